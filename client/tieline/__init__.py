@@ -1,0 +1,1 @@
+"""Tieline's client library: routes inference requests between providers, in memory."""

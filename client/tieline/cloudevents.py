@@ -1,0 +1,174 @@
+"""CloudEvents 1.0, Kafka binary mode, in and out: headers ``ce_*`` carry the attributes, the value the body.
+
+Decoded by hand (1.5 us a report; an SDK costs 29 to 62 us); a test holds this file against the official SDK.
+Bodies are msgpack or JSON, as ``content-type`` says.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tieline.events import (
+    EVENT_TYPES,
+    Capacity,
+    Command,
+    Demand,
+    Event,
+    Report,
+    Statement,
+    misfit,
+)
+
+MSGPACK = "application/msgpack"
+JSON = "application/json"
+TYPE_PREFIX = "tieline."
+
+Headers = Iterable[tuple[str, bytes]]
+
+
+class Rejection(StrEnum):
+    """Why a record is not taken: the reason written beside it on the dead-letter topic."""
+
+    NOT_CLOUDEVENTS = "not_cloudevents"
+    UNKNOWN_TYPE = "unknown_type"
+    UNKNOWN_VERSION = "unknown_version"
+    UNDECODABLE = "undecodable"
+    INVALID = "invalid"
+    KEY_MISMATCH = "key_mismatch"
+    UNKNOWN_PROVIDER = "unknown_provider"
+    UNKNOWN_SOURCE = "unknown_source"
+    FUTURE = "future"
+    TOO_LARGE = "too_large"
+
+
+class Poison(ValueError):
+    """A record that can never be taken; it belongs on the dead-letter topic with this reason and place."""
+
+    def __init__(self, reason: Rejection, place: str) -> None:
+        super().__init__(f"{reason}: {place}")
+        self.reason = reason
+        self.place = place
+
+
+class Encoded(NamedTuple):
+    """One Kafka record: key and value as bytes, headers as Kafka clients take them."""
+
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+def type_of(event: type[Event]) -> str:
+    """The CloudEvents type of an event class, e.g. ``tieline.report.v1``."""
+    return TYPE_PREFIX + str(event.__struct_config__.tag)
+
+
+_JSON_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    type_of(cls): msgspec.json.Decoder(cls) for cls in EVENT_TYPES
+}
+_MSGPACK_DECODERS: dict[str, msgspec.msgpack.Decoder[Any]] = {
+    type_of(cls): msgspec.msgpack.Decoder(cls) for cls in EVENT_TYPES
+}
+_STEMS = {name.rsplit(".", 1)[0] for name in _JSON_DECODERS}
+_encode = msgspec.msgpack.Encoder().encode
+_encode_json = msgspec.json.Encoder().encode
+
+
+def key_of(event: Event) -> str:
+    """The record key that the topic table of the design gives."""
+    match event:
+        case Report():
+            return f"{event.provider}/{event.region}"
+        case Statement():
+            return f"{event.provider}/{event.region}/{event.source}/{event.kind}"
+        case Capacity():
+            return f"{event.provider}/{event.region}/{event.source}"
+        case Demand():
+            return event.client
+        case Command():
+            return event.scope
+        case _:
+            return str(getattr(event, "epoch", getattr(event, "names_epoch", "")))
+
+
+def encode(event: Event, *, time_ms: int, content_type: str = MSGPACK) -> Encoded:
+    """One event as a Kafka record. ``time_ms`` becomes ``ce_time``.
+
+    Raises ``Poison`` when the event contradicts itself or a field is out of its range, so that a producer
+    learns it before the broker does.
+    """
+    cls = type(event)
+    value = _encode(event) if content_type == MSGPACK else _encode_json(event)
+    name = type_of(cls)
+    _check(name, value, content_type)
+    key = key_of(event)
+    if isinstance(event, Report | Statement | Capacity | Demand):
+        source = event.client if isinstance(event, Demand) else event.source
+        event_id = f"{event.incarnation}-{event.sequence}"
+        if isinstance(event, Report | Statement | Capacity):
+            event_id += f"-{key}"
+    else:
+        source = event.actor if isinstance(event, Command) else event.identity
+        event_id = event.id if isinstance(event, Command) else f"{event.identity}-{time_ms}"
+    stamp = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_type", name.encode()),
+        ("ce_source", f"/tieline/{_uri_path(source)}".encode()),
+        ("ce_id", event_id.encode()),
+        ("ce_time", stamp.replace("+00:00", "Z").encode()),
+        ("ce_partitionkey", key.encode()),
+        ("content-type", content_type.encode()),
+    ]
+    return Encoded(key.encode(), value, headers)
+
+
+def decode(headers: Headers, value: bytes | None, key: bytes | None = None) -> Event:
+    """A Kafka record as an event, or ``Poison`` with the reason and the place.
+
+    With ``key`` given, it must be the one that the event's own fields give.
+    """
+    named = {name.lower(): text for name, text in headers}
+    for required in ("ce_specversion", "ce_type", "ce_source", "ce_id"):
+        if not named.get(required):
+            raise Poison(Rejection.NOT_CLOUDEVENTS, f"header {required} is missing")
+    if named["ce_specversion"] != b"1.0":
+        raise Poison(Rejection.NOT_CLOUDEVENTS, "header ce_specversion is not 1.0")
+    name = named["ce_type"].decode("utf-8", "replace")
+    if name not in _MSGPACK_DECODERS:
+        stem = name.rsplit(".", 1)[0]
+        reason = Rejection.UNKNOWN_VERSION if stem in _STEMS else Rejection.UNKNOWN_TYPE
+        raise Poison(reason, f"header ce_type is {name[:100]!r}")
+    if value is None:
+        raise Poison(Rejection.UNDECODABLE, "no body")
+    content_type = named.get("content-type", b"").decode("utf-8", "replace").split(";")[0].strip().lower()
+    event = _check(name, value, content_type)
+    if key is not None and key != key_of(event).encode():
+        raise Poison(Rejection.KEY_MISMATCH, f"the key should be {key_of(event)!r}")
+    return event
+
+
+def _check(name: str, value: bytes, content_type: str) -> Event:
+    decoder: Any
+    if content_type == MSGPACK:
+        decoder = _MSGPACK_DECODERS[name]
+    elif content_type == JSON:
+        decoder = _JSON_DECODERS[name]
+    else:
+        raise Poison(Rejection.NOT_CLOUDEVENTS, f"header content-type is {content_type[:100]!r}")
+    try:
+        event: Event = decoder.decode(value)
+    except msgspec.ValidationError as error:
+        raise Poison(Rejection.INVALID, str(error)[:500]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Poison(Rejection.UNDECODABLE, str(error)[:500]) from None
+    if fault := misfit(event):
+        raise Poison(Rejection.INVALID, fault)
+    return event
+
+
+def _uri_path(text: str) -> str:
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "-._~:+" else "-" for c in text)

@@ -1,0 +1,305 @@
+"""The event contract: what travels on Tieline's Kafka topics.
+
+Every event is a frozen, tagged msgspec struct; the tag (``type`` in the body) is also the CloudEvents type
+without its ``tieline.`` prefix. Durations and instants are integers in milliseconds (instants since the Unix
+epoch); load is in the policy's load unit (default tokens), rates are per second.
+
+A producer is named by ``source`` and, within one process, by a random ``incarnation`` (compared for equality
+only) and a ``sequence`` that rises by at least one per event and stream.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+POOLS_PER_EVENT_MAX = 2_000
+FLOWS_PER_EVENT_MAX = 5_000
+CLAIMS_PER_EVENT_MAX = 500
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+:-]{0,95}\Z"
+_POOL = r"^[a-z0-9][a-z0-9._-]{0,63}/[a-z0-9][a-z0-9._-]{0,63}/[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z"
+_SCOPE = r"^[a-z0-9][a-z0-9._-]{0,63}(/[a-z0-9][a-z0-9._-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._:-]{0,127})?)?\Z"
+_REGION = r"^([a-z0-9][a-z0-9._-]{0,63}|\*)\Z"
+
+Name = Annotated[str, Meta(pattern=_NAME)]
+ProviderId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
+RegionId = Annotated[str, Meta(pattern=_REGION, description="`*` stands for every region of the provider")]
+PoolId = Annotated[str, Meta(pattern=_POOL, description="provider/region/deployment")]
+Scope = Annotated[str, Meta(pattern=_SCOPE, description="provider[/region[/deployment]]")]
+Count = Annotated[int, Meta(ge=0, le=10**12)]
+Units = Annotated[float, Meta(ge=0, le=1e15)]
+Rate = Annotated[float, Meta(ge=0, le=1e12)]
+DurationMs = Annotated[int, Meta(ge=0, le=31 * 86_400_000)]
+LatencyMs = Annotated[float, Meta(ge=0, le=3.6e6)]
+InstantMs = Annotated[int, Meta(ge=1_500_000_000_000, le=4_100_000_000_000)]
+IntervalMs = Annotated[int, Meta(ge=100, le=900_000)]
+Sequence = Annotated[int, Meta(ge=0, le=2**53)]
+Text = Annotated[str, Meta(max_length=2_000)]
+
+
+class ResultClass(StrEnum):
+    """How one attempt at a pool ended. Only the classes of ``HEALTH_FAILURES`` speak about health."""
+
+    OK = "ok"
+    THROTTLED = "throttled"  # 429: capacity, not health
+    SERVER_ERROR = "server_error"  # 5xx
+    TIMEOUT = "timeout"  # 408, no first token in time
+    CONNECT = "connect"  # refused, unreachable, reset before the first byte
+    AUTH = "auth"  # 401, 403: configuration
+    NOT_FOUND = "not_found"  # 404 on the model: configuration
+    CLIENT_ERROR = "client_error"  # 400, 413, 422, content filter: the caller's own
+    CUT = "cut"  # stream broken after its first token
+
+
+HEALTH_FAILURES = frozenset(
+    {ResultClass.SERVER_ERROR, ResultClass.TIMEOUT, ResultClass.CONNECT, ResultClass.CUT}
+)
+CONFIGURATION_FAULTS = frozenset({ResultClass.AUTH, ResultClass.NOT_FOUND})
+
+
+class Outcomes(Struct, frozen=True, omit_defaults=True):
+    """Attempts in one window, counted by result class. Field names are ``ResultClass`` values."""
+
+    ok: Count = 0
+    throttled: Count = 0
+    server_error: Count = 0
+    timeout: Count = 0
+    connect: Count = 0
+    auth: Count = 0
+    not_found: Count = 0
+    client_error: Count = 0
+    cut: Count = 0
+
+
+class PoolObservation(Struct, frozen=True, omit_defaults=True):
+    """What one source saw of one pool in one window; ``None`` means not measured."""
+
+    pool: PoolId
+    outcomes: Outcomes = Outcomes()
+    units: Units = 0.0  # load served in the window
+    first_token_p50_ms: LatencyMs | None = None
+    first_token_p99_ms: LatencyMs | None = None
+    per_token_p50_ms: LatencyMs | None = None
+    in_flight: Count = 0
+    oldest_in_flight_ms: DurationMs = 0
+    ejected: ResultClass | None = None  # the class for which this process has left the pool, if it has
+
+
+class Report(Struct, frozen=True, tag_field="type", tag="report.v1"):
+    """What a prober or gateway saw in one window of every pool it watches in one region."""
+
+    source: Name
+    provider: ProviderId
+    region: ProviderId
+    incarnation: Name
+    sequence: Sequence
+    window_start_ms: InstantMs
+    window_end_ms: InstantMs
+    interval_ms: IntervalMs
+    pools: Annotated[tuple[PoolObservation, ...], Meta(max_length=POOLS_PER_EVENT_MAX)]
+
+
+ClaimState: TypeAlias = Literal["operational", "degraded", "down", "maintenance", "declined"]
+StatementKind: TypeAlias = Literal["status", "maintenance", "declined", "verdict"]
+
+
+class Claim(Struct, frozen=True, omit_defaults=True):
+    """One thing a source claims until ``expires_ms``. No pools named: the whole region."""
+
+    state: ClaimState
+    expires_ms: InstantMs
+    starts_ms: InstantMs | None = None
+    pools: Annotated[tuple[PoolId, ...], Meta(max_length=POOLS_PER_EVENT_MAX)] = ()
+    text: Text = ""
+
+
+class Statement(Struct, frozen=True, tag_field="type", tag="statement.v1"):
+    """A source's whole view of one region; one without claims retracts what it said before."""
+
+    source: Name
+    provider: ProviderId
+    region: RegionId
+    kind: StatementKind
+    incarnation: Name
+    sequence: Sequence
+    issued_ms: InstantMs
+    claims: Annotated[tuple[Claim, ...], Meta(max_length=CLAIMS_PER_EVENT_MAX)] = ()
+
+
+class PoolCapacity(Struct, frozen=True, omit_defaults=True):
+    """Limits of one pool: ``limit`` is usable now in all, ``committed`` the part of it already paid for."""
+
+    pool: PoolId
+    limit_units_per_s: Rate
+    committed_units_per_s: Rate | None = None  # None: as the policy says
+    in_use_units_per_s: Rate | None = None
+    requests_per_s: Rate | None = None
+    concurrency: Count | None = None
+    price_per_million_units: Rate | None = None
+
+
+class GroupCapacity(Struct, frozen=True, omit_defaults=True):
+    """Limit shared by the pools of a quota group."""
+
+    group: Name
+    limit_units_per_s: Rate
+    in_use_units_per_s: Rate | None = None
+
+
+class PlannedChange(Struct, frozen=True, omit_defaults=True):
+    """A limit that will hold from ``from_ms`` until ``until_ms`` (None: for good)."""
+
+    pool: PoolId
+    from_ms: InstantMs
+    limit_units_per_s: Rate
+    until_ms: InstantMs | None = None
+    text: Text = ""
+
+
+class Capacity(Struct, frozen=True, tag_field="type", tag="capacity.v1"):
+    """Limits that a source claims for the pools of one region until ``expires_ms``."""
+
+    source: Name
+    provider: ProviderId
+    region: ProviderId
+    incarnation: Name
+    sequence: Sequence
+    issued_ms: InstantMs
+    expires_ms: InstantMs
+    pools: Annotated[tuple[PoolCapacity, ...], Meta(max_length=POOLS_PER_EVENT_MAX)]
+    groups: Annotated[tuple[GroupCapacity, ...], Meta(max_length=POOLS_PER_EVENT_MAX)] = ()
+    planned: Annotated[tuple[PlannedChange, ...], Meta(max_length=POOLS_PER_EVENT_MAX)] = ()
+
+
+class Flow(Struct, frozen=True, omit_defaults=True):
+    """What one client was asked to serve of one (workload, origin) in one window, in requests and load."""
+
+    workload: Name
+    origin: Name
+    requests: Count = 0
+    offered_units: Units = 0.0
+    shed_requests: Count = 0
+    shed_units: Units = 0.0
+
+
+class Demand(Struct, frozen=True, tag_field="type", tag="demand.v1"):
+    """A client's report of one window: offered load, outcomes by pool, and the table it holds.
+
+    ``generation`` is ``lineage:epoch:seq`` or empty when the client holds no table; ``urgent`` marks a report
+    sent at once because the client has just ejected a pool or applied an urgent generation.
+    """
+
+    client: Name
+    incarnation: Name
+    sequence: Sequence
+    window_start_ms: InstantMs
+    window_end_ms: InstantMs
+    interval_ms: IntervalMs
+    generation: Annotated[str, Meta(max_length=200)] = ""
+    state: Literal["initializing", "live", "stale", "last_good", "off"] = "live"
+    urgent: bool = False
+    flows: Annotated[tuple[Flow, ...], Meta(max_length=FLOWS_PER_EVENT_MAX)] = ()
+    pools: Annotated[tuple[PoolObservation, ...], Meta(max_length=POOLS_PER_EVENT_MAX)] = ()
+
+
+class Command(Struct, frozen=True, tag_field="type", tag="command.v1"):
+    """An operator's instruction: always with actor and reason; an override also with its expiry.
+
+    ``undrain`` takes back every drain of exactly its scope. ``signature`` is empty in the unsigned
+    development mode, which every output names.
+    """
+
+    id: Name
+    verb: Literal["drain", "undrain"]
+    scope: Scope
+    actor: Annotated[str, Meta(min_length=1, max_length=200)]
+    reason: Annotated[str, Meta(min_length=1, max_length=2_000)]
+    issued_ms: InstantMs
+    expires_ms: InstantMs | None = None
+    signature: Annotated[str, Meta(max_length=2_000)] = ""
+
+
+class Claimed(Struct, frozen=True, tag_field="type", tag="leader.claim.v1"):
+    """A standby's claim to lead. ``names_epoch`` is the epoch it saw in force, ``last_heartbeat_offset`` the
+    offset of that epoch's last heartbeat it saw. The claim's own offset becomes its epoch, if it is valid."""
+
+    identity: Name
+    names_epoch: Annotated[int, Meta(ge=-1, le=2**53)]
+    last_heartbeat_offset: Annotated[int, Meta(ge=-1, le=2**53)]
+
+
+class Heartbeat(Struct, frozen=True, tag_field="type", tag="leader.heartbeat.v1"):
+    """The leader of ``epoch`` is alive."""
+
+    identity: Name
+    epoch: Sequence
+
+
+class Resigned(Struct, frozen=True, tag_field="type", tag="leader.resigned.v1"):
+    """The leader of ``epoch`` has stopped: the next claim need not wait."""
+
+    identity: Name
+    epoch: Sequence
+
+
+Event: TypeAlias = Report | Statement | Capacity | Demand | Command | Claimed | Heartbeat | Resigned
+EVENT_TYPES: tuple[type[Event], ...] = (
+    Report,
+    Statement,
+    Capacity,
+    Demand,
+    Command,
+    Claimed,
+    Heartbeat,
+    Resigned,
+)
+
+
+def pool_of(scope: str) -> tuple[str, str]:
+    """``provider/region/...`` -> (provider, region)."""
+    provider, region, *_ = scope.split("/", 2)
+    return provider, region
+
+
+def in_scope(pool: str, scope: str) -> bool:
+    """Whether ``scope`` (provider[/region[/deployment]]) covers ``pool``."""
+    return pool == scope or pool.startswith(scope + "/")
+
+
+def misfit(event: Event) -> str | None:
+    """What contradicts itself in an event whose fields all have the right type, or None."""
+    match event:
+        case Report() | Capacity():
+            home = f"{event.provider}/{event.region}"
+            named = [row.pool for row in event.pools]
+            if isinstance(event, Capacity):
+                named += [row.pool for row in event.planned if row.pool not in named]
+            return _foreign_or_twice(named, home) or _window_fault(event)
+        case Statement():
+            home = event.provider if event.region == "*" else f"{event.provider}/{event.region}"
+            for claim in event.claims:
+                if fault := _foreign_or_twice(list(claim.pools), home):
+                    return fault
+        case Demand():
+            return _foreign_or_twice([row.pool for row in event.pools], "") or _window_fault(event)
+        case Command(verb="drain", expires_ms=None):
+            return "a drain needs expires_ms"
+        case _:
+            pass
+    return None
+
+
+def _foreign_or_twice(pools: list[str], home: str) -> str | None:
+    if len(set(pools)) != len(pools):
+        return "a pool is named twice"
+    for pool in pools:
+        if home and not in_scope(pool, home):
+            return f"pool {pool} is not in {home}"
+    return None
+
+
+def _window_fault(event: Report | Capacity | Demand) -> str | None:
+    if not isinstance(event, Capacity) and event.window_end_ms < event.window_start_ms:
+        return "window_end_ms lies before window_start_ms"
+    return None
