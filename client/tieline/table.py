@@ -2,9 +2,9 @@
 
 A table holds, for each (workload, origin), integer weights in 1e-6 over pools and the share to shed; weights
 and shed sum to exactly one million. Pools are named once and referred to by index, so a dense table of
-400 pools x 20 workloads x 8 origins stays near 1 MB. Clients fetch slices: one route with just its pools, and a
-manifest that names the generation and each slice's checksum. ``check()`` runs before a table leaves and
-after it arrives.
+400 pools x 20 workloads x 8 origins stays near 1 MB. Clients fetch slices: one route with just its pools,
+and a manifest that names the generation and each slice's checksum. ``check()`` runs before a table leaves
+and after it arrives.
 """
 
 from hashlib import blake2b
@@ -30,7 +30,7 @@ class TableError(ValueError):
 
 
 class Generation(Struct, frozen=True, array_like=True):
-    """``(lineage, epoch, seq)``: one history of Kafka, one leadership within it, one publication within that."""
+    """``(lineage, epoch, seq)``: one history of Kafka, one leadership in it, one publication in that."""
 
     lineage: str
     epoch: int
@@ -116,7 +116,7 @@ class RouteTable(Struct, frozen=True):
 
 
 class Slice(Struct, frozen=True):
-    """One route and its pools (indices renumbered). It has no generation: an unchanged route keeps its bytes."""
+    """One route and its pools (indices renumbered). Without a generation: an unchanged route keeps its bytes."""
 
     pools: tuple[PoolInfo, ...]
     route: Route

@@ -1,0 +1,120 @@
+"""What one field of a live table holds. Shared by the agents that write rows and the core that reads them.
+
+Rows are packed with msgpack. A row remembers where in Kafka it comes from, so that late, repeated and
+reordered records change nothing. Instants are milliseconds since the Unix epoch.
+"""
+
+from msgspec import Struct
+
+from tieline.events import Capacity, Outcomes, Report, ResultClass, Statement
+
+
+class Position(Struct, frozen=True, array_like=True):
+    """A record's place in Kafka. ``topic_id`` changes when a topic is recreated."""
+
+    topic_id: str
+    partition: int
+    offset: int
+
+
+class Row(Struct, frozen=True, array_like=True):
+    """The last accepted event of one (source, region), or (source, region, kind) for statements.
+
+    ``evidence_ms`` = min(append time, end of window + 2 s): a producer's clock can make evidence older,
+    never younger. ``gap_ms`` is append time minus end of window (or issue). ``retired`` holds the last few
+    incarnations this row has left; ``duplicate`` says that two of them alternate.
+    """
+
+    event: Report | Statement | Capacity
+    position: Position
+    append_ms: int
+    evidence_ms: int
+    gap_ms: int = 0
+    retired: tuple[str, ...] = ()
+    duplicate: bool = False
+
+
+class FlowSum(Struct, frozen=True, array_like=True):
+    """Offered and shed load of one (workload, origin) in one second."""
+
+    workload: str
+    origin: str
+    requests: int
+    offered_units: float
+    shed_requests: int
+    shed_units: float
+
+
+class ReporterShare(Struct, frozen=True, array_like=True):
+    """One reporter's part of a sum: kept for the largest few, so that a reporter can be capped."""
+
+    client: str
+    outcomes: Outcomes
+
+
+class PoolSum(Struct, frozen=True, array_like=True):
+    """Clients' outcomes at one pool in one second.
+
+    ``reporters`` counts clients with at least one attempt, ``failing`` those that had failures of a class
+    and no success (one count per class). ``largest`` holds the up to 4 reporters with most attempts.
+    """
+
+    pool: str
+    outcomes: Outcomes
+    units: float
+    reporters: int
+    failing: Outcomes
+    ejected_by: int = 0
+    in_flight: int = 0
+    oldest_in_flight_ms: int = 0
+    first_token_p50_ms: float | None = None
+    first_token_p99_ms: float | None = None
+    per_token_p50_ms: float | None = None
+    largest: tuple[ReporterShare, ...] = ()
+
+
+class Ejection(Struct, frozen=True, array_like=True):
+    """A client has left a pool for this class; it stays listed until that client reports otherwise."""
+
+    client: str
+    pool: str
+    result: ResultClass
+    since_ms: int
+    until_ms: int  # forgotten then, if the client is not heard again
+
+
+class DemandSecond(Struct, frozen=True, array_like=True):
+    """All clients of one partition of the demand topic in one second of evidence time."""
+
+    second_ms: int  # start of the second
+    clients: int
+    flows: tuple[FlowSum, ...]
+    pools: tuple[PoolSum, ...]
+
+
+class DemandRow(Struct, frozen=True, array_like=True):
+    """One partition's recent seconds, oldest first, and the position up to which they are summed."""
+
+    position: Position
+    seconds: tuple[DemandSecond, ...]
+    ejections: tuple[Ejection, ...] = ()
+    generations: dict[str, int] = {}  # generation held -> clients, of the last complete second
+
+
+class Progress(Struct, frozen=True, array_like=True):
+    """How far one partition is consumed: ``next_offset`` of ``end_offset`` at ``at_ms`` (controller clock).
+
+    ``clock_offset_ms`` is the running minimum of arrival minus append time: the clock's distance to the
+    broker, plus the shortest way.
+    """
+
+    topic: str
+    partition: int
+    next_offset: int
+    end_offset: int
+    at_ms: int
+    clock_offset_ms: int = 0
+
+    @property
+    def caught_up(self) -> bool:
+        return self.next_offset >= self.end_offset
