@@ -7,6 +7,7 @@ and a manifest that names the generation and each slice's checksum. ``check()`` 
 and after it arrives.
 """
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Annotated, Literal, TypeAlias
 
@@ -116,7 +117,7 @@ class RouteTable(Struct, frozen=True):
 
 
 class Slice(Struct, frozen=True):
-    """One route and its pools (indices renumbered). Without a generation: an unchanged route keeps its bytes."""
+    """One route and its pools, renumbered. Without a generation: an unchanged route keeps its bytes."""
 
     pools: tuple[PoolInfo, ...]
     route: Route
@@ -241,7 +242,7 @@ def _check_split(split: Split, pools: tuple[PoolInfo, ...], place: str) -> None:
         raise TableError(f"{place}: weights and shed sum to {total}, not {MILLION}")
 
 
-def _pairs(split: Split) -> zip[tuple[int, int]]:
+def _pairs(split: Split) -> Iterator[tuple[int, int]]:
     return zip(split.pools, split.weights, strict=True)
 
 
