@@ -1,0 +1,96 @@
+"""One embedded Kafka and Valkey per run; names of their own for every test; no silent skips in CI."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from controller.stack import Stack
+
+FOLDERS = ("unit", "property", "scenarios", "simulation", "contract", "integration", "chaos", "packaging")
+REAL = {"integration", "chaos"}
+skipped_integration = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[skipped_integration] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The quick folders first; whatever lies in `integration` or `chaos` is marked as such."""
+
+    def place(item: pytest.Item) -> int:
+        folder = _folder(item.path, config.rootpath)
+        return FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
+
+    items.sort(key=place)
+    for item in items:
+        if _folder(item.path, config.rootpath) in REAL:
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and item.get_closest_marker("integration") and not hasattr(report, "wasxfail"):
+        item.config.stash[skipped_integration].append(item.nodeid)
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a skipped integration test is a failure: a promise that nobody checked."""
+    if os.environ.get("CI") and session.config.stash[skipped_integration] and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if os.environ.get("CI"):
+        for name in config.stash[skipped_integration]:
+            terminalreporter.write_line(
+                f"FAILED {name}: an integration test may not be skipped in CI", red=True
+            )
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The run's one Kafka and Valkey. Others use it too: don't stop it, take `own_stack` for that."""
+    with ThreadPoolExecutor(1) as elsewhere:  # a loop of its own, away from those of the tests
+        running = elsewhere.submit(lambda: asyncio.run(Stack.start())).result()
+        yield running
+        elsewhere.submit(lambda: asyncio.run(running.stop())).result()
+
+
+@pytest.fixture
+async def own_stack() -> AsyncIterator[Stack]:
+    """A Kafka and a Valkey for one test that stops, kills or pauses them."""
+    async with await Stack.start() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(stack: Stack) -> str:
+    """`host:port` of the run's Kafka."""
+    return stack.kafka_bootstrap
+
+
+@pytest.fixture(scope="session")
+def redis_url(stack: Stack) -> str:
+    """URL of the run's Valkey."""
+    return stack.redis_url
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A prefix for this test's topics, groups and keys, used by no other test."""
+    return f"t{uuid.uuid4().hex[:12]}."
+
+
+def _folder(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).parts
+    return parts[1] if len(parts) > 1 else ""

@@ -1,0 +1,193 @@
+"""The embedded stack against its promises: real processes, real jars, real deaths."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from redis.asyncio import Redis
+
+from controller.stack import Stack, StackError
+from controller.stack.cache import cache_directory
+from controller.stack.jars import Jar, ensure_jars, pinned
+
+GONE_WITHIN_S = 5.0
+READY_WITHIN_S = 15.0
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from controller.stack import Stack
+
+async def hold():
+    stack = await Stack.start(cache=Path(sys.argv[1]))
+    print(stack.kafka.pid, stack.valkey.pid, stack.directory, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(hold())
+"""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, stack: Stack) -> Path:
+    """A cache of the test's own with copies of the jars, so that it may spoil them."""
+    shutil.copytree(cache_directory() / "maven", tmp_path / "maven")
+    return tmp_path
+
+
+def alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def produce_and_read(stack: Stack, topic: str, body: bytes | None) -> list[bytes]:
+    """Appends `body`, if any, and returns all that the topic holds."""
+    if body is not None:
+        producer = AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap, acks="all")
+        await producer.start()
+        await producer.send_and_wait(topic, body)
+        await producer.stop()
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=stack.kafka_bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        async with asyncio.timeout(20):
+            return [(await consumer.getone()).value]
+    finally:
+        await consumer.stop()
+
+
+async def create_topic(stack: Stack, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka_bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
+    await admin.close()
+
+
+async def test_ready_when_start_returns(stack: Stack, prefix: str) -> None:
+    """Once start() returned, a topic can be created, a record read back, and a key set and got."""
+    await create_topic(stack, prefix + "ready")
+    assert await produce_and_read(stack, prefix + "ready", b"body") == [b"body"]
+    async with Redis.from_url(stack.redis_url) as redis:
+        await redis.set(prefix + "key", b"value")
+        assert await redis.get(prefix + "key") == b"value"
+
+
+async def test_starts_in_time_and_leaves_nothing(stack: Stack) -> None:
+    """With cached jars a second stack is ready in 15 s beside the first, and its directory goes with it."""
+    started = time.monotonic()
+    second = await Stack.start()
+    took_s = time.monotonic() - started
+    pids = second.kafka.pid, second.valkey.pid
+    await second.stop()
+    assert took_s < READY_WITHIN_S
+    assert not second.directory.exists()
+    assert not any(map(alive, pids))
+
+
+async def test_kafka_keeps_its_data_and_port(own_stack: Stack, prefix: str) -> None:
+    """A record survives SIGTERM and SIGKILL of Kafka, and clients find it at the same address."""
+    topic, address = prefix + "kept", own_stack.kafka_bootstrap
+    await create_topic(own_stack, topic)
+    await produce_and_read(own_stack, topic, b"first")
+    await own_stack.kafka.stop()
+    assert not own_stack.kafka.running
+    await own_stack.kafka.start()
+    assert await produce_and_read(own_stack, topic, None) == [b"first"]
+    await own_stack.kafka.kill()
+    await own_stack.kafka.start()
+    assert await produce_and_read(own_stack, topic, None) == [b"first"]
+    assert own_stack.kafka_bootstrap == address
+
+
+async def test_valkey_pauses_and_comes_back_empty(own_stack: Stack) -> None:
+    """A paused Valkey doesn't answer and keeps its keys; a stopped one is empty at the same address."""
+    address = own_stack.redis_url
+    async with Redis.from_url(address, socket_timeout=1) as redis:
+        await redis.set("key", b"value")
+        own_stack.valkey.pause()
+        assert not await own_stack.valkey.answers()
+        own_stack.valkey.resume()
+        assert await redis.get("key") == b"value"
+    await own_stack.valkey.stop()
+    assert not await own_stack.valkey.answers()
+    await own_stack.valkey.start()
+    async with Redis.from_url(address) as redis:
+        assert await redis.get("key") is None
+
+
+def test_killed_parent_leaves_no_process(cache: Path) -> None:
+    """SIGKILL of the process that holds a stack ends Kafka and Valkey within 5 s; the next start tidies."""
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(cache)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    with holder.stdout:
+        kafka, valkey, directory = holder.stdout.readline().split()
+    assert alive(int(kafka))
+    assert alive(int(valkey))
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while alive(int(kafka)) or alive(int(valkey)):
+        assert time.monotonic() < deadline, "a server outlived its parent by 5 s"
+    assert Path(directory).is_dir()
+
+    async def start_and_stop() -> bool:
+        async with await Stack.start(cache=cache):
+            return Path(directory).exists()
+
+    assert not asyncio.run(start_and_stop())
+
+
+def test_living_owner_keeps_its_directory(stack: Stack) -> None:
+    """Another start never removes the directory of a stack that runs."""
+    asyncio.run(_start_and_stop_second())
+    assert (stack.directory / "kafka" / "data").is_dir()
+
+
+async def _start_and_stop_second() -> None:
+    async with await Stack.start():
+        pass
+
+
+def spoil(jar: Jar, cache: Path) -> None:
+    """Alters four bytes in the middle of the cached jar."""
+    path = cache / "maven" / jar.path
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4] = bytes(byte ^ 0xFF for byte in content[middle : middle + 4])
+    path.write_bytes(content)
+
+
+def test_spoilt_jar_is_fetched_again(cache: Path) -> None:
+    """A jar with four altered bytes is noticed before the start, said, and replaced by the pinned one."""
+    jar = next(jar for jar in pinned() if "slf4j-api" in jar.path)
+    spoil(jar, cache)
+    said: list[str] = []
+    paths = ensure_jars(cache, said.append)
+    assert cache / "maven" / jar.path in paths
+    assert jar.is_intact(cache / "maven")
+    assert any("slf4j-api" in line and "not the pinned jar" in line for line in said)
+
+
+async def test_wrong_jar_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a spoilt jar can't be fetched again the stack doesn't start; the error names jar and remedy."""
+    jar = next(jar for jar in pinned() if "kafka-clients" in jar.path)
+    spoil(jar, cache)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there: as good as no network
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(
+        StackError, match=r"kafka-clients.*cached copy is not the pinned one.*check the network"
+    ):
+        await Stack.start(cache=cache)
+    assert not list(cache.glob("stack/stack-*"))
