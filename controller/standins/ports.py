@@ -1,0 +1,71 @@
+"""One listening port that can refuse and come back under the same number."""
+
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+from controller.standins.answers import REQUEST_MAX_BYTES
+
+HOST: Final = "127.0.0.1"
+BACKLOG_CONNECTIONS = 512
+SHUTDOWN_S = 2.0
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Port:
+    """An HTTP server on loopback. ``refuse`` closes the socket, ``listen`` opens it again."""
+
+    def __init__(self, number: int, handler: Handler, request_max_bytes: int = REQUEST_MAX_BYTES) -> None:
+        application = web.Application(client_max_size=request_max_bytes)
+        application.router.add_route("*", "/{path:.*}", handler)
+        self._runner = web.AppRunner(
+            application, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S
+        )
+        # A socket that is bound but never listens: it keeps the number ours while we refuse, and the kernel
+        # refuses connections to it like those to any closed port.
+        self._placeholder = _bound(number)
+        self.number: int = self._placeholder.getsockname()[1]
+        self._site: web.SockSite | None = None
+
+    @property
+    def listening(self) -> bool:
+        return self._site is not None
+
+    async def listen(self) -> None:
+        """Accept connections. Raises OSError when somebody else listens on the number."""
+        if self._site is not None:
+            return
+        if self._runner.server is None:
+            await self._runner.setup()
+        site = web.SockSite(self._runner, _bound(self.number), backlog=BACKLOG_CONNECTIONS)
+        await site.start()
+        self._site = site
+
+    async def refuse(self) -> None:
+        """Close the listening socket and idle connections; answers under way are ended first."""
+        if self._site is None:
+            return
+        await self._site.stop()
+        self._site = None
+        server = self._runner.server
+        for connection in server.connections if server is not None else ():
+            connection.close()
+
+    async def close(self) -> None:
+        """Stop for good: two seconds for answers under way."""
+        await self._runner.cleanup()
+        self._placeholder.close()
+
+
+def _bound(number: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setblocking(False)
+        bound.bind((HOST, number))
+    except OSError:
+        bound.close()
+        raise
+    return bound
