@@ -84,7 +84,7 @@ def _row(line: str, place: str) -> tuple[datetime, int, int]:
 def replay(
     requests: Sequence[TraceRequest], *, rate_factor: float = 1.0, duration_s: float = math.inf
 ) -> Iterator[TraceRequest]:
-    """The requests at ``rate_factor`` times their rate, for ``duration_s``, again from the start if it is short.
+    """The requests at ``rate_factor`` times their rate for ``duration_s``, from the start again if need be.
 
     Time is compressed, so that bursts stay bursts; sizes stay as they are. Without a duration the trace is
     played once. Raises ValueError for a rate that is not above zero.

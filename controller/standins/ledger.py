@@ -190,7 +190,7 @@ class CallerResult(Struct, frozen=True):
 class Reconciled(Struct, frozen=True):
     """Every caller's request in exactly one of the first five, by id, sorted; ``strangers`` no caller knows.
 
-    ``told``: a 4xx that a stand-in was told to give. ``unproven``: the caller says ok, no log has it answered.
+    ``told``: a 4xx that a stand-in was told to give. ``unproven``: the caller says ok, no log says so.
     """
 
     succeeded: tuple[str, ...]
