@@ -65,7 +65,7 @@ class Host:
         )
 
     async def close(self) -> None:
-        """Let answers under way end for two seconds, then cut them; the log says which."""
+        """Let answers under way end for about a second, then cut them; the log says which."""
         if self.publisher is not None:
             await self.publisher.close()
         self._around.stopping = True
@@ -154,7 +154,9 @@ async def run(config: StandinConfig, ready: Callable[[ReadyInfo], None], stop: a
         if config.kafka is not None:
             from controller.standins.capacity import KafkaCapacityPublisher  # aiokafka: not before ready
 
-            host.publisher = KafkaCapacityPublisher(host.config, config.kafka, host.pools)
+            host.publisher = KafkaCapacityPublisher(
+                config, config.kafka, host.pools, wall_ms=clock.now_ms, monotonic_ms=host.monotonic_ms
+            )
         await stop.wait()
     finally:
         await host.close()

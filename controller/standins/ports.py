@@ -1,5 +1,6 @@
 """One listening port that can refuse and come back under the same number."""
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -10,7 +11,7 @@ from controller.standins.answers import REQUEST_MAX_BYTES
 
 HOST: Final = "127.0.0.1"
 BACKLOG_CONNECTIONS = 512
-SHUTDOWN_S = 2.0
+SHUTDOWN_S = 1.0  # waited for twice: for answers to end, and for them to take note of their end
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -19,7 +20,9 @@ class Port:
 
     def __init__(self, number: int, handler: Handler, request_max_bytes: int = REQUEST_MAX_BYTES) -> None:
         application = web.Application(client_max_size=request_max_bytes)
-        application.router.add_route("*", "/{path:.*}", handler)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        self._handler = handler
+        self._busy: set[asyncio.BaseTransport] = set()
         self._runner = web.AppRunner(
             application, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S
         )
@@ -51,12 +54,25 @@ class Port:
         self._site = None
         server = self._runner.server
         for connection in server.connections if server is not None else ():
-            connection.close()
+            if connection.transport in self._busy:
+                connection.close()  # closes once its answer is out
+            else:
+                connection.force_close()
 
     async def close(self) -> None:
-        """Stop for good: two seconds for answers under way."""
+        """Stop for good: about a second for answers under way."""
         await self._runner.cleanup()
         self._placeholder.close()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        if transport is None:  # the caller left before its turn came
+            raise ConnectionResetError
+        self._busy.add(transport)
+        try:
+            return await self._handler(request)
+        finally:
+            self._busy.discard(transport)
 
 
 def _bound(number: int) -> socket.socket:
