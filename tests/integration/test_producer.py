@@ -1,0 +1,176 @@
+"""The producer against a real Kafka: acknowledged, bounded in time, back by itself."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from controller.topic_admin import TopicError, ensure_topics
+from tieline._producer import (
+    InvalidEventError,
+    KafkaUnavailableError,
+    MissingTopicError,
+    Producer,
+    ProducerClosedError,
+)
+from tieline.cloudevents import decode
+from tieline.events import Capacity, Outcomes, PoolCapacity, PoolObservation, Report
+from tieline.topics import Topics
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def capacity(sequence: int = 1) -> Capacity:
+    now = now_ms()
+    pools = (PoolCapacity("azure/eastus/a", 500.0),)
+    return Capacity("quota", "azure", "eastus", "inc", sequence, now, now + 60_000, pools)
+
+
+def report(sequence: int, *, ended_ms: int | None = None) -> Report:
+    end = ended_ms or now_ms()
+    pools = (PoolObservation("azure/eastus/a", Outcomes(ok=1)),)
+    return Report("prober", "azure", "eastus", "inc", sequence, end - 1_000, end, 1_000, pools)
+
+
+@pytest.fixture
+async def topics(kafka_bootstrap: str, prefix: str) -> AsyncIterator[Topics]:
+    mine = Topics(prefix)
+    await ensure_topics(kafka_bootstrap, mine)
+    yield mine
+
+
+async def written(bootstrap: str, topic: str, count: int) -> list:
+    """The first ``count`` events of a topic."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        events = []
+        async with asyncio.timeout(15):
+            while len(events) < count:
+                record = await consumer.getone()
+                events.append(decode(record.headers, record.value, record.key))
+        return events
+    finally:
+        await consumer.stop()
+
+
+async def test_topics_are_created_once_and_checked_ever_after(kafka_bootstrap: str, prefix: str) -> None:
+    """A second controller finds what the first created; a topic of another kind is refused by name."""
+    created = await ensure_topics(kafka_bootstrap, Topics(prefix))
+    assert len(created) == 9
+    assert await ensure_topics(kafka_bootstrap, Topics(prefix)) == ()
+    other = Topics(prefix)
+    other.reports.config["cleanup.policy"] = "compact"
+    with pytest.raises(TopicError, match=rf"Topic {prefix}\.reports has cleanup.policy=delete"):
+        await ensure_topics(kafka_bootstrap, other)
+
+
+async def test_two_controllers_may_create_the_topics_at_once(kafka_bootstrap: str, prefix: str) -> None:
+    """Nobody fails because another was quicker."""
+    await asyncio.gather(*(ensure_topics(kafka_bootstrap, Topics(prefix)) for _ in range(3)))
+
+
+async def test_a_sent_event_is_acknowledged_and_reads_back_the_same(
+    kafka_bootstrap: str, topics: Topics
+) -> None:
+    """``send`` returns where the record lies, and the record is the event."""
+    event = capacity()
+    async with Producer(kafka_bootstrap, prefix=topics.prefix) as producer:
+        delivery = await producer.send(event)
+    assert (delivery.topic, delivery.offset) == (topics.capacity.name, 0)
+    assert await written(kafka_bootstrap, topics.capacity.name, 1) == [event]
+
+
+async def test_observations_become_one_record_a_region(kafka_bootstrap: str, topics: Topics) -> None:
+    """Thirty pools of three regions are three records, whatever order they were seen in."""
+    async with Producer(kafka_bootstrap, source="prober", prefix=topics.prefix) as producer:
+        for number in range(30):
+            producer.observe(PoolObservation(f"azure/region{number % 3}/pool{number}", Outcomes(ok=1)))
+        assert len(producer.flush(interval_ms=2_000)) == 3
+        assert await producer.drain(10)
+        assert producer.status.delivered == 3
+    events = await written(kafka_bootstrap, topics.reports.name, 3)
+    assert sorted(len(event.pools) for event in events) == [10, 10, 10]
+    assert {event.incarnation for event in events} == {producer.incarnation}
+
+
+async def test_a_missing_topic_is_said_within_seconds(kafka_bootstrap: str, prefix: str) -> None:
+    """The error names the topic and the remedy; aiokafka alone would wait 40 s."""
+    async with Producer(kafka_bootstrap, prefix=prefix) as producer:
+        began = time.monotonic()
+        with pytest.raises(MissingTopicError, match=rf"no topic {prefix}\.capacity: create it"):
+            await producer.send(capacity())
+        assert time.monotonic() - began < 8
+
+
+async def test_posted_events_wait_for_a_topic_that_is_created_late(kafka_bootstrap: str, prefix: str) -> None:
+    """What was posted before the topic existed is delivered once it does."""
+    async with Producer(kafka_bootstrap, prefix=prefix) as producer:
+        assert producer.post(capacity())
+        await ensure_topics(kafka_bootstrap, Topics(prefix))
+        assert await producer.drain(15)
+        assert producer.status.delivered == 1
+
+
+async def test_without_kafka_nothing_blocks_and_nothing_grows(unused_tcp_port: int, prefix: str) -> None:
+    """Sends fail in time, posts are bounded, drops are counted, the end comes quickly."""
+    began = time.monotonic()
+    producer = Producer(
+        f"127.0.0.1:{unused_tcp_port}", prefix=prefix, send_timeout_s=0.5, buffer_events_max=10
+    )
+    async with producer:
+        with pytest.raises(KafkaUnavailableError, match="did not acknowledge in time"):
+            await producer.send(capacity())
+        assert all(producer.post(report(number)) for number in range(25))
+        assert (producer.status.buffered, producer.status.dropped_full) == (10, 15)
+        assert not producer.status.connected
+        assert "127.0.0.1" in producer.status.error
+        await producer.stop(drain_timeout_s=0.1)
+    assert time.monotonic() - began < 8
+
+
+async def test_expired_reports_are_never_sent(unused_tcp_port: int, prefix: str) -> None:
+    """A report that grew stale in the buffer is dropped and counted."""
+    async with Producer(f"127.0.0.1:{unused_tcp_port}", prefix=prefix) as producer:
+        assert producer.post(report(1, ended_ms=now_ms() - 60_000))
+        assert producer.post(report(2))
+        assert (producer.status.buffered, producer.status.dropped_expired) == (1, 1)
+        await producer.stop(drain_timeout_s=0)
+
+
+async def test_events_that_contradict_themselves_never_leave(kafka_bootstrap: str, prefix: str) -> None:
+    """The producer names the fault before the broker sees anything."""
+    foreign = Report("prober", "gcp", "eastus", "i", 1, now_ms(), now_ms(), 100, report(1).pools)
+    async with Producer(kafka_bootstrap, prefix=prefix) as producer:
+        with pytest.raises(InvalidEventError, match="azure/eastus/a is not in gcp/eastus"):
+            await producer.send(foreign)
+        with pytest.raises(InvalidEventError, match="needs a source"):
+            producer.observe(PoolObservation("azure/eastus/a"))
+    with pytest.raises(ProducerClosedError):
+        producer.post(report(1))
+
+
+async def test_a_producer_outlives_its_kafka(own_stack, prefix: str) -> None:
+    """Kafka killed and back: sends fail in time meanwhile, and go on afterwards without a restart."""
+    topics = Topics(prefix)
+    await ensure_topics(own_stack.kafka_bootstrap, topics)
+    async with Producer(own_stack.kafka_bootstrap, prefix=prefix, send_timeout_s=3) as producer:
+        await producer.send(capacity(1))
+        await own_stack.kafka.kill()
+        began = time.monotonic()
+        with pytest.raises(KafkaUnavailableError):
+            await producer.send(capacity(2))
+        assert time.monotonic() - began < 5
+        assert producer.post(report(1))
+        await own_stack.kafka.start()
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    assert (await producer.send(capacity(3))).offset >= 1
+                    break
+                except KafkaUnavailableError:
+                    continue
