@@ -24,26 +24,24 @@ class TopicError(RuntimeError):
 def faults(topic: Topic, partitions: int, config: dict[str, str]) -> list[str]:
     """PURE: what is wrong with an existing topic, each with its remedy; empty when it will do.
 
-    Ordered logs need exactly one partition; the time stamp is evidence, so it must be the broker's; compaction
-    decides whether the last word of a key is kept; smaller records than ours would be refused.
+    Ordered logs need exactly one partition; the time stamp is evidence, so it must be the broker's;
+    compaction decides whether the last word of a key is kept; smaller records than ours would be refused.
     """
     found = []
     if topic.partitions == 1 and partitions != 1:
         found.append(f"has {partitions} partitions and must have exactly 1: recreate it with 1")
-    for name in EQUAL:
-        if name in topic.config and config.get(name) != topic.config[name]:
-            found.append(_wrong(name, config.get(name), f"{topic.config[name]}"))
-    for name in AT_LEAST:
-        wanted = topic.config.get(name)
-        if wanted is not None and int(config.get(name, 0)) < int(wanted):
-            found.append(_wrong(name, config.get(name), wanted, "at least "))
+    for name, wanted in sorted(topic.config.items()):
+        held = config.get(name)
+        if name in EQUAL and held != wanted:
+            found.append(_wrong(name, held, wanted))
+        if name in AT_LEAST and int(held or 0) < int(wanted):
+            found.append(_wrong(name, held, wanted, "at least "))
     return found
 
 
 def _wrong(name: str, held: str | None, wanted: str, at_least: str = "") -> str:
-    return (
-        f"has {name}={held} and needs {at_least}{wanted}: kafka-configs --alter --add-config {name}={wanted}"
-    )
+    remedy = f"kafka-configs --alter --add-config {name}={wanted}"
+    return f"has {name}={held} and needs {at_least}{wanted}: {remedy}"
 
 
 async def ensure_topics(bootstrap: str, topics: Topics, *, replication: int = 1) -> tuple[str, ...]:

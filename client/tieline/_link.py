@@ -2,8 +2,8 @@
 
 aiokafka retries an idempotent record for ever, waits 40 s for a topic that does not exist, never returns from
 ``stop`` while Kafka is away, and stays broken once a batch was refused (its sequence number is spent). So
-every send here has a deadline, and a connection that missed one or lost a batch is dropped and made anew: what
-it still held is not written later, when it would be stale.
+every send here has a deadline, and a connection that missed one or lost a batch is dropped and made anew:
+what it still held is not written later, when it would be stale.
 """
 
 from __future__ import annotations

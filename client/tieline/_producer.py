@@ -102,8 +102,8 @@ class Producer:
     ``bootstrap``: Kafka as ``host:port[,host:port]``. ``source``: this producer's registered name, needed for
     ``observe``. ``prefix``: of the topics. ``security``: keyword arguments of aiokafka for TLS and SASL.
     ``send_timeout_s`` bounds every send from its call to the acknowledgement; ``buffer_events_max`` bounds
-    what ``post`` holds while Kafka is away. No linger by default: what waits for an acknowledgement is batched
-    anyway.
+    what ``post`` holds while Kafka is away. No linger by default: whatever waits for an acknowledgement is
+    batched anyway.
     """
 
     def __init__(

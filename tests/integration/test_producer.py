@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -37,10 +36,10 @@ def report(sequence: int, *, ended_ms: int | None = None) -> Report:
 
 
 @pytest.fixture
-async def topics(kafka_bootstrap: str, prefix: str) -> AsyncIterator[Topics]:
+async def topics(kafka_bootstrap: str, prefix: str) -> Topics:
     mine = Topics(prefix)
     await ensure_topics(kafka_bootstrap, mine)
-    yield mine
+    return mine
 
 
 async def written(bootstrap: str, topic: str, count: int) -> list:
