@@ -15,7 +15,8 @@ class Window:
     def __init__(self, source: str, incarnation: str, start_ms: int) -> None:
         self._source = source
         self._incarnation = incarnation
-        self._start_ms = start_ms
+        self._begun_ms = start_ms
+        self._starts_ms: dict[Home, int] = {}
         self._sequence = 0
         self._homes: dict[Home, dict[str, PoolObservation]] = {}
 
@@ -33,11 +34,18 @@ class Window:
             )
         pools[seen.pool] = seen if held is None else merged(held, seen)
 
-    def close(self, end_ms: int, interval_ms: int) -> tuple[Report, ...]:
-        """The reports of this window, sorted by provider-region; the next window begins where it ends."""
+    def close(self, end_ms: int, interval_ms: int, only: str | None = None) -> tuple[Report, ...]:
+        """The reports of this window, sorted by provider-region; the next window begins where it ends.
+
+        ``only``: close it for this ``provider/region`` alone.
+        """
         reports = []
         for provider, region in sorted(self._homes):
-            pools = self._homes[provider, region]
+            if only is not None and only != f"{provider}/{region}":
+                continue
+            pools = self._homes.pop((provider, region))
+            start_ms = self._starts_ms.get((provider, region), self._begun_ms)
+            self._starts_ms[provider, region] = end_ms
             self._sequence += 1
             reports.append(
                 Report(
@@ -46,14 +54,12 @@ class Window:
                     region=region,
                     incarnation=self._incarnation,
                     sequence=self._sequence,
-                    window_start_ms=min(self._start_ms, end_ms),
+                    window_start_ms=min(start_ms, end_ms),
                     window_end_ms=end_ms,
                     interval_ms=interval_ms,
                     pools=tuple(pools[name] for name in sorted(pools)),
                 )
             )
-        self._homes = {}
-        self._start_ms = end_ms
         return tuple(reports)
 
 

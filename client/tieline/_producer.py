@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from tieline import _clock
 from tieline._link import (
     Delivery,
     InvalidEventError,
@@ -128,7 +128,7 @@ class Producer:
         self._linger_ms = linger_ms
         self._content_type = content_type
         self._security = security or {}
-        self._now_ms = now_ms or _wall_clock_ms
+        self._now_ms = now_ms or _clock.now_ms
         self._buffer: deque[_Posted] = deque()
         self._unfinished = 0
         self._filled = Signal()
@@ -232,12 +232,14 @@ class Producer:
             except ValueError as error:
                 raise InvalidEventError(str(error)) from None
 
-    def flush(self, *, interval_ms: int) -> tuple[Report, ...]:
+    def flush(self, *, interval_ms: int, region: str | None = None) -> tuple[Report, ...]:
         """Close the window: post one report per provider-region seen in it. ``interval_ms``: until the next.
 
-        Returns the reports. Never waits; see ``post``.
+        ``region``: of this ``provider/region`` only. Returns the reports. Never waits; see ``post``.
         """
-        reports = self._window.close(self._now_ms(), interval_ms) if self._window is not None else ()
+        if self._window is None:
+            return ()
+        reports = self._window.close(self._now_ms(), interval_ms, region)
         for report in reports:
             self.post(report)
         return reports
@@ -345,7 +347,3 @@ class Producer:
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
         self._room.release()
-
-
-def _wall_clock_ms() -> int:
-    return time.time_ns() // 1_000_000

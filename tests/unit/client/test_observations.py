@@ -25,10 +25,14 @@ def test_many_pools_of_a_region_travel_in_one_report() -> None:
 def test_a_window_begins_where_the_last_one_ended() -> None:
     """No instant belongs to two windows or to none, and an idle window says nothing."""
     window = Window("prober", "inc", NOW_MS)
-    assert window.close(NOW_MS + 10, 2_000) == ()
+    assert window.close(NOW_MS + 5, 2_000) == ()
     window.add(PoolObservation("azure/eastus/a"))
-    (report,) = window.close(NOW_MS + 30, 2_000)
-    assert report.window_start_ms == NOW_MS + 10
+    window.add(PoolObservation("gcp/us-east1/b"))
+    (first,) = window.close(NOW_MS + 10, 2_000, "azure/eastus")
+    window.add(PoolObservation("azure/eastus/a"))
+    second, other = window.close(NOW_MS + 30, 2_000)
+    assert (first.window_start_ms, first.window_end_ms) == (NOW_MS, NOW_MS + 10)
+    assert (second.window_start_ms, other.window_start_ms) == (NOW_MS + 10, NOW_MS)
 
 
 def test_a_clock_that_went_back_gives_no_window_of_negative_length() -> None:

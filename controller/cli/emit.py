@@ -1,0 +1,128 @@
+"""``tieline emit health|capacity``: one event from the command line, a file or standard input to Kafka."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from controller import clock
+from controller.cli.event_input import INPUT_MAX_BYTES, Identity, InputError, Kind, events, load
+from tieline._producer import Producer, ProducerError
+from tieline.events import Capacity, Outcomes, Report
+
+OUTCOMES = Outcomes.__struct_fields__
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command to the ``tieline`` parser."""
+    parser = subparsers.add_parser(
+        "emit",
+        help="send a health or capacity event",
+        description="Send an event to Kafka and say where it lies. A region's pools travel together.",
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="health|capacity")
+    health = kinds.add_parser("health", help="what a source saw of some pools in a window")
+    capacity = kinds.add_parser("capacity", help="limits of some pools until they expire")
+    for one in (health, capacity):
+        one.add_argument("--kafka", help="bootstrap servers; else TIELINE_KAFKA")
+        one.add_argument("--namespace", help="prefix of the topics; else TIELINE_NAMESPACE, else tieline")
+        one.add_argument("--source", default="", help="the registered source that says this")
+        one.add_argument("--pool", action="append", help="provider/region/deployment; may be given again")
+        one.add_argument("--file", help="events as YAML or JSON instead of flags; - for standard input")
+    for name in OUTCOMES:
+        health.add_argument(_flag(name), type=int, metavar="N", help=f"attempts that ended {name}")
+    health.add_argument("--units", type=float, help="load served in the window, e.g. tokens")
+    health.add_argument("--first-token-p50-ms", type=float)
+    health.add_argument("--first-token-p99-ms", type=float)
+    health.add_argument("--in-flight", type=int)
+    health.add_argument("--oldest-in-flight-ms", type=int)
+    health.add_argument("--interval-ms", type=int, help="length of the window, and until the next (10000)")
+    capacity.add_argument("--limit-units-per-s", type=float, help="usable now in all")
+    capacity.add_argument("--committed-units-per-s", type=float, help="the part of it already paid for")
+    capacity.add_argument("--in-use-units-per-s", type=float)
+    capacity.add_argument("--price-per-million-units", type=float)
+    capacity.add_argument("--expires-after-ms", type=int, help="how long the claim holds (600000)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit status 0: all acknowledged; 1: Kafka did not take it; 2: the input is wrong."""
+    try:
+        bootstrap = args.kafka or os.environ.get("TIELINE_KAFKA")
+        if not bootstrap:
+            raise InputError("Say where Kafka is: --kafka HOST:PORT, or TIELINE_KAFKA.")
+        identity = Identity(args.source, secrets.token_hex(8), clock.now_ms())
+        place, given = _given(args, identity.now_ms)
+        made = events(args.kind, given, identity, place)
+        namespace = args.namespace or os.environ.get("TIELINE_NAMESPACE") or "tieline"
+        return asyncio.run(_send(bootstrap, namespace, made))
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+
+
+async def _send(bootstrap: str, namespace: str, made: list[Report | Capacity]) -> int:
+    async with Producer(bootstrap, prefix=namespace) as producer:
+        for event in made:
+            try:
+                sent = await producer.send(event)
+            except ProducerError as error:
+                sys.stderr.write(f"Not sent: {error}.\n")
+                return EXIT_FAILED
+            kind = "health" if isinstance(event, Report) else "capacity"
+            print(
+                f"{sent.topic} partition {sent.partition} offset {sent.offset}: {kind} of "
+                f"{event.provider}/{event.region} ({len(event.pools)} pools) from {event.source}"
+            )
+    return 0
+
+
+def _given(args: argparse.Namespace, now_ms: int) -> tuple[str, list[dict[str, Any]]]:
+    """(where it comes from, events as plain values). Raises InputError."""
+    if args.file and args.pool:
+        raise InputError("Give either --file or --pool, not both.")
+    if args.file:
+        return _read(args.file)
+    if not args.pool:
+        raise InputError("Name at least one --pool provider/region/deployment, or a --file.")
+    kind: Kind = args.kind
+    one = _health(args) if kind == "health" else _capacity(args, now_ms)
+    return "command line", [one]
+
+
+def _read(name: str) -> tuple[str, list[dict[str, Any]]]:
+    place = "standard input" if name == "-" else name
+    try:
+        text = sys.stdin.read(INPUT_MAX_BYTES + 1) if name == "-" else Path(name).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{place} can't be read: {error}.") from None
+    return place, load(text, place)
+
+
+def _health(args: argparse.Namespace) -> dict[str, Any]:
+    outcomes = _set(args, OUTCOMES)
+    fields = ("units", "first_token_p50_ms", "first_token_p99_ms", "in_flight", "oldest_in_flight_ms")
+    row = {"outcomes": outcomes, **_set(args, fields)}
+    return {"pools": [{"pool": pool, **row} for pool in args.pool], **_set(args, ("interval_ms",))}
+
+
+def _capacity(args: argparse.Namespace, now_ms: int) -> dict[str, Any]:
+    fields = ("limit_units_per_s", "committed_units_per_s", "in_use_units_per_s", "price_per_million_units")
+    row = _set(args, fields)
+    expiry = {} if args.expires_after_ms is None else {"expires_ms": now_ms + args.expires_after_ms}
+    return {"pools": [{"pool": pool, **row} for pool in args.pool], **expiry}
+
+
+def _set(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
