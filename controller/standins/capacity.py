@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-import tieline
 from controller.standins.config import KafkaConfig, StandinConfig
 from controller.standins.pool import Pool
+from tieline._producer import Producer
 from tieline.events import Capacity, PoolCapacity
 
 EXPIRES_AFTER_INTERVALS = 3
@@ -83,7 +83,7 @@ class KafkaCapacityPublisher:
 
     async def _publish(self) -> None:
         kafka = self._kafka
-        producer = tieline.Producer(
+        producer = Producer(
             kafka.bootstrap_servers, source=kafka.source, prefix=kafka.topic_prefix, now_ms=self._wall_ms
         )
         await producer.start()

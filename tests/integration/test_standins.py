@@ -1,38 +1,18 @@
-"""Stand-ins as callers meet them: real processes, real HTTP, real signals."""
+"""Stand-ins as callers meet them: real processes, real HTTP."""
 
-import asyncio
-import itertools
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx2
-import msgspec
 import openai
 import pytest
 import pytest_asyncio
 
-from controller.standins import ledger
-from controller.standins.config import Latency, PoolConfig, StandinConfig
-from controller.standins.process import SpawnError, StandinProcess
+from controller.standins.process import StandinProcess
+from tests.integration.standins_calls import KEY, KEYED, POOL, body, call, client, config, fresh_id, logged
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-POOL, KEYED = "azure/uksouth/gpt-4o", "azure/uksouth/keyed"
-KEY = "a key that must never be logged"
-LATENCY = Latency(first_token_ms=20, spread=0.1, token_ms=1)
-_ids = itertools.count(1)
-
-
-def config(log_dir: Path, **more: Any) -> StandinConfig:
-    """Two pools of one region, quick, and with more capacity than any test needs."""
-    pool = PoolConfig("gpt-4o", ("big", "small"), tokens_per_s=1e6, latency=LATENCY)
-    keyed = msgspec.structs.replace(pool, deployment="keyed", bearer_key=KEY)
-    return StandinConfig("azure", "uksouth", (pool, keyed), log_dir=str(log_dir), **more)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -40,59 +20,6 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stan
     """One process for the tests that leave it as they found it."""
     async with await StandinProcess.spawn(config(tmp_path_factory.mktemp("standins"))) as process:
         yield process
-
-
-@asynccontextmanager
-async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    """An HTTP client whose time-out is far above any answer's time."""
-    async with httpx2.AsyncClient(timeout=5.0) as http:
-        yield http
-
-
-def body(*, model: str = "big", stream: bool = False, tokens: int = 24) -> dict[str, Any]:
-    """A chat request."""
-    messages = [{"role": "user", "content": "Where does it flow?"}]
-    return {"model": model, "messages": messages, "max_tokens": tokens, "stream": stream}
-
-
-async def call(
-    http: httpx2.AsyncClient, url: str, *, timeout_s: float = 5.0, request_id: str = "", **asked: Any
-) -> str:
-    """One request; what the caller makes of its answer, in a word."""
-    headers = {"x-request-id": request_id or f"call-{next(_ids)}"}
-    target = f"{url}/chat/completions"
-    try:
-        sending = http.stream("POST", target, json=body(**asked), headers=headers, timeout=timeout_s)
-        async with sending as answer:
-            text = (await answer.aread()).decode()
-    except httpx2.ConnectError:
-        return "refused"
-    except httpx2.ReadTimeout:
-        return "timeout"
-    except httpx2.ReadError:
-        return "reset"
-    except httpx2.RemoteProtocolError:
-        return "cut"
-    if answer.status_code != 200:
-        return f"{answer.status_code} {msgspec.json.decode(text)['error']['code']}"
-    if asked.get("stream") and "data: [DONE]" not in text:
-        return "error event" if '"error"' in text else "no done"
-    return "ok"
-
-
-def seen_of(process: StandinProcess) -> tuple[ledger.Attempt, ...]:
-    """What the process's log says."""
-    return ledger.attempts(ledger.parse(process.log_path.read_bytes().splitlines(keepends=True)))
-
-
-async def logged(process: StandinProcess, request_id: str, outcome: str) -> ledger.Attempt:
-    """Wait until the log says that a request ended so (an end that callers don't see comes when it comes)."""
-    async with asyncio.timeout(5):
-        while True:
-            found = [one for one in seen_of(process) if one.id == request_id]
-            if found and found[-1].outcome == outcome:
-                return found[-1]
-            await asyncio.sleep(0.01)
 
 
 FAULTS: list[tuple[str, dict[str, Any], bool, str, str]] = [
@@ -121,7 +48,7 @@ async def test_every_fault_strikes_and_goes(
     shared: StandinProcess, kind: str, fields: dict[str, Any], stream: bool, sees: str, logs: str
 ) -> None:
     """While a fault is on callers see it and the log names it; cleared, the next request is answered."""
-    request_id = f"fault-{next(_ids)}"
+    request_id = fresh_id("fault")
     timeout_s = 0.5 if sees == "timeout" else 5.0
     async with client() as http:
         number = await shared.fault(kind, pools=[POOL], **fields)
@@ -174,8 +101,11 @@ async def test_throttling_says_when_to_come_back(shared: StandinProcess) -> None
             wait_ms = int(refused.headers["retry-after-ms"])
             assert 50 < wait_ms <= 600
             assert refused.headers["retry-after"] == "1"
-            await asyncio.sleep(wait_ms / 1_000)
-            assert await call(http, shared.url(POOL), tokens=40) == "ok"
+
+            async def served() -> bool:
+                return await call(http, shared.url(POOL), tokens=40) == "ok"
+
+            await until(served, within_s=wait_ms / 1_000 + 1.0, what="a place after Retry-After")
         finally:
             assert await shared.capacity(factor=1.0) == {POOL: 1e6, KEYED: 1e6}
         assert await call(http, shared.url(POOL), tokens=40) == "ok"
@@ -266,86 +196,3 @@ async def test_the_admin_port_is_strict(shared: StandinProcess) -> None:
         assert first.content.startswith(b'{"event":"started"')
         rest = await http.get(f"/log?offset={first.headers['x-next-offset']}")
         assert rest.content == b""
-
-
-async def test_sigkill_loses_no_line(tmp_path: Path) -> None:
-    """Every request that a caller saw answered is in the log as ok; one under way is there as in flight.
-
-    A second life comes back on the same ports and goes on with the same log.
-    """
-    process = await StandinProcess.spawn(config(tmp_path))
-    async with process, client() as http:
-        url, answers = process.url(POOL), {}
-
-        async def ask(request_id: str) -> None:
-            answers[request_id] = await call(http, url, request_id=request_id, stream=True)
-
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ask(f"r-{index}")) for index in range(150)]
-            under_way = group.create_task(call(http, url, request_id="long", stream=True, tokens=4_000))
-            await asyncio.wait(tasks[:20])
-            os.kill(process.pid, signal.SIGKILL)
-        assert await process.wait() == -signal.SIGKILL
-        assert under_way.result() in {"cut", "reset"}
-        seen = {attempt.id: attempt.outcome for attempt in seen_of(process)}
-        succeeded = {request_id for request_id, answer in answers.items() if answer == "ok"}
-        assert len(succeeded) >= 20
-        assert {seen[request_id] for request_id in succeeded} == {"ok"}
-        assert seen["long"] == "in_flight"
-        async with await StandinProcess.spawn(process.config_as_run) as second:
-            assert second.ports == process.ports
-            assert await call(http, url, request_id="second-life") == "ok"
-        assert {attempt.id for attempt in seen_of(process)} >= {"long", "second-life", *succeeded}
-
-
-async def test_a_stop_is_orderly(tmp_path: Path) -> None:
-    """SIGTERM ends with status 0 within seconds, cuts what hangs, and the log says so."""
-    process = await StandinProcess.spawn(config(tmp_path))
-    async with client() as http:
-        await process.fault("hang")
-        hanging = asyncio.create_task(call(http, process.url(POOL), request_id="hanging", timeout_s=20))
-        await logged(process, "hanging", "in_flight")
-        assert await process.stop() == 0
-        assert await hanging in {"cut", "reset"}
-    assert [attempt.outcome for attempt in seen_of(process)] == ["stopped"]
-
-
-async def test_it_dies_with_its_parent(tmp_path: Path) -> None:
-    """A stand-in whose parent is killed is gone within seconds, however the parent died."""
-    script = (
-        "import asyncio, sys, msgspec\n"
-        "from controller.standins.config import StandinConfig\n"
-        "from controller.standins.process import StandinProcess\n"
-        "async def main():\n"
-        "    config = msgspec.json.decode(sys.argv[1], type=StandinConfig)\n"
-        "    process = await StandinProcess.spawn(config)\n"
-        "    print(process.pid, flush=True)\n"
-        "    await asyncio.Event().wait()\n"
-        "asyncio.run(main())\n"
-    )
-    parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, msgspec.json.encode(config(tmp_path)), stdout=asyncio.subprocess.PIPE
-    )
-    assert parent.stdout is not None
-    pid = int(await parent.stdout.readline())
-    assert _runs(pid)
-    parent.kill()
-    await parent.wait()
-    async with asyncio.timeout(5):
-        while _runs(pid):  # noqa: ASYNC110 - the end of somebody else's child can't be awaited
-            await asyncio.sleep(0.02)
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process runs (a zombie, which only waits to be collected, doesn't)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except OSError:
-        return False
-
-
-async def test_a_port_that_is_taken_is_one_sentence(shared: StandinProcess, tmp_path: Path) -> None:
-    """A child that can't listen ends, and the spawner says why."""
-    clash = msgspec.structs.replace(shared.config_as_run, log_dir=str(tmp_path))
-    with pytest.raises(SpawnError, match=r"azure/uksouth ended with status 2 .*[Aa]ddress already in use"):
-        await StandinProcess.spawn(clash)

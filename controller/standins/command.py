@@ -1,0 +1,76 @@
+"""`tieline standins FILE`: providers to try things on, one process for each provider-region, until ^C."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from controller.standins import config
+from controller.standins.config import ConfigError, StandinConfig
+from controller.standins.process import SpawnError, StandinProcess
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `tieline standins`."""
+    parser.add_argument(
+        "file", type=Path, help="YAML: one provider-region with its pools, or several under `processes`"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until SIGTERM or ^C; pools and their URLs go to standard output. Returns the exit status."""
+    try:
+        return asyncio.run(_serve(config.read(args.file)))
+    except (ConfigError, SpawnError) as error:
+        _say(f"tieline standins: {error}")
+        return 1
+
+
+async def _serve(configs: Sequence[StandinConfig]) -> int:
+    asked_to_end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_end.set)
+    async with AsyncExitStack() as running:
+        processes = []
+        for one in configs:
+            processes.append(await running.enter_async_context(await StandinProcess.spawn(one)))
+            _show(processes[-1])
+        _say(f"{len(processes)} stand-ins are ready; ^C ends them")
+        return await _until(asked_to_end, processes)
+
+
+def _show(process: StandinProcess) -> None:
+    for pool in process.ports:
+        sys.stdout.write(f"{pool} {process.url(pool)}\n")
+    name = f"{process.info.provider}/{process.info.region}"
+    sys.stdout.write(f"{name} pid={process.pid} admin={process.admin_url} log={process.log_path}\n")
+    sys.stdout.flush()
+
+
+async def _until(asked_to_end: asyncio.Event, processes: Sequence[StandinProcess]) -> int:
+    """0 once asked to end or when every stand-in has ended; one that ends by itself is said, not replaced.
+
+    One may well be killed to see what happens then; the others go on.
+    """
+    ending = asyncio.create_task(asked_to_end.wait())
+    alive = {asyncio.create_task(process.wait()): process for process in processes}
+    while alive:
+        done, _ = await asyncio.wait({ending, *alive}, return_when=asyncio.FIRST_COMPLETED)
+        if ending in done:
+            break
+        for task in [task for task in alive if task in done]:
+            info = alive.pop(task).info
+            _say(f"{info.provider}/{info.region} (pid {info.pid}) ended with status {task.result()}")
+    for task in (ending, *alive):
+        task.cancel()
+    await asyncio.gather(ending, *alive, return_exceptions=True)
+    return 0
+
+
+def _say(words: str) -> None:
+    sys.stderr.write(words + "\n")
+    sys.stderr.flush()
