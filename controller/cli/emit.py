@@ -12,6 +12,8 @@ from typing import Any
 
 from controller import clock
 from controller.cli.event_input import INPUT_MAX_BYTES, Identity, InputError, Kind, events, load
+from controller.errors import UserError
+from controller.settings import KAFKA, Settings, add_stack_arguments, read_settings
 from tieline._producer import Producer, ProducerError
 from tieline.events import Capacity, Outcomes, Report
 
@@ -31,8 +33,7 @@ def add_parser(subparsers: Any) -> None:
     health = kinds.add_parser("health", help="what a source saw of some pools in a window")
     capacity = kinds.add_parser("capacity", help="limits of some pools until they expire")
     for one in (health, capacity):
-        one.add_argument("--kafka", help="bootstrap servers; else TIELINE_KAFKA")
-        one.add_argument("--namespace", help="prefix of the topics; else TIELINE_NAMESPACE, else tieline")
+        add_stack_arguments(one)
         one.add_argument("--source", default="", help="the registered source that says this")
         one.add_argument("--pool", action="append", help="provider/region/deployment; may be given again")
         one.add_argument("--file", help="events as YAML or JSON instead of flags; - for standard input")
@@ -55,21 +56,18 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit status 0: all acknowledged; 1: Kafka did not take it; 2: the input is wrong."""
     try:
-        bootstrap = args.kafka or os.environ.get("TIELINE_KAFKA")
-        if not bootstrap:
-            raise InputError("Say where Kafka is: --kafka HOST:PORT, or TIELINE_KAFKA.")
+        settings = read_settings(args, os.environ, needs=(KAFKA,))
         identity = Identity(args.source, secrets.token_hex(8), clock.now_ms())
         place, given = _given(args, identity.now_ms)
         made = events(args.kind, given, identity, place)
-        namespace = args.namespace or os.environ.get("TIELINE_NAMESPACE") or "tieline"
-        return asyncio.run(_send(bootstrap, namespace, made))
-    except InputError as error:
+        return asyncio.run(_send(settings, made))
+    except (InputError, UserError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
 
 
-async def _send(bootstrap: str, namespace: str, made: list[Report | Capacity]) -> int:
-    async with Producer(bootstrap, prefix=namespace) as producer:
+async def _send(settings: Settings, made: list[Report | Capacity]) -> int:
+    async with Producer(settings.kafka, prefix=settings.namespace) as producer:
         for event in made:
             try:
                 sent = await producer.send(event)

@@ -108,12 +108,12 @@ def _convert(kind: Kind, fields: Mapping[str, Any], at: str) -> Report | Capacit
     _refuse_unknown(fields, {*cls.__struct_fields__, "type"}, f"{at}: field ")
     for index, row in enumerate(fields["pools"]):
         _refuse_unknown(row, set(_ROW[kind].__struct_fields__), f"{at}: field pools[{index}].")
+    if not fields["source"]:
+        raise InputError(f"{at}: field source: name the registered source that says this.")
     try:
         event: Report | Capacity = msgspec.convert({**fields, "type": tag}, cls)
     except msgspec.ValidationError as error:
         raise InputError(f"{at}: {_words(str(error))}.") from None
-    if not event.source:
-        raise InputError(f"{at}: field source: name the registered source that says this.")
     if fault := misfit(event):
         raise InputError(f"{at}: {fault}.")
     return event

@@ -69,7 +69,7 @@ def test_a_fault_is_named_by_its_field(kind, given, said) -> None:
 
 def test_a_source_has_to_be_named() -> None:
     """Without a source nobody could say whose word it is."""
-    with pytest.raises(InputError, match="field source"):
+    with pytest.raises(InputError, match="field source: name the registered source"):
         events("health", [{"pools": [{"pool": "a/b/c"}]}], Identity("", "inc", NOW_MS), "x")
 
 

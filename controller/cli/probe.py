@@ -1,0 +1,87 @@
+"""``tieline probe``: probe every pool of a policy until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from controller import clock
+from controller.errors import UserError
+from controller.probe.prober import Pace, Prober
+from controller.probe.targets import ProbeError, plan, source
+from controller.settings import KAFKA, POLICY, add_stack_arguments, read_settings
+from tieline._producer import Producer
+
+EXIT_USAGE = 2
+INTERVAL_MIN_MS = 200
+TIMEOUT_MAX_MS = 60_000
+_log = structlog.get_logger("tieline.probe")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command to the ``tieline`` parser."""
+    parser = subparsers.add_parser(
+        "probe",
+        help="probe every pool and report its health",
+        description="Sends a request of one token to every pool at an interval and reports what came of it. "
+        "A pool's credential NAME is read from the variable TIELINE_CREDENTIAL_<NAME>.",
+    )
+    parser.add_argument("--policy", metavar="FILE", help=f"what to probe (else {POLICY})")
+    add_stack_arguments(parser)
+    parser.add_argument("--source", help="registered source of kind probe (the policy's first)")
+    parser.add_argument("--pool", action="append", default=[], help="only this pool; may be given again")
+    parser.add_argument("--interval-ms", type=int, default=2_000, help="between two probes of a pool (2000)")
+    parser.add_argument("--timeout-ms", type=int, default=3_000, help="for the first token (3000)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit status 0 after SIGTERM or SIGINT; 2: the input is wrong."""
+    from controller.policy_file import PolicyError, load_policy
+
+    try:
+        settings = read_settings(args, os.environ, needs=(KAFKA, POLICY))
+        pace = _pace(args)
+        policy = load_policy(settings.policy or Path())
+        found = plan(policy, os.environ, args.pool)
+        name = source(policy, args.source)
+    except (ProbeError, PolicyError, UserError) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    for pool, variable in sorted(found.without_credential.items()):
+        _log.warning("pool is not probed: its credential is not set", pool=pool, variable=variable)
+    producer = Producer(settings.kafka, source=name, prefix=settings.namespace)
+    prober = Prober(found.targets, producer, pace, monotonic_ms=clock.monotonic_ms)
+    _log.info("probing", pools=len(found.targets), interval_ms=pace.interval_ms, source=name)
+    asyncio.run(_until_stopped(prober, producer))
+    return 0
+
+
+def _pace(args: argparse.Namespace) -> Pace:
+    if args.interval_ms < INTERVAL_MIN_MS:
+        raise ProbeError(f"--interval-ms must be at least {INTERVAL_MIN_MS}.")
+    if not 0 < args.timeout_ms <= TIMEOUT_MAX_MS:
+        raise ProbeError(f"--timeout-ms must be above 0 and at most {TIMEOUT_MAX_MS}.")
+    return Pace(args.interval_ms, args.timeout_ms)
+
+
+async def _until_stopped(prober: Prober, producer: Producer) -> None:
+    loop = asyncio.get_running_loop()
+    running = asyncio.current_task()
+    if running is None:
+        raise RuntimeError("not inside a task")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.cancel)
+    async with producer:
+        try:
+            await prober.run()
+        except asyncio.CancelledError:
+            status = producer.status
+            _log.info("stopped", delivered=status.delivered, dropped=status.dropped_expired)

@@ -1,0 +1,106 @@
+"""Probes every pool at an interval and posts one report per provider-region and interval."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import httpx2
+import structlog
+
+from controller.probe.request import Target, probe
+from controller.probe.watch import Watch
+from tieline._producer import Producer
+from tieline.events import ResultClass, pool_of
+
+IN_FLIGHT_PER_POOL_MAX = 2
+START_SPREAD_S = 0.5
+_log = structlog.get_logger("tieline.probe")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a pool is probed, and how long a first token may take."""
+
+    interval_ms: int = 2_000
+    timeout_ms: int = 3_000
+
+
+class Prober:
+    """Watches ``targets``: pool -> its models, probed in turn."""
+
+    def __init__(
+        self,
+        targets: Mapping[str, Sequence[Target]],
+        producer: Producer,
+        pace: Pace,
+        *,
+        monotonic_ms: Callable[[], int],
+    ) -> None:
+        self._targets = targets
+        self._producer = producer
+        self._pace = pace
+        self._monotonic_ms = monotonic_ms
+        self._watches = {pool: Watch(pool) for pool in sorted(targets)}
+        self._last: dict[str, ResultClass] = {}
+        self._probes: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Probe until cancelled. Regions start spread over half a second, and share nothing afterwards."""
+        regions = sorted({"/".join(pool_of(pool)) for pool in self._watches})
+        # No connection is kept: a name that no longer resolves or a port that refuses has to show at once.
+        limits = httpx2.Limits(max_keepalive_connections=0)
+        timeout = httpx2.Timeout(2 * self._pace.timeout_ms / 1_000)
+        async with httpx2.AsyncClient(timeout=timeout, limits=limits, trust_env=False) as http:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for number, region in enumerate(regions):
+                        delay_s = START_SPREAD_S * number / len(regions)
+                        tasks.create_task(self._watch(region, http, delay_s), name=f"probe {region}")
+            finally:
+                for running in self._probes:
+                    running.cancel()
+                await asyncio.gather(*self._probes, return_exceptions=True)
+
+    async def _watch(self, region: str, http: httpx2.AsyncClient, delay_s: float) -> None:
+        """Rounds at fixed instants. A round is told when its probes have ended, or when the next is due."""
+        watches = [watch for pool, watch in self._watches.items() if pool.startswith(region + "/")]
+        loop = asyncio.get_running_loop()
+        interval_s = self._pace.interval_ms / 1_000
+        await asyncio.sleep(delay_s)
+        due = loop.time()
+        number = 0
+        while True:
+            probes = [self._begin(watch, number, http) for watch in watches if self._has_room(watch)]
+            number += 1
+            due = max(due + interval_s, loop.time())
+            if probes:
+                await asyncio.wait(probes, timeout=due - loop.time())
+            self._producer.observe(*(watch.observation(self._monotonic_ms()) for watch in watches))
+            self._producer.flush(interval_ms=self._pace.interval_ms, region=region)
+            await asyncio.sleep(due - loop.time())
+
+    def _has_room(self, watch: Watch) -> bool:
+        return watch.in_flight < IN_FLIGHT_PER_POOL_MAX
+
+    def _begin(self, watch: Watch, number: int, http: httpx2.AsyncClient) -> asyncio.Task[None]:
+        models = self._targets[watch.pool]
+        task = asyncio.create_task(self._probe(watch, models[number % len(models)], http))
+        self._probes.add(task)
+        task.add_done_callback(self._probes.discard)
+        return task
+
+    async def _probe(self, watch: Watch, target: Target, http: httpx2.AsyncClient) -> None:
+        number = watch.begin(self._monotonic_ms())
+        try:
+            answer = await probe(
+                http, target, timeout_s=self._pace.timeout_ms / 1_000, monotonic_ms=self._monotonic_ms
+            )
+        except BaseException:
+            watch.forget(number)
+            raise
+        watch.end(number, answer.result, first_token_ms=answer.first_token_ms, units=1.0)
+        if self._last.get(watch.pool, ResultClass.OK) is not answer.result:
+            _log.info("probe result changed", pool=watch.pool, model=target.model, result=str(answer.result))
+        self._last[watch.pool] = answer.result

@@ -1,0 +1,99 @@
+"""PURE: the probes of one pool, begun and ended, become one observation per window.
+
+What is in flight counts as well, so that a pool that accepts and never answers shows before any time-out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tieline.events import Outcomes, PoolObservation, ResultClass
+
+LATENCY_MAX_MS = 3_600_000.0
+_BY_STATUS = {
+    408: ResultClass.TIMEOUT,
+    401: ResultClass.AUTH,
+    403: ResultClass.AUTH,
+    404: ResultClass.NOT_FOUND,
+    429: ResultClass.THROTTLED,
+}
+
+
+def result_of(status: int) -> ResultClass:
+    """The class of an answer by its HTTP status."""
+    if 200 <= status < 300:
+        return ResultClass.OK
+    if status >= 500:
+        return ResultClass.SERVER_ERROR
+    return _BY_STATUS.get(status, ResultClass.CLIENT_ERROR)
+
+
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """The smallest value that ``share`` of the values don't exceed; None without values."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return min(ordered[max(0, math.ceil(share * len(ordered)) - 1)], LATENCY_MAX_MS)
+
+
+class Watch:
+    """The probes of one pool. Instants are milliseconds of one monotonic clock."""
+
+    def __init__(self, pool: str) -> None:
+        self.pool = pool
+        self._begun: dict[int, int] = {}
+        self._serial = 0
+        self._counts: dict[str, int] = {}
+        self._first_tokens_ms: list[float] = []
+        self._per_tokens_ms: list[float] = []
+        self._units = 0.0
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._begun)
+
+    def begin(self, now_ms: int) -> int:
+        """A probe goes out; gives its number."""
+        self._serial += 1
+        self._begun[self._serial] = now_ms
+        return self._serial
+
+    def end(
+        self,
+        number: int,
+        result: ResultClass,
+        *,
+        first_token_ms: float | None = None,
+        per_token_ms: float | None = None,
+        units: float = 0.0,
+    ) -> None:
+        """A probe has ended; ``units``: load that it took, e.g. tokens. KeyError when it isn't under way."""
+        del self._begun[number]
+        self._counts[result] = self._counts.get(result, 0) + 1
+        self._units += units
+        if first_token_ms is not None:
+            self._first_tokens_ms.append(first_token_ms)
+        if per_token_ms is not None:
+            self._per_tokens_ms.append(per_token_ms)
+
+    def forget(self, number: int) -> None:
+        """A probe was given up by this process; that says nothing about the pool."""
+        self._begun.pop(number, None)
+
+    def observation(self, now_ms: int) -> PoolObservation:
+        """What was seen since the last call, and what is under way now; begins the next window."""
+        oldest_ms = max((now_ms - begun_ms for begun_ms in self._begun.values()), default=0)
+        seen = PoolObservation(
+            pool=self.pool,
+            outcomes=Outcomes(**self._counts),
+            units=self._units,
+            first_token_p50_ms=quantile(self._first_tokens_ms, 0.5),
+            first_token_p99_ms=quantile(self._first_tokens_ms, 0.99),
+            per_token_p50_ms=quantile(self._per_tokens_ms, 0.5),
+            in_flight=self.in_flight,
+            oldest_in_flight_ms=max(0, oldest_ms),
+        )
+        self._counts, self._units = {}, 0.0
+        self._first_tokens_ms, self._per_tokens_ms = [], []
+        return seen
