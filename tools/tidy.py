@@ -277,7 +277,9 @@ def _public_scopes(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef]:
 
 
 def _lacks_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
-    """Overloads and setters are documented where the function they belong to is."""
+    """Overloads, setters and a protocol's members are documented with what they belong to."""
+    if isinstance(node.body[0], ast.Expr) and ast.unparse(node.body[0]) == "...":
+        return False
     marks = {ast.unparse(mark).rpartition(".")[2] for mark in node.decorator_list}
     return (
         not node.name.startswith("_") and not marks & {"overload", "setter"} and not ast.get_docstring(node)

@@ -7,6 +7,7 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from controller.stack.errors import StackError
 from controller.stack.stack import Stack
@@ -14,13 +15,19 @@ from controller.stack.stack import Stack
 WATCH_EVERY_S = 0.5
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `tieline stack`."""
+def add_parser(subparsers: Any) -> None:
+    """Describes the command to the `tieline` parser."""
+    parser = subparsers.add_parser(
+        "stack",
+        help="run a real Kafka and Valkey here, for a first try",
+        description="Runs Apache Kafka and Valkey on 127.0.0.1; prints the settings for other commands.",
+    )
     parser.add_argument(
         "--directory",
         type=Path,
         help="keep Kafka's data here for the next start (default: temporary, removed at the end)",
     )
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

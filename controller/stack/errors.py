@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from controller.errors import UserError
 
-class StackError(Exception):
+
+class StackError(UserError):
     """The embedded stack can't run.
 
     StackError

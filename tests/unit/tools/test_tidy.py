@@ -67,6 +67,7 @@ def test_rule_finds(path: str, body: str, expected: str) -> None:
         ("tests/packaging/test_a.py", "from unittest.mock import patch"),
         ("tests/unit/test_a.py", "import asyncio\nasyncio.sleep(0)"),
         ("client/tieline/a.py", "def _f() -> None:\n    pass"),
+        ("client/tieline/a.py", 'class A:\n    """A."""\n    def f(self) -> None: ...'),
         ("client/tieline/a.py", "class _A:\n    def f(self) -> None:\n        pass"),
     ],
 )
