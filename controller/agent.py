@@ -1,0 +1,214 @@
+"""The routing agent: wait, read, step, publish. It holds an office while it leads and nothing otherwise.
+
+Level-triggered: whatever happens (a material event here or in another process, a command, a timer) only marks
+the agent as due, and one step rereads everything. Bursts coalesce; no decision hangs on having seen each one.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError
+from msgspec.structs import replace
+from redis.exceptions import RedisError
+
+from controller.clock import monotonic_ms, now_ms
+from controller.clock_watch import ClockWatch
+from controller.commands import CommandReader
+from controller.core.memory import Memory
+from controller.core.model import Office, Ready, Snapshot
+from controller.core.planner import step
+from controller.decision_log import DecisionLog, Step
+from controller.errors import Deposed, NoLease, UserError
+from controller.leader import Leader
+from controller.offsets import Offsets
+from controller.projection import Projector
+from controller.publish import Publisher
+from controller.routes_record import RoutesRecord, renumbered
+from controller.settings import UNSIGNED_NOTICE
+from controller.term import REPORT_WINDOW_MAX_MS, PolicyInForce, Term, first_record, reasons_of
+from streams.store import Contents, Tables
+from tieline.table import Generation, RouteTable
+
+TICK_MS = 1_000
+TABLES_WITHIN_S = 1.0
+RETRY_AFTER_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The concrete parts that the agent works with; ``bootstrap`` builds them and runs their tasks."""
+
+    leader: Leader
+    publisher: Publisher
+    projector: Projector
+    commands: CommandReader
+    decisions: DecisionLog
+    offsets: Offsets
+    tables: Tables
+
+
+class RoutingAgent:
+    """Leads when it can, and decides while it leads."""
+
+    def __init__(self, policy: PolicyInForce, around: Surroundings) -> None:
+        self._policy = policy
+        self._around = around
+        self._due = asyncio.Event()
+        self._contents = Contents()
+        self._tables_away = False
+        self._clock = ClockWatch()
+        self._held_back: frozenset[tuple[str, str]] = frozenset()
+        self._log = structlog.get_logger("agent").bind(
+            **({"mode": UNSIGNED_NOTICE} if policy.unsigned else {})
+        )
+
+    def wake(self) -> None:
+        """Something may have changed: step soon. Cheap; any number of calls before the step are one."""
+        self._due.set()
+
+    async def run(self) -> None:
+        """Stands by, leads, stands by again; until cancelled. Raises ``UserError`` where only an operator helps."""
+        while True:
+            epoch = await self._around.leader.lead()
+            try:
+                await self._hold_office(epoch)
+            except (Deposed, NoLease) as reason:
+                self._log.warning("left office", epoch=epoch, why=str(reason))
+            except KafkaError as error:
+                self._log.warning("left office", epoch=epoch, why=type(error).__name__)
+                await asyncio.sleep(RETRY_AFTER_S)
+            finally:
+                self._around.projector.withdraw()
+            await self._around.leader.resign()
+
+    async def _hold_office(self, epoch: int) -> None:
+        term = await self._take_office(epoch)
+        while True:
+            await self._until_due(term)
+            self._around.leader.require_office(epoch)
+            if not self._around.leader.may_publish():
+                continue
+            try:
+                await self._decide(term)
+            except NoLease:
+                self._log.info("held: no lease", epoch=epoch)
+
+    async def _take_office(self, epoch: int) -> Term:
+        """Behind a fence: the newest publication that counts again, unchanged, or else the first table."""
+        must_reach = await self._around.offsets.ends()
+        lineage = self._policy.policy.lineage
+        held = await self._around.publisher.take_office(epoch, lineage)
+        taken_ms = now_ms()
+        generation = Generation(lineage, epoch, 1)
+        if held is None:
+            record = first_record(
+                await self._first_step(generation, taken_ms), self._policy, generation, taken_ms
+            )
+        else:
+            record = replace(renumbered(held, generation, taken_ms), unsigned_commands=self._policy.unsigned)
+        await self._publish(record)
+        self._log.info(
+            "took office",
+            generation=str(generation),
+            continues=str(held.generation) if held else "nothing: this is the first table",
+        )
+        self.wake()
+        return Term(epoch, taken_ms, must_reach, record, record.memory, monotonic_ms())
+
+    async def _first_step(self, generation: Generation, taken_ms: int) -> Ready:
+        await self._read_tables()
+        office = Office(
+            generation.lineage, generation.epoch, generation.seq, taken_ms, taken_ms + REPORT_WINDOW_MAX_MS
+        )
+        ready = step(self._snapshot(office, None, None, taken_ms), taken_ms)
+        if ready.table is None:
+            raise UserError(f"the policy allows no first table: {'; '.join(reasons_of(ready))}")
+        return ready
+
+    async def _until_due(self, term: Term) -> None:
+        wait_ms = TICK_MS if term.wake_ms is None else min(max(term.wake_ms - now_ms(), 1), TICK_MS)
+        try:
+            async with asyncio.timeout(wait_ms / 1000):
+                await self._due.wait()
+        except TimeoutError:
+            pass
+        self._due.clear()
+
+    async def _decide(self, term: Term) -> None:
+        """One step, and its publication if it owes one. A step that can't be sent leaves no trace."""
+        await self._read_tables()
+        decided_ms = now_ms()
+        self._clock = self._clock.look(decided_ms, monotonic_ms())
+        if not self._tables_away and term.settle(self._contents, decided_ms):
+            self._log.info("settled", epoch=term.epoch)
+        commands = self._around.commands.log
+        seen_offset = commands.next_offset if term.settled else 0
+        office = term.office(clock_trusted=self._clock.trusted)
+        snapshot = self._snapshot(office, term.memory, term.record.table, decided_ms)
+        ready = step(snapshot, decided_ms)
+        dues = (ready.wake_ms, commands.next_expiry_ms(decided_ms))
+        term.wake_ms = min((due for due in dues if due is not None), default=None)
+        if not term.owes(ready, seen_offset, monotonic_ms()):
+            term.remember(ready)
+            self._say_held(ready)
+            return
+        record = term.next_record(ready, self._policy, seen_offset, decided_ms)
+        table = await self._publish(record)
+        term.published(record, monotonic_ms())
+        self._say(record, ready)
+        self._around.decisions.record(Step(decided_ms, snapshot, ready, table))
+
+    async def _publish(self, record: RoutesRecord) -> RouteTable:
+        """Kafka first; only what is published there is projected. Returns the table that went out."""
+        if record.table is None:
+            raise ValueError("only a fence goes without a table")
+        await self._around.publisher.append(record)
+        self._around.projector.project(record.table, record.urgent_seq)
+        return record.table
+
+    async def _read_tables(self) -> None:
+        """The tables as they are; while Redis is away, as they were: their progress says how old they are."""
+        try:
+            async with asyncio.timeout(TABLES_WITHIN_S):
+                self._contents = await self._around.tables.read()
+        except (RedisError, OSError, TimeoutError) as error:
+            if not self._tables_away:
+                self._log.warning("the tables can't be read: Redis is away", error=type(error).__name__)
+            self._tables_away = True
+            return
+        self._tables_away = False
+
+    def _snapshot(
+        self, office: Office, memory: Memory | None, table: RouteTable | None, at_ms: int
+    ) -> Snapshot:
+        contents = self._contents
+        return Snapshot(
+            self._policy.policy,
+            office,
+            contents.reports,
+            contents.statements,
+            contents.capacities,
+            contents.demand,
+            contents.progress,
+            self._around.commands.log.in_force(at_ms),
+            memory,
+            table,
+        )
+
+    def _say(self, record: RoutesRecord, ready: Ready) -> None:
+        """One line per decision."""
+        self._held_back = frozenset()
+        said: dict[str, Any] = {"generation": str(record.generation), "reasons": reasons_of(ready)}
+        if ready.table is None:
+            self._log.info("memory recorded", **said)
+        else:
+            self._log.info("decision", urgent=ready.urgent, **said)
+
+    def _say_held(self, ready: Ready) -> None:
+        """What keeps the table as it is: once, for as long as it does."""
+        held_back = frozenset((verdict.subject, str(verdict.reason)) for verdict in ready.decisions)
+        if held_back and held_back != self._held_back:
+            self._log.info("held", reasons=reasons_of(ready))
+        self._held_back = held_back

@@ -1,0 +1,45 @@
+"""What can go wrong around the decision, as types that say who acts.
+
+UserError
+├── SettingError        a flag, a variable or a file is wrong: the operator mends it
+├── TopicMissingError   a topic doesn't exist: the operator creates it
+└── LogLostError        a log was recreated or cut: the operator starts the process again
+Deposed                 this controller no longer leads: it becomes a standby
+NoLease                 nothing may be sent at this moment: the leader holds
+"""
+
+
+class UserError(Exception):
+    """One sentence for the operator: what is wrong, where, and the remedy. Never a traceback."""
+
+
+class SettingError(UserError):
+    """A flag, an environment variable or a file can't be used."""
+
+
+class TopicMissingError(UserError):
+    """Kafka answers, and the topic isn't there."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(
+            f"Kafka has no topic {topic!r}: start a controller once (it creates the topics), "
+            "or check TIELINE_NAMESPACE"
+        )
+
+
+class LogLostError(UserError):
+    """An ordered log no longer continues where this process stopped reading."""
+
+    def __init__(self, topic: str, offset: int) -> None:
+        super().__init__(
+            f"the log {topic!r} has no record {offset} any more: it was recreated, or its retention passed "
+            "this process by; start the controller again so that it reads the log anew"
+        )
+
+
+class Deposed(Exception):
+    """This controller may not publish under its epoch any more. Not a failure: it goes on as a standby."""
+
+
+class NoLease(Exception):
+    """The last confirmed heartbeat is too old to publish now. Nothing was sent; the table is held."""

@@ -1,0 +1,101 @@
+"""Who leads, read off the leader log: a pure fold that every reader repeats to the same answer.
+
+Claim rule: a claim is valid only if
+
+- the epoch it names is in force at its place in the log (the last valid claim before it; if retention removed
+  that, the highest epoch that a heartbeat names),
+- no heartbeat of that epoch lies between the offset it names and the claim, and
+- their append times differ by at least ``SILENCE_MS``, or that epoch resigned.
+
+So the first of two claims on one epoch wins. A valid claim's offset is its epoch, and the claim counts as
+that epoch's first heartbeat. Checked by exhaustive search; tests/property repeats it on this very code.
+"""
+
+from dataclasses import dataclass, replace
+
+from tieline.events import Claimed, Event, Heartbeat, Resigned
+from tieline.topics import DAY_MS
+
+NO_EPOCH = -1
+NO_OFFSET = -1
+SILENCE_MS = 2_500
+CLAIM_DELAY_MAX_MS = 500
+LEASE_MS = 2_000
+HEARTBEAT_EVERY_MS = 500
+RETENTION_MS = DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderLog:
+    """What the records before ``next_offset`` say.
+
+    ``first_offset`` is where the log began when reading started: above 0, retention has removed its past.
+    ``provisional``: the epoch rests on a claim whose past was removed; the next heartbeat decides.
+    """
+
+    first_offset: int = 0
+    next_offset: int = 0
+    epoch: int = NO_EPOCH
+    heartbeat_offset: int = NO_OFFSET
+    heartbeat_append_ms: int = 0
+    resigned: bool = False
+    provisional: bool = False
+
+    @classmethod
+    def starting_at(cls, first_offset: int) -> "LeaderLog":
+        """An unread log whose oldest record is at ``first_offset``."""
+        return cls(first_offset=first_offset, next_offset=first_offset)
+
+    def apply(self, offset: int, append_ms: int, event: Event | None) -> "LeaderLog":
+        """The log after one more record. ``event`` None: a record that is no event of this log."""
+        if offset < self.next_offset:
+            return self
+        read = replace(self, next_offset=offset + 1)
+        match event:
+            case Claimed() if read.accepts(event, append_ms):
+                provisional = self.epoch == NO_EPOCH and self.first_offset > 0
+                return read._in_force(offset, offset, append_ms, provisional=provisional)
+            case Heartbeat() if event.epoch < offset and read._speaks_for(event.epoch):
+                return read._beat(event.epoch, offset, append_ms)
+            case Resigned() if event.epoch == self.epoch:
+                return replace(read, resigned=True)
+            case _:
+                return read
+
+    def accepts(self, claim: Claimed, append_ms: int) -> bool:
+        """Whether ``claim``, appended right here at ``append_ms``, is valid (the claim rule)."""
+        silent_ms = append_ms - self.heartbeat_append_ms
+        if self.epoch == NO_EPOCH:
+            return self.first_offset > 0 or claim.names_epoch == NO_EPOCH
+        if claim.names_epoch == NO_EPOCH:  # its sender found a log that retention had emptied
+            return silent_ms >= RETENTION_MS
+        return (
+            claim.names_epoch == self.epoch
+            and claim.last_heartbeat_offset == self.heartbeat_offset
+            and (self.resigned or silent_ms >= SILENCE_MS)
+        )
+
+    def _speaks_for(self, epoch: int) -> bool:
+        """Whether a heartbeat of ``epoch`` bears on who leads.
+
+        In a whole log only the epoch in force does. In one that lost its past a heartbeat stands for the
+        claim that was removed: its sender had read it as valid.
+        """
+        if epoch == self.epoch:
+            return True
+        return self.first_offset > 0 and (self.provisional or epoch > self.epoch)
+
+    def _beat(self, epoch: int, offset: int, append_ms: int) -> "LeaderLog":
+        if epoch == self.epoch:
+            return replace(self, heartbeat_offset=offset, heartbeat_append_ms=append_ms, provisional=False)
+        return self._in_force(epoch, offset, append_ms, provisional=False)
+
+    def _in_force(self, epoch: int, offset: int, append_ms: int, *, provisional: bool) -> "LeaderLog":
+        return replace(
+            self,
+            epoch=epoch,
+            heartbeat_offset=offset,
+            heartbeat_append_ms=append_ms,
+            resigned=False,
+            provisional=provisional,
+        )

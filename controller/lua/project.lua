@@ -1,0 +1,36 @@
+-- One projection of one publication: slices, manifest and generation change together or not at all.
+-- KEYS: the hash of routes
+-- ARGV: lineage, epoch, seq, base ('' replaces everything), channel, hint, count of gone fields, the gone
+--       fields, then field and value in turn
+-- Answers {1} done, {0, lineage, epoch, seq} refused because of what is stored.
+-- Within one lineage (epoch, seq) only rises; another lineage is refused until it is adopted. A partial
+-- projection is taken only on exactly the generation it was made from (base = 'lineage epoch seq').
+-- Whole numbers are compared as text (longer is larger): Lua numbers are doubles and round above 2^53.
+local function above(a, b)
+  if #a ~= #b then return #a > #b end
+  return a > b
+end
+
+local held = redis.call('HMGET', KEYS[1], 'lineage', 'epoch', 'seq')
+local lineage, epoch, seq = held[1], held[2], held[3]
+if lineage then
+  local newer = above(ARGV[2], epoch) or (ARGV[2] == epoch and above(ARGV[3], seq))
+  if lineage ~= ARGV[1] or not newer then
+    return {0, lineage, epoch, seq}
+  end
+end
+if ARGV[4] == '' then
+  redis.call('DEL', KEYS[1])
+elseif not lineage or ARGV[4] ~= lineage .. ' ' .. epoch .. ' ' .. seq then
+  return {0, lineage or '', epoch or '', seq or ''}
+end
+redis.call('HSET', KEYS[1], 'lineage', ARGV[1], 'epoch', ARGV[2], 'seq', ARGV[3])
+local first = 8 + tonumber(ARGV[7])
+for i = 8, first - 1 do
+  redis.call('HDEL', KEYS[1], ARGV[i])
+end
+for i = first, #ARGV, 2 do
+  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+end
+redis.call('PUBLISH', ARGV[5], ARGV[6])
+return {1}

@@ -1,0 +1,148 @@
+"""The projection of routes into Redis: what clients read. One stored script a publication.
+
+Kafka is the truth, and Redis may be away, empty or behind: the newest committed publication is kept here, and
+projected as soon as Redis takes it. Publishing never waits for that.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import structlog
+from msgspec.structs import replace
+from redis.exceptions import RedisError
+
+from tieline.keys import MANIFEST_FIELD, Keys, slice_field
+from tieline.table import Generation, Route, RouteTable, manifest, slices
+
+CHECK_EVERY_S = 1.0
+REDIS_WITHIN_S = 2.0
+PLACE_FIELDS = ("lineage", "epoch", "seq")
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """A publication with the bytes of its slices."""
+
+    table: RouteTable
+    parts: dict[str, bytes]
+    urgent_seq: int
+
+    @property
+    def generation(self) -> Generation:
+        """Of the table."""
+        return self.table.generation
+
+
+class Projector:
+    """Keeps ``Keys.routes`` at the newest committed publication. ``redis`` must not decode responses."""
+
+    def __init__(self, redis: Any, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._script = redis.register_script((files("controller") / "lua" / "project.lua").read_text())
+        self._wanted: Projected | None = None
+        self._stored: Projected | None = None
+        self._due = asyncio.Event()
+        self._failing = False
+        self._log = structlog.get_logger("projection")
+
+    def project(self, table: RouteTable, urgent_seq: int) -> None:
+        """Takes over a committed publication; ``run`` projects it. Only the newest matters."""
+        self._wanted = Projected(table, cut(table, self._wanted), urgent_seq)
+        self._due.set()
+
+    def withdraw(self) -> None:
+        """Stops projecting: another controller leads now."""
+        self._wanted = self._stored = None
+
+    async def run(self) -> None:
+        """Projects what is due, and once a second makes sure that it is still there. Until cancelled."""
+        while True:
+            try:
+                await asyncio.wait_for(self._due.wait(), CHECK_EVERY_S)
+                checking = False
+            except TimeoutError:
+                checking = True
+            self._due.clear()
+            try:
+                async with asyncio.timeout(REDIS_WITHIN_S):
+                    if not checking or await self._is_behind():
+                        await self._bring_up()
+            except (RedisError, OSError, TimeoutError) as error:
+                self._stored = None
+                if not self._failing:
+                    self._log.warning("Redis is away; publications go on", error=type(error).__name__)
+                self._failing = True
+            else:
+                if self._failing:
+                    self._log.info("Redis is back")
+                self._failing = False
+
+    async def _is_behind(self) -> bool:
+        """Whether Redis lacks the newest publication: emptied, restored from the past, or not reached."""
+        if (wanted := self._wanted) is None:
+            return False
+        lineage, epoch, seq, manifest_bytes = await self._redis.hmget(
+            self._keys.routes, *PLACE_FIELDS, MANIFEST_FIELD
+        )
+        if lineage is None or manifest_bytes is None:
+            self._stored = None
+            return True
+        held = Generation(lineage.decode(), int(epoch), int(seq))
+        if wanted.generation.newer_than(held):
+            self._stored = None
+            return True
+        if held.lineage != wanted.generation.lineage:
+            self._log.error("LINEAGE: Redis holds another lineage", held=str(held))
+        return False
+
+    async def _bring_up(self) -> None:
+        if (wanted := self._wanted) is None:
+            return
+        held = self._stored
+        answer = await self._call(wanted, held)
+        if answer[0] == 0 and held is not None:  # it was emptied or changed since: replace everything
+            answer = await self._call(wanted, None)
+        if answer[0] == 0:
+            await self._refused(wanted, answer)
+        else:
+            self._stored = wanted
+
+    async def _refused(self, wanted: Projected, answer: list[Any]) -> None:
+        self._stored = None
+        lineage, epoch, seq = (part.decode() for part in answer[1:4])
+        if (lineage, int(epoch), int(seq)) != (
+            wanted.generation.lineage,
+            wanted.generation.epoch,
+            wanted.generation.seq,
+        ):
+            stored = f"{lineage}:{epoch}:{seq}"
+            self._log.warning("projection refused", generation=str(wanted.generation), stored=stored)
+
+    async def _call(self, wanted: Projected, held: Projected | None) -> list[Any]:
+        new = wanted.generation
+        base, gone, changed = "", [], wanted.parts
+        if held is not None:
+            base = " ".join(map(str, (held.generation.lineage, held.generation.epoch, held.generation.seq)))
+            gone = [slice_field(name) for name in held.parts if name not in wanted.parts]
+            changed = {name: part for name, part in wanted.parts.items() if held.parts.get(name) != part}
+        is_urgent = wanted.urgent_seq == new.seq
+        arguments: list[str | bytes | int] = [new.lineage, new.epoch, new.seq, base, self._keys.routes_hint]
+        arguments += [f"{new} {int(is_urgent)}", len(gone), *gone, MANIFEST_FIELD]
+        arguments.append(manifest(wanted.table, wanted.parts, urgent_seq=wanted.urgent_seq))
+        for name, part in changed.items():
+            arguments += [slice_field(name), part]
+        answer: list[Any] = await self._script(keys=[self._keys.routes], args=arguments)
+        return answer
+
+
+def cut(table: RouteTable, held: Projected | None) -> dict[str, bytes]:
+    """The table's slices; those of routes that are as in ``held`` keep their bytes and are not made again."""
+    if held is None or held.table.pools != table.pools or held.table.settings != table.settings:
+        return slices(table)
+    before: dict[str, Route] = {route.name: route for route in held.table.routes}
+    new = tuple(route for route in table.routes if before.get(route.name) != route)
+    made = slices(replace(table, routes=new))
+    return {route.name: made.get(route.name) or held.parts[route.name] for route in table.routes}
