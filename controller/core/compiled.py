@@ -1,0 +1,128 @@
+"""A policy prepared for deciding: names as indices, lawful pools in merit order. Made once per policy.
+
+Merit order of a route: capacity already paid for first, nearest latency band first; then burst, cheapest
+first and nearest within one price. Pools of one tier are equally good and share a load in proportion to their room.
+"""
+
+from typing import NamedTuple
+
+from controller.core.lawful import lawful_pools, origins_of
+from controller.core.policy import Origin, Policy, Pool, Workload, version_of
+from tieline.table import CRITICALITIES, Criticality, PoolInfo
+
+KEPT_MAX = 4
+UNKNOWN_LATENCY_MS = 1_000.0
+
+
+class Tier(NamedTuple):
+    """Pools of equal merit. ``burst``: beyond what is committed."""
+
+    burst: bool
+    pools: tuple[int, ...]
+
+
+class RouteRules(NamedTuple):
+    """What the policy says of one (workload, origin). ``rank`` 0 is the most critical."""
+
+    name: str
+    workload: str
+    origin: str
+    criticality: Criticality
+    rank: int
+    lawful: tuple[int, ...]
+    lawful_set: frozenset[int]
+    tiers: tuple[Tier, ...]
+    share_max: dict[int, float]
+    expected_units_per_s: float
+
+
+class Compiled(NamedTuple):
+    """One policy, indexed. ``pools``, ``groups`` and ``providers`` are ids by index."""
+
+    policy: Policy
+    version: str
+    pools: tuple[str, ...]
+    pool_index: dict[str, int]
+    providers: tuple[str, ...]
+    provider_of: tuple[int, ...]
+    pools_of: tuple[tuple[int, ...], ...]
+    groups: tuple[str, ...]
+    group_of: tuple[int, ...]
+    routes: tuple[RouteRules, ...]
+    route_index: dict[tuple[str, str], int]
+    by_rank: tuple[int, ...]
+    infos: tuple[PoolInfo, ...]
+
+
+_kept: dict[int, Compiled] = {}
+
+
+def compiled(policy: Policy) -> Compiled:
+    """The prepared policy; the last few are kept, by identity, with the policy itself held."""
+    found = _kept.get(id(policy))
+    if found is None or found.policy is not policy:
+        found = _compile(policy)
+        while len(_kept) >= KEPT_MAX:
+            _kept.pop(next(iter(_kept)))
+        _kept[id(policy)] = found
+    return found
+
+
+def _compile(policy: Policy) -> Compiled:
+    pools = tuple(pool.id for pool in policy.pools)
+    providers = tuple(provider.id for provider in policy.providers)
+    groups = tuple(group.id for group in policy.quota_groups)
+    number = {name: index for index, name in enumerate(providers)}
+    group_number = {name: index for index, name in enumerate(groups)}
+    provider_of = tuple(number[pool.provider] for pool in policy.pools)
+    routes = tuple(
+        _route(policy, workload, origin, number)
+        for workload in policy.workloads
+        for origin in origins_of(policy, workload)
+    )
+    return Compiled(
+        policy,
+        version_of(policy),
+        pools,
+        {name: index for index, name in enumerate(pools)},
+        providers,
+        provider_of,
+        tuple(tuple(i for i, owner in enumerate(provider_of) if owner == p) for p in range(len(providers))),
+        groups,
+        tuple(group_number.get(pool.quota_group, -1) for pool in policy.pools),
+        routes,
+        {(route.workload, route.origin): index for index, route in enumerate(routes)},
+        tuple(sorted(range(len(routes)), key=lambda index: (routes[index].rank, index))),
+        tuple(_info(pool) for pool in policy.pools),
+    )
+
+
+def _info(pool: Pool) -> PoolInfo:
+    return PoolInfo(pool.id, pool.geography, pool.url, pool.adapter, pool.credential, pool.models)
+
+
+def _route(policy: Policy, workload: Workload, origin: Origin, number: dict[str, int]) -> RouteRules:
+    lawful = lawful_pools(policy, workload, origin)
+    return RouteRules(
+        f"{workload.id}/{origin.id}",
+        workload.id,
+        origin.id,
+        workload.criticality,
+        CRITICALITIES.index(workload.criticality),
+        lawful,
+        frozenset(lawful),
+        _tiers(policy, lawful, origin.id),
+        {number[name]: share for name, share in sorted(workload.provider_share_max.items())},
+        workload.expected_units_per_s.get(origin.id, 0.0),
+    )
+
+
+def _tiers(policy: Policy, lawful: tuple[int, ...], origin: str) -> tuple[Tier, ...]:
+    band_ms = policy.thresholds.latency_band_ms
+    found: dict[tuple[int, float, int], list[int]] = {}
+    for index in lawful:
+        pool = policy.pools[index]
+        band = int(pool.latency_ms.get(origin, UNKNOWN_LATENCY_MS) // band_ms)
+        found.setdefault((0, 0.0, band), []).append(index)
+        found.setdefault((1, pool.price_per_million_units, band), []).append(index)
+    return tuple(Tier(bool(key[0]), tuple(members)) for key, members in sorted(found.items()))

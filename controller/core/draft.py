@@ -1,0 +1,165 @@
+"""The table while it is being worked on: weights, shed and load, changed only in ways that conserve both.
+
+Every route's weights and shed sum to one million before and after each operation, so no rounding is left for
+the end. Load and room are in units/s. A draft knows nothing of health: it is given what each pool may carry
+(``usable``), how much of that is paid for (``committed``) and which pools may gain, and keeps within it.
+"""
+
+from typing import NamedTuple
+
+from controller.core.compiled import Compiled, RouteRules
+from tieline.table import MILLION
+
+UNBOUNDED = float("inf")
+SWEEPS_MAX = 4
+
+GAINS = 0  # may receive load
+GAINS_LATE = 1  # receives only what no other takes
+KEEPS = 2  # keeps what it carries, gains nothing
+OUT = 3  # carries nothing
+
+
+class Limits(NamedTuple):
+    """What the draft must keep within. By pool index (``group_usable`` by group), in units/s."""
+
+    usable: list[float]
+    committed: list[float]
+    grade: list[int]
+    group_usable: list[float]
+
+
+class Draft:
+    """Weights of every route by pool index, in parts per million, and the load that follows from them."""
+
+    def __init__(
+        self, rules: Compiled, demand: list[float], weights: list[dict[int, int]], shed: list[int]
+    ) -> None:
+        self.rules = rules
+        self.demand = demand
+        self.weights = weights
+        self.shed = shed
+        self.touched: set[int] = set()
+        self.load = [0.0] * len(rules.pools)
+        self.group_load = [0.0] * len(rules.groups)
+        for route, held in enumerate(weights):
+            if units := demand[route] / MILLION:
+                for pool, weight in held.items():
+                    self._count(pool, weight * units)
+
+    def copy(self) -> "Draft":
+        """An independent draft of the same table; routes are shared until changed."""
+        twin = object.__new__(Draft)
+        twin.rules, twin.demand = self.rules, self.demand
+        twin.weights, twin.shed = list(self.weights), list(self.shed)
+        twin.touched = set()
+        twin.load, twin.group_load = list(self.load), list(self.group_load)
+        return twin
+
+    def own(self, route: int) -> dict[int, int]:
+        """The route's weights, to be changed: copied at the first change."""
+        if route not in self.touched:
+            self.touched.add(route)
+            self.weights[route] = dict(self.weights[route])
+        return self.weights[route]
+
+    def take(self, route: int, pool: int, parts: int) -> None:
+        """Parts per million leave the pool and become the caller's to give away."""
+        held = self.own(route)
+        if left := held[pool] - parts:
+            held[pool] = left
+        else:
+            del held[pool]
+        self._count(pool, -parts * self.demand[route] / MILLION)
+
+    def give(self, route: int, pool: int, parts: int) -> None:
+        """Parts per million come to the pool."""
+        held = self.own(route)
+        held[pool] = held.get(pool, 0) + parts
+        self._count(pool, parts * self.demand[route] / MILLION)
+
+    def shed_parts(self, route: int, parts: int) -> None:
+        """Parts per million are shed (or, negative, no longer)."""
+        self.own(route)
+        self.shed[route] += parts
+
+    def room(self, pool: int, cap: float, limits: Limits) -> float:
+        """Units/s that the pool can still take under ``cap`` and its quota group's limit."""
+        left = cap - self.load[pool]
+        group = self.rules.group_of[pool]
+        if group >= 0:
+            left = min(left, limits.group_usable[group] - self.group_load[group])
+        return left
+
+    def place(self, route: int, parts: int, limits: Limits, *, late: bool = True) -> int:
+        """Gives parts away in merit order to pools that may gain and have room; returns those left over.
+
+        Pools of ``GAINS_LATE`` come after all others, unless not ``late``.
+        """
+        rules = self.rules.routes[route]
+        for grade in (GAINS, GAINS_LATE) if late else (GAINS,):
+            for burst, pools in rules.tiers:
+                if parts <= 0:
+                    return 0
+                caps = limits.usable if burst else limits.committed
+                ready = [pool for pool in pools if limits.grade[pool] == grade and caps[pool] > 0]
+                if ready:
+                    parts = self._share(route, rules, parts, ready, caps, limits)
+        return parts
+
+    def _share(
+        self,
+        route: int,
+        rules: RouteRules,
+        parts: int,
+        ready: list[int],
+        caps: list[float],
+        limits: Limits,
+    ) -> int:
+        if self.demand[route] <= 0 and not rules.share_max:
+            return self._spread(route, parts, ready, caps)
+        for _ in range(SWEEPS_MAX):
+            rooms = [self._room_parts(route, rules, pool, caps[pool], limits) for pool in ready]
+            total = sum(rooms)
+            if parts <= 0 or total <= 0:
+                break
+            wanted = min(parts, total)
+            for pool, room in zip(ready, rooms, strict=True):
+                fair = -(-wanted * room // total)
+                now = min(fair, parts, self._room_parts(route, rules, pool, caps[pool], limits))
+                if now > 0:
+                    self.give(route, pool, now)
+                    parts -= now
+        return parts
+
+    def _spread(self, route: int, parts: int, ready: list[int], caps: list[float]) -> int:
+        """No demand: shares in proportion to capacity, whole parts by largest remainder."""
+        for pool, share in zip(ready, whole([caps[pool] for pool in ready], parts), strict=True):
+            if share:
+                self.give(route, pool, share)
+        return 0
+
+    def _room_parts(self, route: int, rules: RouteRules, pool: int, cap: float, limits: Limits) -> int:
+        demand = self.demand[route]
+        room = MILLION if demand <= 0 else int(self.room(pool, cap, limits) / demand * MILLION)
+        owner = self.rules.provider_of[pool]
+        if (share_max := rules.share_max.get(owner)) is not None:
+            carried = sum(w for p, w in self.weights[route].items() if self.rules.provider_of[p] == owner)
+            room = min(room, int(share_max * MILLION) - carried)
+        return max(0, min(room, MILLION))
+
+    def _count(self, pool: int, units: float) -> None:
+        self.load[pool] += units
+        group = self.rules.group_of[pool]
+        if group >= 0:
+            self.group_load[group] += units
+
+
+def whole(amounts: list[float], total: int) -> list[int]:
+    """``total`` divided in proportion to ``amounts`` into whole numbers (largest remainder, then place)."""
+    size = sum(amounts)
+    exact = [amount / size * total for amount in amounts]
+    shares = [int(part) for part in exact]
+    order = sorted(range(len(amounts)), key=lambda i: (shares[i] - exact[i], i))
+    for i in order[: total - sum(shares)]:
+        shares[i] += 1
+    return shares

@@ -1,0 +1,34 @@
+"""Which pools may serve a route at all: models, exclusivity, allowed providers, residency, pins.
+
+These rules hold in every path (shed, on_loss, last resort): whatever else decides, it chooses among these.
+"""
+
+from controller.core.policy import Origin, Policy, Pool, Workload
+
+
+def origins_of(policy: Policy, workload: Workload) -> tuple[Origin, ...]:
+    """The origins for which the workload has a route, in the policy's order."""
+    if not workload.origins:
+        return policy.origins
+    return tuple(origin for origin in policy.origins if origin.id in workload.origins)
+
+
+def lawful_pools(policy: Policy, workload: Workload, origin: Origin) -> tuple[int, ...]:
+    """Indices into ``policy.pools`` of the pools that may serve (workload, origin)."""
+    return tuple(i for i, pool in enumerate(policy.pools) if may_serve(pool, workload, origin))
+
+
+def may_serve(pool: Pool, workload: Workload, origin: Origin) -> bool:
+    """Whether law and contracts let this pool serve this workload from this origin."""
+    if workload.exclusive_provider and pool.provider != workload.exclusive_provider:
+        return False
+    if workload.allowed_providers and pool.provider not in workload.allowed_providers:
+        return False
+    if workload.pinned_pools and pool.id not in workload.pinned_pools:
+        return False
+    narrowed = workload.allowed_geographies_by_origin.get(origin.id, ())
+    for allowed in (origin.allowed_geographies, workload.allowed_geographies, narrowed):
+        if allowed and pool.geography not in allowed:
+            return False
+    offered = {offer.model for offer in pool.models}
+    return all(model in offered for model in workload.models)

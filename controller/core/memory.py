@@ -1,0 +1,34 @@
+"""What the planner remembers from one decision to the next. It travels with the table, so that another leader
+goes on where this one stopped. States, instants and budgets only: evidence is read anew each time.
+"""
+
+from msgspec import Struct
+
+from controller.core.reasons import Reason, State
+
+
+class PoolMemory(Struct, frozen=True, omit_defaults=True):
+    """One pool. ``relapses_ms``: when it went down again within the relapse window, oldest first.
+
+    ``ramp_step`` indexes ``thresholds.ramp_steps`` while recovering; ``ramp_since_ms`` is that step's start.
+    ``good_since_ms``: since when evidence has spoken for a better state, 0 when it does not.
+    """
+
+    state: State = State.UNKNOWN
+    reason: Reason = Reason.NO_EVIDENCE
+    since_ms: int = 0
+    down_since_ms: int = 0
+    hold_until_ms: int = 0
+    relapses_ms: tuple[int, ...] = ()
+    ramp_step: int = 0
+    ramp_since_ms: int = 0
+    good_since_ms: int = 0
+
+
+class Memory(Struct, frozen=True, omit_defaults=True):
+    """The planner's memory. ``pools`` is sorted by id; ``voluntary_ms`` is the last voluntary publication."""
+
+    policy_version: str = ""
+    pools: dict[str, PoolMemory] = {}
+    voluntary_ms: int = 0
+    on_loss_due: bool = False

@@ -1,0 +1,91 @@
+"""Reasons as values: why something is so, since when, until when. Words are made in ``words.py``."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class State(StrEnum):
+    """Health of a pool."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    RECOVERING = "recovering"
+    UNKNOWN = "unknown"
+
+
+class Reason(StrEnum):
+    """Every reason that a decision can give."""
+
+    # evidence
+    NO_EVIDENCE = "no_evidence"
+    STALE = "stale"
+    CLIENTS_FAILING = "clients_failing"
+    PROBES_FAILING = "probes_failing"
+    CLIENTS_AND_PROBES_FAILING = "clients_and_probes_failing"
+    ONE_SOURCE_FAILING = "one_source_failing"
+    SOME_FAILING = "some_failing"
+    EJECTED_BY_CLIENTS = "ejected_by_clients"
+    NO_PROGRESS = "no_progress"
+    STATUS_STATEMENT = "status_statement"
+    CONFIGURATION_AUTH = "configuration_auth"
+    CONFIGURATION_NOT_FOUND = "configuration_not_found"
+    SUCCEEDING = "succeeding"
+    HOLD_DOWN = "hold_down"
+    HOLD_DOWN_OVER = "hold_down_over"
+    RAMP_STEP = "ramp_step"
+    RAMP_DONE = "ramp_done"
+    RELAPSE = "relapse"
+    # capacity
+    CAPACITY_STATED = "capacity_stated"
+    CAPACITY_COMMITTED = "capacity_committed"
+    CAPACITY_EXPIRED = "capacity_expired"
+    QUOTA_GROUP = "quota_group"
+    THROTTLED = "throttled"
+    # operators and law
+    DRAINED = "drained"
+    MAINTENANCE = "maintenance"
+    MODE_OBSERVE = "mode_observe"
+    MODE_RECOMMEND = "mode_recommend"
+    FAILBACK_MANUAL = "failback_manual"
+    NOT_LAWFUL = "not_lawful"
+    # moves
+    FIRST_TABLE = "first_table"
+    POOL_LOST = "pool_lost"
+    OVERLOAD = "overload"
+    MADE_WAY = "made_way"
+    SHED_NO_ROOM = "shed_no_room"
+    SHED_RESTORED = "shed_restored"
+    FAILBACK = "failback"
+    MERIT_ORDER = "merit_order"
+    KEEP_WARM = "keep_warm"
+    KEPT_NO_ALTERNATIVE = "kept_no_alternative"
+    POLICY_CHANGED = "policy_changed"
+    ON_LOSS_RENEWED = "on_loss_renewed"
+    # why the table is held, and guards
+    NOT_SETTLED = "not_settled"
+    CLOCK_JUMPED = "clock_jumped"
+    SOURCES_UNHEARD = "sources_unheard"
+    GUARD_EMPTY_TABLE = "guard_empty_table"
+    GUARD_FRESH_CAPACITY = "guard_fresh_capacity"
+    GUARD_PROVIDERS_LOST = "guard_providers_lost"
+    GUARD_PROVIDER_SHARE = "guard_provider_share"
+    GUARD_LAWFUL = "guard_lawful"
+
+
+class Verdict(Struct, frozen=True, omit_defaults=True):
+    """Something about a subject (a pool, a route ``workload/origin``, a provider, or ``table``) has a reason.
+
+    ``before`` and ``after`` are states or shares as text where the verdict is a change; ``value`` is what was
+    measured and ``limit`` what it was held against (shares, units/s or ms, as the reason says).
+    """
+
+    subject: str
+    reason: Reason
+    since_ms: int
+    until_ms: int | None = None
+    before: str = ""
+    after: str = ""
+    value: float | None = None
+    limit: float | None = None

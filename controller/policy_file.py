@@ -1,0 +1,216 @@
+"""Reads a policy from YAML. Every mistake is named with file, line and field, all of them at once.
+
+The file's nodes are walked against the policy's own types, so that what is allowed is said only once, there.
+"""
+
+import types
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+import yaml
+
+from controller.core.check import Path, faults, near_miss
+from controller.core.policy import Policy
+
+FILE_BYTES_MAX = 16 * 1024 * 1024
+ERRORS_MAX = 50
+DEPTH_MAX = 12
+
+_EXAMPLES = {"geography": "eu", "url": "https://host/openai/v1", "criticality": "critical", "id": "azure"}
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class PolicyError(ValueError):
+    """A policy file that can't be used. ``str()`` has one line a mistake: ``file:line: field: what``."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        shown = mistakes[:ERRORS_MAX]
+        if len(mistakes) > ERRORS_MAX:
+            shown.append(f"... and {len(mistakes) - ERRORS_MAX} more")
+        super().__init__("\n".join(shown))
+
+
+def load_policy(path: FilePath | str) -> Policy:
+    """The checked policy in a YAML file, else ``PolicyError``."""
+    file = FilePath(path)
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise PolicyError([f"{file}: can't be read: {error.strerror or error}"]) from None
+    if len(data) > FILE_BYTES_MAX:
+        raise PolicyError([f"{file}: larger than {FILE_BYTES_MAX} bytes"])
+    return parse_policy(data, name=str(file))
+
+
+def parse_policy(data: bytes | str, *, name: str = "policy.yaml") -> Policy:
+    """The checked policy in YAML text, else ``PolicyError``; ``name`` stands for the file in errors."""
+    try:
+        root = yaml.compose(data, Loader=_LOADER)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{name}:{mark.line + 1}" if mark else name
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise PolicyError([f"{place}: not YAML: {what}"]) from None
+    if root is None:
+        raise PolicyError([f"{name}: the file is empty; examples/multicloud.yaml shows what belongs in it"])
+    reading = _Reading(name)
+    value = reading.value(root, Policy, ())
+    if reading.mistakes:
+        raise PolicyError(reading.in_order())
+    policy: Policy = msgspec.convert(value, Policy)
+    for path, text in faults(policy):
+        reading.mistake(path, text)
+    if reading.mistakes:
+        raise PolicyError(reading.in_order())
+    return policy
+
+
+class _Reading:
+    """One walk over one file: plain values out, mistakes and the lines of every path kept."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lines: dict[Path, int] = {}
+        self.mistakes: list[tuple[int, str]] = []
+
+    def in_order(self) -> list[str]:
+        return [text for _, text in sorted(self.mistakes)]
+
+    def mistake(self, path: Path, text: str) -> None:
+        """Noted at the line of the path, or of the nearest part above it that the file has."""
+        known = path
+        while known and known not in self._lines:
+            known = known[:-1]
+        line = self._lines.get(known, 1)
+        self.mistakes.append((line, f"{self._name}:{line}: {_dotted(path)}: {text}"))
+
+    def value(self, node: yaml.Node, hint: Any, path: Path) -> Any:
+        self._lines.setdefault(path, node.start_mark.line + 1)
+        if len(path) > DEPTH_MAX:
+            self.mistake(path, "nested too deeply")
+            return None
+        bare, inner = _shape(hint)
+        if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
+            return self._struct(node, bare, path)
+        if bare is tuple and isinstance(node, yaml.SequenceNode):
+            items = [self.value(child, inner, (*path, i)) for i, child in enumerate(node.value)]
+            return self._checked_length(items, hint, path)
+        if bare is dict and isinstance(node, yaml.MappingNode):
+            return {key: self.value(child, inner, (*path, key)) for key, child in self._entries(node, path)}
+        return self._leaf(node, hint, path)
+
+    def _struct(self, node: yaml.Node, cls: type[msgspec.Struct], path: Path) -> Any:
+        if not isinstance(node, yaml.MappingNode):
+            self.mistake(path, f"expected fields such as {', '.join(cls.__struct_fields__[:3])}")
+            return None
+        hints = _hints(cls)
+        found: dict[str, Any] = {}
+        for key, child in self._entries(node, path):
+            if key in hints:
+                found[key] = self.value(child, hints[key], (*path, key))
+            else:
+                self._lines[(*path, key)] = child.start_mark.line + 1
+                self.mistake((*path, key), f"unknown field{near_miss(key, hints)}")
+        for missing in _required(cls):
+            if missing not in found:
+                self.mistake((*path, missing), "missing" + _example(missing))
+        return found
+
+    def _entries(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[str, yaml.Node]]:
+        seen: set[str] = set()
+        for key_node, child in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.mistake(path, "a field's name must be plain text")
+                continue
+            key = str(key_node.value)
+            self._lines[(*path, key)] = key_node.start_mark.line + 1
+            if key in seen:
+                self.mistake((*path, key), "given twice")
+                continue
+            seen.add(key)
+            yield key, child
+
+    def _leaf(self, node: yaml.Node, hint: Any, path: Path) -> Any:
+        plain = _plain(node)
+        try:
+            msgspec.convert(plain, hint)
+        except msgspec.ValidationError as error:
+            field = str(path[-1]) if path and isinstance(path[-1], str) else str(path[-2:-1] or "")
+            self.mistake(path, _words(str(error), plain, hint) + _example(field))
+        return plain
+
+    def _checked_length(self, items: list[Any], hint: Any, path: Path) -> list[Any]:
+        for meta in get_args(hint)[1:] if get_origin(hint) is Annotated else ():
+            if meta.min_length is not None and len(items) < meta.min_length:
+                self.mistake(path, f"needs at least {meta.min_length}")
+            if meta.max_length is not None and len(items) > meta.max_length:
+                self.mistake(path, f"has {len(items)} entries, at most {meta.max_length} are allowed")
+        return items
+
+
+@cache
+def _hints(cls: type[msgspec.Struct]) -> dict[str, Any]:
+    hints = get_type_hints(cls, include_extras=True)
+    return {name: hints[name] for name in cls.__struct_fields__}
+
+
+@cache
+def _required(cls: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(field.name for field in msgspec.structs.fields(cls) if field.required)
+
+
+def _shape(hint: Any) -> tuple[Any, Any]:
+    """(bare type, type of what it holds) of a hint without Annotated and Optional."""
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if get_origin(hint) in (Union, types.UnionType):
+        rest = [arg for arg in get_args(hint) if arg is not type(None)]
+        return _shape(rest[0]) if len(rest) == 1 else (hint, None)
+    if get_origin(hint) is tuple:
+        return tuple, get_args(hint)[0]
+    if get_origin(hint) is dict:
+        return dict, get_args(hint)[1]
+    return hint, None
+
+
+def _plain(node: yaml.Node) -> Any:
+    """A node as plain values. Text that YAML would read as a date stays text."""
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag == "tag:yaml.org,2002:timestamp":
+            return node.value
+        try:
+            return yaml.constructor.SafeConstructor().construct_object(node)
+        except (yaml.YAMLError, ValueError):
+            return node.value
+    return {} if isinstance(node, yaml.MappingNode) else []
+
+
+def _words(error: str, plain: Any, hint: Any) -> str:
+    text = error.split(" - at ")[0]
+    text = text[:1].lower() + text[1:]
+    shown = f", got {plain!r}" if isinstance(plain, str | int | float | bool) else ""
+    metas = [meta for meta in get_args(hint)[1:] if isinstance(meta, msgspec.Meta)]
+    said = next((meta.description for meta in metas if meta.description), None)
+    if "matching regex" in text and said:
+        text = f"expected {said}"
+    if "enum value" in text or "Invalid" in error:
+        choices = [str(arg) for arg in get_args(hint)]
+        if isinstance(plain, str) and choices:
+            return f"expected one of {', '.join(choices)}{shown}{near_miss(plain, choices)}"
+    return text + shown
+
+
+def _example(field: str) -> str:
+    return f", e.g. {_EXAMPLES[field]}" if field in _EXAMPLES else ""
+
+
+def _dotted(path: Path) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "the file"
