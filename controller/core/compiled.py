@@ -1,7 +1,8 @@
 """A policy prepared for deciding: names as indices, lawful pools in merit order. Made once per policy.
 
 Merit order of a route: capacity already paid for first, nearest latency band first; then burst, cheapest
-first and nearest within one price. Pools of one tier are equally good and share a load in proportion to their room.
+first and nearest within one price. Pools of one tier are equally good and share a load in proportion to
+their room.
 """
 
 from typing import NamedTuple
