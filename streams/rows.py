@@ -32,6 +32,7 @@ class Row(Struct, frozen=True, array_like=True):
     gap_ms: int = 0
     retired: tuple[str, ...] = ()
     duplicate: bool = False
+    duplicate_ms: int = 0  # append time of the last sign of it
 
 
 class FlowSum(Struct, frozen=True, array_like=True):

@@ -40,6 +40,7 @@ class Rejection(StrEnum):
     KEY_MISMATCH = "key_mismatch"
     UNKNOWN_PROVIDER = "unknown_provider"
     UNKNOWN_SOURCE = "unknown_source"
+    UNKNOWN_POOL = "unknown_pool"
     FUTURE = "future"
     TOO_LARGE = "too_large"
 

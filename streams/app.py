@@ -1,0 +1,150 @@
+"""The Faust app, and ``Ingest``: events in, rows out, inside the caller's event loop."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import gettempdir
+
+import faust
+import structlog
+
+from streams.agents import add_agent, record_reader
+from streams.judge import Judge
+from streams.logs import limit_library_logs
+from streams.positions import ClockOffsets
+from streams.rebuild import Recovery
+from streams.session import Session
+from streams.settings import IngestSettings, Registered
+from streams.store import Tables
+from streams.topic_ids import TopicFacts, topic_facts
+from streams.watchdog import keep_running, watch
+
+__all__ = ["Ingest", "IngestSettings", "Registered", "build_app"]
+
+# A member without partitions polls nothing; after this time Faust would never let it take over.
+NEVER_S = 30 * 86_400.0
+
+log = structlog.get_logger(__name__)
+
+
+def build_app(settings: IngestSettings) -> faust.App:
+    """A Faust app that only reads: no tables, no topics declared, no leader, no web server."""
+    return faust.App(
+        settings.group,
+        broker=[f"kafka://{server}" for server in settings.bootstrap.split(",")],
+        store="memory://",
+        datadir=str(Path(gettempdir()) / f"{settings.group}-faust"),
+        autodiscover=False,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.heartbeat_s,
+        broker_max_poll_interval=NEVER_S,
+        broker_commit_interval=settings.commit_every_s,
+        stream_wait_empty=True,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+    )
+
+
+class Ingest:
+    """Keeps the live tables up to date from the four event topics, restarting itself when it has to.
+
+    ``registered`` may be replaced while it runs. ``on_material`` is called, in this loop, after rows that
+    could change a decision were stored; readers elsewhere have the hint channel.
+    """
+
+    def __init__(
+        self,
+        settings: IngestSettings,
+        registered: Registered,
+        tables: Tables,
+        now_ms: Callable[[], int],
+        on_material: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._tables = tables
+        self._judge = Judge(settings.topics, registered)
+        self._clock = ClockOffsets(now_ms)
+        self._on_material = on_material
+        self._recovery = Recovery(settings, tables, lambda: self.registered, now_ms)
+        self._facts: dict[str, TopicFacts] = {}
+        self._session: Session | None = None
+        self._ready = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        self._counted: Counter[str] = Counter()
+
+    @property
+    def registered(self) -> Registered:
+        """What the policy knows; assign when a policy change takes effect."""
+        return self._judge.registered
+
+    @registered.setter
+    def registered(self, value: Registered) -> None:
+        self._judge.registered = value
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Records, refusals, skips, dead letters and retries since the start, by name."""
+        live = self._session.counts() if self._session else Counter[str]()
+        return dict(sorted((self._counted + live).items()))
+
+    async def start(self) -> None:
+        """Begins in the background and returns; Kafka and Redis may come later. ``ready`` waits for them."""
+        limit_library_logs()
+        self._running = asyncio.create_task(keep_running(self._live), name="ingest")
+
+    async def ready(self, within_s: float) -> bool:
+        """Whether it came to own its partitions within that time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._ready.wait()
+        return self._ready.is_set()
+
+    async def wait(self) -> None:
+        """Returns when stopped; raises what ended it if it could not be kept running. Put it beside your own
+        tasks, so that an ingest that has died is noticed."""
+        if self._running is not None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(self._running)
+
+    async def stop(self) -> None:
+        """Ends within the grace of the settings. May be called twice."""
+        if self._running is not None:
+            running, self._running = self._running, None
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+    async def _live(self) -> None:
+        self._facts = await topic_facts(self._settings.bootstrap, self._settings.consumed)
+        await self._recover()
+        session = Session(
+            self._settings, self._tables, self._judge, self._clock, self._recover, self._on_material
+        )
+        session.on_assigned = self._note_assigned
+        app = build_app(self._settings)
+        to_record = record_reader(app, self._facts, self._clock)
+        for topic, lane in session.lanes.items():
+            add_agent(app, topic, lane, to_record, session.note_agent_error)
+        try:
+            self._session = session
+            await session.start(app)
+            limit_library_logs()
+            await watch(session)
+        finally:
+            self._ready.clear()
+            await session.stop()
+            self._counted += session.counts()
+            self._session = None
+
+    async def _recover(self) -> None:
+        await self._recovery.ensure(self._facts)
+
+    def _note_assigned(self, partitions: int) -> None:
+        """A spare member of the group owns nothing: it is never ready, and need not be."""
+        if partitions:
+            self._ready.set()
+        log.info("partitions_assigned", partitions=partitions, group=self._settings.group)

@@ -1,0 +1,110 @@
+"""Whether a new row could change a decision, so that the routing agent is woken at once. Pure.
+
+It errs on the side of waking: a wake too many costs one reading of the tables, a wake too few costs until the
+agent's timer. What never wakes by itself is a newer window with the same healthy picture.
+"""
+
+from streams.rows import Row
+from tieline.events import (
+    Capacity,
+    IntervalMs,
+    Outcomes,
+    PoolObservation,
+    Report,
+    ResultClass,
+    Statement,
+)
+
+STALE_AFTER_MIN_MS = 15_000
+STALE_AFTER_MAX_MS = 900_000
+STALE_INTERVALS = 3
+STUCK_AFTER_MS = 2_000  # a request in flight for longer may be one that never ends
+MOVED_SHARE = 0.05
+LATENCY_MOVED_SHARE = 0.25
+
+#: Classes that say something about the pool: all but success and the caller's own mistakes.
+TELLING = tuple(kind for kind in ResultClass if kind not in (ResultClass.OK, ResultClass.CLIENT_ERROR))
+
+
+def stale_after_ms(interval_ms: IntervalMs) -> int:
+    """How long a report declared every ``interval_ms`` counts: three intervals, within 15 s and 15 min."""
+    return min(max(STALE_AFTER_MIN_MS, STALE_INTERVALS * interval_ms), STALE_AFTER_MAX_MS)
+
+
+def is_material(old: Row | None, new: Row) -> bool:
+    """Whether anything changed from ``old`` to ``new`` that could change a decision."""
+    if old is None or old.duplicate != new.duplicate:
+        return True
+    match old.event, new.event:
+        case Report() as before, Report() as after:
+            silent_ms = new.evidence_ms - old.evidence_ms
+            return silent_ms > stale_after_ms(before.interval_ms) or report_moved(before, after)
+        case Statement() as before, Statement() as after:
+            return before.claims != after.claims
+        case Capacity() as before, Capacity() as after:
+            return before.expires_ms <= new.append_ms or capacity_moved(before, after)
+        case _:
+            return True
+
+
+def report_moved(old: Report, new: Report) -> bool:
+    """Whether a report's picture of any pool differs in a way that counts."""
+    before = {seen.pool: seen for seen in old.pools}
+    if len(before) != len(new.pools):
+        return True
+    return any(observation_moved(before.get(seen.pool), seen) for seen in new.pools)
+
+
+def observation_moved(old: PoolObservation | None, new: PoolObservation) -> bool:
+    """Whether one pool's picture differs. Any telling failure counts, old or new: evidence of it adds up."""
+    if old is None or old.ejected != new.ejected:
+        return True
+    if tells_failure(new.outcomes) or tells_failure(old.outcomes):
+        return True
+    if (old.outcomes.ok > 0) != (new.outcomes.ok > 0) or (
+        new.outcomes.client_error > new.outcomes.ok or old.outcomes.client_error > old.outcomes.ok
+    ):
+        return True
+    if max(old.oldest_in_flight_ms, new.oldest_in_flight_ms) > STUCK_AFTER_MS:
+        return True
+    return _moved(old.first_token_p99_ms, new.first_token_p99_ms, LATENCY_MOVED_SHARE)
+
+
+def tells_failure(outcomes: Outcomes) -> bool:
+    """Whether any class is counted that speaks about the pool's health, capacity or configuration."""
+    return bool(
+        outcomes.server_error
+        or outcomes.throttled
+        or outcomes.timeout
+        or outcomes.connect
+        or outcomes.auth
+        or outcomes.not_found
+        or outcomes.cut
+    )
+
+
+def capacity_moved(old: Capacity, new: Capacity) -> bool:
+    """Whether limits, plans or prices differ, or the use of any moved by more than 5 %."""
+    if len(old.pools) != len(new.pools) or old.groups != new.groups or old.planned != new.planned:
+        return True
+    for before, after in zip(old.pools, new.pools, strict=True):
+        limits_before = (before.pool, before.limit_units_per_s, before.committed_units_per_s)
+        limits_after = (after.pool, after.limit_units_per_s, after.committed_units_per_s)
+        others_before = (before.requests_per_s, before.concurrency, before.price_per_million_units)
+        others_after = (after.requests_per_s, after.concurrency, after.price_per_million_units)
+        if limits_before != limits_after or others_before != others_after:
+            return True
+        if _moved(before.in_use_units_per_s, after.in_use_units_per_s, MOVED_SHARE):
+            return True
+    return False
+
+
+def load_moved(old: float, new: float) -> bool:
+    """Whether a load moved by more than 5 %."""
+    return _moved(old, new, MOVED_SHARE)
+
+
+def _moved(old: float | None, new: float | None, share: float) -> bool:
+    if old is None or new is None:
+        return old is not new
+    return abs(new - old) > share * max(abs(old), abs(new))

@@ -1,0 +1,108 @@
+"""The live tables in a dict, for simulation and for rebuilding. Same contract as in Redis, same tests."""
+
+from collections.abc import Iterable, Sequence
+
+from streams.rows import DemandRow, Progress, Row
+from streams.store import (
+    CAPACITY,
+    DEMAND,
+    HEALTH,
+    STATEMENTS,
+    AnyRow,
+    Contents,
+    TablesLostError,
+    Write,
+    progress_field,
+)
+
+
+class MemoryState:
+    """What several ``MemoryTables`` share, as several processes share one Redis."""
+
+    def __init__(self) -> None:
+        self.run: str | None = None
+        self.rows: dict[str, dict[str, AnyRow]] = {}
+        self.progress: dict[str, Progress] = {}
+        self.hints = 0  # material writes so far
+
+    def clear(self) -> None:
+        """Everything is gone, as after a restart of a Redis without persistence."""
+        self.run = None
+        self.rows.clear()
+        self.progress.clear()
+
+
+class MemoryTables:
+    """``streams.store.Tables`` over a ``MemoryState``."""
+
+    def __init__(self, state: MemoryState | None = None) -> None:
+        self.state = state or MemoryState()
+        self._joined: str | None = None
+
+    async def read(self) -> Contents:
+        """See ``Tables``."""
+        return Contents(
+            self._plain(HEALTH),
+            self._plain(STATEMENTS),
+            self._plain(CAPACITY),
+            tuple(row for row in self._sorted(DEMAND) if isinstance(row, DemandRow)),
+            tuple(row for _, row in sorted(self.state.progress.items())),
+            self.state.run,
+        )
+
+    async def load(self, table: str, fields: Sequence[str]) -> dict[str, AnyRow]:
+        """See ``Tables``."""
+        held = self.state.rows.get(table, {})
+        return {field: held[field] for field in fields if field in held}
+
+    async def put(self, writes: Sequence[Write]) -> list[bool]:
+        """See ``Tables``."""
+        self._check_run()
+        taken = await self.restore(writes)
+        self.state.hints += sum(ok and write.material for ok, write in zip(taken, writes, strict=True))
+        return taken
+
+    async def restore(self, writes: Sequence[Write]) -> list[bool]:
+        """See ``Tables``."""
+        return [self._compare_and_set(write) for write in writes]
+
+    async def put_progress(self, rows: Iterable[Progress]) -> None:
+        """See ``Tables``."""
+        self._check_run()
+        for row in rows:
+            self.state.progress[progress_field(row.topic, row.partition)] = row
+
+    async def run(self) -> str | None:
+        """See ``Tables``."""
+        return self.state.run
+
+    async def join(self, run: str) -> bool:
+        """See ``Tables``."""
+        if self.state.run != run:
+            return False
+        self._joined = run
+        return True
+
+    async def establish(self, run: str) -> str:
+        """See ``Tables``."""
+        self.state.run = self.state.run or run
+        self._joined = self.state.run
+        return self.state.run
+
+    def _check_run(self) -> None:
+        if self._joined is None or self._joined != self.state.run:
+            raise TablesLostError(f"joined run {self._joined}, found {self.state.run}")
+
+    def _compare_and_set(self, write: Write) -> bool:
+        table = self.state.rows.setdefault(write.table, {})
+        held = table.get(write.field)
+        if (held.position if held else None) != write.expected:
+            return False
+        table[write.field] = write.row
+        return True
+
+    def _sorted(self, table: str) -> list[AnyRow]:
+        return [row for _, row in sorted(self.state.rows.get(table, {}).items())]
+
+    def _plain(self, table: str) -> tuple[Row, ...]:
+        return tuple(row for row in self._sorted(table) if isinstance(row, Row))

@@ -1,0 +1,65 @@
+"""What the ingesting part is told, as typed values. Nothing here reads the environment."""
+
+from dataclasses import dataclass, field
+
+from tieline.keys import Keys
+from tieline.topics import PREFIX, Topics
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What the policy knows: ids of providers, names of sources, ids of pools (provider/region/deployment).
+
+    ``sources`` are those of reports, statements and capacity; clients that report demand need no entry.
+    """
+
+    providers: frozenset[str]
+    sources: frozenset[str]
+    pools: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSettings:
+    """Settings of one ingesting process. ``namespace`` prefixes topics and consumer group.
+
+    ``session_timeout_s`` bounds how long the partitions of a killed process stay silent; the broker's own
+    minimum is 6 s. ``stop_within_s`` is the grace that running work gets at the end.
+    """
+
+    bootstrap: str
+    namespace: str = PREFIX
+    session_timeout_s: float = 6.0
+    heartbeat_s: float = 2.0
+    commit_every_s: float = 1.0
+    progress_every_s: float = 0.5
+    stop_within_s: float = 10.0
+    records_per_batch_max: int = 64
+    records_waiting_max: int = 256
+    topics: Topics = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not 6.0 <= self.session_timeout_s <= 30.0:
+            raise ValueError(f"session_timeout_s is {self.session_timeout_s}, it must lie between 6 and 30")
+        if not 0 < self.heartbeat_s <= self.session_timeout_s / 3:
+            raise ValueError(f"heartbeat_s is {self.heartbeat_s}, it must be at most a third of the session")
+        object.__setattr__(self, "topics", Topics(self.namespace))
+
+    @property
+    def keys(self) -> Keys:
+        """The Redis keys of the same namespace."""
+        return Keys(self.namespace)
+
+    @property
+    def group(self) -> str:
+        """The consumer group that shares the work."""
+        return f"{self.namespace}-ingest"
+
+    @property
+    def consumed(self) -> tuple[str, ...]:
+        """The topics that agents read, in the order of the design."""
+        return (
+            self.topics.reports.name,
+            self.topics.statements.name,
+            self.topics.capacity.name,
+            self.topics.demand.name,
+        )

@@ -1,0 +1,143 @@
+"""What the live tables offer, whatever holds them: values, fields, packing, and the protocol ``Tables``."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias
+
+import msgspec
+
+from streams.rows import DemandRow, Position, Progress, Row
+from tieline.events import Capacity, Report, Statement
+
+HEALTH = "health"
+STATEMENTS = "statements"
+CAPACITY = "capacity"
+DEMAND = "demand"
+PROGRESS = "progress"
+
+AnyRow: TypeAlias = Row | DemandRow
+
+
+class TablesLostError(RuntimeError):
+    """The tables are not those that this process knew (emptied, or rebuilt by another): load them again."""
+
+
+class Contents(NamedTuple):
+    """One reading of all tables, each sorted by its field.
+
+    ``run`` names the history of these tables; None: they are empty or being rebuilt, and prove nothing.
+    """
+
+    reports: tuple[Row, ...] = ()
+    statements: tuple[Row, ...] = ()
+    capacities: tuple[Row, ...] = ()
+    demand: tuple[DemandRow, ...] = ()
+    progress: tuple[Progress, ...] = ()
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One compare-and-set: ``row`` goes into ``table[field]`` if what is there was read from ``expected``."""
+
+    table: str
+    field: str
+    expected: Position | None  # None: nothing is there
+    row: AnyRow
+    material: bool
+
+
+class Tables(Protocol):
+    """The live tables. As a rule one process writes a field; a second one is noticed, not harmful."""
+
+    async def read(self) -> Contents:
+        """Everything, as of one moment."""
+        ...
+
+    async def load(self, table: str, fields: Sequence[str]) -> dict[str, AnyRow]:
+        """The rows of those fields that exist. May answer from what this process wrote or read."""
+        ...
+
+    async def put(self, writes: Sequence[Write]) -> list[bool]:
+        """One answer a write, in order: whether it was taken. A refused field is loaded afresh next time.
+
+        Wakes readers once for each material write that was taken. Raises ``TablesLostError`` if the tables'
+        run is not the one this process has joined; then nothing was written.
+        """
+        ...
+
+    async def put_progress(self, rows: Iterable[Progress]) -> None:
+        """How far partitions are consumed; the last writer wins. Raises ``TablesLostError``."""
+        ...
+
+    async def run(self) -> str | None:
+        """The run of the tables as they are, or None if they are empty."""
+        ...
+
+    async def join(self, run: str) -> bool:
+        """Writes go to ``run`` from now on, if that is the one in force; cached rows are forgotten."""
+        ...
+
+    async def establish(self, run: str) -> str:
+        """Makes ``run`` the tables' run if they have none; answers, and joins, the one in force."""
+        ...
+
+    async def restore(self, writes: Sequence[Write]) -> list[bool]:
+        """``put`` for a rebuild: before a run is established, and without waking anybody."""
+        ...
+
+
+def field_of(event: Report | Statement | Capacity) -> tuple[str, str]:
+    """(table, field) of the row that an event belongs to: one for each (source, region), and kind."""
+    place = f"{event.provider}/{event.region}/{event.source}"
+    match event:
+        case Report():
+            return HEALTH, place
+        case Statement():
+            return STATEMENTS, f"{place}/{event.kind}"
+        case _:
+            return CAPACITY, place
+
+
+def progress_field(topic: str, partition: int) -> str:
+    """Sorts by topic, then by partition as a number."""
+    return f"{topic}/{partition:06d}"
+
+
+def demand_field(partition: int) -> str:
+    """Sorts by partition as a number."""
+    return f"{partition:06d}"
+
+
+def head(position: Position | None) -> bytes:
+    """A position as text: what the stored script compares, so that no double ever rounds an offset."""
+    if position is None:
+        return b""
+    return f"{position.topic_id}|{position.partition}|{position.offset}\n".encode()
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_row = msgspec.msgpack.Decoder(Row)
+_demand = msgspec.msgpack.Decoder(DemandRow)
+_progress = msgspec.msgpack.Decoder(Progress)
+
+
+def pack(row: AnyRow) -> bytes:
+    """A row as stored: its position as text, a newline, then msgpack."""
+    return head(row.position) + _encode(row)
+
+
+def unpack(table: str, data: bytes) -> AnyRow:
+    """The reverse of ``pack``; raises ``msgspec.MsgspecError`` if another version wrote something else."""
+    body = memoryview(data)[data.index(b"\n") + 1 :]
+    return _demand.decode(body) if table == DEMAND else _row.decode(body)
+
+
+def pack_progress(row: Progress) -> bytes:
+    """A progress row as stored."""
+    return _encode(row)
+
+
+def unpack_progress(data: bytes) -> Progress:
+    """The reverse of ``pack_progress``."""
+    return _progress.decode(data)

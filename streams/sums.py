@@ -1,0 +1,179 @@
+"""Clients' outcomes and load within one second, added up into ``DemandSecond``. Pure."""
+
+from collections.abc import Iterable
+
+from streams.rows import DemandSecond, FlowSum, PoolSum, ReporterShare
+from tieline.events import Demand, Flow, Outcomes, PoolObservation, ResultClass
+
+REPORTERS_PER_POOL_MAX = 10_000
+LARGEST_KEPT = 4
+_CLASSES = tuple(kind.value for kind in ResultClass)
+_OK = _CLASSES.index(ResultClass.OK)
+
+
+def counts(outcomes: Outcomes) -> list[int]:
+    """One number a result class, in the order of ``ResultClass``."""
+    return [
+        outcomes.ok,
+        outcomes.throttled,
+        outcomes.server_error,
+        outcomes.timeout,
+        outcomes.connect,
+        outcomes.auth,
+        outcomes.not_found,
+        outcomes.client_error,
+        outcomes.cut,
+    ]
+
+
+def outcomes_of(numbers: Iterable[int]) -> Outcomes:
+    """The reverse of ``counts``."""
+    return Outcomes(*numbers)
+
+
+class PoolTally:
+    """One pool in one second. ``base`` is what an earlier owner of the partition had summed already."""
+
+    def __init__(self, pool: str, base: PoolSum | None = None) -> None:
+        self.pool = pool
+        self._base = base or PoolSum(pool, Outcomes(), 0.0, 0, Outcomes())
+        self._total = counts(self._base.outcomes)
+        self._units = self._base.units
+        self._reporters: dict[str, list[int]] = {}
+        self._uncounted = 0
+        self._ejected: set[str] = set()
+        self._in_flight: dict[str, int] = {}
+        self._oldest_ms = self._base.oldest_in_flight_ms
+        ok = self._base.outcomes.ok
+        self._first_p50 = _Mean(self._base.first_token_p50_ms, ok)
+        self._per_token_p50 = _Mean(self._base.per_token_p50_ms, ok)
+        self._first_p99_ms = self._base.first_token_p99_ms
+
+    def add(self, client: str, seen: PoolObservation) -> None:
+        """One client's window."""
+        numbers = counts(seen.outcomes)
+        self._total = [a + b for a, b in zip(self._total, numbers, strict=True)]
+        self._units += seen.units
+        if any(numbers):
+            self._add_reporter(client, numbers)
+        if seen.ejected is not None:
+            self._ejected.add(client)
+        else:
+            self._ejected.discard(client)
+        self._in_flight[client] = seen.in_flight
+        self._oldest_ms = max(self._oldest_ms, seen.oldest_in_flight_ms)
+        self._first_p50.add(seen.first_token_p50_ms, seen.outcomes.ok)
+        self._per_token_p50.add(seen.per_token_p50_ms, seen.outcomes.ok)
+        if seen.first_token_p99_ms is not None:
+            self._first_p99_ms = max(self._first_p99_ms or 0.0, seen.first_token_p99_ms)
+
+    def sum(self) -> PoolSum:
+        """Quantiles of several clients can't be merged exactly: p50 is their mean weighted by successes, p99
+        the largest."""
+        failing = counts(self._base.failing)
+        for numbers in self._reporters.values():
+            if not numbers[_OK]:
+                failing = [count + (number > 0) for count, number in zip(failing, numbers, strict=True)]
+        return PoolSum(
+            pool=self.pool,
+            outcomes=outcomes_of(self._total),
+            units=self._units,
+            reporters=self._base.reporters + len(self._reporters) + self._uncounted,
+            failing=outcomes_of(failing),
+            ejected_by=self._base.ejected_by + len(self._ejected),
+            in_flight=self._base.in_flight + sum(self._in_flight.values()),
+            oldest_in_flight_ms=self._oldest_ms,
+            first_token_p50_ms=self._first_p50.value(),
+            first_token_p99_ms=self._first_p99_ms,
+            per_token_p50_ms=self._per_token_p50.value(),
+            largest=self._largest(),
+        )
+
+    def _add_reporter(self, client: str, numbers: list[int]) -> None:
+        before = self._reporters.get(client)
+        if before is not None:
+            self._reporters[client] = [a + b for a, b in zip(before, numbers, strict=True)]
+        elif len(self._reporters) < REPORTERS_PER_POOL_MAX:
+            self._reporters[client] = numbers
+        else:
+            self._uncounted += 1
+
+    def _largest(self) -> tuple[ReporterShare, ...]:
+        shares = {share.client: counts(share.outcomes) for share in self._base.largest}
+        for client, numbers in self._reporters.items():
+            earlier = shares.get(client)
+            shares[client] = [a + b for a, b in zip(earlier, numbers, strict=True)] if earlier else numbers
+        ranked = sorted(shares.items(), key=lambda item: (-sum(item[1]), item[0]))
+        return tuple(ReporterShare(client, outcomes_of(numbers)) for client, numbers in ranked[:LARGEST_KEPT])
+
+
+class SecondTally:
+    """All clients of one partition in one second."""
+
+    def __init__(self, second_ms: int, base: DemandSecond | None = None) -> None:
+        self.second_ms = second_ms
+        self._base_clients = base.clients if base else 0
+        self._clients: set[str] = set()
+        self._flows = {(flow.workload, flow.origin): flow for flow in base.flows} if base else {}
+        self._pools = {row.pool: PoolTally(row.pool, row) for row in base.pools} if base else {}
+        self._sum = base
+
+    def add(self, event: Demand, observations: Iterable[PoolObservation]) -> None:
+        """One client's report, with those of its pools that are known."""
+        self._sum = None
+        self._clients.add(event.client)
+        for flow in event.flows:
+            key = (flow.workload, flow.origin)
+            self._flows[key] = _flow_sum(self._flows.get(key), flow)
+        for seen in observations:
+            tally = self._pools.get(seen.pool)
+            if tally is None:
+                tally = self._pools[seen.pool] = PoolTally(seen.pool)
+            tally.add(event.client, seen)
+
+    def sum(self) -> DemandSecond:
+        """The second as it stands; the same object until something is added."""
+        if self._sum is None:
+            self._sum = DemandSecond(
+                self.second_ms,
+                self._base_clients + len(self._clients),
+                tuple(flow for _, flow in sorted(self._flows.items())),
+                tuple(tally.sum() for _, tally in sorted(self._pools.items())),
+            )
+        return self._sum
+
+    def offered_units(self) -> float:
+        """Offered load of all flows together."""
+        return sum(flow.offered_units for flow in self._flows.values())
+
+
+class _Mean:
+    """A mean of values that are weighted and may be missing."""
+
+    def __init__(self, value: float | None, weight: int) -> None:
+        self._weighted = 0.0
+        self._weight = 0
+        self.add(value, weight)
+
+    def add(self, value: float | None, weight: int) -> None:
+        if value is not None and weight > 0:
+            self._weighted += value * weight
+            self._weight += weight
+
+    def value(self) -> float | None:
+        return self._weighted / self._weight if self._weight else None
+
+
+def _flow_sum(held: FlowSum | None, flow: Flow) -> FlowSum:
+    if held is None:
+        return FlowSum(
+            flow.workload, flow.origin, flow.requests, flow.offered_units, flow.shed_requests, flow.shed_units
+        )
+    return FlowSum(
+        flow.workload,
+        flow.origin,
+        held.requests + flow.requests,
+        held.offered_units + flow.offered_units,
+        held.shed_requests + flow.shed_requests,
+        held.shed_units + flow.shed_units,
+    )

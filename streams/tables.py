@@ -1,0 +1,190 @@
+"""The live tables in Redis: packed rows in one hash a table, each written by one stored compare-and-set.
+
+Every key of an installation shares one hash tag. Redis is a projection: a marker names the run of the tables,
+and a Redis that lost its data has no marker, so nothing is written into it until the tables are rebuilt.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from streams.rows import DemandRow, Progress, Row
+from streams.store import (
+    CAPACITY,
+    DEMAND,
+    HEALTH,
+    PROGRESS,
+    STATEMENTS,
+    AnyRow,
+    Contents,
+    TablesLostError,
+    Write,
+    head,
+    pack,
+    pack_progress,
+    progress_field,
+    unpack,
+    unpack_progress,
+)
+from tieline.keys import Keys
+
+CACHED_ROWS_MAX = 20_000
+LOST = -1
+_LUA = files("streams") / "lua"
+
+
+class RedisTables:
+    """``streams.store.Tables`` in Redis. ``redis`` must not decode responses; the caller closes it."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis: Any = redis
+        self._keys = keys
+        self._marker = keys.table("run")
+        self._joined = ""
+        self._cache: OrderedDict[tuple[str, str], AnyRow] = OrderedDict()
+        self._seen: dict[tuple[str, str], tuple[bytes, Any]] = {}
+        self._cas = redis.register_script((_LUA / "cas.lua").read_text())
+        self._progress = redis.register_script((_LUA / "progress.lua").read_text())
+
+    async def read(self) -> Contents:
+        """Everything in one transaction. Rows whose bytes are as at the last reading aren't decoded."""
+        names = (HEALTH, STATEMENTS, CAPACITY, DEMAND, PROGRESS)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.get(self._marker)
+            for name in names:
+                pipe.hgetall(self._keys.table(name))
+            marker, *tables = await pipe.execute()
+        seen: dict[tuple[str, str], tuple[bytes, Any]] = {}
+        health, statements, capacity, demand, progress = (
+            self._decoded(name, table, seen) for name, table in zip(names, tables, strict=True)
+        )
+        self._seen = seen
+        return Contents(health, statements, capacity, demand, progress, marker.decode() if marker else None)
+
+    async def load(self, table: str, fields: Sequence[str]) -> dict[str, AnyRow]:
+        """See ``Tables``: from the cache, the rest in one round trip."""
+        missing = [field for field in fields if (table, field) not in self._cache]
+        if missing:
+            values = await self._redis.hmget(self._keys.table(table), missing)
+            for field, value in zip(missing, values, strict=True):
+                if value is not None:
+                    self._remember(table, field, unpack(table, value))
+        held = ((field, self._cache.get((table, field))) for field in fields)
+        return {field: row for field, row in held if row is not None}
+
+    async def put(self, writes: Sequence[Write]) -> list[bool]:
+        """See ``Tables``: all in one round trip, each atomic by itself."""
+        if not self._joined:
+            raise TablesLostError("no run was joined")
+        return await self._put(writes, self._joined)
+
+    async def restore(self, writes: Sequence[Write]) -> list[bool]:
+        """See ``Tables``."""
+        return await self._put(writes, "")
+
+    async def put_progress(self, rows: Iterable[Progress]) -> None:
+        """See ``Tables``."""
+        arguments: list[bytes | str] = [self._joined or "none"]
+        for row in rows:
+            arguments += [progress_field(row.topic, row.partition), pack_progress(row)]
+        answer = await self._progress(keys=[self._keys.table(PROGRESS), self._marker], args=arguments)
+        if answer == LOST:
+            raise TablesLostError(f"the tables are not of run {self._joined}")
+
+    async def run(self) -> str | None:
+        """See ``Tables``."""
+        marker: bytes | None = await self._redis.get(self._marker)
+        return marker.decode() if marker else None
+
+    async def join(self, run: str) -> bool:
+        """See ``Tables``."""
+        if await self.run() != run:
+            return False
+        self._joined = run
+        self._cache.clear()
+        return True
+
+    async def establish(self, run: str) -> str:
+        """See ``Tables``."""
+        await self._redis.set(self._marker, run, nx=True)
+        in_force = await self.run()
+        if in_force is None or not await self.join(in_force):
+            raise TablesLostError("the tables were emptied again while they were established")
+        return in_force
+
+    async def _put(self, writes: Sequence[Write], run: str) -> list[bool]:
+        try:
+            answers = await self._run_script(writes, run)
+        except BaseException:
+            # Some of them may have been executed: only Redis knows, so ask it next time.
+            self._forget(writes)
+            raise
+        taken = []
+        for write, answer in zip(writes, answers, strict=True):
+            if answer[0] == LOST:
+                self._forget(writes)
+                raise TablesLostError(f"the tables are not of run {run}")
+            taken.append(answer[0] == 1)
+            if answer[0] == 1:
+                self._remember(write.table, write.field, write.row)
+            elif answer[1]:
+                self._remember(write.table, write.field, unpack(write.table, answer[1]))
+            else:
+                self._cache.pop((write.table, write.field), None)
+        return taken
+
+    async def _run_script(self, writes: Sequence[Write], run: str) -> list[Any]:
+        """One EVALSHA a write in one pipeline. A Redis that forgot the script is given it again; writes that
+        were executed before it forgot are then refused, as their rows are there already."""
+        try:
+            return await self._send(writes, run)
+        except NoScriptError:
+            await self._redis.script_load(self._cas.script)
+            return await self._send(writes, run)
+
+    async def _send(self, writes: Sequence[Write], run: str) -> list[Any]:
+        channel = self._keys.tables_hint
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for write in writes:
+                pipe.evalsha(
+                    self._cas.sha,
+                    2,
+                    self._keys.table(write.table),
+                    self._marker,
+                    run,
+                    write.field,
+                    head(write.expected),
+                    pack(write.row),
+                    channel,
+                    write.table if write.material and run else "",
+                )
+            answers: list[Any] = await pipe.execute()
+        return answers
+
+    def _remember(self, table: str, field: str, row: AnyRow) -> None:
+        self._cache[table, field] = row
+        self._cache.move_to_end((table, field))
+        while len(self._cache) > CACHED_ROWS_MAX:
+            self._cache.popitem(last=False)
+
+    def _forget(self, writes: Sequence[Write]) -> None:
+        for write in writes:
+            self._cache.pop((write.table, write.field), None)
+
+    def _decoded(
+        self, name: str, table: dict[bytes, bytes], seen: dict[tuple[str, str], tuple[bytes, Any]]
+    ) -> tuple[Any, ...]:
+        rows: list[Row | DemandRow | Progress] = []
+        for raw in sorted(table):
+            place = (name, raw.decode())
+            before = self._seen.get(place)
+            if before is None or before[0] != table[raw]:
+                row = unpack_progress(table[raw]) if name == PROGRESS else unpack(name, table[raw])
+                before = (table[raw], row)
+            seen[place] = before
+            rows.append(before[1])
+        return tuple(rows)

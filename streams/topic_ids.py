@@ -1,0 +1,143 @@
+"""The ids of topics: they change when a topic is recreated, and then offsets start again.
+
+aiokafka asks for metadata in a version without ids, so this is the request in the version that has them
+(KIP-516; brokers since 3.1).
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    TaggedFields,
+)
+
+WITHIN_S = 10.0
+_NO_ID = UUID(int=0)
+
+
+class TopicIdsError(RuntimeError):
+    """The broker could not name a topic's id; the message says which and why."""
+
+
+class TopicFacts(NamedTuple):
+    """What Kafka says of one topic. ``id`` is another one when the topic was recreated."""
+
+    id: str
+    partitions: int
+
+
+class _Uuid:
+    """16 bytes."""
+
+    @classmethod
+    def encode(cls, value: UUID) -> bytes:
+        return value.bytes
+
+    @classmethod
+    def decode(cls, data: Any) -> UUID:
+        return UUID(bytes=data.read(16))
+
+    @classmethod
+    def repr(cls, value: UUID) -> str:
+        return str(value)
+
+
+class _MetadataResponse(Response):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 12
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", CompactString("utf-8")),
+                ("port", Int32),
+                ("rack", CompactString("utf-8")),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("name", CompactString("utf-8")),
+                ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("in_sync", CompactArray(Int32)),
+                        ("offline", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequestV12(RequestStruct):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 12
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _MetadataResponse
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(("topic_id", _Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields)),
+        ),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequest(Request[_MetadataRequestV12]):  # type: ignore[misc]
+    """Asks for topics by name."""
+
+    API_KEY = 3
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = sorted(names)
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class([(_NO_ID, name, {}) for name in self._names], False, False, {})
+
+
+async def topic_facts(bootstrap: str, names: Iterable[str]) -> dict[str, TopicFacts]:
+    """Topic name -> its id and partitions. Raises ``TopicIdsError`` for a topic that doesn't exist, and what
+    aiokafka raises when no broker answers."""
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    async with asyncio.timeout(WITHIN_S):
+        try:
+            await client.bootstrap()
+            answer = await client.send(client.get_random_node(), _MetadataRequest(names))
+        finally:
+            await client.close()
+    found = {}
+    for error_code, name, topic_id, _, partitions, *_ in answer.topics:
+        if error_code:
+            raise TopicIdsError(f"topic {name} has no id (error {error_code}): create the topics first")
+        found[name] = TopicFacts(str(topic_id), len(partitions))
+    return found
