@@ -69,13 +69,13 @@ class RoutingAgent:
         self._due.set()
 
     async def run(self) -> None:
-        """Stands by, leads, stands by again; until cancelled. Raises ``UserError`` where only an operator helps."""
+        """Stands by, leads, stands by again. Raises ``UserError`` where only an operator can help."""
         while True:
             epoch = await self._around.leader.lead()
             try:
                 await self._hold_office(epoch)
             except (Deposed, NoLease) as reason:
-                self._log.warning("left office", epoch=epoch, why=str(reason))
+                self._log.info("left office", epoch=epoch, why=str(reason))
             except KafkaError as error:
                 self._log.warning("left office", epoch=epoch, why=type(error).__name__)
                 await asyncio.sleep(RETRY_AFTER_S)

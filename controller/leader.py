@@ -56,6 +56,8 @@ class Leader:
         self._confirmed_ms = 0  # when the last confirmed heartbeat was sent
         self._heard_ms = 0  # when the epoch in force was last heard
         self._took_office = asyncio.Event()
+        self._candidate = asyncio.Event()
+        self._candidate.set()
         self._log = structlog.get_logger("leader").bind(identity=self.identity[:8])
 
     @property
@@ -89,6 +91,7 @@ class Leader:
     async def lead(self) -> int:
         """Waits for silence, claims, and returns the epoch once a claim of this candidate is valid."""
         while True:
+            await self._candidate.wait()
             try:
                 await self._silence()
                 epoch, sent_ms = await self._append(
@@ -115,6 +118,11 @@ class Leader:
         self._epoch = None
         self._took_office.clear()
         self._on_change()
+
+    async def retire(self) -> None:
+        """Resigns and claims no more: this process is about to end."""
+        self._candidate.clear()
+        await self.resign()
 
     async def resign(self) -> None:
         """Leaves office and says so, so that the next claim need not wait. Best effort."""

@@ -5,7 +5,6 @@ record as published only if its offset is exactly one above the last it read or 
 up to it, and stops at the sight of a higher epoch or of a gap it can't read.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -147,26 +146,3 @@ class Publisher:
         producer, self._producer = self._producer, None
         if producer is not None:
             await stop_producer(producer)
-
-
-async def newest_record(bootstrap: str, topic: str, within_s: float = 10.0) -> RoutesRecord | None:
-    """The newest publication that counts on the log, read from the beginning; None if there is none.
-
-    Raises KafkaConnectionError, ``TopicMissingError``, TimeoutError or ``TableError``.
-    """
-    log = RoutesLog()
-
-    def take(record: ConsumerRecord[bytes | None, bytes | None]) -> None:
-        nonlocal log
-        log = log.apply(record.offset, record.timestamp, record.key, seq_of(record.headers), record.value)
-
-    tail = Tail(bootstrap, topic, take)
-    await tail.start()
-    reading = asyncio.create_task(tail.run())
-    try:
-        await tail.read_all(within_s)
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-        await tail.stop()
-    return None if log.newest is None else decode_record(log.newest.body)

@@ -47,15 +47,20 @@ class Tail:
         self.first_offset = 0
         self.next_offset = 0
 
-    async def start(self, *, from_end: bool = False) -> None:
-        """Connects and finds where to begin. Raises KafkaConnectionError or ``TopicMissingError``."""
+    async def start(self, *, last: int | None = None) -> None:
+        """Connects and finds where to begin: the oldest record, or ``last`` offsets before the end.
+
+        Raises KafkaConnectionError or ``TopicMissingError``.
+        """
         await self._consumer.start()
-        if not self._consumer.partitions_for_topic(self._topic):
+        if self._topic not in await self._consumer.topics():
             await self._consumer.stop()
             raise TopicMissingError(self._topic)
         self._consumer.assign([self._partition])
         self.first_offset = await self._edge(self._consumer.beginning_offsets)
-        self.next_offset = await self.end_offset() if from_end else self.first_offset
+        if last is not None:
+            self.first_offset = max(self.first_offset, await self.end_offset() - last)
+        self.next_offset = self.first_offset
         self._consumer.seek(self._partition, self.next_offset)
 
     async def stop(self) -> None:

@@ -1,7 +1,7 @@
 """Logging: structlog for everything, JSON when standard error is no terminal, one stream for libraries too.
 
-Libraries may repeat themselves a thousand times while a broker is away: each of their messages passes at most
-``REPEATS_MAX`` times in ``REPEATS_WINDOW_S``. Passwords in URLs never reach the output.
+Libraries repeat themselves a thousand times while a broker is away: their messages are limited in rate.
+Passwords in URLs never reach the output.
 """
 
 import logging
@@ -12,11 +12,8 @@ from typing import Any, TextIO
 
 import structlog
 
-from controller.clock import monotonic_ms
+from streams.logs import RateLimit
 
-REPEATS_MAX = 3
-REPEATS_WINDOW_S = 30
-MESSAGES_TRACKED_MAX = 1_000
 _USER_INFO = re.compile(r"([a-z][a-z0-9+.-]*://)([^/@\s]*)@", re.IGNORECASE)
 _SECRET_NAMES = re.compile(r"password|secret|token|credential_value|api_key|authorization", re.IGNORECASE)
 
@@ -52,26 +49,6 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
-
-
-class RateLimit(logging.Filter):
-    """Lets each message (logger and template) pass a few times per window."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._passed: dict[tuple[str, str], tuple[int, int]] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record may pass."""
-        now_s = monotonic_ms() // 1000
-        place = (record.name, str(record.msg)[:200])
-        since_s, count = self._passed.get(place, (now_s, 0))
-        if now_s - since_s >= REPEATS_WINDOW_S:
-            since_s, count = now_s, 0
-        if len(self._passed) >= MESSAGES_TRACKED_MAX:
-            self._passed.clear()
-        self._passed[place] = (since_s, count + 1)
-        return count < REPEATS_MAX
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -1,0 +1,195 @@
+"""The only place that names concrete parts: one controller process, put together, run and taken apart."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from controller.agent import RoutingAgent, Surroundings
+from controller.clock import now_ms
+from controller.commands import CommandReader
+from controller.core.policy import Policy, version_of
+from controller.decision_log import DecisionLog
+from controller.errors import UserError
+from controller.leader import Leader
+from controller.offsets import Offsets
+from controller.policy_file import load_policy
+from controller.projection import Projector
+from controller.publish import Publisher
+from controller.settings import UNSIGNED_NOTICE, Settings
+from controller.supervise import together
+from controller.telemetry import without_password
+from controller.term import PolicyInForce
+from controller.topic_admin import ensure_topics
+from streams.app import Ingest, IngestSettings, Registered
+from streams.tables import RedisTables
+
+STOP_WITHIN_S = 4.0
+INGEST_STOP_WITHIN_S = 2.0
+COMMANDS_WITHIN_S = 30.0
+REDIS_TIMEOUT_S = 2.0
+REDIS_RETRY_AFTER_S = 0.5
+EXIT_AT_ONCE = 130
+
+
+def connect_redis(url: str) -> Any:
+    """A client that fails fast and leaves retrying to its users."""
+    return Redis.from_url(
+        url,
+        socket_timeout=REDIS_TIMEOUT_S,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
+        health_check_interval=15,
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+def in_force(policy: Policy, *, unsigned: bool) -> PolicyInForce:
+    """The policy as it goes into every record."""
+    packed = msgspec.msgpack.Encoder(order="deterministic").encode(policy)
+    return PolicyInForce(policy, packed, version_of(policy), unsigned)
+
+
+def registered(policy: Policy) -> Registered:
+    """What the ingesting part must know of a policy."""
+    return Registered(
+        frozenset(provider.id for provider in policy.providers),
+        frozenset(source.id for source in policy.sources),
+        frozenset(pool.id for pool in policy.pools),
+    )
+
+
+class Controller:
+    """One controller process: ingest, candidate, reader of commands, routing agent."""
+
+    def __init__(self, settings: Settings, policy: Policy) -> None:
+        topics, kafka = settings.topics, settings.kafka
+        self.redis = connect_redis(settings.redis)
+        self._keys = settings.keys
+        tables = RedisTables(self.redis, settings.keys)
+        self.leader = Leader(kafka, topics.leader.name, self._wake)
+        self.publisher = Publisher(kafka, topics.routes.name, self.leader.identity, self.leader.may_publish)
+        self.commands = CommandReader(
+            kafka, topics.commands.name, unsigned_allowed=settings.unsigned, on_change=self._wake
+        )
+        self.projector = Projector(self.redis, settings.keys)
+        self.decisions = DecisionLog(kafka, topics.decisions.name, self.leader.identity)
+        ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
+        self.offsets = Offsets(kafka, ingest.consumed)
+        self.ingest = Ingest(ingest, registered(policy), tables, now_ms, self._wake)
+        self.agent = RoutingAgent(
+            in_force(policy, unsigned=settings.unsigned),
+            Surroundings(
+                self.leader,
+                self.publisher,
+                self.projector,
+                self.commands,
+                self.decisions,
+                self.offsets,
+                tables,
+            ),
+        )
+        self._log = structlog.get_logger("controller")
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator["Controller"]:
+        """All connections open; closed again at the end, each within its own limit."""
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self.redis.aclose)
+            for part in (self.offsets, self.publisher, self.commands, self.leader):
+                await part.start()
+                closing.push_async_callback(part.stop)
+            await self.ingest.start()
+            closing.push_async_callback(self.ingest.stop)
+            yield self
+
+    async def run(self) -> None:
+        """Until cancelled. Raises what ended a task that should not have ended."""
+        await together(
+            {
+                "agent": self._agent(),
+                "commands": self.commands.run(),
+                "decisions": self.decisions.run(),
+                "hints": self._hints(),
+                "ingest": self.ingest.wait(),
+                "leader": self.leader.run(),
+                "projection": self.projector.run(),
+                "routes": self.publisher.run(),
+            }
+        )
+
+    async def _agent(self) -> None:
+        """Nobody leads before it knows the commands given so far."""
+        await self.commands.read_all(COMMANDS_WITHIN_S)
+        await self.agent.run()
+
+    async def _hints(self) -> None:
+        """Material events that other processes took. Only a hint: the agent's timer is the truth."""
+        while True:
+            try:
+                async with self.redis.pubsub(ignore_subscribe_messages=True) as hints:
+                    await hints.subscribe(self._keys.tables_hint)
+                    async for _ in hints.listen():
+                        self._wake()
+            except (RedisError, OSError):
+                await asyncio.sleep(REDIS_RETRY_AFTER_S)
+
+    def _wake(self) -> None:
+        self.agent.wake()
+
+
+async def run_controller(settings: Settings) -> int:
+    """One controller until SIGTERM or SIGINT. 0 after a clean stop; raises what ended it else."""
+    if settings.policy is None:
+        raise UserError("a controller needs a policy")
+    policy = load_policy(settings.policy)
+    log = structlog.get_logger("controller")
+    asked_to_end = _end_on_signals()
+    created = await ensure_topics(settings.kafka, settings.topics, replication=settings.replication)
+    log.info(
+        "starting",
+        kafka=settings.kafka,
+        redis=without_password(settings.redis),
+        namespace=settings.namespace,
+        lineage=policy.lineage,
+        pools=len(policy.pools),
+        topics_created=len(created),
+        commands=UNSIGNED_NOTICE if settings.unsigned else "unsigned commands are refused",
+    )
+    async with Controller(settings, policy).connected() as controller:
+        running = asyncio.create_task(controller.run())
+        ending = asyncio.create_task(asked_to_end.wait())
+        await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if running.done():
+            running.result()
+        log.info("stopping")
+        # Resign while the reader of the leader log still runs, so that a standby need not wait for silence.
+        await controller.leader.retire()
+        running.cancel()
+        await asyncio.wait({running}, timeout=STOP_WITHIN_S)
+    log.info("stopped")
+    return 0
+
+
+def _end_on_signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
+    asked = asyncio.Event()
+
+    def on_signal() -> None:
+        if asked.is_set():
+            os._exit(EXIT_AT_ONCE)
+        asked.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    return asked

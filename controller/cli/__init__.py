@@ -1,0 +1,74 @@
+"""The command `tieline`. Each subcommand lives in a module of its own, loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+class Command(NamedTuple):
+    """One subcommand: the module with `add_parser(subparsers)` and `run(args) -> int`, and a line of help."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "controller": Command("controller.cli.controller", "take events in, decide, publish route tables"),
+    "status": Command("controller.cli.status", "providers and pools: state, capacity, load, weight, why"),
+    "drain": Command("controller.cli.drain", "take a pool, region or provider out of routing for a while"),
+    "undrain": Command("controller.cli.drain", "take a drain back"),
+    "emit": Command("controller.cli.emit", "send a health or capacity event"),
+    "probe": Command("controller.cli.probe", "probe every pool and report its health"),
+    "demo": Command("controller.cli.demo", "the main job, from failures to figures, on this machine"),
+    "stack": Command("controller.stack.command", "an embedded Kafka and Valkey, for a first try"),
+    "standins": Command("controller.cli.standins", "stand-ins for providers, for a first try"),
+}
+EPILOG = """\
+Kafka and Redis are found by --kafka and --redis, or by TIELINE_KAFKA and TIELINE_REDIS; `tieline stack` runs
+both here and prints the settings. `tieline COMMAND --help` says more about one command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one subcommand and returns its status. A user's mistake is one sentence and status 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = given[0] if given and given[0] in COMMANDS else None
+    args = _parser(chosen).parse_args(given)
+    run = import_module(COMMANDS[args.command].module).run
+    try:
+        return int(run(args))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the output has gone
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        sentence = import_module("controller.cli.mistakes").sentence_of(error)
+        if sentence is None:
+            raise
+        print(f"tieline {args.command}: {sentence}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser: complete for the chosen subcommand, a line of help for every other."""
+    parser = argparse.ArgumentParser(
+        prog="tieline",
+        description="Keeps AI inference requests served when a pool, a region or a whole provider fails.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    home = COMMANDS[chosen].module if chosen else ""
+    for name, command in COMMANDS.items():
+        if command.module != home:
+            subparsers.add_parser(name, help=command.help)
+        elif name == chosen:
+            import_module(home).add_parser(subparsers)
+    return parser

@@ -1,0 +1,29 @@
+"""`tieline controller`: one controller process. Run two or more; one leads, the others stand by."""
+
+import argparse
+import os
+from typing import Any
+
+import uvloop
+
+from controller.bootstrap import run_controller
+from controller.settings import KAFKA, POLICY, REDIS, add_controller_arguments, read_settings
+from controller.telemetry import configure
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the subcommand."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "controller",
+        help="take events in, decide, publish route tables",
+        description="Takes events in, and while it leads decides and publishes route tables. Any number may "
+        "run; Kafka arbitrates. Ends cleanly on SIGTERM, at once on a second one.",
+    )
+    add_controller_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs until told to end."""
+    configure()
+    settings = read_settings(args, os.environ, needs=(KAFKA, REDIS, POLICY))
+    return uvloop.run(run_controller(settings))

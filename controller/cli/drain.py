@@ -1,0 +1,152 @@
+"""`tieline drain` and `tieline undrain`: an operator's word to the controllers, through Kafka.
+
+Waits until a generation is published that takes the command into account, or says what it waited for.
+"""
+
+import argparse
+import asyncio
+import getpass
+import os
+import re
+import sys
+import uuid
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from controller.clock import now_ms
+from controller.command_log import OVERRIDE_MAX_MS
+from controller.core.check import near_miss
+from controller.core.policy import Policy
+from controller.errors import UserError
+from controller.routes_reader import RoutesReader
+from controller.routes_record import RoutesRecord
+from controller.settings import KAFKA, UNSIGNED_NOTICE, Settings, add_stack_arguments, read_settings
+from tieline._producer import Producer, ProducerError
+from tieline.events import Command, in_scope
+
+EXIT_NOT_APPLIED = 1
+WAIT_S_MAX = 600.0
+_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_policy_decoder = msgspec.msgpack.Decoder(Policy)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds both subcommands."""
+    for verb, help_text in (
+        ("drain", "take a pool, region or provider out of routing for a while"),
+        ("undrain", "take back every drain of exactly this scope"),
+    ):
+        parser: argparse.ArgumentParser = subparsers.add_parser(verb, help=help_text, description=__doc__)
+        parser.add_argument("scope", metavar="SCOPE", help="PROVIDER, PROVIDER/REGION or a whole pool name")
+        parser.add_argument("--reason", required=True, help="why; it is kept with the decision")
+        if verb == "drain":
+            parser.add_argument(
+                "--for", dest="duration", required=True, metavar="TIME", help="how long: 90s, 30m, 1h, 2d"
+            )
+        parser.add_argument("--actor", help="who says so (default: the user of this machine)")
+        parser.add_argument("--wait", type=float, default=15.0, metavar="S", help="seconds to wait (15)")
+        add_stack_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: a published generation contains it. 1: it was sent, and none did within the time."""
+    settings = read_settings(args, os.environ, needs=(KAFKA,))
+    return asyncio.run(_command(args, settings))
+
+
+async def _command(args: argparse.Namespace, settings: Settings) -> int:
+    command = made(args, now_ms())
+    async with RoutesReader(settings.kafka, settings.topics.routes.name) as routes:
+        before = routes.newest()
+        check_scope(command.scope, before)
+        if before is None or not before.unsigned_commands:
+            raise UserError(
+                "the controllers refuse unsigned commands, and there are no keys to sign with yet: "
+                "run them with --unsigned-dev-mode (for development only)"
+            )
+        async with Producer(settings.kafka, prefix=settings.namespace) as producer:
+            try:
+                sent = await producer.send(command)
+            except ProducerError as error:
+                raise UserError(f"the command was not sent: {error}") from None
+        after = await routes.until(
+            lambda record: record.commands_next_offset > sent.offset, min(max(args.wait, 0), WAIT_S_MAX)
+        )
+    if after is None:
+        sys.stderr.write(
+            f"{UNSIGNED_NOTICE}: the command {command.id} lies on {sent.topic} at offset {sent.offset}, but "
+            f"no generation that contains it was published within {args.wait:g} s (the newest is "
+            f"{before.generation}): is a controller running? See `tieline status`.\n"
+        )
+        return EXIT_NOT_APPLIED
+    print(said(command, before, after))
+    return 0
+
+
+def made(args: argparse.Namespace, issued_ms: int) -> Command:
+    """The command as typed. Raises ``UserError``."""
+    verb: Literal["drain", "undrain"] = args.command
+    expires_ms = issued_ms + duration_ms(args.duration) if verb == "drain" else None
+    command = Command(
+        id=f"cmd-{uuid.uuid4().hex[:16]}",
+        verb=verb,
+        scope=args.scope.strip().rstrip("/"),
+        actor=args.actor or getpass.getuser(),
+        reason=args.reason,
+        issued_ms=issued_ms,
+        expires_ms=expires_ms,
+    )
+    try:
+        return msgspec.convert(msgspec.to_builtins(command), Command)
+    except msgspec.ValidationError as error:
+        field = str(error).rpartition("`$.")[2].rstrip("`")
+        raise UserError(f"the command can't be made: {field} is not valid") from None
+
+
+def duration_ms(text: str) -> int:
+    """``90s``, ``30m``, ``1h``, ``2d`` in milliseconds, at most 30 days. Raises ``UserError``."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
+    length_ms = int(found[1]) * _UNITS_MS[found[2]] if found else 0
+    if not 0 < length_ms <= OVERRIDE_MAX_MS:
+        raise UserError(f"--for {text!r}: give a time like 90s, 30m, 1h or 2d, at most 30d")
+    return length_ms
+
+
+def check_scope(scope: str, record: RoutesRecord | None) -> None:
+    """Raises ``UserError`` unless the policy in force has something within ``scope``."""
+    if record is None:
+        raise UserError("no controller has published anything yet: start one with `tieline controller`")
+    policy = _policy_decoder.decode(record.policy)
+    known = {pool.id for pool in policy.pools}
+    known |= {pool.id.rsplit("/", 1)[0] for pool in policy.pools} | {one.id for one in policy.providers}
+    if scope not in known:
+        raise UserError(f"the policy in force knows no {scope!r}{near_miss(scope, known)}")
+
+
+def said(command: Command, before: RoutesRecord, after: RoutesRecord) -> str:
+    """What came of it, in two lines."""
+    until = ""
+    if command.expires_ms is not None:
+        until = f" until {datetime.fromtimestamp(command.expires_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return (
+        f"{UNSIGNED_NOTICE}: {command.verb} {command.scope}{until} by {command.actor}: {command.reason}\n"
+        f"published as {after.generation}; mean share of its pools in all routes "
+        f"{share(before, command.scope):.1%} -> {share(after, command.scope):.1%}"
+    )
+
+
+def share(record: RoutesRecord, scope: str) -> float:
+    """The mean share, over all routes, of the pools within ``scope``."""
+    table = record.table
+    if table is None:
+        return 0.0
+    inside = {index for index, info in enumerate(table.pools) if in_scope(info.pool, scope)}
+    total = sum(
+        weight
+        for route in table.routes
+        for index, weight in zip(route.split.pools, route.split.weights, strict=True)
+        if index in inside
+    )
+    return total / len(table.routes) / 1_000_000
