@@ -6,14 +6,13 @@ jgo fetches them. It doesn't verify its cache (it accepted a jar with four alter
 from __future__ import annotations
 
 import hashlib
-import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.stack.cache import cache_directory, exclusive
+from controller.stack.cache import exclusive
 from controller.stack.errors import JarError
 
 SUMS = Path(__file__).with_name("jars.sha256")
@@ -125,23 +124,9 @@ def _with_remedy(jar: Jar, repository: Path, error: JarError) -> JarError:
     )
 
 
-def main() -> int:
-    """`python -m controller.stack.jars`: fetches and checks the jars, so that the first start need not."""
-    try:
-        ensure_jars(cache_directory(), lambda progress: print(progress, file=sys.stderr, flush=True))
-    except JarError as error:
-        print(f"tieline: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 def _sum(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -148,6 +148,42 @@ def test_killed_parent_leaves_no_process(cache: Path) -> None:
     assert not asyncio.run(start_and_stop())
 
 
+COMMAND = """
+import argparse, sys
+from controller.stack.command import add_parser
+
+parser = argparse.ArgumentParser()
+add_parser(parser.add_subparsers())
+args = parser.parse_args(["stack", "--directory", sys.argv[1]])
+sys.exit(args.run(args))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_command_prints_settings_and_ends_cleanly(
+    number: signal.Signals, tmp_path: Path, stack: Stack
+) -> None:
+    """`tieline stack` prints two lines for a shell, runs until asked to end, and ends without noise."""
+    arguments = [sys.executable, "-c", COMMAND, str(tmp_path / "kept")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        settings = command.stdout.readline() + command.stdout.readline()
+        said = command.stderr.readline()
+        shown = subprocess.run(
+            ["sh", "-c", f'{settings}env | grep -E "^TIELINE_(KAFKA|REDIS)="'],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        command.send_signal(number)
+        assert command.wait(timeout=30) == 0
+        assert command.stderr.read() == ""
+    assert sorted(shown.stdout.splitlines()) == sorted(settings.replace("export ", "").splitlines())
+    assert said.startswith("Kafka and Valkey are ready")
+    assert (tmp_path / "kept" / "kafka" / "data").is_dir()
+
+
 def test_living_owner_keeps_its_directory(stack: Stack) -> None:
     """Another start never removes the directory of a stack that runs."""
     asyncio.run(_start_and_stop_second())
