@@ -21,8 +21,8 @@ ToRecord = Callable[[Any], Record]
 def add_agent(
     app: faust.App, topic: str, lane: Lane, to_record: ToRecord, on_error: Callable[[BaseException], None]
 ) -> None:
-    """One agent on one topic, strictly in order. ``on_error`` hears of an error in it, and then it stands still:
-    Faust would start it again past the record it had in hand."""
+    """One agent on one topic, strictly in order. ``on_error`` hears of an error in it, and then it stands
+    still: Faust would start it again past the record it had in hand."""
     channel = app.topic(
         topic,
         key_type=bytes,

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
 
+from streams.consumer_thread import abandon, prepare
 from streams.deadletter import DeadLetters
 from streams.handling import Gate, Handler
 from streams.judge import Judge
@@ -51,6 +52,7 @@ class Session:
     async def start(self, app: Any) -> None:
         """Starts reading through ``app``, a Faust app whose agents feed the lanes."""
         self._app = app
+        prepare(app)
         self.gate.rebalancing = lambda: bool(app.rebalancing)
         app.on_partitions_revoked.connect(self._on_revoked)
         app.on_partitions_assigned.connect(self._on_assigned)
@@ -67,7 +69,9 @@ class Session:
         Never raises: the caller is on its way out, or about to start another session.
         """
         self.gate.close()
-        await self._end("app", self._stop_app())
+        if self._app is not None:
+            await self._end("app", self._app.stop())
+            await abandon(self._app)
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -146,12 +150,19 @@ class Session:
     async def _on_assigned(self, _app: Any, assigned: set[Any], **_: Any) -> None:
         self.on_assigned(len(assigned))
 
-    async def _stop_app(self) -> None:
-        if self._app is not None:
-            await self._app.stop()
-
-    async def _end(self, what: str, ending: Awaitable[None]) -> None:
-        try:
-            await asyncio.wait_for(ending, self._settings.stop_within_s)
-        except Exception as error:  # noqa: BLE001 (a fault while stopping must not keep the rest from stopping)
+    async def _end(self, what: str, ending: Coroutine[Any, Any, None]) -> None:
+        """Waits for it within the grace, then leaves it: Faust swallows cancellations while it stops."""
+        task = asyncio.create_task(ending, name=f"end {what}")
+        done, _ = await asyncio.wait({task}, timeout=self._settings.stop_within_s)
+        if not done:
+            task.cancel()
+            task.add_done_callback(_look_at)
+            log.warning("stopped_hard", what=what, why=f"took over {self._settings.stop_within_s} s")
+        elif error := task.exception():
             log.warning("stopped_hard", what=what, why=f"{type(error).__name__}: {error}")
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """An error that nobody waits for any more is no news."""
+    if not task.cancelled():
+        task.exception()

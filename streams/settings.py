@@ -32,7 +32,7 @@ class IngestSettings:
     heartbeat_s: float = 2.0
     commit_every_s: float = 1.0
     progress_every_s: float = 0.5
-    stop_within_s: float = 10.0
+    stop_within_s: float = 5.0
     records_per_batch_max: int = 64
     records_waiting_max: int = 256
     topics: Topics = field(init=False)
