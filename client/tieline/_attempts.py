@@ -1,0 +1,156 @@
+"""PURE, sans I/O. One request as a machine: how an attempt ended goes in, what to do next comes out.
+
+At most three attempts in total, one deadline over all of them, one retry loop only. Failover happens before
+the first output token reaches the caller; whoever drives the machine stops asking once that is out.
+"""
+
+from collections.abc import Collection
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+from msgspec import Struct
+
+from tieline._budget import RetryBudget
+from tieline._route import Needs, Reason, Route, Shed
+from tieline.events import ResultClass
+
+ATTEMPTS_MAX = 3
+WAIT_MAX_MS = 30_000
+
+
+class Choose(Protocol):
+    """Where an attempt goes; ``exclude`` names pools already tried."""
+
+    def __call__(
+        self,
+        model: str,
+        *,
+        session: str | None = None,
+        needs: Needs | None = None,
+        exclude: Collection[str] = (),
+        origin: str | None = None,
+    ) -> Route | Shed: ...
+
+
+class Why(StrEnum):
+    """Why a request ends with the failure it last met."""
+
+    CALLER = "caller"  # the caller's own error
+    ATTEMPTS = "attempts"
+    DEADLINE = "deadline"
+    BUDGET = "retry_budget"
+    BOUND = "bound"  # the state it refers to lives in one pool
+    NO_OTHER = "no_other_pool"
+
+
+class Send(Struct, frozen=True):
+    """Try this route; the attempt may take ``left_ms`` at most."""
+
+    route: Route
+    left_ms: int
+
+
+class Wait(Struct, frozen=True):
+    """Every pool is at its limit, and the wait fits the deadline: then ``resume``."""
+
+    wait_ms: int
+
+
+class GiveUp(Struct, frozen=True):
+    """Hand the last failure to the caller."""
+
+    why: Why
+
+
+class Refuse(Struct, frozen=True):
+    """Nothing was sent, and nothing will be."""
+
+    shed: Shed
+
+
+Action: TypeAlias = Send | Wait | GiveUp | Refuse
+
+
+class Wish(Struct, frozen=True):
+    """What the caller asked for. ``deadline_ms`` is an instant of the monotonic clock."""
+
+    model: str
+    deadline_ms: int
+    session: str | None = None
+    needs: Needs | None = None
+    origin: str | None = None
+    bound: bool = False
+    attempts_max: int = ATTEMPTS_MAX
+
+
+class Attempts:
+    """The machine of one request."""
+
+    def __init__(self, wish: Wish, choose: Choose, budget: RetryBudget) -> None:
+        self.count = 0
+        self._wish = wish
+        self._choose = choose
+        self._budget = budget
+        self._tried: list[str] = []
+        self._waited = False
+
+    def begin(self, now_ms: int) -> Action:
+        """The first action."""
+        self._budget.request(now_ms)
+        wish = self._wish
+        found = self._choose(wish.model, session=wish.session, needs=wish.needs, origin=wish.origin)
+        if isinstance(found, Route):
+            return self._send(found, now_ms)
+        return self._wait(found.retry_after_ms, now_ms) or Refuse(found)
+
+    def resume(self, now_ms: int) -> Action:
+        """After a ``Wait``."""
+        wish = self._wish
+        found = self._choose(wish.model, session=wish.session, needs=wish.needs, origin=wish.origin)
+        if isinstance(found, Route):
+            return self._send(found, now_ms)
+        return GiveUp(Why.NO_OTHER) if self._tried else Refuse(found)
+
+    def failed(self, result: ResultClass, now_ms: int, *, fruitless: bool) -> Action:
+        """The last attempt ended so, with nothing handed to the caller. ``fruitless``: its pool has had no
+        success for a while, so that leaving it costs no token."""
+        if result is ResultClass.CLIENT_ERROR:
+            return GiveUp(Why.CALLER)
+        if self._wish.bound:
+            return GiveUp(Why.BOUND)
+        if self.count >= self._wish.attempts_max:
+            return GiveUp(Why.ATTEMPTS)
+        if now_ms >= self._wish.deadline_ms:
+            return GiveUp(Why.DEADLINE)
+        found = self._next()
+        if isinstance(found, Shed):
+            if result is ResultClass.THROTTLED:
+                return self._wait(found.retry_after_ms, now_ms) or GiveUp(Why.NO_OTHER)
+            return GiveUp(Why.NO_OTHER)
+        if not fruitless and not self._budget.take(now_ms):
+            return GiveUp(Why.BUDGET)
+        return self._send(found, now_ms)
+
+    def _next(self) -> Route | Shed:
+        """A pool not tried yet; when all were, one that was, but not the one that has just failed."""
+        wish = self._wish
+        found: Route | Shed = Shed(Reason.NO_POOL)
+        for exclude in (self._tried, self._tried[-1:]):
+            found = self._choose(wish.model, needs=wish.needs, origin=wish.origin, exclude=exclude)
+            if isinstance(found, Route):
+                break
+        return found
+
+    def _send(self, route: Route, now_ms: int) -> Send:
+        self.count += 1
+        self._tried.append(route.pool)
+        return Send(route, max(1, self._wish.deadline_ms - now_ms))
+
+    def _wait(self, wait_ms: int | None, now_ms: int) -> Wait | None:
+        """Once a request, and only if it fits."""
+        if wait_ms is None or self._waited or wait_ms > WAIT_MAX_MS:
+            return None
+        if now_ms + wait_ms >= self._wish.deadline_ms:
+            return None
+        self._waited = True
+        return Wait(max(1, wait_ms))

@@ -1,0 +1,349 @@
+"""``AsyncClient``: the table, the picks, the transport and the reports of one application, in one event
+loop.
+
+Nothing happens in the constructor. Starting never raises because the control plane is away: requests then
+go by the last good table, and ``status`` says so.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from tieline import _clock, _parts
+from tieline._disk import read_last_good, write_last_good
+from tieline._ejection import Out
+from tieline._errors import ClosedError
+from tieline._providers.credentials import Credential
+from tieline._report import Sink, UrgentGate
+from tieline._reporter import Reporter
+from tieline._route import Needs, Route, Shed
+from tieline._sources._checks import Fetched
+from tieline._status import Applied, Contact, State, Status
+from tieline.events import ResultClass
+from tieline.table import ClientSettings, Generation, TableError
+from tieline.topics import PREFIX
+
+if TYPE_CHECKING:
+    import httpx2
+
+WATCH_S = 0.1
+FLUSH_TIMEOUT_S = 2.0
+_log = logging.getLogger("tieline")
+
+
+class Pick(Protocol):
+    """``Router.pick``, which see."""
+
+    def __call__(
+        self,
+        model: str,
+        *,
+        session: str | None = None,
+        needs: Needs | None = None,
+        exclude: Collection[str] = (),
+    ) -> Route | Shed: ...
+
+
+class AsyncClient:
+    """Routes requests of one workload.
+
+    ``redis_url``: where the table comes from. ``origin``: where requests start; ``origins``: others that
+    single requests may name. ``kafka``: ``host:port`` for reports, or anything with ``post(event)``; None
+    sends none. ``last_good``: file that keeps the last table over restarts. ``credentials``: secrets by the
+    names that the table uses, as strings or callables; those not given come from
+    ``TIELINE_CREDENTIAL_<NAME>``. ``stale_after_ms``: overrides the table's. Raises ConfigurationError for
+    settings that can't work.
+    """
+
+    def __init__(
+        self,
+        redis_url: str | None,
+        *,
+        workload: str,
+        origin: str,
+        origins: Collection[str] = (),
+        namespace: str = PREFIX,
+        kafka: str | Sink | None = None,
+        last_good: str | Path | None = None,
+        credentials: Mapping[str, Credential] | None = None,
+        client_id: str | None = None,
+        source: "_parts.Source | None" = None,
+    ) -> None:
+        self.workload, self.origin = workload, origin
+        self._origins = (origin, *sorted(set(origins) - {origin}))
+        _parts.check_names(workload, self._origins)
+        self._source = source or _parts.redis_source(redis_url, namespace, workload, self._origins)
+        self._last_good = Path(last_good) if last_good is not None else None
+        self._core = _parts.Core(
+            workload, origin, credentials, clock=_clock.monotonic_ms, phase=random.random()
+        )
+        self._contact = Contact(_clock.monotonic_ms())
+        self._reporter = Reporter(
+            self._core,
+            _parts.sink(kafka, namespace),
+            client_id=client_id or _parts.client_id(workload, origin),
+            state=lambda: self.status.state,
+            epoch_ms=_clock.now_ms,
+        )
+        self._urgent = UrgentGate()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._changed = asyncio.Event()
+        self._on_status: list[Callable[[Status], None]] = []
+        self._on_table: list[Callable[[Applied], None]] = []
+        self._told: tuple[State, str] | None = None
+        self._unsaved: Fetched | None = None
+        self._core.router.on_ejection.append(self._ejected)
+        self.pick: Pick = self._core.router.pick
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Read the last good table and begin to follow the source. Returns at once."""
+        if self._loop is not None:
+            return
+        self._loop = asyncio.get_running_loop()
+        self._contact.started(_clock.monotonic_ms())
+        if self._last_good is not None:
+            await self._read_last_good(self._last_good)
+        self._core.open()
+        await self._reporter.start()
+        jobs = {
+            "source": lambda: self._source.run(self),
+            "watch": self._watch,
+            "reports": self._reporter.run,
+            "disk": self._save,
+        }
+        self._tasks = [
+            asyncio.create_task(self._keep(name, job), name=f"tieline {name}") for name, job in jobs.items()
+        ]
+
+    async def close(self) -> None:
+        """Send the last report, for at most two seconds, and let go of everything. May be called twice."""
+        if self._loop is None:
+            return
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reporter.stop(FLUSH_TIMEOUT_S)
+        await self._save_now()
+        await self._core.close()
+        self._contact.stopped(_clock.monotonic_ms())
+        self._loop = None
+        self._tell()
+
+    async def ready(self, timeout: float = 2.0) -> bool:
+        """Wait until the table is live. False: it is not, and requests go by the last good one, if any."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._until(lambda: self.status.state is State.LIVE)
+        except TimeoutError:
+            return False
+        return True
+
+    async def wait_for(self, generation: str, timeout: float = 10.0) -> bool:
+        """Wait until this generation (``lineage:epoch:seq``) or a later one of its lineage is in force."""
+        lineage, epoch, seq = generation.rsplit(":", 2)
+        wanted = Generation(lineage, int(epoch), int(seq))
+
+        def in_force() -> bool:
+            held = self.held_generation
+            return held is not None and (held == wanted or held.newer_than(wanted))
+
+        try:
+            async with asyncio.timeout(timeout):
+                await self._until(in_force)
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def status(self) -> Status:
+        """State, since when, generation held, age, and what is wrong."""
+        now_ms, held = _clock.monotonic_ms(), self._core.router.held
+        state, since_ms = self._contact.state(
+            now_ms, holds_table=held is not None, stale_after_ms=self._core.settings().stale_after_ms
+        )
+        heard_ms = self._contact.heard_ms
+        return Status(
+            state,
+            since_ms,
+            str(held.generation) if held is not None else "",
+            now_ms - heard_ms if heard_ms is not None else None,
+            self._contact.error,
+            self._reporter.dropped,
+        )
+
+    def on_status(self, listener: Callable[[Status], None]) -> None:
+        """Call ``listener`` whenever the state or what is wrong changes."""
+        self._on_status.append(listener)
+
+    def on_table(self, listener: Callable[[Applied], None]) -> None:
+        """Call ``listener`` right after a generation has come into force here."""
+        self._on_table.append(listener)
+
+    def explain(self) -> dict[str, Any]:
+        """Status, weights by origin and pool, and which pools are out here, why, and for how long still."""
+        status = self.status
+        return {
+            "state": status.state.value,
+            "generation": status.generation,
+            "age_ms": status.age_ms,
+            "error": status.error,
+            "pools": self._core.router.explain(),
+            "in_flight": {pool: self._core.flights.count(pool) for pool in self._core.flights.pools()},
+            "retry_tokens": round(self._core.budget.left(_clock.monotonic_ms()), 1),
+        }
+
+    async def flush(self, timeout: float = FLUSH_TIMEOUT_S) -> bool:
+        """Send what is to be reported now; False when it could not all be sent in time."""
+        return await self._reporter.flush(timeout)
+
+    @property
+    def base_url(self) -> str:
+        """What the SDK is given as its base URL. It is no address: the transport replaces it."""
+        return _parts.BASE_URL
+
+    def http_client(self, **settings: Any) -> "httpx2.AsyncClient":
+        """An HTTP client for the SDK; ``settings`` go to it. Closing it leaves this client open."""
+        return _parts.async_http_client(self._core, settings)
+
+    # What a source needs (``Holder``).
+
+    @property
+    def held_generation(self) -> Generation | None:
+        """The generation in force."""
+        held = self._core.router.held
+        return held.generation if held is not None else None
+
+    def heard(self) -> None:
+        """The source was read and the table held is the newest."""
+        self._contact.heard(_clock.monotonic_ms())
+        self._tell()
+
+    def failed(self, error: str) -> None:
+        """The source could not be read, or what it gave can't be used."""
+        if error != self._contact.error:
+            _log.warning("route table source: %s", error)
+        self._contact.error = error
+        self._tell()
+
+    def take(self, fetched: Fetched) -> None:
+        """Swap the table; tell listeners; save it; acknowledge at once what is urgent."""
+        self._core.router.apply(fetched.held)
+        applied = Applied(
+            str(fetched.held.generation), fetched.held.urgent, _clock.now_ms(), _clock.monotonic_s() * 1_000
+        )
+        self._contact.heard(_clock.monotonic_ms())
+        if fetched.raw:
+            self._unsaved = fetched
+        if fetched.held.urgent:
+            self._reporter.hurry()
+        _call_all(self._on_table, applied)
+        self._tell()
+
+    # Inside.
+
+    @property
+    def core(self) -> "_parts.Core":
+        """The parts that the synchronous twin and tests share."""
+        return self._core
+
+    @property
+    def settings(self) -> ClientSettings:
+        """What the table tells its clients."""
+        return self._core.settings()
+
+    def _ejected(self, pool: str, out: Out) -> None:
+        """A pool was left: requests waiting there for their first byte go elsewhere, and the planner hears
+        of it."""
+        loop = self._loop
+        if loop is None:
+            return
+        loop.call_soon_threadsafe(self._core.flights.stalled, pool, out.result)
+        if out.result is not ResultClass.THROTTLED:
+            _log.warning("left %s: %s", pool, out.result)
+        if self._urgent.passes(pool, _clock.monotonic_ms()):
+            loop.call_soon_threadsafe(self._reporter.hurry)
+
+    async def _read_last_good(self, path: Path) -> None:
+        try:
+            held = await asyncio.to_thread(read_last_good, path)
+        except TableError as error:
+            self.failed(str(error))
+            return
+        if held is None:
+            return
+        missing = sorted(set(self._origins) - set(held.parts))
+        if missing or any(part.route.workload != self.workload for part in held.parts.values()):
+            self.failed(f"{path} is of another workload or origin")
+            return
+        self._core.router.apply(held)
+        _call_all(
+            self._on_table,
+            Applied(str(held.generation), False, _clock.now_ms(), _clock.monotonic_s() * 1_000),
+        )
+
+    async def _watch(self) -> None:
+        while True:
+            self._core.router.tick(_clock.monotonic_ms())
+            self._tell()
+            await asyncio.sleep(WATCH_S)
+
+    async def _save(self) -> None:
+        while True:
+            await self._until(lambda: self._unsaved is not None)
+            await self._save_now()
+
+    async def _save_now(self) -> None:
+        fetched, self._unsaved = self._unsaved, None
+        if fetched is None or self._last_good is None:
+            return
+        try:
+            await asyncio.to_thread(write_last_good, self._last_good, fetched.held.generation, fetched.raw)
+        except OSError as error:
+            _log.warning("the last good table could not be written: %s", error)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            if self._loop is None:
+                raise ClosedError("the client is not running: use `async with`, or start()")
+            await self._changed.wait()
+
+    def _tell(self) -> None:
+        """Wake whoever waits; tell listeners of another state."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+        status = self.status
+        if (status.state, status.error) != self._told:
+            self._told = status.state, status.error
+            _call_all(self._on_status, status)
+
+    async def _keep(self, name: str, job: Callable[[], Any]) -> None:
+        """A part that fails is said so and begun again: none of them may end unnoticed."""
+        while True:
+            try:
+                await job()
+            except Exception:  # noqa: BLE001  whatever it is, the part goes on
+                _log.exception("%s failed and begins again", name)
+            await asyncio.sleep(1.0)
+
+
+def _call_all(listeners: list[Callable[[Any], None]], value: object) -> None:
+    for listener in listeners:
+        try:
+            listener(value)
+        except Exception:  # noqa: BLE001  the application's own function
+            _log.exception("a listener failed")

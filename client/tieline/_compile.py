@@ -1,0 +1,174 @@
+"""PURE. From a slice of the table to what may be picked now: the split in force, and who is out."""
+
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+
+from tieline._affinity import Affinity
+from tieline._ejection import Out
+from tieline._pick import Choice
+from tieline._route import Needs, Outcome, Reason, Shed, Target
+from tieline.events import ResultClass
+from tieline.table import MILLION, Generation, ModelOffer, PoolInfo, Slice, Split
+
+OutOf = Callable[[str, str], Out | None]  # (pool, model) -> why this process keeps away from it, if it does
+Report = Callable[[Target, Outcome], None]
+
+
+class Held(Struct, frozen=True):
+    """The table as one client holds it: a slice an origin, all of one generation."""
+
+    generation: Generation
+    parts: dict[str, Slice]
+    urgent: bool = False
+
+
+class Candidate(Struct, frozen=True):
+    """A pool that the split gives weight and that serves the model with what is needed."""
+
+    info: PoolInfo
+    name: str
+    weight: int
+    out: Out | None
+
+
+def offer_for(info: PoolInfo, model: str, needs: Needs | None) -> ModelOffer | None:
+    """The pool's offer of the logical model that meets the needs; without a model named, any offer does."""
+    for offer in info.models:
+        if model and offer.model != model:
+            continue
+        if needs is None:
+            return offer
+        long_enough = offer.context_tokens == 0 or offer.context_tokens >= needs.context_tokens
+        if long_enough and needs.features.issubset(offer.features):
+            return offer
+    return None
+
+
+def normalise(part: Slice, needs: Needs | None) -> Needs | None:
+    """Needs that select alike become equal, so that compiled choices stay few: the context is rounded up to
+    the next limit that any pool offers."""
+    if needs is None or (needs.context_tokens <= 0 and not needs.features):
+        return None
+    limits = sorted({offer.context_tokens for info in part.pools for offer in info.models})
+    context = next((limit for limit in limits if limit >= needs.context_tokens), needs.context_tokens)
+    beyond = limits[-1] + 1 if limits else 0
+    return Needs(min(context, beyond), needs.features)
+
+
+def weighted(part: Slice, split: Split) -> Iterator[tuple[PoolInfo, int]]:
+    """The pools that a split gives weight, in its order."""
+    for index, weight in zip(split.pools, split.weights, strict=True):
+        if weight > 0:
+            yield part.pools[index], weight
+
+
+def lost_providers(part: Slice, out_of: OutOf) -> tuple[str, ...]:
+    """Providers of which more than half of the weight is ejected here. A throttled pool is not lost."""
+    total: dict[str, int] = {}
+    gone: dict[str, int] = {}
+    for info, weight in weighted(part, part.route.split):
+        total[info.provider] = total.get(info.provider, 0) + weight
+        out = out_of(info.pool, "")
+        if out is not None and out.result is not ResultClass.THROTTLED:
+            gone[info.provider] = gone.get(info.provider, 0) + weight
+    return tuple(sorted(name for name, weight in gone.items() if 2 * weight > total[name]))
+
+
+def split_in_force(part: Slice, out_of: OutOf) -> tuple[Split, Reason]:
+    """The route's own split, or the table's ``on_loss`` split of a lost provider: of several, the one that
+    keeps most weight on pools that are in."""
+    route = part.route
+    splits = [route.on_loss[name] for name in lost_providers(part, out_of) if name in route.on_loss]
+    if not splits:
+        return route.split, Reason.WEIGHTED
+
+    def inside(split: Split) -> int:
+        return sum(weight for info, weight in weighted(part, split) if out_of(info.pool, "") is None)
+
+    return max(splits, key=inside), Reason.PROVIDER_LOST
+
+
+def candidates(
+    part: Slice, split: Split, model: str, needs: Needs | None, out_of: OutOf
+) -> tuple[Candidate, ...]:
+    """Every pool of the split that could serve the request, in or out."""
+    found = []
+    for info, weight in weighted(part, split):
+        offer = offer_for(info, model, needs)
+        if offer is not None or not model:
+            name = offer.name if offer is not None and model else ""
+            found.append(Candidate(info, name, weight, out_of(info.pool, model)))
+    return tuple(found)
+
+
+def survives(part: Slice, model: str, out_of: OutOf) -> bool:
+    """Whether anything is left for the model. A throttled pool lives."""
+    split, _ = split_in_force(part, out_of)
+    return any(
+        row.out is None or row.out.result is ResultClass.THROTTLED
+        for row in candidates(part, split, model, None, out_of)
+    )
+
+
+def out_share(part: Slice, out_of: OutOf) -> float:
+    """The part of the route's weight that is ejected here."""
+    rows = [(weight, out_of(info.pool, "")) for info, weight in weighted(part, part.route.split)]
+    gone = sum(weight for weight, out in rows if out is not None and out.result is not ResultClass.THROTTLED)
+    return gone / max(1, sum(weight for weight, _ in rows))
+
+
+def compile_choice(
+    part: Slice,
+    model: str,
+    needs: Needs | None,
+    *,
+    generation: Generation,
+    out_of: OutOf,
+    report: Report,
+    phase: float,
+    affinity: Affinity | None,
+    now_ms: int,
+) -> tuple[Choice, Affinity]:
+    """What may be picked now for (model, needs). ``affinity`` is used again if its weights still hold."""
+    split, reason = split_in_force(part, out_of)
+    rows = candidates(part, split, model, needs, out_of)
+    origin, stamp = part.route.origin, str(generation)
+    targets = [(target(row, model, origin, stamp, report), row.weight) for row in rows if row.out is None]
+    weights = tuple((row.info.pool, row.weight) for row in rows)
+    if affinity is None or affinity.weights != weights:
+        affinity = Affinity(weights)
+    choice = Choice(
+        targets,
+        shed=_shed(part, split, rows, model, bool(targets), now_ms),
+        shed_ppm=split.shed if split.shed < MILLION else 0,
+        reason=reason,
+        phase=phase,
+        affinity=affinity,
+    )
+    return choice, affinity
+
+
+def target(row: Candidate, model: str, origin: str, generation: str, report: Report) -> Target:
+    """The candidate as a target of requests for ``model``."""
+    info = row.info
+    return Target(
+        info.pool, info.url, info.adapter, info.credential, model, row.name, origin, generation, report
+    )
+
+
+def _shed(
+    part: Slice, split: Split, rows: tuple[Candidate, ...], model: str, some_in: bool, now_ms: int
+) -> Shed:
+    route = part.route
+    if some_in or split.shed == MILLION:
+        text = route.shed_reason or f"the table sheds part of {route.name}"
+        return Shed(Reason.SHED, text)
+    if not rows:
+        return Shed(Reason.NO_MODEL, f"no pool of {route.name} serves {model or 'this'} with what is needed")
+    why = tuple(f"{row.info.pool}: {row.out.result}" for row in rows if row.out is not None)
+    back = [row.out.until_ms for row in rows if row.out and row.out.result is ResultClass.THROTTLED]
+    if back:
+        text = f"every pool of {route.name} is at its limit or out"
+        return Shed(Reason.THROTTLED, text, max(0, min(back) - now_ms), why)
+    return Shed(Reason.NO_POOL, f"every pool of {route.name} is out", None, why)

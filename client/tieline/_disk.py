@@ -1,0 +1,67 @@
+"""The last good table as a file: written whole or not at all, with its checksum, read at start."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from tieline._compile import Held
+from tieline.table import SCHEMA, Generation, TableError, checksum, decode_slice
+
+FILE_MAX_BYTES = 32 * 1024 * 1024
+_MAGIC = b"tieline-last-good-1\n"
+
+
+class _Content(Struct, frozen=True):
+    generation: Generation
+    parts: dict[str, bytes]  # origin -> the slice's bytes
+    schema: int = SCHEMA
+
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_decoder = msgspec.msgpack.Decoder(_Content)
+
+
+def write_last_good(path: Path, generation: Generation, parts: dict[str, bytes]) -> None:
+    """Replace the file in one step. Raises OSError."""
+    body = _encode(_Content(generation, parts))
+    data = _MAGIC + checksum(body).encode() + b"\n" + body
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def read_last_good(path: Path) -> Held | None:
+    """The table in the file; None if there is no file. Raises ``TableError`` for one that can't be used."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise TableError(f"{path}: {error.strerror or error}") from None
+    if len(data) > FILE_MAX_BYTES:
+        raise TableError(f"{path}: larger than {FILE_MAX_BYTES} bytes")
+    magic, _, rest = data.partition(b"\n")
+    stored, _, body = rest.partition(b"\n")
+    if magic + b"\n" != _MAGIC or checksum(body).encode() != stored:
+        raise TableError(f"{path}: damaged, or not a last good table")
+    try:
+        content = _decoder.decode(body)
+        parts = {origin: decode_slice(part, checksum(part)) for origin, part in content.parts.items()}
+    except (msgspec.MsgspecError, TableError) as error:
+        raise TableError(f"{path}: {error}") from None
+    if content.schema != SCHEMA or not parts:
+        raise TableError(f"{path}: of schema {content.schema} or empty, this library reads {SCHEMA}")
+    return Held(content.generation, parts)

@@ -1,0 +1,161 @@
+"""What clients are made of, and the only place that names optional packages."""
+
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tieline import _clock
+from tieline._budget import RetryBudget
+from tieline._errors import ClosedError, ConfigurationError, MissingExtraError
+from tieline._flights import Flights
+from tieline._providers.credentials import Credential, Credentials
+from tieline._report import Sink, Window
+from tieline._router import Router
+from tieline._sources._checks import Holder
+from tieline._transports._attempt import Sender
+from tieline._transports._driver import Driver, Tools
+from tieline._transports._neutral import Ask, Reply, Wire
+from tieline._units import Estimator
+from tieline.keys import Keys
+from tieline.table import ClientSettings
+
+if TYPE_CHECKING:
+    import httpx2
+
+BASE_URL = "http://tieline.invalid/v1"
+_DEFAULTS = ClientSettings()
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]{0,95}\Z")
+
+
+class Source(Protocol):
+    """Where tables come from; ``run`` until cancelled."""
+
+    async def run(self, holder: Holder) -> None: ...
+
+
+class Core:
+    """The parts that work on requests: shared by the asynchronous client and its synchronous twin."""
+
+    def __init__(
+        self,
+        workload: str,
+        origin: str,
+        credentials: Mapping[str, Credential] | None,
+        *,
+        clock: Callable[[], int],
+        phase: float,
+    ) -> None:
+        self.clock = clock
+        self.router = Router(workload, origin, clock=clock, phase=phase)
+        self.flights = Flights()
+        self.budget = RetryBudget()
+        self.window = Window()
+        self.router.on_outcome.append(self.window.observe)
+        self._estimator = Estimator()
+        self._credentials = Credentials(credentials, clock)
+        self._wire: Wire | None = None
+        self._driver: Driver | None = None
+
+    def open(self) -> None:
+        """Connections may be made from now on, in the running event loop."""
+        try:
+            from tieline._transports._wire import HttpxWire
+        except ImportError:
+            return  # picking needs no HTTP library; http_client() says what is missing
+        self._wire = HttpxWire()
+        tools = Tools(
+            self.router,
+            self.flights,
+            self.budget,
+            self._estimator,
+            self.window,
+            Sender(self._wire, self._credentials),
+            self.settings,
+            self.clock,
+            _clock.now_ms,
+        )
+        self._driver = Driver(tools)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        wire, self._wire, self._driver = self._wire, None, None
+        if wire is not None:
+            await wire.close()
+
+    async def send(self, ask: Ask) -> Reply:
+        """One request through the driver. Raises ClosedError when the client is not running."""
+        if self._driver is None:
+            raise ClosedError("the client is not running: use `async with`, or start()")
+        return await self._driver.send(ask)
+
+    def settings(self) -> ClientSettings:
+        """The table's settings, or the defaults."""
+        held = self.router.held
+        part = held.parts.get(self.router.origin) if held is not None else None
+        return part.settings if part is not None else _DEFAULTS
+
+
+def check_names(workload: str, origins: Collection[str]) -> None:
+    """Raises ConfigurationError for names that no table can hold."""
+    for kind, name in (("workload", workload), *(("origin", origin) for origin in origins)):
+        if not _NAME.match(name):
+            raise ConfigurationError(f"{kind}={name!r} is no valid name: letters, digits and . _ + : - only")
+
+
+def client_id(workload: str, origin: str) -> str:
+    """A name of its own for each process's reports."""
+    return f"{workload[:32]}-{origin[:32]}-{secrets.token_hex(6)}"
+
+
+def redis_source(url: str | None, namespace: str, workload: str, origins: Collection[str]) -> Source:
+    """Raises ConfigurationError for a URL that can't be one, MissingExtraError without redis."""
+    if not url or not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ConfigurationError(f"redis_url={url!r}: expected redis://host:port, rediss:// or unix://")
+    try:
+        from tieline._sources.redis import RedisSource
+    except ImportError:
+        raise MissingExtraError("redis", "redis") from None
+    return RedisSource(url, Keys(namespace), workload, tuple(origins))
+
+
+def sink(kafka: str | Sink | None, namespace: str) -> Sink | None:
+    """A producer for an address; anything else is taken as it is."""
+    if not isinstance(kafka, str):
+        return kafka
+    try:
+        from tieline._producer import Producer
+    except ImportError:
+        raise MissingExtraError("aiokafka", "kafka") from None
+    return Producer(kafka, prefix=namespace)
+
+
+def async_http_client(core: Core, settings: dict[str, Any]) -> "httpx2.AsyncClient":
+    """Raises MissingExtraError without httpx2."""
+    try:
+        import httpx2
+
+        from tieline._transports.httpx2 import AsyncTransport
+    except ImportError:
+        raise MissingExtraError("httpx2", "httpx2") from None
+    return httpx2.AsyncClient(transport=AsyncTransport(core.send), follow_redirects=False, **settings)
+
+
+class Thread(Protocol):
+    """The background thread of a synchronous client."""
+
+    def run(self, work: Coroutine[Any, Any, Reply]) -> Reply: ...
+    def next(self, stream: AsyncIterator[bytes]) -> bytes | None: ...
+    def close(self, close: Callable[[], Awaitable[None]]) -> None: ...
+
+
+def sync_http_client(core: Core, thread: Thread, settings: dict[str, Any]) -> "httpx2.Client":
+    """Raises MissingExtraError without httpx2."""
+    try:
+        import httpx2
+
+        from tieline._transports.httpx2 import Transport
+    except ImportError:
+        raise MissingExtraError("httpx2", "httpx2") from None
+    transport = Transport(lambda ask: thread.run(core.send(ask)), thread)
+    return httpx2.Client(transport=transport, follow_redirects=False, **settings)

@@ -1,0 +1,131 @@
+"""PURE. One compiled choice: weights over targets, ready to be picked from.
+
+Weights are laid end to end on a line; a point walks along it by the golden ratio (a Weyl sequence on
+integers, the step coprime to the line's length). After as many picks as the line is long, every target was
+picked exactly as often as its weight says, a weight of one millionth included, and on the way each target's
+picks are spread evenly. Finding the target is one bisection in C: 9 comparisons at 400 pools.
+
+A choice never changes once compiled, but for the point; ejections and table swaps compile a new one.
+"""
+
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
+from itertools import accumulate
+from math import gcd
+
+from tieline._affinity import Affinity
+from tieline._route import Reason, Route, Shed, Target
+from tieline.table import MILLION
+
+_GOLDEN = 0.6180339887498949
+
+
+class Choice:
+    """Targets with weights, and the share to shed. ``phase`` in [0, 1) is where the walk starts: processes
+    that start together should not pick in step. ``affinity`` may know more pools than ``targets``: those
+    are out."""
+
+    __slots__ = (
+        "_affinity",
+        "_at",
+        "_by_pool",
+        "_edges",
+        "_results",
+        "_routes",
+        "_shed",
+        "_span",
+        "_step",
+        "hits",
+    )
+
+    def __init__(
+        self,
+        targets: Sequence[tuple[Target, int]],
+        *,
+        shed: Shed,
+        shed_ppm: int = 0,
+        reason: Reason = Reason.WEIGHTED,
+        phase: float = 0.0,
+        affinity: Affinity | None = None,
+    ) -> None:
+        self._routes = [(Route(target, reason), weight) for target, weight in targets if weight > 0]
+        self._shed = shed
+        self._results: list[Route | Shed] = [route for route, _ in self._routes]
+        weights = [weight for _, weight in self._routes]
+        if not self._routes:
+            self._results, weights = [shed], [1]
+        elif shed_ppm:
+            self._results.append(shed)
+            weights = _with_shed(weights, shed_ppm)
+        self._edges = list(accumulate(weights))
+        self._span = self._edges[-1]
+        self._step = _coprime_step(self._span)
+        self._at = int(phase * self._span) % self._span
+        self._affinity = affinity or Affinity([(r.target.pool, weight) for r, weight in self._routes])
+        self._by_pool: dict[str, Route] | None = None
+        self.hits = [0] * len(self._results)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no target is left."""
+        return not self._routes
+
+    @property
+    def phase(self) -> float:
+        """Where the walk stands, so that the next choice goes on from there."""
+        return self._at / self._span
+
+    def next(self) -> Route | Shed:
+        """The next result by weight."""
+        at = self._at + self._step
+        if at >= self._span:
+            at -= self._span
+        self._at = at
+        index = bisect_right(self._edges, at)
+        self.hits[index] += 1
+        return self._results[index]
+
+    def take_counts(self) -> tuple[int, int]:
+        """(picks since the last call, those of them that were shed)."""
+        hits, self.hits = self.hits, [0] * len(self._results)
+        return sum(hits), hits[-1] if isinstance(self._results[-1], Shed) else 0
+
+    def for_session(self, session: str) -> Route | Shed:
+        """The session's own target while that is in. What the table sheds is shed whoever asks: the walk
+        decides that, so that no session is shed for good."""
+        result = self.next()
+        if type(result) is Shed:
+            return result
+        by_pool = self._by_pool
+        if by_pool is None:
+            by_pool = self._by_pool = {
+                route.target.pool: Route(route.target, Reason.AFFINITY) for route, _ in self._routes
+            }
+        return self._affinity.find(session, by_pool) or result
+
+    def excluding(self, exclude: Collection[str]) -> Route | Shed:
+        """A target by weight that is not among ``exclude``; not counted as a pick. No share is shed here: the
+        request has been let in before."""
+        left = [(route, weight) for route, weight in self._routes if route.target.pool not in exclude]
+        if not left:
+            return Shed(Reason.NO_POOL, self._shed.text, self._shed.retry_after_ms, self._shed.why)
+        at = (self._at + self._step) % self._span
+        self._at = at
+        edges = list(accumulate(weight for _, weight in left))
+        route, _ = left[bisect_right(edges, at * edges[-1] // self._span)]
+        return Route(route.target, Reason.FAILOVER)
+
+
+def _with_shed(weights: Sequence[int], shed_ppm: int) -> list[int]:
+    """Weights and, last, the part to shed, in whole numbers: pools that are out leave the shed share as it
+    is."""
+    parts = [weight * (MILLION - shed_ppm) for weight in weights] + [sum(weights) * shed_ppm]
+    common = gcd(*parts)
+    return [part // common for part in parts]
+
+
+def _coprime_step(span: int) -> int:
+    step = max(1, int(span * _GOLDEN))
+    while gcd(step, span) != 1:
+        step += 1
+    return step

@@ -1,0 +1,99 @@
+"""What a pick gives: a ``Route`` to send one request by, or a ``Shed`` that says why there is none."""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from msgspec import Struct
+
+from tieline.events import ResultClass
+from tieline.table import Adapter
+
+
+class Reason(StrEnum):
+    """Why a request goes where it goes, or nowhere."""
+
+    WEIGHTED = "weighted"
+    AFFINITY = "affinity"
+    FAILOVER = "failover"
+    HALF_OPEN = "half_open"  # the one request that finds out whether an ejected pool is back
+    PROVIDER_LOST = "provider_lost"  # the table's on_loss weights apply
+    SHED = "shed"  # the table says so
+    NO_TABLE = "no_table"
+    NO_ROUTE = "no_route"  # the table has no such (workload, origin)
+    NO_MODEL = "no_model"  # no pool of the route serves the model, or with these needs
+    NO_POOL = "no_pool"  # every pool that could is out
+    THROTTLED = "throttled"  # every pool that could is out until its Retry-After
+
+
+class Needs(Struct, frozen=True):
+    """What a request needs of a model: context in tokens, and features by the policy's names for them
+    (``vision``, ``tools``, ``json``)."""
+
+    context_tokens: int = 0
+    features: frozenset[str] = frozenset()
+
+
+class Outcome(Struct, frozen=True):
+    """How one request by a route ended. ``units`` is the load it was (default tokens), ``retry_after_ms``
+    what a 429 asked for; latencies that were not measured are None."""
+
+    result: ResultClass
+    units: float = 0.0
+    first_token_ms: float | None = None
+    per_token_ms: float | None = None
+    retry_after_ms: int | None = None
+
+
+class Target(Struct, frozen=True, eq=False):
+    """One pool as seen from one route and model, under one generation."""
+
+    pool: str
+    url: str
+    adapter: Adapter
+    credential: str
+    model: str  # the caller's logical name
+    name: str  # the pool's own name for it
+    origin: str
+    generation: str
+    report: Callable[["Target", Outcome], None]
+
+
+class Route(Struct, frozen=True, eq=False):
+    """Where to send one request. Immutable and shared: picking allocates nothing."""
+
+    target: Target
+    reason: Reason
+
+    @property
+    def pool(self) -> str:
+        """``provider/region/deployment``."""
+        return self.target.pool
+
+    @property
+    def url(self) -> str:
+        """Base URL of the pool's endpoint."""
+        return self.target.url
+
+    @property
+    def model(self) -> str:
+        """The pool's own name for the model."""
+        return self.target.name
+
+    @property
+    def generation(self) -> str:
+        """``lineage:epoch:seq`` of the table that decided."""
+        return self.target.generation
+
+    def report(self, outcome: Outcome) -> None:
+        """Say how the request ended; call it once a request. Feeds ejection here and the planner there."""
+        self.target.report(self.target, outcome)
+
+
+class Shed(Struct, frozen=True, eq=False):
+    """No route for this request. ``why`` names each pool that was considered with the reason it is out;
+    ``retry_after_ms`` is None when nobody can say."""
+
+    reason: Reason
+    text: str = ""
+    retry_after_ms: int | None = None
+    why: tuple[str, ...] = ()

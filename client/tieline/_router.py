@@ -1,0 +1,396 @@
+"""Where the next request goes: the table held, the pools this process keeps away from, and compiled
+choices.
+
+No I/O. ``pick`` reads one compiled choice and nothing else; choices are compiled anew when the table is
+swapped or a pool goes out or comes back, never by a pick of one that exists. Times are monotonic
+milliseconds.
+"""
+
+from collections.abc import Callable, Collection
+from threading import RLock
+from typing import Any
+
+from tieline import _compile as compiling
+from tieline._affinity import Affinity
+from tieline._compile import Held
+from tieline._ejection import Out, PoolHealth
+from tieline._pick import Choice
+from tieline._route import Needs, Outcome, Reason, Route, Shed, Target
+from tieline.events import CONFIGURATION_FAULTS, HEALTH_FAILURES, ResultClass
+from tieline.table import Slice
+
+CHOICES_MAX = 512
+PARTIAL_SHARE_MAX = 0.5
+_Key = tuple[str, str, Needs | None]  # origin, model, normalised needs
+EjectionListener = Callable[[str, Out], None]
+
+
+class Router:
+    """Thread-safe; ``pick`` takes no lock. ``phase`` in [0, 1) differs between processes."""
+
+    def __init__(self, workload: str, origin: str, *, clock: Callable[[], int], phase: float) -> None:
+        self.workload = workload
+        self.origin = origin
+        self.on_ejection: list[EjectionListener] = []
+        self.on_outcome: list[Callable[[Target, Outcome], None]] = []
+        self._clock = clock
+        self._phase = phase
+        self._lock = RLock()
+        self._held: Held | None = None
+        self._plain: dict[str, Choice] = {}  # model -> choice: what the fast path knows
+        self._choices: dict[_Key, Choice] = {}
+        self._affinities: dict[_Key, Affinity] = {}
+        self._phases: dict[_Key, float] = {}
+        self._health: dict[str, PoolHealth] = {}
+        self._models: dict[tuple[str, str], PoolHealth] = {}  # a 404 on one model leaves its siblings in
+        self._counted: dict[str, list[int]] = {}  # origin -> picks and sheds of choices that are gone
+        self._next_due_ms: int | None = None
+        self._due: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> Held | None:
+        """The table in force."""
+        return self._held
+
+    def pick(
+        self,
+        model: str,
+        *,
+        session: str | None = None,
+        needs: Needs | None = None,
+        exclude: Collection[str] = (),
+    ) -> Route | Shed:
+        """Where a request for ``model`` goes. In memory, about a microsecond, never raises for want of a
+        table.
+
+        ``session`` keeps a conversation on its pool; pools that don't meet ``needs`` or are in ``exclude``
+        are out. With ``exclude`` it is a retry: it is not counted as offered and not shed.
+        """
+        if session is None and needs is None and not exclude:
+            choice = self._plain.get(model)
+            if choice is not None:
+                return choice.next()
+        return self.choose(model, session=session, needs=needs, exclude=exclude)
+
+    def choose(
+        self,
+        model: str,
+        *,
+        session: str | None = None,
+        needs: Needs | None = None,
+        exclude: Collection[str] = (),
+        origin: str | None = None,
+    ) -> Route | Shed:
+        """``pick`` for any of the client's origins, the long way."""
+        choice = (
+            self._plain.get(model) if needs is None and (origin is None or origin == self.origin) else None
+        )
+        if choice is not None and not exclude:
+            return choice.next() if session is None else choice.for_session(session)
+        with self._lock:
+            return self._choose(model, session, needs, exclude, origin or self.origin)
+
+    def _choose(
+        self, model: str, session: str | None, needs: Needs | None, exclude: Collection[str], origin: str
+    ) -> Route | Shed:
+        now_ms = self._clock()
+        self.tick(now_ms)
+        part = None if self._held is None else self._held.parts.get(origin)
+        if part is None:
+            return self._nowhere(origin)
+        key = (origin, model, compiling.normalise(part, needs))
+        choice = self._choice(key, part, now_ms)
+        if exclude:
+            result = choice.excluding(exclude)
+            return result if isinstance(result, Route) else self._beyond(key, part, exclude, result)
+        if self._due and (probe := self._probe(key, part, now_ms)) is not None:
+            self._count(origin)[0] += 1
+            return probe
+        result = choice.next() if session is None else choice.for_session(session)
+        if isinstance(result, Shed) and result.retry_after_ms is not None:
+            self._drop(key)  # its Retry-After was right when it was compiled: say it anew the next time
+        return result
+
+    def _nowhere(self, origin: str) -> Shed:
+        count = self._count(origin)
+        count[0] += 1
+        count[1] += 1
+        if self._held is None:
+            return Shed(
+                Reason.NO_TABLE, "no route table has been received yet, and there is no last good one"
+            )
+        return Shed(Reason.NO_ROUTE, f"the table has no route {self.workload}/{origin}")
+
+    def _choice(self, key: _Key, part: Slice, now_ms: int) -> Choice:
+        choice = self._choices.get(key)
+        if choice is None:
+            if len(self._choices) >= CHOICES_MAX:
+                self._forget_choices()
+            assert self._held is not None
+            choice, self._affinities[key] = compiling.compile_choice(
+                part,
+                key[1],
+                key[2],
+                generation=self._held.generation,
+                out_of=self.out_of,
+                report=self.report,
+                phase=self._phases.get(key, self._phase),
+                affinity=self._affinities.get(key),
+                now_ms=now_ms,
+            )
+            self._choices[key] = choice
+        if key[0] == self.origin and key[2] is None and not self._awaits_probe(part, key[1]):
+            self._plain[key[1]] = choice
+        return choice
+
+    def _awaits_probe(self, part: Slice, model: str) -> bool:
+        return any(
+            info.pool in self._due and (not model or compiling.offer_for(info, model, None) is not None)
+            for info, _ in (compiling.weighted(part, part.route.split) if self._due else ())
+        )
+
+    def _beyond(self, key: _Key, part: Slice, tried: Collection[str], nothing: Shed) -> Route | Shed:
+        """All that the split in force allows was tried: what the table would use without those providers."""
+        for provider in sorted({pool.split("/", 1)[0] for pool in tried}):
+            split = part.route.on_loss.get(provider)
+            if split is None:
+                continue
+            assert self._held is not None
+            rows = compiling.candidates(part, split, key[1], key[2], self.out_of)
+            stamp = str(self._held.generation)
+            targets = [
+                (compiling.target(row, key[1], key[0], stamp, self.report), row.weight)
+                for row in rows
+                if row.out is None
+            ]
+            result = Choice(targets, shed=nothing, phase=self._phase).excluding(tried)
+            if isinstance(result, Route):
+                return result
+        return nothing
+
+    def _probe(self, key: _Key, part: Slice, now_ms: int) -> Route | None:
+        """The request that finds out whether a pool whose time is over is back, if this one may go there."""
+        assert self._held is not None
+        rows = compiling.candidates(part, part.route.split, key[1], key[2], lambda _pool, _model: None)
+        for row in rows:
+            health = self._health.get(row.info.pool)
+            if row.info.pool not in self._due or health is None or not health.due(now_ms):
+                continue
+            health.probe(now_ms)
+            self._refresh(now_ms)
+            found = compiling.target(row, key[1], key[0], str(self._held.generation), self.report)
+            return Route(found, Reason.HALF_OPEN)
+        return None
+
+    def out_of(self, pool: str, model: str) -> Out | None:
+        """Why this process keeps away from the pool, or from one model on it; None when it doesn't."""
+        health = self._health.get(pool)
+        if health is not None and health.out is not None:
+            return health.out
+        fault = self._models.get((pool, model)) if model else None
+        return fault.out if fault is not None else None
+
+    def outs(self) -> dict[str, Out]:
+        """Every pool that this process keeps away from, wholly or for a model."""
+        with self._lock:
+            found = {pool: health.out for (pool, _), health in self._models.items() if health.out}
+            return found | {pool: health.out for pool, health in self._health.items() if health.out}
+
+    def health(self, pool: str) -> PoolHealth:
+        """The pool's record, made at its first use."""
+        health = self._health.get(pool)
+        if health is None:
+            health = self._health.setdefault(pool, PoolHealth())
+        return health
+
+    def report(self, target: Target, outcome: Outcome) -> None:
+        """One request by ``target`` has ended so."""
+        self.record(target.pool, target.model, outcome.result, retry_after_ms=outcome.retry_after_ms)
+        for listener in self.on_outcome:
+            listener(target, outcome)
+
+    def record(
+        self, pool: str, model: str, result: ResultClass, *, retry_after_ms: int | None = None
+    ) -> None:
+        """What one attempt says about its pool; may eject it or take it back."""
+        now_ms = self._clock()
+        with self._lock:
+            health = self.health(pool)
+            health.record(result, now_ms)
+            if health.out is not None:
+                self._record_out(pool, health, result, retry_after_ms, now_ms)
+            elif result is ResultClass.NOT_FOUND and model:
+                fault = self._models.setdefault((pool, model), PoolHealth())
+                self._changed(pool, fault.eject(result, now_ms), now_ms)
+            elif result is ResultClass.THROTTLED or result in CONFIGURATION_FAULTS:
+                self._changed(pool, health.eject(result, now_ms, retry_after_ms), now_ms)
+            elif result in HEALTH_FAILURES and health.wants_out(now_ms) and self._may_leave(pool, health):
+                self._changed(pool, health.eject(result, now_ms), now_ms)
+
+    def alive(self, pool: str) -> None:
+        """A stream from the pool has begun to speak: enough for a half-open pool to come back."""
+        now_ms = self._clock()
+        with self._lock:
+            health = self.health(pool)
+            health.alive(now_ms)
+            if health.probing(now_ms):
+                health.admit(now_ms)
+                self._changed(pool, None, now_ms)
+
+    def _record_out(
+        self, pool: str, health: PoolHealth, result: ResultClass, retry_after_ms: int | None, now_ms: int
+    ) -> None:
+        """Answers of a pool that is out: only the half-open request's counts, and a later Retry-After."""
+        assert health.out is not None
+        if health.probing(now_ms):
+            if result in (ResultClass.OK, ResultClass.CLIENT_ERROR):
+                health.admit(now_ms)
+                self._changed(pool, None, now_ms)
+            else:
+                self._changed(pool, health.eject(result, now_ms, retry_after_ms), now_ms)
+        elif result is ResultClass.THROTTLED and health.out.result is ResultClass.THROTTLED:
+            before_ms = health.out.until_ms
+            if health.eject(result, now_ms, retry_after_ms).until_ms > before_ms:
+                self._changed(pool, None, now_ms)
+
+    def _may_leave(self, pool: str, health: PoolHealth) -> bool:
+        """Whether the others can bear it: never the last pool of a model, and for partial failure never
+        more than half of a route's weight."""
+        if self._held is None:
+            return False
+        leaving = Out(ResultClass.SERVER_ERROR, 0, 0)
+
+        def out_of(other: str, model: str) -> Out | None:
+            return leaving if other == pool else self.out_of(other, model)
+
+        for part in self._held.parts.values():
+            info = next((info for info in part.pools if info.pool == pool), None)
+            if info is None:
+                continue
+            if health.partial and compiling.out_share(part, out_of) > PARTIAL_SHARE_MAX:
+                return False
+            models = [offer.model for offer in info.models] or [""]
+            if not all(compiling.survives(part, model, out_of) for model in models):
+                return False
+        return True
+
+    def tick(self, now_ms: int) -> None:
+        """Let pools whose time is over come back: throttled ones at once, the others half open."""
+        if self._next_due_ms is None or now_ms < self._next_due_ms:
+            return
+        with self._lock:
+            carried = self._carried()
+            for fault in self._models.values():
+                if fault.due(now_ms):
+                    fault.out = None
+            for pool, health in self._health.items():
+                if health.due(now_ms) and health.out is not None:
+                    if health.out.result is ResultClass.THROTTLED:
+                        health.out = None
+                    elif pool not in carried:
+                        health.admit(
+                            now_ms
+                        )  # the table gives it nothing: its return is the planner's business
+            self._forget_choices()
+            self._refresh(now_ms)
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """When ``tick`` has something to do."""
+        return self._next_due_ms
+
+    def apply(self, held: Held) -> None:
+        """Swap the table. Ejections stay, except those for a fault of configuration that has been changed."""
+        now_ms = self._clock()
+        with self._lock:
+            before, self._held = self._held, held
+            old = _endpoints(before)
+            for pool, endpoint in _endpoints(held).items():
+                if old.get(pool, endpoint) != endpoint:
+                    self._health.pop(pool, None)
+            known = set(_endpoints(held))
+            self._health = {p: h for p, h in self._health.items() if p in known or h.out is not None}
+            self._models = {key: h for key, h in self._models.items() if key[0] in known}
+            self._forget_choices()
+            self._refresh(now_ms)
+
+    def _carried(self) -> set[str]:
+        parts = () if self._held is None else self._held.parts.values()
+        return {info.pool for part in parts for info, _ in compiling.weighted(part, part.route.split)}
+
+    def take_counts(self) -> dict[str, tuple[int, int]]:
+        """Origin -> (requests offered, shed) since the last call."""
+        with self._lock:
+            for key, choice in self._choices.items():
+                self._add_counts(key[0], choice)
+            taken = {origin: (count[0], count[1]) for origin, count in sorted(self._counted.items())}
+            self._counted.clear()
+            return taken
+
+    def explain(self) -> list[dict[str, Any]]:
+        """Per origin and pool: weight, and whether it is out, why, and for how long still."""
+        now_ms = self._clock()
+        with self._lock:
+            if self._held is None:
+                return []
+            rows = []
+            for origin, part in sorted(self._held.parts.items()):
+                split, reason = compiling.split_in_force(part, self.out_of)
+                outs = self.outs()
+                for info, weight in compiling.weighted(part, split):
+                    out = outs.get(info.pool)
+                    rows.append(
+                        {
+                            "origin": origin,
+                            "pool": info.pool,
+                            "weight_ppm": weight,
+                            "split": reason.value,
+                            "out": out.result.value if out else None,
+                            "out_for_ms": max(0, out.until_ms - now_ms) if out else None,
+                        }
+                    )
+            return rows
+
+    def _changed(self, pool: str, out: Out | None, now_ms: int) -> None:
+        self._forget_choices()
+        self._refresh(now_ms)
+        if out is not None:
+            for listener in self.on_ejection:
+                listener(pool, out)
+
+    def _refresh(self, now_ms: int) -> None:
+        rows = {pool: health for pool, health in self._health.items() if health.out is not None}
+        self._due = tuple(sorted(pool for pool, health in rows.items() if health.due(now_ms)))
+        faults = [health for health in self._models.values() if health.out is not None]
+        times = [due for health in [*rows.values(), *faults] if (due := health.next_due_ms()) is not None]
+        self._next_due_ms = min((at for at in times if at > now_ms), default=None)
+        if self._due:
+            self._plain = {}
+
+    def _forget_choices(self) -> None:
+        self._plain = {}
+        for key in list(self._choices):
+            self._drop(key)
+
+    def _drop(self, key: _Key) -> None:
+        choice = self._choices.pop(key, None)
+        if key[0] == self.origin:
+            self._plain.pop(key[1], None)
+        if choice is not None:
+            self._add_counts(key[0], choice)
+            self._phases[key] = choice.phase
+
+    def _add_counts(self, origin: str, choice: Choice) -> None:
+        picks, sheds = choice.take_counts()
+        if picks:
+            count = self._count(origin)
+            count[0] += picks
+            count[1] += sheds
+
+    def _count(self, origin: str) -> list[int]:
+        return self._counted.setdefault(origin, [0, 0])
+
+
+def _endpoints(held: Held | None) -> dict[str, tuple[str, str, str]]:
+    parts = () if held is None else held.parts.values()
+    return {info.pool: (info.url, info.adapter, info.credential) for part in parts for info in part.pools}

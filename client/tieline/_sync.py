@@ -1,0 +1,185 @@
+"""``Client``: the synchronous twin. Picks in the caller's thread, in memory; everything that waits runs in
+one background thread with the asynchronous client's own code, so both behave alike."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from tieline import _parts
+from tieline._client import FLUSH_TIMEOUT_S, AsyncClient, Pick
+from tieline._errors import ClosedError
+from tieline._providers.credentials import Credential
+from tieline._report import Sink
+from tieline._status import Applied, Status
+from tieline.topics import PREFIX
+
+if TYPE_CHECKING:
+    import httpx2
+
+_T = TypeVar("_T")
+START_TIMEOUT_S = 10.0
+
+
+class Client:
+    """As ``AsyncClient``, with the same names and arguments. Safe to share between threads. Listeners are
+    called in the background thread. After a fork, make a new one in the child."""
+
+    def __init__(
+        self,
+        redis_url: str | None,
+        *,
+        workload: str,
+        origin: str,
+        origins: Collection[str] = (),
+        namespace: str = PREFIX,
+        kafka: str | Sink | None = None,
+        last_good: str | Path | None = None,
+        credentials: Mapping[str, Credential] | None = None,
+        client_id: str | None = None,
+        source: "_parts.Source | None" = None,
+    ) -> None:
+        self._inner = AsyncClient(
+            redis_url,
+            workload=workload,
+            origin=origin,
+            origins=origins,
+            namespace=namespace,
+            kafka=kafka,
+            last_good=last_good,
+            credentials=credentials,
+            client_id=client_id,
+            source=source,
+        )
+        self._thread = _LoopThread()
+        self.pick: Pick = self._inner.pick
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Read the last good table and begin to follow the source."""
+        self._thread.start()
+        self._thread.run(self._inner.start())
+
+    def close(self) -> None:
+        """Send the last report and end the background thread. May be called twice."""
+        if self._thread.running:
+            self._thread.run(self._inner.close())
+            self._thread.stop()
+
+    def ready(self, timeout: float = 2.0) -> bool:
+        """Wait until the table is live; see ``AsyncClient.ready``."""
+        return self._thread.run(self._inner.ready(timeout))
+
+    def wait_for(self, generation: str, timeout: float = 10.0) -> bool:
+        """Wait until a generation is in force; see ``AsyncClient.wait_for``."""
+        return self._thread.run(self._inner.wait_for(generation, timeout))
+
+    def flush(self, timeout: float = FLUSH_TIMEOUT_S) -> bool:
+        """Send what is to be reported now."""
+        return self._thread.run(self._inner.flush(timeout))
+
+    @property
+    def status(self) -> Status:
+        """See ``AsyncClient.status``."""
+        return self._inner.status
+
+    @property
+    def base_url(self) -> str:
+        """See ``AsyncClient.base_url``."""
+        return self._inner.base_url
+
+    def on_status(self, listener: Callable[[Status], None]) -> None:
+        """Called in the background thread."""
+        self._inner.on_status(listener)
+
+    def on_table(self, listener: Callable[[Applied], None]) -> None:
+        """Called in the background thread."""
+        self._inner.on_table(listener)
+
+    def explain(self) -> dict[str, Any]:
+        """See ``AsyncClient.explain``."""
+        return self._inner.explain()
+
+    def http_client(self, **settings: Any) -> "httpx2.Client":
+        """A synchronous HTTP client for the SDK; closing it leaves this client open."""
+        return _parts.sync_http_client(self._inner.core, self._thread, settings)
+
+
+class _LoopThread:
+    """An event loop in a daemon thread; coroutines run there, the caller waits here, in its own context."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._loop is not None
+
+    def start(self) -> None:
+        """Idempotent."""
+        if self._loop is not None:
+            return
+        started = threading.Event()
+        loop = asyncio.new_event_loop()
+
+        def main() -> None:
+            asyncio.set_event_loop(loop)
+            loop.call_soon(started.set)
+            loop.run_forever()
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+        self._thread = threading.Thread(target=main, name="tieline", daemon=True)
+        self._thread.start()
+        started.wait(START_TIMEOUT_S)
+        self._loop = loop
+
+    def stop(self) -> None:
+        """End the loop and join the thread."""
+        loop, self._loop = self._loop, None
+        if loop is None or self._thread is None:
+            return
+        loop.call_soon_threadsafe(loop.stop)
+        self._thread.join(START_TIMEOUT_S)
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """The coroutine's result; an interrupted caller cancels it."""
+        loop = self._loop
+        if loop is None:
+            work.close()
+            raise ClosedError("the client is not running: use `with`, or start()")
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def next(self, stream: AsyncIterator[bytes]) -> bytes | None:
+        """The next bytes of an asynchronous stream, None at its end."""
+        return self.run(_next(stream))
+
+    def close(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Close an asynchronous stream."""
+        if self.running:
+            self.run(_await(close))
+
+
+async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(stream, None)
+
+
+async def _await(close: Callable[[], Awaitable[None]]) -> None:
+    await close()

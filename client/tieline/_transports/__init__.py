@@ -1,0 +1,1 @@
+"""HTTP transports: thin shells, one per client library, over one driver."""
