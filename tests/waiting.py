@@ -6,15 +6,27 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 Value = TypeVar("Value")
 LOOK_EVERY_S = 0.01
 
 
+@overload
 async def until(
-    condition: Callable[[], Value | Awaitable[Value]], within_s: float = 10.0, what: str = "the condition"
-) -> Value:
+    condition: Callable[[], Awaitable[Value]], within_s: float = 10.0, what: str = "the condition"
+) -> Value: ...
+
+
+@overload
+async def until(
+    condition: Callable[[], Value], within_s: float = 10.0, what: str = "the condition"
+) -> Value: ...
+
+
+async def until(
+    condition: Callable[[], object], within_s: float = 10.0, what: str = "the condition"
+) -> object:
     """Looks at `condition` until it gives something true, and returns that; fails after `within_s`."""
     deadline = time.monotonic() + within_s
     while True:
