@@ -1,0 +1,145 @@
+"""Sums of clients' reports."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.demand import SECONDS_KEPT, DemandFold
+from streams.fold import Refused
+from streams.rows import DemandRow, PoolSum
+from tests.unit.streams.made import T0_MS, at, demand, seen
+from tieline.events import Demand, Outcomes, ResultClass
+
+POOLS = frozenset({"azure/eu/a", "azure/eu/b"})
+
+
+def add(fold: DemandFold, offset: int, event: Demand, append_ms: int | None = None) -> bool | Refused:
+    """One report, appended when its window ended."""
+    return fold.add(event, at(offset), append_ms or event.window_end_ms, POOLS)
+
+
+def pool(row: DemandRow, second: int = -1) -> PoolSum:
+    """The only pool of a second."""
+    (only,) = row.seconds[second].pools
+    return only
+
+
+def test_reports_of_one_second_are_summed() -> None:
+    """Load, outcomes, clients and reporters of a partition, by second of evidence."""
+    fold = DemandFold()
+    add(fold, 0, demand("a", 1, seen(ok=3), units=10.0))
+    add(fold, 1, demand("b", 1, seen(ok=1, timeout=2), units=5.0))
+    row = fold.row()
+    (second,) = row.seconds
+    assert (second.second_ms, second.clients) == (T0_MS, 2)
+    assert (second.flows[0].requests, second.flows[0].offered_units) == (2, 15.0)
+    assert pool(row).outcomes == Outcomes(ok=4, timeout=2)
+    assert (pool(row).reporters, pool(row).failing) == (2, Outcomes())
+
+
+def test_failing_reporters_are_counted_by_class() -> None:
+    """A client fails on a pool when it had failures there and no success at all; once a class."""
+    fold = DemandFold()
+    add(fold, 0, demand("a", 1, seen(timeout=5, connect=1)))
+    add(fold, 1, demand("b", 1, seen(timeout=1)))
+    add(fold, 2, demand("c", 1, seen(ok=1, timeout=9)))
+    assert pool(fold.row()).failing == Outcomes(timeout=2, connect=1)
+    add(fold, 3, demand("b", 2, seen(ok=1)))
+    assert pool(fold.row()).failing == Outcomes(timeout=1, connect=1)
+
+
+def test_the_largest_four_reporters_are_named() -> None:
+    """So that one reporter's part of the evidence can be capped."""
+    fold = DemandFold()
+    for number in range(6):
+        add(fold, number, demand(f"c{number}", 1, seen(ok=number + 1)))
+    assert [share.client for share in pool(fold.row()).largest] == ["c5", "c4", "c3", "c2"]
+
+
+def test_a_record_is_never_summed_twice() -> None:
+    """Neither when it is read again, nor by a new owner that starts from the stored row."""
+    fold = DemandFold()
+    add(fold, 4, demand("a", 1, seen(ok=3)))
+    assert add(fold, 4, demand("a", 1, seen(ok=3))) is Refused.REPEATED
+    owner = DemandFold(fold.row())
+    assert add(owner, 4, demand("a", 1, seen(ok=3))) is Refused.REPEATED
+    assert add(fold, 5, demand("a", 1, seen(ok=3))) is Refused.OLDER
+    assert fold.row().seconds == owner.row().seconds
+
+
+def test_a_new_owner_goes_on_from_the_stored_second() -> None:
+    """Sums stay exact; reporters of the second so far are its base."""
+    fold = DemandFold()
+    add(fold, 0, demand("a", 1, seen(ok=2)))
+    add(fold, 1, demand("b", 1, seen(timeout=2)))
+    owner = DemandFold(fold.row())
+    add(owner, 2, demand("c", 1, seen(timeout=1)))
+    row = owner.row()
+    assert pool(row).outcomes == Outcomes(ok=2, timeout=3)
+    assert (pool(row).reporters, pool(row).failing, row.seconds[-1].clients) == (3, Outcomes(timeout=2), 3)
+    assert [share.client for share in pool(row).largest] == ["a", "b", "c"]
+
+
+def test_twenty_seconds_are_kept() -> None:
+    """Older seconds go, and a report that is older still moves the offset but no sum."""
+    fold = DemandFold()
+    for number in range(30):
+        add(fold, number, demand("a", number, end_ms=T0_MS + number * 1_000))
+    seconds = [second.second_ms for second in fold.row().seconds]
+    assert seconds == [T0_MS + number * 1_000 for number in range(30 - SECONDS_KEPT, 30)]
+    add(fold, 30, demand("late", 1, end_ms=T0_MS - 5_000), T0_MS + 30_000)
+    assert [second.second_ms for second in fold.row().seconds] == seconds
+    assert fold.row().position == at(30)
+
+
+def test_ejections_stay_until_the_client_says_otherwise_or_falls_silent() -> None:
+    """With the instant of the first mention; a client that is not heard again is forgotten."""
+    fold = DemandFold()
+    add(fold, 0, demand("a", 1, seen(ejected=ResultClass.TIMEOUT)))
+    add(fold, 1, demand("b", 1, seen(ejected=ResultClass.CONNECT)))
+    add(fold, 2, demand("a", 2, seen(ejected=ResultClass.TIMEOUT), end_ms=T0_MS + 1_000))
+    add(fold, 3, demand("b", 2, seen(ok=1), end_ms=T0_MS + 1_000))
+    (held,) = fold.row().ejections
+    assert (held.client, held.pool, held.result, held.since_ms) == ("a", "azure/eu/a", "timeout", T0_MS)
+    add(fold, 4, demand("b", 3, end_ms=T0_MS + 60_000))
+    assert fold.row().ejections == ()
+
+
+def test_generations_held_are_counted_by_client() -> None:
+    """Each client counts once, with the generation of its last report."""
+    fold = DemandFold()
+    add(fold, 0, demand("a", 1, generation="lab:1:1"))
+    add(fold, 1, demand("b", 1, generation="lab:1:1"))
+    add(fold, 2, demand("a", 2, generation="lab:1:2"))
+    assert fold.row().generations == {"lab:1:1": 1, "lab:1:2": 1}
+
+
+def test_pools_that_the_policy_does_not_know_are_left_out() -> None:
+    """A client may hold a table older than the policy; the rest of its report counts."""
+    fold = DemandFold()
+    add(fold, 0, demand("a", 1, seen(ok=1), seen("gone/eu/x", timeout=9)))
+    assert pool(fold.row()).pool == "azure/eu/a"
+
+
+def test_what_wakes() -> None:
+    """A client appearing, urgency, failures as they come and go, ejections; not the same again."""
+    fold = DemandFold()
+    assert add(fold, 0, demand("a", 1, seen(ok=1))) is True
+    assert add(fold, 1, demand("a", 2, seen(ok=1))) is False
+    assert add(fold, 2, demand("a", 3, seen(ok=1), urgent=True)) is True
+    assert add(fold, 3, demand("a", 4, seen(ok=1, throttled=1))) is True
+    assert add(fold, 4, demand("a", 5, seen(ok=1))) is True
+    assert add(fold, 5, demand("a", 6, seen(ok=1))) is False
+    assert add(fold, 6, demand("a", 7, seen(ok=1, ejected=ResultClass.CUT))) is True
+
+
+@pytest.mark.parametrize(("units", "expected"), [(104.0, False), (106.0, True)])
+def test_load_that_moved_by_more_than_five_percent_wakes(units: float, expected: bool) -> None:
+    """Compared between whole seconds, when a new one begins."""
+    fold = DemandFold()
+    loads = (100.0, 100.0, units, 100.0)
+    woke = [
+        add(fold, number, demand("a", number, end_ms=T0_MS + number * 1_000, units=load))
+        for number, load in enumerate(loads)
+    ]
+    assert woke == [True, True, False, expected]

@@ -1,0 +1,119 @@
+"""The rule by which an event becomes a row."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.fold import Refused, fold, is_duplicated, refuse_future, supersedes
+from streams.rows import Row
+from tests.unit.streams.made import T0_MS, at, capacity, demand, report, statement
+from tieline.cloudevents import Poison, Rejection
+
+
+def folded(row: Row | None, *args: object) -> Row:
+    """A fold that must be taken."""
+    result = fold(row, *args)  # type: ignore[arg-type]
+    assert isinstance(result, Row)
+    return result
+
+
+def test_first_event_becomes_the_row() -> None:
+    """An empty place takes any event, with where and when Kafka has it."""
+    row = folded(None, report(7), at(3), T0_MS + 40)
+    assert (row.event.sequence, row.position, row.append_ms, row.gap_ms) == (7, at(3), T0_MS + 40, 40)
+
+
+@pytest.mark.parametrize("offset", [0, 4, 5])
+def test_same_log_takes_only_higher_offsets(offset: int) -> None:
+    """Reading again from any earlier place changes nothing, whatever the sequence says."""
+    row = folded(None, report(1), at(5), T0_MS)
+    assert fold(row, report(9), at(offset), T0_MS) is Refused.REPEATED
+
+
+@pytest.mark.parametrize("sequence", [3, 4])
+def test_same_incarnation_takes_only_higher_sequences(sequence: int) -> None:
+    """A late record of the same process changes nothing."""
+    row = folded(None, report(4), at(5), T0_MS)
+    assert fold(row, report(sequence), at(6), T0_MS) is Refused.OLDER
+
+
+@pytest.mark.parametrize("place", [at(0, partition=1), at(0, topic_id="another")])
+def test_another_log_is_decided_by_sequence(place: object) -> None:
+    """Offsets of another partition or a recreated topic mean nothing: the producer's own order decides."""
+    row = folded(None, report(4), at(5), T0_MS)
+    assert folded(row, report(5), place, T0_MS).position == place
+    assert fold(row, report(4), place, T0_MS) is Refused.OLDER
+
+
+def test_new_incarnation_retires_the_old() -> None:
+    """A restarted source starts its sequence again, and its predecessor's stragglers are refused."""
+    row = folded(None, report(900, incarnation="one"), at(1), T0_MS)
+    row = folded(row, report(1, incarnation="two", end_ms=T0_MS + 1_000), at(2), T0_MS + 1_000)
+    assert row.retired == ("one",)
+    assert fold(row, report(901, incarnation="one"), at(3), T0_MS + 1_100) is Refused.RETIRED
+    assert not row.duplicate
+
+
+def test_last_four_incarnations_are_remembered() -> None:
+    """The memory of retired incarnations is bounded."""
+    row = folded(None, report(1, incarnation="i0"), at(0), T0_MS)
+    for number in range(1, 7):
+        row = folded(row, report(1, incarnation=f"i{number}"), at(number), T0_MS)
+    assert row.retired == ("i2", "i3", "i4", "i5")
+
+
+def test_two_producers_under_one_name_are_noticed() -> None:
+    """A retired incarnation that speaks of a later instant is alive: the row keeps its event and says so."""
+    row = folded(None, report(1, incarnation="one"), at(0), T0_MS)
+    row = folded(row, report(1, incarnation="two", end_ms=T0_MS + 500), at(1), T0_MS + 500)
+    row = folded(row, report(2, incarnation="one", end_ms=T0_MS + 1_000), at(2), T0_MS + 1_000)
+    assert row.duplicate
+    assert row.event.incarnation == "two"
+    assert row.position == at(2)
+    row = folded(row, report(2, incarnation="two", end_ms=T0_MS + 1_500), at(3), T0_MS + 1_500)
+    assert row.duplicate
+
+
+def test_the_alarm_ends_when_the_second_producer_does() -> None:
+    """Fifteen minutes after its last sign the row no longer says that two producers share a name."""
+    row = folded(None, report(1, incarnation="one"), at(0), T0_MS)
+    row = folded(row, report(1, incarnation="two", end_ms=T0_MS + 500), at(1), T0_MS + 500)
+    row = folded(row, report(2, incarnation="one", end_ms=T0_MS + 1_000), at(2), T0_MS + 1_000)
+    later_ms = T0_MS + 1_000 + 900_000
+    assert not is_duplicated(row, later_ms)
+    assert not folded(row, report(2, incarnation="two", end_ms=later_ms), at(3), later_ms).duplicate
+
+
+@pytest.mark.parametrize(
+    ("end_after_append_ms", "expected_after_append_ms"), [(-10_000, -8_000), (-1_000, 0), (0, 0), (59_000, 0)]
+)
+def test_evidence_is_never_younger_than_the_append(
+    end_after_append_ms: int, expected_after_append_ms: int
+) -> None:
+    """min(append, end of window + 2 s): a producer's clock can only make its evidence older."""
+    row = folded(None, report(1, end_ms=T0_MS + end_after_append_ms), at(0), T0_MS)
+    assert row.evidence_ms == T0_MS + expected_after_append_ms
+    assert row.gap_ms == -end_after_append_ms
+
+
+def test_more_than_a_minute_ahead_is_poison() -> None:
+    """A window or an issue over 60 s after the broker's time is refused with the field's name."""
+    for event in (report(1), statement(1), demand(), capacity(1)):
+        refuse_future(event, T0_MS - 60_000)
+        with pytest.raises(Poison, match="_ms lies 60 s after") as raised:
+            refuse_future(event, T0_MS - 60_001)
+        assert raised.value.reason is Rejection.FUTURE
+    with pytest.raises(Poison):
+        fold(None, report(1), at(0), T0_MS - 61_000)
+
+
+def test_a_rebuilt_row_never_replaces_a_newer_one() -> None:
+    """Of one log the later place wins; across logs the producer's order does."""
+    old, new = (folded(None, report(number), at(number), T0_MS) for number in (1, 2))
+    assert supersedes(new, old)
+    assert not supersedes(old, new)
+    assert not supersedes(old, old)
+    assert supersedes(old, None)
+    elsewhere = folded(None, report(3), at(0, partition=2), T0_MS)
+    assert supersedes(elsewhere, new)
+    assert not supersedes(new, elsewhere)
