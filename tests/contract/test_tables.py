@@ -1,0 +1,237 @@
+"""One suite for every implementation of the live tables: in memory, and in a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from streams.fold import fold
+from streams.memory import MemoryState, MemoryTables
+from streams.rows import DemandRow, Position, Progress, Row
+from streams.store import CAPACITY, DEMAND, HEALTH, Tables, TablesLostError, Write, field_of
+from streams.tables import RedisTables
+from tests.unit.streams.made import T0_MS, at, capacity, report, seen
+from tests.waiting import until
+from tieline.keys import Keys
+
+
+def row(sequence: int, *, region: str = "eu", partition: int = 0) -> Row:
+    """A health row whose offset is its sequence."""
+    event = report(sequence, seen(f"azure/{region}/a", ok=sequence), region=region)
+    made = fold(None, event, at(sequence, partition), T0_MS)
+    assert isinstance(made, Row)
+    return made
+
+
+def write(new: Row, expected: Position | None, material: bool = False) -> Write:
+    """The write of a row into its own field."""
+    return Write(*field_of(new.event), expected, new, material)
+
+
+class TablesContract:
+    """What holds of any tables. ``tables`` and ``other`` stand for two processes over the same state."""
+
+    tables: Tables
+    other: Tables
+
+    async def hints(self) -> int:
+        """How many material writes were announced so far."""
+        raise NotImplementedError
+
+    async def empty(self) -> None:
+        """Loses everything, as a Redis without persistence does when it restarts."""
+        raise NotImplementedError
+
+    async def start(self) -> None:
+        """Both processes join one run."""
+        run = await self.tables.establish("run-1")
+        assert await self.other.join(run)
+
+    async def test_written_rows_are_read_sorted_by_field(self) -> None:
+        """Every kind of row comes back as it went, in the order of its fields."""
+        await self.start()
+        rows = [row(1, region=region) for region in ("us", "eu", "jp")]
+        limit = fold(None, capacity(3), at(1), T0_MS)
+        assert isinstance(limit, Row)
+        demand = DemandRow(at(5), ())
+        writes = [write(one, None) for one in rows]
+        writes += [
+            Write(*field_of(limit.event), None, limit, False),
+            Write(DEMAND, "000000", None, demand, False),
+        ]
+        assert await self.tables.put(writes) == [True] * 5
+        contents = await self.other.read()
+        assert [held.event.region for held in contents.reports] == ["eu", "jp", "us"]
+        assert (contents.capacities, contents.demand, contents.statements) == ((limit,), (demand,), ())
+        assert contents.run == "run-1"
+        assert await self.tables.read() == contents
+
+    async def test_a_write_based_on_another_row_is_refused(self) -> None:
+        """Compare-and-set: of two writers that folded on the same row only the first is taken."""
+        await self.start()
+        assert await self.tables.put([write(row(1), None)]) == [True]
+        assert await self.other.put([write(row(2), None)]) == [False]
+        assert await self.other.put([write(row(2), at(1))]) == [True]
+        assert await self.tables.put([write(row(3), at(1))]) == [False]
+        assert (await self.tables.load(HEALTH, ["azure/eu/probe-1"])) == {"azure/eu/probe-1": row(2)}
+
+    async def test_topic_id_and_partition_are_compared_too(self) -> None:
+        """The same offset elsewhere is another place."""
+        await self.start()
+        await self.tables.put([write(row(1), None)])
+        for elsewhere in (at(1, partition=1), at(1, topic_id="another"), at(10), at(11)):
+            assert await self.other.put([write(row(2), elsewhere)]) == [False]
+
+    async def test_offsets_above_2_to_the_53_are_told_apart(self) -> None:
+        """No comparison goes through a double."""
+        await self.start()
+        big = 2**53
+        held = fold(None, report(1), at(big + 1), T0_MS)
+        assert isinstance(held, Row)
+        await self.tables.put([write(held, None)])
+        assert await self.tables.put([write(row(2), at(big))]) == [False]
+        assert await self.tables.put([write(row(2), at(big + 1))]) == [True]
+
+    async def test_one_refusal_does_not_hold_up_the_others(self) -> None:
+        """Answers stand in the order of the writes."""
+        await self.start()
+        await self.tables.put([write(row(1), None)])
+        writes = [write(row(2), None), write(row(1, region="us"), None)]
+        assert await self.tables.put(writes) == [False, True]
+
+    async def test_load_gives_what_exists(self) -> None:
+        """And nothing for a field that doesn't."""
+        await self.start()
+        await self.tables.put([write(row(1), None)])
+        assert await self.other.load(HEALTH, ["azure/eu/probe-1", "nobody"]) == {"azure/eu/probe-1": row(1)}
+        assert await self.other.load(CAPACITY, ["azure/eu/probe-1"]) == {}
+
+    async def test_only_material_writes_that_were_taken_wake(self) -> None:
+        """A hint for each of them, none for a refused one or one that changes nothing."""
+        await self.start()
+        await self.tables.put([write(row(1), None, True), write(row(1, region="us"), None)])
+        await self.tables.put([write(row(9), None, True)])
+        await self.tables.put([write(row(2), at(1), True)])
+        assert await until(lambda: self.hints(), what="hints") in (1, 2)
+        await until(lambda: self.hint_count_is(2), what="two hints")
+
+    async def hint_count_is(self, expected: int) -> bool:
+        """Whether exactly that many were announced."""
+        return await self.hints() == expected
+
+    async def test_progress_is_read_sorted_by_topic_and_partition(self) -> None:
+        """The last report of each partition."""
+        await self.start()
+        rows = [Progress(topic, number, 1, 2, T0_MS) for topic in ("b", "a") for number in (10, 2)]
+        await self.tables.put_progress(rows)
+        await self.other.put_progress([Progress("a", 2, 2, 2, T0_MS + 1)])
+        held = (await self.tables.read()).progress
+        assert [(one.topic, one.partition) for one in held] == [("a", 2), ("a", 10), ("b", 2), ("b", 10)]
+        assert held[0].caught_up
+        assert not held[1].caught_up
+
+    async def test_nothing_is_written_before_a_run_is_joined(self) -> None:
+        """A process that does not know which tables these are must not add to them."""
+        with pytest.raises(TablesLostError):
+            await self.tables.put([write(row(1), None)])
+        with pytest.raises(TablesLostError):
+            await self.tables.put_progress([])
+
+    async def test_emptied_tables_take_nothing_until_rebuilt(self) -> None:
+        """A row in an empty table would look like the whole truth; readers see that there is no run."""
+        await self.start()
+        await self.tables.put([write(row(1), None)])
+        await self.empty()
+        with pytest.raises(TablesLostError):
+            await self.tables.put([write(row(2), at(1))])
+        with pytest.raises(TablesLostError):
+            await self.other.put_progress([Progress("a", 0, 1, 1, T0_MS)])
+        contents = await self.tables.read()
+        assert (contents.run, contents.reports, contents.progress) == (None, (), ())
+
+    async def test_a_rebuild_restores_and_then_establishes(self) -> None:
+        """Rows first, the marker last; the first of two rebuilders names the run; caches are forgotten."""
+        await self.start()
+        await self.tables.put([write(row(5), None)])
+        await self.empty()
+        assert await self.other.restore([write(row(7), None, True)]) == [True]
+        assert await self.tables.restore([write(row(6), None)]) == [False]
+        assert await self.other.establish("run-2") == "run-2"
+        assert await self.tables.establish("run-3") == "run-2"
+        assert await self.tables.load(HEALTH, ["azure/eu/probe-1"]) == {"azure/eu/probe-1": row(7)}
+        assert await self.tables.put([write(row(8), at(7))]) == [True]
+
+    async def test_only_the_run_in_force_can_be_joined(self) -> None:
+        """Another name is refused."""
+        assert await self.tables.run() is None
+        assert not await self.tables.join("run-1")
+        await self.start()
+        assert not await self.tables.join("run-2")
+
+
+class TestMemoryTables(TablesContract):
+    """In a dict."""
+
+    @pytest.fixture(autouse=True)
+    def both(self) -> None:
+        """Two tables over one state."""
+        self.state = MemoryState()
+        self.tables, self.other = MemoryTables(self.state), MemoryTables(self.state)
+
+    async def hints(self) -> int:
+        """Counted by the state."""
+        return self.state.hints
+
+    async def empty(self) -> None:
+        """Cleared."""
+        self.state.clear()
+
+
+@pytest.mark.integration
+class TestRedisTables(TablesContract):
+    """In a real Valkey, with pub/sub as the hint."""
+
+    @pytest.fixture(autouse=True)
+    async def both(self, redis_url: str, prefix: str) -> AsyncIterator[None]:
+        """Two tables with a connection pool each, and a subscriber to the hints."""
+        self.keys = Keys(prefix)
+        self.redis, second = Redis.from_url(redis_url), Redis.from_url(redis_url)
+        self.tables, self.other = RedisTables(self.redis, self.keys), RedisTables(second, self.keys)
+        self.heard = 0
+        async with self.redis.pubsub() as self.subscription:
+            await self.subscription.subscribe(self.keys.tables_hint)
+            yield
+        await self.redis.aclose()
+        await second.aclose()
+
+    async def hints(self) -> int:
+        """Messages on the channel so far."""
+        while (message := await self.subscription.get_message(timeout=0.05)) is not None:
+            self.heard += message["type"] == "message"
+        return self.heard
+
+    async def empty(self) -> None:
+        """Deletes every key of this test; other tests share the server."""
+        async for key in self.redis.scan_iter(match=f"{{{self.keys.namespace}}}*"):
+            await self.redis.delete(key)
+
+    async def test_scripts_survive_a_flush(self) -> None:
+        """A Redis that forgot its scripts is given them again within the same call."""
+        await self.start()
+        await self.tables.put([write(row(1), None)])
+        await self.redis.script_flush()
+        assert await self.tables.put([write(row(2), at(1)), write(row(1, region="us"), None)]) == [True, True]
+        await self.redis.script_flush()
+        await self.tables.put_progress([Progress("a", 0, 1, 1, T0_MS)])
+
+    async def test_a_stale_cache_is_noticed_and_read_again(self) -> None:
+        """Redis compares with what is really there; the refused process then sees that row."""
+        await self.start()
+        await self.tables.put([write(row(1), None)])
+        await self.other.load(HEALTH, ["azure/eu/probe-1"])
+        await self.tables.put([write(row(2), at(1))])
+        assert (await self.other.load(HEALTH, ["azure/eu/probe-1"]))["azure/eu/probe-1"] == row(1)
+        assert await self.other.put([write(row(3), at(1))]) == [False]
+        assert (await self.other.load(HEALTH, ["azure/eu/probe-1"]))["azure/eu/probe-1"] == row(2)

@@ -1,0 +1,98 @@
+"""Which records are taken, and why the others are not."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.judge import Judge, is_stale
+from streams.record import Record
+from streams.settings import Registered
+from tests.unit.streams.made import T0_MS, capacity, demand, record, report, seen, statement
+from tieline.cloudevents import Poison, Rejection
+from tieline.events import Claim, Event
+from tieline.topics import Topics
+
+TOPICS = Topics("t")
+KNOWN = Registered(
+    frozenset({"azure"}), frozenset({"probe-1", "status-1", "fleet-1"}), frozenset({"azure/eu/a"})
+)
+JUDGE = Judge(TOPICS, KNOWN)
+GOOD: list[tuple[Event, str]] = [
+    (report(1, seen(ok=1)), TOPICS.reports.name),
+    (statement(1, Claim("down", T0_MS + 9_000, pools=("azure/eu/a",))), TOPICS.statements.name),
+    (capacity(1), TOPICS.capacity.name),
+    (demand(), TOPICS.demand.name),
+]
+
+
+def rejected(made: Record, judge: Judge = JUDGE) -> Rejection:
+    """Why it is not taken."""
+    with pytest.raises(Poison) as raised:
+        judge.event(made)
+    assert raised.value.place
+    return raised.value.reason
+
+
+@pytest.mark.parametrize(("event", "topic"), GOOD)
+@pytest.mark.parametrize("json", [False, True])
+def test_good_records_are_taken(event: Event, topic: str, json: bool) -> None:
+    """Every kind, in both encodings."""
+    assert JUDGE.event(record(event, topic, json=json)) == event
+
+
+def test_an_event_on_the_wrong_topic_is_not() -> None:
+    """A demand report on the reports topic would be folded by the wrong rule."""
+    assert rejected(record(demand(), TOPICS.reports.name)) is Rejection.UNKNOWN_TYPE
+
+
+@pytest.mark.parametrize(
+    ("event", "topic", "reason"),
+    [
+        (report(1, provider="nebula"), TOPICS.reports.name, Rejection.UNKNOWN_PROVIDER),
+        (report(1, source="stranger"), TOPICS.reports.name, Rejection.UNKNOWN_SOURCE),
+        (report(1, seen("azure/eu/zz")), TOPICS.reports.name, Rejection.UNKNOWN_POOL),
+        (
+            statement(1, Claim("down", T0_MS, pools=("azure/eu/zz",))),
+            TOPICS.statements.name,
+            Rejection.UNKNOWN_POOL,
+        ),
+    ],
+)
+def test_what_the_policy_does_not_know_is_not(event: Event, topic: str, reason: Rejection) -> None:
+    """Provider, source and pools must be registered."""
+    assert rejected(record(event, topic)) is reason
+
+
+def test_clients_need_no_entry() -> None:
+    """Any client may report, also of pools that the policy has dropped."""
+    event = demand("never-heard-of", 1, seen("gone/eu/a", ok=1))
+    assert JUDGE.event(record(event, TOPICS.demand.name)) == event
+
+
+def test_future_key_and_absence_are_refused() -> None:
+    """More than a minute ahead; a key that is not the event's; no key; no body."""
+    good = record(report(1), TOPICS.reports.name)
+    assert rejected(good._replace(append_ms=T0_MS - 60_001)) is Rejection.FUTURE
+    assert rejected(good._replace(key=b"azure/us")) is Rejection.KEY_MISMATCH
+    assert rejected(good._replace(key=None)) is Rejection.KEY_MISMATCH
+    assert rejected(good._replace(value=None)) is Rejection.UNDECODABLE
+    assert rejected(good._replace(value=b"")) is Rejection.UNDECODABLE
+    assert rejected(good._replace(headers=())) is Rejection.NOT_CLOUDEVENTS
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"a":' * 100_000, b"\xc1", b"\x91" * 100_000])
+@pytest.mark.parametrize("content_type", [b"application/json", b"application/msgpack"])
+def test_depth_and_rubbish_never_escape(body: bytes, content_type: bytes) -> None:
+    """No body, however odd, raises anything but Poison."""
+    good = record(report(1), TOPICS.reports.name)
+    headers = tuple((n, content_type if n == "content-type" else v) for n, v in good.headers)
+    assert rejected(good._replace(value=body, headers=headers)) in {Rejection.UNDECODABLE, Rejection.INVALID}
+
+
+def test_only_perishables_go_stale() -> None:
+    """Reports and demand by three intervals, at least 15 s; statements and capacity by their own expiry."""
+    assert not is_stale(report(1), T0_MS, T0_MS + 15_000)
+    assert is_stale(report(1), T0_MS, T0_MS + 15_001)
+    assert is_stale(demand(), T0_MS, T0_MS + 15_001)
+    assert not is_stale(statement(1), T0_MS, T0_MS + 10**9)
+    assert not is_stale(capacity(1), T0_MS, T0_MS + 10**9)

@@ -1,0 +1,44 @@
+"""How rows lie in the tables."""
+
+from __future__ import annotations
+
+from streams.fold import fold
+from streams.rows import DemandRow, Progress, Row
+from streams.store import (
+    DEMAND,
+    HEALTH,
+    STATEMENTS,
+    field_of,
+    head,
+    pack,
+    pack_progress,
+    progress_field,
+    unpack,
+    unpack_progress,
+)
+from tests.unit.streams.made import T0_MS, at, report, seen, statement
+
+
+def test_rows_come_back_as_they_went() -> None:
+    """Pack and unpack are each other's reverse, for each kind of row."""
+    row = fold(None, report(1, seen(ok=3)), at(2**60), T0_MS)
+    assert isinstance(row, Row)
+    assert unpack(HEALTH, pack(row)) == row
+    demand = DemandRow(at(7), ())
+    assert unpack(DEMAND, pack(demand)) == demand
+    progress = Progress("t.reports", 3, 5, 9, T0_MS, -4)
+    assert unpack_progress(pack_progress(progress)) == progress
+
+
+def test_neighbouring_offsets_above_2_to_the_53_have_different_heads() -> None:
+    """The stored script compares text, so that a double never takes one offset for the next."""
+    assert head(at(2**53)) != head(at(2**53 + 1))
+    assert not head(at(12)).startswith(head(at(1)))
+    assert head(None) == b""
+
+
+def test_one_field_for_each_source_and_region() -> None:
+    """And for each kind of statement; partitions sort as numbers."""
+    assert field_of(report(1)) == (HEALTH, "azure/eu/probe-1")
+    assert field_of(statement(1)) == (STATEMENTS, "azure/eu/status-1/status")
+    assert progress_field("t", 2) < progress_field("t", 10)
