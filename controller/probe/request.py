@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +18,7 @@ from tieline.table import Adapter
 BODY_MAX_BYTES: Final = 64 * 1024
 AZURE_CLASSIC_VERSION: Final = "2024-10-21"
 PROMPT: Final = "ping"
+PROBE_ID_PREFIX: Final = "probe-"
 _DONE: Final = b"[DONE]"
 
 
@@ -33,15 +35,19 @@ class Target:
     def __repr__(self) -> str:
         return f"Target({self.pool}, {self.model})"
 
-    def request(self) -> tuple[str, dict[str, str], bytes]:
-        """(url, headers, body) of a probe."""
+    def request(self, probe_id: str) -> tuple[str, dict[str, str], bytes]:
+        """(url, headers, body) of a probe; ``probe_id`` tells it from applications' requests."""
         base = self.url.rstrip("/")
         body: dict[str, Any] = {
             "messages": [{"role": "user", "content": PROMPT}],
             "max_tokens": 1,
             "stream": True,
         }
-        headers = {"content-type": "application/json", "user-agent": "tieline-probe"}
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "tieline-probe",
+            "x-request-id": probe_id,
+        }
         if self.adapter == "azure_classic":
             url = (
                 f"{base}/openai/deployments/{self.model}/chat/completions?api-version={AZURE_CLASSIC_VERSION}"
@@ -66,7 +72,7 @@ async def probe(
 ) -> Answer:
     """Ask for one token. Ends within twice ``timeout_s``: once to the first token, once to the end."""
     began_ms = monotonic_ms()
-    url, headers, body = target.request()
+    url, headers, body = target.request(f"{PROBE_ID_PREFIX}{secrets.token_hex(8)}")
     first_token_ms: float | None = None
     try:
         async with asyncio.timeout(timeout_s) as limit:

@@ -56,7 +56,7 @@ def test_only_a_registered_prober_may_speak() -> None:
 def test_a_secret_stays_out_of_what_is_printed() -> None:
     """The credential travels in a header and shows nowhere else."""
     target = Target("azure/eastus/a", "https://a.example/v1/", "azure", "gpt-4o", "hush")
-    url, headers, body = target.request()
+    url, headers, body = target.request("probe-1")
     assert "hush" not in repr(target)
     assert headers["authorization"] == "Bearer hush"
     assert url == "https://a.example/v1/chat/completions"
@@ -65,7 +65,7 @@ def test_a_secret_stays_out_of_what_is_printed() -> None:
 
 def test_azure_classic_names_the_deployment_in_the_path() -> None:
     """The older API takes no model in the body, and its own key header."""
-    url, headers, body = Target("a/b/c", "https://a.example", "azure_classic", "dep", "k").request()
+    url, headers, body = Target("a/b/c", "https://a.example", "azure_classic", "dep", "k").request("probe-1")
     assert url.startswith("https://a.example/openai/deployments/dep/chat/completions?api-version=")
     assert headers["api-key"] == "k"
     assert "model" not in msgspec.json.decode(body)

@@ -1,0 +1,121 @@
+"""``tieline demo``: the main job, end to end, with every part real."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from controller import telemetry
+from controller.demo.child import ChildError
+from controller.demo.direct import Drill, Run
+from controller.demo.plan import DEMO, FAST, Plan
+from controller.demo.plan import plan as make_plan
+from controller.demo.scenario import DEMO_POOLS, DEMO_ROLES, phases
+from controller.demo.show import screen
+from controller.demo.words import report
+from controller.errors import UserError
+from controller.stack import StackError
+from controller.standins.process import SpawnError
+
+ROOT = Path(__file__).parents[2]
+POLICY = ROOT / "examples" / "multicloud.yaml"
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command to the ``tieline`` parser."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="the main job, from failures to figures, on this machine",
+        description="Runs Kafka, Valkey, a controller, stand-ins of four providers, a prober and calling "
+        "applications, breaks things, and ends with what was measured. Exit status 1 when a request was "
+        "lost, a table was stale or empty, or a contract was broken.",
+    )
+    parser.add_argument("--fast", action="store_true", help="fewer requests and shorter phases, for tests")
+    parser.add_argument("--plain", action="store_true", help="one line per change, also on a terminal")
+    parser.add_argument("--directory", metavar="DIR", help="keep policy, logs and notes there")
+    parser.add_argument("--incident", metavar="ID", help="replay an incident of examples/incidents instead")
+    parser.add_argument(
+        "--kill-controller",
+        choices=("ramp", "holddown"),
+        help="SIGKILL the controller once in a ramp or a hold-down, and check what its next life does",
+    )
+    parser.add_argument(
+        "--stop-stack", action="store_true", help="stop Kafka, then Valkey, then both, under load"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit status 0: passed; 1: a promise was broken or a part failed; 130: interrupted."""
+    telemetry.configure()
+    console = Console(highlight=False)
+    try:
+        return asyncio.run(_until_interrupted(args, console))
+    except (ChildError, SpawnError, StackError, UserError, ValueError) as error:
+        sys.stderr.write(f"tieline demo: {error}\n")
+        return EXIT_FAILED
+
+
+async def _until_interrupted(args: argparse.Namespace, console: Console) -> int:
+    """SIGINT and SIGTERM end the run in order, once."""
+    main = asyncio.create_task(_in_directory(args, console))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, main.cancel)
+    with suppress(asyncio.CancelledError):
+        return await main
+    console.print("interrupted; everything has ended")
+    return EXIT_INTERRUPTED
+
+
+async def _in_directory(args: argparse.Namespace, console: Console) -> int:
+    if args.directory:
+        directory = Path(args.directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise UserError(f"{directory} is not empty: name another directory")
+        return await _demo(args, console, directory)
+    with tempfile.TemporaryDirectory(prefix="tieline-demo-") as temporary:
+        return await _demo(args, console, Path(temporary))
+
+
+async def _demo(args: argparse.Namespace, console: Console, directory: Path) -> int:
+    planned = demo_plan(fast=args.fast)
+    todo = phases(planned.policy, DEMO_ROLES, fast=args.fast)
+    on = screen(console, plain=args.plain)
+    for difference in planned.differences:
+        on.say(str(difference))
+    current = Run(planned, directory, on)
+    try:
+        await current.start()
+        await current.play(todo, _drill(args))
+        found = await current.finish()
+    finally:
+        await current.close()
+    for line in report(found, planned.differences, (*current.notes, *current.failures)):
+        console.print(line, markup=False, soft_wrap=True)
+    return 0 if found.passed and not current.failures else EXIT_FAILED
+
+
+def demo_plan(*, fast: bool) -> Plan:
+    """The demo's plan, from the example policy and the trace."""
+    from controller.demo import trace
+    from controller.policy_file import load_policy
+
+    requests = trace.read()
+    mean_tokens = sum(one.context_tokens + one.generated_tokens for one in requests) / len(requests)
+    return make_plan(load_policy(POLICY), FAST if fast else DEMO, mean_tokens, only=DEMO_POOLS)
+
+
+def _drill(_args: argparse.Namespace) -> Drill | None:
+    return None
