@@ -3,6 +3,10 @@
 Counting rule: a record counts only if no higher epoch lies before it in the log. The newest counting record
 that carries a table is the one in force; compaction may have removed older ones. A fence carries no table: it
 only raises the epoch, so that whatever a deposed leader appends behind it does not count.
+
+Compaction keeps an epoch's last record, even if that one came too late to count. When nothing else of its
+epoch is left it stands in for the removed ones, whose decisions it contains (an epoch's second record is only
+sent after its first one counted).
 """
 
 from dataclasses import dataclass, replace
@@ -21,6 +25,10 @@ class Publication:
     append_ms: int
     body: bytes
 
+    def above(self, other: "Publication | None") -> bool:
+        """Whether its generation is higher."""
+        return other is None or (self.epoch, self.seq) > (other.epoch, other.seq)
+
 
 @dataclass(frozen=True, slots=True)
 class RoutesLog:
@@ -28,7 +36,15 @@ class RoutesLog:
 
     next_offset: int = 0
     epoch: int = NO_EPOCH  # the highest seen
-    newest: Publication | None = None
+    counting: Publication | None = None
+    stray: Publication | None = None  # the highest that came too late, the first of an epoch excepted
+
+    @property
+    def newest(self) -> Publication | None:
+        """The publication in force, or None."""
+        if self.stray is None or (self.counting is not None and self.counting.epoch >= self.stray.epoch):
+            return self.counting
+        return self.stray
 
     def apply(
         self, offset: int, append_ms: int, key: bytes | None, seq: int, body: bytes | None
@@ -41,13 +57,14 @@ class RoutesLog:
             return self
         read = replace(self, next_offset=offset + 1)
         named = epoch_of(key)
-        if named is None or body is None or named[0] < self.epoch:
+        if named is None or body is None:
             return read
         epoch, is_fence = named
+        found = Publication(epoch, seq, offset, append_ms, body)
+        if epoch < self.epoch:
+            return replace(read, stray=found) if seq > 1 and found.above(self.stray) else read
         read = replace(read, epoch=epoch)
-        if is_fence or (self.newest is not None and (epoch, seq) <= (self.newest.epoch, self.newest.seq)):
-            return read
-        return replace(read, newest=Publication(epoch, seq, offset, append_ms, body))
+        return read if is_fence or not found.above(self.counting) else replace(read, counting=found)
 
 
 def fence_key(epoch: int) -> bytes:
