@@ -106,13 +106,11 @@ class Observer:
         )
         await self._connect(consumer)
         try:
-            names = (topics.routes.name, topics.decisions.name, topics.demand.name)
-            places = []
-            for name in names:
-                while not (found := consumer.partitions_for_topic(name)):
-                    await consumer.topics()
-                    await asyncio.sleep(LOOK_EVERY_S)
-                places += [TopicPartition(name, partition) for partition in sorted(found)]
+            places = [
+                TopicPartition(topic.name, partition)  # made for this run, so they are as many as we make
+                for topic in (topics.routes, topics.decisions, topics.demand)
+                for partition in range(topic.partitions)
+            ]
             consumer.assign(places)
             while True:
                 await self._poll(consumer)
