@@ -1,0 +1,147 @@
+"""Controllers as processes of their own, for the tests that kill, pause and command them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from controller.routes_reader import RoutesReader
+from controller.routes_record import RoutesRecord
+from controller.settings import Settings
+from tests.waiting import until
+
+POLICY = Path(__file__).parents[2] / "examples" / "multicloud.yaml"
+MAIN = "import sys; from controller.cli import main; sys.exit(main())"
+
+
+def settings_of(kafka: str, redis: str, prefix: str) -> Settings:
+    """Of one test."""
+    return Settings(kafka, redis, prefix.rstrip("."), POLICY, unsigned=True)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What the command `tieline` is told through."""
+    return {
+        **os.environ,
+        "TIELINE_KAFKA": settings.kafka,
+        "TIELINE_REDIS": settings.redis,
+        "TIELINE_NAMESPACE": settings.namespace,
+        "TIELINE_POLICY": str(settings.policy),
+        "TIELINE_UNSIGNED_DEV_MODE": "1",
+    }
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+async def tieline(settings: Settings, *arguments: str, **overrides: str) -> Ended:
+    """Runs one short command to its end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        MAIN,
+        *arguments,
+        env={**environment(settings), **overrides},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+class ControllerProcess:
+    """One `tieline controller`; `log` is what it has said so far, one JSON object a line."""
+
+    def __init__(self, settings: Settings, log_path: Path) -> None:
+        self._settings = settings
+        self._log_path = log_path
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> ControllerProcess:
+        with self._log_path.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", MAIN, "controller", env=environment(self._settings), stderr=log
+            )
+        return self
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        assert self._process is not None
+        return self._process
+
+    def log(self) -> list[dict[str, Any]]:
+        lines = self._log_path.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """Its lines of this event."""
+        return [line for line in self.log() if line["event"] == event]
+
+    async def until_said(self, event: str, times: int = 1, within_s: float = 20.0) -> dict[str, Any]:
+        """The last line of this event once there are that many."""
+
+        def enough() -> list[dict[str, Any]]:
+            assert self.process.returncode is None, self._log_path.read_text()[-3_000:]
+            found = self.said(event)
+            return found if len(found) >= times else []
+
+        return (await until(enough, within_s, f"{event!r} in the log"))[-1]
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def stop(self) -> int:
+        """SIGTERM, and its exit status."""
+        if self.process.returncode is None:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+        async with asyncio.timeout(15):
+            return await self.process.wait()
+
+    async def kill(self) -> None:
+        if self.process.returncode is None:
+            self.signal(signal.SIGKILL)
+        await self.process.wait()
+
+
+class Fleet:
+    """The controllers of one test, all ended with it."""
+
+    def __init__(self, settings: Settings, directory: Path) -> None:
+        self.settings = settings
+        self._directory = directory
+        self._all: list[ControllerProcess] = []
+
+    async def add(self) -> ControllerProcess:
+        path = self._directory / f"controller-{len(self._all)}.log"
+        self._all.append(await ControllerProcess(self.settings, path).start())
+        return self._all[-1]
+
+    async def __aenter__(self) -> Fleet:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for one in self._all:
+            await one.kill()
+
+    def routes(self) -> RoutesReader:
+        return RoutesReader(self.settings.kafka, self.settings.topics.routes.name)
+
+
+def weights(record: RoutesRecord) -> dict[str, Any]:
+    """What a client would do by it: every route's split."""
+    assert record.table is not None
+    return {route.name: (route.split, route.on_loss) for route in record.table.routes}

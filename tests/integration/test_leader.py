@@ -1,0 +1,133 @@
+"""Leading, with real processes that are killed, paused and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiokafka.structs import ConsumerRecord
+
+from controller.leader import Leader
+from controller.routes_log import epoch_of
+from controller.tail import Tail
+from controller.topic_admin import ensure_topics
+from tests.integration.controllers import ControllerProcess, Fleet, settings_of, tieline, weights
+from tests.waiting import until
+
+TAKE_OVER_WITHIN_S = 5.0
+
+
+@pytest.fixture
+async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with Fleet(settings_of(kafka_bootstrap, redis_url, prefix), tmp_path) as running:
+        yield running
+
+
+async def leader_and_standby(fleet: Fleet) -> tuple[ControllerProcess, ControllerProcess]:
+    """The first leads before the second starts; the second has read all logs."""
+    leader = await fleet.add()
+    await leader.until_said("settled")
+    standby = await fleet.add()
+    await standby.until_said("partitions_assigned")
+    return leader, standby
+
+
+async def epochs_in_order(fleet: Fleet) -> list[tuple[int, bool]]:
+    """(epoch, is a fence) of every record of the routes log."""
+    found: list[tuple[int, bool]] = []
+
+    def take(record: ConsumerRecord[bytes | None, bytes | None]) -> None:
+        named = epoch_of(record.key)
+        assert named is not None
+        found.append(named)
+
+    tail = Tail(fleet.settings.kafka, fleet.settings.topics.routes.name, take)
+    await tail.start()
+    reading = asyncio.create_task(tail.run())
+    await tail.read_all(10)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await tail.stop()
+    return found
+
+
+async def test_killed_leader_is_replaced_and_no_weight_changes(fleet: Fleet) -> None:
+    """SIGKILL of the leader of two: the other publishes under a higher epoch within 5 s, weights, memory and
+    commands unchanged."""
+    leader, standby = await leader_and_standby(fleet)
+    drained = await tieline(fleet.settings, "drain", "oci", "--reason", "test", "--for", "1h")
+    assert drained.status == 0, drained.err
+    async with fleet.routes() as routes:
+        before = routes.newest()
+        assert before is not None
+        killed_s = time.monotonic()
+        leader.signal(signal.SIGKILL)
+        after = await routes.until(lambda record: record.generation.epoch > before.generation.epoch, 20)
+        took_s = time.monotonic() - killed_s
+    assert after is not None
+    assert took_s <= TAKE_OVER_WITHIN_S
+    assert after.generation.seq == 1
+    assert weights(after) == weights(before)
+    assert (after.memory, after.commands_next_offset) == (before.memory, before.commands_next_offset)
+    await standby.until_said("settled")
+
+
+async def test_paused_leader_publishes_nothing_when_it_wakes(fleet: Fleet) -> None:
+    """SIGSTOP of the leader until another leads, with commands given meanwhile: when it goes on it appends
+    nothing under its old epoch, and stands by."""
+    leader, standby = await leader_and_standby(fleet)
+    leader.signal(signal.SIGSTOP)
+    await standby.until_said("took office")
+    given = await tieline(fleet.settings, "drain", "gcp", "--reason", "test", "--for", "1h")
+    assert given.status == 0, given.err
+    leader.signal(signal.SIGCONT)
+    await leader.until_said("left office")
+    again = await tieline(fleet.settings, "undrain", "gcp", "--reason", "test")
+    assert again.status == 0, again.err
+    order = [epoch for epoch, _ in await epochs_in_order(fleet)]
+    assert order == sorted(order)
+    assert len(set(order)) == 2
+    assert leader.process.returncode is None
+
+
+async def test_stopped_leader_hands_over_at_once(fleet: Fleet) -> None:
+    """SIGTERM: exit status 0 within 5 s, and the other leads without waiting for silence."""
+    leader, standby = await leader_and_standby(fleet)
+    stopped_s = time.monotonic()
+    assert await leader.stop() == 0
+    assert time.monotonic() - stopped_s < 5.0
+    await standby.until_said("took office", within_s=2.5)
+    assert leader.said("resigned")
+    assert leader.log()[-1]["event"] == "stopped"
+
+
+async def test_one_of_three_candidates_leads(kafka_bootstrap: str, prefix: str) -> None:
+    """Three claim on an empty log at once: one may publish, and when it falls silent one other."""
+    settings = settings_of(kafka_bootstrap, "", prefix)
+    await ensure_topics(settings.kafka, settings.topics)
+    candidates = [Leader(settings.kafka, settings.topics.leader.name) for _ in range(3)]
+    for one in candidates:
+        await one.start()
+    running = {one: asyncio.create_task(one.run()) for one in candidates}
+    leading = {one: asyncio.create_task(one.lead()) for one in candidates}
+
+    def who() -> list[Leader]:
+        return [one for one in candidates if one.may_publish()]
+
+    first = (await until(who))[0]
+    assert who() == [first]
+    running[first].cancel()  # neither reads nor beats any more
+    second = (await until(lambda: [one for one in who() if one is not first]))[0]
+    assert who() == [second]
+    assert second.epoch is not None
+    assert first.epoch is not None
+    assert second.epoch > first.epoch
+    for task in (*running.values(), *leading.values()):
+        task.cancel()
+    await asyncio.gather(*running.values(), *leading.values(), return_exceptions=True)
+    for one in candidates:
+        await one.stop()
