@@ -78,7 +78,10 @@ async def rebuild(
     await folded.establish("rebuild")
     rows = RowStorer(folded, lambda _: None)
     demand = DemandStorer(folded, lambda _: None, lambda: judge.registered.pools)
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap, enable_auto_commit=False)
+    # Earliest: a fetcher that resets a position behind our back may make us read too much, never too little.
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
     await consumer.start()
     try:
         topics = settings.topics
@@ -127,7 +130,8 @@ async def _seek(
     since_ms: int | None,
 ) -> None:
     if since_ms is None:
-        await consumer.seek_to_beginning(*partitions)
+        for tp, offset in (await consumer.beginning_offsets(partitions)).items():
+            consumer.seek(tp, offset)
         return
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
     for tp in partitions:

@@ -1,0 +1,195 @@
+"""Events on a real Kafka become rows in a real Redis, through real Faust agents."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+import pytest
+
+from streams.store import Contents
+from tests.integration.ingesting import lab, now_ms, report
+from tests.waiting import until
+from tieline.events import (
+    Capacity,
+    Claim,
+    Demand,
+    Flow,
+    Outcomes,
+    PoolCapacity,
+    PoolObservation,
+    Statement,
+)
+
+
+async def test_every_kind_of_event_reaches_its_table(
+    kafka_bootstrap: str, redis_url: str, prefix: str
+) -> None:
+    """Reports, statements, capacity and demand; the caller is woken; partitions are shown as caught up."""
+    woken: list[int] = []
+    async with (
+        lab(kafka_bootstrap, redis_url, prefix) as it,
+        it.ingest(on_material=lambda: woken.append(1)) as ingest,
+    ):
+        at_ms = now_ms()
+        claim = Claim("degraded", at_ms + 60_000)
+        limit = PoolCapacity("azure/r0/p0", 100.0)
+        seen = PoolObservation("azure/r0/p0", Outcomes(ok=5))
+        await it.send(
+            report(1, pools=3),
+            Statement("status-1", "azure", "r0", "status", "one", 1, at_ms, (claim,)),
+            Capacity("fleet-1", "azure", "r0", "one", 1, at_ms, at_ms + 60_000, (limit,)),
+            Demand(
+                "app-1",
+                "one",
+                1,
+                at_ms - 1_000,
+                at_ms,
+                1_000,
+                flows=(Flow("chat", "eu", 9, 90.0),),
+                pools=(seen,),
+            ),
+        )
+
+        async def whole() -> Contents | None:
+            contents = await it.tables.read()
+            tables = (contents.reports, contents.statements, contents.capacities, contents.demand)
+            return contents if all(tables) else None
+
+        contents = await until(whole, what="a row in each table")
+        assert [seen.pool for seen in contents.reports[0].event.pools] == [f"azure/r0/p{n}" for n in range(3)]
+        assert contents.statements[0].event.claims == (claim,)
+        assert contents.capacities[0].event.pools == (limit,)
+        assert contents.demand[0].seconds[0].flows[0].offered_units == 90.0
+        assert contents.reports[0].append_ms >= at_ms
+        assert woken
+
+        async def caught_up() -> bool:
+            progress = (await it.tables.read()).progress
+            return len(progress) == 16 and sum(row.next_offset for row in progress) == 4
+
+        await until(caught_up, what="progress of all 16 partitions")
+        assert all(row.caught_up for row in (await it.tables.read()).progress)
+        assert ingest.counts == {"records": 4}
+
+
+async def test_poison_goes_whole_to_the_dead_letter_topic(
+    kafka_bootstrap: str, redis_url: str, prefix: str
+) -> None:
+    """Key, value and headers as they were, then reason, place, checksum and origin; the next one is taken."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it, it.ingest():
+        topic = it.settings.topics.reports.name
+        await it.deliver([(topic, b"some key", b"rubbish", [("mine", b"1"), ("mine", b"2")])])
+        await it.send(report(1))
+        await until(it.sequences, what="the valid record")
+        (letter,) = await until(it.dead_letters, what="the dead letter")
+        assert (letter.key, letter.value) == (b"some key", b"rubbish")
+        assert letter.headers[:2] == (("mine", b"1"), ("mine", b"2"))
+        headers = dict(letter.headers[2:])
+        assert headers["tieline_reason"] == b"not_cloudevents"
+        assert headers["tieline_place"] == b"header ce_specversion is missing"
+        assert headers["tieline_sha256"] == hashlib.sha256(b"rubbish").hexdigest().encode()
+        assert headers["tieline_topic"] == topic.encode()
+        assert headers["tieline_offset"] == b"0"
+
+
+async def test_late_and_repeated_records_change_nothing(
+    kafka_bootstrap: str, redis_url: str, prefix: str
+) -> None:
+    """An older sequence and a repetition are counted, not dead-lettered, and the row stays."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it, it.ingest() as ingest:
+        await it.send(report(5))
+        await it.send(report(3))
+        await it.send(report(5))
+        await until(lambda: ingest.counts.get("records") == 3, what="three records")
+        assert ingest.counts == {"older": 2, "records": 3}
+        assert await it.sequences() == {("probe-0", "r0"): 5}
+        assert await it.dead_letters() == []
+
+
+async def test_perishable_reports_that_are_stale_are_skipped(
+    kafka_bootstrap: str, redis_url: str, prefix: str
+) -> None:
+    """A report of a window that ended too long ago is counted, and is neither a row nor a dead letter."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it, it.ingest() as ingest:
+        old = report(1, interval_ms=1_000)
+        end_ms = old.window_end_ms - 60_000
+        await it.send(msgspec.structs.replace(old, window_start_ms=end_ms - 1_000, window_end_ms=end_ms))
+        await until(lambda: ingest.counts.get("stale") == 1, what="the skip")
+        assert (await it.sequences(), await it.dead_letters()) == ({}, [])
+
+
+async def test_two_ingests_share_the_partitions_and_lose_nothing_when_one_leaves(
+    kafka_bootstrap: str, redis_url: str, prefix: str
+) -> None:
+    """Partitions move twice under load; every source's last report is in the tables."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it, it.ingest():
+        sequence = 0
+
+        async def send_some() -> None:
+            nonlocal sequence
+            for _ in range(20):
+                sequence += 1
+                await it.send(
+                    *(
+                        report(sequence, source=f"probe-{s}", region=f"r{r}")
+                        for s in range(4)
+                        for r in range(8)
+                    )
+                )
+
+        await send_some()
+        async with it.ingest():
+            await send_some()
+        await send_some()
+        expected = {(f"probe-{s}", f"r{r}"): sequence for s in range(4) for r in range(8)}
+
+        async def all_there() -> bool:
+            return await it.sequences() == expected
+
+        await until(all_there, within_s=30, what="the last report of every source")
+
+
+async def test_a_restart_of_redis_is_rebuilt_from_kafka(
+    kafka_bootstrap: str, redis_url: str, prefix: str
+) -> None:
+    """Emptied tables fill again by themselves, under a new run, as they were."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it, it.ingest():
+        at_ms = now_ms()
+        claim = Claim("down", at_ms + 600_000)
+        await it.send(
+            *(report(n + 1, source=f"probe-{n}") for n in range(5)),
+            Statement("status-1", "azure", "r0", "status", "one", 1, at_ms, (claim,)),
+            Demand("app-1", "one", 1, at_ms - 1_000, at_ms, 1_000, flows=(Flow("chat", "eu", 9, 90.0),)),
+        )
+
+        async def filled() -> Contents | None:
+            contents = await it.tables.read()
+            done = len(contents.reports) == 5 and contents.statements and contents.demand
+            return contents if done and contents.run else None
+
+        before = await until(filled, what="the first rows")
+        keys = [key async for key in it.redis.scan_iter(match=f"{{{it.settings.namespace}}}*")]
+        await it.redis.delete(*keys)
+        after = await until(filled, within_s=20, what="the rebuilt rows")
+        assert after.run != before.run
+        assert after.reports == before.reports
+        assert after.statements == before.statements
+        assert after.demand[0].seconds == before.demand[0].seconds
+        await it.send(report(9, source="probe-0"))
+
+        async def went_on() -> bool:
+            return (await it.sequences()).get(("probe-0", "r0")) == 9
+
+        await until(went_on, what="a new report in the rebuilt tables")
+
+
+@pytest.mark.parametrize("size", [1_000, 1_020_000])
+async def test_bodies_up_to_the_brokers_limit_fit_the_dead_letter_topic(
+    kafka_bootstrap: str, redis_url: str, prefix: str, size: int
+) -> None:
+    """A record that just fits its topic fits the dead-letter topic with our headers added."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it, it.ingest():
+        await it.deliver([(it.settings.topics.capacity.name, b"k", b"x" * size, [])])
+        (letter,) = await until(it.dead_letters, what="the dead letter")
+        assert letter.value == b"x" * size
