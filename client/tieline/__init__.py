@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tieline._client import AsyncClient
     from tieline._errors import ClosedError, ConfigurationError, MissingExtraError, TielineError
+    from tieline._offline import offline
     from tieline._options import options
     from tieline._producer import Producer
     from tieline._providers.credentials import Token
@@ -36,6 +37,7 @@ _HOMES = {
     "Status": "_status",
     "TielineError": "_errors",
     "Token": "_providers.credentials",
+    "offline": "_offline",
     "options": "_options",
 }
 
@@ -57,6 +59,7 @@ __all__ = [
     "Status",
     "TielineError",
     "Token",
+    "offline",
     "options",
 ]
 

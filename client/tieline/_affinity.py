@@ -11,10 +11,10 @@ until they meet a pool that is in: nobody else's session moves, and all come bac
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import TypeVar
-from zlib import crc32
 
 SLOTS = 8_191  # prime, so that every skip walks all slots
 HOPS_MAX = 24
+_POINTS = 2**61 - 1  # prime: the chain does not fall into a short circle of slots
 _T = TypeVar("_T")
 
 
@@ -29,6 +29,7 @@ class Affinity:
 
     @property
     def weights(self) -> tuple[tuple[str, int], ...]:
+        """What the slots were or will be compiled from."""
         return self._weights
 
     def compile(self) -> list[str]:
@@ -37,22 +38,16 @@ class Affinity:
             self._slots = compile_slots(self._weights)
         return self._slots
 
-    def find(self, session: str, inside: Mapping[str, _T]) -> _T | None:
-        """What ``inside`` holds for the session's pool, or for the first that is in along its chain."""
-        slots = self._slots
-        if slots is None:
-            slots = self.compile()
+    def follow(self, point: int, inside: Mapping[str, _T]) -> _T | None:
+        """What ``inside`` holds for the first pool that is in along the chain that begins at ``point``."""
+        slots = self.compile()
         if not slots:
             return None
-        point = crc32(session.encode("utf-8", "surrogatepass"))
-        found = inside.get(slots[point % SLOTS])
-        if found is not None:
-            return found
         for _ in range(HOPS_MAX):
-            point = (point * 1_664_525 + 1_013_904_223) & 0xFFFF_FFFF
-            found = inside.get(slots[(point >> 8) % SLOTS])
+            found = inside.get(slots[point % SLOTS])
             if found is not None:
                 return found
+            point = (point * 1_664_525 + 1_013_904_223) % _POINTS
         return None
 
 

@@ -12,8 +12,9 @@ from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from itertools import accumulate
 from math import gcd
+from zlib import crc32
 
-from tieline._affinity import Affinity
+from tieline._affinity import SLOTS, Affinity
 from tieline._route import Reason, Route, Shed, Target
 from tieline.table import MILLION
 
@@ -31,11 +32,15 @@ class Choice:
         "_by_pool",
         "_edges",
         "_results",
+        "_retry_phase",
         "_routes",
         "_shed",
+        "_sheds",
+        "_slots",
         "_span",
         "_step",
         "hits",
+        "session_picks",
     )
 
     def __init__(
@@ -61,9 +66,13 @@ class Choice:
         self._span = self._edges[-1]
         self._step = _coprime_step(self._span)
         self._at = int(phase * self._span) % self._span
+        self._retry_phase = phase
         self._affinity = affinity or Affinity([(r.target.pool, weight) for r, weight in self._routes])
-        self._by_pool: dict[str, Route] | None = None
+        self._sheds = shed_ppm > 0 or not self._routes
+        self._slots: list[str] | None = None
+        self._by_pool: dict[str, Route] = {}
         self.hits = [0] * len(self._results)
+        self.session_picks = 0  # those that needed no step of the walk
 
     @property
     def empty(self) -> bool:
@@ -88,20 +97,32 @@ class Choice:
     def take_counts(self) -> tuple[int, int]:
         """(picks since the last call, those of them that were shed)."""
         hits, self.hits = self.hits, [0] * len(self._results)
-        return sum(hits), hits[-1] if isinstance(self._results[-1], Shed) else 0
+        picks, self.session_picks = sum(hits) + self.session_picks, 0
+        return picks, hits[-1] if isinstance(self._results[-1], Shed) else 0
 
     def for_session(self, session: str) -> Route | Shed:
         """The session's own target while that is in. What the table sheds is shed whoever asks: the walk
         decides that, so that no session is shed for good."""
-        result = self.next()
-        if type(result) is Shed:
-            return result
-        by_pool = self._by_pool
-        if by_pool is None:
-            by_pool = self._by_pool = {
-                route.target.pool: Route(route.target, Reason.AFFINITY) for route, _ in self._routes
-            }
-        return self._affinity.find(session, by_pool) or result
+        if self._sheds:
+            result = self.next()
+            if type(result) is Shed:
+                return result
+        else:
+            self.session_picks += 1
+        slots = self._slots
+        if slots is None:
+            slots = self._compile_sessions()
+        point = crc32(session.encode("utf-8", "surrogatepass"))
+        return self._by_pool.get(slots[point % SLOTS]) or self._hop(point)
+
+    def _compile_sessions(self) -> list[str]:
+        """At the first session after a swap or an ejection; slots last as long as the weights do."""
+        self._by_pool = {route.target.pool: Route(route.target, Reason.AFFINITY) for route, _ in self._routes}
+        self._slots = self._affinity.compile()
+        return self._slots
+
+    def _hop(self, point: int) -> Route | Shed:
+        return self._affinity.follow(point, self._by_pool) or self.excluding(())
 
     def excluding(self, exclude: Collection[str]) -> Route | Shed:
         """A target by weight that is not among ``exclude``; not counted as a pick. No share is shed here: the
@@ -109,10 +130,9 @@ class Choice:
         left = [(route, weight) for route, weight in self._routes if route.target.pool not in exclude]
         if not left:
             return Shed(Reason.NO_POOL, self._shed.text, self._shed.retry_after_ms, self._shed.why)
-        at = (self._at + self._step) % self._span
-        self._at = at
+        self._retry_phase = (self._retry_phase + _GOLDEN) % 1.0  # a walk of its own: retries are rare
         edges = list(accumulate(weight for _, weight in left))
-        route, _ = left[bisect_right(edges, at * edges[-1] // self._span)]
+        route, _ = left[bisect_right(edges, int(self._retry_phase * edges[-1]))]
         return Route(route.target, Reason.FAILOVER)
 
 

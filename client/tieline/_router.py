@@ -66,10 +66,10 @@ class Router:
         ``session`` keeps a conversation on its pool; pools that don't meet ``needs`` or are in ``exclude``
         are out. With ``exclude`` it is a retry: it is not counted as offered and not shed.
         """
-        if session is None and needs is None and not exclude:
+        if needs is None and not exclude:
             choice = self._plain.get(model)
             if choice is not None:
-                return choice.next()
+                return choice.next() if session is None else choice.for_session(session)
         return self.choose(model, session=session, needs=needs, exclude=exclude)
 
     def choose(
@@ -139,7 +139,8 @@ class Router:
                 now_ms=now_ms,
             )
             self._choices[key] = choice
-        if key[0] == self.origin and key[2] is None and not self._awaits_probe(part, key[1]):
+        plain = key[0] == self.origin and key[2] is None and not choice.empty
+        if plain and not self._awaits_probe(part, key[1]):
             self._plain[key[1]] = choice
         return choice
 

@@ -48,10 +48,12 @@ class Contact:
         self._since_ms = now_ms
 
     def started(self, now_ms: int) -> None:
+        """The client has begun to follow its source."""
         self._off = False
         self._enter(State.INITIALIZING, now_ms)
 
     def stopped(self, now_ms: int) -> None:
+        """The client is closed."""
         self._off = True
         self._enter(State.OFF, now_ms)
 

@@ -1,0 +1,12 @@
+"""``tieline.offline``: a client that takes its table from a file, without any control plane."""
+
+from pathlib import Path
+from typing import Any
+
+from tieline._client import AsyncClient
+from tieline._sources.file import FileSource
+
+
+def offline(file: str | Path, *, workload: str, origin: str, **settings: Any) -> AsyncClient:
+    """An ``AsyncClient`` over a last good file, looked at every second; ``settings`` go to it."""
+    return AsyncClient(None, workload=workload, origin=origin, source=FileSource(Path(file)), **settings)

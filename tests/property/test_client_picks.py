@@ -1,0 +1,85 @@
+"""Whatever the weights, sessions and failures: picks stay exact, sessions stay put, something is left."""
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.client.tables import MODEL, Time, part, router, target
+from tieline._affinity import SLOTS, Affinity, compile_slots
+from tieline._pick import Choice
+from tieline._route import Reason, Route, Shed
+from tieline.events import HEALTH_FAILURES, ResultClass
+
+SHED = Shed(Reason.SHED, "x")
+NAMES = [f"p{n % 3}/r{n}/d" for n in range(9)]
+weights = st.dictionaries(st.sampled_from(NAMES), st.integers(1, 400), min_size=1, max_size=9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(weights, st.floats(0, 0.999))
+def test_weights_are_exact(row: dict[str, int], phase: float) -> None:
+    """Over one round of the walk every pool is picked exactly as often as its weight says."""
+    choice = Choice([(target(pool), weight) for pool, weight in row.items()], shed=SHED, phase=phase)
+    found = [choice.next() for _ in range(sum(row.values()))]
+    assert Counter(route.pool for route in found if isinstance(route, Route)) == row
+
+
+@settings(max_examples=15, deadline=None)
+@given(weights)
+def test_slots_are_exact(row: dict[str, int]) -> None:
+    """Every slot is taken, each pool holds its share to one slot, whatever the order of the pools."""
+    slots = compile_slots(list(row.items()))
+    held, total = Counter(slots), sum(row.values())
+    assert len(slots) == SLOTS
+    assert all(abs(held[pool] - weight * SLOTS / total) < 1 for pool, weight in row.items())
+    assert compile_slots(list(reversed(row.items()))) == slots
+
+
+@settings(max_examples=15, deadline=None)
+@given(weights.filter(lambda row: len(row) > 2), st.data())
+def test_only_the_lost_pools_sessions_move(row: dict[str, int], data: st.DataObject) -> None:
+    """Whichever pools are out already, losing one more moves no session but its own."""
+    affinity = Affinity(list(row.items()))
+    out = data.draw(st.sets(st.sampled_from(sorted(row)), max_size=len(row) - 2))
+    lost = data.draw(st.sampled_from(sorted(set(row) - out)))
+
+    def pools(gone: set[str]) -> list[str]:
+        rows = [(target(pool), weight) for pool, weight in row.items() if pool not in gone]
+        choice = Choice(rows, shed=SHED, affinity=affinity)
+        found = [choice.for_session(f"s{number}") for number in range(200)]
+        return [route.pool for route in found if isinstance(route, Route) and route.reason is Reason.AFFINITY]
+
+    before, after = pools(out), pools(out | {lost})
+    if len(before) == len(after) == 200:
+        assert all(now == then for then, now in zip(before, after, strict=True) if then != lost)
+
+
+steps = st.tuples(
+    st.sampled_from(NAMES), st.sampled_from([*ResultClass, *HEALTH_FAILURES]), st.integers(0, 4_000)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(weights, st.lists(steps, max_size=150))
+def test_failures_of_health_never_take_the_last_pool(
+    row: dict[str, int], happened: list[tuple[str, ResultClass, int]]
+) -> None:
+    """After any history of outcomes a pick gives a route, or says why each pool is out; and pools out for
+    their health alone never leave nothing."""
+    total = sum(row.values())
+    scaled = {pool: weight * 1_000_000 // total for pool, weight in row.items()}
+    scaled[min(row)] += 1_000_000 - sum(scaled.values())
+    time = Time()
+    routing = router(part(scaled), time)
+    for pool, result, passed_ms in happened:
+        if pool in row:
+            routing.record(pool, MODEL, result, retry_after_ms=2_000)
+        routing.tick(time.pass_ms(passed_ms))
+        outs = routing.outs()
+        found = routing.pick(MODEL)
+        if isinstance(found, Shed):
+            assert set(outs) == set(row)
+            assert any(out.result not in HEALTH_FAILURES for out in outs.values())
+        else:
+            assert found.pool not in outs or found.reason is Reason.HALF_OPEN

@@ -1,0 +1,33 @@
+"""Request bodies: what routing reads of them, and the model's name replaced in place."""
+
+import json
+
+import pytest
+
+from tieline._body import read_body
+
+
+def test_only_the_top_level_model_changes() -> None:
+    """Models named deeper, and every other value, reach the pool as they were, byte for byte."""
+    text = b'"\\"model\\": \\"x\\" \\u00e9"'
+    raw = b'{"messages":[{"content":' + text + b'}],"n":1.0,"model":"x","m":{"model":"x"}}'
+    replaced = read_body(raw).with_model("big")
+    assert replaced == raw.replace(b'"model":"x","m"', b'"model":"big","m"')
+
+
+def test_what_routing_needs() -> None:
+    """Model, stream, the limit of the answer, and a reference to a provider's state."""
+    body = read_body(
+        json.dumps(
+            {"model": "m", "stream": True, "max_completion_tokens": 9, "previous_response_id": "r"}
+        ).encode()
+    )
+    assert (body.model, body.stream, body.output_tokens_max, body.bound) == ("m", True, 9, True)
+
+
+@pytest.mark.parametrize("raw", [b"", b"--boundary", b"[1]", b'{"model": 7}', b'{"model": "m"', b"\xff{"])
+def test_what_cant_be_read_travels_as_it_is(raw: bytes) -> None:
+    """Multipart, broken JSON and odd types are the provider's to judge."""
+    body = read_body(raw)
+    assert body.model == ""
+    assert body.with_model("") == raw
