@@ -11,14 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from rich.console import Console
 
 from controller import telemetry
+from controller.demo import trace
 from controller.demo.child import ChildError
 from controller.demo.direct import Drill, Run
-from controller.demo.plan import DEMO, FAST, Plan
+from controller.demo.drills import DRILL_THRESHOLDS, KillController, StopStack, kill_phases, stop_phases
+from controller.demo.plan import DEMO, FAST, Pace, Plan
 from controller.demo.plan import plan as make_plan
-from controller.demo.scenario import DEMO_POOLS, DEMO_ROLES, phases
+from controller.demo.scenario import DEMO_POOLS, DEMO_ROLES, Phase, phases
 from controller.demo.show import screen
 from controller.demo.words import report
 from controller.errors import UserError
@@ -90,15 +93,14 @@ async def _in_directory(args: argparse.Namespace, console: Console) -> int:
 
 
 async def _demo(args: argparse.Namespace, console: Console, directory: Path) -> int:
-    planned = demo_plan(fast=args.fast)
-    todo = phases(planned.policy, DEMO_ROLES, fast=args.fast)
+    planned, todo, drill = chosen(args)
     on = screen(console, plain=args.plain)
     for difference in planned.differences:
         on.say(str(difference))
     current = Run(planned, directory, on)
     try:
         await current.start()
-        await current.play(todo, _drill(args))
+        await current.play(todo, drill)
         found = await current.finish()
     finally:
         await current.close()
@@ -107,15 +109,22 @@ async def _demo(args: argparse.Namespace, console: Console, directory: Path) -> 
     return 0 if found.passed and not current.failures else EXIT_FAILED
 
 
-def demo_plan(*, fast: bool) -> Plan:
+def chosen(args: argparse.Namespace) -> tuple[Plan, tuple[Phase, ...], Drill | None]:
+    """What to run: the demo, or one of its drills."""
+    pace = FAST if args.fast else DEMO
+    if args.kill_controller:
+        pace = replace(pace, thresholds={**pace.thresholds, **DRILL_THRESHOLDS})
+        planned = demo_plan(pace)
+        drill = KillController(args.kill_controller, DEMO_ROLES)
+        return planned, kill_phases(planned.policy, DEMO_ROLES), drill
+    planned = demo_plan(pace)
+    if args.stop_stack:
+        return planned, stop_phases(planned.policy, DEMO_ROLES), StopStack()
+    return planned, phases(planned.policy, DEMO_ROLES, fast=args.fast), None
+
+
+def demo_plan(pace: Pace) -> Plan:
     """The demo's plan, from the example policy and the trace."""
-    from controller.demo import trace
     from controller.policy_file import load_policy
 
-    requests = trace.read()
-    mean_tokens = sum(one.context_tokens + one.generated_tokens for one in requests) / len(requests)
-    return make_plan(load_policy(POLICY), FAST if fast else DEMO, mean_tokens, only=DEMO_POOLS)
-
-
-def _drill(_args: argparse.Namespace) -> Drill | None:
-    return None
+    return make_plan(load_policy(POLICY), pace, trace.mean_tokens(trace.read()), only=DEMO_POOLS)

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from controller import clock
+from controller import clock, telemetry
 from controller.errors import UserError
 from controller.probe.prober import Pace, Prober
 from controller.probe.targets import ProbeError, plan, source
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit status 0 after SIGTERM or SIGINT; 2: the input is wrong."""
     from controller.policy_file import PolicyError, load_policy
 
+    telemetry.configure()
     try:
         settings = read_settings(args, os.environ, needs=(KAFKA, POLICY))
         pace = _pace(args)

@@ -239,6 +239,7 @@ class Caller:
                     text += block
         reason = answer.headers.get("x-tieline-reason", "")
         pool = answer.headers.get("x-tieline-pool", "")
+        gave_up = answer.headers.get("x-tieline-gave-up", "")
         shed = reason == tieline.Reason.SHED and not pool
         return Ended(
             id=request_id,
@@ -251,7 +252,7 @@ class Caller:
             took_ms=clock.now_ms() - began_ms,
             first_token_ms=first_ms,
             generation=answer.headers.get("x-tieline-generation", ""),
-            why="" if answer.status_code == 200 else _why(reason, text),
+            why="" if answer.status_code == 200 else _why(f"{reason} {gave_up}".strip(), text),
         )
 
 

@@ -25,6 +25,7 @@ from controller.topic_admin import TopicError, ensure_topics
 from tieline.topics import Topics
 
 LOOK_EVERY_S = 0.1
+SETTLE_S = 0.5
 TABLE_WITHIN_S = 40.0
 PROBE_IDS = (PROBE_ID_PREFIX,)
 _TAKES_BACK = {"thaw": "freeze", "revive": "kill", "restore": "halve"}
@@ -130,6 +131,14 @@ class Run:
         for index, fault in enumerate(self.faults):
             if fault.name == name and fault.until_ms is None:
                 self.faults[index] = replace(fault, until_ms=at_ms)
+
+    async def kill_controller(self) -> None:
+        """SIGKILL it, and let what it had published arrive here."""
+        await self.fleet.kill_controller()
+        count = -1
+        while count != len(self.observer.records):
+            count = len(self.observer.records)
+            await asyncio.sleep(SETTLE_S)
 
     async def wait(self, condition: Callable[[], bool], within_s: float, what: str) -> None:
         """Until it holds. Raises ChildError when it doesn't in time, or a part has ended."""

@@ -35,7 +35,6 @@ class Fleet:
         self._undo = AsyncExitStack()
         self._stack: Stack | None = None
         self._controller: Child | None = None
-        self.controller_starts = 0
 
     @property
     def stack(self) -> Stack:
@@ -95,8 +94,13 @@ class Fleet:
 
     async def start_controller(self) -> None:
         """A controller; a second call starts the next life of one that was killed."""
-        self.controller_starts += 1
         self._controller = await self._start("controller", ["-m", "controller.cli", "controller"])
+
+    async def kill_controller(self) -> None:
+        """SIGKILL; gone when this returns."""
+        controller, self._controller = self.controller, None
+        controller.kill()
+        await controller.stop()
 
     async def _start_callers(self, trace_rows: int) -> None:
         configs = plans.callers(

@@ -25,6 +25,7 @@ CAPACITY_EVERY_S = 5.0
 BASE_LATENCY_MS = 40.0
 TOKEN_MS = 2.0
 CHUNK_TOKENS = 16
+BURST_S = 3.0  # providers count tokens over seconds to a minute, not instants
 
 
 class Pace(Struct, frozen=True):
@@ -167,6 +168,7 @@ def _standin_pool(pool: Pool) -> PoolConfig:
         deployment=pool.id.split("/", 2)[2],
         models=tuple(dict.fromkeys(offer.name for offer in pool.models)),
         tokens_per_s=pool.limit_units_per_s,
+        burst_s=BURST_S,
         latency=Latency(first_token_ms=BASE_LATENCY_MS + _nearest_ms(pool), token_ms=TOKEN_MS),
         chunk_tokens=CHUNK_TOKENS,
     )

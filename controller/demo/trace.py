@@ -111,3 +111,8 @@ def _turn_s(requests: Sequence[TraceRequest]) -> float:
 def tokens_per_s(requests: Sequence[TraceRequest]) -> float:
     """Mean load of the whole trace, prompt and answer together."""
     return sum(request.context_tokens + request.generated_tokens for request in requests) / _turn_s(requests)
+
+
+def mean_tokens(requests: Sequence[TraceRequest]) -> float:
+    """Mean size of a request, prompt and answer together."""
+    return sum(request.context_tokens + request.generated_tokens for request in requests) / len(requests)
