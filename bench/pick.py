@@ -6,8 +6,8 @@ Everything a user's call does is inside: the argument check, the walk, the weigh
 for the report, and the Route, which is compiled once per pool and handed out again. A pool is out in every
 case, so the choice is one compiled after an ejection; 5 % is shed.
 
-`affinity` gives each pick another of 1,024 sessions. `compile` is what a table swap or an ejection costs once,
-`compile affinity` what changed weights cost once sessions are used. The garbage collector runs as usual.
+`affinity` gives each pick another of 1,024 sessions. `compile` is what a table swap or an ejection costs
+once, `compile affinity` what changed weights cost when sessions are used. The garbage collector runs.
 """
 
 import sys
