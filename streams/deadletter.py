@@ -32,6 +32,7 @@ class DeadLetters:
         self._bootstrap = bootstrap
         self._topic = topic
         self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()  # several lanes share one producer
 
     async def send(self, letters: Sequence[DeadLetter]) -> None:
         """Returns when every letter is on the topic; raises ``KafkaError`` or ``OSError`` if one may not be.
@@ -55,21 +56,25 @@ class DeadLetters:
             await producer.stop()
 
     async def _ready(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
-                acks="all",
-                enable_idempotence=True,
-                max_request_size=REQUEST_MAX_BYTES,
-                request_timeout_ms=DELIVERY_WITHIN_MS,
-            )
-            try:
-                await producer.start()
-            except BaseException:
-                await producer.stop()
-                raise
-            self._producer = producer
-        return self._producer
+        async with self._starting:
+            if self._producer is None:
+                self._producer = await self._started()
+            return self._producer
+
+    async def _started(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            acks="all",
+            enable_idempotence=True,
+            max_request_size=REQUEST_MAX_BYTES,
+            request_timeout_ms=DELIVERY_WITHIN_MS,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
 
     async def _append(
         self, producer: AIOKafkaProducer, record: Record, headers: list[tuple[str, bytes]]

@@ -81,6 +81,7 @@ class Handler:
         self._live_now_ms = live_now_ms
         self._lost = False
         self._logged_at = -LOG_EVERY_S
+        self._poison_logged_at: dict[str, float] = {}  # by reason
         self.counts: Counter[str] = Counter()
         self.held_back_since: float | None = None  # loop time; None: nothing is in the way
 
@@ -97,8 +98,7 @@ class Handler:
                 item = self._item(record)
             except Poison as poison:
                 letters.append(DeadLetter(record, poison))
-                self.count(f"dead_letter.{poison.reason}")
-                log.info("dead_letter", reason=poison.reason, place=poison.place, **_where(record))
+                self._note_poison(record, poison)
             else:
                 if item is not None:
                     items.append(item)
@@ -149,6 +149,17 @@ class Handler:
                 raise Yielded
             await self._gate.pause(delay_s)
             delay_s = min(delay_s * 2, RETRY_MAX_S)
+
+    def _note_poison(self, record: Record, poison: Poison) -> None:
+        """Each is counted and kept; the log names one of each reason in ten seconds."""
+        self.count(f"dead_letter.{poison.reason}")
+        now = asyncio.get_running_loop().time()
+        if now - self._poison_logged_at.get(poison.reason, -LOG_EVERY_S) >= LOG_EVERY_S:
+            self._poison_logged_at[poison.reason] = now
+            so_far = self.counts[f"dead_letter.{poison.reason}"]
+            log.warning(
+                "dead_letter", reason=poison.reason, place=poison.place, so_far=so_far, **_where(record)
+            )
 
     def _note_trouble(self, why: str) -> None:
         now = asyncio.get_running_loop().time()
