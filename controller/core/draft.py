@@ -15,8 +15,9 @@ SWEEPS_MAX = 4
 
 GAINS = 0  # may receive load
 GAINS_LATE = 1  # receives only what no other takes
-KEEPS = 2  # keeps what it carries, gains nothing
-OUT = 3  # carries nothing
+GAINS_LAST = 2  # receives critical load only, after all others
+KEEPS = 3  # keeps what it carries, gains nothing
+OUT = 4  # carries nothing
 
 
 class Limits(NamedTuple):
@@ -90,18 +91,26 @@ class Draft:
             left = min(left, limits.group_usable[group] - self.group_load[group])
         return left
 
-    def place(self, route: int, parts: int, limits: Limits, *, late: bool = True) -> int:
-        """Gives parts away in merit order to pools that may gain and have room; returns those left over.
+    def place(
+        self,
+        route: int,
+        parts: int,
+        limits: Limits,
+        grades: tuple[int, ...] = (GAINS, GAINS_LATE),
+        barred: int = -1,
+    ) -> int:
+        """Gives parts away in merit order to pools of these grades with room; returns those left over.
 
-        Pools of ``GAINS_LATE`` come after all others, unless not ``late``.
+        ``barred`` is a pool that gets nothing.
         """
         rules = self.rules.routes[route]
-        for grade in (GAINS, GAINS_LATE) if late else (GAINS,):
+        for grade in grades:
             for burst, pools in rules.tiers:
                 if parts <= 0:
                     return 0
                 caps = limits.usable if burst else limits.committed
-                ready = [pool for pool in pools if limits.grade[pool] == grade and caps[pool] > 0]
+                graded = limits.grade
+                ready = [p for p in pools if graded[p] == grade and caps[p] > 0 and p != barred]
                 if ready:
                     parts = self._share(route, rules, parts, ready, caps, limits)
         return parts
@@ -118,14 +127,14 @@ class Draft:
         if self.demand[route] <= 0 and not rules.share_max:
             return self._spread(route, parts, ready, caps)
         for _ in range(SWEEPS_MAX):
-            rooms = [self._room_parts(route, rules, pool, caps[pool], limits) for pool in ready]
+            rooms = [self.room_parts(route, pool, caps[pool], limits) for pool in ready]
             total = sum(rooms)
             if parts <= 0 or total <= 0:
                 break
             wanted = min(parts, total)
             for pool, room in zip(ready, rooms, strict=True):
                 fair = -(-wanted * room // total)
-                now = min(fair, parts, self._room_parts(route, rules, pool, caps[pool], limits))
+                now = min(fair, parts, self.room_parts(route, pool, caps[pool], limits))
                 if now > 0:
                     self.give(route, pool, now)
                     parts -= now
@@ -138,7 +147,9 @@ class Draft:
                 self.give(route, pool, share)
         return 0
 
-    def _room_parts(self, route: int, rules: RouteRules, pool: int, cap: float, limits: Limits) -> int:
+    def room_parts(self, route: int, pool: int, cap: float, limits: Limits) -> int:
+        """How many parts of the route the pool can still take under ``cap`` and its share limits."""
+        rules = self.rules.routes[route]
         demand = self.demand[route]
         room = MILLION if demand <= 0 else int(self.room(pool, cap, limits) / demand * MILLION)
         owner = self.rules.provider_of[pool]

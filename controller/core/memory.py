@@ -11,7 +11,8 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
     """One pool. ``relapses_ms``: when it went down again within the relapse window, oldest first.
 
     ``ramp_step`` indexes ``thresholds.ramp_steps`` while recovering; ``ramp_since_ms`` is that step's start.
-    ``good_since_ms``: since when evidence has spoken for a better state, 0 when it does not.
+    ``good_since_ms``: since when a degraded pool's evidence is good, 0 when it is not. ``drained``: an
+    operator has drained it since it went down.
     """
 
     state: State = State.UNKNOWN
@@ -23,12 +24,15 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
     ramp_step: int = 0
     ramp_since_ms: int = 0
     good_since_ms: int = 0
+    drained: bool = False
 
 
 class Memory(Struct, frozen=True, omit_defaults=True):
-    """The planner's memory. ``pools`` is sorted by id; ``voluntary_ms`` is the last voluntary publication."""
+    """The planner's memory. ``pools`` is in the policy's order; ``voluntary_ms`` is when load last moved by
+    choice; ``reported`` names the routes whose demand clients have reported, sorted.
+    """
 
     policy_version: str = ""
     pools: dict[str, PoolMemory] = {}
     voluntary_ms: int = 0
-    on_loss_due: bool = False
+    reported: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """What the planner takes and gives: ``step(snapshot, now_ms) -> Ready``.
 
-Everything here is a frozen struct that msgspec can write down, so that any decision can be recorded and decided
-again to the same bytes.
+Everything here is a frozen struct that msgspec can write down, so that any decision can be recorded and
+decided again to the same bytes.
 """
 
 from msgspec import Struct
@@ -17,8 +17,9 @@ from tieline.table import RouteTable
 class Office(Struct, frozen=True):
     """The leadership under which a decision is made.
 
-    ``settled``: the tables were consumed to the offsets seen at take-over; before that nothing is decided anew.
-    Forced moves need evidence newer than ``took_office_ms``; voluntary moves wait until ``voluntary_after_ms``.
+    ``settled``: the tables were consumed to the offsets seen at take-over; before that nothing is decided.
+    Forced moves need evidence newer than ``took_office_ms``; voluntary moves wait for
+    ``voluntary_after_ms``.
     ``next_seq`` numbers the publication that this step may make.
     """
 
@@ -32,7 +33,7 @@ class Office(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """Everything one decision rests on. Rows are sorted by their table field; ``commands`` are those in force."""
+    """Everything one decision rests on. Rows are sorted by table field; ``commands`` are those in force."""
 
     policy: Policy
     office: Office

@@ -1,45 +1,188 @@
-"""One decision: ``step(snapshot, now_ms) -> Ready``. Pure: the same snapshot gives the same bytes."""
+"""One decision: ``step(snapshot, now_ms) -> Ready``. Pure: the same snapshot gives the same bytes.
 
+trust -> health -> capacity -> eligible (``assess``), then forced moves, else moves by choice, then guards.
+"""
+
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from controller.core.assess import Assessment, assess
 from controller.core.compiled import Compiled, compiled
-from controller.core.draft import GAINS, Draft, Limits
+from controller.core.draft import OUT, Draft
+from controller.core.first import first_draft
+from controller.core.guards import Proposal, UnlawfulTableError, apply_guards
+from controller.core.held import Held, held, split_of, table_of
 from controller.core.memory import Memory
 from controller.core.model import Ready, Snapshot
-from controller.core.reasons import Reason, Verdict
-from tieline.table import MILLION, Generation, Route, RouteTable, Split
+from controller.core.onloss import on_loss
+from controller.core.reasons import Reason, State, Verdict
+from controller.core.reflex import CRITICAL_RANK, NOWHERE, Moved, find_places, settle
+from controller.core.trust import UNHEARD_SHARE_MAX
+from controller.core.voluntary import approach, fill, keep_warm
+from tieline.table import MILLION, Generation, RouteTable, Split
+
+SMALL_PARTS = 5_000  # of a million: a forced change below this waits until it is worth a publication
+LOWEST_RANK = 3
+
+
+class Plan(NamedTuple):
+    """A draft worth publishing, with what moved in it."""
+
+    draft: Draft
+    moves: list[Moved]
+    urgent: bool
+    voluntary: bool
 
 
 def step(snapshot: Snapshot, now_ms: int) -> Ready:
     """What to do now, given everything that is known."""
     memory = snapshot.memory or Memory()
+    if held_back := _held_back(snapshot, now_ms):
+        return Ready(memory, None, (held_back,))
     rules = compiled(snapshot.policy)
-    if snapshot.table is not None or not snapshot.office.settled:
-        return Ready(memory, None, ())
-    draft = _first(rules)
-    table = _table(rules, draft, snapshot, now_ms)
-    said = Verdict("table", Reason.FIRST_TABLE, now_ms)
-    return Ready(Memory(rules.version), table, (said,), urgent=True, memory_changed=True)
+    known = assess(snapshot, rules, now_ms)
+    table = snapshot.table
+    if table is None:
+        first = Plan(first_draft(rules, known.claims, known.demand), [], True, False)
+        said = (Verdict("table", Reason.FIRST_TABLE, now_ms), *known.changes)
+        return _publish(snapshot, known, first, None, list(said), now_ms)
+    before = held(rules, table)
+    plan = _forced(known, before, memory, now_ms) or _by_choice(snapshot, known, before, now_ms)
+    if plan is None:
+        return _unchanged(known, memory, list(known.changes), now_ms)
+    return _publish(snapshot, known, plan, before, _said(known, plan, now_ms), now_ms)
 
 
-def _first(rules: Compiled) -> Draft:
-    policy = rules.policy
-    share = policy.thresholds.first_table_share
-    usable = [pool.committed_units_per_s * share for pool in policy.pools]
-    groups = [group.limit_units_per_s * share for group in policy.quota_groups]
-    demand = [route.expected_units_per_s for route in rules.routes]
-    draft = Draft(rules, demand, [{} for _ in rules.routes], [0 for _ in rules.routes])
-    limits = Limits(usable, usable, [GAINS] * len(usable), groups)
-    for route in rules.by_rank:
-        draft.shed_parts(route, draft.place(route, MILLION, limits))
-    return draft
+def _held_back(snapshot: Snapshot, now_ms: int) -> Verdict | None:
+    """Why nothing may be decided now, or None."""
+    if not snapshot.office.settled:
+        return Verdict("table", Reason.NOT_SETTLED, snapshot.office.took_office_ms)
+    if not snapshot.office.clock_trusted and snapshot.table is not None:
+        return Verdict("table", Reason.CLOCK_JUMPED, now_ms)
+    return None
 
 
-def _table(rules: Compiled, draft: Draft, snapshot: Snapshot, now_ms: int) -> RouteTable:
+def _forced(known: Assessment, before: Held, memory: Memory, now_ms: int) -> Plan | None:
+    """What must move now: load on pools that are lost or full, shed load for which there is room."""
+    draft = before.draft(known.demand)
+    limits = known.rules.policy.thresholds
+    due = now_ms - memory.voluntary_ms >= limits.shift_period_ms
+    moves = settle(draft, known.use, restore_rank=LOWEST_RANK if due else CRITICAL_RANK)
+    if before.orphans:
+        find_places(draft, known.use, list(before.orphans), moves)
+    if not before.fits:
+        return Plan(draft, moves, True, False)
+    if not _matters(draft, before, known):
+        return None
+    return Plan(draft, moves, True, False)
+
+
+def _matters(draft: Draft, before: Held, known: Assessment) -> bool:
+    """Whether the change is worth a publication: load leaves a lost pool, or more than a little moves."""
+    for route in draft.touched:
+        was, now = before.weights[route], draft.weights[route]
+        if was == now and before.shed[route] == draft.shed[route]:
+            continue
+        moved = abs(before.shed[route] - draft.shed[route])
+        for pool in {*was, *now}:
+            change = abs(was.get(pool, 0) - now.get(pool, 0))
+            if change and pool not in now and known.use.limits.grade[pool] == OUT:
+                return True
+            moved += change
+        if moved >= 2 * SMALL_PARTS:
+            return True
+    return False
+
+
+def _by_choice(snapshot: Snapshot, known: Assessment, before: Held, now_ms: int) -> Plan | None:
+    """A bounded step towards merit order, at most one in 10 s, and none while too little is heard."""
+    limits = snapshot.policy.thresholds
+    if now_ms < max(snapshot.office.voluntary_after_ms, known.memory.voluntary_ms + limits.shift_period_ms):
+        return None
+    if known.unheard > UNHEARD_SHARE_MAX:
+        return None
+    draft = before.draft(known.demand)
+    target = fill(draft, known.use)
+    keep_warm(target, known.use, known.evidence)
+    pools = known.memory.pools
+    ramping = {i for i, name in enumerate(known.rules.pools) if pools[name].state is State.RECOVERING}
+    moves = approach(draft, target, known.use, ramping)
+    return Plan(draft, moves, False, True) if moves else None
+
+
+def _unchanged(known: Assessment, memory: Memory, said: list[Verdict], now_ms: int) -> Ready:
+    if known.unheard > UNHEARD_SHARE_MAX:
+        said.append(Verdict("table", Reason.SOURCES_UNHEARD, now_ms, value=known.unheard))
+    changed = known.memory is not memory
+    return Ready(known.memory, None, tuple(said), memory_changed=changed, wake_ms=known.due_ms)
+
+
+def _publish(
+    snapshot: Snapshot,
+    known: Assessment,
+    plan: Plan,
+    before: Held | None,
+    said: list[Verdict],
+    now_ms: int,
+) -> Ready:
+    rules, draft = known.rules, plan.draft
+    splits = _splits(draft, before)
+    proposal = Proposal(
+        rules,
+        known.use,
+        splits,
+        on_loss(draft, known.use),
+        [split_of(before.weights[i], before.shed[i]) if before else None for i in range(len(splits))],
+        said,
+        before is None,
+        now_ms,
+    )
+    try:
+        apply_guards(proposal)
+    except UnlawfulTableError:
+        said.append(Verdict("table", Reason.GUARD_EMPTY_TABLE, now_ms))
+        return _unchanged(known, snapshot.memory or Memory(), said, now_ms)
+    memory = known.memory
+    if plan.voluntary:
+        memory = replace(memory, voluntary_ms=now_ms)
+    table = _table(snapshot, rules, proposal, now_ms)
+    changed = memory is not snapshot.memory
+    return Ready(memory, table, tuple(said), plan.urgent, changed, known.due_ms)
+
+
+def _splits(draft: Draft, before: Held | None) -> list[Split]:
+    """Untouched routes keep the very split they had."""
+    splits = []
+    for index, weights in enumerate(draft.weights):
+        route = before.routes[index] if before else None
+        if before and before.same_pools and route is not None and index not in draft.touched:
+            splits.append(route.split)
+        else:
+            splits.append(split_of(weights, draft.shed[index]))
+    return splits
+
+
+def _table(snapshot: Snapshot, rules: Compiled, proposal: Proposal, now_ms: int) -> RouteTable:
     office = snapshot.office
-    routes = []
-    for index, route in enumerate(rules.routes):
-        held = sorted(draft.weights[index].items())
-        split = Split(tuple(p for p, _ in held), tuple(w for _, w in held), draft.shed[index])
-        why = Reason.SHED_NO_ROOM.value if split.shed else ""
-        routes.append(Route(route.workload, route.origin, route.criticality, split, why))
     generation = Generation(office.lineage, office.epoch, office.next_seq)
-    return RouteTable(generation, now_ms, rules.infos, tuple(routes), rules.policy.clients)
+    why = [Reason.SHED_NO_ROOM.value if split.shed else "" for split in proposal.splits]
+    return table_of(rules, proposal.splits, proposal.on_loss, why, generation, now_ms)
+
+
+def _said(known: Assessment, plan: Plan, now_ms: int) -> list[Verdict]:
+    """State changes, then what moved off each pool and why, then changes of what is shed."""
+    rules, draft = known.rules, plan.draft
+    said = list(known.changes)
+    moved: dict[tuple[int, Reason], float] = {}
+    for move in plan.moves:
+        key = (move.pool, move.reason)
+        moved[key] = moved.get(key, 0.0) + move.parts * draft.demand[move.route] / MILLION
+    for (pool, reason), units in sorted(moved.items()):
+        if pool != NOWHERE:
+            said.append(Verdict(rules.pools[pool], reason, now_ms, value=round(units, 3)))
+    for route in sorted(draft.touched):
+        if draft.shed[route]:
+            share = draft.shed[route] / MILLION
+            said.append(Verdict(rules.routes[route].name, Reason.SHED_NO_ROOM, now_ms, value=share))
+    return said

@@ -1,8 +1,8 @@
 """The policy: what may be used, by whom, how much, and by which thresholds. One frozen value.
 
-Shapes only; ``lawful.py`` says what follows from them for each route, ``check.py`` what must hold between them,
-``controller/policy_file.py`` reads them from YAML. Load is in ``clients.load_unit`` (default tokens) per second,
-shares are fractions of one, durations milliseconds. Thresholds default to the values of the design.
+Shapes only; ``lawful.py`` says what follows from them for each route, ``check.py`` what must hold between
+them, ``controller/policy_file.py`` reads them from YAML. Load is in ``clients.load_unit`` (default tokens)
+per second, shares are fractions of one, durations milliseconds. Thresholds default to the design's values.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -17,6 +17,8 @@ Fraction = Annotated[float, Meta(ge=0, le=1, description="a share, e.g. 0.8")]
 Factor = Annotated[float, Meta(ge=1, le=1_000)]
 Period = Annotated[int, Meta(ge=0, le=31 * 86_400_000, description="milliseconds")]
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
+Band = Annotated[float, Meta(gt=0, le=60_000)]
+RampSteps = Annotated[tuple[Fraction, ...], Meta(min_length=1, max_length=20)]
 Place = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z", description="a short name, e.g. eu")]
 Endpoint = Annotated[
     str,
@@ -73,6 +75,11 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     quota_group: str = ""
     domains: tuple[Name, ...] = ()
     latency_ms: dict[Place, LatencyMs] = {}
+
+    @property
+    def assumed_units_per_s(self) -> float:
+        """The capacity to count on while nobody states it: what is committed, or the limit if nothing is."""
+        return self.committed_units_per_s or self.limit_units_per_s
 
     @property
     def provider(self) -> str:
@@ -132,15 +139,15 @@ class CommittedSpend(Struct, frozen=True, omit_defaults=True):
 class Thresholds(Struct, frozen=True, omit_defaults=True):
     """Every number that the rules use, by name."""
 
-    requests_min: Positive = 20  # fewer requests in the window say nothing
+    requests_min: Positive = 20  # fewer requests in the window tell nothing by themselves
+    requests_few_min: Positive = 3  # so many tell when another source agrees
     window_ms: Period = 10_000  # the longest look back at clients' outcomes
     failing_share_down: Fraction = 0.5
     failing_share_degraded: Fraction = 0.1
     failing_share_clear: Fraction = 0.05  # below it a degraded pool is healthy again
     reporters_min: Positive = 3  # or half of those that exist
-    reporter_share_max: Fraction = 0.25
     probe_requests_min: Positive = 1
-    no_progress_factor: Factor = 3.0  # x the pool's own 99th percentile
+    no_progress_factor: Factor = 3.0  # x the pool's own 99th percentile of first tokens
     no_progress_min_ms: Period = 10_000
     stale_factor: Factor = 3.0
     stale_min_ms: Period = 15_000
@@ -150,13 +157,7 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     hold_down_max_ms: Period = 300_000
     hold_down_cap_ms: Period = 3_600_000
     relapse_window_ms: Period = 3_600_000
-    ramp_steps: Annotated[tuple[Fraction, ...], Meta(min_length=1, max_length=20)] = (
-        0.01,
-        0.1,
-        0.25,
-        0.5,
-        1.0,
-    )
+    ramp_steps: RampSteps = (0.01, 0.1, 0.25, 0.5, 1.0)
     ramp_step_min_ms: Period = 30_000
     trickle_share: Fraction = 0.005
     trickle_share_max: Fraction = 0.05  # of one route, all its standby pools together
@@ -165,10 +166,7 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     shift_share_min: Fraction = 0.02  # a smaller voluntary difference is left alone
     overload_tolerance: Fraction = 0.05  # above usable before load is forced away
     throttled_share: Fraction = 0.05  # of requests: from here on throttling is a limit
-    throttled_memory_ms: Period = 60_000
-    latency_band_ms: Annotated[float, Meta(gt=0, le=60_000)] = (
-        50.0  # pools within one band count as equally near
-    )
+    latency_band_ms: Band = 50.0  # pools within one band count as equally near
     first_table_share: Fraction = 0.5  # of committed capacity, for the first table of a lineage
     providers_lost_share: Fraction = 0.5  # beyond it, pools that still succeed stay in
 

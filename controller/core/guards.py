@@ -1,0 +1,119 @@
+"""The last look at a proposal, guard by guard, by name. A guard that bites says so and holds the route back.
+
+Nothing here is expected to bite: the rules before it keep within the same limits. Each guard stands for one
+thing that must never leave, whatever went wrong before.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from controller.core.compiled import Compiled
+from controller.core.draft import GAINS_LAST
+from controller.core.eligible import Use
+from controller.core.reasons import Reason, Verdict
+from tieline.table import MILLION, Split
+
+
+class Proposal(NamedTuple):
+    """Splits by route, as proposed and as held (None: the route is new). ``first``: of this lineage."""
+
+    rules: Compiled
+    use: Use
+    splits: list[Split]
+    on_loss: list[dict[str, Split]]
+    held: list[Split | None]
+    verdicts: list[Verdict]
+    first: bool
+    now_ms: int
+
+
+Guard = Callable[[Proposal], None]
+
+
+class UnlawfulTableError(RuntimeError):
+    """A table that may not leave and can't be mended; the one in force stays."""
+
+
+def apply_guards(proposal: Proposal) -> None:
+    """All guards in order; changes the proposal's lists where one bites. May raise ``UnlawfulTableError``."""
+    for guard in GUARDS:
+        guard(proposal)
+
+
+def fresh_capacity(proposal: Proposal) -> None:
+    """Nothing is moved onto a pool without fresh capacity. Exempt: the first table."""
+    if proposal.first:
+        return
+    grades = proposal.use.limits.grade
+    for index, (split, held) in enumerate(zip(proposal.splits, proposal.held, strict=True)):
+        if held is None or split is held:
+            continue
+        before = dict(zip(held.pools, held.weights, strict=True))
+        gained = [
+            pool
+            for pool, parts in zip(split.pools, split.weights, strict=True)
+            if grades[pool] > GAINS_LAST and parts > before.get(pool, 0)
+        ]
+        if gained and _is_lawful(proposal.rules, index, held):
+            _hold(proposal, index, held, Reason.GUARD_FRESH_CAPACITY)
+
+
+def provider_share(proposal: Proposal) -> None:
+    """No provider gets more of a workload than the policy allows."""
+    for index, split in enumerate(proposal.splits):
+        held = proposal.held[index]
+        if held is None or split is held:
+            continue
+        for provider, most in proposal.rules.routes[index].share_max.items():
+            now, before = (_of_provider(proposal.rules, one, provider) for one in (split, held))
+            if now > round(most * MILLION) and now > before:
+                _hold(proposal, index, held, Reason.GUARD_PROVIDER_SHARE)
+                break
+
+
+def lawful(proposal: Proposal) -> None:
+    """Models, exclusivity and residency hold in every split, ``on_loss`` included."""
+    for index, split in enumerate(proposal.splits):
+        if not _is_lawful(proposal.rules, index, split):
+            held = proposal.held[index]
+            kept = held if held is not None and _is_lawful(proposal.rules, index, held) else None
+            _hold(proposal, index, kept or _only_lawful(proposal.rules, index, split), Reason.GUARD_LAWFUL)
+        losses = proposal.on_loss[index]
+        for provider in [name for name in losses if not _is_lawful(proposal.rules, index, losses[name])]:
+            losses[provider] = _only_lawful(proposal.rules, index, losses[provider])
+            route = proposal.rules.routes[index].name
+            proposal.verdicts.append(Verdict(route, Reason.GUARD_LAWFUL, proposal.now_ms))
+
+
+def whole_table(proposal: Proposal) -> None:
+    """Never an empty table, and every split whole."""
+    if not proposal.splits:
+        raise UnlawfulTableError("an empty table")
+    for index, split in enumerate(proposal.splits):
+        if sum(split.weights) + split.shed != MILLION or min(split.weights, default=0) < 0:
+            raise UnlawfulTableError(f"{proposal.rules.routes[index].name}: the shares are not whole")
+
+
+GUARDS: tuple[Guard, ...] = (fresh_capacity, provider_share, lawful, whole_table)
+
+
+def _is_lawful(rules: Compiled, index: int, split: Split) -> bool:
+    allowed = rules.routes[index].lawful_set
+    return all(pool in allowed for pool in split.pools)
+
+
+def _only_lawful(rules: Compiled, index: int, split: Split) -> Split:
+    allowed = rules.routes[index].lawful_set
+    kept = [(pool, parts) for pool, parts in zip(split.pools, split.weights, strict=True) if pool in allowed]
+    weights = tuple(parts for _, parts in kept)
+    return Split(tuple(pool for pool, _ in kept), weights, MILLION - sum(weights))
+
+
+def _of_provider(rules: Compiled, split: Split, provider: int) -> int:
+    pairs = zip(split.pools, split.weights, strict=True)
+    return sum(parts for pool, parts in pairs if rules.provider_of[pool] == provider)
+
+
+def _hold(proposal: Proposal, index: int, split: Split, reason: Reason) -> None:
+    proposal.splits[index] = split
+    proposal.verdicts.append(Verdict(proposal.rules.routes[index].name, reason, proposal.now_ms))

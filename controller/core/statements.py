@@ -1,0 +1,60 @@
+"""What sources claim until an expiry, and what operators have ordered: by pool index."""
+
+from typing import NamedTuple
+
+from controller.core.compiled import Compiled
+from controller.core.reasons import Reason
+from streams.rows import Row
+from tieline.events import Claim, Command, Statement, in_scope
+
+ILL = ("degraded", "down")
+
+
+class Claims(NamedTuple):
+    """``ill`` pools have a status page against them; ``withdrawn`` ones are drained or under maintenance.
+
+    Both map a pool's index to when that ends. ``due_ms`` is when the next claim begins or ends, or None.
+    """
+
+    ill: dict[int, int]
+    withdrawn: dict[int, tuple[Reason, int]]
+    due_ms: int | None
+
+
+def claims(
+    rules: Compiled, statements: tuple[Row, ...], commands: tuple[Command, ...], now_ms: int
+) -> Claims:
+    """What holds now."""
+    ill: dict[int, int] = {}
+    withdrawn: dict[int, tuple[Reason, int]] = {}
+    due: list[int] = []
+    for row in statements:
+        event = row.event
+        if not isinstance(event, Statement):
+            continue
+        for claim in event.claims:
+            starts_ms = claim.starts_ms or 0
+            due += [at for at in (starts_ms, claim.expires_ms) if at > now_ms]
+            if not starts_ms <= now_ms < claim.expires_ms:
+                continue
+            if claim.state == "maintenance":
+                for index in _pools(rules, event, claim):
+                    withdrawn[index] = (Reason.MAINTENANCE, claim.expires_ms)
+            elif claim.state in ILL and event.kind == "status":
+                for index in _pools(rules, event, claim):
+                    ill[index] = max(ill.get(index, 0), claim.expires_ms)
+    for command in commands:
+        until_ms = command.expires_ms or 0
+        if command.verb == "drain" and until_ms > now_ms:
+            due.append(until_ms)
+            for index, pool in enumerate(rules.pools):
+                if in_scope(pool, command.scope):
+                    withdrawn[index] = (Reason.DRAINED, until_ms)
+    return Claims(ill, withdrawn, min(due, default=None))
+
+
+def _pools(rules: Compiled, event: Statement, claim: Claim) -> list[int]:
+    if claim.pools:
+        return [rules.pool_index[pool] for pool in claim.pools if pool in rules.pool_index]
+    scope = event.provider if event.region == "*" else f"{event.provider}/{event.region}"
+    return [index for index, pool in enumerate(rules.pools) if in_scope(pool, scope)]
