@@ -7,6 +7,7 @@ import asyncio
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,26 @@ from rich.console import Console
 from controller import telemetry
 from controller.demo import trace
 from controller.demo.child import ChildError
-from controller.demo.direct import Drill, Run
+from controller.demo.direct import Run
 from controller.demo.drills import DRILL_THRESHOLDS, KillController, StopStack, kill_phases, stop_phases
-from controller.demo.plan import DEMO, FAST, Pace, Plan
+from controller.demo.incident import known, read
+from controller.demo.plan import DEMO, FAST, INCIDENT, Pace, Plan
 from controller.demo.plan import plan as make_plan
-from controller.demo.scenario import DEMO_POOLS, DEMO_ROLES, Phase, phases
+from controller.demo.replay import Replay
+from controller.demo.scenario import DEMO_POOLS, DEMO_ROLES, phases
 from controller.demo.show import screen
 from controller.demo.words import report
 from controller.errors import UserError
+from controller.policy_file import load_policy
 from controller.stack import StackError
 from controller.standins.process import SpawnError
 
 ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "examples" / "multicloud.yaml"
+INCIDENTS = ROOT / "examples" / "incidents"
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+Play = Callable[[Run], Coroutine[Any, Any, None]]
 
 
 def add_parser(subparsers: Any) -> None:
@@ -93,14 +99,14 @@ async def _in_directory(args: argparse.Namespace, console: Console) -> int:
 
 
 async def _demo(args: argparse.Namespace, console: Console, directory: Path) -> int:
-    planned, todo, drill = chosen(args)
+    planned, play = chosen(args)
     on = screen(console, plain=args.plain)
     for difference in planned.differences:
         on.say(str(difference))
     current = Run(planned, directory, on)
     try:
         await current.start()
-        await current.play(todo, drill)
+        await play(current)
         found = await current.finish()
     finally:
         await current.close()
@@ -109,22 +115,33 @@ async def _demo(args: argparse.Namespace, console: Console, directory: Path) -> 
     return 0 if found.passed and not current.failures else EXIT_FAILED
 
 
-def chosen(args: argparse.Namespace) -> tuple[Plan, tuple[Phase, ...], Drill | None]:
-    """What to run: the demo, or one of its drills."""
+def chosen(args: argparse.Namespace) -> tuple[Plan, Play]:
+    """What to run: the demo, one of its drills, or an incident. Raises UserError and IncidentError."""
+    if args.incident:
+        return incident_plan(args.incident)
     pace = FAST if args.fast else DEMO
     if args.kill_controller:
-        pace = replace(pace, thresholds={**pace.thresholds, **DRILL_THRESHOLDS})
-        planned = demo_plan(pace)
-        drill = KillController(args.kill_controller, DEMO_ROLES)
-        return planned, kill_phases(planned.policy, DEMO_ROLES), drill
+        planned = demo_plan(replace(pace, thresholds={**pace.thresholds, **DRILL_THRESHOLDS}))
+        kill = KillController(args.kill_controller, DEMO_ROLES)
+        return planned, lambda run: run.play(kill_phases(planned.policy, DEMO_ROLES), kill)
     planned = demo_plan(pace)
     if args.stop_stack:
-        return planned, stop_phases(planned.policy, DEMO_ROLES), StopStack()
-    return planned, phases(planned.policy, DEMO_ROLES, fast=args.fast), None
+        return planned, lambda run: run.play(stop_phases(planned.policy, DEMO_ROLES), StopStack())
+    todo = phases(planned.policy, DEMO_ROLES, fast=args.fast)
+    return planned, lambda run: run.play(todo)
 
 
 def demo_plan(pace: Pace) -> Plan:
     """The demo's plan, from the example policy and the trace."""
-    from controller.policy_file import load_policy
-
     return make_plan(load_policy(POLICY), pace, trace.mean_tokens(trace.read()), only=DEMO_POOLS)
+
+
+def incident_plan(name: str) -> tuple[Plan, Play]:
+    """An incident under its own policy."""
+    names = known(INCIDENTS)
+    if name not in names:
+        raise UserError(f"there is no incident {name}; there are {', '.join(names)}")
+    policy = load_policy(INCIDENTS / name / "policy.yaml")
+    incident = read(INCIDENTS / name, policy)
+    planned = make_plan(policy, INCIDENT, trace.mean_tokens(trace.read()))
+    return planned, Replay(incident).play

@@ -128,9 +128,14 @@ class Run:
     def _take_back(self, region: str, deed: str, at_ms: int) -> None:
         self.picture.faults.pop(region, None)
         name = f"{region} {_SHOWN[deed]}"
-        for index, fault in enumerate(self.faults):
-            if fault.name == name and fault.until_ms is None:
-                self.faults[index] = replace(fault, until_ms=at_ms)
+        self.end_faults(lambda fault: fault.name == name, at_ms)
+
+    def end_faults(self, which: Callable[[Fault], bool], at_ms: int) -> None:
+        """These faults are over."""
+        self.faults = [
+            replace(fault, until_ms=at_ms) if fault.until_ms is None and which(fault) else fault
+            for fault in self.faults
+        ]
 
     async def kill_controller(self) -> None:
         """SIGKILL it, and let what it had published arrive here."""

@@ -58,6 +58,8 @@ FAST = replace(
     clients={"first_token_timeout_ms": 2_500, "idle_timeout_ms": 3_000},
 )
 
+INCIDENT = Pace(requests_per_s=40.0, load=1.0)
+
 
 class Difference(Struct, frozen=True):
     """A setting of the run: ``name`` is ``used`` instead of ``shipped``."""
