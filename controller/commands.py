@@ -12,15 +12,22 @@ from tieline.events import Command
 
 
 class CommandReader:
-    """Follows the command log. ``on_change`` is called after each record."""
+    """Follows the command log. ``on_change`` is called after each record; ``quiet`` logs none."""
 
     def __init__(
-        self, bootstrap: str, topic: str, *, unsigned_allowed: bool, on_change: Callable[[], None]
+        self,
+        bootstrap: str,
+        topic: str,
+        *,
+        unsigned_allowed: bool,
+        on_change: Callable[[], None] = lambda: None,
+        quiet: bool = False,
     ) -> None:
         self.log = CommandLog()
         self._tail = Tail(bootstrap, topic, self._take)
         self._unsigned_allowed = unsigned_allowed
         self._on_change = on_change
+        self._quiet = quiet
         self._log = structlog.get_logger("commands")
 
     async def start(self) -> None:
@@ -51,7 +58,9 @@ class CommandReader:
         self.log = self.log.apply(
             record.offset, record.timestamp, command, unsigned_allowed=self._unsigned_allowed
         )
-        if self.log.refused:
+        if self._quiet:
+            pass
+        elif self.log.refused:
             self._log.warning("command refused", offset=record.offset, why=why or self.log.refused)
         elif command is not None:
             self._log.info(

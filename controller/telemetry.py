@@ -51,6 +51,12 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
     root.setLevel(max(level, logging.WARNING))
 
 
+def quiet() -> None:
+    """For short commands: they say themselves what failed, so libraries need not."""
+    logging.getLogger().setLevel(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Takes user information out of URLs, and values out of fields that are named like secrets."""
     for name, value in event.items():

@@ -50,7 +50,7 @@ async def ensure_topics(bootstrap: str, topics: Topics, *, replication: int = 1)
     Raises TopicError when Kafka can't be reached, refuses, or holds a topic that would not do.
     """
     from aiokafka.admin import AIOKafkaAdminClient
-    from aiokafka.errors import KafkaError
+    from aiokafka.errors import KafkaConnectionError, KafkaError
 
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
@@ -61,6 +61,10 @@ async def ensure_topics(bootstrap: str, topics: Topics, *, replication: int = 1)
             return created
     except TimeoutError:
         raise TopicError(f"Kafka at {bootstrap} did not answer within {ADMIN_TIMEOUT_S:g} s.") from None
+    except KafkaConnectionError:
+        raise TopicError(
+            f"Kafka can't be reached at {bootstrap}: start it, or correct --kafka or TIELINE_KAFKA."
+        ) from None
     except (KafkaError, OSError) as error:
         raise TopicError(f"Kafka at {bootstrap}: {error or type(error).__name__}.") from None
     finally:

@@ -23,6 +23,7 @@ from controller.errors import UserError
 from controller.routes_reader import RoutesReader
 from controller.routes_record import RoutesRecord
 from controller.settings import KAFKA, UNSIGNED_NOTICE, Settings, add_stack_arguments, read_settings
+from controller.telemetry import quiet
 from tieline._producer import Producer, ProducerError
 from tieline.events import Command, in_scope
 
@@ -53,6 +54,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: a published generation contains it. 1: it was sent, and none did within the time."""
     settings = read_settings(args, os.environ, needs=(KAFKA,))
+    quiet()
     return asyncio.run(_command(args, settings))
 
 

@@ -33,7 +33,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "TIELINE_REDIS": settings.redis,
         "TIELINE_NAMESPACE": settings.namespace,
         "TIELINE_POLICY": str(settings.policy),
-        "TIELINE_UNSIGNED_DEV_MODE": "1",
+        "TIELINE_UNSIGNED_DEV_MODE": str(int(settings.unsigned)),
     }
 
 

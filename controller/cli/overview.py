@@ -1,0 +1,173 @@
+"""What `tieline status` says, as values: one row a pool, one a provider. Pure.
+
+Made from whatever could be read: the newest publication (its memory says states and reasons), the live tables
+(capacity and load), or only the projection in Redis (weights alone).
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from controller.core.memory import Memory, PoolMemory
+from controller.core.policy import Policy
+from controller.core.reasons import State
+from streams.store import Contents
+from tieline.events import Capacity, Command, in_scope
+from tieline.table import MILLION, ClientSettings, Generation, PoolInfo, Route, RouteTable, Slice, Split
+
+LOAD_WINDOW_MS = 5_000
+
+
+class PoolRow(Struct, frozen=True):
+    """One pool. ``weight`` is its mean share over all routes; None: not known from what could be read."""
+
+    pool: str
+    weight: float
+    state: str = "?"
+    why: str = ""
+    since_ms: int | None = None
+    capacity_units_per_s: float | None = None
+    load_units_per_s: float | None = None
+
+
+class ProviderRow(Struct, frozen=True):
+    """The sum of a provider's pools; ``states`` counts them by state."""
+
+    provider: str
+    weight: float
+    states: dict[str, int]
+    capacity_units_per_s: float | None
+    load_units_per_s: float | None
+
+
+class RouteRow(Struct, frozen=True):
+    """One (workload, origin): the share of each pool that has one, and the share shed."""
+
+    route: str
+    shares: dict[str, float]
+    shed: float
+    why: str = ""
+
+
+class Overview(Struct, frozen=True):
+    """All rows, sorted by name."""
+
+    providers: tuple[ProviderRow, ...]
+    pools: tuple[PoolRow, ...]
+    routes: tuple[RouteRow, ...]
+
+
+def overview(
+    table: RouteTable,
+    contents: Contents,
+    now_ms: int,
+    *,
+    memory: Memory | None = None,
+    policy: Policy | None = None,
+    commands: tuple[Command, ...] = (),
+) -> Overview:
+    """Everything that the given parts say."""
+    remembered = memory.pools if memory else {}
+    limits = capacities(contents, policy, now_ms)
+    loads = loads_of(contents)
+    weights = mean_shares(table)
+    pools = tuple(
+        _pool_row(info.pool, weights, remembered.get(info.pool), limits, loads, commands)
+        for info in sorted(table.pools, key=lambda info: info.pool)
+    )
+    providers = sorted({row.pool.split("/", 1)[0] for row in pools})
+    return Overview(
+        tuple(_provider_row(provider, pools) for provider in providers),
+        pools,
+        tuple(_route_row(route, table) for route in sorted(table.routes, key=lambda route: route.name)),
+    )
+
+
+def mean_shares(table: RouteTable) -> dict[str, float]:
+    """Pool -> its mean share over all routes."""
+    sums: dict[int, int] = defaultdict(int)
+    for route in table.routes:
+        for index, weight in zip(route.split.pools, route.split.weights, strict=True):
+            sums[index] += weight
+    return {info.pool: sums[index] / len(table.routes) / MILLION for index, info in enumerate(table.pools)}
+
+
+def capacities(contents: Contents, policy: Policy | None, now_ms: int) -> dict[str, float]:
+    """Pool -> the limit stated last that has not expired, else the policy's."""
+    limits = {pool.id: pool.limit_units_per_s for pool in policy.pools} if policy else {}
+    for row in sorted(contents.capacities, key=lambda row: row.append_ms):
+        if isinstance(row.event, Capacity) and row.event.expires_ms > now_ms:
+            limits.update({one.pool: one.limit_units_per_s for one in row.event.pools})
+    return limits
+
+
+def loads_of(contents: Contents) -> dict[str, float]:
+    """Pool -> load per second over the last complete seconds of demand; empty when no client reports."""
+    newest_ms = max((row.seconds[-1].second_ms for row in contents.demand if row.seconds), default=0)
+    loads: dict[str, float] = defaultdict(float)
+    for row in contents.demand:
+        for second in row.seconds:
+            if newest_ms - LOAD_WINDOW_MS <= second.second_ms < newest_ms:
+                for pool in second.pools:
+                    loads[pool.pool] += pool.units * 1_000 / LOAD_WINDOW_MS
+    return dict(loads)
+
+
+def from_slices(generation: Generation, made_ms: int, parts: Mapping[str, Slice]) -> RouteTable:
+    """The table that a projection's slices were cut from, but for pools that no route names."""
+    infos = {info.pool: info for part in parts.values() for info in part.pools}
+    pools: tuple[PoolInfo, ...] = tuple(infos[name] for name in sorted(infos))
+    place = {info.pool: index for index, info in enumerate(pools)}
+    settings = next((part.settings for part in parts.values()), ClientSettings())
+    routes = []
+    for part in parts.values():
+        split = part.route.split
+        indices = tuple(place[part.pools[index].pool] for index in split.pools)
+        whole = Split(indices, split.weights, split.shed)
+        routes.append(
+            Route(
+                part.route.workload, part.route.origin, part.route.criticality, whole, part.route.shed_reason
+            )
+        )
+    return RouteTable(generation, made_ms, pools, tuple(routes), settings)
+
+
+def _pool_row(
+    pool: str,
+    weights: Mapping[str, float],
+    remembered: PoolMemory | None,
+    limits: Mapping[str, float],
+    loads: Mapping[str, float],
+    commands: tuple[Command, ...],
+) -> PoolRow:
+    state, why, since_ms = "?", "", None
+    if remembered is not None:
+        state, why, since_ms = remembered.state.value, remembered.reason.value, remembered.since_ms or None
+    drains = [command for command in commands if in_scope(pool, command.scope)]
+    if drains:
+        why = f"drained by {drains[0].actor}: {drains[0].reason}" + (f" ({why})" if why else "")
+    return PoolRow(pool, weights.get(pool, 0.0), state, why, since_ms, limits.get(pool), loads.get(pool))
+
+
+def _provider_row(provider: str, pools: tuple[PoolRow, ...]) -> ProviderRow:
+    own = [row for row in pools if row.pool.startswith(f"{provider}/")]
+    states = {state.value: sum(row.state == state for row in own) for state in State}
+    limits = [row.capacity_units_per_s for row in own if row.capacity_units_per_s is not None]
+    loads = [row.load_units_per_s for row in own if row.load_units_per_s is not None]
+    return ProviderRow(
+        provider,
+        sum(row.weight for row in own),
+        {state: count for state, count in states.items() if count},
+        sum(limits) if limits else None,
+        sum(loads) if loads else None,
+    )
+
+
+def _route_row(route: Route, table: RouteTable) -> RouteRow:
+    shares = {
+        table.pools[index].pool: weight / MILLION
+        for index, weight in zip(route.split.pools, route.split.weights, strict=True)
+        if weight
+    }
+    return RouteRow(route.name, shares, route.split.shed / MILLION, route.shed_reason)

@@ -1,0 +1,224 @@
+"""`tieline status`: who leads, which generation is in force, and every provider and pool with its reason.
+
+Reads the newest publication from Kafka and the live tables from Redis, or what it can from Redis alone.
+"""
+
+import argparse
+import asyncio
+import os
+from typing import Any
+
+import msgspec
+from aiokafka.errors import KafkaError
+from msgspec import Struct
+from redis.exceptions import RedisError
+from rich.console import Console
+
+from controller.bootstrap import connect_redis
+from controller.cli import tables as drawn
+from controller.cli.overview import Overview, from_slices, overview
+from controller.clock import now_ms
+from controller.command_log import CommandLog
+from controller.commands import CommandReader
+from controller.core.policy import Policy
+from controller.errors import UserError
+from controller.leader_log import NO_EPOCH, LeaderLog
+from controller.routes_reader import RoutesReader
+from controller.routes_record import RoutesRecord
+from controller.settings import KAFKA, REDIS, Settings, add_stack_arguments, read_settings
+from controller.tail import Tail
+from controller.telemetry import quiet
+from streams.store import Contents
+from streams.tables import RedisTables
+from tieline.cloudevents import Poison, decode
+from tieline.events import Heartbeat
+from tieline.keys import MANIFEST_FIELD, slice_field
+from tieline.table import RouteTable, decode_manifest, decode_slice
+
+READ_WITHIN_S = 15.0
+HEARTBEATS_READ_MAX = 50
+_policy_decoder = msgspec.msgpack.Decoder(Policy)
+
+
+class Leading(Struct, frozen=True):
+    """Who leads: ``heard_ms`` is the append time of the last heartbeat."""
+
+    epoch: int
+    heard_ms: int
+    identity: str
+    resigned: bool
+
+
+class Status(Struct, frozen=True):
+    """Everything that `--json` prints. ``missing`` says what could not be read, and why."""
+
+    generation: str
+    published_ms: int
+    at_ms: int
+    unsigned_dev_mode: bool | None
+    policy_version: str
+    leader: Leading | None
+    overview: Overview
+    commands: tuple[Any, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+class FromKafka(Struct, frozen=True):
+    """What Kafka says."""
+
+    record: RoutesRecord
+    leader: Leading | None
+    commands: CommandLog
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the subcommand."""
+    parser = subparsers.add_parser(
+        "status", help="providers and pools: state, capacity, load, weight, why", description=__doc__
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    add_stack_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when a publication was found."""
+    settings = read_settings(args, os.environ, needs=())
+    if not settings.kafka and not settings.redis:
+        read_settings(args, os.environ, needs=(KAFKA, REDIS))
+    quiet()
+    status = asyncio.run(_read(settings))
+    if args.json:
+        print(msgspec.json.encode(status).decode())
+    else:
+        drawn.draw(status, Console())
+    return 0
+
+
+async def _read(settings: Settings) -> Status:
+    missing: list[str] = []
+    said, (contents, projected) = await asyncio.gather(
+        _from_kafka(settings, missing), _from_redis(settings, missing)
+    )
+    at_ms = now_ms()
+    if said is not None and said.record.table is not None:
+        record = said.record
+        commands = said.commands.in_force(at_ms)
+        policy = _policy_decoder.decode(record.policy)
+        whole = overview(
+            said.record.table, contents, at_ms, memory=record.memory, policy=policy, commands=commands
+        )
+        return Status(
+            str(record.generation),
+            record.published_ms,
+            at_ms,
+            record.unsigned_commands,
+            record.policy_version,
+            said.leader,
+            whole,
+            commands,
+            tuple(missing),
+        )
+    if projected is None:
+        why = "; ".join(missing) or "no controller has published yet: start one with `tieline controller`"
+        raise UserError(f"nothing to show: {why}")
+    shown = overview(projected, contents, at_ms)
+    return Status(
+        str(projected.generation), projected.made_ms, at_ms, None, "", None, shown, (), tuple(missing)
+    )
+
+
+async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | None:
+    if not settings.kafka:
+        missing.append(f"{KAFKA} is not set: states, reasons and leader are not known")
+        return None
+    try:
+        async with asyncio.timeout(READ_WITHIN_S):
+            async with RoutesReader(settings.kafka, settings.topics.routes.name) as routes:
+                record = routes.newest()
+            if record is None:
+                return None
+            return FromKafka(record, await _leading(settings), await _commands(settings, record))
+    except (KafkaError, TimeoutError, UserError) as error:
+        missing.append(f"Kafka can't be read: {str(error) or type(error).__name__}")
+        return None
+
+
+async def _leading(settings: Settings) -> Leading | None:
+    """Read off the last records of the leader log: heartbeats name the epoch in force."""
+    log = LeaderLog()
+    identity = ""
+
+    def take(record: Any) -> None:
+        nonlocal log, identity
+        try:
+            event = decode(record.headers, record.value)
+        except Poison:
+            return
+        log = log.apply(record.offset, record.timestamp, event)
+        if isinstance(event, Heartbeat) and event.epoch == log.epoch:
+            identity = event.identity
+
+    tail = Tail(settings.kafka, settings.topics.leader.name, take)
+    await tail.start(last=HEARTBEATS_READ_MAX)
+    log = LeaderLog.starting_at(tail.first_offset)
+    await _read_all(tail)
+    if log.epoch == NO_EPOCH:
+        return None
+    return Leading(log.epoch, log.heartbeat_append_ms, identity, log.resigned)
+
+
+async def _commands(settings: Settings, record: RoutesRecord) -> CommandLog:
+    reader = CommandReader(
+        settings.kafka,
+        settings.topics.commands.name,
+        unsigned_allowed=record.unsigned_commands,
+        quiet=True,
+    )
+    await reader.start()
+    reading = asyncio.create_task(reader.run())
+    try:
+        await reader.read_all(READ_WITHIN_S)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await reader.stop()
+    return reader.log
+
+
+async def _read_all(tail: Tail) -> None:
+    reading = asyncio.create_task(tail.run())
+    try:
+        await tail.read_all(READ_WITHIN_S)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await tail.stop()
+
+
+async def _from_redis(settings: Settings, missing: list[str]) -> tuple[Contents, RouteTable | None]:
+    if not settings.redis:
+        missing.append(f"{REDIS} is not set: capacity stated and load are not known")
+        return Contents(), None
+    redis = connect_redis(settings.redis)
+    try:
+        contents = await RedisTables(redis, settings.keys).read()
+        return contents, await _projected(redis, settings)
+    except (RedisError, OSError) as error:
+        missing.append(f"Redis can't be read: {str(error) or type(error).__name__}")
+        return Contents(), None
+    finally:
+        await redis.aclose()
+
+
+async def _projected(redis: Any, settings: Settings) -> RouteTable | None:
+    fields = await redis.hgetall(settings.keys.routes)
+    raw = fields.get(MANIFEST_FIELD.encode())
+    if raw is None:
+        return None
+    manifest = decode_manifest(raw)
+    parts = {
+        name: decode_slice(fields[slice_field(name).encode()], checksum)
+        for name, checksum in sorted(manifest.slices.items())
+        if slice_field(name).encode() in fields
+    }
+    return from_slices(manifest.generation, manifest.made_ms, parts)

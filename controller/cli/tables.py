@@ -1,0 +1,93 @@
+"""`tieline status` on a terminal."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from controller.settings import UNSIGNED_NOTICE
+
+if TYPE_CHECKING:
+    from controller.cli.status import Status
+
+COLOURS = {"healthy": "green", "degraded": "yellow", "down": "red", "recovering": "cyan", "unknown": "dim"}
+
+
+def draw(status: "Status", console: Console) -> None:
+    """Head, providers, pools, and routes that shed."""
+    console.print(Text(head(status)))
+    for line in status.missing:
+        console.print(Text(line, style="yellow"))
+    console.print(_providers(status))
+    console.print(_pools(status))
+    for route in status.overview.routes:
+        if route.shed:
+            console.print(Text(f"{route.route} sheds {route.shed:.1%}: {route.why}", style="red"))
+
+
+def head(status: "Status") -> str:
+    """Generation, age, leader and mode in one line."""
+    parts = [f"generation {status.generation}, published {span(status.at_ms - status.published_ms)} ago"]
+    if status.leader is None:
+        parts.append("leader not known")
+    elif status.leader.resigned:
+        parts.append(f"no leader: epoch {status.leader.epoch} resigned")
+    else:
+        heard = span(status.at_ms - status.leader.heard_ms)
+        parts.append(
+            f"leader {status.leader.identity[:8] or '?'} (epoch {status.leader.epoch}) heard {heard} ago"
+        )
+    if status.unsigned_dev_mode:
+        parts.append(UNSIGNED_NOTICE)
+    return "; ".join(parts)
+
+
+def span(length_ms: int) -> str:
+    """A duration in its largest fitting unit."""
+    length_s = max(length_ms, 0) / 1000
+    if length_s < 60:
+        return f"{length_s:.1f} s"
+    if length_s < 3_600:
+        return f"{length_s / 60:.0f} min"
+    return f"{length_s / 3_600:.1f} h"
+
+
+def _providers(status: "Status") -> Table:
+    table = Table(title="providers", title_justify="left")
+    for heading in ("provider", "pools", "capacity/s", "load/s", "weight"):
+        table.add_column(heading, justify="left" if heading in ("provider", "pools") else "right")
+    for row in status.overview.providers:
+        states = ", ".join(f"{count} {state}" for state, count in row.states.items())
+        table.add_row(
+            row.provider,
+            states,
+            _units(row.capacity_units_per_s),
+            _units(row.load_units_per_s),
+            f"{row.weight:.1%}",
+        )
+    return table
+
+
+def _pools(status: "Status") -> Table:
+    table = Table(title="pools", title_justify="left")
+    for heading in ("pool", "state", "capacity/s", "load/s", "weight", "since", "why"):
+        table.add_column(
+            heading, justify="right" if heading in ("capacity/s", "load/s", "weight") else "left"
+        )
+    for row in status.overview.pools:
+        since = "" if row.since_ms is None else span(status.at_ms - row.since_ms)
+        table.add_row(
+            row.pool,
+            Text(row.state, style=COLOURS.get(row.state, "")),
+            _units(row.capacity_units_per_s),
+            _units(row.load_units_per_s),
+            f"{row.weight:.1%}",
+            since,
+            row.why,
+        )
+    return table
+
+
+def _units(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"

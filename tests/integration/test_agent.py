@@ -1,0 +1,135 @@
+"""The routing agent as a process of its own, over real Kafka and Valkey that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from controller.routes_record import RoutesRecord
+from controller.stack import Stack
+from tests.integration.controllers import Fleet, settings_of, tieline
+from tests.waiting import until
+from tieline.keys import MANIFEST_FIELD, slice_field
+from tieline.table import decode_manifest, decode_slice, slices
+
+
+@pytest.fixture
+async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with Fleet(settings_of(kafka_bootstrap, redis_url, prefix), tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def own_fleet(own_stack: Stack, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+    """On a Kafka and a Valkey that the test may stop."""
+    settings = settings_of(own_stack.kafka_bootstrap, own_stack.redis_url, prefix)
+    async with Fleet(settings, tmp_path) as running:
+        yield running
+
+
+async def newest(fleet: Fleet) -> RoutesRecord:
+    async with fleet.routes() as routes:
+        record = routes.newest()
+    assert record is not None
+    return record
+
+
+async def projected(fleet: Fleet, redis: Any) -> dict[str, bytes] | None:
+    """The slices that Redis holds, each checked, if they are of the newest publication."""
+    try:
+        fields = await redis.hgetall(fleet.settings.keys.routes)
+    except RedisError:
+        return None
+    raw = fields.get(MANIFEST_FIELD.encode())
+    record = await newest(fleet)
+    if raw is None or decode_manifest(raw).generation != record.generation:
+        return None
+    sums = decode_manifest(raw).slices
+    parts = {name: fields[slice_field(name).encode()] for name in sums}
+    for name, part in parts.items():
+        decode_slice(part, sums[name])
+    assert len(fields) == len(parts) + 4  # manifest, lineage, epoch, seq: nothing else is left
+    assert record.table is not None
+    assert parts == slices(record.table)
+    return parts
+
+
+async def drain(fleet: Fleet, scope: str) -> None:
+    given = await tieline(fleet.settings, "drain", scope, "--reason", "test", "--for", "1h")
+    assert given.status == 0, given.err
+
+
+async def test_redis_holds_what_kafka_holds(fleet: Fleet) -> None:
+    """The first table and every later one: manifest and slices in Redis are the newest publication's."""
+    controller = await fleet.add()
+    await controller.until_said("settled")
+    async with Redis.from_url(fleet.settings.redis) as redis:
+        first = await until(lambda: projected(fleet, redis), what="the first projection")
+        assert len(first) == 9
+        before = await newest(fleet)
+        await drain(fleet, "oci")
+        assert (await newest(fleet)).generation.newer_than(before.generation)
+        await until(lambda: projected(fleet, redis), what="the projection of the drain")
+
+
+async def test_emptied_redis_is_projected_anew(fleet: Fleet) -> None:
+    """Routes removed from Redis are back within seconds, of the same generation."""
+    controller = await fleet.add()
+    await controller.until_said("settled")
+    async with Redis.from_url(fleet.settings.redis) as redis:
+        await until(lambda: projected(fleet, redis), what="the first projection")
+        before = await newest(fleet)
+        await redis.delete(fleet.settings.keys.routes)
+        await until(lambda: projected(fleet, redis), within_s=5, what="the projection after the flush")
+        assert (await newest(fleet)).generation == before.generation
+
+
+async def test_redis_is_never_taken_back(fleet: Fleet) -> None:
+    """A projection of another lineage or of a higher generation stays; the controller says so."""
+    controller = await fleet.add()
+    await controller.until_said("settled")
+    async with Redis.from_url(fleet.settings.redis) as redis:
+        await until(lambda: projected(fleet, redis), what="the first projection")
+        await redis.hset(fleet.settings.keys.routes, mapping={"epoch": str(2**53 + 1)})
+        await drain(fleet, "oci")
+        refused = await controller.until_said("projection refused")
+        assert f":{2**53 + 1}:" in refused["stored"]
+        assert await redis.hget(fleet.settings.keys.routes, "epoch") == str(2**53 + 1).encode()
+        await redis.hset(fleet.settings.keys.routes, mapping={"lineage": "another", "epoch": "0", "seq": "0"})
+        await controller.until_said("LINEAGE: Redis holds another lineage")
+        assert await redis.hget(fleet.settings.keys.routes, "lineage") == b"another"
+
+
+async def test_publications_go_on_without_redis(own_stack: Stack, own_fleet: Fleet) -> None:
+    """With Valkey away a command is still published; when it is back, empty, the projection is whole."""
+    controller = await own_fleet.add()
+    await controller.until_said("settled")
+    await own_stack.valkey.stop()
+    await drain(own_fleet, "oci")
+    await own_stack.valkey.start()
+    async with Redis.from_url(own_fleet.settings.redis) as redis:
+        await until(lambda: projected(own_fleet, redis), within_s=20, what="the projection after the outage")
+    assert controller.process.returncode is None
+
+
+async def test_kafka_away_holds_and_goes_on(own_stack: Stack, own_fleet: Fleet) -> None:
+    """With Kafka away the process lives; when it is back it leads and takes commands."""
+    controller = await own_fleet.add()
+    await controller.until_said("settled")
+    before = await newest(own_fleet)
+    await own_stack.kafka.stop()
+    loop = asyncio.get_running_loop()
+    away_until = loop.time() + 4.0
+    await until(lambda: loop.time() > away_until, what="an outage longer than the lease")
+    await own_stack.kafka.start()
+    assert controller.process.returncode is None
+    await drain(own_fleet, "oci")
+    after = await newest(own_fleet)
+    assert after.generation.newer_than(before.generation)
+    assert await controller.stop() == 0
