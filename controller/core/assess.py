@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from controller.core.capacity import Caps, capacities
 from controller.core.compiled import Compiled
 from controller.core.eligible import Use, eligible
@@ -137,7 +139,7 @@ def _memory(
         and all(before.pools.get(name) is pool for name, pool in pools.items())
     ):
         return before
-    return Memory(rules.version, pools, before.voluntary_ms, reported)
+    return replace(before, policy_version=rules.version, pools=pools, reported=reported)
 
 
 def _earliest(

@@ -7,8 +7,9 @@ policy's figure stands.
 
 from typing import NamedTuple
 
+from controller.core.clients import Clients
 from controller.core.compiled import Compiled
-from controller.core.evidence import Clients, Evidence
+from controller.core.evidence import Evidence
 from controller.core.policy import Policy, Thresholds
 from controller.core.reasons import Reason
 from streams.rows import Row

@@ -12,6 +12,7 @@ from tieline.table import MILLION
 
 UNBOUNDED = float("inf")
 SWEEPS_MAX = 4
+ROOM_MIN_PARTS = 500  # of a million: less room than this is none, so that no crumbs are left about
 
 GAINS = 0  # may receive load
 GAINS_LATE = 1  # receives only what no other takes
@@ -116,14 +117,10 @@ class Draft:
         return parts
 
     def _share(
-        self,
-        route: int,
-        rules: RouteRules,
-        parts: int,
-        ready: list[int],
-        caps: list[float],
-        limits: Limits,
+        self, route: int, rules: RouteRules, parts: int, ready: list[int], caps: list[float], limits: Limits
     ) -> int:
+        """Parts among pools of one tier, in proportion to their room. Pools of a quota group take each
+        other's room, so it is asked again at each gift, and what is then left goes round again."""
         if self.demand[route] <= 0 and not rules.share_max:
             return self._spread(route, parts, ready, caps)
         for _ in range(SWEEPS_MAX):
@@ -133,8 +130,9 @@ class Draft:
                 break
             wanted = min(parts, total)
             for pool, room in zip(ready, rooms, strict=True):
-                fair = -(-wanted * room // total)
-                now = min(fair, parts, self.room_parts(route, pool, caps[pool], limits))
+                now = min(-(-wanted * room // total), parts)
+                if now > 0 and (rules.share_max or self.rules.group_of[pool] >= 0):
+                    now = min(now, self.room_parts(route, pool, caps[pool], limits))
                 if now > 0:
                     self.give(route, pool, now)
                     parts -= now
@@ -149,14 +147,22 @@ class Draft:
 
     def room_parts(self, route: int, pool: int, cap: float, limits: Limits) -> int:
         """How many parts of the route the pool can still take under ``cap`` and its share limits."""
-        rules = self.rules.routes[route]
         demand = self.demand[route]
-        room = MILLION if demand <= 0 else int(self.room(pool, cap, limits) / demand * MILLION)
-        owner = self.rules.provider_of[pool]
-        if (share_max := rules.share_max.get(owner)) is not None:
-            carried = sum(w for p, w in self.weights[route].items() if self.rules.provider_of[p] == owner)
-            room = min(room, int(share_max * MILLION) - carried)
-        return max(0, min(room, MILLION))
+        if demand > 0:
+            left = cap - self.load[pool]
+            group = self.rules.group_of[pool]
+            if group >= 0:
+                left = min(left, limits.group_usable[group] - self.group_load[group])
+            room = int(left * MILLION / demand) if left < demand else MILLION
+        else:
+            room = MILLION
+        if share_max := self.rules.routes[route].share_max:
+            owner = self.rules.provider_of[pool]
+            if owner in share_max:
+                weights = self.weights[route]
+                carried = sum(w for p, w in weights.items() if self.rules.provider_of[p] == owner)
+                room = min(room, int(share_max[owner] * MILLION) - carried)
+        return room if room > ROOM_MIN_PARTS else 0
 
     def _count(self, pool: int, units: float) -> None:
         self.load[pool] += units

@@ -6,45 +6,17 @@ partition is not consumed to its end: a controller that lags blames itself, not 
 
 from typing import NamedTuple
 
+from controller.core.clients import Clients, Window, sum_clients
 from controller.core.policy import Thresholds
-from streams.rows import DemandRow, PoolSum, Progress, Row
-from tieline.events import Outcomes, PoolObservation, Report
+from streams.rows import DemandRow, Progress, Row
+from tieline.events import PoolObservation, Report
 
 PROGRESS_AGE_MAX_MS = 5_000
-SPAN_MIN_MS = 2_000
-ROWS_KEPT = 256
-
-
-class Clients(NamedTuple):
-    """Clients' attempts at one pool over ``span_ms``. ``requests`` are those that speak about health.
-
-    ``failing`` counts reporters with failures and no success; ``latest_ms`` starts the newest second.
-    """
-
-    requests: int
-    failures: int
-    auth: int
-    not_found: int
-    ok: int
-    throttled: int
-    reporters: int
-    failing: int
-    failing_configuration: int
-    in_flight: int
-    oldest_in_flight_ms: int
-    first_token_p99_ms: float | None
-    units: float
-    span_ms: int
-    latest_ms: int
-
-    @property
-    def failing_share(self) -> float:
-        """Failures that speak about health, of the attempts that do."""
-        return self.failures / self.requests if self.requests else 0.0
+ROWS_KEPT = 4_096
 
 
 class Probe(NamedTuple):
-    """One prober's last window of one pool. ``until_ms``: when it goes stale, None while it can't age."""
+    """One prober's last window of one pool. ``requests`` are those that speak about health."""
 
     source: str
     requests: int
@@ -52,18 +24,19 @@ class Probe(NamedTuple):
     auth: int
     not_found: int
     evidence_ms: int
-    until_ms: int | None
 
 
 class Evidence(NamedTuple):
     """All that is known of one pool's health. ``ejected_by`` of ``clients_heard`` clients have left it;
-    ``ejected_ms`` is when one of them last said so."""
+    ``ejected_ms`` is when one of them last said so. ``until_ms``: when the first prober goes stale.
+    """
 
     clients: Clients | None
-    probes: tuple[Probe, ...]
-    ejected_by: int
-    clients_heard: int
+    probes: tuple[Probe, ...] = ()
+    ejected_by: int = 0
+    clients_heard: int = 0
     ejected_ms: int = 0
+    until_ms: int | None = None
 
 
 class Reach:
@@ -91,13 +64,15 @@ def gather(
 ) -> dict[str, Evidence]:
     """Pool -> fresh evidence of it. Pools of which nothing fresh is known are absent."""
     probes = _probes(reports, reach, limits, now_ms)
-    clients = _clients(demand, reach, limits, now_ms)
-    heard = clients_heard(demand)
-    ejected = _ejections(demand, reach, heard, limits, now_ms)
-    return {
-        pool: Evidence(clients.get(pool), tuple(probes.get(pool, ())), *ejected.get(pool, (0, heard, 0)))
-        for pool in sorted({*probes, *clients, *ejected})
-    }
+    clients = sum_clients(_windows(demand, reach, limits, now_ms), limits)
+    ejected = _ejections(demand, reach, limits, now_ms)
+    heard = clients_heard(demand) if ejected else 0
+    found: dict[str, Evidence] = {}
+    for pool in sorted({*probes, *clients, *ejected}):
+        said, until_ms = probes.get(pool, ((), None))
+        count, said_ms = ejected.get(pool, (0, 0))
+        found[pool] = Evidence(clients.get(pool), tuple(said), count, heard, said_ms, until_ms)
+    return found
 
 
 def clients_heard(demand: tuple[DemandRow, ...]) -> int:
@@ -105,10 +80,31 @@ def clients_heard(demand: tuple[DemandRow, ...]) -> int:
     return sum(max((second.clients for second in row.seconds[-3:]), default=0) for row in demand)
 
 
+_kept: dict[int, tuple[Row, tuple[tuple[str, Probe], ...]]] = {}
+
+
+def _said(row: Row, report: Report) -> tuple[tuple[str, Probe], ...]:
+    """What a row says of its pools. Kept by identity: unchanged rows are the same objects."""
+    held = _kept.get(id(row))
+    if held is not None and held[0] is row:
+        return held[1]
+    said = tuple((seen.pool, _probe(report.source, seen, row.evidence_ms)) for seen in report.pools)
+    while len(_kept) >= ROWS_KEPT:
+        _kept.pop(next(iter(_kept)))
+    _kept[id(row)] = (row, said)
+    return said
+
+
+def _probe(source: str, seen: PoolObservation, evidence_ms: int) -> Probe:
+    out = seen.outcomes
+    failures = out.server_error + out.timeout + out.connect + out.cut
+    return Probe(source, out.ok + failures, failures, out.auth, out.not_found, evidence_ms)
+
+
 def _probes(
     reports: tuple[Row, ...], reach: Reach, limits: Thresholds, now_ms: int
-) -> dict[str, list[Probe]]:
-    found: dict[str, list[Probe]] = {}
+) -> dict[str, tuple[list[Probe], int | None]]:
+    found: dict[str, tuple[list[Probe], int | None]] = {}
     for row in reports:
         report = row.event
         if not isinstance(report, Report):
@@ -118,55 +114,22 @@ def _probes(
             if reach.is_current("reports", row.position.partition):
                 continue
             until_ms = None
-        for seen in report.pools:
-            found.setdefault(seen.pool, []).append(_probe(report.source, seen, row.evidence_ms, until_ms))
+        for pool, probe in _said(row, report):
+            held = found.get(pool)
+            if held is None:
+                found[pool] = ([probe], until_ms)
+            else:
+                held[0].append(probe)
+                times = [at for at in (held[1], until_ms) if at is not None]
+                found[pool] = (held[0], min(times, default=None))
     return found
 
 
-def _probe(source: str, seen: PoolObservation, evidence_ms: int, until_ms: int | None) -> Probe:
-    out = seen.outcomes
-    failures = out.server_error + out.timeout + out.connect + out.cut
-    return Probe(source, out.ok + failures, failures, out.auth, out.not_found, evidence_ms, until_ms)
-
-
-def _ejections(
-    demand: tuple[DemandRow, ...], reach: Reach, heard: int, limits: Thresholds, now_ms: int
-) -> dict[str, tuple[int, int, int]]:
-    """Pool -> (clients that have left it, clients heard, when one last said so)."""
-    found: dict[str, tuple[int, int, int]] = {}
-    for row in demand:
-        ages = reach.is_current("demand", row.position.partition)
-        for ejection in row.ejections:
-            if ejection.until_ms > now_ms or not ages:
-                count, _, said_ms = found.get(ejection.pool, (0, heard, 0))
-                last_ms = max(ejection.since_ms, ejection.until_ms - limits.stale_min_ms)
-                found[ejection.pool] = (count + 1, heard, max(said_ms, last_ms))
-    return found
-
-
-_Seconds = list[tuple[int, PoolSum]]
-_kept: dict[int, tuple[DemandRow, dict[str, _Seconds]]] = {}
-
-
-def _by_pool(row: DemandRow) -> dict[str, _Seconds]:
-    """Pool -> its seconds, newest first. Kept by identity: unchanged rows are the same objects."""
-    held = _kept.get(id(row))
-    if held is not None and held[0] is row:
-        return held[1]
-    found: dict[str, _Seconds] = {}
-    for second in reversed(row.seconds):
-        for seen in second.pools:
-            found.setdefault(seen.pool, []).append((second.second_ms, seen))
-    while len(_kept) >= ROWS_KEPT:
-        _kept.pop(next(iter(_kept)))
-    _kept[id(row)] = (row, found)
-    return found
-
-
-def _clients(
+def _windows(
     demand: tuple[DemandRow, ...], reach: Reach, limits: Thresholds, now_ms: int
-) -> dict[str, Clients]:
-    merged: dict[str, _Seconds] = {}
+) -> tuple[Window, ...]:
+    """Which seconds of each partition still count, in whole seconds."""
+    found = []
     for row in demand:
         if not row.seconds:
             continue
@@ -175,77 +138,22 @@ def _clients(
         if ages and newest_ms + 1000 + limits.stale_min_ms <= now_ms:
             continue
         from_ms = (max(now_ms, newest_ms) if ages else newest_ms) - limits.window_ms
-        for pool, seconds in _by_pool(row).items():
-            fresh = [item for item in seconds if item[0] >= from_ms]
-            if fresh:
-                merged[pool] = merged[pool] + fresh if pool in merged else fresh
-    several = len(demand) > 1
-    return {pool: _add_up(seconds, limits, several) for pool, seconds in merged.items()}
+        found.append(Window(row, -(-from_ms // 1000) * 1000))
+    return tuple(found)
 
 
-def _add_up(seconds: _Seconds, limits: Thresholds, several: bool) -> Clients:
-    """The newest seconds, as few as tell: at least two, then until there are enough requests."""
-    if several:
-        seconds.sort(key=lambda item: (-item[0], item[1].pool))
-    latest_ms = seconds[0][0]
-    ok = throttled = failures = auth = not_found = in_flight = oldest = 0
-    units = 0.0
-    p99: float | None = None
-    reporters: dict[int, list[int]] = {}
-    at_ms = latest_ms
-    for second_ms, seen in seconds:
-        if second_ms != at_ms:
-            if latest_ms - at_ms + 1000 >= SPAN_MIN_MS and ok + failures >= limits.requests_min:
-                break
-            at_ms = second_ms
-        out = seen.outcomes
-        ok += out.ok
-        failures += out.server_error + out.timeout + out.connect + out.cut
-        throttled += out.throttled
-        auth += out.auth
-        not_found += out.not_found
-        units += seen.units
-        oldest = max(oldest, seen.oldest_in_flight_ms)
-        in_flight = in_flight + seen.in_flight if second_ms == latest_ms else in_flight
-        if seen.first_token_p99_ms is not None:
-            p99 = max(p99 or 0.0, seen.first_token_p99_ms)
-        _count_reporters(reporters.setdefault(second_ms, [0, 0, 0]), seen, limits)
-    most = [max(column) for column in zip(*reporters.values(), strict=True)]
-    return Clients(
-        ok + failures,
-        failures,
-        auth,
-        not_found,
-        ok,
-        throttled,
-        most[0],
-        min(most[1], most[0]),
-        min(most[2], most[0]),
-        in_flight,
-        oldest,
-        p99,
-        units,
-        latest_ms - at_ms + 1000,
-        latest_ms,
-    )
-
-
-def _count_reporters(into: list[int], seen: PoolSum, limits: Thresholds) -> None:
-    """Clients sit in one partition each, so reporters of one second add up over partitions.
-
-    One fails if none of its attempts succeeded or, where its own counts are known, if most failed.
-    """
-    failing = seen.failing
-    into[0] += seen.reporters
-    into[2] += failing.auth + failing.not_found
-    without_success = failing.server_error + failing.timeout + failing.connect + failing.cut
-    out = seen.outcomes
-    if out.server_error + out.timeout + out.connect + out.cut:
-        mostly = sum(1 for share in seen.largest if _mostly_fails(share.outcomes, limits))
-        without_success = max(without_success, mostly)
-    into[1] += without_success
-
-
-def _mostly_fails(out: Outcomes, limits: Thresholds) -> bool:
-    failures = out.server_error + out.timeout + out.connect + out.cut
-    return failures > 0 and failures >= limits.failing_share_down * (out.ok + failures)
+def _ejections(
+    demand: tuple[DemandRow, ...], reach: Reach, limits: Thresholds, now_ms: int
+) -> dict[str, tuple[int, int]]:
+    """Pool -> (clients that have left it, when one last said so)."""
+    found: dict[str, tuple[int, int]] = {}
+    for row in demand:
+        if not row.ejections:
+            continue
+        ages = reach.is_current("demand", row.position.partition)
+        for ejection in row.ejections:
+            if ejection.until_ms > now_ms or not ages:
+                count, said_ms = found.get(ejection.pool, (0, 0))
+                last_ms = max(ejection.since_ms, ejection.until_ms - limits.stale_min_ms)
+                found[ejection.pool] = (count + 1, max(said_ms, last_ms))
+    return found

@@ -29,10 +29,12 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
 
 class Memory(Struct, frozen=True, omit_defaults=True):
     """The planner's memory. ``pools`` is in the policy's order; ``voluntary_ms`` is when load last moved by
-    choice; ``reported`` names the routes whose demand clients have reported, sorted.
+    choice; ``reported`` names the routes whose demand clients have reported, sorted. ``on_loss_due``: the
+    table's ``on_loss`` were only patched in haste and are to be decided anew.
     """
 
     policy_version: str = ""
     pools: dict[str, PoolMemory] = {}
     voluntary_ms: int = 0
     reported: tuple[str, ...] = ()
+    on_loss_due: bool = False

@@ -1,10 +1,14 @@
-"""What each route becomes when a whole provider is lost: decided now, by the same code as any other loss."""
+"""What each route becomes when a whole provider is lost: decided now, by the same code as any other loss.
 
-from controller.core.draft import OUT, Draft, Limits
+A forced publication must not wait for this. It carries the splits in force without the pools that are lost
+(``patched``), and the next publication, a second later and not urgent, the ones decided anew.
+"""
+
+from controller.core.draft import OUT, Draft, Limits, whole
 from controller.core.eligible import Use
-from controller.core.held import split_of
+from controller.core.held import Held, split_of
 from controller.core.reflex import Homeless, find_places
-from tieline.table import Split
+from tieline.table import MILLION, Split
 
 
 def on_loss(draft: Draft, use: Use) -> list[dict[str, Split]]:
@@ -24,6 +28,30 @@ def on_loss(draft: Draft, use: Use) -> list[dict[str, Split]]:
         for route in affected:
             found[route][provider] = split_of(twin.weights[route], twin.shed[route])
     return found
+
+
+def patched(before: Held, use: Use) -> list[dict[str, Split]]:
+    """Per route the splits in force; what they gave to pools that are out now goes to the others in
+    proportion, or is shed. Lawful because nothing is added."""
+    out = {pool for pool, grade in enumerate(use.limits.grade) if grade == OUT}
+    found: list[dict[str, Split]] = []
+    for route in before.routes:
+        losses = route.on_loss if route is not None and before.same_pools else {}
+        if out and any(not out.isdisjoint(split.pools) for split in losses.values()):
+            losses = {provider: _dropped(split, out) for provider, split in losses.items()}
+        found.append(dict(losses))
+    return found
+
+
+def _dropped(split: Split, out: set[int]) -> Split:
+    if out.isdisjoint(split.pools):
+        return split
+    pairs = zip(split.pools, split.weights, strict=True)
+    left = [(pool, parts) for pool, parts in pairs if pool not in out]
+    if not left:
+        return Split((), (), MILLION)
+    weights = whole([float(parts) for _, parts in left], MILLION - split.shed)
+    return Split(tuple(pool for pool, _ in left), tuple(weights), split.shed)
 
 
 def _lost(draft: Draft, members: frozenset[int]) -> list[Homeless]:

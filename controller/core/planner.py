@@ -15,7 +15,7 @@ from controller.core.guards import Proposal, UnlawfulTableError, apply_guards
 from controller.core.held import Held, held, split_of, table_of
 from controller.core.memory import Memory
 from controller.core.model import Ready, Snapshot
-from controller.core.onloss import on_loss
+from controller.core.onloss import on_loss, patched
 from controller.core.reasons import Reason, State, Verdict
 from controller.core.reflex import CRITICAL_RANK, NOWHERE, Moved, find_places, settle
 from controller.core.trust import UNHEARD_SHARE_MAX
@@ -23,6 +23,7 @@ from controller.core.voluntary import approach, fill, keep_warm
 from tieline.table import MILLION, Generation, RouteTable, Split
 
 SMALL_PARTS = 5_000  # of a million: a forced change below this waits until it is worth a publication
+ON_LOSS_AFTER_MS = 1_000
 LOWEST_RANK = 3
 
 
@@ -48,7 +49,11 @@ def step(snapshot: Snapshot, now_ms: int) -> Ready:
         said = (Verdict("table", Reason.FIRST_TABLE, now_ms), *known.changes)
         return _publish(snapshot, known, first, None, list(said), now_ms)
     before = held(rules, table)
-    plan = _forced(known, before, memory, now_ms) or _by_choice(snapshot, known, before, now_ms)
+    plan = (
+        _forced(known, before, memory, now_ms)
+        or _by_choice(snapshot, known, before, now_ms)
+        or _on_loss_renewed(known, before, now_ms)
+    )
     if plan is None:
         return _unchanged(known, memory, list(known.changes), now_ms)
     return _publish(snapshot, known, plan, before, _said(known, plan, now_ms), now_ms)
@@ -111,6 +116,13 @@ def _by_choice(snapshot: Snapshot, known: Assessment, before: Held, now_ms: int)
     return Plan(draft, moves, False, True) if moves else None
 
 
+def _on_loss_renewed(known: Assessment, before: Held, now_ms: int) -> Plan | None:
+    """The same weights with ``on_loss`` decided anew, once a forced publication has gone out."""
+    if not known.memory.on_loss_due or now_ms < before.table.made_ms + ON_LOSS_AFTER_MS:
+        return None
+    return Plan(before.draft(known.demand), [], False, False)
+
+
 def _unchanged(known: Assessment, memory: Memory, said: list[Verdict], now_ms: int) -> Ready:
     if known.unheard > UNHEARD_SHARE_MAX:
         said.append(Verdict("table", Reason.SOURCES_UNHEARD, now_ms, value=known.unheard))
@@ -128,11 +140,12 @@ def _publish(
 ) -> Ready:
     rules, draft = known.rules, plan.draft
     splits = _splits(draft, before)
+    hasty = plan.urgent and before is not None
     proposal = Proposal(
         rules,
         known.use,
         splits,
-        on_loss(draft, known.use),
+        patched(before, known.use) if before and hasty else on_loss(draft, known.use),
         [split_of(before.weights[i], before.shed[i]) if before else None for i in range(len(splits))],
         said,
         before is None,
@@ -143,12 +156,13 @@ def _publish(
     except UnlawfulTableError:
         said.append(Verdict("table", Reason.GUARD_EMPTY_TABLE, now_ms))
         return _unchanged(known, snapshot.memory or Memory(), said, now_ms)
-    memory = known.memory
-    if plan.voluntary:
-        memory = replace(memory, voluntary_ms=now_ms)
+    voluntary_ms = now_ms if plan.voluntary else known.memory.voluntary_ms
+    memory = replace(known.memory, voluntary_ms=voluntary_ms, on_loss_due=hasty)
     table = _table(snapshot, rules, proposal, now_ms)
-    changed = memory is not snapshot.memory
-    return Ready(memory, table, tuple(said), plan.urgent, changed, known.due_ms)
+    wake_ms = known.due_ms
+    if hasty:
+        wake_ms = min(now_ms + ON_LOSS_AFTER_MS, wake_ms or now_ms + ON_LOSS_AFTER_MS)
+    return Ready(memory, table, tuple(said), plan.urgent, memory != snapshot.memory, wake_ms)
 
 
 def _splits(draft: Draft, before: Held | None) -> list[Split]:
@@ -174,6 +188,8 @@ def _said(known: Assessment, plan: Plan, now_ms: int) -> list[Verdict]:
     """State changes, then what moved off each pool and why, then changes of what is shed."""
     rules, draft = known.rules, plan.draft
     said = list(known.changes)
+    if not plan.moves and not plan.urgent:
+        said.append(Verdict("table", Reason.ON_LOSS_RENEWED, now_ms))
     moved: dict[tuple[int, Reason], float] = {}
     for move in plan.moves:
         key = (move.pool, move.reason)
