@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 import tempfile
@@ -67,6 +68,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit status 0: passed; 1: a promise was broken or a part failed; 130: interrupted."""
     telemetry.configure()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is away is part of the show
     console = Console(highlight=False)
     try:
         return asyncio.run(_until_interrupted(args, console))
