@@ -4,7 +4,7 @@ At most three attempts in total, one deadline over all of them, one retry loop o
 the first output token reaches the caller; whoever drives the machine stops asking once that is out.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
@@ -16,6 +16,7 @@ from tieline.events import ResultClass
 
 ATTEMPTS_MAX = 3
 WAIT_MAX_MS = 30_000
+_NOBODY = ("",)  # excludes no pool, but still says that this is no first attempt
 
 
 class Choose(Protocol):
@@ -111,9 +112,10 @@ class Attempts:
             return self._send(found, now_ms)
         return GiveUp(Why.NO_OTHER) if self._tried else Refuse(found)
 
-    def failed(self, result: ResultClass, now_ms: int, *, fruitless: bool) -> Action:
-        """The last attempt ended so, with nothing handed to the caller. ``fruitless``: its pool has had no
-        success for a while, so that leaving it costs no token."""
+    def failed(self, result: ResultClass, now_ms: int, *, fruitless: Callable[[str], bool]) -> Action:
+        """The last attempt ended so, with nothing handed to the caller. ``fruitless(pool)``: it has had no
+        success for a while; leaving such a pool for one that has costs no token.
+        """
         if result is ResultClass.CLIENT_ERROR:
             return GiveUp(Why.CALLER)
         if self._wish.bound:
@@ -127,15 +129,17 @@ class Attempts:
             if result is ResultClass.THROTTLED:
                 return self._wait(found.retry_after_ms, now_ms) or GiveUp(Why.NO_OTHER)
             return GiveUp(Why.NO_OTHER)
-        if not fruitless and not self._budget.take(now_ms):
+        free = fruitless(self._tried[-1]) and not fruitless(found.pool)
+        if not free and not self._budget.take(now_ms):
             return GiveUp(Why.BUDGET)
         return self._send(found, now_ms)
 
     def _next(self) -> Route | Shed:
-        """A pool not tried yet; when all were, one that was, but not the one that has just failed."""
+        """A pool not tried yet; when all were, one that was, but not the one that has just failed; when it
+        is the only one that is in, that one: a connection that went stale should not fail a request."""
         wish = self._wish
         found: Route | Shed = Shed(Reason.NO_POOL)
-        for exclude in (self._tried, self._tried[-1:]):
+        for exclude in (self._tried, self._tried[-1:], _NOBODY):
             found = self._choose(wish.model, needs=wish.needs, origin=wish.origin, exclude=exclude)
             if isinstance(found, Route):
                 break

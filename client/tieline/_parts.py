@@ -60,10 +60,10 @@ class Core:
     def open(self) -> None:
         """Connections may be made from now on, in the running event loop."""
         try:
-            from tieline._transports._wire import HttpxWire
+            from tieline._transports._wire import CoreWire
         except ImportError:
             return  # picking needs no HTTP library; http_client() says what is missing
-        self._wire = HttpxWire()
+        self._wire = CoreWire()
         tools = Tools(
             self.router,
             self.flights,

@@ -15,7 +15,7 @@ from openai import AsyncOpenAI, OpenAI
 import tieline
 from controller.stack import Stack
 from controller.standins.process import StandinProcess
-from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, infos, publisher, standins, table
+from tests.integration.routed import MODEL, ORIGIN, SETTINGS, WORKLOAD, infos, publisher, standins, table
 from tests.waiting import until
 from tieline.events import Demand, ResultClass
 
@@ -152,7 +152,8 @@ async def test_a_hung_pool_is_left_by_all_at_once(
     once, none is lost, and the planner hears of it in an urgent report."""
     sink = Reports()
     async with publisher(redis_url, prefix) as tables:
-        await tables.publish(table(infos(running), (700_000, 300_000)))
+        patient = msgspec.structs.replace(SETTINGS, first_token_timeout_ms=2_000)
+        await tables.publish(table(infos(running), (700_000, 300_000), settings=patient))
         async with client_for(redis_url, prefix, kafka=sink) as client, sdk(client) as llm:
             assert await client.ready(5)
             await asyncio.gather(*(ask(llm) for _ in range(10)))

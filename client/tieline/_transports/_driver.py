@@ -1,6 +1,7 @@
 """Drives one request after another through the attempts machine: the only loop that retries."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Callable, Collection
 from functools import partial
@@ -87,8 +88,7 @@ class Driver:
                     if opening.result is ResultClass.OK and opening.reply is not None:
                         return self._stamp(opening.reply, route, attempts.count)
                     last = opening, route
-                    fruitless = tools.router.health(route.pool).fruitless(tools.clock())
-                    action = attempts.failed(opening.result, tools.clock(), fruitless=fruitless)
+                    action = attempts.failed(opening.result, tools.clock(), fruitless=self._fruitless)
                 case Wait(wait_ms=wait_ms):
                     action = await self._wait(wait_ms, attempts)
                 case GiveUp(why=why) if last is not None:
@@ -162,6 +162,9 @@ class Driver:
             return limit_ms
         tokens = call.body.output_tokens_max or WHOLE_ANSWER_TOKENS_DEFAULT
         return limit_ms + WHOLE_ANSWER_MS_PER_TOKEN * tokens
+
+    def _fruitless(self, pool: str) -> bool:
+        return self._tools.router.health(pool).fruitless(self._tools.clock())
 
     def _gave_output_since(self, pool: str, began_ms: int) -> bool:
         """A caller's short deadline says nothing about a pool that served others meanwhile."""
@@ -238,4 +241,5 @@ def _streamed_units(estimator: Estimator, reader: StreamReader | None, body_byte
 
 
 def _expire_now(scope: asyncio.Timeout) -> None:
-    scope.reschedule(asyncio.get_running_loop().time())
+    with contextlib.suppress(RuntimeError):  # its own time has run out in this very turn of the loop
+        scope.reschedule(asyncio.get_running_loop().time())

@@ -19,6 +19,11 @@ def machine(routing: Router, budget: RetryBudget | None = None, *, bound: bool =
     return Attempts(wish, routing.choose, budget or RetryBudget())
 
 
+def no_pool(_pool: str) -> bool:
+    """Every pool has its successes."""
+    return False
+
+
 def pool(action: Action) -> str:
     """Where the action sends to."""
     assert isinstance(action, Send)
@@ -31,9 +36,9 @@ def test_three_attempts_three_pools() -> None:
     attempts = machine(router(part(THREE), time))
     pools = {pool(attempts.begin(time()))}
     for _ in range(2):
-        pools.add(pool(attempts.failed(ResultClass.SERVER_ERROR, time(), fruitless=False)))
+        pools.add(pool(attempts.failed(ResultClass.SERVER_ERROR, time(), fruitless=no_pool)))
     assert pools == set(THREE)
-    assert attempts.failed(ResultClass.TIMEOUT, time(), fruitless=False) == GiveUp(Why.ATTEMPTS)
+    assert attempts.failed(ResultClass.TIMEOUT, time(), fruitless=no_pool) == GiveUp(Why.ATTEMPTS)
 
 
 def test_two_pools_take_turns() -> None:
@@ -41,9 +46,22 @@ def test_two_pools_take_turns() -> None:
     time = Time()
     attempts = machine(router(part({"a/r/x": 500_000, "b/r/x": 500_000}), time))
     first = pool(attempts.begin(time()))
-    second = pool(attempts.failed(ResultClass.CONNECT, time(), fruitless=False))
+    second = pool(attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool))
     assert second != first
-    assert pool(attempts.failed(ResultClass.CONNECT, time(), fruitless=False)) == first
+    assert pool(attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool)) == first
+
+
+def test_the_only_pool_is_tried_again() -> None:
+    """With nowhere else to go, a failure of health is tried again where it was, out of the budget."""
+    time, budget = Time(), RetryBudget()
+    routing = router(part({"a/r/x": 1_000_000}), time)
+    attempts = machine(routing, budget)
+    attempts.begin(time())
+    assert pool(attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool)) == "a/r/x"
+    assert routing.take_counts() == {"eu": (1, 0)}
+    while budget.take(time()):
+        pass
+    assert attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool) == GiveUp(Why.BUDGET)
 
 
 def test_own_errors_end_at_once() -> None:
@@ -51,7 +69,7 @@ def test_own_errors_end_at_once() -> None:
     time = Time()
     attempts = machine(router(part(THREE), time))
     attempts.begin(time())
-    assert attempts.failed(ResultClass.CLIENT_ERROR, time(), fruitless=True) == GiveUp(Why.CALLER)
+    assert attempts.failed(ResultClass.CLIENT_ERROR, time(), fruitless=no_pool) == GiveUp(Why.CALLER)
 
 
 def test_bound_requests_never_move() -> None:
@@ -59,7 +77,7 @@ def test_bound_requests_never_move() -> None:
     time = Time()
     attempts = machine(router(part(THREE), time), bound=True)
     attempts.begin(time())
-    assert attempts.failed(ResultClass.SERVER_ERROR, time(), fruitless=True) == GiveUp(Why.BOUND)
+    assert attempts.failed(ResultClass.SERVER_ERROR, time(), fruitless=no_pool) == GiveUp(Why.BOUND)
 
 
 def test_the_deadline_is_one_for_all() -> None:
@@ -69,23 +87,26 @@ def test_the_deadline_is_one_for_all() -> None:
     begun = attempts.begin(time())
     assert isinstance(begun, Send)
     assert begun.left_ms == 20_000
-    second = attempts.failed(ResultClass.TIMEOUT, time.pass_ms(10_000), fruitless=False)
+    second = attempts.failed(ResultClass.TIMEOUT, time.pass_ms(10_000), fruitless=no_pool)
     assert isinstance(second, Send)
     assert second.left_ms == 10_000
-    assert attempts.failed(ResultClass.TIMEOUT, time.pass_ms(10_000), fruitless=False) == GiveUp(Why.DEADLINE)
+    assert attempts.failed(ResultClass.TIMEOUT, time.pass_ms(10_000), fruitless=no_pool) == GiveUp(
+        Why.DEADLINE
+    )
 
 
 def test_an_empty_budget_fails_fast() -> None:
-    """Without a token the last failure is handed on, unless the pool is one without any success."""
+    """Without a token the last failure is handed on; leaving a pool without any success for one that has some
+    costs none, leaving it for another of that kind does."""
     time, budget = Time(), RetryBudget()
-    routing = router(part(THREE), time)
-    poor, rich = machine(routing, budget), machine(routing, budget)
-    poor.begin(time())
-    rich.begin(time())
+    poor, rich, doomed = (machine(router(part(THREE), time), budget) for _ in range(3))
+    first, *_ = (pool(attempts.begin(time())) for attempts in (poor, rich, doomed))
     while budget.take(time()):
         pass
-    assert poor.failed(ResultClass.SERVER_ERROR, time(), fruitless=False) == GiveUp(Why.BUDGET)
-    assert isinstance(rich.failed(ResultClass.SERVER_ERROR, time(), fruitless=True), Send)
+    failure = ResultClass.SERVER_ERROR
+    assert poor.failed(failure, time(), fruitless=no_pool) == GiveUp(Why.BUDGET)
+    assert pool(rich.failed(failure, time(), fruitless=lambda name: name == first)) != first
+    assert doomed.failed(failure, time(), fruitless=lambda _: True) == GiveUp(Why.BUDGET)
 
 
 def test_throttled_leaves_at_once_if_it_can() -> None:
@@ -95,7 +116,7 @@ def test_throttled_leaves_at_once_if_it_can() -> None:
     attempts = machine(routing)
     first = pool(attempts.begin(time()))
     routing.record(first, MODEL, ResultClass.THROTTLED, retry_after_ms=5_000)
-    assert pool(attempts.failed(ResultClass.THROTTLED, time(), fruitless=False)) != first
+    assert pool(attempts.failed(ResultClass.THROTTLED, time(), fruitless=no_pool)) != first
 
 
 @pytest.mark.parametrize(("retry_after_ms", "waits"), [(5_000, True), (25_000, False)])
@@ -106,7 +127,7 @@ def test_throttled_alone_waits_if_it_fits(retry_after_ms: int, waits: bool) -> N
     attempts = machine(routing)
     attempts.begin(time())
     routing.record("a/r/x", MODEL, ResultClass.THROTTLED, retry_after_ms=retry_after_ms)
-    action = attempts.failed(ResultClass.THROTTLED, time(), fruitless=False)
+    action = attempts.failed(ResultClass.THROTTLED, time(), fruitless=no_pool)
     if not waits:
         assert action == GiveUp(Why.NO_OTHER)
         return
