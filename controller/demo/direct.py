@@ -45,6 +45,7 @@ class Run:
         self.failures: list[str] = []
         self.excused: list[tuple[int, int]] = []
         self._screen = on
+        self._steady_ms = 0
         self._observer: Observer | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -94,6 +95,7 @@ class Run:
             self.check()
             passed_s = asyncio.get_running_loop().time() - began_s
             if passed_s >= phase.least_s and phase.until(self.picture, clock.now_ms()):
+                self._steady_ms = self._steady_ms or clock.now_ms()
                 return
             if passed_s >= phase.deadline_s:
                 self.notes.append(f"not seen within {phase.deadline_s:g} s: {phase.name}: {phase.waits_for}")
@@ -180,6 +182,7 @@ class Run:
             generations=self.picture.generations,
             probes=PROBE_IDS,
             stale_allowed=self.excused,
+            since_ms=self._steady_ms,
         )
 
     async def close(self) -> None:

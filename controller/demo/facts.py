@@ -79,9 +79,11 @@ def facts(
     generations: int,
     probes: Collection[str] = (),
     stale_allowed: Sequence[tuple[int, int]] = (),
+    since_ms: int = 0,
 ) -> Facts:
     """``events_ms``: generation -> append time of the newest event it rests on. ``stale_allowed``: spans in
-    which the stack was stopped on purpose. ``probes``: prefixes of ids that are no caller's."""
+    which the stack was stopped on purpose. ``probes``: prefixes of ids that are no caller's. ``since_ms``:
+    when the parts were up; reactions are counted from then on."""
     attempts = [one for one in ledger.attempts(logs) if not one.id.startswith(tuple(probes) or ("\0",))]
     results = {id_: _result(calls, id_) for id_ in calls.began}
     reconciled = ledger.reconcile(results, attempts)
@@ -94,7 +96,7 @@ def facts(
         lost=tuple(sorted((*reconciled.lost, *reconciled.unproven))),
         asked_again=sum(one.asked > 1 for one in calls.ended.values()),
         departures=tuple(departure(fault, calls) for fault in faults if fault.empties),
-        reaction=latencies(reactions_ms(calls, events_ms)),
+        reaction=latencies(reactions_ms(calls, {g: at for g, at in events_ms.items() if at >= since_ms})),
         generations=generations,
         overload=worst_overload(attempts, logs),
         stale=stale(calls, stale_allowed),

@@ -84,9 +84,9 @@ class Picture:
 
     def publication(self, record: RoutesRecord) -> None:
         """A table that counts. Says which pools changed their state, and where load goes if that moved."""
-        before, self.record = self.record, record
-        if record.table is None:
+        if record.table is None:  # a fence: nothing is in force by it
             return
+        before, self.record = self.record, record
         self.generations += 1
         held = before.memory.pools if before is not None and before.memory is not None else {}
         for pool, memory in (record.memory.pools if record.memory is not None else {}).items():
