@@ -82,11 +82,17 @@ async def _until_interrupted(args: argparse.Namespace, console: Console) -> int:
     main = asyncio.create_task(_in_directory(args, console))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, main.cancel)
+        loop.add_signal_handler(number, _cancel_once, main)
     with suppress(asyncio.CancelledError):
         return await main
     console.print("interrupted; everything has ended")
     return EXIT_INTERRUPTED
+
+
+def _cancel_once(main: asyncio.Task[int]) -> None:
+    """A second signal must not interrupt the ending."""
+    if not main.cancelling():
+        main.cancel()
 
 
 async def _in_directory(args: argparse.Namespace, console: Console) -> int:

@@ -86,8 +86,9 @@ class Kafka(Server):
             await client.close()
 
     async def _format(self) -> None:
+        # Joined to its flag, because one id in 64 begins with a dash.
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        words = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._settings))
+        words = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._settings))
         process = await asyncio.create_subprocess_exec(
             *self._java(),
             *words,

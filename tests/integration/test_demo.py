@@ -1,0 +1,118 @@
+"""The main job, end to end: real Kafka, real Valkey, real processes, real requests."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.cli.demo import demo_plan
+from controller.demo.direct import Run
+from controller.demo.plan import FAST
+from controller.demo.scenario import Act, emptied
+
+DEMO = [sys.executable, "-m", "controller.cli", "demo", "--fast"]
+VICTIM = "oci/us-chicago-1"
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def say(self, text: str) -> None: ...
+    def refresh(self, picture: object) -> None: ...
+    def close(self) -> None: ...
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Every process below one, by the kernel's own account."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    for child in children:
+        yield int(child)
+        yield from descendants(int(child))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.timeout(240)
+async def test_requests_move_away_from_a_killed_stand_in_and_none_is_lost(tmp_path: Path) -> None:
+    """SIGKILL of a provider's only pool in a region: the table empties it, and every request is answered."""
+    run = Run(demo_plan(FAST), tmp_path, Quiet())
+    try:
+        await run.start()
+        await run.wait(
+            lambda: run.picture.shares()[f"{VICTIM}/gpt-oss"] > 0.001, 60, "traffic at the pool to be killed"
+        )
+        await run.act(Act("kill", VICTIM))
+        await run.wait(lambda: emptied(VICTIM)(run.picture, 0), 60, "a table without the killed pool")
+        await run.wait(lambda: run.picture.state(f"{VICTIM}/gpt-oss") == "down", 60, "the pool down")
+        found = await run.finish()
+    finally:
+        await run.close()
+    assert found.lost == ()
+    assert found.stale == ()
+    assert found.broken_contracts == ()
+    assert found.succeeded > 50
+    assert found.passed
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_demo_passes_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Every phase, every fact, exit status 0, and not one process or file of it afterwards."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(DEMO, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for fact in ("requests sent", "succeeded", "shed by policy", "lost  ", "event -> applied", "generations"):
+        assert fact in done.stdout
+    assert re.search(r"^lost +0$", done.stdout, re.MULTILINE)
+    assert done.stdout.rstrip().endswith("passed")
+    assert "demo: thresholds.hold_down_min_ms 3000 instead of 30000" in done.stdout
+    assert list(tmp_path.glob("tieline-demo-*")) == []
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_an_interrupted_demo_ends_every_process(tmp_path: Path) -> None:
+    """SIGINT in the middle: one sentence, status 130, and no process left a moment later."""
+    demo = await asyncio.create_subprocess_exec(
+        *DEMO, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=asyncio.subprocess.PIPE
+    )
+    assert demo.stdout is not None
+    async with asyncio.timeout(120):
+        async for line in demo.stdout:
+            if b"phase  steady" in line:
+                break
+    below = list(descendants(demo.pid))
+    assert len(below) > 15
+    demo.send_signal(signal.SIGINT)
+    rest = await asyncio.wait_for(demo.stdout.read(), 60)
+    assert await demo.wait() == 130
+    assert b"interrupted; everything has ended" in rest
+    deadline = time.monotonic() + 5
+    while left := [pid for pid in below if alive(pid)]:
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        await asyncio.sleep(0.05)
+
+
+def test_an_unknown_incident_is_one_sentence() -> None:
+    """A mistake names what there is, and starts nothing."""
+    done = subprocess.run(
+        [*DEMO, "--incident", "nope"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("tieline demo: there is no incident nope; there are azure-")
+    assert "Traceback" not in done.stderr
