@@ -1,0 +1,224 @@
+"""Nothing is lost when the ingesting process, Redis or Kafka goes away in mid-stream."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
+
+from controller.stack import Stack
+from streams.app import Ingest
+from streams.store import Write
+from streams.tables import RedisTables
+from tests.integration.ingesting import REGIONS, REGISTERED, Lab, lab, now_ms, report
+from tests.waiting import until
+
+ROOT = Path(__file__).parents[2]
+SOURCES = tuple(f"probe-{number}" for number in range(10))
+
+
+class Load:
+    """A steady stream: reports of 80 (source, region), one record in ten of them poison instead."""
+
+    def __init__(self, it: Lab) -> None:
+        self._it = it
+        self.newest: dict[tuple[str, str], int] = {}
+        self.poison: set[str] = set()
+        self.sent = 0
+        self.still = asyncio.Lock()  # whoever holds it keeps the load still
+
+    async def run(self, every_s: float = 0.002) -> None:
+        """Sends until cancelled; what Kafka did not acknowledge counts as not sent."""
+        while True:
+            async with self.still:
+                await self.send_one()
+            await asyncio.sleep(every_s)
+
+    async def send_one(self) -> None:
+        """The next record, acknowledged by Kafka."""
+        number = self.sent
+        self.sent += 1
+        if number % 10 == 9:
+            name = f"poison-{number}"
+            topic = self._it.settings.topics.reports.name
+            await self._it.deliver([(topic, name.encode(), b"rubbish", [])])
+            self.poison.add(name)
+            return
+        source, region = SOURCES[number // 8 % 10], REGIONS[number % 8]
+        await self._it.send(report(number, source=source, region=region))
+        self.newest[source, region] = number
+
+    async def all_safe(self) -> bool:
+        """Whether the tables hold each source's newest report and the dead letters every poison."""
+        try:
+            if await self._it.sequences() != self.newest:
+                return False
+        except RedisError:  # a connection from before Redis went away
+            return False
+        return {letter.key.decode() for letter in await self._it.dead_letters()} == self.poison
+
+
+@asynccontextmanager
+async def child(it: Lab, redis_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """An ingesting process that is ready; killed at the end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.integration.ingest_child",
+        it.settings.bootstrap,
+        redis_url,
+        it.settings.namespace,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout is not None
+    try:
+        while line := await process.stdout.readline():
+            if line.strip() == b"ready":
+                break
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@asynccontextmanager
+async def under_load(it: Lab) -> AsyncIterator[Load]:
+    """A load that runs meanwhile and has stopped afterwards."""
+    load = Load(it)
+    task = asyncio.create_task(load.run())
+    try:
+        yield load
+    finally:
+        async with load.still:  # or a record may be in Kafka and not in the books
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_sigkill_in_mid_stream_loses_nothing(kafka_bootstrap: str, redis_url: str, prefix: str) -> None:
+    """Killed twice under load; the next process goes on from what was committed, and all is stored."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it, under_load(it) as load:
+        for _ in range(2):
+            async with child(it, redis_url) as process:
+                reached = load.sent + 300
+                await until(lambda reached=reached: load.sent > reached, within_s=30, what="some load")
+                process.send_signal(signal.SIGKILL)
+        async with it.ingest():
+            before = load.sent
+            await until(lambda: load.sent > before + 100, within_s=30, what="some load")
+            async with load.still:
+                await until(load.all_safe, within_s=40, what="everything safe")
+
+
+@pytest.mark.timeout(180)
+async def test_redis_away_for_five_seconds_loses_nothing(own_stack: Stack, prefix: str) -> None:
+    """Valkey stops and comes back empty: events wait for it, the tables are rebuilt, and go on."""
+    async with lab(own_stack.kafka_bootstrap, own_stack.redis_url, prefix) as it, it.ingest() as ingest:
+        async with under_load(it) as load:
+            await until(lambda: load.sent > 300, within_s=30, what="some load")
+            await own_stack.valkey.stop()
+            away_since = load.sent
+            await asyncio.sleep(5)
+            await own_stack.valkey.start()
+            assert load.sent > away_since
+            reached = load.sent + 100
+            await until(lambda: load.sent > reached, within_s=30, what="some load")
+        await until(load.all_safe, within_s=40, what="everything safe")
+        assert ingest.counts["retries"] > 0
+
+
+@pytest.mark.timeout(180)
+async def test_kafka_away_loses_nothing_that_it_acknowledged(own_stack: Stack, prefix: str) -> None:
+    """Kafka stops and comes back: ingest resumes by itself."""
+    async with lab(own_stack.kafka_bootstrap, own_stack.redis_url, prefix) as it, it.ingest():
+        load = Load(it)
+        for _ in range(200):
+            await load.send_one()
+        await own_stack.kafka.stop()
+        await asyncio.sleep(3)
+        await own_stack.kafka.start()
+        while load.sent < 400:
+            try:
+                await load.send_one()
+            except KafkaError:
+                await asyncio.sleep(0.1)
+        await until(load.all_safe, within_s=60, what="everything safe")
+
+
+async def test_kafka_and_redis_may_come_after_ingest(own_stack: Stack, prefix: str) -> None:
+    """Started without either, it waits for both and then reads from the beginning."""
+    async with lab(own_stack.kafka_bootstrap, own_stack.redis_url, prefix) as it:
+        await it.send(report(1))
+        await own_stack.kafka.stop()
+        await own_stack.valkey.stop()
+        async with it.ingest(ready_within_s=0) as ingest:
+            assert not await ingest.ready(1)
+            await own_stack.kafka.start()
+            await own_stack.valkey.start()
+            assert await ingest.ready(40)
+            await until(it.sequences, within_s=20, what="the report")
+
+
+class Faulty(RedisTables):
+    """Tables with a fault of ours in them: the first few writes raise what nobody expects."""
+
+    faults_left = 3
+
+    async def put(self, writes: Sequence[Write]) -> list[bool]:
+        """Raises until the faults are used up."""
+        if self.faults_left:
+            self.faults_left -= 1
+            raise ZeroDivisionError("a fault of ours")
+        return await super().put(writes)
+
+
+async def test_a_fault_of_ours_acknowledges_nothing(
+    kafka_bootstrap: str, redis_url: str, prefix: str
+) -> None:
+    """An unexpected error ends the session; the watchdog starts another, which reads the events again."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it:
+        ingest = Ingest(it.settings, REGISTERED, Faulty(it.redis, it.settings.keys), now_ms)
+        await ingest.start()
+        try:
+            assert await ingest.ready(40)
+            expected = {(source, region): 1 for source in SOURCES for region in REGIONS}
+            await it.send(*(report(1, source=source, region=region) for source, region in expected))
+
+            async def all_there() -> bool:
+                return await it.sequences() == expected
+
+            await until(all_there, within_s=40, what="every report, after the faults")
+        finally:
+            await ingest.stop()
+
+
+async def test_repeated_records_are_dead_lettered_at_least_once_and_stored_once(
+    kafka_bootstrap: str, redis_url: str, prefix: str
+) -> None:
+    """Two ingests one after the other: the second does not read again what the first committed."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it:
+        load = Load(it)
+        for _ in range(100):
+            await load.send_one()
+        async with it.ingest() as first:
+            await until(load.all_safe, within_s=20, what="everything safe")
+            assert first.counts["records"] == 100
+        async with it.ingest() as second:
+            await it.send(report(10**6))
+            await until(lambda: second.counts.get("records"), what="a record")
+            assert second.counts == {"records": 1}
+        keys = Counter(letter.key for letter in await it.dead_letters())
+        assert set(keys.values()) == {1}
