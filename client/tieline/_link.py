@@ -79,10 +79,12 @@ class Signal:
         self._event = asyncio.Event()
 
     def announce(self) -> None:
+        """Wake them."""
         self._event.set()
         self._event = asyncio.Event()
 
     async def wait(self) -> None:
+        """Until the next announcement."""
         await self._event.wait()
 
 
@@ -100,6 +102,7 @@ class Link:
 
     @property
     def connected(self) -> bool:
+        """Whether there is a live connection now."""
         return self._producer is not None
 
     def start(self) -> None:

@@ -11,7 +11,7 @@ from controller.demo.facts import Fault
 from controller.demo.fleet import NAMESPACE
 from controller.demo.incident import Happening, Incident, Said, claim, covered
 from tieline._producer import Producer
-from tieline.events import Statement
+from tieline.events import Statement, in_scope
 
 LEAST_S = 15.0
 MOST_S = 400.0
@@ -27,6 +27,7 @@ class Replay:
     def __init__(self, incident: Incident) -> None:
         self._incident = incident
         self._on: dict[str, list[tuple[str, int]]] = {}
+        self._accused: set[str] = set()
         self._sequence = 0
 
     async def play(self, run: Run) -> None:
@@ -80,6 +81,8 @@ class Replay:
     async def _say(self, said: Said, producer: Producer) -> None:
         self._sequence += 1
         now_ms = clock.now_ms()
+        scope = said.provider if said.region == "*" else f"{said.provider}/{said.region}"
+        (self._accused.discard if said.state == "operational" else self._accused.add)(scope)
         await producer.send(
             Statement(
                 said.source,
@@ -104,10 +107,20 @@ class Replay:
             if len(run.picture.moments) != count:
                 count, changed_s = len(run.picture.moments), now_s
             passed_s = now_s - began_s
-            quiet = now_s - changed_s >= QUIET_S and not _recovering(run)
+            quiet = now_s - changed_s >= QUIET_S and not self._recovering(run)
             if passed_s >= min(gap_s, MOST_S) or (passed_s >= LEAST_S and quiet):
                 return passed_s
             await asyncio.sleep(LOOK_EVERY_S)
+
+    def _recovering(self, run: Run) -> bool:
+        """A pool that ramps up, or is held down although nothing speaks against it any more, will change."""
+        for pool in run.picture.policy.pools:
+            state = run.picture.state(pool.id)
+            faulty = "/".join(pool.id.split("/")[:2]) in run.picture.faults
+            accused = any(in_scope(pool.id, scope) for scope in self._accused)
+            if state == State.RECOVERING or (state == State.DOWN and not faulty and not accused):
+                return True
+        return False
 
 
 def _by_region(run: Run, scope: str) -> dict[str, list[str]]:
@@ -115,13 +128,3 @@ def _by_region(run: Run, scope: str) -> dict[str, list[str]]:
     for pool in covered(run.picture.policy, scope):
         found.setdefault("/".join(pool.split("/")[:2]), []).append(pool)
     return found
-
-
-def _recovering(run: Run) -> bool:
-    """A pool that ramps up, or that is held down although nothing is wrong with it any more, will change."""
-    for pool in run.picture.policy.pools:
-        state = run.picture.state(pool.id)
-        faulty = "/".join(pool.id.split("/")[:2]) in run.picture.faults
-        if state == State.RECOVERING or (state == State.DOWN and not faulty):
-            return True
-    return False

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from controller.cli.demo import demo_plan
 from controller.demo.direct import Run
 from controller.demo.plan import FAST
 from controller.demo.scenario import Act, emptied
+from tests.waiting import until
 
 DEMO = [sys.executable, "-m", "controller.cli", "demo", "--fast"]
 VICTIM = "oci/us-chicago-1"
@@ -102,10 +102,7 @@ async def test_an_interrupted_demo_ends_every_process(tmp_path: Path) -> None:
     rest = await asyncio.wait_for(demo.stdout.read(), 60)
     assert await demo.wait() == 130
     assert b"interrupted; everything has ended" in rest
-    deadline = time.monotonic() + 5
-    while left := [pid for pid in below if alive(pid)]:
-        assert time.monotonic() < deadline, f"left behind: {left}"
-        await asyncio.sleep(0.05)
+    await until(lambda: not any(alive(pid) for pid in below), within_s=5, what="the end of every process")
 
 
 def test_an_unknown_incident_is_one_sentence() -> None:
