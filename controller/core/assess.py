@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from controller.core.capacity import Caps, capacities
+from controller.core.capacity import Caps, capacities, note_throttling
 from controller.core.compiled import Compiled
 from controller.core.eligible import Use, eligible
 from controller.core.evidence import Evidence, Reach, gather
@@ -43,7 +43,8 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
     reach = Reach(snapshot.progress, now_ms)
     evidence = gather(snapshot.reports, snapshot.demand, reach, limits, now_ms)
     held = claims(rules, snapshot.statements, snapshot.commands, now_ms)
-    caps = capacities(rules, snapshot.capacities, evidence, now_ms)
+    remembered = _throttling(snapshot, rules, evidence, now_ms)
+    caps = capacities(rules, snapshot.capacities, remembered, now_ms)
     complete = any(seen.clients is not None and seen.clients.ok for seen in evidence.values())
     findings = {
         pool: judge(
@@ -53,7 +54,7 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
         if pool in rules.pool_index
     }
     before = snapshot.memory or Memory()
-    pools, changes, due = _health(snapshot, rules, findings, held, caps, now_ms)
+    pools, changes, due = _health(snapshot, rules, remembered, findings, held, caps, now_ms)
     demand, reported = demand_of(rules, snapshot.demand, reach, before.reported, limits.stale_min_ms, now_ms)
     memory = _memory(before, rules, pools, reported)
     return Assessment(
@@ -71,23 +72,37 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
     )
 
 
+def _throttling(
+    snapshot: Snapshot, rules: Compiled, evidence: dict[str, Evidence], now_ms: int
+) -> dict[str, PoolMemory]:
+    """Every pool's memory, with what throttling shows now."""
+    before = snapshot.memory.pools if snapshot.memory else {}
+    limits = snapshot.policy.thresholds
+    found = {}
+    for name in rules.pools:
+        seen = evidence.get(name)
+        held = before.get(name, NEW)
+        found[name] = note_throttling(held, seen.clients if seen else None, limits, now_ms)
+    return found
+
+
 def _health(
     snapshot: Snapshot,
     rules: Compiled,
+    before: dict[str, PoolMemory],
     findings: dict[str, Finding],
     held: Claims,
     caps: Caps,
     now_ms: int,
 ) -> tuple[dict[str, PoolMemory], list[Verdict], list[int]]:
     policy = snapshot.policy
-    before = snapshot.memory.pools if snapshot.memory else {}
     wanted = _wanted(snapshot, rules)
     pools: dict[str, PoolMemory] = {}
     changes: list[Verdict] = []
     due: list[int] = []
     plain = Setting(now_ms, policy.thresholds, snapshot.office.took_office_ms)
     for index, name in enumerate(rules.pools):
-        was = before.get(name, NEW)
+        was = before[name]
         drained = index in held.withdrawn
         manual = policy.providers[rules.provider_of[index]].failback == "manual"
         fresh = caps.pools[index].fresh

@@ -7,15 +7,20 @@ policy's figure stands.
 
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from controller.core.clients import Clients
 from controller.core.compiled import Compiled
-from controller.core.evidence import Evidence
+from controller.core.memory import PoolMemory
 from controller.core.policy import Policy, Thresholds
 from controller.core.reasons import Reason
 from streams.rows import Row
 from tieline.events import Capacity, in_scope
 
 STATING_KINDS = ("fleet", "quota")
+SAME_SHARE = 0.1  # a smaller difference is the same finding
+RENEW_MS = 5_000
+FORGET_AFTER = 10  # x throttled_hold_ms
 THROTTLED_FLOOR = 0.1  # of the limit: throttling alone never takes a pool to nothing
 
 
@@ -42,7 +47,7 @@ class _Stated(NamedTuple):
     until_ms: int
 
 
-def capacities(rules: Compiled, rows: tuple[Row, ...], evidence: dict[str, Evidence], now_ms: int) -> Caps:
+def capacities(rules: Compiled, rows: tuple[Row, ...], memory: dict[str, PoolMemory], now_ms: int) -> Caps:
     """What every pool and quota group may carry now."""
     stated, groups, expired = _stated(rows, now_ms)
     policy = rules.policy
@@ -58,8 +63,8 @@ def capacities(rules: Compiled, rows: tuple[Row, ...], evidence: dict[str, Evide
             cap = PoolCap(
                 pool.assumed_units_per_s, pool.committed_units_per_s, not could_be_stated[index], reason
             )
-        seen = evidence.get(pool.id)
-        pools.append(_throttled(cap, seen.clients, policy.thresholds) if seen and seen.clients else cap)
+        held = memory.get(pool.id)
+        pools.append(cap if held is None else _throttled(cap, held, policy.thresholds, now_ms))
     limits = [
         min(group.limit_units_per_s, groups.get(group.id, group.limit_units_per_s))
         for group in policy.quota_groups
@@ -104,12 +109,30 @@ def _could_be_stated(policy: Policy) -> tuple[bool, ...]:
     return held[1]
 
 
-def _throttled(cap: PoolCap, seen: Clients, limits: Thresholds) -> PoolCap:
-    """429 speaks about capacity: what was served while they came is what there is."""
-    attempts = seen.requests + seen.throttled
-    if attempts < limits.requests_min or seen.throttled < limits.throttled_share * attempts:
+def note_throttling(held: PoolMemory, seen: Clients | None, limits: Thresholds, now_ms: int) -> PoolMemory:
+    """429 speaks about capacity: what was served while they came is what there is. Remembered for a while,
+    since a pool that is no longer sent too much no longer says so; the same object if nothing is new."""
+    if seen is not None and seen.throttled:
+        attempts = seen.requests + seen.throttled
+        if attempts >= limits.requests_min and seen.throttled >= limits.throttled_share * attempts:
+            now = seen.throttled_served
+            moved = abs(now - held.throttled_units_per_s) > SAME_SHARE * now
+            if now > 0 and (moved or now_ms - held.throttled_ms >= RENEW_MS):
+                return replace(held, throttled_units_per_s=now, throttled_ms=now_ms)
+            return held
+    if held.throttled_ms and now_ms - held.throttled_ms > FORGET_AFTER * limits.throttled_hold_ms:
+        return replace(held, throttled_units_per_s=0.0, throttled_ms=0)
+    return held
+
+
+def _throttled(cap: PoolCap, held: PoolMemory, limits: Thresholds, now_ms: int) -> PoolCap:
+    """The tighter of what is stated and what throttling showed, which grows back step by step."""
+    if not held.throttled_ms:
         return cap
-    served = max(seen.units * 1000 / seen.span_ms, cap.limit * THROTTLED_FLOOR)
-    if served >= cap.limit:
+    over_ms = now_ms - held.throttled_ms - limits.throttled_hold_ms
+    steps = max(0, over_ms // max(1, limits.shift_period_ms) + 1)
+    shown = held.throttled_units_per_s * limits.throttled_regain**steps
+    shown = max(shown, cap.limit * THROTTLED_FLOOR)
+    if shown >= cap.limit:
         return cap
-    return PoolCap(served, min(cap.committed, served), cap.fresh, Reason.THROTTLED, cap.until_ms)
+    return PoolCap(shown, min(cap.committed, shown), cap.fresh, Reason.THROTTLED, cap.until_ms)

@@ -19,6 +19,7 @@ class Clients(NamedTuple):
     """Clients' attempts at one pool over ``span_ms``. ``requests`` are those that speak about health.
 
     ``failing`` counts reporters with failures and no success; ``latest_ms`` starts the newest second.
+    ``throttled_served`` is the most that was served in one second in which the pool also answered 429.
     """
 
     requests: int
@@ -36,6 +37,7 @@ class Clients(NamedTuple):
     units: float
     span_ms: int
     latest_ms: int
+    throttled_served: float = 0.0
 
     @property
     def failing_share(self) -> float:
@@ -124,7 +126,8 @@ class _Sum:
         self._latest_ms = self._at_ms = latest_ms
         self._ok = self._failures = self._throttled = self._auth = self._not_found = 0
         self._in_flight = self._oldest_ms = 0
-        self._units = 0.0
+        self._units = self._units_now = self._served = 0.0
+        self._throttled_now = 0
         self._p99_ms: float | None = None
         self._reporters = self._failing = self._failing_configuration = 0
         self._most = (0, 0, 0)
@@ -146,6 +149,8 @@ class _Sum:
         self._ok += out.ok
         self._failures += failures
         self._throttled += out.throttled
+        self._throttled_now += out.throttled
+        self._units_now += seen.units
         self._auth += out.auth
         self._not_found += out.not_found
         self._units += seen.units
@@ -180,6 +185,7 @@ class _Sum:
             self._units,
             self._latest_ms - self._at_ms + 1000,
             self._latest_ms,
+            self._served,
         )
 
     def _close(self) -> None:
@@ -190,6 +196,9 @@ class _Sum:
             max(self._most[2], now[2]),
         )
         self._reporters = self._failing = self._failing_configuration = 0
+        if self._throttled_now:
+            self._served = max(self._served, self._units_now)
+        self._throttled_now, self._units_now = 0, 0.0
 
 
 def _failing(seen: PoolSum, limits: Thresholds) -> int:

@@ -21,7 +21,8 @@ FAULTS = (Reason.CONFIGURATION_AUTH, Reason.CONFIGURATION_NOT_FOUND)
 class Use(NamedTuple):
     """Limits of all pools, and what they may keep although they are ill.
 
-    ``keeps``: units/s that a pool may go on carrying when no lawful alternative has room; ``lost`` maps each
+    ``keeps``: units/s that a pool may go on carrying when no lawful alternative has room, its headroom
+    included; ``lost`` maps each
     pool that is out for its health to the share of attempts it still succeeds at. ``panic``: beyond half of
     the providers are lost.
     """
@@ -46,8 +47,9 @@ def eligible(
     for index, name in enumerate(rules.pools):
         cap, held_pool = caps.pools[index], memory[name]
         state = held_pool.state
-        part = policy.headroom * ramp_share(held_pool, policy.thresholds)
-        keeps, success = cap.limit * part, _success(state, findings.get(name, SILENT))
+        ramp = ramp_share(held_pool, policy.thresholds)
+        part = policy.headroom * ramp
+        keeps, success = cap.limit * ramp, _success(state, findings.get(name, SILENT))
         grade = _grade(state, cap.fresh)
         if state is State.DOWN and held_pool.reason not in FAULTS:
             use.lost[index] = success

@@ -66,7 +66,7 @@ def gather(
     probes = _probes(reports, reach, limits, now_ms)
     clients = sum_clients(_windows(demand, reach, limits, now_ms), limits)
     ejected = _ejections(demand, reach, limits, now_ms)
-    heard = clients_heard(demand) if ejected else 0
+    heard = clients_heard(demand)
     found: dict[str, Evidence] = {}
     for pool in sorted({*probes, *clients, *ejected}):
         said, until_ms = probes.get(pool, ((), None))

@@ -164,9 +164,10 @@ def _two_sources_failing(case: Case) -> Said | None:
 
 def _ejected(case: Case) -> Said | None:
     """Enough clients have left the pool by themselves; those that left send it nothing to fail."""
-    if not case.seen.ejected_by or case.succeeds:
+    gone, heard = case.seen.ejected_by, case.seen.clients_heard
+    if not gone or (case.succeeds and gone < heard):
         return None
-    gone, heard = case.seen.ejected_by, max(case.seen.clients_heard, case.seen.ejected_by)
+    heard = max(heard, gone)
     kind = Kind.BAD if case.quorum(gone, heard) else Kind.WEAK
     return kind, Reason.EJECTED_BY_CLIENTS, float(gone), float(heard)
 
@@ -179,7 +180,8 @@ def _no_progress(case: Case) -> Said | None:
     limit_ms = _stuck_after_ms(clients, case.limits)
     if clients.in_flight < case.limits.requests_few_min or clients.oldest_in_flight_ms <= limit_ms:
         return None
-    kind = Kind.BAD if clients.reporters > 1 or case.bad_probes else Kind.WEAK
+    several = max(clients.reporters, case.seen.clients_heard) > 1
+    kind = Kind.BAD if several or case.bad_probes else Kind.WEAK
     return kind, Reason.NO_PROGRESS, float(clients.oldest_in_flight_ms), limit_ms
 
 

@@ -56,7 +56,7 @@ def step(snapshot: Snapshot, now_ms: int) -> Ready:
     )
     if plan is None:
         return _unchanged(known, memory, list(known.changes), now_ms)
-    return _publish(snapshot, known, plan, before, _said(known, plan, now_ms), now_ms)
+    return _publish(snapshot, known, plan, before, _said(known, plan, before, now_ms), now_ms)
 
 
 def _held_back(snapshot: Snapshot, now_ms: int) -> Verdict | None:
@@ -184,21 +184,26 @@ def _table(snapshot: Snapshot, rules: Compiled, proposal: Proposal, now_ms: int)
     return table_of(rules, proposal.splits, proposal.on_loss, why, generation, now_ms)
 
 
-def _said(known: Assessment, plan: Plan, now_ms: int) -> list[Verdict]:
-    """State changes, then what moved off each pool and why, then changes of what is shed."""
+def _said(known: Assessment, plan: Plan, before: Held, now_ms: int) -> list[Verdict]:
+    """State changes, then what moved off (by choice: onto) each pool and why, then what is shed."""
     rules, draft = known.rules, plan.draft
     said = list(known.changes)
+    if known.use.panic:
+        said.append(Verdict("table", Reason.GUARD_PROVIDERS_LOST, now_ms))
     if not plan.moves and not plan.urgent:
         said.append(Verdict("table", Reason.ON_LOSS_RENEWED, now_ms))
-    moved: dict[tuple[int, Reason], float] = {}
-    for move in plan.moves:
-        key = (move.pool, move.reason)
-        moved[key] = moved.get(key, 0.0) + move.parts * draft.demand[move.route] / MILLION
-    for (pool, reason), units in sorted(moved.items()):
-        if pool != NOWHERE:
-            said.append(Verdict(rules.pools[pool], reason, now_ms, value=round(units, 3)))
+    load = before.draft(known.demand).load
+    for pool, reason in sorted({(move.pool, move.reason) for move in plan.moves if move.pool != NOWHERE}):
+        if reason is Reason.POOL_LOST and pool in known.claims.withdrawn:
+            reason = known.claims.withdrawn[pool][0]
+        units = round(abs(draft.load[pool] - load[pool]), 3)
+        said.append(Verdict(rules.pools[pool], reason, now_ms, value=units))
+        if draft.load[pool] and pool in known.use.lost:
+            kept = round(draft.load[pool], 3)
+            said.append(Verdict(rules.pools[pool], Reason.KEPT_NO_ALTERNATIVE, now_ms, value=kept))
     for route in sorted(draft.touched):
-        if draft.shed[route]:
-            share = draft.shed[route] / MILLION
-            said.append(Verdict(rules.routes[route].name, Reason.SHED_NO_ROOM, now_ms, value=share))
+        was, now = before.shed[route], draft.shed[route]
+        if was != now:
+            reason = Reason.SHED_NO_ROOM if now > was else Reason.SHED_RESTORED
+            said.append(Verdict(rules.routes[route].name, reason, now_ms, value=now / MILLION))
     return said

@@ -166,6 +166,8 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     shift_share_min: Fraction = 0.02  # a smaller voluntary difference is left alone
     overload_tolerance: Fraction = 0.05  # above usable before load is forced away
     throttled_share: Fraction = 0.05  # of requests: from here on throttling is a limit
+    throttled_hold_ms: Period = 30_000  # what throttling showed holds so long ...
+    throttled_regain: Factor = 1.1  # ... and then grows by this factor each shift period
     latency_band_ms: Band = 50.0  # pools within one band count as equally near
     first_table_share: Fraction = 0.5  # of committed capacity, for the first table of a lineage
     providers_lost_share: Fraction = 0.5  # beyond it, pools that still succeed stay in

@@ -89,14 +89,14 @@ def _from_lost(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeless]:
 
 
 def _from_overloaded(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeless]:
-    """What pools and quota groups carry beyond their limit, the least critical first."""
+    """What pools and quota groups carry beyond their limit, the least critical first. What finds no better
+    place may go back, as far as the pool's headroom reaches."""
     limits = use.limits
     slack = 1.0 + draft.rules.policy.thresholds.overload_tolerance
     found: list[Homeless] = []
     for pool, load in enumerate(draft.load):
         if limits.grade[pool] != OUT and load > limits.usable[pool] * slack and load > 0:
-            hard = load - use.keeps[pool]
-            found += _evict(draft, pool, load - limits.usable[pool], hard, moves)
+            found += _evict(draft, pool, load - limits.usable[pool], moves)
     for group, load in enumerate(draft.group_load):
         excess = load - limits.group_usable[group]
         if load > limits.group_usable[group] * slack:
@@ -104,13 +104,13 @@ def _from_overloaded(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeles
             for pool in sorted(members, key=lambda p: (-draft.load[p], p)):
                 part = min(excess, draft.load[pool])
                 if part > 0:
-                    found += _evict(draft, pool, part, part, moves)
+                    found += _evict(draft, pool, part, moves)
                     excess -= part
     return found
 
 
-def _evict(draft: Draft, pool: int, units: float, hard: float, moves: list[Moved]) -> list[Homeless]:
-    """Takes ``units`` off a pool; beyond ``hard`` of them they may stay if there is no better place."""
+def _evict(draft: Draft, pool: int, units: float, moves: list[Moved]) -> list[Homeless]:
+    """Takes ``units`` of load off a pool."""
     found = []
     for route in reversed(draft.rules.by_rank):
         demand = draft.demand[route]
@@ -120,11 +120,10 @@ def _evict(draft: Draft, pool: int, units: float, hard: float, moves: list[Moved
         if not weight or demand <= 0:
             continue
         parts = min(weight, -int(-units * MILLION // demand))
-        moved = parts * demand / MILLION
         draft.take(route, pool, parts)
-        found.append(Homeless(draft.rules.routes[route].rank, route, pool, parts, hard <= 0))
+        found.append(Homeless(draft.rules.routes[route].rank, route, pool, parts, True))
         moves.append(Moved(route, pool, parts, Reason.OVERLOAD))
-        units, hard = units - moved, hard - moved
+        units -= parts * demand / MILLION
     return found
 
 

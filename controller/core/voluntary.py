@@ -49,7 +49,7 @@ def keep_warm(target: Draft, use: Use, evidence: dict[str, Evidence]) -> None:
 
 
 def approach(draft: Draft, target: Draft, use: Use, ramping: set[int]) -> list[Moved]:
-    """One bounded step of every route towards the target. Nothing is shed by choice."""
+    """One bounded step of every route towards the target, told by receiver. Nothing is shed by choice."""
     moves: list[Moved] = []
     limits = draft.rules.policy.thresholds
     for route in draft.rules.by_rank:
@@ -63,7 +63,9 @@ def approach(draft: Draft, target: Draft, use: Use, ramping: set[int]) -> list[M
         if total < limits.shift_share_min * MILLION and not opens:
             continue
         budget = min(total, int(limits.shift_share_max * MILLION))
-        _step(draft, use, route, _scaled(gains, budget, total), _scaled(losses, budget, total), moves)
+        _step(
+            draft, use, route, _scaled(gains, budget, total), _scaled(losses, budget, total), ramping, moves
+        )
     return moves
 
 
@@ -77,6 +79,7 @@ def _step(
     route: int,
     gains: list[tuple[int, int]],
     losses: list[tuple[int, int]],
+    ramping: set[int],
     moves: list[Moved],
 ) -> None:
     givers = iter(losses)
@@ -84,12 +87,13 @@ def _step(
     for pool, wanted in gains:
         if use.limits.grade[pool] > GAINS_LATE and pool in draft.weights[route]:
             continue
+        reason = Reason.FAILBACK if pool in ramping else Reason.MERIT_ORDER
         left = min(wanted, draft.room_parts(route, pool, use.limits.usable[pool], use.limits))
         while left > 0 and giver != NOWHERE:
             parts = min(left, available)
             draft.take(route, giver, parts)
             draft.give(route, pool, parts)
-            moves.append(Moved(route, pool, parts, Reason.MERIT_ORDER))
+            moves.append(Moved(route, pool, parts, reason))
             left, available = left - parts, available - parts
             if not available:
                 giver, available = next(givers, (NOWHERE, 0))

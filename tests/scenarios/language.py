@@ -1,0 +1,279 @@
+"""Scenario files: one command a line, what it prints below it behind `|`. Anything after `#` is a comment.
+
+policy NAME                             policies/NAME.yaml; a world begins
+demand chat/eu 600                      clients ask for this much, units/s
+report SCOPE errors=30% [as=timeout]    clients and probers meet this share of errors (0%: none)
+clients SCOPE errors=100%               only clients meet it
+probes SCOPE errors=100%                only probers meet it
+hang SCOPE / answer SCOPE               requests go in and none comes out / they do again
+serves SCOPE 300 / serves SCOPE all     what it can really give; beyond it 429
+capacity SCOPE 500 / capacity SCOPE none    what the fleet source states
+silence SOURCE / hear SOURCE            a source of the policy, or `clients`
+unprobed SCOPE                          no prober looks there
+reporters 1                             so many clients exist
+eject SCOPE by 3 / return SCOPE         so many clients have left it by themselves / come back
+status SCOPE down for 1h                a status page says so
+maintenance SCOPE in 1m for 10m
+drain SCOPE for 1h / undrain SCOPE
+lag / caught-up                         the controller consumes nothing / does again
+takeover, unsettled, settled, clock jumps, clock steady
+tick 10s                                time passes, one decision a second
+plan                                    prints the table and each pool's load
+states                                  prints every pool that is not healthy
+why                                     prints what was decided since the last `why`, repeated words once
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from controller.policy_file import load_policy
+from streams.rows import Ejection
+from tests.scenarios.world import World
+from tieline.events import Claim, Command, ResultClass
+from tieline.table import MILLION
+
+HERE = Path(__file__).parent
+UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+
+
+class ScenarioError(ValueError):
+    """A line that is not a command."""
+
+
+def play(text: str) -> str:
+    """The scenario with every output as it is now."""
+    world: World | None = None
+    lines = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("|"):
+            continue
+        lines.append(line.rstrip())
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        try:
+            if words[0] == "policy":
+                world = World(load_policy(HERE / "policies" / f"{words[1]}.yaml"))
+                world.decide()
+            elif world is None:
+                raise ScenarioError("begin with `policy NAME`")
+            else:
+                lines += [f"| {said}".rstrip() for said in COMMANDS[words[0]](world, *words[1:])]
+        except (KeyError, TypeError, IndexError, ScenarioError) as error:
+            raise ScenarioError(f"line {number}: {line!r}: {error}") from error
+    return "\n".join(lines) + "\n"
+
+
+def _ms(text: str) -> int:
+    found = re.fullmatch(r"(\d+)(ms|s|m|h)", text)
+    if not found:
+        raise ScenarioError(f"{text!r} is not a duration such as 10s")
+    return int(found[1]) * UNITS_MS[found[2]]
+
+
+def _share(text: str) -> float:
+    return float(text.removeprefix("errors=").removesuffix("%")) / 100
+
+
+def _demand(world: World, route: str, units: str) -> list[str]:
+    workload, origin = route.split("/")
+    world.demand[workload, origin] = float(units)
+    return []
+
+
+def _errors(which: str) -> Callable[..., list[str]]:
+    def command(world: World, scope: str, errors: str, result: str = "") -> list[str]:
+        for pool in world.matching(scope):
+            how = world.pools[pool]
+            share = _share(errors)
+            if which == "report":
+                how.errors, how.probe_errors = share, None
+            elif which == "clients":
+                how.probe_errors = how.errors if how.probe_errors is None else how.probe_errors
+                how.errors = share
+            else:
+                how.probe_errors = share
+            how.result = result.removeprefix("as=") or "server_error"
+        return []
+
+    return command
+
+
+def _set(field: str, value: object) -> Callable[..., list[str]]:
+    def command(world: World, scope: str) -> list[str]:
+        for pool in world.matching(scope):
+            setattr(world.pools[pool], field, value)
+        return []
+
+    return command
+
+
+def _amount(field: str, nothing: str) -> Callable[..., list[str]]:
+    def command(world: World, scope: str, units: str) -> list[str]:
+        for pool in world.matching(scope):
+            setattr(world.pools[pool], field, None if units == nothing else float(units))
+        return []
+
+    return command
+
+
+def _silence(world: World, source: str) -> list[str]:
+    if source == "clients":
+        world.clients = 0
+    world.silent_sources.add(source)
+    return []
+
+
+def _hear(world: World, source: str) -> list[str]:
+    world.silent_sources.discard(source)
+    if source == "clients":
+        world.clients = 4
+    return []
+
+
+def _reporters(world: World, count: str) -> list[str]:
+    world.clients = int(count)
+    return []
+
+
+def _eject(world: World, scope: str, _by: str, count: str) -> list[str]:
+    for pool in world.matching(scope):
+        for number in range(int(count)):
+            name = f"client-{number}"
+            now_ms = world.now_ms
+            world.ejections[name, pool] = Ejection(name, pool, ResultClass.TIMEOUT, now_ms, now_ms + 15_000)
+    return []
+
+
+def _return(world: World, scope: str) -> list[str]:
+    for key in [key for key in world.ejections if key[1] in world.matching(scope)]:
+        del world.ejections[key]
+    return []
+
+
+def _status(world: World, scope: str, state: str, _for: str, period: str) -> list[str]:
+    world.claims[scope] = ("status", Claim(state, world.now_ms + _ms(period)))
+    return []
+
+
+def _maintenance(world: World, scope: str, _in: str, wait: str, _for: str, period: str) -> list[str]:
+    starts_ms = world.now_ms + _ms(wait)
+    world.claims[scope] = ("maintenance", Claim("maintenance", starts_ms + _ms(period), starts_ms))
+    return []
+
+
+def _drain(world: World, scope: str, _for: str, period: str) -> list[str]:
+    now_ms = world.now_ms
+    until_ms = now_ms + _ms(period)
+    world.commands.append(Command("c1", "drain", scope, "ann", "test", now_ms, until_ms))
+    return []
+
+
+def _undrain(world: World, scope: str) -> list[str]:
+    world.commands = [command for command in world.commands if command.scope != scope]
+    return []
+
+
+def _flag(field: str, value: bool) -> Callable[..., list[str]]:
+    def command(world: World) -> list[str]:
+        setattr(world, field, value)
+        return []
+
+    return command
+
+
+def _clock(world: World, how: str) -> list[str]:
+    world.clock_trusted = how == "steady"
+    return []
+
+
+def _takeover(world: World) -> list[str]:
+    world.take_over()
+    return []
+
+
+def _tick(world: World, period: str) -> list[str]:
+    before = world.publications
+    urgent = 0
+    for ready in world.run(_ms(period)):
+        urgent += ready.table is not None and ready.urgent
+    made = world.publications - before
+    return [f"{made} published, {urgent} urgent"] if made else ["nothing published"]
+
+
+def _plan(world: World) -> Iterator[str]:
+    assert world.table is not None
+    names = [info.pool for info in world.table.pools]
+    for route in world.table.routes:
+        parts = [
+            f"{names[index]} {_percent(weight)}"
+            for index, weight in zip(route.split.pools, route.split.weights, strict=True)
+        ]
+        shed = [f"SHED {_percent(route.split.shed)}"] if route.split.shed else []
+        yield f"{route.name:10} {', '.join([*parts, *shed])}"
+    load = world.load()
+    yield "load       " + ", ".join(f"{pool} {round(units)}" for pool, units in load.items() if units >= 0.5)
+
+
+def _percent(parts: int) -> str:
+    share = parts * 100 / MILLION
+    return f"{share:.0f}%" if share >= 10 or share == round(share) else f"{share:.1f}%"
+
+
+def _states(world: World) -> Iterator[str]:
+    assert world.memory is not None
+    ill = {name: pool for name, pool in world.memory.pools.items() if pool.state.value != "healthy"}
+    if not ill:
+        yield "all healthy"
+    for name, pool in ill.items():
+        more = f" step {pool.ramp_step + 1}" if pool.state.value == "recovering" else ""
+        held_s = (pool.hold_until_ms - world.now_ms) // 1000
+        if pool.state.value == "down":
+            more = f" held for {held_s}s" if held_s > 0 else " hold-down over"
+        yield f"{name:22} {pool.state.value}{more}: {pool.reason.value}"
+
+
+def _why(world: World) -> Iterator[str]:
+    said, world.said = world.said, []
+    before = None
+    for verdict in said:
+        if (verdict.subject, verdict.reason) == before and not verdict.after:
+            continue
+        before = (verdict.subject, verdict.reason)
+        change = f" {verdict.before}->{verdict.after}" if verdict.after else ""
+        value = f" {verdict.value:g}" if verdict.value is not None else ""
+        limit = f" against {verdict.limit:g}" if verdict.limit is not None else ""
+        yield f"{verdict.subject}: {verdict.reason.value}{change}{value}{limit}"
+
+
+COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
+    "demand": _demand,
+    "report": _errors("report"),
+    "clients": _errors("clients"),
+    "probes": _errors("probes"),
+    "hang": _set("hangs", True),
+    "answer": _set("hangs", False),
+    "unprobed": _set("probed", False),
+    "serves": _amount("serves", "all"),
+    "capacity": _amount("stated", "none"),
+    "silence": _silence,
+    "hear": _hear,
+    "reporters": _reporters,
+    "eject": _eject,
+    "return": _return,
+    "status": _status,
+    "maintenance": _maintenance,
+    "drain": _drain,
+    "undrain": _undrain,
+    "lag": _flag("consumed", False),
+    "caught-up": _flag("consumed", True),
+    "takeover": _takeover,
+    "unsettled": _flag("settled", False),
+    "settled": _flag("settled", True),
+    "clock": _clock,
+    "tick": _tick,
+    "plan": _plan,
+    "states": _states,
+    "why": _why,
+}
