@@ -5,6 +5,7 @@ the agent as due, and one step rereads everything. Bursts coalesce; no decision 
 """
 
 import asyncio
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,7 @@ from tieline.table import Generation, RouteTable
 TICK_MS = 1_000
 TABLES_WITHIN_S = 1.0
 RETRY_AFTER_S = 0.5
+PROJECTION_HEAD_START_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class RoutingAgent:
         self._contents = Contents()
         self._tables_away = False
         self._clock = ClockWatch()
+        self._decided_on: tuple[Any, ...] = ()  # what the last step saw
+        self._step_by_ms = 0  # whatever happens, the next step is due then
         self._held_back: frozenset[tuple[str, str]] = frozenset()
         self._log = structlog.get_logger("agent").bind(
             **({"mode": UNSIGNED_NOTICE} if policy.unsigned else {})
@@ -86,7 +90,7 @@ class RoutingAgent:
     async def _hold_office(self, epoch: int) -> None:
         term = await self._take_office(epoch)
         while True:
-            await self._until_due(term)
+            await self._until_due()
             self._around.leader.require_office(epoch)
             if not self._around.leader.may_publish():
                 continue
@@ -114,6 +118,7 @@ class RoutingAgent:
             generation=str(generation),
             continues=str(held.generation) if held else "nothing: this is the first table",
         )
+        self._step_by_ms = 0
         self.wake()
         return Term(epoch, taken_ms, must_reach, record, record.memory, monotonic_ms())
 
@@ -127,8 +132,8 @@ class RoutingAgent:
             raise UserError(f"the policy allows no first table: {'; '.join(reasons_of(ready))}")
         return ready
 
-    async def _until_due(self, term: Term) -> None:
-        wait_ms = TICK_MS if term.wake_ms is None else min(max(term.wake_ms - now_ms(), 1), TICK_MS)
+    async def _until_due(self) -> None:
+        wait_ms = min(max(self._step_by_ms - now_ms(), 1), TICK_MS)
         try:
             async with asyncio.timeout(wait_ms / 1000):
                 await self._due.wait()
@@ -139,7 +144,10 @@ class RoutingAgent:
     async def _decide(self, term: Term) -> None:
         """One step, and its publication if it owes one. A step that can't be sent leaves no trace."""
         await self._read_tables()
+        grounds = (*self._contents[:4], self._around.commands.log.next_offset)
         decided_ms = now_ms()
+        if decided_ms < self._step_by_ms and all(map(is_same, grounds, self._decided_on)):
+            return  # woken twice for one event
         self._clock = self._clock.look(decided_ms, monotonic_ms())
         if not self._tables_away and term.settle(self._contents, decided_ms):
             self._log.info("settled", epoch=term.epoch)
@@ -149,7 +157,9 @@ class RoutingAgent:
         snapshot = self._snapshot(office, term.memory, term.record.table, decided_ms)
         ready = step(snapshot, decided_ms)
         dues = (ready.wake_ms, commands.next_expiry_ms(decided_ms))
-        term.wake_ms = min((due for due in dues if due is not None), default=None)
+        next_ms = min((due for due in dues if due is not None), default=decided_ms + TICK_MS)
+        self._step_by_ms = max(min(next_ms, decided_ms + TICK_MS), decided_ms + 1)
+        self._decided_on = grounds
         if not term.owes(ready, seen_offset, monotonic_ms()):
             term.remember(ready)
             self._say_held(ready)
@@ -166,6 +176,7 @@ class RoutingAgent:
             raise ValueError("only a fence goes without a table")
         await self._around.publisher.append(record)
         self._around.projector.project(record.table, record.urgent_seq)
+        await self._around.projector.head_start(PROJECTION_HEAD_START_S)
         return record.table
 
     async def _read_tables(self) -> None:
@@ -212,3 +223,10 @@ class RoutingAgent:
         if held_back and held_back != self._held_back:
             self._log.info("held", reasons=reasons_of(ready))
         self._held_back = held_back
+
+
+def is_same(new: Any, old: Any) -> bool:
+    """Whether two readings of one table hold the same row objects (unchanged rows are not decoded again)."""
+    if not isinstance(new, tuple):
+        return bool(new == old)
+    return len(new) == len(old) and all(map(operator.is_, new, old))

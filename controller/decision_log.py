@@ -26,6 +26,7 @@ from tieline.topics import ROUTES_RECORD_MAX_BYTES
 WAITING_MAX = 100
 WHOLE_EVERY_MS = 60_000
 RETRY_AFTER_S = 1.0
+LINGER_S = 0.05
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
@@ -131,6 +132,7 @@ class DecisionLog:
             while True:
                 await self._due.wait()
                 self._due.clear()
+                await asyncio.sleep(LINGER_S)  # the clients' way goes first
                 while self._waiting:
                     await self._send(producer, self._waiting.popleft())
         finally:

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from tieline.keys import MANIFEST_FIELD, Keys, slice_field
-from tieline.table import Generation, Route, RouteTable, manifest, slices
+from tieline.table import Generation, Manifest, Route, RouteTable, checksum, slices
 
 CHECK_EVERY_S = 1.0
 REDIS_WITHIN_S = 2.0
 PLACE_FIELDS = ("lineage", "epoch", "seq")
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Projected:
 
     table: RouteTable
     parts: dict[str, bytes]
+    sums: dict[str, str]
     urgent_seq: int
 
     @property
@@ -45,13 +48,25 @@ class Projector:
         self._wanted: Projected | None = None
         self._stored: Projected | None = None
         self._due = asyncio.Event()
+        self._idle = asyncio.Event()
         self._failing = False
         self._log = structlog.get_logger("projection")
 
     def project(self, table: RouteTable, urgent_seq: int) -> None:
         """Takes over a committed publication; ``run`` projects it. Only the newest matters."""
-        self._wanted = Projected(table, cut(table, self._wanted), urgent_seq)
+        held = self._wanted
+        parts = cut(table, held)
+        self._wanted = Projected(table, parts, sums_of(parts, held), urgent_seq)
+        self._idle.clear()
         self._due.set()
+
+    async def head_start(self, within_s: float) -> None:
+        """Returns when nothing is left to project, or after ``within_s``: the clients' way goes first."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._idle.wait()
+        except TimeoutError:
+            pass
 
     def withdraw(self) -> None:
         """Stops projecting: another controller leads now."""
@@ -61,15 +76,18 @@ class Projector:
         """Projects what is due, and once a second makes sure that it is still there. Until cancelled."""
         while True:
             try:
-                await asyncio.wait_for(self._due.wait(), CHECK_EVERY_S)
-                checking = False
+                async with asyncio.timeout(CHECK_EVERY_S):
+                    await self._due.wait()
             except TimeoutError:
-                checking = True
+                pass
+            checking = not self._due.is_set()
             self._due.clear()
             try:
                 async with asyncio.timeout(REDIS_WITHIN_S):
                     if not checking or await self._is_behind():
                         await self._bring_up()
+                if not self._due.is_set():
+                    self._idle.set()
             except (RedisError, OSError, TimeoutError) as error:
                 self._stored = None
                 if not self._failing:
@@ -131,7 +149,7 @@ class Projector:
         is_urgent = wanted.urgent_seq == new.seq
         arguments: list[str | bytes | int] = [new.lineage, new.epoch, new.seq, base, self._keys.routes_hint]
         arguments += [f"{new} {int(is_urgent)}", len(gone), *gone, MANIFEST_FIELD]
-        arguments.append(manifest(wanted.table, wanted.parts, urgent_seq=wanted.urgent_seq))
+        arguments.append(_encoder.encode(Manifest(new, wanted.table.made_ms, wanted.sums, wanted.urgent_seq)))
         for name, part in changed.items():
             arguments += [slice_field(name), part]
         answer: list[Any] = await self._script(keys=[self._keys.routes], args=arguments)
@@ -146,3 +164,13 @@ def cut(table: RouteTable, held: Projected | None) -> dict[str, bytes]:
     new = tuple(route for route in table.routes if before.get(route.name) != route)
     made = slices(replace(table, routes=new))
     return {route.name: made.get(route.name) or held.parts[route.name] for route in table.routes}
+
+
+def sums_of(parts: dict[str, bytes], held: Projected | None) -> dict[str, str]:
+    """The checksum of each slice; those of unchanged bytes are not made again."""
+    if held is None:
+        return {name: checksum(part) for name, part in parts.items()}
+    return {
+        name: held.sums[name] if held.parts.get(name) is part else checksum(part)
+        for name, part in parts.items()
+    }

@@ -27,7 +27,7 @@ from controller.routes_record import (
     seq_of,
 )
 from controller.tail import Tail
-from tieline.table import TableError
+from tieline.table import RouteTable, TableError
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
 READ_UP_WITHIN_S = 10.0
@@ -49,6 +49,7 @@ class Publisher:
         self._tail = Tail(bootstrap, topic, self._take)
         self._producer: AIOKafkaProducer | None = None
         self._gap_at: int | None = None
+        self._checked: RouteTable | None = None  # the last table that passed its check
         self._log = structlog.get_logger("publish")
 
     async def start(self) -> None:
@@ -89,7 +90,8 @@ class Publisher:
         Raises ``Deposed`` when it is not, or when that can't be known: the office is then lost. Raises
         ``NoLease`` when the lease does not hold: then nothing was sent.
         """
-        body = encode_record(record)
+        body = encode_record(record, self._checked)
+        self._checked = record.table
         offset = await self._send(record, body)
         if offset > self.log.next_offset:
             try:

@@ -66,14 +66,28 @@ def renumbered(record: RoutesRecord, generation: Generation, now_ms: int) -> Rou
     )
 
 
-def encode_record(record: RoutesRecord) -> bytes:
-    """The record as bytes; refuses a table that fails its check, and a record over 8 MiB, saying its size."""
+def encode_record(record: RoutesRecord, checked: RouteTable | None = None) -> bytes:
+    """The record as bytes; refuses a table that fails its check, and a record over 8 MiB, saying its size.
+
+    Routes that are as in ``checked``, a table that passed before, are not checked again.
+    """
     if record.table is not None:
-        check(record.table)
+        _check_new(record.table, checked)
     data = _encoder.encode(record)
     if len(data) > ROUTES_RECORD_MAX_BYTES:
         raise TableError(f"the routes record takes {len(data)} bytes, the limit is {ROUTES_RECORD_MAX_BYTES}")
     return data
+
+
+def _check_new(table: RouteTable, checked: RouteTable | None) -> None:
+    names = {route.name for route in table.routes}
+    if checked is None or checked.pools != table.pools or len(names) != len(table.routes):
+        check(table)
+        return
+    before = {route.name: route for route in checked.routes}
+    new = tuple(route for route in table.routes if before.get(route.name) != route)
+    if new or not table.routes:
+        check(msgspec.structs.replace(table, routes=new))
 
 
 def decode_record(data: bytes) -> RoutesRecord:

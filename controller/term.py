@@ -45,7 +45,6 @@ class Term:
     memory_due: bool = False
     settled: bool = False
     voluntary_after_ms: int = 0
-    wake_ms: int | None = None
 
     def settle(self, contents: Contents, at_ms: int) -> bool:
         """Looks whether the tables have caught up; True when they just have.
