@@ -50,9 +50,10 @@ class Judge:
             raise Poison(Rejection.UNKNOWN_PROVIDER, f"provider {event.provider} is not in the policy")
         if event.source not in self.registered.sources:
             raise Poison(Rejection.UNKNOWN_SOURCE, f"source {event.source} is not in the policy")
-        for pool in _pools_of(event):
-            if pool not in self.registered.pools:
-                raise Poison(Rejection.UNKNOWN_POOL, f"pool {pool} is not in the policy")
+        named = _pools_of(event)
+        if not self.registered.pools.issuperset(named):
+            unknown = next(pool for pool in named if pool not in self.registered.pools)
+            raise Poison(Rejection.UNKNOWN_POOL, f"pool {unknown} is not in the policy")
 
 
 def is_stale(event: Taken, append_ms: int, now_ms: int) -> bool:

@@ -48,26 +48,38 @@ def is_material(old: Row | None, new: Row) -> bool:
 
 
 def report_moved(old: Report, new: Report) -> bool:
-    """Whether a report's picture of any pool differs in a way that counts."""
-    before = {seen.pool: seen for seen in old.pools}
-    if len(before) != len(new.pools):
+    """Whether a report's picture of any pool differs in a way that counts.
+
+    A source names its pools in the same order as a rule; this runs for every pool of every record.
+    """
+    if len(old.pools) != len(new.pools):
         return True
+    for before, after in zip(old.pools, new.pools, strict=True):
+        if before.pool != after.pool:
+            return _reordered_moved(old, new)
+        if observation_moved(before, after):
+            return True
+    return False
+
+
+def _reordered_moved(old: Report, new: Report) -> bool:
+    before = {seen.pool: seen for seen in old.pools}
     return any(observation_moved(before.get(seen.pool), seen) for seen in new.pools)
 
 
 def observation_moved(old: PoolObservation | None, new: PoolObservation) -> bool:
     """Whether one pool's picture differs. Any telling failure counts, old or new: evidence of it adds up."""
-    if old is None or old.ejected != new.ejected:
+    if old is None or old.ejected is not new.ejected:
         return True
-    if tells_failure(new.outcomes) or tells_failure(old.outcomes):
+    was, now = old.outcomes, new.outcomes
+    if tells_failure(now) or (was != now and tells_failure(was)):
         return True
-    if (old.outcomes.ok > 0) != (new.outcomes.ok > 0) or (
-        new.outcomes.client_error > new.outcomes.ok or old.outcomes.client_error > old.outcomes.ok
-    ):
+    if bool(was.ok) is not bool(now.ok) or now.client_error > now.ok or was.client_error > was.ok:
         return True
-    if max(old.oldest_in_flight_ms, new.oldest_in_flight_ms) > STUCK_AFTER_MS:
+    if old.oldest_in_flight_ms > STUCK_AFTER_MS or new.oldest_in_flight_ms > STUCK_AFTER_MS:
         return True
-    return _moved(old.first_token_p99_ms, new.first_token_p99_ms, LATENCY_MOVED_SHARE)
+    p99_ms = old.first_token_p99_ms
+    return p99_ms != new.first_token_p99_ms and _moved(p99_ms, new.first_token_p99_ms, LATENCY_MOVED_SHARE)
 
 
 def tells_failure(outcomes: Outcomes) -> bool:

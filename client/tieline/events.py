@@ -293,9 +293,11 @@ def misfit(event: Event) -> str | None:
 def _foreign_or_twice(pools: list[str], home: str) -> str | None:
     if len(set(pools)) != len(pools):
         return "a pool is named twice"
-    for pool in pools:
-        if home and not in_scope(pool, home):
-            return f"pool {pool} is not in {home}"
+    if home:
+        within = home + "/"
+        for pool in pools:
+            if not pool.startswith(within):
+                return f"pool {pool} is not in {home}"
     return None
 
 
