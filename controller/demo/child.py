@@ -59,11 +59,16 @@ class Child:
 
     async def stop(self, within_s: float = STOP_WITHIN_S) -> int:
         """SIGTERM, and SIGKILL when that is not heard in time. Gives the exit status."""
+        keeper = self._keeper
+        if keeper is None:
+            return 0
         self._signal(signal.SIGTERM)
-        if not await self._gone(within_s) and self._keeper is not None and self._keeper.stdin is not None:
-            self._keeper.stdin.close()
+        gone = await self._gone(within_s)
+        if keeper.stdin is not None:
+            keeper.stdin.close()  # at which the keeper kills whatever is left
+        if not gone:
             await self._gone(within_s)
-        return (self._keeper.poll() or 0) if self._keeper is not None else 0
+        return keeper.poll() or 0
 
     def last_words(self) -> str:
         """The end of its log."""

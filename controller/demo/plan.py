@@ -21,7 +21,7 @@ from controller.standins.config import KafkaConfig, Latency, PoolConfig, Standin
 
 STANDIN_SOURCE = "standins"
 PROBER_SOURCE = "demo-prober"
-CAPACITY_EVERY_S = 5.0
+CAPACITY_EVERY_S = 20.0  # and at once when it changes; the claim holds three times as long
 BASE_LATENCY_MS = 40.0
 TOKEN_MS = 2.0
 CHUNK_TOKENS = 16
