@@ -2,7 +2,6 @@
 thousand while Kafka is away for eleven), and nothing below a warning."""
 
 import logging
-import time
 from collections import OrderedDict
 
 LIBRARIES = ("faust", "mode", "aiokafka")
@@ -23,7 +22,7 @@ class RateLimit(logging.Filter):
         if record.levelno >= logging.CRITICAL:
             return True
         key = (record.name, str(record.msg)[:200])
-        now = time.monotonic()
+        now = record.created
         if now - self._passed_at.get(key, -REPEAT_AFTER_S) < REPEAT_AFTER_S:
             self._suppressed[key] = self._suppressed.get(key, 0) + 1
             return False

@@ -79,11 +79,13 @@ class Signal:
         self._event = asyncio.Event()
 
     def announce(self) -> None:
+        """Wake all who wait now."""
         """Wake them."""
         self._event.set()
         self._event = asyncio.Event()
 
     async def wait(self) -> None:
+        """Until the next ``announce``."""
         """Until the next announcement."""
         await self._event.wait()
 
@@ -102,6 +104,7 @@ class Link:
 
     @property
     def connected(self) -> bool:
+        """Whether a producer is up right now; the next send may still find it gone."""
         """Whether there is a live connection now."""
         return self._producer is not None
 

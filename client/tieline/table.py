@@ -68,6 +68,7 @@ class PoolInfo(Struct, frozen=True, omit_defaults=True):
 
     @property
     def provider(self) -> str:
+        """Who runs the pool: the first part of its id."""
         return self.pool.split("/", 1)[0]
 
 
@@ -91,6 +92,7 @@ class Route(Struct, frozen=True, omit_defaults=True):
 
     @property
     def name(self) -> str:
+        """``workload/origin``."""
         return f"{self.workload}/{self.origin}"
 
 

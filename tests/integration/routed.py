@@ -67,7 +67,7 @@ class Publisher:
         parts = slices(wanted)
         fields = {slice_field(name): data for name, data in parts.items()}
         fields[MANIFEST_FIELD] = manifest(wanted, parts, urgent_seq=urgent_seq)
-        await self.connection.hset(self.keys.routes, mapping=fields)  # type: ignore[misc, arg-type]
+        await self.connection.hset(self.keys.routes, mapping=fields)  # type: ignore[arg-type]
         urgent = int(urgent_seq == wanted.generation.seq)
         await self.connection.publish(self.keys.routes_hint, f"{wanted.generation} {urgent}")
         self.published.append(wanted)

@@ -6,6 +6,7 @@ import time
 import pytest
 from aiokafka import AIOKafkaConsumer
 
+from controller.stack.stack import Stack
 from controller.topic_admin import TopicError, ensure_topics
 from tieline._producer import (
     InvalidEventError,
@@ -15,7 +16,7 @@ from tieline._producer import (
     ProducerClosedError,
 )
 from tieline.cloudevents import decode
-from tieline.events import Capacity, Outcomes, PoolCapacity, PoolObservation, Report
+from tieline.events import Capacity, Event, Outcomes, PoolCapacity, PoolObservation, Report
 from tieline.topics import Topics
 
 
@@ -42,12 +43,12 @@ async def topics(kafka_bootstrap: str, prefix: str) -> Topics:
     return mine
 
 
-async def written(bootstrap: str, topic: str, count: int) -> list:
+async def written(bootstrap: str, topic: str, count: int) -> list[Event]:
     """The first ``count`` events of a topic."""
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        events = []
+        events: list[Event] = []
         async with asyncio.timeout(15):
             while len(events) < count:
                 record = await consumer.getone()
@@ -93,8 +94,9 @@ async def test_observations_become_one_record_a_region(kafka_bootstrap: str, top
         assert await producer.drain(10)
         assert producer.status.delivered == 3
     events = await written(kafka_bootstrap, topics.reports.name, 3)
-    assert sorted(len(event.pools) for event in events) == [10, 10, 10]
-    assert {event.incarnation for event in events} == {producer.incarnation}
+    reports = [event for event in events if isinstance(event, Report)]
+    assert sorted(len(event.pools) for event in reports) == [10, 10, 10]
+    assert {event.incarnation for event in reports} == {producer.incarnation}
 
 
 async def test_a_missing_topic_is_said_within_seconds(kafka_bootstrap: str, prefix: str) -> None:
@@ -153,7 +155,7 @@ async def test_events_that_contradict_themselves_never_leave(kafka_bootstrap: st
         producer.post(report(1))
 
 
-async def test_a_producer_outlives_its_kafka(own_stack, prefix: str) -> None:
+async def test_a_producer_outlives_its_kafka(own_stack: Stack, prefix: str) -> None:
     """Kafka killed and back: sends fail in time meanwhile, and go on afterwards without a restart."""
     topics = Topics(prefix)
     await ensure_topics(own_stack.kafka_bootstrap, topics)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from functools import cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
@@ -256,7 +256,7 @@ def compacted(routes: tuple[RoutesItem | None, ...]) -> tuple[RoutesItem | None,
 
 def controller_steps(
     one: Controller, world: World, newest_of: Newest, decisions: int
-) -> Iterator[tuple[Controller, dict[str, object]]]:
+) -> Iterator[tuple[Controller, dict[str, Any]]]:
     """What one controller may do next, and what that changes around it."""
     gone = Controller("gone")
     routes = world.routes
@@ -292,7 +292,7 @@ def controller_steps(
                 yield one._replace(doing="projecting"), {"acknowledged": done}
         case "projecting":
             item = RoutesItem(one.epoch, one.seq, one.content)
-            effects = {"redis": item} if above(item, world.redis) else {}
+            effects: dict[str, Any] = {"redis": item} if above(item, world.redis) else {}
             yield one._replace(doing="leading"), effects
         case "leading":
             if sum(epoch == one.epoch for epoch, _ in one.content) < decisions:

@@ -186,7 +186,9 @@ def test_counts_survive_swaps() -> None:
     picked(routing, 20)
     fail(routing, A)
     picked(routing, 10)
-    assert routing.take_counts() == {"eu": (40, pytest.approx(3, abs=1))}
+    requests, shed = routing.take_counts()["eu"]
+    assert requests == 40
+    assert 2 <= shed <= 4
     assert routing.take_counts() == {}
 
 

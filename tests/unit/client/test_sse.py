@@ -75,7 +75,7 @@ def test_an_end_is_said() -> None:
     reader.feed(b'data: {"choices":[{"delta":{"content":"data: [DONE]"}}]}\n\n')
     assert not reader.ended
     reader.feed(DONE)
-    assert reader.ended
+    assert bool(reader.ended)
     other = StreamReader()
     other.feed(b"event: response.completed\ndata: {}\n\n")
     assert other.ended

@@ -1,5 +1,7 @@
 """What an operator types becomes events, or one clear sentence."""
 
+from typing import Literal
+
 import pytest
 
 from controller.cli.event_input import Identity, InputError, events, load
@@ -36,6 +38,7 @@ def test_capacity_expires_by_itself() -> None:
     assert isinstance(event, Capacity)
     assert event.expires_ms == NOW_MS + 600_000
     (event,) = events("capacity", [{"pools": [row], "expires_ms": NOW_MS + 5}], ME, "x")
+    assert isinstance(event, Capacity)
     assert event.expires_ms == NOW_MS + 5
 
 
@@ -59,7 +62,9 @@ def test_capacity_expires_by_itself() -> None:
         ("capacity", {"pools": [{"pool": "a/b/c", "limit_units_per_s": float("inf")}]}, "limit_units_per_s"),
     ],
 )
-def test_a_fault_is_named_by_its_field(kind, given, said) -> None:
+def test_a_fault_is_named_by_its_field(
+    kind: Literal["health", "capacity"], given: dict[str, object], said: str
+) -> None:
     """Every mistake gives one sentence with place and field."""
     with pytest.raises(InputError, match=said) as caught:
         events(kind, [given], ME, "f.yaml")
@@ -82,7 +87,7 @@ def test_a_source_has_to_be_named() -> None:
         ("[]", "expected one"),
     ],
 )
-def test_text_that_is_no_event_is_refused_with_its_place(text, said) -> None:
+def test_text_that_is_no_event_is_refused_with_its_place(text: str, said: str) -> None:
     """Broken YAML names its line."""
     with pytest.raises(InputError, match=said):
         load(text, "f.yaml")

@@ -22,11 +22,11 @@ def newest(records: Records) -> tuple[int, int] | None:
     return None if found is None else (found.epoch, found.seq)
 
 
-def table(epoch: int, seq: int) -> tuple[bytes, int, bytes]:
+def table(epoch: int, seq: int) -> tuple[bytes | None, int, bytes | None]:
     return table_key(epoch), seq, b"table"
 
 
-def fence(epoch: int) -> tuple[bytes, int, bytes]:
+def fence(epoch: int) -> tuple[bytes | None, int, bytes | None]:
     return fence_key(epoch), 0, b"fence"
 
 

@@ -3,13 +3,13 @@
 import pytest
 
 from controller.topic_admin import faults
-from tieline.topics import Topics
+from tieline.topics import Topic, Topics
 
 TOPICS = Topics("t")
 
 
 @pytest.mark.parametrize("topic", TOPICS.all(), ids=lambda topic: topic.name)
-def test_a_topic_as_we_create_it_will_do(topic) -> None:
+def test_a_topic_as_we_create_it_will_do(topic: Topic) -> None:
     """Our own settings pass our own check."""
     assert faults(topic, topic.partitions, topic.config) == []
 
@@ -25,7 +25,9 @@ def test_a_topic_as_we_create_it_will_do(topic) -> None:
         ("routes", 1, {"min.compaction.lag.ms": "0"}, "at least 3600000"),
     ],
 )
-def test_a_topic_that_breaks_a_promise_is_refused_with_the_remedy(name, partitions, change, said) -> None:
+def test_a_topic_that_breaks_a_promise_is_refused_with_the_remedy(
+    name: str, partitions: int, change: dict[str, str], said: str
+) -> None:
     """Each setting that matters is named together with the value it needs."""
     topic = getattr(TOPICS, name)
     (fault,) = faults(topic, partitions, {**topic.config, **change})

@@ -1,5 +1,7 @@
 """What a take-over may change (its number), and how hold-downs and ramps go on over it."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -23,7 +25,7 @@ def record(seq: int, memory: PoolMemory, *, epoch: int = 0, published_ms: int = 
     return RoutesRecord(generation, published_ms, table, Memory(pools={POOL: memory}))
 
 
-def down(hold_until_ms: int, **more) -> PoolMemory:
+def down(hold_until_ms: int, **more: Any) -> PoolMemory:
     return PoolMemory(State.DOWN, hold_until_ms=hold_until_ms, **more)
 
 
@@ -59,7 +61,7 @@ def test_a_take_over_may_change_nothing_but_the_number() -> None:
         ([(0, ramp(1, 0)), (1_000, ramp(2, 1_000))], "lasted only 1000 ms"),
     ],
 )
-def test_hold_downs_and_ramps_keep_their_course(steps, said) -> None:
+def test_hold_downs_and_ramps_keep_on(steps: list[tuple[int, PoolMemory]], said: str | None) -> None:
     """Each way of losing the thread is found, and the two lawful courses are not accused."""
     records = [record(n, memory, published_ms=at_ms) for n, (at_ms, memory) in enumerate(steps)]
     found = course_faults(POOL, records, THRESHOLDS)

@@ -1,14 +1,16 @@
 """What a run ends with: lost, departures, reactions, contracts, staleness."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controller.core.policy import Policy
-from controller.demo.facts import Fault, departure, facts, latencies, reactions_ms, stale
+from controller.demo.facts import Facts, Fault, departure, facts, latencies, reactions_ms, stale
 from controller.demo.records import (
     AppliedLine,
     Began,
+    CallerLine,
     Calls,
     Ended,
     StatusLine,
@@ -19,7 +21,7 @@ from controller.demo.records import (
 )
 from controller.demo.words import report
 from controller.policy_file import load_policy
-from controller.standins.ledger import Line
+from controller.standins.ledger import Line, Seen
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "multicloud.yaml"
 AZURE, GCP = "azure/swedencentral/gpt-4o", "gcp/europe-west4/gemini-pro"
@@ -34,7 +36,7 @@ def began(id_: str, workload: str = "chat", origin: str = "eu") -> Began:
     return Began(id_, 1_000, workload, origin, False, 100)
 
 
-def served(id_: str, pool: str, outcome: str = "ok", status: int = 200) -> list[Line]:
+def served(id_: str, pool: str, outcome: Seen = "ok", status: int = 200) -> list[Line]:
     serial = f"s-{id_}-{pool}"
     return [
         Line("arrived", 1_010, serial, id_, pool, prompt_tokens=50, completion_tokens=50, admitted=True),
@@ -42,7 +44,7 @@ def served(id_: str, pool: str, outcome: str = "ok", status: int = 200) -> list[
     ]
 
 
-def counted(policy: Policy, calls: Calls, logs: list[Line], **more):
+def counted(policy: Policy, calls: Calls, logs: list[Line], **more: Any) -> Facts:
     return facts(policy, calls, logs, [], events_ms={}, generations=1, probes=("probe-",), **more)
 
 
@@ -135,7 +137,12 @@ def test_an_empty_table_fails_the_run(policy: Policy) -> None:
 
 def test_notes_read_back_as_written_and_half_a_line_is_left_out() -> None:
     """A caller that was killed leaves whole lines and at most half a one."""
-    lines = [began("a"), Ended("a", 1, "ok", 200), Tried(2, "", AZURE), StatusLine(3, "chat", "live")]
+    lines: list[CallerLine] = [
+        began("a"),
+        Ended("a", 1, "ok", 200),
+        Tried(2, "", AZURE),
+        StatusLine(3, "chat", "live"),
+    ]
     data = b"".join(encode(line) for line in lines)
     assert parse(data + b'{"event":"beg') == lines
 

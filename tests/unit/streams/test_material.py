@@ -8,7 +8,7 @@ from streams.fold import fold
 from streams.material import is_material, stale_after_ms
 from streams.rows import Row
 from tests.unit.streams.made import T0_MS, at, capacity, report, seen, statement
-from tieline.events import Capacity, Claim, PoolObservation, Report, ResultClass, Statement
+from tieline.events import Capacity, Claim, Outcomes, PoolObservation, Report, ResultClass, Statement
 
 
 def rows(old: Report | Statement | Capacity, new: Report | Statement | Capacity) -> tuple[Row, Row]:
@@ -31,9 +31,12 @@ def test_the_same_healthy_picture_is_not(ok: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ResultClass if kind not in ("ok", "client_error")])
-def test_a_failure_class_appearing_or_vanishing_is_material(kind: str) -> None:
+def test_a_failure_class_appearing_or_vanishing_is_material(kind: ResultClass) -> None:
     """Any class that speaks of health, capacity or configuration wakes, as it comes and as it goes."""
-    calm, failing = report(1, seen(ok=9)), report(2, seen(ok=9, **{kind: 1}))
+    calm, failing = (
+        report(1, seen(ok=9)),
+        report(2, PoolObservation("azure/eu/a", Outcomes(**{"ok": 9, kind.value: 1}))),
+    )
     assert is_material(*rows(calm, failing))
     assert is_material(*rows(failing, calm))
     assert is_material(*rows(failing, failing))

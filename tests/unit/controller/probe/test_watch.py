@@ -49,6 +49,6 @@ def test_status_gives_the_class_of_the_contract(status: int, result: str) -> Non
     ("values", "share", "expected"),
     [([], 0.5, None), ([7.0], 0.99, 7.0), ([3.0, 1.0, 2.0, 4.0], 0.5, 2.0), ([1.0, 9e9], 0.99, 3_600_000.0)],
 )
-def test_quantiles_are_values_that_occurred(values, share, expected) -> None:
+def test_quantiles_are_values_seen(values: list[float], share: float, expected: float | None) -> None:
     """Nearest rank, and never beyond what the contract carries."""
     assert quantile(values, share) == expected
