@@ -43,10 +43,13 @@ class Draft:
         self.touched: set[int] = set()
         self.load = [0.0] * len(rules.pools)
         self.group_load = [0.0] * len(rules.groups)
+        load, group_load, group_of = self.load, self.group_load, rules.group_of  # the hottest loop of a step
         for route, held in enumerate(weights):
             if units := demand[route] / MILLION:
                 for pool, weight in held.items():
-                    self._count(pool, weight * units)
+                    load[pool] += weight * units
+                    if (group := group_of[pool]) >= 0:
+                        group_load[group] += weight * units
 
     def copy(self) -> "Draft":
         """An independent draft of the same table; routes are shared until changed."""

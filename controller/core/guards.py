@@ -98,8 +98,7 @@ GUARDS: tuple[Guard, ...] = (fresh_capacity, provider_share, lawful, whole_table
 
 
 def _is_lawful(rules: Compiled, index: int, split: Split) -> bool:
-    allowed = rules.routes[index].lawful_set
-    return all(pool in allowed for pool in split.pools)
+    return rules.routes[index].lawful_set.issuperset(split.pools)
 
 
 def _only_lawful(rules: Compiled, index: int, split: Split) -> Split:

@@ -190,7 +190,9 @@ def _said(known: Assessment, plan: Plan, before: Held, now_ms: int) -> list[Verd
     said = list(known.changes)
     if known.use.panic:
         said.append(Verdict("table", Reason.GUARD_PROVIDERS_LOST, now_ms))
-    if not plan.moves and not plan.urgent:
+    if not before.fits:
+        said.append(Verdict("table", Reason.POLICY_CHANGED, now_ms))
+    elif not plan.moves and not plan.urgent:
         said.append(Verdict("table", Reason.ON_LOSS_RENEWED, now_ms))
     load = before.draft(known.demand).load
     for pool, reason in sorted({(move.pool, move.reason) for move in plan.moves if move.pool != NOWHERE}):

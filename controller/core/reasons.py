@@ -36,7 +36,6 @@ class Reason(StrEnum):
     HOLD_DOWN_OVER = "hold_down_over"
     RAMP_STEP = "ramp_step"
     RAMP_DONE = "ramp_done"
-    RELAPSE = "relapse"
     # capacity
     CAPACITY_STATED = "capacity_stated"
     CAPACITY_COMMITTED = "capacity_committed"

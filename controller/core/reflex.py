@@ -154,13 +154,44 @@ def _make_way(
         for pool in _shared_pools(draft, limits, route, victim):
             if parts <= 0:
                 return 0
-            wanted = int(parts * draft.demand[route] / draft.demand[victim]) + 1
-            given = min(draft.weights[victim][pool], wanted)
-            draft.take(victim, pool, given)
-            moves.append(Moved(victim, pool, given, Reason.MADE_WAY))
-            heappush(homeless, Homeless(draft.rules.routes[victim].rank, victim, NOWHERE, given, False))
+            _turn_out(draft, victim, pool, parts * draft.demand[route], homeless, moves)
             parts = draft.place(route, parts, limits)
+    return _make_way_beyond(draft, limits, route, parts, homeless, moves) if parts else 0
+
+
+def _make_way_beyond(
+    draft: Draft, limits: Limits, route: int, parts: int, homeless: list[Homeless], moves: list[Moved]
+) -> int:
+    """For critical load: others leave its pools for pools it may not use, where lower criticality is shed."""
+    rank = draft.rules.routes[route].rank
+    if rank > CRITICAL_RANK:
+        return parts
+    allowed = draft.rules.routes[route].lawful_set
+    lowest = _victims(draft, route, range(LOWEST_RANK, rank, -1))
+    for mover in _victims(draft, route, range(rank, -1, -1)):
+        beyond = [pool for pool in draft.rules.routes[mover].lawful if pool not in allowed]
+        for pool in _shared_pools(draft, limits, route, mover):
+            for victim in lowest:
+                for there in [p for p in beyond if p in draft.weights[victim]]:
+                    if parts <= 0:
+                        return 0
+                    if limits.grade[there] >= GAINS_LAST or pool not in draft.weights[mover]:
+                        continue
+                    units = min(parts * draft.demand[route], draft.weights[mover][pool] * draft.demand[mover])
+                    _turn_out(draft, victim, there, units, homeless, moves)
+                    _move_on(draft, limits, mover, pool, units, moves)
+                    parts = draft.place(route, parts, limits)
     return parts
+
+
+def _turn_out(
+    draft: Draft, victim: int, pool: int, units: float, homeless: list[Homeless], moves: list[Moved]
+) -> None:
+    """Up to ``units`` (parts x units/s) of the victim leave the pool and queue for another place."""
+    given = min(draft.weights[victim][pool], int(units / draft.demand[victim]) + 1)
+    draft.take(victim, pool, given)
+    moves.append(Moved(victim, pool, given, Reason.MADE_WAY))
+    heappush(homeless, Homeless(draft.rules.routes[victim].rank, victim, NOWHERE, given, False))
 
 
 def _victims(draft: Draft, route: int, ranks: range) -> list[int]:

@@ -82,12 +82,15 @@ def _step(
     ramping: set[int],
     moves: list[Moved],
 ) -> None:
+    trickle = round(draft.rules.policy.thresholds.trickle_share * MILLION)
     givers = iter(losses)
     giver, available = next(givers, (NOWHERE, 0))
     for pool, wanted in gains:
         if use.limits.grade[pool] > GAINS_LATE and pool in draft.weights[route]:
             continue
         reason = Reason.FAILBACK if pool in ramping else Reason.MERIT_ORDER
+        if pool not in draft.weights[route] and wanted <= trickle:
+            reason = Reason.KEEP_WARM
         left = min(wanted, draft.room_parts(route, pool, use.limits.usable[pool], use.limits))
         while left > 0 and giver != NOWHERE:
             parts = min(left, available)

@@ -1,0 +1,84 @@
+"""Reasons in words, for people. The only place where a verdict becomes a sentence."""
+
+from controller.core.reasons import Reason, Verdict
+
+WORDS: dict[Reason, str] = {
+    Reason.NO_EVIDENCE: "nothing is known of it yet",
+    Reason.STALE: "nothing has been heard of it for too long; it keeps what it carries and gains nothing",
+    Reason.CLIENTS_FAILING: "clients' requests fail",
+    Reason.PROBES_FAILING: "two probers fail",
+    Reason.CLIENTS_AND_PROBES_FAILING: "clients' requests and probes fail",
+    Reason.ONE_SOURCE_FAILING: "one prober alone fails",
+    Reason.SOME_FAILING: "some of clients' requests fail",
+    Reason.EJECTED_BY_CLIENTS: "clients have left it by themselves",
+    Reason.NO_PROGRESS: "requests go in and none comes out, while other pools complete theirs",
+    Reason.STATUS_STATEMENT: "a status page says so",
+    Reason.CONFIGURATION_AUTH: "credentials are refused (401, 403): a configuration fault",
+    Reason.CONFIGURATION_NOT_FOUND: "the model is not found (404): a configuration fault",
+    Reason.SUCCEEDING: "requests succeed",
+    Reason.HOLD_DOWN: "held down after its outage",
+    Reason.HOLD_DOWN_OVER: "the hold-down is over: the first step of the ramp",
+    Reason.RAMP_STEP: "one step up the ramp",
+    Reason.RAMP_DONE: "the ramp is climbed",
+    Reason.CAPACITY_STATED: "capacity as stated",
+    Reason.CAPACITY_COMMITTED: "capacity as the policy commits, as nobody states it",
+    Reason.CAPACITY_EXPIRED: "its stated capacity has expired; nothing is moved onto it",
+    Reason.QUOTA_GROUP: "its quota group's limit",
+    Reason.THROTTLED: "capacity as its 429s showed",
+    Reason.DRAINED: "drained by an operator",
+    Reason.MAINTENANCE: "under announced maintenance",
+    Reason.MODE_OBSERVE: "its provider is in mode observe: it keeps what it carries",
+    Reason.MODE_RECOMMEND: "its provider is in mode recommend: it keeps what it carries",
+    Reason.FAILBACK_MANUAL: "recovered; failback is manual: drain and undrain it to let it return",
+    Reason.NOT_LAWFUL: "the policy does not allow it here",
+    Reason.FIRST_TABLE: "the first table of this lineage, from the policy alone",
+    Reason.POOL_LOST: "its load moved away",
+    Reason.OVERLOAD: "load above its capacity moved away",
+    Reason.MADE_WAY: "load made way for more critical load",
+    Reason.SHED_NO_ROOM: "shed: no lawful pool has room",
+    Reason.SHED_RESTORED: "less is shed: there is room again",
+    Reason.FAILBACK: "load returns to it",
+    Reason.MERIT_ORDER: "load moved onto it by merit order",
+    Reason.KEEP_WARM: "a trickle keeps it known",
+    Reason.KEPT_NO_ALTERNATIVE: "it keeps load: no lawful alternative has room",
+    Reason.POLICY_CHANGED: "the policy changed",
+    Reason.ON_LOSS_RENEWED: "what to do when a provider is lost was decided anew",
+    Reason.NOT_SETTLED: "held: the tables are still being read after the take-over",
+    Reason.CLOCK_JUMPED: "held: this controller's clock can't be trusted",
+    Reason.SOURCES_UNHEARD: "no moves by choice: too many sources are silent",
+    Reason.GUARD_EMPTY_TABLE: "guard: the table would not have been whole; the one in force stays",
+    Reason.GUARD_FRESH_CAPACITY: "guard: a pool without fresh capacity would have gained load",
+    Reason.GUARD_PROVIDERS_LOST: "guard: most providers are lost; pools that still succeed stay in",
+    Reason.GUARD_PROVIDER_SHARE: "guard: a provider would have got more than its share",
+    Reason.GUARD_LAWFUL: "guard: a pool would have got load that it may not serve",
+}
+
+
+def sentence(verdict: Verdict, now_ms: int) -> str:
+    """One verdict in one line: subject, change, reason, measure, since and until."""
+    parts = [verdict.subject]
+    if verdict.after:
+        parts.append(f"{verdict.before} -> {verdict.after}" if verdict.before else verdict.after)
+    text = f"{' '.join(parts)}: {WORDS[verdict.reason]}"
+    if verdict.value is not None:
+        text += f" ({verdict.value:g}" + (
+            f" against {verdict.limit:g})" if verdict.limit is not None else ")"
+        )
+    if verdict.since_ms and verdict.since_ms < now_ms:
+        text += f", for {duration(now_ms - verdict.since_ms)}"
+    if verdict.until_ms is not None and verdict.until_ms > now_ms:
+        text += f", {duration(verdict.until_ms - now_ms)} to go"
+    return text
+
+
+def duration(milliseconds: int) -> str:
+    """Such as 850 ms, 12 s, 3 min, 2 h 5 min."""
+    if milliseconds < 1_000:
+        return f"{milliseconds} ms"
+    seconds = milliseconds // 1_000
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"

@@ -1,0 +1,142 @@
+"""What holds of every decision, whatever the policy and whatever the weather."""
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from controller.core.assess import assess
+from controller.core.compiled import compiled
+from controller.core.draft import GAINS_LAST
+from controller.core.held import held
+from controller.core.lawful import may_serve
+from controller.core.model import Ready, Snapshot
+from controller.core.planner import step
+from tests.property.worlds import weather, worlds
+from tests.scenarios.world import World
+from tieline.table import MILLION, RouteTable, Split, check
+
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+ROUNDING_UNITS = 1.0
+
+
+def _lawful(world: World, table: RouteTable) -> None:
+    workloads = {workload.id: workload for workload in world.policy.workloads}
+    origins = {origin.id: origin for origin in world.policy.origins}
+    pools = {pool.id: pool for pool in world.policy.pools}
+    for route in table.routes:
+        for split in (route.split, *route.on_loss.values()):
+            for index in split.pools:
+                pool = pools[table.pools[index].pool]
+                assert may_serve(pool, workloads[route.workload], origins[route.origin])
+
+
+def _within_room(snapshot: Snapshot, ready: Ready, now_ms: int) -> None:
+    """Nothing gains beyond what it may carry, and what may not gain does not."""
+    assert ready.table is not None
+    assert snapshot.table is not None
+    rules = compiled(snapshot.policy)
+    known = assess(snapshot, rules, now_ms)
+    before = held(rules, snapshot.table).draft(known.demand).load
+    after = held(rules, ready.table).draft(known.demand).load
+    for pool, (was, now) in enumerate(zip(before, after, strict=True)):
+        if now > was + ROUNDING_UNITS:
+            assert known.use.limits.grade[pool] <= GAINS_LAST
+            assert now <= known.use.limits.usable[pool] + ROUNDING_UNITS
+
+
+def _share_limits(world: World, snapshot: Snapshot, table: RouteTable) -> None:
+    """No provider gains beyond its share of a workload."""
+    rules = compiled(world.policy)
+    old = {route.name: route.split for route in snapshot.table.routes} if snapshot.table else {}
+    for rule, route in zip(rules.routes, table.routes, strict=True):
+        for provider, most in rule.share_max.items():
+
+            def carried(split: Split, owner: int = provider) -> int:
+                pairs = zip(split.pools, split.weights, strict=True)
+                return sum(parts for pool, parts in pairs if rules.provider_of[pool] == owner)
+
+            before = carried(old[route.name]) if route.name in old else 0
+            assert carried(route.split) <= max(round(most * MILLION), before)
+
+
+@QUICK
+@given(st.data())
+def test_every_published_table_is_whole_lawful_and_within_room(data: st.DataObject) -> None:
+    """Shares sum to a million, contracts and residency hold in on_loss too, no move overfills a pool."""
+    world = data.draw(worlds())
+    world.decide()
+    for _ in range(data.draw(st.integers(1, 5))):
+        data.draw(weather(world))
+        for _ in range(data.draw(st.sampled_from([1, 3, 12]))):
+            snapshot_before = world.table
+            world.now_ms += 1000
+            world._observe()
+            snapshot = world.snapshot()
+            assert snapshot.table is snapshot_before
+            ready = world.decide()
+            if ready.table is not None:
+                check(ready.table)
+                _lawful(world, ready.table)
+                _within_room(snapshot, ready, world.now_ms)
+                _share_limits(world, snapshot, ready.table)
+
+
+@QUICK
+@given(st.data())
+def test_the_first_table_is_whole_and_lawful(data: st.DataObject) -> None:
+    """A lineage begins with a table that serves within the contracts, from the policy alone."""
+    world = data.draw(worlds())
+    ready = world.decide()
+    assert ready.table is not None
+    check(ready.table)
+    _lawful(world, ready.table)
+
+
+@QUICK
+@given(st.data())
+def test_silence_moves_nothing(data: st.DataObject) -> None:
+    """Whatever has happened: from the moment nobody is heard any more, no weight changes."""
+    world = data.draw(worlds())
+    world.decide()
+    for _ in range(data.draw(st.integers(0, 3))):
+        data.draw(weather(world))
+        list(world.run(5000))
+    world.clients = 0
+    world.silent_sources = {"prober", "prober-us", "fleet"}
+    list(world.run(70_000))
+    routes = [(route.name, route.split) for route in world.table.routes] if world.table else []
+    list(world.run(20_000))
+    after = [(route.name, route.split) for route in world.table.routes] if world.table else []
+    assert after == routes
+
+
+@QUICK
+@given(st.data())
+def test_a_recorded_decision_decides_again_to_the_same_bytes(data: st.DataObject) -> None:
+    """A snapshot that was written down and read back gives the same decision, byte by byte."""
+    world = data.draw(worlds())
+    world.decide()
+    for _ in range(data.draw(st.integers(1, 3))):
+        data.draw(weather(world))
+        list(world.run(3000))
+    world.now_ms += 1000
+    world._observe()
+    snapshot = world.snapshot()
+    written = msgspec.msgpack.encode(snapshot)
+    again = msgspec.msgpack.decode(written, type=Snapshot)
+    encode = msgspec.msgpack.Encoder(order="deterministic").encode
+    assert encode(step(again, world.now_ms)) == encode(step(snapshot, world.now_ms))
+
+
+@QUICK
+@given(st.data())
+def test_a_take_over_changes_no_weight_by_itself(data: st.DataObject) -> None:
+    """Another leader in the same world: until new evidence comes, it decides nothing else."""
+    world = data.draw(worlds())
+    world.decide()
+    data.draw(weather(world))
+    list(world.run(40_000))
+    settled = [route.split for route in world.table.routes] if world.table else []
+    world.take_over()
+    ready = world.decide()
+    assert ready.table is None or [route.split for route in ready.table.routes] == settled

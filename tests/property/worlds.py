@@ -1,0 +1,90 @@
+"""Random policies and random weather for the planner."""
+
+from hypothesis import strategies as st
+
+from controller.core.check import faults
+from controller.core.policy import Origin, Policy, Pool, Provider, QuotaGroup, Source, Workload
+from tests.scenarios.world import World
+from tieline.table import CRITICALITIES, ModelOffer
+
+PROVIDERS = ("azure", "gcp", "oci")
+PLACES = ("eu", "us")
+MODELS = ("m", "n")
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """Up to three providers, eight pools, three workloads and two origins, with all kinds of contracts."""
+    pools = []
+    for number in range(draw(st.integers(2, 8))):
+        committed = draw(st.sampled_from([0.0, 100.0, 500.0, 1000.0]))
+        pools.append(
+            Pool(
+                f"{draw(st.sampled_from(PROVIDERS))}/r{number}/d",
+                draw(st.sampled_from(PLACES)),
+                "http://h",
+                tuple(ModelOffer(m, m) for m in draw(st.sampled_from([("m",), ("m", "n")]))),
+                committed + draw(st.sampled_from([0.0, 200.0, 1000.0])) or 100.0,
+                committed,
+                draw(st.sampled_from([1.0, 2.0])),
+                quota_group=draw(st.sampled_from(["", "", "shared"])),
+                latency_ms={"eu": draw(st.sampled_from([10.0, 80.0]))},
+            )
+        )
+    workloads = tuple(
+        Workload(
+            f"w{number}",
+            draw(st.sampled_from(CRITICALITIES)),
+            (draw(st.sampled_from(MODELS)),),
+            exclusive_provider=draw(st.sampled_from([None, None, "azure"])),
+            allowed_geographies=draw(st.sampled_from([(), (), ("eu",)])),
+            provider_share_max=draw(st.sampled_from([{}, {}, {"gcp": 0.5}])),
+            expected_units_per_s={"eu": draw(st.sampled_from([0.0, 50.0, 800.0]))},
+        )
+        for number in range(draw(st.integers(1, 3)))
+    )
+    return Policy(
+        "property",
+        PLACES,
+        tuple(Origin(place, draw(st.sampled_from([(), (place,)]))) for place in PLACES),
+        tuple(Provider(name, draw(st.sampled_from(["act", "act", "observe"]))) for name in PROVIDERS),
+        tuple(pools),
+        workloads,
+        (QuotaGroup("shared", draw(st.sampled_from([300.0, 5000.0]))),),
+        (Source("prober", "probe"), Source("prober-us", "probe"), Source("fleet", "fleet")),
+    )
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    """A lawful policy with demand."""
+    policy = draw(policies().filter(lambda one: not faults(one)))
+    world = World(policy)
+    for workload in policy.workloads:
+        for origin in policy.origins:
+            world.demand[workload.id, origin.id] = draw(st.sampled_from([0.0, 20.0, 300.0, 1500.0]))
+    return world
+
+
+@st.composite
+def weather(draw: st.DrawFn, world: World) -> None:
+    """Something changes."""
+    pool = draw(st.sampled_from(sorted(world.pools)))
+    how = world.pools[pool]
+    match draw(st.sampled_from(["errors", "capacity", "hang", "demand", "silence", "takeover", "serves"])):
+        case "errors":
+            how.errors = draw(st.sampled_from([0.0, 0.07, 0.3, 0.7, 1.0]))
+            how.result = draw(st.sampled_from(["server_error", "timeout", "auth"]))
+        case "capacity":
+            how.stated = draw(st.sampled_from([None, 0.0, 50.0, 400.0, 3000.0]))
+        case "hang":
+            how.hangs = not how.hangs
+        case "demand":
+            route = draw(st.sampled_from(sorted(world.demand)))
+            world.demand[route] = draw(st.sampled_from([0.0, 20.0, 300.0, 2500.0]))
+        case "silence":
+            world.silent_sources ^= {draw(st.sampled_from(["prober", "prober-us", "fleet"]))}
+        case "takeover":
+            world.take_over()
+        case "serves":
+            how.serves = draw(st.sampled_from([None, 10.0, 200.0]))
