@@ -89,7 +89,10 @@ class Term:
         generation = Generation(last.lineage, self.epoch, last.seq + 1)
         record = renumbered(self.record, generation, now_ms)
         if ready.table is not None:
-            record = replace(record, table=replace(ready.table, generation=generation, made_ms=now_ms))
+            table = ready.table
+            if (table.generation, table.made_ms) != (generation, now_ms):
+                table = replace(table, generation=generation, made_ms=now_ms)
+            record = replace(record, table=table)
         return replace(
             record,
             memory=ready.memory,
