@@ -89,7 +89,7 @@ def _step(
         if use.limits.grade[pool] > GAINS_LATE and pool in draft.weights[route]:
             continue
         reason = Reason.FAILBACK if pool in ramping else Reason.MERIT_ORDER
-        if pool not in draft.weights[route] and wanted <= trickle:
+        if pool not in ramping and pool not in draft.weights[route] and wanted <= trickle:
             reason = Reason.KEEP_WARM
         left = min(wanted, draft.room_parts(route, pool, use.limits.usable[pool], use.limits))
         while left > 0 and giver != NOWHERE:
