@@ -85,6 +85,7 @@ class RoutingAgent:
                 await asyncio.sleep(RETRY_AFTER_S)
             finally:
                 self._around.projector.withdraw()
+                self._around.publisher.stand_by()
             await self._around.leader.resign()
 
     async def _hold_office(self, epoch: int) -> None:

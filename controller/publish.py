@@ -84,6 +84,10 @@ class Publisher:
         self._gap_at = None
         return self._newest(lineage)
 
+    def stand_by(self) -> None:
+        """Follows the log again after an office."""
+        self._tail.resume(self.log.next_offset)
+
     async def append(self, record: RoutesRecord) -> None:
         """Returns once the record is published: appended, in turn, and counting.
 
@@ -94,10 +98,12 @@ class Publisher:
         self._checked = record.table
         offset = await self._send(record, body)
         if offset > self.log.next_offset:
+            self._tail.resume(self.log.next_offset)
             try:
                 await self._tail.read_to(offset - 1, READ_UP_WITHIN_S)
             except TimeoutError:
                 raise Deposed(f"the routes log could not be read up to {offset}") from None
+        self._tail.rest()  # a leader knows what it wrote
         generation = record.generation
         self.log = self.log.apply(offset, record.published_ms, record.key(), generation.seq, body)
         if self.log.epoch > generation.epoch:

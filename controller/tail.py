@@ -84,6 +84,16 @@ class Tail:
                 async with self._moved:
                     self._moved.notify_all()
 
+    def rest(self) -> None:
+        """Fetches nothing until ``resume``."""
+        self._consumer.pause(self._partition)
+
+    def resume(self, offset: int) -> None:
+        """Goes on with the record at ``offset``: those before it are known from elsewhere."""
+        self.next_offset = offset
+        self._consumer.seek(self._partition, offset)
+        self._consumer.resume(self._partition)
+
     async def read_to(self, offset: int, within_s: float | None = None) -> None:
         """Returns once every record up to ``offset`` was taken. Raises TimeoutError after ``within_s``."""
         async with asyncio.timeout(within_s), self._moved:
