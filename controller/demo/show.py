@@ -108,7 +108,8 @@ def table_of(picture: Picture, now_ms: int) -> Table:
     table = Table(title=title, title_justify="left", expand=False, pad_edge=False)
     headings = ("pool", "state", "weight", "", "req/s", "tokens/s", "of", "429/s", "fault", "why")
     for name in headings:
-        table.add_column(name, justify="left" if name in ("pool", "state", "", "fault", "why") else "right")
+        left = name in ("pool", "state", "", "fault", "why")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
     provider = ""
     for view in picture.views(now_ms):
         own = view.pool.split("/", 1)[0]
