@@ -6,12 +6,15 @@ process alive, and its partitions too once Kafka is back. So it is a daemon, and
 
 import asyncio
 import threading
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, TypeAlias
 
 from mode.threads import WorkerThread
 
 FETCH_MAX_WAIT_MS = 250
 CANCEL_WITHIN_S = 2.0
+
+WaitFirst: TypeAlias = Callable[..., Awaitable[Any]]
 
 
 class _Mortal(WorkerThread):  # type: ignore[misc]
@@ -32,6 +35,7 @@ class _Mortal(WorkerThread):  # type: ignore[misc]
 def prepare(app: Any) -> None:
     """Before the app starts. Faust asks brokers to wait up to 1.5 s for data, and a partition that was just
     drained is only asked for again after that; a quarter of a second costs four requests a second."""
+    app.consumer.wait_first = quick_first(app.consumer.wait_first)
     thread = app.consumer._thread
     thread.Worker = _Mortal
     create = thread._create_consumer
@@ -58,6 +62,56 @@ async def abandon(app: Any) -> None:
     if worker.is_alive():
         _call(loop, loop.stop)
         await asyncio.to_thread(worker.join, CANCEL_WITHIN_S)
+
+
+def quick_first(wait_first: WaitFirst) -> WaitFirst:
+    """Faust starts four tasks to hand one record to its agent, so that a suspension may interrupt it. Handing
+    over waits for nothing unless the agent's queue is full or flow is suspended; so it is begun in place, and
+    only what has to wait goes the long way, from where it stopped: order and interruption stay as they were.
+    """
+
+    async def first_of(first: Any, *others: Any, **options: Any) -> Any:
+        if not (others and all(map(asyncio.iscoroutine, (first, *others)))):
+            return await wait_first(first, *others, **options)
+        waiting_for = None
+        finished = True
+        try:
+            waiting_for = first.send(None)
+            finished = False
+        except StopIteration:
+            return None
+        finally:
+            if finished:
+                for other in others:
+                    other.close()
+        return await wait_first(_go_on(first, waiting_for), *others, **options)
+
+    return first_of
+
+
+async def _go_on(begun: Coroutine[Any, Any, Any], waiting_for: Any) -> Any:
+    return await _Rest(begun, waiting_for)
+
+
+class _Rest:
+    """A coroutine that was begun elsewhere and waits for something."""
+
+    def __init__(self, begun: Coroutine[Any, Any, Any], waiting_for: Any) -> None:
+        self._begun = begun
+        self._waiting_for = waiting_for
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        waiting_for = self._waiting_for
+        while True:
+            try:
+                try:
+                    sent = yield waiting_for
+                except BaseException as error:  # noqa: BLE001 (cancellations too are its own to handle)
+                    waiting_for = self._begun.throw(error)
+                else:
+                    waiting_for = self._begun.send(sent)
+            except StopIteration as end:
+                return end.value
 
 
 def _call(loop: asyncio.AbstractEventLoop, what: Any) -> None:

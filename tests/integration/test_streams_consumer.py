@@ -1,0 +1,98 @@
+"""The short way by which a record is handed to its agent keeps what the long one promises."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from mode import Service
+
+from streams.consumer_thread import quick_first
+
+
+class Host(Service):
+    """A service whose own ``wait_first`` is the long way."""
+
+
+@pytest.fixture
+async def log() -> list[str]:
+    """What happened, in order."""
+    return []
+
+
+async def test_what_waits_for_nothing_is_done_in_place(log: list[str]) -> None:
+    """No task is started: the loop gets no turn between the call and its end."""
+
+    async def deliver() -> None:
+        log.append("delivered")
+
+    asyncio.get_running_loop().call_soon(log.append, "a turn of the loop")
+    await quick_first(Host().wait_first)(deliver(), asyncio.Event().wait())
+    assert log == ["delivered"]
+
+
+async def test_what_must_wait_goes_on_where_it_stopped(log: list[str]) -> None:
+    """A delivery into a full queue is begun once and ends when there is room, its value and error its own."""
+    room: asyncio.Queue[int] = asyncio.Queue(maxsize=1)
+    room.put_nowait(0)
+
+    async def deliver() -> None:
+        log.append("begun")
+        await room.put(1)
+        await asyncio.sleep(0)
+        log.append("ended")
+
+    task = asyncio.create_task(quick_first(Host().wait_first)(deliver(), asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    assert log == ["begun"]
+    assert not task.done()
+    assert (room.get_nowait(), await room.get()) == (0, 1)
+    await task
+    assert log == ["begun", "ended"]
+
+
+async def test_a_suspension_interrupts_what_waits(log: list[str]) -> None:
+    """As the long way does it: the delivery is cancelled, and sees that."""
+    suspended = asyncio.Event()
+
+    async def deliver() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            log.append("cancelled")
+            raise
+
+    task = asyncio.create_task(quick_first(Host().wait_first)(deliver(), suspended.wait()))
+    await asyncio.sleep(0)
+    suspended.set()
+    await task
+    await asyncio.sleep(0)
+    assert log == ["cancelled"]
+
+
+@pytest.mark.parametrize("pause", [False, True])
+async def test_errors_come_out(pause: bool) -> None:
+    """Before and after a wait."""
+
+    async def deliver() -> None:
+        if pause:
+            await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await quick_first(Host().wait_first)(deliver(), asyncio.Event().wait())
+
+
+async def test_other_uses_go_the_long_way() -> None:
+    """A single thing to wait for, or an event instead of a coroutine, is not touched."""
+    seen: list[tuple[Any, ...]] = []
+
+    async def long_way(*waited: Any, **options: Any) -> str:
+        seen.append(waited)
+        return "long"
+
+    event = asyncio.Event()
+    assert await quick_first(long_way)(event) == "long"
+    assert await quick_first(long_way)(event, event) == "long"
+    assert seen == [(event,), (event, event)]
