@@ -14,13 +14,13 @@ LOOK_EVERY_S = 0.01
 
 @overload
 async def until(
-    condition: Callable[[], Awaitable[Value]], within_s: float = 10.0, what: str = "the condition"
+    condition: Callable[[], Awaitable[Value | None]], within_s: float = 10.0, what: str = "the condition"
 ) -> Value: ...
 
 
 @overload
 async def until(
-    condition: Callable[[], Value], within_s: float = 10.0, what: str = "the condition"
+    condition: Callable[[], Value | None], within_s: float = 10.0, what: str = "the condition"
 ) -> Value: ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 
 import pytest
@@ -30,19 +31,19 @@ def write(new: Row, expected: Position | None, material: bool = False) -> Write:
     return Write(*field_of(new.event), expected, new, material)
 
 
-class TablesContract:
+class TablesContract(ABC):
     """What holds of any tables. ``tables`` and ``other`` stand for two processes over the same state."""
 
     tables: Tables
     other: Tables
 
+    @abstractmethod
     async def hints(self) -> int:
         """How many material writes were announced so far."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def empty(self) -> None:
         """Loses everything, as a Redis without persistence does when it restarts."""
-        raise NotImplementedError
 
     async def start(self) -> None:
         """Both processes join one run."""

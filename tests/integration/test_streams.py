@@ -18,6 +18,7 @@ from tieline.events import (
     Outcomes,
     PoolCapacity,
     PoolObservation,
+    Report,
     Statement,
 )
 
@@ -57,9 +58,11 @@ async def test_every_kind_of_event_reaches_its_table(
             return contents if all(tables) else None
 
         contents = await until(whole, what="a row in each table")
-        assert [seen.pool for seen in contents.reports[0].event.pools] == [f"azure/r0/p{n}" for n in range(3)]
-        assert contents.statements[0].event.claims == (claim,)
-        assert contents.capacities[0].event.pools == (limit,)
+        first = contents.reports[0].event
+        assert isinstance(first, Report)
+        assert [seen.pool for seen in first.pools] == [f"azure/r0/p{n}" for n in range(3)]
+        assert getattr(contents.statements[0].event, "claims", None) == (claim,)
+        assert getattr(contents.capacities[0].event, "pools", None) == (limit,)
         assert contents.demand[0].seconds[0].flows[0].offered_units == 90.0
         assert contents.reports[0].append_ms >= at_ms
         assert woken

@@ -26,11 +26,12 @@ why                                     prints what was decided since the last `
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 from controller.policy_file import load_policy
 from streams.rows import Ejection
 from tests.scenarios.world import World
-from tieline.events import Claim, Command, ResultClass
+from tieline.events import Claim, ClaimState, Command, ResultClass
 from tieline.table import MILLION
 
 HERE = Path(__file__).parent
@@ -153,7 +154,7 @@ def _return(world: World, scope: str) -> list[str]:
 
 
 def _status(world: World, scope: str, state: str, _for: str, period: str) -> list[str]:
-    world.claims[scope] = ("status", Claim(state, world.now_ms + _ms(period)))
+    world.claims[scope] = ("status", Claim(cast(ClaimState, state), world.now_ms + _ms(period)))
     return []
 
 

@@ -25,6 +25,7 @@ from tieline.events import (
     Report,
     ResultClass,
     Statement,
+    StatementKind,
     in_scope,
 )
 from tieline.table import MILLION, Generation, RouteTable, check
@@ -59,7 +60,7 @@ class World:
     demand: dict[tuple[str, str], float] = field(default_factory=dict)
     clients: int = 4
     commands: list[Command] = field(default_factory=list)
-    claims: dict[str, tuple[str, Claim]] = field(default_factory=dict)
+    claims: dict[str, tuple[StatementKind, Claim]] = field(default_factory=dict)
     ejections: dict[tuple[str, str], Ejection] = field(default_factory=dict)
     silent_sources: set[str] = field(default_factory=set)
     consumed: bool = True
@@ -129,7 +130,7 @@ class World:
             self.settled,
             self.clock_trusted,
         )
-        demand = ()
+        demand: tuple[DemandRow, ...] = ()
         if self.seconds:
             ejections = tuple(sorted(self.ejections.values(), key=lambda e: (e.client, e.pool)))
             demand = (DemandRow(Position("demand", 0, self.now_ms), tuple(self.seconds), ejections),)
@@ -178,10 +179,12 @@ class World:
     def load(self) -> dict[str, float]:
         """Units/s that the table in force sends to each pool."""
         load = dict.fromkeys(self.pools, 0.0)
-        for route in self.table.routes if self.table else ():
+        if (table := self.table) is None:
+            return load
+        for route in table.routes:
             units = self.demand.get((route.workload, route.origin), 0.0)
             for index, parts in zip(route.split.pools, route.split.weights, strict=True):
-                load[self.table.pools[index].pool] += units * parts / MILLION
+                load[table.pools[index].pool] += units * parts / MILLION
         return load
 
     def _pool_sum(self, pool: str, units: float) -> PoolSum:
