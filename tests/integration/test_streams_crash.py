@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -37,12 +38,11 @@ class Load:
         self.sent = 0
         self.still = asyncio.Lock()  # whoever holds it keeps the load still
 
-    async def run(self, every_s: float = 0.002) -> None:
-        """Sends until cancelled; what Kafka did not acknowledge counts as not sent."""
+    async def run(self) -> None:
+        """Sends one after the other until cancelled; Kafka's acknowledgements set the pace."""
         while True:
             async with self.still:
                 await self.send_one()
-            await asyncio.sleep(every_s)
 
     async def send_one(self) -> None:
         """The next record, acknowledged by Kafka."""
@@ -95,6 +95,18 @@ async def child(it: Lab, redis_url: str) -> AsyncIterator[asyncio.subprocess.Pro
         await process.communicate()
 
 
+async def some_more(load: Load, count: int) -> None:
+    """That many more records were sent."""
+    reached = load.sent + count
+    await until(lambda: load.sent >= reached, within_s=60, what="some load")
+
+
+async def away(seconds: float) -> None:
+    """A part has been gone for that long."""
+    back_at = time.monotonic() + seconds
+    await until(lambda: time.monotonic() >= back_at, within_s=seconds + 5, what="the end of the absence")
+
+
 @asynccontextmanager
 async def under_load(it: Lab) -> AsyncIterator[Load]:
     """A load that runs meanwhile and has stopped afterwards."""
@@ -113,12 +125,10 @@ async def test_sigkill_in_mid_stream_loses_nothing(kafka_bootstrap: str, redis_u
     async with lab(kafka_bootstrap, redis_url, prefix) as it, under_load(it) as load:
         for _ in range(2):
             async with child(it, redis_url) as process:
-                reached = load.sent + 300
-                await until(lambda reached=reached: load.sent > reached, within_s=30, what="some load")
+                await some_more(load, 300)
                 process.send_signal(signal.SIGKILL)
         async with it.ingest():
-            before = load.sent
-            await until(lambda: load.sent > before + 100, within_s=30, what="some load")
+            await some_more(load, 100)
             async with load.still:
                 await until(load.all_safe, within_s=40, what="everything safe")
 
@@ -131,11 +141,10 @@ async def test_redis_away_for_five_seconds_loses_nothing(own_stack: Stack, prefi
             await until(lambda: load.sent > 300, within_s=30, what="some load")
             await own_stack.valkey.stop()
             away_since = load.sent
-            await asyncio.sleep(5)
+            await away(5.0)
             await own_stack.valkey.start()
             assert load.sent > away_since
-            reached = load.sent + 100
-            await until(lambda: load.sent > reached, within_s=30, what="some load")
+            await some_more(load, 100)
         await until(load.all_safe, within_s=40, what="everything safe")
         assert ingest.counts["retries"] > 0
 
@@ -148,13 +157,11 @@ async def test_kafka_away_loses_nothing_that_it_acknowledged(own_stack: Stack, p
         for _ in range(200):
             await load.send_one()
         await own_stack.kafka.stop()
-        await asyncio.sleep(3)
+        await away(3.0)
         await own_stack.kafka.start()
         while load.sent < 400:
-            try:
+            with suppress(KafkaError):
                 await load.send_one()
-            except KafkaError:
-                await asyncio.sleep(0.1)
         await until(load.all_safe, within_s=60, what="everything safe")
 
 
