@@ -128,6 +128,8 @@ def _observation(
 ) -> PoolObservation:
     row = row or _PoolWindow()
     out = outs.get(pool)
+    # Once its time is over this process would try the pool again: without weight no request ever shows it.
+    kept_away = out is not None and now_ms < out.until_ms
     return PoolObservation(
         pool=pool,
         outcomes=Outcomes(**{result.value: count for result, count in row.counts.items()}),
@@ -137,7 +139,7 @@ def _observation(
         per_token_p50_ms=row.per_token.quantile(0.5),
         in_flight=flights.count(pool),
         oldest_in_flight_ms=min(flights.oldest_ms(pool, now_ms), _DURATION_MAX_MS),
-        ejected=out.result if out is not None else None,
+        ejected=out.result if out is not None and kept_away else None,
     )
 
 

@@ -16,11 +16,13 @@ from controller.core.reasons import Reason
 
 
 class Kind(StrEnum):
-    """What evidence says, worst first. FAIR lies between what degrades and what clears; SILENT: nothing."""
+    """What evidence says, worst first. WORD: ill by a status page's word alone. FAIR lies between what
+    degrades and what clears; SILENT: nothing."""
 
     FAULT = "fault"
     BAD = "bad"
     WEAK = "weak"
+    WORD = "word"
     FAIR = "fair"
     GOOD = "good"
     SILENT = "silent"
@@ -203,8 +205,8 @@ def _one_prober_failing(case: Case) -> Said | None:
 
 
 def _status_statement(case: Case) -> Said | None:
-    """A status page confirms, it does not detect: alone it only degrades."""
-    return (Kind.WEAK, Reason.STATUS_STATEMENT, None, None) if case.status_says_ill else None
+    """A status page confirms, it does not detect: alone it only degrades, and keeps nothing down."""
+    return (Kind.WORD, Reason.STATUS_STATEMENT, None, None) if case.status_says_ill else None
 
 
 def _between(case: Case) -> Said | None:

@@ -38,30 +38,35 @@ TRANSITIONS: dict[tuple[State, Kind], Act] = {
     (_S.UNKNOWN, _K.GOOD): _A.HEAL,
     (_S.UNKNOWN, _K.FAIR): _A.HEAL,
     (_S.UNKNOWN, _K.WEAK): _A.DEGRADE,
+    (_S.UNKNOWN, _K.WORD): _A.DEGRADE,
     (_S.UNKNOWN, _K.BAD): _A.FALL,
     (_S.UNKNOWN, _K.FAULT): _A.FALL,
     (_S.UNKNOWN, _K.SILENT): _A.STAY,
     (_S.HEALTHY, _K.GOOD): _A.STAY,
     (_S.HEALTHY, _K.FAIR): _A.STAY,
     (_S.HEALTHY, _K.WEAK): _A.DEGRADE,
+    (_S.HEALTHY, _K.WORD): _A.DEGRADE,
     (_S.HEALTHY, _K.BAD): _A.FALL,
     (_S.HEALTHY, _K.FAULT): _A.FALL,
     (_S.HEALTHY, _K.SILENT): _A.FORGET,
     (_S.DEGRADED, _K.GOOD): _A.CLEAR,
     (_S.DEGRADED, _K.FAIR): _A.STAY,
     (_S.DEGRADED, _K.WEAK): _A.STAY,
+    (_S.DEGRADED, _K.WORD): _A.STAY,
     (_S.DEGRADED, _K.BAD): _A.FALL,
     (_S.DEGRADED, _K.FAULT): _A.FALL,
     (_S.DEGRADED, _K.SILENT): _A.FORGET,
     (_S.DOWN, _K.GOOD): _A.RISE,
     (_S.DOWN, _K.FAIR): _A.RISE,
     (_S.DOWN, _K.WEAK): _A.STILL_BAD,
+    (_S.DOWN, _K.WORD): _A.RISE,
     (_S.DOWN, _K.BAD): _A.STILL_BAD,
     (_S.DOWN, _K.FAULT): _A.STILL_BAD,
     (_S.DOWN, _K.SILENT): _A.RISE,
     (_S.RECOVERING, _K.GOOD): _A.CLIMB,
     (_S.RECOVERING, _K.FAIR): _A.STAY,
     (_S.RECOVERING, _K.WEAK): _A.STAY,
+    (_S.RECOVERING, _K.WORD): _A.CLIMB,
     (_S.RECOVERING, _K.BAD): _A.FALL,
     (_S.RECOVERING, _K.FAULT): _A.FALL,
     (_S.RECOVERING, _K.SILENT): _A.STAY,
@@ -136,7 +141,7 @@ def _enter(held: PoolMemory, state: State, reason: Reason, now_ms: int) -> PoolM
 
 def _stay(held: PoolMemory, finding: Finding) -> PoolMemory:
     if held.state is State.DEGRADED and (held.good_since_ms or held.reason is not finding.reason):
-        reason = finding.reason if finding.kind is Kind.WEAK else held.reason
+        reason = finding.reason if finding.kind in (Kind.WEAK, Kind.WORD) else held.reason
         return replace(held, good_since_ms=0, reason=reason)
     return held
 

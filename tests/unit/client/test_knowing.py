@@ -221,3 +221,11 @@ def test_settings_that_cant_work_are_said_at_once(wrong: dict[str, str | None]) 
     settings = {"redis_url": "redis://127.0.0.1:1", "workload": "chat", "origin": "eu", **wrong}
     with pytest.raises(tieline.ConfigurationError, match=next(iter(wrong))):
         tieline.AsyncClient(settings.pop("redis_url"), **settings)  # type: ignore[arg-type]
+
+
+def test_a_pool_is_reported_as_left_only_while_it_is_kept_away_from() -> None:
+    """Without weight no request would ever show that it is well again: the report must not hold it down."""
+    out = {"c/r/x": Out(ResultClass.AUTH, 0, 300_000)}
+    _, (before,) = Window().take("chat", {}, out, Flights(), 299_999)
+    _, (after,) = Window().take("chat", {}, out, Flights(), 300_000)
+    assert (before.ejected, after.ejected) == (ResultClass.AUTH, None)

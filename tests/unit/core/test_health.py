@@ -59,6 +59,13 @@ def test_bad_evidence_takes_any_pool_down(state: State, kind: Kind) -> None:
     assert after.hold_until_ms == NOW_MS + 30_000
 
 
+def test_a_status_page_keeps_no_pool_down() -> None:
+    """Its word degrades a healthy pool; one that was down comes back all the same."""
+    assert advance(PoolMemory(State.HEALTHY), found(Kind.WORD), now()).state is State.DEGRADED
+    assert advance(down(), found(Kind.WORD), now(29_000)).state is State.DOWN
+    assert advance(down(), found(Kind.WORD), now(30_000)).state is State.RECOVERING
+
+
 def test_evidence_from_before_the_take_over_forces_nothing() -> None:
     """A new leader does not act on what its predecessor has seen."""
     held = PoolMemory(State.HEALTHY)
