@@ -71,6 +71,7 @@ async def test_redis_holds_what_kafka_holds(fleet: Fleet) -> None:
     await controller.until_said("settled")
     async with Redis.from_url(fleet.settings.redis) as redis:
         first = await until(lambda: projected(fleet, redis), what="the first projection")
+        assert first is not None
         assert len(first) == 9
         before = await newest(fleet)
         await drain(fleet, "oci")
