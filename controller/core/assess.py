@@ -9,7 +9,7 @@ from controller.core.compiled import Compiled
 from controller.core.eligible import Use, eligible
 from controller.core.evidence import Evidence, Reach, gather
 from controller.core.finding import SILENT, Finding, judge
-from controller.core.health import Setting, advance, due_ms
+from controller.core.health import Setting, advance, due_ms, is_settled
 from controller.core.load import demand_of
 from controller.core.memory import Memory, PoolMemory
 from controller.core.model import Snapshot
@@ -82,7 +82,9 @@ def _throttling(
     for name in rules.pools:
         seen = evidence.get(name)
         held = before.get(name, NEW)
-        found[name] = note_throttling(held, seen.clients if seen else None, limits, now_ms)
+        if held.throttled_ms or (seen and seen.clients):
+            held = note_throttling(held, seen.clients if seen else None, limits, now_ms)
+        found[name] = held
     return found
 
 
@@ -103,6 +105,9 @@ def _health(
     plain = Setting(now_ms, policy.thresholds, snapshot.office.took_office_ms)
     for index, name in enumerate(rules.pools):
         was = before[name]
+        if name not in findings and is_settled(was):
+            pools[name] = was
+            continue
         drained = index in held.withdrawn
         manual = policy.providers[rules.provider_of[index]].failback == "manual"
         fresh = caps.pools[index].fresh

@@ -51,20 +51,19 @@ def capacities(rules: Compiled, rows: tuple[Row, ...], memory: dict[str, PoolMem
     """What every pool and quota group may carry now."""
     stated, groups, expired = _stated(rows, now_ms)
     policy = rules.policy
-    could_be_stated = _could_be_stated(policy)
-    pools = []
-    for index, pool in enumerate(policy.pools):
-        said = stated.get(pool.id)
-        if said is not None:
-            committed = pool.committed_units_per_s if said.committed is None else said.committed
-            cap = PoolCap(said.limit, min(committed, said.limit), True, Reason.CAPACITY_STATED, said.until_ms)
-        else:
-            reason = Reason.CAPACITY_EXPIRED if pool.id in expired else Reason.CAPACITY_COMMITTED
-            cap = PoolCap(
-                pool.assumed_units_per_s, pool.committed_units_per_s, not could_be_stated[index], reason
-            )
-        held = memory.get(pool.id)
-        pools.append(cap if held is None else _throttled(cap, held, policy.thresholds, now_ms))
+    pools = list(_assumed(policy))
+    for name in expired:
+        if (index := rules.pool_index.get(name)) is not None:
+            pools[index] = pools[index]._replace(reason=Reason.CAPACITY_EXPIRED)
+    for name, said in stated.items():
+        if (index := rules.pool_index.get(name)) is not None:
+            promised = policy.pools[index].committed_units_per_s
+            committed = min(promised if said.committed is None else said.committed, said.limit)
+            pools[index] = PoolCap(said.limit, committed, True, Reason.CAPACITY_STATED, said.until_ms)
+    for index, name in enumerate(rules.pools):
+        held = memory.get(name)
+        if held is not None and held.throttled_ms:
+            pools[index] = _throttled(pools[index], held, policy.thresholds, now_ms)
     limits = [
         min(group.limit_units_per_s, groups.get(group.id, group.limit_units_per_s))
         for group in policy.quota_groups
@@ -95,15 +94,24 @@ def _stated(rows: tuple[Row, ...], now_ms: int) -> tuple[dict[str, _Stated], dic
     return stated, groups, expired
 
 
-_kept: dict[int, tuple[Policy, tuple[bool, ...]]] = {}
+_kept: dict[int, tuple[Policy, tuple[PoolCap, ...]]] = {}
 
 
-def _could_be_stated(policy: Policy) -> tuple[bool, ...]:
-    """Per pool: whether a registered source may state its capacity. Kept by the policy's identity."""
+def _assumed(policy: Policy) -> tuple[PoolCap, ...]:
+    """Per pool what holds while nobody states it: the policy's figure, fresh only where no registered source
+    could. Kept by the policy's identity."""
     held = _kept.get(id(policy))
     if held is None or held[0] is not policy:
         scopes = [source.scope for source in policy.sources if source.kind in STATING_KINDS]
-        answer = tuple(any(s == "*" or in_scope(pool.id, s) for s in scopes) for pool in policy.pools)
+        answer = tuple(
+            PoolCap(
+                pool.assumed_units_per_s,
+                pool.committed_units_per_s,
+                not any(s == "*" or in_scope(pool.id, s) for s in scopes),
+                Reason.CAPACITY_COMMITTED,
+            )
+            for pool in policy.pools
+        )
         _kept.clear()
         held = _kept[id(policy)] = (policy, answer)
     return held[1]

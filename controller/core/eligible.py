@@ -44,11 +44,14 @@ def eligible(
     policy = rules.policy
     panic = _providers_lost(rules, memory) > policy.thresholds.providers_lost_share * len(rules.providers)
     use = Use(Limits([], [], [], [limit * policy.headroom for limit in caps.groups]), [], {}, panic)
+    headroom, acts = policy.headroom, [provider.mode == "act" for provider in policy.providers]
+    add_usable, add_committed = use.limits.usable.append, use.limits.committed.append
+    add_grade, add_keeps = use.limits.grade.append, use.keeps.append
     for index, name in enumerate(rules.pools):
         cap, held_pool = caps.pools[index], memory[name]
         state = held_pool.state
-        ramp = ramp_share(held_pool, policy.thresholds)
-        part = policy.headroom * ramp
+        ramp = ramp_share(held_pool, policy.thresholds) if state is State.RECOVERING else 1.0
+        part = headroom * ramp
         keeps, success = cap.limit * ramp, _success(state, findings.get(name, SILENT))
         grade = _grade(state, cap.fresh)
         if state is State.DOWN and held_pool.reason not in FAULTS:
@@ -57,15 +60,16 @@ def eligible(
         elif state is State.DEGRADED:
             part *= success
         usable = cap.limit * part
-        if policy.providers[rules.provider_of[index]].mode != "act":
+        if not acts[rules.provider_of[index]]:
             grade, usable, keeps = KEEPS, UNBOUNDED, UNBOUNDED
         if index in held.withdrawn:
             grade, keeps = OUT, 0.0
             use.lost.pop(index, None)
-        use.limits.usable.append(usable)
-        use.limits.committed.append(min(cap.committed * part, usable))
-        use.limits.grade.append(grade)
-        use.keeps.append(keeps)
+        committed = cap.committed * part
+        add_usable(usable)
+        add_committed(committed if committed < usable else usable)
+        add_grade(grade)
+        add_keeps(keeps)
     return use
 
 

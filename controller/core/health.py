@@ -115,6 +115,11 @@ def advance(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
             return _enter(held, State.UNKNOWN, Reason.STALE, setting.now_ms)
 
 
+def is_settled(held: PoolMemory) -> bool:
+    """Whether silence leaves the pool as it is, for ever: nothing to look up, nothing to wait for."""
+    return held.state is State.UNKNOWN
+
+
 def due_ms(held: PoolMemory, setting: Setting) -> int | None:
     """When this pool's state may change by time alone, or None."""
     match held.state:

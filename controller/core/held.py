@@ -23,6 +23,7 @@ class Held:
         self.routes: list[Route | None] = []
         self.same_pools = table.pools == rules.infos
         self.same_settings = table.settings == rules.policy.clients
+        self._drafted: Draft | None = None
         number = [rules.pool_index.get(info.pool, NOWHERE) for info in table.pools]
         known = {(route.workload, route.origin): route for route in table.routes}
         for index, route in enumerate(rules.routes):
@@ -47,7 +48,10 @@ class Held:
 
     def draft(self, demand: list[float]) -> Draft:
         """The table as a draft under this demand. Orphans are not part of it."""
-        return Draft(self.rules, demand, list(self.weights), list(self.shed))
+        # Most steps meet the demand of the one before: its load needs no second sum.
+        if self._drafted is None or self._drafted.demand != demand:
+            self._drafted = Draft(self.rules, list(demand), self.weights, self.shed)
+        return self._drafted.copy()
 
 
 _kept: dict[int, Held] = {}

@@ -146,7 +146,7 @@ def _publish(
         known.use,
         splits,
         patched(before, known.use) if before and hasty else on_loss(draft, known.use),
-        [split_of(before.weights[i], before.shed[i]) if before else None for i in range(len(splits))],
+        _held_splits(before, len(splits)),
         said,
         before is None,
         now_ms,
@@ -163,6 +163,15 @@ def _publish(
     if hasty:
         wake_ms = min(now_ms + ON_LOSS_AFTER_MS, wake_ms or now_ms + ON_LOSS_AFTER_MS)
     return Ready(memory, table, tuple(said), plan.urgent, memory != snapshot.memory, wake_ms)
+
+
+def _held_splits(before: Held | None, count: int) -> list[Split | None]:
+    """What each route had, by the policy's own pool numbers; None where it is new."""
+    if before is None:
+        return [None] * count
+    if before.same_pools:
+        return [None if route is None else route.split for route in before.routes]
+    return [split_of(weights, shed) for weights, shed in zip(before.weights, before.shed, strict=True)]
 
 
 def _splits(draft: Draft, before: Held | None) -> list[Split]:

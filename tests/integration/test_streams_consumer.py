@@ -11,7 +11,7 @@ from mode import Service
 from streams.consumer_thread import quick_first
 
 
-class Host(Service):
+class Host(Service):  # type: ignore[misc]
     """A service whose own ``wait_first`` is the long way."""
 
 
@@ -43,7 +43,7 @@ async def test_what_must_wait_goes_on_where_it_stopped(log: list[str]) -> None:
         await asyncio.sleep(0)
         log.append("ended")
 
-    task = asyncio.create_task(quick_first(Host().wait_first)(deliver(), asyncio.Event().wait()))
+    task = asyncio.ensure_future(quick_first(Host().wait_first)(deliver(), asyncio.Event().wait()))
     await asyncio.sleep(0)
     assert log == ["begun"]
     assert not task.done()
@@ -63,7 +63,7 @@ async def test_a_suspension_interrupts_what_waits(log: list[str]) -> None:
             log.append("cancelled")
             raise
 
-    task = asyncio.create_task(quick_first(Host().wait_first)(deliver(), suspended.wait()))
+    task = asyncio.ensure_future(quick_first(Host().wait_first)(deliver(), suspended.wait()))
     await asyncio.sleep(0)
     suspended.set()
     await task
