@@ -88,6 +88,7 @@ def _references(policy: Policy) -> Iterator[Fault]:
             yield Fault(("sources", place, "scope"), f"no pool lies in {source.scope}; * stands for all")
     for place, spend in enumerate(policy.committed_spend):
         yield from _one(("committed_spend", place, "provider"), "provider", spend.provider, known.providers)
+    yield from _one(("first_refusal",), "provider", policy.first_refusal, known.providers)
 
 
 def _pool_references(path: Path, pool: Pool, known: _Known) -> Iterator[Fault]:

@@ -185,6 +185,7 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     quota_groups: tuple[QuotaGroup, ...] = ()
     sources: tuple[Source, ...] = ()
     committed_spend: tuple[CommittedSpend, ...] = ()
+    first_refusal: ProviderId | None = None  # whose burst is used before any other's
     headroom: Annotated[float, Meta(gt=0, le=1)] = 0.8
     thresholds: Thresholds = Thresholds()
     clients: ClientSettings = ClientSettings()

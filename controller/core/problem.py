@@ -1,0 +1,64 @@
+"""Snapshot -> ``Problem``: the same assessment that the step makes, reduced to what the programme needs."""
+
+from msgspec.structs import replace
+
+from controller.core.assess import assess
+from controller.core.compiled import Compiled, compiled
+from controller.core.held import Held, held, split_of
+from controller.core.model import Snapshot
+from controller.core.plan import Problem
+from streams.rows import Row
+from tieline.events import Statement, in_scope
+from tieline.table import Split
+
+
+def problem_of(snapshot: Snapshot, now_ms: int) -> Problem:
+    """What the programme is to solve now. Needs a table in force."""
+    if snapshot.table is None:
+        raise ValueError("nothing can be planned before there is a table")
+    rules = compiled(snapshot.policy)
+    known = assess(snapshot, rules, now_ms)
+    limits = known.use.limits
+    return Problem(
+        rules.version,
+        now_ms,
+        tuple(known.demand),
+        tuple(_splits(held(rules, snapshot.table))),
+        tuple(limits.usable),
+        tuple(limits.committed),
+        tuple(limits.grade),
+        tuple(limits.group_usable),
+        tuple(refused(rules, snapshot.statements, now_ms)),
+    )
+
+
+def _splits(before: Held) -> list[Split]:
+    """The table in force in the policy's own numbers."""
+    return [
+        route.split if before.same_pools and route is not None else split_of(weights, shed)
+        for route, weights, shed in zip(before.routes, before.weights, before.shed, strict=True)
+    ]
+
+
+def grown(problem: Problem, growth: float) -> Problem:
+    """The same world with every demand larger by ``growth`` (0.2: a fifth more)."""
+    if growth <= -1:
+        raise ValueError(f"demand can't grow by {growth:g}: it would not be positive")
+    return replace(problem, demand=tuple(units * (1 + growth) for units in problem.demand))
+
+
+def refused(rules: Compiled, statements: tuple[Row, ...], now_ms: int) -> list[int]:
+    """Pools of the holder of the first refusal that it has declined to give burst on, sorted."""
+    holder = rules.policy.first_refusal
+    found: set[int] = set()
+    for row in statements:
+        event = row.event
+        if not isinstance(event, Statement) or event.kind != "declined" or event.provider != holder:
+            continue
+        scope = event.provider if event.region == "*" else f"{event.provider}/{event.region}"
+        for claim in event.claims:
+            if claim.state != "declined" or not (claim.starts_ms or 0) <= now_ms < claim.expires_ms:
+                continue
+            named = claim.pools or [pool for pool in rules.pools if in_scope(pool, scope)]
+            found.update(rules.pool_index[pool] for pool in named if pool in rules.pool_index)
+    return sorted(found)
