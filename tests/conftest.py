@@ -10,12 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from controller.stack import Stack
 
 FOLDERS = ("unit", "property", "scenarios", "simulation", "contract", "integration", "chaos", "packaging")
 REAL = {"integration", "chaos"}
 skipped_integration = pytest.StashKey[list[str]]()
+
+
+# A run of the same code tries the same cases, so that a red run means a change. To search for new ones:
+# HYPOTHESIS_PROFILE=explore script/test tests/property
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=2_000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
