@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
 from tieline import _clock, _parts
 from tieline._disk import read_last_good, write_last_good
@@ -26,9 +26,6 @@ from tieline._status import Applied, Contact, State, Status
 from tieline.events import ResultClass
 from tieline.table import ClientSettings, Generation, TableError
 from tieline.topics import PREFIX
-
-if TYPE_CHECKING:
-    import httpx2
 
 WATCH_S = 0.1
 FLUSH_TIMEOUT_S = 2.0
@@ -216,9 +213,13 @@ class AsyncClient:
         """What the SDK is given as its base URL. It is no address: the transport replaces it."""
         return _parts.BASE_URL
 
-    def http_client(self, **settings: Any) -> "httpx2.AsyncClient":
-        """An HTTP client for the SDK; ``settings`` go to it. Closing it leaves this client open."""
-        return _parts.async_http_client(self._core, settings)
+    def http_client(self, *, library: str | None = None, **settings: Any) -> Any:
+        """An HTTP client for the SDK; ``settings`` go to it. Closing it leaves this client open.
+
+        Of the library that the installed openai SDK uses (httpx2, or httpx before 3.0), unless ``library``
+        names one. Raises MissingExtraError when it is not installed.
+        """
+        return _parts.async_http_client(self._core, library, settings)
 
     # What a source needs (``Holder``).
 

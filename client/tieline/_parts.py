@@ -3,7 +3,10 @@
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any, Protocol
 
 from tieline import _clock
 from tieline._budget import RetryBudget
@@ -19,9 +22,6 @@ from tieline._transports._neutral import Ask, Reply, Wire
 from tieline._units import Estimator
 from tieline.keys import Keys
 from tieline.table import ClientSettings
-
-if TYPE_CHECKING:
-    import httpx2
 
 BASE_URL = "http://tieline.invalid/v1"
 _DEFAULTS = ClientSettings()
@@ -130,15 +130,41 @@ def sink(kafka: str | Sink | None, namespace: str) -> Sink | None:
     return Producer(kafka, prefix=namespace)
 
 
-def async_http_client(core: Core, settings: dict[str, Any]) -> "httpx2.AsyncClient":
-    """Raises MissingExtraError without httpx2."""
-    try:
-        import httpx2
+HTTP_LIBRARIES = ("httpx2", "httpx")
 
-        from tieline._transports.httpx2 import AsyncTransport
+
+def http_library(wanted: str | None) -> str:
+    """The library whose client ``http_client()`` gives: the one named, else the one that the installed openai
+    SDK is made of (httpx2 from 3.0 on, httpx before), else what is installed. Their classes don't mix: a
+    transport of one fails inside a client of the other."""
+    if wanted is not None:
+        if wanted not in HTTP_LIBRARIES:
+            raise ConfigurationError(f"library={wanted!r}: expected one of {', '.join(HTTP_LIBRARIES)}")
+        return wanted
+    try:
+        return "httpx2" if int(version("openai").split(".")[0]) >= 3 else "httpx"
+    except (PackageNotFoundError, ValueError):
+        return "httpx" if find_spec("httpx2") is None and find_spec("httpx") is not None else "httpx2"
+
+
+def _library(name: str) -> tuple[Any, Any]:
+    """The library and its shells."""
+    try:
+        if name == "httpx":
+            from tieline._transports import httpx as shells_1
+
+            return import_module(name), shells_1
+        from tieline._transports import httpx2 as shells_2
+
+        return import_module(name), shells_2
     except ImportError:
-        raise MissingExtraError("httpx2", "httpx2") from None
-    return httpx2.AsyncClient(transport=AsyncTransport(core.send), follow_redirects=False, **settings)
+        raise MissingExtraError(name, name) from None
+
+
+def async_http_client(core: Core, library: str | None, settings: dict[str, Any]) -> Any:
+    """Raises MissingExtraError without the library, ConfigurationError for an unknown one."""
+    module, shell = _library(http_library(library))
+    return module.AsyncClient(transport=shell.AsyncTransport(core.send), follow_redirects=False, **settings)
 
 
 class Thread(Protocol):
@@ -149,13 +175,8 @@ class Thread(Protocol):
     def close(self, close: Callable[[], Awaitable[None]]) -> None: ...
 
 
-def sync_http_client(core: Core, thread: Thread, settings: dict[str, Any]) -> "httpx2.Client":
-    """Raises MissingExtraError without httpx2."""
-    try:
-        import httpx2
-
-        from tieline._transports.httpx2 import Transport
-    except ImportError:
-        raise MissingExtraError("httpx2", "httpx2") from None
-    transport = Transport(lambda ask: thread.run(core.send(ask)), thread)
-    return httpx2.Client(transport=transport, follow_redirects=False, **settings)
+def sync_http_client(core: Core, thread: Thread, library: str | None, settings: dict[str, Any]) -> Any:
+    """As ``async_http_client``."""
+    module, shell = _library(http_library(library))
+    transport = shell.Transport(lambda ask: thread.run(core.send(ask)), thread)
+    return module.Client(transport=transport, follow_redirects=False, **settings)

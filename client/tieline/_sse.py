@@ -77,7 +77,7 @@ class StreamReader:
         """Take the next bytes; says whether the answer may be handed on from here."""
         seen = self._tail + data
         self._tail = seen[-_TAIL_BYTES:]
-        if not self.ended and _LAST.search(seen) is not None:
+        if not self.ended and (b"[DONE]" in seen or b"response." in seen) and _LAST.search(seen) is not None:
             self.ended = True
         if self.begin is Begin.WAITING:
             self._look(data)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from tieline import _parts
 from tieline._client import FLUSH_TIMEOUT_S, AsyncClient, Pick
@@ -15,9 +15,6 @@ from tieline._providers.credentials import Credential
 from tieline._report import Sink
 from tieline._status import Applied, Status
 from tieline.topics import PREFIX
-
-if TYPE_CHECKING:
-    import httpx2
 
 _T = TypeVar("_T")
 START_TIMEOUT_S = 10.0
@@ -110,9 +107,13 @@ class Client:
         """See ``AsyncClient.explain``."""
         return self._inner.explain()
 
-    def http_client(self, **settings: Any) -> "httpx2.Client":
-        """A synchronous HTTP client for the SDK; closing it leaves this client open."""
-        return _parts.sync_http_client(self._inner.core, self._thread, settings)
+    def http_client(self, *, library: str | None = None, **settings: Any) -> Any:
+        """A synchronous HTTP client for the SDK; closing it leaves this client open.
+
+        Of the library that the installed openai SDK uses (httpx2, or httpx before 3.0), unless ``library``
+        names one. Raises MissingExtraError when it is not installed.
+        """
+        return _parts.sync_http_client(self._inner.core, self._thread, library, settings)
 
 
 class _LoopThread:

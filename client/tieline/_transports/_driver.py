@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import uuid
+import os
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Protocol
@@ -74,7 +74,7 @@ class Driver:
             body.bound,
             tools.settings().attempts_max,
         )
-        call = Call(ask, body, ask.named.get("x-request-id") or uuid.uuid4().hex)
+        call = Call(ask, body, ask.named.get("x-request-id") or os.urandom(16).hex())
         attempts = Attempts(wish, self._choose, tools.budget)
         action = attempts.begin(now_ms)
         origin = options.origin or tools.router.origin
@@ -209,7 +209,7 @@ class Driver:
             idle_s=tools.settings().idle_timeout_ms / 1_000,
             finish=finish,
         )
-        opening.reply.stream = aiter(relay)
+        opening.reply.stream = relay
         opening.reply.close = relay.close
 
     def _stamp(self, reply: Reply, route: Route, count: int) -> Reply:

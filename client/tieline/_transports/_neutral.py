@@ -78,13 +78,22 @@ class Wire(Protocol):
     async def close(self) -> None: ...
 
 
+class Stream(Protocol):
+    """A body that comes. ``broken`` makes the caller's own kind of exception of one that breaks: set here,
+    and not caught and raised again around each of its chunks."""
+
+    broken: Callable[[StreamBrokenError], Exception]
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
 class Reply(Struct):
     """What the caller gets: a whole body, or a stream that must be closed."""
 
     status: int
     headers: Headers
     body: bytes = b""
-    stream: AsyncIterator[bytes] | None = None
+    stream: Stream | None = None
     close: Callable[[], Awaitable[None]] | None = None
 
 

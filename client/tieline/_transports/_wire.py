@@ -1,19 +1,26 @@
 """The one pool of connections, kept alive, HTTP/1.1, shared by all pools.
 
 httpcore2, the engine under httpx2, without httpx2's own requests and responses around it: building a second
-pair of those for each attempt would cost more than all the routing.
+pair of those for each attempt would cost more than all the routing. Where only httpx is installed, httpcore,
+which has the same shape.
 """
 
 import contextlib
 from collections.abc import AsyncIterator
 from functools import lru_cache
-from typing import cast
-
-import httpcore2
-import httpx2
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, cast
 
 from tieline._transports._neutral import Headers, WireError
 from tieline.events import ResultClass
+
+if TYPE_CHECKING:
+    import httpcore2
+    import httpx2
+else:
+    _generation = "2" if find_spec("httpx2") is not None else ""
+    httpcore2, httpx2 = import_module(f"httpcore{_generation}"), import_module(f"httpx{_generation}")
 
 KEEP_ALIVE_MAX = 512
 KEEP_ALIVE_S = 30.0

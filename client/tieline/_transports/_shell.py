@@ -1,0 +1,30 @@
+"""What the shells of httpx2 and httpx share: a request without their classes, and how errors are told."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from tieline._transports._neutral import Ask, Headers, Reply
+
+_PREFIX = "/v1"
+
+SendAsync = Callable[[Ask], Awaitable[Reply]]
+
+
+class Step(Protocol):
+    """How a synchronous caller uses what is asynchronous: the next bytes of a stream, or None at its end."""
+
+    def next(self, stream: AsyncIterator[bytes]) -> bytes | None: ...
+    def close(self, close: Callable[[], Awaitable[None]]) -> None: ...
+
+
+def ask_of(method: str, path: bytes, headers: Headers, extensions: Mapping[str, Any], body: bytes) -> Ask:
+    """A request as the driver wants it. ``named`` holds only the headers that routing may ask for: looking
+    one up in a library's own headers costs more than copying these few."""
+    timeout = extensions.get("timeout")
+    read_s = timeout.get("read") if isinstance(timeout, dict) else None
+    named = {
+        name.lower().decode("latin-1"): value.decode("latin-1")
+        for name, value in headers
+        if name[:2] in (b"x-", b"X-")
+    }
+    return Ask(method, path.decode("ascii").removeprefix(_PREFIX), headers, body, named, read_s)
