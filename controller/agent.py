@@ -20,7 +20,9 @@ from controller.commands import CommandReader
 from controller.core.memory import Memory
 from controller.core.model import Office, Ready, Snapshot
 from controller.core.planner import step
+from controller.core.problem import problem_of
 from controller.decision_log import DecisionLog, Step
+from controller.dispatch.dispatcher import Dispatcher
 from controller.errors import Deposed, NoLease, UserError
 from controller.leader import Leader
 from controller.offsets import Offsets
@@ -49,6 +51,7 @@ class Surroundings:
     decisions: DecisionLog
     offsets: Offsets
     tables: Tables
+    dispatcher: Dispatcher
 
 
 class RoutingAgent:
@@ -145,7 +148,8 @@ class RoutingAgent:
     async def _decide(self, term: Term) -> None:
         """One step, and its publication if it owes one. A step that can't be sent leaves no trace."""
         await self._read_tables()
-        grounds = (*self._contents[:4], self._around.commands.log.next_offset)
+        plan = self._around.dispatcher.plan
+        grounds = (*self._contents[:4], self._around.commands.log.next_offset, (plan,))
         decided_ms = now_ms()
         if decided_ms < self._step_by_ms and all(map(is_same, grounds, self._decided_on)):
             return  # woken twice for one event
@@ -164,12 +168,19 @@ class RoutingAgent:
         if not term.owes(ready, seen_offset, monotonic_ms()):
             term.remember(ready)
             self._say_held(ready)
+            self._plan_ahead(snapshot, decided_ms)
             return
         record = term.next_record(ready, self._policy, seen_offset, decided_ms)
         table = await self._publish(record)
         term.published(record, monotonic_ms())
         self._say(record, ready)
         self._around.decisions.record(Step(decided_ms, snapshot, ready, table))
+
+    def _plan_ahead(self, snapshot: Snapshot, at_ms: int) -> None:
+        """Has the whole table solved anew, in another process, when nothing had to be published."""
+        settled = snapshot.office.settled and snapshot.office.clock_trusted
+        if settled and snapshot.table is not None and self._around.dispatcher.is_due(at_ms):
+            self._around.dispatcher.ask(problem_of(snapshot, at_ms), self._policy.packed)
 
     async def _publish(self, record: RoutesRecord) -> RouteTable:
         """Kafka first; only what is published there is projected. Returns the table that went out."""
@@ -207,6 +218,7 @@ class RoutingAgent:
             self._around.commands.log.in_force(at_ms),
             memory,
             table,
+            self._around.dispatcher.plan,
         )
 
     def _say(self, record: RoutesRecord, ready: Ready) -> None:

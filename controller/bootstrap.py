@@ -19,6 +19,7 @@ from controller.clock import now_ms
 from controller.commands import CommandReader
 from controller.core.policy import Policy, version_of
 from controller.decision_log import DecisionLog
+from controller.dispatch.dispatcher import Dispatcher
 from controller.errors import UserError
 from controller.leader import Leader
 from controller.offsets import Offsets
@@ -82,6 +83,7 @@ class Controller:
         )
         self.projector = Projector(self.redis, settings.keys)
         self.decisions = DecisionLog(kafka, topics.decisions.name, self.leader.identity)
+        self.dispatcher = Dispatcher(self._wake)
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
         self.offsets = Offsets(kafka, ingest.consumed)
         self.ingest = Ingest(ingest, registered(policy), tables, now_ms, self._wake)
@@ -95,6 +97,7 @@ class Controller:
                 self.decisions,
                 self.offsets,
                 tables,
+                self.dispatcher,
             ),
         )
         self._log = structlog.get_logger("controller")
@@ -118,6 +121,7 @@ class Controller:
                 "agent": self._agent(),
                 "commands": self.commands.run(),
                 "decisions": self.decisions.run(),
+                "dispatch": self.dispatcher.run(),
                 "hints": self._hints(),
                 "ingest": self.ingest.wait(),
                 "leader": self.leader.run(),

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from controller.core.memory import Memory
 from controller.core.model import Office, Ready, Snapshot
+from controller.core.plan import Plan
 from controller.producing import start_producer, stop_producer
 from controller.routes_record import DECISION_TYPE, headers
 from streams.rows import DemandRow, Progress, Row
@@ -42,13 +43,14 @@ class Changed(Struct, frozen=True, omit_defaults=True):
     commands: tuple[Command, ...] = ()
     memory: Memory | None = None
     table: RouteTable | None = None
+    plan: Plan | None = None
 
 
 class Decision(Struct, frozen=True, omit_defaults=True):
     """One step that was published. Either ``whole`` or ``changed`` is there.
 
-    After ``changed`` the policy is that of the record before; so is the table, as published, unless
-    ``changed`` brings one.
+    After ``changed`` the policy is that of the record before; so are the plan, and the table as published,
+    unless ``changed`` brings another.
     """
 
     generation: Generation
@@ -88,7 +90,8 @@ def _changed(before: Step, new: Snapshot) -> Changed | None:
         (old.capacities, new.capacities),
         (old.demand, new.demand),
     )
-    if old.policy is not new.policy or any(len(was) != len(now) for was, now in pairs):
+    no_plan_now = new.plan is None and old.plan is not None
+    if old.policy is not new.policy or no_plan_now or any(len(was) != len(now) for was, now in pairs):
         return None
     return Changed(
         new.office,
@@ -100,6 +103,7 @@ def _changed(before: Step, new: Snapshot) -> Changed | None:
         new.commands,
         new.memory,
         None if new.table is before.published else new.table,
+        None if new.plan is old.plan else new.plan,
     )
 
 

@@ -82,6 +82,14 @@ class Draft:
         held[pool] = held.get(pool, 0) + parts
         self._count(pool, parts * self.demand[route] / MILLION)
 
+    def set(self, route: int, weights: dict[int, int], shed: int) -> None:
+        """The route anew, whole: weights and shed must sum to one million."""
+        for pool, parts in list(self.weights[route].items()):
+            self.take(route, pool, parts)
+        for pool, parts in weights.items():
+            self.give(route, pool, parts)
+        self.shed[route] = shed
+
     def shed_parts(self, route: int, parts: int) -> None:
         """Parts per million are shed (or, negative, no longer)."""
         self.own(route)

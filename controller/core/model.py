@@ -7,6 +7,7 @@ decided again to the same bytes.
 from msgspec import Struct
 
 from controller.core.memory import Memory
+from controller.core.plan import Plan
 from controller.core.policy import Policy
 from controller.core.reasons import Verdict
 from streams.rows import DemandRow, Progress, Row
@@ -33,7 +34,10 @@ class Office(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """Everything one decision rests on. Rows are sorted by table field; ``commands`` are those in force."""
+    """Everything one decision rests on. Rows are sorted by table field; ``commands`` are those in force.
+
+    ``plan`` is the dispatch's last answer; being part of this, deciding again never calls a solver.
+    """
 
     policy: Policy
     office: Office
@@ -45,6 +49,7 @@ class Snapshot(Struct, frozen=True):
     commands: tuple[Command, ...] = ()
     memory: Memory | None = None
     table: RouteTable | None = None
+    plan: Plan | None = None
 
 
 class Ready(Struct, frozen=True):

@@ -18,8 +18,8 @@ Relief: TypeAlias = Literal["shed", "contract", "security", "cost"]
 class Problem(Struct, frozen=True):
     """The world as the programme sees it. By pool: ``usable``, ``committed``, ``grade`` (draft.py's).
 
-    ``held`` is the table in force by route, in the policy's pool numbers. ``refused``: pools of the holder of the
-    first refusal whose burst it has declined now.
+    ``held`` is the table in force by route, in the policy's pool numbers. ``refused``: pools of the holder
+    of the first refusal whose burst it has declined now.
     """
 
     policy_version: str

@@ -19,7 +19,7 @@ from controller.core.onloss import on_loss, patched
 from controller.core.reasons import Reason, State, Verdict
 from controller.core.reflex import CRITICAL_RANK, NOWHERE, Moved, find_places, settle
 from controller.core.trust import UNHEARD_SHARE_MAX
-from controller.core.voluntary import approach, fill, keep_warm
+from controller.core.voluntary import approach, keep_warm, planned
 from tieline.table import MILLION, Generation, RouteTable, Split
 
 SMALL_PARTS = 5_000  # of a million: a forced change below this waits until it is worth a publication
@@ -108,11 +108,14 @@ def _by_choice(snapshot: Snapshot, known: Assessment, before: Held, now_ms: int)
     if known.unheard > UNHEARD_SHARE_MAX:
         return None
     draft = before.draft(known.demand)
-    target = fill(draft, known.use)
+    plan = snapshot.plan
+    if plan is not None and not plan.is_fresh(known.rules.version, now_ms):
+        plan = None
+    target = planned(draft, known.use, plan)
     keep_warm(target, known.use, known.evidence)
     pools = known.memory.pools
     ramping = {i for i, name in enumerate(known.rules.pools) if pools[name].state is State.RECOVERING}
-    moves = approach(draft, target, known.use, ramping)
+    moves = approach(draft, target, known.use, ramping, Reason.PLAN if plan else Reason.MERIT_ORDER)
     return Plan(draft, moves, False, True) if moves else None
 
 

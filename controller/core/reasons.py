@@ -58,6 +58,7 @@ class Reason(StrEnum):
     SHED_RESTORED = "shed_restored"
     FAILBACK = "failback"
     MERIT_ORDER = "merit_order"
+    PLAN = "plan"
     KEEP_WARM = "keep_warm"
     KEPT_NO_ALTERNATIVE = "kept_no_alternative"
     POLICY_CHANGED = "policy_changed"

@@ -24,7 +24,7 @@ from controller.core.programme import (
     block_of,
     world_of,
 )
-from controller.core.screen import survives
+from controller.core.screen import doubtful, survives
 from controller.core.tableau import NoAnswerError, Tableau
 from tieline.table import MILLION, checksum
 
@@ -71,10 +71,9 @@ def solve(rules: Compiled, problem: Problem, *, limit_s: float = LIMIT_S) -> Sol
             tableau.add_block(block, penalty[block.classes])
     tableau.solve()
     domains = _domains(rules)
-    added, rounds = _secure(tableau, blocks, domains, penalty)
+    added, rounds, unsurvived = _secure(tableau, blocks, domains, penalty)
     short = {block.name: tableau.short(block) for block in blocks}
     unmet = [name for name, units in short.items() if units.sum() > _least(world)]
-    unsurvived = _unsurvived(tableau, blocks, domains)
     names = [*rules.providers, *domains]
     unmet += [name for name in unsurvived if name not in unmet]
     plan = Plan(
@@ -130,10 +129,17 @@ def _unsurvived(tableau: Tableau, blocks: list[Block], domains: dict[str, Bools]
     inside = {block.name for block in blocks}
     survived = [block.lost for block in blocks if tableau.short(block).sum() <= least]
     flows = tableau.flows() + tableau.world.kept
+    open_names = [
+        name
+        for name, lost in domains.items()
+        if name not in inside and not any((lost <= covered).all() for covered in survived)
+    ]
+    if not open_names:
+        return []
+    doubt = doubtful(tableau.world, flows, np.array([domains[name] for name in open_names]))
     found = []
-    for name, lost in domains.items():
-        if name in inside or any(not (lost & ~covered).any() for covered in survived):
-            continue
+    for name in (name for name, is_open in zip(open_names, doubt, strict=True) if is_open):
+        lost = domains[name]
         if (units := survives(tableau.world, flows, lost)) > least:
             found.append((-units, name))
     return [name for _, name in sorted(found)]
@@ -141,13 +147,14 @@ def _unsurvived(tableau: Tableau, blocks: list[Block], domains: dict[str, Bools]
 
 def _secure(
     tableau: Tableau, blocks: list[Block], domains: dict[str, Bools], penalty: Floats
-) -> tuple[list[str], int]:
-    """Screens, adds what is not survived, solves again; a few times. (names added, solves)."""
+) -> tuple[list[str], int, list[str]]:
+    """Screens, adds what is not survived, solves again; a few times. (names added, solves, names left)."""
     added: list[str] = []
     for number in range(1, ROUNDS_MAX):
-        names = _unsurvived(tableau, blocks, domains)[: min(JOIN_PER_ROUND, DOMAINS_MAX - len(added))]
+        left = _unsurvived(tableau, blocks, domains)
+        names = left[: min(JOIN_PER_ROUND, DOMAINS_MAX - len(added))]
         if not names:
-            return added, number
+            return added, number, left
         for name in names:
             block = block_of(tableau.world, name, domains[name])
             if block is not None:
@@ -155,7 +162,7 @@ def _secure(
                 added.append(name)
                 tableau.add_block(block, penalty[block.classes])
         tableau.solve()
-    return added, ROUNDS_MAX
+    return added, ROUNDS_MAX, _unsurvived(tableau, blocks, domains)
 
 
 def _targets(tableau: Tableau) -> list[Target]:

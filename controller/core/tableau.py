@@ -115,6 +115,7 @@ class Tableau:
 
     def solve(self) -> None:
         """To the optimum over all pairs, at most ``PRICINGS_MAX`` times. Raises ``NoAnswerError``."""
+        self._highs.setOptionValue("simplex_strategy", 1)  # new losses leave the prices feasible
         for _ in range(PRICINGS_MAX):
             self._highs.run()
             status = self._highs.getModelStatus()
@@ -175,7 +176,10 @@ class Tableau:
         routes, pools = world.cost.shape
         column = self.columns + np.arange(len(route))
         local = column - self.columns
-        entries: list[tuple[Places, Places, Floats]] = [(route, local, np.ones(len(route))), (routes + pool, local, np.ones(len(route)))]
+        entries: list[tuple[Places, Places, Floats]] = [
+            (route, local, np.ones(len(route))),
+            (routes + pool, local, np.ones(len(route))),
+        ]
         grouped = world.group[pool] >= 0
         entries.append(
             (routes + pools + world.group[pool[grouped]], local[grouped], np.ones(int(grouped.sum())))
@@ -246,7 +250,7 @@ def _solver(limit_s: float) -> highspy.Highs:
         "parallel": "off",
         "random_seed": 1,
         "solver": "simplex",
-        "simplex_strategy": 1,
+        "presolve": "off",
         "time_limit": limit_s,
     }
     for name, value in options.items():

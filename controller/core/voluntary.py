@@ -8,6 +8,7 @@ Every step is lawful and within the limits by itself.
 from controller.core.draft import GAINS_LATE, KEEPS, OUT, Draft
 from controller.core.eligible import Use
 from controller.core.evidence import Evidence
+from controller.core.plan import Plan
 from controller.core.reasons import Reason
 from controller.core.reflex import NOWHERE, Homeless, Moved, find_places
 from tieline.table import MILLION
@@ -25,6 +26,20 @@ def fill(draft: Draft, use: Use) -> Draft:
         rest.append(Homeless(rank, route, NOWHERE, MILLION - sum(kept.values()), False))
     target = Draft(draft.rules, draft.demand, weights, [0] * len(weights))
     find_places(target, use, rest, [])
+    return target
+
+
+def planned(draft: Draft, use: Use, plan: Plan | None) -> Draft:
+    """The target by merit order, and where a plan is given, its shares: of every route for which they still
+    fit what pools may be used for, and the route as it is."""
+    target = fill(draft, use)
+    grades = use.limits.grade
+    for wish in plan.targets if plan is not None else ():
+        held, route = draft.weights[wish.route], draft.rules.routes[wish.route]
+        weights = dict(zip(wish.pools, wish.weights, strict=True))
+        stays = {pool for pool in {*held, *weights} if grades[pool] > GAINS_LATE}
+        if all(held.get(p, 0) == weights.get(p, 0) for p in stays) and route.lawful_set.issuperset(weights):
+            target.set(wish.route, weights, wish.shed)
     return target
 
 
@@ -48,7 +63,9 @@ def keep_warm(target: Draft, use: Use, evidence: dict[str, Evidence]) -> None:
                 break
 
 
-def approach(draft: Draft, target: Draft, use: Use, ramping: set[int]) -> list[Moved]:
+def approach(
+    draft: Draft, target: Draft, use: Use, ramping: set[int], reason: Reason = Reason.MERIT_ORDER
+) -> list[Moved]:
     """One bounded step of every route towards the target, told by receiver. Nothing is shed by choice."""
     moves: list[Moved] = []
     limits = draft.rules.policy.thresholds
@@ -63,9 +80,8 @@ def approach(draft: Draft, target: Draft, use: Use, ramping: set[int]) -> list[M
         if total < limits.shift_share_min * MILLION and not opens:
             continue
         budget = min(total, int(limits.shift_share_max * MILLION))
-        _step(
-            draft, use, route, _scaled(gains, budget, total), _scaled(losses, budget, total), ramping, moves
-        )
+        parts = (_scaled(gains, budget, total), _scaled(losses, budget, total))
+        moves += _step(draft, use, route, *parts, ramping, reason)
     return moves
 
 
@@ -80,15 +96,16 @@ def _step(
     gains: list[tuple[int, int]],
     losses: list[tuple[int, int]],
     ramping: set[int],
-    moves: list[Moved],
-) -> None:
+    by_choice: Reason,
+) -> list[Moved]:
+    moves: list[Moved] = []
     trickle = round(draft.rules.policy.thresholds.trickle_share * MILLION)
     givers = iter(losses)
     giver, available = next(givers, (NOWHERE, 0))
     for pool, wanted in gains:
         if use.limits.grade[pool] > GAINS_LATE and pool in draft.weights[route]:
             continue
-        reason = Reason.FAILBACK if pool in ramping else Reason.MERIT_ORDER
+        reason = Reason.FAILBACK if pool in ramping else by_choice
         if pool not in ramping and pool not in draft.weights[route] and wanted <= trickle:
             reason = Reason.KEEP_WARM
         left = min(wanted, draft.room_parts(route, pool, use.limits.usable[pool], use.limits))
@@ -100,6 +117,7 @@ def _step(
             left, available = left - parts, available - parts
             if not available:
                 giver, available = next(givers, (NOWHERE, 0))
+    return moves
 
 
 def _largest(draft: Draft, route: int) -> int | None:

@@ -39,6 +39,7 @@ WORDS: dict[Reason, str] = {
     Reason.SHED_RESTORED: "less is shed: there is room again",
     Reason.FAILBACK: "load returns to it",
     Reason.MERIT_ORDER: "load moved onto it by merit order",
+    Reason.PLAN: "load moved onto it by the plan for the whole table",
     Reason.KEEP_WARM: "a trickle keeps it known",
     Reason.KEPT_NO_ALTERNATIVE: "it keeps load: no lawful alternative has room",
     Reason.POLICY_CHANGED: "the policy changed",
