@@ -21,7 +21,8 @@ from controller.core.memory import Memory
 from controller.core.model import Office, Ready, Snapshot
 from controller.core.planner import step
 from controller.core.problem import problem_of
-from controller.decision_log import DecisionLog, Step
+from controller.decision_log import DecisionLog
+from controller.decision_record import Step
 from controller.dispatch.dispatcher import Dispatcher
 from controller.errors import Deposed, NoLease, UserError
 from controller.leader import Leader
@@ -111,12 +112,10 @@ class RoutingAgent:
         taken_ms = now_ms()
         generation = Generation(lineage, epoch, 1)
         if held is None:
-            record = first_record(
-                await self._first_step(generation, taken_ms), self._policy, generation, taken_ms
-            )
+            record = await self._publish_first(generation, taken_ms)
         else:
             record = replace(renumbered(held, generation, taken_ms), unsigned_commands=self._policy.unsigned)
-        await self._publish(record)
+            await self._publish(record)
         self._log.info(
             "took office",
             generation=str(generation),
@@ -126,15 +125,19 @@ class RoutingAgent:
         self.wake()
         return Term(epoch, taken_ms, must_reach, record, record.memory, monotonic_ms())
 
-    async def _first_step(self, generation: Generation, taken_ms: int) -> Ready:
+    async def _publish_first(self, generation: Generation, taken_ms: int) -> RoutesRecord:
         await self._read_tables()
         office = Office(
             generation.lineage, generation.epoch, generation.seq, taken_ms, taken_ms + REPORT_WINDOW_MAX_MS
         )
-        ready = step(self._snapshot(office, None, None, taken_ms), taken_ms)
+        snapshot = self._snapshot(office, None, None, taken_ms)
+        ready = step(snapshot, taken_ms)
         if ready.table is None:
             raise UserError(f"the policy allows no first table: {'; '.join(reasons_of(ready))}")
-        return ready
+        record = first_record(ready, self._policy, generation, taken_ms)
+        table = await self._publish(record)
+        self._around.decisions.record(Step(taken_ms, snapshot, ready, table))
+        return record
 
     async def _until_due(self) -> None:
         wait_ms = min(max(self._step_by_ms - now_ms(), 1), TICK_MS)

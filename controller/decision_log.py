@@ -8,103 +8,19 @@ dropped, said, and followed by a whole snapshot.
 import asyncio
 from collections import deque
 
-import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from msgspec import Struct
 
-from controller.core.memory import Memory
-from controller.core.model import Office, Ready, Snapshot
-from controller.core.plan import Plan
+from controller.decision_record import Step, decision, encode_decision
 from controller.producing import start_producer, stop_producer
 from controller.routes_record import DECISION_TYPE, headers
-from streams.rows import DemandRow, Progress, Row
-from tieline.events import Command
-from tieline.table import Generation, RouteTable
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
 WAITING_MAX = 100
 WHOLE_EVERY_MS = 60_000
 RETRY_AFTER_S = 1.0
 LINGER_S = 0.05
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
-
-
-class Changed(Struct, frozen=True, omit_defaults=True):
-    """The rows that differ from the recorded snapshot before this one, by their place in its tuples."""
-
-    office: Office
-    reports: tuple[tuple[int, Row], ...] = ()
-    statements: tuple[tuple[int, Row], ...] = ()
-    capacities: tuple[tuple[int, Row], ...] = ()
-    demand: tuple[tuple[int, DemandRow], ...] = ()
-    progress: tuple[Progress, ...] = ()
-    commands: tuple[Command, ...] = ()
-    memory: Memory | None = None
-    table: RouteTable | None = None
-    plan: Plan | None = None
-
-
-class Decision(Struct, frozen=True, omit_defaults=True):
-    """One step that was published. Either ``whole`` or ``changed`` is there.
-
-    After ``changed`` the policy is that of the record before; so are the plan, and the table as published,
-    unless ``changed`` brings another.
-    """
-
-    generation: Generation
-    now_ms: int
-    ready: Ready
-    whole: Snapshot | None = None
-    changed: Changed | None = None
-
-
-class Step(Struct, frozen=True):
-    """One published step, as the agent made it; ``published`` is the table that went out."""
-
-    now_ms: int
-    snapshot: Snapshot
-    ready: Ready
-    published: RouteTable
-
-    @property
-    def generation(self) -> Generation:
-        """Of the publication."""
-        return self.published.generation
-
-
-def decision(step: Step, before: Step | None) -> Decision:
-    """The record of ``step``, given the whole or changed record before it. None: a whole snapshot is due."""
-    changed = None if before is None else _changed(before, step.snapshot)
-    whole = step.snapshot if changed is None else None
-    return Decision(step.generation, step.now_ms, step.ready, whole, changed)
-
-
-def _changed(before: Step, new: Snapshot) -> Changed | None:
-    """What differs, or None if that is better said whole. Unchanged rows are the same objects."""
-    old = before.snapshot
-    pairs = (
-        (old.reports, new.reports),
-        (old.statements, new.statements),
-        (old.capacities, new.capacities),
-        (old.demand, new.demand),
-    )
-    no_plan_now = new.plan is None and old.plan is not None
-    if old.policy is not new.policy or no_plan_now or any(len(was) != len(now) for was, now in pairs):
-        return None
-    return Changed(
-        new.office,
-        tuple((i, row) for i, row in enumerate(new.reports) if row is not old.reports[i]),
-        tuple((i, row) for i, row in enumerate(new.statements) if row is not old.statements[i]),
-        tuple((i, row) for i, row in enumerate(new.capacities) if row is not old.capacities[i]),
-        tuple((i, row) for i, row in enumerate(new.demand) if row is not old.demand[i]),
-        new.progress,
-        new.commands,
-        new.memory,
-        None if new.table is before.published else new.table,
-        None if new.plan is old.plan else new.plan,
-    )
 
 
 class DecisionLog:
@@ -151,7 +67,7 @@ class DecisionLog:
         ):
             before = None
         record = decision(step, before)
-        body = _encoder.encode(record)
+        body = encode_decision(record)
         if len(body) > ROUTES_RECORD_MAX_BYTES:
             self._log.error("decision too large to record", bytes=len(body), generation=str(step.generation))
             self._before = None

@@ -3,14 +3,19 @@
 The chain is evidence -> state -> capacity -> rule -> weight. Words are made by ``words.py``.
 """
 
+from typing import NamedTuple
+
 from msgspec import Struct
 
 from controller.core.assess import Assessment, assess
 from controller.core.compiled import compiled
-from controller.core.draft import KEEPS, OUT
+from controller.core.draft import KEEPS, OUT, Draft
 from controller.core.finding import SILENT
+from controller.core.health import ramp_share
 from controller.core.held import held
-from controller.core.model import Ready, Snapshot
+from controller.core.model import Snapshot
+from controller.core.nothing import Asking, Nothing, asking, why_nothing
+from controller.core.planner import step
 from controller.core.reasons import Reason, State, Verdict
 from tieline.table import MILLION
 
@@ -19,7 +24,7 @@ class PoolWhy(Struct, frozen=True):
     """One pool. Load and capacities in units/s; ``rules`` are what binds it beyond its state, tightest first.
 
     ``usable_units_per_s`` is what it may carry after headroom and ramp, None where its provider's mode sets
-    no bound; ``weights`` are its shares by route.
+    no bound; ``weights`` are its shares by route, and ``nothing`` says of each other route why it has none.
     """
 
     pool: str
@@ -33,73 +38,82 @@ class PoolWhy(Struct, frozen=True):
     load_units_per_s: float
     ramp_share: float
     weights: dict[str, float]
+    nothing: dict[str, Nothing]
 
 
 class RouteWhy(Struct, frozen=True):
-    """One route: demand in units/s, the share of each pool and why each lawful pool has what it has."""
+    """One route: demand in units/s, the share of each pool, and of each other pool why it has none."""
 
     route: str
+    criticality: str
     demand_units_per_s: float
     shed: float
+    shed_reason: str
     weights: dict[str, float]
     pools: tuple[PoolWhy, ...]
-    unlawful: tuple[str, ...]
+    nothing: dict[str, Nothing]
 
 
-def explain_pools(snapshot: Snapshot, ready: Ready, now_ms: int) -> dict[str, PoolWhy]:
-    """Every pool of the policy, by id, as of the table that is in force after ``ready``."""
-    known = _known(snapshot, now_ms)
-    return {name: _pool(snapshot, ready, known, index) for index, name in enumerate(known.rules.pools)}
+class Explained(Struct, frozen=True):
+    """The whole policy, by id. ``next_step``: what deciding again now says, moves and changes of state."""
+
+    pools: dict[str, PoolWhy]
+    routes: dict[str, RouteWhy]
+    next_step: tuple[Verdict, ...]
 
 
-def explain_pool(snapshot: Snapshot, ready: Ready, pool: str, now_ms: int) -> PoolWhy:
-    """One pool of the policy. Raises ``KeyError`` for another."""
-    known = _known(snapshot, now_ms)
-    return _pool(snapshot, ready, known, known.rules.pool_index[pool])
+class _Asked(NamedTuple):
+    """``whole`` is the table in force as a draft."""
+
+    snapshot: Snapshot
+    known: Assessment
+    whole: Draft
+    ask: Asking
+    ids: tuple[int, ...]
 
 
-def explain_route(snapshot: Snapshot, ready: Ready, workload: str, origin: str, now_ms: int) -> RouteWhy:
-    """One route of the policy. Raises ``KeyError`` for another."""
-    known = _known(snapshot, now_ms)
-    index = known.rules.route_index[workload, origin]
-    rule = known.rules.routes[index]
-    table = ready.table or snapshot.table
-    weights, shed = (
-        (held(known.rules, table).weights[index], held(known.rules, table).shed[index]) if table else ({}, 0)
-    )
-    names = known.rules.pools
+def explain(snapshot: Snapshot, now_ms: int) -> Explained:
+    """Every pool and route under the table in force. Raises ``ValueError`` without a table."""
+    if snapshot.table is None:
+        raise ValueError("there is no table in force to explain")
+    rules = compiled(snapshot.policy)
+    known = assess(snapshot, rules, now_ms)
+    whole = held(rules, snapshot.table).draft(known.demand)
+    ask = asking(snapshot, known, whole, now_ms)
+    asked = _Asked(snapshot, known, whole, ask, tuple(range(len(rules.pools))))
+    pools = {rules.pools[index]: _pool(asked, index) for index in asked.ids}
+    routes = {rule.name: _route(asked, index, pools) for index, rule in enumerate(rules.routes)}
+    return Explained(pools, routes, step(snapshot, now_ms).decisions)
+
+
+def _route(asked: _Asked, route: int, pools: dict[str, PoolWhy]) -> RouteWhy:
+    known, names = asked.known, asked.known.rules.pools
+    rule, weights = known.rules.routes[route], asked.whole.weights[route]
+    order = sorted(weights, key=lambda pool: (-weights[pool], pool))
+    table = asked.snapshot.table
+    why = {one.name: one.shed_reason for one in table.routes} if table else {}
     return RouteWhy(
         rule.name,
-        known.demand[index],
-        shed / MILLION,
-        {names[pool]: parts / MILLION for pool, parts in sorted(weights.items())},
-        tuple(_pool(snapshot, ready, known, pool) for pool in rule.lawful),
-        tuple(name for pool, name in enumerate(names) if pool not in rule.lawful_set),
+        rule.criticality,
+        known.demand[route],
+        asked.whole.shed[route] / MILLION,
+        why.get(rule.name, ""),
+        {names[pool]: weights[pool] / MILLION for pool in order},
+        tuple(pools[names[pool]] for pool in order),
+        {names[pool]: pools[names[pool]].nothing[rule.name] for pool in asked.ids if pool not in weights},
     )
 
 
-def _known(snapshot: Snapshot, now_ms: int) -> Assessment:
-    return assess(snapshot, compiled(snapshot.policy), now_ms)
-
-
-def _pool(snapshot: Snapshot, ready: Ready, known: Assessment, index: int) -> PoolWhy:
+def _pool(asked: _Asked, index: int) -> PoolWhy:
+    snapshot, known = asked.snapshot, asked.known
     rules = known.rules
     name = rules.pools[index]
     memory = known.memory.pools[name]
     finding = known.findings.get(name, SILENT)
     cap = known.caps.pools[index]
-    table = ready.table or snapshot.table
-    weights: dict[str, float] = {}
-    load = 0.0
-    if table is not None:
-        before = held(rules, table)
-        for route, rule in enumerate(rules.routes):
-            if parts := before.weights[route].get(index):
-                weights[rule.name] = parts / MILLION
-                load += parts * known.demand[route] / MILLION
+    shares = {rule.name: asked.whole.weights[i].get(index, 0) for i, rule in enumerate(rules.routes)}
     usable = known.use.limits.usable[index]
     limits = snapshot.policy.thresholds
-    ramp = limits.ramp_steps[memory.ramp_step] if memory.state is State.RECOVERING else 1.0
     until_ms = memory.hold_until_ms if memory.state is State.DOWN else None
     return PoolWhy(
         name,
@@ -111,9 +125,14 @@ def _pool(snapshot: Snapshot, ready: Ready, known: Assessment, index: int) -> Po
         cap.limit,
         cap.committed,
         usable if usable != float("inf") else None,
-        load,
-        ramp,
-        weights,
+        asked.whole.load[index],
+        ramp_share(memory, limits),
+        {route: parts / MILLION for route, parts in shares.items() if parts},
+        {
+            rule.name: why_nothing(asked.ask, route, index)
+            for route, rule in enumerate(rules.routes)
+            if not shares[rule.name]
+        },
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ These rules hold in every path (shed, on_loss, last resort): whatever else decid
 """
 
 from controller.core.policy import Origin, Policy, Pool, Workload
+from controller.core.reasons import Reason
 
 
 def origins_of(policy: Policy, workload: Workload) -> tuple[Origin, ...]:
@@ -20,15 +21,24 @@ def lawful_pools(policy: Policy, workload: Workload, origin: Origin) -> tuple[in
 
 def may_serve(pool: Pool, workload: Workload, origin: Origin) -> bool:
     """Whether law and contracts let this pool serve this workload from this origin."""
+    return forbidden_by(pool, workload, origin) is None
+
+
+def forbidden_by(pool: Pool, workload: Workload, origin: Origin) -> Reason | None:
+    """The first rule that keeps this pool from serving this workload from this origin, or None."""
     if workload.exclusive_provider and pool.provider != workload.exclusive_provider:
-        return False
+        return Reason.EXCLUSIVE_ELSEWHERE
     if workload.allowed_providers and pool.provider not in workload.allowed_providers:
-        return False
+        return Reason.PROVIDER_NOT_ALLOWED
     if workload.pinned_pools and pool.id not in workload.pinned_pools:
-        return False
+        return Reason.PINNED_ELSEWHERE
+    if origin.allowed_geographies and pool.geography not in origin.allowed_geographies:
+        return Reason.RESIDENCY_OF_ORIGIN
     narrowed = workload.allowed_geographies_by_origin.get(origin.id, ())
-    for allowed in (origin.allowed_geographies, workload.allowed_geographies, narrowed):
+    for allowed in (workload.allowed_geographies, narrowed):
         if allowed and pool.geography not in allowed:
-            return False
+            return Reason.RESIDENCY_OF_WORKLOAD
     offered = {offer.model for offer in pool.models}
-    return all(model in offered for model in workload.models)
+    if all(model in offered for model in workload.models):
+        return None
+    return Reason.MODEL_NOT_OFFERED

@@ -10,7 +10,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from controller.decision_log import Decision
+from controller.decision_record import Decision
 from controller.demo.files import Growing
 from controller.demo.picture import Picture
 from controller.demo.records import CallerLine, Calls, Ended, collect, parse
