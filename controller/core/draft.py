@@ -12,6 +12,7 @@ from tieline.table import MILLION
 
 UNBOUNDED = float("inf")
 SWEEPS_MAX = 4
+ROOM_MAX_FACTOR = 1_000_000  # x a route's demand: more room than this is no more
 ROOM_MIN_PARTS = 500  # of a million: less room than this is none, so that no crumbs are left about
 
 GAINS = 0  # may receive load
@@ -130,12 +131,14 @@ class Draft:
     def _share(
         self, route: int, rules: RouteRules, parts: int, ready: list[int], caps: list[float], limits: Limits
     ) -> int:
-        """Parts among pools of one tier, in proportion to their room. Pools of a quota group take each
-        other's room, so it is asked again at each gift, and what is then left goes round again."""
+        """Parts among pools of one tier, in proportion to their room. Pools of a quota group or of a provider
+        with a share limit take each other's room: it is asked again at each gift, and what is then left goes
+        round again."""
         if self.demand[route] <= 0 and not rules.share_max:
             return self._spread(route, parts, ready, caps)
-        for _ in range(SWEEPS_MAX):
-            rooms = [self.room_parts(route, pool, caps[pool], limits) for pool in ready]
+        for sweep in range(SWEEPS_MAX):
+            measure = self.room_parts if sweep else self._free_parts
+            rooms = [measure(route, pool, caps[pool], limits) for pool in ready]
             total = sum(rooms)
             if parts <= 0 or total <= 0:
                 break
@@ -157,22 +160,26 @@ class Draft:
         return 0
 
     def room_parts(self, route: int, pool: int, cap: float, limits: Limits) -> int:
-        """How many parts of the route the pool can still take under ``cap`` and its share limits."""
-        demand = self.demand[route]
-        if demand > 0:
-            left = cap - self.load[pool]
-            group = self.rules.group_of[pool]
-            if group >= 0:
-                left = min(left, limits.group_usable[group] - self.group_load[group])
-            room = int(left * MILLION / demand) if left < demand else MILLION
-        else:
-            room = MILLION
+        """How many parts of the route the pool can still take under ``cap`` and the route's share limits."""
+        room = min(self._free_parts(route, pool, cap, limits), MILLION)
         if share_max := self.rules.routes[route].share_max:
             owner = self.rules.provider_of[pool]
             if owner in share_max:
                 weights = self.weights[route]
                 carried = sum(w for p, w in weights.items() if self.rules.provider_of[p] == owner)
                 room = min(room, int(share_max[owner] * MILLION) - carried)
+        return room if room > ROOM_MIN_PARTS else 0
+
+    def _free_parts(self, route: int, pool: int, cap: float, limits: Limits) -> int:
+        """The pool's own room in parts of the route's demand; more than a million where it is larger."""
+        demand = self.demand[route]
+        if demand <= 0:
+            return MILLION
+        left = cap - self.load[pool]
+        group = self.rules.group_of[pool]
+        if group >= 0:
+            left = min(left, limits.group_usable[group] - self.group_load[group])
+        room = int(left * MILLION / demand) if left < demand * ROOM_MAX_FACTOR else ROOM_MAX_FACTOR * MILLION
         return room if room > ROOM_MIN_PARTS else 0
 
     def _count(self, pool: int, units: float) -> None:
