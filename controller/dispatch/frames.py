@@ -13,7 +13,7 @@ LENGTH = struct.Struct(">I")
 
 
 class Ask(Struct, frozen=True, omit_defaults=True):
-    """``policy`` is packed and only there when it differs from the last one sent. ``limit_s`` bounds one run."""
+    """``policy`` is packed, and there only when it differs from the last one. ``limit_s`` bounds a run."""
 
     number: int
     problem: Problem
