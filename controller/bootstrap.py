@@ -76,6 +76,7 @@ class Controller:
         self.redis = connect_redis(settings.redis)
         self._keys = settings.keys
         tables = RedisTables(self.redis, settings.keys)
+        self._writer = tables.writer.encode()
         self.leader = Leader(kafka, topics.leader.name, self._wake)
         self.publisher = Publisher(kafka, topics.routes.name, self.leader.identity, self.leader.may_publish)
         self.commands = CommandReader(
@@ -136,13 +137,17 @@ class Controller:
         await self.agent.run()
 
     async def _hints(self) -> None:
-        """Material events that other processes took. Only a hint: the agent's timer is the truth."""
+        """Material events that other processes took. Only a hint: the agent's timer is the truth.
+
+        Ingest says its own directly; a second step for each would only be in the way of the next event.
+        """
         while True:
             try:
                 async with self.redis.pubsub(ignore_subscribe_messages=True) as hints:
                     await hints.subscribe(self._keys.tables_hint)
-                    async for _ in hints.listen():
-                        self._wake()
+                    async for hint in hints.listen():
+                        if not hint["data"].endswith(self._writer):
+                            self._wake()
             except (RedisError, OSError):
                 await asyncio.sleep(REDIS_RETRY_AFTER_S)
 

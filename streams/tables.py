@@ -4,6 +4,7 @@ Every key of an installation shares one hash tag. Redis is a projection: a marke
 and a Redis that lost its data has no marker, so nothing is written into it until the tables are rebuilt.
 """
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -43,6 +44,7 @@ class RedisTables:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis: Any = redis
         self._keys = keys
+        self.writer = secrets.token_hex(8)  # named in each hint, so that a process can tell its own
         self._marker = keys.table("run")
         self._joined = ""
         self._cache: OrderedDict[tuple[str, str], AnyRow] = OrderedDict()
@@ -160,7 +162,7 @@ class RedisTables:
                     head(write.expected),
                     pack(write.row),
                     channel,
-                    write.table if write.material and run else "",
+                    f"{write.table} {self.writer}" if write.material and run else "",
                 )
             answers: list[Any] = await pipe.execute()
         return answers
