@@ -22,6 +22,10 @@ class Command(NamedTuple):
 COMMANDS = {
     "controller": Command("controller.cli.controller", "take events in, decide, publish route tables"),
     "status": Command("controller.cli.status", "providers and pools: state, capacity, load, weight, why"),
+    "explain": Command("controller.cli.explain", "why a route or a pool has what it has"),
+    "whatif": Command("controller.cli.whatif", "what a loss or growth would leave, changing nothing"),
+    "replay": Command("controller.cli.replay", "decide recorded decisions again, or by another policy"),
+    "spend": Command("controller.cli.spend", "commitments: used, projected, and what would be left unused"),
     "drain": Command("controller.cli.drain", "take a pool, region or provider out of routing for a while"),
     "undrain": Command("controller.cli.drain", "take a drain back"),
     "emit": Command("controller.cli.emit", "send a health or capacity event"),

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from controller.bootstrap import connect_redis
 from controller.cli import tables as drawn
+from controller.cli.live import READ_WITHIN_S, read_commands
 from controller.cli.overview import Overview, from_slices, overview
 from controller.clock import now_ms
 from controller.command_log import CommandLog
-from controller.commands import CommandReader
 from controller.core.policy import Policy
 from controller.errors import UserError
 from controller.leader_log import NO_EPOCH, LeaderLog
@@ -35,7 +35,6 @@ from tieline.events import Heartbeat
 from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.table import RouteTable, decode_manifest, decode_slice
 
-READ_WITHIN_S = 15.0
 HEARTBEATS_READ_MAX = 50
 _policy_decoder = msgspec.msgpack.Decoder(Policy)
 
@@ -137,7 +136,8 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
                 record = routes.newest()
             if record is None:
                 return None
-            return FromKafka(record, await _leading(settings), await _commands(settings, record))
+            commands = await read_commands(settings, unsigned_allowed=record.unsigned_commands)
+            return FromKafka(record, await _leading(settings), commands)
     except (KafkaError, TimeoutError, UserError) as error:
         missing.append(f"Kafka can't be read: {str(error) or type(error).__name__}")
         return None
@@ -165,24 +165,6 @@ async def _leading(settings: Settings) -> Leading | None:
     if log.epoch == NO_EPOCH:
         return None
     return Leading(log.epoch, log.heartbeat_append_ms, identity, log.resigned)
-
-
-async def _commands(settings: Settings, record: RoutesRecord) -> CommandLog:
-    reader = CommandReader(
-        settings.kafka,
-        settings.topics.commands.name,
-        unsigned_allowed=record.unsigned_commands,
-        quiet=True,
-    )
-    await reader.start()
-    reading = asyncio.create_task(reader.run())
-    try:
-        await reader.read_all(READ_WITHIN_S)
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-        await reader.stop()
-    return reader.log
 
 
 async def _read_all(tail: Tail) -> None:

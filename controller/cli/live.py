@@ -1,0 +1,119 @@
+"""The present as one snapshot: the live tables, the newest publication and the commands in force.
+
+What a controller would decide on now, for commands that explain or ask what if. Nothing is changed.
+"""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from controller.bootstrap import connect_redis
+from controller.clock import now_ms
+from controller.command_log import CommandLog
+from controller.commands import CommandReader
+from controller.core.model import Office, Snapshot
+from controller.core.policy import Policy
+from controller.errors import UserError
+from controller.routes_reader import RoutesReader
+from controller.routes_record import RoutesRecord
+from controller.settings import Settings
+from streams.tables import RedisTables
+
+READ_WITHIN_S = 15.0
+SCHEMA = 1
+FILE_MAX_BYTES = 256 * 1024 * 1024
+_policy_decoder = msgspec.msgpack.Decoder(Policy)
+
+
+class Moment(Struct, frozen=True, omit_defaults=True):
+    """A snapshot and when it was taken. ``unsigned``: operators' commands need no signature here."""
+
+    at_ms: int
+    snapshot: Snapshot
+    unsigned: bool = False
+    schema: int = SCHEMA
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoder = msgspec.msgpack.Decoder(Moment)
+
+
+async def present(settings: Settings) -> Moment:
+    """Now. Raises ``UserError`` when nothing was published yet, KafkaError, RedisError."""
+    try:
+        async with asyncio.timeout(READ_WITHIN_S):
+            async with RoutesReader(settings.kafka, settings.topics.routes.name) as routes:
+                record = routes.newest()
+            if record is None or record.table is None:
+                raise UserError("no controller has published yet: start one with `tieline controller`")
+            commands = await read_commands(settings, unsigned_allowed=record.unsigned_commands)
+            return await _with_tables(settings, record, commands)
+    except TimeoutError:
+        raise UserError(
+            f"Kafka or Redis did not answer within {READ_WITHIN_S:g} s: see `tieline status`"
+        ) from None
+
+
+async def read_commands(settings: Settings, *, unsigned_allowed: bool) -> CommandLog:
+    """The command log as it is now."""
+    reader = CommandReader(
+        settings.kafka, settings.topics.commands.name, unsigned_allowed=unsigned_allowed, quiet=True
+    )
+    await reader.start()
+    reading = asyncio.create_task(reader.run())
+    try:
+        await reader.read_all(READ_WITHIN_S)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await reader.stop()
+    return reader.log
+
+
+def save(moment: Moment, path: Path) -> None:
+    """Writes it down. Raises ``UserError``."""
+    try:
+        path.write_bytes(_encoder.encode(moment))
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror}") from None
+
+
+def load(path: Path) -> Moment:
+    """The way back. Raises ``UserError``."""
+    try:
+        if path.stat().st_size > FILE_MAX_BYTES:
+            raise UserError(f"{path} is too large to be a snapshot")
+        moment = _decoder.decode(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from None
+    except msgspec.MsgspecError:
+        raise UserError(f"{path} is not a snapshot: write one with `tieline whatif --save FILE`") from None
+    if moment.schema != SCHEMA:
+        raise UserError(f"{path} is a snapshot of schema {moment.schema}, this version reads {SCHEMA}")
+    return moment
+
+
+async def _with_tables(settings: Settings, record: RoutesRecord, commands: CommandLog) -> Moment:
+    redis = connect_redis(settings.redis)
+    try:
+        contents = await RedisTables(redis, settings.keys).read()
+    finally:
+        await redis.aclose()
+    at_ms = now_ms()
+    last = record.generation
+    office = Office(last.lineage, last.epoch, last.seq + 1, 0, 0)
+    snapshot = Snapshot(
+        _policy_decoder.decode(record.policy),
+        office,
+        contents.reports,
+        contents.statements,
+        contents.capacities,
+        contents.demand,
+        contents.progress,
+        commands.in_force(at_ms),
+        record.memory,
+        record.table,
+    )
+    return Moment(at_ms, snapshot, record.unsigned_commands)

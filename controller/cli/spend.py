@@ -1,0 +1,101 @@
+"""`tieline spend`: every commitment of the policy: used, projected for its period, and what would be left.
+
+Metered from the decisions on record: what each table in force sent to a provider, while it was in force.
+"""
+
+import argparse
+import asyncio
+import os
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+
+from controller.cli.instants import rfc3339
+from controller.cli.replay import Reading, add_range_arguments, range_of
+from controller.core.policy import Policy
+from controller.core.spend import Rate, SpendRow, Used, rates, spend
+from controller.errors import UserError
+from controller.settings import KAFKA, Settings, add_stack_arguments, read_settings
+from controller.telemetry import quiet
+
+
+class Metered(Struct, frozen=True):
+    """What `--json` prints. ``from_ms`` is the first decision that was metered."""
+
+    from_ms: int
+    to_ms: int
+    used: dict[str, Used]
+    rates: dict[str, Rate]
+    commitments: tuple[SpendRow, ...]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the subcommand."""
+    parser = subparsers.add_parser(
+        "spend", help="commitments: used, projected, and what would be left unused", description=__doc__
+    )
+    add_range_arguments(parser, "-24h")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    add_stack_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when something was metered."""
+    from_ms, to_ms = range_of(args)
+    settings = read_settings(args, os.environ, needs=(KAFKA,))
+    quiet()
+    found = asyncio.run(_metered(settings, from_ms, to_ms))
+    if args.json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        draw(found, Console(highlight=False))
+    return 0
+
+
+async def _metered(settings: Settings, from_ms: int, to_ms: int) -> Metered:
+    """Each table counts from its decision to the next one, the last to the end of the range."""
+    reading = Reading(settings, from_ms, to_ms)
+    used: dict[str, Used] = {}
+    now: dict[str, Rate] = {}
+    policy: Policy | None = None
+    first_ms = since_ms = 0
+    async for found in reading.decisions():
+        used = _plus(used, now, found.now_ms - since_ms)
+        first_ms, since_ms = first_ms or found.now_ms, found.now_ms
+        policy = found.snapshot.policy
+        now = rates(found.snapshot, found.published, found.now_ms)
+    if policy is None:
+        raise UserError(f"nothing was decided since {rfc3339(from_ms)}: give an earlier --from")
+    used = _plus(used, now, to_ms - since_ms)
+    return Metered(first_ms, to_ms, used, now, spend(policy, used, to_ms - first_ms, to_ms))
+
+
+def _plus(used: dict[str, Used], now: dict[str, Rate], length_ms: int) -> dict[str, Used]:
+    return {name: used.get(name, Used()).plus(rate, max(0, length_ms) / 1_000) for name, rate in now.items()}
+
+
+def draw(found: Metered, console: Console) -> None:
+    """On a terminal."""
+    console.print(f"metered from {rfc3339(found.from_ms)} to {rfc3339(found.to_ms)}")
+    table = Table(title="providers", title_justify="left")
+    for heading in ("provider", "units", "worth at list price", "units/s now"):
+        table.add_column(heading, justify="left" if heading == "provider" else "right")
+    for provider in sorted(found.rates):
+        used, rate = found.used.get(provider, Used()), found.rates[provider]
+        table.add_row(provider, f"{used.units:,.0f}", f"{used.money:,.2f}", f"{rate.units_per_s:,.0f}")
+    console.print(table)
+    if not found.commitments:
+        console.print("the policy names no committed spend")
+        return
+    table = Table(title="committed spend", title_justify="left")
+    for heading in ("provider", "period", "committed", "used while metered", "projected", "left unused"):
+        table.add_column(heading, justify="left" if heading in ("provider", "period") else "right")
+    for row in found.commitments:
+        projected = "-" if row.projected is None else f"{row.projected:,.0f}"
+        left = "-" if row.shortfall is None else f"{row.shortfall:,.0f}"
+        committed = f"{row.committed:,.0f} {row.kind}"
+        table.add_row(row.provider, row.period, committed, f"{row.used:,.0f}", projected, left)
+    console.print(table)

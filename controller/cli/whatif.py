@@ -1,0 +1,217 @@
+"""`tieline whatif --lose azure --growth 20%`: what a loss or growth would leave, by the planner's own rules.
+
+Reads the live tables (or a snapshot file) and changes nothing. `--n-1` asks for every single loss.
+"""
+
+import argparse
+import asyncio
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from controller.cli.instants import rfc3339
+from controller.cli.live import Moment, load, present, save
+from controller.core.check import near_miss
+from controller.core.measure import Measured
+from controller.core.policy import Policy
+from controller.core.whatif import Answer, Asked, Loss, losses, single_losses, what_ifs
+from controller.errors import UserError
+from controller.settings import add_stack_arguments, read_settings
+from controller.telemetry import quiet
+
+GROWTH_PERCENT_MAX = 10_000
+
+
+class Asking(Struct, frozen=True):
+    """What `--json` prints: the answers in the order of ``names``."""
+
+    at_ms: int
+    generation: str
+    load_unit: str
+    names: tuple[str, ...]
+    answers: tuple[Answer, ...]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the subcommand."""
+    parser = subparsers.add_parser(
+        "whatif", help="what a loss or growth would leave, changing nothing", description=__doc__
+    )
+    parser.add_argument(
+        "--lose",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a provider, provider/region, pool or failure domain; may be given several times",
+    )
+    parser.add_argument(
+        "--growth", default="0%", metavar="N%", help="demand grows by so much, e.g. 20%% or -10%%"
+    )
+    parser.add_argument("--n-1", action="store_true", dest="n_1", help="every single loss, one line each")
+    parser.add_argument(
+        "--at", default="now", metavar="now|FILE", help="the live tables, or a saved snapshot"
+    )
+    parser.add_argument("--save", metavar="FILE", help="write the snapshot down for `--at FILE`")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    add_stack_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when it was answered."""
+    if args.n_1 and args.lose:
+        raise UserError("--n-1 asks for every single loss: leave --lose out")
+    growth = growth_of(args.growth)
+    quiet()
+    moment = _moment(args)
+    if args.save:
+        save(moment, Path(args.save))
+    policy = moment.snapshot.policy
+    names: tuple[str, ...]
+    if args.n_1:
+        single = single_losses(policy)
+        names = ("nothing", *(f"{one.kind} {one.name}" for one in single))
+        questions = [Asked((), growth), *(Asked(one.pools, growth) for one in single)]
+    else:
+        names = (" and ".join(args.lose) or "nothing",)
+        questions = [Asked(lost_pools(policy, args.lose), growth)]
+    answers = what_ifs(moment.snapshot, moment.at_ms, questions)
+    table = moment.snapshot.table
+    generation = str(table.generation) if table is not None else ""
+    found = Asking(moment.at_ms, generation, policy.clients.load_unit, names, answers)
+    if args.json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        draw(found, Console(highlight=False), every=args.n_1)
+    return 0
+
+
+def growth_of(text: str) -> float:
+    """``20%`` -> 0.2. Raises ``UserError``."""
+    found = re.fullmatch(r"([+-]?\d{1,5}(?:\.\d{1,3})?)\s*%", text.strip())
+    percent = float(found[1]) if found else -100.0
+    if not -100 < percent <= GROWTH_PERCENT_MAX:
+        raise UserError(f"--growth {text!r}: give a percentage above -100%, like 20% or -10%")
+    return percent / 100
+
+
+def lost_pools(policy: Policy, names: list[str]) -> tuple[str, ...]:
+    """The pools that are lost with these names, in the policy's order. Raises ``UserError``."""
+    known: dict[str, list[Loss]] = {}
+    for one in losses(policy):
+        known.setdefault(one.name, []).append(one)
+    lost: set[str] = set()
+    for name in (given.strip().rstrip("/") for given in names):
+        if name not in known:
+            raise UserError(
+                f"--lose {name!r}: the policy has no such provider, region, pool or failure domain"
+                f"{near_miss(name, set(known))}"
+            )
+        lost.update(pool for one in known[name] for pool in one.pools)
+    return tuple(pool.id for pool in policy.pools if pool.id in lost)
+
+
+def _moment(args: argparse.Namespace) -> Moment:
+    if args.at != "now":
+        return load(Path(args.at))
+    return asyncio.run(present(read_settings(args, os.environ)))
+
+
+def draw(found: Asking, console: Console, *, every: bool) -> None:
+    """On a terminal."""
+    console.print(f"as of {rfc3339(found.at_ms)}, generation {found.generation}; nothing was changed")
+    growth = found.answers[0].growth
+    if growth:
+        console.print(f"demand {growth:+.0%}")
+    if every:
+        _draw_every(found, console)
+    else:
+        _draw_one(found, found.answers[0], console)
+    for name, answer in zip(found.names, found.answers, strict=True):
+        for verdict in answer.after.broken:
+            console.print(
+                Text(f"{name}: BROKEN: {verdict.subject} {verdict.reason} {verdict.after}", style="red")
+            )
+
+
+def _draw_every(found: Asking, console: Console) -> None:
+    table = Table(title="every single loss", title_justify="left")
+    table.add_column("lost", no_wrap=True)
+    headings = ("served", "shed critical", "shed sheddable", "fails", "overloads", "burst/h", "moved/s")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for name, answer in zip(found.names, found.answers, strict=True):
+        after = answer.after
+        critical, sheddable = _critical_shed(after)
+        table.add_row(
+            name,
+            _share(after.served, after.offered),
+            Text(_share(critical, after.offered), style="red" if critical else ""),
+            _share(sheddable, after.offered),
+            Text(_share(after.failed, after.offered), style="red" if after.failed else ""),
+            str(len(after.overloads)),
+            f"{after.burst_money_per_hour:,.2f}",
+            f"{answer.moved_units_per_s:,.0f}",
+        )
+    console.print(table)
+
+
+def _critical_shed(worth: Measured) -> tuple[float, float]:
+    critical = sum(units for name, units in worth.shed_by_criticality.items() if name.startswith("critical"))
+    return critical, worth.shed - critical
+
+
+def _draw_one(found: Asking, answer: Answer, console: Console) -> None:
+    before, after = answer.before, answer.after
+    table = Table(title=f"without {found.names[0]}", title_justify="left")
+    for heading in (f"{found.load_unit}/s", "now", "then"):
+        table.add_column(heading, justify="left" if heading.endswith("/s") else "right")
+    rows = (("offered", before.offered, after.offered), ("served", before.served, after.served))
+    for name, was, now in (*rows, ("fails at lost or failing pools", before.failed, after.failed)):
+        table.add_row(name, f"{was:,.0f}", f"{now:,.0f}")
+    for criticality, units in after.shed_by_criticality.items():
+        table.add_row(
+            f"shed {criticality}", f"{before.shed_by_criticality[criticality]:,.0f}", f"{units:,.0f}"
+        )
+    money = (before.burst_money_per_hour, after.burst_money_per_hour)
+    table.add_row("burst, money per hour", f"{money[0]:,.2f}", f"{money[1]:,.2f}")
+    table.add_row("moved at once", "", f"{answer.moved_units_per_s:,.0f}")
+    table.add_row("contracts broken", str(len(before.broken)), str(len(after.broken)))
+    console.print(table)
+    _draw_routes(answer, console)
+    _draw_pools(answer, console)
+
+
+def _draw_routes(answer: Answer, console: Console) -> None:
+    table = Table(title="routes that shed or fail then", title_justify="left")
+    for heading in ("route", "criticality", "offered/s", "served/s", "shed/s", "fails/s"):
+        table.add_column(heading, justify="right" if heading.endswith("/s") else "left")
+    for one in answer.after.routes:
+        if one.shed or one.failed:
+            figures = (one.offered, one.served, one.shed, one.failed)
+            table.add_row(one.route, one.criticality, *(f"{units:,.0f}" for units in figures))
+    if table.row_count:
+        console.print(table)
+
+
+def _draw_pools(answer: Answer, console: Console) -> None:
+    table = Table(title="pools", title_justify="left")
+    for heading in ("pool", "now/s", "then/s", "limit/s", ""):
+        table.add_column(heading, justify="right" if heading.endswith("/s") else "left")
+    over = {one.subject for one in answer.after.overloads}
+    lost = frozenset(answer.lost)
+    for one in answer.pools:
+        note = "lost" if one.pool in lost else "overloaded" if one.pool in over else ""
+        figures = (one.before, one.after, one.limit)
+        table.add_row(one.pool, *(f"{units:,.0f}" for units in figures), Text(note, style="red"))
+    console.print(table)
+
+
+def _share(part: float, whole: float) -> str:
+    return "-" if not whole else f"{part / whole:.1%}"
