@@ -25,7 +25,7 @@ from controller.core.programme import (
     world_of,
 )
 from controller.core.screen import doubtful, survives
-from controller.core.tableau import NoAnswerError, Tableau
+from controller.core.tableau import CANDIDATES, NoAnswerError, Tableau
 from tieline.table import MILLION, checksum
 
 __all__ = ["NoAnswerError", "Solved", "digest_of", "solve"]
@@ -41,9 +41,10 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class Solved(NamedTuple):
-    """A plan, and how large the programme became."""
+    """A plan, its cost in points x units/s, and how large the programme became."""
 
     plan: Plan
+    cost: float
     rows: int
     columns: int
     pricings: int
@@ -54,14 +55,18 @@ def digest_of(problem: Problem) -> str:
     return checksum(_encoder.encode(problem))
 
 
-def solve(rules: Compiled, problem: Problem, *, limit_s: float = LIMIT_S) -> Solved:
-    """The best plan. Raises ``NoAnswerError`` if the solver has none: late, failed, not set."""
+def solve(
+    rules: Compiled, problem: Problem, *, limit_s: float = LIMIT_S, candidates: int = CANDIDATES
+) -> Solved:
+    """The best plan; the solver begins with that many pools per route and adds what would improve it.
+
+    Raises ``NoAnswerError`` if the solver has none: late, failed, not set."""
     if problem.policy_version != rules.version:
         raise ValueError(f"the problem is of policy {problem.policy_version}, not {rules.version}")
     if not any(units > 0 for units in problem.demand):
-        return Solved(Plan(rules.version, digest_of(problem), problem.at_ms, ()), 0, 0, 0)
+        return Solved(Plan(rules.version, digest_of(problem), problem.at_ms, ()), 0.0, 0, 0, 0)
     world = world_of(rules, problem)
-    tableau = Tableau(world, limit_s)
+    tableau = Tableau(world, limit_s, candidates)
     penalty = _penalty(world, len(rules.providers))
     blocks: list[Block] = []
     for number, provider in enumerate(rules.providers):
@@ -89,7 +94,8 @@ def solve(rules: Compiled, problem: Problem, *, limit_s: float = LIMIT_S) -> Sol
         tuple(added),
         rounds,
     )
-    return Solved(plan, tableau.rows, tableau.columns, tableau.pricings)
+    cost = tableau.objective / world.scale
+    return Solved(plan, cost, tableau.rows, tableau.columns, tableau.pricings)
 
 
 def _least(world: World) -> float:

@@ -13,7 +13,7 @@ from controller.core.programme import Block, Bools, Floats, Ints, World
 Places = NDArray[np.signedinteger]
 Entries = tuple[Ints, Ints, Floats]
 
-FIRST_PER_ROUTE = 24
+CANDIDATES = 24  # per route, to begin with
 JOIN_PER_ROUTE = 16
 PRICE_TOLERANCE = 1e-6
 PRICINGS_MAX = 40
@@ -28,10 +28,11 @@ class Tableau:
     """One programme. ``route``, ``pool`` and ``column`` are its pair columns; the first ``kept_count`` of
     them carry what is held already, at no price for moving."""
 
-    def __init__(self, world: World, limit_s: float) -> None:
+    def __init__(self, world: World, limit_s: float, candidates: int) -> None:
         self.world = world
         self.blocks: list[tuple[Block, int, int]] = []
         self.pricings = 0
+        self.objective = 0.0
         routes, pools = world.cost.shape
         self._shed = np.arange(routes)
         self._burst = routes + np.arange(pools)
@@ -48,7 +49,7 @@ class Tableau:
         held = np.nonzero((world.held > 0) & np.isfinite(world.cost))
         self.kept_count = len(held[0])
         self._add_pairs(held[0], held[1], world.held[held], world.cost[held])
-        self._join(_cheapest(world))
+        self._join(_cheapest(world, candidates))
 
     def _base(self) -> None:
         world = self.world
@@ -124,6 +125,7 @@ class Tableau:
             solution = self._highs.getSolution()
             self.value: Floats = np.array(solution.col_value)
             self.price: Floats = np.array(solution.row_dual)
+            self.objective = float(self._highs.getInfo().objective_function_value)
             self.pricings += 1
             better = self._improving()
             if not better.any():
@@ -258,10 +260,10 @@ def _solver(limit_s: float) -> highspy.Highs:
     return highs
 
 
-def _cheapest(world: World) -> Bools:
+def _cheapest(world: World, count: int) -> Bools:
     """Per route the pools that are nearest and healthiest, and all that it uses already."""
     total = world.cost + np.where(world.committed > 0, 0.0, world.burst_cost)[None, :]
-    best = np.argsort(total, axis=1, kind="stable")[:, :FIRST_PER_ROUTE]
+    best = np.argsort(total, axis=1, kind="stable")[:, :count]
     chosen = world.held > 0
     np.put_along_axis(chosen, best, True, axis=1)
     return chosen & np.isfinite(world.cost)

@@ -1,0 +1,164 @@
+"""The dispatch against two other ways to find the answer, and against what must hold of every plan."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from controller.core.compiled import compiled
+from controller.core.draft import GAINS_LAST, GAINS_LATE, OUT
+from controller.core.plan import Problem
+from controller.core.policy import Policy
+from controller.core.problem import grown
+from controller.core.programme import SECURITY, SECURITY_ALL, SHED
+from controller.core.solve import DOMAINS_MAX, solve
+from tests.property.planned import (
+    ALL_GRADES,
+    flows_of,
+    least_cost,
+    left_without_room,
+    most_served,
+    policies,
+    problems,
+)
+from tieline.table import MILLION, Split
+
+ROUNDING = 0.02  # units/s: whole parts per million of a few thousand units/s
+World = tuple[Policy, Problem]
+
+
+def _penalty(providers: int) -> dict[int, float]:
+    base = min(SECURITY, SECURITY_ALL / (providers + DOMAINS_MAX) * 1.5)
+    return {0: base * 1.5, 1: base}
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *, shares: bool = True, grades: tuple[int, ...] = (0, 0, 0, 1, OUT)) -> World:
+    """A policy and a problem under it."""
+    policy = draw(policies(shares=shares))
+    return policy, draw(problems(policy, grades))
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds(), st.sampled_from((1, 2, 24)))
+def test_costs_what_the_programme_written_down_anew_costs(world: World, candidates: int) -> None:
+    """No aggregation, column left out or warm start changes the optimum: an unaggregated programme agrees."""
+    policy, problem = world
+    rules = compiled(policy)
+    found = solve(rules, problem, candidates=candidates)
+    losses = (*rules.providers, *found.plan.added)
+    expected = least_cost(rules, problem, losses, _penalty(len(rules.providers)))
+    assert found.cost == pytest.approx(expected, rel=1e-6, abs=1e-3 + 1e-9 * SHED[0])
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds(shares=False))
+def test_serves_as_much_of_each_rank_as_any_cut_allows(world: World) -> None:
+    """Demand comes before all else, the most critical first: compared with every cut, without a solver."""
+    policy, problem = world
+    rules = compiled(policy)
+    plan = solve(rules, problem).plan
+    for rank in range(4):
+        served = sum(
+            problem.demand[target.route] * (1 - target.shed / MILLION)
+            for target in plan.targets
+            if rules.routes[target.route].rank <= rank
+        )
+        assert served == pytest.approx(most_served(rules, problem, rank), abs=ROUNDING)
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds(grades=ALL_GRADES))
+def test_a_plan_is_lawful_and_within_every_limit(world: World) -> None:
+    """Only lawful pools, whole shares, no pool, quota group or provider share beyond its limit; what is
+    silent keeps its own, only critical load comes to a pool of unknown health, and nothing to a lost one."""
+    policy, problem = world
+    rules = compiled(policy)
+    plan = solve(rules, problem).plan
+    flows = flows_of(problem, plan)
+    load = [0.0] * len(rules.pools)
+    held_load = [0.0] * len(rules.pools)
+    for route, split in enumerate(problem.held):
+        for pool, parts in zip(split.pools, split.weights, strict=True):
+            held_load[pool] += parts / MILLION * problem.demand[route]
+    for (_, pool), units in flows.items():
+        load[pool] += units
+    for target in plan.targets:
+        rule = rules.routes[target.route]
+        held = dict(zip(problem.held[target.route].pools, problem.held[target.route].weights, strict=True))
+        assert sum(target.weights) + target.shed == MILLION
+        assert rule.lawful_set.issuperset(target.pools)
+        for pool, parts in zip(target.pools, target.weights, strict=True):
+            assert parts > 0
+            assert problem.grade[pool] != OUT
+            if problem.grade[pool] > GAINS_LATE and not (
+                problem.grade[pool] == GAINS_LAST and rule.rank <= 1
+            ):
+                assert parts <= held.get(pool, 0) + 1
+        for owner, share in rule.share_max.items():
+            carried, before, silent = (
+                sum(parts for pool, parts in weights if rules.provider_of[pool] == owner)
+                for weights in (
+                    list(zip(target.pools, target.weights, strict=True)),
+                    list(held.items()),
+                    [(pool, parts) for pool, parts in held.items() if problem.grade[pool] > GAINS_LATE],
+                )
+            )
+            assert carried <= max(share * MILLION, min(before, silent)) + len(rules.pools)
+    for pool, units in enumerate(load):
+        assert (
+            units
+            <= max(problem.usable[pool], held_load[pool] if problem.grade[pool] > GAINS_LATE else 0)
+            + ROUNDING
+        )
+    for group, most in enumerate(problem.group_usable):
+        inside = [p for p in range(len(load)) if rules.group_of[p] == group]
+        silent_load = sum(held_load[p] for p in inside if problem.grade[p] > GAINS_LATE)
+        assert sum(load[p] for p in inside) <= max(most, silent_load) + ROUNDING
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds())
+def test_a_loss_said_to_be_survived_is_survived(world: World) -> None:
+    """With the plan's own flows held fast, an independent programme finds room for all critical load after
+    every loss that the plan calls met, and says of the others how much has none."""
+    policy, problem = world
+    rules = compiled(policy)
+    plan = solve(rules, problem).plan
+    flows = flows_of(problem, plan)
+    for loss in plan.met:
+        short = left_without_room(rules, problem, flows, loss)
+        assert short <= 1e-4 * sum(problem.demand) + ROUNDING, loss
+    for loss in plan.unmet:
+        said = sum(shortfall.units_per_s for shortfall in plan.shortfalls if shortfall.lost == loss)
+        if any(shortfall.lost == loss for shortfall in plan.shortfalls):
+            assert said == pytest.approx(
+                left_without_room(rules, problem, flows, loss), abs=ROUNDING + 1e-4 * sum(problem.demand)
+            )
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds())
+def test_a_plan_that_is_in_force_stays(world: World) -> None:
+    """Solving again from the plan's own table moves nothing: any move has its price."""
+    policy, problem = world
+    rules = compiled(policy)
+    first = solve(rules, problem).plan
+    held = list(problem.held)
+    for target in first.targets:
+        held[target.route] = Split(target.pools, target.weights, target.shed)
+    again = solve(rules, replace(problem, held=tuple(held))).plan
+    before, after = flows_of(problem, first), flows_of(problem, again)
+    moved = sum(abs(before.get(key, 0.0) - after.get(key, 0.0)) for key in {*before, *after})
+    assert moved <= 2 * ROUNDING + 1e-4 * sum(problem.demand)
+
+
+@settings(max_examples=40, deadline=None)
+@given(worlds())
+def test_the_same_problem_gives_the_same_plan(world: World) -> None:
+    """Byte for byte, whatever was solved before."""
+    policy, problem = world
+    rules = compiled(policy)
+    first = solve(rules, problem).plan
+    solve(rules, grown(problem, 0.3))
+    assert solve(rules, problem).plan == first
