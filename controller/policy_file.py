@@ -79,7 +79,7 @@ class _Reading:
         self.mistakes: list[tuple[int, str]] = []
 
     def in_order(self) -> list[str]:
-        return [text for _, text in sorted(self.mistakes)]
+        return [text for _, text in sorted(self.mistakes, key=lambda mistake: mistake[0])]
 
     def mistake(self, path: Path, text: str) -> None:
         """Noted at the line of the path, or of the nearest part above it that the file has."""

@@ -18,6 +18,7 @@ CRITICAL_RANK = 1  # critical_plus and critical
 LOWEST_RANK = 3
 MOVES_MAX = 200_000
 NOWHERE = -1
+CRUMB_PARTS = 100
 
 
 class Homeless(NamedTuple):
@@ -65,6 +66,8 @@ def find_places(draft: Draft, use: Use, homeless: list[Homeless], moves: list[Mo
             left = _on_unknown(draft, use.limits, item.route, left)
         if left and item.soft:
             left = _stay(draft, use, item, left)
+        if 0 < left <= CRUMB_PARTS:
+            left = _round_off(draft, use.limits, item.route, left)
         if left:
             draft.shed_parts(item.route, left)
     for item in homeless:
@@ -236,6 +239,21 @@ def _move_on(draft: Draft, limits: Limits, victim: int, pool: int, units: float,
 
 def _on_unknown(draft: Draft, limits: Limits, route: int, parts: int) -> int:
     return draft.place(route, parts, limits, grades=(GAINS_LAST,))
+
+
+def _round_off(draft: Draft, limits: Limits, route: int, parts: int) -> int:
+    """A remainder too small to speak of goes where most of the route is, rather than be shed."""
+    rules = draft.rules.routes[route]
+    weights = draft.weights[route]
+    able = [
+        pool
+        for pool in sorted(weights)
+        if limits.grade[pool] < GAINS_LAST and draft.rules.provider_of[pool] not in rules.share_max
+    ]
+    if not able:
+        return parts
+    draft.give(route, max(able, key=lambda pool: weights[pool]), parts)
+    return 0
 
 
 def _stay(draft: Draft, use: Use, item: Homeless, parts: int) -> int:

@@ -1,0 +1,134 @@
+"""A policy's mistakes are named: file, line, field and remedy, all of them at once."""
+
+from pathlib import Path
+
+import pytest
+
+from controller.core.policy import encode_policy, version_of
+from controller.policy_file import PolicyError, load_policy, parse_policy
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "multicloud.yaml"
+
+
+def refused(text: str) -> list[str]:
+    """The mistakes of a text that is no policy."""
+    with pytest.raises(PolicyError) as error:
+        parse_policy(text)
+    return list(error.value.mistakes)
+
+
+def changed(old: str, new: str) -> list[str]:
+    """The mistakes of the example with its first ``old`` replaced."""
+    text = EXAMPLE.read_text()
+    assert old in text
+    return refused(text.replace(old, new, 1))
+
+
+def line_of(part: str) -> int:
+    """The line of the example that first contains this."""
+    return next(n for n, line in enumerate(EXAMPLE.read_text().splitlines(), 1) if part in line)
+
+
+def test_the_example_describes_four_clouds_in_six_countries() -> None:
+    """At least twelve pools; api goes through one provider only, a spend is committed on another."""
+    policy = load_policy(EXAMPLE)
+    assert [provider.id for provider in policy.providers] == ["azure", "gcp", "oci", "coreweave"]
+    assert len(policy.pools) >= 12
+    assert {workload.id: workload.exclusive_provider for workload in policy.workloads} == {
+        "chat": None,
+        "api": "azure",
+        "batch": None,
+    }
+    assert [spend.provider for spend in policy.committed_spend] == ["coreweave"]
+    eu = next(origin for origin in policy.origins if origin.id == "eu")
+    assert set(eu.allowed_geographies) == {"eu", "eea", "uk"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "said"),
+    [
+        ("geography: jp", "geographie: jp", "pools[4].geographie", "unknown field; did you mean geography?"),
+        ("geography: jp", "geography: jpn", "pools[4].geography", "unknown geography jpn; did you mean jp?"),
+        ("kind: fleet", "kind: fleeet", "sources[3].kind", "did you mean fleet?"),
+        ("headroom: 0.8", "headroom: 1.8", "headroom", "<= 1.0, got 1.8"),
+        ("limit_units_per_s: 20000", "limit_units_per_s: lots", "pools[0].limit_units_per_s", "got 'lots'"),
+        (
+            "limit_units_per_s: 20000",
+            "limit_units_per_s: 20",
+            "pools[0].committed_units_per_s",
+            "is more than",
+        ),
+        (
+            "exclusive_provider: azure",
+            "exclusive_provider: oc",
+            "workloads[1].exclusive_provider",
+            "mean oci?",
+        ),
+        ("[eu, eea, uk]", "[eu, mars]", "origins[1].allowed_geographies[1]", "unknown geography mars"),
+        ("https://contoso-eastus2", "https://me:key@contoso", "pools[0].url", "without user, password"),
+        ("https://contoso-eastus2", "https://${HOST}", "pools[0].url", "variables"),
+        ("models: [chat-large]", "models: [chat-larg]", "workloads[0].models[0]", "mean chat-large?"),
+        ("- id: azure/westus3", "- id: azure/eastus2", "pools[1].id", "is already pools[0]"),
+    ],
+)
+def test_each_mistake_has_its_place_and_remedy(old: str, new: str, where: str, said: str) -> None:
+    """``file:line: field: what``; near misses are suggested."""
+    mistakes = changed(old, new)
+    assert any(f": {where}: " in mistake and said in mistake for mistake in mistakes), mistakes
+    assert all(mistake.startswith("policy.yaml:") for mistake in mistakes)
+
+
+def test_the_line_is_the_fields_own() -> None:
+    """An editor can jump there."""
+    assert changed("headroom: 0.8", "headroom: eight")[0].startswith(
+        f"policy.yaml:{line_of('headroom: 0.8')}:"
+    )
+
+
+def test_all_mistakes_are_said_at_once() -> None:
+    """Nobody repairs one to be told the next; in the order of the file."""
+    text = EXAMPLE.read_text().replace("headroom: 0.8", "headroom: 2").replace("kind: probe", "kind: prob")
+    mistakes = refused(text)
+    assert len(mistakes) == 3
+    lines = [int(mistake.split(":")[1]) for mistake in mistakes]
+    assert lines == sorted(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the file is empty"),
+        ("- a", "expected fields such as"),
+        ("a: [", "not YAML"),
+        ("lineage: a\nlineage: b", "given twice"),
+        ("lineage: [a, b]", "lineage: expected `str`"),
+        ("? [x]\n: 1", "must be plain text"),
+        ("a: &x {b: *x}", "unknown field"),
+        ("\x00", "not YAML"),
+        ("pools: []", "pools: needs at least 1"),
+    ],
+)
+def test_what_is_no_policy_is_refused_in_words(text: str, said: str) -> None:
+    """Whatever is in the file: mistakes, never a traceback."""
+    assert any(said in mistake for mistake in refused(text))
+
+
+def test_a_route_without_any_lawful_pool_is_a_mistake() -> None:
+    """A policy that forbids everything for a route says so before it is used."""
+    mistakes = changed("exclusive_provider: azure", "exclusive_provider: azure\n    allowed_providers: [gcp]")
+    assert "workloads[1]: no pool may serve api from us" in mistakes[0]
+
+
+def test_a_file_that_can_not_be_read_is_said(tmp_path: Path) -> None:
+    """One clear sentence with the file's name."""
+    with pytest.raises(PolicyError, match=r"absent\.yaml: can't be read: No such file"):
+        load_policy(tmp_path / "absent.yaml")
+
+
+def test_the_version_is_of_the_meaning_not_of_the_text() -> None:
+    """Comments and layout don't change it, any value does."""
+    text = EXAMPLE.read_text()
+    policy = parse_policy(text)
+    assert version_of(parse_policy("# more words\n" + text)) == version_of(policy)
+    assert version_of(parse_policy(text.replace("headroom: 0.8", "headroom: 0.7"))) != version_of(policy)
+    assert encode_policy(parse_policy(text)) == encode_policy(policy)
