@@ -5,7 +5,9 @@
 it tries every set of routes and takes the tightest cut.
 """
 
+from collections.abc import Mapping
 from itertools import chain, combinations
+from typing import Any
 
 import highspy
 from hypothesis import strategies as st
@@ -138,7 +140,7 @@ class Model:
         self.columns[name] = len(self.columns)
         self.highs.addCol(cost, 0.0, most, 0, [], [])
 
-    def row(self, terms: dict[tuple[object, ...], float], low: float, high: float) -> None:
+    def row(self, terms: Mapping[Any, float], low: float, high: float) -> None:
         """One constraint on the named variables that exist."""
         known = {self.columns[name]: value for name, value in terms.items() if name in self.columns}
         self.highs.addRow(low, high, len(known), list(known), list(known.values()))
