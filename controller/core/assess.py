@@ -7,13 +7,13 @@ from msgspec.structs import replace
 from controller.core.capacity import Caps, capacities, note_throttling
 from controller.core.compiled import Compiled
 from controller.core.eligible import Use, eligible
-from controller.core.evidence import Evidence, Reach, gather
-from controller.core.finding import SILENT, Finding, judge
+from controller.core.evidence import Evidence, Reach, gather, hearing
+from controller.core.finding import SILENT, Finding, Kind, judge_all
 from controller.core.health import Setting, advance, due_ms, is_settled
 from controller.core.load import demand_of
 from controller.core.memory import Memory, PoolMemory
 from controller.core.model import Snapshot
-from controller.core.reasons import Verdict
+from controller.core.reasons import State, Verdict
 from controller.core.reflex import CRITICAL_RANK
 from controller.core.statements import Claims, claims
 from controller.core.trust import unheard_share
@@ -41,18 +41,14 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
     """Trust, health, capacity and eligibility as of now."""
     limits = snapshot.policy.thresholds
     reach = Reach(snapshot.progress, now_ms)
-    evidence = gather(snapshot.reports, snapshot.demand, reach, limits, now_ms)
+    heard = hearing(snapshot.reports, reach, limits, now_ms)
+    evidence = gather(snapshot.reports, heard, snapshot.demand, reach, limits, now_ms)
     held = claims(rules, snapshot.statements, snapshot.commands, now_ms)
     remembered = _throttling(snapshot, rules, evidence, now_ms)
     caps = capacities(rules, snapshot.capacities, remembered, now_ms)
     complete = any(seen.clients is not None and seen.clients.ok for seen in evidence.values())
-    findings = {
-        pool: judge(
-            seen, limits, status_says_ill=rules.pool_index[pool] in held.ill, siblings_complete=complete
-        )
-        for pool, seen in evidence.items()
-        if pool in rules.pool_index
-    }
+    ill = {rules.pools[index] for index in held.ill}
+    findings = judge_all(evidence, limits, rules.pool_index.keys(), ill, siblings_complete=complete)
     before = snapshot.memory or Memory()
     pools, changes, due = _health(snapshot, rules, remembered, findings, held, caps, now_ms)
     demand, reported = demand_of(rules, snapshot.demand, reach, before.reported, limits.stale_min_ms, now_ms)
@@ -67,7 +63,7 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
         demand,
         memory,
         changes,
-        unheard_share(snapshot.reports, reach, limits, now_ms),
+        unheard_share(snapshot.reports, heard),
         _earliest(due, held, caps, findings, now_ms),
     )
 
@@ -82,7 +78,7 @@ def _throttling(
     for name in rules.pools:
         seen = evidence.get(name)
         held = before.get(name, NEW)
-        if held.throttled_ms or (seen and seen.clients):
+        if held.throttled_ms or (seen and seen.clients and seen.clients.throttled):
             held = note_throttling(held, seen.clients if seen else None, limits, now_ms)
         found[name] = held
     return found
@@ -105,7 +101,10 @@ def _health(
     plain = Setting(now_ms, policy.thresholds, snapshot.office.took_office_ms)
     for index, name in enumerate(rules.pools):
         was = before[name]
-        if name not in findings and is_settled(was):
+        finding = findings.get(name, SILENT)
+        if (finding is SILENT and is_settled(was)) or (
+            was.state is State.HEALTHY and finding.kind in (Kind.GOOD, Kind.FAIR)
+        ):
             pools[name] = was
             continue
         drained = index in held.withdrawn
@@ -116,7 +115,6 @@ def _health(
             setting = plain._replace(
                 fresh_capacity=fresh, wanted=index in wanted, manual=manual, drained=drained
             )
-        finding = findings.get(name, SILENT)
         now = pools[name] = advance(was, finding, setting)
         if now is not was and (now.state is not was.state or now.ramp_step != was.ramp_step):
             changes.append(_changed(name, was, now, finding))

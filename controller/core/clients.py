@@ -70,12 +70,15 @@ class _Seconds:
         return found
 
 
+_Parts = list[tuple[int, PoolSum]]
+
 _kept_rows: dict[int, _Seconds] = {}
 _kept_sums: dict[tuple[tuple[int, int], ...], tuple[tuple[Window, ...], Thresholds, dict[str, Clients]]] = {}
+_last: dict[str, tuple[_Parts, Clients]] = {}
 
 
 def sum_clients(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, Clients]:
-    """Pool -> what clients met there. The last sums are kept by their rows' identity, rows being values."""
+    """Pool -> what clients met there. A pool whose seconds are those of last time keeps its very sum."""
     key = tuple((id(window.row), window.from_ms) for window in windows)
     held = _kept_sums.get(key)
     if held is not None and held[1] is limits:
@@ -88,25 +91,48 @@ def sum_clients(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, Cl
 
 
 def _sum(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, Clients]:
+    found: dict[str, Clients] = {}
+    kept: dict[str, tuple[_Parts, Clients]] = {}
+    for pool, parts in sorted(_telling(windows, limits).items()):
+        held = _last.get(pool)
+        if held is None or held[0] != parts:
+            held = (parts, _add_up(parts, limits))
+        kept[pool] = held
+        found[pool] = held[1]
+    _last.clear()
+    _last.update(kept)
+    return found
+
+
+def _telling(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, _Parts]:
+    """Pool -> the newest seconds of all partitions, newest first, as many as it takes to tell."""
     parts = [(_seconds(window.row), window.from_ms) for window in windows]
     starts = sorted({at for part, from_ms in parts for at in part.starts if at >= from_ms}, reverse=True)
-    open_sums: dict[str, _Sum] = {}
+    found: dict[str, _Parts] = {}
+    requests: dict[str, int] = {}
     done: set[str] = set()
     for second_ms in starts:
+        fresh: list[str] = []
         for part, from_ms in parts:
             if second_ms < from_ms:
                 continue
             for pool, seen in part.pools(second_ms).items():
                 if pool in done:
                     continue
-                tally = open_sums.get(pool)
-                if tally is None:
-                    tally = open_sums[pool] = _Sum(second_ms)
-                elif tally.tells_before(second_ms, limits):
-                    done.add(pool)
-                    continue
-                tally.add(second_ms, seen, limits)
-    return {pool: open_sums[pool].result() for pool in sorted(open_sums)}
+                out = seen.outcomes
+                count = out.ok + out.server_error + out.timeout + out.connect + out.cut
+                held = found.get(pool)
+                if held is None:
+                    found[pool], requests[pool] = [(second_ms, seen)], count
+                else:
+                    held.append((second_ms, seen))
+                    requests[pool] += count
+                fresh.append(pool)
+        for pool in fresh:
+            spans = found[pool][0][0] - second_ms + 1000 >= SPAN_MIN_MS
+            if spans and requests[pool] >= limits.requests_min:
+                done.add(pool)
+    return found
 
 
 def _seconds(row: DemandRow) -> _Seconds:
@@ -119,86 +145,72 @@ def _seconds(row: DemandRow) -> _Seconds:
     return held
 
 
-class _Sum:
-    """One pool's sum while seconds are added, newest first."""
-
-    def __init__(self, latest_ms: int) -> None:
-        self._latest_ms = self._at_ms = latest_ms
-        self._ok = self._failures = self._throttled = self._auth = self._not_found = 0
-        self._in_flight = self._oldest_ms = 0
-        self._units = self._units_now = self._served = 0.0
-        self._throttled_now = 0
-        self._p99_ms: float | None = None
-        self._reporters = self._failing = self._failing_configuration = 0
-        self._most = (0, 0, 0)
-
-    def tells_before(self, second_ms: int, limits: Thresholds) -> bool:
-        """Whether what was added is enough, so that an older second need not be looked at."""
-        if second_ms == self._at_ms:
-            return False
-        enough = self._ok + self._failures >= limits.requests_min
-        return enough and self._latest_ms - self._at_ms + 1000 >= SPAN_MIN_MS
-
-    def add(self, second_ms: int, seen: PoolSum, limits: Thresholds) -> None:
-        """One partition's second. Clients sit in one partition each, so their counts add up within it."""
-        if second_ms != self._at_ms:
-            self._close()
-            self._at_ms = second_ms
+def _add_up(parts: _Parts, limits: Thresholds) -> Clients:
+    """The sum of one pool's seconds, newest first. Clients sit in one partition each, so the reporters of one
+    second add up over partitions; over time the second with most of them counts."""
+    ok = failures = throttled = auth = not_found = in_flight = oldest_ms = 0
+    units = served = 0.0
+    p99_ms: float | None = None
+    latest_ms = at_ms = parts[0][0]
+    now, most = _Second(), (0, 0, 0)
+    for second_ms, seen in parts:
+        if second_ms != at_ms:
+            most, served = now.merged(most, served)
+            now, at_ms = _Second(), second_ms
         out = seen.outcomes
-        failures = out.server_error + out.timeout + out.connect + out.cut
-        self._ok += out.ok
-        self._failures += failures
-        self._throttled += out.throttled
-        self._throttled_now += out.throttled
-        self._units_now += seen.units
-        self._auth += out.auth
-        self._not_found += out.not_found
-        self._units += seen.units
-        if second_ms == self._latest_ms:
-            self._in_flight += seen.in_flight
-        self._oldest_ms = max(self._oldest_ms, seen.oldest_in_flight_ms)
+        failed = out.server_error + out.timeout + out.connect + out.cut
+        ok, failures, throttled = ok + out.ok, failures + failed, throttled + out.throttled
+        auth, not_found = auth + out.auth, not_found + out.not_found
+        units += seen.units
+        if second_ms == latest_ms:
+            in_flight += seen.in_flight
+        if seen.oldest_in_flight_ms > oldest_ms:
+            oldest_ms = seen.oldest_in_flight_ms
         if seen.first_token_p99_ms is not None:
-            self._p99_ms = max(self._p99_ms or 0.0, seen.first_token_p99_ms)
-        self._reporters += seen.reporters
-        if failures:
-            self._failing += _failing(seen, limits)
+            p99_ms = max(p99_ms or 0.0, seen.first_token_p99_ms)
+        now.reporters += seen.reporters
+        now.units += seen.units
+        now.throttled += out.throttled
+        if failed:
+            now.failing += _failing(seen, limits)
         if out.auth or out.not_found:
-            self._failing_configuration += seen.failing.auth + seen.failing.not_found
+            now.configuration += seen.failing.auth + seen.failing.not_found
+    (reporters, failing, configuration), served = now.merged(most, served)
+    return Clients(
+        ok + failures,
+        failures,
+        auth,
+        not_found,
+        ok,
+        throttled,
+        reporters,
+        min(failing, reporters),
+        min(configuration, reporters),
+        in_flight,
+        oldest_ms,
+        p99_ms,
+        units,
+        latest_ms - at_ms + 1000,
+        latest_ms,
+        served,
+    )
 
-    def result(self) -> Clients:
-        """The sum so far."""
-        self._close()
-        reporters, failing, configuration = self._most
-        return Clients(
-            self._ok + self._failures,
-            self._failures,
-            self._auth,
-            self._not_found,
-            self._ok,
-            self._throttled,
-            reporters,
-            min(failing, reporters),
-            min(configuration, reporters),
-            self._in_flight,
-            self._oldest_ms,
-            self._p99_ms,
-            self._units,
-            self._latest_ms - self._at_ms + 1000,
-            self._latest_ms,
-            self._served,
-        )
 
-    def _close(self) -> None:
-        now = (self._reporters, self._failing, self._failing_configuration)
-        self._most = (
-            max(self._most[0], now[0]),
-            max(self._most[1], now[1]),
-            max(self._most[2], now[2]),
-        )
-        self._reporters = self._failing = self._failing_configuration = 0
-        if self._throttled_now:
-            self._served = max(self._served, self._units_now)
-        self._throttled_now, self._units_now = 0, 0.0
+class _Second:
+    """What is counted within one second before it is compared with the others."""
+
+    __slots__ = ("configuration", "failing", "reporters", "throttled", "units")
+
+    def __init__(self) -> None:
+        self.reporters = self.failing = self.configuration = self.throttled = 0
+        self.units = 0.0
+
+    def merged(self, most: tuple[int, int, int], served: float) -> tuple[tuple[int, int, int], float]:
+        """The most of each count so far, and the most served in a second that also answered 429."""
+        counts = (self.reporters, self.failing, self.configuration)
+        if counts != most:
+            most = (max(most[0], counts[0]), max(most[1], counts[1]), max(most[2], counts[2]))
+        return most, max(served, self.units) if self.throttled else served
 
 
 def _failing(seen: PoolSum, limits: Thresholds) -> int:

@@ -4,6 +4,7 @@ Evidence has an instant. It is fresh for max(15 s, 3 x interval), at most 15 min
 partition is not consumed to its end: a controller that lags blames itself, not the pools.
 """
 
+from enum import StrEnum
 from typing import NamedTuple
 
 from controller.core.clients import Clients, Window, sum_clients
@@ -59,19 +60,61 @@ def stale_after_ms(interval_ms: int, limits: Thresholds) -> int:
     return min(max(limits.stale_min_ms, round(limits.stale_factor * interval_ms)), limits.stale_max_ms)
 
 
+class Hearing(StrEnum):
+    """What is heard of a source in a region: fresh, silent for too long, or not to be blamed for silence."""
+
+    FRESH = "fresh"
+    SILENT = "silent"
+    HELD = "held"
+
+
+def hearing(reports: tuple[Row, ...], reach: Reach, limits: Thresholds, now_ms: int) -> list[Hearing]:
+    """One answer a row."""
+    found = []
+    for row in reports:
+        if now_ms < _said(row, limits).until_ms:
+            found.append(Hearing.FRESH)
+        elif reach.is_current("reports", row.position.partition):
+            found.append(Hearing.SILENT)
+        else:
+            found.append(Hearing.HELD)
+    return found
+
+
 def gather(
-    reports: tuple[Row, ...], demand: tuple[DemandRow, ...], reach: Reach, limits: Thresholds, now_ms: int
+    reports: tuple[Row, ...],
+    heard: list[Hearing],
+    demand: tuple[DemandRow, ...],
+    reach: Reach,
+    limits: Thresholds,
+    now_ms: int,
 ) -> dict[str, Evidence]:
-    """Pool -> fresh evidence of it. Pools of which nothing fresh is known are absent."""
-    probes = _probes(reports, reach, limits, now_ms)
+    """Pool -> fresh evidence of it. Pools of which nothing fresh is known are absent.
+
+    A pool of which nothing new is known keeps the very evidence it had: who reads it need look no further.
+    """
+    probes = _probes(reports, heard, limits)
     clients = sum_clients(_windows(demand, reach, limits, now_ms), limits)
     ejected = _ejections(demand, reach, limits, now_ms)
-    heard = clients_heard(demand)
+    count = clients_heard(demand)
     found: dict[str, Evidence] = {}
     for pool in sorted({*probes, *clients, *ejected}):
-        said, until_ms = probes.get(pool, ((), None))
-        count, said_ms = ejected.get(pool, (0, 0))
-        found[pool] = Evidence(clients.get(pool), tuple(said), count, heard, said_ms, until_ms)
+        said, until_ms = probes.get(pool, _NOTHING_SAID)
+        gone, said_ms = ejected.get(pool, (0, 0))
+        seen, held = clients.get(pool), _last.get(pool)
+        if (
+            held is None
+            or held.clients is not seen
+            or held.probes is not said
+            or held.until_ms != until_ms
+            or held.clients_heard != count
+            or held.ejected_by != gone
+            or held.ejected_ms != said_ms
+        ):
+            held = Evidence(seen, said, gone, count, said_ms, until_ms)
+        found[pool] = held
+    _last.clear()
+    _last.update(found)
     return found
 
 
@@ -80,19 +123,52 @@ def clients_heard(demand: tuple[DemandRow, ...]) -> int:
     return sum(max((second.clients for second in row.seconds[-3:]), default=0) for row in demand)
 
 
-_kept: dict[int, tuple[Row, tuple[tuple[str, Probe], ...]]] = {}
+class _Said(NamedTuple):
+    """What a row says of its pools, and until when."""
+
+    row: Row
+    limits: Thresholds
+    until_ms: int
+    probes: tuple[tuple[str, Probe], ...]
 
 
-def _said(row: Row, report: Report) -> tuple[tuple[str, Probe], ...]:
-    """What a row says of its pools. Kept by identity: unchanged rows are the same objects."""
+class _Heard(NamedTuple):
+    """A row, what is heard of it, and the thresholds by which."""
+
+    row: Row
+    how: Hearing
+    limits: Thresholds
+
+    def said(self) -> _Said:
+        return _said(self.row, self.limits)
+
+    def differs(self, other: "_Heard") -> bool:
+        same = self.row is other.row and self.how is other.how and self.limits is other.limits
+        return not same
+
+
+_Probes = dict[str, tuple[tuple[Probe, ...], int | None]]
+_NOTHING_SAID: tuple[tuple[Probe, ...], int | None] = ((), None)
+_kept: dict[int, _Said] = {}
+_last: dict[str, Evidence] = {}
+_last_rows: list[_Heard] = []
+_last_probes: _Probes = {}
+
+
+def _said(row: Row, limits: Thresholds) -> _Said:
+    """Kept by identity: unchanged rows are the same objects."""
     held = _kept.get(id(row))
-    if held is not None and held[0] is row:
-        return held[1]
-    said = tuple((seen.pool, _probe(report.source, seen, row.evidence_ms)) for seen in report.pools)
+    if held is not None and held.row is row and held.limits is limits:
+        return held
+    until_ms, probes = row.evidence_ms, tuple[tuple[str, Probe], ...]()
+    if isinstance(row.event, Report):
+        report = row.event
+        until_ms += stale_after_ms(report.interval_ms, limits)
+        probes = tuple((seen.pool, _probe(report.source, seen, row.evidence_ms)) for seen in report.pools)
     while len(_kept) >= ROWS_KEPT:
         _kept.pop(next(iter(_kept)))
-    _kept[id(row)] = (row, said)
-    return said
+    held = _kept[id(row)] = _Said(row, limits, until_ms, probes)
+    return held
 
 
 def _probe(source: str, seen: PoolObservation, evidence_ms: int) -> Probe:
@@ -101,28 +177,42 @@ def _probe(source: str, seen: PoolObservation, evidence_ms: int) -> Probe:
     return Probe(source, out.ok + failures, failures, out.auth, out.not_found, evidence_ms)
 
 
-def _probes(
-    reports: tuple[Row, ...], reach: Reach, limits: Thresholds, now_ms: int
-) -> dict[str, tuple[list[Probe], int | None]]:
-    found: dict[str, tuple[list[Probe], int | None]] = {}
-    for row in reports:
-        report = row.event
-        if not isinstance(report, Report):
+def _probes(reports: tuple[Row, ...], heard: list[Hearing], limits: Thresholds) -> _Probes:
+    """Pool -> (what probers say, when the first of them goes stale).
+
+    Where the rows are those of last time but for a few, only the pools of these few are looked at again.
+    """
+    rows = [_Heard(row, how, limits) for row, how in zip(reports, heard, strict=True)]
+    if len(rows) != len(_last_rows):
+        _last_probes.clear()
+        _last_probes.update(_probes_of(rows, None))
+    elif changed := [(old, new) for old, new in zip(_last_rows, rows, strict=True) if new.differs(old)]:
+        again = {pool for pair in changed for one in pair for pool, _ in one.said().probes}
+        for pool in again:
+            _last_probes.pop(pool, None)
+        _last_probes.update(_probes_of(rows, again))
+    _last_rows[:] = rows
+    return dict(_last_probes)
+
+
+def _probes_of(rows: list[_Heard], pools: set[str] | None) -> _Probes:
+    """Of these pools, None for all."""
+    places = None if pools is None else {pool.rsplit("/", 1)[0] for pool in pools}
+    said: dict[str, list[Probe]] = {}
+    until: dict[str, int] = {}
+    for one in rows:
+        event = one.row.event
+        if one.how is Hearing.SILENT or (
+            places is not None and f"{event.provider}/{event.region}" not in places
+        ):
             continue
-        until_ms: int | None = row.evidence_ms + stale_after_ms(report.interval_ms, limits)
-        if until_ms is not None and until_ms <= now_ms:
-            if reach.is_current("reports", row.position.partition):
-                continue
-            until_ms = None
-        for pool, probe in _said(row, report):
-            held = found.get(pool)
-            if held is None:
-                found[pool] = ([probe], until_ms)
-            else:
-                held[0].append(probe)
-                times = [at for at in (held[1], until_ms) if at is not None]
-                found[pool] = (held[0], min(times, default=None))
-    return found
+        held = one.said()
+        for pool, probe in held.probes:
+            if pools is None or pool in pools:
+                said.setdefault(pool, []).append(probe)
+                if one.how is Hearing.FRESH:
+                    until[pool] = min(until.get(pool, held.until_ms), held.until_ms)
+    return {pool: (tuple(probes), until.get(pool)) for pool, probes in said.items()}
 
 
 def _windows(

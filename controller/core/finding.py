@@ -5,7 +5,7 @@ everybody needs three reporters, or half of those that exist; a single reporter 
 Without it the finding stays with that process, and the pool is at most degraded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -72,6 +72,41 @@ Said = tuple[Kind, Reason, float | None, float | None]
 Rule = Callable[[Case], Said | None]
 
 SILENT = Finding(Kind.SILENT, Reason.NO_EVIDENCE)
+
+
+_last: dict[str, tuple[Evidence, Finding]] = {}
+_last_case: list[object] = []
+
+
+def judge_all(
+    evidence: dict[str, Evidence],
+    limits: Thresholds,
+    known: Container[str],
+    ill: set[str],
+    *,
+    siblings_complete: bool,
+) -> dict[str, Finding]:
+    """Every known pool's finding; ``ill`` are those that a status page speaks against.
+
+    A pool whose evidence is the very same object as last time keeps its finding.
+    """
+    case: list[object] = [limits, ill, siblings_complete]
+    before = _last if case == _last_case else {}
+    judged: dict[str, tuple[Evidence, Finding]] = {}
+    for pool, seen in evidence.items():
+        if pool not in known:
+            continue
+        held = before.get(pool)
+        if held is not None and held[0] is seen:
+            judged[pool] = held
+        else:
+            said = judge(seen, limits, status_says_ill=pool in ill, siblings_complete=siblings_complete)
+            judged[pool] = (seen, said)
+    _last_case[:] = case
+    found = {pool: finding for pool, (_, finding) in judged.items()}
+    _last.clear()
+    _last.update(judged)
+    return found
 
 
 def judge(seen: Evidence, limits: Thresholds, *, status_says_ill: bool, siblings_complete: bool) -> Finding:

@@ -144,3 +144,26 @@ def test_a_take_over_changes_no_weight_by_itself(data: st.DataObject) -> None:
     new = world.decide().table
     allowed = [settled] if stayed is None else [settled, [route.split for route in stayed.routes]]
     assert new is None or [route.split for route in new.routes] in allowed
+
+
+@settings(QUICK, max_examples=20)
+@given(st.data())
+def test_what_is_kept_between_decisions_changes_none(data: st.DataObject) -> None:
+    """Two installations decided in turns, with the same pools or other ones, decide as each would alone."""
+    encode = msgspec.msgpack.Encoder(order="deterministic").encode
+    first = data.draw(worlds())
+    second = (
+        World(first.policy, demand=dict(first.demand)) if data.draw(st.booleans()) else data.draw(worlds())
+    )
+    recorded = []
+    for _ in range(data.draw(st.integers(2, 12))):
+        world = data.draw(st.sampled_from([first, second]))
+        if data.draw(st.booleans()):
+            data.draw(weather(world))
+        world.now_ms += 1000
+        world._observe()
+        snapshot = world.snapshot()
+        recorded.append((encode(snapshot), world.now_ms, encode(world.decide())))
+    for snapshot_bytes, now_ms, ready in recorded:
+        again = msgspec.msgpack.decode(snapshot_bytes, type=Snapshot)
+        assert encode(step(again, now_ms)) == ready

@@ -3,7 +3,7 @@
 import pytest
 
 from controller.core.clients import Window, sum_clients
-from controller.core.evidence import Evidence, Reach, gather, stale_after_ms
+from controller.core.evidence import Evidence, Reach, gather, hearing, stale_after_ms
 from streams.rows import DemandRow, DemandSecond, Ejection, PoolSum, Position, Progress, ReporterShare, Row
 from tests.unit.core.made import LIMITS, NOW_MS
 from tieline.events import Outcomes, PoolObservation, Report, ResultClass
@@ -49,7 +49,8 @@ def known(
 ) -> Evidence | None:
     """What is known of the pool now."""
     reach = Reach(progress() if at is None else at, NOW_MS)
-    return gather(reports, demand, reach, LIMITS, NOW_MS).get(POOL)
+    heard = hearing(reports, reach, LIMITS, NOW_MS)
+    return gather(reports, heard, demand, reach, LIMITS, NOW_MS).get(POOL)
 
 
 @pytest.mark.parametrize(("interval_ms", "stale_ms"), [(1_000, 15_000), (10_000, 30_000), (900_000, 900_000)])
