@@ -20,6 +20,7 @@ from tieline.events import Capacity, in_scope
 STATING_KINDS = ("fleet", "quota")
 SAME_SHARE = 0.1  # a smaller difference is the same finding
 RENEW_MS = 5_000
+FOREVER_MS = 86_400_000
 FORGET_AFTER = 10  # x throttled_hold_ms
 THROTTLED_FLOOR = 0.1  # of the limit: throttling alone never takes a pool to nothing
 
@@ -48,7 +49,20 @@ class _Stated(NamedTuple):
 
 
 def capacities(rules: Compiled, rows: tuple[Row, ...], memory: dict[str, PoolMemory], now_ms: int) -> Caps:
-    """What every pool and quota group may carry now."""
+    """What every pool and quota group may carry now. The very same answer while no statement is new, none
+    expires and no pool is throttled."""
+    throttled = any(held.throttled_ms for held in memory.values())
+    if _last and not throttled and _last[0].holds(rules, rows, now_ms):
+        return _last[0].caps
+    caps, until_ms = _capacities(rules, rows, memory, now_ms)
+    _last[:] = [] if throttled else [_Kept(rules, rows, now_ms, until_ms, caps)]
+    return caps
+
+
+def _capacities(
+    rules: Compiled, rows: tuple[Row, ...], memory: dict[str, PoolMemory], now_ms: int
+) -> tuple[Caps, int]:
+    """And until when this holds by itself."""
     stated, groups, expired = _stated(rows, now_ms)
     policy = rules.policy
     pools = list(_assumed(policy))
@@ -68,7 +82,30 @@ def capacities(rules: Compiled, rows: tuple[Row, ...], memory: dict[str, PoolMem
         min(group.limit_units_per_s, groups.get(group.id, group.limit_units_per_s))
         for group in policy.quota_groups
     ]
-    return Caps(pools, limits)
+    times = [row.event.expires_ms for row in rows if isinstance(row.event, Capacity)]
+    return Caps(pools, limits), min((at for at in times if at > now_ms), default=now_ms + FOREVER_MS)
+
+
+class _Kept(NamedTuple):
+    """The last answer, and what it was the answer to."""
+
+    rules: Compiled
+    rows: tuple[Row, ...]
+    from_ms: int
+    until_ms: int
+    caps: Caps
+
+    def holds(self, rules: Compiled, rows: tuple[Row, ...], now_ms: int) -> bool:
+        if (
+            rules is not self.rules
+            or len(rows) != len(self.rows)
+            or not self.from_ms <= now_ms < self.until_ms
+        ):
+            return False
+        return all(row is old for row, old in zip(rows, self.rows, strict=True))
+
+
+_last: list[_Kept] = []
 
 
 def _stated(rows: tuple[Row, ...], now_ms: int) -> tuple[dict[str, _Stated], dict[str, float], set[str]]:

@@ -80,12 +80,13 @@ def _from_lost(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeless]:
     found = []
     for route, weights in enumerate(draft.weights):
         rules = draft.rules.routes[route]
-        gone = [p for p in weights if p in out or p not in rules.lawful_set]
-        for pool in sorted(gone):
-            parts = weights[pool]
+        if out.isdisjoint(weights) and rules.lawful_set.issuperset(weights):
+            continue
+        gone = sorted(p for p in weights if p in out or p not in rules.lawful_set)
+        for pool in gone:
+            parts = draft.weights[route][pool]
             lawful = pool in rules.lawful_set
             draft.take(route, pool, parts)
-            weights = draft.weights[route]
             found.append(Homeless(rules.rank, route, pool, parts, lawful and pool in use.lost))
             moves.append(Moved(route, pool, parts, Reason.POOL_LOST if lawful else Reason.NOT_LAWFUL))
     return found
