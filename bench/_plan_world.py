@@ -14,7 +14,7 @@ LIMIT = 1_600.0
 FILLED = 0.55  # demand of what is committed
 
 
-def policy_of(pools: int, workloads: int, origins: int) -> Policy:
+def policy_of(pools: int, workloads: int, origins: int, filled: float = FILLED) -> Policy:
     """Pools spread evenly; half of the origins are bound to their own country and the next, one workload in
     ten to one provider; every fifth pool shares a quota."""
     places = PLACES[:origins]
@@ -26,7 +26,7 @@ def policy_of(pools: int, workloads: int, origins: int) -> Policy:
         models = MODELS if number % 3 else MODELS[:2]
         made.append(
             Pool(
-                f"{provider}/{places[place]}-{number // 32}/d{number}",
+                f"{provider}/{places[place]}-{number // 256}/d{number}",
                 places[place],
                 "https://example.invalid/v1",
                 tuple(offered[name] for name in models),
@@ -34,14 +34,14 @@ def policy_of(pools: int, workloads: int, origins: int) -> Policy:
                 COMMITTED,
                 2.0 + (number * 7 % 50) / 10,
                 quota_group=f"q{number % 4}-{place}" if number % 5 == 0 else "",
-                domains=(f"edge-{provider}-{number % 2}", f"family-{number % 3}"),
+                domains=(f"edge-{number % 4 // 2}", f"family-{number % 3}"),
                 latency_ms={
                     origin: 10.0 + 40.0 * abs(i - place) + number % 17 for i, origin in enumerate(places)
                 },
             )
         )
     groups = sorted({pool.quota_group for pool in made if pool.quota_group})
-    share = FILLED * COMMITTED * pools / (workloads * len(places))
+    share = filled * COMMITTED * pools / (workloads * len(places))
     works = tuple(
         Workload(
             f"w{number}",

@@ -1,8 +1,8 @@
 """A policy prepared for deciding: names as indices, lawful pools in merit order. Made once per policy.
 
-Merit order of a route: capacity already paid for first, nearest latency band first; then burst, cheapest
-first and nearest within one price. Pools of one tier are equally good and share a load in proportion to
-their room.
+Merit order of a route: capacity already paid for first, nearest latency band first; then burst, that of the
+holder of a first refusal before any other's, cheapest first and nearest within one price. Pools of one tier
+are equally good and share a load in proportion to their room.
 """
 
 from typing import NamedTuple
@@ -120,10 +120,11 @@ def _route(policy: Policy, workload: Workload, origin: Origin, number: dict[str,
 
 def _tiers(policy: Policy, lawful: tuple[int, ...], origin: str) -> tuple[Tier, ...]:
     band_ms = policy.thresholds.latency_band_ms
-    found: dict[tuple[int, float, int], list[int]] = {}
+    found: dict[tuple[int, int, float, int], list[int]] = {}
     for index in lawful:
         pool = policy.pools[index]
         band = int(pool.latency_ms.get(origin, UNKNOWN_LATENCY_MS) // band_ms)
-        found.setdefault((0, 0.0, band), []).append(index)
-        found.setdefault((1, pool.price_per_million_units, band), []).append(index)
+        later = int(policy.first_refusal not in (None, pool.provider))
+        found.setdefault((0, 0, 0.0, band), []).append(index)
+        found.setdefault((1, later, pool.price_per_million_units, band), []).append(index)
     return tuple(Tier(bool(key[0]), tuple(members)) for key, members in sorted(found.items()))

@@ -60,7 +60,8 @@ def solve(
 ) -> Solved:
     """The best plan; the solver begins with that many pools per route and adds what would improve it.
 
-    Raises ``NoAnswerError`` if the solver has none: late, failed, not set."""
+    Raises ``NoAnswerError`` if the solver has none: late, failed, not set.
+    """
     if problem.policy_version != rules.version:
         raise ValueError(f"the problem is of policy {problem.policy_version}, not {rules.version}")
     if not any(units > 0 for units in problem.demand):
@@ -113,13 +114,17 @@ def _penalty(world: World, losses: int) -> Floats:
 
 
 def _domains(rules: Compiled) -> dict[str, Bools]:
-    """Failure domains other than providers: regions, and whatever the pools name. In order of name."""
+    """Failure domains other than providers: regions, and whatever the pools name. In order of name.
+
+    One that is just all of a provider is that provider.
+    """
+    whole_providers = {tuple(pools) for pools in rules.pools_of}
     members: dict[str, list[int]] = {}
     for index, pool in enumerate(rules.policy.pools):
         for name in dict.fromkeys((f"{pool.provider}/{pool.region}", *pool.domains)):
             members.setdefault(name, []).append(index)
     found = {}
-    for name in sorted(members):
+    for name in sorted(name for name in members if tuple(members[name]) not in whole_providers):
         lost = np.zeros(len(rules.pools), dtype=np.bool_)
         lost[members[name]] = True
         found[name] = lost

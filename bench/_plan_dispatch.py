@@ -1,0 +1,76 @@
+"""The cases of `script/bench plan` that solve the whole table.
+
+One sample is one whole solve, from the problem to the plan, from scratch: no basis is kept from one to the
+next. Each is another hour of the day: the table in force is the plan of the hour before, every route's demand
+has changed by up to a fifth. `from merit order` starts from a table that no solver has touched, the farthest
+from the optimum. Load is high enough that losses bind. Beside the times: failure domains screened after the
+solve, those of them that joined the programme as they were not survived, and losses that remain so.
+"""
+
+import time
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from bench._frame import Case
+from bench._plan_world import policy_of, problem_under
+from controller.core.compiled import Compiled, compiled
+from controller.core.first import first_draft
+from controller.core.plan import Plan, Problem
+from controller.core.solve import solve
+from controller.core.statements import Claims
+from tieline.table import Split
+
+FILLED = 0.85
+HOURS = 12
+COLD = 3
+SWING = 0.2
+
+
+def _next_hour(rules: Compiled, problem: Problem, plan: Plan, hour: int) -> Problem:
+    """The plan is the table in force, and each route's demand has moved on by its own rhythm."""
+    held = list(problem.held)
+    for target in plan.targets:
+        held[target.route] = Split(target.pools, target.weights, target.shed)
+    demand = tuple(
+        route.expected_units_per_s * (1 + SWING * ((hour * 7 + number * 3) % 11 - 5) / 5)
+        for number, route in enumerate(rules.routes)
+    )
+    return replace(problem, held=tuple(held), demand=demand)
+
+
+def _merit_order(rules: Compiled) -> tuple[Split, ...]:
+    demand = [route.expected_units_per_s for route in rules.routes]
+    draft = first_draft(rules, Claims({}, {}, None), demand)
+    return tuple(
+        Split(tuple(weights), tuple(weights.values()), shed)
+        for weights, shed in zip(draft.weights, draft.shed, strict=True)
+    )
+
+
+def _timed(rules: Compiled, problem: Problem) -> tuple[float, Plan]:
+    began = time.perf_counter()
+    plan = solve(rules, problem).plan
+    return (time.perf_counter() - began) * 1_000, plan
+
+
+def dispatch_cases(name: str, size: tuple[int, int, int], target: dict[str, float]) -> Iterator[Case]:
+    """``name`` says the size, e.g. `400 pools`."""
+    policy = policy_of(*size, filled=FILLED)
+    rules = compiled(policy)
+    problem = problem_under(policy, _merit_order(rules))
+    name = f"dispatch {name}"
+    solve(rules, problem)
+    cold = [_timed(rules, problem) for _ in range(COLD)]
+    plan = cold[-1][1]
+    samples, plans = [], []
+    for hour in range(HOURS):
+        problem = _next_hour(rules, problem, plan, hour)
+        elapsed_ms, plan = _timed(rules, problem)
+        samples.append(elapsed_ms)
+        plans.append(plan)
+    yield Case(name, "ms", samples, target)
+    yield Case(f"{name}, from merit order", "ms", [ms for ms, _ in cold])
+    yield Case(f"{name}, screened", "domains", [plan.screened for plan in plans])
+    yield Case(f"{name}, added", "domains", [len(plan.added) for plan in plans])
+    yield Case(f"{name}, not survived", "losses", [len(plan.unmet) for plan in plans])
