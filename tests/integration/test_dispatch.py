@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from controller.core.plan import Problem
 from controller.core.policy import encode_policy
 from controller.dispatch.dispatcher import EVERY_MS, Dispatcher
+from tests.integration.controllers import Fleet, settings_of, tieline
 from tests.unit.core.made import policy, pool
 from tests.unit.core.test_solve import problem
 from tests.waiting import until
@@ -142,6 +143,28 @@ async def test_the_solver_ends_with_the_controller_however_that_ends() -> None:
         starter.kill()
         await starter.wait()
     await until(lambda: not alive(pid), 10, "the end of the orphan")
+
+
+async def test_a_controller_goes_on_without_its_solver(
+    kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    """The controller plans by itself; its solver killed, it says so, takes commands, and has another; both
+    are gone with the controller."""
+    settings = settings_of(kafka_bootstrap, redis_url, prefix)
+    async with Fleet(settings, tmp_path) as fleet:
+        controller = await fleet.add()
+        plan = await controller.until_said("plan", within_s=60)
+        assert plan["rows"] > 0
+        first = (await controller.until_said("solver started"))["pid"]
+        os.kill(first, signal.SIGKILL)
+        kept = await controller.until_said("no plan: the last one is kept")
+        assert kept["has_plan"] is True
+        drained = await tieline(settings, "drain", "oci", "--reason", "test", "--for", "1h")
+        assert drained.status == 0, drained.err
+        second = (await controller.until_said("solver started", 2))["pid"]
+        assert alive(second)
+        await controller.kill()
+        await until(lambda: not alive(second), 10, "the end of the solver")
 
 
 async def _line_of(stream: asyncio.StreamReader) -> str:
