@@ -5,6 +5,7 @@ the end. Load and room are in units/s. A draft knows nothing of health: it is gi
 (``usable``), how much of that is paid for (``committed``) and which pools may gain, and keeps within it.
 """
 
+from heapq import nlargest
 from typing import NamedTuple
 
 from controller.core.compiled import Compiled, RouteRules
@@ -12,6 +13,7 @@ from tieline.table import MILLION
 
 UNBOUNDED = float("inf")
 SWEEPS_MAX = 4
+RECEIVERS_MAX = 16
 ROOM_MAX_FACTOR = 1_000_000  # x a route's demand: more room than this is no more
 ROOM_MIN_PARTS = 500  # of a million: less room than this is none, so that no crumbs are left about
 
@@ -32,7 +34,11 @@ class Limits(NamedTuple):
 
 
 class Draft:
-    """Weights of every route by pool index, in parts per million, and the load that follows from them."""
+    """Weights of every route by pool index, in parts per million, and the load that follows from them.
+
+    ``few_receivers``: of many equally good pools only those with most room are given something, so that a
+    forced move touches few and takes little time.
+    """
 
     def __init__(
         self, rules: Compiled, demand: list[float], weights: list[dict[int, int]], shed: list[int]
@@ -42,6 +48,7 @@ class Draft:
         self.weights = weights
         self.shed = shed
         self.touched: set[int] = set()
+        self.few_receivers = False
         self.load = [0.0] * len(rules.pools)
         self.group_load = [0.0] * len(rules.groups)
         load, group_load, group_of = self.load, self.group_load, rules.group_of  # the hottest loop of a step
@@ -58,6 +65,7 @@ class Draft:
         twin.rules, twin.demand = self.rules, self.demand
         twin.weights, twin.shed = list(self.weights), list(self.shed)
         twin.touched = set()
+        twin.few_receivers = self.few_receivers
         twin.load, twin.group_load = list(self.load), list(self.group_load)
         return twin
 
@@ -136,20 +144,39 @@ class Draft:
         round again."""
         if self.demand[route] <= 0 and not rules.share_max:
             return self._spread(route, parts, ready, caps)
-        for sweep in range(SWEEPS_MAX):
-            measure = self.room_parts if sweep else self._free_parts
-            rooms = [measure(route, pool, caps[pool], limits) for pool in ready]
-            total = sum(rooms)
-            if parts <= 0 or total <= 0:
+        for sweep in range(SWEEPS_MAX + len(ready) // RECEIVERS_MAX):
+            if parts <= 0:
                 break
-            wanted = min(parts, total)
-            for pool, room in zip(ready, rooms, strict=True):
-                now = min(-(-wanted * room // total), parts)
-                if now > 0 and (rules.share_max or self.rules.group_of[pool] >= 0):
-                    now = min(now, self.room_parts(route, pool, caps[pool], limits))
-                if now > 0:
-                    self.give(route, pool, now)
-                    parts -= now
+            measure = self.room_parts if sweep else self._free_parts
+            rooms = [(measure(route, pool, caps[pool], limits), -pool) for pool in ready]
+            if self.few_receivers and len(rooms) > RECEIVERS_MAX:
+                rooms = nlargest(RECEIVERS_MAX, rooms)
+            total = sum(room for room, _ in rooms)
+            if total <= 0:
+                break
+            parts = self._deal(route, rules, parts, rooms, total, caps, limits)
+        return parts
+
+    def _deal(
+        self,
+        route: int,
+        rules: RouteRules,
+        parts: int,
+        rooms: list[tuple[int, int]],
+        total: int,
+        caps: list[float],
+        limits: Limits,
+    ) -> int:
+        """One round: to each (room, -pool) in proportion. Returns parts left."""
+        wanted = min(parts, total)
+        for room, number in rooms:
+            pool = -number
+            now = min(-(-wanted * room // total), parts)
+            if now > 0 and (rules.share_max or self.rules.group_of[pool] >= 0):
+                now = min(now, self.room_parts(route, pool, caps[pool], limits))
+            if now > 0:
+                self.give(route, pool, now)
+                parts -= now
         return parts
 
     def _spread(self, route: int, parts: int, ready: list[int], caps: list[float]) -> int:

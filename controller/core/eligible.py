@@ -22,15 +22,36 @@ class Use(NamedTuple):
     """Limits of all pools, and what they may keep although they are ill.
 
     ``keeps``: units/s that a pool may go on carrying when no lawful alternative has room, its headroom
-    included; ``lost`` maps each
-    pool that is out for its health to the share of attempts it still succeeds at. ``panic``: beyond half of
-    the providers are lost.
+    included; ``lost`` maps each pool that is out for its health to the share of attempts it still succeeds
+    at. ``panic``: beyond half of the providers are lost. Not to be changed by who reads it.
     """
 
     limits: Limits
     keeps: list[float]
     lost: dict[int, float]
     panic: bool
+
+
+class _Basis(NamedTuple):
+    """What an answer rests on; ``memory`` and ``findings`` are compared pool by pool."""
+
+    rules: Compiled
+    caps: Caps
+    panic: bool
+    withdrawn: dict[int, tuple[Reason, int]]
+    memory: dict[str, PoolMemory]
+    findings: dict[str, Finding]
+
+    def same_but_for_pools(self, other: "_Basis") -> bool:
+        return (
+            self.rules is other.rules
+            and self.caps is other.caps
+            and self.panic == other.panic
+            and self.withdrawn == other.withdrawn
+        )
+
+
+_last: list[tuple[_Basis, Use]] = []
 
 
 def eligible(
@@ -40,37 +61,63 @@ def eligible(
     caps: Caps,
     held: Claims,
 ) -> Use:
-    """What every pool may be used for now."""
-    policy = rules.policy
-    panic = _providers_lost(rules, memory) > policy.thresholds.providers_lost_share * len(rules.providers)
-    use = Use(Limits([], [], [], [limit * policy.headroom for limit in caps.groups]), [], {}, panic)
-    headroom, acts = policy.headroom, [provider.mode == "act" for provider in policy.providers]
-    add_usable, add_committed = use.limits.usable.append, use.limits.committed.append
-    add_grade, add_keeps = use.limits.grade.append, use.keeps.append
-    for index, name in enumerate(rules.pools):
-        cap, held_pool = caps.pools[index], memory[name]
-        state = held_pool.state
-        ramp = ramp_share(held_pool, policy.thresholds) if state is State.RECOVERING else 1.0
-        part = headroom * ramp
-        keeps, success = cap.limit * ramp, _success(state, findings.get(name, SILENT))
-        grade = _grade(state, cap.fresh)
-        if state is State.DOWN and held_pool.reason not in FAULTS:
-            use.lost[index] = success
-            grade = KEEPS if panic and success > 0 else OUT
-        elif state is State.DEGRADED:
-            part *= success
-        usable = cap.limit * part
-        if not acts[rules.provider_of[index]]:
-            grade, usable, keeps = KEEPS, UNBOUNDED, UNBOUNDED
-        if index in held.withdrawn:
-            grade, keeps = OUT, 0.0
-            use.lost.pop(index, None)
-        committed = cap.committed * part
-        add_usable(usable)
-        add_committed(committed if committed < usable else usable)
-        add_grade(grade)
-        add_keeps(keeps)
+    """What every pool may be used for now. Pools of which nothing is new are as they were."""
+    panic = _providers_lost(rules, memory) > rules.policy.thresholds.providers_lost_share * len(
+        rules.providers
+    )
+    basis = _Basis(rules, caps, panic, held.withdrawn, memory, findings)
+    if _last and _last[0][0].same_but_for_pools(basis):
+        before, old = _last[0]
+        was, said = before.memory, before.findings
+        again = [
+            index
+            for index, name in enumerate(rules.pools)
+            if memory[name] is not was[name] or findings.get(name) is not said.get(name)
+        ]
+        limits = Limits(
+            list(old.limits.usable),
+            list(old.limits.committed),
+            list(old.limits.grade),
+            old.limits.group_usable,
+        )
+        use = Use(limits, list(old.keeps), dict(old.lost), panic)
+    else:
+        count = len(rules.pools)
+        again = list(range(count))
+        groups = [limit * rules.policy.headroom for limit in caps.groups]
+        use = Use(Limits([0.0] * count, [0.0] * count, [OUT] * count, groups), [0.0] * count, {}, panic)
+    for index in again:
+        _judge_pool(use, basis, index)
+    _last[:] = [(basis, use)]
     return use
+
+
+def _judge_pool(use: Use, basis: _Basis, index: int) -> None:
+    """One pool's limits, grade and what it may keep, into ``use``."""
+    rules, name = basis.rules, basis.rules.pools[index]
+    policy, cap, held_pool = rules.policy, basis.caps.pools[index], basis.memory[name]
+    state = held_pool.state
+    ramp = ramp_share(held_pool, policy.thresholds) if state is State.RECOVERING else 1.0
+    part = policy.headroom * ramp
+    keeps, grade = cap.limit * ramp, _grade(state, cap.fresh)
+    use.lost.pop(index, None)
+    if state is State.DOWN and held_pool.reason not in FAULTS:
+        success = _success(state, basis.findings.get(name, SILENT))
+        if index not in basis.withdrawn:
+            use.lost[index] = success
+        grade = KEEPS if basis.panic and success > 0 else OUT
+    elif state is State.DEGRADED:
+        part *= _success(state, basis.findings.get(name, SILENT))
+    usable = cap.limit * part
+    if policy.providers[rules.provider_of[index]].mode != "act":
+        grade, usable, keeps = KEEPS, UNBOUNDED, UNBOUNDED
+    if index in basis.withdrawn:
+        grade, keeps = OUT, 0.0
+    committed = cap.committed * part
+    use.limits.usable[index] = usable
+    use.limits.committed[index] = committed if committed < usable else usable
+    use.limits.grade[index] = grade
+    use.keeps[index] = keeps
 
 
 def _grade(state: State, fresh: bool) -> int:

@@ -15,13 +15,17 @@ from tieline.table import MILLION, Split
 
 
 class Proposal(NamedTuple):
-    """Splits by route, as proposed and as held (None: the route is new). ``first``: of this lineage."""
+    """Splits by route, as proposed and as held (None: the route is new). ``first``: of this lineage.
+
+    ``held_on_loss`` has been found lawful under this very policy; empty where it has not.
+    """
 
     rules: Compiled
     use: Use
     splits: list[Split]
     on_loss: list[dict[str, Split]]
     held: list[Split | None]
+    held_on_loss: list[dict[str, Split]]
     verdicts: list[Verdict]
     first: bool
     now_ms: int
@@ -79,7 +83,11 @@ def lawful(proposal: Proposal) -> None:
             kept = held if held is not None and _is_lawful(proposal.rules, index, held) else None
             _hold(proposal, index, kept or _only_lawful(proposal.rules, index, split), Reason.GUARD_LAWFUL)
         losses = proposal.on_loss[index]
-        for provider in [name for name in losses if not _is_lawful(proposal.rules, index, losses[name])]:
+        checked = proposal.held_on_loss[index] if proposal.held_on_loss else {}
+        for provider, split in list(losses.items()):
+            if checked.get(provider) is split or _is_lawful(proposal.rules, index, split):
+                continue
+            losses = proposal.on_loss[index] = dict(losses)
             losses[provider] = _only_lawful(proposal.rules, index, losses[provider])
             route = proposal.rules.routes[index].name
             proposal.verdicts.append(Verdict(route, Reason.GUARD_LAWFUL, proposal.now_ms))

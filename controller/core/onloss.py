@@ -4,7 +4,9 @@ A forced publication must not wait for this. It carries the splits in force with
 (``patched``), and the next publication, a second later and not urgent, the ones decided anew.
 """
 
-from controller.core.draft import OUT, Draft, Limits, whole
+from heapq import nlargest
+
+from controller.core.draft import OUT, RECEIVERS_MAX, Draft, Limits, whole
 from controller.core.eligible import Use
 from controller.core.held import Held, split_of
 from controller.core.reflex import Homeless, find_places
@@ -31,27 +33,30 @@ def on_loss(draft: Draft, use: Use) -> list[dict[str, Split]]:
 
 
 def patched(before: Held, use: Use) -> list[dict[str, Split]]:
-    """Per route the splits in force; what they gave to pools that are out now goes to the others in
-    proportion, or is shed. Lawful because nothing is added."""
+    """Per route the splits in force; what they gave to pools that are out now goes to those of the others
+    that have most, or is shed. Lawful because nothing is added. What needs no patch is the very same object.
+    """
     out = {pool for pool, grade in enumerate(use.limits.grade) if grade == OUT}
     found: list[dict[str, Split]] = []
     for route in before.routes:
         losses = route.on_loss if route is not None and before.same_pools else {}
         if out and any(not out.isdisjoint(split.pools) for split in losses.values()):
             losses = {provider: _dropped(split, out) for provider, split in losses.items()}
-        found.append(dict(losses))
+        found.append(losses)
     return found
 
 
 def _dropped(split: Split, out: set[int]) -> Split:
     if out.isdisjoint(split.pools):
         return split
-    pairs = zip(split.pools, split.weights, strict=True)
-    left = [(pool, parts) for pool, parts in pairs if pool not in out]
+    left = {pool: parts for pool, parts in zip(split.pools, split.weights, strict=True) if pool not in out}
     if not left:
         return Split((), (), MILLION)
-    weights = whole([float(parts) for _, parts in left], MILLION - split.shed)
-    return Split(tuple(pool for pool, _ in left), tuple(weights), split.shed)
+    most = nlargest(RECEIVERS_MAX, left, key=left.__getitem__)
+    lost = MILLION - split.shed - sum(left.values())
+    for pool, parts in zip(most, whole([float(left[pool]) for pool in most], lost), strict=True):
+        left[pool] += parts
+    return Split(tuple(left), tuple(left.values()), split.shed)
 
 
 def _lost(draft: Draft, members: frozenset[int]) -> list[Homeless]:

@@ -28,12 +28,13 @@ LOWEST_RANK = 3
 
 
 class Plan(NamedTuple):
-    """A draft worth publishing, with what moved in it."""
+    """A draft worth publishing, with what moved in it. ``renewed``: the table's first under its policy."""
 
     draft: Draft
     moves: list[Moved]
     urgent: bool
     voluntary: bool
+    renewed: bool = False
 
 
 def step(snapshot: Snapshot, now_ms: int) -> Ready:
@@ -76,8 +77,8 @@ def _forced(known: Assessment, before: Held, memory: Memory, now_ms: int) -> Pla
     moves = settle(draft, known.use, restore_rank=LOWEST_RANK if due else CRITICAL_RANK)
     if before.orphans:
         find_places(draft, known.use, list(before.orphans), moves)
-    if not before.fits:
-        return Plan(draft, moves, True, False)
+    if not before.fits or memory.policy_version != known.rules.version:
+        return Plan(draft, moves, True, False, renewed=True)
     if not _matters(draft, before, known):
         return None
     return Plan(draft, moves, True, False)
@@ -143,13 +144,14 @@ def _publish(
 ) -> Ready:
     rules, draft = known.rules, plan.draft
     splits = _splits(draft, before)
-    hasty = plan.urgent and before is not None
+    hasty = plan.urgent and before is not None and not plan.renewed
     proposal = Proposal(
         rules,
         known.use,
         splits,
         patched(before, known.use) if before and hasty else on_loss(draft, known.use),
         _held_splits(before, len(splits)),
+        [route.on_loss if route else {} for route in before.routes] if before and not plan.renewed else [],
         said,
         before is None,
         now_ms,
@@ -202,7 +204,7 @@ def _said(known: Assessment, plan: Plan, before: Held, now_ms: int) -> list[Verd
     said = list(known.changes)
     if known.use.panic:
         said.append(Verdict("table", Reason.GUARD_PROVIDERS_LOST, now_ms))
-    if not before.fits:
+    if plan.renewed:
         said.append(Verdict("table", Reason.POLICY_CHANGED, now_ms))
     elif not plan.moves and not plan.urgent:
         said.append(Verdict("table", Reason.ON_LOSS_RENEWED, now_ms))

@@ -46,6 +46,7 @@ class Moved(NamedTuple):
 def settle(draft: Draft, use: Use, *, restore_rank: int) -> list[Moved]:
     """Brings the draft within its limits. Load that is shed is given room again up to ``restore_rank``."""
     moves: list[Moved] = []
+    draft.few_receivers = True
     homeless = [*_from_lost(draft, use, moves), *_from_overloaded(draft, use, moves)]
     homeless += _from_shed(draft, restore_rank)
     find_places(draft, use, homeless, moves)

@@ -25,7 +25,7 @@ def proposed(
 ) -> Proposal:
     """One route that changes from ``held`` to ``split``."""
     use = Use(limits(rules, grades={"gcp/b": grade_b}), [100.0, 100.0], {}, False)
-    return Proposal(rules, use, [split], [{}], [held], [], first, NOW_MS)
+    return Proposal(rules, use, [split], [{}], [held], [], [], first, NOW_MS)
 
 
 def test_what_keeps_the_rules_passes_untouched() -> None:

@@ -107,6 +107,25 @@ def test_a_new_policy_is_followed_at_once() -> None:
     assert Reason.POLICY_CHANGED in {verdict.reason for verdict in ready.decisions}
 
 
+def test_a_new_contract_binds_what_clients_would_do_by_themselves() -> None:
+    """A policy that forbids no weight in force, but an on_loss, is followed at once as well."""
+    made = world(60)
+    made.policy = replace(
+        made.policy,
+        workloads=tuple(
+            replace(one, allowed_geographies=("eu", "us")) if one.id == "chat" else one
+            for one in made.policy.workloads
+        ),
+    )
+    ready = made.decide()
+    assert ready.table is not None
+    london = [info.pool for info in ready.table.pools].index("oci/london/oss")
+    for route in ready.table.routes:
+        if route.workload == "chat":
+            assert all(london not in split.pools for split in (route.split, *route.on_loss.values()))
+    assert not made.decide().urgent
+
+
 def test_observed_providers_are_told_of_and_left_alone() -> None:
     """Mode observe: the state is found, the weights stay."""
     made = world(60)
