@@ -6,6 +6,7 @@ Decides again on the live tables: evidence, state, capacity, rules, weights, and
 import argparse
 import asyncio
 import os
+import subprocess
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,20 +18,22 @@ from rich.table import Table
 
 from controller.cli.live import Moment, present
 from controller.core.check import near_miss
-from controller.core.compiled import compiled
 from controller.core.explain import Explained, PoolWhy, RouteWhy, explain
 from controller.core.model import Snapshot
 from controller.core.nothing import Nothing
+from controller.core.policy import encode_policy
 from controller.core.problem import problem_of
 from controller.core.reasons import Reason, Verdict
-from controller.core.solve import NoAnswerError, solve
 from controller.core.words import WORDS, duration, sentence
+from controller.dispatch.dispatcher import COMMAND
+from controller.dispatch.frames import LENGTH, Ask, FrameError, answer_in, framed
 from controller.errors import UserError
 from controller.settings import UNSIGNED_NOTICE, add_stack_arguments, read_settings
 from controller.telemetry import quiet
 
 NAMED_MAX = 4
 SOLVE_S_MAX = 5.0
+ANSWER_S_MAX = 15.0
 
 
 class Answer(Struct, frozen=True, omit_defaults=True):
@@ -86,12 +89,14 @@ def answer(moment: Moment, name: str) -> Answer:
 
 
 def _planned(moment: Moment) -> Snapshot:
-    """The snapshot with a plan for the whole table, solved here as the dispatch would."""
+    """The snapshot with a plan for the whole table, as the dispatch would make it now: in a process of its
+    own, since the solver writes where it likes. Without an answer merit order explains what it can."""
     snapshot = moment.snapshot
+    asked = framed(Ask(1, problem_of(snapshot, moment.at_ms), encode_policy(snapshot.policy), SOLVE_S_MAX))
     try:
-        problem = problem_of(snapshot, moment.at_ms)
-        return replace(snapshot, plan=solve(compiled(snapshot.policy), problem, limit_s=SOLVE_S_MAX).plan)
-    except (NoAnswerError, ValueError):
+        ended = subprocess.run(COMMAND, input=asked, capture_output=True, timeout=ANSWER_S_MAX, check=True)
+        return replace(snapshot, plan=answer_in(ended.stdout[LENGTH.size :]).plan)
+    except (OSError, subprocess.SubprocessError, FrameError):
         return snapshot
 
 
