@@ -4,6 +4,7 @@ The newest seconds, at least two of them, then as many as it takes to have enoug
 window: so a loaded pool is judged within two seconds and a quiet one on all there is.
 """
 
+from itertools import groupby
 from typing import NamedTuple
 
 from controller.core.policy import Thresholds
@@ -11,7 +12,6 @@ from streams.rows import DemandRow, PoolSum
 from tieline.events import Outcomes
 
 SPAN_MIN_MS = 2_000
-ROWS_KEPT = 256
 SUMS_KEPT = 4
 
 
@@ -52,27 +52,8 @@ class Window(NamedTuple):
     from_ms: int
 
 
-class _Seconds:
-    """A row's seconds by start; the pools of a second are indexed when first asked for."""
-
-    def __init__(self, row: DemandRow) -> None:
-        self.row = row
-        self.starts = tuple(second.second_ms for second in row.seconds)
-        self._place = {second.second_ms: second for second in row.seconds}
-        self._pools: dict[int, dict[str, PoolSum]] = {}
-
-    def pools(self, second_ms: int) -> dict[str, PoolSum]:
-        found = self._pools.get(second_ms)
-        if found is None:
-            second = self._place.get(second_ms)
-            found = {seen.pool: seen for seen in second.pools} if second is not None else {}
-            self._pools[second_ms] = found
-        return found
-
-
 _Parts = list[tuple[int, PoolSum]]
 
-_kept_rows: dict[int, _Seconds] = {}
 _kept_sums: dict[tuple[tuple[int, int], ...], tuple[tuple[Window, ...], Thresholds, dict[str, Clients]]] = {}
 _last: dict[str, tuple[_Parts, Clients]] = {}
 
@@ -106,17 +87,23 @@ def _sum(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, Clients]:
 
 def _telling(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, _Parts]:
     """Pool -> the newest seconds of all partitions, newest first, as many as it takes to tell."""
-    parts = [(_seconds(window.row), window.from_ms) for window in windows]
-    starts = sorted({at for part, from_ms in parts for at in part.starts if at >= from_ms}, reverse=True)
+    seconds = sorted(
+        (
+            (second.second_ms, second.pools)
+            for row, from_ms in windows
+            for second in row.seconds
+            if second.second_ms >= from_ms
+        ),
+        key=lambda item: -item[0],
+    )
     found: dict[str, _Parts] = {}
     requests: dict[str, int] = {}
     done: set[str] = set()
-    for second_ms in starts:
+    for second_ms, group in groupby(seconds, key=lambda item: item[0]):
         fresh: list[str] = []
-        for part, from_ms in parts:
-            if second_ms < from_ms:
-                continue
-            for pool, seen in part.pools(second_ms).items():
+        for _, pools in group:
+            for seen in pools:
+                pool = seen.pool
                 if pool in done:
                     continue
                 out = seen.outcomes
@@ -133,16 +120,6 @@ def _telling(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, _Part
             if spans and requests[pool] >= limits.requests_min:
                 done.add(pool)
     return found
-
-
-def _seconds(row: DemandRow) -> _Seconds:
-    held = _kept_rows.get(id(row))
-    if held is not None and held.row is row:
-        return held
-    while len(_kept_rows) >= ROWS_KEPT:
-        _kept_rows.pop(next(iter(_kept_rows)))
-    held = _kept_rows[id(row)] = _Seconds(row)
-    return held
 
 
 def _add_up(parts: _Parts, limits: Thresholds) -> Clients:

@@ -5,7 +5,6 @@ the end. Load and room are in units/s. A draft knows nothing of health: it is gi
 (``usable``), how much of that is paid for (``committed``) and which pools may gain, and keeps within it.
 """
 
-from heapq import nlargest
 from typing import NamedTuple
 
 from controller.core.compiled import Compiled, RouteRules
@@ -37,7 +36,7 @@ class Draft:
     """Weights of every route by pool index, in parts per million, and the load that follows from them.
 
     ``few_receivers``: of many equally good pools only those with most room are given something, so that a
-    forced move touches few and takes little time.
+    forced move touches few and takes little time. ``lawful``: every weight is known to be.
     """
 
     def __init__(
@@ -49,6 +48,7 @@ class Draft:
         self.shed = shed
         self.touched: set[int] = set()
         self.few_receivers = False
+        self.lawful = False
         self.load = [0.0] * len(rules.pools)
         self.group_load = [0.0] * len(rules.groups)
         load, group_load, group_of = self.load, self.group_load, rules.group_of  # the hottest loop of a step
@@ -65,7 +65,7 @@ class Draft:
         twin.rules, twin.demand = self.rules, self.demand
         twin.weights, twin.shed = list(self.weights), list(self.shed)
         twin.touched = set()
-        twin.few_receivers = self.few_receivers
+        twin.few_receivers, twin.lawful = self.few_receivers, self.lawful
         twin.load, twin.group_load = list(self.load), list(self.group_load)
         return twin
 
@@ -150,7 +150,7 @@ class Draft:
             measure = self.room_parts if sweep else self._free_parts
             rooms = [(measure(route, pool, caps[pool], limits), -pool) for pool in ready]
             if self.few_receivers and len(rooms) > RECEIVERS_MAX:
-                rooms = nlargest(RECEIVERS_MAX, rooms)
+                rooms = sorted(rooms, reverse=True)[:RECEIVERS_MAX]
             total = sum(room for room, _ in rooms)
             if total <= 0:
                 break

@@ -78,6 +78,8 @@ def provider_share(proposal: Proposal) -> None:
 def lawful(proposal: Proposal) -> None:
     """Models, exclusivity and residency hold in every split, ``on_loss`` included."""
     for index, split in enumerate(proposal.splits):
+        if _is_as_held(proposal, index):
+            continue
         if not _is_lawful(proposal.rules, index, split):
             held = proposal.held[index]
             kept = held if held is not None and _is_lawful(proposal.rules, index, held) else None
@@ -98,11 +100,23 @@ def whole_table(proposal: Proposal) -> None:
     if not proposal.splits:
         raise UnlawfulTableError("an empty table")
     for index, split in enumerate(proposal.splits):
+        if _is_as_held(proposal, index):
+            continue
         if sum(split.weights) + split.shed != MILLION or min(split.weights, default=0) < 0:
             raise UnlawfulTableError(f"{proposal.rules.routes[index].name}: the shares are not whole")
 
 
 GUARDS: tuple[Guard, ...] = (fresh_capacity, provider_share, lawful, whole_table)
+
+
+def _is_as_held(proposal: Proposal, index: int) -> bool:
+    """Whether the route is untouched since it left last time under this policy, checked then."""
+    known = proposal.held_on_loss
+    return (
+        bool(known)
+        and proposal.on_loss[index] is known[index]
+        and proposal.splits[index] is proposal.held[index]
+    )
 
 
 def _is_lawful(rules: Compiled, index: int, split: Split) -> bool:

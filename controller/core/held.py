@@ -39,6 +39,10 @@ class Held:
                 self.orphans.append(Homeless(route.rank, index, NOWHERE, missing, False))
             self.weights.append(weights)
             self.shed.append(shed)
+        self.lawful = all(
+            route.lawful_set.issuperset(weights)
+            for route, weights in zip(rules.routes, self.weights, strict=True)
+        )
 
     @property
     def fits(self) -> bool:
@@ -51,6 +55,7 @@ class Held:
         # Most steps meet the demand of the one before: its load needs no second sum.
         if self._drafted is None or self._drafted.demand != demand:
             self._drafted = Draft(self.rules, list(demand), self.weights, self.shed)
+            self._drafted.lawful = self.lawful
         return self._drafted.copy()
 
 

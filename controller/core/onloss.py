@@ -4,13 +4,14 @@ A forced publication must not wait for this. It carries the splits in force with
 (``patched``), and the next publication, a second later and not urgent, the ones decided anew.
 """
 
-from heapq import nlargest
-
-from controller.core.draft import OUT, RECEIVERS_MAX, Draft, Limits, whole
+from controller.core.draft import OUT, Draft, Limits, whole
 from controller.core.eligible import Use
 from controller.core.held import Held, split_of
 from controller.core.reflex import Homeless, find_places
 from tieline.table import MILLION, Split
+
+SMALL_LOSS = MILLION // 20
+PATCH_RECEIVERS_MAX = 4  # for the second until on_loss is decided anew
 
 
 def on_loss(draft: Draft, use: Use) -> list[dict[str, Split]]:
@@ -47,16 +48,27 @@ def patched(before: Held, use: Use) -> list[dict[str, Split]]:
 
 
 def _dropped(split: Split, out: set[int]) -> Split:
-    if out.isdisjoint(split.pools):
+    gone = [place for place, pool in enumerate(split.pools) if pool in out]
+    if len(gone) == 1 and len(split.pools) > 1 and split.weights[gone[0]] <= SMALL_LOSS:
+        return _dropped_one(split, gone[0])
+    if not gone:
         return split
     left = {pool: parts for pool, parts in zip(split.pools, split.weights, strict=True) if pool not in out}
     if not left:
         return Split((), (), MILLION)
-    most = nlargest(RECEIVERS_MAX, left, key=left.__getitem__)
+    most = sorted(left, key=left.__getitem__)[-PATCH_RECEIVERS_MAX:]
     lost = MILLION - split.shed - sum(left.values())
     for pool, parts in zip(most, whole([float(left[pool]) for pool in most], lost), strict=True):
         left[pool] += parts
     return Split(tuple(left), tuple(left.values()), split.shed)
+
+
+def _dropped_one(split: Split, place: int) -> Split:
+    """A small loss goes to the pool that has most."""
+    weights = list(split.weights)
+    lost = weights.pop(place)
+    weights[weights.index(max(weights))] += lost
+    return Split((*split.pools[:place], *split.pools[place + 1 :]), tuple(weights), split.shed)
 
 
 def _lost(draft: Draft, members: frozenset[int]) -> list[Homeless]:

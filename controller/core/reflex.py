@@ -81,7 +81,9 @@ def _from_lost(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeless]:
     found = []
     for route, weights in enumerate(draft.weights):
         rules = draft.rules.routes[route]
-        if out.isdisjoint(weights) and rules.lawful_set.issuperset(weights):
+        if not any(pool in weights for pool in out) and (
+            draft.lawful or rules.lawful_set.issuperset(weights)
+        ):
             continue
         gone = sorted(p for p in weights if p in out or p not in rules.lawful_set)
         for pool in gone:
