@@ -35,8 +35,9 @@ async def test_sigkill_loses_no_line(tmp_path: Path) -> None:
             answers[request_id] = await call(http, url, request_id=request_id, stream=True)
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ask(f"r-{index}")) for index in range(150)]
             under_way = group.create_task(call(http, url, request_id="long", stream=True, tokens=4_000))
+            await logged(process, "long", "in_flight")
+            tasks = [group.create_task(ask(f"r-{index}")) for index in range(150)]
             await asyncio.wait(tasks[:20])
             os.kill(process.pid, signal.SIGKILL)
         assert await process.wait() == -signal.SIGKILL
