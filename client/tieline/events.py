@@ -20,6 +20,7 @@ CLAIMS_PER_EVENT_MAX = 500
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._+:-]{0,95}\Z"
 _POOL = r"^[a-z0-9][a-z0-9._-]{0,63}/[a-z0-9][a-z0-9._-]{0,63}/[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z"
 _SCOPE = r"^[a-z0-9][a-z0-9._-]{0,63}(/[a-z0-9][a-z0-9._-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._:-]{0,127})?)?\Z"
+_ORDER_SCOPE = rf"^\*\Z|{_SCOPE}"
 _REGION = r"^([a-z0-9][a-z0-9._-]{0,63}|\*)\Z"
 
 Name = Annotated[str, Meta(pattern=_NAME)]
@@ -27,6 +28,7 @@ ProviderId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
 RegionId = Annotated[str, Meta(pattern=_REGION, description="`*` stands for every region of the provider")]
 PoolId = Annotated[str, Meta(pattern=_POOL, description="provider/region/deployment")]
 Scope = Annotated[str, Meta(pattern=_SCOPE, description="provider[/region[/deployment]]")]
+OrderScope = Annotated[str, Meta(pattern=_ORDER_SCOPE, description="`*` or provider[/region[/deployment]]")]
 Count = Annotated[int, Meta(ge=0, le=10**12)]
 Units = Annotated[float, Meta(ge=0, le=1e15)]
 Rate = Annotated[float, Meta(ge=0, le=1e12)]
@@ -203,21 +205,40 @@ class Demand(Struct, frozen=True, tag_field="type", tag="demand.v1"):
     pools: Annotated[tuple[PoolObservation, ...], Meta(max_length=POOLS_PER_EVENT_MAX)] = ()
 
 
-class Command(Struct, frozen=True, tag_field="type", tag="command.v1"):
-    """An operator's instruction: always with actor and reason; an override also with its expiry.
+Verb: TypeAlias = Literal[
+    "drain", "undrain", "freeze", "unfreeze", "override", "restore",
+    "verdict", "retract", "approve", "revoke", "failback",
+]  # fmt: skip
+TAKES_BACK: dict[str, str] = {
+    "undrain": "drain",
+    "unfreeze": "freeze",
+    "restore": "override",
+    "retract": "verdict",
+    "revoke": "approve",
+}
+OF_THE_WHOLE_TABLE = ("freeze", "unfreeze", "override", "restore")
 
-    ``undrain`` takes back every drain of exactly its scope. ``signature`` is empty in the unsigned
-    development mode, which every output names.
+
+class Command(Struct, frozen=True, tag_field="type", tag="command.v1"):
+    """An operator's order: always with actor and reason, and but for taking one back with its expiry.
+
+    ``drain`` takes pools out of routing, ``freeze`` forbids moves by choice, ``override`` lifts one
+    ``guard``, ``verdict`` puts ``state`` in the place of what was found, ``approve`` lets a provider in mode
+    recommend be acted on, ``failback`` lets pools return that wait for it. ``TAKES_BACK`` says what ends
+    each: every order of that kind with exactly this scope (and guard). Scope ``*`` is the whole table, for
+    freezes and overrides. ``signature`` is empty in the unsigned development mode, which every output names.
     """
 
     id: Name
-    verb: Literal["drain", "undrain"]
-    scope: Scope
+    verb: Verb
+    scope: OrderScope
     actor: Annotated[str, Meta(min_length=1, max_length=200)]
     reason: Annotated[str, Meta(min_length=1, max_length=2_000)]
     issued_ms: InstantMs
     expires_ms: InstantMs | None = None
     signature: Annotated[str, Meta(max_length=2_000)] = ""
+    guard: Annotated[str, Meta(pattern=r"^[a-z_]{0,64}\Z")] = ""
+    state: Literal["", "healthy", "degraded", "down"] = ""
 
 
 class Claimed(Struct, frozen=True, tag_field="type", tag="leader.claim.v1"):
@@ -263,8 +284,8 @@ def pool_of(scope: str) -> tuple[str, str]:
 
 
 def in_scope(pool: str, scope: str) -> bool:
-    """Whether ``scope`` (provider[/region[/deployment]]) covers ``pool``."""
-    return pool == scope or pool.startswith(scope + "/")
+    """Whether ``scope`` (provider[/region[/deployment]], or ``*`` for all) covers ``pool``."""
+    return scope == "*" or pool == scope or pool.startswith(scope + "/")
 
 
 def misfit(event: Event) -> str | None:
@@ -283,10 +304,23 @@ def misfit(event: Event) -> str | None:
                     return fault
         case Demand():
             return _foreign_or_twice([row.pool for row in event.pools], "") or _window_fault(event)
-        case Command(verb="drain", expires_ms=None):
-            return "a drain needs expires_ms"
+        case Command():
+            return _order_fault(event)
         case _:
             pass
+    return None
+
+
+def _order_fault(order: Command) -> str | None:
+    verb = order.verb
+    if verb not in TAKES_BACK and order.expires_ms is None:
+        return f"{verb} needs expires_ms"
+    if order.scope == "*" and verb not in OF_THE_WHOLE_TABLE:
+        return f"{verb} needs a provider, a region or a pool as its scope"
+    if bool(order.guard) != (verb in ("override", "restore")):
+        return f"{verb} names no guard" if order.guard else f"{verb} needs guard"
+    if bool(order.state) != (verb == "verdict"):
+        return f"{verb} has no state" if order.state else f"{verb} needs state"
     return None
 
 

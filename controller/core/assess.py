@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from controller.core.bounds import bound_by_mode
 from controller.core.capacity import Caps, capacities, note_throttling
-from controller.core.compiled import Compiled
+from controller.core.compiled import Compiled, without_share_limits
 from controller.core.eligible import Use, eligible
 from controller.core.evidence import Evidence, Reach, gather, hearing
 from controller.core.finding import SILENT, Finding, Kind, judge_all
@@ -13,7 +14,8 @@ from controller.core.health import Setting, advance, due_ms, is_settled
 from controller.core.load import demand_of
 from controller.core.memory import Memory, PoolMemory
 from controller.core.model import Snapshot
-from controller.core.reasons import State, Verdict
+from controller.core.orders import Orders, orders, outranked
+from controller.core.reasons import Reason, State, Verdict
 from controller.core.reflex import CRITICAL_RANK
 from controller.core.statements import Claims, claims
 from controller.core.trust import unheard_share
@@ -22,7 +24,11 @@ NEW = PoolMemory()
 
 
 class Assessment(NamedTuple):
-    """All that a decision rests on. ``demand`` is in units/s by route; ``memory`` already is the new one."""
+    """All that a decision rests on. ``demand`` is in units/s by route; ``memory`` already is the new one.
+
+    ``rules`` are the policy's but for share limits that an operator overrides. ``use`` keeps within the modes
+    of providers; ``acting`` is what it would be with every provider in act: the same object if they are.
+    """
 
     rules: Compiled
     evidence: dict[str, Evidence]
@@ -30,11 +36,13 @@ class Assessment(NamedTuple):
     claims: Claims
     caps: Caps
     use: Use
+    acting: Use
     demand: list[float]
     memory: Memory
     changes: list[Verdict]
     unheard: float
     due_ms: int | None
+    orders: Orders
 
 
 def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
@@ -43,28 +51,34 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
     reach = Reach(snapshot.progress, now_ms)
     heard = hearing(snapshot.reports, reach, limits, now_ms)
     evidence = gather(snapshot.reports, heard, snapshot.demand, reach, limits, now_ms)
-    held = claims(rules, snapshot.statements, snapshot.commands, now_ms)
+    given = orders(rules, snapshot.commands, now_ms)
+    rules = without_share_limits(rules, given.providers_of("provider_share", rules))
+    held = claims(rules, snapshot.statements, given, now_ms)
     remembered = _throttling(snapshot, rules, evidence, now_ms)
-    caps = capacities(rules, snapshot.capacities, remembered, now_ms)
+    caps = _made_fresh(capacities(rules, snapshot.capacities, remembered, now_ms), given)
     complete = any(seen.clients is not None and seen.clients.ok for seen in evidence.values())
     ill = {rules.pools[index] for index in held.ill}
-    findings = judge_all(evidence, limits, rules.pool_index.keys(), ill, siblings_complete=complete)
+    found = judge_all(evidence, limits, rules.pool_index.keys(), ill, siblings_complete=complete)
+    findings = outranked(rules, found, given.verdicts, now_ms)
     before = snapshot.memory or Memory()
-    pools, changes, due = _health(snapshot, rules, remembered, findings, held, caps, now_ms)
+    pools, changes, due = _health(snapshot, rules, remembered, findings, given, caps, now_ms)
     demand, reported = demand_of(rules, snapshot.demand, reach, before.reported, limits.stale_min_ms, now_ms)
     memory = _memory(before, rules, pools, reported)
+    acting = eligible(rules, pools, findings, caps, held, panic_allowed=not given.lifts("providers_lost"))
     return Assessment(
         rules,
         evidence,
         findings,
         held,
         caps,
-        eligible(rules, pools, findings, caps, held),
+        bound_by_mode(acting, rules, given),
+        acting,
         demand,
         memory,
         changes,
         unheard_share(snapshot.reports, heard),
-        _earliest(due, held, caps, findings, now_ms),
+        _earliest(due, held, given, caps, findings, now_ms),
+        given,
     )
 
 
@@ -89,7 +103,7 @@ def _health(
     rules: Compiled,
     before: dict[str, PoolMemory],
     findings: dict[str, Finding],
-    held: Claims,
+    given: Orders,
     caps: Caps,
     now_ms: int,
 ) -> tuple[dict[str, PoolMemory], list[Verdict], list[int]]:
@@ -107,13 +121,15 @@ def _health(
         ):
             pools[name] = was
             continue
-        drained = index in held.withdrawn
         manual = policy.providers[rules.provider_of[index]].failback == "manual"
+        manual = manual and not given.releases(index, was.down_since_ms)
+        verdict = given.verdicts.get(index)
+        vouched = verdict is not None and verdict.state == "healthy"
         fresh = caps.pools[index].fresh
         setting = plain
-        if drained or manual or not fresh or index in wanted:
+        if manual or vouched or not fresh or index in wanted:
             setting = plain._replace(
-                fresh_capacity=fresh, wanted=index in wanted, manual=manual, drained=drained
+                fresh_capacity=fresh, wanted=index in wanted, manual=manual, vouched=vouched
             )
         now = pools[name] = advance(was, finding, setting)
         if now is not was and (now.state is not was.state or now.ramp_step != was.ramp_step):
@@ -121,6 +137,18 @@ def _health(
         if (at := due_ms(now, setting)) is not None and at > now_ms:
             due.append(at)
     return pools, changes, due
+
+
+def _made_fresh(caps: Caps, given: Orders) -> Caps:
+    """The same capacities; those whose freshness an operator does not ask for count as fresh."""
+    lifted = given.overridden.get("fresh_capacity", {})
+    stale = [index for index in lifted if not caps.pools[index].fresh]
+    if not stale:
+        return caps
+    pools = list(caps.pools)
+    for index in stale:
+        pools[index] = pools[index]._replace(fresh=True, reason=Reason.GUARD_OVERRIDDEN)
+    return caps._replace(pools=pools)
 
 
 def _wanted(snapshot: Snapshot, rules: Compiled) -> set[int]:
@@ -161,10 +189,10 @@ def _memory(
 
 
 def _earliest(
-    due: list[int], held: Claims, caps: Caps, findings: dict[str, Finding], now_ms: int
+    due: list[int], held: Claims, given: Orders, caps: Caps, findings: dict[str, Finding], now_ms: int
 ) -> int | None:
     """When something falls due without any event."""
-    times = [*due, *([held.due_ms] if held.due_ms is not None else [])]
+    times = [*due, *(at for at in (held.due_ms, given.due_ms) if at is not None)]
     times += [cap.until_ms for cap in caps.pools if cap.until_ms is not None]
     times += [finding.until_ms for finding in findings.values() if finding.until_ms is not None]
     return min((at for at in times if at > now_ms), default=None)

@@ -144,7 +144,7 @@ def _assumed(policy: Policy) -> tuple[PoolCap, ...]:
             PoolCap(
                 pool.assumed_units_per_s,
                 pool.committed_units_per_s,
-                not any(s == "*" or in_scope(pool.id, s) for s in scopes),
+                not any(in_scope(pool.id, s) for s in scopes),
                 Reason.CAPACITY_COMMITTED,
             )
             for pool in policy.pools

@@ -84,7 +84,7 @@ def _references(policy: Policy) -> Iterator[Fault]:
     for place, workload in enumerate(policy.workloads):
         yield from _workload_references(("workloads", place), workload, known)
     for place, source in enumerate(policy.sources):
-        if source.scope != "*" and not any(in_scope(pool.id, source.scope) for pool in policy.pools):
+        if not any(in_scope(pool.id, source.scope) for pool in policy.pools):
             yield Fault(("sources", place, "scope"), f"no pool lies in {source.scope}; * stands for all")
     for place, spend in enumerate(policy.committed_spend):
         yield from _one(("committed_spend", place, "provider"), "provider", spend.provider, known.providers)

@@ -69,6 +69,24 @@ def compiled(policy: Policy) -> Compiled:
     return found
 
 
+_lifted: list[tuple[Compiled, frozenset[int], Compiled]] = []
+
+
+def without_share_limits(rules: Compiled, providers: frozenset[int]) -> Compiled:
+    """The same policy without the largest shares of these providers; the last one made is kept."""
+    if not providers:
+        return rules
+    if _lifted and _lifted[0][0] is rules and _lifted[0][1] == providers:
+        return _lifted[0][2]
+    routes = tuple(
+        route._replace(share_max={p: share for p, share in route.share_max.items() if p not in providers})
+        for route in rules.routes
+    )
+    made = rules._replace(routes=routes)
+    _lifted[:] = [(rules, providers, made)]
+    return made
+
+
 def _compile(policy: Policy) -> Compiled:
     pools = tuple(pool.id for pool in policy.pools)
     providers = tuple(provider.id for provider in policy.providers)

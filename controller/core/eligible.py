@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from controller.core.capacity import Caps
 from controller.core.compiled import Compiled
-from controller.core.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT, UNBOUNDED, Limits
+from controller.core.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT, Limits
 from controller.core.finding import SILENT, Finding
 from controller.core.health import ramp_share
 from controller.core.memory import PoolMemory
@@ -60,11 +60,12 @@ def eligible(
     findings: dict[str, Finding],
     caps: Caps,
     held: Claims,
+    *,
+    panic_allowed: bool = True,
 ) -> Use:
-    """What every pool may be used for now. Pools of which nothing is new are as they were."""
-    panic = _providers_lost(rules, memory) > rules.policy.thresholds.providers_lost_share * len(
-        rules.providers
-    )
+    """What every pool may be used for now, were its provider in act. Pools of which nothing is new are as
+    they were."""
+    panic = panic_allowed and too_many_lost(rules, memory)
     basis = _Basis(rules, caps, panic, held.withdrawn, memory, findings)
     if _last and _last[0][0].same_but_for_pools(basis):
         before, old = _last[0]
@@ -109,8 +110,6 @@ def _judge_pool(use: Use, basis: _Basis, index: int) -> None:
     elif state is State.DEGRADED:
         part *= _success(state, basis.findings.get(name, SILENT))
     usable = cap.limit * part
-    if policy.providers[rules.provider_of[index]].mode != "act":
-        grade, usable, keeps = KEEPS, UNBOUNDED, UNBOUNDED
     if index in basis.withdrawn:
         grade, keeps = OUT, 0.0
     committed = cap.committed * part
@@ -137,10 +136,11 @@ def _success(state: State, finding: Finding) -> float:
     return finding.success
 
 
-def _providers_lost(rules: Compiled, memory: dict[str, PoolMemory]) -> int:
-    """Providers of which every pool is down by what was found."""
-    return sum(
+def too_many_lost(rules: Compiled, memory: dict[str, PoolMemory]) -> bool:
+    """Whether every pool is down by what was found in so many providers that those that succeed stay in."""
+    lost = sum(
         1
         for pools in rules.pools_of
         if pools and all(memory[rules.pools[index]].state is State.DOWN for index in pools)
     )
+    return lost > rules.policy.thresholds.providers_lost_share * len(rules.providers)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from controller.core.assess import Assessment, assess
+from controller.core.bounds import bound_pools
 from controller.core.compiled import compiled
 from controller.core.draft import KEEPS, OUT, Draft
 from controller.core.finding import SILENT
@@ -15,8 +16,11 @@ from controller.core.health import ramp_share
 from controller.core.held import held
 from controller.core.model import Snapshot
 from controller.core.nothing import Asking, Nothing, asking, why_nothing
+from controller.core.orders import told
 from controller.core.planner import step
 from controller.core.reasons import Reason, State, Verdict
+from controller.core.withheld import MODES
+from tieline.events import Command
 from tieline.table import MILLION
 
 
@@ -76,8 +80,8 @@ def explain(snapshot: Snapshot, now_ms: int) -> Explained:
     """Every pool and route under the table in force. Raises ``ValueError`` without a table."""
     if snapshot.table is None:
         raise ValueError("there is no table in force to explain")
-    rules = compiled(snapshot.policy)
-    known = assess(snapshot, rules, now_ms)
+    known = assess(snapshot, compiled(snapshot.policy), now_ms)
+    rules = known.rules
     whole = held(rules, snapshot.table).draft(known.demand)
     ask = asking(snapshot, known, whole, now_ms)
     asked = _Asked(snapshot, known, whole, ask, tuple(range(len(rules.pools))))
@@ -136,6 +140,19 @@ def _pool(asked: _Asked, index: int) -> PoolWhy:
     )  # fmt: skip
 
 
+def _ordered(known: Assessment, index: int, mode: str) -> list[tuple[Reason, Command]]:
+    """The orders that speak of the pool, but for drains."""
+    given = known.orders
+    approved = given.approved if mode == "recommend" else {}
+    kinds = [
+        (Reason.FROZEN, given.frozen),
+        (Reason.OPERATOR_VERDICT, given.verdicts),
+        (Reason.APPROVED, approved),
+        *((Reason.GUARD_OVERRIDDEN, pools) for _, pools in sorted(given.overridden.items())),
+    ]
+    return [(reason, pools[index]) for reason, pools in kinds if index in pools]
+
+
 def _rules(snapshot: Snapshot, known: Assessment, index: int) -> list[Verdict]:
     """What binds the pool beyond its own state."""
     rules, policy = known.rules, snapshot.policy
@@ -145,8 +162,9 @@ def _rules(snapshot: Snapshot, known: Assessment, index: int) -> list[Verdict]:
         reason, until_ms = known.claims.withdrawn[index]
         found.append(Verdict(name, reason, 0, until_ms))
     mode = policy.providers[rules.provider_of[index]].mode
-    if mode != "act":
-        found.append(Verdict(name, Reason.MODE_OBSERVE if mode == "observe" else Reason.MODE_RECOMMEND, 0))
+    if index in bound_pools(rules, known.orders):
+        found.append(Verdict(name, MODES[mode], 0))
+    found += [told(name, reason, order) for reason, order in _ordered(known, index, mode)]
     grade = known.use.limits.grade[index]
     if grade == KEEPS and not known.caps.pools[index].fresh:
         found.append(Verdict(name, Reason.CAPACITY_EXPIRED, 0))

@@ -76,7 +76,8 @@ TRANSITIONS: dict[tuple[State, Kind], Act] = {
 class Setting(NamedTuple):
     """What else the table's conditions ask. ``wanted``: critical demand is shed that this pool could serve.
 
-    Evidence from before ``evidence_after_ms`` (the take-over) forces nothing.
+    Evidence from before ``evidence_after_ms`` (the take-over) forces nothing. ``manual``: failback waits for
+    an operator. ``vouched``: an operator calls the pool healthy, which ends the hold-down as well.
     """
 
     now_ms: int
@@ -85,12 +86,11 @@ class Setting(NamedTuple):
     fresh_capacity: bool = True
     wanted: bool = False
     manual: bool = False
-    drained: bool = False
+    vouched: bool = False
 
 
 def advance(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
     """The pool's memory after this finding; the same object if nothing changed."""
-    held = _note_drain(held, setting)
     act = TRANSITIONS[held.state, finding.kind]
     if act in (Act.FALL, Act.DEGRADE, Act.STILL_BAD) and finding.evidence_ms <= setting.evidence_after_ms:
         return held
@@ -171,7 +171,6 @@ def _fall(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
         relapses_ms=relapses,
         ramp_step=0,
         ramp_since_ms=0,
-        drained=False,
     )
     return replace(down, hold_until_ms=_hold_until_ms(down, now_ms, limits))
 
@@ -193,14 +192,15 @@ def _hold_until_ms(held: PoolMemory, bad_until_ms: int, limits: Thresholds) -> i
 
 def _rise(held: PoolMemory, setting: Setting) -> PoolMemory:
     """The canary: the ramp's first step. At once while critical demand is shed that it could serve."""
-    if setting.manual and not (held.drained and not setting.drained):
+    if setting.manual and not setting.vouched:
         over = setting.now_ms >= held.hold_until_ms
         waits = over and held.reason is not Reason.FAILBACK_MANUAL
         return replace(held, reason=Reason.FAILBACK_MANUAL) if waits else held
-    if setting.now_ms < held.hold_until_ms and not setting.wanted:
+    if setting.now_ms < held.hold_until_ms and not (setting.wanted or setting.vouched):
         return held
-    risen = _enter(held, State.RECOVERING, Reason.HOLD_DOWN_OVER, setting.now_ms)
-    return replace(risen, ramp_step=0, ramp_since_ms=setting.now_ms, drained=False)
+    reason = Reason.OPERATOR_VERDICT if setting.vouched else Reason.HOLD_DOWN_OVER
+    risen = _enter(held, State.RECOVERING, reason, setting.now_ms)
+    return replace(risen, ramp_step=0, ramp_since_ms=setting.now_ms)
 
 
 def _climb(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
@@ -211,10 +211,3 @@ def _climb(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
     if held.ramp_step + 1 >= len(setting.limits.ramp_steps):
         return _enter(held, State.HEALTHY, Reason.RAMP_DONE, setting.now_ms)
     return replace(held, reason=Reason.RAMP_STEP, ramp_step=held.ramp_step + 1, ramp_since_ms=setting.now_ms)
-
-
-def _note_drain(held: PoolMemory, setting: Setting) -> PoolMemory:
-    """Where failback is manual, an operator releases a pool by draining it and lifting the drain."""
-    if setting.drained and setting.manual and held.state is State.DOWN and not held.drained:
-        return replace(held, drained=True)
-    return held

@@ -11,9 +11,9 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
     """One pool. ``relapses_ms``: when it went down again within the relapse window, oldest first.
 
     ``ramp_step`` indexes ``thresholds.ramp_steps`` while recovering; ``ramp_since_ms`` is that step's start.
-    ``good_since_ms``: since when a degraded pool's evidence is good, 0 when it is not. ``drained``: an
-    operator has drained it since it went down. ``throttled_units_per_s`` is what it last served while it
-    answered 429, at ``throttled_ms``; 0 when that no longer limits it.
+    ``good_since_ms``: since when a degraded pool's evidence is good, 0 when it is not.
+    ``throttled_units_per_s`` is what it last served while it answered 429, at ``throttled_ms``; 0 when that
+    no longer limits it.
     """
 
     state: State = State.UNKNOWN
@@ -25,7 +25,6 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
     ramp_step: int = 0
     ramp_since_ms: int = 0
     good_since_ms: int = 0
-    drained: bool = False
     throttled_units_per_s: float = 0.0
     throttled_ms: int = 0
 

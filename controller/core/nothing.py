@@ -10,15 +10,18 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from controller.core.assess import Assessment
+from controller.core.bounds import bound_pools, without_choice
+from controller.core.choice import too_little_heard
 from controller.core.draft import GAINS_LAST, GAINS_LATE, OUT, Draft
 from controller.core.eligible import FAULTS
 from controller.core.lawful import forbidden_by
 from controller.core.model import Snapshot
+from controller.core.orders import told
 from controller.core.policy import Origin, Pool, Workload
 from controller.core.reasons import Reason, State, Verdict
-from controller.core.trust import UNHEARD_SHARE_MAX
 from controller.core.voluntary import planned
-from tieline.events import Command, Statement, in_scope
+from controller.core.withheld import MODES
+from tieline.events import Statement, in_scope
 from tieline.table import MILLION
 
 
@@ -34,13 +37,15 @@ class Nothing(Struct, frozen=True, omit_defaults=True):
 
 
 class Asking(NamedTuple):
-    """What the answers rest on. ``target``: the whole table filled anew under today's limits; ``planned``:
-    the routes for which a plan says where their load should be."""
+    """What the answers rest on. ``target``: the whole table filled anew under today's limits, and what
+    freezes leave of that (``allowed``); ``planned``: the routes for which a plan says where their load
+    should be."""
 
     snapshot: Snapshot
     known: Assessment
     held: Draft
     target: Draft
+    allowed: Draft
     planned: frozenset[int]
     now_ms: int
 
@@ -51,8 +56,10 @@ def asking(snapshot: Snapshot, known: Assessment, held: Draft, now_ms: int) -> A
     if plan is not None and not plan.is_fresh(known.rules.version, now_ms):
         plan = None
     target = planned(held, known.use, plan)
+    use = without_choice(known.use, known.orders)
+    allowed = target if use is known.use else planned(held, use, plan)
     wished = frozenset(wish.route for wish in plan.targets) if plan is not None else frozenset()
-    return Asking(snapshot, known, held, target, wished, now_ms)
+    return Asking(snapshot, known, held, target, allowed, wished, now_ms)
 
 
 def why_nothing(ask: Asking, route: int, pool: int) -> Nothing:
@@ -107,15 +114,11 @@ def _withdrawn(ask: Asking, pool: int) -> Nothing | None:
     reason, until_ms = ask.known.claims.withdrawn[pool]
     name = ask.known.rules.pools[pool]
     if reason is Reason.DRAINED:
-        drains = [one for one in ask.snapshot.commands if _drains(one, name, ask.now_ms)]
+        drains = [one for one in ask.known.orders.given if one.verb == "drain" and in_scope(name, one.scope)]
         since_ms = max((one.issued_ms for one in drains), default=0)
         by = tuple(f"{one.actor}: {one.reason}" for one in drains)
         return Nothing(Verdict(name, reason, since_ms, until_ms), by)
     return Nothing(Verdict(name, reason, 0, until_ms), _maintainers(ask, name))
-
-
-def _drains(command: Command, pool: str, now_ms: int) -> bool:
-    return command.verb == "drain" and (command.expires_ms or 0) > now_ms and in_scope(pool, command.scope)
 
 
 def _maintainers(ask: Asking, pool: str) -> tuple[str, ...]:
@@ -154,10 +157,9 @@ def _stale(ask: Asking, pool: int) -> Nothing | None:
 
 
 def _observed(ask: Asking, pool: int) -> Nothing | None:
-    mode = ask.snapshot.policy.providers[ask.known.rules.provider_of[pool]].mode
-    if mode == "act":
+    if pool not in bound_pools(ask.known.rules, ask.known.orders):
         return None
-    return _said(ask, pool, Reason.MODE_OBSERVE if mode == "observe" else Reason.MODE_RECOMMEND)
+    return _said(ask, pool, MODES[ask.snapshot.policy.providers[ask.known.rules.provider_of[pool]].mode])
 
 
 def _order(ask: Asking, route: int, pool: int) -> Nothing:
@@ -166,10 +168,9 @@ def _order(ask: Asking, route: int, pool: int) -> Nothing:
     name = ask.known.rules.pools[pool]
     state = ask.known.memory.pools[name]
     if pool in ask.target.weights[route]:
-        frozen = ask.known.unheard > UNHEARD_SHARE_MAX
-        reason = Reason.SOURCES_UNHEARD if frozen else Reason.MOVE_DUE
-        coming = ask.target.weights[route][pool] / MILLION
-        return _said(ask, pool, reason, value=ask.known.unheard if frozen else coming)
+        return _held_back(ask, route, pool) or _said(
+            ask, pool, Reason.MOVE_DUE, value=ask.target.weights[route][pool] / MILLION
+        )
     carriers = _carriers(ask, route)
     if grade in (GAINS_LAST, OUT):
         verdict = Verdict(name, Reason.UNKNOWN_LAST, state.since_ms, after=state.state.value)
@@ -181,6 +182,17 @@ def _order(ask: Asking, route: int, pool: int) -> Nothing:
         return Nothing(verdict, carriers)
     reason = Reason.PLANNED_ELSEWHERE if route in ask.planned else Reason.LATER_IN_MERIT
     return _said(ask, pool, reason, *carriers, value=use.limits.usable[pool])
+
+
+def _held_back(ask: Asking, route: int, pool: int) -> Nothing | None:
+    """By a freeze of this pool or of those that would give load to it, or since too little is heard."""
+    if pool not in ask.allowed.weights[route]:
+        frozen = ask.known.orders.frozen
+        order = frozen.get(pool) or next(frozen[one] for one in ask.held.weights[route] if one in frozen)
+        return Nothing(told(ask.known.rules.pools[pool], Reason.FROZEN, order))
+    if too_little_heard(ask.known):
+        return _said(ask, pool, Reason.SOURCES_UNHEARD, value=ask.known.unheard)
+    return None
 
 
 def _full(ask: Asking, route: int, pool: int) -> Nothing | None:

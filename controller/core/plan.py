@@ -19,7 +19,8 @@ class Problem(Struct, frozen=True):
     """The world as the programme sees it. By pool: ``usable``, ``committed``, ``grade`` (draft.py's).
 
     ``held`` is the table in force by route, in the policy's pool numbers. ``refused``: pools of the holder
-    of the first refusal whose burst it has declined now.
+    of the first refusal whose burst it has declined now. ``unshared``: providers whose largest shares an
+    operator overrides.
     """
 
     policy_version: str
@@ -31,6 +32,7 @@ class Problem(Struct, frozen=True):
     grade: tuple[int, ...]
     group_usable: tuple[float, ...]
     refused: tuple[int, ...] = ()
+    unshared: tuple[int, ...] = ()
 
 
 class Target(Struct, frozen=True, array_like=True):

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from controller.core.assess import Assessment, assess
+from controller.core.bounds import without_choice
+from controller.core.choice import chosen, too_little_heard
 from controller.core.compiled import Compiled, compiled
 from controller.core.draft import OUT, Draft
 from controller.core.first import first_draft
@@ -16,10 +18,12 @@ from controller.core.held import Held, held, split_of, table_of
 from controller.core.memory import Memory
 from controller.core.model import Ready, Snapshot
 from controller.core.onloss import on_loss, patched
-from controller.core.reasons import Reason, State, Verdict
+from controller.core.orders import told
+from controller.core.overridden import overridden
+from controller.core.plan import Plan as WholePlan
+from controller.core.reasons import Reason, Verdict
 from controller.core.reflex import CRITICAL_RANK, NOWHERE, Moved, find_places, settle
-from controller.core.trust import UNHEARD_SHARE_MAX
-from controller.core.voluntary import approach, keep_warm, planned
+from controller.core.withheld import withheld
 from tieline.table import MILLION, Generation, RouteTable, Split
 
 SMALL_PARTS = 5_000  # of a million: a forced change below this waits until it is worth a publication
@@ -49,15 +53,16 @@ def step(snapshot: Snapshot, now_ms: int) -> Ready:
         first = Plan(first_draft(rules, known.claims, known.demand), [], True, False)
         said = (Verdict("table", Reason.FIRST_TABLE, now_ms), *known.changes)
         return _publish(snapshot, known, first, None, list(said), now_ms)
-    before = held(rules, table)
+    before = held(known.rules, table)
     plan = (
         _forced(known, before, memory, now_ms)
         or _by_choice(snapshot, known, before, now_ms)
         or _on_loss_renewed(known, before, now_ms)
     )
+    would = withheld(known, before, _fresh_plan(snapshot, known, now_ms), now_ms)
     if plan is None:
-        return _unchanged(known, memory, list(known.changes), now_ms)
-    return _publish(snapshot, known, plan, before, _said(known, plan, before, now_ms), now_ms)
+        return _unchanged(known, memory, [*known.changes, *would], now_ms)
+    return _publish(snapshot, known, plan, before, [*_said(known, plan, before, now_ms), *would], now_ms)
 
 
 def _held_back(snapshot: Snapshot, now_ms: int) -> Verdict | None:
@@ -106,18 +111,16 @@ def _by_choice(snapshot: Snapshot, known: Assessment, before: Held, now_ms: int)
     limits = snapshot.policy.thresholds
     if now_ms < max(snapshot.office.voluntary_after_ms, known.memory.voluntary_ms + limits.shift_period_ms):
         return None
-    if known.unheard > UNHEARD_SHARE_MAX:
+    if too_little_heard(known):
         return None
-    draft = before.draft(known.demand)
+    plan = _fresh_plan(snapshot, known, now_ms)
+    step = chosen(known, without_choice(known.use, known.orders), before, plan)
+    return Plan(step.draft, step.moves, False, True) if step.moves else None
+
+
+def _fresh_plan(snapshot: Snapshot, known: Assessment, now_ms: int) -> WholePlan | None:
     plan = snapshot.plan
-    if plan is not None and not plan.is_fresh(known.rules.version, now_ms):
-        plan = None
-    target = planned(draft, known.use, plan)
-    keep_warm(target, known.use, known.evidence)
-    pools = known.memory.pools
-    ramping = {i for i, name in enumerate(known.rules.pools) if pools[name].state is State.RECOVERING}
-    moves = approach(draft, target, known.use, ramping, Reason.PLAN if plan else Reason.MERIT_ORDER)
-    return Plan(draft, moves, False, True) if moves else None
+    return plan if plan is not None and plan.is_fresh(known.rules.version, now_ms) else None
 
 
 def _on_loss_renewed(known: Assessment, before: Held, now_ms: int) -> Plan | None:
@@ -128,8 +131,10 @@ def _on_loss_renewed(known: Assessment, before: Held, now_ms: int) -> Plan | Non
 
 
 def _unchanged(known: Assessment, memory: Memory, said: list[Verdict], now_ms: int) -> Ready:
-    if known.unheard > UNHEARD_SHARE_MAX:
+    if too_little_heard(known):
         said.append(Verdict("table", Reason.SOURCES_UNHEARD, now_ms, value=known.unheard))
+    freezes = (order for order in known.orders.given if order.verb == "freeze")
+    said += [told(order.scope.replace("*", "table"), Reason.FROZEN, order) for order in freezes]
     changed = known.memory is not memory
     return Ready(known.memory, None, tuple(said), memory_changed=changed, wake_ms=known.due_ms)
 
@@ -161,6 +166,7 @@ def _publish(
     except UnlawfulTableError:
         said.append(Verdict("table", Reason.GUARD_EMPTY_TABLE, now_ms))
         return _unchanged(known, snapshot.memory or Memory(), said, now_ms)
+    said += overridden(known, proposal.splits, proposal.held)
     voluntary_ms = now_ms if plan.voluntary else known.memory.voluntary_ms
     memory = replace(known.memory, voluntary_ms=voluntary_ms, on_loss_due=hasty)
     table = _table(snapshot, rules, proposal, now_ms)

@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from controller.core.assess import assess
+from controller.core.bounds import without_choice
 from controller.core.compiled import Compiled, compiled
 from controller.core.held import Held, held, split_of
 from controller.core.model import Snapshot
@@ -16,9 +17,8 @@ def problem_of(snapshot: Snapshot, now_ms: int) -> Problem:
     """What the programme is to solve now. Needs a table in force."""
     if snapshot.table is None:
         raise ValueError("nothing can be planned before there is a table")
-    rules = compiled(snapshot.policy)
-    known = assess(snapshot, rules, now_ms)
-    limits = known.use.limits
+    known = assess(snapshot, compiled(snapshot.policy), now_ms)
+    rules, limits = known.rules, without_choice(known.use, known.orders).limits
     return Problem(
         rules.version,
         now_ms,
@@ -29,6 +29,7 @@ def problem_of(snapshot: Snapshot, now_ms: int) -> Problem:
         tuple(limits.grade),
         tuple(limits.group_usable),
         tuple(refused(rules, snapshot.statements, now_ms)),
+        tuple(sorted(known.orders.providers_of("provider_share", rules))),
     )
 
 

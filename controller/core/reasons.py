@@ -45,6 +45,9 @@ class Reason(StrEnum):
     # operators and law
     DRAINED = "drained"
     MAINTENANCE = "maintenance"
+    FROZEN = "frozen"
+    OPERATOR_VERDICT = "operator_verdict"
+    APPROVED = "approved"
     MODE_OBSERVE = "mode_observe"
     MODE_RECOMMEND = "mode_recommend"
     FAILBACK_MANUAL = "failback_manual"
@@ -88,13 +91,15 @@ class Reason(StrEnum):
     GUARD_PROVIDERS_LOST = "guard_providers_lost"
     GUARD_PROVIDER_SHARE = "guard_provider_share"
     GUARD_LAWFUL = "guard_lawful"
+    GUARD_OVERRIDDEN = "guard_overridden"
 
 
 class Verdict(Struct, frozen=True, omit_defaults=True):
     """Something about a subject (a pool, a route ``workload/origin``, a provider, or ``table``) has a reason.
 
     ``before`` and ``after`` are states or shares as text where the verdict is a change; ``value`` is what was
-    measured and ``limit`` what it was held against (shares, units/s or ms, as the reason says).
+    measured and ``limit`` what it was held against (shares, units/s or ms, as the reason says). ``because``:
+    an operator's name and words, or the reason of a move that is held back.
     """
 
     subject: str
@@ -105,3 +110,4 @@ class Verdict(Struct, frozen=True, omit_defaults=True):
     after: str = ""
     value: float | None = None
     limit: float | None = None
+    because: str = ""

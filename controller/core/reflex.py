@@ -9,7 +9,7 @@ is only ill (do no harm), at a trickle if nothing succeeds there; the rest is sh
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
-from controller.core.draft import GAINS_LAST, OUT, Draft, Limits
+from controller.core.draft import GAINS_LAST, OUT, UNBOUNDED, Draft, Limits
 from controller.core.eligible import Use
 from controller.core.reasons import Reason
 from tieline.table import MILLION
@@ -108,6 +108,7 @@ def _from_overloaded(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeles
         excess = load - limits.group_usable[group]
         if load > limits.group_usable[group] * slack:
             members = [p for p, owner in enumerate(draft.rules.group_of) if owner == group]
+            members = [p for p in members if limits.usable[p] < UNBOUNDED]  # a mode lets others keep theirs
             for pool in sorted(members, key=lambda p: (-draft.load[p], p)):
                 part = min(excess, draft.load[pool])
                 if part > 0:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from controller.core.compiled import Compiled
+from controller.core.compiled import Compiled, without_share_limits
 from controller.core.draft import whole
 from controller.core.plan import Marginal, Plan, Problem, Relief, Shortfall, Target
 from controller.core.programme import (
@@ -64,6 +64,7 @@ def solve(
     """
     if problem.policy_version != rules.version:
         raise ValueError(f"the problem is of policy {problem.policy_version}, not {rules.version}")
+    rules = without_share_limits(rules, frozenset(problem.unshared))
     if not any(units > 0 for units in problem.demand):
         return Solved(Plan(rules.version, digest_of(problem), problem.at_ms, ()), 0.0, 0, 0, 0)
     world = world_of(rules, problem)

@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 from controller.core.compiled import Compiled
+from controller.core.orders import Orders
 from controller.core.reasons import Reason
 from streams.rows import Row
-from tieline.events import Claim, Command, Statement, in_scope
+from tieline.events import Claim, Statement, in_scope
 
 ILL = ("degraded", "down")
 
@@ -21,9 +22,7 @@ class Claims(NamedTuple):
     due_ms: int | None
 
 
-def claims(
-    rules: Compiled, statements: tuple[Row, ...], commands: tuple[Command, ...], now_ms: int
-) -> Claims:
+def claims(rules: Compiled, statements: tuple[Row, ...], given: Orders, now_ms: int) -> Claims:
     """What holds now."""
     ill: dict[int, int] = {}
     withdrawn: dict[int, tuple[Reason, int]] = {}
@@ -43,13 +42,8 @@ def claims(
             elif claim.state in ILL and event.kind == "status":
                 for index in _pools(rules, event, claim):
                     ill[index] = max(ill.get(index, 0), claim.expires_ms)
-    for command in commands:
-        until_ms = command.expires_ms or 0
-        if command.verb == "drain" and until_ms > now_ms:
-            due.append(until_ms)
-            for index, pool in enumerate(rules.pools):
-                if in_scope(pool, command.scope):
-                    withdrawn[index] = (Reason.DRAINED, until_ms)
+    for index, drain in given.drained.items():
+        withdrawn[index] = (Reason.DRAINED, drain.expires_ms or 0)
     return Claims(ill, withdrawn, min(due, default=None))
 
 

@@ -56,7 +56,7 @@ def keep_warm(target: Draft, use: Use, evidence: dict[str, Evidence]) -> None:
             continue
         for route in reversed(rules.by_rank):
             lends = pool in rules.routes[route].lawful_set and left[route] >= trickle
-            if lends and (giver := _largest(target, route)) is not None and trickle > 0:
+            if lends and (giver := _largest(target, use, route)) is not None and trickle > 0:
                 target.take(route, giver, trickle)
                 target.give(route, pool, trickle)
                 left[route] -= trickle
@@ -120,8 +120,9 @@ def _step(
     return moves
 
 
-def _largest(draft: Draft, route: int) -> int | None:
-    weights = draft.weights[route]
+def _largest(draft: Draft, use: Use, route: int) -> int | None:
+    """The pool with the largest share that may give some of it away."""
+    weights = {p: parts for p, parts in draft.weights[route].items() if use.limits.grade[p] < KEEPS}
     trickle = round(draft.rules.policy.thresholds.trickle_share * MILLION)
     best = max(weights, key=lambda pool: (weights[pool], -pool), default=None)
     return best if best is not None and weights[best] > 2 * trickle else None

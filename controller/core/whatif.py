@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from controller.core.assess import Assessment, assess
+from controller.core.bounds import bound_by_mode
 from controller.core.compiled import Compiled, compiled
 from controller.core.draft import Draft
 from controller.core.eligible import Use, eligible
@@ -144,4 +145,6 @@ def _without(known: Assessment, lost: frozenset[str]) -> Use:
         for name, pool in known.memory.pools.items()
     }
     findings = {name: SILENT if name in lost else one for name, one in known.findings.items()}
-    return eligible(known.rules, down, findings, known.caps, known.claims)
+    allowed = not known.orders.lifts("providers_lost")
+    use = eligible(known.rules, down, findings, known.caps, known.claims, panic_allowed=allowed)
+    return bound_by_mode(use, known.rules, known.orders)

@@ -27,9 +27,12 @@ WORDS: dict[Reason, str] = {
     Reason.THROTTLED: "capacity as its 429s showed",
     Reason.DRAINED: "drained by an operator",
     Reason.MAINTENANCE: "under announced maintenance",
+    Reason.FROZEN: "frozen by an operator: no moves by choice",
+    Reason.OPERATOR_VERDICT: "an operator says so",
+    Reason.APPROVED: "its provider is in mode recommend, and an operator lets it be acted on",
     Reason.MODE_OBSERVE: "its provider is in mode observe: it keeps what it carries",
-    Reason.MODE_RECOMMEND: "its provider is in mode recommend: it keeps what it carries",
-    Reason.FAILBACK_MANUAL: "recovered; failback is manual: drain and undrain it to let it return",
+    Reason.MODE_RECOMMEND: "its provider is in mode recommend: it keeps what it carries until approved",
+    Reason.FAILBACK_MANUAL: "failback is manual: it waits for `tieline failback`",
     Reason.NOT_LAWFUL: "the policy does not allow it here",
     Reason.EXCLUSIVE_ELSEWHERE: "unlawful: the workload goes through another provider only",
     Reason.PROVIDER_NOT_ALLOWED: "unlawful: its provider is not among those allowed to the workload",
@@ -67,6 +70,7 @@ WORDS: dict[Reason, str] = {
     Reason.GUARD_PROVIDERS_LOST: "guard: most providers are lost; pools that still succeed stay in",
     Reason.GUARD_PROVIDER_SHARE: "guard: a provider would have got more than its share",
     Reason.GUARD_LAWFUL: "guard: a pool would have got load that it may not serve",
+    Reason.GUARD_OVERRIDDEN: "a guard would have bitten, and an operator has overridden it",
 }
 
 
@@ -80,6 +84,8 @@ def sentence(verdict: Verdict, now_ms: int) -> str:
         text += f" ({verdict.value:g}" + (
             f" against {verdict.limit:g})" if verdict.limit is not None else ")"
         )
+    if verdict.because:
+        text += f" ({verdict.because})"
     if verdict.since_ms and verdict.since_ms < now_ms:
         text += f", for {duration(now_ms - verdict.since_ms)}"
     if verdict.until_ms is not None and verdict.until_ms > now_ms:

@@ -114,12 +114,19 @@ def test_the_canary_starts_when_the_hold_down_is_over(kind: Kind) -> None:
 
 
 def test_manual_failback_waits_for_an_operator() -> None:
-    """The pool stays down until somebody has drained it and lifted the drain."""
+    """The pool stays down, whatever is found, until an operator lets it return or calls it healthy."""
     held = advance(down(), found(Kind.GOOD), now(30_000, manual=True))
     assert (held.state, held.reason) == (State.DOWN, Reason.FAILBACK_MANUAL)
-    drained = advance(held, found(Kind.GOOD), now(40_000, manual=True, drained=True))
-    assert drained.state is State.DOWN
-    assert advance(drained, found(Kind.GOOD), now(50_000, manual=True)).state is State.RECOVERING
+    assert advance(held, found(Kind.GOOD), now(90_000, manual=True)) is held
+    assert advance(held, found(Kind.GOOD), now(90_000)).state is State.RECOVERING
+    assert advance(held, found(Kind.GOOD), now(90_000, manual=True, vouched=True)).state is State.RECOVERING
+
+
+def test_an_operators_word_ends_the_hold_down_at_the_canary() -> None:
+    """It spares the wait and nothing of the ramp."""
+    risen = advance(down(), found(Kind.GOOD), now(1_000, vouched=True))
+    assert (risen.state, risen.reason, risen.ramp_step) == (State.RECOVERING, Reason.OPERATOR_VERDICT, 0)
+    assert advance(risen, found(Kind.GOOD, NOW_MS + 2_000), now(2_000, vouched=True)).ramp_step == 0
 
 
 def test_each_ramp_step_needs_time_success_and_fresh_capacity() -> None:

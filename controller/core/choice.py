@@ -1,0 +1,37 @@
+"""Whether load may be moved by choice now, and by which step: the one way in which it is asked."""
+
+from typing import NamedTuple
+
+from controller.core.assess import Assessment
+from controller.core.draft import Draft
+from controller.core.eligible import Use
+from controller.core.held import Held
+from controller.core.plan import Plan
+from controller.core.reasons import Reason, State
+from controller.core.reflex import Moved
+from controller.core.trust import UNHEARD_SHARE_MAX
+from controller.core.voluntary import approach, keep_warm, planned
+
+
+class Chosen(NamedTuple):
+    """``draft``: the table after one bounded step, with its ``moves``; ``target``: where such steps lead."""
+
+    draft: Draft
+    target: Draft
+    moves: list[Moved]
+
+
+def too_little_heard(known: Assessment) -> bool:
+    """Whether too many sources are silent for moves by choice, and no operator overrides that guard."""
+    return known.unheard > UNHEARD_SHARE_MAX and not known.orders.lifts("sources_unheard")
+
+
+def chosen(known: Assessment, use: Use, before: Held, plan: Plan | None) -> Chosen:
+    """One step by choice from the table in force, within ``use``."""
+    draft = before.draft(known.demand)
+    target = planned(draft, use, plan)
+    keep_warm(target, use, known.evidence)
+    pools = known.memory.pools
+    ramping = {i for i, name in enumerate(known.rules.pools) if pools[name].state is State.RECOVERING}
+    moves = approach(draft, target, use, ramping, Reason.PLAN if plan else Reason.MERIT_ORDER)
+    return Chosen(draft, target, moves)

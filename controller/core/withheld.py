@@ -1,0 +1,54 @@
+"""What is not done because a provider's mode forbids it: said, so that an operator can approve or do it."""
+
+from controller.core.assess import Assessment
+from controller.core.bounds import bound_pools, without_choice
+from controller.core.choice import chosen, too_little_heard
+from controller.core.draft import Draft
+from controller.core.held import Held
+from controller.core.plan import Plan
+from controller.core.reasons import Reason, State, Verdict
+from controller.core.reflex import LOWEST_RANK, settle
+from tieline.table import MILLION
+
+MODES = {"observe": Reason.MODE_OBSERVE, "recommend": Reason.MODE_RECOMMEND}
+
+
+def withheld(known: Assessment, before: Held, plan: Plan | None, now_ms: int) -> list[Verdict]:
+    """Of each pool whose mode forbids to act: from which mean share of all routes to which it would be moved,
+    and whether that is forced or by choice (``because``). Forced first, as in a decision."""
+    bound = bound_pools(known.rules, known.orders)
+    if not bound:
+        return []
+    draft = before.draft(known.demand)
+    settle(draft, known.acting, restore_rank=LOWEST_RANK)
+    found = _changes(known, bound, before, draft, now_ms)
+    if found or too_little_heard(known):
+        return found
+    step = chosen(known, without_choice(known.acting, known.orders), before, plan)
+    moving = {pool for pool in bound if _parts(before.weights, pool) != _parts(step.draft.weights, pool)}
+    return _changes(known, sorted(moving), before, step.target, now_ms)
+
+
+def _changes(known: Assessment, pools: list[int], before: Held, after: Draft, now_ms: int) -> list[Verdict]:
+    said = []
+    for pool in pools:
+        was, then = (_parts(weights, pool) for weights in (before.weights, after.weights))
+        if was == then:
+            continue
+        name = known.rules.pools[pool]
+        reason = MODES[known.rules.policy.providers[known.rules.provider_of[pool]].mode]
+        before_text, after_text = (f"{parts / MILLION / len(before.weights):.1%}" for parts in (was, then))
+        said.append(Verdict(name, reason, now_ms, None, before_text, after_text, because=_why(known, pool)))
+    return said
+
+
+def _why(known: Assessment, pool: int) -> str:
+    """The pool's own reason, else merit."""
+    if pool in known.claims.withdrawn:
+        return known.claims.withdrawn[pool][0].value
+    memory = known.memory.pools[known.rules.pools[pool]]
+    return Reason.MERIT_ORDER.value if memory.state is State.HEALTHY else memory.reason.value
+
+
+def _parts(weights: list[dict[int, int]], pool: int) -> int:
+    return sum(held.get(pool, 0) for held in weights)
