@@ -17,10 +17,12 @@ from redis.exceptions import RedisError
 from controller.clock import monotonic_ms, now_ms
 from controller.clock_watch import ClockWatch
 from controller.commands import CommandReader
+from controller.core.alarms import alarms
 from controller.core.memory import Memory
 from controller.core.model import Office, Ready, Snapshot
 from controller.core.planner import step
 from controller.core.problem import problem_of
+from controller.core.words import sentence
 from controller.decision_log import DecisionLog
 from controller.decision_record import Step
 from controller.dispatch.dispatcher import Dispatcher
@@ -68,6 +70,7 @@ class RoutingAgent:
         self._decided_on: tuple[Any, ...] = ()  # what the last step saw
         self._step_by_ms = 0  # whatever happens, the next step is due then
         self._held_back: frozenset[tuple[str, str]] = frozenset()
+        self._alarms: frozenset[tuple[str, str]] = frozenset()
         self._log = structlog.get_logger("agent").bind(
             **({"mode": UNSIGNED_NOTICE} if policy.unsigned else {})
         )
@@ -156,7 +159,7 @@ class RoutingAgent:
         decided_ms = now_ms()
         if decided_ms < self._step_by_ms and all(map(is_same, grounds, self._decided_on)):
             return  # woken twice for one event
-        self._clock = self._clock.look(decided_ms, monotonic_ms())
+        self._clock = self._clock.look(decided_ms, monotonic_ms(), self._around.leader.brokers_apart_ms)
         if not self._tables_away and term.settle(self._contents, decided_ms):
             self._log.info("settled", epoch=term.epoch)
         commands = self._around.commands.log
@@ -171,6 +174,7 @@ class RoutingAgent:
         if not term.owes(ready, seen_offset, monotonic_ms()):
             term.remember(ready)
             self._say_held(ready)
+            self._say_alarms(snapshot, ready.memory, decided_ms)
             self._plan_ahead(snapshot, decided_ms)
             return
         record = term.next_record(ready, self._policy, seen_offset, decided_ms)
@@ -178,6 +182,7 @@ class RoutingAgent:
         term.published(record, monotonic_ms())
         self._say(record, ready)
         self._around.decisions.record(Step(decided_ms, snapshot, ready, table))
+        self._say_alarms(snapshot, ready.memory, decided_ms)
 
     def _plan_ahead(self, snapshot: Snapshot, at_ms: int) -> None:
         """Has the whole table solved anew, in another process, when nothing had to be published."""
@@ -239,6 +244,15 @@ class RoutingAgent:
         if held_back and held_back != self._held_back:
             self._log.info("held", reasons=reasons_of(ready))
         self._held_back = held_back
+
+    def _say_alarms(self, snapshot: Snapshot, memory: Memory, at_ms: int) -> None:
+        """Each when it begins, and when it ends."""
+        standing = {(alarm.subject, str(alarm.reason)): alarm for alarm in alarms(snapshot, memory, at_ms)}
+        for key in sorted(standing.keys() - self._alarms):
+            self._log.warning("alarm", about=key[0], reason=key[1], words=sentence(standing[key], at_ms))
+        for about, reason in sorted(self._alarms - standing.keys()):
+            self._log.info("alarm over", about=about, reason=reason)
+        self._alarms = frozenset(standing)
 
 
 def is_same(new: Any, old: Any) -> bool:

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from controller.clock import monotonic_ms, now_ms
+from controller.clock_watch import apart_ms
 from controller.errors import Deposed
 from controller.leader_log import (
     CLAIM_DELAY_MAX_MS,
@@ -55,6 +56,7 @@ class Leader:
         self._epoch: int | None = None
         self._confirmed_ms = 0  # when the last confirmed heartbeat was sent
         self._heard_ms = 0  # when the epoch in force was last heard
+        self.brokers_apart_ms = 0  # so far at least lies our wall clock from the brokers'; positive: ahead
         self._took_office = asyncio.Event()
         self._candidate = asyncio.Event()
         self._candidate.set()
@@ -204,11 +206,13 @@ class Leader:
         """Its offset, and when it was sent (own steady clock)."""
         if self._producer is None:
             self._producer = await start_producer(self._bootstrap)
-        record = encode(event, time_ms=now_ms())
+        sent_wall_ms = now_ms()
+        record = encode(event, time_ms=sent_wall_ms)
         sent_ms = monotonic_ms()
         metadata: Any = await self._producer.send_and_wait(
             self._topic, value=record.value, key=record.key, headers=record.headers, partition=0
         )
+        self.brokers_apart_ms = apart_ms(sent_wall_ms, int(metadata.timestamp), now_ms())
         return int(metadata.offset), sent_ms
 
     async def _renew_producer(self) -> None:

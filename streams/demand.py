@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from streams.fold import Refused, evidence_ms, refuse_future
 from streams.material import load_moved, stale_after_ms, tells_failure
+from streams.reporters import is_of_its_own
 from streams.rows import DemandRow, Ejection, Position
 from streams.sums import SecondTally
 from tieline.events import Demand, PoolObservation
@@ -34,6 +35,7 @@ class _Client(NamedTuple):
     generation: str
     heard_until_ms: int
     failing: frozenset[str]
+    of_its_own: bool
 
 
 class DemandFold:
@@ -54,7 +56,8 @@ class DemandFold:
     ) -> bool | Refused:
         """Sums one report; answers whether it is material. Raises ``Poison`` (``FUTURE``).
 
-        Pools that the policy doesn't know (a client may hold a table older than the policy) are left out.
+        Pools that the policy doesn't know (a client may hold a table older than the policy) are left out, and
+        of a client to whom nothing gets through on any provider everything but its load.
         """
         refuse_future(event, append_ms)
         held = self.position
@@ -69,13 +72,16 @@ class DemandFold:
             return Refused.OLDER
         self.position = position
         at_ms = evidence_ms(event, append_ms)
-        observations = [seen for seen in event.pools if seen.pool in known_pools]
+        of_its_own = is_of_its_own(event.pools, was=before is not None and before.of_its_own)
+        observations = [seen for seen in event.pools if seen.pool in known_pools and not of_its_own]
         second_ms = at_ms // 1000 * 1000
         rolled = second_ms > self._newest_ms
         if second_ms > self._newest_ms - SECONDS_KEPT * 1000:
-            self._second(second_ms).add(event, observations)
+            self._second(second_ms).add(event, observations, excluded=of_its_own)
         ejections_moved = self._note_ejections(event, observations, at_ms)
-        after = self._remember(event, observations, at_ms)
+        if of_its_own:
+            ejections_moved |= self._forget_ejections(event.client)
+        after = self._remember(event, observations, at_ms, of_its_own)
         return (
             event.urgent
             or before is None
@@ -134,10 +140,20 @@ class DemandFold:
                 moved = True
         return moved
 
-    def _remember(self, event: Demand, observations: Iterable[PoolObservation], at_ms: int) -> _Client:
+    def _forget_ejections(self, client: str) -> bool:
+        mine = [key for key in self._ejections if key[0] == client]
+        for key in mine:
+            del self._ejections[key]
+        return bool(mine)
+
+    def _remember(
+        self, event: Demand, observations: Iterable[PoolObservation], at_ms: int, of_its_own: bool
+    ) -> _Client:
         failing = frozenset(seen.pool for seen in observations if tells_failure(seen.outcomes))
         heard_until_ms = at_ms + stale_after_ms(event.interval_ms)
-        client = _Client(event.incarnation, event.sequence, event.generation, heard_until_ms, failing)
+        client = _Client(
+            event.incarnation, event.sequence, event.generation, heard_until_ms, failing, of_its_own
+        )
         if (before := self._clients.pop(event.client, None)) is not None:
             self._drop_generation(before.generation)
         self._clients[event.client] = client

@@ -16,7 +16,7 @@ __all__ = [
     "Refused",
     "evidence_ms",
     "fold",
-    "is_duplicated",
+    "gap_ms",
     "is_material",
     "refuse_future",
     "supersedes",
@@ -25,7 +25,6 @@ __all__ = [
 EVIDENCE_AFTER_WINDOW_MS = 2_000
 FUTURE_MAX_MS = 60_000
 RETIRED_MAX = 4
-DUPLICATE_FOR_MS = 900_000  # the longest any report may count
 
 
 class Refused(StrEnum):
@@ -46,15 +45,20 @@ def evidence_ms(event: Report | Statement | Capacity | Demand, append_ms: int) -
     return min(append_ms, window_end_ms(event) + EVIDENCE_AFTER_WINDOW_MS)
 
 
+def gap_ms(event: Report | Statement | Capacity | Demand, append_ms: int) -> int:
+    """From the instant that the event speaks of until the broker took it; negative: its clock is ahead."""
+    return append_ms - window_end_ms(event)
+
+
 def refuse_future(event: Report | Statement | Capacity | Demand, append_ms: int) -> None:
     """Raises ``Poison`` when the event speaks of an instant more than 60 s after the broker took it.
 
     Expiries, starts of maintenance and planned changes lie in the future by their nature and are not asked.
     """
-    latest_ms = window_end_ms(event)
-    if latest_ms - append_ms > FUTURE_MAX_MS:
+    ahead_ms = -gap_ms(event, append_ms)
+    if ahead_ms > FUTURE_MAX_MS:
         name = "window_end_ms" if isinstance(event, Report | Demand) else "issued_ms"
-        ahead_s = (latest_ms - append_ms) // 1000
+        ahead_s = ahead_ms // 1000
         raise Poison(Rejection.FUTURE, f"{name} lies {ahead_s} s after the record's append time")
 
 
@@ -104,11 +108,6 @@ def supersedes(new: Row, held: Row | None) -> bool:
     return not isinstance(fold(held, new.event, new.position, new.append_ms), Refused)
 
 
-def is_duplicated(row: Row | None, append_ms: int) -> bool:
-    """Whether two producers were seen under the row's source within the longest time that reports count."""
-    return row is not None and row.duplicate and append_ms - row.duplicate_ms < DUPLICATE_FOR_MS
-
-
 def _row(
     old: Row | None,
     event: Report | Statement | Capacity,
@@ -116,13 +115,13 @@ def _row(
     append_ms: int,
     retired: tuple[str, ...],
 ) -> Row:
-    duplicate = is_duplicated(old, append_ms)
+    duplicate = old is not None and old.is_duplicated(append_ms)
     return Row(
         event=event,
         position=position,
         append_ms=append_ms,
         evidence_ms=evidence_ms(event, append_ms),
-        gap_ms=append_ms - window_end_ms(event),
+        gap_ms=gap_ms(event, append_ms),
         retired=retired,
         duplicate=duplicate,
         duplicate_ms=old.duplicate_ms if old is not None and duplicate else 0,

@@ -15,8 +15,10 @@ from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from streams.deadletter import DeadLetter, DeadLetters
+from streams.fold import gap_ms
 from streams.judge import Judge, Taken, is_stale
 from streams.record import Record
+from streams.rows import GAP_MAX_MS
 from streams.store import TablesLostError
 from streams.storing import DemandItem, RaceError, RowItem, Storer
 from tieline.cloudevents import Poison
@@ -81,7 +83,7 @@ class Handler:
         self._live_now_ms = live_now_ms
         self._lost = False
         self._logged_at = -LOG_EVERY_S
-        self._poison_logged_at: dict[str, float] = {}  # by reason
+        self._logged_of: dict[str, float] = {}  # when something was last said, by what
         self.counts: Counter[str] = Counter()
         self.held_back_since: float | None = None  # loop time; None: nothing is in the way
 
@@ -113,6 +115,8 @@ class Handler:
         if is_stale(event, record.append_ms, self._live_now_ms()):
             self.count("stale")
             return None
+        if abs(gap := gap_ms(event, record.append_ms)) > GAP_MAX_MS:
+            self._note_gap(event, record, gap)
         if isinstance(event, Demand):
             return DemandItem(event, record.position, record.append_ms)
         return RowItem(event, record.position, record.append_ms)
@@ -152,14 +156,29 @@ class Handler:
 
     def _note_poison(self, record: Record, poison: Poison) -> None:
         """Each is counted and kept; the log names one of each reason in ten seconds."""
-        self.count(f"dead_letter.{poison.reason}")
-        now = asyncio.get_running_loop().time()
-        if now - self._poison_logged_at.get(poison.reason, -LOG_EVERY_S) >= LOG_EVERY_S:
-            self._poison_logged_at[poison.reason] = now
-            so_far = self.counts[f"dead_letter.{poison.reason}"]
+        name = f"dead_letter.{poison.reason}"
+        self.count(name)
+        if self._may_say(name):
+            so_far = self.counts[name]
             log.warning(
                 "dead_letter", reason=poison.reason, place=poison.place, so_far=so_far, **_where(record)
             )
+
+    def _note_gap(self, event: Taken, record: Record, gap: int) -> None:
+        """Whether the producer's clock is wrong or its records are late, only a person can see."""
+        self.count("clock_or_delay")
+        if self._may_say("clock_or_delay"):
+            who = event.client if isinstance(event, Demand) else event.source
+            so_far = self.counts["clock_or_delay"]
+            log.warning("clock_or_delay", source=who, gap_ms=gap, so_far=so_far, **_where(record))
+
+    def _may_say(self, name: str) -> bool:
+        """One of each kind in ten seconds."""
+        now = asyncio.get_running_loop().time()
+        if now - self._logged_of.get(name, -LOG_EVERY_S) < LOG_EVERY_S:
+            return False
+        self._logged_of[name] = now
+        return True
 
     def _note_trouble(self, why: str) -> None:
         now = asyncio.get_running_loop().time()

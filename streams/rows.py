@@ -8,6 +8,9 @@ from msgspec import Struct
 
 from tieline.events import Capacity, Outcomes, Report, ResultClass, Statement
 
+GAP_MAX_MS = 10_000  # from an end of window to the append: more is a wrong clock or a delay
+DUPLICATE_FOR_MS = 900_000  # the longest any report may count
+
 
 class Position(Struct, frozen=True, array_like=True):
     """A record's place in Kafka. ``topic_id`` changes when a topic is recreated."""
@@ -34,6 +37,10 @@ class Row(Struct, frozen=True, array_like=True):
     duplicate: bool = False
     duplicate_ms: int = 0  # append time of the last sign of it
 
+    def is_duplicated(self, at_ms: int) -> bool:
+        """Whether two producers were seen under the row's source, no longer ago than reports can count."""
+        return self.duplicate and at_ms - self.duplicate_ms < DUPLICATE_FOR_MS
+
 
 class FlowSum(Struct, frozen=True, array_like=True):
     """Offered and shed load of one (workload, origin) in one second."""
@@ -58,6 +65,8 @@ class PoolSum(Struct, frozen=True, array_like=True):
 
     ``reporters`` counts clients with at least one attempt, ``failing`` those that had failures of a class
     and no success (one count per class). ``largest`` holds the up to 4 reporters with most attempts.
+    ``users`` are clients with attempts or requests in flight there, ``stuck`` those of them whose oldest one
+    waits for long while none of theirs succeeds.
     """
 
     pool: str
@@ -72,6 +81,8 @@ class PoolSum(Struct, frozen=True, array_like=True):
     first_token_p99_ms: float | None = None
     per_token_p50_ms: float | None = None
     largest: tuple[ReporterShare, ...] = ()
+    users: int = 0
+    stuck: int = 0
 
 
 class Ejection(Struct, frozen=True, array_like=True):
@@ -91,6 +102,7 @@ class DemandSecond(Struct, frozen=True, array_like=True):
     clients: int
     flows: tuple[FlowSum, ...]
     pools: tuple[PoolSum, ...]
+    excluded: int = 0  # of the clients: to whom nothing gets through on any provider; only their load counts
 
 
 class DemandRow(Struct, frozen=True, array_like=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from streams.reporters import is_stuck
 from streams.rows import DemandSecond, FlowSum, PoolSum, ReporterShare
 from tieline.events import Demand, Flow, Outcomes, PoolObservation, ResultClass
 
@@ -43,6 +44,8 @@ class PoolTally:
         self._uncounted = 0
         self._ejected: set[str] = set()
         self._in_flight: dict[str, int] = {}
+        self._users: set[str] = set()
+        self._stuck: set[str] = set()
         self._oldest_ms = self._base.oldest_in_flight_ms
         ok = self._base.outcomes.ok
         self._first_p50 = _Mean(self._base.first_token_p50_ms, ok)
@@ -61,6 +64,9 @@ class PoolTally:
         else:
             self._ejected.discard(client)
         self._in_flight[client] = seen.in_flight
+        if seen.in_flight or any(numbers):
+            self._users.add(client)
+        (self._stuck.add if is_stuck(seen) else self._stuck.discard)(client)
         self._oldest_ms = max(self._oldest_ms, seen.oldest_in_flight_ms)
         self._first_p50.add(seen.first_token_p50_ms, seen.outcomes.ok)
         self._per_token_p50.add(seen.per_token_p50_ms, seen.outcomes.ok)
@@ -87,6 +93,8 @@ class PoolTally:
             first_token_p99_ms=self._first_p99_ms,
             per_token_p50_ms=self._per_token_p50.value(),
             largest=self._largest(),
+            users=self._base.users + len(self._users),
+            stuck=self._base.stuck + len(self._stuck),
         )
 
     def _add_reporter(self, client: str, numbers: list[int]) -> None:
@@ -113,15 +121,19 @@ class SecondTally:
     def __init__(self, second_ms: int, base: DemandSecond | None = None) -> None:
         self.second_ms = second_ms
         self._base_clients = base.clients if base else 0
+        self._base_excluded = base.excluded if base else 0
         self._clients: set[str] = set()
+        self._excluded: set[str] = set()
         self._flows = {(flow.workload, flow.origin): flow for flow in base.flows} if base else {}
         self._pools = {row.pool: PoolTally(row.pool, row) for row in base.pools} if base else {}
         self._sum = base
 
-    def add(self, event: Demand, observations: Iterable[PoolObservation]) -> None:
-        """One client's report, with those of its pools that are known."""
+    def add(self, event: Demand, observations: Iterable[PoolObservation], *, excluded: bool = False) -> None:
+        """One client's report, with those of its pools that count. ``excluded``: none of them does."""
         self._sum = None
         self._clients.add(event.client)
+        if excluded:
+            self._excluded.add(event.client)
         for flow in event.flows:
             key = (flow.workload, flow.origin)
             self._flows[key] = _flow_sum(self._flows.get(key), flow)
@@ -139,6 +151,7 @@ class SecondTally:
                 self._base_clients + len(self._clients),
                 tuple(flow for _, flow in sorted(self._flows.items())),
                 tuple(tally.sum() for _, tally in sorted(self._pools.items())),
+                self._base_excluded + len(self._excluded),
             )
         return self._sum
 

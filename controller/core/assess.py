@@ -17,8 +17,10 @@ from controller.core.model import Snapshot
 from controller.core.orders import Orders, orders, outranked
 from controller.core.reasons import Reason, State, Verdict
 from controller.core.reflex import CRITICAL_RANK
+from controller.core.siblings import refusing
 from controller.core.statements import Claims, claims
 from controller.core.trust import unheard_share
+from controller.core.usual import note_usual
 
 NEW = PoolMemory()
 
@@ -51,18 +53,19 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
     reach = Reach(snapshot.progress, now_ms)
     heard = hearing(snapshot.reports, reach, limits, now_ms)
     evidence = gather(snapshot.reports, heard, snapshot.demand, reach, limits, now_ms)
+    before = snapshot.memory or Memory()
+    demand, reported = demand_of(rules, snapshot.demand, reach, before.reported, limits.stale_min_ms, now_ms)
     given = orders(rules, snapshot.commands, now_ms)
     rules = without_share_limits(rules, given.providers_of("provider_share", rules))
     held = claims(rules, snapshot.statements, given, now_ms)
-    remembered = _throttling(snapshot, rules, evidence, now_ms)
+    remembered = _noted(snapshot, rules, evidence, now_ms)
     caps = _made_fresh(capacities(rules, snapshot.capacities, remembered, now_ms), given)
     complete = any(seen.clients is not None and seen.clients.ok for seen in evidence.values())
     ill = {rules.pools[index] for index in held.ill}
-    found = judge_all(evidence, limits, rules.pool_index.keys(), ill, siblings_complete=complete)
+    refuse = refusing(rules, evidence, snapshot.table, demand)
+    found = judge_all(evidence, limits, remembered, ill, refuse, siblings_complete=complete)
     findings = outranked(rules, found, given.verdicts, now_ms)
-    before = snapshot.memory or Memory()
     pools, changes, due = _health(snapshot, rules, remembered, findings, given, caps, now_ms)
-    demand, reported = demand_of(rules, snapshot.demand, reach, before.reported, limits.stale_min_ms, now_ms)
     memory = _memory(before, rules, pools, reported)
     acting = eligible(rules, pools, findings, caps, held, panic_allowed=not given.lifts("providers_lost"))
     return Assessment(
@@ -76,16 +79,16 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
         demand,
         memory,
         changes,
-        unheard_share(snapshot.reports, heard),
+        unheard_share(rules, snapshot.reports, heard),
         _earliest(due, held, given, caps, findings, now_ms),
         given,
     )
 
 
-def _throttling(
+def _noted(
     snapshot: Snapshot, rules: Compiled, evidence: dict[str, Evidence], now_ms: int
 ) -> dict[str, PoolMemory]:
-    """Every pool's memory, with what throttling shows now."""
+    """Every pool's memory, with what throttling shows now and what is usual."""
     before = snapshot.memory.pools if snapshot.memory else {}
     limits = snapshot.policy.thresholds
     found = {}
@@ -94,6 +97,8 @@ def _throttling(
         held = before.get(name, NEW)
         if held.throttled_ms or (seen and seen.clients and seen.clients.throttled):
             held = note_throttling(held, seen.clients if seen else None, limits, now_ms)
+        if seen and (not held.usual_p50_ms or now_ms - held.usual_ms >= limits.usual_period_ms):
+            held = note_usual(held, seen.clients, limits, now_ms)
         found[name] = held
     return found
 

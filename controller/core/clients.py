@@ -1,7 +1,8 @@
 """Clients' outcomes at each pool, added up over all partitions and over the shortest time that tells.
 
 The newest seconds, at least two of them, then as many as it takes to have enough requests, at most the
-window: so a loaded pool is judged within two seconds and a quiet one on all there is.
+window: so a loaded pool is judged within two seconds and a quiet one on all there is. No reporter counts for
+more than a quarter of the evidence, so that none decides alone whether a pool fails or succeeds.
 """
 
 from itertools import groupby
@@ -18,8 +19,11 @@ SUMS_KEPT = 4
 class Clients(NamedTuple):
     """Clients' attempts at one pool over ``span_ms``. ``requests`` are those that speak about health.
 
-    ``failing`` counts reporters with failures and no success; ``latest_ms`` starts the newest second.
-    ``throttled_served`` is the most that was served in one second in which the pool also answered 429.
+    ``failing`` counts reporters with failures and no success (``failing_configuration``,
+    ``failing_client_error`` likewise); ``latest_ms`` starts the newest second. ``throttled_served`` is the
+    most that was served in one second in which the pool also answered 429. ``capped_share`` is the failing
+    share with no reporter counting for too much, None where that is the plain share. Of ``users`` that sent
+    anything there, ``stuck`` wait for long and get nothing.
     """
 
     requests: int
@@ -38,11 +42,25 @@ class Clients(NamedTuple):
     span_ms: int
     latest_ms: int
     throttled_served: float = 0.0
+    client_error: int = 0
+    failing_client_error: int = 0
+    first_token_p50_ms: float | None = None
+    users: int = 0
+    stuck: int = 0
+    capped_share: float | None = None
 
     @property
     def failing_share(self) -> float:
-        """Failures that speak about health, of the attempts that do."""
+        """Failures that speak about health, of the attempts that do, each reporter capped."""
+        if self.capped_share is not None:
+            return self.capped_share
         return self.failures / self.requests if self.requests else 0.0
+
+    @property
+    def client_error_share(self) -> float:
+        """Requests refused as the caller's own fault, of all that were answered or failed."""
+        attempts = self.requests + self.client_error
+        return self.client_error / attempts if attempts else 0.0
 
 
 class Window(NamedTuple):
@@ -53,6 +71,7 @@ class Window(NamedTuple):
 
 
 _Parts = list[tuple[int, PoolSum]]
+_Counts = tuple[int, int, int, int]
 
 _kept_sums: dict[tuple[tuple[int, int], ...], tuple[tuple[Window, ...], Thresholds, dict[str, Clients]]] = {}
 _last: dict[str, tuple[_Parts, Clients]] = {}
@@ -125,11 +144,12 @@ def _telling(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, _Part
 def _add_up(parts: _Parts, limits: Thresholds) -> Clients:
     """The sum of one pool's seconds, newest first. Clients sit in one partition each, so the reporters of one
     second add up over partitions; over time the second with most of them counts."""
-    ok = failures = throttled = auth = not_found = in_flight = oldest_ms = 0
-    units = served = 0.0
+    ok = failures = throttled = auth = not_found = refused = in_flight = oldest_ms = users = stuck = 0
+    units = served = p50_weighted = 0.0
+    p50_of = 0
     p99_ms: float | None = None
     latest_ms = at_ms = parts[0][0]
-    now, most = _Second(), (0, 0, 0)
+    now, most = _Second(), (0, 0, 0, 0)
     for second_ms, seen in parts:
         if second_ms != at_ms:
             most, served = now.merged(most, served)
@@ -137,14 +157,16 @@ def _add_up(parts: _Parts, limits: Thresholds) -> Clients:
         out = seen.outcomes
         failed = out.server_error + out.timeout + out.connect + out.cut
         ok, failures, throttled = ok + out.ok, failures + failed, throttled + out.throttled
-        auth, not_found = auth + out.auth, not_found + out.not_found
+        auth, not_found, refused = auth + out.auth, not_found + out.not_found, refused + out.client_error
         units += seen.units
         if second_ms == latest_ms:
-            in_flight += seen.in_flight
+            in_flight, users, stuck = in_flight + seen.in_flight, users + seen.users, stuck + seen.stuck
         if seen.oldest_in_flight_ms > oldest_ms:
             oldest_ms = seen.oldest_in_flight_ms
         if seen.first_token_p99_ms is not None:
             p99_ms = max(p99_ms or 0.0, seen.first_token_p99_ms)
+        if seen.first_token_p50_ms is not None and out.ok:
+            p50_weighted, p50_of = p50_weighted + seen.first_token_p50_ms * out.ok, p50_of + out.ok
         now.reporters += seen.reporters
         now.units += seen.units
         now.throttled += out.throttled
@@ -152,7 +174,8 @@ def _add_up(parts: _Parts, limits: Thresholds) -> Clients:
             now.failing += _failing(seen, limits)
         if out.auth or out.not_found:
             now.configuration += seen.failing.auth + seen.failing.not_found
-    (reporters, failing, configuration), served = now.merged(most, served)
+        now.refused += seen.failing.client_error
+    (reporters, failing, configuration, refusing), served = now.merged(most, served)
     return Clients(
         ok + failures,
         failures,
@@ -170,23 +193,66 @@ def _add_up(parts: _Parts, limits: Thresholds) -> Clients:
         latest_ms - at_ms + 1000,
         latest_ms,
         served,
+        refused,
+        min(refusing, reporters),
+        p50_weighted / p50_of if p50_of else None,
+        users,
+        stuck,
+        _capped_share(parts, ok + failures, failures, reporters, limits) if failures else None,
     )
+
+
+def _capped_share(
+    parts: _Parts, requests: int, failures: int, reporters: int, limits: Thresholds
+) -> float | None:
+    """The failing share with no reporter counting for more than its cap: a quarter of what then counts, or an
+    even share where they are fewer than four. None where nobody exceeds it, or where too little would be left
+    to tell: then the plain share is all there is.
+
+    The rows name the largest few reporters of each second; at most three can exceed a quarter.
+    """
+    known = _largest(parts)
+    of_whole = 1 / max(limits.reporter_share_max, 1 / max(reporters, len(known), 1))
+    rest, capped = float(requests), 0
+    # Who exceeds the cap depends on what the others count: from the largest on, until one fits in.
+    while capped < len(known) and known[capped][0] * (of_whole - capped) > rest:
+        rest -= known[capped][0]
+        capped += 1
+    if not capped or of_whole <= capped:
+        return None
+    each = rest / (of_whole - capped)
+    counted = rest + capped * each
+    failed = failures - sum(bad * (1 - each / most) for most, bad in known[:capped])
+    return failed / counted if counted >= limits.requests_min else None
+
+
+def _largest(parts: _Parts) -> list[tuple[int, int]]:
+    """(requests that speak about health, failures among them) of the reporters that rows name, most first."""
+    found: dict[str, tuple[int, int]] = {}
+    for _, seen in parts:
+        for share in seen.largest:
+            out = share.outcomes
+            failed = out.server_error + out.timeout + out.connect + out.cut
+            requests, failures = found.get(share.client, (0, 0))
+            found[share.client] = (requests + out.ok + failed, failures + failed)
+    return sorted((told for told in found.values() if told[0]), key=lambda told: (-told[0], told[1]))
 
 
 class _Second:
     """What is counted within one second before it is compared with the others."""
 
-    __slots__ = ("configuration", "failing", "reporters", "throttled", "units")
+    __slots__ = ("configuration", "failing", "refused", "reporters", "throttled", "units")
 
     def __init__(self) -> None:
-        self.reporters = self.failing = self.configuration = self.throttled = 0
+        self.reporters = self.failing = self.configuration = self.refused = self.throttled = 0
         self.units = 0.0
 
-    def merged(self, most: tuple[int, int, int], served: float) -> tuple[tuple[int, int, int], float]:
+    def merged(self, most: _Counts, served: float) -> tuple[_Counts, float]:
         """The most of each count so far, and the most served in a second that also answered 429."""
-        counts = (self.reporters, self.failing, self.configuration)
+        counts = (self.reporters, self.failing, self.configuration, self.refused)
         if counts != most:
-            most = (max(most[0], counts[0]), max(most[1], counts[1]), max(most[2], counts[2]))
+            pairs = zip(most, counts, strict=True)
+            most = tuple(max(old, new) for old, new in pairs)  # type: ignore[assignment]
         return most, max(served, self.units) if self.throttled else served
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from controller.core.clients import Clients, Window, sum_clients
 from controller.core.policy import Thresholds
+from streams.reporters import OWN_NETWORK_MIN, answers
 from streams.rows import DemandRow, Progress, Row
 from tieline.events import PoolObservation, Report
 
@@ -61,23 +62,39 @@ def stale_after_ms(interval_ms: int, limits: Thresholds) -> int:
 
 
 class Hearing(StrEnum):
-    """What is heard of a source in a region: fresh, silent for too long, or not to be blamed for silence."""
+    """What is heard of a source in a region: fresh, silent for too long, or not to be blamed for silence.
+
+    OF_ITS_OWN: it is heard, but nothing gets through to it on any provider; so its own network is ill, and
+    what it says of pools is left out.
+    """
 
     FRESH = "fresh"
     SILENT = "silent"
     HELD = "held"
+    OF_ITS_OWN = "of_its_own"
 
 
 def hearing(reports: tuple[Row, ...], reach: Reach, limits: Thresholds, now_ms: int) -> list[Hearing]:
     """One answer a row."""
     found = []
+    failing: dict[str, set[str]] = {}
     for row in reports:
-        if now_ms < _said(row, limits).until_ms:
+        said = _said(row, limits)
+        if now_ms < said.until_ms:
             found.append(Hearing.FRESH)
         elif reach.is_current("reports", row.position.partition):
             found.append(Hearing.SILENT)
+            continue
         else:
             found.append(Hearing.HELD)
+        if said.nothing_gets_through:
+            failing.setdefault(row.event.source, set()).add(row.event.provider)
+    for source in sorted(name for name, providers in failing.items() if len(providers) >= OWN_NETWORK_MIN):
+        own = [index for index, row in enumerate(reports) if row.event.source == source]
+        heard = [index for index in own if found[index] is not Hearing.SILENT]
+        if not any(_said(reports[index], limits).reached for index in heard):
+            for index in heard:
+                found[index] = Hearing.OF_ITS_OWN
     return found
 
 
@@ -119,17 +136,20 @@ def gather(
 
 
 def clients_heard(demand: tuple[DemandRow, ...]) -> int:
-    """Clients in the fullest recent second, all partitions together."""
-    return sum(max((second.clients for second in row.seconds[-3:]), default=0) for row in demand)
+    """Clients in the fullest recent second, all partitions together, but for those that are left out."""
+    return sum(max((s.clients - s.excluded for s in row.seconds[-3:]), default=0) for row in demand)
 
 
 class _Said(NamedTuple):
-    """What a row says of its pools, and until when."""
+    """What a row says of its pools, and until when. ``reached``: some pool answered; else, and if any failed,
+    ``nothing_gets_through``."""
 
     row: Row
     limits: Thresholds
     until_ms: int
     probes: tuple[tuple[str, Probe], ...]
+    reached: bool
+    nothing_gets_through: bool
 
 
 class _Heard(NamedTuple):
@@ -160,20 +180,29 @@ def _said(row: Row, limits: Thresholds) -> _Said:
     held = _kept.get(id(row))
     if held is not None and held.row is row and held.limits is limits:
         return held
-    until_ms, probes = row.evidence_ms, tuple[tuple[str, Probe], ...]()
+    until_ms, probes, reached = row.evidence_ms, tuple[tuple[str, Probe], ...](), False
     if isinstance(row.event, Report):
         report = row.event
         until_ms += stale_after_ms(report.interval_ms, limits)
-        probes = tuple((seen.pool, _probe(report.source, seen, row.evidence_ms)) for seen in report.pools)
+        answering = sum(1 for seen in report.pools if seen.outcomes.ok)
+        reached = any(answers(seen.outcomes) for seen in report.pools)
+        probes = tuple(
+            (seen.pool, _probe(report.source, seen, answering, row.evidence_ms)) for seen in report.pools
+        )
     while len(_kept) >= ROWS_KEPT:
         _kept.pop(next(iter(_kept)))
-    held = _kept[id(row)] = _Said(row, limits, until_ms, probes)
+    nothing = not reached and any(probe.failures + probe.auth + probe.not_found for _, probe in probes)
+    held = _kept[id(row)] = _Said(row, limits, until_ms, probes, reached, nothing)
     return held
 
 
-def _probe(source: str, seen: PoolObservation, evidence_ms: int) -> Probe:
+def _probe(source: str, seen: PoolObservation, answering: int, evidence_ms: int) -> Probe:
+    """``answering``: pools of this region that served this very prober. Its requests are always the same, so
+    where a sibling serves them, one refused with 400 is no fault of the caller's."""
     out = seen.outcomes
     failures = out.server_error + out.timeout + out.connect + out.cut
+    if answering and not out.ok:
+        failures += out.client_error
     return Probe(source, out.ok + failures, failures, out.auth, out.not_found, evidence_ms)
 
 
@@ -202,7 +231,7 @@ def _probes_of(rows: list[_Heard], pools: set[str] | None) -> _Probes:
     until: dict[str, int] = {}
     for one in rows:
         event = one.row.event
-        if one.how is Hearing.SILENT or (
+        if one.how in (Hearing.SILENT, Hearing.OF_ITS_OWN) or (
             places is not None and f"{event.provider}/{event.region}" not in places
         ):
             continue

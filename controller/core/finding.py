@@ -5,12 +5,12 @@ everybody needs three reporters, or half of those that exist; a single reporter 
 Without it the finding stays with that process, and the pool is at most degraded.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
-from controller.core.clients import Clients
 from controller.core.evidence import Evidence, Probe
+from controller.core.memory import PoolMemory
 from controller.core.policy import Thresholds
 from controller.core.reasons import Reason
 
@@ -44,6 +44,20 @@ class Finding(NamedTuple):
     until_ms: int | None = None
 
 
+class About(NamedTuple):
+    """What else is known of a pool whose evidence is judged.
+
+    ``refuses``: it refuses requests that its siblings serve to the same callers. ``usual_p50_ms``,
+    ``usual_p99_ms``: what its first tokens use to take, 0 if unknown.
+    """
+
+    status_says_ill: bool = False
+    siblings_complete: bool = True
+    refuses: bool = False
+    usual_p50_ms: float = 0.0
+    usual_p99_ms: float = 0.0
+
+
 class Case(NamedTuple):
     """One pool's evidence, prepared for the rules."""
 
@@ -53,8 +67,7 @@ class Case(NamedTuple):
     good_probes: int
     telling: bool  # enough requests of clients
     share: float  # of clients' attempts that fail
-    status_says_ill: bool
-    siblings_complete: bool
+    about: About
 
     def quorum(self, failing: int, reporters: int) -> bool:
         """Whether so many of so many reporters speak for everybody."""
@@ -74,58 +87,63 @@ Rule = Callable[[Case], Said | None]
 SILENT = Finding(Kind.SILENT, Reason.NO_EVIDENCE)
 
 
-_last: dict[str, tuple[Evidence, Finding]] = {}
+_last: dict[str, tuple[Evidence, PoolMemory, Finding]] = {}
 _last_case: list[object] = []
 
 
 def judge_all(
     evidence: dict[str, Evidence],
     limits: Thresholds,
-    known: Container[str],
+    memory: dict[str, PoolMemory],
     ill: set[str],
+    refusing: set[str],
     *,
     siblings_complete: bool,
 ) -> dict[str, Finding]:
-    """Every known pool's finding; ``ill`` are those that a status page speaks against.
+    """The finding of every pool that is remembered; ``ill`` are those that a status page speaks against,
+    ``refusing`` those that refuse what their siblings serve.
 
-    A pool whose evidence is the very same object as last time keeps its finding.
+    A pool whose evidence and memory are the very same objects as last time keeps its finding.
     """
-    case: list[object] = [limits, ill, siblings_complete]
+    case: list[object] = [limits, ill, refusing, siblings_complete]
     before = _last if case == _last_case else {}
-    judged: dict[str, tuple[Evidence, Finding]] = {}
+    judged: dict[str, tuple[Evidence, PoolMemory, Finding]] = {}
     for pool, seen in evidence.items():
-        if pool not in known:
+        held_pool = memory.get(pool)
+        if held_pool is None:
             continue
         held = before.get(pool)
-        if held is not None and held[0] is seen:
-            judged[pool] = held
-        else:
-            said = judge(seen, limits, status_says_ill=pool in ill, siblings_complete=siblings_complete)
-            judged[pool] = (seen, said)
+        if held is None or held[0] is not seen or held[1] is not held_pool:
+            usual = (held_pool.usual_p50_ms, held_pool.usual_p99_ms)
+            about = About(pool in ill, siblings_complete, pool in refusing, *usual)
+            held = (seen, held_pool, judge(seen, limits, about))
+        judged[pool] = held
     _last_case[:] = case
-    found = {pool: finding for pool, (_, finding) in judged.items()}
+    found = {pool: finding for pool, (_, _, finding) in judged.items()}
     _last.clear()
     _last.update(judged)
     return found
 
 
-def judge(seen: Evidence, limits: Thresholds, *, status_says_ill: bool, siblings_complete: bool) -> Finding:
+def judge(seen: Evidence, limits: Thresholds, about: About) -> Finding:
     """The finding that all evidence of a pool amounts to."""
-    if not status_says_ill and (good := _plainly_good(seen, limits)):
+    if not about.status_says_ill and not about.refuses and (good := _plainly_good(seen, limits, about)):
         return good
-    case = _case(seen, limits, status_says_ill, siblings_complete)
+    case = _case(seen, limits, about)
     for rule in RULES:
         if said := rule(case):
             return Finding(*said, success_share(seen), newest_ms(seen), seen.until_ms)
     return SILENT
 
 
-def _plainly_good(seen: Evidence, limits: Thresholds) -> Finding | None:
+def _plainly_good(seen: Evidence, limits: Thresholds, about: About) -> Finding | None:
     """The usual case, without asking every rule: enough requests, and nothing fails anywhere."""
     clients = seen.clients
     if clients is None or clients.failures or clients.auth or clients.not_found or seen.ejected_by:
         return None
     if clients.requests < limits.requests_min or any(p.failures + p.auth + p.not_found for p in seen.probes):
+        return None
+    if clients.first_token_p50_ms is not None and clients.first_token_p50_ms > slow_after_ms(about, limits):
         return None
     return Finding(Kind.GOOD, Reason.SUCCEEDING, 0.0, None, 1.0, newest_ms(seen), seen.until_ms)
 
@@ -133,10 +151,10 @@ def _plainly_good(seen: Evidence, limits: Thresholds) -> Finding | None:
 def success_share(seen: Evidence) -> float | None:
     """The share of attempts at a pool that succeed, None without attempts."""
     clients = seen.clients
-    requests, failures = (clients.requests, clients.failures) if clients else (0, 0)
-    if not requests:
-        requests = sum(probe.requests for probe in seen.probes)
-        failures = sum(probe.failures for probe in seen.probes)
+    if clients and clients.requests:
+        return 1.0 - clients.failing_share
+    requests = sum(probe.requests for probe in seen.probes)
+    failures = sum(probe.failures for probe in seen.probes)
     return 1.0 - failures / requests if requests else None
 
 
@@ -146,13 +164,13 @@ def newest_ms(seen: Evidence) -> int:
     return max([newest, seen.ejected_ms, *(probe.evidence_ms for probe in seen.probes)])
 
 
-def _case(seen: Evidence, limits: Thresholds, status_says_ill: bool, siblings_complete: bool) -> Case:
+def _case(seen: Evidence, limits: Thresholds, about: About) -> Case:
     clients = seen.clients
     bad = sum(1 for probe in seen.probes if _failing(probe, limits))
     good = sum(1 for probe in seen.probes if probe.requests and not _failing(probe, limits))
     telling = clients is not None and clients.requests >= limits.requests_min
     share = clients.failing_share if clients else 0.0
-    return Case(seen, limits, bad, good, telling, share, status_says_ill, siblings_complete)
+    return Case(seen, limits, bad, good, telling, share, about)
 
 
 def _failing(probe: Probe, limits: Thresholds) -> bool:
@@ -212,18 +230,40 @@ def _ejected(case: Case) -> Said | None:
 def _no_progress(case: Case) -> Said | None:
     """Requests go in and none comes out, while sibling pools complete theirs."""
     clients = case.seen.clients
-    if clients is None or clients.ok or not case.siblings_complete:
+    if clients is None or clients.ok or not case.about.siblings_complete:
         return None
-    limit_ms = _stuck_after_ms(clients, case.limits)
+    own_p99_ms = case.about.usual_p99_ms or clients.first_token_p99_ms or 0.0
+    limit_ms = max(case.limits.no_progress_min_ms, case.limits.no_progress_factor * own_p99_ms)
     if clients.in_flight < case.limits.requests_few_min or clients.oldest_in_flight_ms <= limit_ms:
         return None
-    several = max(clients.reporters, case.seen.clients_heard) > 1
-    kind = Kind.BAD if several or case.bad_probes else Kind.WEAK
+    kind = Kind.BAD if case.quorum(clients.stuck, clients.users) else Kind.WEAK
     return kind, Reason.NO_PROGRESS, float(clients.oldest_in_flight_ms), limit_ms
 
 
-def _stuck_after_ms(clients: Clients, limits: Thresholds) -> float:
-    return max(limits.no_progress_min_ms, limits.no_progress_factor * (clients.first_token_p99_ms or 0.0))
+def _model_fault(case: Case) -> Said | None:
+    """400 and the like for requests that siblings serve to the same callers, for everybody."""
+    clients = case.seen.clients
+    if clients is None or not case.about.refuses:
+        return None
+    kind = Kind.BAD if case.quorum(clients.failing_client_error, clients.reporters) else Kind.WEAK
+    return kind, Reason.MODEL_FAULT, clients.client_error_share, case.limits.client_error_share
+
+
+def _slow(case: Case) -> Said | None:
+    """It answers, but takes far longer than it uses to."""
+    clients = case.seen.clients
+    limit_ms = slow_after_ms(case.about, case.limits)
+    p50_ms = clients.first_token_p50_ms if clients else None
+    if p50_ms is None or not case.telling or p50_ms <= limit_ms:
+        return None
+    return Kind.WEAK, Reason.SLOW, p50_ms, limit_ms
+
+
+def slow_after_ms(about: About, limits: Thresholds) -> float:
+    """From what median first token on a pool is slow; without end while nobody knows what it uses to take."""
+    if not about.usual_p50_ms:
+        return float("inf")
+    return max(about.usual_p50_ms * limits.slow_factor, about.usual_p50_ms + limits.slow_min_ms)
 
 
 def _some_failing(case: Case) -> Said | None:
@@ -241,7 +281,7 @@ def _one_prober_failing(case: Case) -> Said | None:
 
 def _status_statement(case: Case) -> Said | None:
     """A status page confirms, it does not detect: alone it only degrades, and keeps nothing down."""
-    return (Kind.WORD, Reason.STATUS_STATEMENT, None, None) if case.status_says_ill else None
+    return (Kind.WORD, Reason.STATUS_STATEMENT, None, None) if case.about.status_says_ill else None
 
 
 def _between(case: Case) -> Said | None:
@@ -252,7 +292,7 @@ def _between(case: Case) -> Said | None:
 
 def _succeeding(case: Case) -> Said | None:
     clients = case.seen.clients
-    few = clients is not None and clients.ok > 0 and clients.failures == 0
+    few = clients is not None and clients.ok > clients.client_error and clients.failures == 0
     if case.telling or few or case.good_probes:
         return Kind.GOOD, Reason.SUCCEEDING, case.share if clients else None, None
     return None
@@ -264,7 +304,9 @@ RULES: tuple[Rule, ...] = (
     _two_sources_failing,
     _ejected,
     _no_progress,
+    _model_fault,
     _some_failing,
+    _slow,
     _one_prober_failing,
     _status_statement,
     _between,

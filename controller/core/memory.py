@@ -13,7 +13,8 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
     ``ramp_step`` indexes ``thresholds.ramp_steps`` while recovering; ``ramp_since_ms`` is that step's start.
     ``good_since_ms``: since when a degraded pool's evidence is good, 0 when it is not.
     ``throttled_units_per_s`` is what it last served while it answered 429, at ``throttled_ms``; 0 when that
-    no longer limits it.
+    no longer limits it. ``usual_p50_ms`` and ``usual_p99_ms`` are what its first tokens use to take, 0 while
+    that is not known; ``usual_ms`` is when that last changed.
     """
 
     state: State = State.UNKNOWN
@@ -27,6 +28,9 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
     good_since_ms: int = 0
     throttled_units_per_s: float = 0.0
     throttled_ms: int = 0
+    usual_p50_ms: float = 0.0
+    usual_p99_ms: float = 0.0
+    usual_ms: int = 0
 
 
 class Memory(Struct, frozen=True, omit_defaults=True):

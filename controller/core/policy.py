@@ -146,9 +146,15 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     failing_share_degraded: Fraction = 0.1
     failing_share_clear: Fraction = 0.05  # below it a degraded pool is healthy again
     reporters_min: Positive = 3  # or half of those that exist
+    reporter_share_max: Fraction = 0.25  # of the evidence of one pool, or an even share among fewer than four
     probe_requests_min: Positive = 1
     no_progress_factor: Factor = 3.0  # x the pool's own 99th percentile of first tokens
     no_progress_min_ms: Period = 10_000
+    slow_factor: Factor = 3.0  # x what its median first token uses to take: slow ...
+    slow_min_ms: Period = 1_000  # ... and by no less than this
+    usual_period_ms: Period = 600_000  # what is usual is changed at most so often
+    client_error_share: Fraction = 0.5  # refused as the callers' fault: from here on its siblings are asked
+    client_error_clear: Fraction = 0.1  # below it a sibling serves the same callers
     stale_factor: Factor = 3.0
     stale_min_ms: Period = 15_000
     stale_max_ms: Period = 900_000

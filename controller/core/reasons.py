@@ -31,11 +31,17 @@ class Reason(StrEnum):
     STATUS_STATEMENT = "status_statement"
     CONFIGURATION_AUTH = "configuration_auth"
     CONFIGURATION_NOT_FOUND = "configuration_not_found"
+    SLOW = "slow"
+    MODEL_FAULT = "model_fault"
     SUCCEEDING = "succeeding"
     HOLD_DOWN = "hold_down"
     HOLD_DOWN_OVER = "hold_down_over"
     RAMP_STEP = "ramp_step"
     RAMP_DONE = "ramp_done"
+    # what is wrong with evidence itself
+    CLOCK_OR_DELAY = "clock_or_delay"
+    DUPLICATE_SOURCE = "duplicate_source"
+    REPORTER_OF_ITS_OWN = "reporter_of_its_own"
     # capacity
     CAPACITY_STATED = "capacity_stated"
     CAPACITY_COMMITTED = "capacity_committed"
@@ -95,7 +101,8 @@ class Reason(StrEnum):
 
 
 class Verdict(Struct, frozen=True, omit_defaults=True):
-    """Something about a subject (a pool, a route ``workload/origin``, a provider, or ``table``) has a reason.
+    """Something about a subject has a reason: a pool, a route ``workload/origin``, a provider, ``table``, or
+    a source in a region (``prober in azure/swedencentral``).
 
     ``before`` and ``after`` are states or shares as text where the verdict is a change; ``value`` is what was
     measured and ``limit`` what it was held against (shares, units/s or ms, as the reason says). ``because``:

@@ -196,7 +196,18 @@ class World:
         attempts = max(1, round(units / UNITS_PER_REQUEST))
         if how.hangs:
             age_ms = min(60_000, 1000 * (1 + sum(1 for s in self.seconds if self._hung(s, pool))))
-            return PoolSum(pool, Outcomes(), 0.0, 0, Outcomes(), 0, attempts * age_ms // 1000, age_ms)
+            return PoolSum(
+                pool,
+                Outcomes(),
+                0.0,
+                0,
+                Outcomes(),
+                0,
+                attempts * age_ms // 1000,
+                age_ms,
+                users=left,
+                stuck=left if age_ms > 10_000 else 0,
+            )
         served = units if how.serves is None else min(units, how.serves)
         throttled = round((units - served) / UNITS_PER_REQUEST)
         bad = round((attempts - throttled) * how.errors)

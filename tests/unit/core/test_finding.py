@@ -3,14 +3,14 @@
 import pytest
 
 from controller.core.evidence import Evidence
-from controller.core.finding import Finding, Kind, judge
+from controller.core.finding import About, Finding, Kind, judge
 from controller.core.reasons import Reason
 from tests.unit.core.made import LIMITS, clients, probe, seen
 
 
-def said(evidence: Evidence, *, status: bool = False, siblings: bool = True) -> Finding:
+def said(evidence: Evidence, *, status: bool = False, siblings: bool = True, **about: object) -> Finding:
     """The finding under shipped thresholds."""
-    return judge(evidence, LIMITS, status_says_ill=status, siblings_complete=siblings)
+    return judge(evidence, LIMITS, About(status, siblings, **about))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_ejections_count_like_reporters() -> None:
 
 def test_no_progress_needs_siblings_that_complete() -> None:
     """If nobody completes anything, it is not this pool."""
-    stuck = seen(clients(0, 0, in_flight=9, oldest_in_flight_ms=10_001))
+    stuck = seen(clients(0, 0, in_flight=9, oldest_in_flight_ms=10_001, users=4, stuck=2))
     assert said(stuck).reason is Reason.NO_PROGRESS
     assert said(stuck, siblings=False).kind is Kind.SILENT
 
@@ -93,8 +93,8 @@ def test_no_progress_needs_siblings_that_complete() -> None:
 )
 def test_no_progress_is_three_times_its_own_p99(oldest_ms: int, p99_ms: float, kind: Kind) -> None:
     """And never less than 10 s."""
-    stuck = clients(0, 0, in_flight=9, oldest_in_flight_ms=oldest_ms, first_token_p99_ms=p99_ms)
-    assert said(seen(stuck)).kind is kind
+    stuck = clients(0, 0, in_flight=9, oldest_in_flight_ms=oldest_ms, users=4, stuck=4)
+    assert said(seen(stuck), usual_p99_ms=p99_ms).kind is kind
 
 
 def test_a_status_page_alone_only_degrades() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.fold import Refused, fold, is_duplicated, refuse_future, supersedes
+from streams.fold import Refused, fold, refuse_future, supersedes
 from streams.rows import Row
 from tests.unit.streams.made import T0_MS, at, capacity, demand, report, statement
 from tieline.cloudevents import Poison, Rejection
@@ -80,7 +80,7 @@ def test_the_alarm_ends_when_the_second_producer_does() -> None:
     row = folded(row, report(1, incarnation="two", end_ms=T0_MS + 500), at(1), T0_MS + 500)
     row = folded(row, report(2, incarnation="one", end_ms=T0_MS + 1_000), at(2), T0_MS + 1_000)
     later_ms = T0_MS + 1_000 + 900_000
-    assert not is_duplicated(row, later_ms)
+    assert not row.is_duplicated(later_ms)
     assert not folded(row, report(2, incarnation="two", end_ms=later_ms), at(3), later_ms).duplicate
 
 

@@ -96,3 +96,8 @@ def test_only_perishables_go_stale() -> None:
     assert is_stale(demand(), T0_MS, T0_MS + 15_001)
     assert not is_stale(statement(1), T0_MS, T0_MS + 10**9)
     assert not is_stale(capacity(1), T0_MS, T0_MS + 10**9)
+
+
+def test_a_report_that_was_late_at_the_broker_is_news_all_the_same() -> None:
+    """Its evidence is old and ages by itself; dropped in silence, a wrong clock would never be noticed."""
+    assert not is_stale(report(1), T0_MS + 60_000, T0_MS + 60_000)
