@@ -186,6 +186,8 @@ def told_nothing(nothing: Nothing, at_ms: int) -> str:
     if nothing.named:
         rest = len(nothing.named) - NAMED_MAX
         text += f" ({', '.join(nothing.named[:NAMED_MAX])}{f' and {rest} more' if rest > 0 else ''})"
+    if verdict.because:
+        text += f" ({verdict.because})"
     if verdict.after == "down":
         text = f"down: {text}"
     if verdict.since_ms and verdict.since_ms < at_ms:

@@ -19,7 +19,9 @@ from controller.errors import UserError
 from controller.routes_reader import RoutesReader
 from controller.routes_record import RoutesRecord
 from controller.settings import Settings
+from streams.store import Contents
 from streams.tables import RedisTables
+from tieline.events import Command
 
 READ_WITHIN_S = 15.0
 SCHEMA = 1
@@ -102,18 +104,21 @@ async def _with_tables(settings: Settings, record: RoutesRecord, commands: Comma
     finally:
         await redis.aclose()
     at_ms = now_ms()
+    return Moment(at_ms, snapshot_of(record, contents, commands.in_force(at_ms)), record.unsigned_commands)
+
+
+def snapshot_of(record: RoutesRecord, contents: Contents, commands: tuple[Command, ...]) -> Snapshot:
+    """What the next decision after this publication rests on."""
     last = record.generation
-    office = Office(last.lineage, last.epoch, last.seq + 1, 0, 0)
-    snapshot = Snapshot(
+    return Snapshot(
         _policy_decoder.decode(record.policy),
-        office,
+        Office(last.lineage, last.epoch, last.seq + 1, 0, 0),
         contents.reports,
         contents.statements,
         contents.capacities,
         contents.demand,
         contents.progress,
-        commands.in_force(at_ms),
+        commands,
         record.memory,
         record.table,
     )
-    return Moment(at_ms, snapshot, record.unsigned_commands)

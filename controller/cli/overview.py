@@ -17,6 +17,7 @@ from tieline.events import Capacity, Command, in_scope
 from tieline.table import MILLION, ClientSettings, Generation, PoolInfo, Route, RouteTable, Slice, Split
 
 LOAD_WINDOW_MS = 5_000
+ORDERED = {"drain": "drained", "freeze": "frozen", "verdict": "judged"}
 
 
 class PoolRow(Struct, frozen=True):
@@ -144,9 +145,10 @@ def _pool_row(
     state, why, since_ms = "?", "", None
     if remembered is not None:
         state, why, since_ms = remembered.state.value, remembered.reason.value, remembered.since_ms or None
-    drains = [command for command in commands if in_scope(pool, command.scope)]
-    if drains:
-        why = f"drained by {drains[0].actor}: {drains[0].reason}" + (f" ({why})" if why else "")
+    named = [order for order in commands if order.scope != "*" and in_scope(pool, order.scope)]
+    told = [f"{ORDERED[one.verb]} by {one.actor}: {one.reason}" for one in named if one.verb in ORDERED]
+    if told:
+        why = "; ".join(told) + (f" ({why})" if why else "")
     return PoolRow(pool, weights.get(pool, 0.0), state, why, since_ms, limits.get(pool), loads.get(pool))
 
 

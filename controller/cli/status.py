@@ -16,11 +16,15 @@ from rich.console import Console
 
 from controller.bootstrap import connect_redis
 from controller.cli import tables as drawn
-from controller.cli.live import READ_WITHIN_S, read_commands
+from controller.cli.live import READ_WITHIN_S, read_commands, snapshot_of
 from controller.cli.overview import Overview, from_slices, overview
 from controller.clock import now_ms
 from controller.command_log import CommandLog
+from controller.core.model import Snapshot
+from controller.core.planner import step
 from controller.core.policy import Policy
+from controller.core.reasons import Verdict
+from controller.core.withheld import MODES
 from controller.errors import UserError
 from controller.leader_log import NO_EPOCH, LeaderLog
 from controller.routes_reader import RoutesReader
@@ -31,7 +35,7 @@ from controller.telemetry import quiet
 from streams.store import Contents
 from streams.tables import RedisTables
 from tieline.cloudevents import Poison, decode
-from tieline.events import Heartbeat
+from tieline.events import Command, Heartbeat
 from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.table import RouteTable, decode_manifest, decode_slice
 
@@ -49,7 +53,8 @@ class Leading(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """Everything that `--json` prints. ``missing`` says what could not be read, and why."""
+    """Everything that `--json` prints. ``commands`` are the orders in force, ``withheld`` what a provider's
+    mode holds back now. ``missing`` says what could not be read, and why."""
 
     generation: str
     published_ms: int
@@ -58,7 +63,8 @@ class Status(Struct, frozen=True):
     policy_version: str
     leader: Leading | None
     overview: Overview
-    commands: tuple[Any, ...] = ()
+    commands: tuple[Command, ...] = ()
+    withheld: tuple[Verdict, ...] = ()
     missing: tuple[str, ...] = ()
 
 
@@ -115,6 +121,7 @@ async def _read(settings: Settings) -> Status:
             said.leader,
             whole,
             commands,
+            () if missing else held_back(snapshot_of(record, contents, commands), at_ms),
             tuple(missing),
         )
     if projected is None:
@@ -122,8 +129,16 @@ async def _read(settings: Settings) -> Status:
         raise UserError(f"nothing to show: {why}")
     shown = overview(projected, contents, at_ms)
     return Status(
-        str(projected.generation), projected.made_ms, at_ms, None, "", None, shown, (), tuple(missing)
+        str(projected.generation), projected.made_ms, at_ms, None, "", None, shown, missing=tuple(missing)
     )
+
+
+def held_back(snapshot: Snapshot, at_ms: int) -> tuple[Verdict, ...]:
+    """What would be done now with pools whose provider's mode forbids it."""
+    if all(provider.mode == "act" for provider in snapshot.policy.providers):
+        return ()
+    modes = MODES.values()
+    return tuple(said for said in step(snapshot, at_ms).decisions if said.reason in modes)
 
 
 async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | None:

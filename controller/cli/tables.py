@@ -6,7 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from controller.cli.described import described
+from controller.core.words import sentence
 from controller.settings import UNSIGNED_NOTICE
+from tieline.events import TAKES_BACK
 
 if TYPE_CHECKING:
     from controller.cli.status import Status
@@ -15,10 +18,14 @@ COLOURS = {"healthy": "green", "degraded": "yellow", "down": "red", "recovering"
 
 
 def draw(status: "Status", console: Console) -> None:
-    """Head, providers, pools, and routes that shed."""
+    """Head, orders in force, what modes hold back, providers, pools, and routes that shed."""
     console.print(Text(head(status)))
     for line in status.missing:
         console.print(Text(line, style="yellow"))
+    if status.commands:
+        console.print(_orders(status))
+    for verdict in status.withheld:
+        console.print(Text(f"held back: {sentence(verdict, status.at_ms)}", style="yellow"))
     console.print(_providers(status))
     console.print(_pools(status))
     for route in status.overview.routes:
@@ -51,6 +58,23 @@ def span(length_ms: int) -> str:
     if length_s < 3_600:
         return f"{length_s / 60:.0f} min"
     return f"{length_s / 3_600:.1f} h"
+
+
+def _orders(status: "Status") -> Table:
+    table = Table(title="orders in force", title_justify="left")
+    for heading in ("order", "by", "why", "ends in", "taken back by"):
+        table.add_column(heading)
+    for order in status.commands:
+        back = next((verb for verb, taken in TAKES_BACK.items() if taken == order.verb), "")
+        scope = "" if order.scope == "*" else f" --scope {order.scope}" if order.guard else f" {order.scope}"
+        table.add_row(
+            described(order),
+            order.actor,
+            order.reason,
+            span((order.expires_ms or 0) - status.at_ms),
+            f"tieline {back}{f' {order.guard}' if order.guard else ''}{scope}" if back else "",
+        )
+    return table
 
 
 def _providers(status: "Status") -> Table:

@@ -133,6 +133,8 @@ def _on_loss_renewed(known: Assessment, before: Held, now_ms: int) -> Plan | Non
 def _unchanged(known: Assessment, memory: Memory, said: list[Verdict], now_ms: int) -> Ready:
     if too_little_heard(known):
         said.append(Verdict("table", Reason.SOURCES_UNHEARD, now_ms, value=known.unheard))
+    if known.use.panic:
+        said.append(Verdict("table", Reason.GUARD_PROVIDERS_LOST, now_ms))
     freezes = (order for order in known.orders.given if order.verb == "freeze")
     said += [told(order.scope.replace("*", "table"), Reason.FROZEN, order) for order in freezes]
     changed = known.memory is not memory
@@ -220,8 +222,7 @@ def _said(known: Assessment, plan: Plan, before: Held, now_ms: int) -> list[Verd
             reason = known.claims.withdrawn[pool][0]
         units = round(abs(draft.load[pool] - load[pool]), 3)
         said.append(Verdict(rules.pools[pool], reason, now_ms, value=units))
-        if draft.load[pool] and pool in known.use.lost:
-            kept = round(draft.load[pool], 3)
+        if pool in known.use.lost and (kept := round(draft.load[pool], 3)) > 0:
             said.append(Verdict(rules.pools[pool], Reason.KEPT_NO_ALTERNATIVE, now_ms, value=kept))
     for route in sorted(draft.touched):
         was, now = before.shed[route], draft.shed[route]

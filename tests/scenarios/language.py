@@ -15,12 +15,21 @@ eject SCOPE by 3 / return SCOPE         so many clients have left it by themselv
 status SCOPE down for 1h                a status page says so
 maintenance SCOPE in 1m for 10m
 drain SCOPE for 1h / undrain SCOPE
+freeze SCOPE for 1h / unfreeze SCOPE    no moves by choice; * is the whole table
+override GUARD of SCOPE for 1h / restore GUARD of SCOPE
+verdict SCOPE down for 1h / retract SCOPE   an operator says how it is
+approve SCOPE for 1h / revoke SCOPE     a provider in mode recommend may be acted on
+failback SCOPE for 1h                   pools whose failback is manual may return
+mode PROVIDER recommend                 the policy puts it in this mode
+manual PROVIDER                         the policy makes its failback manual
+share PROVIDER 10% of WORKLOAD          the policy allows it no more of this workload
 lag / caught-up                         the controller consumes nothing / does again
 takeover, unsettled, settled, clock jumps, clock steady
 tick 10s                                time passes, one decision a second
 plan                                    prints the table and each pool's load
 states                                  prints every pool that is not healthy
-why                                     prints what was decided since the last `why`, repeated words once
+why                                     prints what was decided since the last `why`, repeated words once,
+                                        and what is said as long as it holds (a freeze, a mode) once
 """
 
 import re
@@ -28,13 +37,18 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import cast
 
+from msgspec.structs import replace
+
+from controller.command_log import CommandLog
+from controller.core.reasons import Reason
 from controller.policy_file import load_policy
 from streams.rows import Ejection
 from tests.scenarios.world import World
-from tieline.events import Claim, ClaimState, Command, ResultClass
+from tieline.events import Claim, ClaimState, Command, ResultClass, Verb
 from tieline.table import MILLION
 
 HERE = Path(__file__).parent
+HELD = (Reason.FROZEN, Reason.SOURCES_UNHEARD, Reason.MODE_OBSERVE, Reason.MODE_RECOMMEND)
 UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
 
@@ -164,16 +178,55 @@ def _maintenance(world: World, scope: str, _in: str, wait: str, _for: str, perio
     return []
 
 
-def _drain(world: World, scope: str, _for: str, period: str) -> list[str]:
-    now_ms = world.now_ms
-    until_ms = now_ms + _ms(period)
-    world.commands.append(Command("c1", "drain", scope, "ann", "test", now_ms, until_ms))
-    return []
+def _order(world: World, command: Command) -> list[str]:
+    """What the controllers' own log makes of it."""
+    log = CommandLog(orders=tuple(world.commands))
+    log = log.apply(0, world.now_ms, command, unsigned_allowed=True)
+    world.commands = list(log.orders)
+    return [f"refused: {log.refused}"] if log.refused else []
 
 
-def _undrain(world: World, scope: str) -> list[str]:
-    world.commands = [command for command in world.commands if command.scope != scope]
-    return []
+def _command(world: World, verb: Verb, scope: str, period: str, guard: str = "", state: str = "") -> Command:
+    until_ms = world.now_ms + _ms(period) if period else None
+    command = Command(f"{verb}-{world.now_ms}-{scope}", verb, scope, "ann", "test", world.now_ms, until_ms)
+    return replace(command, guard=guard, state=state)
+
+
+def _orders(verb: Verb) -> Callable[..., list[str]]:
+    def command(world: World, scope: str, _for: str, period: str) -> list[str]:
+        return _order(world, _command(world, verb, scope, period))
+
+    return command
+
+
+def _takes_back(verb: Verb) -> Callable[..., list[str]]:
+    def command(world: World, scope: str) -> list[str]:
+        return _order(world, _command(world, verb, scope, ""))
+
+    return command
+
+
+def _override(world: World, guard: str, _of: str, scope: str, _for: str, period: str) -> list[str]:
+    return _order(world, _command(world, "override", scope, period, guard))
+
+
+def _restore(world: World, guard: str, _of: str, scope: str) -> list[str]:
+    return _order(world, _command(world, "restore", scope, "", guard))
+
+
+def _verdict(world: World, scope: str, state: str, _for: str, period: str) -> list[str]:
+    return _order(world, _command(world, "verdict", scope, period, state=state))
+
+
+def _provider(field: str) -> Callable[..., list[str]]:
+    def command(world: World, name: str, value: str = "manual") -> list[str]:
+        providers = tuple(
+            replace(one, **{field: value}) if one.id == name else one for one in world.policy.providers
+        )
+        world.policy = replace(world.policy, providers=providers)
+        return []
+
+    return command
 
 
 def _flag(field: str, value: bool) -> Callable[..., list[str]]:
@@ -238,6 +291,7 @@ def _states(world: World) -> Iterator[str]:
 def _why(world: World) -> Iterator[str]:
     said, world.said = world.said, []
     before = None
+    held: set[str] = set()
     for verdict in said:
         if (verdict.subject, verdict.reason) == before and not verdict.after:
             continue
@@ -245,7 +299,20 @@ def _why(world: World) -> Iterator[str]:
         change = f" {verdict.before}->{verdict.after}" if verdict.after else ""
         value = f" {verdict.value:g}" if verdict.value is not None else ""
         limit = f" against {verdict.limit:g}" if verdict.limit is not None else ""
-        yield f"{verdict.subject}: {verdict.reason.value}{change}{value}{limit}"
+        because = f" ({verdict.because})" if verdict.because else ""
+        line = f"{verdict.subject}: {verdict.reason.value}{change}{value}{limit}{because}"
+        if verdict.reason not in HELD or line not in held:
+            yield line
+        held.add(line)
+
+
+def _share_max(world: World, provider: str, most: str, _of: str, name: str) -> list[str]:
+    limit = {provider: float(most.removesuffix("%")) / 100}
+    workloads = tuple(
+        replace(one, provider_share_max=limit) if one.id == name else one for one in world.policy.workloads
+    )
+    world.policy = replace(world.policy, workloads=workloads)
+    return []
 
 
 COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
@@ -265,8 +332,20 @@ COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
     "return": _return,
     "status": _status,
     "maintenance": _maintenance,
-    "drain": _drain,
-    "undrain": _undrain,
+    "drain": _orders("drain"),
+    "freeze": _orders("freeze"),
+    "approve": _orders("approve"),
+    "failback": _orders("failback"),
+    "override": _override,
+    "verdict": _verdict,
+    "undrain": _takes_back("undrain"),
+    "unfreeze": _takes_back("unfreeze"),
+    "revoke": _takes_back("revoke"),
+    "retract": _takes_back("retract"),
+    "restore": _restore,
+    "mode": _provider("mode"),
+    "manual": _provider("failback"),
+    "share": _share_max,
     "lag": _flag("consumed", False),
     "caught-up": _flag("consumed", True),
     "takeover": _takeover,
