@@ -17,6 +17,7 @@ from controller.core.model import Snapshot
 from controller.core.orders import Orders, orders, outranked
 from controller.core.reasons import Reason, State, Verdict
 from controller.core.reflex import CRITICAL_RANK
+from controller.core.reversal import Barred
 from controller.core.siblings import refusing
 from controller.core.statements import Claims, claims
 from controller.core.trust import unheard_share
@@ -30,6 +31,7 @@ class Assessment(NamedTuple):
 
     ``rules`` are the policy's but for share limits that an operator overrides. ``use`` keeps within the modes
     of providers; ``acting`` is what it would be with every provider in act: the same object if they are.
+    ``barred``: what may not be moved back by choice yet.
     """
 
     rules: Compiled
@@ -45,6 +47,7 @@ class Assessment(NamedTuple):
     unheard: float
     due_ms: int | None
     orders: Orders
+    barred: Barred
 
 
 def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
@@ -82,6 +85,7 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
         unheard_share(rules, snapshot.reports, heard),
         _earliest(due, held, given, caps, findings, now_ms),
         given,
+        Barred(memory, limits, now_ms),
     )
 
 
@@ -190,7 +194,8 @@ def _memory(
         and all(before.pools.get(name) is pool for name, pool in pools.items())
     ):
         return before
-    return replace(before, policy_version=rules.version, pools=pools, reported=reported)
+    shifts = before.shifts if before.policy_version == rules.version else ()  # numbered by the policy
+    return replace(before, policy_version=rules.version, pools=pools, reported=reported, shifts=shifts)
 
 
 def _earliest(

@@ -33,5 +33,6 @@ def chosen(known: Assessment, use: Use, before: Held, plan: Plan | None) -> Chos
     keep_warm(target, use, known.evidence)
     pools = known.memory.pools
     ramping = {i for i, name in enumerate(known.rules.pools) if pools[name].state is State.RECOVERING}
-    moves = approach(draft, target, use, ramping, Reason.PLAN if plan else Reason.MERIT_ORDER)
+    why = Reason.PLAN if plan else Reason.MERIT_ORDER
+    moves = approach(draft, target, use, ramping, known.barred, why)
     return Chosen(draft, target, moves)

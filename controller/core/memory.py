@@ -33,10 +33,24 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
     usual_ms: int = 0
 
 
+class Shift(Struct, frozen=True, array_like=True):
+    """That a route's share at a pool rose (else: fell) to ``parts`` per million at ``at_ms``, by the numbers
+    of the memory's policy. ``turns`` counts how often it went back and forth by choice without rest between.
+    """
+
+    route: int
+    pool: int
+    rose: bool
+    parts: int
+    at_ms: int
+    turns: int = 0
+
+
 class Memory(Struct, frozen=True, omit_defaults=True):
     """The planner's memory. ``pools`` is in the policy's order; ``voluntary_ms`` is when load last moved by
     choice; ``reported`` names the routes whose demand clients have reported, sorted. ``on_loss_due``: the
-    table's ``on_loss`` were only patched in haste and are to be decided anew.
+    table's ``on_loss`` were only patched in haste and are to be decided anew. ``shifts`` is what moved of
+    late, one of each route and pool: what must not be moved back by choice yet.
     """
 
     policy_version: str = ""
@@ -44,3 +58,4 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     voluntary_ms: int = 0
     reported: tuple[str, ...] = ()
     on_loss_due: bool = False
+    shifts: tuple[Shift, ...] = ()

@@ -169,13 +169,22 @@ def _publish(
         said.append(Verdict("table", Reason.GUARD_EMPTY_TABLE, now_ms))
         return _unchanged(known, snapshot.memory or Memory(), said, now_ms)
     said += overridden(known, proposal.splits, proposal.held)
-    voluntary_ms = now_ms if plan.voluntary else known.memory.voluntary_ms
-    memory = replace(known.memory, voluntary_ms=voluntary_ms, on_loss_due=hasty)
+    memory = replace(_remembered(known, plan, before, now_ms), on_loss_due=hasty)
     table = _table(snapshot, rules, proposal, now_ms)
     wake_ms = known.due_ms
     if hasty:
         wake_ms = min(now_ms + ON_LOSS_AFTER_MS, wake_ms or now_ms + ON_LOSS_AFTER_MS)
     return Ready(memory, table, tuple(said), plan.urgent, memory != snapshot.memory, wake_ms)
+
+
+def _remembered(known: Assessment, plan: Plan, before: Held | None, now_ms: int) -> Memory:
+    """With when load last moved by choice, and what may not move back yet."""
+    shifts = known.memory.shifts
+    if before is not None:
+        now = plan.draft.weights
+        shifts = known.barred.after(before.weights, now, plan.moves, by_choice=plan.voluntary, now_ms=now_ms)
+    voluntary_ms = now_ms if plan.voluntary else known.memory.voluntary_ms
+    return replace(known.memory, voluntary_ms=voluntary_ms, shifts=shifts)
 
 
 def _held_splits(before: Held | None, count: int) -> list[Split | None]:

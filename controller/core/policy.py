@@ -169,7 +169,8 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     trickle_share_max: Fraction = 0.05  # of one route, all its standby pools together
     shift_share_max: Fraction = 0.1  # voluntary: of a route's demand ...
     shift_period_ms: Period = 10_000  # ... in this time
-    shift_share_min: Fraction = 0.02  # a smaller voluntary difference is left alone
+    shift_share_min: Fraction = 0.05  # a smaller voluntary difference is left alone
+    reversal_ms: Period = 300_000  # what has moved is not moved back by choice so long
     overload_tolerance: Fraction = 0.05  # above usable before load is forced away
     throttled_share: Fraction = 0.05  # of requests: from here on throttling is a limit
     throttled_hold_ms: Period = 30_000  # what throttling showed holds so long ...

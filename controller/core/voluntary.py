@@ -5,12 +5,16 @@ most 10 % of each route's demand, never beyond the receiver's room, and small di
 Every step is lawful and within the limits by itself.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from controller.core.draft import GAINS_LATE, KEEPS, OUT, Draft
 from controller.core.eligible import Use
 from controller.core.evidence import Evidence
 from controller.core.plan import Plan
 from controller.core.reasons import Reason
 from controller.core.reflex import NOWHERE, Homeless, Moved, find_places
+from controller.core.reversal import Barred
 from tieline.table import MILLION
 
 
@@ -63,50 +67,100 @@ def keep_warm(target: Draft, use: Use, evidence: dict[str, Evidence]) -> None:
                 break
 
 
+class Wish(NamedTuple):
+    """What may move of one route: parts by pool that gains, and by pool that loses."""
+
+    route: int
+    gains: dict[int, int]
+    losses: dict[int, int]
+
+
+class Leeway(NamedTuple):
+    """One kind of move by choice: how far a route's share at a pool may rise, and how far it may fall."""
+
+    reason: Reason
+    rises: Callable[[int, int], int]
+    falls: Callable[[int, int], int]
+
+
 def approach(
-    draft: Draft, target: Draft, use: Use, ramping: set[int], reason: Reason = Reason.MERIT_ORDER
+    draft: Draft,
+    target: Draft,
+    use: Use,
+    ramping: set[int],
+    barred: Barred,
+    reason: Reason = Reason.MERIT_ORDER,
 ) -> list[Moved]:
-    """One bounded step of every route towards the target, told by receiver. Nothing is shed by choice."""
+    """One bounded step of every route towards the target, told by receiver. Nothing is shed by choice, and
+    nothing goes back where it just came from."""
     moves: list[Moved] = []
-    limits = draft.rules.policy.thresholds
+    kinds = _kinds(use, ramping, barred, reason)
     for route in draft.rules.by_rank:
-        held, wanted = draft.weights[route], target.weights[route]
-        if held == wanted or draft.shed[route] or target.shed[route]:
+        if draft.weights[route] == target.weights[route] or draft.shed[route] or target.shed[route]:
             continue
-        gains = {p: w - held.get(p, 0) for p, w in sorted(wanted.items()) if w > held.get(p, 0)}
-        losses = {p: w - wanted.get(p, 0) for p, w in sorted(held.items()) if w > wanted.get(p, 0)}
-        total = sum(gains.values())
-        opens = any(pool in ramping or pool not in held for pool in gains)
-        if total < limits.shift_share_min * MILLION and not opens:
-            continue
-        budget = min(total, int(limits.shift_share_max * MILLION))
-        parts = (_scaled(gains, budget, total), _scaled(losses, budget, total))
-        moves += _step(draft, use, route, *parts, ramping, reason)
+        budget = int(draft.rules.policy.thresholds.shift_share_max * MILLION)
+        for leeway in kinds:
+            wish = _wish(draft, target, route, leeway)
+            if wish is not None and budget > 0:
+                made = _step(draft, use, wish, budget, leeway.reason)
+                budget -= sum(move.parts for move in made)
+                moves += made
     return moves
 
 
-def _scaled(parts: dict[int, int], budget: int, total: int) -> list[tuple[int, int]]:
-    return [(pool, -(-amount * budget // total)) for pool, amount in parts.items()]
+def _kinds(use: Use, ramping: set[int], barred: Barred, reason: Reason) -> tuple[Leeway, ...]:
+    """In this order: to a pool that climbs back, from all others; off a pool that is ill; and the rest, which
+    alone the reversal limit binds."""
+    grades = use.limits.grade
+    return (
+        Leeway(Reason.FAILBACK, lambda _, pool: MILLION if pool in ramping else 0, lambda *_: 0),
+        Leeway(
+            reason,
+            lambda _, pool: 0 if pool in ramping else MILLION,
+            lambda _, pool: 0 if grades[pool] == GAINS_LATE else MILLION,
+        ),
+        Leeway(
+            reason, lambda route, pool: 0 if pool in ramping else barred.ceiling(route, pool), barred.floor
+        ),
+    )
 
 
-def _step(
-    draft: Draft,
-    use: Use,
-    route: int,
-    gains: list[tuple[int, int]],
-    losses: list[tuple[int, int]],
-    ramping: set[int],
-    by_choice: Reason,
-) -> list[Moved]:
+def _wish(draft: Draft, target: Draft, route: int, leeway: Leeway) -> Wish | None:
+    """What of a route should move within this leeway; None if it is too little."""
+    held, wanted = draft.weights[route], target.weights[route]
+    limits = draft.rules.policy.thresholds
+    gains, losses = {}, {}
+    for pool in sorted({*held, *wanted}):
+        has, most = held.get(pool, 0), wanted.get(pool, 0)
+        if (up := min(most, leeway.rises(route, pool)) - has) > 0:
+            gains[pool] = up
+        elif (down := has - max(most, leeway.falls(route, pool))) > 0:
+            losses[pool] = down
+    total = min(sum(gains.values()), sum(losses.values()))
+    opens = leeway.reason is Reason.FAILBACK or any(pool not in held for pool in gains)
+    if not total or (total < limits.shift_share_min * MILLION and not opens):
+        return None
+    return Wish(route, gains, losses)
+
+
+def _scaled(parts: dict[int, int], most: int) -> list[tuple[int, int]]:
+    total = sum(parts.values())
+    return [(pool, -(-amount * min(most, total) // total)) for pool, amount in parts.items()]
+
+
+def _step(draft: Draft, use: Use, wish: Wish, budget: int, why: Reason) -> list[Moved]:
+    """Moves up to ``budget`` parts, each pool's in proportion to what it should gain or lose."""
     moves: list[Moved] = []
+    route = wish.route
+    most = min(budget, sum(wish.gains.values()), sum(wish.losses.values()))
     trickle = round(draft.rules.policy.thresholds.trickle_share * MILLION)
-    givers = iter(losses)
+    givers = iter(_scaled(wish.losses, most))
     giver, available = next(givers, (NOWHERE, 0))
-    for pool, wanted in gains:
+    for pool, wanted in _scaled(wish.gains, most):
         if use.limits.grade[pool] > GAINS_LATE and pool in draft.weights[route]:
             continue
-        reason = Reason.FAILBACK if pool in ramping else by_choice
-        if pool not in ramping and pool not in draft.weights[route] and wanted <= trickle:
+        reason = why
+        if why is not Reason.FAILBACK and pool not in draft.weights[route] and wanted <= trickle:
             reason = Reason.KEEP_WARM
         left = min(wanted, draft.room_parts(route, pool, use.limits.usable[pool], use.limits))
         while left > 0 and giver != NOWHERE:

@@ -3,8 +3,10 @@
 from controller.core.compiled import compiled
 from controller.core.draft import KEEPS, OUT, Draft
 from controller.core.eligible import Use
+from controller.core.memory import Memory
 from controller.core.plan import PLAN_FRESH_MS, Plan, Target
 from controller.core.reasons import Reason
+from controller.core.reversal import Barred
 from controller.core.voluntary import approach, fill, planned
 from tests.unit.core.made import NOW_MS, draft, limits, policy, pool, workload
 from tieline.table import MILLION
@@ -26,6 +28,11 @@ def use(grades: dict[str, int] | None = None) -> Use:
     """Every pool gaining unless said otherwise."""
     found = limits(RULES, grades=grades)
     return Use(found, list(found.usable), {}, False)
+
+
+def unbarred() -> Barred:
+    """Nothing has moved of late."""
+    return Barred(Memory(), GIVEN.thresholds, NOW_MS)
 
 
 def held() -> Draft:
@@ -73,6 +80,6 @@ def test_moves_towards_a_plan_are_bounded_and_say_so() -> None:
     """A tenth of the route's demand at a time, with the plan as the reason."""
     now = held()
     target = planned(now, use(), plan_of(Target(0, (1,), (MILLION,)), Target(1, (0,), (MILLION,))))
-    moves = approach(now, target, use(), set(), Reason.PLAN)
+    moves = approach(now, target, use(), set(), unbarred(), Reason.PLAN)
     assert [(move.pool, move.parts, move.reason) for move in moves] == [(1, 100_000, Reason.PLAN)]
     assert now.weights[0] == {0: 900_000, 1: 100_000}

@@ -1,0 +1,72 @@
+"""The reversal limit: load that moved from one pool to another is not moved back by choice for a while.
+
+Two pools of nearly equal merit would otherwise trade load for as long as demand or a limit hovers at an edge.
+A share that rose does not fall below what it rose to, one that fell does not rise above what it fell to; what
+was moved by force meanwhile may be put right. Each turn back and forth doubles the while, up to an hour.
+Forced moves are never bound by it, nor is a pool's climb back after an outage: its ramp is its own limit.
+"""
+
+from controller.core.memory import Memory, Shift
+from controller.core.policy import Thresholds
+from controller.core.reasons import Reason
+from controller.core.reflex import NOWHERE, Moved
+from tieline.table import MILLION
+
+LONGEST_MS = 3_600_000
+TURNS_MAX = 10
+#: Forced moves that go away with their cause, so that by choice they would be undone at once.
+UNDONE = (Reason.OVERLOAD, Reason.MADE_WAY)
+
+
+class Barred:
+    """Between which shares (parts per million) each route may move at each pool by choice now."""
+
+    def __init__(self, memory: Memory, limits: Thresholds, now_ms: int) -> None:
+        self._shifts: dict[tuple[int, int], Shift] = {}
+        self._floors: dict[tuple[int, int], int] = {}
+        self._ceilings: dict[tuple[int, int], int] = {}
+        for shift in memory.shifts:
+            lasts_ms = min(limits.reversal_ms << shift.turns, max(limits.reversal_ms, LONGEST_MS))
+            key = (shift.route, shift.pool)
+            if now_ms - shift.at_ms < lasts_ms:
+                (self._floors if shift.rose else self._ceilings)[key] = shift.parts
+            if now_ms - shift.at_ms < 2 * lasts_ms:
+                self._shifts[key] = shift
+
+    def floor(self, route: int, pool: int) -> int:
+        """The least to which the route's share at the pool may fall by choice."""
+        return self._floors.get((route, pool), 0)
+
+    def ceiling(self, route: int, pool: int) -> int:
+        """The most to which the route's share at the pool may rise by choice."""
+        return self._ceilings.get((route, pool), MILLION)
+
+    def after(
+        self,
+        before: list[dict[int, int]],
+        now: list[dict[int, int]],
+        moves: list[Moved],
+        *,
+        by_choice: bool,
+        now_ms: int,
+    ) -> tuple[Shift, ...]:
+        """What is to be remembered with these moves, in order; of each route and pool the newest."""
+        found = dict(self._shifts)
+        for route, pool in _told(before, now, moves, by_choice=by_choice):
+            parts = now[route].get(pool, 0)
+            change = parts - before[route].get(pool, 0)
+            if change < 0 or (change and by_choice):
+                was = found.get((route, pool))
+                turned = was is not None and was.rose is not (change > 0)
+                turns = min((was.turns if was else 0) + turned, TURNS_MAX)
+                found[route, pool] = Shift(route, pool, change > 0, parts, now_ms, turns)
+        return tuple(shift for _, shift in sorted(found.items()))
+
+
+def _told(
+    before: list[dict[int, int]], now: list[dict[int, int]], moves: list[Moved], *, by_choice: bool
+) -> set[tuple[int, int]]:
+    """(route, pool) that the moves are about: by choice all whose share may have changed."""
+    if not by_choice:
+        return {(m.route, m.pool) for m in moves if m.pool != NOWHERE and m.reason in UNDONE}
+    return {(m.route, pool) for m in moves for pool in (*before[m.route], *now[m.route])}
