@@ -20,7 +20,6 @@ from openai import AsyncOpenAI, OpenAI
 import tieline
 from bench._frame import Case, run
 from tieline._disk import write_last_good
-from tieline._sources.file import FileSource
 from tieline.table import Generation, ModelOffer, PoolInfo, Route, RouteTable, Split, slices
 
 PAIRS = 1_500
@@ -133,7 +132,7 @@ async def _asynchronous(url: str, path: Path) -> list[Case]:
 
 
 def _synchronous(url: str, path: Path) -> list[Case]:
-    with tieline.Client(None, source=FileSource(path), **PLACE) as client:
+    with tieline.Client(path, **PLACE) as client:
         if not client.ready(5):
             raise RuntimeError(f"no table: {client.status.error}")
         http = client.http_client()

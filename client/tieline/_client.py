@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from tieline import _clock, _parts
+from tieline import _clock, _parts, _places
 from tieline._disk import read_last_good, write_last_good
 from tieline._ejection import Out
 from tieline._errors import ClosedError
@@ -48,32 +48,34 @@ class Pick(Protocol):
 class AsyncClient:
     """Routes requests of one workload.
 
-    ``redis_url``: where the table comes from. ``origin``: where requests start; ``origins``: others that
-    single requests may name. ``kafka``: ``host:port`` for reports, or anything with ``post(event)``; None
-    sends none. ``last_good``: file that keeps the last table over restarts. ``credentials``: secrets by the
-    names that the table uses, as strings or callables; those not given come from
-    ``TIELINE_CREDENTIAL_<NAME>``. ``stale_after_ms``: overrides the table's. Raises ConfigurationError for
-    settings that can't work.
+    ``source``: where the table comes from: ``redis://``, ``rediss://``, ``unix://``, a controller's
+    ``https://`` with its ``token``, the path of a last good file, or anything with ``run(holder)``.
+    ``origin``: where requests start; ``origins``: others that single requests may name. ``kafka``:
+    ``host:port`` for reports, or anything with ``post(event)``; None sends them to the controller that the
+    table comes from, else nowhere. ``last_good``: file that keeps the last table over restarts.
+    ``credentials``: secrets by the names that the table uses, as strings or callables; those not given come
+    from ``TIELINE_CREDENTIAL_<NAME>``. Raises ConfigurationError for settings that can't work.
     """
 
     def __init__(
         self,
-        redis_url: str | None,
+        source: "_places.Place",
         *,
         workload: str,
         origin: str,
         origins: Collection[str] = (),
         namespace: str = PREFIX,
+        token: Credential | None = None,
         kafka: str | Sink | None = None,
         last_good: str | Path | None = None,
         credentials: Mapping[str, Credential] | None = None,
         client_id: str | None = None,
-        source: "_parts.Source | None" = None,
     ) -> None:
         self.workload, self.origin = workload, origin
         self._origins = (origin, *sorted(set(origins) - {origin}))
         _parts.check_names(workload, self._origins)
-        self._source = source or _parts.redis_source(redis_url, namespace, workload, self._origins)
+        wanted = _places.Wanted(namespace, workload, self._origins, token)
+        self._source = _places.source(source, wanted)
         self._last_good = Path(last_good) if last_good is not None else None
         self._core = _parts.Core(
             workload, origin, credentials, clock=_clock.monotonic_ms, phase=random.random()
@@ -81,7 +83,7 @@ class AsyncClient:
         self._contact = Contact(_clock.monotonic_ms())
         self._reporter = Reporter(
             self._core,
-            _parts.sink(kafka, namespace),
+            _places.sink(kafka, source, wanted),
             client_id=client_id or _parts.client_id(workload, origin),
             state=lambda: self.status.state,
             epoch_ms=_clock.now_ms,

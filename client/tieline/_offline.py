@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from tieline._client import AsyncClient
-from tieline._sources.file import FileSource
 
 
 def offline(file: str | Path, *, workload: str, origin: str, **settings: Any) -> AsyncClient:
     """An ``AsyncClient`` over a last good file, looked at every second; ``settings`` go to it."""
-    return AsyncClient(None, workload=workload, origin=origin, source=FileSource(Path(file)), **settings)
+    return AsyncClient(Path(file), workload=workload, origin=origin, **settings)

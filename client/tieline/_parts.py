@@ -13,25 +13,17 @@ from tieline._budget import RetryBudget
 from tieline._errors import ClosedError, ConfigurationError, MissingExtraError
 from tieline._flights import Flights
 from tieline._providers.credentials import Credential, Credentials
-from tieline._report import Sink, Window
+from tieline._report import Window
 from tieline._router import Router
-from tieline._sources._checks import Holder
 from tieline._transports._attempt import Sender
 from tieline._transports._driver import Driver, Tools
 from tieline._transports._neutral import Ask, Reply, Wire
 from tieline._units import Estimator
-from tieline.keys import Keys
 from tieline.table import ClientSettings
 
 BASE_URL = "http://tieline.invalid/v1"
 _DEFAULTS = ClientSettings()
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]{0,95}\Z")
-
-
-class Source(Protocol):
-    """Where tables come from; ``run`` until cancelled."""
-
-    async def run(self, holder: Holder) -> None: ...
 
 
 class Core:
@@ -106,28 +98,6 @@ def check_names(workload: str, origins: Collection[str]) -> None:
 def client_id(workload: str, origin: str) -> str:
     """A name of its own for each process's reports."""
     return f"{workload[:32]}-{origin[:32]}-{secrets.token_hex(6)}"
-
-
-def redis_source(url: str | None, namespace: str, workload: str, origins: Collection[str]) -> Source:
-    """Raises ConfigurationError for a URL that can't be one, MissingExtraError without redis."""
-    if not url or not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ConfigurationError(f"redis_url={url!r}: expected redis://host:port, rediss:// or unix://")
-    try:
-        from tieline._sources.redis import RedisSource
-    except ImportError:
-        raise MissingExtraError("redis", "redis") from None
-    return RedisSource(url, Keys(namespace), workload, tuple(origins))
-
-
-def sink(kafka: str | Sink | None, namespace: str) -> Sink | None:
-    """A producer for an address; anything else is taken as it is."""
-    if not isinstance(kafka, str):
-        return kafka
-    try:
-        from tieline._producer import Producer
-    except ImportError:
-        raise MissingExtraError("aiokafka", "kafka") from None
-    return Producer(kafka, prefix=namespace)
 
 
 HTTP_LIBRARIES = ("httpx2", "httpx")

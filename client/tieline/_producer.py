@@ -152,6 +152,11 @@ class Producer:
             **self._counts,
         )
 
+    @property
+    def dropped(self) -> int:
+        """Posted events given up."""
+        return sum(self._counts.values()) - self._counts["delivered"]
+
     async def start(self) -> None:
         """Begin to connect. Returns at once, also when Kafka is away."""
         if self._link is not None:

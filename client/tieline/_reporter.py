@@ -29,7 +29,7 @@ class Reporter:
         state: Callable[[], State],
         epoch_ms: Callable[[], int],
     ) -> None:
-        self.dropped = 0
+        self._refused = 0
         self.client_id = client_id
         self._core = core
         self._sink = sink
@@ -39,6 +39,11 @@ class Reporter:
         self._sequence = 0
         self._window_start_ms = epoch_ms()
         self._urgent = asyncio.Event()
+
+    @property
+    def dropped(self) -> int:
+        """Reports given up: here, and by a sink that counts its own."""
+        return self._refused + int(getattr(self._sink, "dropped", 0))
 
     async def start(self) -> None:
         """Start the sink, if it has to be."""
@@ -67,9 +72,9 @@ class Reporter:
             return
         try:
             if self._sink.post(self.take(urgent=urgent)) is False:
-                self.dropped += 1
+                self._refused += 1
         except Exception as error:  # noqa: BLE001  a sink's failure is a dropped report, never the caller's
-            self.dropped += 1
+            self._refused += 1
             _log.warning("a report could not be sent: %s", error)
 
     def take(self, *, urgent: bool = False) -> Demand:

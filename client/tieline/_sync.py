@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tieline import _parts
+from tieline import _parts, _places
 from tieline._client import FLUSH_TIMEOUT_S, AsyncClient, Pick
 from tieline._errors import ClosedError
 from tieline._providers.credentials import Credential
@@ -26,29 +26,29 @@ class Client:
 
     def __init__(
         self,
-        redis_url: str | None,
+        source: "_places.Place",
         *,
         workload: str,
         origin: str,
         origins: Collection[str] = (),
         namespace: str = PREFIX,
+        token: Credential | None = None,
         kafka: str | Sink | None = None,
         last_good: str | Path | None = None,
         credentials: Mapping[str, Credential] | None = None,
         client_id: str | None = None,
-        source: "_parts.Source | None" = None,
     ) -> None:
         self._inner = AsyncClient(
-            redis_url,
+            source,
             workload=workload,
             origin=origin,
             origins=origins,
             namespace=namespace,
+            token=token,
             kafka=kafka,
             last_good=last_good,
             credentials=credentials,
             client_id=client_id,
-            source=source,
         )
         self._thread = _LoopThread()
         self.pick: Pick = self._inner.pick

@@ -141,6 +141,15 @@ class Manifest(Struct, frozen=True):
     schema: int = SCHEMA
 
 
+class Bundle(Struct, frozen=True, omit_defaults=True):
+    """A manifest and some of its slices as they travel over HTTP: bytes in bytes, so that checksums hold.
+    ``overlay``: the signed emergency overlay, if there is one."""
+
+    manifest: bytes
+    slices: dict[str, bytes]
+    overlay: bytes = b""
+
+
 def checksum(data: bytes) -> str:
     """128 bits of BLAKE2b in hex: guards against damage, not against malice."""
     return blake2b(data, digest_size=16).hexdigest()
@@ -150,6 +159,7 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _table_decoder = msgspec.msgpack.Decoder(RouteTable)
 _slice_decoder = msgspec.msgpack.Decoder(Slice)
 _manifest_decoder = msgspec.msgpack.Decoder(Manifest)
+_bundle_decoder = msgspec.msgpack.Decoder(Bundle)
 
 
 def encode_table(table: RouteTable) -> bytes:
@@ -193,6 +203,19 @@ def decode_manifest(data: bytes) -> Manifest:
     if not held.slices:
         raise TableError("an empty manifest")
     return held
+
+
+def decode_bundle(data: bytes) -> Bundle:
+    """Bytes as a bundle, whose parts are not looked at, else ``TableError``."""
+    try:
+        return _bundle_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise TableError(f"not a bundle of manifest and slices: {error}") from None
+
+
+def encode_bundle(bundle: Bundle) -> bytes:
+    """The way there."""
+    return _encoder.encode(bundle)
 
 
 def decode_slice(data: bytes, expected_checksum: str) -> Slice:

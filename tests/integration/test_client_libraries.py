@@ -15,7 +15,6 @@ import tieline
 from controller.standins.process import StandinProcess
 from tests.integration.routed import MODEL, ORIGIN, SETTINGS, WORKLOAD, infos, standins, table
 from tieline._disk import write_last_good
-from tieline._sources.file import FileSource
 from tieline.table import slices
 
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
@@ -89,7 +88,7 @@ async def test_plain_synchronous_clients_are_routed(
     await running[A].fault("refuse")
 
     def use() -> tuple[set[str], list[str]]:
-        with tieline.Client(None, source=FileSource(file), workload=WORKLOAD, origin=ORIGIN) as client:
+        with tieline.Client(file, workload=WORKLOAD, origin=ORIGIN) as client:
             assert client.ready(5)
             with client.http_client(library=library, base_url=client.base_url) as http:
                 pools = {

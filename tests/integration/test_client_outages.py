@@ -40,7 +40,7 @@ async def running(tmp_path: Path) -> AsyncIterator[dict[str, StandinProcess]]:
         yield processes
 
 
-def client_for(redis_url: str | None, prefix: str, **more: Any) -> tieline.AsyncClient:
+def client_for(redis_url: str, prefix: str, **more: Any) -> tieline.AsyncClient:
     """A client of this test's namespace."""
     return tieline.AsyncClient(redis_url, workload=WORKLOAD, origin=ORIGIN, namespace=prefix, **more)
 

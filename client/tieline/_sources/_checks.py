@@ -27,6 +27,12 @@ class Holder(Protocol):
     def take(self, fetched: Fetched) -> None: ...
 
 
+class Source(Protocol):
+    """Where tables come from; ``run`` until cancelled."""
+
+    async def run(self, holder: Holder) -> None: ...
+
+
 def examine(
     data: bytes | None,
     parts: Mapping[str, bytes | None],

@@ -214,13 +214,23 @@ def test_public_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"redis_url": "localhost:6379"}, {"redis_url": None}, {"workload": "a b"}, {"origin": ""}]
+    "wrong",
+    [
+        {"source": "localhost:6379"},
+        {"source": "kafka://localhost:9092"},
+        {"source": None},
+        {"source": "https://"},
+        {"source": "https://user:secret@controller"},
+        {"workload": "a b"},
+        {"origin": ""},
+    ],
 )
 def test_settings_that_cant_work_are_said_at_once(wrong: dict[str, str | None]) -> None:
     """One clear sentence naming the setting, before anything is started."""
-    settings = {"redis_url": "redis://127.0.0.1:1", "workload": "chat", "origin": "eu", **wrong}
-    with pytest.raises(tieline.ConfigurationError, match=next(iter(wrong))):
-        tieline.AsyncClient(settings.pop("redis_url"), **settings)  # type: ignore[arg-type]
+    settings = {"source": "redis://127.0.0.1:1", "workload": "chat", "origin": "eu", **wrong}
+    with pytest.raises(tieline.ConfigurationError, match=next(iter(wrong))) as caught:
+        tieline.AsyncClient(settings.pop("source"), **settings)  # type: ignore[arg-type]
+    assert "secret" not in str(caught.value)
 
 
 def test_a_pool_is_reported_as_left_only_while_it_is_kept_away_from() -> None:
