@@ -1,22 +1,17 @@
 """The only place that names concrete parts: one controller process, put together, run and taken apart."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import msgspec
 import structlog
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from controller.agent import RoutingAgent, Surroundings
 from controller.clock import now_ms
 from controller.commands import CommandReader
+from controller.connect import connect_redis
 from controller.core.policy import Policy, version_of
 from controller.decision_log import DecisionLog
 from controller.dispatch.dispatcher import Dispatcher
@@ -27,7 +22,7 @@ from controller.policy_file import load_policy
 from controller.projection import Projector
 from controller.publish import Publisher
 from controller.settings import UNSIGNED_NOTICE, Settings
-from controller.supervise import together
+from controller.supervise import end_on_signals, together
 from controller.telemetry import without_password
 from controller.term import PolicyInForce
 from controller.topic_admin import ensure_topics
@@ -37,20 +32,7 @@ from streams.tables import RedisTables
 STOP_WITHIN_S = 4.0
 INGEST_STOP_WITHIN_S = 2.0
 COMMANDS_WITHIN_S = 30.0
-REDIS_TIMEOUT_S = 2.0
 REDIS_RETRY_AFTER_S = 0.5
-EXIT_AT_ONCE = 130
-
-
-def connect_redis(url: str) -> Any:
-    """A client that fails fast and leaves retrying to its users."""
-    return Redis.from_url(
-        url,
-        socket_timeout=REDIS_TIMEOUT_S,
-        socket_connect_timeout=REDIS_TIMEOUT_S,
-        health_check_interval=15,
-        retry=Retry(NoBackoff(), 1),
-    )
 
 
 def in_force(policy: Policy, *, unsigned: bool) -> PolicyInForce:
@@ -161,7 +143,7 @@ async def run_controller(settings: Settings) -> int:
         raise UserError("a controller needs a policy")
     policy = load_policy(settings.policy)
     log = structlog.get_logger("controller")
-    asked_to_end = _end_on_signals()
+    asked_to_end = end_on_signals()
     created = await ensure_topics(settings.kafka, settings.topics, replication=settings.replication)
     log.info(
         "starting",
@@ -187,18 +169,3 @@ async def run_controller(settings: Settings) -> int:
         await asyncio.wait({running}, timeout=STOP_WITHIN_S)
     log.info("stopped")
     return 0
-
-
-def _end_on_signals() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
-    asked = asyncio.Event()
-
-    def on_signal() -> None:
-        if asked.is_set():
-            os._exit(EXIT_AT_ONCE)
-        asked.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    return asked

@@ -1,10 +1,15 @@
-"""Tasks that must not die unnoticed: the end of one, however it came, is the end of all."""
+"""Tasks that must not die unnoticed: the end of one, however it came, is the end of all. And how a process
+is told to end."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Coroutine
 from typing import Any
 
 import structlog
+
+EXIT_AT_ONCE = 130
 
 
 class TaskEndedError(RuntimeError):
@@ -36,3 +41,18 @@ def _error_of(task: "asyncio.Task[None]", name: str) -> BaseException:
     if task.cancelled():
         return TaskEndedError(f"task {name!r} was cancelled by itself")
     return task.exception() or TaskEndedError(f"task {name!r} ended")
+
+
+def end_on_signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
+    asked = asyncio.Event()
+
+    def on_signal() -> None:
+        if asked.is_set():
+            os._exit(EXIT_AT_ONCE)
+        asked.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    return asked

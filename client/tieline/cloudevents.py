@@ -152,6 +152,11 @@ def decode(headers: Headers, value: bytes | None, key: bytes | None = None) -> E
     return event
 
 
+def decode_body(kind: type[Event], body: bytes, content_type: str) -> Event:
+    """An event that travelled without headers, over HTTP; else ``Poison``."""
+    return _check(type_of(kind), body, content_type.lower())
+
+
 def _check(name: str, value: bytes, content_type: str) -> Event:
     decoder: Any
     if content_type == MSGPACK:

@@ -27,6 +27,11 @@ class Keys:
         return self._key("routes-hint")
 
     @property
+    def overlay(self) -> str:
+        """String: the signed emergency overlay. A new one is hinted at on ``routes_hint`` as urgent."""
+        return self._key("overlay")
+
+    @property
     def tables_hint(self) -> str:
         """Channel: something material changed in a table. A hint, never the delivery."""
         return self._key("tables-hint")

@@ -189,7 +189,12 @@ def slices(table: RouteTable) -> dict[str, bytes]:
 def manifest(table: RouteTable, parts: dict[str, bytes], *, urgent_seq: int) -> bytes:
     """The manifest of ``slices(table)`` as bytes."""
     sums = {name: checksum(data) for name, data in parts.items()}
-    return _encoder.encode(Manifest(table.generation, table.made_ms, sums, urgent_seq))
+    return encode_manifest(Manifest(table.generation, table.made_ms, sums, urgent_seq))
+
+
+def encode_manifest(held: Manifest) -> bytes:
+    """A manifest as bytes."""
+    return _encoder.encode(held)
 
 
 def decode_manifest(data: bytes) -> Manifest:

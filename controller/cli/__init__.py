@@ -21,6 +21,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "controller": Command("controller.cli.controller", "take events in, decide, publish route tables"),
+    "web": Command("controller.cli.web", "route tables and reports over HTTP"),
     "status": Command("controller.cli.status", "providers and pools: state, capacity, load, weight, why"),
     "explain": Command("controller.cli.explain", "why a route or a pool has what it has"),
     "whatif": Command("controller.cli.whatif", "what a loss or growth would leave, changing nothing"),

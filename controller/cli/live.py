@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from controller.bootstrap import connect_redis
 from controller.clock import now_ms
 from controller.command_log import CommandLog
 from controller.commands import CommandReader
+from controller.connect import connect_redis
 from controller.core.model import Office, Snapshot
 from controller.core.policy import Policy
 from controller.errors import UserError

@@ -14,12 +14,12 @@ from msgspec import Struct
 from redis.exceptions import RedisError
 from rich.console import Console
 
-from controller.bootstrap import connect_redis
 from controller.cli import tables as drawn
 from controller.cli.live import READ_WITHIN_S, read_commands, snapshot_of
 from controller.cli.overview import Overview, from_slices, overview
 from controller.clock import now_ms
 from controller.command_log import CommandLog
+from controller.connect import connect_redis
 from controller.core.model import Snapshot
 from controller.core.planner import step
 from controller.core.policy import Policy

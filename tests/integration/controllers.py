@@ -63,17 +63,19 @@ async def tieline(settings: Settings, *arguments: str, **overrides: str) -> Ende
 
 
 class ControllerProcess:
-    """One `tieline controller`; `log` is what it has said so far, one JSON object a line."""
+    """One `tieline controller`, or another command that runs until it is told to end; `log` is what it has
+    said so far, one JSON object a line."""
 
-    def __init__(self, settings: Settings, log_path: Path) -> None:
+    def __init__(self, settings: Settings, log_path: Path, *command: str) -> None:
         self._settings = settings
         self._log_path = log_path
+        self._command = command or ("controller",)
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> ControllerProcess:
         with self._log_path.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", MAIN, "controller", env=environment(self._settings), stderr=log
+                sys.executable, "-c", MAIN, *self._command, env=environment(self._settings), stderr=log
             )
         return self
 

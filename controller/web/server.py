@@ -1,0 +1,165 @@
+"""The endpoint put together: who is let in, how many at once, how fast; and its run."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+from aiohttp import web
+
+from controller.clock import monotonic_ms
+from controller.errors import SettingError
+from controller.web.answers import Answers, said
+from controller.web.limits import Limits, Rates
+
+REREAD_EVERY_S = 2.0
+STOP_WITHIN_S = 2.0
+OPEN_PATHS = {"/v1/health"}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Listen(NamedTuple):
+    """Where to listen: an address, and files of certificate and key for TLS."""
+
+    host: str
+    port: int
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.host == "localhost" or ip_address(self.host).is_loopback
+
+
+def read_listen(text: str, certificate: Path | None = None, key: Path | None = None) -> Listen:
+    """``HOST:PORT``, ``[::1]:PORT``. Raises ``SettingError``."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        if host != "localhost":
+            ip_address(host)
+        number = int(port)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 65_536:
+        raise SettingError(
+            f"--listen {text!r}: give an address and a port, e.g. 127.0.0.1:8440 or 0.0.0.0:8440"
+        )
+    if (certificate is None) != (key is None):
+        raise SettingError("give both --tls-cert and --tls-key, or neither")
+    return Listen(host, number, certificate, key)
+
+
+class Server:
+    """``async with Server(...).listening() as url``."""
+
+    def __init__(self, listen: Listen, answers: Answers, limits: Limits) -> None:
+        if not listen.is_loopback and not len(answers.tokens):
+            raise SettingError(
+                f"--listen {listen.host}: an address that others reach needs tokens: give --tokens FILE"
+            )
+        self._listen = listen
+        self._answers = answers
+        self._limits = limits
+        self._rates = Rates(limits)
+        self._mute: dict[int, asyncio.TimerHandle] = {}  # connections that have made no request yet
+        self._log = structlog.get_logger("web")
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        """Its base URL, once it listens. Raises ``SettingError`` when it can't."""
+        app = web.Application(middlewares=[self._gate], client_max_size=self._limits.body_max_bytes)
+        app.add_routes(self._answers.routes())
+        runner = web.AppRunner(
+            app, access_log=None, keepalive_timeout=self._limits.idle_s, shutdown_timeout=STOP_WITHIN_S
+        )
+        await runner.setup()
+        try:
+            server = await self._bind(runner)
+            port = server.sockets[0].getsockname()[1]
+            host = f"[{self._listen.host}]" if ":" in self._listen.host else self._listen.host
+            async with server:
+                yield f"http{'s' if self._listen.certificate else ''}://{host}:{port}"
+        finally:
+            await runner.cleanup()
+
+    async def reread_tokens(self) -> None:
+        """Follows the file of tokens until cancelled."""
+        while True:
+            await asyncio.sleep(REREAD_EVERY_S)
+            try:
+                if self._answers.tokens.reread():
+                    self._log.info("tokens read anew", tokens=len(self._answers.tokens))
+            except SettingError as error:
+                self._log.warning("the former tokens stay in force", reason=str(error))
+
+    async def _bind(self, runner: web.AppRunner) -> asyncio.Server:
+        loop, accept = asyncio.get_running_loop(), runner.server
+        assert accept is not None
+
+        def connected() -> asyncio.BaseProtocol:
+            if len(accept.connections) >= self._limits.connections_max:
+                self._answers.counts["connections refused"] += 1
+                return _Refusal()
+            handler = accept()
+            # The timer holds the handler, so that its id stays its own as long as it is a key here.
+            timer = loop.call_later(self._limits.first_request_within_s, self._end_mute, handler)
+            self._mute[id(handler)] = timer
+            return handler
+
+        try:
+            return await loop.create_server(
+                connected, self._listen.host, self._listen.port, ssl=self._tls(), backlog=256
+            )
+        except OSError as error:
+            place = f"{self._listen.host}:{self._listen.port}"
+            raise SettingError(f"--listen {place}: can't listen there: {error.strerror}") from None
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if self._listen.certificate is None or self._listen.key is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self._listen.certificate, self._listen.key)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingError(f"--tls-cert, --tls-key: can't be used: {error.strerror or error}") from None
+        return context
+
+    def _end_mute(self, handler: web.RequestHandler) -> None:
+        del self._mute[id(handler)]
+        if handler.transport is not None:
+            self._answers.counts["connections ended: no request"] += 1
+            handler.transport.abort()
+
+    @web.middleware
+    async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Everybody passes here: not too often, and with a token."""
+        if (timer := self._mute.pop(id(request.protocol), None)) is not None:
+            timer.cancel()
+        if wait_ms := self._rates.wait_ms(request.remote or "", monotonic_ms()):
+            self._answers.counts["requests refused: too many"] += 1
+            return said(429, "too many requests from this address", retry_after_s=wait_ms / 1_000)
+        if request.path not in OPEN_PATHS and not self._answers.allowed(request):
+            self._answers.counts["requests refused: token"] += 1
+            answer = said(401, "a valid token is needed: Authorization: Bearer TOKEN")
+            answer.headers["www-authenticate"] = "Bearer"
+            return answer
+        try:
+            return await handler(request)
+        except web.HTTPRequestEntityTooLarge:
+            return said(413, f"more than {self._limits.body_max_bytes} bytes")
+        except web.HTTPException as error:
+            return said(error.status, error.reason)
+
+
+class _Refusal(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()

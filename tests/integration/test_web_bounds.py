@@ -1,0 +1,183 @@
+"""What the HTTP endpoint bears, on real sockets: its numbers made small, its table given directly."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp import web
+
+import tieline
+from controller.web.answers import Answers
+from controller.web.board import Board, served
+from controller.web.limits import Limits
+from controller.web.server import Listen, Server
+from controller.web.tokens import TOKENS, Tokens
+from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, pool_info, table
+from tests.waiting import until
+from tieline._producer import Producer
+from tieline.keys import MANIFEST_FIELD, slice_field
+from tieline.table import RouteTable, manifest, slices
+
+A = "azure/uksouth/gpt"
+Answering = Callable[[web.Request], Awaitable[web.Response]]
+TOKEN = "correct-horse-battery-staple"
+ONE = table((pool_info(A, "http://127.0.0.1:1/v1"),), (1_000_000,))
+
+
+class Rig(NamedTuple):
+    """A listening endpoint within this process."""
+
+    url: str
+    board: Board
+    answers: Answers
+
+    def show(self, wanted: RouteTable) -> None:
+        parts = slices(wanted)
+        fields = {slice_field(name): data for name, data in parts.items()}
+        fields[MANIFEST_FIELD] = manifest(wanted, parts, urgent_seq=0)
+        new = served(fields, b"", self.board.served)
+        assert new is not None
+        self.board.show(new)
+
+    def client(self) -> tieline.AsyncClient:
+        return tieline.AsyncClient(self.url, token=TOKEN, workload=WORKLOAD, origin=ORIGIN)
+
+    def connect(self) -> socket.socket:
+        place = urlsplit(self.url)
+        assert place.hostname
+        assert place.port
+        made = socket.socket()
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        made.connect((place.hostname, place.port))
+        made.setblocking(False)
+        return made
+
+
+@asynccontextmanager
+async def listening(limits: Limits, producer: Producer | None = None) -> AsyncIterator[Rig]:
+    """Serves ``ONE`` within these limits."""
+    board = Board()
+    answers = Answers(board, producer, limits, Tokens(None, {TOKENS: TOKEN}))
+    server = Server(Listen("127.0.0.1", 0), answers, limits)
+    async with server.listening() as url:
+        rig = Rig(url, board, answers)
+        rig.show(ONE)
+        yield rig
+
+
+def session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(headers={"authorization": f"Bearer {TOKEN}"})
+
+
+async def test_a_stream_that_is_not_read_is_dropped_with_a_reason() -> None:
+    """It costs the endpoint a few kilobytes for the time allowed, and others go on."""
+    limits = Limits(repeat_every_s=0.001, write_within_s=0.3, stream_buffer_bytes=4_096)
+    async with listening(limits) as rig:
+        deaf = rig.connect()
+        deaf.send(f"GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n".encode())
+        reason = "streams dropped: it did not read for so long"
+        await until(lambda: rig.answers.counts[reason] == 1, 20, "the drop")
+        await until(lambda: rig.answers.streams == 0, 5, "its place free")
+        async with rig.client() as client:
+            assert await client.ready(5), client.status
+        deaf.close()
+
+
+async def test_without_a_stream_the_poll_finds_out() -> None:
+    """No stream to be had: tables still arrive, and an unchanged one is not sent again."""
+    async with listening(Limits(streams_max=0)) as rig, rig.client() as client:
+        assert await client.ready(5), client.status
+        await until(lambda: rig.answers.counts["tables not modified"] >= 1, 10, "an unchanged table")
+        assert rig.answers.counts["tables sent"] == 1
+        rig.show(table((pool_info(A, "http://127.0.0.1:1/v1"),), (1_000_000,), seq=2))
+        assert await client.wait_for("l1:1:2", 10), client.status
+
+
+async def test_connections_are_bounded_and_mute_ones_ended() -> None:
+    """One connection too many is refused at once; one that never asks is ended, and its place is free."""
+    async with listening(Limits(connections_max=1, first_request_within_s=0.2)) as rig:
+        mute = rig.connect()
+        await until(lambda: rig.answers.counts["connections ended: no request"] == 0, 1, "still there")
+        loop = asyncio.get_running_loop()
+        refused = rig.connect()
+
+        async def gone(one: socket.socket) -> bool:
+            try:
+                return await loop.sock_recv(one, 1) == b""
+            except ConnectionError:
+                return True
+
+        async with asyncio.timeout(5):
+            assert await gone(refused)
+            assert await gone(mute)
+        assert rig.answers.counts["connections refused"] == 1
+        assert rig.answers.counts["connections ended: no request"] == 1
+        async with session() as http, http.get(f"{rig.url}/v1/health") as answer:
+            assert answer.status == 200
+
+
+async def test_requests_are_bounded_in_rate() -> None:
+    """Too many from one address get 429 with a time to wait."""
+    async with listening(Limits(requests_per_s=1.0, burst=3.0)) as rig, session() as http:
+        statuses = []
+        for _ in range(4):
+            async with http.get(f"{rig.url}/v1/status") as answer:
+                statuses.append(answer.status)
+        assert statuses == [200, 200, 200, 429]
+        assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_reports_are_looked_at_before_they_are_taken() -> None:
+    """Too large a report gets 413; what is no report 400 with the place; without Kafka none is taken."""
+    producer = Producer("127.0.0.1:1")
+    async with producer, listening(Limits(body_max_bytes=100), producer) as rig, session() as http:
+        async with http.post(f"{rig.url}/v1/reports", data=b"x" * 200) as answer:
+            assert answer.status == 413
+        async with http.post(f"{rig.url}/v1/reports", json={"client": "a b"}) as answer:
+            assert answer.status == 400
+            assert "missing required field" in await answer.text()
+    async with (
+        listening(Limits()) as rig,
+        session() as http,
+        http.post(f"{rig.url}/v1/reports", json={}) as answer,
+    ):
+        assert answer.status == 503
+        assert "no Kafka" in await answer.text()
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    """A token given for one address never travels to another, even when that one asks for it."""
+    asked: list[str] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        asked.append(request.headers.get("authorization", ""))
+        return web.Response()
+
+    async def moved(request: web.Request) -> web.Response:
+        return web.Response(status=307, headers={"location": f"{there}{request.path}"})
+
+    async with _site(elsewhere) as there, _site(moved) as here:
+        client = tieline.AsyncClient(here, token=TOKEN, workload=WORKLOAD, origin=ORIGIN)
+        async with client:
+            await until(lambda: "redirect" in client.status.error, 5, "the redirect said")
+            assert TOKEN not in client.status.error
+            found = client.pick(MODEL)
+            assert isinstance(found, tieline.Shed)
+    assert asked == []
+
+
+@asynccontextmanager
+async def _site(handler: Answering) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
