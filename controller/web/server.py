@@ -103,7 +103,8 @@ class Server:
         assert accept is not None
 
         def connected() -> asyncio.BaseProtocol:
-            if len(accept.connections) >= self._limits.connections_max:
+            here = {*self._mute, *map(id, accept.connections)}  # a connection in its TLS handshake is mute
+            if len(here) >= self._limits.connections_max:
                 self._answers.counts["connections refused"] += 1
                 return _Refusal()
             handler = accept()
@@ -112,9 +113,14 @@ class Server:
             self._mute[id(handler)] = timer
             return handler
 
+        tls = self._tls()
         try:
             return await loop.create_server(
-                connected, self._listen.host, self._listen.port, ssl=self._tls(), backlog=256
+                connected,
+                self._listen.host,
+                self._listen.port,
+                ssl=tls,
+                ssl_handshake_timeout=self._limits.first_request_within_s if tls else None,
             )
         except OSError as error:
             place = f"{self._listen.host}:{self._listen.port}"
