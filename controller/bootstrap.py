@@ -17,6 +17,7 @@ from controller.decision_log import DecisionLog
 from controller.dispatch.dispatcher import Dispatcher
 from controller.errors import UserError
 from controller.leader import Leader
+from controller.monitor import Vitals, monitored
 from controller.offsets import Offsets
 from controller.policy_file import load_policy
 from controller.projection import Projector
@@ -26,6 +27,7 @@ from controller.supervise import end_on_signals, together
 from controller.telemetry import without_password
 from controller.term import PolicyInForce
 from controller.topic_admin import ensure_topics
+from controller.vitals import controller_vitals
 from streams.app import Ingest, IngestSettings, Registered
 from streams.tables import RedisTables
 
@@ -113,6 +115,10 @@ class Controller:
             }
         )
 
+    def vitals(self) -> Vitals:
+        """What it says of itself."""
+        return controller_vitals(self.leader, self.publisher, self.projector, self.ingest)
+
     async def _agent(self) -> None:
         """Nobody leads before it knows the commands given so far."""
         await self.commands.read_all(COMMANDS_WITHIN_S)
@@ -155,7 +161,10 @@ async def run_controller(settings: Settings) -> int:
         topics_created=len(created),
         commands=UNSIGNED_NOTICE if settings.unsigned else "unsigned commands are refused",
     )
-    async with Controller(settings, policy).connected() as controller:
+    async with (
+        Controller(settings, policy).connected() as controller,
+        monitored(settings.monitor, controller.vitals),
+    ):
         running = asyncio.create_task(controller.run())
         ending = asyncio.create_task(asked_to_end.wait())
         await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)

@@ -67,6 +67,11 @@ class Leader:
         """The epoch that this candidate holds, or None. Holding one is not yet leave to publish."""
         return self._epoch
 
+    @property
+    def heard_ms(self) -> int:
+        """When the epoch in force was last heard, by this process's steady clock."""
+        return self._heard_ms
+
     def may_publish(self) -> bool:
         """Whether the lease holds right now. Ask immediately before each send."""
         return self._epoch is not None and monotonic_ms() - self._confirmed_ms < LEASE_MS

@@ -52,6 +52,16 @@ class Projector:
         self._failing = False
         self._log = structlog.get_logger("projection")
 
+    @property
+    def failing(self) -> bool:
+        """Whether Redis did not take the last attempt."""
+        return self._failing
+
+    @property
+    def table(self) -> RouteTable | None:
+        """The newest publication handed over; None while another controller leads."""
+        return self._wanted.table if self._wanted is not None else None
+
     def project(self, table: RouteTable, urgent_seq: int) -> None:
         """Takes over a committed publication; ``run`` projects it. Only the newest matters."""
         held = self._wanted

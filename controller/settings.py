@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from controller.errors import SettingError
+from controller.monitor import MONITOR, Address, read_address
 from tieline.keys import Keys
 from tieline.topics import PREFIX, Topics
 
@@ -27,6 +28,7 @@ class Settings:
     policy: Path | None = None
     unsigned: bool = False
     replication: int = 1
+    monitor: Address | None = None
 
     @property
     def topics(self) -> Topics:
@@ -46,6 +48,15 @@ def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--redis", metavar="URL", help=f"Redis or Valkey, redis://host:port/0 (else {REDIS})")
     group.add_argument(
         "--namespace", metavar="NAME", help=f"prefix of topics and keys (else {NAMESPACE}, else {PREFIX!r})"
+    )
+
+
+def add_monitor_argument(parser: argparse.ArgumentParser) -> None:
+    """Where a long-running command says how it is."""
+    parser.add_argument(
+        "--monitor",
+        metavar="HOST:PORT",
+        help=f"answer GET /healthz and GET /metrics (Prometheus) there (else {MONITOR}, else nowhere)",
     )
 
 
@@ -69,6 +80,7 @@ def add_controller_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"replicas of topics that are created (else {REPLICATION}, else 1; in production 3)",
     )
     add_unsigned_argument(parser)
+    add_monitor_argument(parser)
     add_stack_arguments(parser)
 
 
@@ -97,6 +109,7 @@ def read_settings(
         policy=Path(policy) if policy else None,
         unsigned=_flag(told("unsigned_dev_mode", UNSIGNED)),
         replication=_replication(told("replication", REPLICATION) or "1"),
+        monitor=read_address(told("monitor", MONITOR)),
     )
 
 

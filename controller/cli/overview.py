@@ -12,6 +12,7 @@ from msgspec import Struct
 from controller.core.memory import Memory, PoolMemory
 from controller.core.policy import Policy
 from controller.core.reasons import State
+from controller.vitals import pool_shares
 from streams.store import Contents
 from tieline.events import Capacity, Command, in_scope
 from tieline.table import MILLION, ClientSettings, Generation, PoolInfo, Route, RouteTable, Slice, Split
@@ -72,7 +73,7 @@ def overview(
     remembered = memory.pools if memory else {}
     limits = capacities(contents, policy, now_ms)
     loads = loads_of(contents)
-    weights = mean_shares(table)
+    weights = pool_shares(table)
     pools = tuple(
         _pool_row(info.pool, weights, remembered.get(info.pool), limits, loads, commands)
         for info in sorted(table.pools, key=lambda info: info.pool)
@@ -83,15 +84,6 @@ def overview(
         pools,
         tuple(_route_row(route, table) for route in sorted(table.routes, key=lambda route: route.name)),
     )
-
-
-def mean_shares(table: RouteTable) -> dict[str, float]:
-    """Pool -> its mean share over all routes."""
-    sums: dict[int, int] = defaultdict(int)
-    for route in table.routes:
-        for index, weight in zip(route.split.pools, route.split.weights, strict=True):
-            sums[index] += weight
-    return {info.pool: sums[index] / len(table.routes) / MILLION for index, info in enumerate(table.pools)}
 
 
 def capacities(contents: Contents, policy: Policy | None, now_ms: int) -> dict[str, float]:

@@ -14,10 +14,18 @@ import structlog
 
 from controller import clock, telemetry
 from controller.errors import UserError
+from controller.monitor import Figure, Vitals, monitored
 from controller.probe.prober import Pace, Prober
 from controller.probe.targets import ProbeError, plan, source
-from controller.settings import KAFKA, POLICY, add_stack_arguments, read_settings
-from tieline._producer import Producer
+from controller.settings import (
+    KAFKA,
+    POLICY,
+    Settings,
+    add_monitor_argument,
+    add_stack_arguments,
+    read_settings,
+)
+from tieline._producer import Producer, ProducerStatus
 
 EXIT_USAGE = 2
 INTERVAL_MIN_MS = 200
@@ -34,6 +42,7 @@ def add_parser(subparsers: Any) -> None:
         "A pool's credential NAME is read from the variable TIELINE_CREDENTIAL_<NAME>.",
     )
     parser.add_argument("--policy", metavar="FILE", help=f"what to probe (else {POLICY})")
+    add_monitor_argument(parser)
     add_stack_arguments(parser)
     parser.add_argument("--source", help="registered source of kind probe (the policy's first)")
     parser.add_argument("--pool", action="append", default=[], help="only this pool; may be given again")
@@ -61,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     producer = Producer(settings.kafka, source=name, prefix=settings.namespace)
     prober = Prober(found.targets, producer, pace, monotonic_ms=clock.monotonic_ms)
     _log.info("probing", pools=len(found.targets), interval_ms=pace.interval_ms, source=name)
-    asyncio.run(_until_stopped(prober, producer))
+    asyncio.run(_until_stopped(prober, producer, settings))
     return 0
 
 
@@ -73,16 +82,30 @@ def _pace(args: argparse.Namespace) -> Pace:
     return Pace(args.interval_ms, args.timeout_ms)
 
 
-async def _until_stopped(prober: Prober, producer: Producer) -> None:
+async def _until_stopped(prober: Prober, producer: Producer, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     running = asyncio.current_task()
     if running is None:
         raise RuntimeError("not inside a task")
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, running.cancel)
-    async with producer:
+    async with producer, monitored(settings.monitor, lambda: _vitals(producer.status)):
         try:
             await prober.run()
         except asyncio.CancelledError:
             status = producer.status
             _log.info("stopped", delivered=status.delivered, dropped=status.dropped_expired)
+
+
+def _vitals(status: ProducerStatus) -> Vitals:
+    """Well: connected, and the last report was taken."""
+    complaint = status.error or ("" if status.connected else "not connected to Kafka yet")
+    reports = {
+        "delivered": status.delivered,
+        "expired": status.dropped_expired,
+        "dropped": status.dropped_full,
+        "failed": status.failed,
+    }
+    return Vitals(
+        complaint, (Figure("reports", "reports by what became of them", reports, "what", counter=True),)
+    )

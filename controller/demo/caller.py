@@ -1,8 +1,9 @@
 """One calling application: ``python -m controller.demo.caller CONFIG``, until SIGTERM.
 
 Replays the trace as real OpenAI-style requests through ``tieline.AsyncClient``, one client for each workload,
-and notes every request, attempt, table and state of its own in a JSONL file. An application that gets half an
-answer asks again, as applications do: the library never splices two answers. It repeats nothing else.
+and notes every request, attempt, table and state of its own in a JSONL file, or on standard output. An
+application that gets half an answer asks again, as applications do: the library never splices two answers. It
+repeats nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ import tieline
 from controller import clock, telemetry
 from controller.demo import trace
 from controller.demo.records import AppliedLine, Began, CallerLine, Ended, StatusLine, Tried, encode
+from controller.monitor import Figure, Vitals, monitored, read_address
 from tieline._flights import Flight, Flights
+from tieline._status import State
 
 IN_FLIGHT_MAX = 2_000
 ASKED_MAX = 5
@@ -46,7 +49,9 @@ class Share(Struct, frozen=True):
 
 class CallerConfig(Struct, frozen=True):
     """``rate_per_s``: mean requests per second. ``token_scale``: of the trace's prompts and answers.
-    ``first``: where in the trace to begin, so that callers differ. ``stream_share``: of the requests."""
+    ``first``: where in the trace to begin, so that callers differ. ``stream_share``: of the requests.
+    ``notes``: a file, or ``-``; ``last_good``: directory of the last good tables, else beside the notes.
+    ``monitor``: host:port, see ``controller.monitor``."""
 
     name: str
     redis: str
@@ -59,12 +64,18 @@ class CallerConfig(Struct, frozen=True):
     first: int = 0
     stream_share: float = 0.5
     deadline_s: float = 30.0
+    last_good: str = ""
+    monitor: str = ""
 
 
 class Notes:
     """Appends lines; each is one write, so that what was noted survives this process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, place: str) -> None:
+        if place == "-":
+            self._file = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115
+            return
+        path = Path(place)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
 
@@ -105,7 +116,7 @@ class Caller:
 
     def __init__(self, config: CallerConfig) -> None:
         self._config = config
-        self._notes = Notes(Path(config.notes))
+        self._notes = Notes(config.notes)
         self._clients: dict[str, tieline.AsyncClient] = {}
         self._http: dict[str, httpx2.AsyncClient] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -121,6 +132,8 @@ class Caller:
             await asyncio.gather(*ready)
             for workload, client in self._clients.items():
                 self._listen(workload, client)
+            address = read_address(self._config.monitor)
+            await undo.enter_async_context(monitored(address, self._vitals))
             watching = asyncio.create_task(self._watch())
             replaying = asyncio.create_task(self._replay())
             stopping = asyncio.create_task(stop.wait())
@@ -142,12 +155,25 @@ class Caller:
             origins=origins[1:],
             namespace=config.namespace,
             kafka=config.kafka,
-            last_good=Path(config.notes).with_suffix(f".{workload}.last-good"),
+            last_good=self._last_good(workload),
             client_id=f"{config.name}-{workload}",
         )
         client.core.flights = NotedFlights(lambda pool: self._notes.add(Tried(clock.now_ms(), "", pool)))
         self._clients[workload] = await undo.enter_async_context(client)
         self._http[workload] = await undo.enter_async_context(client.http_client(timeout=None))
+
+    def _last_good(self, workload: str) -> Path:
+        config = self._config
+        if config.last_good:
+            return Path(config.last_good) / f"{config.name}.{workload}.last-good"
+        return Path(config.notes).with_suffix(f".{workload}.last-good")
+
+    def _vitals(self) -> Vitals:
+        """Well: every client follows its source."""
+        statuses = {workload: client.status for workload, client in self._clients.items()}
+        not_live = [f"{name} is {one.state}" for name, one in statuses.items() if one.state is not State.LIVE]
+        under_way = Figure("requests_under_way", "requests without an end yet", {"": len(self._running)})
+        return Vitals(", ".join(not_live), (under_way,))
 
     def _listen(self, workload: str, client: tieline.AsyncClient) -> None:
         def applied(one: tieline.Applied) -> None:

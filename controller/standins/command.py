@@ -2,12 +2,16 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from controller.errors import UserError
+from controller.monitor import MONITOR, Address, Figure, Vitals, monitored, read_address
+from controller.settings import add_monitor_argument
 from controller.standins import config
 from controller.standins.config import ConfigError, StandinConfig
 from controller.standins.process import SpawnError, StandinProcess
@@ -18,29 +22,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", type=Path, help="YAML: one provider-region with its pools, or several under `processes`"
     )
+    add_monitor_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves until SIGTERM or ^C; pools and their URLs go to standard output. Returns the exit status."""
     try:
-        return asyncio.run(_serve(config.read(args.file)))
-    except (ConfigError, SpawnError) as error:
+        address = read_address(args.monitor or os.environ.get(MONITOR, ""))
+        return asyncio.run(_serve(config.read(args.file), address))
+    except (ConfigError, SpawnError, UserError) as error:
         _say(f"tieline standins: {error}")
         return 1
 
 
-async def _serve(configs: Sequence[StandinConfig]) -> int:
+async def _serve(configs: Sequence[StandinConfig], address: Address | None) -> int:
     asked_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_end.set)
     async with AsyncExitStack() as running:
-        processes = []
+        processes: list[StandinProcess] = []
         for one in configs:
             processes.append(await running.enter_async_context(await StandinProcess.spawn(one)))
             _show(processes[-1])
+        await running.enter_async_context(monitored(address, lambda: _vitals(processes)))
         _say(f"{len(processes)} stand-ins are ready; ^C ends them")
         return await _until(asked_to_end, processes)
+
+
+def _vitals(processes: Sequence[StandinProcess]) -> Vitals:
+    """Well: every stand-in runs."""
+    ended = [f"{one.info.provider}/{one.info.region}" for one in processes if not one.alive]
+    alive = {"": float(len(processes) - len(ended))}
+    return Vitals(
+        f"ended: {', '.join(ended)}" if ended else "", (Figure("standins_alive", "running stand-ins", alive),)
+    )
 
 
 def _show(process: StandinProcess) -> None:

@@ -66,6 +66,8 @@ class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class StandinConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """One process: a provider-region, its pools, its log directory.
 
+    ``host``: where to listen; other machines reach it only if it is not a loopback address.
+    ``log_keep_bytes``: a longer log begins anew and its last part is kept beside it as ``.1``; None: never.
     ``time_scale`` multiplies every latency of the model (0.1: ten times as quick), never a fault's own times.
     """
 
@@ -73,6 +75,8 @@ class StandinConfig(Struct, frozen=True, forbid_unknown_fields=True):
     region: ProviderId
     pools: Annotated[tuple[PoolConfig, ...], Meta(min_length=1, max_length=POOLS_PER_PROCESS_MAX)]
     log_dir: Annotated[str, Meta(min_length=1)] = "standins-log"
+    log_keep_bytes: Annotated[int, Meta(ge=1024 * 1024)] | None = None
+    host: Annotated[str, Meta(min_length=1, max_length=253)] = "127.0.0.1"
     admin_port: Port = 0
     seed: int = 1
     time_scale: Annotated[float, Meta(ge=0, le=100)] = 1.0

@@ -15,7 +15,7 @@ from controller.standins.config import ReadyInfo, StandinConfig
 from controller.standins.faults import ActiveFault, FaultBook, FaultOrder, require_served
 from controller.standins.journal import Journal
 from controller.standins.pool import Pool
-from controller.standins.ports import HOST, Port
+from controller.standins.ports import LOOPBACK, Port
 
 _log = structlog.get_logger("tieline.standins")
 
@@ -32,7 +32,9 @@ class Host:
 
     def __init__(self, config: StandinConfig) -> None:
         self.config = config
-        self.journal = Journal(config.log_path, secrets.token_hex(4), clock.now_ms)
+        self.journal = Journal(
+            config.log_path, secrets.token_hex(4), clock.now_ms, keep_bytes=config.log_keep_bytes
+        )
         self.faults = FaultBook(config.seed)
         around = Surroundings(self.journal, self.faults, clock.now_ms, config.time_scale)
         self._around = around
@@ -49,17 +51,19 @@ class Host:
         """Listen on every port. Raises OSError when one is taken."""
         self.journal.started()
         for pool in self.pools.values():
-            port = Port(pool.config.port, Answerer(pool, self._around).handle)
+            port = Port(pool.config.port, Answerer(pool, self._around).handle, host=self.config.host)
             self.ports[pool.id] = port
             self._note_capacity(pool)
             await port.listen()
-        self._admin = Port(self.config.admin_port, Admin(self).handle, ADMIN_REQUEST_MAX_BYTES)
+        self._admin = Port(
+            self.config.admin_port, Admin(self).handle, ADMIN_REQUEST_MAX_BYTES, host=self.config.host
+        )
         await self._admin.listen()
         return ReadyInfo(
             pid=os.getpid(),
             provider=self.config.provider,
             region=self.config.region,
-            admin_url=f"http://{HOST}:{self._admin.number}",
+            admin_url=f"http://{LOOPBACK}:{self._admin.number}",
             ports={pool_id: port.number for pool_id, port in self.ports.items()},
             log_path=str(self.journal.path),
         )
@@ -121,7 +125,7 @@ class Host:
         port, now_ms = self.ports[pool.id], self.monotonic_ms()
         return {
             "pool": pool.id,
-            "url": f"http://{HOST}:{port.number}/v1",
+            "url": f"http://{LOOPBACK}:{port.number}/v1",
             "port": port.number,
             "listening": port.listening,
             "models": pool.config.models,

@@ -24,14 +24,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Journal:
-    """Appends lines; ``now_ms`` is the wall clock."""
+    """Appends lines; ``now_ms`` is the wall clock. A log over ``keep_bytes`` is set aside and begun anew."""
 
-    def __init__(self, path: Path, run: str, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, path: Path, run: str, now_ms: Callable[[], int], *, keep_bytes: int | None = None
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor = _opened(path)
         self._now_ms = now_ms
         self._run = run
         self._arrivals = 0
+        self._keep_bytes = keep_bytes
         self.path = path
         self._end_torn_line()
 
@@ -50,6 +53,13 @@ class Journal:
         line = _encode({"event": event, "at_ms": self._now_ms(), **fields}) + b"\n"
         if os.write(self._descriptor, line) != len(line):
             raise OSError(f"{self.path}: a line was written in part; is the disk full?")
+        if self._keep_bytes is not None and os.fstat(self._descriptor).st_size > self._keep_bytes:
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self.path.replace(self.path.with_suffix(".1"))
+        os.close(self._descriptor)
+        self._descriptor = _opened(self.path)
 
     def arrive(self, request_id: str, pool: str, ask: Ask, *, admitted: bool, fault: str | None) -> "Entry":
         """Note an arrival; the entry notes its end."""
@@ -106,3 +116,7 @@ class Entry:
             fault=self._fault,
         )
         self.outcome = outcome
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -9,26 +9,34 @@ from aiohttp import web
 
 from controller.standins.answers import REQUEST_MAX_BYTES
 
-HOST: Final = "127.0.0.1"
+LOOPBACK: Final = "127.0.0.1"
 BACKLOG_CONNECTIONS = 512
 SHUTDOWN_S = 1.0  # waited for twice: for answers to end, and for them to take note of their end
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Port:
-    """An HTTP server on loopback. ``refuse`` closes the socket, ``listen`` opens it again."""
+    """An HTTP server on ``host``. ``refuse`` closes the socket, ``listen`` opens it again."""
 
-    def __init__(self, number: int, handler: Handler, request_max_bytes: int = REQUEST_MAX_BYTES) -> None:
+    def __init__(
+        self,
+        number: int,
+        handler: Handler,
+        request_max_bytes: int = REQUEST_MAX_BYTES,
+        *,
+        host: str = LOOPBACK,
+    ) -> None:
         application = web.Application(client_max_size=request_max_bytes)
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._handler = handler
+        self._host = host
         self._busy: set[asyncio.BaseTransport] = set()
         self._runner = web.AppRunner(
             application, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S
         )
         # A socket that is bound but never listens: it keeps the number ours while we refuse, and the kernel
         # refuses connections to it like those to any closed port.
-        self._placeholder = _bound(number)
+        self._placeholder = _bound(host, number)
         self.number: int = self._placeholder.getsockname()[1]
         self._site: web.SockSite | None = None
 
@@ -42,7 +50,7 @@ class Port:
             return
         if self._runner.server is None:
             await self._runner.setup()
-        site = web.SockSite(self._runner, _bound(self.number), backlog=BACKLOG_CONNECTIONS)
+        site = web.SockSite(self._runner, _bound(self._host, self.number), backlog=BACKLOG_CONNECTIONS)
         await site.start()
         self._site = site
 
@@ -75,12 +83,12 @@ class Port:
             self._busy.discard(transport)
 
 
-def _bound(number: int) -> socket.socket:
+def _bound(host: str, number: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setblocking(False)
-        bound.bind((HOST, number))
+        bound.bind((host, number))
     except OSError:
         bound.close()
         raise
