@@ -100,3 +100,13 @@ def test_fruitless_pools_are_left_for_free() -> None:
     assert health.fruitless(NOW + 10_000)
     failed(health, 1)
     assert health.fruitless(NOW)
+
+
+def test_the_callers_errors_make_no_pool_fruitless() -> None:
+    """Ten bad requests in a row are the caller's: the pool is as good as it was."""
+    health = PoolHealth()
+    health.record(ResultClass.OK, NOW)
+    for _ in range(10):
+        health.record(ResultClass.CLIENT_ERROR, NOW)
+    assert not health.fruitless(NOW + 10_000)
+    assert not health.wants_out(NOW)

@@ -9,7 +9,7 @@ from tieline._ejection import Out
 from tieline._route import Needs, Outcome, Reason, Route, Shed
 from tieline._router import Router
 from tieline.events import ResultClass
-from tieline.table import ModelOffer
+from tieline.table import MILLION, ModelOffer
 
 A, B, C = "a/r/x", "b/r/x", "c/r/x"
 THREE = {A: 400_000, B: 300_000, C: 300_000}
@@ -213,3 +213,22 @@ def test_a_pool_that_the_table_has_left_is_forgotten() -> None:
     routing.tick(time())
     assert routing.outs() == {}
     assert set(picked(routing)) == {B}
+
+
+A2 = "a/r2/x"
+
+
+def test_half_of_a_provider_is_not_yet_lost() -> None:
+    """With one of two equal pools out the other goes on; the provider's ``on_loss`` is for when it can't."""
+    routing = router(part({A: 300_000, A2: 300_000, B: 400_000}, on_loss={"a": {B: MILLION}}), Time())
+    fail(routing, A)
+    assert set(picked(routing)) == {A2, B}
+    fail(routing, A2)
+    assert set(picked(routing)) == {B}
+
+
+def test_a_throttled_provider_is_not_lost() -> None:
+    """It is full, not dead: its other pools still get what the table gives them."""
+    routing = router(part({A: 400_000, A2: 200_000, B: 400_000}, on_loss={"a": {B: MILLION}}), Time())
+    routing.record(A, MODEL, ResultClass.THROTTLED, retry_after_ms=4_000)
+    assert set(picked(routing)) == {A2, B}

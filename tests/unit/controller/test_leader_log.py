@@ -160,3 +160,12 @@ def plainly_in_force(records: Records) -> int:
         if seen == own[-1] and (resigned or t - records[seen][0] >= SILENCE_MS):
             cur = i
     return cur
+
+
+def test_claim_that_names_another_epoch_is_void() -> None:
+    """Though it names the last heartbeat rightly and the silence has lasted."""
+    log = read([*FIRST, (SILENCE_MS, claim(0, 0))])
+    assert log.epoch == 1
+    for named in (0, 7):
+        assert log.apply(2, 2 * SILENCE_MS, claim(named, 1)).epoch == 1
+    assert log.apply(2, 2 * SILENCE_MS, claim(1, 1)).epoch == 2

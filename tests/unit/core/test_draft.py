@@ -1,6 +1,7 @@
 """Sharing out: in merit order, within room, and never a part lost."""
 
 import pytest
+from msgspec.structs import replace
 
 from controller.core.compiled import compiled
 from controller.core.draft import GAINS_LATE, KEEPS, whole
@@ -95,3 +96,16 @@ def test_a_copy_shares_nothing_that_changes() -> None:
     twin.give(0, 1, 400_000)
     assert (work.weights[0], work.load) == ({0: MILLION}, [50.0, 0.0])
     assert (twin.weights[0], twin.load) == ({0: 600_000, 1: 400_000}, [30.0, 20.0])
+
+
+def test_the_holder_of_the_first_refusal_gives_its_burst_first() -> None:
+    """Before cheaper burst of others; what is paid for still comes before any burst."""
+    pools = (
+        pool("azure/a", committed=0, price=1),
+        pool("gcp/b", committed=0, price=9),
+        pool("oci/c", committed=20, limit=20, latency_ms=300),
+    )
+    rules = compiled(replace(policy(pools), first_refusal="gcp"))
+    work = draft(rules, {"chat/eu": 100})
+    work.place(0, MILLION, limits(rules))
+    assert work.weights[0] == {2: 200_000, 1: 800_000}

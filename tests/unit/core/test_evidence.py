@@ -1,6 +1,7 @@
 """Evidence ages, but only while its partition is consumed to its end; sums tell as soon as they can."""
 
 import pytest
+from msgspec.structs import replace
 
 from controller.core.clients import Window, sum_clients
 from controller.core.evidence import Evidence, Reach, gather, hearing, stale_after_ms
@@ -128,3 +129,26 @@ def test_the_same_rows_are_summed_once() -> None:
     assert sum_clients(windows, LIMITS) is first
     changed = (Window(row(second(1, ok=31)), NOW_MS - 10_000),)
     assert sum_clients(changed, LIMITS)[POOL].ok == 31
+
+
+@pytest.mark.parametrize(
+    ("result", "counts", "fails"),
+    [
+        ("server_error", 20, 10),
+        ("timeout", 20, 10),
+        ("connect", 20, 10),
+        ("cut", 20, 10),
+        ("throttled", 10, 0),
+        ("client_error", 10, 0),
+        ("auth", 10, 0),
+        ("not_found", 10, 0),
+    ],
+)
+def test_four_classes_speak_about_health(result: str, counts: int, fails: int) -> None:
+    """Beside successes only these make an attempt that counts; the others speak of something else."""
+    outcomes = replace(Outcomes(ok=10), **{result: 10})
+    demand = row(DemandSecond(NOW_MS - 1_000, 1, (), (PoolSum(POOL, outcomes, 10.0, 1, Outcomes()),)))
+    seen = known(demand=(demand,))
+    assert seen is not None
+    assert seen.clients is not None
+    assert (seen.clients.requests, seen.clients.failures) == (counts, fails)

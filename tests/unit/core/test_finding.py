@@ -89,7 +89,8 @@ def test_no_progress_needs_siblings_that_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    ("oldest_ms", "p99_ms", "kind"), [(10_000, 400, Kind.SILENT), (12_001, 4_000, Kind.BAD)]
+    ("oldest_ms", "p99_ms", "kind"),
+    [(10_000, 400, Kind.SILENT), (12_000, 4_000, Kind.SILENT), (12_001, 4_000, Kind.BAD)],
 )
 def test_no_progress_is_three_times_its_own_p99(oldest_ms: int, p99_ms: float, kind: Kind) -> None:
     """And never less than 10 s."""
@@ -117,3 +118,10 @@ def test_configuration_faults_take_out_with_a_quorum() -> None:
 def test_nothing_is_silence() -> None:
     """No evidence is no finding."""
     assert said(seen(None)).kind is Kind.SILENT
+
+
+def test_two_probers_do_not_overrule_clients_that_are_served() -> None:
+    """The probers' own network may be broken."""
+    both = (probe(failures=1), probe("b", failures=1))
+    assert said(seen(clients(40), *both)).kind is not Kind.BAD
+    assert said(seen(clients(3), *both)).kind is Kind.BAD

@@ -152,3 +152,11 @@ def test_nothing_new_is_the_same_object() -> None:
     """An unchanged pool costs no new memory and no publication."""
     held = PoolMemory(State.HEALTHY, Reason.SUCCEEDING, NOW_MS)
     assert advance(held, found(Kind.GOOD), now(1_000)) is held
+
+
+def test_a_relapse_an_hour_ago_is_forgotten_at_the_next() -> None:
+    """Of two earlier relapses one is older than the hour: the hold-down is doubled once for each of the
+    others, not for that one."""
+    held = replace(recovering(), relapses_ms=(NOW_MS + 60_000 - HOUR_MS, NOW_MS - 1))
+    after = advance(held, found(Kind.BAD, NOW_MS + 60_000), now(60_000))
+    assert after.relapses_ms == (NOW_MS - 1, NOW_MS + 60_000)

@@ -13,6 +13,7 @@ from controller.core.planner import step
 from controller.core.reasons import Reason, State
 from controller.policy_file import load_policy
 from tests.scenarios.world import START_MS, World
+from tieline.events import Command
 from tieline.table import Generation, check
 
 ROOT = Path(__file__).parents[3]
@@ -168,3 +169,35 @@ def test_the_same_snapshot_gives_the_same_bytes_in_every_process() -> None:
         for seed in ("1", "77")
     ]
     assert said == [bytes_of_a_decision()] * 2
+
+
+def test_a_new_leader_moves_by_choice_only_after_a_whole_report_window() -> None:
+    """Something is due to move, and its predecessor's last move by choice is long ago."""
+    made = world(60)
+    made.commands.append(Command("one", "drain", "gcp", "root", "patching", made.now_ms, made.now_ms + 5_000))
+    for _ in made.run(5_000):
+        pass
+    made.take_over()
+    made.voluntary_after_ms = made.now_ms + 15_000
+    moved = [ready.table is not None and not ready.urgent for ready in made.run(20_000)]
+    assert moved.index(True) == 14
+
+
+def test_sheddable_load_comes_back_once_in_a_shift_period() -> None:
+    """Room that comes and goes from second to second must not stir what can wait."""
+    made = world(60)
+    for pool in made.pools.values():
+        pool.stated = 300.0
+    for _ in made.run(10_000):
+        pass
+    assert made.table is not None
+    assert any(route.split.shed for route in made.table.routes if route.workload == "batch")
+    assert made.memory is not None
+    made.memory = replace(made.memory, voluntary_ms=made.now_ms)
+    made.pools["azure/norway/gpt"].stated = 1_500.0
+    shed = [route.split.shed for route in made.table.routes]
+    for _ in made.run(9_000):
+        assert [route.split.shed for route in made.table.routes] == shed
+    for _ in made.run(2_000):
+        pass
+    assert [route.split.shed for route in made.table.routes] != shed

@@ -1,9 +1,11 @@
 """Forced moves: what is lost finds a place, the most critical first, and nothing else is touched."""
 
+import pytest
+
 from controller.core.compiled import Compiled, compiled
 from controller.core.draft import GAINS_LAST, GAINS_LATE, KEEPS, OUT, Draft
 from controller.core.eligible import Use
-from controller.core.policy import Policy
+from controller.core.policy import Policy, QuotaGroup
 from controller.core.reflex import settle
 from tests.unit.core.made import draft, limits, policy, pool, workload
 from tieline.table import MILLION
@@ -189,3 +191,50 @@ def test_shed_load_returns_when_there_is_room() -> None:
     rules = compiled(made)
     work = draft(rules, {"chat/eu": 100}, {"chat/eu": {"azure/a": 500_000}})
     assert settled(made, work, use(rules, usable=0.8))["chat/eu"] == {"azure/a": 800_000, "shed": 200_000}
+
+
+def test_the_least_critical_is_shed_first() -> None:
+    """Two make way for chat; what chat needs is taken from the lower of them alone."""
+    made = policy(
+        (pool("azure/a"), pool("gcp/b")),
+        (workload("chat"), workload("mail", "sheddable_plus"), workload("batch", "sheddable")),
+    )
+    rules = compiled(made)
+    weights = {name: {"gcp/b": MILLION} for name in ("mail/eu", "batch/eu")}
+    work = draft(
+        rules, {"chat/eu": 40, "mail/eu": 50, "batch/eu": 50}, weights | {"chat/eu": {"azure/a": MILLION}}
+    )
+    after = settled(made, work, use(rules, lost={"azure/a": 0.0}))
+    assert after["mail/eu"] == {"gcp/b": MILLION}
+    assert after["chat/eu"] == {"gcp/b": MILLION}
+    assert 795_000 <= after["batch/eu"]["shed"] <= 805_000
+
+
+def test_nobody_is_shed_while_another_can_move_on() -> None:
+    """batch has no other pool, mail has: mail moves on, though batch is less critical."""
+    made = policy(
+        (pool("azure/a"), pool("azure/b"), pool("gcp/c")),
+        (
+            workload("chat", exclusive="azure"),
+            workload("mail", "sheddable_plus"),
+            workload("batch", "sheddable", exclusive="azure"),
+        ),
+    )
+    rules = compiled(made)
+    weights = {"chat/eu": {"azure/a": MILLION}} | {
+        name: {"azure/b": MILLION} for name in ("mail/eu", "batch/eu")
+    }
+    work = draft(rules, {"chat/eu": 40, "mail/eu": 50, "batch/eu": 50}, weights)
+    after = settled(made, work, use(rules, lost={"azure/a": 0.0}))
+    assert all("shed" not in row for row in after.values())
+    assert after["batch/eu"] == {"azure/b": MILLION}
+
+
+def test_a_quota_group_that_shrinks_gives_load_away() -> None:
+    """Each pool has room for 100, both together for 100: 40 of the 140 leave, and no more."""
+    pools = (pool("azure/a", group="g"), pool("azure/b", group="g"), pool("gcp/c"))
+    made = policy(pools, groups=(QuotaGroup("g", 100),))
+    rules = compiled(made)
+    work = draft(rules, {"chat/eu": 140}, {"chat/eu": {"azure/a": 500_000, "azure/b": 500_000}})
+    after = settled(made, work, use(rules))
+    assert after["chat/eu"]["gcp/c"] == pytest.approx(285_715, abs=2)

@@ -266,3 +266,20 @@ def test_a_problem_of_another_policy_is_refused() -> None:
     one, other = policy((pool("a/x"),)), policy((pool("b/x"),))
     with pytest.raises(ValueError, match="is of policy"):
         solve(compiled(one), problem(other, {"chat/eu": 1}))
+
+
+def test_burst_is_not_taken_for_want_of_a_price() -> None:
+    """A policy that names no prices still uses what it has paid for, though it is further away."""
+    given = policy(
+        (pool("a/far", committed=100, price=0, latency_ms=300), pool("b/near", committed=0, price=0)),
+        SHEDDABLE,
+    )
+    rules, plan = solved(given, problem(given, {"chat/eu": 80}))
+    assert shares(rules, plan, "chat/eu") == {"a/far": 1.0}
+
+
+def test_dear_burst_comes_before_what_is_paid_for_and_ill() -> None:
+    """Health outweighs money."""
+    given = policy((pool("a/ill", committed=100), pool("b/well", committed=0, price=9)), SHEDDABLE)
+    rules, plan = solved(given, problem(given, {"chat/eu": 80}, grades={"a/ill": GAINS_LATE}))
+    assert shares(rules, plan, "chat/eu") == {"b/well": 1.0}

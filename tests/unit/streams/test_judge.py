@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from streams.judge import Judge, is_stale
@@ -87,6 +89,15 @@ def test_depth_and_rubbish_never_escape(body: bytes, content_type: bytes) -> Non
     good = record(report(1), TOPICS.reports.name)
     headers = tuple((n, content_type if n == "content-type" else v) for n, v in good.headers)
     assert rejected(good._replace(value=body, headers=headers)) in {Rejection.UNDECODABLE, Rejection.INVALID}
+
+
+@pytest.mark.parametrize(
+    "headers", [None, ((None, None),), (("ce_type", None),), ((b"ce_type", "x"),), (1, 2)]
+)
+def test_headers_of_any_kind_never_escape(headers: Any) -> None:
+    """Nor do headers that no client of ours would send."""
+    good = record(report(1), TOPICS.reports.name)
+    assert rejected(good._replace(headers=headers)) in {Rejection.NOT_CLOUDEVENTS, Rejection.INVALID}
 
 
 def test_only_perishables_go_stale() -> None:

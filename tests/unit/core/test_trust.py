@@ -1,0 +1,57 @@
+"""Who can be heard at all, and what follows when too few can."""
+
+import pytest
+
+from controller.core.evidence import Hearing
+from controller.core.reasons import Reason
+from controller.core.trust import unheard_share
+from controller.policy_file import load_policy
+from streams.rows import Position, Row
+from tests.scenarios.world import World
+from tests.unit.core.made import NOW_MS
+from tests.unit.core.test_eligible import SMALL
+from tieline.events import Report
+
+FRESH, SILENT, HELD = Hearing.FRESH, Hearing.SILENT, Hearing.HELD
+
+
+def row(provider: str) -> Row:
+    """What a prober last said of a provider's only region."""
+    event = Report("prober", provider, "r", "one", 1, NOW_MS - 2_000, NOW_MS, 2_000, ())
+    return Row(event, Position("reports", 0, 1), NOW_MS, NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("heard", "share"),
+    [
+        ((FRESH, FRESH, FRESH, FRESH), 0.0),
+        ((SILENT, SILENT, FRESH, FRESH), 0.0),
+        ((SILENT, FRESH, SILENT, FRESH), 0.5),
+        ((SILENT, SILENT, SILENT, SILENT), 1.0),
+        ((HELD, HELD, HELD, HELD), 0.0),
+    ],
+    ids=["all heard", "one provider silent", "half silent over two", "all silent", "the controller lags"],
+)
+def test_silence_counts_over_two_providers(heard: tuple[Hearing, ...], share: float) -> None:
+    """What is silent in one provider only may well be that provider; what the controller has not read yet
+    is not silent."""
+    rows = (row("azure"), row("azure"), row("gcp"), row("gcp"))
+    assert unheard_share(rows, list(heard)) == share
+
+
+def test_nothing_moves_by_choice_while_most_are_unheard() -> None:
+    """Demand shrinks and much could move nearer, but no prober is heard: the table stays and says why."""
+    made = World(load_policy(SMALL))
+    made.decide()
+    made.demand |= {("chat", "eu"): 600.0, ("batch", "eu"): 400.0}
+    for _ in made.run(60_000):
+        pass
+    made.silent_sources |= {"prober", "prober-us"}
+    for _ in made.run(40_000):
+        pass
+    assert made.table is not None
+    before = made.publications
+    made.demand |= {("chat", "eu"): 60.0}
+    readies = list(made.run(30_000))
+    assert made.publications == before
+    assert Reason.SOURCES_UNHEARD in {verdict.reason for verdict in readies[-1].decisions}
