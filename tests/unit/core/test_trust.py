@@ -1,17 +1,21 @@
 """Who can be heard at all, and what follows when too few can."""
 
 import pytest
+from msgspec.structs import replace
 
+from controller.core.compiled import compiled
 from controller.core.evidence import Hearing
+from controller.core.policy import Source
 from controller.core.reasons import Reason
 from controller.core.trust import unheard_share
 from controller.policy_file import load_policy
 from streams.rows import Position, Row
 from tests.scenarios.world import World
-from tests.unit.core.made import NOW_MS
+from tests.unit.core.made import NOW_MS, policy, pool
 from tests.unit.core.test_eligible import SMALL
 from tieline.events import Report
 
+RULES = compiled(policy((pool("azure/r"), pool("gcp/r")), sources=(Source("prober", "probe"),)))
 FRESH, SILENT, HELD = Hearing.FRESH, Hearing.SILENT, Hearing.HELD
 
 
@@ -34,9 +38,11 @@ def row(provider: str) -> Row:
 )
 def test_silence_counts_over_two_providers(heard: tuple[Hearing, ...], share: float) -> None:
     """What is silent in one provider only may well be that provider; what the controller has not read yet
-    is not silent."""
+    is not silent, and sources that the policy has dropped are not missed."""
     rows = (row("azure"), row("azure"), row("gcp"), row("gcp"))
-    assert unheard_share(rows, list(heard)) == share
+    assert unheard_share(RULES, rows, list(heard)) == share
+    gone = compiled(replace(RULES.policy, sources=()))
+    assert unheard_share(gone, rows, list(heard)) == 0.0
 
 
 def test_nothing_moves_by_choice_while_most_are_unheard() -> None:
