@@ -6,8 +6,8 @@ nothing, so a topic may be read again from any earlier place and the rows end th
 
 from enum import StrEnum
 
-from streams.material import is_material
-from streams.rows import Position, Row
+from streams.material import is_material, stale_after_ms
+from streams.rows import DUPLICATE_FOR_MS, Position, Row
 from tieline.cloudevents import Poison, Rejection
 from tieline.events import Capacity, Demand, Report, Statement
 
@@ -75,7 +75,8 @@ def fold(
       the one before. Incarnations are random, so "new" means: not the row's and not among the last few
       retired.
     - A retired incarnation is refused. If it speaks of a later instant than the row does, it is no straggler
-      but alive beside its successor: two producers use one source's name, and the row says so.
+      but alive beside its successor: two producers use one source's name, and the row says so. Once the
+      successor has been silent for longer than its word counts, the one that lives is taken again.
     """
     refuse_future(event, append_ms)
     if row is None:
@@ -88,10 +89,12 @@ def fold(
             return Refused.OLDER
         return _row(row, event, position, append_ms, row.retired)
     if event.incarnation in row.retired:
-        if same_log and window_end_ms(event) > window_end_ms(row.event):
+        if not same_log or window_end_ms(event) <= window_end_ms(row.event):
+            return Refused.RETIRED
+        if append_ms - row.append_ms <= _counts_for_ms(row.event):
             return _marked_duplicate(row, position, append_ms)
-        return Refused.RETIRED
-    retired = (*row.retired, row.event.incarnation)[-RETIRED_MAX:]
+    left = (name for name in row.retired if name != event.incarnation)
+    retired = (*left, row.event.incarnation)[-RETIRED_MAX:]
     return _row(row, event, position, append_ms, retired)
 
 
@@ -106,6 +109,10 @@ def supersedes(new: Row, held: Row | None) -> bool:
     if same_log:
         return new.position.offset > held.position.offset
     return not isinstance(fold(held, new.event, new.position, new.append_ms), Refused)
+
+
+def _counts_for_ms(event: Report | Statement | Capacity) -> int:
+    return stale_after_ms(event.interval_ms) if isinstance(event, Report) else DUPLICATE_FOR_MS
 
 
 def _row(

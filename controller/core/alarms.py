@@ -11,22 +11,16 @@ from controller.core.reasons import Reason, State, Verdict
 from streams.rows import GAP_MAX_MS, Row
 from tieline.events import Capacity, Report, Statement
 
-FAULTS = (Reason.CONFIGURATION_AUTH, Reason.CONFIGURATION_NOT_FOUND, Reason.MODEL_FAULT)
+FAULTS = (Reason.CONFIGURATION_AUTH, Reason.CONFIGURATION_NOT_FOUND)
 
 
 def alarms(snapshot: Snapshot, memory: Memory, now_ms: int) -> tuple[Verdict, ...]:
     """All that are due now, ``memory`` being that after this decision. ``since_ms`` is the instant of the
     record, state or look that shows it."""
-    limits = snapshot.policy.thresholds
     found: list[Verdict] = []
     if not snapshot.office.clock_trusted:
         found.append(Verdict("table", Reason.CLOCK_JUMPED, now_ms))
-    for row in (*snapshot.reports, *snapshot.statements, *snapshot.capacities):
-        if row.duplicate and row.is_duplicated(now_ms):
-            found.append(Verdict(_subject(row), Reason.DUPLICATE_SOURCE, row.duplicate_ms))
-        if abs(row.gap_ms) > GAP_MAX_MS and now_ms < _counts_until_ms(row, limits):
-            gap = (float(row.gap_ms), float(GAP_MAX_MS))
-            found.append(Verdict(_subject(row), Reason.CLOCK_OR_DELAY, row.append_ms, None, "", "", *gap))
+    found += _of_rows(snapshot, now_ms)
     found += _of_their_own(snapshot, now_ms)
     for name, pool in memory.pools.items():
         if pool.state is State.DOWN and pool.reason in FAULTS:
@@ -34,15 +28,31 @@ def alarms(snapshot: Snapshot, memory: Memory, now_ms: int) -> tuple[Verdict, ..
     return tuple(found)
 
 
+def _of_rows(snapshot: Snapshot, now_ms: int) -> list[Verdict]:
+    """Faults that a source's records show; one of a kind for each source, the worst of its regions."""
+    limits = snapshot.policy.thresholds
+    doubled: dict[str, int] = {}
+    late: dict[str, Row] = {}
+    for row in (*snapshot.reports, *snapshot.statements, *snapshot.capacities):
+        source = row.event.source
+        if row.duplicate and row.is_duplicated(now_ms):
+            doubled[source] = max(doubled.get(source, 0), row.duplicate_ms)
+        if abs(row.gap_ms) > GAP_MAX_MS and now_ms < _counts_until_ms(row, limits):
+            late[source] = max(late.get(source, row), row, key=lambda one: abs(one.gap_ms))
+    found = [Verdict(source, Reason.DUPLICATE_SOURCE, at_ms) for source, at_ms in sorted(doubled.items())]
+    for source, row in sorted(late.items()):
+        gap = (float(row.gap_ms), float(GAP_MAX_MS))
+        found.append(Verdict(source, Reason.CLOCK_OR_DELAY, row.append_ms, None, "", "", *gap))
+    return found
+
+
 def _of_their_own(snapshot: Snapshot, now_ms: int) -> list[Verdict]:
     """Reporters that are left out because nothing gets through to them anywhere."""
     reach = Reach(snapshot.progress, now_ms)
     heard = hearing(snapshot.reports, reach, snapshot.policy.thresholds, now_ms)
-    out = [
-        Verdict(_subject(row), Reason.REPORTER_OF_ITS_OWN, row.evidence_ms)
-        for row, how in zip(snapshot.reports, heard, strict=True)
-        if how is Hearing.OF_ITS_OWN
-    ]
+    named = zip(snapshot.reports, heard, strict=True)
+    sources = sorted({row.event.source for row, how in named if how is Hearing.OF_ITS_OWN})
+    out = [Verdict(source, Reason.REPORTER_OF_ITS_OWN, now_ms) for source in sources]
     seconds = [row.seconds[-1] for row in snapshot.demand if row.seconds]
     if clients := sum(second.excluded for second in seconds):
         latest_ms = max(second.second_ms for second in seconds if second.excluded)
@@ -59,7 +69,3 @@ def _counts_until_ms(row: Row, limits: Thresholds) -> int:
             return capacity.expires_ms
         case Statement() as statement:
             return max((claim.expires_ms for claim in statement.claims), default=0)
-
-
-def _subject(row: Row) -> str:
-    return f"{row.event.source} in {row.event.provider}/{row.event.region}"

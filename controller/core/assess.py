@@ -27,8 +27,9 @@ NEW = PoolMemory()
 
 
 class Assessment(NamedTuple):
-    """All that a decision rests on. ``demand`` is in units/s by route; ``memory`` already is the new one.
+    """All that a decision rests on; ``memory`` already is the new one.
 
+    By route: ``demand`` in units/s, ``requests`` per second as clients report them, 0 where they don't.
     ``rules`` are the policy's but for share limits that an operator overrides. ``use`` keeps within the modes
     of providers; ``acting`` is what it would be with every provider in act: the same object if they are.
     ``barred``: what may not be moved back by choice yet.
@@ -42,6 +43,7 @@ class Assessment(NamedTuple):
     use: Use
     acting: Use
     demand: list[float]
+    requests: list[float]
     memory: Memory
     changes: list[Verdict]
     unheard: float
@@ -57,7 +59,7 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
     heard = hearing(snapshot.reports, reach, limits, now_ms)
     evidence = gather(snapshot.reports, heard, snapshot.demand, reach, limits, now_ms)
     before = snapshot.memory or Memory()
-    demand, reported = demand_of(rules, snapshot.demand, reach, before.reported, limits.stale_min_ms, now_ms)
+    asked = demand_of(rules, snapshot.demand, reach, before.reported, limits.stale_min_ms, now_ms)
     given = orders(rules, snapshot.commands, now_ms)
     rules = without_share_limits(rules, given.providers_of("provider_share", rules))
     held = claims(rules, snapshot.statements, given, now_ms)
@@ -65,11 +67,11 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
     caps = _made_fresh(capacities(rules, snapshot.capacities, remembered, now_ms), given)
     complete = any(seen.clients is not None and seen.clients.ok for seen in evidence.values())
     ill = {rules.pools[index] for index in held.ill}
-    refuse = refusing(rules, evidence, snapshot.table, demand)
+    refuse = refusing(rules, evidence, snapshot.table, asked.units)
     found = judge_all(evidence, limits, remembered, ill, refuse, siblings_complete=complete)
     findings = outranked(rules, found, given.verdicts, now_ms)
     pools, changes, due = _health(snapshot, rules, remembered, findings, given, caps, now_ms)
-    memory = _memory(before, rules, pools, reported)
+    memory = _memory(before, rules, pools, asked.reported)
     acting = eligible(rules, pools, findings, caps, held, panic_allowed=not given.lifts("providers_lost"))
     return Assessment(
         rules,
@@ -79,7 +81,8 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
         caps,
         bound_by_mode(acting, rules, given),
         acting,
-        demand,
+        asked.units,
+        asked.requests,
         memory,
         changes,
         unheard_share(rules, snapshot.reports, heard),

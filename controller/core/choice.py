@@ -30,7 +30,7 @@ def chosen(known: Assessment, use: Use, before: Held, plan: Plan | None) -> Chos
     """One step by choice from the table in force, within ``use``."""
     draft = before.draft(known.demand)
     target = planned(draft, use, plan)
-    keep_warm(target, use, known.evidence)
+    keep_warm(target, use, known.evidence, known.requests)
     pools = known.memory.pools
     ramping = {i for i, name in enumerate(known.rules.pools) if pools[name].state is State.RECOVERING}
     why = Reason.PLAN if plan else Reason.MERIT_ORDER

@@ -1,13 +1,13 @@
 """Clients' outcomes at each pool, added up over all partitions and over the shortest time that tells.
 
 The newest seconds, at least two of them, then as many as it takes to have enough requests, at most the
-window: so a loaded pool is judged within two seconds and a quiet one on all there is. No reporter counts for
-more than a quarter of the evidence, so that none decides alone whether a pool fails or succeeds.
+window: so a loaded pool is judged within two seconds and a quiet one on all there is.
 """
 
 from itertools import groupby
 from typing import NamedTuple
 
+from controller.core.capped import capped_share, largest
 from controller.core.policy import Thresholds
 from streams.rows import DemandRow, PoolSum
 from tieline.events import Outcomes
@@ -145,8 +145,7 @@ def _add_up(parts: _Parts, limits: Thresholds) -> Clients:
     """The sum of one pool's seconds, newest first. Clients sit in one partition each, so the reporters of one
     second add up over partitions; over time the second with most of them counts."""
     ok = failures = throttled = auth = not_found = refused = in_flight = oldest_ms = users = stuck = 0
-    units = served = p50_weighted = 0.0
-    p50_of = 0
+    units = served = 0.0
     p99_ms: float | None = None
     latest_ms = at_ms = parts[0][0]
     now, most = _Second(), (0, 0, 0, 0)
@@ -165,8 +164,6 @@ def _add_up(parts: _Parts, limits: Thresholds) -> Clients:
             oldest_ms = seen.oldest_in_flight_ms
         if seen.first_token_p99_ms is not None:
             p99_ms = max(p99_ms or 0.0, seen.first_token_p99_ms)
-        if seen.first_token_p50_ms is not None and out.ok:
-            p50_weighted, p50_of = p50_weighted + seen.first_token_p50_ms * out.ok, p50_of + out.ok
         now.reporters += seen.reporters
         now.units += seen.units
         now.throttled += out.throttled
@@ -176,6 +173,8 @@ def _add_up(parts: _Parts, limits: Thresholds) -> Clients:
             now.configuration += seen.failing.auth + seen.failing.not_found
         now.refused += seen.failing.client_error
     (reporters, failing, configuration, refusing), served = now.merged(most, served)
+    named = largest(seen for _, seen in parts) if failures else []
+    reporters = max(reporters, len(named))
     return Clients(
         ok + failures,
         failures,
@@ -195,47 +194,18 @@ def _add_up(parts: _Parts, limits: Thresholds) -> Clients:
         served,
         refused,
         min(refusing, reporters),
-        p50_weighted / p50_of if p50_of else None,
+        _mean_p50_ms(parts),
         users,
         stuck,
-        _capped_share(parts, ok + failures, failures, reporters, limits) if failures else None,
+        capped_share(named, ok + failures, failures, reporters, limits) if failures else None,
     )
 
 
-def _capped_share(
-    parts: _Parts, requests: int, failures: int, reporters: int, limits: Thresholds
-) -> float | None:
-    """The failing share with no reporter counting for more than its cap: a quarter of what then counts, or an
-    even share where they are fewer than four. None where nobody exceeds it, or where too little would be left
-    to tell: then the plain share is all there is.
-
-    The rows name the largest few reporters of each second; at most three can exceed a quarter.
-    """
-    known = _largest(parts)
-    of_whole = 1 / max(limits.reporter_share_max, 1 / max(reporters, len(known), 1))
-    rest, capped = float(requests), 0
-    # Who exceeds the cap depends on what the others count: from the largest on, until one fits in.
-    while capped < len(known) and known[capped][0] * (of_whole - capped) > rest:
-        rest -= known[capped][0]
-        capped += 1
-    if not capped or of_whole <= capped:
-        return None
-    each = rest / (of_whole - capped)
-    counted = rest + capped * each
-    failed = failures - sum(bad * (1 - each / most) for most, bad in known[:capped])
-    return failed / counted if counted >= limits.requests_min else None
-
-
-def _largest(parts: _Parts) -> list[tuple[int, int]]:
-    """(requests that speak about health, failures among them) of the reporters that rows name, most first."""
-    found: dict[str, tuple[int, int]] = {}
-    for _, seen in parts:
-        for share in seen.largest:
-            out = share.outcomes
-            failed = out.server_error + out.timeout + out.connect + out.cut
-            requests, failures = found.get(share.client, (0, 0))
-            found[share.client] = (requests + out.ok + failed, failures + failed)
-    return sorted((told for told in found.values() if told[0]), key=lambda told: (-told[0], told[1]))
+def _mean_p50_ms(parts: _Parts) -> float | None:
+    """Medians can't be merged exactly: their mean, weighted by successes."""
+    weights = [(seen.first_token_p50_ms, seen.outcomes.ok) for _, seen in parts]
+    whole = sum(ok for p50_ms, ok in weights if p50_ms is not None)
+    return sum(p50_ms * ok for p50_ms, ok in weights if p50_ms is not None) / whole if whole else None
 
 
 class _Second:

@@ -70,10 +70,15 @@ class Case(NamedTuple):
     about: About
 
     def quorum(self, failing: int, reporters: int) -> bool:
-        """Whether so many of so many reporters speak for everybody."""
-        if reporters <= 1:
+        """Whether so many of so many reporters speak for everybody.
+
+        The window is short, so of a quiet pool's users not all show in it: where others are heard elsewhere,
+        one alone is never half of all there are.
+        """
+        existing = max(reporters, min(self.seen.clients_heard, OTHERS_MIN))
+        if existing <= 1:
             return failing >= 1 and self.bad_probes >= 1
-        return failing >= min(self.limits.reporters_min, (reporters + 1) // 2)
+        return failing >= min(self.limits.reporters_min, (existing + 1) // 2)
 
     @property
     def succeeds(self) -> bool:
@@ -84,6 +89,7 @@ class Case(NamedTuple):
 Said = tuple[Kind, Reason, float | None, float | None]
 Rule = Callable[[Case], Said | None]
 
+OTHERS_MIN = 3  # so many that half of them are two
 SILENT = Finding(Kind.SILENT, Reason.NO_EVIDENCE)
 
 

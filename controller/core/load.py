@@ -1,5 +1,7 @@
 """How much load each route has: what clients report, and until they do, what the policy expects."""
 
+from typing import NamedTuple
+
 from controller.core.compiled import Compiled
 from controller.core.evidence import Reach
 from streams.rows import DemandRow
@@ -7,8 +9,19 @@ from streams.rows import DemandRow
 ROWS_KEPT = 256
 SPAN_SECONDS = 10
 
-_Flows = dict[tuple[str, str], float]
+_Flows = dict[tuple[str, str], tuple[float, float]]  # units/s, requests/s
 _kept: dict[int, tuple[DemandRow, _Flows]] = {}
+
+
+class Demanded(NamedTuple):
+    """By route: units/s and, as far as clients report, requests/s.
+
+    ``reported``: names of routes that were ever reported, sorted.
+    """
+
+    units: list[float]
+    requests: list[float]
+    reported: tuple[str, ...]
 
 
 def demand_of(
@@ -18,8 +31,8 @@ def demand_of(
     reported: tuple[str, ...],
     silent_after_ms: int,
     now_ms: int,
-) -> tuple[list[float], tuple[str, ...]]:
-    """(units/s by route, names of routes ever reported, sorted). Offered load includes what was shed.
+) -> Demanded:
+    """What every route is asked for. Offered load includes what was shed.
 
     A partition without a report for ``silent_after_ms``, though it is consumed to its end, has no clients.
     """
@@ -27,19 +40,18 @@ def demand_of(
     for row in rows:
         if not row.seconds or _silent(row, reach, silent_after_ms, now_ms):
             continue
-        for flow, units in _rates(row).items():
-            totals[flow] = totals.get(flow, 0.0) + units
+        for flow, (units, requests) in _rates(row).items():
+            so_far = totals.get(flow, (0.0, 0.0))
+            totals[flow] = (so_far[0] + units, so_far[1] + requests)
     known = set(reported)
-    demand = []
+    demand, rates = [], []
     for route in rules.routes:
-        units_now = totals.get((route.workload, route.origin))
-        if units_now is not None:
+        now = totals.get((route.workload, route.origin))
+        if now is not None:
             known.add(route.name)
-        if route.name in known:
-            demand.append(units_now or 0.0)
-        else:
-            demand.append(route.expected_units_per_s)
-    return demand, reported if len(known) == len(reported) else tuple(sorted(known))
+        demand.append((now[0] if now else 0.0) if route.name in known else route.expected_units_per_s)
+        rates.append(now[1] if now else 0.0)
+    return Demanded(demand, rates, reported if len(known) == len(reported) else tuple(sorted(known)))
 
 
 def _silent(row: DemandRow, reach: Reach, silent_after_ms: int, now_ms: int) -> bool:
@@ -48,7 +60,7 @@ def _silent(row: DemandRow, reach: Reach, silent_after_ms: int, now_ms: int) -> 
 
 
 def _rates(row: DemandRow) -> _Flows:
-    """Mean units/s of each flow over the last whole seconds. Kept by identity."""
+    """Mean load of each flow over the last whole seconds. Kept by identity."""
     held = _kept.get(id(row))
     if held is not None and held[0] is row:
         return held[1]
@@ -60,7 +72,8 @@ def _rates(row: DemandRow) -> _Flows:
     for second in seconds:
         for flow in second.flows:
             key = (flow.workload, flow.origin)
-            found[key] = found.get(key, 0.0) + flow.offered_units / span_s
+            so_far = found.get(key, (0.0, 0.0))
+            found[key] = (so_far[0] + flow.offered_units / span_s, so_far[1] + flow.requests / span_s)
     while len(_kept) >= ROWS_KEPT:
         _kept.pop(next(iter(_kept)))
     _kept[id(row)] = (row, found)

@@ -166,6 +166,7 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     ramp_steps: RampSteps = (0.01, 0.1, 0.25, 0.5, 1.0)
     ramp_step_min_ms: Period = 30_000
     trickle_share: Fraction = 0.005
+    trickle_every_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 10_000  # at least one request in this time
     trickle_share_max: Fraction = 0.05  # of one route, all its standby pools together
     shift_share_max: Fraction = 0.1  # voluntary: of a route's demand ...
     shift_period_ms: Period = 10_000  # ... in this time

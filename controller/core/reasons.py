@@ -101,8 +101,8 @@ class Reason(StrEnum):
 
 
 class Verdict(Struct, frozen=True, omit_defaults=True):
-    """Something about a subject has a reason: a pool, a route ``workload/origin``, a provider, ``table``, or
-    a source in a region (``prober in azure/swedencentral``).
+    """Something about a subject has a reason: a pool, a route ``workload/origin``, a provider, a source,
+    ``clients`` or ``table``.
 
     ``before`` and ``after`` are states or shares as text where the verdict is a change; ``value`` is what was
     measured and ``limit`` what it was held against (shares, units/s or ms, as the reason says). ``because``:

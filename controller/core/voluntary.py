@@ -12,6 +12,7 @@ from controller.core.draft import GAINS_LATE, KEEPS, OUT, Draft
 from controller.core.eligible import Use
 from controller.core.evidence import Evidence
 from controller.core.plan import Plan
+from controller.core.policy import Thresholds
 from controller.core.reasons import Reason
 from controller.core.reflex import NOWHERE, Homeless, Moved, find_places
 from controller.core.reversal import Barred
@@ -47,24 +48,38 @@ def planned(draft: Draft, use: Use, plan: Plan | None) -> Draft:
     return target
 
 
-def keep_warm(target: Draft, use: Use, evidence: dict[str, Evidence]) -> None:
-    """A trickle for every pool that carries nothing and that no prober watches, so that it is known."""
+def keep_warm(target: Draft, use: Use, evidence: dict[str, Evidence], requests: list[float]) -> None:
+    """A trickle for every pool that carries nothing and that no prober watches, so that it is known.
+
+    0.5 % of a route, or as much more as makes one request in 10 s. ``requests``: by route, per second; 0
+    where that is unknown.
+    """
     rules = target.rules
     limits = rules.policy.thresholds
-    trickle = round(limits.trickle_share * MILLION)
-    left = [round(limits.trickle_share_max * MILLION)] * len(rules.routes)
+    most = round(limits.trickle_share_max * MILLION)
+    left = [most] * len(rules.routes)
+    shares = [_trickle(limits, rate) for rate in requests]
     carrying = {pool for weights in target.weights for pool in weights}
     for pool, name in enumerate(rules.pools):
         seen = evidence.get(name)
         if pool in carrying or use.limits.grade[pool] >= KEEPS or (seen and seen.probes):
             continue
         for route in reversed(rules.by_rank):
+            trickle = shares[route]
             lends = pool in rules.routes[route].lawful_set and left[route] >= trickle
             if lends and (giver := _largest(target, use, route)) is not None and trickle > 0:
                 target.take(route, giver, trickle)
                 target.give(route, pool, trickle)
                 left[route] -= trickle
                 break
+
+
+def _trickle(limits: Thresholds, requests_per_s: float) -> int:
+    """Parts of a route that keep one pool known."""
+    share = limits.trickle_share
+    if requests_per_s:
+        share = max(share, 1000 / (limits.trickle_every_ms * requests_per_s))
+    return round(min(share, limits.trickle_share_max) * MILLION)
 
 
 class Wish(NamedTuple):

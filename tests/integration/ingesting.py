@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from redis.asyncio import Redis
 
 from controller.topic_admin import ensure_topics
@@ -75,6 +77,23 @@ class Lab:
     async def send(self, *events: Event) -> None:
         """Appends events to their topics, all acknowledged by Kafka when this returns."""
         await self.deliver([(self.topic_of(event), *self.encoded(event)) for event in events])
+
+    async def let_producers_stamp(self, topic: str) -> None:
+        """From now on a record's time on this topic is its producer's, so that it can lie in the past."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.bootstrap)
+        await admin.start()
+        try:
+            by_producer = {"message.timestamp.type": "CreateTime"}
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, by_producer)])
+        finally:
+            await admin.close()
+
+    async def send_stamped(self, event: Event, stamped_ms: int) -> None:
+        """Appends one event with this time; the topic must take its producers' word."""
+        key, value, headers = self.encoded(event)
+        await self.producer.send_and_wait(
+            self.topic_of(event), value, key=key, headers=headers, timestamp_ms=stamped_ms
+        )
 
     async def deliver(self, records: Iterable[tuple[str, bytes | None, bytes | None, Any]]) -> None:
         """Appends (topic, key, value, headers), all acknowledged by Kafka when this returns."""

@@ -113,13 +113,31 @@ async def test_late_and_repeated_records_change_nothing(
 async def test_perishable_reports_that_are_stale_are_skipped(
     kafka_bootstrap: str, redis_url: str, prefix: str
 ) -> None:
-    """A report of a window that ended too long ago is counted, and is neither a row nor a dead letter."""
+    """A report that has lain in Kafka for too long is counted, and is neither a row nor a dead letter."""
     async with lab(kafka_bootstrap, redis_url, prefix) as it, it.ingest() as ingest:
-        old = report(1, interval_ms=1_000)
-        end_ms = old.window_end_ms - 60_000
-        await it.send(msgspec.structs.replace(old, window_start_ms=end_ms - 1_000, window_end_ms=end_ms))
+        await it.let_producers_stamp(it.settings.topics.reports.name)
+        live, old = report(1, source="probe-1"), report(1, interval_ms=1_000)
+        await it.send_stamped(live, live.window_end_ms)  # shows how far the clocks are apart: not at all
+        await until(lambda: it.sequences(), what="the live report's row")
+        await it.send_stamped(old, old.window_end_ms - 60_000)
         await until(lambda: ingest.counts.get("stale") == 1, what="the skip")
-        assert (await it.sequences(), await it.dead_letters()) == ({}, [])
+        assert list(await it.sequences()) == [("probe-1", "r0")]
+        assert await it.dead_letters() == []
+
+
+async def test_a_report_that_comes_long_after_its_window_is_counted_and_kept(
+    kafka_bootstrap: str, redis_url: str, prefix: str
+) -> None:
+    """It ages by itself; its row says by how much it was late, so that a wrong clock is noticed."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it, it.ingest() as ingest:
+        late = report(1, interval_ms=1_000)
+        end_ms = late.window_end_ms - 40_000
+        await it.send(msgspec.structs.replace(late, window_start_ms=end_ms - 1_000, window_end_ms=end_ms))
+        await until(lambda: ingest.counts.get("clock_or_delay") == 1, what="the count")
+        await until(lambda: it.sequences(), what="the row")
+        (row,) = (await it.tables.read()).reports
+        assert row.gap_ms >= 40_000
+        assert row.evidence_ms == end_ms + 2_000
 
 
 async def test_two_ingests_share_the_partitions_and_lose_nothing_when_one_leaves(

@@ -11,6 +11,14 @@ capacity SCOPE 500 / capacity SCOPE none    what the fleet source states
 silence SOURCE / hear SOURCE            a source of the policy, or `clients`
 unprobed SCOPE                          no prober looks there
 reporters 1                             so many clients exist
+busy client-0 90%                       so much of the load is this client's
+meets client-0 SCOPE errors=100% [as=auth]  what this client alone meets there
+cut-off NAME / reconnect NAME           the own network of a client or prober fails / works
+callers WORKLOAD bad=100%               so many of its requests are malformed: 400 wherever they go
+slow SCOPE 3s                           how long first tokens take there (as a rule 200ms)
+skew NAME 20s behind (or: ahead)        the clock of a client or prober
+interval SOURCE 20s                     how often a prober reports
+double SOURCE / undouble SOURCE         two producers report under its name / one
 eject SCOPE by 3 / return SCOPE         so many clients have left it by themselves / come back
 status SCOPE down for 1h                a status page says so
 maintenance SCOPE in 1m for 10m
@@ -26,29 +34,28 @@ share PROVIDER 10% of WORKLOAD          the policy allows it no more of this wor
 lag / caught-up                         the controller consumes nothing / does again
 takeover, unsettled, settled, clock jumps, clock steady
 tick 10s                                time passes, one decision a second
+wait 10m                                time passes, and nobody reports, sees or decides anything in it
 plan                                    prints the table and each pool's load
 states                                  prints every pool that is not healthy
+alarms                                  prints what a person must look at, and how many records were refused
 why                                     prints what was decided since the last `why`, repeated words once,
                                         and what is said as long as it holds (a freeze, a mode) once
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import cast
 
 from msgspec.structs import replace
 
 from controller.command_log import CommandLog
-from controller.core.reasons import Reason
 from controller.policy_file import load_policy
-from streams.rows import Ejection
+from tests.scenarios import telling
 from tests.scenarios.world import World
-from tieline.events import Claim, ClaimState, Command, ResultClass, Verb
-from tieline.table import MILLION
+from tieline.events import Claim, ClaimState, Command, Verb
 
 HERE = Path(__file__).parent
-HELD = (Reason.FROZEN, Reason.SOURCES_UNHEARD, Reason.MODE_OBSERVE, Reason.MODE_RECOMMEND)
 UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
 
@@ -88,7 +95,7 @@ def _ms(text: str) -> int:
 
 
 def _share(text: str) -> float:
-    return float(text.removeprefix("errors=").removesuffix("%")) / 100
+    return float(text.removeprefix("errors=").removeprefix("bad=").removesuffix("%")) / 100
 
 
 def _demand(world: World, route: str, units: str) -> list[str]:
@@ -152,18 +159,59 @@ def _reporters(world: World, count: str) -> list[str]:
     return []
 
 
+def _share_of(world: World, name: str, share: str) -> list[str]:
+    world.reporting.of(name).share = _share(share)
+    return []
+
+
+def _meets(world: World, name: str, scope: str, errors: str, result: str = "") -> list[str]:
+    own = world.reporting.of(name)
+    for pool in world.matching(scope):
+        own.meets[pool] = _share(errors)
+    own.result = result.removeprefix("as=") or "server_error"
+    return []
+
+
+def _reporter(field: str, value: object) -> Callable[..., list[str]]:
+    def command(world: World, name: str) -> list[str]:
+        setattr(world.reporting.of(name), field, value)
+        return []
+
+    return command
+
+
+def _callers(world: World, workload: str, bad: str) -> list[str]:
+    world.reporting.callers[workload] = _share(bad)
+    return []
+
+
+def _slow(world: World, scope: str, period: str) -> list[str]:
+    for pool in world.matching(scope):
+        world.pools[pool].first_token_ms = float(_ms(period))
+    return []
+
+
+def _skew(world: World, name: str, period: str, side: str) -> list[str]:
+    world.reporting.of(name).skew_ms = {"behind": -1, "ahead": 1}[side] * _ms(period)
+    return []
+
+
+def _interval(world: World, source: str, period: str) -> list[str]:
+    world.reporting.of(source).interval_ms = _ms(period)
+    return []
+
+
 def _eject(world: World, scope: str, _by: str, count: str) -> list[str]:
     for pool in world.matching(scope):
         for number in range(int(count)):
-            name = f"client-{number}"
-            now_ms = world.now_ms
-            world.ejections[name, pool] = Ejection(name, pool, ResultClass.TIMEOUT, now_ms, now_ms + 15_000)
+            world.reporting.ejections.add((f"client-{number}", pool))
     return []
 
 
 def _return(world: World, scope: str) -> list[str]:
-    for key in [key for key in world.ejections if key[1] in world.matching(scope)]:
-        del world.ejections[key]
+    back = {key for key in world.reporting.ejections if key[1] in world.matching(scope)}
+    world.reporting.ejections -= back
+    world.reporting.returned |= back
     return []
 
 
@@ -256,54 +304,9 @@ def _tick(world: World, period: str) -> list[str]:
     return [f"{made} published, {urgent} urgent"] if made else ["nothing published"]
 
 
-def _plan(world: World) -> Iterator[str]:
-    assert world.table is not None
-    names = [info.pool for info in world.table.pools]
-    for route in world.table.routes:
-        parts = [
-            f"{names[index]} {_percent(weight)}"
-            for index, weight in zip(route.split.pools, route.split.weights, strict=True)
-        ]
-        shed = [f"SHED {_percent(route.split.shed)}"] if route.split.shed else []
-        yield f"{route.name:10} {', '.join([*parts, *shed])}"
-    load = world.load()
-    yield "load       " + ", ".join(f"{pool} {round(units)}" for pool, units in load.items() if units >= 0.5)
-
-
-def _percent(parts: int) -> str:
-    share = parts * 100 / MILLION
-    return f"{share:.0f}%" if share >= 10 or share == round(share) else f"{share:.1f}%"
-
-
-def _states(world: World) -> Iterator[str]:
-    assert world.memory is not None
-    ill = {name: pool for name, pool in world.memory.pools.items() if pool.state.value != "healthy"}
-    if not ill:
-        yield "all healthy"
-    for name, pool in ill.items():
-        more = f" step {pool.ramp_step + 1}" if pool.state.value == "recovering" else ""
-        held_s = (pool.hold_until_ms - world.now_ms) // 1000
-        if pool.state.value == "down":
-            more = f" held for {held_s}s" if held_s > 0 else " hold-down over"
-        yield f"{name:22} {pool.state.value}{more}: {pool.reason.value}"
-
-
-def _why(world: World) -> Iterator[str]:
-    said, world.said = world.said, []
-    before = None
-    held: set[str] = set()
-    for verdict in said:
-        if (verdict.subject, verdict.reason) == before and not verdict.after:
-            continue
-        before = (verdict.subject, verdict.reason)
-        change = f" {verdict.before}->{verdict.after}" if verdict.after else ""
-        value = f" {verdict.value:g}" if verdict.value is not None else ""
-        limit = f" against {verdict.limit:g}" if verdict.limit is not None else ""
-        because = f" ({verdict.because})" if verdict.because else ""
-        line = f"{verdict.subject}: {verdict.reason.value}{change}{value}{limit}{because}"
-        if verdict.reason not in HELD or line not in held:
-            yield line
-        held.add(line)
+def _wait(world: World, period: str) -> list[str]:
+    world.now_ms += _ms(period)
+    return []
 
 
 def _share_max(world: World, provider: str, most: str, _of: str, name: str) -> list[str]:
@@ -328,6 +331,16 @@ COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
     "silence": _silence,
     "hear": _hear,
     "reporters": _reporters,
+    "busy": _share_of,
+    "meets": _meets,
+    "cut-off": _reporter("cut_off", True),
+    "reconnect": _reporter("cut_off", False),
+    "callers": _callers,
+    "slow": _slow,
+    "skew": _skew,
+    "interval": _interval,
+    "double": _reporter("doubled", True),
+    "undouble": _reporter("doubled", False),
     "eject": _eject,
     "return": _return,
     "status": _status,
@@ -353,7 +366,9 @@ COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
     "settled": _flag("settled", True),
     "clock": _clock,
     "tick": _tick,
-    "plan": _plan,
-    "states": _states,
-    "why": _why,
+    "wait": _wait,
+    "plan": telling.plan,
+    "states": telling.states,
+    "alarms": telling.alarms,
+    "why": telling.why,
 }

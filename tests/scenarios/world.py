@@ -7,47 +7,17 @@ knows the rules; only what the events mean.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from msgspec.structs import replace
-
 from controller.core.memory import Memory
 from controller.core.model import Office, Ready, Snapshot
 from controller.core.planner import step
 from controller.core.policy import Policy
 from controller.core.reasons import Verdict
-from streams.rows import DemandRow, DemandSecond, Ejection, FlowSum, PoolSum, Position, Progress, Row
-from tieline.events import (
-    Capacity,
-    Claim,
-    Command,
-    Outcomes,
-    PoolCapacity,
-    PoolObservation,
-    Report,
-    ResultClass,
-    Statement,
-    StatementKind,
-    in_scope,
-)
+from streams.rows import Position, Progress, Row
+from tests.scenarios.reporting import PROBE_INTERVAL_MS, UNITS_PER_REQUEST, Behaviour, Reporting
+from tieline.events import Claim, Command, Flow, Statement, StatementKind, in_scope
 from tieline.table import MILLION, Generation, RouteTable, check
 
 START_MS = 1_800_000_000_000
-UNITS_PER_REQUEST = 10
-PROBE_INTERVAL_MS = 2_000
-CAPACITY_LIVES_MS = 30_000
-SECONDS_KEPT = 20
-
-
-@dataclass
-class Behaviour:
-    """How one pool behaves."""
-
-    errors: float = 0.0
-    result: str = "server_error"
-    serves: float | None = None  # units/s it can really give; more is answered with 429
-    stated: float | None = None  # units/s that the fleet source states; None: nothing
-    hangs: bool = False
-    probed: bool = True
-    probe_errors: float | None = None  # None: as for clients
 
 
 @dataclass
@@ -61,7 +31,6 @@ class World:
     clients: int = 4
     commands: list[Command] = field(default_factory=list)
     claims: dict[str, tuple[StatementKind, Claim]] = field(default_factory=dict)
-    ejections: dict[tuple[str, str], Ejection] = field(default_factory=dict)
     silent_sources: set[str] = field(default_factory=set)
     consumed: bool = True
     clock_trusted: bool = True
@@ -72,16 +41,15 @@ class World:
     seq: int = 0
     memory: Memory | None = None
     table: RouteTable | None = None
-    seconds: list[DemandSecond] = field(default_factory=list)
-    reports: dict[str, Row] = field(default_factory=dict)
-    capacities: dict[str, Row] = field(default_factory=dict)
     said: list[Verdict] = field(default_factory=list)
     publications: int = 0
     ready: Ready | None = None
+    reporting: Reporting = field(init=False)
 
     def __post_init__(self) -> None:
         for pool in self.policy.pools:
             self.pools.setdefault(pool.id, Behaviour(stated=pool.limit_units_per_s))
+        self.reporting = Reporting(self.pools)
 
     def matching(self, scope: str) -> list[str]:
         """Pools in a scope; ``*`` for all."""
@@ -130,10 +98,6 @@ class World:
             self.settled,
             self.clock_trusted,
         )
-        demand: tuple[DemandRow, ...] = ()
-        if self.seconds:
-            ejections = tuple(sorted(self.ejections.values(), key=lambda e: (e.client, e.pool)))
-            demand = (DemandRow(Position("demand", 0, self.now_ms), tuple(self.seconds), ejections),)
         behind = 0 if self.consumed else 5
         progress = tuple(
             Progress(f"tieline.{topic}", 0, 100 - behind, 100, self.now_ms)
@@ -142,10 +106,10 @@ class World:
         return Snapshot(
             self.policy,
             office,
-            tuple(row for _, row in sorted(self.reports.items())),
+            tuple(row for _, row in sorted(self.reporting.reports.items())),
             self._statements(),
-            tuple(row for _, row in sorted(self.capacities.items())),
-            demand,
+            tuple(row for _, row in sorted(self.reporting.capacities.items())),
+            self.reporting.demand_rows(),
             progress,
             tuple(command for command in self.commands if (command.expires_ms or 0) > self.now_ms),
             self.memory,
@@ -153,119 +117,37 @@ class World:
         )
 
     def _observe(self) -> None:
-        if self.consumed:
-            self._clients_report()
-            if (self.now_ms // 1000) % (PROBE_INTERVAL_MS // 1000) == 0:
-                self._probers_report()
-            self._fleet_reports()
-
-    def _clients_report(self) -> None:
-        if not self.clients:
+        if not self.consumed:
             return
-        second_ms = self.now_ms - 1000
         flows = tuple(
-            FlowSum(w, o, round(units / UNITS_PER_REQUEST), units, 0, 0.0)
-            for (w, o), units in sorted(self.demand.items())
+            Flow(workload, origin, round(units / UNITS_PER_REQUEST), units)
+            for (workload, origin), units in sorted(self.demand.items())
         )
-        load = self.load()
-        pools = tuple(self._pool_sum(pool, load[pool]) for pool in sorted(load) if load[pool])
-        for key, ejection in self.ejections.items():
-            self.ejections[key] = replace(ejection, until_ms=self.now_ms + 15_000)
-        self.seconds = [
-            *self.seconds[-SECONDS_KEPT + 1 :],
-            DemandSecond(second_ms, self.clients, flows, pools),
-        ]
+        names = [f"client-{number}" for number in range(self.clients)]
+        self.reporting.clients_report(names, self.loads(), flows, self.now_ms)
+        regions = sorted({(pool.provider, pool.region) for pool in self.policy.pools})
+        for source in self.policy.sources:
+            due = self.now_ms % self.reporting.of(source.id).interval_ms == 0
+            if source.kind == "probe" and source.id not in self.silent_sources and due:
+                self.reporting.prober_reports(source.id, regions, self.now_ms)
+        if "fleet" not in self.silent_sources:
+            self.reporting.fleet_reports(regions, self.now_ms)
 
     def load(self) -> dict[str, float]:
         """Units/s that the table in force sends to each pool."""
-        load = dict.fromkeys(self.pools, 0.0)
-        if (table := self.table) is None:
-            return load
-        for route in table.routes:
+        loads = self.loads()
+        return {pool: sum(loads.get(pool, {}).values()) for pool in self.pools}
+
+    def loads(self) -> dict[str, dict[str, float]]:
+        """The same by pool and workload, without pools that get nothing."""
+        loads: dict[str, dict[str, float]] = {}
+        for route in self.table.routes if self.table else ():
             units = self.demand.get((route.workload, route.origin), 0.0)
             for index, parts in zip(route.split.pools, route.split.weights, strict=True):
-                load[table.pools[index].pool] += units * parts / MILLION
-        return load
-
-    def _pool_sum(self, pool: str, units: float) -> PoolSum:
-        how = self.pools[pool]
-        left = self.clients - sum(1 for _, gone in self.ejections if gone == pool)
-        if left <= 0:
-            return PoolSum(pool, Outcomes(), 0.0, 0, Outcomes())
-        units = units * left / self.clients
-        attempts = max(1, round(units / UNITS_PER_REQUEST))
-        if how.hangs:
-            age_ms = min(60_000, 1000 * (1 + sum(1 for s in self.seconds if self._hung(s, pool))))
-            return PoolSum(
-                pool,
-                Outcomes(),
-                0.0,
-                0,
-                Outcomes(),
-                0,
-                attempts * age_ms // 1000,
-                age_ms,
-                users=left,
-                stuck=left if age_ms > 10_000 else 0,
-            )
-        served = units if how.serves is None else min(units, how.serves)
-        throttled = round((units - served) / UNITS_PER_REQUEST)
-        bad = round((attempts - throttled) * how.errors)
-        ok = attempts - throttled - bad
-        outcomes = replace(Outcomes(ok=ok, throttled=throttled), **{how.result: bad})
-        failing = replace(Outcomes(), **{how.result: self.clients if how.errors >= 0.5 and bad else 0})
-        units_ok = served * (1 - how.errors)
-        return PoolSum(pool, outcomes, units_ok, self.clients, failing, first_token_p99_ms=400.0)
-
-    @staticmethod
-    def _hung(second: DemandSecond, pool: str) -> bool:
-        return any(seen.pool == pool and seen.oldest_in_flight_ms for seen in second.pools)
-
-    def _probers_report(self) -> None:
-        for source in self.policy.sources:
-            if source.kind != "probe" or source.id in self.silent_sources:
-                continue
-            for provider, region in self._regions():
-                seen = tuple(
-                    self._probed(pool)
-                    for pool in self.matching(f"{provider}/{region}")
-                    if self.pools[pool].probed
-                )
-                if not seen:
-                    continue
-                event = Report(
-                    source.id, provider, region, "one", self.now_ms // 1000 % 10**6,
-                    self.now_ms - PROBE_INTERVAL_MS, self.now_ms, PROBE_INTERVAL_MS, seen,
-                )  # fmt: skip
-                row = Row(event, Position("reports", 0, self.now_ms), self.now_ms, self.now_ms)
-                self.reports[f"{provider}/{region}/{source.id}"] = row
-
-    def _probed(self, pool: str) -> PoolObservation:
-        how = self.pools[pool]
-        errors = how.errors if how.probe_errors is None else how.probe_errors
-        failed = how.hangs or errors >= 0.5
-        result = ResultClass.TIMEOUT.value if how.hangs else how.result
-        return PoolObservation(pool, Outcomes(**{result if failed else "ok": 1}))
-
-    def _fleet_reports(self) -> None:
-        if "fleet" in self.silent_sources:
-            return
-        for provider, region in self._regions():
-            stated = tuple(
-                PoolCapacity(pool, limit)
-                for pool in self.matching(f"{provider}/{region}")
-                if (limit := self.pools[pool].stated) is not None
-            )
-            if stated:
-                event = Capacity(
-                    "fleet", provider, region, "one", self.now_ms // 1000 % 10**6, self.now_ms,
-                    self.now_ms + CAPACITY_LIVES_MS, stated,
-                )  # fmt: skip
-                row = Row(event, Position("capacity", 0, self.now_ms), self.now_ms, self.now_ms)
-                self.capacities[f"{provider}/{region}/fleet"] = row
-
-    def _regions(self) -> list[tuple[str, str]]:
-        return sorted({(pool.provider, pool.region) for pool in self.policy.pools})
+                if units * parts:
+                    carried = loads.setdefault(self.table.pools[index].pool, {}) if self.table else {}
+                    carried[route.workload] = carried.get(route.workload, 0.0) + units * parts / MILLION
+        return loads
 
     def _statements(self) -> tuple[Row, ...]:
         rows = []

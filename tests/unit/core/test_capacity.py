@@ -94,7 +94,8 @@ def demand(*seconds: DemandSecond, reported: tuple[str, ...] = ()) -> tuple[list
     rules = compiled(policy((pool("azure/a"),), (expecting,)))
     rows = (DemandRow(Position("demand", 0, 1), seconds),) if seconds else ()
     reach = Reach((Progress("tieline.demand", 0, 1, 1, NOW_MS),), NOW_MS)
-    return demand_of(rules, rows, reach, reported, LIMITS.stale_min_ms, NOW_MS)
+    asked = demand_of(rules, rows, reach, reported, LIMITS.stale_min_ms, NOW_MS)
+    return asked.units, asked.reported
 
 
 def test_demand_is_the_mean_of_the_last_whole_seconds() -> None:

@@ -12,6 +12,7 @@ from controller.core.eligible import Use
 from controller.core.memory import Memory, PoolMemory
 from controller.core.reasons import State
 from controller.policy_file import load_policy
+from streams.demand import DemandFold
 from tests.scenarios.world import World
 from tieline.events import Command
 
@@ -91,8 +92,9 @@ def test_an_unknown_pool_gains_last() -> None:
     made = world()
     made.pools["oci/london/oss"].probed = False
     remembered(made, "oci/london/oss", state=State.UNKNOWN)
-    made.reports = {key: row for key, row in made.reports.items() if "oci" not in key}
-    made.seconds = []
+    reports = made.reporting.reports
+    made.reporting.reports = {key: row for key, row in reports.items() if "oci" not in key}
+    made.reporting.sums = DemandFold()
     assert grade_of(made, "oci/london/oss") == GAINS_LAST
 
 

@@ -50,14 +50,21 @@ def test_three_reporters_speak_for_everybody(reporters: int, failing: int, kind:
 )
 def test_or_half_of_them(reporters: int, failing: int, kind: Kind) -> None:
     """Where few exist, half of them are enough."""
-    assert said(seen(clients(10, 30, reporters=reporters, failing=failing))).kind is kind
+    met = clients(10, 30, reporters=reporters, failing=failing)
+    assert said(seen(met, clients_heard=reporters)).kind is kind
+
+
+def test_of_a_quiet_pool_one_reporter_is_not_half() -> None:
+    """Two show in the window, but more exist: what one of them meets may be its own network."""
+    assert said(seen(clients(10, 30, reporters=2, failing=1), clients_heard=3)).kind is Kind.WEAK
+    assert said(seen(clients(10, 30, reporters=2, failing=2), clients_heard=9)).kind is Kind.BAD
 
 
 def test_a_single_reporter_needs_a_prober_that_agrees() -> None:
     """Else the finding stays with that process and the pool is only degraded."""
     alone = clients(0, 40, reporters=1, failing=1)
-    assert said(seen(alone)).kind is Kind.WEAK
-    assert said(seen(alone, probe(failures=1))).kind is Kind.BAD
+    assert said(seen(alone, clients_heard=1)).kind is Kind.WEAK
+    assert said(seen(alone, probe(failures=1), clients_heard=1)).reason is Reason.CLIENTS_AND_PROBES_FAILING
 
 
 def test_one_prober_alone_only_weakens_and_two_take_down() -> None:

@@ -138,7 +138,8 @@ def test_unknown_comes_last_and_degraded_late() -> None:
     """Health short of down changes only the order; the pools that carry instead are named."""
     world = world_of(two(), chat=50.0)
     world.pools["gcp/r/d"].probed = False
-    world.reports = {name: row for name, row in world.reports.items() if "gcp" not in name}
+    reports = world.reporting.reports
+    world.reporting.reports = {name: row for name, row in reports.items() if "gcp" not in name}
     world.memory = replace(world.memory, pools={"azure/r/d": world.memory.pools["azure/r/d"]})  # type: ignore[union-attr,type-var]
     found = asked(world)
     assert (found.verdict.reason, found.named) == (Reason.UNKNOWN_LAST, ("azure/r/d",))

@@ -52,12 +52,22 @@ def test_a_step_stays_within_the_receivers_room() -> None:
 def test_a_standby_that_nobody_watches_gets_a_trickle(known: dict[str, Evidence], warm: int) -> None:
     """Half a percent, so that it is known before it is needed; a prober's look is as good."""
     target = split(MILLION)
-    keep_warm(target, use(), known)
+    keep_warm(target, use(), known, [100.0])
     assert target.weights[0].get(1, 0) == warm
 
 
 def test_an_unknown_standby_is_kept_warm_as_well() -> None:
     """That is how it becomes known."""
     target = split(MILLION)
-    keep_warm(target, use(b=GAINS_LAST), {})
+    keep_warm(target, use(b=GAINS_LAST), {}, [100.0])
     assert target.weights[0][1] == 5_000
+
+
+@pytest.mark.parametrize(
+    ("requests_per_s", "warm"), [(0.0, 5_000), (20.0, 5_000), (10.0, 10_000), (2.0, 50_000), (1.0, 50_000)]
+)
+def test_a_trickle_is_a_request_in_ten_seconds(requests_per_s: float, warm: int) -> None:
+    """Half a percent or more, but no more than 5 % of a route for all its standbys."""
+    target = split(MILLION)
+    keep_warm(target, use(), {}, [requests_per_s])
+    assert target.weights[0].get(1, 0) == warm

@@ -84,6 +84,17 @@ def test_the_alarm_ends_when_the_second_producer_does() -> None:
     assert not folded(row, report(2, incarnation="two", end_ms=later_ms), at(3), later_ms).duplicate
 
 
+def test_a_producer_that_outlives_its_successor_is_taken_again() -> None:
+    """After a deployment that was rolled back the old process must not be refused for ever."""
+    row = folded(None, report(1, incarnation="old"), at(0), T0_MS)
+    row = folded(row, report(1, incarnation="new", end_ms=T0_MS + 500), at(1), T0_MS + 500)
+    soon_ms, later_ms = T0_MS + 15_500, T0_MS + 15_501
+    row = folded(row, report(2, incarnation="old", end_ms=soon_ms), at(2), soon_ms)
+    assert (row.event.incarnation, row.duplicate) == ("new", True)
+    row = folded(row, report(3, incarnation="old", end_ms=later_ms), at(3), later_ms)
+    assert (row.event.incarnation, row.retired) == ("old", ("new",))
+
+
 @pytest.mark.parametrize(
     ("end_after_append_ms", "expected_after_append_ms"), [(-10_000, -8_000), (-1_000, 0), (0, 0), (59_000, 0)]
 )
