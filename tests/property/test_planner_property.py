@@ -13,7 +13,7 @@ from controller.core.held import held
 from controller.core.lawful import may_serve
 from controller.core.model import Ready, Snapshot
 from controller.core.planner import step
-from tests.property.worlds import weather, worlds
+from tests.property.worlds import orders, weather, worlds
 from tests.scenarios.world import World
 from tieline.table import MILLION, RouteTable, Split, check
 
@@ -48,7 +48,7 @@ def _within_room(snapshot: Snapshot, ready: Ready, now_ms: int) -> None:
 
 def _share_limits(world: World, snapshot: Snapshot, table: RouteTable) -> None:
     """No provider gains beyond its share of a workload."""
-    rules = compiled(world.policy)
+    rules = assess(snapshot, compiled(world.policy), world.now_ms).rules  # but for what is overridden
     old = {route.name: route.split for route in snapshot.table.routes} if snapshot.table else {}
     for rule, route in zip(rules.routes, table.routes, strict=True):
         for provider, most in rule.share_max.items():
@@ -69,6 +69,8 @@ def test_every_published_table_is_whole_lawful_and_within_room(data: st.DataObje
     world.decide()
     for _ in range(data.draw(st.integers(1, 5))):
         data.draw(weather(world))
+        if data.draw(st.booleans()):
+            data.draw(orders(world))
         for _ in range(data.draw(st.sampled_from([1, 3, 12]))):
             snapshot_before = world.table
             world.now_ms += 1000
@@ -120,6 +122,7 @@ def test_a_recorded_decision_decides_again_to_the_same_bytes(data: st.DataObject
     world.decide()
     for _ in range(data.draw(st.integers(1, 3))):
         data.draw(weather(world))
+        data.draw(orders(world))
         list(world.run(3000))
     world.now_ms += 1000
     world._observe()
@@ -160,6 +163,8 @@ def test_what_is_kept_between_decisions_changes_none(data: st.DataObject) -> Non
         world = data.draw(st.sampled_from([first, second]))
         if data.draw(st.booleans()):
             data.draw(weather(world))
+        if data.draw(st.integers(0, 3)) == 0:
+            data.draw(orders(world))
         world.now_ms += 1000
         world._observe()
         snapshot = world.snapshot()

@@ -1,12 +1,17 @@
 """Random policies and random weather for the planner."""
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from controller.command_log import CommandLog
 from controller.core.check import faults
+from controller.core.overridable import OVERRIDABLE
 from controller.core.policy import Origin, Policy, Pool, Provider, QuotaGroup, Source, Workload
 from tests.scenarios.world import World
+from tieline.events import Command, Verb
 from tieline.table import CRITICALITIES, ModelOffer
 
+ORDERS: tuple[Verb, ...] = ("drain", "freeze", "override", "verdict", "approve", "failback")
 PROVIDERS = ("azure", "gcp", "oci")
 PLACES = ("eu", "us")
 MODELS = ("m", "n")
@@ -47,7 +52,14 @@ def policies(draw: st.DrawFn) -> Policy:
         "property",
         PLACES,
         tuple(Origin(place, draw(st.sampled_from([(), (place,)]))) for place in PLACES),
-        tuple(Provider(name, draw(st.sampled_from(["act", "act", "observe"]))) for name in PROVIDERS),
+        tuple(
+            Provider(
+                name,
+                draw(st.sampled_from(["act", "act", "act", "observe", "recommend"])),
+                draw(st.sampled_from(["auto", "auto", "manual"])),
+            )
+            for name in PROVIDERS
+        ),
         tuple(pools),
         workloads,
         (QuotaGroup("shared", draw(st.sampled_from([300.0, 5000.0]))),),
@@ -88,3 +100,31 @@ def weather(draw: st.DrawFn, world: World) -> None:
             world.take_over()
         case "serves":
             how.serves = draw(st.sampled_from([None, 10.0, 200.0]))
+
+
+@st.composite
+def scopes(draw: st.DrawFn, world: World) -> str:
+    """A provider, a region or a pool of the world."""
+    pool = draw(st.sampled_from(sorted(world.pools)))
+    return "/".join(pool.split("/")[: draw(st.integers(1, 3))])
+
+
+@st.composite
+def orders(draw: st.DrawFn, world: World, verbs: tuple[Verb, ...] = ORDERS) -> None:
+    """An operator orders something that the controllers take."""
+    verb = draw(st.sampled_from(verbs))
+    scope, guard, state = draw(scopes(world)), "", ""
+    if verb == "override":
+        guard = draw(st.sampled_from(sorted(OVERRIDABLE)))
+        scope = "*" if OVERRIDABLE[guard].smallest == "table" else scope.split("/")[0]
+    elif verb == "freeze":
+        scope = draw(st.sampled_from([scope, "*"]))
+    elif verb == "verdict":
+        state = draw(st.sampled_from(["healthy", "degraded", "down"]))
+    until_ms = world.now_ms + draw(st.sampled_from([2_000, 30_000, 3_600_000]))
+    number = f"{verb}-{len(world.commands)}-{world.now_ms}"
+    order = Command(number, verb, scope, "kim", "why", world.now_ms, until_ms)
+    log = CommandLog(orders=tuple(world.commands))
+    log = log.apply(0, world.now_ms, replace(order, guard=guard, state=state), unsigned_allowed=True)
+    assert not log.refused
+    world.commands = list(log.orders)
