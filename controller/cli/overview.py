@@ -14,11 +14,11 @@ from controller.core.policy import Policy
 from controller.core.reasons import State
 from controller.vitals import pool_shares
 from streams.store import Contents
-from tieline.events import Capacity, Command, in_scope
+from tieline.events import Capacity, Command, Verb, in_scope
 from tieline.table import MILLION, ClientSettings, Generation, PoolInfo, Route, RouteTable, Slice, Split
 
 LOAD_WINDOW_MS = 5_000
-ORDERED = {"drain": "drained", "freeze": "frozen", "verdict": "judged"}
+ORDERED: dict[Verb, str] = {"drain": "drained", "freeze": "frozen", "verdict": "called"}
 
 
 class PoolRow(Struct, frozen=True):
@@ -138,7 +138,12 @@ def _pool_row(
     if remembered is not None:
         state, why, since_ms = remembered.state.value, remembered.reason.value, remembered.since_ms or None
     named = [order for order in commands if order.scope != "*" and in_scope(pool, order.scope)]
-    told = [f"{ORDERED[one.verb]} by {one.actor}: {one.reason}" for one in named if one.verb in ORDERED]
+    narrowest = {order.verb: order for order in sorted(named, key=lambda order: len(order.scope))}
+    told = [
+        f"{words} {order.state}{' ' if order.state else ''}by {order.actor}: {order.reason}"
+        for verb, words in ORDERED.items()
+        if (order := narrowest.get(verb))
+    ]
     if told:
         why = "; ".join(told) + (f" ({why})" if why else "")
     return PoolRow(pool, weights.get(pool, 0.0), state, why, since_ms, limits.get(pool), loads.get(pool))

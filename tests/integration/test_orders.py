@@ -1,0 +1,180 @@
+"""Operators' orders through Kafka: from the command to the published table, to status and to explain."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.policy_file import load_policy
+from tests.integration.controllers import POLICY, Fleet, settings_of, tieline
+from tests.waiting import until
+from tieline._producer import Producer
+from tieline.events import Capacity, PoolCapacity
+
+RECOMMENDED = "gcp/us-central1/gemini-pro"
+ACTED_ON = "oci/us-chicago-1/gpt-oss"
+
+
+@pytest.fixture
+async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+    """One controller under a policy with gcp in mode recommend and azure's failback manual; every capacity is
+    stated, and an operator has called every pool healthy."""
+    text = POLICY.read_text().replace("{id: gcp, mode: act", "{id: gcp, mode: recommend")
+    text = text.replace("{id: azure, mode: act, failback: auto", "{id: azure, mode: act, failback: manual")
+    path = tmp_path / "policy.yaml"
+    path.write_text(text)
+    settings = replace(settings_of(kafka_bootstrap, redis_url, prefix), policy=path)
+    async with Fleet(settings, tmp_path) as running:
+        controller = await running.add()
+        await controller.until_said("settled")
+        await _state_capacity(running)
+        for provider in ("azure", "gcp", "oci", "coreweave"):
+            await order(running, "verdict", provider, "healthy", "--for", "1h")
+        await until(lambda: _all(running, "healthy"), within_s=20, what="every pool is healthy")
+        yield running
+
+
+async def _state_capacity(fleet: Fleet) -> None:
+    now = time.time_ns() // 1_000_000
+    regions: dict[tuple[str, str], list[PoolCapacity]] = {}
+    for pool in load_policy(POLICY).pools:
+        row = PoolCapacity(pool.id, pool.limit_units_per_s)
+        regions.setdefault((pool.provider, pool.region), []).append(row)
+    async with Producer(fleet.settings.kafka, prefix=fleet.settings.namespace) as producer:
+        for (provider, region), pools in regions.items():
+            await producer.send(
+                Capacity("fleet", provider, region, "run", 1, now, now + 600_000, tuple(pools))
+            )
+
+
+async def order(fleet: Fleet, *arguments: str) -> str:
+    """Gives an order and returns what came of it."""
+    given = await tieline(fleet.settings, *arguments, "--reason", "a drill", "--actor", "kim")
+    assert given.status == 0, given.err
+    assert "published as multicloud-1:0:" in given.out
+    return given.out
+
+
+async def status(fleet: Fleet) -> dict[str, Any]:
+    shown = await tieline(fleet.settings, "status", "--json")
+    assert shown.status == 0, shown.err
+    found: dict[str, Any] = json.loads(shown.out)
+    return found
+
+
+async def explained(fleet: Fleet, name: str) -> str:
+    shown = await tieline(fleet.settings, "explain", name, COLUMNS="300")
+    assert shown.status == 0, shown.err
+    return shown.out
+
+
+async def _all(fleet: Fleet, state: str) -> bool:
+    pools = (await status(fleet))["overview"]["pools"]
+    return bool({row["state"] for row in pools} == {state})
+
+
+def share_of(said: dict[str, Any], pool: str) -> float:
+    """Its mean share of all routes."""
+    return next(float(row["weight"]) for row in said["overview"]["pools"] if row["pool"] == pool)
+
+
+async def test_verdict_moves_load_until_retracted(fleet: Fleet) -> None:
+    """Called down, a pool is left at once; status and explain say by whose word."""
+    assert share_of(await status(fleet), ACTED_ON) > 0
+    said = await order(fleet, "verdict", ACTED_ON, "down", "--for", "1h")
+    assert f"verdict {ACTED_ON} down until" in said
+    assert said.rstrip().endswith("-> 0.0%")
+    row = next(row for row in (await status(fleet))["overview"]["pools"] if row["pool"] == ACTED_ON)
+    assert (row["state"], row["why"]) == (
+        "down",
+        "judged by kim: a drill; judged by kim: a drill (operator_verdict)",
+    )
+    assert "an operator says so (kim: a drill)" in await explained(fleet, ACTED_ON)
+    await order(fleet, "retract", ACTED_ON)
+    assert ACTED_ON not in {command["scope"] for command in (await status(fleet))["commands"]}
+
+
+async def test_recommended_move_waits_for_an_approval(fleet: Fleet) -> None:
+    """What would be done is shown and not done; approved, it is done; the approval ends by itself."""
+    before = share_of(await status(fleet), RECOMMENDED)
+    assert before > 0
+    await order(fleet, "verdict", RECOMMENDED, "down", "--for", "1h")
+    said = await status(fleet)
+    assert share_of(said, RECOMMENDED) == before
+    held_back = next(verdict for verdict in said["withheld"] if verdict["subject"] == RECOMMENDED)
+    assert (held_back["reason"], held_back["after"]) == ("mode_recommend", "0.0%")
+    assert held_back["because"] == "operator_verdict"
+    shown = await tieline(fleet.settings, "status", COLUMNS="250")
+    assert f"held back: {RECOMMENDED}" in shown.out
+    assert "mode recommend" in await explained(fleet, RECOMMENDED)
+    assert (await order(fleet, "approve", "gcp/us-central1", "--for", "5s")).rstrip().endswith("-> 0.0%")
+
+    async def expired() -> bool:
+        return "approve" not in {command["verb"] for command in (await status(fleet))["commands"]}
+
+    await until(expired, within_s=30, what="the approval has expired")
+
+
+async def test_orders_in_force_are_listed_with_their_end(fleet: Fleet) -> None:
+    """Who, why, until when, and what takes each back; explain names a freeze; nothing stays behind."""
+    await order(fleet, "freeze", "--for", "1h")
+    await order(fleet, "override", "fresh-capacity", "--scope", "oci", "--for", "30m")
+    shown = await tieline(fleet.settings, "status", COLUMNS="250")
+    assert shown.status == 0, shown.err
+    for text in (
+        "orders in force",
+        "freeze the whole table",
+        "tieline unfreeze",
+        "override fresh_capacity for oci",
+        "tieline restore fresh_capacity --scope oci",
+    ):
+        assert text in shown.out
+    assert "frozen by an operator: no moves by choice (kim: a drill)" in await explained(fleet, ACTED_ON)
+    await order(fleet, "unfreeze")
+    await order(fleet, "restore", "fresh_capacity", "--scope", "oci")
+    verbs = {command["verb"] for command in (await status(fleet))["commands"]}
+    assert verbs == {"verdict"}
+
+
+async def test_next_controller_keeps_the_orders(fleet: Fleet) -> None:
+    """Orders lie in Kafka: whoever leads next has them, with their ends."""
+    await order(fleet, "freeze", "azure", "--for", "1h")
+    before = (await status(fleet))["commands"]
+    second = await fleet.add()
+    first = fleet._all[0]
+    await first.stop()
+    await second.until_said("settled", within_s=30)
+    after = await status(fleet)
+    assert after["leader"]["epoch"] > 0
+    assert after["commands"] == before
+
+
+MISTAKES = (
+    ("override lawful", "the guard lawful can't be overridden: residency"),
+    ("override whole-table", "an empty table"),
+    ("override fresh_capcity", "did you mean fresh_capacity?"),
+    ("override nothing-like-it", "known: fresh_capacity, provider_share"),
+    ("override providers_lost --scope oci", "of the whole table"),
+    ("freeze ocy", "did you mean oci?"),
+    ("approve oci", "only a provider in mode recommend"),
+    ("failback oci", "failback of oci is auto"),
+    ("verdict oci down --for 31d", "at most 30d"),
+)
+
+
+async def test_order_that_can_not_be_given_says_why(fleet: Fleet) -> None:
+    """Status 2 and one sentence; nothing is sent."""
+    before = (await status(fleet))["commands"]
+    for typed, expected in MISTAKES:
+        times = () if "--for" in typed else ("--for", "1h")
+        ended = await tieline(fleet.settings, *typed.split(), "--reason", "x", *times)
+        assert (typed, ended.status) == (typed, 2)
+        assert expected in ended.err
+        assert "Traceback" not in ended.err
+    assert (await status(fleet))["commands"] == before
