@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from controller.core.reasons import State
 from controller.policy_file import load_policy
+from controller.routes_record import RoutesRecord
 from tests.integration.controllers import POLICY, Fleet, settings_of, tieline
 from tests.waiting import until
 from tieline._producer import Producer
-from tieline.events import Capacity, PoolCapacity
+from tieline.events import Capacity, Command, PoolCapacity
 
+PROVIDERS = ("azure", "gcp", "oci", "coreweave")
 RECOMMENDED = "gcp/us-central1/gemini-pro"
 ACTED_ON = "oci/us-chicago-1/gpt-oss"
 
@@ -33,24 +36,30 @@ async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Pat
     async with Fleet(settings, tmp_path) as running:
         controller = await running.add()
         await controller.until_said("settled")
-        await _state_capacity(running)
-        for provider in ("azure", "gcp", "oci", "coreweave"):
-            await order(running, "verdict", provider, "healthy", "--for", "1h")
-        await until(lambda: _all(running, "healthy"), within_s=20, what="every pool is healthy")
+        async with Producer(settings.kafka, prefix=settings.namespace) as producer:
+            await _all_is_well(producer)
+        async with running.routes() as routes:
+            await routes.until(_is_all_healthy, 20.0)
         yield running
 
 
-async def _state_capacity(fleet: Fleet) -> None:
+async def _all_is_well(producer: Producer) -> None:
     now = time.time_ns() // 1_000_000
     regions: dict[tuple[str, str], list[PoolCapacity]] = {}
     for pool in load_policy(POLICY).pools:
         row = PoolCapacity(pool.id, pool.limit_units_per_s)
         regions.setdefault((pool.provider, pool.region), []).append(row)
-    async with Producer(fleet.settings.kafka, prefix=fleet.settings.namespace) as producer:
-        for (provider, region), pools in regions.items():
-            await producer.send(
-                Capacity("fleet", provider, region, "run", 1, now, now + 600_000, tuple(pools))
-            )
+    for (provider, region), pools in regions.items():
+        stated = Capacity("fleet", provider, region, "run", 1, now, now + 600_000, tuple(pools))
+        await producer.send(stated)
+    for name in PROVIDERS:
+        said = Command(f"c-{name}", "verdict", name, "lee", "new", now, now + 3_600_000, state="healthy")
+        await producer.send(said)
+
+
+def _is_all_healthy(record: RoutesRecord) -> bool:
+    pools = record.memory.pools.values() if record.memory else ()
+    return bool(pools) and all(pool.state is State.HEALTHY for pool in pools)
 
 
 async def order(fleet: Fleet, *arguments: str) -> str:
@@ -74,11 +83,6 @@ async def explained(fleet: Fleet, name: str) -> str:
     return shown.out
 
 
-async def _all(fleet: Fleet, state: str) -> bool:
-    pools = (await status(fleet))["overview"]["pools"]
-    return bool({row["state"] for row in pools} == {state})
-
-
 def share_of(said: dict[str, Any], pool: str) -> float:
     """Its mean share of all routes."""
     return next(float(row["weight"]) for row in said["overview"]["pools"] if row["pool"] == pool)
@@ -91,10 +95,7 @@ async def test_verdict_moves_load_until_retracted(fleet: Fleet) -> None:
     assert f"verdict {ACTED_ON} down until" in said
     assert said.rstrip().endswith("-> 0.0%")
     row = next(row for row in (await status(fleet))["overview"]["pools"] if row["pool"] == ACTED_ON)
-    assert (row["state"], row["why"]) == (
-        "down",
-        "judged by kim: a drill; judged by kim: a drill (operator_verdict)",
-    )
+    assert (row["state"], row["why"]) == ("down", "called down by kim: a drill (operator_verdict)")
     assert "an operator says so (kim: a drill)" in await explained(fleet, ACTED_ON)
     await order(fleet, "retract", ACTED_ON)
     assert ACTED_ON not in {command["scope"] for command in (await status(fleet))["commands"]}
@@ -153,28 +154,3 @@ async def test_next_controller_keeps_the_orders(fleet: Fleet) -> None:
     after = await status(fleet)
     assert after["leader"]["epoch"] > 0
     assert after["commands"] == before
-
-
-MISTAKES = (
-    ("override lawful", "the guard lawful can't be overridden: residency"),
-    ("override whole-table", "an empty table"),
-    ("override fresh_capcity", "did you mean fresh_capacity?"),
-    ("override nothing-like-it", "known: fresh_capacity, provider_share"),
-    ("override providers_lost --scope oci", "of the whole table"),
-    ("freeze ocy", "did you mean oci?"),
-    ("approve oci", "only a provider in mode recommend"),
-    ("failback oci", "failback of oci is auto"),
-    ("verdict oci down --for 31d", "at most 30d"),
-)
-
-
-async def test_order_that_can_not_be_given_says_why(fleet: Fleet) -> None:
-    """Status 2 and one sentence; nothing is sent."""
-    before = (await status(fleet))["commands"]
-    for typed, expected in MISTAKES:
-        times = () if "--for" in typed else ("--for", "1h")
-        ended = await tieline(fleet.settings, *typed.split(), "--reason", "x", *times)
-        assert (typed, ended.status) == (typed, 2)
-        assert expected in ended.err
-        assert "Traceback" not in ended.err
-    assert (await status(fleet))["commands"] == before

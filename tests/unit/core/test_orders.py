@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from controller.core.assess import assess
 from controller.core.compiled import compiled, without_share_limits
+from controller.core.draft import GAINS, KEEPS
 from controller.core.explain import explain
 from controller.core.finding import SILENT, Finding, Kind
 from controller.core.orders import NO_ORDERS, VERDICT_EVERY_MS, orders, outranked
@@ -228,6 +229,29 @@ def test_share_limits_are_lifted_for_the_named_provider_alone() -> None:
         dict(zip(found.targets[0].pools, found.targets[0].weights, strict=True)) for found in (plan, bound)
     ]
     assert [found[1] <= 0.3 * MILLION for found in shares] == [False, True]
+
+
+def test_a_plan_leaves_what_is_frozen_where_it_is() -> None:
+    """The dispatch is asked to move neither onto nor off a frozen pool."""
+    world = world_of(TWO, chat=80.0)
+    world.commands = [order("freeze", "gcp", world.now_ms)]
+    assert problem_of(world.snapshot(), world.now_ms).grade == (GAINS, KEEPS)
+
+
+def test_a_mode_holds_nothing_back_that_a_freeze_forbids() -> None:
+    """What would not be done anyway is not recommended."""
+    dear = policy((pool("azure/r"), pool("gcp/r", committed=0.0, price=9.0)))
+    world = world_of(dear, chat=80.0)
+    drain = replace(order("drain", "azure", world.now_ms), expires_ms=world.now_ms + 2_000)
+    world.commands = [drain]
+    providers = (Provider("azure", "recommend"), Provider("gcp"))
+    world.policy = replace(world.policy, providers=providers)
+    list(world.run(4_000))
+    assert of(world, Reason.MODE_RECOMMEND)
+    world.said.clear()
+    world.commands = [order("freeze", "azure", world.now_ms)]
+    list(world.run(2_000))
+    assert not of(world, Reason.MODE_RECOMMEND)
 
 
 def test_explain_names_every_order_that_speaks_of_a_pool() -> None:
