@@ -133,7 +133,7 @@ def _draw_pool(why: PoolWhy, at_ms: int, console: Console) -> None:
         f"{why.committed_units_per_s:,.0f}/s; usable {usable}{ramp}",
     )
     for verdict in why.rules:
-        table.add_row("rule", told(verdict, at_ms))
+        table.add_row(verdict.after or "rule", told(verdict, at_ms))
     table.add_row("carries", f"{why.load_units_per_s:,.0f}/s")
     for route, share in why.weights.items():
         table.add_row(f"weight in {route}", f"{share:.2%}")

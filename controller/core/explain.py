@@ -6,6 +6,7 @@ The chain is evidence -> state -> capacity -> rule -> weight. Words are made by 
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from controller.core.assess import Assessment, assess
 from controller.core.bounds import bound_pools
@@ -148,7 +149,7 @@ def _ordered(known: Assessment, index: int, mode: str) -> list[tuple[Reason, Com
         (Reason.FROZEN, given.frozen),
         (Reason.OPERATOR_VERDICT, given.verdicts),
         (Reason.APPROVED, approved),
-        *((Reason.GUARD_OVERRIDDEN, pools) for _, pools in sorted(given.overridden.items())),
+        *((Reason.GUARD_OVERRIDDEN, given.overridden[guard]) for guard in sorted(given.overridden)),
     ]
     return [(reason, pools[index]) for reason, pools in kinds if index in pools]
 
@@ -164,7 +165,8 @@ def _rules(snapshot: Snapshot, known: Assessment, index: int) -> list[Verdict]:
     mode = policy.providers[rules.provider_of[index]].mode
     if index in bound_pools(rules, known.orders):
         found.append(Verdict(name, MODES[mode], 0))
-    found += [told(name, reason, order) for reason, order in _ordered(known, index, mode)]
+    for reason, order in _ordered(known, index, mode):
+        found.append(replace(told(name, reason, order), after=order.guard))
     grade = known.use.limits.grade[index]
     if grade == KEEPS and not known.caps.pools[index].fresh:
         found.append(Verdict(name, Reason.CAPACITY_EXPIRED, 0))

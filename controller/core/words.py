@@ -76,7 +76,7 @@ WORDS: dict[Reason, str] = {
     Reason.GUARD_PROVIDERS_LOST: "guard: most providers are lost; pools that still succeed stay in",
     Reason.GUARD_PROVIDER_SHARE: "guard: a provider would have got more than its share",
     Reason.GUARD_LAWFUL: "guard: a pool would have got load that it may not serve",
-    Reason.GUARD_OVERRIDDEN: "a guard would have bitten, and an operator has overridden it",
+    Reason.GUARD_OVERRIDDEN: "an operator has overridden this guard",
 }
 
 
