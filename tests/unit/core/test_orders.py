@@ -140,7 +140,7 @@ def test_no_trickle_is_taken_off_a_pool_that_may_not_be_touched() -> None:
     for frozen in (True, False):
         world = world_of(given, chat=50.0)
         world.pools["gcp/a/d"].probed = False
-        world.reports.clear()
+        world.reporting.reports.clear()
         if frozen:
             world.commands = [order("freeze", "azure", world.now_ms)]
         list(world.run(30_000))
