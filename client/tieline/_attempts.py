@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from tieline._budget import RetryBudget
+from tieline._budget import Pace, RetryBudget
 from tieline._route import Needs, Reason, Route, Shed
 from tieline.events import ResultClass
 
@@ -52,7 +52,8 @@ class Send(Struct, frozen=True):
 
 
 class Wait(Struct, frozen=True):
-    """Every pool is at its limit, and the wait fits the deadline: then ``resume``."""
+    """Every pool is at its limit, or the one that is to take over has no room yet; the wait fits the
+    deadline. Then ``resume``."""
 
     wait_ms: int
 
@@ -87,11 +88,12 @@ class Wish(Struct, frozen=True):
 class Attempts:
     """The machine of one request."""
 
-    def __init__(self, wish: Wish, choose: Choose, budget: RetryBudget) -> None:
+    def __init__(self, wish: Wish, choose: Choose, budget: RetryBudget, pace: Pace) -> None:
         self.count = 0
         self._wish = wish
         self._choose = choose
         self._budget = budget
+        self._pace = pace
         self._tried: list[str] = []
         self._waited = False
 
@@ -106,31 +108,50 @@ class Attempts:
 
     def resume(self, now_ms: int) -> Action:
         """After a ``Wait``."""
-        wish = self._wish
-        found = self._choose(wish.model, session=wish.session, needs=wish.needs, origin=wish.origin)
+        if self._tried and not self._wish.bound:
+            found = self._next()
+        else:
+            wish = self._wish
+            found = self._choose(wish.model, session=wish.session, needs=wish.needs, origin=wish.origin)
         if isinstance(found, Route):
             return self._send(found, now_ms)
         return GiveUp(Why.NO_OTHER) if self._tried else Refuse(found)
 
-    def failed(self, result: ResultClass, now_ms: int, *, fruitless: Callable[[str], bool]) -> Action:
-        """The last attempt ended so, with nothing handed to the caller. ``fruitless(pool)``: it has had no
-        success for a while; leaving such a pool for one that has costs no token.
+    def failed(
+        self,
+        result: ResultClass,
+        now_ms: int,
+        *,
+        fruitless: Callable[[str], bool],
+        called_back: bool = False,
+        retry_after_ms: int | None = None,
+    ) -> Action:
+        """The last attempt ended so, with nothing handed to the caller.
+
+        ``fruitless(pool)``: it has had no success for a while. Leaving such a pool for one that has costs no
+        token, nor does being ``called_back`` from one that stalls; both go at the other pool's ``Pace``.
         """
         if result is ResultClass.CLIENT_ERROR:
             return GiveUp(Why.CALLER)
-        if self._wish.bound:
-            return GiveUp(Why.BOUND)
         if self.count >= self._wish.attempts_max:
             return GiveUp(Why.ATTEMPTS)
         if now_ms >= self._wish.deadline_ms:
             return GiveUp(Why.DEADLINE)
+        if self._wish.bound:
+            wait = self._wait(retry_after_ms, now_ms) if result is ResultClass.THROTTLED else None
+            return wait or GiveUp(Why.BOUND)
         found = self._next()
         if isinstance(found, Shed):
             if result is ResultClass.THROTTLED:
                 return self._wait(found.retry_after_ms, now_ms) or GiveUp(Why.NO_OTHER)
             return GiveUp(Why.NO_OTHER)
-        free = fruitless(self._tried[-1]) and not fruitless(found.pool)
-        if not free and not self._budget.take(now_ms):
+        if (called_back or fruitless(self._tried[-1])) and not fruitless(found.pool):
+            wait_ms = self._pace.reserve(found.pool, now_ms, self._room_ms(now_ms))
+            if wait_ms == 0:
+                return self._send(found, now_ms)
+            if wait_ms is not None:
+                return Wait(wait_ms)
+        if not self._budget.take(now_ms):
             return GiveUp(Why.BUDGET)
         return self._send(found, now_ms)
 
@@ -152,9 +173,11 @@ class Attempts:
 
     def _wait(self, wait_ms: int | None, now_ms: int) -> Wait | None:
         """Once a request, and only if it fits."""
-        if wait_ms is None or self._waited or wait_ms > WAIT_MAX_MS:
-            return None
-        if now_ms + wait_ms >= self._wish.deadline_ms:
+        if wait_ms is None or self._waited or wait_ms >= self._room_ms(now_ms):
             return None
         self._waited = True
         return Wait(max(1, wait_ms))
+
+    def _room_ms(self, now_ms: int) -> int:
+        """How long a wait may be."""
+        return min(WAIT_MAX_MS + 1, self._wish.deadline_ms - now_ms)

@@ -1,11 +1,18 @@
-"""PURE. The retry budget of one process: retries may add 10 % to the requests, plus 3 a second, over 10 s.
+"""PURE. The retry budget of one process, and the pace at which a pool takes over what another has dropped.
 
-Without it, every caller's retries multiply the load on what is left, just when that is least able to bear it.
+Retries may add 10 % to the requests, plus 3 a second, over 10 s: without that, every caller's retries
+multiply the load on what is left, just when that is least able to bear it. What leaves a pool that gives
+nothing is no such multiplication, but it comes all at once: it is let out at the pace of the room that the
+planner keeps on every pool, a quarter of what the pool is serving.
 """
+
+from collections.abc import Callable
 
 WINDOW_S = 10
 SHARE = 0.10
 PER_S = 3
+ROOM_SHARE = 0.25  # usable capacity is 80 % of the limit: so much more than it serves is left
+PACE_AT_ONCE_MS = 1_000  # of its room, a pool that was left in peace takes so much at once
 
 
 class RetryBudget:
@@ -44,3 +51,24 @@ class RetryBudget:
         if self._seconds[index] != second:
             self._seconds[index], self._requests[index], self._retries[index] = second, 0, 0
         return index
+
+
+class Pace:
+    """When each pool takes the next request that another has dropped. ``rate_of(pool, now_ms)``: requests a
+    second that it serves."""
+
+    __slots__ = ("_next_ms", "_rate_of")
+
+    def __init__(self, rate_of: Callable[[str, int], float]) -> None:
+        self._rate_of = rate_of
+        self._next_ms: dict[str, float] = {}
+
+    def reserve(self, pool: str, now_ms: int, wait_max_ms: int) -> int | None:
+        """Milliseconds until the pool takes one more, whose place is then reserved; None when that is
+        ``wait_max_ms`` or later."""
+        at_ms = max(self._next_ms.get(pool, 0.0), now_ms - PACE_AT_ONCE_MS)
+        wait_ms = max(0, round(at_ms - now_ms))
+        if wait_ms >= wait_max_ms:
+            return None
+        self._next_ms[pool] = at_ms + 1_000 / (PER_S + ROOM_SHARE * self._rate_of(pool, now_ms))
+        return wait_ms

@@ -138,7 +138,7 @@ class AsyncClient:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._reporter.stop(FLUSH_TIMEOUT_S)
         await self._save_now()
-        await self._core.close()
+        self._core.close()
         self._contact.stopped(_clock.monotonic_ms())
         self._loop = None
         self._tell()

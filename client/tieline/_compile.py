@@ -102,6 +102,15 @@ def candidates(
     return tuple(found)
 
 
+def only(part: Slice, pool: str, model: str) -> Candidate | None:
+    """The pool by its name, whatever its weight; None when the slice doesn't list it."""
+    for info in part.pools:
+        if info.pool == pool:
+            offer = offer_for(info, model, None)
+            return Candidate(info, offer.name if offer is not None and model else "", 0, None)
+    return None
+
+
 def survives(part: Slice, model: str, out_of: OutOf) -> bool:
     """Whether anything is left for the model. A throttled pool lives."""
     split, _ = split_in_force(part, out_of)

@@ -99,6 +99,10 @@ class PoolHealth:
         since = self.last_success_ms if self.last_success_ms is not None else self._first_request_ms
         return since is not None and self.since_success > 0 and now_ms - since >= NO_SUCCESS_MS
 
+    def successes_per_s(self, now_ms: int) -> float:
+        """Requests that ended well, over the last 10 s."""
+        return self._sums(now_ms)[0] / WINDOW_S
+
     def eject(self, result: ResultClass, now_ms: int, retry_after_ms: int | None = None) -> Out:
         """Leave the pool. The caller has asked ``wants_out`` and whether the others can bear it."""
         if result is ResultClass.THROTTLED:

@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 
 from tieline import _clock
 from tieline._errors import ConfigurationError, MissingExtraError
+from tieline._flights import Flight
 from tieline._providers.credentials import Credential, Credentials, MissingCredentialError
 from tieline._transports._neutral import Headers, WireError, find, retry_after_ms
+from tieline.events import ResultClass
 
 if TYPE_CHECKING:
-    from tieline._transports._wire import CoreAnswer, CoreWire
+    from tieline._transports._wire_async import AsyncAnswer, AsyncWire
 
 CREDENTIAL = "controller"
 CONNECT_S = 2.0
@@ -89,7 +91,7 @@ class Endpoint:
         self.url = check_url(url)
         given = {CREDENTIAL: token} if token is not None else None
         self._credentials = Credentials(given, _clock.monotonic_ms)
-        self._wire: CoreWire | None = None
+        self._wire: AsyncWire | None = None
 
     async def get(self, path: str, headers: Headers, *, max_bytes: int) -> Answered:
         """A whole answer. Raises ``EndpointError``."""
@@ -103,56 +105,60 @@ class Endpoint:
     async def lines(self, path: str, *, silent_s: float, line_max: int) -> AsyncIterator[bytes]:
         """The lines of an answer that goes on, at most ``line_max`` bytes each. Raises ``EndpointError``,
         also when nothing came for ``silent_s``; its end without an error is the endpoint's own."""
-        answer = await self._begin("GET", path, [(b"accept", b"text/event-stream")], b"")
+        flight = _flight(self.url)
+        answer = await self._begin("GET", path, [(b"accept", b"text/event-stream")], b"", flight)
         rest = b""
         try:
-            chunks = answer.chunks()
             while True:
-                async with asyncio.timeout(silent_s):
-                    chunk = await anext(chunks, None)
-                if chunk is None:
+                flight.due_ms = _clock.monotonic_ms() + round(silent_s * 1_000)
+                chunk = await answer.read()
+                if not chunk:
                     return
                 *whole, rest = (rest + chunk).split(b"\n")
                 if len(rest) > line_max:
                     raise EndpointError(f"{self.url}: a line longer than {line_max} bytes")
                 for line in whole:
                     yield line.rstrip(b"\r")
-        except TimeoutError:
-            raise EndpointError(f"{self.url}: silent for {silent_s:g} s") from None
         except WireError as error:
-            raise EndpointError(f"{self.url}: {error}") from None
+            silent = error.result is ResultClass.TIMEOUT
+            text = f"silent for {silent_s:g} s" if silent else str(error)
+            raise EndpointError(f"{self.url}: {text}") from None
         finally:
-            await answer.close()
+            answer.close()
 
     async def close(self) -> None:
         """Close every connection."""
         wire, self._wire = self._wire, None
         if wire is not None:
-            await wire.close()
+            wire.close()
 
     async def _whole(self, method: str, path: str, headers: Headers, body: bytes, max_bytes: int) -> Answered:
         try:
             async with asyncio.timeout(ANSWER_S):
-                answer = await self._begin(method, path, headers, body)
+                answer = await self._begin(method, path, headers, body, _flight(self.url))
                 try:
                     return Answered(answer.status, answer.headers, await self._read(answer, max_bytes))
                 finally:
-                    await answer.close()
+                    answer.close()
         except TimeoutError:
             raise EndpointError(f"{self.url}: no answer within {ANSWER_S:g} s") from None
         except WireError as error:
             raise EndpointError(f"{self.url}: {error}") from None
 
-    async def _begin(self, method: str, path: str, headers: Headers, body: bytes) -> "CoreAnswer":
+    async def _begin(
+        self, method: str, path: str, headers: Headers, body: bytes, flight: Flight
+    ) -> "AsyncAnswer":
         """An answer of 200, 202 or 304 whose body has not been read."""
         if self._wire is None:
-            from tieline._transports._wire import CoreWire
+            from tieline._transports._wire_async import AsyncWire
 
-            self._wire = CoreWire()
+            self._wire = AsyncWire()
         try:
             sent = [*headers, *await self._authorization()]
             async with asyncio.timeout(ANSWER_S):
-                answer = await self._wire.send(method, self.url + path, sent, body, connect_s=CONNECT_S)
+                answer = await self._wire.open(
+                    method, self.url + path, sent, body, flight=flight, connect_s=CONNECT_S
+                )
         except TimeoutError:
             raise EndpointError(f"{self.url}: no answer within {ANSWER_S:g} s") from None
         except WireError as error:
@@ -162,7 +168,7 @@ class Endpoint:
         try:
             raise await self._refused(answer)
         finally:
-            await answer.close()
+            answer.close()
 
     async def _authorization(self) -> Headers:
         try:
@@ -171,7 +177,7 @@ class Endpoint:
             return []  # the endpoint may need none; if it does it says so
         return [(b"authorization", b"Bearer " + secret.encode("latin-1"))]
 
-    async def _refused(self, answer: "CoreAnswer") -> EndpointError:
+    async def _refused(self, answer: "AsyncAnswer") -> EndpointError:
         if answer.status in (401, 403):
             self._credentials.forget(CREDENTIAL)
         meaning = _MEANING.get(answer.status, "a redirect" if 300 <= answer.status < 400 else "refused")
@@ -185,11 +191,18 @@ class Endpoint:
         again = answer.status == 429 or answer.status >= 500
         return EndpointError(text, min(wait_ms / 1_000, RETRY_AFTER_MAX_S), again=again)
 
-    async def _read(self, answer: "CoreAnswer", max_bytes: int) -> bytes:
+    async def _read(self, answer: "AsyncAnswer", max_bytes: int) -> bytes:
         parts, size = [], 0
-        async for data in answer.chunks():
+        while data := await answer.read():
             size += len(data)
             if size > max_bytes:
                 raise EndpointError(f"{self.url}: an answer of more than {max_bytes} bytes")
             parts.append(data)
         return b"".join(parts)
+
+
+def _flight(url: str) -> Flight:
+    """Up to an answer's head; whoever waits for more sets its time."""
+    flight = Flight(url, _clock.monotonic_ms())
+    flight.due_ms += round(ANSWER_S * 1_000)
+    return flight

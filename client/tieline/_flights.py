@@ -1,6 +1,7 @@
 """Requests on their way: how many and how old by pool, and which of them can still be called back."""
 
 from collections.abc import Callable
+from threading import Lock
 
 from tieline.events import ResultClass
 
@@ -8,39 +9,45 @@ POOL_IN_FLIGHT_MAX = 512  # a pool that hangs can hold this many requests, and t
 
 
 class Flight:
-    """One attempt on its way. ``abandon`` ends it at once while nothing of it has been handed on."""
+    """One attempt on its way. ``due_ms``: when waiting for its next bytes ends; whoever waits looks at it
+    anew each time. ``abandon`` ends the wait at once while nothing of the answer has been handed on."""
 
-    __slots__ = ("abandon", "abandoned", "began_ms", "pool")
+    __slots__ = ("abandon", "abandoned", "began_ms", "due_ms", "pool")
 
     def __init__(self, pool: str, began_ms: int) -> None:
         self.pool = pool
         self.began_ms = began_ms
+        self.due_ms = began_ms
         self.abandon: Callable[[], None] | None = None
         self.abandoned = False
 
 
 class Flights:
-    """All of one process, in the order they began. ``full`` holds the pools that have ``pool_max``."""
+    """All of one process, in the order they began. ``full`` holds the pools that have ``pool_max``.
+    Thread-safe."""
 
     def __init__(self, pool_max: int = POOL_IN_FLIGHT_MAX) -> None:
         self.full: set[str] = set()
         self._pool_max = pool_max
         self._by_pool: dict[str, dict[Flight, None]] = {}
+        self._lock = Lock()
 
     def begin(self, pool: str, now_ms: int) -> Flight:
         """An attempt leaves."""
         flight = Flight(pool, now_ms)
-        flights = self._by_pool.setdefault(pool, {})
-        flights[flight] = None
-        if len(flights) >= self._pool_max:
-            self.full.add(pool)
+        with self._lock:
+            flights = self._by_pool.setdefault(pool, {})
+            flights[flight] = None
+            if len(flights) >= self._pool_max:
+                self.full.add(pool)
         return flight
 
     def end(self, flight: Flight) -> None:
         """It is over, however it ended."""
         flight.abandon = None
-        self._by_pool.get(flight.pool, {}).pop(flight, None)
-        self.full.discard(flight.pool)
+        with self._lock:
+            self._by_pool.get(flight.pool, {}).pop(flight, None)
+            self.full.discard(flight.pool)
 
     def count(self, pool: str) -> int:
         """How many are on their way there."""
@@ -48,25 +55,38 @@ class Flights:
 
     def total(self) -> int:
         """How many are on their way in all."""
-        return sum(map(len, self._by_pool.values()))
+        with self._lock:
+            return sum(map(len, self._by_pool.values()))
 
     def oldest_ms(self, pool: str, now_ms: int) -> int:
         """Age of the oldest, 0 when there is none."""
-        oldest = next(iter(self._by_pool.get(pool, ())), None)
+        with self._lock:
+            oldest = next(iter(self._by_pool.get(pool, ())), None)
         return 0 if oldest is None else max(0, now_ms - oldest.began_ms)
 
     def pools(self) -> list[str]:
         """Pools that have any, sorted."""
-        return sorted(pool for pool, flights in self._by_pool.items() if flights)
+        with self._lock:
+            return sorted(pool for pool, flights in self._by_pool.items() if flights)
 
     def stalled(self, pool: str, result: ResultClass) -> int:
         """The pool was left for ``result``: if it stalls, call back what waits for its first byte, oldest
         first."""
         if result is not ResultClass.TIMEOUT:
             return 0
-        waiting = [flight for flight in self._by_pool.get(pool, ()) if flight.abandon is not None]
-        for flight in waiting:
-            flight.abandoned = True
-            if flight.abandon is not None:
-                flight.abandon()
-        return len(waiting)
+        with self._lock:
+            flights = list(self._by_pool.get(pool, ()))
+        called = 0
+        for flight in flights:
+            abandon = flight.abandon
+            if abandon is not None:
+                flight.abandoned = True
+                abandon()
+                called += 1
+        return called
+
+    def after_fork(self) -> None:
+        """In the child: what is on its way is the parent's."""
+        self._lock = Lock()
+        self._by_pool.clear()
+        self.full.clear()

@@ -2,27 +2,34 @@
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any, Protocol
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tieline import _clock
-from tieline._budget import RetryBudget
+from tieline._budget import Pace, RetryBudget
 from tieline._errors import ClosedError, ConfigurationError, MissingExtraError
 from tieline._flights import Flights
+from tieline._holders import Holders
 from tieline._providers.credentials import Credential, Credentials
 from tieline._report import Window
 from tieline._router import Router
-from tieline._transports._attempt import Sender
-from tieline._transports._driver import Driver, Tools
-from tieline._transports._neutral import Ask, Reply, Wire
+from tieline._transports._exchange import Tools
+from tieline._transports._neutral import Ask, Reply
+from tieline._transports._run import AsyncRunner, SyncRunner, secret_of
 from tieline._units import Estimator
 from tieline.table import ClientSettings
 
+if TYPE_CHECKING:
+    from tieline._transports._wire_async import AsyncWire
+    from tieline._transports._wire_sync import SyncWire
+
 BASE_URL = "http://tieline.invalid/v1"
 _DEFAULTS = ClientSettings()
+_T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]{0,95}\Z")
 
 
@@ -44,42 +51,77 @@ class Core:
         self.budget = RetryBudget()
         self.window = Window()
         self.router.on_outcome.append(self.window.observe)
-        self._estimator = Estimator()
         self._credentials = Credentials(credentials, clock)
-        self._wire: Wire | None = None
-        self._driver: Driver | None = None
-
-    def open(self) -> None:
-        """Connections may be made from now on, in the running event loop."""
-        try:
-            from tieline._transports._wire import CoreWire
-        except ImportError:
-            return  # picking needs no HTTP library; http_client() says what is missing
-        self._wire = CoreWire()
-        tools = Tools(
+        self._tools = Tools(
             self.router,
             self.flights,
             self.budget,
-            self._estimator,
+            Pace(lambda pool, now_ms: self.router.health(pool).successes_per_s(now_ms)),
+            Holders(),
+            Estimator(),
             self.window,
-            Sender(self._wire, self._credentials),
             self.settings,
-            self.clock,
+            self._credentials.forget,
+            clock,
             _clock.now_ms,
+            Lock(),
         )
-        self._driver = Driver(tools)
+        self._open = False
+        self._runner: AsyncRunner | None = None
+        self._sync_runner: SyncRunner | None = None
+        self._wires: list[AsyncWire | SyncWire] = []
 
-    async def close(self) -> None:
+    def open(self) -> None:
+        """Requests may be made from now on."""
+        self._open = True
+
+    def close(self) -> None:
         """Close every connection."""
-        wire, self._wire, self._driver = self._wire, None, None
-        if wire is not None:
-            await wire.close()
+        self._open = False
+        self._runner = self._sync_runner = None
+        wires, self._wires = self._wires, []
+        for wire in wires:
+            wire.close()
+
+    def tidy(self) -> None:
+        """Close connections that nobody has used for long."""
+        for wire in self._wires:
+            wire.idle.tidy()
 
     async def send(self, ask: Ask) -> Reply:
-        """One request through the driver. Raises ClosedError when the client is not running."""
-        if self._driver is None:
+        """One request. Raises ClosedError when the client is not running."""
+        if self._runner is None:
+            self._require_open()
+            from tieline._transports._wire_async import AsyncWire
+
+            wire = AsyncWire()
+            self._wires.append(wire)
+            self._runner = AsyncRunner(self._tools, self._credentials, wire)
+        return await self._runner.send(ask)
+
+    def send_sync(self, ask: Ask, run: "Run") -> Reply:
+        """The same in the caller's thread; ``run`` waits for what only the event loop can do."""
+        runner = self._sync_runner
+        if runner is None:
+            runner = self._open_sync(run)
+        return runner.send(ask)
+
+    def _open_sync(self, run: "Run") -> SyncRunner:
+        with self._tools.lock:
+            self._require_open()
+            if self._sync_runner is None:
+                from tieline._transports._wire_sync import SyncWire
+
+                wire = SyncWire()
+                self._wires.append(wire)
+                self._sync_runner = SyncRunner(
+                    self._tools, lambda name, due_ms: run(secret_of(self._credentials, name, due_ms)), wire
+                )
+            return self._sync_runner
+
+    def _require_open(self) -> None:
+        if not self._open:
             raise ClosedError("the client is not running: use `async with`, or start()")
-        return await self._driver.send(ask)
 
     def settings(self) -> ClientSettings:
         """The table's settings, or the defaults."""
@@ -137,16 +179,14 @@ def async_http_client(core: Core, library: str | None, settings: dict[str, Any])
     return module.AsyncClient(transport=shell.AsyncTransport(core.send), follow_redirects=False, **settings)
 
 
-class Thread(Protocol):
-    """The background thread of a synchronous client."""
+class Run(Protocol):
+    """Waits for a coroutine that runs in the background thread of a synchronous client."""
 
-    def run(self, work: Coroutine[Any, Any, Reply]) -> Reply: ...
-    def next(self, stream: AsyncIterator[bytes]) -> bytes | None: ...
-    def close(self, close: Callable[[], Awaitable[None]]) -> None: ...
+    def __call__(self, work: Coroutine[Any, Any, _T]) -> _T: ...
 
 
-def sync_http_client(core: Core, thread: Thread, library: str | None, settings: dict[str, Any]) -> Any:
+def sync_http_client(core: Core, run: Run, library: str | None, settings: dict[str, Any]) -> Any:
     """As ``async_http_client``."""
     module, shell = _library(http_library(library))
-    transport = shell.Transport(lambda ask: thread.run(core.send(ask)), thread)
+    transport = shell.Transport(lambda ask: core.send_sync(ask, run))
     return module.Client(transport=transport, follow_redirects=False, **settings)

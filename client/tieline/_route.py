@@ -16,6 +16,7 @@ class Reason(StrEnum):
     AFFINITY = "affinity"
     FAILOVER = "failover"
     HALF_OPEN = "half_open"  # the one request that finds out whether an ejected pool is back
+    HELD = "held"  # the pool holds what the request refers to
     PROVIDER_LOST = "provider_lost"  # the table's on_loss weights apply
     SHED = "shed"  # the table says so
     NO_TABLE = "no_table"

@@ -90,6 +90,23 @@ class Router:
         with self._lock:
             return self._choose(model, session, needs, exclude, origin or self.origin)
 
+    def holder(self, pool: str, model: str, *, origin: str | None = None) -> Route | Shed:
+        """The pool that holds what a request refers to: weights and ejections don't matter, there is no
+        other."""
+        origin = origin or self.origin
+        with self._lock:
+            part = None if self._held is None else self._held.parts.get(origin)
+            if self._held is None or part is None:
+                return self._nowhere(origin)
+            count = self._count(origin)
+            count[0] += 1
+            row = compiling.only(part, pool, model)
+            if row is None:
+                count[1] += 1
+                return Shed(Reason.NO_POOL, f"{pool} holds what this request refers to, and has no route now")
+            found = compiling.target(row, model, origin, str(self._held.generation), self.report)
+            return Route(found, Reason.HELD)
+
     def _choose(
         self, model: str, session: str | None, needs: Needs | None, exclude: Collection[str], origin: str
     ) -> Route | Shed:

@@ -42,11 +42,17 @@ class _Choice(Struct):
     finish_reason: str | None = None
 
 
+class _State(Struct):
+    id: str | None = None
+
+
 class _Event(Struct):
     choices: list[_Choice] = []
     type: str | None = None
     error: Any = None
     usage: _Usage | None = None
+    id: str | None = None
+    response: _State | None = None
 
 
 _decode = msgspec.json.Decoder(_Event)
@@ -69,6 +75,7 @@ class StreamReader:
         self.ended = False  # the protocol's own last event was seen
         self.events = 0
         self.usage: tuple[int, int] | None = None  # prompt and completion tokens
+        self.state = ""  # the id of the answer, by which a later request may refer to it
         self._pending = b""
         self._held_bytes = 0
         self._tail = b""
@@ -114,6 +121,7 @@ class StreamReader:
             self.begin = Begin.OUTPUT  # not ours to understand: hand it on
             return
         self._note_usage(chunk.usage)
+        self.state = self.state or (chunk.response.id if chunk.response else chunk.id) or ""
         if chunk.error or chunk.type == "error":
             self.begin, self.error = Begin.ERROR, chunk.error
         elif _is_output(chunk):
@@ -131,19 +139,21 @@ class StreamReader:
         self.usage = _tokens(usage) or self.usage
 
 
-def usage_of(body: bytes) -> tuple[int, int] | None:
-    """(prompt, completion) tokens that a whole answer names, or None."""
-    try:
-        return _tokens(_decode_whole.decode(body).usage)
-    except msgspec.MsgspecError:
-        return None
-
-
 class _Whole(Struct):
     usage: _Usage | None = None
+    id: str | None = None
 
 
 _decode_whole = msgspec.json.Decoder(_Whole)
+
+
+def whole_of(body: bytes) -> tuple[tuple[int, int] | None, str]:
+    """(prompt and completion tokens, if it names them; its id, if it has one) of a whole answer."""
+    try:
+        whole = _decode_whole.decode(body)
+    except msgspec.MsgspecError:
+        return None, ""
+    return _tokens(whole.usage), whole.id or ""
 
 
 def _tokens(usage: _Usage | None) -> tuple[int, int] | None:

@@ -1,9 +1,9 @@
-"""``Client``: the synchronous twin. Picks in the caller's thread, in memory; everything that waits runs in
-one background thread with the asynchronous client's own code, so both behave alike."""
+"""``Client``: the synchronous twin. Picks and requests happen in the caller's thread; what follows the table
+and sends reports runs in one background thread with the asynchronous client's own code."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -113,7 +113,7 @@ class Client:
         Of the library that the installed openai SDK uses (httpx2, or httpx before 3.0), unless ``library``
         names one. Raises MissingExtraError when it is not installed.
         """
-        return _parts.sync_http_client(self._inner.core, self._thread, library, settings)
+        return _parts.sync_http_client(self._inner.core, self._thread.run, library, settings)
 
 
 class _LoopThread:
@@ -167,20 +167,3 @@ class _LoopThread:
         except BaseException:
             future.cancel()
             raise
-
-    def next(self, stream: AsyncIterator[bytes]) -> bytes | None:
-        """The next bytes of an asynchronous stream, None at its end."""
-        return self.run(_next(stream))
-
-    def close(self, close: Callable[[], Awaitable[None]]) -> None:
-        """Close an asynchronous stream."""
-        if self.running:
-            self.run(_await(close))
-
-
-async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(stream, None)
-
-
-async def _await(close: Callable[[], Awaitable[None]]) -> None:
-    await close()

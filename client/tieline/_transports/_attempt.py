@@ -1,19 +1,26 @@
-"""One attempt at one pool: send, read until it is known whether the answer is good, say how it ended."""
+"""PURE, sans I/O. One attempt at one pool: what to send, what to read until it is known whether the answer is
+good, and how it ended.
 
-from collections.abc import AsyncIterator
+Attempts are generators: they yield what is to be done (a ``Do``) and are sent what came of it; a connection
+that fails is thrown into them as a ``WireError``. Whoever runs one may block or await.
+"""
+
+from collections.abc import Generator
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import Struct
 
 from tieline import _providers
 from tieline._body import Body
-from tieline._providers.credentials import Credentials, MissingCredentialError
+from tieline._flights import Flight
+from tieline._providers.credentials import MissingCredentialError
 from tieline._route import Target
-from tieline._sse import Begin, StreamReader, usage_of
+from tieline._sse import Begin, StreamReader, whole_of
 from tieline._transports._neutral import (
     Answer,
     Ask,
+    Headers,
     Reply,
-    Wire,
     WireError,
     failure,
     find,
@@ -24,9 +31,42 @@ from tieline._transports._neutral import (
 from tieline._transports._outcome import classify, classify_error_event
 from tieline.events import ResultClass
 
-CONNECT_S = 5.0
 ERROR_BODY_MAX = 1024 * 1024
 WHOLE_BODY_MAX = 64 * 1024 * 1024
+
+
+class GetSecret(Struct, frozen=True):
+    """Give (secret, whether it is a token); ``MissingCredentialError`` when there is none by ``due_ms``."""
+
+    name: str
+    due_ms: int
+
+
+class Open(Struct, frozen=True):
+    """Send a request; give the ``Answer`` once its head has come."""
+
+    method: str
+    url: str
+    headers: Headers
+    body: bytes
+    flight: Flight
+
+
+class Read(Struct, frozen=True):
+    """Give what has come of the body, b"" at its end."""
+
+    answer: Any
+
+
+class Pause(Struct, frozen=True):
+    """Wait so long; give nothing."""
+
+    wait_ms: int
+
+
+Do: TypeAlias = GetSecret | Open | Read | Pause
+_T = TypeVar("_T")
+Doing: TypeAlias = Generator[Do, Any, _T]
 
 
 class Call(Struct, frozen=True):
@@ -38,8 +78,9 @@ class Call(Struct, frozen=True):
 
 
 class Opening(Struct):
-    """How far an attempt came. ``result`` OK: the reply may be handed on, with ``rest`` still to come if
-    the answer streams. ``reply`` is None when there was no answer at all; ``text`` then says why."""
+    """How far an attempt came. ``result`` OK: the reply may be handed on, with the rest of ``answer`` still
+    to come if there is one. ``reply`` is None when there was no answer at all; ``text`` then says why.
+    ``state`` names what the provider holds for the caller from now on."""
 
     result: ResultClass
     text: str = ""
@@ -47,74 +88,62 @@ class Opening(Struct):
     retry_after_ms: int | None = None
     usage: tuple[int, int] | None = None
     answer: Answer | None = None
-    rest: AsyncIterator[bytes] | None = None
     held: bytes = b""
     reader: StreamReader | None = None
+    state: str = ""
 
 
-class Sender:
-    """Attempts over one wire."""
-
-    def __init__(self, wire: Wire, credentials: Credentials) -> None:
-        self._wire = wire
-        self._credentials = credentials
-
-    async def open(self, call: Call, target: Target, now_epoch_ms: int) -> Opening:
-        """Raises nothing but cancellation; whoever cancels it (a time-out) leaves no connection behind."""
-        ask, body = call.ask, call.body
-        try:
-            auth = await self._auth(target)
-            headers = request_headers(ask, call.request_id, auth, stream=body.stream)
-            url = _providers.url_for(target, ask.path)
-            data = body.with_model(target.name)
-            answer = await self._wire.send(ask.method, url, headers, data, connect_s=CONNECT_S)
-        except MissingCredentialError as error:
-            return Opening(ResultClass.AUTH, str(error))
-        except WireError as error:
-            return Opening(error.result, str(error))
-        try:
-            opening = await self._read(call, answer, now_epoch_ms)
-        except WireError as error:
-            opening = Opening(ResultClass.CUT, str(error))
-        except BaseException:
-            await answer.close()
-            raise
-        if opening.answer is None:
-            await answer.close()
-        if opening.result is ResultClass.AUTH:
-            self._credentials.forget(target.credential)
-        return opening
-
-    async def _auth(self, target: Target) -> tuple[bytes, bytes] | None:
-        if not target.credential:
-            return None
-        secret, is_token = await self._credentials.get(target.credential)
-        return _providers.auth_for(target, secret, is_token=is_token)
-
-    async def _read(self, call: Call, answer: Answer, now_epoch_ms: int) -> Opening:
-        result = classify(answer.status, has_model=bool(call.body.model))
-        chunks = answer.chunks()
-        kind = (find(answer.headers, b"content-type") or "").split(";")[0].strip().lower()
-        if result is not ResultClass.OK:
-            body = await _read_whole(chunks, ERROR_BODY_MAX)
-            reply = Reply(answer.status, reply_headers(answer.headers), body or b"")
-            return Opening(result, reply=reply, retry_after_ms=retry_after_ms(answer.headers, now_epoch_ms))
-        reply = Reply(answer.status, reply_headers(answer.headers))
-        plain = find(answer.headers, b"content-encoding") in (None, "identity")
-        if kind == "text/event-stream" and plain:
-            return await _read_until_output(answer, chunks, reply)
-        if kind == "application/json" and not call.body.stream:
-            body = await _read_whole(chunks, WHOLE_BODY_MAX)
-            if body is None:
-                return Opening(ResultClass.SERVER_ERROR, f"the answer is larger than {WHOLE_BODY_MAX} bytes")
-            reply.body = body
-            return Opening(result, reply=reply, usage=usage_of(body) if plain else None)
-        return Opening(result, reply=reply, answer=answer, rest=chunks)
+def attempt(call: Call, target: Target, flight: Flight, now_epoch_ms: int) -> Doing[Opening]:
+    """Raises nothing of its own. An answer that is not handed on is closed."""
+    answer: Answer | None = None
+    try:
+        answer = yield from _send(call, target, flight)
+        opening = yield from _read(call, answer, now_epoch_ms)
+    except MissingCredentialError as error:
+        return Opening(ResultClass.AUTH, str(error))
+    except WireError as error:
+        result = ResultClass.TIMEOUT if flight.abandoned else error.result
+        opening = Opening(result, str(error))
+    if opening.answer is None and answer is not None:
+        answer.close()
+    return opening
 
 
-async def _read_whole(chunks: AsyncIterator[bytes], limit: int) -> bytes | None:
-    parts, size = [], 0
-    async for data in chunks:
+def _send(call: Call, target: Target, flight: Flight) -> Doing[Answer]:
+    ask, auth = call.ask, None
+    if target.credential:
+        secret, is_token = yield GetSecret(target.credential, flight.due_ms)
+        auth = _providers.auth_for(target, secret, is_token=is_token)
+    headers = request_headers(ask, call.request_id, auth, stream=call.body.stream)
+    url = _providers.url_for(target, ask.path)
+    answer: Answer = yield Open(ask.method, url, headers, call.body.with_model(target.name), flight)
+    return answer
+
+
+def _read(call: Call, answer: Answer, now_epoch_ms: int) -> Doing[Opening]:
+    result = classify(answer.status, has_model=bool(call.body.model) and not call.body.refers)
+    if result is not ResultClass.OK:
+        body = yield from _read_whole(answer, ERROR_BODY_MAX)
+        reply = Reply(answer.status, reply_headers(answer.headers), body or b"")
+        return Opening(result, reply=reply, retry_after_ms=retry_after_ms(answer.headers, now_epoch_ms))
+    kind = (find(answer.headers, b"content-type") or "").split(";")[0].strip().lower()
+    plain = find(answer.headers, b"content-encoding") in (None, "identity")
+    reply = Reply(answer.status, reply_headers(answer.headers))
+    if kind == "text/event-stream" and plain:
+        return (yield from _read_until_output(answer, reply))
+    if kind == "application/json":
+        body = yield from _read_whole(answer, WHOLE_BODY_MAX)
+        if body is None:
+            return Opening(ResultClass.SERVER_ERROR, f"the answer is larger than {WHOLE_BODY_MAX} bytes")
+        reply.body = body
+        usage, state = whole_of(body) if plain else (None, "")
+        return Opening(result, reply=reply, usage=usage, state=state)
+    return Opening(result, reply=reply, answer=answer)
+
+
+def _read_whole(answer: Answer, limit: int) -> Doing[bytes | None]:
+    read, parts, size = Read(answer), [], 0
+    while data := (yield read):
         size += len(data)
         if size > limit:
             return None
@@ -122,19 +151,15 @@ async def _read_whole(chunks: AsyncIterator[bytes], limit: int) -> bytes | None:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def _read_until_output(answer: Answer, chunks: AsyncIterator[bytes], reply: Reply) -> Opening:
-    reader, held = StreamReader(), []
-    async for data in chunks:
+def _read_until_output(answer: Answer, reply: Reply) -> Doing[Opening]:
+    read, reader, held = Read(answer), StreamReader(), []
+    while data := (yield read):
         held.append(data)
         begin = reader.feed(data)
         if begin is Begin.OUTPUT:
+            first = held[0] if len(held) == 1 else b"".join(held)
             return Opening(
-                ResultClass.OK,
-                reply=reply,
-                answer=answer,
-                rest=chunks,
-                held=b"".join(held),
-                reader=reader,
+                ResultClass.OK, reply=reply, answer=answer, held=first, reader=reader, state=reader.state
             )
         if begin is Begin.ERROR:
             return _error_event(reader)

@@ -1,14 +1,17 @@
 """Requests and replies without any HTTP library's classes: what the driver and the shells agree on."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from tieline._route import Reason, Shed
 from tieline.events import ResultClass
+
+if TYPE_CHECKING:
+    from tieline._transports._relay import Relay
 
 Headers = list[tuple[bytes, bytes]]
 RETRY_AFTER_MAX_MS = 300_000
@@ -57,44 +60,25 @@ class Ask(Struct, frozen=True):
 
 
 class Answer(Protocol):
-    """A pool's answer whose body has not been read."""
+    """A pool's answer whose body has not been read. ``read`` gives bytes, b"" at their end, or something to
+    await for them: its wire and its runner agree on that. It raises ``WireError``."""
 
     status: int
     headers: Headers
+    read: Callable[[], Any]
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes; raises ``WireError``."""
+    def close(self) -> None:
+        """Let go of the connection."""
         ...
-
-    async def close(self) -> None: ...
-
-
-class Wire(Protocol):
-    """Sends one request to one URL."""
-
-    async def send(
-        self, method: str, url: str, headers: Headers, body: bytes, *, connect_s: float
-    ) -> Answer: ...
-    async def close(self) -> None: ...
-
-
-class Stream(Protocol):
-    """A body that comes. ``broken`` makes the caller's own kind of exception of one that breaks: set here,
-    and not caught and raised again around each of its chunks."""
-
-    broken: Callable[[StreamBrokenError], Exception]
-
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
 
 
 class Reply(Struct):
-    """What the caller gets: a whole body, or a stream that must be closed."""
+    """What the caller gets: a whole body, or one that is still on its way."""
 
     status: int
     headers: Headers
     body: bytes = b""
-    stream: Stream | None = None
-    close: Callable[[], Awaitable[None]] | None = None
+    relay: "Relay | None" = None
 
 
 def request_headers(ask: Ask, request_id: str, auth: tuple[bytes, bytes] | None, *, stream: bool) -> Headers:

@@ -1,20 +1,13 @@
 """What the shells of httpx2 and httpx share: a request without their classes, and how errors are told."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from tieline._transports._neutral import Ask, Headers, Reply
 
 _PREFIX = "/v1"
 
 SendAsync = Callable[[Ask], Awaitable[Reply]]
-
-
-class Step(Protocol):
-    """How a synchronous caller uses what is asynchronous: the next bytes of a stream, or None at its end."""
-
-    def next(self, stream: AsyncIterator[bytes]) -> bytes | None: ...
-    def close(self, close: Callable[[], Awaitable[None]]) -> None: ...
 
 
 def ask_of(method: str, path: bytes, headers: Headers, extensions: Mapping[str, Any], body: bytes) -> Ask:

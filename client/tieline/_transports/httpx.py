@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import httpx
 
 from tieline._transports._neutral import Ask, Reply, StreamBrokenError
-from tieline._transports._shell import SendAsync, Step, ask_of
+from tieline._transports._relay import Relay
+from tieline._transports._run import follow, follow_sync, leave, leave_sync
+from tieline._transports._shell import SendAsync, ask_of
 
 
 class AsyncTransport(httpx.AsyncBaseTransport):
@@ -20,16 +22,15 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         reply = await self._send(
             ask_of(request.method, request.url.raw_path, request.headers.raw, request.extensions, body)
         )
-        stream = httpx.ByteStream(reply.body) if reply.stream is None else _AsyncBody(reply)
+        stream = httpx.ByteStream(reply.body) if reply.relay is None else _AsyncBody(reply.relay)
         return httpx.Response(reply.status, headers=reply.headers, stream=stream, request=request)
 
 
 class Transport(httpx.BaseTransport):
-    """The synchronous twin: ``send`` and ``step`` run the same driver in the client's background thread."""
+    """The synchronous twin: everything happens in the caller's thread."""
 
-    def __init__(self, send: Callable[[Ask], Reply], step: Step) -> None:
+    def __init__(self, send: Callable[[Ask], Reply]) -> None:
         self._send = send
-        self._step = step
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """As ``AsyncTransport``."""
@@ -37,39 +38,30 @@ class Transport(httpx.BaseTransport):
         reply = self._send(
             ask_of(request.method, request.url.raw_path, request.headers.raw, request.extensions, body)
         )
-        stream = httpx.ByteStream(reply.body) if reply.stream is None else _SyncBody(reply, self._step)
+        stream = httpx.ByteStream(reply.body) if reply.relay is None else _SyncBody(reply.relay)
         return httpx.Response(reply.status, headers=reply.headers, stream=stream, request=request)
 
 
 class _AsyncBody(httpx.AsyncByteStream):
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        assert self._reply.stream is not None
-        self._reply.stream.broken = _told
-        return aiter(self._reply.stream)
+        return follow(self._relay, _told)
 
     async def aclose(self) -> None:
-        if self._reply.close is not None:
-            await self._reply.close()
+        await leave(self._relay)
 
 
 class _SyncBody(httpx.SyncByteStream):
-    def __init__(self, reply: Reply, step: Step) -> None:
-        self._reply = reply
-        self._step = step
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
 
     def __iter__(self) -> Iterator[bytes]:
-        assert self._reply.stream is not None
-        self._reply.stream.broken = _told
-        chunks = aiter(self._reply.stream)
-        while (data := self._step.next(chunks)) is not None:
-            yield data
+        return follow_sync(self._relay, _told)
 
     def close(self) -> None:
-        if self._reply.close is not None:
-            self._step.close(self._reply.close)
+        leave_sync(self._relay)
 
 
 def _told(error: StreamBrokenError) -> httpx.TransportError:

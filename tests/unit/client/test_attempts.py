@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.client.tables import MODEL, Time, part, router
 from tieline._attempts import Action, Attempts, GiveUp, Refuse, Send, Wait, Why, Wish
-from tieline._budget import RetryBudget
+from tieline._budget import Pace, RetryBudget
 from tieline._route import Reason
 from tieline._router import Router
 from tieline.events import ResultClass
@@ -16,7 +16,7 @@ DEADLINE_MS = 1_020_000
 def machine(routing: Router, budget: RetryBudget | None = None, *, bound: bool = False) -> Attempts:
     """A request with 20 s."""
     wish = Wish(MODEL, DEADLINE_MS, bound=bound)
-    return Attempts(wish, routing.choose, budget or RetryBudget())
+    return Attempts(wish, routing.choose, budget or RetryBudget(), Pace(lambda _pool, _now_ms: 0.0))
 
 
 def no_pool(_pool: str) -> bool:

@@ -1,6 +1,6 @@
-"""The retry budget: 10 % of requests and 3 a second, over 10 s."""
+"""The retry budget: 10 % of requests and 3 a second, over 10 s; and the pace of what was dropped."""
 
-from tieline._budget import RetryBudget
+from tieline._budget import Pace, RetryBudget
 
 NOW = 7_000_000
 
@@ -25,3 +25,22 @@ def test_tokens_come_back_after_ten_seconds() -> None:
     assert sum(budget.take(NOW) for _ in range(30)) == 30
     assert not budget.take(NOW + 9_000)
     assert budget.take(NOW + 10_000)
+
+
+def test_what_was_dropped_is_let_out_at_a_pace() -> None:
+    """A pool that serves 40 a second takes 13 more a second: one second's worth at once, then one by one."""
+    pace = Pace(lambda _pool, _now_ms: 40.0)
+    waits = [pace.reserve("a/r/x", NOW, 30_000) for _ in range(26)]
+    assert waits.count(0) == 14
+    assert waits[13:] == [round(1_000 / 13 * turn) for turn in range(13)]
+    assert pace.reserve("b/r/x", NOW, 30_000) == 0
+    assert pace.reserve("a/r/x", NOW + 60_000, 30_000) == 0
+
+
+def test_a_wait_too_long_is_not_reserved() -> None:
+    """Who can't wait takes nobody's place."""
+    pace = Pace(lambda _pool, _now_ms: 0.0)
+    while pace.reserve("a/r/x", NOW, 500) is not None:
+        pass
+    assert pace.reserve("a/r/x", NOW, 500) is None
+    assert pace.reserve("a/r/x", NOW, 1_000) == 667

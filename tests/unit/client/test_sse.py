@@ -2,7 +2,7 @@
 
 import pytest
 
-from tieline._sse import CHUNKS_MAX, Begin, StreamReader, usage_of
+from tieline._sse import CHUNKS_MAX, Begin, StreamReader, whole_of
 
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
 WORD = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}\n\n'
@@ -87,5 +87,5 @@ def test_usage_is_found() -> None:
     reader.feed(WORD)
     reader.feed(b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5}}\n\n' + DONE)
     assert reader.usage == (7, 5)
-    assert usage_of(b'{"usage":{"input_tokens":3,"output_tokens":4}}') == (3, 4)
-    assert usage_of(b"not JSON") is None
+    assert whole_of(b'{"id":"r1","usage":{"input_tokens":3,"output_tokens":4}}') == ((3, 4), "r1")
+    assert whole_of(b"not JSON") == (None, "")

@@ -1,0 +1,155 @@
+"""Runs exchanges without a socket: a script says what each pool does, the test sees what was sent."""
+
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from typing import Any
+
+import msgspec
+
+from tests.unit.client.tables import MODEL, Time
+from tieline._budget import Pace, RetryBudget
+from tieline._flights import Flights
+from tieline._holders import Holders
+from tieline._report import Window
+from tieline._router import Router
+from tieline._transports._attempt import GetSecret, Open, Pause, Read
+from tieline._transports._exchange import Exchange, Tools
+from tieline._transports._neutral import Ask, Headers, Reply, WireError
+from tieline._units import Estimator
+from tieline.events import ResultClass
+from tieline.table import ClientSettings
+
+JSON: Headers = [(b"Content-Type", b"application/json")]
+EVENTS: Headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
+ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
+WORD = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+WHOLE = b'{"id":"chatcmpl-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}'
+
+
+class Answer:
+    """What a pool answers: pieces of a body; an error among them is what reading gives then."""
+
+    def __init__(self, status: int, headers: Headers, *pieces: bytes | WireError) -> None:
+        self.status, self.headers = status, headers
+        self.closed = 0
+        self._pieces = iter(pieces)
+
+    def read(self) -> bytes:
+        piece = next(self._pieces, b"")
+        if isinstance(piece, WireError):
+            raise piece
+        return piece
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+Made = Answer | WireError
+Does = Callable[[Open], Made]
+
+
+def answers(status: int = 200, body: bytes = WHOLE, **headers: str) -> Does:
+    """A pool that always gives this whole answer."""
+    more = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return lambda _open: Answer(status, [*JSON, *more], body)
+
+
+def streams(*pieces: bytes | WireError) -> Does:
+    """A pool that always gives this stream."""
+    return lambda _open: Answer(200, EVENTS, *pieces)
+
+
+def fails(result: ResultClass) -> Does:
+    """A pool whose connections fail so, before any answer."""
+    return lambda _open: WireError(result, f"made to fail: {result}")
+
+
+class Bench:
+    """A router, tools, and pools that do as they are told; time passes only when something waits."""
+
+    def __init__(self, routing: Router, time: Time, **pools: Does) -> None:
+        self.time, self.router = time, routing
+        self.pools = {f"{name}/r/x": does for name, does in pools.items()}
+        self.sent: list[tuple[str, Open]] = []
+        self.given: list[Answer] = []
+        self.waited_ms: list[int] = []
+        self.window, self.holders, self.budget = Window(), Holders(), RetryBudget()
+        self.settings = ClientSettings()
+        self.flights = Flights()
+        routing.on_outcome.append(self.window.observe)
+        self.tools = Tools(
+            routing,
+            self.flights,
+            self.budget,
+            Pace(lambda pool, now_ms: routing.health(pool).successes_per_s(now_ms)),
+            self.holders,
+            Estimator(),
+            self.window,
+            lambda: self.settings,
+            lambda _name: None,
+            time,
+            time,
+            nullcontext(),
+        )
+
+    def ask(
+        self, path: str = "/chat/completions", *, headers: dict[str, str] | None = None, **fields: Any
+    ) -> Reply:
+        """One request through an exchange."""
+        named = headers or {}
+        raw = [(name.encode(), value.encode()) for name, value in named.items()]
+        body = msgspec.json.encode({"model": MODEL, **fields})
+        exchange = Exchange(self.tools, Ask("POST", path, raw, body, named)).run()
+        value: Any = None
+        try:
+            do = next(exchange)
+            while True:
+                try:
+                    value = self._do(do)
+                except WireError as error:
+                    do = exchange.throw(error)
+                else:
+                    do = exchange.send(value)
+        except StopIteration as done:
+            reply: Reply = done.value
+            return reply
+
+    def _do(self, do: Any) -> Any:
+        match do:
+            case Open():
+                return self._open(do)
+            case Read(answer=answer):
+                return answer.read()
+            case GetSecret():
+                return "secret", False
+            case Pause(wait_ms=wait_ms):
+                self.waited_ms.append(wait_ms)
+                self.time.pass_ms(wait_ms)
+                self.router.tick(self.time())
+                return None
+
+    def _open(self, do: Open) -> Answer:
+        pool = do.flight.pool
+        self.sent.append((pool, do))
+        made = self.pools[pool](do)
+        if isinstance(made, WireError):
+            if made.result is ResultClass.TIMEOUT and not do.flight.abandoned:
+                self.time.now_ms = max(self.time.now_ms, do.flight.due_ms)
+            raise made
+        self.given.append(made)
+        return made
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Outcomes by pool since the last look."""
+        _, rows = self.window.take("chat", {}, {}, Flights(), self.time())
+        return {
+            row.pool: {name: n for name, n in msgspec.structs.asdict(row.outcomes).items() if n}
+            for row in rows
+        }
+
+
+def header(reply: Reply, name: str) -> str | None:
+    """One of the reply's headers."""
+    found: Iterable[bytes] = (value for given, value in reply.headers if given.lower() == name.encode())
+    return next((value.decode() for value in found), None)
