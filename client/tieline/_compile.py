@@ -1,6 +1,7 @@
 """PURE. From a slice of the table to what may be picked now: the split in force, and who is out."""
 
 from collections.abc import Callable, Iterator
+from math import prod
 
 from msgspec import Struct
 
@@ -12,6 +13,7 @@ from tieline.events import ResultClass
 from tieline.table import MILLION, Generation, ModelOffer, PoolInfo, Slice, Split
 
 OutOf = Callable[[str, str], Out | None]  # (pool, model) -> why this process keeps away from it, if it does
+KeptBack = Callable[[str], float]  # pool -> the share of its requests that are not sent there
 Report = Callable[[Target, Outcome], None]
 
 
@@ -134,23 +136,35 @@ def compile_choice(
     *,
     generation: Generation,
     out_of: OutOf,
+    kept_back: KeptBack,
     report: Report,
     phase: float,
     affinity: Affinity | None,
     now_ms: int,
 ) -> tuple[Choice, Affinity]:
-    """What may be picked now for (model, needs). ``affinity`` is used again if its weights still hold."""
+    """What may be picked now for (model, needs). ``affinity`` is used again if its weights still hold.
+
+    A pool that is sent less than its weight because it turns most away leaves the rest to the others; what
+    all of them keep back is shed.
+    """
     split, reason = split_in_force(part, out_of)
     rows = candidates(part, split, model, needs, out_of)
     origin, stamp = part.route.origin, str(generation)
+    back = {row.info.pool: kept_back(row.info.pool) for row in rows if row.out is None}
     targets = [(target(row, model, origin, stamp, report), row.weight) for row in rows if row.out is None]
+    turned_away = round(MILLION * prod(back.values())) if back else 0
+    shed_ppm = split.shed if split.shed < MILLION else 0
+    shed = _shed(part, split, rows, model, bool(targets), now_ms)
+    if turned_away and not shed_ppm:
+        shed = Shed(Reason.THROTTLED, f"every pool of {part.route.name} turns most requests away")
     weights = tuple((row.info.pool, row.weight) for row in rows)
     if affinity is None or affinity.weights != weights:
         affinity = Affinity(weights)
     choice = Choice(
         targets,
-        shed=_shed(part, split, rows, model, bool(targets), now_ms),
-        shed_ppm=split.shed if split.shed < MILLION else 0,
+        shed=shed,
+        shed_ppm=shed_ppm + (MILLION - shed_ppm) * turned_away // MILLION,
+        back={pool: share for pool, share in back.items() if share},
         reason=reason,
         phase=phase,
         affinity=affinity,

@@ -9,13 +9,14 @@ A choice never changes once compiled, but for the point; ejections and table swa
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from math import gcd
 from zlib import crc32
 
 from tieline._affinity import SLOTS, Affinity
 from tieline._route import Reason, Route, Shed, Target
+from tieline._throttle import LEVELS
 from tieline.table import MILLION
 
 _GOLDEN = 0.6180339887498949
@@ -24,11 +25,14 @@ _GOLDEN = 0.6180339887498949
 class Choice:
     """Targets with weights, and the share to shed. ``phase`` in [0, 1) is where the walk starts: processes
     that start together should not pick in step. ``affinity`` may know more pools than ``targets``: those
-    are out."""
+    are out. ``back``: shares of what is meant for a pool that are not sent there; others get them, and what
+    all pools keep back is shed."""
 
     __slots__ = (
         "_affinity",
         "_at",
+        "_back",
+        "_back_phase",
         "_by_pool",
         "_edges",
         "_results",
@@ -52,8 +56,14 @@ class Choice:
         reason: Reason = Reason.WEIGHTED,
         phase: float = 0.0,
         affinity: Affinity | None = None,
+        back: Mapping[str, float] | None = None,
     ) -> None:
-        self._routes = [(Route(target, reason), weight) for target, weight in targets if weight > 0]
+        self._back, self._back_phase = back or {}, phase
+        self._routes = [
+            (Route(target, reason), _kept(weight, self._back.get(target.pool, 0.0)) if back else weight)
+            for target, weight in targets
+            if weight > 0
+        ]
         self._shed = shed
         self._results: list[Route | Shed] = [route for route, _ in self._routes]
         weights = [weight for _, weight in self._routes]
@@ -69,8 +79,8 @@ class Choice:
         self._retry_phase = phase
         self._affinity = affinity or Affinity([(r.target.pool, weight) for r, weight in self._routes])
         self._sheds = shed_ppm > 0 or not self._routes
-        self._slots: list[str] | None = None
-        self._by_pool: dict[str, Route] = {}
+        self._slots: list[str | int] | None = None
+        self._by_pool: dict[str | int, Route] = {}  # by what a slot says; no number is a pool
         self.hits = [0] * len(self._results)
         self.session_picks = 0  # those that needed no step of the walk
 
@@ -113,20 +123,32 @@ class Choice:
         if slots is None:
             slots = self._compile_sessions()
         point = crc32(session.encode("utf-8", "surrogatepass"))
-        return self._by_pool.get(slots[point % SLOTS]) or self._hop(point)
+        found = self._by_pool.get(slots[point % SLOTS]) or self._hop(point)
+        return self._held_back(found) if self._back else found
 
-    def _compile_sessions(self) -> list[str]:
+    def _compile_sessions(self) -> list[str | int]:
         """At the first session after a swap or an ejection; slots last as long as the weights do."""
         self._by_pool = {route.target.pool: Route(route.target, Reason.AFFINITY) for route, _ in self._routes}
-        self._slots = self._affinity.compile()
+        self._slots = self._affinity.compile().owners
         return self._slots
 
+    def _held_back(self, found: Route | Shed) -> Route | Shed:
+        """A session's request goes elsewhere for once when its pool takes less than it is meant to."""
+        share = self._back.get(found.pool, 0.0) if isinstance(found, Route) else 0.0
+        if not share:
+            return found
+        self._back_phase = (self._back_phase + _GOLDEN) % 1.0
+        return found if self._back_phase >= share else self._by_weight(())
+
     def _hop(self, point: int) -> Route | Shed:
-        return self._affinity.follow(point, self._by_pool) or self.excluding(())
+        return self._affinity.follow(point, self._by_pool) or self._by_weight(())
 
     def excluding(self, exclude: Collection[str]) -> Route | Shed:
         """A target by weight that is not among ``exclude``; not counted as a pick. No share is shed here: the
         request has been let in before."""
+        return self._by_weight(exclude)
+
+    def _by_weight(self, exclude: Collection[str]) -> Route | Shed:
         left = [(route, weight) for route, weight in self._routes if route.target.pool not in exclude]
         if not left:
             return Shed(Reason.NO_POOL, self._shed.text, self._shed.retry_after_ms, self._shed.why)
@@ -134,6 +156,10 @@ class Choice:
         edges = list(accumulate(weight for _, weight in left))
         route, _ = left[bisect_right(edges, int(self._retry_phase * edges[-1]))]
         return Route(route.target, Reason.FAILOVER)
+
+
+def _kept(weight: int, back: float) -> int:
+    return max(1, round(weight * LEVELS * (1 - back)))
 
 
 def _with_shed(weights: Sequence[int], shed_ppm: int) -> list[int]:

@@ -16,7 +16,8 @@ from tieline._compile import Held
 from tieline._ejection import Out, PoolHealth
 from tieline._pick import Choice
 from tieline._route import Needs, Outcome, Reason, Route, Shed, Target
-from tieline.events import CONFIGURATION_FAULTS, HEALTH_FAILURES, ResultClass
+from tieline._verdicts import Endpoint, Verdicts
+from tieline.events import ResultClass
 from tieline.table import Slice
 
 CHOICES_MAX = 512
@@ -41,11 +42,8 @@ class Router:
         self._choices: dict[_Key, Choice] = {}
         self._affinities: dict[_Key, Affinity] = {}
         self._phases: dict[_Key, float] = {}
-        self._health: dict[str, PoolHealth] = {}
-        self._models: dict[tuple[str, str], PoolHealth] = {}  # a 404 on one model leaves its siblings in
+        self._verdicts = Verdicts()
         self._counted: dict[str, list[int]] = {}  # origin -> picks and sheds of choices that are gone
-        self._next_due_ms: int | None = None
-        self._due: tuple[str, ...] = ()
 
     @property
     def held(self) -> Held | None:
@@ -120,7 +118,7 @@ class Router:
         if exclude:
             result = choice.excluding(exclude)
             return result if isinstance(result, Route) else self._beyond(key, part, exclude, result)
-        if self._due and (probe := self._probe(key, part, now_ms)) is not None:
+        if self._verdicts.due and (probe := self._probe(key, part, now_ms)) is not None:
             self._count(origin)[0] += 1
             return probe
         result = choice.next() if session is None else choice.for_session(session)
@@ -149,7 +147,8 @@ class Router:
                 key[1],
                 key[2],
                 generation=self._held.generation,
-                out_of=self.out_of,
+                out_of=self._verdicts.out_of,
+                kept_back=self._verdicts.kept_back,
                 report=self.report,
                 phase=self._phases.get(key, self._phase),
                 affinity=self._affinities.get(key),
@@ -163,8 +162,9 @@ class Router:
 
     def _awaits_probe(self, part: Slice, model: str) -> bool:
         return any(
-            info.pool in self._due and (not model or compiling.offer_for(info, model, None) is not None)
-            for info, _ in (compiling.weighted(part, part.route.split) if self._due else ())
+            info.pool in self._verdicts.due
+            and (not model or compiling.offer_for(info, model, None) is not None)
+            for info, _ in (compiling.weighted(part, part.route.split) if self._verdicts.due else ())
         )
 
     def _beyond(self, key: _Key, part: Slice, tried: Collection[str], nothing: Shed) -> Route | Shed:
@@ -174,7 +174,7 @@ class Router:
             if split is None:
                 continue
             assert self._held is not None
-            rows = compiling.candidates(part, split, key[1], key[2], self.out_of)
+            rows = compiling.candidates(part, split, key[1], key[2], self._verdicts.out_of)
             stamp = str(self._held.generation)
             targets = [
                 (compiling.target(row, key[1], key[0], stamp, self.report), row.weight)
@@ -191,8 +191,8 @@ class Router:
         assert self._held is not None
         rows = compiling.candidates(part, part.route.split, key[1], key[2], lambda _pool, _model: None)
         for row in rows:
-            health = self._health.get(row.info.pool)
-            if row.info.pool not in self._due or health is None or not health.due(now_ms):
+            health = self._verdicts.known(row.info.pool)
+            if row.info.pool not in self._verdicts.due or health is None or not health.due(now_ms):
                 continue
             health.probe(now_ms)
             self._refresh(now_ms)
@@ -200,26 +200,14 @@ class Router:
             return Route(found, Reason.HALF_OPEN)
         return None
 
-    def out_of(self, pool: str, model: str) -> Out | None:
-        """Why this process keeps away from the pool, or from one model on it; None when it doesn't."""
-        health = self._health.get(pool)
-        if health is not None and health.out is not None:
-            return health.out
-        fault = self._models.get((pool, model)) if model else None
-        return fault.out if fault is not None else None
-
     def outs(self) -> dict[str, Out]:
         """Every pool that this process keeps away from, wholly or for a model."""
         with self._lock:
-            found = {pool: health.out for (pool, _), health in self._models.items() if health.out}
-            return found | {pool: health.out for pool, health in self._health.items() if health.out}
+            return self._verdicts.outs()
 
     def health(self, pool: str) -> PoolHealth:
         """The pool's record, made at its first use."""
-        health = self._health.get(pool)
-        if health is None:
-            health = self._health.setdefault(pool, PoolHealth())
-        return health
+        return self._verdicts.health(pool)
 
     def report(self, target: Target, outcome: Outcome) -> None:
         """One request by ``target`` has ended so."""
@@ -233,42 +221,17 @@ class Router:
         """What one attempt says about its pool; may eject it or take it back."""
         now_ms = self._clock()
         with self._lock:
-            health = self.health(pool)
-            health.record(result, now_ms)
-            if health.out is not None:
-                self._record_out(pool, health, result, retry_after_ms, now_ms)
-            elif result is ResultClass.NOT_FOUND and model:
-                fault = self._models.setdefault((pool, model), PoolHealth())
-                self._changed(pool, fault.eject(result, now_ms), now_ms)
-            elif result is ResultClass.THROTTLED or result in CONFIGURATION_FAULTS:
-                self._changed(pool, health.eject(result, now_ms, retry_after_ms), now_ms)
-            elif result in HEALTH_FAILURES and health.wants_out(now_ms) and self._may_leave(pool, health):
-                self._changed(pool, health.eject(result, now_ms), now_ms)
+            changed, out = self._verdicts.record(
+                pool, model, result, now_ms, retry_after_ms=retry_after_ms, may_leave=self._may_leave
+            )
+            if changed:
+                self._changed(pool, out, now_ms)
 
     def alive(self, pool: str) -> None:
         """A stream from the pool has begun to speak: enough for a half-open pool to come back."""
         now_ms = self._clock()
         with self._lock:
-            health = self.health(pool)
-            health.alive(now_ms)
-            if health.probing(now_ms):
-                health.admit(now_ms)
-                self._changed(pool, None, now_ms)
-
-    def _record_out(
-        self, pool: str, health: PoolHealth, result: ResultClass, retry_after_ms: int | None, now_ms: int
-    ) -> None:
-        """Answers of a pool that is out: only the half-open request's counts, and a later Retry-After."""
-        assert health.out is not None
-        if health.probing(now_ms):
-            if result in (ResultClass.OK, ResultClass.CLIENT_ERROR):
-                health.admit(now_ms)
-                self._changed(pool, None, now_ms)
-            else:
-                self._changed(pool, health.eject(result, now_ms, retry_after_ms), now_ms)
-        elif result is ResultClass.THROTTLED and health.out.result is ResultClass.THROTTLED:
-            before_ms = health.out.until_ms
-            if health.eject(result, now_ms, retry_after_ms).until_ms > before_ms:
+            if self._verdicts.alive(pool, now_ms):
                 self._changed(pool, None, now_ms)
 
     def _may_leave(self, pool: str, health: PoolHealth) -> bool:
@@ -279,7 +242,7 @@ class Router:
         leaving = Out(ResultClass.SERVER_ERROR, 0, 0)
 
         def out_of(other: str, model: str) -> Out | None:
-            return leaving if other == pool else self.out_of(other, model)
+            return leaving if other == pool else self._verdicts.out_of(other, model)
 
         for part in self._held.parts.values():
             info = next((info for info in part.pools if info.pool == pool), None)
@@ -293,44 +256,26 @@ class Router:
         return True
 
     def tick(self, now_ms: int) -> None:
-        """Let pools whose time is over come back: throttled ones at once, the others half open."""
-        if self._next_due_ms is None or now_ms < self._next_due_ms:
+        """Let pools whose time is over come back."""
+        due_ms = self._verdicts.next_due_ms
+        if due_ms is None or now_ms < due_ms:
             return
         with self._lock:
-            carried = self._carried()
-            for fault in self._models.values():
-                if fault.due(now_ms):
-                    fault.out = None
-            for pool, health in self._health.items():
-                if health.due(now_ms) and health.out is not None:
-                    if health.out.result is ResultClass.THROTTLED:
-                        health.out = None
-                    elif pool not in carried:
-                        health.admit(
-                            now_ms
-                        )  # the table gives it nothing: its return is the planner's business
-            self._forget_choices()
-            self._refresh(now_ms)
+            if self._verdicts.tick(now_ms, self._carried()):
+                self._forget_choices()
 
     @property
     def next_due_ms(self) -> int | None:
         """When ``tick`` has something to do."""
-        return self._next_due_ms
+        return self._verdicts.next_due_ms
 
     def apply(self, held: Held) -> None:
         """Swap the table. Ejections stay, except those for a fault of configuration that has been changed."""
-        now_ms = self._clock()
         with self._lock:
             before, self._held = self._held, held
-            old = _endpoints(before)
-            for pool, endpoint in _endpoints(held).items():
-                if old.get(pool, endpoint) != endpoint:
-                    self._health.pop(pool, None)
-            known = set(_endpoints(held))
-            self._health = {p: h for p, h in self._health.items() if p in known or h.out is not None}
-            self._models = {key: h for key, h in self._models.items() if key[0] in known}
+            self._verdicts.swap(_endpoints(before), _endpoints(held))
             self._forget_choices()
-            self._refresh(now_ms)
+            self._refresh(self._clock())
 
     def _carried(self) -> set[str]:
         parts = () if self._held is None else self._held.parts.values()
@@ -353,8 +298,8 @@ class Router:
                 return []
             rows = []
             for origin, part in sorted(self._held.parts.items()):
-                split, reason = compiling.split_in_force(part, self.out_of)
-                outs = self.outs()
+                split, reason = compiling.split_in_force(part, self._verdicts.out_of)
+                outs = self._verdicts.outs()
                 for info, weight in compiling.weighted(part, split):
                     out = outs.get(info.pool)
                     rows.append(
@@ -365,6 +310,7 @@ class Router:
                             "split": reason.value,
                             "out": out.result.value if out else None,
                             "out_for_ms": max(0, out.until_ms - now_ms) if out else None,
+                            "kept_back": self._verdicts.kept_back(info.pool),
                         }
                     )
             return rows
@@ -377,12 +323,8 @@ class Router:
                 listener(pool, out)
 
     def _refresh(self, now_ms: int) -> None:
-        rows = {pool: health for pool, health in self._health.items() if health.out is not None}
-        self._due = tuple(sorted(pool for pool, health in rows.items() if health.due(now_ms)))
-        faults = [health for health in self._models.values() if health.out is not None]
-        times = [due for health in [*rows.values(), *faults] if (due := health.next_due_ms()) is not None]
-        self._next_due_ms = min((at for at in times if at > now_ms), default=None)
-        if self._due:
+        self._verdicts.refresh(now_ms)
+        if self._verdicts.due:
             self._plain = {}
 
     def _forget_choices(self) -> None:
@@ -409,6 +351,6 @@ class Router:
         return self._counted.setdefault(origin, [0, 0])
 
 
-def _endpoints(held: Held | None) -> dict[str, tuple[str, str, str]]:
+def _endpoints(held: Held | None) -> dict[str, Endpoint]:
     parts = () if held is None else held.parts.values()
     return {info.pool: (info.url, info.adapter, info.credential) for part in parts for info in part.pools}

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.client.tables import MODEL, Time, part, router, target
-from tieline._affinity import SLOTS, Affinity, compile_slots
+from tieline._affinity import SLOTS, Affinity, Slots, compile_slots
 from tieline._pick import Choice
 from tieline._route import Reason, Route, Shed
 from tieline.events import HEALTH_FAILURES, ResultClass
@@ -25,15 +25,40 @@ def test_weights_are_exact(row: dict[str, int], phase: float) -> None:
     assert Counter(route.pool for route in found if isinstance(route, Route)) == row
 
 
+def shares(slots: Slots) -> Counter[str]:
+    """What each pool has of all points, in parts of ``SLOTS * total``: whole slots, and parts of slots."""
+    held: Counter[str] = Counter()
+    begin = 0
+    for owner in slots.owners:
+        if isinstance(owner, str):
+            held[owner] += slots.total
+    for name, edge in zip(slots.names, slots.edges, strict=True):
+        held[name] += edge - begin
+        begin = edge
+    assert begin == slots.total * sum(isinstance(owner, int) for owner in slots.owners)
+    return held
+
+
 @settings(max_examples=15, deadline=None)
-@given(weights)
-def test_slots_are_exact(row: dict[str, int]) -> None:
-    """Every slot is taken, each pool holds its share to one slot, whatever the order of the pools."""
+@given(st.dictionaries(st.sampled_from(NAMES), st.integers(1, 10**6), min_size=1, max_size=9))
+def test_sessions_are_divided_exactly(row: dict[str, int]) -> None:
+    """Each pool holds exactly its share of the points, a millionth included, whatever the order of the
+    pools."""
     slots = compile_slots(list(row.items()))
-    held, total = Counter(slots), sum(row.values())
-    assert len(slots) == SLOTS
-    assert all(abs(held[pool] - weight * SLOTS / total) < 1 for pool, weight in row.items())
+    assert len(slots.owners) == SLOTS
+    assert shares(slots) == {pool: weight * SLOTS for pool, weight in row.items()}
     assert compile_slots(list(reversed(row.items()))) == slots
+
+
+@settings(max_examples=10, deadline=None)
+@given(weights)
+def test_points_fall_as_the_slots_say(row: dict[str, int]) -> None:
+    """Points spread evenly meet whole and divided slots alike, each pool about as often as it weighs."""
+    slots, count = compile_slots(list(row.items())), 40_000
+    seen = Counter(slots.owner(number * 107_374 % 2**32) for number in range(count))
+    for pool, weight in row.items():
+        expected = count * weight / sum(row.values())
+        assert abs(seen[pool] - expected) <= 6 * expected**0.5 + 1
 
 
 @settings(max_examples=15, deadline=None)

@@ -77,9 +77,10 @@ def test_partial_failure_takes_at_most_half_of_the_weight() -> None:
 
 
 def test_throttled_pools_are_out_until_their_retry_after() -> None:
-    """They come back by themselves, at once and wholly."""
+    """They come back by themselves, at once and, if they take most of what they are sent, wholly."""
     time = Time()
     routing = router(part(THREE), time)
+    routing.record(A, MODEL, ResultClass.OK)
     routing.record(A, MODEL, ResultClass.THROTTLED, retry_after_ms=4_000)
     assert A not in picked(routing)
     time.pass_ms(4_000)
