@@ -2,8 +2,9 @@
 
 Real Kafka (acks=all) and Valkey, `tieline controller` as a process, a `tieline.AsyncClient` in another, a
 policy of 402 pools. A sample begins before the producer takes the event and ends when the client has the new
-table in force: Kafka, Faust, Lua compare-and-set, reading all tables, deciding, Kafka, Lua projection, hint,
-fetch, check, swap. Each event forces a move (see _react_world.py); clocks are the machine's steady one.
+table in force: Kafka, Faust, Lua compare-and-set, reading what changed, deciding, Kafka, Lua projection,
+hint, fetch, check, swap. The broker is warm (_react_warm.py) and each event forces a move (_react_world.py);
+clocks are the machine's steady one.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from bench._frame import Case, run
+from bench._react_warm import warm
 from bench._react_world import measured_event, policy_as_yaml
 from controller.stack import Stack
 from tieline._producer import Producer
@@ -44,6 +46,7 @@ class Installation:
     async def start(self, *, background: bool) -> None:
         """Returns when the controller has settled."""
         self.stack = await self._undo.enter_async_context(await Stack.start())
+        await warm(self.stack.kafka_bootstrap)
         directory = Path(self._undo.enter_context(tempfile.TemporaryDirectory()))
         policy = directory / "policy.yaml"
         policy.write_text(policy_as_yaml())

@@ -69,6 +69,7 @@ class RoutingAgent:
         self._clock = ClockWatch()
         self._decided_on: tuple[Any, ...] = ()  # what the last step saw
         self._step_by_ms = 0  # whatever happens, the next step is due then
+        self._read_by_ms = 0  # and everything is read again then, on the steady clock
         self._held_back: frozenset[tuple[str, str]] = frozenset()
         self._alarms: frozenset[tuple[str, str]] = frozenset()
         self._log = structlog.get_logger("agent").bind(
@@ -129,7 +130,7 @@ class RoutingAgent:
         return Term(epoch, taken_ms, must_reach, record, record.memory, monotonic_ms())
 
     async def _publish_first(self, generation: Generation, taken_ms: int) -> RoutesRecord:
-        await self._read_tables()
+        await self._read_tables(everything=True)
         office = Office(
             generation.lineage, generation.epoch, generation.seq, taken_ms, taken_ms + REPORT_WINDOW_MAX_MS
         )
@@ -143,7 +144,7 @@ class RoutingAgent:
         return record
 
     async def _until_due(self) -> None:
-        wait_ms = min(max(self._step_by_ms - now_ms(), 1), TICK_MS)
+        wait_ms = min(max(self._step_by_ms - now_ms(), 1), max(self._read_by_ms - monotonic_ms(), 1), TICK_MS)
         try:
             async with asyncio.timeout(wait_ms / 1000):
                 await self._due.wait()
@@ -153,7 +154,7 @@ class RoutingAgent:
 
     async def _decide(self, term: Term) -> None:
         """One step, and its publication if it owes one. A step that can't be sent leaves no trace."""
-        await self._read_tables()
+        await self._read_tables(everything=not term.settled)
         plan = self._around.dispatcher.plan
         grounds = (*self._contents[:4], self._around.commands.log.next_offset, (plan,))
         decided_ms = now_ms()
@@ -199,17 +200,25 @@ class RoutingAgent:
         await self._around.projector.head_start(PROJECTION_HEAD_START_S)
         return record.table
 
-    async def _read_tables(self) -> None:
-        """The tables as they are; while Redis is away, as they were: their progress says how old they are."""
+    async def _read_tables(self, *, everything: bool) -> None:
+        """The tables as they are; while Redis is away, as they were: their progress says how old they are.
+
+        What somebody was woken for is read for each step. What was not can't change a decision by itself, so
+        once a second will do: under load most rows change, and most of a step would be reading them.
+        """
+        everything = everything or self._tables_away or monotonic_ms() >= self._read_by_ms
+        tables = self._around.tables
         try:
             async with asyncio.timeout(TABLES_WITHIN_S):
-                self._contents = await self._around.tables.read()
+                self._contents = await (tables.read() if everything else tables.renew())
         except (RedisError, OSError, TimeoutError) as error:
             if not self._tables_away:
                 self._log.warning("the tables can't be read: Redis is away", error=type(error).__name__)
             self._tables_away = True
             return
         self._tables_away = False
+        if everything:
+            self._read_by_ms = monotonic_ms() + TICK_MS
 
     def _snapshot(
         self, office: Office, memory: Memory | None, table: RouteTable | None, at_ms: int

@@ -12,7 +12,7 @@ GAP_MAX_MS = 10_000  # from an end of window to the append: more is a wrong cloc
 DUPLICATE_FOR_MS = 900_000  # the longest any report may count
 
 
-class Position(Struct, frozen=True, array_like=True):
+class Position(Struct, frozen=True, array_like=True, gc=False):
     """A record's place in Kafka. ``topic_id`` changes when a topic is recreated."""
 
     topic_id: str
@@ -42,7 +42,7 @@ class Row(Struct, frozen=True, array_like=True):
         return self.duplicate and at_ms - self.duplicate_ms < DUPLICATE_FOR_MS
 
 
-class FlowSum(Struct, frozen=True, array_like=True):
+class FlowSum(Struct, frozen=True, array_like=True, gc=False):
     """Offered and shed load of one (workload, origin) in one second."""
 
     workload: str
@@ -53,14 +53,14 @@ class FlowSum(Struct, frozen=True, array_like=True):
     shed_units: float
 
 
-class ReporterShare(Struct, frozen=True, array_like=True):
+class ReporterShare(Struct, frozen=True, array_like=True, gc=False):
     """One reporter's part of a sum: kept for the largest few, so that a reporter can be capped."""
 
     client: str
     outcomes: Outcomes
 
 
-class PoolSum(Struct, frozen=True, array_like=True):
+class PoolSum(Struct, frozen=True, array_like=True, gc=False):
     """Clients' outcomes at one pool in one second.
 
     ``reporters`` counts clients with at least one attempt, ``failing`` those that had failures of a class
@@ -85,7 +85,7 @@ class PoolSum(Struct, frozen=True, array_like=True):
     stuck: int = 0
 
 
-class Ejection(Struct, frozen=True, array_like=True):
+class Ejection(Struct, frozen=True, array_like=True, gc=False):
     """A client has left a pool for this class; it stays listed until that client reports otherwise."""
 
     client: str
@@ -114,7 +114,7 @@ class DemandRow(Struct, frozen=True, array_like=True):
     generations: dict[str, int] = {}  # generation held -> clients, of the last complete second
 
 
-class Progress(Struct, frozen=True, array_like=True):
+class Progress(Struct, frozen=True, array_like=True, gc=False):
     """How far one partition is consumed: ``next_offset`` of ``end_offset`` at ``at_ms`` (controller clock).
 
     ``clock_offset_ms`` is the running minimum of arrival minus append time: the clock's distance to the

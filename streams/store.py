@@ -54,6 +54,14 @@ class Tables(Protocol):
         """Everything, as of one moment."""
         ...
 
+    async def renew(self) -> Contents:
+        """The last reading, with every row renewed for which readers were woken since then.
+
+        Other rows, and progress, are as they were: what changed there could change no decision. Whoever
+        lives by this reads everything now and then, as hints may be lost.
+        """
+        ...
+
     async def load(self, table: str, fields: Sequence[str]) -> dict[str, AnyRow]:
         """The rows of those fields that exist. May answer from what this process wrote or read."""
         ...

@@ -13,13 +13,10 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from streams.rows import DemandRow, Progress, Row
+from streams.reading import NAMES, Place, Reading, packed
+from streams.rows import Progress
 from streams.store import (
-    CAPACITY,
-    DEMAND,
-    HEALTH,
     PROGRESS,
-    STATEMENTS,
     AnyRow,
     Contents,
     TablesLostError,
@@ -29,7 +26,6 @@ from streams.store import (
     pack_progress,
     progress_field,
     unpack,
-    unpack_progress,
 )
 from tieline.keys import Keys
 
@@ -44,28 +40,55 @@ class RedisTables:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis: Any = redis
         self._keys = keys
-        self.writer = secrets.token_hex(8)  # named in each hint, so that a process can tell its own
+        self._writer = secrets.token_hex(8)  # named in each hint, so that a process can tell its own
         self._marker = keys.table("run")
         self._joined = ""
         self._cache: OrderedDict[tuple[str, str], AnyRow] = OrderedDict()
-        self._seen: dict[tuple[str, str], tuple[bytes, Any]] = {}
+        self._reading = Reading()
         self._cas = redis.register_script((_LUA / "cas.lua").read_text())
         self._progress = redis.register_script((_LUA / "progress.lua").read_text())
 
     async def read(self) -> Contents:
-        """Everything in one transaction. Rows whose bytes are as at the last reading aren't decoded."""
-        names = (HEALTH, STATEMENTS, CAPACITY, DEMAND, PROGRESS)
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.get(self._marker)
-            for name in names:
-                pipe.hgetall(self._keys.table(name))
-            marker, *tables = await pipe.execute()
-        seen: dict[tuple[str, str], tuple[bytes, Any]] = {}
-        health, statements, capacity, demand, progress = (
-            self._decoded(name, table, seen) for name, table in zip(names, tables, strict=True)
-        )
-        self._seen = seen
-        return Contents(health, statements, capacity, demand, progress, marker.decode() if marker else None)
+        """Everything in one transaction. Rows whose bytes are known already aren't decoded."""
+        woken = self._reading.begin()
+        try:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.get(self._marker)
+                for name in NAMES:
+                    pipe.hgetall(self._keys.table(name))
+                marker, *tables = await pipe.execute()
+        except BaseException:
+            self._reading.fail(woken)
+            raise
+        return self._reading.finish(marker.decode() if marker else None, tables)
+
+    async def renew(self) -> Contents:
+        """See ``Tables``: what this process wrote itself needs no way to Redis."""
+        if self._reading.contents is None:
+            return await self.read()
+        woken = self._reading.begin()
+        unread = [place for place, row in woken.items() if row is None]
+        if unread:
+            try:
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for place in unread:
+                        pipe.hget(self._keys.table(place.table), place.field)
+                    values = await pipe.execute()
+                read = {p: packed(p.table, d) for p, d in zip(unread, values, strict=True) if d is not None}
+            except BaseException:
+                self._reading.fail(woken)
+                raise
+            woken |= read
+        return self._reading.renew(woken)
+
+    def woken(self, hint: bytes) -> bool:
+        """Takes in a hint; whether it tells of another process's write, and so of something to ``renew``."""
+        writer, _, place = hint.decode().partition(" ")
+        if writer == self._writer:
+            return False
+        table, _, field = place.partition(" ")
+        self._reading.woken_by_another(Place(table, field))
+        return True
 
     async def load(self, table: str, fields: Sequence[str]) -> dict[str, AnyRow]:
         """See ``Tables``: from the cache, the rest in one round trip."""
@@ -119,39 +142,43 @@ class RedisTables:
         return in_force
 
     async def _put(self, writes: Sequence[Write], run: str) -> list[bool]:
+        values = [pack(write.row) for write in writes]
         try:
-            answers = await self._run_script(writes, run)
+            answers = await self._run_script(writes, values, run)
         except BaseException:
             # Some of them may have been executed: only Redis knows, so ask it next time.
             self._forget(writes)
             raise
         taken = []
-        for write, answer in zip(writes, answers, strict=True):
+        for write, data, answer in zip(writes, values, answers, strict=True):
             if answer[0] == LOST:
                 self._forget(writes)
                 raise TablesLostError(f"the tables are not of run {run}")
             taken.append(answer[0] == 1)
             if answer[0] == 1:
                 self._remember(write.table, write.field, write.row)
+                self._reading.wrote(
+                    Place(write.table, write.field), data, write.row, woke=write.material and run != ""
+                )
             elif answer[1]:
                 self._remember(write.table, write.field, unpack(write.table, answer[1]))
             else:
                 self._cache.pop((write.table, write.field), None)
         return taken
 
-    async def _run_script(self, writes: Sequence[Write], run: str) -> list[Any]:
+    async def _run_script(self, writes: Sequence[Write], values: Sequence[bytes], run: str) -> list[Any]:
         """One EVALSHA a write in one pipeline. A Redis that forgot the script is given it again; writes that
         were executed before it forgot are then refused, as their rows are there already."""
         try:
-            return await self._send(writes, run)
+            return await self._send(writes, values, run)
         except NoScriptError:
             await self._redis.script_load(self._cas.script)
-            return await self._send(writes, run)
+            return await self._send(writes, values, run)
 
-    async def _send(self, writes: Sequence[Write], run: str) -> list[Any]:
+    async def _send(self, writes: Sequence[Write], values: Sequence[bytes], run: str) -> list[Any]:
         channel = self._keys.tables_hint
         async with self._redis.pipeline(transaction=False) as pipe:
-            for write in writes:
+            for write, data in zip(writes, values, strict=True):
                 pipe.evalsha(
                     self._cas.sha,
                     2,
@@ -160,9 +187,9 @@ class RedisTables:
                     run,
                     write.field,
                     head(write.expected),
-                    pack(write.row),
+                    data,
                     channel,
-                    f"{write.table} {self.writer}" if write.material and run else "",
+                    f"{self._writer} {write.table} {write.field}" if write.material and run else "",
                 )
             answers: list[Any] = await pipe.execute()
         return answers
@@ -176,17 +203,3 @@ class RedisTables:
     def _forget(self, writes: Sequence[Write]) -> None:
         for write in writes:
             self._cache.pop((write.table, write.field), None)
-
-    def _decoded(
-        self, name: str, table: dict[bytes, bytes], seen: dict[tuple[str, str], tuple[bytes, Any]]
-    ) -> tuple[Any, ...]:
-        rows: list[Row | DemandRow | Progress] = []
-        for raw in sorted(table):
-            place = (name, raw.decode())
-            before = self._seen.get(place)
-            if before is None or before[0] != table[raw]:
-                row = unpack_progress(table[raw]) if name == PROGRESS else unpack(name, table[raw])
-                before = (table[raw], row)
-            seen[place] = before
-            rows.append(before[1])
-        return tuple(rows)

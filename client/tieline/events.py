@@ -60,7 +60,7 @@ HEALTH_FAILURES = frozenset(
 CONFIGURATION_FAULTS = frozenset({ResultClass.AUTH, ResultClass.NOT_FOUND})
 
 
-class Outcomes(Struct, frozen=True, omit_defaults=True):
+class Outcomes(Struct, frozen=True, omit_defaults=True, gc=False):
     """Attempts in one window, counted by result class. Field names are ``ResultClass`` values."""
 
     ok: Count = 0
@@ -74,7 +74,7 @@ class Outcomes(Struct, frozen=True, omit_defaults=True):
     cut: Count = 0
 
 
-class PoolObservation(Struct, frozen=True, omit_defaults=True):
+class PoolObservation(Struct, frozen=True, omit_defaults=True, gc=False):
     """What one source saw of one pool in one window; ``None`` means not measured."""
 
     pool: PoolId
@@ -106,7 +106,7 @@ ClaimState: TypeAlias = Literal["operational", "degraded", "down", "maintenance"
 StatementKind: TypeAlias = Literal["status", "maintenance", "declined", "verdict"]
 
 
-class Claim(Struct, frozen=True, omit_defaults=True):
+class Claim(Struct, frozen=True, omit_defaults=True, gc=False):
     """One thing a source claims until ``expires_ms``. No pools named: the whole region."""
 
     state: ClaimState
@@ -129,7 +129,7 @@ class Statement(Struct, frozen=True, tag_field="type", tag="statement.v1"):
     claims: Annotated[tuple[Claim, ...], Meta(max_length=CLAIMS_PER_EVENT_MAX)] = ()
 
 
-class PoolCapacity(Struct, frozen=True, omit_defaults=True):
+class PoolCapacity(Struct, frozen=True, omit_defaults=True, gc=False):
     """Limits of one pool: ``limit`` is usable now in all, ``committed`` the part of it already paid for."""
 
     pool: PoolId
@@ -141,7 +141,7 @@ class PoolCapacity(Struct, frozen=True, omit_defaults=True):
     price_per_million_units: Rate | None = None
 
 
-class GroupCapacity(Struct, frozen=True, omit_defaults=True):
+class GroupCapacity(Struct, frozen=True, omit_defaults=True, gc=False):
     """Limit shared by the pools of a quota group."""
 
     group: Name
@@ -149,7 +149,7 @@ class GroupCapacity(Struct, frozen=True, omit_defaults=True):
     in_use_units_per_s: Rate | None = None
 
 
-class PlannedChange(Struct, frozen=True, omit_defaults=True):
+class PlannedChange(Struct, frozen=True, omit_defaults=True, gc=False):
     """A limit that will hold from ``from_ms`` until ``until_ms`` (None: for good)."""
 
     pool: PoolId
@@ -174,7 +174,7 @@ class Capacity(Struct, frozen=True, tag_field="type", tag="capacity.v1"):
     planned: Annotated[tuple[PlannedChange, ...], Meta(max_length=POOLS_PER_EVENT_MAX)] = ()
 
 
-class Flow(Struct, frozen=True, omit_defaults=True):
+class Flow(Struct, frozen=True, omit_defaults=True, gc=False):
     """What one client was asked to serve of one (workload, origin) in one window, in requests and load."""
 
     workload: Name

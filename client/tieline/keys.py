@@ -33,7 +33,7 @@ class Keys:
 
     @property
     def tables_hint(self) -> str:
-        """Channel: something material changed in a table. A hint, never the delivery."""
+        """Channel: ``<writer> <table> <field>`` after each material write. A hint, never the delivery."""
         return self._key("tables-hint")
 
     def table(self, name: str) -> str:

@@ -1,6 +1,7 @@
 """`tieline controller`: one controller process. Run two or more; one leads, the others stand by."""
 
 import argparse
+import asyncio
 import os
 from typing import Any
 
@@ -26,4 +27,5 @@ def run(args: argparse.Namespace) -> int:
     """Runs until told to end."""
     configure()
     settings = read_settings(args, os.environ, needs=(KAFKA, REDIS, POLICY))
-    return uvloop.run(run_controller(settings))
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the thread that Faust fetches in, too
+    return asyncio.run(run_controller(settings))

@@ -133,6 +133,25 @@ class TablesContract(ABC):
         assert held[0].caught_up
         assert not held[1].caught_up
 
+    async def test_what_woke_is_renewed(self) -> None:
+        """Every material write since the last reading is in what is renewed; nothing else is lost by it."""
+        await self.start()
+        rows = [row(1, region=region) for region in ("eu", "jp", "us")]
+        await self.tables.put([write(one, None) for one in rows])
+        before = await self.tables.read()
+        new = row(2, region="jp")
+        await self.tables.put([write(new, at(1), True), write(row(1, region="uk"), None, True)])
+        renewed = await self.tables.renew()
+        assert renewed.reports == (rows[0], new, row(1, region="uk"), rows[2])
+        assert (renewed.run, before.reports) == ("run-1", tuple(rows))
+        assert await self.tables.renew() == renewed == await self.tables.read()
+
+    async def test_the_first_renewal_reads_everything(self) -> None:
+        """Nothing is known before."""
+        await self.start()
+        await self.other.put([write(row(1), None)])
+        assert (await self.tables.renew()).reports == (row(1),)
+
     async def test_nothing_is_written_before_a_run_is_joined(self) -> None:
         """A process that does not know which tables these are must not add to them."""
         with pytest.raises(TablesLostError):
@@ -199,7 +218,8 @@ class TestRedisTables(TablesContract):
         """Two tables with a connection pool each, and a subscriber to the hints."""
         self.keys = Keys(prefix)
         self.redis, second = Redis.from_url(redis_url), Redis.from_url(redis_url)
-        self.tables, self.other = RedisTables(self.redis, self.keys), RedisTables(second, self.keys)
+        self.tables: RedisTables = RedisTables(self.redis, self.keys)
+        self.other: RedisTables = RedisTables(second, self.keys)
         self.heard = 0
         async with self.redis.pubsub() as self.subscription:
             await self.subscription.subscribe(self.keys.tables_hint)
@@ -226,6 +246,32 @@ class TestRedisTables(TablesContract):
         assert await self.tables.put([write(row(2), at(1)), write(row(1, region="us"), None)]) == [True, True]
         await self.redis.script_flush()
         await self.tables.put_progress([Progress("a", 0, 1, 1, T0_MS)])
+
+    async def test_hints_name_what_other_processes_wrote(self) -> None:
+        """A hint of one's own tells nothing new; another's is read when the contents are renewed."""
+        await self.start()
+        await self.tables.put([write(row(1), None)])
+        await self.tables.read()
+        await self.other.put([write(row(2), at(1), True)])
+        assert (await self.tables.renew()).reports == (row(1),)
+        hint = await self.next_hint()
+        assert not self.other.woken(hint)
+        assert self.tables.woken(hint)
+        assert (await self.tables.renew()).reports == (row(2),)
+        await self.other.put([write(row(3), at(2), True)])
+        assert self.tables.woken(await self.next_hint())
+        await self.empty()
+        assert (await self.tables.renew()).reports == (row(2),)
+        assert (await self.tables.read()).reports == ()
+
+    async def next_hint(self) -> bytes:
+        """What the channel says next."""
+        while True:
+            message = await self.subscription.get_message(timeout=5)
+            assert message is not None
+            if message["type"] == "message":
+                data: bytes = message["data"]
+                return data
 
     async def test_a_stale_cache_is_noticed_and_read_again(self) -> None:
         """Redis compares with what is really there; the refused process then sees that row."""
