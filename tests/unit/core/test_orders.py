@@ -10,7 +10,9 @@ from controller.core.compiled import compiled, without_share_limits
 from controller.core.draft import GAINS, KEEPS
 from controller.core.explain import explain
 from controller.core.finding import SILENT, Finding, Kind
+from controller.core.guards import GUARDS
 from controller.core.orders import NO_ORDERS, VERDICT_EVERY_MS, orders, outranked
+from controller.core.overridable import NEVER, OVERRIDABLE
 from controller.core.planner import step
 from controller.core.policy import Policy, Provider, QuotaGroup, Source
 from controller.core.problem import problem_of
@@ -56,6 +58,12 @@ def share(world: World, name: str, route: int = 0) -> float:
     split = world.table.routes[route].split
     parts = dict(zip(split.pools, split.weights, strict=True))
     return parts.get([info.pool for info in world.table.pools].index(name), 0) / MILLION
+
+
+def test_every_guard_says_whether_it_can_be_overridden() -> None:
+    """A guard that is added needs a name here: overridable, or never."""
+    assert {guard.__name__ for guard in GUARDS} <= {*OVERRIDABLE, *NEVER}
+    assert not OVERRIDABLE.keys() & NEVER.keys()
 
 
 def test_the_narrowest_scope_counts_then_the_last_word() -> None:
