@@ -15,7 +15,6 @@ from controller.core.reasons import State
 from controller.policy_file import load_policy
 from controller.routes_record import RoutesRecord
 from tests.integration.controllers import POLICY, Fleet, settings_of, tieline
-from tests.waiting import until
 from tieline._producer import Producer
 from tieline.events import Capacity, Command, PoolCapacity
 
@@ -39,7 +38,7 @@ async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Pat
         async with Producer(settings.kafka, prefix=settings.namespace) as producer:
             await _all_is_well(producer)
         async with running.routes() as routes:
-            await routes.until(_is_all_healthy, 20.0)
+            assert await routes.until(_is_all_healthy, 20.0)
         yield running
 
 
@@ -57,9 +56,13 @@ async def _all_is_well(producer: Producer) -> None:
         await producer.send(said)
 
 
+def _state(record: RoutesRecord, pool: str) -> State | None:
+    found = record.memory.pools.get(pool) if record.memory else None
+    return found.state if found else None
+
+
 def _is_all_healthy(record: RoutesRecord) -> bool:
-    pools = record.memory.pools.values() if record.memory else ()
-    return bool(pools) and all(pool.state is State.HEALTHY for pool in pools)
+    return all(_state(record, pool.id) is State.HEALTHY for pool in load_policy(POLICY).pools)
 
 
 async def order(fleet: Fleet, *arguments: str) -> str:
@@ -88,38 +91,37 @@ def share_of(said: dict[str, Any], pool: str) -> float:
     return next(float(row["weight"]) for row in said["overview"]["pools"] if row["pool"] == pool)
 
 
-async def test_verdict_moves_load_until_retracted(fleet: Fleet) -> None:
+async def test_verdict_moves_load(fleet: Fleet) -> None:
     """Called down, a pool is left at once; status and explain say by whose word."""
-    assert share_of(await status(fleet), ACTED_ON) > 0
     said = await order(fleet, "verdict", ACTED_ON, "down", "--for", "1h")
     assert f"verdict {ACTED_ON} down until" in said
     assert said.rstrip().endswith("-> 0.0%")
+    assert "0.0% ->" not in said
     row = next(row for row in (await status(fleet))["overview"]["pools"] if row["pool"] == ACTED_ON)
     assert (row["state"], row["why"]) == ("down", "called down by kim: a drill (operator_verdict)")
     assert "an operator says so (kim: a drill)" in await explained(fleet, ACTED_ON)
-    await order(fleet, "retract", ACTED_ON)
-    assert ACTED_ON not in {command["scope"] for command in (await status(fleet))["commands"]}
+
+
+async def test_order_ends_by_itself(fleet: Fleet) -> None:
+    """Nobody has to take it back: when its time is over the next decision is as if it had not been given."""
+    await order(fleet, "verdict", ACTED_ON, "degraded", "--for", "3s")
+    async with fleet.routes() as routes:
+        assert await routes.until(lambda record: _state(record, ACTED_ON) is State.DEGRADED, 10.0)
+        assert await routes.until(lambda record: _state(record, ACTED_ON) is State.HEALTHY, 30.0)
 
 
 async def test_recommended_move_waits_for_an_approval(fleet: Fleet) -> None:
-    """What would be done is shown and not done; approved, it is done; the approval ends by itself."""
-    before = share_of(await status(fleet), RECOMMENDED)
-    assert before > 0
-    await order(fleet, "verdict", RECOMMENDED, "down", "--for", "1h")
+    """What would be done is shown and not done; approved, it is done."""
+    judged = await order(fleet, "verdict", RECOMMENDED, "down", "--for", "1h")
     said = await status(fleet)
-    assert share_of(said, RECOMMENDED) == before
+    kept = f"{share_of(said, RECOMMENDED):.1%}"
+    assert judged.rstrip().endswith(f"{kept} -> {kept}")
+    assert kept != "0.0%"
     held_back = next(verdict for verdict in said["withheld"] if verdict["subject"] == RECOMMENDED)
-    assert (held_back["reason"], held_back["after"]) == ("mode_recommend", "0.0%")
+    assert (held_back["reason"], held_back["before"], held_back["after"]) == ("mode_recommend", kept, "0.0%")
     assert held_back["because"] == "operator_verdict"
-    shown = await tieline(fleet.settings, "status", COLUMNS="250")
-    assert f"held back: {RECOMMENDED}" in shown.out
     assert "mode recommend" in await explained(fleet, RECOMMENDED)
-    assert (await order(fleet, "approve", "gcp/us-central1", "--for", "5s")).rstrip().endswith("-> 0.0%")
-
-    async def expired() -> bool:
-        return "approve" not in {command["verb"] for command in (await status(fleet))["commands"]}
-
-    await until(expired, within_s=30, what="the approval has expired")
+    assert (await order(fleet, "approve", "gcp/us-central1", "--for", "1h")).rstrip().endswith("-> 0.0%")
 
 
 async def test_orders_in_force_are_listed_with_their_end(fleet: Fleet) -> None:
