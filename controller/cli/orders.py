@@ -85,7 +85,8 @@ def _add_arguments(parser: argparse.ArgumentParser, verb: Verb, order: Order) ->
     parser.set_defaults(scope="*", guard="", state="")
     places = "PROVIDER, PROVIDER/REGION or a whole pool name"
     if "guard" in order.takes:
-        parser.add_argument("guard", metavar="GUARD", help=", ".join(OVERRIDABLE))
+        guards = "; ".join(f"{name}: {guard.says}" for name, guard in OVERRIDABLE.items())
+        parser.add_argument("guard", metavar="GUARD", help=guards)
     if "--scope" in order.takes:
         parser.add_argument("--scope", metavar="SCOPE", help=f"{places}; without it the whole table")
     elif verb in OF_THE_WHOLE_TABLE:
