@@ -27,7 +27,7 @@ from controller.settings import Settings, read_settings
 from controller.standins.config import PoolConfig, StandinConfig, StandinsFile
 
 POLICY = Path(__file__).parents[2] / "examples" / "multicloud.yaml"
-PACE: Pace = replace(DEMO, requests_per_s=25.0, callers=1)
+PACE: Pace = replace(DEMO, requests_per_s=20.0, callers=1)
 EVERYWHERE = "0.0.0.0"  # within a container: which ports leave it is compose's to say
 POOL_PORT_FIRST, ADMIN_PORT_FIRST, MONITOR_PORT = 8001, 9001, 9464
 LOG_KEEP_BYTES = 8 * 1024 * 1024
