@@ -1,4 +1,6 @@
-"""One embedded Kafka and Valkey per run; names of their own for every test; no silent skips in CI."""
+"""One Kafka and Valkey per run, embedded or in containers; names of their own for every test; no silent skips
+in CI.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,11 @@ import pytest
 from hypothesis import settings
 
 from controller.stack import Stack
+from tests.stacks import RealStack
 
 FOLDERS = ("unit", "property", "scenarios", "simulation", "contract", "integration", "chaos", "packaging")
 REAL = {"integration", "chaos"}
+ON_EITHER = {"stack", "own_stack"}  # fixtures by which a test runs on whichever stack was chosen
 skipped_integration = pytest.StashKey[list[str]]()
 
 
@@ -24,6 +28,15 @@ skipped_integration = pytest.StashKey[list[str]]()
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=2_000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--stack",
+        choices=("embedded", "containers"),
+        default="embedded",
+        help="what Kafka and Valkey run as; with containers only the tests that need one of them are run",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,6 +54,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _folder(item.path, config.rootpath) in REAL:
             item.add_marker(pytest.mark.integration)
+    if config.getoption("stack") == "containers":
+        kept = [item for item in items if ON_EITHER & set(getattr(item, "fixturenames", ()))]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
 
 
 @pytest.hookimpl(wrapper=True)
@@ -66,29 +83,37 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def stack(pytestconfig: pytest.Config) -> Iterator[RealStack]:
     """The run's one Kafka and Valkey. Others use it too: don't stop it, take `own_stack` for that."""
     with ThreadPoolExecutor(1) as elsewhere:  # a loop of its own, away from those of the tests
-        running = elsewhere.submit(lambda: asyncio.run(Stack.start())).result()
+        running = elsewhere.submit(lambda: asyncio.run(_started(pytestconfig))).result()
         yield running
         elsewhere.submit(lambda: asyncio.run(running.stop())).result()
 
 
 @pytest.fixture
-async def own_stack() -> AsyncIterator[Stack]:
-    """A Kafka and a Valkey for one test that stops, kills or pauses them."""
-    async with await Stack.start() as running:
+async def own_stack(pytestconfig: pytest.Config) -> AsyncIterator[RealStack]:
+    """A Kafka and a Valkey for one test that stops or kills them."""
+    async with await _started(pytestconfig) as running:
         yield running
 
 
+async def _started(config: pytest.Config) -> RealStack:
+    if config.getoption("stack") == "embedded":
+        return await Stack.start()
+    from tests.containers import ContainerStack  # loads the Docker client
+
+    return await ContainerStack.start()
+
+
 @pytest.fixture(scope="session")
-def kafka_bootstrap(stack: Stack) -> str:
+def kafka_bootstrap(stack: RealStack) -> str:
     """`host:port` of the run's Kafka."""
     return stack.kafka_bootstrap
 
 
 @pytest.fixture(scope="session")
-def redis_url(stack: Stack) -> str:
+def redis_url(stack: RealStack) -> str:
     """URL of the run's Valkey."""
     return stack.redis_url
 

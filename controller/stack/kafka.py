@@ -69,21 +69,8 @@ class Kafka(Server):
         return [*self._java(), "kafka.Kafka", str(self._settings)]
 
     async def answers(self) -> bool:
-        """Whether the broker is among those it tells clients of: it is not before it may be produced to."""
-        try:
-            _, writer = await asyncio.open_connection(LOOPBACK, self.port)
-        except OSError:
-            return False
-        writer.close()
-        await writer.wait_closed()
-        client = AIOKafkaClient(bootstrap_servers=self.bootstrap, request_timeout_ms=ANSWER_WITHIN_MS)
-        try:
-            await client.bootstrap()
-            return bool(client.cluster.brokers())
-        except (KafkaError, OSError, TimeoutError):
-            return False
-        finally:
-            await client.close()
+        """Whether it serves clients."""
+        return await kafka_answers(self.port)
 
     async def _format(self) -> None:
         # Joined to its flag, because one id in 64 begins with a dash.
@@ -116,6 +103,24 @@ class Kafka(Server):
             "-cp",
             os.pathsep.join(map(str, self._jars)),
         ]
+
+
+async def kafka_answers(port: int) -> bool:
+    """Whether the broker is among those it tells clients of: it is not before it may be produced to."""
+    try:
+        _, writer = await asyncio.open_connection(LOOPBACK, port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    client = AIOKafkaClient(bootstrap_servers=f"{LOOPBACK}:{port}", request_timeout_ms=ANSWER_WITHIN_MS)
+    try:
+        await client.bootstrap()
+        return bool(client.cluster.brokers())
+    except (KafkaError, OSError, TimeoutError):
+        return False
+    finally:
+        await client.close()
 
 
 def java() -> Path:

@@ -39,18 +39,23 @@ class Valkey(Server):
         return [str(binary()), *(word for key, value in settings.items() for word in (f"--{key}", value))]
 
     async def answers(self) -> bool:
-        """PING, PONG."""
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
-                try:
-                    writer.write(b"PING\r\n")
-                    return await reader.readline() == b"+PONG\r\n"
-                finally:
-                    writer.close()
-                    await writer.wait_closed()
-        except (OSError, TimeoutError):
-            return False
+        """Whether it serves clients."""
+        return await valkey_answers(self.port)
+
+
+async def valkey_answers(port: int) -> bool:
+    """PING, PONG."""
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            try:
+                writer.write(b"PING\r\n")
+                return await reader.readline() == b"+PONG\r\n"
+            finally:
+                writer.close()
+                await writer.wait_closed()
+    except (OSError, TimeoutError):
+        return False
 
 
 def binary() -> Path:

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from controller.routes_record import RoutesRecord
-from controller.stack import Stack
 from tests.integration.controllers import Fleet, settings_of, tieline
+from tests.stacks import RealStack
 from tests.waiting import until
 from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.table import decode_manifest, decode_slice, slices
@@ -26,7 +26,7 @@ async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Pat
 
 
 @pytest.fixture
-async def own_fleet(own_stack: Stack, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+async def own_fleet(own_stack: RealStack, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
     """On a Kafka and a Valkey that the test may stop."""
     settings = settings_of(own_stack.kafka_bootstrap, own_stack.redis_url, prefix)
     async with Fleet(settings, tmp_path) as running:
@@ -107,7 +107,7 @@ async def test_redis_is_never_taken_back(fleet: Fleet) -> None:
         assert await redis.hget(fleet.settings.keys.routes, "lineage") == b"another"
 
 
-async def test_publications_go_on_without_redis(own_stack: Stack, own_fleet: Fleet) -> None:
+async def test_publications_go_on_without_redis(own_stack: RealStack, own_fleet: Fleet) -> None:
     """With Valkey away a command is still published; when it is back, empty, the projection is whole."""
     controller = await own_fleet.add()
     await controller.until_said("settled")
@@ -119,7 +119,7 @@ async def test_publications_go_on_without_redis(own_stack: Stack, own_fleet: Fle
     assert controller.process.returncode is None
 
 
-async def test_kafka_away_holds_and_goes_on(own_stack: Stack, own_fleet: Fleet) -> None:
+async def test_kafka_away_holds_and_goes_on(own_stack: RealStack, own_fleet: Fleet) -> None:
     """With Kafka away the process lives; when it is back it leads and takes commands."""
     controller = await own_fleet.add()
     await controller.until_said("settled")

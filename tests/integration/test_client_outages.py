@@ -13,9 +13,9 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 import tieline
-from controller.stack import Stack
 from controller.standins.process import StandinProcess
 from tests.integration.routed import MODEL, ORIGIN, SETTINGS, WORKLOAD, infos, publisher, standins, table
+from tests.stacks import RealStack
 from tests.waiting import until
 from tieline.events import Demand, ResultClass
 
@@ -61,7 +61,7 @@ async def ask(llm: AsyncOpenAI, **more: Any) -> str:
 
 
 async def test_requests_go_on_without_redis(
-    own_stack: Stack, prefix: str, running: dict[str, StandinProcess]
+    own_stack: RealStack, prefix: str, running: dict[str, StandinProcess]
 ) -> None:
     """Redis stopped (it accepts and never answers): requests go on, the status says stale and why; when it is
     back, the status is live again."""

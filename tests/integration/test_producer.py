@@ -6,8 +6,8 @@ import time
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from controller.stack.stack import Stack
 from controller.topic_admin import TopicError, ensure_topics
+from tests.stacks import RealStack
 from tieline._producer import (
     InvalidEventError,
     KafkaUnavailableError,
@@ -155,7 +155,7 @@ async def test_events_that_contradict_themselves_never_leave(kafka_bootstrap: st
         producer.post(report(1))
 
 
-async def test_a_producer_outlives_its_kafka(own_stack: Stack, prefix: str) -> None:
+async def test_a_producer_outlives_its_kafka(own_stack: RealStack, prefix: str) -> None:
     """Kafka killed and back: sends fail in time meanwhile, and go on afterwards without a restart."""
     topics = Topics(prefix)
     await ensure_topics(own_stack.kafka_bootstrap, topics)

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,8 +38,24 @@ asyncio.run(hold())
 """
 
 
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[Stack]:
+    """One for these tests: what `--stack` chooses for others doesn't matter here."""
+    with ThreadPoolExecutor(1) as elsewhere:
+        running = elsewhere.submit(lambda: asyncio.run(Stack.start())).result()
+        yield running
+        elsewhere.submit(lambda: asyncio.run(running.stop())).result()
+
+
 @pytest.fixture
-def cache(tmp_path: Path, stack: Stack) -> Path:
+async def own_embedded() -> AsyncIterator[Stack]:
+    """For one test that stops, kills or pauses it."""
+    async with await Stack.start() as running:
+        yield running
+
+
+@pytest.fixture
+def cache(tmp_path: Path, embedded: Stack) -> Path:
     """A cache of the test's own with copies of the jars, so that it may spoil them."""
     shutil.copytree(cache_directory() / "maven", tmp_path / "maven")
     return tmp_path
@@ -74,16 +92,16 @@ async def create_topic(stack: Stack, topic: str) -> None:
     await admin.close()
 
 
-async def test_ready_when_start_returns(stack: Stack, prefix: str) -> None:
+async def test_ready_when_start_returns(embedded: Stack, prefix: str) -> None:
     """Once start() returned, a topic can be created, a record read back, and a key set and got."""
-    await create_topic(stack, prefix + "ready")
-    assert await produce_and_read(stack, prefix + "ready", b"body") == [b"body"]
-    async with Redis.from_url(stack.redis_url) as redis:
+    await create_topic(embedded, prefix + "ready")
+    assert await produce_and_read(embedded, prefix + "ready", b"body") == [b"body"]
+    async with Redis.from_url(embedded.redis_url) as redis:
         await redis.set(prefix + "key", b"value")
         assert await redis.get(prefix + "key") == b"value"
 
 
-async def test_starts_in_time_and_leaves_nothing(stack: Stack) -> None:
+async def test_starts_in_time_and_leaves_nothing(embedded: Stack) -> None:
     """With cached jars a second stack is ready in 15 s beside the first, and its directory goes with it."""
     started = time.monotonic()
     second = await Stack.start()
@@ -95,33 +113,33 @@ async def test_starts_in_time_and_leaves_nothing(stack: Stack) -> None:
     assert not any(map(alive, pids))
 
 
-async def test_kafka_keeps_its_data_and_port(own_stack: Stack, prefix: str) -> None:
+async def test_kafka_keeps_its_data_and_port(own_embedded: Stack, prefix: str) -> None:
     """A record survives SIGTERM and SIGKILL of Kafka, and clients find it at the same address."""
-    topic, address = prefix + "kept", own_stack.kafka_bootstrap
-    await create_topic(own_stack, topic)
-    await produce_and_read(own_stack, topic, b"first")
-    await own_stack.kafka.stop()
-    assert not own_stack.kafka.running
-    await own_stack.kafka.start()
-    assert await produce_and_read(own_stack, topic, None) == [b"first"]
-    await own_stack.kafka.kill()
-    await own_stack.kafka.start()
-    assert await produce_and_read(own_stack, topic, None) == [b"first"]
-    assert own_stack.kafka_bootstrap == address
+    topic, address = prefix + "kept", own_embedded.kafka_bootstrap
+    await create_topic(own_embedded, topic)
+    await produce_and_read(own_embedded, topic, b"first")
+    await own_embedded.kafka.stop()
+    assert not own_embedded.kafka.running
+    await own_embedded.kafka.start()
+    assert await produce_and_read(own_embedded, topic, None) == [b"first"]
+    await own_embedded.kafka.kill()
+    await own_embedded.kafka.start()
+    assert await produce_and_read(own_embedded, topic, None) == [b"first"]
+    assert own_embedded.kafka_bootstrap == address
 
 
-async def test_valkey_pauses_and_comes_back_empty(own_stack: Stack) -> None:
+async def test_valkey_pauses_and_comes_back_empty(own_embedded: Stack) -> None:
     """A paused Valkey doesn't answer and keeps its keys; a stopped one is empty at the same address."""
-    address = own_stack.redis_url
+    address = own_embedded.redis_url
     async with Redis.from_url(address, socket_timeout=1) as redis:
         await redis.set("key", b"value")
-        own_stack.valkey.pause()
-        assert not await own_stack.valkey.answers()
-        own_stack.valkey.resume()
+        own_embedded.valkey.pause()
+        assert not await own_embedded.valkey.answers()
+        own_embedded.valkey.resume()
         assert await redis.get("key") == b"value"
-    await own_stack.valkey.stop()
-    assert not await own_stack.valkey.answers()
-    await own_stack.valkey.start()
+    await own_embedded.valkey.stop()
+    assert not await own_embedded.valkey.answers()
+    await own_embedded.valkey.start()
     async with Redis.from_url(address) as redis:
         assert await redis.get("key") is None
 
@@ -161,7 +179,7 @@ sys.exit(args.run(args))
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_command_prints_settings_and_ends_cleanly(
-    number: signal.Signals, tmp_path: Path, stack: Stack
+    number: signal.Signals, tmp_path: Path, embedded: Stack
 ) -> None:
     """`tieline stack` prints two lines for a shell, runs until asked to end, and ends without noise."""
     arguments = [sys.executable, "-c", COMMAND, str(tmp_path / "kept")]
@@ -184,10 +202,10 @@ def test_command_prints_settings_and_ends_cleanly(
     assert (tmp_path / "kept" / "kafka" / "data").is_dir()
 
 
-def test_living_owner_keeps_its_directory(stack: Stack) -> None:
+def test_living_owner_keeps_its_directory(embedded: Stack) -> None:
     """Another start never removes the directory of a stack that runs."""
     asyncio.run(_start_and_stop_second())
-    assert (stack.directory / "kafka" / "data").is_dir()
+    assert (embedded.directory / "kafka" / "data").is_dir()
 
 
 async def _start_and_stop_second() -> None:

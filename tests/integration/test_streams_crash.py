@@ -17,11 +17,11 @@ import pytest
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from controller.stack import Stack
 from streams.app import Ingest
 from streams.store import Write
 from streams.tables import RedisTables
 from tests.integration.ingesting import REGIONS, REGISTERED, Lab, lab, now_ms, report
+from tests.stacks import RealStack
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +134,7 @@ async def test_sigkill_in_mid_stream_loses_nothing(kafka_bootstrap: str, redis_u
 
 
 @pytest.mark.timeout(180)
-async def test_redis_away_for_five_seconds_loses_nothing(own_stack: Stack, prefix: str) -> None:
+async def test_redis_away_for_five_seconds_loses_nothing(own_stack: RealStack, prefix: str) -> None:
     """Valkey stops and comes back empty: events wait for it, the tables are rebuilt, and go on."""
     async with lab(own_stack.kafka_bootstrap, own_stack.redis_url, prefix) as it, it.ingest() as ingest:
         async with under_load(it) as load:
@@ -150,7 +150,7 @@ async def test_redis_away_for_five_seconds_loses_nothing(own_stack: Stack, prefi
 
 
 @pytest.mark.timeout(180)
-async def test_kafka_away_loses_nothing_that_it_acknowledged(own_stack: Stack, prefix: str) -> None:
+async def test_kafka_away_loses_nothing_that_it_acknowledged(own_stack: RealStack, prefix: str) -> None:
     """Kafka stops and comes back: ingest resumes by itself."""
     async with lab(own_stack.kafka_bootstrap, own_stack.redis_url, prefix) as it, it.ingest():
         load = Load(it)
@@ -165,7 +165,7 @@ async def test_kafka_away_loses_nothing_that_it_acknowledged(own_stack: Stack, p
         await until(load.all_safe, within_s=60, what="everything safe")
 
 
-async def test_kafka_and_redis_may_come_after_ingest(own_stack: Stack, prefix: str) -> None:
+async def test_kafka_and_redis_may_come_after_ingest(own_stack: RealStack, prefix: str) -> None:
     """Started without either, it waits for both and then reads from the beginning."""
     async with lab(own_stack.kafka_bootstrap, own_stack.redis_url, prefix) as it:
         await it.send(report(1))
