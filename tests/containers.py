@@ -45,7 +45,10 @@ KAFKA_SETTINGS = {
     "BROKER_HEARTBEAT_INTERVAL_MS": "500",
     "HEAP_OPTS": "-Xmx512m",
 }
-VALKEY_COMMAND = "valkey-server --save '' --appendonly no --maxmemory 512mb --maxmemory-policy noeviction --protected-mode no"
+VALKEY_COMMAND = [
+    *("valkey-server", "--save", "", "--appendonly", "no", "--protected-mode", "no"),
+    *("--maxmemory", "512mb", "--maxmemory-policy", "noeviction"),
+]
 
 
 class Contained:
