@@ -1,8 +1,11 @@
 """Health of a pool as one table: (state, finding) -> what happens. Nothing else changes a state.
 
+``tools/diagram.py`` draws it into docs/concepts.md.
+
 Silence moves nothing: where it stands in the table, a pool keeps its state, or becomes unknown and keeps what
 it carries. After `down` a pool is held down for clamp(outage, 30 s, 300 s) x 2^(relapses in the last hour),
-at most 1 h, then climbs the ramp, each step at least 30 s and on success with fresh capacity.
+at most 1 h, then climbs the ramp, each step at least 30 s and on success with fresh capacity. A relapse is to
+go down again within an hour of the last hold-down's end.
 """
 
 from enum import StrEnum
@@ -73,6 +76,24 @@ TRANSITIONS: dict[tuple[State, Kind], Act] = {
 }
 
 
+LEADS_TO: dict[Act, tuple[State, ...]] = {
+    _A.HEAL: (_S.HEALTHY,),
+    _A.CLEAR: (_S.HEALTHY,),
+    _A.DEGRADE: (_S.DEGRADED,),
+    _A.FALL: (_S.DOWN,),
+    _A.RISE: (_S.RECOVERING,),
+    _A.CLIMB: (_S.HEALTHY,),
+    _A.FORGET: (_S.UNKNOWN,),
+}
+POSSIBLE = frozenset(
+    (state, after) for (state, _), act in TRANSITIONS.items() for after in LEADS_TO.get(act, ())
+)
+
+
+class ImpossibleTransitionError(ValueError):
+    """The table does not lead to this state from the one held: a fault of the program, never of its input."""
+
+
 class Setting(NamedTuple):
     """What else the table's conditions ask. ``wanted``: critical demand is shed that this pool could serve.
 
@@ -98,11 +119,11 @@ def advance(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
         case Act.STAY:
             return _stay(held, finding)
         case Act.HEAL:
-            return _enter(held, State.HEALTHY, finding.reason, setting.now_ms)
+            return entered(held, State.HEALTHY, finding.reason, setting.now_ms)
         case Act.CLEAR:
             return _clear(held, finding, setting)
         case Act.DEGRADE:
-            return _enter(held, State.DEGRADED, finding.reason, setting.now_ms)
+            return entered(held, State.DEGRADED, finding.reason, setting.now_ms)
         case Act.FALL:
             return _fall(held, finding, setting)
         case Act.STILL_BAD:
@@ -112,7 +133,7 @@ def advance(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
         case Act.CLIMB:
             return _climb(held, finding, setting)
         case Act.FORGET:
-            return _enter(held, State.UNKNOWN, Reason.STALE, setting.now_ms)
+            return entered(held, State.UNKNOWN, Reason.STALE, setting.now_ms)
 
 
 def is_settled(held: PoolMemory) -> bool:
@@ -140,7 +161,10 @@ def ramp_share(held: PoolMemory, limits: Thresholds) -> float:
     return limits.ramp_steps[min(held.ramp_step, len(limits.ramp_steps) - 1)]
 
 
-def _enter(held: PoolMemory, state: State, reason: Reason, now_ms: int) -> PoolMemory:
+def entered(held: PoolMemory, state: State, reason: Reason, now_ms: int) -> PoolMemory:
+    """The pool in its new state. Raises ``ImpossibleTransitionError`` where no finding leads there."""
+    if (held.state, state) not in POSSIBLE:
+        raise ImpossibleTransitionError(f"no finding leads from {held.state} to {state}")
     return replace(held, state=state, reason=reason, since_ms=now_ms, good_since_ms=0)
 
 
@@ -156,17 +180,17 @@ def _clear(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
         return replace(held, good_since_ms=setting.now_ms)
     if setting.now_ms - held.good_since_ms < setting.limits.clear_after_ms:
         return held
-    return _enter(held, State.HEALTHY, finding.reason, setting.now_ms)
+    return entered(held, State.HEALTHY, finding.reason, setting.now_ms)
 
 
 def _fall(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
     now_ms, limits = setting.now_ms, setting.limits
     since_ms = now_ms - limits.relapse_window_ms
     relapses = tuple(at for at in held.relapses_ms if at > since_ms)
-    if held.down_since_ms > since_ms and held.down_since_ms:
+    if held.hold_until_ms > since_ms and held.hold_until_ms:
         relapses = (*relapses, now_ms)[-RELAPSES_KEPT:]
     down = replace(
-        _enter(held, State.DOWN, finding.reason, now_ms),
+        entered(held, State.DOWN, finding.reason, now_ms),
         down_since_ms=now_ms,
         relapses_ms=relapses,
         ramp_step=0,
@@ -199,7 +223,7 @@ def _rise(held: PoolMemory, setting: Setting) -> PoolMemory:
     if setting.now_ms < held.hold_until_ms and not (setting.wanted or setting.vouched):
         return held
     reason = Reason.OPERATOR_VERDICT if setting.vouched else Reason.HOLD_DOWN_OVER
-    risen = _enter(held, State.RECOVERING, reason, setting.now_ms)
+    risen = entered(held, State.RECOVERING, reason, setting.now_ms)
     return replace(risen, ramp_step=0, ramp_since_ms=setting.now_ms)
 
 
@@ -209,5 +233,5 @@ def _climb(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
     if not (rested and shown and setting.fresh_capacity):
         return held
     if held.ramp_step + 1 >= len(setting.limits.ramp_steps):
-        return _enter(held, State.HEALTHY, Reason.RAMP_DONE, setting.now_ms)
+        return entered(held, State.HEALTHY, Reason.RAMP_DONE, setting.now_ms)
     return replace(held, reason=Reason.RAMP_STEP, ramp_step=held.ramp_step + 1, ramp_since_ms=setting.now_ms)

@@ -4,7 +4,16 @@ import pytest
 from msgspec.structs import replace
 
 from controller.core.finding import Finding, Kind
-from controller.core.health import TRANSITIONS, Act, Setting, advance, due_ms, ramp_share
+from controller.core.health import (
+    TRANSITIONS,
+    Act,
+    ImpossibleTransitionError,
+    Setting,
+    advance,
+    due_ms,
+    entered,
+    ramp_share,
+)
 from controller.core.memory import PoolMemory
 from controller.core.reasons import Reason, State
 from tests.unit.core.made import LIMITS, NOW_MS
@@ -42,6 +51,26 @@ def recovering(step: int = 0, **more: object) -> PoolMemory:
 def test_the_table_knows_every_state_and_finding() -> None:
     """Nothing that can be found leaves a state without an answer."""
     assert set(TRANSITIONS) == {(state, kind) for state in State for kind in Kind}
+
+
+@pytest.mark.parametrize(
+    ("state", "after"),
+    [
+        (State.DOWN, State.HEALTHY),
+        (State.DOWN, State.DEGRADED),
+        (State.DOWN, State.UNKNOWN),
+        (State.RECOVERING, State.UNKNOWN),
+        (State.RECOVERING, State.DEGRADED),
+        (State.HEALTHY, State.RECOVERING),
+        (State.UNKNOWN, State.RECOVERING),
+    ],
+)
+def test_an_impossible_transition_raises_and_changes_nothing(state: State, after: State) -> None:
+    """No way leads from down to full weight but up the ramp, and none onto the ramp but from down."""
+    held = PoolMemory(state, since_ms=NOW_MS)
+    with pytest.raises(ImpossibleTransitionError, match=f"from {state} to {after}"):
+        entered(held, after, Reason.SUCCEEDING, NOW_MS + 1)
+    assert held == PoolMemory(state, since_ms=NOW_MS)
 
 
 @pytest.mark.parametrize("state", State)
@@ -97,12 +126,21 @@ def test_hold_down_follows_the_outage_and_its_relapses(outage_s: int, relapses: 
 
 
 def test_a_relapse_counts_within_the_hour_only() -> None:
-    """Down twice within an hour doubles the hold-down; an hour later the first is forgotten."""
+    """Down again within an hour of the last hold-down's end doubles the next; later that is forgotten."""
     soon = advance(recovering(), found(Kind.BAD, NOW_MS + 60_000), now(60_000))
     assert soon.relapses_ms == (NOW_MS + 60_000,)
     assert soon.hold_until_ms == NOW_MS + 60_000 + 60_000
-    late = advance(recovering(), found(Kind.BAD, NOW_MS + HOUR_MS), now(HOUR_MS))
+    late_ms = HOUR_MS + 30_000
+    late = advance(recovering(), found(Kind.BAD, NOW_MS + late_ms), now(late_ms))
     assert late.relapses_ms == ()
+
+
+def test_a_false_recovery_of_a_long_outage_is_a_relapse() -> None:
+    """Though it went down hours ago: what counts is when its last hold-down ended."""
+    long = recovering(down_since_ms=NOW_MS - 4 * HOUR_MS, hold_until_ms=NOW_MS - 60_000)
+    again = advance(long, found(Kind.BAD, NOW_MS + 1_000), now(1_000))
+    assert again.relapses_ms == (NOW_MS + 1_000,)
+    assert again.hold_until_ms == NOW_MS + 1_000 + 60_000
 
 
 @pytest.mark.parametrize("kind", [Kind.GOOD, Kind.FAIR, Kind.SILENT])
