@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tieline._options import options
     from tieline._producer import Producer
     from tieline._providers.credentials import Token
+    from tieline._providers.tokens import EntraToken, GoogleToken
     from tieline._route import Needs, Outcome, Reason, Route, Shed
     from tieline._status import Applied, State, Status
     from tieline._sync import Client
@@ -25,6 +26,8 @@ _HOMES = {
     "Client": "_sync",
     "ClosedError": "_errors",
     "ConfigurationError": "_errors",
+    "EntraToken": "_providers.tokens",
+    "GoogleToken": "_providers.tokens",
     "MissingExtraError": "_errors",
     "Needs": "_route",
     "Outcome": "_route",
@@ -47,6 +50,8 @@ __all__ = [
     "Client",
     "ClosedError",
     "ConfigurationError",
+    "EntraToken",
+    "GoogleToken",
     "MissingExtraError",
     "Needs",
     "Outcome",

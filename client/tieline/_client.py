@@ -9,21 +9,26 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+import msgspec
+
 from tieline import _clock, _parts, _places
-from tieline._disk import read_last_good, write_last_good
 from tieline._ejection import Out
 from tieline._errors import ClosedError
+from tieline._overlays import OverlayFile, Overlays
 from tieline._providers.credentials import Credential
 from tieline._report import Sink, UrgentGate
 from tieline._reporter import Reporter
 from tieline._route import Needs, Route, Shed
 from tieline._sources._checks import Fetched
 from tieline._status import Applied, Contact, State, Status
+from tieline._tables import Tables
 from tieline.events import ResultClass
+from tieline.overlay import public_keys
 from tieline.table import ClientSettings, Generation, TableError
 from tieline.topics import PREFIX
 
@@ -53,6 +58,8 @@ class AsyncClient:
     ``origin``: where requests start; ``origins``: others that single requests may name. ``kafka``:
     ``host:port`` for reports, or anything with ``post(event)``; None sends them to the controller that the
     table comes from, else nowhere. ``last_good``: file that keeps the last table over restarts.
+    ``overlay``: file that may come to hold an emergency overlay, looked for besides in the source;
+    ``overlay_keys``: public keys it must be signed by, PEM or paths; without any it is refused.
     ``credentials``: secrets by the names that the table uses, as strings or callables; those not given come
     from ``TIELINE_CREDENTIAL_<NAME>``. Raises ConfigurationError for settings that can't work.
     """
@@ -67,6 +74,8 @@ class AsyncClient:
         namespace: str = PREFIX,
         token: Credential | None = None,
         kafka: str | Sink | None = None,
+        overlay: str | Path | None = None,
+        overlay_keys: Collection[str | Path] = (),
         last_good: str | Path | None = None,
         credentials: Mapping[str, Credential] | None = None,
         client_id: str | None = None,
@@ -76,10 +85,12 @@ class AsyncClient:
         _parts.check_names(workload, self._origins)
         wanted = _places.Wanted(namespace, workload, self._origins, token)
         self._source = _places.source(source, wanted)
-        self._last_good = Path(last_good) if last_good is not None else None
+        overlays = Overlays(public_keys(overlay_keys) if overlay_keys else {}, namespace)
+        self._overlay_file = Path(overlay) if overlay is not None else None
         self._core = _parts.Core(
             workload, origin, credentials, clock=_clock.monotonic_ms, phase=random.random()
         )
+        self._tables = Tables(self._core.router, overlays, Path(last_good) if last_good is not None else None)
         self._contact = Contact(_clock.monotonic_ms())
         self._reporter = Reporter(
             self._core,
@@ -94,8 +105,7 @@ class AsyncClient:
         self._changed = asyncio.Event()
         self._on_status: list[Callable[[Status], None]] = []
         self._on_table: list[Callable[[Applied], None]] = []
-        self._told: tuple[State, str] | None = None
-        self._unsaved: Fetched | None = None
+        self._told: tuple[object, ...] = ()
         self._core.router.on_ejection.append(self._ejected)
         self.pick: Pick = self._core.router.pick
 
@@ -114,8 +124,7 @@ class AsyncClient:
             return
         self._loop = asyncio.get_running_loop()
         self._contact.started(_clock.monotonic_ms())
-        if self._last_good is not None:
-            await self._read_last_good(self._last_good)
+        await self._read_last_good()
         self._core.open()
         await self._reporter.start()
         jobs = {
@@ -124,6 +133,8 @@ class AsyncClient:
             "reports": self._reporter.run,
             "disk": self._save,
         }
+        if self._overlay_file is not None:
+            jobs["overlay"] = OverlayFile(self._overlay_file, partial(self._found_overlay, "file")).run
         self._tasks = [
             asyncio.create_task(self._keep(name, job), name=f"tieline {name}") for name, job in jobs.items()
         ]
@@ -137,7 +148,8 @@ class AsyncClient:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._reporter.stop(FLUSH_TIMEOUT_S)
-        await self._save_now()
+        if self._tables.unsaved:
+            await self._tables.save()
         self._core.close()
         self._contact.stopped(_clock.monotonic_ms())
         self._loop = None
@@ -172,6 +184,7 @@ class AsyncClient:
     def status(self) -> Status:
         """State, since when, generation held, age, and what is wrong."""
         now_ms, held = _clock.monotonic_ms(), self._core.router.held
+        overlay = self._tables.overlays.in_force
         state, since_ms = self._contact.state(
             now_ms, holds_table=held is not None, stale_after_ms=self._core.settings().stale_after_ms
         )
@@ -183,6 +196,8 @@ class AsyncClient:
             now_ms - heard_ms if heard_ms is not None else None,
             self._contact.error,
             self._reporter.dropped,
+            overlay.id if overlay is not None else "",
+            self._tables.overlays.error,
         )
 
     def on_status(self, listener: Callable[[Status], None]) -> None:
@@ -201,6 +216,8 @@ class AsyncClient:
             "generation": status.generation,
             "age_ms": status.age_ms,
             "error": status.error,
+            "overlay": msgspec.to_builtins(self._tables.overlays.in_force),
+            "overlay_error": status.overlay_error,
             "pools": self._core.router.explain(),
             "in_flight": {pool: self._core.flights.count(pool) for pool in self._core.flights.pools()},
             "retry_tokens": round(self._core.budget.left(_clock.monotonic_ms()), 1),
@@ -245,19 +262,25 @@ class AsyncClient:
 
     def take(self, fetched: Fetched) -> None:
         """Swap the table; tell listeners; save it; acknowledge at once what is urgent."""
-        self._core.router.apply(fetched.held)
+        self._tables.take(fetched)
         applied = Applied(
             str(fetched.held.generation), fetched.held.urgent, _clock.now_ms(), _clock.monotonic_s() * 1_000
         )
         self._contact.heard(_clock.monotonic_ms())
-        if fetched.raw:
-            self._unsaved = fetched
         if fetched.held.urgent:
             self._reporter.hurry()
         _call_all(self._on_table, applied)
         self._tell()
 
+    def overlay(self, data: bytes) -> None:
+        """What lies beside the table and claims to be an emergency overlay, b"" if nothing does."""
+        self._found_overlay("table", data)
+
     # Inside.
+
+    def _found_overlay(self, place: str, data: bytes) -> None:
+        if self._tables.found_overlay(place, data):
+            self._tell()
 
     @property
     def core(self) -> "_parts.Core":
@@ -281,43 +304,27 @@ class AsyncClient:
         if self._urgent.passes(pool, _clock.monotonic_ms()):
             loop.call_soon_threadsafe(self._reporter.hurry)
 
-    async def _read_last_good(self, path: Path) -> None:
+    async def _read_last_good(self) -> None:
         try:
-            held = await asyncio.to_thread(read_last_good, path)
+            held = await self._tables.read(self.workload, self._origins)
         except TableError as error:
             self.failed(str(error))
             return
-        if held is None:
-            return
-        missing = sorted(set(self._origins) - set(held.parts))
-        if missing or any(part.route.workload != self.workload for part in held.parts.values()):
-            self.failed(f"{path} is of another workload or origin")
-            return
-        self._core.router.apply(held)
-        _call_all(
-            self._on_table,
-            Applied(str(held.generation), False, _clock.now_ms(), _clock.monotonic_s() * 1_000),
-        )
+        if held is not None:
+            at_ms, at_monotonic_ms = _clock.now_ms(), _clock.monotonic_s() * 1_000
+            _call_all(self._on_table, Applied(str(held.generation), False, at_ms, at_monotonic_ms))
 
     async def _watch(self) -> None:
         while True:
             self._core.router.tick(_clock.monotonic_ms())
+            self._tables.tick()
             self._tell()
             await asyncio.sleep(WATCH_S)
 
     async def _save(self) -> None:
         while True:
-            await self._until(lambda: self._unsaved is not None)
-            await self._save_now()
-
-    async def _save_now(self) -> None:
-        fetched, self._unsaved = self._unsaved, None
-        if fetched is None or self._last_good is None:
-            return
-        try:
-            await asyncio.to_thread(write_last_good, self._last_good, fetched.held.generation, fetched.raw)
-        except OSError as error:
-            _log.warning("the last good table could not be written: %s", error)
+            await self._until(lambda: self._tables.unsaved)
+            await self._tables.save()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -330,8 +337,9 @@ class AsyncClient:
         self._changed.set()
         self._changed = asyncio.Event()
         status = self.status
-        if (status.state, status.error) != self._told:
-            self._told = status.state, status.error
+        told = (status.state, status.error, status.overlay, status.overlay_error)
+        if told != self._told:
+            self._told = told
             _call_all(self._on_status, status)
 
     async def _keep(self, name: str, job: Callable[[], Any]) -> None:

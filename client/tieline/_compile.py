@@ -18,11 +18,13 @@ Report = Callable[[Target, Outcome], None]
 
 
 class Held(Struct, frozen=True):
-    """The table as one client holds it: a slice an origin, all of one generation."""
+    """The table as one client holds it: a slice an origin, all of one generation. ``overlay``: the signed
+    one that was saved with it in a file."""
 
     generation: Generation
     parts: dict[str, Slice]
     urgent: bool = False
+    overlay: bytes = b""
 
 
 class Candidate(Struct, frozen=True):

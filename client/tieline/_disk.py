@@ -18,15 +18,18 @@ class _Content(Struct, frozen=True):
     generation: Generation
     parts: dict[str, bytes]  # origin -> the slice's bytes
     schema: int = SCHEMA
+    overlay: bytes = b""
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decoder = msgspec.msgpack.Decoder(_Content)
 
 
-def write_last_good(path: Path, generation: Generation, parts: dict[str, bytes]) -> None:
+def write_last_good(
+    path: Path, generation: Generation, parts: dict[str, bytes], overlay: bytes = b""
+) -> None:
     """Replace the file in one step. Raises OSError."""
-    body = _encode(_Content(generation, parts))
+    body = _encode(_Content(generation, parts, overlay=overlay))
     data = _MAGIC + checksum(body).encode() + b"\n" + body
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
@@ -64,4 +67,4 @@ def read_last_good(path: Path) -> Held | None:
         raise TableError(f"{path}: {error}") from None
     if content.schema != SCHEMA or not parts:
         raise TableError(f"{path}: of schema {content.schema} or empty, this library reads {SCHEMA}")
-    return Held(content.generation, parts)
+    return Held(content.generation, parts, overlay=content.overlay)

@@ -79,6 +79,7 @@ class Core:
         """Close every connection."""
         self._open = False
         self._runner = self._sync_runner = None
+        self._credentials.close()
         wires, self._wires = self._wires, []
         for wire in wires:
             wire.close()

@@ -18,7 +18,8 @@ class State(StrEnum):
 
 class Status(Struct, frozen=True):
     """``since_ms``: how long the state has lasted. ``age_ms``: since the source was last heard, None if
-    never. ``error``: what is wrong with the source, empty when nothing is. ``dropped``: reports given up."""
+    never. ``error``: what is wrong with the source, empty when nothing is. ``reports_dropped``: how many were
+    given up. ``overlay``: the emergency overlay that is honoured; ``overlay_error``: why one is not."""
 
     state: State
     since_ms: int
@@ -26,6 +27,8 @@ class Status(Struct, frozen=True):
     age_ms: int | None = None
     error: str = ""
     reports_dropped: int = 0
+    overlay: str = ""
+    overlay_error: str = ""
 
 
 class Applied(Struct, frozen=True):

@@ -38,6 +38,7 @@ COMMANDS = {
     "approve": Command("controller.cli.orders", "let a provider in mode recommend be acted on"),
     "revoke": Command("controller.cli.orders", "take an approval back"),
     "failback": Command("controller.cli.orders", "let pools return whose failback is manual"),
+    "overlay": Command("controller.cli.overlay", "exclude pools at every client at once, by signature"),
     "emit": Command("controller.cli.emit", "send a health or capacity event"),
     "probe": Command("controller.cli.probe", "probe every pool and report its health"),
     "demo": Command("controller.cli.demo", "the main job, from failures to figures, on this machine"),

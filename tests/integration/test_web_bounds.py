@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from controller.web.board import Board, served
 from controller.web.limits import Limits
 from controller.web.server import Listen, Server
 from controller.web.tokens import TOKENS, Tokens
+from tests.integration.recording import Asked, recording
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, pool_info, table
 from tests.waiting import until
 from tieline._producer import Producer
@@ -23,7 +24,6 @@ from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.table import RouteTable, manifest, slices
 
 A = "azure/uksouth/gpt"
-Answering = Callable[[web.Request], Awaitable[web.Response]]
 TOKEN = "correct-horse-battery-staple"
 ONE = table((pool_info(A, "http://127.0.0.1:1/v1"),), (1_000_000,))
 
@@ -148,33 +148,16 @@ async def test_reports_are_looked_at_before_they_are_taken() -> None:
 
 async def test_a_redirect_is_not_followed() -> None:
     """A token given for one address never travels to another, even when that one asks for it."""
-    asked: list[str] = []
+    async with recording() as thief:
 
-    async def elsewhere(request: web.Request) -> web.Response:
-        asked.append(request.headers.get("authorization", ""))
-        return web.Response()
+        async def moved(asked: Asked) -> web.Response:
+            return web.Response(status=307, headers={"location": f"{thief.url}{asked.path}"})
 
-    async def moved(request: web.Request) -> web.Response:
-        return web.Response(status=307, headers={"location": f"{there}{request.path}"})
-
-    async with _site(elsewhere) as there, _site(moved) as here:
-        client = tieline.AsyncClient(here, token=TOKEN, workload=WORKLOAD, origin=ORIGIN)
-        async with client:
-            await until(lambda: "redirect" in client.status.error, 5, "the redirect said")
-            assert TOKEN not in client.status.error
-            found = client.pick(MODEL)
-            assert isinstance(found, tieline.Shed)
-    assert asked == []
-
-
-@asynccontextmanager
-async def _site(handler: Answering) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+        async with recording(moved) as server:
+            client = tieline.AsyncClient(server.url, token=TOKEN, workload=WORKLOAD, origin=ORIGIN)
+            async with client:
+                await until(lambda: "redirect" in client.status.error, 5, "the redirect said")
+                assert TOKEN not in client.status.error
+                assert isinstance(client.pick(MODEL), tieline.Shed)
+    assert server.asked
+    assert thief.asked == []

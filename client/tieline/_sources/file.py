@@ -23,6 +23,7 @@ class FileSource:
                 found = await asyncio.to_thread(read_last_good, self._path)
                 if found is None:
                     raise TableError(f"{self._path}: no such file")
+                holder.overlay(found.overlay)
                 held = holder.held_generation
                 if held is not None and found.generation.lineage != held.lineage:
                     raise TableError(

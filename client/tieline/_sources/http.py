@@ -93,6 +93,7 @@ class HttpSource:
         answer = await self._endpoint.get(self._path, headers, max_bytes=ANSWER_MAX)
         if answer.status == 200:
             bundle = decode_bundle(answer.body)
+            holder.overlay(bundle.overlay)
             found = examine(
                 bundle.manifest,
                 bundle.slices,

@@ -1,7 +1,7 @@
 """The route table from Redis: a pub/sub hint, and a poll every 1-2 s because hints may be lost.
 
-One read takes the manifest and this client's slices together. What is urgent is fetched at once, the rest
-after a random wait of up to 200 ms, so that a fleet does not come all at once.
+One read takes the manifest, this client's slices and the emergency overlay together. What is urgent is
+fetched at once, the rest after a random wait of up to 200 ms, so that a fleet does not come all at once.
 """
 
 import asyncio
@@ -83,10 +83,11 @@ class RedisSource:
 
     async def _fetch(self, connection: "redis.Redis", holder: Holder) -> None:
         fields = [MANIFEST_FIELD, *map(slice_field, self._names)]
-        async with asyncio.timeout(TIMEOUT_S):
-            rows = cast(
-                "list[bytes | None]", await cast(Any, connection.hmget(self._keys.routes, cast(Any, fields)))
-            )
+        async with asyncio.timeout(TIMEOUT_S), connection.pipeline(transaction=False) as asked:
+            asked.hmget(self._keys.routes, cast(Any, fields))
+            asked.get(self._keys.overlay)
+            rows, overlay = cast("tuple[list[bytes | None], bytes | None]", await asked.execute())
+        holder.overlay(overlay or b"")
         try:
             found = examine(
                 rows[0],

@@ -1,0 +1,148 @@
+"""The emergency overlay through the real ways to a client: Redis, the HTTP endpoint, a file, a restart."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import tieline
+from controller.settings import Settings
+from tests.integration.controllers import settings_of
+from tests.integration.controllers import tieline as command
+from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, pool_info, publisher, table
+from tests.integration.test_web import TOKEN, web
+from tests.waiting import until
+
+A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
+POOLS = (pool_info(A, "http://127.0.0.1:1/v1"), pool_info(B, "http://127.0.0.1:2/v1"))
+BOTH = table(POOLS, (500_000, 500_000))
+
+
+class Keys(NamedTuple):
+    """Files, as the documentation says to make them."""
+
+    private: Path
+    public: Path
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    openssl = shutil.which("openssl")
+    assert openssl is not None, "the test makes keys as the documentation says: with openssl"
+    made = Keys(tmp_path / "overlay.key", tmp_path / "overlay.pub")
+    subprocess.run([openssl, "genpkey", "-algorithm", "ed25519", "-out", made.private], check=True)
+    subprocess.run([openssl, "pkey", "-in", made.private, "-pubout", "-out", made.public], check=True)
+    return made
+
+
+@pytest.fixture
+def settings(kafka_bootstrap: str, redis_url: str, prefix: str) -> Settings:
+    return settings_of(kafka_bootstrap, redis_url, prefix)
+
+
+def client(source: str | Path, settings: Settings, **more: Any) -> tieline.AsyncClient:
+    """A client of this test's namespace."""
+    return tieline.AsyncClient(source, workload=WORKLOAD, origin=ORIGIN, namespace=settings.namespace, **more)
+
+
+def goes_to(one: tieline.AsyncClient, *pools: str) -> Callable[[], bool]:
+    """Whether its picks go to just these."""
+
+    def look() -> bool:
+        found = [one.pick(MODEL) for _ in range(4)]
+        return {route.pool for route in found if isinstance(route, tieline.Route)} == set(pools)
+
+    return look
+
+
+async def order(settings: Settings, *arguments: str) -> str:
+    """`tieline overlay ...` that must succeed; what it printed."""
+    ended = await command(settings, "overlay", *arguments)
+    assert ended.status == 0, ended.err
+    return ended.out
+
+
+async def test_through_redis_and_back(settings: Settings, keys: Keys) -> None:
+    """Clients leave the excluded provider at once; one without keys goes on and says that it refused; a
+    withdrawal ends it."""
+    why = ("--reason", "on fire", "--key", str(keys.private))
+    async with publisher(settings.redis, settings.namespace) as tables:
+        await tables.publish(BOTH)
+        async with (
+            client(settings.redis, settings, overlay_keys=[keys.public]) as careful,
+            client(settings.redis, settings) as keyless,
+        ):
+            assert await careful.ready(5), careful.status
+            assert await keyless.ready(5), keyless.status
+            said = await order(settings, "exclude", "azure", "--for", "30m", "--actor", "eve", *why)
+            assert "excludes azure" in said
+            await until(goes_to(careful, B), 5, "azure left")
+            assert careful.status.overlay in said
+            assert careful.explain()["overlay"]["reason"] == "on fire"
+            await until(lambda: "no overlay_keys" in keyless.status.overlay_error, 5, "the refusal said")
+            assert goes_to(keyless, A, B)()
+            shown = await order(settings, "show", "--public-key", str(keys.public))
+            assert "by eve" in shown
+            assert "signature is good" in shown
+            await order(settings, "withdraw", *why)
+            await until(goes_to(careful, A, B), 5, "azure back")
+        await tables.connection.delete(tables.keys.overlay)
+
+
+async def test_through_the_http_endpoint(
+    settings: Settings, keys: Keys, kafka_bootstrap: str, prefix: str, tmp_path: Path
+) -> None:
+    """The same for a client that never sees Redis, and over a table that comes later."""
+    async with web(settings.redis, kafka_bootstrap, prefix, tmp_path) as rig:
+        await rig.tables.publish(BOTH)
+        async with client(rig.url, settings, token=TOKEN, overlay_keys=[keys.public]) as one:
+            assert await one.ready(5), one.status
+            await order(settings, "exclude", A, "--reason", "x", "--key", str(keys.private))
+            await until(goes_to(one, B), 5, "the pool left")
+            await rig.tables.publish(table(POOLS, (900_000, 100_000), seq=2))
+            assert await one.wait_for("l1:1:2", 5), one.status
+            assert goes_to(one, B)()
+        await rig.tables.connection.delete(rig.tables.keys.overlay)
+
+
+async def test_through_a_file_and_over_a_restart(settings: Settings, keys: Keys, tmp_path: Path) -> None:
+    """Without Redis and Kafka: a file beside the client. The last good file keeps it, so that a restart does
+    not send to what is excluded."""
+    file, last_good = tmp_path / "overlay.json", tmp_path / "routes.bin"
+    more: dict[str, Any] = {"overlay_keys": [keys.public], "last_good": last_good}
+    async with publisher(settings.redis, settings.namespace) as tables:
+        await tables.publish(BOTH)
+        async with client(settings.redis, settings, overlay=file, **more) as one:
+            assert await one.ready(5), one.status
+            assert goes_to(one, A, B)()
+            arguments = ("--no-redis", "--out", str(file), "--reason", "x", "--key", str(keys.private))
+            await order(settings, "exclude", "gcp/europe-west4", *arguments)
+            await until(goes_to(one, A), 5, "the region left")
+    async with client("redis://127.0.0.1:1", settings, **more) as one:
+        assert not await one.ready(0.05)
+        assert goes_to(one, A)()
+        assert one.status.overlay
+
+
+async def test_mistakes_are_said_and_nothing_is_issued(
+    settings: Settings, keys: Keys, tmp_path: Path
+) -> None:
+    """A mistyped scope, too long a time, a key that is none, nowhere to put it: one line, and no overlay."""
+    good = ("--reason", "x", "--key", str(keys.private))
+    async with publisher(settings.redis, settings.namespace) as tables:
+        await tables.publish(BOTH)
+        for arguments, words in (
+            (("exclude", "azur", *good), "did you mean azure?"),
+            (("exclude", "azure", "--for", "5h", *good), "at most 4h"),
+            (("exclude", "azure", "--reason", "x", "--key", str(keys.public)), "no Ed25519 private key"),
+            (("exclude", "azure", "--no-redis", *good), "give --out FILE"),
+            (("exclude", "not a scope", "--unknown", *good), "can't be made"),
+        ):
+            ended = await command(settings, "overlay", *arguments)
+            assert (ended.status, ended.err.count("\n")) == (2, 1), ended.err
+            assert words in ended.err
+        assert await tables.connection.get(tables.keys.overlay) is None
+        assert await order(settings, "show") == "no overlay\n"

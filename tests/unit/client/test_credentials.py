@@ -1,0 +1,124 @@
+"""Secrets: where they come from, when they are fetched anew, and where they never show."""
+
+import asyncio
+import logging
+
+import pytest
+
+from tests.unit.client.tables import Time
+from tieline._providers.credentials import Credentials, MissingCredentialError, Token
+
+SECRET = "s3cret-value"
+
+
+class Counting:
+    """A function that gives one token after another, or fails, and may be made to wait."""
+
+    def __init__(self, lasts_ms: int = 400_000) -> None:
+        self.calls = 0
+        self.fails = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._lasts_ms = lasts_ms
+
+    async def __call__(self) -> Token:
+        self.calls += 1
+        await self.gate.wait()
+        if self.fails:
+            raise RuntimeError(SECRET)
+        return Token(f"{SECRET}-{self.calls}", self._lasts_ms)
+
+
+async def until_idle(held: Credentials) -> None:
+    """Until no fetch is on its way."""
+    while held._fetching:
+        await asyncio.gather(*held._fetching.values(), return_exceptions=True)
+
+
+async def test_a_token_is_fetched_anew_before_it_expires_beside_the_requests() -> None:
+    """The old one serves meanwhile; nobody waits."""
+    time, source = Time(), Counting()
+    held = Credentials({"a": source}, time)
+    assert await held.get("a") == (f"{SECRET}-1", True)
+    time.pass_ms(299_999)
+    await held.get("a")
+    assert source.calls == 1
+    source.gate.clear()
+    time.pass_ms(1)
+    assert await held.get("a") == (f"{SECRET}-1", True)
+    source.gate.set()
+    await until_idle(held)
+    assert await held.get("a") == (f"{SECRET}-2", True)
+    assert source.calls == 2
+
+
+async def test_many_requests_make_one_call() -> None:
+    """A burst without a token asks once, and a caller that gives up takes nobody's token away."""
+    source = Counting()
+    held = Credentials({"a": source}, Time())
+    source.gate.clear()
+    waiting = [asyncio.create_task(held.get("a")) for _ in range(20)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    await asyncio.sleep(0)
+    source.gate.set()
+    assert {await one for one in waiting[1:]} == {(f"{SECRET}-1", True)}
+    assert source.calls == 1
+
+
+async def test_a_failed_renewal_leaves_the_token_in_use(caplog: pytest.LogCaptureFixture) -> None:
+    """Until it expires; the failing function is not asked for each request, and nothing secret is logged."""
+    time, source = Time(), Counting()
+    held = Credentials({"a": source}, time)
+    await held.get("a")
+    source.fails = True
+    time.pass_ms(300_000)
+    with caplog.at_level(logging.DEBUG):
+        for _ in range(10):
+            assert await held.get("a") == (f"{SECRET}-1", True)
+            await until_idle(held)
+    assert source.calls == 2
+    assert "RuntimeError" in caplog.text
+    assert SECRET not in caplog.text
+    time.pass_ms(100_000)
+    with pytest.raises(MissingCredentialError, match="RuntimeError") as caught:
+        await held.get("a")
+    assert SECRET not in str(caught.value)
+
+
+async def test_a_refused_token_is_not_sent_again() -> None:
+    """The provider said no: the next request asks for another."""
+    source = Counting()
+    held = Credentials({"a": source}, Time())
+    await held.get("a")
+    await until_idle(held)
+    held.forget("a")
+    assert await held.get("a") == (f"{SECRET}-2", True)
+
+
+async def test_a_blocking_function_holds_nobody_up() -> None:
+    """It runs in a thread, as providers' own libraries need it."""
+    loop_thread = asyncio.get_running_loop()
+
+    def blocking() -> str:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        return SECRET
+
+    assert loop_thread.is_running()
+    assert await Credentials({"a": blocking}, Time()).get("a") == (SECRET, True)
+
+
+@pytest.mark.parametrize("wrong", ["", "  ", "two words", "line\nbreak", "ümlaut"])
+async def test_what_no_header_can_carry_is_said_without_repeating_it(wrong: str) -> None:
+    """An HTTP library would put it into its error."""
+    for given in (wrong, lambda: wrong):
+        with pytest.raises(MissingCredentialError, match="no header can carry") as caught:
+            await Credentials({"a": given}, Time()).get("a")
+        assert wrong.strip() == "" or wrong not in str(caught.value)
+
+
+async def test_a_secrets_own_line_end_does_no_harm() -> None:
+    """As files have it."""
+    assert await Credentials({"a": f"{SECRET}\n"}, Time()).get("a") == (SECRET, False)
+    assert SECRET not in repr(Token(SECRET)) + repr(Credentials({"a": SECRET}, Time()))
