@@ -1,4 +1,4 @@
-"""The short way by which a record is handed to its agent keeps what the long one promises."""
+"""The short ways of records from Kafka to their agents keep what the long ones promise."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from mode import Service
 
-from streams.consumer_thread import quick_first
+from controller.producing import start_producer, stop_producer
+from controller.topic_admin import ensure_topics
+from streams.consumer_thread import quick_first, quick_start
+from tests.waiting import until
+from tieline.topics import Topics
 
 
 class Host(Service):  # type: ignore[misc]
@@ -96,3 +101,29 @@ async def test_other_uses_go_the_long_way() -> None:
     assert await quick_first(long_way)(event) == "long"
     assert await quick_first(long_way)(event, event) == "long"
     assert seen == [(event,), (event, event)]
+
+
+async def test_no_partition_waits_for_the_silence_of_others(kafka_bootstrap: str, prefix: str) -> None:
+    """The broker may hold a fetch for half a minute; a partition left out of one is still soon read on."""
+    topics = Topics(prefix)
+    await ensure_topics(kafka_bootstrap, topics)
+    busy, silent = (TopicPartition(topics.capacity.name, number) for number in (0, 1))
+    consumer: Any = AIOKafkaConsumer(
+        bootstrap_servers=kafka_bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    consumer.start = quick_start(consumer, long_wait_ms=30_000)
+    producer = await start_producer(kafka_bootstrap)
+    try:
+        await consumer.start()
+        consumer.assign([busy, silent])
+        async with asyncio.timeout(20):
+            for number in (b"1", b"2", b"3"):
+                await producer.send_and_wait(busy.topic, number, key=b"any", partition=0)
+                await until(
+                    lambda: busy in consumer._fetcher._records and consumer._fetcher._in_flight,
+                    what="a fetch without the partition",
+                )
+                assert (await consumer.getone()).value == number
+    finally:
+        await consumer.stop()
+        await stop_producer(producer)
