@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from mode.threads import WorkerThread
 
 FETCH_LONG_WAIT_MS = 250
-FETCH_SHORT_WAIT_MS = 5
+FETCH_SHORT_WAIT_MS = 25
 CANCEL_WITHIN_S = 2.0
 
 WaitFirst: TypeAlias = Callable[..., Awaitable[Any]]
