@@ -1,7 +1,7 @@
 """How many records a second one worker takes from Kafka into Redis, and how long one record takes when idle.
 
 Throughput: a backlog of reports of 50 pools from 40 sources is appended, then one ingest reads it, counted
-every tenth of a second. Latency: one report at a time, from the moment of sending to the material hint heard
+every tenth of a second, in a process set up as a controller's is. Latency: one report at a time, from the moment of sending to the material hint heard
 by another Redis connection.
 """
 
@@ -12,10 +12,12 @@ import sys
 import time
 from collections.abc import Iterator
 
+import uvloop
 from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
 from bench._frame import Case, run
+from controller.bootstrap import collect_seldom
 from controller.stack import Stack
 from controller.topic_admin import ensure_topics
 from streams.app import Ingest, IngestSettings, Registered
@@ -144,6 +146,8 @@ async def cases() -> list[Case]:
 
 def measure() -> Iterator[Case]:
     """The cases of this benchmark."""
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    collect_seldom()
     yield from asyncio.run(cases())
 
 

@@ -167,7 +167,7 @@ async def run_controller(settings: Settings) -> int:
         Controller(settings, policy).connected() as controller,
         monitored(settings.monitor, controller.vitals),
     ):
-        _collect_seldom()
+        collect_seldom()
         running = asyncio.create_task(controller.run())
         ending = asyncio.create_task(asked_to_end.wait())
         await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -183,7 +183,7 @@ async def run_controller(settings: Settings) -> int:
     return 0
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """A look for cyclic garbage through everything holds all up for 100 ms and more, and finds little: what
     is there at the start stays, and events are dropped without it."""
     gc.collect()
