@@ -1,8 +1,8 @@
 """How many records a second one worker takes from Kafka into Redis, and how long one record takes when idle.
 
 Throughput: a backlog of reports of 50 pools from 40 sources is appended, then one ingest reads it, counted
-every tenth of a second, in a process set up as a controller's is. Latency: one report at a time, from the moment of sending to the material hint heard
-by another Redis connection.
+every tenth of a second, in a process set up as a controller's is. Latency: one report at a time, from the
+moment of sending to the material hint heard by another Redis connection.
 """
 
 from __future__ import annotations
