@@ -142,11 +142,13 @@ class PoolCapacity(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class GroupCapacity(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Limit shared by the pools of a quota group."""
+    """Limits shared by the pools of a quota group."""
 
     group: Name
     limit_units_per_s: Rate
     in_use_units_per_s: Rate | None = None
+    requests_per_s: Rate | None = None
+    concurrency: Count | None = None
 
 
 class PlannedChange(Struct, frozen=True, omit_defaults=True, gc=False):

@@ -5,8 +5,15 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from controller.core.bounds import bound_by_mode
-from controller.core.capacity import Caps, capacities, note_throttling
-from controller.core.compiled import Compiled, without_share_limits
+from controller.core.capacity import (
+    Caps,
+    capacities,
+    limited_by_requests,
+    note_lump,
+    note_requests,
+    note_throttling,
+)
+from controller.core.compiled import Compiled, with_declined, without_share_limits
 from controller.core.eligible import Use, eligible
 from controller.core.evidence import Evidence, Reach, gather, hearing
 from controller.core.finding import SILENT, Finding, Kind, judge_all
@@ -19,7 +26,8 @@ from controller.core.reasons import Reason, State, Verdict
 from controller.core.reflex import CRITICAL_RANK
 from controller.core.reversal import Barred
 from controller.core.siblings import refusing
-from controller.core.statements import Claims, claims
+from controller.core.stated import Stated, stated
+from controller.core.statements import Claims, claims, refused
 from controller.core.trust import unheard_share
 from controller.core.usual import note_usual
 
@@ -63,8 +71,10 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
     given = orders(rules, snapshot.commands, now_ms)
     rules = without_share_limits(rules, given.providers_of("provider_share", rules))
     held = claims(rules, snapshot.statements, given, now_ms)
-    remembered = _noted(snapshot, rules, evidence, now_ms)
-    caps = _made_fresh(capacities(rules, snapshot.capacities, remembered, now_ms), given)
+    rules = with_declined(rules, refused(rules, snapshot.statements, now_ms))
+    said = stated(rules, snapshot.capacities, now_ms)
+    remembered = _noted(snapshot, rules, evidence, said, now_ms)
+    caps = _made_fresh(capacities(rules, said, remembered, now_ms), given)
     complete = any(seen.clients is not None and seen.clients.ok for seen in evidence.values())
     ill = {rules.pools[index] for index in held.ill}
     refuse = refusing(rules, evidence, snapshot.table, asked.units)
@@ -86,27 +96,32 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
         memory,
         changes,
         unheard_share(rules, snapshot.reports, heard),
-        _earliest(due, held, given, caps, findings, now_ms),
+        _earliest([*due, said.until_ms], held, given, caps, findings, now_ms),
         given,
         Barred(memory, limits, now_ms),
     )
 
 
 def _noted(
-    snapshot: Snapshot, rules: Compiled, evidence: dict[str, Evidence], now_ms: int
+    snapshot: Snapshot, rules: Compiled, evidence: dict[str, Evidence], said: Stated, now_ms: int
 ) -> dict[str, PoolMemory]:
-    """Every pool's memory, with what throttling shows now and what is usual."""
+    """Every pool's memory, with what throttling shows now, what is usual, what a request is where that limits
+    the pool, and capacity that is new."""
     before = snapshot.memory.pools if snapshot.memory else {}
     limits = snapshot.policy.thresholds
     found = {}
-    for name in rules.pools:
+    by_requests = limited_by_requests(rules, said)
+    for index, name in enumerate(rules.pools):
         seen = evidence.get(name)
         held = before.get(name, NEW)
         if held.throttled_ms or (seen and seen.clients and seen.clients.throttled):
             held = note_throttling(held, seen.clients if seen else None, limits, now_ms)
         if seen and (not held.usual_p50_ms or now_ms - held.usual_ms >= limits.usual_period_ms):
             held = note_usual(held, seen.clients, limits, now_ms)
-        found[name] = held
+        if index in by_requests:
+            held = note_requests(held, seen.clients if seen else None, limits)
+        known = rules.policy.pools[index].limit_units_per_s
+        found[name] = note_lump(held, said.pools.get(index), known, limits, now_ms)
     return found
 
 

@@ -19,7 +19,8 @@ def bound_by_mode(use: Use, rules: Compiled, given: Orders) -> Use:
     usable, grade, keeps = list(limits.usable), list(limits.grade), list(use.keeps)
     for index in bound:
         grade[index], usable[index], keeps[index] = KEEPS, UNBOUNDED, UNBOUNDED
-    return use._replace(limits=limits._replace(usable=usable, grade=grade), keeps=keeps)
+    ahead = {index: most for index, most in use.ahead.items() if index not in bound}
+    return use._replace(limits=limits._replace(usable=usable, grade=grade), keeps=keeps, ahead=ahead)
 
 
 def bound_pools(rules: Compiled, given: Orders) -> list[int]:
@@ -43,4 +44,5 @@ def without_choice(use: Use, given: Orders) -> Use:
     grade = list(use.limits.grade)
     for index in given.frozen:
         grade[index] = KEEPS if grade[index] != OUT else OUT
-    return use._replace(limits=use.limits._replace(grade=grade))
+    ahead = {index: most for index, most in use.ahead.items() if index not in given.frozen}
+    return use._replace(limits=use.limits._replace(grade=grade), ahead=ahead)

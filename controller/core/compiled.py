@@ -1,8 +1,9 @@
 """A policy prepared for deciding: names as indices, lawful pools in merit order. Made once per policy.
 
 Merit order of a route: capacity already paid for first, nearest latency band first; then burst, that of the
-holder of a first refusal before any other's, cheapest first and nearest within one price. Pools of one tier
-are equally good and share a load in proportion to their room.
+holder of a first refusal before any other's unless it has declined, cheapest first (where a commitment to
+spend pays for it, it costs nothing more) and nearest within one price. Pools of one tier are equally good and
+share a load in proportion to their room.
 """
 
 from typing import NamedTuple
@@ -87,6 +88,25 @@ def without_share_limits(rules: Compiled, providers: frozenset[int]) -> Compiled
     return made
 
 
+_declined: list[tuple[Compiled, frozenset[int], Compiled]] = []
+
+
+def with_declined(rules: Compiled, declined: frozenset[int]) -> Compiled:
+    """The same policy while the holder of the first refusal gives no burst on these pools; the last one made
+    is kept."""
+    if not declined:
+        return rules
+    if _declined and _declined[0][0] is rules and _declined[0][1] == declined:
+        return _declined[0][2]
+    routes = tuple(
+        route._replace(tiers=_tiers(rules.policy, route.lawful, route.origin, declined))
+        for route in rules.routes
+    )
+    made = rules._replace(routes=routes)
+    _declined[:] = [(rules, declined, made)]
+    return made
+
+
 def _compile(policy: Policy) -> Compiled:
     pools = tuple(pool.id for pool in policy.pools)
     providers = tuple(provider.id for provider in policy.providers)
@@ -136,13 +156,27 @@ def _route(policy: Policy, workload: Workload, origin: Origin, number: dict[str,
     )
 
 
-def _tiers(policy: Policy, lawful: tuple[int, ...], origin: str) -> tuple[Tier, ...]:
+def _tiers(
+    policy: Policy, lawful: tuple[int, ...], origin: str, declined: frozenset[int] = frozenset()
+) -> tuple[Tier, ...]:
     band_ms = policy.thresholds.latency_band_ms
+    holds = {
+        index
+        for index, pool in enumerate(policy.pools)
+        if pool.provider == policy.first_refusal and index not in declined
+    }
+    prepaid = prepaid_providers(policy)
     found: dict[tuple[int, int, float, int], list[int]] = {}
     for index in lawful:
         pool = policy.pools[index]
         band = int(pool.latency_ms.get(origin, UNKNOWN_LATENCY_MS) // band_ms)
-        later = int(policy.first_refusal not in (None, pool.provider))
+        later = int(bool(holds) and index not in holds)
+        price = 0.0 if pool.provider in prepaid else pool.price_per_million_units
         found.setdefault((0, 0, 0.0, band), []).append(index)
-        found.setdefault((1, later, pool.price_per_million_units, band), []).append(index)
+        found.setdefault((1, later, price, band), []).append(index)
     return tuple(Tier(bool(key[0]), tuple(members)) for key, members in sorted(found.items()))
+
+
+def prepaid_providers(policy: Policy) -> frozenset[str]:
+    """Providers whose burst counts as free, as a commitment to spend pays for it whether used or not."""
+    return frozenset(spend.provider for spend in policy.committed_spend)

@@ -4,6 +4,8 @@ Order of use: healthy, then degraded, then unknown up to what it carries; beyond
 that would be shed otherwise. A pool that succeeds at a share counts as that share of its capacity.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from controller.core.capacity import Caps
@@ -23,13 +25,24 @@ class Use(NamedTuple):
 
     ``keeps``: units/s that a pool may go on carrying when no lawful alternative has room, its headroom
     included; ``lost`` maps each pool that is out for its health to the share of attempts it still succeeds
-    at. ``panic``: beyond half of the providers are lost. Not to be changed by who reads it.
+    at. ``panic``: beyond half of the providers are lost. ``ahead``: pools that will carry no more than these
+    units/s soon, and from which moves by choice make room for that. Not to be changed by who reads it.
     """
 
     limits: Limits
     keeps: list[float]
     lost: dict[int, float]
     panic: bool
+    ahead: Mapping[int, float] = MappingProxyType({})
+
+    def looking_ahead(self) -> "Use":
+        """With what is planned as if it held now; the very same if nothing is."""
+        if not self.ahead:
+            return self
+        usable, committed = list(self.limits.usable), list(self.limits.committed)
+        for index, most in self.ahead.items():
+            usable[index], committed[index] = min(usable[index], most), min(committed[index], most)
+        return self._replace(limits=self.limits._replace(usable=usable, committed=committed))
 
 
 class _Basis(NamedTuple):
@@ -38,7 +51,7 @@ class _Basis(NamedTuple):
     rules: Compiled
     caps: Caps
     panic: bool
-    withdrawn: dict[int, tuple[Reason, int]]
+    claims: Claims
     memory: dict[str, PoolMemory]
     findings: dict[str, Finding]
 
@@ -47,7 +60,8 @@ class _Basis(NamedTuple):
             self.rules is other.rules
             and self.caps is other.caps
             and self.panic == other.panic
-            and self.withdrawn == other.withdrawn
+            and self.claims.withdrawn == other.claims.withdrawn
+            and self.claims.coming == other.claims.coming
         )
 
 
@@ -66,7 +80,7 @@ def eligible(
     """What every pool may be used for now, were its provider in act. Pools of which nothing is new are as
     they were."""
     panic = panic_allowed and too_many_lost(rules, memory)
-    basis = _Basis(rules, caps, panic, held.withdrawn, memory, findings)
+    basis = _Basis(rules, caps, panic, held, memory, findings)
     if _last and _last[0][0].same_but_for_pools(basis):
         before, old = _last[0]
         was, said = before.memory, before.findings
@@ -81,12 +95,13 @@ def eligible(
             list(old.limits.grade),
             old.limits.group_usable,
         )
-        use = Use(limits, list(old.keeps), dict(old.lost), panic)
+        use = Use(limits, list(old.keeps), dict(old.lost), panic, old.ahead)
     else:
         count = len(rules.pools)
         again = list(range(count))
         groups = [limit * rules.policy.headroom for limit in caps.groups]
-        use = Use(Limits([0.0] * count, [0.0] * count, [OUT] * count, groups), [0.0] * count, {}, panic)
+        limits = Limits([0.0] * count, [0.0] * count, [OUT] * count, groups)
+        use = Use(limits, [0.0] * count, {}, panic, _ahead(rules, caps, held))
     for index in again:
         _judge_pool(use, basis, index)
     _last[:] = [(basis, use)]
@@ -104,19 +119,27 @@ def _judge_pool(use: Use, basis: _Basis, index: int) -> None:
     use.lost.pop(index, None)
     if state is State.DOWN and held_pool.reason not in FAULTS:
         success = _success(state, basis.findings.get(name, SILENT))
-        if index not in basis.withdrawn:
+        if index not in basis.claims.withdrawn:
             use.lost[index] = success
         grade = KEEPS if basis.panic and success > 0 else OUT
     elif state is State.DEGRADED:
         part *= _success(state, basis.findings.get(name, SILENT))
     usable = cap.limit * part
-    if index in basis.withdrawn:
+    if index in basis.claims.withdrawn:
         grade, keeps = OUT, 0.0
+    elif index in basis.claims.coming and grade == GAINS:
+        grade = GAINS_LATE  # what it takes it must give away again soon
     committed = cap.committed * part
     use.limits.usable[index] = usable
     use.limits.committed[index] = committed if committed < usable else usable
     use.limits.grade[index] = grade
     use.keeps[index] = keeps
+
+
+def _ahead(rules: Compiled, caps: Caps, held: Claims) -> dict[int, float]:
+    found = {index: limit * rules.policy.headroom for index, limit in caps.coming.items()}
+    found.update(dict.fromkeys(held.coming, 0.0))
+    return {index: most for index, most in sorted(found.items()) if index not in held.withdrawn}
 
 
 def _grade(state: State, fresh: bool) -> int:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from controller.core.compiled import Compiled
 from controller.core.draft import GAINS_LAST
 from controller.core.eligible import Use
+from controller.core.onloss import within_shares
 from controller.core.reasons import Reason, Verdict
 from tieline.table import MILLION, Split
 
@@ -63,16 +64,20 @@ def fresh_capacity(proposal: Proposal) -> None:
 
 
 def provider_share(proposal: Proposal) -> None:
-    """No provider gets more of a workload than the policy allows."""
-    for index, split in enumerate(proposal.splits):
-        held = proposal.held[index]
-        if held is None or split is held:
+    """No provider gets more of a workload than the policy allows, ``on_loss`` included."""
+    rules = proposal.rules
+    for index, route in enumerate(rules.routes):
+        if not route.share_max or _is_as_held(proposal, index):
             continue
-        for provider, most in proposal.rules.routes[index].share_max.items():
-            now, before = (_of_provider(proposal.rules, one, provider) for one in (split, held))
-            if now > round(most * MILLION) and now > before:
-                _hold(proposal, index, held, Reason.GUARD_PROVIDER_SHARE)
-                break
+        split, held = proposal.splits[index], proposal.held[index]
+        if split is not held and _gains_beyond_share(rules, index, split, held):
+            mended = held if held is not None else within_shares(split, route, rules.provider_of)
+            _hold(proposal, index, mended, Reason.GUARD_PROVIDER_SHARE)
+        for provider, after in list(proposal.on_loss[index].items()):
+            if (mended := within_shares(after, route, rules.provider_of)) is not after:
+                proposal.on_loss[index] = {**proposal.on_loss[index], provider: mended}
+                said = Verdict(route.name, Reason.GUARD_PROVIDER_SHARE, proposal.now_ms)
+                proposal.verdicts.append(said)
 
 
 def lawful(proposal: Proposal) -> None:
@@ -128,6 +133,15 @@ def _only_lawful(rules: Compiled, index: int, split: Split) -> Split:
     kept = [(pool, parts) for pool, parts in zip(split.pools, split.weights, strict=True) if pool in allowed]
     weights = tuple(parts for _, parts in kept)
     return Split(tuple(pool for pool, _ in kept), weights, MILLION - sum(weights))
+
+
+def _gains_beyond_share(rules: Compiled, index: int, split: Split, held: Split | None) -> bool:
+    for provider, most in rules.routes[index].share_max.items():
+        now = _of_provider(rules, split, provider)
+        before = _of_provider(rules, held, provider) if held is not None else 0
+        if now > round(most * MILLION) and now > before:
+            return True
+    return False
 
 
 def _of_provider(rules: Compiled, split: Split, provider: int) -> int:

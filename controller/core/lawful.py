@@ -1,4 +1,4 @@
-"""Which pools may serve a route at all: models, exclusivity, allowed providers, residency, pins.
+"""Which pools may serve a route at all: models and what they can, exclusivity, providers, residency, pins.
 
 These rules hold in every path (shed, on_loss, last resort): whatever else decides, it chooses among these.
 """
@@ -38,7 +38,17 @@ def forbidden_by(pool: Pool, workload: Workload, origin: Origin) -> Reason | Non
     for allowed in (workload.allowed_geographies, narrowed):
         if allowed and pool.geography not in allowed:
             return Reason.RESIDENCY_OF_WORKLOAD
-    offered = {offer.model for offer in pool.models}
-    if all(model in offered for model in workload.models):
-        return None
-    return Reason.MODEL_NOT_OFFERED
+    return _unfit(pool, workload)
+
+
+def _unfit(pool: Pool, workload: Workload) -> Reason | None:
+    """What the pool's models lack that the workload needs of each, or None."""
+    offered = {offer.model: offer for offer in pool.models}
+    for model in workload.models:
+        if (offer := offered.get(model)) is None:
+            return Reason.MODEL_NOT_OFFERED
+        if 0 < offer.context_tokens < workload.context_tokens:
+            return Reason.CONTEXT_TOO_SHORT
+        if not set(workload.features).issubset(offer.features):
+            return Reason.FEATURE_NOT_OFFERED
+    return None

@@ -15,6 +15,10 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
     ``throttled_units_per_s`` is what it last served while it answered 429, at ``throttled_ms``; 0 when that
     no longer limits it. ``usual_p50_ms`` and ``usual_p99_ms`` are what its first tokens use to take, 0 while
     that is not known; ``usual_ms`` is when that last changed.
+    ``limit_units_per_s`` is the limit that is not new (below 0: none was stated yet), and less is stated
+    since ``smaller_since_ms``; a lump beyond it is at ``lump_step`` of the ramp since ``lump_since_ms``.
+    ``units_per_request`` and ``units_per_slot`` (units/s for each request in flight) are what its requests
+    are, noted where they limit it, 0 while that is not known.
     """
 
     state: State = State.UNKNOWN
@@ -31,6 +35,12 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
     usual_p50_ms: float = 0.0
     usual_p99_ms: float = 0.0
     usual_ms: int = 0
+    limit_units_per_s: float = -1.0
+    smaller_since_ms: int = 0
+    lump_step: int = 0
+    lump_since_ms: int = 0
+    units_per_request: float = 0.0
+    units_per_slot: float = 0.0
 
 
 class Shift(Struct, frozen=True, array_like=True):

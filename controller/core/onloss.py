@@ -4,6 +4,7 @@ A forced publication must not wait for this. It carries the splits in force with
 (``patched``), and the next publication, a second later and not urgent, the ones decided anew.
 """
 
+from controller.core.compiled import RouteRules
 from controller.core.draft import OUT, Draft, Limits, whole
 from controller.core.eligible import Use
 from controller.core.held import Held, split_of
@@ -35,16 +36,34 @@ def on_loss(draft: Draft, use: Use) -> list[dict[str, Split]]:
 
 def patched(before: Held, use: Use) -> list[dict[str, Split]]:
     """Per route the splits in force; what they gave to pools that are out now goes to those of the others
-    that have most, or is shed. Lawful because nothing is added. What needs no patch is the very same object.
+    that have most, as far as shares allow, or is shed. Lawful because no pool is added. What needs no patch
+    is the very same object.
     """
     out = {pool for pool, grade in enumerate(use.limits.grade) if grade == OUT}
     found: list[dict[str, Split]] = []
-    for route in before.routes:
+    owner = before.rules.provider_of
+    for route, rules in zip(before.routes, before.rules.routes, strict=True):
         losses = route.on_loss if route is not None and before.same_pools else {}
         if out and any(not out.isdisjoint(split.pools) for split in losses.values()):
             losses = {provider: _dropped(split, out) for provider, split in losses.items()}
+            if rules.share_max:
+                losses = {lost: within_shares(split, rules, owner) for lost, split in losses.items()}
         found.append(losses)
     return found
+
+
+def within_shares(split: Split, rules: RouteRules, provider_of: tuple[int, ...]) -> Split:
+    """The same with what a provider has beyond its largest share shed; the very same if there is none."""
+    left = dict(zip(split.pools, split.weights, strict=True))
+    for provider, most in rules.share_max.items():
+        there = [pool for pool in left if provider_of[pool] == provider]
+        over = max(sum(left[pool] for pool in there) - round(most * MILLION), 0)
+        for pool in there:
+            parts = min(over, left[pool])
+            over, left[pool] = over - parts, left[pool] - parts
+    kept = {pool: parts for pool, parts in left.items() if parts}
+    shed = MILLION - sum(kept.values())
+    return split if shed == split.shed else Split(tuple(kept), tuple(kept.values()), shed)
 
 
 def _dropped(split: Split, out: set[int]) -> Split:

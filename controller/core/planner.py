@@ -181,8 +181,7 @@ def _remembered(known: Assessment, plan: Plan, before: Held | None, now_ms: int)
     """With when load last moved by choice, and what may not move back yet."""
     shifts = known.memory.shifts
     if before is not None:
-        now = plan.draft.weights
-        shifts = known.barred.after(before.weights, now, plan.moves, by_choice=plan.voluntary, now_ms=now_ms)
+        shifts = known.barred.after(before.weights, plan.draft.weights, plan.moves, now_ms)
     voluntary_ms = now_ms if plan.voluntary else known.memory.voluntary_ms
     return replace(known.memory, voluntary_ms=voluntary_ms, shifts=shifts)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from tieline.events import LatencyMs, Name, PoolId, ProviderId, Rate
+from tieline.events import Count, LatencyMs, Name, PoolId, ProviderId, Rate
 from tieline.table import Adapter, ClientSettings, Criticality, ModelOffer, checksum
 
 Fraction = Annotated[float, Meta(ge=0, le=1, description="a share, e.g. 0.8")]
@@ -50,17 +50,20 @@ class Provider(Struct, frozen=True, omit_defaults=True):
 
 
 class QuotaGroup(Struct, frozen=True, omit_defaults=True):
-    """Pools that share one limit: a subscription, a model's regional quota."""
+    """Pools that share limits: a subscription, a model's regional quota. The tightest of them counts."""
 
     id: Name
     limit_units_per_s: Rate
+    requests_per_s: Rate | None = None
+    concurrency: Count | None = None
 
 
 class Pool(Struct, frozen=True, omit_defaults=True):
     """One endpoint that can be routed to: ``provider/region/deployment``.
 
     ``committed_units_per_s`` is paid for whether used or not; ``limit_units_per_s`` is all that it can ever
-    give, burst included. ``price_per_million_units`` is what burst costs. ``credential`` names one.
+    give, burst included. ``requests_per_s`` and ``concurrency`` (requests in flight) limit it as well, if
+    given; the tightest counts. ``price_per_million_units`` is what burst costs. ``credential`` names one.
     """
 
     id: PoolId
@@ -75,6 +78,8 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     quota_group: str = ""
     domains: tuple[Name, ...] = ()
     latency_ms: dict[Place, LatencyMs] = {}
+    requests_per_s: Rate | None = None
+    concurrency: Count | None = None
 
     @property
     def assumed_units_per_s(self) -> float:
@@ -98,7 +103,8 @@ class Origin(Struct, frozen=True, omit_defaults=True):
 
 
 class Workload(Struct, frozen=True, omit_defaults=True):
-    """A class of traffic. A pool serves it only if it offers every one of ``models``.
+    """A class of traffic. A pool serves it only if it offers every one of ``models``, each with room for
+    ``context_tokens`` and all ``features``. Single requests may ask for more: their client sees to that.
 
     Empty sets allow everything. ``allowed_geographies`` holds for every origin and
     ``allowed_geographies_by_origin`` narrows it further; the origin's own residency always holds as well.
@@ -116,6 +122,8 @@ class Workload(Struct, frozen=True, omit_defaults=True):
     pinned_pools: tuple[PoolId, ...] = ()
     provider_share_max: dict[ProviderId, Fraction] = {}
     expected_units_per_s: dict[Place, Rate] = {}
+    context_tokens: Count = 0
+    features: tuple[str, ...] = ()
 
 
 class Source(Struct, frozen=True, omit_defaults=True):
@@ -175,10 +183,13 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     overload_tolerance: Fraction = 0.05  # above usable before load is forced away
     throttled_share: Fraction = 0.05  # of requests: from here on throttling is a limit
     throttled_hold_ms: Period = 30_000  # what throttling showed holds so long ...
+    lump_share: Fraction = 0.25  # stated capacity that grows by more of what is known is ramped ...
+    lump_known_ms: Period = 600_000  # ... and what was stated so long ago is known no more
     throttled_regain: Factor = 1.1  # ... and then grows by this factor each shift period
     latency_band_ms: Band = 50.0  # pools within one band count as equally near
     first_table_share: Fraction = 0.5  # of committed capacity, for the first table of a lineage
-    providers_lost_share: Fraction = 0.5  # beyond it, pools that still succeed stay in
+    providers_lost_share: Fraction = 0.5  # beyond it, pools that still succeed stay in ...
+    lost_trickle_share: Fraction = 0.01  # ... and of each route so much where nothing succeeds
 
 
 class Policy(Struct, frozen=True, omit_defaults=True):

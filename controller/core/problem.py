@@ -4,12 +4,11 @@ from msgspec.structs import replace
 
 from controller.core.assess import assess
 from controller.core.bounds import without_choice
-from controller.core.compiled import Compiled, compiled
+from controller.core.compiled import compiled
 from controller.core.held import Held, held, split_of
 from controller.core.model import Snapshot
 from controller.core.plan import Problem
-from streams.rows import Row
-from tieline.events import Statement, in_scope
+from controller.core.statements import refused
 from tieline.table import Split
 
 
@@ -18,7 +17,7 @@ def problem_of(snapshot: Snapshot, now_ms: int) -> Problem:
     if snapshot.table is None:
         raise ValueError("nothing can be planned before there is a table")
     known = assess(snapshot, compiled(snapshot.policy), now_ms)
-    rules, limits = known.rules, without_choice(known.use, known.orders).limits
+    rules, limits = known.rules, without_choice(known.use, known.orders).looking_ahead().limits
     return Problem(
         rules.version,
         now_ms,
@@ -28,7 +27,7 @@ def problem_of(snapshot: Snapshot, now_ms: int) -> Problem:
         tuple(limits.committed),
         tuple(limits.grade),
         tuple(limits.group_usable),
-        tuple(refused(rules, snapshot.statements, now_ms)),
+        tuple(sorted(refused(rules, snapshot.statements, now_ms))),
         tuple(sorted(known.orders.providers_of("provider_share", rules))),
     )
 
@@ -46,20 +45,3 @@ def grown(problem: Problem, growth: float) -> Problem:
     if growth <= -1:
         raise ValueError(f"demand can't grow by {growth:g}: it would not be positive")
     return replace(problem, demand=tuple(units * (1 + growth) for units in problem.demand))
-
-
-def refused(rules: Compiled, statements: tuple[Row, ...], now_ms: int) -> list[int]:
-    """Pools of the holder of the first refusal that it has declined to give burst on, sorted."""
-    holder = rules.policy.first_refusal
-    found: set[int] = set()
-    for row in statements:
-        event = row.event
-        if not isinstance(event, Statement) or event.kind != "declined" or event.provider != holder:
-            continue
-        scope = event.provider if event.region == "*" else f"{event.provider}/{event.region}"
-        for claim in event.claims:
-            if claim.state != "declined" or not (claim.starts_ms or 0) <= now_ms < claim.expires_ms:
-                continue
-            named = claim.pools or [pool for pool in rules.pools if in_scope(pool, scope)]
-            found.update(rules.pool_index[pool] for pool in named if pool in rules.pool_index)
-    return sorted(found)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.core.compiled import UNKNOWN_LATENCY_MS, Compiled
+from controller.core.compiled import UNKNOWN_LATENCY_MS, Compiled, prepaid_providers
 from controller.core.draft import GAINS, GAINS_LAST, GAINS_LATE, OUT
 from controller.core.plan import Problem, is_critical
 from tieline.table import MILLION
@@ -142,7 +142,10 @@ def _cost(rules: Compiled, problem: Problem, routes: Ints, lawful: Bools, grade:
 
 def _burst_cost(rules: Compiled, problem: Problem) -> Floats:
     """Price, and the right of first refusal: others' burst is dearer than any burst of the holder."""
-    prices = np.array([pool.price_per_million_units for pool in rules.policy.pools])
+    prepaid = prepaid_providers(rules.policy)
+    prices = np.array(
+        [0.0 if p.provider in prepaid else p.price_per_million_units for p in rules.policy.pools]
+    )
     cost: Floats = BURST + PRICE * prices / max(float(prices.max()), 1e-9)
     if rules.policy.first_refusal is not None:
         owner = rules.providers.index(rules.policy.first_refusal)

@@ -48,6 +48,10 @@ class Reason(StrEnum):
     CAPACITY_EXPIRED = "capacity_expired"
     QUOTA_GROUP = "quota_group"
     THROTTLED = "throttled"
+    REQUESTS_LIMIT = "requests_limit"
+    CONCURRENCY_LIMIT = "concurrency_limit"
+    CAPACITY_RAMPED = "capacity_ramped"
+    CAPACITY_PLANNED = "capacity_planned"
     # operators and law
     DRAINED = "drained"
     MAINTENANCE = "maintenance"
@@ -64,6 +68,8 @@ class Reason(StrEnum):
     RESIDENCY_OF_ORIGIN = "residency_of_origin"
     RESIDENCY_OF_WORKLOAD = "residency_of_workload"
     MODEL_NOT_OFFERED = "model_not_offered"
+    CONTEXT_TOO_SHORT = "context_too_short"
+    FEATURE_NOT_OFFERED = "feature_not_offered"
     # why a pool that may get load gets none
     UNKNOWN_LAST = "unknown_last"
     DEGRADED_LATE = "degraded_late"
@@ -82,6 +88,8 @@ class Reason(StrEnum):
     SHED_NO_ROOM = "shed_no_room"
     SHED_RESTORED = "shed_restored"
     FAILBACK = "failback"
+    PLANNED_AHEAD = "planned_ahead"
+    SHARE_EXCEEDED = "share_exceeded"
     MERIT_ORDER = "merit_order"
     PLAN = "plan"
     KEEP_WARM = "keep_warm"

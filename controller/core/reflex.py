@@ -35,20 +35,23 @@ class Homeless(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """That a route lost parts at a pool (or, at NOWHERE, changed what it sheds), and why."""
+    """That a route lost parts at a pool (or, at NOWHERE, changed what it sheds), and why. By choice ``pool``
+    is the one that gained and ``giver`` the one that lost."""
 
     route: int
     pool: int
     parts: int
     reason: Reason
+    giver: int = NOWHERE
 
 
 def settle(draft: Draft, use: Use, *, restore_rank: int) -> list[Moved]:
     """Brings the draft within its limits. Load that is shed is given room again up to ``restore_rank``."""
     moves: list[Moved] = []
     draft.few_receivers = True
-    homeless = [*_from_lost(draft, use, moves), *_from_overloaded(draft, use, moves)]
-    homeless += _from_shed(draft, restore_rank)
+    homeless = [*_from_lost(draft, use, moves), *_from_shares(draft, use, moves)]
+    homeless += _from_overloaded(draft, use, moves)
+    homeless += from_shed(draft, restore_rank)
     find_places(draft, use, homeless, moves)
     return moves
 
@@ -89,9 +92,32 @@ def _from_lost(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeless]:
         for pool in gone:
             parts = draft.weights[route][pool]
             lawful = pool in rules.lawful_set
+            if use.panic and lawful and pool in use.lost:
+                parts -= min(parts, round(draft.rules.policy.thresholds.lost_trickle_share * MILLION))
+            if not parts:
+                continue
             draft.take(route, pool, parts)
             found.append(Homeless(rules.rank, route, pool, parts, lawful and pool in use.lost))
             moves.append(Moved(route, pool, parts, Reason.POOL_LOST if lawful else Reason.NOT_LAWFUL))
+    return found
+
+
+def _from_shares(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeless]:
+    """What a provider carries of a route beyond its largest share, as under a new policy. Pools that may not
+    be acted on keep theirs."""
+    found = []
+    for index, rules in enumerate(draft.rules.routes):
+        for provider, most in rules.share_max.items():
+            there = [p for p in draft.weights[index] if draft.rules.provider_of[p] == provider]
+            over = sum(draft.weights[index][p] for p in there) - int(most * MILLION)
+            for pool in sorted(there, key=lambda p: (-draft.weights[index][p], p)):
+                parts = min(over, draft.weights[index][pool])
+                if parts <= 0 or use.keeps[pool] == UNBOUNDED:
+                    continue
+                draft.take(index, pool, parts)
+                found.append(Homeless(rules.rank, index, pool, parts, False))
+                moves.append(Moved(index, pool, parts, Reason.SHARE_EXCEEDED))
+                over -= parts
     return found
 
 
@@ -135,7 +161,7 @@ def _evict(draft: Draft, pool: int, units: float, moves: list[Moved]) -> list[Ho
     return found
 
 
-def _from_shed(draft: Draft, restore_rank: int) -> list[Homeless]:
+def from_shed(draft: Draft, restore_rank: int) -> list[Homeless]:
     """What is shed now and may be served again if there is room."""
     found = []
     for route, parts in enumerate(draft.shed):

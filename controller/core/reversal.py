@@ -9,13 +9,14 @@ Forced moves are never bound by it, nor is a pool's climb back after an outage: 
 from controller.core.memory import Memory, Shift
 from controller.core.policy import Thresholds
 from controller.core.reasons import Reason
-from controller.core.reflex import NOWHERE, Moved
+from controller.core.reflex import Moved
 from tieline.table import MILLION
 
 LONGEST_MS = 3_600_000
 TURNS_MAX = 10
-#: Forced moves that go away with their cause, so that by choice they would be undone at once.
-UNDONE = (Reason.OVERLOAD, Reason.MADE_WAY)
+#: Moves by merit, and forced ones that go away with their cause, so that by choice they would be undone at
+#: once. An outage and planned work have an end of their own, and so has the return of what they took.
+NOTED = (Reason.MERIT_ORDER, Reason.PLAN, Reason.KEEP_WARM, Reason.OVERLOAD, Reason.MADE_WAY)
 
 
 class Barred:
@@ -42,31 +43,17 @@ class Barred:
         return self._ceilings.get((route, pool), MILLION)
 
     def after(
-        self,
-        before: list[dict[int, int]],
-        now: list[dict[int, int]],
-        moves: list[Moved],
-        *,
-        by_choice: bool,
-        now_ms: int,
+        self, before: list[dict[int, int]], now: list[dict[int, int]], moves: list[Moved], now_ms: int
     ) -> tuple[Shift, ...]:
         """What is to be remembered with these moves, in order; of each route and pool the newest."""
         found = dict(self._shifts)
-        for route, pool in _told(before, now, moves, by_choice=by_choice):
+        told = {(move.route, move.pool) for move in moves if move.reason in NOTED}
+        told |= {(move.route, move.giver) for move in moves if move.reason in NOTED}
+        for route, pool in told:
             parts = now[route].get(pool, 0)
-            change = parts - before[route].get(pool, 0)
-            if change < 0 or (change and by_choice):
+            if change := parts - before[route].get(pool, 0):
                 was = found.get((route, pool))
                 turned = was is not None and was.rose is not (change > 0)
                 turns = min((was.turns if was else 0) + turned, TURNS_MAX)
                 found[route, pool] = Shift(route, pool, change > 0, parts, now_ms, turns)
         return tuple(shift for _, shift in sorted(found.items()))
-
-
-def _told(
-    before: list[dict[int, int]], now: list[dict[int, int]], moves: list[Moved], *, by_choice: bool
-) -> set[tuple[int, int]]:
-    """(route, pool) that the moves are about: by choice all whose share may have changed."""
-    if not by_choice:
-        return {(m.route, m.pool) for m in moves if m.pool != NOWHERE and m.reason in UNDONE}
-    return {(m.route, pool) for m in moves for pool in (*before[m.route], *now[m.route])}

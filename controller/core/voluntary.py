@@ -14,24 +14,36 @@ from controller.core.evidence import Evidence
 from controller.core.plan import Plan
 from controller.core.policy import Thresholds
 from controller.core.reasons import Reason
-from controller.core.reflex import NOWHERE, Homeless, Moved, find_places
+from controller.core.reflex import LOWEST_RANK, NOWHERE, Homeless, Moved, find_places, from_shed
 from controller.core.reversal import Barred
 from tieline.table import MILLION
 
 
 def fill(draft: Draft, use: Use) -> Draft:
-    """The target: what pools only keep stays with them, all else is placed anew, the most critical first."""
+    """The target: what pools only keep stays with them, all else is placed anew, the most critical first,
+    as if what is planned held now. What then has no place stays where it is for as long as it can."""
     weights: list[dict[int, int]] = []
     rest: list[Homeless] = []
     grades = use.limits.grade
     for route, held in enumerate(draft.weights):
-        kept = {pool: parts for pool, parts in held.items() if GAINS_LATE < grades[pool] <= OUT}
+        kept = {
+            pool: parts
+            for pool, parts in held.items()
+            if GAINS_LATE < grades[pool] <= OUT and not _empties(use, pool)
+        }
         weights.append(kept)
         rank = draft.rules.routes[route].rank
         rest.append(Homeless(rank, route, NOWHERE, MILLION - sum(kept.values()), False))
     target = Draft(draft.rules, draft.demand, weights, [0] * len(weights))
-    find_places(target, use, rest, [])
+    find_places(target, use.looking_ahead(), rest, [])
+    if use.ahead and any(target.shed):
+        find_places(target, use, from_shed(target, LOWEST_RANK), [])
     return target
+
+
+def _empties(use: Use, pool: int) -> bool:
+    """Whether the pool will carry nothing soon."""
+    return use.ahead.get(pool, 1.0) <= 0
 
 
 def planned(draft: Draft, use: Use, plan: Plan | None) -> Draft:
@@ -43,7 +55,8 @@ def planned(draft: Draft, use: Use, plan: Plan | None) -> Draft:
         held, route = draft.weights[wish.route], draft.rules.routes[wish.route]
         weights = dict(zip(wish.pools, wish.weights, strict=True))
         stays = {pool for pool in {*held, *weights} if grades[pool] > GAINS_LATE}
-        if all(held.get(p, 0) == weights.get(p, 0) for p in stays) and route.lawful_set.issuperset(weights):
+        fits = all(held.get(p, 0) == weights.get(p, 0) for p in stays)
+        if fits and route.lawful_set.issuperset(weights) and not any(_empties(use, p) for p in weights):
             target.set(wish.route, weights, wish.shed)
     return target
 
@@ -62,7 +75,7 @@ def keep_warm(target: Draft, use: Use, evidence: dict[str, Evidence], requests: 
     carrying = {pool for weights in target.weights for pool in weights}
     for pool, name in enumerate(rules.pools):
         seen = evidence.get(name)
-        if pool in carrying or use.limits.grade[pool] >= KEEPS or (seen and seen.probes):
+        if pool in carrying or use.limits.grade[pool] >= KEEPS or (seen and seen.probes) or pool in use.ahead:
             continue
         for route in reversed(rules.by_rank):
             trickle = shares[route]
@@ -124,16 +137,17 @@ def approach(
 
 
 def _kinds(use: Use, ramping: set[int], barred: Barred, reason: Reason) -> tuple[Leeway, ...]:
-    """In this order: to a pool that climbs back, from all others; off a pool that is ill; and the rest, which
-    alone the reversal limit binds."""
+    """In this order: off a pool that will carry less soon; to a pool that climbs back, from all others; off a
+    pool that is ill; and the rest, which alone the reversal limit binds."""
     grades = use.limits.grade
+
+    def rises(_: int, pool: int) -> int:
+        return 0 if pool in ramping or pool in use.ahead else MILLION
+
     return (
+        Leeway(Reason.PLANNED_AHEAD, rises, lambda _, pool: 0 if pool in use.ahead else MILLION),
         Leeway(Reason.FAILBACK, lambda _, pool: MILLION if pool in ramping else 0, lambda *_: 0),
-        Leeway(
-            reason,
-            lambda _, pool: 0 if pool in ramping else MILLION,
-            lambda _, pool: 0 if grades[pool] == GAINS_LATE else MILLION,
-        ),
+        Leeway(reason, rises, lambda _, pool: 0 if grades[pool] == GAINS_LATE else MILLION),
         Leeway(
             reason, lambda route, pool: 0 if pool in ramping else barred.ceiling(route, pool), barred.floor
         ),
@@ -152,7 +166,8 @@ def _wish(draft: Draft, target: Draft, route: int, leeway: Leeway) -> Wish | Non
         elif (down := has - max(most, leeway.falls(route, pool))) > 0:
             losses[pool] = down
     total = min(sum(gains.values()), sum(losses.values()))
-    opens = leeway.reason is Reason.FAILBACK or any(pool not in held for pool in gains)
+    needed = leeway.reason in (Reason.FAILBACK, Reason.PLANNED_AHEAD)
+    opens = needed or any(pool not in held for pool in gains)
     if not total or (total < limits.shift_share_min * MILLION and not opens):
         return None
     return Wish(route, gains, losses)
@@ -175,14 +190,18 @@ def _step(draft: Draft, use: Use, wish: Wish, budget: int, why: Reason) -> list[
         if use.limits.grade[pool] > GAINS_LATE and pool in draft.weights[route]:
             continue
         reason = why
-        if why is not Reason.FAILBACK and pool not in draft.weights[route] and wanted <= trickle:
+        if (
+            why in (Reason.MERIT_ORDER, Reason.PLAN)
+            and pool not in draft.weights[route]
+            and wanted <= trickle
+        ):
             reason = Reason.KEEP_WARM
         left = min(wanted, draft.room_parts(route, pool, use.limits.usable[pool], use.limits))
         while left > 0 and giver != NOWHERE:
             parts = min(left, available)
             draft.take(route, giver, parts)
             draft.give(route, pool, parts)
-            moves.append(Moved(route, pool, parts, reason))
+            moves.append(Moved(route, pool, parts, reason, giver))
             left, available = left - parts, available - parts
             if not available:
                 giver, available = next(givers, (NOWHERE, 0))

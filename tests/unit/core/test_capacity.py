@@ -1,12 +1,14 @@
 """What a pool may carry: stated, assumed, throttled; and how much is asked for."""
 
 from controller.core.capacity import PoolCap, capacities, note_throttling
-from controller.core.compiled import compiled
+from controller.core.compiled import Compiled, compiled
 from controller.core.evidence import Reach
 from controller.core.load import demand_of
 from controller.core.memory import PoolMemory
 from controller.core.policy import QuotaGroup, Source
 from controller.core.reasons import Reason
+from controller.core.stated import Stated
+from controller.core.stated import stated as stated_now
 from streams.rows import DemandRow, DemandSecond, FlowSum, Position, Progress, Row
 from tests.unit.core.made import LIMITS, NOW_MS, clients, policy, pool
 from tieline.events import Capacity, GroupCapacity, PoolCapacity
@@ -29,7 +31,12 @@ def stated(
 def cap(*rows: Row, sources: tuple[Source, ...] = FLEET, memory: PoolMemory | None = None) -> PoolCap:
     """What azure/a (committed 100 of 200) may carry."""
     rules = compiled(policy((pool("azure/a", limit=200),), sources=sources))
-    return capacities(rules, rows, {"azure/a/d": memory} if memory else {}, NOW_MS).pools[0]
+    return capacities(rules, told(rules, *rows), {"azure/a/d": memory} if memory else {}, NOW_MS).pools[0]
+
+
+def told(rules: Compiled, *rows: Row) -> Stated:
+    """What the rows state now."""
+    return stated_now(rules, rows, NOW_MS)
 
 
 def test_a_stated_limit_holds_until_its_expiry() -> None:
@@ -56,8 +63,8 @@ def test_a_group_is_bound_by_the_tighter_of_policy_and_statement() -> None:
     """A quota that a source states counts, as far as the policy allows it."""
     made = policy((pool("azure/a", group="g"),), groups=(QuotaGroup("g", 100),), sources=FLEET)
     rules = compiled(made)
-    assert capacities(rules, (stated(150, group=80),), {}, NOW_MS).groups == [80]
-    assert capacities(rules, (stated(150, group=500),), {}, NOW_MS).groups == [100]
+    assert capacities(rules, told(rules, stated(150, group=80)), {}, NOW_MS).groups == [80]
+    assert capacities(rules, told(rules, stated(150, group=500)), {}, NOW_MS).groups == [100]
 
 
 def test_throttling_shows_a_limit_that_grows_back() -> None:

@@ -22,11 +22,9 @@ def barred(memory: Memory, now_ms: int) -> Barred:
 
 def moved(memory: Memory, now_ms: int, to: int, reason: Reason, *, by_choice: bool) -> Memory:
     """One route's load goes from the other of two pools to this one."""
-    before, now = {1 - to: 1_000_000}, {to: 1_000_000}
-    told = to if by_choice else 1 - to
-    shifts = barred(memory, now_ms).after(
-        [before], [now], [Moved(0, told, 1_000_000, reason)], by_choice=by_choice, now_ms=now_ms
-    )
+    before, now = {1 - to: MILLION}, {to: MILLION}
+    move = Moved(0, to, MILLION, reason, 1 - to) if by_choice else Moved(0, 1 - to, MILLION, reason)
+    shifts = barred(memory, now_ms).after([before], [now], [move], now_ms)
     return Memory("v", shifts=shifts)
 
 
@@ -55,9 +53,9 @@ def test_each_turn_doubles_the_while_up_to_an_hour() -> None:
 
 def test_what_was_moved_by_force_meanwhile_may_be_put_right() -> None:
     """The share rose by choice to 40 %, then by force to 70 %: by choice it may fall to the 40 % again."""
-    moves = [Moved(0, 1, 100_000, Reason.MERIT_ORDER)]
+    moves = [Moved(0, 1, 100_000, Reason.MERIT_ORDER, 0)]
     before, now = {0: 700_000, 1: 300_000}, {0: 600_000, 1: 400_000}
-    shifts = barred(Memory("v"), NOW_MS).after([before], [now], moves, by_choice=True, now_ms=NOW_MS)
+    shifts = barred(Memory("v"), NOW_MS).after([before], [now], moves, NOW_MS)
     assert barred(Memory("v", shifts=shifts), NOW_MS).floor(0, 1) == 400_000
     assert barred(Memory("v", shifts=shifts), NOW_MS).ceiling(0, 0) == 600_000
 

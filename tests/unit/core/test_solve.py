@@ -7,8 +7,9 @@ from controller.core.compiled import Compiled, compiled
 from controller.core.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT
 from controller.core.plan import Plan, Problem
 from controller.core.policy import Origin, Policy
-from controller.core.problem import grown, refused
+from controller.core.problem import grown
 from controller.core.solve import NoAnswerError, solve
+from controller.core.statements import refused
 from streams.rows import Position, Row
 from tests.unit.core.made import NOW_MS, policy, pool, workload
 from tieline.events import Claim, Statement
@@ -103,11 +104,11 @@ def test_a_refusal_holds_from_its_start_to_its_expiry_and_only_the_holders_count
         return (Row(event, Position("t", 0, 0), NOW_MS, NOW_MS),)
 
     claim = Claim("declined", NOW_MS + 1_000)
-    assert refused(rules, said("a", claim), NOW_MS) == [0]
-    assert refused(rules, said("a", replace(claim, pools=("a/one/d",))), NOW_MS) == [0]
-    assert refused(rules, said("a", claim), NOW_MS + 1_000) == []
-    assert refused(rules, said("a", replace(claim, starts_ms=NOW_MS + 1)), NOW_MS) == []
-    assert refused(rules, said("b", claim), NOW_MS) == []
+    assert refused(rules, said("a", claim), NOW_MS) == frozenset({0})
+    assert refused(rules, said("a", replace(claim, pools=("a/one/d",))), NOW_MS) == frozenset({0})
+    assert refused(rules, said("a", claim), NOW_MS + 1_000) == frozenset()
+    assert refused(rules, said("a", replace(claim, starts_ms=NOW_MS + 1)), NOW_MS) == frozenset()
+    assert refused(rules, said("b", claim), NOW_MS) == frozenset()
 
 
 def test_a_provider_may_carry_all_as_long_as_the_others_could() -> None:
