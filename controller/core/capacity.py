@@ -204,8 +204,7 @@ def note_lump(
     if now > was * (1 + limits.lump_share):
         return _climbed(held, was, now, limits, now_ms)
     if now >= was or _is_same(now, was):
-        settled = held.limit_units_per_s < 0 or _is_same(now, held.limit_units_per_s)
-        if settled and not (held.smaller_since_ms or held.lump_since_ms):
+        if _is_same(now, was) and not (held.smaller_since_ms or held.lump_since_ms):
             return held
         return replace(held, limit_units_per_s=max(now, was), smaller_since_ms=0, lump_since_ms=0)
     if not held.smaller_since_ms or held.lump_since_ms:

@@ -59,7 +59,8 @@ class Shift(Struct, frozen=True, array_like=True):
 class Memory(Struct, frozen=True, omit_defaults=True):
     """The planner's memory. ``pools`` is in the policy's order; ``voluntary_ms`` is when load last moved by
     choice; ``reported`` names the routes whose demand clients have reported, sorted. ``on_loss_due``: the
-    table's ``on_loss`` were only patched in haste and are to be decided anew. ``shifts`` is what moved of
+    table's ``on_loss`` were only patched in haste and are to be decided anew, ``on_loss_ms`` when they last
+    were. ``shifts`` is what moved of
     late, one of each route and pool: what must not be moved back by choice yet.
     """
 
@@ -68,4 +69,5 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     voluntary_ms: int = 0
     reported: tuple[str, ...] = ()
     on_loss_due: bool = False
+    on_loss_ms: int = 0
     shifts: tuple[Shift, ...] = ()

@@ -34,6 +34,25 @@ def on_loss(draft: Draft, use: Use) -> list[dict[str, Split]]:
     return found
 
 
+def differ(before: Held, now: list[dict[str, Split]]) -> bool:
+    """Whether any route would meet a loss otherwise than the table says, by more than a little."""
+    for route, losses in zip(before.routes, now, strict=True):
+        if route is None or route.on_loss.keys() != losses.keys():
+            return True
+        for provider, split in losses.items():
+            was = route.on_loss[provider]
+            if split != was and _moved(was, split) > SMALL_LOSS:
+                return True
+    return False
+
+
+def _moved(was: Split, now: Split) -> int:
+    """Parts that lie elsewhere, or are shed on one side only."""
+    before, after = (dict(zip(split.pools, split.weights, strict=True)) for split in (was, now))
+    apart = sum(abs(before.get(pool, 0) - after.get(pool, 0)) for pool in {*before, *after})
+    return (apart + abs(was.shed - now.shed)) // 2
+
+
 def patched(before: Held, use: Use) -> list[dict[str, Split]]:
     """Per route the splits in force; what they gave to pools that are out now goes to those of the others
     that have most, as far as shares allow, or is shed. Lawful because no pool is added. What needs no patch

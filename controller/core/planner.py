@@ -17,7 +17,7 @@ from controller.core.guards import Proposal, UnlawfulTableError, apply_guards
 from controller.core.held import Held, held, split_of, table_of
 from controller.core.memory import Memory
 from controller.core.model import Ready, Snapshot
-from controller.core.onloss import on_loss, patched
+from controller.core.onloss import differ, on_loss, patched
 from controller.core.orders import told
 from controller.core.overridden import overridden
 from controller.core.plan import Plan as WholePlan
@@ -28,6 +28,7 @@ from tieline.table import MILLION, Generation, RouteTable, Split
 
 SMALL_PARTS = 5_000  # of a million: a forced change below this waits until it is worth a publication
 ON_LOSS_AFTER_MS = 1_000
+ON_LOSS_EVERY_MS = 60_000
 LOWEST_RANK = 3
 
 
@@ -57,8 +58,10 @@ def step(snapshot: Snapshot, now_ms: int) -> Ready:
     plan = (
         _forced(known, before, memory, now_ms)
         or _by_choice(snapshot, known, before, now_ms)
-        or _on_loss_renewed(known, before, now_ms)
+        or _on_loss_renewed(snapshot, known, before, now_ms)
     )
+    if plan is None and _on_loss_is_old(snapshot, known, now_ms):
+        known = known._replace(memory=replace(known.memory, on_loss_ms=now_ms))
     would = withheld(known, before, _fresh_plan(snapshot, known, now_ms), now_ms)
     if plan is None:
         return _unchanged(known, memory, [*known.changes, *would], now_ms)
@@ -108,14 +111,18 @@ def _matters(draft: Draft, before: Held, known: Assessment) -> bool:
 
 def _by_choice(snapshot: Snapshot, known: Assessment, before: Held, now_ms: int) -> Plan | None:
     """A bounded step towards merit order, at most one in 10 s, and none while too little is heard."""
-    limits = snapshot.policy.thresholds
-    if now_ms < max(snapshot.office.voluntary_after_ms, known.memory.voluntary_ms + limits.shift_period_ms):
-        return None
-    if too_little_heard(known):
+    if not _may_choose(snapshot, known, now_ms):
         return None
     plan = _fresh_plan(snapshot, known, now_ms)
     step = chosen(known, without_choice(known.use, known.orders), before, plan)
     return Plan(step.draft, step.moves, False, True) if step.moves else None
+
+
+def _may_choose(snapshot: Snapshot, known: Assessment, now_ms: int) -> bool:
+    period_ms = snapshot.policy.thresholds.shift_period_ms
+    if now_ms < max(snapshot.office.voluntary_after_ms, known.memory.voluntary_ms + period_ms):
+        return False
+    return not too_little_heard(known)
 
 
 def _fresh_plan(snapshot: Snapshot, known: Assessment, now_ms: int) -> WholePlan | None:
@@ -123,11 +130,23 @@ def _fresh_plan(snapshot: Snapshot, known: Assessment, now_ms: int) -> WholePlan
     return plan if plan is not None and plan.is_fresh(known.rules.version, now_ms) else None
 
 
-def _on_loss_renewed(known: Assessment, before: Held, now_ms: int) -> Plan | None:
-    """The same weights with ``on_loss`` decided anew, once a forced publication has gone out."""
-    if not known.memory.on_loss_due or now_ms < before.table.made_ms + ON_LOSS_AFTER_MS:
+def _on_loss_renewed(snapshot: Snapshot, known: Assessment, before: Held, now_ms: int) -> Plan | None:
+    """The same weights with ``on_loss`` decided anew: a second after a forced publication, and once a minute,
+    as demand and capacity move on where the table stays, if they would be others."""
+    hasty = known.memory.on_loss_due and now_ms >= before.table.made_ms + ON_LOSS_AFTER_MS
+    if not hasty and not _on_loss_is_old(snapshot, known, now_ms):
         return None
-    return Plan(before.draft(known.demand), [], False, False)
+    draft = before.draft(known.demand)
+    if hasty or differ(before, on_loss(draft, known.use)):
+        return Plan(draft, [], False, False)
+    return None
+
+
+def _on_loss_is_old(snapshot: Snapshot, known: Assessment, now_ms: int) -> bool:
+    memory = known.memory
+    due = not memory.on_loss_due and now_ms - memory.on_loss_ms >= ON_LOSS_EVERY_MS
+    due = due and all(one.caught_up for one in snapshot.progress)
+    return due and not known.orders.frozen and _may_choose(snapshot, known, now_ms)
 
 
 def _unchanged(known: Assessment, memory: Memory, said: list[Verdict], now_ms: int) -> Ready:
@@ -169,7 +188,9 @@ def _publish(
         said.append(Verdict("table", Reason.GUARD_EMPTY_TABLE, now_ms))
         return _unchanged(known, snapshot.memory or Memory(), said, now_ms)
     said += overridden(known, proposal.splits, proposal.held)
-    memory = replace(_remembered(known, plan, before, now_ms), on_loss_due=hasty)
+    looked_ms = known.memory.on_loss_ms if hasty else now_ms
+    memory = _remembered(known, plan, before, now_ms)
+    memory = replace(memory, on_loss_due=hasty, on_loss_ms=looked_ms)
     table = _table(snapshot, rules, proposal, now_ms)
     wake_ms = known.due_ms
     if hasty:

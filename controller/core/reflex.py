@@ -291,7 +291,8 @@ def _stay(draft: Draft, use: Use, item: Homeless, parts: int) -> int:
     """Back to where it was: within what that pool may keep, or a trickle if nothing succeeds there."""
     room = draft.room_parts(item.route, item.pool, use.keeps[item.pool], use.limits)
     if use.lost.get(item.pool, 1.0) <= 0:
-        room = min(room, round(draft.rules.policy.thresholds.trickle_share * MILLION))
+        trickle = round(draft.rules.policy.thresholds.trickle_share * MILLION)
+        room = min(room, trickle - draft.weights[item.route].get(item.pool, 0))
     kept = min(parts, room)
     if kept > 0:
         draft.give(item.route, item.pool, kept)

@@ -40,6 +40,9 @@ states                                  prints every pool that is not healthy
 alarms                                  prints what a person must look at, and how many records were refused
 why                                     prints what was decided since the last `why`, repeated words once,
                                         and what is said as long as it holds (a freeze, a mode) once
+loss PROVIDER                           prints what the table says of its loss
+
+capacity_words.py has the commands about limits and contracts.
 """
 
 import re
@@ -51,7 +54,7 @@ from msgspec.structs import replace
 
 from controller.command_log import CommandLog
 from controller.policy_file import load_policy
-from tests.scenarios import telling
+from tests.scenarios import capacity_words, telling
 from tests.scenarios.world import World
 from tieline.events import Claim, ClaimState, Command, Verb
 
@@ -319,6 +322,8 @@ def _share_max(world: World, provider: str, most: str, _of: str, name: str) -> l
 
 
 COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
+    **capacity_words.COMMANDS,
+    "loss": telling.loss,
     "demand": _demand,
     "report": _errors("report"),
     "clients": _errors("clients"),

@@ -16,7 +16,9 @@ from tieline.events import (
     Capacity,
     Demand,
     Flow,
+    GroupCapacity,
     Outcomes,
+    PlannedChange,
     PoolCapacity,
     PoolObservation,
     Report,
@@ -42,6 +44,11 @@ class Behaviour:
     probed: bool = True
     probe_errors: float | None = None  # None: as for clients
     first_token_ms: float = 200.0
+    size: float = UNITS_PER_REQUEST
+    takes_ms: int = 0
+    requests_per_s: float | None = None  # as the fleet source states it
+    concurrency: float | None = None
+    planned: tuple[float, int] | None = None  # so much, and no more, from then on
 
 
 @dataclass
@@ -67,6 +74,7 @@ class Reporting:
     callers: dict[str, float] = field(default_factory=dict)  # workload -> share of bad requests
     ejections: set[tuple[str, str]] = field(default_factory=set)  # (client, pool)
     returned: set[tuple[str, str]] = field(default_factory=set)
+    groups: dict[str, GroupCapacity] = field(default_factory=dict)
     reports: dict[str, Row] = field(default_factory=dict)
     capacities: dict[str, Row] = field(default_factory=dict)
     sums: DemandFold = field(default_factory=DemandFold)
@@ -120,7 +128,7 @@ class Reporting:
         """What each of these clients met. Requests are whole, and shared out so that their sum is right."""
         how = self.pools[pool]
         units = sum(load.values()) * part
-        attempts = max(1, round(units / UNITS_PER_REQUEST))
+        attempts = max(1, round(units / how.size))
         weights = [self._weight(name, users) for name in users]
         if how.hangs:
             age_ms = min(60_000, how.hung_s * 1000)
@@ -131,7 +139,7 @@ class Reporting:
             ]
         served = units if how.serves is None else min(units, how.serves)
         tried = _shared(attempts, weights)
-        throttled = _shared(round((units - served) / UNITS_PER_REQUEST), weights)
+        throttled = _shared(round((units - served) / how.size), weights)
         wrong = sum(self.callers.get(workload, 0.0) * one for workload, one in load.items()) / sum(
             load.values()
         )
@@ -154,8 +162,10 @@ class Reporting:
             return PoolObservation(pool)
         if not ok:
             return PoolObservation(pool, outcomes)
-        first_ms = self.pools[pool].first_token_ms
-        return PoolObservation(pool, outcomes, units * ok / (ok + bad), first_ms, 2 * first_ms)
+        how = self.pools[pool]
+        first_ms, waiting = how.first_token_ms, round(ok * how.takes_ms / 1000)
+        served = units * ok / (ok + bad)
+        return PoolObservation(pool, outcomes, served, first_ms, 2 * first_ms, in_flight=waiting)
 
     def _errors(self, name: str, pool: str) -> float:
         own = self.of(name)
@@ -193,15 +203,22 @@ class Reporting:
     def fleet_reports(self, regions: Iterable[tuple[str, str]], now_ms: int) -> None:
         """What the fleet source states of every region."""
         for provider, region in regions:
-            stated = tuple(
-                PoolCapacity(pool, how.stated)
+            there = {
+                pool: how
                 for pool, how in self.pools.items()
                 if pool.startswith(f"{provider}/{region}/") and how.stated is not None
+            }
+            stated = tuple(_stated(pool, how) for pool, how in there.items())
+            planned = tuple(
+                PlannedChange(pool, how.planned[1], how.planned[0])
+                for pool, how in there.items()
+                if how.planned is not None
             )
             if stated:
                 event = Capacity(
-                    "fleet", provider, region, "one", now_ms, now_ms, now_ms + CAPACITY_LIVES_MS, stated
-                )
+                    "fleet", provider, region, "one", now_ms, now_ms, now_ms + CAPACITY_LIVES_MS, stated,
+                    tuple(self.groups.values()), planned,
+                )  # fmt: skip
                 self._fold(self.capacities, f"{provider}/{region}/fleet", event, "capacity", now_ms)
 
     def _fold(
@@ -222,6 +239,11 @@ class Reporting:
         failed = own.cut_off or how.hangs or errors >= 0.5
         result = ResultClass.TIMEOUT.value if own.cut_off or how.hangs else how.result
         return PoolObservation(pool, Outcomes(**{result if failed else "ok": 1}))
+
+
+def _stated(pool: str, how: Behaviour) -> PoolCapacity:
+    slots = None if how.concurrency is None else round(how.concurrency)
+    return PoolCapacity(pool, how.stated or 0.0, requests_per_s=how.requests_per_s, concurrency=slots)
 
 
 def _shared(count: int, weights: list[float]) -> list[int]:

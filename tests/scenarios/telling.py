@@ -6,7 +6,7 @@ from controller.core.alarms import alarms as due_alarms
 from controller.core.memory import Memory
 from controller.core.reasons import Reason
 from tests.scenarios.world import World
-from tieline.table import MILLION
+from tieline.table import MILLION, Split
 
 HELD = (Reason.FROZEN, Reason.SOURCES_UNHEARD, Reason.MODE_OBSERVE, Reason.MODE_RECOMMEND)
 
@@ -16,14 +16,24 @@ def plan(world: World) -> Iterator[str]:
     assert world.table is not None
     names = [info.pool for info in world.table.pools]
     for route in world.table.routes:
-        parts = [
-            f"{names[index]} {_percent(weight)}"
-            for index, weight in zip(route.split.pools, route.split.weights, strict=True)
-        ]
-        shed = [f"SHED {_percent(route.split.shed)}"] if route.split.shed else []
-        yield f"{route.name:10} {', '.join([*parts, *shed])}"
+        yield f"{route.name:10} {_split(route.split, names)}"
     load = world.load()
     yield "load       " + ", ".join(f"{pool} {round(units)}" for pool, units in load.items() if units >= 0.5)
+
+
+def loss(world: World, provider: str) -> Iterator[str]:
+    """What the table says of a provider's loss, for every route that uses it."""
+    assert world.table is not None
+    names = [info.pool for info in world.table.pools]
+    for route in world.table.routes:
+        if (split := route.on_loss.get(provider)) is not None:
+            yield f"{route.name:10} {_split(split, names)}"
+
+
+def _split(split: Split, names: list[str]) -> str:
+    pairs = zip(split.pools, split.weights, strict=True)
+    parts = [f"{names[index]} {_percent(weight)}" for index, weight in pairs]
+    return ", ".join([*parts, *([f"SHED {_percent(split.shed)}"] if split.shed else [])])
 
 
 def _percent(parts: int) -> str:

@@ -1,17 +1,27 @@
 """What a pool may carry: stated, assumed, throttled; and how much is asked for."""
 
-from controller.core.capacity import PoolCap, capacities, note_throttling
+from msgspec.structs import replace
+
+from controller.core.capacity import (
+    PoolCap,
+    capacities,
+    limited_by_requests,
+    note_lump,
+    note_requests,
+    note_throttling,
+)
 from controller.core.compiled import Compiled, compiled
 from controller.core.evidence import Reach
 from controller.core.load import demand_of
 from controller.core.memory import PoolMemory
 from controller.core.policy import QuotaGroup, Source
-from controller.core.reasons import Reason
-from controller.core.stated import Stated
+from controller.core.reasons import Reason, State
+from controller.core.stated import Limits as StatedLimits
+from controller.core.stated import Said, Stated, lead_ms
 from controller.core.stated import stated as stated_now
 from streams.rows import DemandRow, DemandSecond, FlowSum, Position, Progress, Row
 from tests.unit.core.made import LIMITS, NOW_MS, clients, policy, pool
-from tieline.events import Capacity, GroupCapacity, PoolCapacity
+from tieline.events import Capacity, GroupCapacity, PlannedChange, PoolCapacity
 
 FLEET = (Source("fleet", "fleet"),)
 
@@ -120,3 +130,82 @@ def test_a_partition_that_has_gone_silent_has_no_clients() -> None:
     """Its last seconds don't count for ever."""
     assert demand(flows(18, 100), flows(17, 100), reported=("chat/eu",))[0] == [0.0]
     assert demand(flows(15, 100), flows(14, 100), reported=("chat/eu",))[0] == [100.0]
+
+
+def test_a_lump_is_ramped_and_what_is_known_is_not() -> None:
+    """More than a quarter beyond what is known comes by the ramp's steps, each only while the pool is well;
+    when all of it is known nothing is ramped, and a limit that comes back within minutes is not new."""
+    well = PoolMemory(state=State.HEALTHY)
+    assert noted(well, 200, NOW_MS) is well
+    assert noted(well, 240, NOW_MS).limit_units_per_s == 240
+    held, now_ms, steps = noted(well, 1_200, NOW_MS), NOW_MS, []
+    while held.lump_since_ms:
+        steps.append(cap(stated(1_200), memory=held).limit)
+        ill = noted(replace(held, state=State.DEGRADED), 1_200, now_ms + 60_000)
+        assert ill.lump_step == held.lump_step
+        now_ms += LIMITS.ramp_step_min_ms
+        held = noted(held, 1_200, now_ms)
+    assert steps == [210, 300, 450, 700]
+    assert held.limit_units_per_s == 1_200
+    smaller = noted(held, 300, now_ms)
+    assert not noted(smaller, 1_200, now_ms + LIMITS.lump_known_ms - 1).lump_since_ms
+    forgotten = noted(smaller, 300, now_ms + LIMITS.lump_known_ms)
+    assert noted(forgotten, 1_200, now_ms + LIMITS.lump_known_ms).lump_since_ms
+
+
+def noted(held: PoolMemory, limit: float, now_ms: int) -> PoolMemory:
+    """What is remembered of azure/a (limit 200 by policy) after this was stated."""
+    return note_lump(held, Said(StatedLimits(limit), None, now_ms + 1), 200, LIMITS, now_ms)
+
+
+def test_limits_of_requests_count_at_the_size_and_time_of_its_requests() -> None:
+    """The tightest counts: 20 requests/s of 5 units are 100 units/s, 6 in flight of 10 units/s are 60."""
+    made = policy((replace(pool("azure/a", limit=200), requests_per_s=20.0, concurrency=6),), sources=FLEET)
+    rules = compiled(made)
+    for held, limit, reason in (
+        (PoolMemory(), 150, Reason.CAPACITY_STATED),
+        (PoolMemory(units_per_request=5.0), 100, Reason.REQUESTS_LIMIT),
+        (PoolMemory(units_per_request=5.0, units_per_slot=10.0), 60, Reason.CONCURRENCY_LIMIT),
+    ):
+        found = capacities(rules, told(rules, stated(150)), {"azure/a/d": held}, NOW_MS).pools[0]
+        assert (found.limit, found.reason) == (limit, reason)
+    assert limited_by_requests(rules, told(rules, stated(150))) == {0}
+
+
+def test_what_a_request_is_comes_from_clients_and_is_kept_while_it_is_about_the_same() -> None:
+    """50 requests of 4 units in two seconds, 5 in flight: 4 units each, 20 units/s for each in flight."""
+    held = note_requests(PoolMemory(), clients(50, units=200.0, in_flight=5), LIMITS)
+    assert (held.units_per_request, held.units_per_slot) == (4.0, 20.0)
+    assert note_requests(held, clients(50, units=210.0, in_flight=5), LIMITS) is held
+    assert note_requests(held, clients(5, units=200.0), LIMITS) is held
+    assert note_requests(held, None, LIMITS) is held
+
+
+def test_a_group_with_a_limit_of_requests_is_bound_by_the_smallest_requests() -> None:
+    """Whatever mix of its pools serves, the group stays within it."""
+    groups = (QuotaGroup("g", 1_000, requests_per_s=10.0),)
+    rules = compiled(policy((pool("azure/a", group="g"), pool("gcp/b", group="g")), groups=groups))
+    held = {"azure/a/d": PoolMemory(units_per_request=5.0), "gcp/b/d": PoolMemory(units_per_request=20.0)}
+    assert capacities(rules, told(rules), held, NOW_MS).groups == [50]
+    assert capacities(rules, told(rules), {}, NOW_MS).groups == [1_000]
+
+
+def test_a_planned_limit_is_known_in_time_and_holds_from_its_start() -> None:
+    """Two minutes before, room is made for it."""
+    made = compiled(policy((pool("azure/a", limit=200),), sources=FLEET))
+    event = Capacity(
+        "fleet", "azure", "a", "one", 1, NOW_MS, NOW_MS + 600_000,
+        (PoolCapacity("azure/a/d", 150),), planned=(PlannedChange("azure/a/d", NOW_MS + 300_000, 60),),
+    )  # fmt: skip
+    row = Row(event, Position("capacity", 0, 1), NOW_MS, NOW_MS)
+    lead = lead_ms(LIMITS)
+    assert lead == 120_000
+    for wait_ms, limit, coming in (
+        (0, 150, {}),
+        (300_000 - lead, 150, {0: 60}),
+        (299_999, 150, {0: 60}),
+        (300_000, 60, {}),
+    ):
+        said = stated_now(made, (row,), NOW_MS + wait_ms)
+        assert (said.pools[0].limits.units, said.coming) == (limit, coming)
+    assert stated_now(made, (row,), NOW_MS).until_ms == NOW_MS + 300_000 - lead

@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from controller.core.compiled import compiled
+from controller.core.compiled import compiled, with_declined
 from controller.core.draft import GAINS_LATE, KEEPS, whole
-from controller.core.policy import QuotaGroup
+from controller.core.policy import CommittedSpend, QuotaGroup
 from tests.unit.core.made import draft, limits, policy, pool, workload
 from tieline.table import MILLION
 
@@ -109,3 +109,25 @@ def test_the_holder_of_the_first_refusal_gives_its_burst_first() -> None:
     work = draft(rules, {"chat/eu": 100})
     work.place(0, MILLION, limits(rules))
     assert work.weights[0] == {2: 200_000, 1: 800_000}
+
+
+def test_declined_burst_counts_as_anybodys_and_what_is_prepaid_as_free() -> None:
+    """On a pool that the holder has declined its burst is no longer first; a commitment to spend pays for
+    gcp's burst, so that it comes before cheaper burst that is not paid for."""
+    given = replace(
+        policy(
+            (
+                pool("azure/a", committed=0, price=5),
+                pool("gcp/b", committed=0, price=9),
+                pool("oci/c", committed=0, price=7),
+            )
+        ),
+        first_refusal="oci",
+        committed_spend=(CommittedSpend("gcp", "year", money=1.0),),
+    )
+    rules = compiled(given)
+    assert [tier.pools for tier in rules.routes[0].tiers if tier.burst] == [(2,), (1,), (0,)]
+    declined = with_declined(rules, frozenset({2}))
+    assert [tier.pools for tier in declined.routes[0].tiers if tier.burst] == [(1,), (0,), (2,)]
+    assert with_declined(rules, frozenset()) is rules
+    assert with_declined(rules, frozenset({2})) is declined

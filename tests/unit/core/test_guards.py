@@ -90,3 +90,16 @@ def test_an_empty_table_never_leaves() -> None:
     proposal.held.clear()
     with pytest.raises(UnlawfulTableError, match="empty"):
         apply_guards(proposal)
+
+
+def test_what_is_prepared_for_a_loss_keeps_within_shares_too() -> None:
+    """The excess is shed, a route that is new included."""
+    rules = rules_of(workload("chat", provider_share_max={"gcp": 0.6}))
+    proposal = proposed(rules, EVEN)
+    proposal.on_loss[0] = {"azure": ALL_ON_B}
+    apply_guards(proposal)
+    assert proposal.on_loss == [{"azure": Split((1,), (600_000,), 400_000)}]
+    assert [verdict.reason for verdict in proposal.verdicts] == [Reason.GUARD_PROVIDER_SHARE]
+    new = proposed(rules, ALL_ON_B, None, first=True)
+    apply_guards(new)
+    assert new.splits == [Split((1,), (600_000,), 400_000)]

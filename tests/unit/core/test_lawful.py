@@ -1,11 +1,13 @@
 """Law and contracts, one rule at a time: each alone keeps a pool from a route."""
 
 import pytest
+from msgspec.structs import replace
 
 from controller.core.lawful import forbidden_by, origins_of
 from controller.core.policy import Origin, Policy, Pool, Workload
 from controller.core.reasons import Reason
 from tests.unit.core.made import policy, pool, workload
+from tieline.table import ModelOffer
 
 EU = Origin("eu")
 PAIR = pool("azure/sweden", models=("m", "n"))
@@ -47,3 +49,16 @@ def test_a_workload_without_origins_has_them_all() -> None:
     given: Policy = policy((PAIR,), origins=(EU, Origin("us")))
     assert origins_of(given, workload("chat")) == given.origins
     assert origins_of(given, workload("chat", origins=("us",))) == (Origin("us"),)
+
+
+def test_context_and_features_are_asked_of_every_model() -> None:
+    """What is not limited is long enough; one model that lacks something is enough to forbid the pool."""
+    short, sees = ModelOffer("m", "m", 32_000, ("tools",)), ModelOffer("n", "n", 0, ("tools", "vision"))
+    offers = replace(PAIR, models=(short, sees))
+    for needs, reason in (
+        (Workload("chat", "critical", ("m",), context_tokens=64_000), Reason.CONTEXT_TOO_SHORT),
+        (Workload("chat", "critical", ("n",), context_tokens=64_000), None),
+        (Workload("chat", "critical", ("n", "m"), features=("vision",)), Reason.FEATURE_NOT_OFFERED),
+        (Workload("chat", "critical", ("n",), features=("vision", "tools")), None),
+    ):
+        assert forbidden_by(offers, needs, EU) is reason
