@@ -8,6 +8,7 @@ from controller.core.bounds import bound_by_mode
 from controller.core.capacity import (
     Caps,
     capacities,
+    is_news,
     limited_by_requests,
     note_lump,
     note_requests,
@@ -121,7 +122,9 @@ def _noted(
         if index in by_requests:
             held = note_requests(held, seen.clients if seen else None, limits)
         known = rules.policy.pools[index].limit_units_per_s
-        found[name] = note_lump(held, said.pools.get(index), known, limits, now_ms)
+        if (one := said.pools.get(index)) is not None and is_news(held, one, known):
+            held = note_lump(held, one, known, limits, now_ms)
+        found[name] = held
     return found
 
 

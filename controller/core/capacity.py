@@ -192,14 +192,18 @@ def _throttled(cap: PoolCap, held: PoolMemory, limits: Thresholds, now_ms: int) 
     return cap.within(max(shown, cap.limit * THROTTLED_FLOOR), Reason.THROTTLED)
 
 
-def note_lump(
-    held: PoolMemory, said: Said | None, known: float, limits: Thresholds, now_ms: int
-) -> PoolMemory:
+def is_news(held: PoolMemory, said: Said, known: float) -> bool:
+    """Whether what is stated may change what is remembered of a pool's limit: a quick look."""
+    was = held.limit_units_per_s
+    return said.limits.units != (known if was < 0 else was) or bool(
+        held.lump_since_ms + held.smaller_since_ms
+    )
+
+
+def note_lump(held: PoolMemory, said: Said, known: float, limits: Thresholds, now_ms: int) -> PoolMemory:
     """Capacity that appears in a lump is a promise that nobody has tried: the known part is used at once,
     the rest by the steps of the ramp, each only while the pool is healthy. ``known`` is the policy's limit,
     for a pool of which nothing was stated yet. The same object if nothing is new."""
-    if said is None:
-        return held
     now, was = said.limits.units, known if held.limit_units_per_s < 0 else held.limit_units_per_s
     if now > was * (1 + limits.lump_share):
         return _climbed(held, was, now, limits, now_ms)
