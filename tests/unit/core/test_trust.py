@@ -16,7 +16,7 @@ from tests.unit.core.test_eligible import SMALL
 from tieline.events import Report
 
 RULES = compiled(policy((pool("azure/r"), pool("gcp/r")), sources=(Source("prober", "probe"),)))
-FRESH, SILENT, HELD = Hearing.FRESH, Hearing.SILENT, Hearing.HELD
+FRESH, SILENT, HELD, OWN = Hearing.FRESH, Hearing.SILENT, Hearing.HELD, Hearing.OF_ITS_OWN
 
 
 def row(provider: str) -> Row:
@@ -33,8 +33,16 @@ def row(provider: str) -> Row:
         ((SILENT, FRESH, SILENT, FRESH), 0.5),
         ((SILENT, SILENT, SILENT, SILENT), 1.0),
         ((HELD, HELD, HELD, HELD), 0.0),
+        ((SILENT, OWN, HELD, FRESH), 0.0),
     ],
-    ids=["all heard", "one provider silent", "half silent over two", "all silent", "the controller lags"],
+    ids=[
+        "all heard",
+        "one provider silent",
+        "half silent over two",
+        "all silent",
+        "the controller lags",
+        "others fail or wait",
+    ],
 )
 def test_silence_counts_over_two_providers(heard: tuple[Hearing, ...], share: float) -> None:
     """What is silent in one provider only may well be that provider; what the controller has not read yet
