@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from controller.cli.live import Moment, present
+from controller.cli.screen import screen
 from controller.core.check import near_miss
 from controller.core.explain import Explained, PoolWhy, RouteWhy, explain
 from controller.core.model import Snapshot
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(msgspec.json.encode(found).decode())
     else:
-        draw(found, Console(highlight=False))
+        draw(found, screen())
     return 0
 
 
@@ -81,10 +82,17 @@ def answer(moment: Moment, name: str) -> Answer:
         return Answer(generation, moment.at_ms, moment.unsigned, pool=said.pools[name], next_step=about)
     if name in said.routes:
         return Answer(generation, moment.at_ms, moment.unsigned, route=said.routes[name], next_step=about)
-    known = {*said.pools, *said.routes}
-    raise UserError(
-        f"the policy in force has no route or pool {name!r}{near_miss(name, known)}; give workload/origin, "
-        f"such as {min(said.routes)}, or provider/region/deployment, such as {min(said.pools)}"
+    raise UserError(_unknown(said, name))
+
+
+def _unknown(said: Explained, name: str) -> str:
+    """A provider, a region or a workload has several; anything else may be a slip."""
+    if inside := [known for known in (*said.routes, *said.pools) if name and known.startswith(f"{name}/")]:
+        return f"{name} is not one route or pool: give one of {', '.join(inside)}"
+    return (
+        f"the policy in force has no route or pool {name!r}{near_miss(name, {*said.pools, *said.routes})}; "
+        f"give workload/origin, such as {min(said.routes)}, or provider/region/deployment, such as "
+        f"{min(said.pools)}"
     )
 
 
@@ -121,7 +129,7 @@ def draw(found: Answer, console: Console) -> None:
 
 def _draw_pool(why: PoolWhy, at_ms: int, console: Console) -> None:
     table = Table(title=why.pool, title_justify="left", show_header=False)
-    table.add_row("evidence", told(why.evidence, at_ms))
+    table.add_row("evidence", seen(why.evidence, at_ms))
     table.add_row("state", f"{why.state.after}: {told(why.state, at_ms)}")
     usable = "as its provider's mode sets no bound, all" if why.usable_units_per_s is None else (
         f"{why.usable_units_per_s:,.0f}/s"
@@ -158,7 +166,7 @@ def _draw_route(why: RouteWhy, at_ms: int, console: Console) -> None:
             pool.state.after,
             usable,
             f"{pool.load_units_per_s:,.0f}",
-            told(pool.evidence, at_ms),
+            seen(pool.evidence, at_ms),
         )
     console.print(table)
     if why.nothing:
@@ -177,6 +185,16 @@ def _draw_nothing(heading: str, rows: Iterable[tuple[str, Nothing]], at_ms: int,
 def told(verdict: Verdict, at_ms: int) -> str:
     """The sentence without its subject and state."""
     return sentence(replace(verdict, subject="", before="", after=""), at_ms).removeprefix(": ")
+
+
+def seen(evidence: Verdict, at_ms: int) -> str:
+    """What the evidence says, how old it is, and when the first of it goes stale."""
+    text = told(replace(evidence, since_ms=0, until_ms=None), at_ms)
+    if evidence.since_ms:
+        text += f"; {duration(max(0, at_ms - evidence.since_ms))} old"
+    if evidence.until_ms is not None and evidence.until_ms > at_ms:
+        text += f", stale in {duration(evidence.until_ms - at_ms)}"
+    return text
 
 
 def told_nothing(nothing: Nothing, at_ms: int) -> str:

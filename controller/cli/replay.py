@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from controller.cli.instants import instant_ms, rfc3339
+from controller.cli.screen import screen
 from controller.clock import now_ms
 from controller.core.policy import Policy
 from controller.decision_chain import Chain, Gap
@@ -36,7 +37,8 @@ GAPS_SHOWN = 10
 
 
 class Replayed(Struct, frozen=True, omit_defaults=True):
-    """What `--json` prints. ``log_begins_ms``: the log holds nothing before it, though it was asked for."""
+    """What `--json` prints. ``first``, ``last``: the decisions' generations, made at ``first_ms`` and
+    ``last_ms``. ``log_begins_ms``: the log holds nothing before it, though it was asked for."""
 
     from_ms: int
     to_ms: int
@@ -44,6 +46,8 @@ class Replayed(Struct, frozen=True, omit_defaults=True):
     same: int
     first: str = ""
     last: str = ""
+    first_ms: int = 0
+    last_ms: int = 0
     difference: Difference | None = None
     comparison: Comparison | None = None
     log_begins_ms: int | None = None
@@ -122,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(msgspec.json.encode(found).decode())
     else:
-        draw(found, Console(highlight=False))
+        draw(found, screen())
     return EXIT_DIFFERENT if found.difference is not None else 0
 
 
@@ -130,11 +134,12 @@ async def _replayed(settings: Settings, from_ms: int, to_ms: int, policy: Policy
     reading = Reading(settings, from_ms, to_ms)
     contest = Contest(policy) if policy is not None else None
     first = last = ""
-    count = same = 0
+    count = same = first_ms = last_ms = 0
     different: Difference | None = None
     async for found in reading.decisions():
         count += 1
         first, last = first or str(found.generation), str(found.generation)
+        first_ms, last_ms = first_ms or found.now_ms, found.now_ms
         if contest is not None:
             contest.take(found)
         elif (different := difference(found)) is not None:
@@ -148,7 +153,18 @@ async def _replayed(settings: Settings, from_ms: int, to_ms: int, policy: Policy
     compared = contest.result() if contest is not None else None
     gaps = tuple(reading.chain.gaps)
     return Replayed(
-        from_ms, to_ms, count, same, first, last, different, compared, reading.log_begins_ms, gaps
+        from_ms,
+        to_ms,
+        count,
+        same,
+        first,
+        last,
+        first_ms,
+        last_ms,
+        different,
+        compared,
+        reading.log_begins_ms,
+        gaps,
     )
 
 
@@ -161,7 +177,7 @@ def draw(found: Replayed, console: Console) -> None:
         console.print(f"gap at {gap.at}{after}: {gap.missing} not replayed: {gap.why}", markup=False)
     if len(found.gaps) > GAPS_SHOWN:
         console.print(f"and {len(found.gaps) - GAPS_SHOWN} gaps more")
-    span = f"{found.first} to {found.last}"
+    span = f"{found.first} ({rfc3339(found.first_ms)}) to {found.last} ({rfc3339(found.last_ms)})"
     if found.difference is not None:
         one = found.difference
         console.print(
@@ -172,11 +188,13 @@ def draw(found: Replayed, console: Console) -> None:
     elif found.comparison is not None:
         _draw_comparison(found.comparison, span, console)
     else:
-        console.print(f"{found.same} decisions, {span}: all the same, byte for byte")
+        console.print(f"{found.same} decisions, {span}: all the same, byte for byte", soft_wrap=True)
 
 
 def _draw_comparison(found: Comparison, span: str, console: Console) -> None:
-    console.print(f"{found.decisions} decisions, {span}, over {found.length_ms / 1_000:,.0f} s")
+    console.print(
+        f"{found.decisions} decisions, {span}, over {found.length_ms / 1_000:,.0f} s", soft_wrap=True
+    )
     table = Table(title="totals", title_justify="left")
     for heading in ("", "as recorded", "other policy"):
         table.add_column(heading, justify="right" if heading else "left")

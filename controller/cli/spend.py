@@ -15,6 +15,7 @@ from rich.table import Table
 
 from controller.cli.instants import rfc3339
 from controller.cli.replay import Reading, add_range_arguments, range_of
+from controller.cli.screen import screen
 from controller.core.policy import Policy
 from controller.core.spend import Rate, SpendRow, Used, rates, spend
 from controller.errors import UserError
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(msgspec.json.encode(found).decode())
     else:
-        draw(found, Console(highlight=False))
+        draw(found, screen())
     return 0
 
 

@@ -12,11 +12,11 @@ import msgspec
 from aiokafka.errors import KafkaError
 from msgspec import Struct
 from redis.exceptions import RedisError
-from rich.console import Console
 
 from controller.cli import tables as drawn
 from controller.cli.live import READ_WITHIN_S, read_commands, snapshot_of
 from controller.cli.overview import Overview, from_slices, overview
+from controller.cli.screen import screen
 from controller.clock import now_ms
 from controller.command_log import CommandLog
 from controller.connect import connect_redis
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(msgspec.json.encode(status).decode())
     else:
-        drawn.draw(status, Console())
+        drawn.draw(status, screen())
     return 0
 
 

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from controller.cli.instants import rfc3339
 from controller.cli.live import Moment, load, present, save
+from controller.cli.screen import screen
 from controller.core.check import near_miss
 from controller.core.measure import Measured
 from controller.core.policy import Policy
@@ -44,6 +45,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "whatif", help="what a loss or growth would leave, changing nothing", description=__doc__
     )
+    # argparse takes -10% for an option, as only plain negative numbers are values to it.
+    parser._negative_number_matcher = re.compile(r"-\d+(\.\d*)?%?\Z")
     parser.add_argument(
         "--lose",
         action="append",
@@ -88,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(msgspec.json.encode(found).decode())
     else:
-        draw(found, Console(highlight=False), every=args.n_1)
+        draw(found, screen(), every=args.n_1)
     return 0
 
 
@@ -169,7 +172,8 @@ def _critical_shed(worth: Measured) -> tuple[float, float]:
 
 def _draw_one(found: Asking, answer: Answer, console: Console) -> None:
     before, after = answer.before, answer.after
-    table = Table(title=f"without {found.names[0]}", title_justify="left")
+    lost = f"without {found.names[0]}" if answer.lost else "nothing lost"
+    table = Table(title=lost, title_justify="left")
     for heading in (f"{found.load_unit}/s", "now", "then"):
         table.add_column(heading, justify="left" if heading.endswith("/s") else "right")
     rows = (("offered", before.offered, after.offered), ("served", before.served, after.served))

@@ -15,14 +15,14 @@ WORDS: dict[Reason, str] = {
     Reason.STATUS_STATEMENT: "a status page says so",
     Reason.CONFIGURATION_AUTH: "credentials are refused (401, 403): a configuration fault",
     Reason.CONFIGURATION_NOT_FOUND: "the model is not found (404): a configuration fault",
-    Reason.SLOW: "it answers, but its first tokens take far longer (ms) than they use to",
+    Reason.SLOW: "it answers, but its first tokens take far longer than they use to",
     Reason.MODEL_FAULT: "it refuses requests (400) that its siblings serve: a fault of the model",
     Reason.SUCCEEDING: "requests succeed",
     Reason.HOLD_DOWN: "held down after its outage",
     Reason.HOLD_DOWN_OVER: "the hold-down is over: the first step of the ramp",
     Reason.RAMP_STEP: "one step up the ramp",
     Reason.RAMP_DONE: "the ramp is climbed",
-    Reason.CLOCK_OR_DELAY: "its reports reach the brokers long after they were made, or before (ms): a wrong "
+    Reason.CLOCK_OR_DELAY: "its reports reach the brokers long after they were made, or before: a wrong "
     "clock, or a delay",
     Reason.DUPLICATE_SOURCE: "two producers report under its name: give each a name of its own",
     Reason.REPORTER_OF_ITS_OWN: "nothing gets through to it on any provider, so its own network is ill",
@@ -87,6 +87,26 @@ WORDS: dict[Reason, str] = {
     Reason.GUARD_OVERRIDDEN: "an operator has overridden this guard",
 }
 
+#: Reasons whose measure is a share, and those whose measure is milliseconds; else it is units/s or a count.
+SHARES = frozenset(
+    (
+        Reason.CLIENTS_FAILING,
+        Reason.PROBES_FAILING,
+        Reason.CLIENTS_AND_PROBES_FAILING,
+        Reason.ONE_SOURCE_FAILING,
+        Reason.SOME_FAILING,
+        Reason.CONFIGURATION_AUTH,
+        Reason.CONFIGURATION_NOT_FOUND,
+        Reason.MODEL_FAULT,
+        Reason.SHED_NO_ROOM,
+        Reason.SHED_RESTORED,
+        Reason.SOURCES_UNHEARD,
+        Reason.GUARD_PROVIDER_SHARE,
+        Reason.GUARD_OVERRIDDEN,
+    )
+)
+DURATIONS = frozenset((Reason.NO_PROGRESS, Reason.SLOW, Reason.CLOCK_OR_DELAY))
+
 
 def sentence(verdict: Verdict, now_ms: int) -> str:
     """One verdict in one line: subject, change, reason, measure, since and until."""
@@ -94,10 +114,8 @@ def sentence(verdict: Verdict, now_ms: int) -> str:
     if verdict.after:
         parts.append(f"{verdict.before} -> {verdict.after}" if verdict.before else verdict.after)
     text = f"{' '.join(parts)}: {WORDS[verdict.reason]}"
-    if verdict.value is not None:
-        text += f" ({verdict.value:g}" + (
-            f" against {verdict.limit:g})" if verdict.limit is not None else ")"
-        )
+    if measure := measured(verdict):
+        text += f" ({measure})"
     if verdict.because:
         text += f" ({verdict.because})"
     if verdict.since_ms and verdict.since_ms < now_ms:
@@ -107,8 +125,27 @@ def sentence(verdict: Verdict, now_ms: int) -> str:
     return text
 
 
+def measured(verdict: Verdict) -> str:
+    """What was measured and what it was held against, in the reason's own unit; empty if nothing was."""
+    if verdict.value is None or (verdict.reason is Reason.SUCCEEDING and not verdict.value):
+        return ""
+    if verdict.reason is Reason.SUCCEEDING:
+        return f"{verdict.value:.1%} fail"
+    if verdict.limit is None:
+        return _amount(verdict.reason, verdict.value)
+    return f"{_amount(verdict.reason, verdict.value)} against {_amount(verdict.reason, verdict.limit)}"
+
+
+def _amount(reason: Reason, value: float) -> str:
+    if reason in SHARES:
+        return f"{value:.1%}"
+    return duration(round(value)) if reason in DURATIONS else f"{value:,g}"
+
+
 def duration(milliseconds: int) -> str:
     """Such as 850 ms, 12 s, 3 min, 2 h 5 min."""
+    if milliseconds < 0:
+        return f"-{duration(-milliseconds)}"
     if milliseconds < 1_000:
         return f"{milliseconds} ms"
     seconds = milliseconds // 1_000

@@ -1,0 +1,26 @@
+"""The table of failure modes names files and tests that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tools.mutate import missing_test
+
+ROOT = Path(__file__).parents[2]
+TABLE = ROOT / "docs" / "failure-modes.md"
+ROWS = [line for line in TABLE.read_text().splitlines() if line.startswith("| **")]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.split("**")[1] for row in ROWS])
+def test_a_failure_mode_names_what_answers_it_and_what_shows_it(row: str) -> None:
+    """At least one file of the product and one test, and each is there."""
+    _, _, where, shown = row.strip("| ").split(" | ")
+    files, tests = (re.findall(r"`([^`]+)`", cell) for cell in (where, shown))
+    assert files
+    assert tests
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+    assert [said for test in tests if (said := missing_test(test))] == []
+    assert all(test.startswith("tests/") for test in tests)
