@@ -132,3 +132,10 @@ def test_two_probers_do_not_overrule_clients_that_are_served() -> None:
     both = (probe(failures=1), probe("b", failures=1))
     assert said(seen(clients(40), *both)).kind is not Kind.BAD
     assert said(seen(clients(3), *both)).kind is Kind.BAD
+
+
+@pytest.mark.parametrize(("stuck", "kind"), [(1, Kind.WEAK), (2, Kind.BAD)])
+def test_no_progress_needs_a_quorum(stuck: int, kind: Kind) -> None:
+    """One of four that wait may have asked for something long."""
+    waiting = clients(0, 0, in_flight=9, oldest_in_flight_ms=10_001, users=4, stuck=stuck)
+    assert said(seen(waiting)).kind is kind
