@@ -33,6 +33,13 @@ _T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]{0,95}\Z")
 
 
+class Wires(Protocol):
+    """Connections that a source of tables brings along: ``tieline.testing`` does."""
+
+    def for_async(self) -> Any: ...
+    def for_sync(self) -> Any: ...
+
+
 class Core:
     """The parts that work on requests: shared by the asynchronous client and its synchronous twin."""
 
@@ -44,8 +51,10 @@ class Core:
         *,
         clock: Callable[[], int],
         phase: float,
+        wires: "Wires | None" = None,
     ) -> None:
         self.clock = clock
+        self._made_up = wires
         self.router = Router(workload, origin, clock=clock, phase=phase)
         self.flights = Flights()
         self.budget = RetryBudget()
@@ -95,7 +104,7 @@ class Core:
             self._require_open()
             from tieline._transports._wire_async import AsyncWire
 
-            wire = AsyncWire()
+            wire = AsyncWire() if self._made_up is None else self._made_up.for_async()
             self._wires.append(wire)
             self._runner = AsyncRunner(self._tools, self._credentials, wire)
         return await self._runner.send(ask)
@@ -113,7 +122,7 @@ class Core:
             if self._sync_runner is None:
                 from tieline._transports._wire_sync import SyncWire
 
-                wire = SyncWire()
+                wire = SyncWire() if self._made_up is None else self._made_up.for_sync()
                 self._wires.append(wire)
                 self._sync_runner = SyncRunner(
                     self._tools, lambda name, due_ms: run(secret_of(self._credentials, name, due_ms)), wire

@@ -20,6 +20,9 @@ class Fetched(Struct, frozen=True):
 class Holder(Protocol):
     """Who holds the table: the client."""
 
+    workload: str
+    origin: str
+
     @property
     def held_generation(self) -> Generation | None: ...
     def heard(self) -> None: ...
