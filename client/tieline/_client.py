@@ -88,7 +88,12 @@ class AsyncClient:
         overlays = Overlays(public_keys(overlay_keys) if overlay_keys else {}, namespace)
         self._overlay_file = Path(overlay) if overlay is not None else None
         self._core = _parts.Core(
-            workload, origin, credentials, clock=_clock.monotonic_ms, phase=random.random()
+            workload,
+            origin,
+            credentials,
+            clock=_clock.monotonic_ms,
+            phase=random.random(),
+            wires=getattr(source, "wires", None),
         )
         self._tables = Tables(self._core.router, overlays, Path(last_good) if last_good is not None else None)
         self._contact = Contact(_clock.monotonic_ms())

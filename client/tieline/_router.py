@@ -14,6 +14,7 @@ from tieline import _compile as compiling
 from tieline._affinity import Affinity
 from tieline._compile import Held
 from tieline._ejection import Out, PoolHealth
+from tieline._explain import explained
 from tieline._pick import Choice
 from tieline._route import Needs, Outcome, Reason, Route, Shed, Target
 from tieline._verdicts import Endpoint, Verdicts
@@ -291,29 +292,10 @@ class Router:
             return taken
 
     def explain(self) -> list[dict[str, Any]]:
-        """Per origin and pool: weight, and whether it is out, why, and for how long still."""
-        now_ms = self._clock()
+        """See ``explained``."""
         with self._lock:
-            if self._held is None:
-                return []
-            rows = []
-            for origin, part in sorted(self._held.parts.items()):
-                split, reason = compiling.split_in_force(part, self._verdicts.out_of)
-                outs = self._verdicts.outs()
-                for info, weight in compiling.weighted(part, split):
-                    out = outs.get(info.pool)
-                    rows.append(
-                        {
-                            "origin": origin,
-                            "pool": info.pool,
-                            "weight_ppm": weight,
-                            "split": reason.value,
-                            "out": out.result.value if out else None,
-                            "out_for_ms": max(0, out.until_ms - now_ms) if out else None,
-                            "kept_back": self._verdicts.kept_back(info.pool),
-                        }
-                    )
-            return rows
+            held = self._held
+            return explained(held, self._verdicts, self._clock()) if held is not None else []
 
     def _changed(self, pool: str, out: Out | None, now_ms: int) -> None:
         self._forget_choices()

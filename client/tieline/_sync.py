@@ -95,6 +95,11 @@ class Client:
         return self._inner.status
 
     @property
+    def core(self) -> "_parts.Core":
+        """The parts that work on requests."""
+        return self._inner.core
+
+    @property
     def base_url(self) -> str:
         """See ``AsyncClient.base_url``."""
         return self._inner.base_url

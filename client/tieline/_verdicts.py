@@ -47,6 +47,10 @@ class Verdicts:
         found = {pool: health.out for (pool, _), health in self._models.items() if health.out}
         return found | {pool: health.out for pool, health in self._health.items() if health.out}
 
+    def model_outs(self) -> dict[tuple[str, str], Out]:
+        """(pool, model) -> why this process keeps away from one model on a pool whose others it uses."""
+        return {key: health.out for key, health in self._models.items() if health.out}
+
     def kept_back(self, pool: str) -> float:
         """The share of what is meant for the pool that is not sent there, because it turns most away."""
         throttle = self._throttles.get(pool)
