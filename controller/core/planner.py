@@ -23,7 +23,7 @@ from controller.core.overridden import overridden
 from controller.core.plan import Plan as WholePlan
 from controller.core.reasons import Reason, Verdict
 from controller.core.reflex import CRITICAL_RANK, NOWHERE, Moved, find_places, settle
-from controller.core.withheld import withheld
+from controller.core.withheld import withheld_by_choice, withheld_by_force
 from tieline.table import MILLION, Generation, RouteTable, Split
 
 SMALL_PARTS = 5_000  # of a million: a forced change below this waits until it is worth a publication
@@ -62,7 +62,9 @@ def step(snapshot: Snapshot, now_ms: int) -> Ready:
     )
     if plan is None and _on_loss_is_old(snapshot, known, now_ms):
         known = known._replace(memory=replace(known.memory, on_loss_ms=now_ms))
-    would = withheld(known, before, _fresh_plan(snapshot, known, now_ms), now_ms)
+    would = withheld_by_force(known, before, now_ms)
+    if not would and not (plan and plan.urgent):  # nothing forced waits for what would be done by choice
+        would = withheld_by_choice(known, before, _fresh_plan(snapshot, known, now_ms), now_ms)
     if plan is None:
         return _unchanged(known, memory, [*known.changes, *would], now_ms)
     return _publish(snapshot, known, plan, before, [*_said(known, plan, before, now_ms), *would], now_ms)

@@ -13,17 +13,22 @@ from tieline.table import MILLION
 MODES = {"observe": Reason.MODE_OBSERVE, "recommend": Reason.MODE_RECOMMEND}
 
 
-def withheld(known: Assessment, before: Held, plan: Plan | None, now_ms: int) -> list[Verdict]:
-    """Of each pool whose mode forbids to act: from which mean share of all routes to which it would be moved,
-    and whether that is forced or by choice (``because``). Forced first, as in a decision."""
+def withheld_by_force(known: Assessment, before: Held, now_ms: int) -> list[Verdict]:
+    """Of each pool whose mode forbids to act: from which mean share of all routes to which a forced move
+    would take it, and why (``because``)."""
     bound = bound_pools(known.rules, known.orders)
     if not bound:
         return []
     draft = before.draft(known.demand)
     settle(draft, known.acting, restore_rank=LOWEST_RANK)
-    found = _changes(known, bound, before, draft, now_ms)
-    if found or too_little_heard(known):
-        return found
+    return _changes(known, bound, before, draft, now_ms)
+
+
+def withheld_by_choice(known: Assessment, before: Held, plan: Plan | None, now_ms: int) -> list[Verdict]:
+    """The same for moves by choice: to where their steps would lead."""
+    bound = bound_pools(known.rules, known.orders)
+    if not bound or too_little_heard(known):
+        return []
     step = chosen(known, without_choice(known.acting, known.orders), before, plan)
     moving = {pool for pool in bound if _parts(before.weights, pool) != _parts(step.draft.weights, pool)}
     return _changes(known, sorted(moving), before, step.target, now_ms)
