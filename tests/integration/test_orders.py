@@ -34,11 +34,11 @@ async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Pat
     settings = replace(settings_of(kafka_bootstrap, redis_url, prefix), policy=path)
     async with Fleet(settings, tmp_path) as running:
         controller = await running.add()
-        await controller.until_said("settled")
+        await controller.until_said("settled", within_s=60)
         async with Producer(settings.kafka, prefix=settings.namespace) as producer:
             await _all_is_well(producer)
         async with running.routes() as routes:
-            assert await routes.until(_is_all_healthy, 20.0)
+            assert await routes.until(_is_all_healthy, 60.0)
         yield running
 
 
@@ -106,8 +106,8 @@ async def test_order_ends_by_itself(fleet: Fleet) -> None:
     """Nobody has to take it back: when its time is over the next decision is as if it had not been given."""
     await order(fleet, "verdict", ACTED_ON, "degraded", "--for", "3s")
     async with fleet.routes() as routes:
-        assert await routes.until(lambda record: _state(record, ACTED_ON) is State.DEGRADED, 10.0)
-        assert await routes.until(lambda record: _state(record, ACTED_ON) is State.HEALTHY, 30.0)
+        assert await routes.until(lambda record: _state(record, ACTED_ON) is State.DEGRADED, 60.0)
+        assert await routes.until(lambda record: _state(record, ACTED_ON) is State.HEALTHY, 60.0)
 
 
 async def test_recommended_move_waits_for_an_approval(fleet: Fleet) -> None:
@@ -152,7 +152,7 @@ async def test_next_controller_keeps_the_orders(fleet: Fleet) -> None:
     second = await fleet.add()
     first = fleet._all[0]
     await first.stop()
-    await second.until_said("settled", within_s=30)
+    await second.until_said("settled", within_s=60)
     after = await status(fleet)
     assert after["leader"]["epoch"] > 0
     assert after["commands"] == before
