@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -104,9 +105,12 @@ async def test_verdict_moves_load(fleet: Fleet) -> None:
 
 async def test_order_ends_by_itself(fleet: Fleet) -> None:
     """Nobody has to take it back: when its time is over the next decision is as if it had not been given."""
-    await order(fleet, "verdict", ACTED_ON, "degraded", "--for", "3s")
     async with fleet.routes() as routes:
-        assert await routes.until(lambda record: _state(record, ACTED_ON) is State.DEGRADED, 60.0)
+        ill = asyncio.create_task(
+            routes.until(lambda record: _state(record, ACTED_ON) is State.DEGRADED, 60.0)
+        )
+        await order(fleet, "verdict", ACTED_ON, "degraded", "--for", "3s")
+        assert await ill
         assert await routes.until(lambda record: _state(record, ACTED_ON) is State.HEALTHY, 60.0)
 
 
