@@ -115,6 +115,7 @@ async def _command(args: argparse.Namespace, settings: Settings) -> int:
                 "run them with --unsigned-dev-mode (for development only)"
             )
         async with Producer(settings.kafka, prefix=settings.namespace) as producer:
+            command = made(args, now_ms())  # its time runs from now, not from before all was reached
             try:
                 sent = await producer.send(command)
             except ProducerError as error:

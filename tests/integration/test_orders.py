@@ -109,7 +109,7 @@ async def test_order_ends_by_itself(fleet: Fleet) -> None:
         ill = asyncio.create_task(
             routes.until(lambda record: _state(record, ACTED_ON) is State.DEGRADED, 60.0)
         )
-        await order(fleet, "verdict", ACTED_ON, "degraded", "--for", "3s")
+        await order(fleet, "verdict", ACTED_ON, "degraded", "--for", "10s")
         assert await ill
         assert await routes.until(lambda record: _state(record, ACTED_ON) is State.HEALTHY, 60.0)
 
