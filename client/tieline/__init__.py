@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tieline._client import AsyncClient
     from tieline._errors import ClosedError, ConfigurationError, MissingExtraError, TielineError
     from tieline._offline import offline
-    from tieline._options import options
+    from tieline._options import Timeouts, options
     from tieline._producer import Producer
     from tieline._providers.credentials import Token
     from tieline._providers.tokens import EntraToken, GoogleToken
@@ -39,6 +39,7 @@ _HOMES = {
     "State": "_status",
     "Status": "_status",
     "TielineError": "_errors",
+    "Timeouts": "_options",
     "Token": "_providers.credentials",
     "offline": "_offline",
     "options": "_options",
@@ -63,6 +64,7 @@ __all__ = [
     "State",
     "Status",
     "TielineError",
+    "Timeouts",
     "Token",
     "offline",
     "options",

@@ -12,20 +12,21 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import msgspec
 
-from tieline import _clock, _parts, _places
+from tieline import _clock, _fork, _parts, _places
 from tieline._ejection import Out
 from tieline._errors import ClosedError
+from tieline._options import Timeouts
 from tieline._overlays import OverlayFile, Overlays
 from tieline._providers.credentials import Credential
 from tieline._report import Sink, UrgentGate
 from tieline._reporter import Reporter
-from tieline._route import Needs, Route, Shed
-from tieline._sources._checks import Fetched
-from tieline._status import Applied, Contact, State, Status
+from tieline._router import Pick
+from tieline._sources._checks import Fetched, Source
+from tieline._status import Applied, Contact, State, Status, call_all
 from tieline._tables import Tables
 from tieline.events import ResultClass
 from tieline.overlay import public_keys
@@ -35,19 +36,6 @@ from tieline.topics import PREFIX
 WATCH_S = 0.1
 FLUSH_TIMEOUT_S = 2.0
 _log = logging.getLogger("tieline")
-
-
-class Pick(Protocol):
-    """``Router.pick``, which see."""
-
-    def __call__(
-        self,
-        model: str,
-        *,
-        session: str | None = None,
-        needs: Needs | None = None,
-        exclude: Collection[str] = (),
-    ) -> Route | Shed: ...
 
 
 class AsyncClient:
@@ -61,7 +49,8 @@ class AsyncClient:
     ``overlay``: file that may come to hold an emergency overlay, looked for besides in the source;
     ``overlay_keys``: public keys it must be signed by, PEM or paths; without any it is refused.
     ``credentials``: secrets by the names that the table uses, as strings or callables; those not given come
-    from ``TIELINE_CREDENTIAL_<NAME>``. Raises ConfigurationError for settings that can't work.
+    from ``TIELINE_CREDENTIAL_<NAME>``. ``timeouts``: instead of the table's. Raises ConfigurationError for
+    settings that can't work.
     """
 
     def __init__(
@@ -79,12 +68,12 @@ class AsyncClient:
         last_good: str | Path | None = None,
         credentials: Mapping[str, Credential] | None = None,
         client_id: str | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         self.workload, self.origin = workload, origin
         self._origins = (origin, *sorted(set(origins) - {origin}))
         _parts.check_names(workload, self._origins)
         wanted = _places.Wanted(namespace, workload, self._origins, token)
-        self._source = _places.source(source, wanted)
         overlays = Overlays(public_keys(overlay_keys) if overlay_keys else {}, namespace)
         self._overlay_file = Path(overlay) if overlay is not None else None
         self._core = _parts.Core(
@@ -94,16 +83,22 @@ class AsyncClient:
             clock=_clock.monotonic_ms,
             phase=random.random(),
             wires=getattr(source, "wires", None),
+            timeouts=timeouts,
         )
         self._tables = Tables(self._core.router, overlays, Path(last_good) if last_good is not None else None)
         self._contact = Contact(_clock.monotonic_ms())
-        self._reporter = Reporter(
-            self._core,
-            _places.sink(kafka, source, wanted),
-            client_id=client_id or _parts.client_id(workload, origin),
-            state=lambda: self.status.state,
-            epoch_ms=_clock.now_ms,
-        )
+
+        def connect() -> tuple[Source, Reporter]:
+            return _places.source(source, wanted), Reporter(
+                self._core,
+                _places.sink(kafka, source, wanted),
+                client_id=client_id or _parts.client_id(workload, origin),
+                state=lambda: self.status.state,
+                epoch_ms=_clock.now_ms,
+            )
+
+        self._connect = connect
+        self._source, self._reporter = connect()
         self._urgent = UrgentGate()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -113,6 +108,7 @@ class AsyncClient:
         self._told: tuple[object, ...] = ()
         self._core.router.on_ejection.append(self._ejected)
         self.pick: Pick = self._core.router.pick
+        _fork.watch(self)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -129,8 +125,9 @@ class AsyncClient:
             return
         self._loop = asyncio.get_running_loop()
         self._contact.started(_clock.monotonic_ms())
-        await self._read_last_good()
+        self._core.revive = None
         self._core.open()
+        await self._read_last_good()
         await self._reporter.start()
         jobs = {
             "source": lambda: self._source.run(self),
@@ -274,12 +271,23 @@ class AsyncClient:
         self._contact.heard(_clock.monotonic_ms())
         if fetched.held.urgent:
             self._reporter.hurry()
-        _call_all(self._on_table, applied)
+        call_all(self._on_table, applied)
         self._tell()
 
     def overlay(self, data: bytes) -> None:
         """What lies beside the table and claims to be an emergency overlay, b"" if nothing does."""
         self._found_overlay("table", data)
+
+    def after_fork(self) -> None:
+        """In a child process made by ``os.fork``: the table stays, everything else begins anew, with the
+        first request or with ``start``. The child reports as a client of its own."""
+        _fork.keep(self._source, self._reporter, self._tasks, self._loop, self._changed)
+        if self._loop is not None:
+            self._core.revive = self.start
+        self._loop, self._tasks, self._changed = None, [], asyncio.Event()
+        self._core.after_fork()
+        self._source, self._reporter = self._connect()
+        self._contact = Contact(_clock.monotonic_ms())
 
     # Inside.
 
@@ -317,12 +325,13 @@ class AsyncClient:
             return
         if held is not None:
             at_ms, at_monotonic_ms = _clock.now_ms(), _clock.monotonic_s() * 1_000
-            _call_all(self._on_table, Applied(str(held.generation), False, at_ms, at_monotonic_ms))
+            call_all(self._on_table, Applied(str(held.generation), False, at_ms, at_monotonic_ms))
 
     async def _watch(self) -> None:
         while True:
             self._core.router.tick(_clock.monotonic_ms())
             self._tables.tick()
+            self._core.tidy()
             self._tell()
             await asyncio.sleep(WATCH_S)
 
@@ -345,7 +354,7 @@ class AsyncClient:
         told = (status.state, status.error, status.overlay, status.overlay_error)
         if told != self._told:
             self._told = told
-            _call_all(self._on_status, status)
+            call_all(self._on_status, status)
 
     async def _keep(self, name: str, job: Callable[[], Any]) -> None:
         """A part that fails is said so and begun again: none of them may end unnoticed."""
@@ -355,11 +364,3 @@ class AsyncClient:
             except Exception:  # noqa: BLE001  whatever it is, the part goes on
                 _log.exception("%s failed and begins again", name)
             await asyncio.sleep(1.0)
-
-
-def _call_all(listeners: list[Callable[[Any], None]], value: object) -> None:
-    for listener in listeners:
-        try:
-            listener(value)
-        except Exception:  # noqa: BLE001  the application's own function
-            _log.exception("a listener failed")

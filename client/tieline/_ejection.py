@@ -107,7 +107,7 @@ class PoolHealth:
         """Leave the pool. The caller has asked ``wants_out`` and whether the others can bear it."""
         if result is ResultClass.THROTTLED:
             wanted = RETRY_AFTER_DEFAULT_MS if retry_after_ms is None else retry_after_ms
-            until_ms = now_ms + min(max(wanted, 0), OUT_MAX_MS)
+            until_ms = now_ms + min(max(wanted, 1), OUT_MAX_MS)
         elif result in CONFIGURATION_FAULTS:
             until_ms = now_ms + CONFIGURATION_OUT_MS
         else:

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -10,10 +10,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tieline import _clock
+from tieline import _fork as fork
 from tieline._budget import Pace, RetryBudget
 from tieline._errors import ClosedError, ConfigurationError, MissingExtraError
 from tieline._flights import Flights
 from tieline._holders import Holders
+from tieline._options import Timeouts
 from tieline._providers.credentials import Credential, Credentials
 from tieline._report import Window
 from tieline._router import Router
@@ -52,7 +54,11 @@ class Core:
         clock: Callable[[], int],
         phase: float,
         wires: "Wires | None" = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._timeouts.check()
+        self._settings = (_DEFAULTS, self._timeouts.over(_DEFAULTS))  # the table's, and with ours over them
         self.clock = clock
         self._made_up = wires
         self.router = Router(workload, origin, clock=clock, phase=phase)
@@ -60,6 +66,7 @@ class Core:
         self.budget = RetryBudget()
         self.window = Window()
         self.router.on_outcome.append(self.window.observe)
+        self._given = credentials
         self._credentials = Credentials(credentials, clock)
         self._tools = Tools(
             self.router,
@@ -76,6 +83,7 @@ class Core:
             Lock(),
         )
         self._open = False
+        self.revive: Callable[[], Awaitable[None]] | None = None  # in a child process: begins anew
         self._runner: AsyncRunner | None = None
         self._sync_runner: SyncRunner | None = None
         self._wires: list[AsyncWire | SyncWire] = []
@@ -101,6 +109,8 @@ class Core:
     async def send(self, ask: Ask) -> Reply:
         """One request. Raises ClosedError when the client is not running."""
         if self._runner is None:
+            if self.revive is not None:
+                await self.revive()
             self._require_open()
             from tieline._transports._wire_async import AsyncWire
 
@@ -115,6 +125,16 @@ class Core:
         if runner is None:
             runner = self._open_sync(run)
         return runner.send(ask)
+
+    def after_fork(self) -> None:
+        """In a child process: no connection, lock or count is the parent's."""
+        for part in (self.router, self.flights, self.window, *self._wires):
+            part.after_fork()
+        fork.keep(self._wires, self._runner, self._sync_runner, self._credentials)
+        self._wires, self._runner, self._sync_runner, self._open = [], None, None, False
+        self._credentials = Credentials(self._given, self.clock)
+        self._tools.refused = self._credentials.forget
+        self._tools.lock, self._tools.waiting = Lock(), 0
 
     def _open_sync(self, run: "Run") -> SyncRunner:
         with self._tools.lock:
@@ -134,10 +154,13 @@ class Core:
             raise ClosedError("the client is not running: use `async with`, or start()")
 
     def settings(self) -> ClientSettings:
-        """The table's settings, or the defaults."""
+        """The table's settings, or the defaults, with the application's own time-outs over them."""
         held = self.router.held
         part = held.parts.get(self.router.origin) if held is not None else None
-        return part.settings if part is not None else _DEFAULTS
+        told = part.settings if part is not None else _DEFAULTS
+        if self._settings[0] is not told:
+            self._settings = told, self._timeouts.over(told)
+        return self._settings[1]
 
 
 def check_names(workload: str, origins: Collection[str]) -> None:
@@ -195,8 +218,8 @@ class Run(Protocol):
     def __call__(self, work: Coroutine[Any, Any, _T]) -> _T: ...
 
 
-def sync_http_client(core: Core, run: Run, library: str | None, settings: dict[str, Any]) -> Any:
+def sync_http_client(send: Callable[[Ask], Reply], library: str | None, settings: dict[str, Any]) -> Any:
     """As ``async_http_client``."""
     module, shell = _library(http_library(library))
-    transport = shell.Transport(lambda ask: core.send_sync(ask, run))
+    transport = shell.Transport(send)
     return module.Client(transport=transport, follow_redirects=False, **settings)

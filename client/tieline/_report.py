@@ -71,6 +71,11 @@ class Window:
         self._offered: dict[str, float] = {}
         self._shed: dict[str, float] = {}
 
+    def after_fork(self) -> None:
+        """In a child process: what was counted is the parent's to tell."""
+        self._lock = Lock()
+        self._pools, self._offered, self._shed = {}, {}, {}
+
     def offered(self, origin: str, units: float) -> None:
         """Load that a caller asked for."""
         with self._lock:

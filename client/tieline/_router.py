@@ -8,7 +8,7 @@ milliseconds.
 
 from collections.abc import Callable, Collection
 from threading import RLock
-from typing import Any
+from typing import Any, Protocol
 
 from tieline import _compile as compiling
 from tieline._affinity import Affinity
@@ -25,6 +25,19 @@ CHOICES_MAX = 512
 PARTIAL_SHARE_MAX = 0.5
 _Key = tuple[str, str, Needs | None]  # origin, model, normalised needs
 EjectionListener = Callable[[str, Out], None]
+
+
+class Pick(Protocol):
+    """The shape of ``Router.pick``, which see."""
+
+    def __call__(
+        self,
+        model: str,
+        *,
+        session: str | None = None,
+        needs: Needs | None = None,
+        exclude: Collection[str] = (),
+    ) -> Route | Shed: ...
 
 
 class Router:
@@ -281,6 +294,12 @@ class Router:
     def _carried(self) -> set[str]:
         parts = () if self._held is None else self._held.parts.values()
         return {info.pool for part in parts for info, _ in compiling.weighted(part, part.route.split)}
+
+    def after_fork(self) -> None:
+        """In a child process: the table and what was learnt of pools stay; counts are the parent's."""
+        self._lock = RLock()
+        self._plain, self._choices = {}, {}
+        self._counted.clear()
 
     def take_counts(self) -> dict[str, tuple[int, int]]:
         """Origin -> (requests offered, shed) since the last call."""

@@ -1,8 +1,13 @@
 """What a client says of itself: where its table comes from and how old its knowledge is."""
 
+import logging
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Struct
+
+_log = logging.getLogger("tieline")
 
 
 class State(StrEnum):
@@ -79,3 +84,12 @@ class Contact:
     def _enter(self, state: State, now_ms: int) -> None:
         if state is not self._state:
             self._state, self._since_ms = state, now_ms
+
+
+def call_all(listeners: list[Callable[[Any], None]], value: object) -> None:
+    """Tell all listeners; one that fails is said so, and the others hear it too."""
+    for listener in listeners:
+        try:
+            listener(value)
+        except Exception:  # noqa: BLE001  the application's own function
+            _log.exception("a listener failed")

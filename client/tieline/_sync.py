@@ -8,12 +8,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tieline import _parts, _places
-from tieline._client import FLUSH_TIMEOUT_S, AsyncClient, Pick
+from tieline import _fork, _parts, _places
+from tieline._client import FLUSH_TIMEOUT_S, AsyncClient
 from tieline._errors import ClosedError
+from tieline._options import Timeouts
 from tieline._providers.credentials import Credential
 from tieline._report import Sink
+from tieline._route import Needs, Route, Shed
+from tieline._router import Pick
 from tieline._status import Applied, Status
+from tieline._transports._neutral import Ask, Reply
 from tieline.topics import PREFIX
 
 _T = TypeVar("_T")
@@ -22,7 +26,7 @@ START_TIMEOUT_S = 10.0
 
 class Client:
     """As ``AsyncClient``, with the same names and arguments. Safe to share between threads. Listeners are
-    called in the background thread. After a fork, make a new one in the child."""
+    called in the background thread. In a child made by ``os.fork`` it begins anew with its first use."""
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class Client:
         last_good: str | Path | None = None,
         credentials: Mapping[str, Credential] | None = None,
         client_id: str | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         self._inner = AsyncClient(
             source,
@@ -53,9 +58,13 @@ class Client:
             last_good=last_good,
             credentials=credentials,
             client_id=client_id,
+            timeouts=timeouts,
         )
         self._thread = _LoopThread()
+        self._forked = False
+        self._beginning = threading.Lock()
         self.pick: Pick = self._inner.pick
+        _fork.watch(self)
 
     def __enter__(self) -> Self:
         self.start()
@@ -76,18 +85,53 @@ class Client:
         if self._thread.running:
             self._thread.run(self._inner.close())
             self._thread.stop()
+        self._forked = False
+
+    def after_fork(self) -> None:
+        """In a child process: the background thread is the parent's, and there is none here yet."""
+        self._beginning = threading.Lock()
+        if self._thread.forked():
+            self._forked, self._thread = True, _LoopThread()
+            self.pick = self._pick_in_child
+
+    def _pick_in_child(
+        self,
+        model: str,
+        *,
+        session: str | None = None,
+        needs: Needs | None = None,
+        exclude: Collection[str] = (),
+    ) -> Route | Shed:
+        self._begin_again()
+        return self._inner.pick(model, session=session, needs=needs, exclude=exclude)
+
+    def _begin_again(self) -> None:
+        with self._beginning:
+            if self._forked:
+                self._forked, self.pick = False, self._inner.pick
+                self.start()
+
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        if self._forked:
+            self._begin_again()
+        return self._thread.run(work)
+
+    def _send(self, ask: Ask) -> Reply:
+        if self._forked:
+            self._begin_again()
+        return self._inner.core.send_sync(ask, self._run)
 
     def ready(self, timeout: float = 2.0) -> bool:
         """Wait until the table is live; see ``AsyncClient.ready``."""
-        return self._thread.run(self._inner.ready(timeout))
+        return self._run(self._inner.ready(timeout))
 
     def wait_for(self, generation: str, timeout: float = 10.0) -> bool:
         """Wait until a generation is in force; see ``AsyncClient.wait_for``."""
-        return self._thread.run(self._inner.wait_for(generation, timeout))
+        return self._run(self._inner.wait_for(generation, timeout))
 
     def flush(self, timeout: float = FLUSH_TIMEOUT_S) -> bool:
         """Send what is to be reported now."""
-        return self._thread.run(self._inner.flush(timeout))
+        return self._run(self._inner.flush(timeout))
 
     @property
     def status(self) -> Status:
@@ -122,7 +166,7 @@ class Client:
         Of the library that the installed openai SDK uses (httpx2, or httpx before 3.0), unless ``library``
         names one. Raises MissingExtraError when it is not installed.
         """
-        return _parts.sync_http_client(self._inner.core, self._thread.run, library, settings)
+        return _parts.sync_http_client(self._send, library, settings)
 
 
 class _LoopThread:
@@ -155,6 +199,16 @@ class _LoopThread:
         self._thread.start()
         started.wait(START_TIMEOUT_S)
         self._loop = loop
+
+    def forked(self) -> bool:
+        """In a child process: whether it was running in the parent. Its selector is shared with the parent:
+        nothing here may reach it again."""
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return False
+        _fork.let_go(getattr(loop, "_selector", None))
+        _fork.keep(loop, self._thread)
+        return True
 
     def stop(self) -> None:
         """End the loop and join the thread."""

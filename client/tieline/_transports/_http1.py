@@ -28,6 +28,12 @@ class Place(Struct, frozen=True):
     host_header: bytes
 
     @property
+    def named(self) -> bool:
+        """Whether the host is a name, which may have several addresses."""
+        host = self.key[1]
+        return ":" not in host and not host.replace(".", "").isdigit()
+
+    @property
     def tls(self) -> bool:
         """Whether the connection is encrypted."""
         return self.key[0] == "https"

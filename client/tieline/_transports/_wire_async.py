@@ -13,7 +13,7 @@ from typing import cast
 
 from tieline import _clock
 from tieline._flights import Flight
-from tieline._transports._fork import let_go
+from tieline._fork import let_go
 from tieline._transports._http1 import Http1, Place, place_of
 from tieline._transports._idle import Idle, tls_context
 from tieline._transports._neutral import Headers, WireError
@@ -218,7 +218,7 @@ class AsyncWire:
                         host,
                         port,
                         ssl=self._tls_for(place),
-                        happy_eyeballs_delay=HAPPY_EYEBALLS_S,
+                        happy_eyeballs_delay=HAPPY_EYEBALLS_S if place.named else None,
                     )
         except TimeoutError:
             late = ResultClass.CONNECT if connect_s < left_s else ResultClass.TIMEOUT

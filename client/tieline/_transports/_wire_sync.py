@@ -9,7 +9,7 @@ from threading import Lock
 
 from tieline import _clock
 from tieline._flights import Flight
-from tieline._transports._fork import let_go
+from tieline._fork import let_go
 from tieline._transports._http1 import Http1, Place, place_of
 from tieline._transports._idle import Idle, tls_context
 from tieline._transports._neutral import Headers, WireError

@@ -208,7 +208,7 @@ def test_public_names() -> None:
         *("Applied", "AsyncClient", "Client", "ClosedError", "ConfigurationError", "MissingExtraError"),
         *("EntraToken", "GoogleToken"),
         *("Needs", "Outcome", "Producer", "Reason", "ResultClass", "Route", "Shed", "State", "Status"),
-        *("TielineError", "Token", "offline", "options"),
+        *("TielineError", "Timeouts", "Token", "offline", "options"),
     }
     module = importlib.import_module("tieline")
     assert all(getattr(module, name) is not None for name in tieline.__all__)
