@@ -3,11 +3,13 @@
 Each sample is one single pick between two readings of `perf_counter_ns`; the clock's own cost (some 50 ns)
 stays in, nothing is subtracted, so that p99 is that of picks and not of averages.
 Everything a user's call does is inside: the argument check, the walk, the weight and shed decision, the count
-for the report, and the Route, which is compiled once per pool and handed out again. A pool is out in every
-case, so the choice is one compiled after an ejection; 5 % is shed.
+for the report, and the Route, which is compiled once per pool and handed out again. In every case one pool is
+out and another is sent less because it turned requests away, so both checks are in the choice; 5 % is shed.
 
 `affinity` gives each pick another of 1,024 sessions. `compile` is what a table swap or an ejection costs
 once, `compile affinity` what changed weights cost when sessions are used. The garbage collector runs.
+
+`LiteLLM Router` is its `get_available_deployment` among as many deployments, in a process of its own.
 """
 
 import sys
@@ -15,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from bench._frame import Case, run
+from bench._peers import litellm
 from tieline._affinity import compile_slots
 from tieline._compile import Held
 from tieline._router import Router
@@ -23,6 +26,7 @@ from tieline.table import Generation, ModelOffer, PoolInfo, Route, Slice, Split
 
 POOLS = (4, 40, 400)
 PICKS = 100_000
+LITELLM_PICKS = 1_000
 SESSIONS = [f"conversation-{number}" for number in range(1_024)]
 MODEL = "chat-large"
 
@@ -43,12 +47,18 @@ def _slice(count: int) -> Slice:
 
 
 def _router(count: int) -> Router:
-    router = Router("chat", "eu", clock=lambda: 1_000_000, phase=0.25)
+    now_ms = [1_000_000]
+    router = Router("chat", "eu", clock=lambda: now_ms[0], phase=0.25)
     router.apply(Held(Generation("bench", 1, 1), {"eu": _slice(count)}))
     for _ in range(5):
         router.record("p1/r1/d", MODEL, ResultClass.SERVER_ERROR)
-    if "p1/r1/d" not in router.outs():
-        raise RuntimeError("the pool that should be out is not")
+    for _ in range(10):
+        router.record("p2/r2/d", MODEL, ResultClass.THROTTLED, retry_after_ms=1)
+    now_ms[0] += 2
+    router.tick(now_ms[0])
+    kept_back = {row["pool"]: row["kept_back"] for row in router.explain()}
+    if set(router.outs()) != {"p1/r1/d"} or not kept_back["p2/r2/d"]:
+        raise RuntimeError("the pools that should be out and kept back are not")
     return router
 
 
@@ -108,6 +118,7 @@ def measure() -> Iterator[Case]:
     for count in POOLS:
         yield Case(f"{count} pools compile affinity", "us", _compile_affinity(count))
         yield Case(f"{count} pools compile", "us", _compile(_router(count), count))
+    yield from litellm("pick", pools=list(POOLS), picks=LITELLM_PICKS)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 One server in a process of its own; bare calls and routed calls take turns, and a sample is a routed call less
 the bare call before it, so that whatever slows the machine slows both. `added stream` reads 18 events to the
 end. `bare ...` is the SDK's own call, for scale; `requests/s` is one process with 32 calls at a time.
+`LiteLLM Router` is its `acompletion` to the same server, against the bare call of the SDK beside it.
 """
 
 import asyncio
@@ -19,10 +20,12 @@ from openai import AsyncOpenAI, OpenAI
 
 import tieline
 from bench._frame import Case, run
+from bench._peers import litellm
 from tieline._disk import write_last_good
 from tieline.table import Generation, ModelOffer, PoolInfo, Route, RouteTable, Split, slices
 
 PAIRS = 1_500
+LITELLM_PAIRS = 200
 WARM_UP = 100
 BURSTS = 6
 BURST_CALLS = 400
@@ -151,6 +154,8 @@ def measure() -> Iterator[Case]:
         write_table(path, url)
         yield from asyncio.run(_asynchronous(url, path))
         yield from _synchronous(url, path)
+        asked = {"pools": POOLS, "pairs": LITELLM_PAIRS, "burst": BURST_CALLS, "at_a_time": CALLS_AT_A_TIME}
+        yield from litellm("transport", url=url, **asked)
 
 
 if __name__ == "__main__":
