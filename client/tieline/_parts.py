@@ -144,9 +144,12 @@ class Core:
 
                 wire = SyncWire() if self._made_up is None else self._made_up.for_sync()
                 self._wires.append(wire)
-                self._sync_runner = SyncRunner(
-                    self._tools, lambda name, due_ms: run(secret_of(self._credentials, name, due_ms)), wire
-                )
+
+                def secret(name: str, due_ms: int) -> tuple[str, bool]:
+                    found = self._credentials.at_hand(name)
+                    return found or run(secret_of(self._credentials, name, due_ms))
+
+                self._sync_runner = SyncRunner(self._tools, secret, wire)
             return self._sync_runner
 
     def _require_open(self) -> None:

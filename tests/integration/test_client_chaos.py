@@ -139,6 +139,7 @@ async def test_nothing_is_lost(
             assert client.status.state is tieline.State.STALE
             await application.settle()
         await own_stack.valkey.start()
+        await tables.connection.connection_pool.disconnect()
     lines = [ledger.parse(p.log_path.read_bytes().splitlines(keepends=True)) for p in running.values()]
     seen = ledger.attempts(line for log in lines for line in log)
     assert application.failures == []

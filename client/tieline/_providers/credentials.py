@@ -70,6 +70,19 @@ class Credentials:
 
     async def get(self, name: str) -> tuple[str, bool]:
         """Raises ``MissingCredentialError`` when there is none, or its callable fails."""
+        found, given = self.at_hand(name), self._given.get(name)
+        if found is not None or given is None or isinstance(given, str):
+            return found or ("", False)
+        kept = self._tokens.get(name)
+        if kept is None or self._clock() >= kept.until_ms:
+            kept = await asyncio.shield(self._fetch(name, given))
+        else:
+            self._fetch(name, given)
+        return kept.value, True
+
+    def at_hand(self, name: str) -> tuple[str, bool] | None:
+        """What ``get`` gives, if nobody has to be asked for it; also outside the event loop. Raises
+        ``MissingCredentialError`` when there is none."""
         given = self._given.get(name)
         if given is None:
             return _usable(name, self._from_environment(name)), False
@@ -77,10 +90,9 @@ class Credentials:
             return _usable(name, given), False
         kept, now_ms = self._tokens.get(name), self._clock()
         if kept is None or now_ms >= kept.until_ms:
-            kept = await asyncio.shield(self._fetch(name, given))
-        elif now_ms >= kept.renew_ms and now_ms >= self._not_before_ms.get(name, 0):
-            self._fetch(name, given)
-        return kept.value, True
+            return None
+        renew = now_ms >= kept.renew_ms and now_ms >= self._not_before_ms.get(name, 0)
+        return None if renew else (kept.value, True)
 
     def forget(self, name: str) -> None:
         """A provider refused it: ask anew the next time."""

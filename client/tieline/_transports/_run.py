@@ -70,6 +70,8 @@ class AsyncRunner:
 
 async def secret_of(credentials: Credentials, name: str, due_ms: int) -> tuple[str, bool]:
     """Raises ``MissingCredentialError`` when there is none by then."""
+    if (found := credentials.at_hand(name)) is not None:
+        return found
     try:
         async with asyncio.timeout(max(0, due_ms - _clock.monotonic_ms()) / 1_000):
             return await credentials.get(name)
