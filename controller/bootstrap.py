@@ -155,7 +155,7 @@ async def run_controller(settings: Settings) -> int:
     created = await ensure_topics(settings.kafka, settings.topics, replication=settings.replication)
     log.info(
         "starting",
-        kafka=settings.kafka,
+        kafka=str(settings.kafka),
         redis=without_password(settings.redis),
         namespace=settings.namespace,
         lineage=policy.lineage,

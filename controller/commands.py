@@ -7,6 +7,7 @@ from aiokafka.structs import ConsumerRecord
 
 from controller.command_log import CommandLog
 from controller.tail import Tail
+from tieline._brokers import Brokers
 from tieline.cloudevents import Poison, decode
 from tieline.events import Command
 
@@ -16,7 +17,7 @@ class CommandReader:
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: str | Brokers,
         topic: str,
         *,
         unsigned_allowed: bool,

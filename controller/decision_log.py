@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from controller.decision_record import Step, decision, encode_decision
 from controller.producing import start_producer, stop_producer
 from controller.routes_record import DECISION_TYPE, headers
+from tieline._brokers import Brokers
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
 WAITING_MAX = 100
@@ -26,7 +27,7 @@ LINGER_S = 0.05
 class DecisionLog:
     """Sends decisions in the background."""
 
-    def __init__(self, bootstrap: str, topic: str, identity: str) -> None:
+    def __init__(self, bootstrap: str | Brokers, topic: str, identity: str) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
         self._identity = identity

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from controller.errors import TopicMissingError
 from controller.tail import FETCH_MAX_BYTES, REQUEST_TIMEOUT_MS
+from tieline._brokers import Brokers, connecting
 
 POLL_MS = 1_000
 RECORDS_PER_POLL_MAX = 200
@@ -52,13 +53,15 @@ class DecisionsReader:
 
 
 @asynccontextmanager
-async def decisions_from(bootstrap: str, topic: str, from_ms: int) -> AsyncIterator[DecisionsReader]:
+async def decisions_from(
+    bootstrap: str | Brokers, topic: str, from_ms: int
+) -> AsyncIterator[DecisionsReader]:
     """A reader that begins with the first record appended at ``from_ms`` or later.
 
     Raises KafkaConnectionError or ``TopicMissingError``.
     """
     consumer: Any = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **connecting(bootstrap),
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",

@@ -30,6 +30,7 @@ from controller.leader_log import (
 )
 from controller.producing import start_producer, stop_producer
 from controller.tail import Tail
+from tieline._brokers import Brokers
 from tieline.cloudevents import Poison, decode, encode
 from tieline.events import Claimed, Event, Heartbeat, Resigned
 
@@ -45,7 +46,9 @@ class Leader:
     ``on_change`` is called whenever who leads, or whether this candidate may publish, may have changed.
     """
 
-    def __init__(self, bootstrap: str, topic: str, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, bootstrap: str | Brokers, topic: str, on_change: Callable[[], None] = lambda: None
+    ) -> None:
         self.identity = uuid.uuid4().hex
         self.log = LeaderLog()
         self._bootstrap = bootstrap

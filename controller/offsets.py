@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.rows import Progress
+from tieline._brokers import Brokers, connecting
 
 REQUEST_TIMEOUT_MS = 5_000
 Ends = dict[tuple[str, int], int]
@@ -13,10 +14,10 @@ Ends = dict[tuple[str, int], int]
 class Offsets:
     """Asks the broker for the ends of ``topics``."""
 
-    def __init__(self, bootstrap: str, topics: tuple[str, ...]) -> None:
+    def __init__(self, bootstrap: str | Brokers, topics: tuple[str, ...]) -> None:
         self._topics = topics
         self._consumer: AIOKafkaConsumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
+            **connecting(bootstrap),
             group_id=None,
             enable_auto_commit=False,
             request_timeout_ms=REQUEST_TIMEOUT_MS,

@@ -5,19 +5,20 @@ import asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from tieline._brokers import Brokers, connecting
 from tieline.topics import MIB
 
 REQUEST_TIMEOUT_MS = 5_000
 STOP_WITHIN_S = 1.0
 
 
-async def start_producer(bootstrap: str, *, record_max_bytes: int = MIB) -> AIOKafkaProducer:
+async def start_producer(bootstrap: str | Brokers, *, record_max_bytes: int = MIB) -> AIOKafkaProducer:
     """A connected producer. Raises KafkaConnectionError.
 
     Idempotence keeps its records in order and single; while the broker is away a send waits.
     """
     producer: AIOKafkaProducer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **connecting(bootstrap),
         acks="all",
         enable_idempotence=True,
         linger_ms=0,

@@ -27,6 +27,7 @@ from controller.routes_record import (
     seq_of,
 )
 from controller.tail import Tail
+from tieline._brokers import Brokers
 from tieline.table import RouteTable, TableError
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
@@ -40,7 +41,9 @@ class Publisher:
     ``may_publish`` is asked immediately before each send.
     """
 
-    def __init__(self, bootstrap: str, topic: str, identity: str, may_publish: Callable[[], bool]) -> None:
+    def __init__(
+        self, bootstrap: str | Brokers, topic: str, identity: str, may_publish: Callable[[], bool]
+    ) -> None:
         self.log = RoutesLog()
         self._bootstrap = bootstrap
         self._topic = topic

@@ -9,6 +9,7 @@ from aiokafka.structs import ConsumerRecord
 from controller.routes_log import RoutesLog
 from controller.routes_record import RoutesRecord, decode_record, seq_of
 from controller.tail import Tail
+from tieline._brokers import Brokers
 
 READ_WITHIN_S = 15.0
 
@@ -19,7 +20,7 @@ class RoutesReader:
     Entering raises KafkaConnectionError, ``TopicMissingError`` or TimeoutError.
     """
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str | Brokers, topic: str) -> None:
         self._log = RoutesLog()
         self._tail = Tail(bootstrap, topic, self._take)
         self._reading: asyncio.Task[None] | None = None

@@ -9,20 +9,22 @@ from urllib.parse import urlsplit
 
 from controller.errors import SettingError
 from controller.monitor import MONITOR, Address, read_address
+from controller.security import brokers, is_set, redis_address
+from tieline._brokers import Brokers
 from tieline.keys import Keys
 from tieline.topics import PREFIX, Topics
 
 KAFKA, REDIS, NAMESPACE = "TIELINE_KAFKA", "TIELINE_REDIS", "TIELINE_NAMESPACE"
 POLICY, UNSIGNED, REPLICATION = "TIELINE_POLICY", "TIELINE_UNSIGNED_DEV_MODE", "TIELINE_REPLICATION"
 UNSIGNED_NOTICE = "UNSIGNED DEV MODE"
-_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``kafka`` is ``host:port[,host:port...]``; an empty ``redis`` or absent ``policy`` was not given."""
+    """``kafka`` is ``host:port[,host:port...]``, with its security where it has one. What is empty or None
+    was not given. ``redis`` may hold a password: see ``telemetry.without_password``."""
 
-    kafka: str
+    kafka: str | Brokers
     redis: str = ""
     namespace: str = PREFIX
     policy: Path | None = None
@@ -103,11 +105,11 @@ def read_settings(
         if variable in needs and not value:
             raise SettingError(f"{variable} is not set: give --{flag} or set {variable}{_hint(variable)}")
     return Settings(
-        kafka=_bootstrap(kafka),
-        redis=_redis_url(redis),
+        kafka=brokers(_bootstrap(kafka), environment, KAFKA),
+        redis=redis_address(_redis_url(redis), environment, REDIS),
         namespace=_namespace(told("namespace", NAMESPACE) or PREFIX),
         policy=Path(policy) if policy else None,
-        unsigned=_flag(told("unsigned_dev_mode", UNSIGNED)),
+        unsigned=is_set(told("unsigned_dev_mode", UNSIGNED), UNSIGNED),
         replication=_replication(told("replication", REPLICATION) or "1"),
         monitor=read_address(told("monitor", MONITOR)),
     )
@@ -143,13 +145,6 @@ def _namespace(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", text):
         raise SettingError(f"{NAMESPACE}: {text!r} must be letters, digits, '.', '_', '-', at most 100")
     return text
-
-
-def _flag(text: str) -> bool:
-    lowered = text.strip().lower()
-    if lowered not in _TRUE | _FALSE:
-        raise SettingError(f"{UNSIGNED}: {text!r} is neither 1 nor 0")
-    return lowered in _TRUE
 
 
 def _replication(text: str) -> int:

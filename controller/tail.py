@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from controller.errors import LogLostError, TopicMissingError
+from tieline._brokers import Brokers, connecting
 
 Take = Callable[["ConsumerRecord[bytes | None, bytes | None]"], None]
 
@@ -28,12 +29,12 @@ class Tail:
     recreated or retention passed this process by, ``run`` raises ``LogLostError``.
     """
 
-    def __init__(self, bootstrap: str, topic: str, take: Take) -> None:
+    def __init__(self, bootstrap: str | Brokers, topic: str, take: Take) -> None:
         self._topic = topic
         self._take = take
         self._partition = TopicPartition(topic, 0)
         self._consumer: AIOKafkaConsumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
+            **connecting(bootstrap),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",

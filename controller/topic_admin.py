@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from tieline._brokers import Brokers, connecting
 from tieline.topics import Topic, Topics
 
 ADMIN_TIMEOUT_S = 15.0
@@ -44,7 +45,7 @@ def _wrong(name: str, held: str | None, wanted: str, at_least: str = "") -> str:
     return f"has {name}={held} and needs {at_least}{wanted}: {remedy}"
 
 
-async def ensure_topics(bootstrap: str, topics: Topics, *, replication: int = 1) -> tuple[str, ...]:
+async def ensure_topics(bootstrap: str | Brokers, topics: Topics, *, replication: int = 1) -> tuple[str, ...]:
     """Create what is missing and check what exists, within 15 s. Returns the names of the topics created.
 
     Raises TopicError when Kafka can't be reached, refuses, or holds a topic that would not do.
@@ -52,7 +53,7 @@ async def ensure_topics(bootstrap: str, topics: Topics, *, replication: int = 1)
     from aiokafka.admin import AIOKafkaAdminClient
     from aiokafka.errors import KafkaConnectionError, KafkaError
 
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    admin = AIOKafkaAdminClient(**connecting(bootstrap), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         async with asyncio.timeout(ADMIN_TIMEOUT_S):
             await admin.start()
@@ -63,7 +64,8 @@ async def ensure_topics(bootstrap: str, topics: Topics, *, replication: int = 1)
         raise TopicError(f"Kafka at {bootstrap} did not answer within {ADMIN_TIMEOUT_S:g} s.") from None
     except KafkaConnectionError:
         raise TopicError(
-            f"Kafka can't be reached at {bootstrap}: start it, or correct --kafka or TIELINE_KAFKA."
+            f"Kafka can't be reached at {bootstrap}: start it, or correct --kafka or TIELINE_KAFKA, or what "
+            "TIELINE_KAFKA_* say of TLS and password."
         ) from None
     except (KafkaError, OSError) as error:
         raise TopicError(f"Kafka at {bootstrap}: {error or type(error).__name__}.") from None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
 
 import faust
 import structlog
@@ -20,6 +21,7 @@ from streams.settings import IngestSettings, Registered
 from streams.store import Tables
 from streams.topic_ids import TopicFacts, topic_facts
 from streams.watchdog import keep_running, watch
+from tieline._brokers import Brokers, brokers_of
 
 __all__ = ["Ingest", "IngestSettings", "Registered", "build_app"]
 
@@ -31,9 +33,11 @@ log = structlog.get_logger(__name__)
 
 def build_app(settings: IngestSettings) -> faust.App:
     """A Faust app that only reads: no tables, no topics declared, no leader, no web server."""
+    brokers = brokers_of(settings.bootstrap)
     return faust.App(
         settings.group,
-        broker=[f"kafka://{server}" for server in settings.bootstrap.split(",")],
+        broker=[f"kafka://{server}" for server in brokers.servers.split(",")],
+        broker_credentials=_credentials(brokers),
         store="memory://",
         datadir=str(Path(gettempdir()) / f"{settings.group}-faust"),
         autodiscover=False,
@@ -47,6 +51,18 @@ def build_app(settings: IngestSettings) -> faust.App:
         topic_disable_leader=True,
         web_enabled=False,
     )
+
+
+def _credentials(brokers: Brokers) -> Any:
+    """The same in Faust's words."""
+    if brokers.mechanism:
+        return faust.SASLCredentials(
+            username=brokers.username,
+            password=brokers.password,
+            ssl_context=brokers.tls,
+            mechanism=brokers.mechanism,
+        )
+    return faust.SSLCredentials(brokers.tls) if brokers.tls else None
 
 
 class Ingest:

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
 from streams.record import Record
+from tieline._brokers import Brokers, connecting
 from tieline.cloudevents import Poison
 from tieline.topics import MIB
 
@@ -28,7 +29,7 @@ class DeadLetter(NamedTuple):
 class DeadLetters:
     """Appends dead letters and waits until Kafka has them."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str | Brokers, topic: str) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
         self._producer: AIOKafkaProducer | None = None
@@ -63,7 +64,7 @@ class DeadLetters:
 
     async def _started(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **connecting(self._bootstrap),
             acks="all",
             enable_idempotence=True,
             max_request_size=REQUEST_MAX_BYTES,

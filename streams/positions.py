@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from tieline._brokers import Brokers, connecting
+
 Place: TypeAlias = tuple[str, int]  # topic, partition
 
 REQUEST_TIMEOUT_MS = 5_000
@@ -38,7 +40,7 @@ class ClockOffsets:
 class Offsets:
     """Asks Kafka for offsets without belonging to any group. Every method raises ``KafkaError``."""
 
-    def __init__(self, bootstrap: str, group: str) -> None:
+    def __init__(self, bootstrap: str | Brokers, group: str) -> None:
         self._bootstrap = bootstrap
         self._group = group
         self._consumer: Any = None
@@ -47,11 +49,11 @@ class Offsets:
     async def start(self) -> None:
         """Connects."""
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, request_timeout_ms=REQUEST_TIMEOUT_MS
+            **connecting(self._bootstrap), enable_auto_commit=False, request_timeout_ms=REQUEST_TIMEOUT_MS
         )
         await self._consumer.start()
         self._admin = AIOKafkaAdminClient(
-            bootstrap_servers=self._bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS
+            **connecting(self._bootstrap), request_timeout_ms=REQUEST_TIMEOUT_MS
         )
         await self._admin.start()
 

@@ -25,6 +25,7 @@ from streams.settings import IngestSettings, Registered
 from streams.store import CAPACITY, DEMAND, HEALTH, STATEMENTS, AnyRow, Tables, Write
 from streams.storing import DemandItem, DemandStorer, RowItem, RowStorer
 from streams.topic_ids import TopicFacts
+from tieline._brokers import connecting
 from tieline.cloudevents import Poison
 from tieline.events import Demand
 
@@ -80,7 +81,7 @@ async def rebuild(
     demand = DemandStorer(folded, lambda _: None, lambda: judge.registered.pools)
     # Earliest: a fetcher that resets a position behind our back may make us read too much, never too little.
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+        **connecting(settings.bootstrap), enable_auto_commit=False, auto_offset_reset="earliest"
     )
     await consumer.start()
     try:

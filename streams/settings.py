@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from tieline._brokers import Brokers
 from tieline.keys import Keys
 from tieline.topics import PREFIX, Topics
 
@@ -26,7 +27,7 @@ class IngestSettings:
     minimum is 6 s. ``stop_within_s`` is the grace that running work gets at the end.
     """
 
-    bootstrap: str
+    bootstrap: str | Brokers
     namespace: str = PREFIX
     session_timeout_s: float = 6.0
     heartbeat_s: float = 2.0

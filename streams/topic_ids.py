@@ -21,6 +21,8 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+from tieline._brokers import Brokers, connecting
+
 WITHIN_S = 10.0
 _NO_ID = UUID(int=0)
 
@@ -125,10 +127,10 @@ class _MetadataRequest(Request[_MetadataRequestV12]):  # type: ignore[misc]
         return request_struct_class([(_NO_ID, name, {}) for name in self._names], False, False, {})
 
 
-async def topic_facts(bootstrap: str, names: Iterable[str]) -> dict[str, TopicFacts]:
+async def topic_facts(bootstrap: str | Brokers, names: Iterable[str]) -> dict[str, TopicFacts]:
     """Topic name -> its id and partitions. Raises ``TopicIdsError`` for a topic that doesn't exist, and what
     aiokafka raises when no broker answers."""
-    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    client = AIOKafkaClient(**connecting(bootstrap))
     async with asyncio.timeout(WITHIN_S):
         try:
             await client.bootstrap()

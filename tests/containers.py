@@ -83,6 +83,14 @@ class Contained:
         await asyncio.to_thread(wrapped.kill)
         await asyncio.to_thread(wrapped.wait)
 
+    def pause(self) -> None:
+        """Connections stay open and nothing answers."""
+        self._container.get_wrapped_container().pause()
+
+    def resume(self) -> None:
+        """It goes on."""
+        self._container.get_wrapped_container().unpause()
+
     async def remove(self) -> None:
         """The container with its data, whatever state it is in."""
         await asyncio.to_thread(self._container.stop)

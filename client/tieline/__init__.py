@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tieline._brokers import Brokers
     from tieline._client import AsyncClient
     from tieline._errors import ClosedError, ConfigurationError, MissingExtraError, TielineError
     from tieline._offline import offline
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Applied": "_status",
     "AsyncClient": "_client",
+    "Brokers": "_brokers",
     "Client": "_sync",
     "ClosedError": "_errors",
     "ConfigurationError": "_errors",
@@ -48,6 +50,7 @@ _HOMES = {
 __all__ = [
     "Applied",
     "AsyncClient",
+    "Brokers",
     "Client",
     "ClosedError",
     "ConfigurationError",

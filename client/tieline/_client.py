@@ -17,6 +17,7 @@ from typing import Any, Self
 import msgspec
 
 from tieline import _clock, _fork, _parts, _places
+from tieline._brokers import Brokers
 from tieline._ejection import Out
 from tieline._errors import ClosedError
 from tieline._options import Timeouts
@@ -62,7 +63,7 @@ class AsyncClient:
         origins: Collection[str] = (),
         namespace: str = PREFIX,
         token: Credential | None = None,
-        kafka: str | Sink | None = None,
+        kafka: str | Brokers | Sink | None = None,
         overlay: str | Path | None = None,
         overlay_keys: Collection[str | Path] = (),
         last_good: str | Path | None = None,

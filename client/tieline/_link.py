@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from tieline._brokers import Brokers, connecting
 from tieline.cloudevents import Encoded
 
 CONNECT_TIMEOUT_S = 5.0
@@ -93,10 +93,9 @@ class Signal:
 class Link:
     """One connection at a time; ``hand_over`` waits for it, and for the acknowledgement, up to a deadline."""
 
-    def __init__(self, bootstrap: str, *, linger_ms: int, security: Mapping[str, Any]) -> None:
+    def __init__(self, bootstrap: str | Brokers, *, linger_ms: int) -> None:
         self._bootstrap = bootstrap
         self._linger_ms = linger_ms
-        self._security = dict(security)
         self._producer: Any = None
         self._changed = Signal()
         self._keeper: asyncio.Task[None] | None = None
@@ -222,13 +221,12 @@ class Link:
         connection = None
         try:
             connection = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
+                **connecting(self._bootstrap),
                 enable_idempotence=True,
                 acks="all",
                 linger_ms=self._linger_ms,
                 request_timeout_ms=int(REQUEST_TIMEOUT_S * 1_000),
                 max_request_size=RECORD_MAX_BYTES,
-                **self._security,
             )
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await connection.start()

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from tieline._brokers import Brokers
 from tieline._errors import ConfigurationError, MissingExtraError
 from tieline._providers.credentials import Credential
 from tieline._report import Sink
@@ -47,12 +48,12 @@ def source(place: Place, wanted: Wanted) -> Source:
     return FileSource(Path(place))
 
 
-def sink(reports: str | Sink | None, place: Place, wanted: Wanted) -> Sink | None:
+def sink(reports: str | Brokers | Sink | None, place: Place, wanted: Wanted) -> Sink | None:
     """Where reports go: a producer for the address of Kafka; the controller's endpoint if the table comes
     from there; else nowhere. Anything with ``post(event)`` is taken as it is."""
     if reports is None:
         return _http_sink(place, wanted) if isinstance(place, str) and place.startswith(_HTTP) else None
-    if not isinstance(reports, str):
+    if not isinstance(reports, str | Brokers):
         return reports
     try:
         from tieline._producer import Producer

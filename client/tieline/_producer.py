@@ -12,13 +12,14 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from tieline import _clock
+from tieline._brokers import Brokers
 from tieline._link import (
     Delivery,
     InvalidEventError,
@@ -99,8 +100,8 @@ def expires_ms(event: Event) -> int | None:
 class Producer:
     """Sends events. Must be started and used in one event loop; starting never raises because Kafka is away.
 
-    ``bootstrap``: Kafka as ``host:port[,host:port]``. ``source``: this producer's registered name, needed for
-    ``observe``. ``prefix``: of the topics. ``security``: keyword arguments of aiokafka for TLS and SASL.
+    ``bootstrap``: Kafka as ``host:port[,host:port]``, or ``Brokers`` with TLS and SASL. ``source``: this
+    producer's registered name, needed for ``observe``. ``prefix``: of the topics.
     ``send_timeout_s`` bounds every send from its call to the acknowledgement; ``buffer_events_max`` bounds
     what ``post`` holds while Kafka is away. No linger by default: whatever waits for an acknowledgement is
     batched anyway.
@@ -108,7 +109,7 @@ class Producer:
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: str | Brokers,
         *,
         source: str | None = None,
         prefix: str = PREFIX,
@@ -116,7 +117,6 @@ class Producer:
         buffer_events_max: int = BUFFER_EVENTS_MAX,
         linger_ms: int = 0,
         content_type: str = MSGPACK,
-        security: Mapping[str, Any] | None = None,
         now_ms: Callable[[], int] | None = None,
     ) -> None:
         self.source = source
@@ -127,7 +127,6 @@ class Producer:
         self._buffer_events_max = buffer_events_max
         self._linger_ms = linger_ms
         self._content_type = content_type
-        self._security = security or {}
         self._now_ms = now_ms or _clock.now_ms
         self._buffer: deque[_Posted] = deque()
         self._unfinished = 0
@@ -161,7 +160,7 @@ class Producer:
         """Begin to connect. Returns at once, also when Kafka is away."""
         if self._link is not None:
             return
-        self._link = Link(self._bootstrap, linger_ms=self._linger_ms, security=self._security)
+        self._link = Link(self._bootstrap, linger_ms=self._linger_ms)
         self._link.start()
         self._pump = asyncio.create_task(self._send_posted(), name="tieline producer")
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tieline import _fork, _parts, _places
+from tieline._brokers import Brokers
 from tieline._client import FLUSH_TIMEOUT_S, AsyncClient
 from tieline._errors import ClosedError
 from tieline._options import Timeouts
@@ -37,7 +38,7 @@ class Client:
         origins: Collection[str] = (),
         namespace: str = PREFIX,
         token: Credential | None = None,
-        kafka: str | Sink | None = None,
+        kafka: str | Brokers | Sink | None = None,
         overlay: str | Path | None = None,
         overlay_keys: Collection[str | Path] = (),
         last_good: str | Path | None = None,

@@ -30,6 +30,7 @@ POLICY = Path(__file__).parents[2] / "examples" / "multicloud.yaml"
 PACE: Pace = replace(DEMO, requests_per_s=20.0, callers=1)
 EVERYWHERE = "0.0.0.0"  # within a container: which ports leave it is compose's to say
 POOL_PORT_FIRST, ADMIN_PORT_FIRST, MONITOR_PORT = 8001, 9001, 9464
+LOGS = "/tmp/standins"
 LOG_KEEP_BYTES = 8 * 1024 * 1024
 
 
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
 def files(planned: Plan, settings: Settings, directory: Path) -> dict[str, str]:
     """PURE: name -> text of every file."""
     standins = placed(
-        plans.standins(planned, log_dir="/tmp/standins", kafka=settings.kafka, namespace=settings.namespace)
+        plans.standins(planned, log_dir=LOGS, kafka=str(settings.kafka), namespace=settings.namespace)
     )
     urls = {
         one.pool_id(pool): f"http://{one.provider}:{pool.port}/v1" for one in standins for pool in one.pools
@@ -59,7 +60,7 @@ def files(planned: Plan, settings: Settings, directory: Path) -> dict[str, str]:
         planned,
         1,
         redis=settings.redis,
-        kafka=settings.kafka,
+        kafka=str(settings.kafka),
         namespace=settings.namespace,
         directory=str(directory),
     )

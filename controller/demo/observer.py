@@ -17,6 +17,7 @@ from controller.demo.records import CallerLine, Calls, Ended, collect, parse
 from controller.routes_log import epoch_of
 from controller.routes_record import RoutesRecord, decode_record
 from controller.standins import ledger
+from tieline._brokers import Brokers, connecting
 from tieline.table import TableError
 from tieline.topics import Topics
 
@@ -30,7 +31,7 @@ _decisions = msgspec.msgpack.Decoder(Decision)
 class Observer:
     """Feeds the picture, and keeps what the facts are made of."""
 
-    def __init__(self, picture: Picture, bootstrap: str, topics: Topics) -> None:
+    def __init__(self, picture: Picture, bootstrap: str | Brokers, topics: Topics) -> None:
         self.picture = picture
         self.records: list[RoutesRecord] = []
         self.events_ms: dict[str, int] = {}
@@ -99,7 +100,7 @@ class Observer:
         """Every partition from its beginning, without a group. Kafka may go away and come back."""
         topics = self._topics
         consumer: Any = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **connecting(self._bootstrap),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=10 * 1024 * 1024,

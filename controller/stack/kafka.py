@@ -44,6 +44,7 @@ class Kafka(Server):
 
     name = "Kafka"
     ports_needed = 2
+    format_options: tuple[str, ...] = ()
 
     def __init__(self, place: Path, jars: list[Path]) -> None:
         """`jars` are the classpath, checked by the caller."""
@@ -60,7 +61,7 @@ class Kafka(Server):
         """Writes the settings for the ports, and formats the directory if it never was."""
         (self.place / "temporary").mkdir(exist_ok=True)
         (self.place / "log4j2.properties").write_text(LOGGING)
-        self._settings.write_text(_settings(self.place / "data", *self.ports))
+        self._settings.write_text(_settings(self.place / "data", *self.ports[:2]))
         if not (self.place / "data" / "meta.properties").exists():
             await self._format()
 
@@ -79,6 +80,7 @@ class Kafka(Server):
         process = await asyncio.create_subprocess_exec(
             *self._java(),
             *words,
+            *self.format_options,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -29,7 +29,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """What the command `tieline` is told through."""
     return {
         **os.environ,
-        "TIELINE_KAFKA": settings.kafka,
+        "TIELINE_KAFKA": str(settings.kafka),
         "TIELINE_REDIS": settings.redis,
         "TIELINE_NAMESPACE": settings.namespace,
         "TIELINE_POLICY": str(settings.policy),
@@ -66,8 +66,8 @@ class ControllerProcess:
     """One `tieline controller`, or another command that runs until it is told to end; `log` is what it has
     said so far, one JSON object a line."""
 
-    def __init__(self, settings: Settings, log_path: Path, *command: str) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, log_path: Path, *command: str, **overrides: str) -> None:
+        self._environment = {**environment(settings), **overrides}
         self._log_path = log_path
         self._command = command or ("controller",)
         self._process: asyncio.subprocess.Process | None = None
@@ -75,7 +75,7 @@ class ControllerProcess:
     async def start(self) -> ControllerProcess:
         with self._log_path.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", MAIN, *self._command, env=environment(self._settings), stderr=log
+                sys.executable, "-c", MAIN, *self._command, env=self._environment, stderr=log
             )
         return self
 

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from controller.topic_admin import ensure_topics
 from streams.app import Ingest, IngestSettings, Registered
 from streams.tables import RedisTables
+from tieline._brokers import Brokers, connecting
 from tieline.cloudevents import encode
 from tieline.events import Event, Outcomes, PoolObservation, Report
 
@@ -80,7 +81,7 @@ class Lab:
 
     async def let_producers_stamp(self, topic: str) -> None:
         """From now on a record's time on this topic is its producer's, so that it can lie in the past."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.bootstrap)
+        admin = AIOKafkaAdminClient(**connecting(self.settings.bootstrap))
         await admin.start()
         try:
             by_producer = {"message.timestamp.type": "CreateTime"}
@@ -145,11 +146,11 @@ async def lab(bootstrap: str, redis_url: str, prefix: str, **settings: Any) -> A
         await redis.aclose()
 
 
-async def read_all(bootstrap: str, topic: str) -> list[ConsumerRecord]:
+async def read_all(bootstrap: str | Brokers, topic: str) -> list[ConsumerRecord]:
     """Every record of a topic of one partition, from its first to its end as it is now."""
     place = TopicPartition(topic, 0)
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **connecting(bootstrap),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=8 * 1024 * 1024,

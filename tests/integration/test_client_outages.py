@@ -71,15 +71,14 @@ async def test_requests_go_on_without_redis(
         async with client_for(own_stack.redis_url, prefix) as client, sdk(client) as llm:
             client.on_status(lambda status: states.append(status.state.value))
             assert await client.ready(5)
-            pid = int((await tables.connection.info("server"))["process_id"])
-            os.kill(pid, signal.SIGSTOP)
+            own_stack.valkey.pause()
             try:
                 await until(lambda: client.status.state is tieline.State.STALE, 10, "stale")
                 assert {await ask(llm) for _ in range(4)} == {A, B}
                 await until(lambda: "Redis" in client.status.error, 10, "the error named")
                 assert client.status.generation == "l1:1:1"
             finally:
-                os.kill(pid, signal.SIGCONT)
+                own_stack.valkey.resume()
             await until(lambda: client.status.state is tieline.State.LIVE, 15, "live again")
         assert states[-1] == "off"
 

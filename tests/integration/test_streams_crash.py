@@ -75,7 +75,7 @@ async def child(it: Lab, redis_url: str) -> AsyncIterator[asyncio.subprocess.Pro
         sys.executable,
         "-m",
         "tests.integration.ingest_child",
-        it.settings.bootstrap,
+        str(it.settings.bootstrap),
         redis_url,
         it.settings.namespace,
         cwd=ROOT,

@@ -206,7 +206,7 @@ def test_public_names() -> None:
     assert tieline.__all__ == sorted(tieline.__all__)
     assert set(tieline.__all__) == {
         *("Applied", "AsyncClient", "Client", "ClosedError", "ConfigurationError", "MissingExtraError"),
-        *("EntraToken", "GoogleToken"),
+        *("Brokers", "EntraToken", "GoogleToken"),
         *("Needs", "Outcome", "Producer", "Reason", "ResultClass", "Route", "Shed", "State", "Status"),
         *("TielineError", "Timeouts", "Token", "offline", "options"),
     }

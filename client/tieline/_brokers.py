@@ -1,0 +1,58 @@
+"""Where Kafka is, and how to be let in: one value that every connection is made from."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+
+PLAIN, SCRAM_256, SCRAM_512 = "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"
+MECHANISMS = (PLAIN, SCRAM_256, SCRAM_512)
+
+
+@dataclass(frozen=True, slots=True)
+class Brokers:
+    """``servers`` is ``host:port[,host:port...]``. ``tls``: None is an open connection.
+
+    ``mechanism``: one of ``MECHANISMS`` with ``username`` and ``password``, or empty for no SASL; whoever
+    shows a certificate instead gives it to ``tls``. Printed, it is the servers alone.
+    """
+
+    servers: str
+    tls: ssl.SSLContext | None = None
+    mechanism: str = ""
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return self.servers
+
+    @property
+    def protocol(self) -> str:
+        """What Kafka calls ``security.protocol``."""
+        if self.mechanism:
+            return "SASL_SSL" if self.tls else "SASL_PLAINTEXT"
+        return "SSL" if self.tls else "PLAINTEXT"
+
+    def arguments(self) -> dict[str, Any]:
+        """What every aiokafka client takes to connect."""
+        told: dict[str, Any] = {"bootstrap_servers": self.servers, "security_protocol": self.protocol}
+        if self.tls:
+            told["ssl_context"] = self.tls
+        if self.mechanism:
+            told |= {
+                "sasl_mechanism": self.mechanism,
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password,
+            }
+        return told
+
+
+def brokers_of(kafka: str | Brokers) -> Brokers:
+    """The servers of an open Kafka may be given as text."""
+    return Brokers(kafka) if isinstance(kafka, str) else kafka
+
+
+def connecting(kafka: str | Brokers) -> dict[str, Any]:
+    """The arguments of an aiokafka client: ``AIOKafkaProducer(**connecting(kafka), acks="all")``."""
+    return brokers_of(kafka).arguments()
