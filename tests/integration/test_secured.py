@@ -42,8 +42,8 @@ async def test_controller_commands_and_client_are_let_in(
     controller = ControllerProcess(settings(doors), tmp_path / "controller.log", **given)
     await controller.start()
     try:
-        await controller.until_said("took office")
-        await controller.until_said("partitions_assigned")
+        await controller.until_said("took office", within_s=60)
+        await controller.until_said("partitions_assigned", within_s=60)
         status = await run(settings(doors), "status", **given)
         assert "generation multicloud-1:0:" in status.out, status.err
         drained = await run(settings(doors), "drain", "gcp", "--reason", "test", "--for", "1h", **given)
