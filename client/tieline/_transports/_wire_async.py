@@ -9,7 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 from tieline import _clock
 from tieline._flights import Flight
@@ -213,12 +213,13 @@ class AsyncWire:
         try:
             with _called_back(flight):
                 async with asyncio.timeout(min(connect_s, left_s)):
-                    _, connection = await asyncio.get_running_loop().create_connection(
+                    loop = asyncio.get_running_loop()
+                    _, connection = await loop.create_connection(
                         lambda: Connection(self, place),
                         host,
                         port,
                         ssl=self._tls_for(place),
-                        happy_eyeballs_delay=HAPPY_EYEBALLS_S if place.named else None,
+                        **_racing(loop, place),
                     )
         except TimeoutError:
             late = ResultClass.CONNECT if connect_s < left_s else ResultClass.TIMEOUT
@@ -258,3 +259,10 @@ def _called_back(flight: Flight) -> Iterator[None]:
         raise
     finally:
         flight.abandon = None
+
+
+def _racing(loop: asyncio.AbstractEventLoop, place: Place) -> dict[str, Any]:
+    """A name's addresses are tried side by side where the loop can: asyncio's own. uvloop's takes no such
+    argument, and tries one after another."""
+    able = isinstance(loop, asyncio.BaseEventLoop) and place.named
+    return {"happy_eyeballs_delay": HAPPY_EYEBALLS_S} if able else {}
