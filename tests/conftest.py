@@ -10,12 +10,15 @@ import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from controller.stack import Stack
-from tests.stacks import RealStack
+
+if TYPE_CHECKING:
+    from tests.stacks import RealStack
 
 FOLDERS = ("unit", "property", "scenarios", "simulation", "contract", "integration", "chaos", "packaging")
 REAL = {"integration", "chaos"}

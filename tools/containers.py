@@ -229,9 +229,13 @@ def main() -> int:
     compose = Compose(os.environ.get("COMPOSE", "docker compose").split(), FILE)
     try:
         return Drill(compose).run()
-    except UnexpectedError as error:
-        print(f"FAILED: {error}", flush=True)
-        print(compose("logs", "--tail", "5"), flush=True)
+    except (UnexpectedError, TimeoutError) as error:
+        print(f"FAILED: {error or type(error).__name__}", flush=True)
+        print(
+            compose("ps", "-a"),
+            compose("logs", "--no-color", "--tail", "12", "kafka", "controller"),
+            flush=True,
+        )
         return 1
 
 

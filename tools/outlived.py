@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 BEFORE = 500
 IN_FLIGHT_MAX = 50
-BACK_WITHIN_S = 60.0
+BACK_WITHIN_S = 120.0
 AGAIN_AFTER_S = 0.5
 
 
