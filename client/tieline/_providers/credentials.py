@@ -70,10 +70,10 @@ class Credentials:
 
     async def get(self, name: str) -> tuple[str, bool]:
         """Raises ``MissingCredentialError`` when there is none, or its callable fails."""
-        found, given = self.at_hand(name), self._given.get(name)
-        if found is not None or given is None or isinstance(given, str):
-            return found or ("", False)
-        kept = self._tokens.get(name)
+        if (found := self.at_hand(name)) is not None:
+            return found
+        given, kept = self._given[name], self._tokens.get(name)
+        assert not isinstance(given, str)
         if kept is None or self._clock() >= kept.until_ms:
             kept = await asyncio.shield(self._fetch(name, given))
         else:

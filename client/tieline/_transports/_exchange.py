@@ -1,4 +1,4 @@
-"""PURE, sans I/O. One request after another through the attempts machine: the only loop that retries.
+"""Sans I/O. One request after another through the attempts machine: the only loop that retries.
 
 An exchange is a generator, as its attempts are: it yields what is to be done and returns the reply. It holds
 for blocking and for asynchronous callers alike, and runs in tests without a socket.
