@@ -90,6 +90,7 @@ class Endpoint:
     def __init__(self, url: str, token: Credential | None) -> None:
         self.url = check_url(url)
         given = {CREDENTIAL: token} if token is not None else None
+        self._has_token = token is not None
         self._credentials = Credentials(given, _clock.monotonic_ms)
         self._wire: AsyncWire | None = None
 
@@ -173,7 +174,9 @@ class Endpoint:
     async def _authorization(self) -> Headers:
         try:
             secret, _ = await self._credentials.get(CREDENTIAL)
-        except MissingCredentialError:
+        except MissingCredentialError as error:
+            if self._has_token:
+                raise EndpointError(f"{self.url}: {error}") from None
             return []  # the endpoint may need none; if it does it says so
         return [(b"authorization", b"Bearer " + secret.encode("latin-1"))]
 

@@ -1,9 +1,12 @@
 """What the HTTP endpoint bears, on real sockets: its numbers made small, its table given directly."""
 
 import asyncio
+import os
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -25,6 +28,15 @@ from tieline.table import RouteTable, manifest, slices
 
 A = "azure/uksouth/gpt"
 TOKEN = "correct-horse-battery-staple"
+TLS_CLIENT = """
+import asyncio, sys, tieline
+async def main():
+    async with tieline.AsyncClient(sys.argv[1], token=sys.argv[2], workload="chat", origin="eu") as client:
+        while not client.status.error:
+            await asyncio.sleep(0.01)
+        print(client.status.error)
+asyncio.run(asyncio.wait_for(main(), 20))
+"""
 ONE = table((pool_info(A, "http://127.0.0.1:1/v1"),), (1_000_000,))
 
 
@@ -144,6 +156,36 @@ async def test_reports_are_looked_at_before_they_are_taken() -> None:
     ):
         assert answer.status == 503
         assert "no Kafka" in await answer.text()
+
+
+async def test_over_tls(tmp_path: Path) -> None:
+    """With a certificate the endpoint speaks TLS; a client that trusts it is served, one that doesn't says
+    why not, and a token that no header can carry is said without repeating it."""
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    making = await asyncio.create_subprocess_exec(
+        *("openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "1", "-subj", "/CN=localhost"),
+        *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert await making.wait() == 0
+    answers = Answers(Board(), None, Limits(), Tokens(None, {TOKENS: TOKEN}))
+    server = Server(Listen("127.0.0.1", 0, certificate, key), answers, Limits())
+    async with server.listening() as url:
+        assert url.startswith("https://")
+        for trusted, token, said in (
+            (str(certificate), TOKEN, "no route table yet"),
+            ("", TOKEN, "CERTIFICATE_VERIFY_FAILED"),
+            (str(certificate), "two words", "no header can carry"),
+        ):
+            environment = {**os.environ, **({"SSL_CERT_FILE": trusted} if trusted else {})}
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", TLS_CLIENT, url, token),
+                env=environment,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            out, _ = await process.communicate()
+            assert said in out.decode()
+            assert token not in out.decode()
 
 
 async def test_a_redirect_is_not_followed() -> None:
