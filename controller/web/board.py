@@ -20,7 +20,7 @@ from tieline.table import (
     encode_manifest,
 )
 
-KEPT_ANSWERS_MAX = 1_000
+KEPT_ANSWERS_MAX_BYTES = 64 * 1024 * 1024  # of one generation
 Answers = dict[tuple[str, tuple[str, ...]], bytes]
 
 
@@ -60,7 +60,7 @@ class Served:
             if not found:
                 raise KeyError(f"{workload}/*")
             return found
-        names = tuple(f"{workload}/{origin}" for origin in origins)
+        names = tuple(f"{workload}/{origin}" for origin in sorted(set(origins)))
         for name in names:
             if name not in self.manifest.slices:
                 raise KeyError(name)
@@ -78,7 +78,7 @@ class Served:
         answer = self._answers.get((kind, names))
         if answer is None:
             answer = self._bundle(names) if kind == "bundle" else self._plain(names).encoded()
-            if len(self._answers) < KEPT_ANSWERS_MAX:
+            if len(answer) + sum(map(len, self._answers.values())) <= KEPT_ANSWERS_MAX_BYTES:
                 self._answers[kind, names] = answer
         return answer
 

@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 
 from controller.clock import monotonic_ms
 from controller.web.board import Board, Served, served
-from tieline.keys import Keys
+from tieline.keys import MANIFEST_FIELD, Keys
 from tieline.table import TableError
 
 LOOK_EVERY_S = 1.0
@@ -23,6 +23,7 @@ class Follower:
         self._redis = redis
         self._keys = keys
         self._board = board
+        self._manifest = b""  # of the table that is served
         self._log = structlog.get_logger("web")
 
     async def run(self) -> None:
@@ -40,15 +41,18 @@ class Follower:
 
     async def _look(self) -> None:
         async with asyncio.timeout(REDIS_WITHIN_S):
-            fields = await self._redis.hgetall(self._keys.routes)
+            manifest = await self._redis.hget(self._keys.routes, MANIFEST_FIELD)
             overlay = await self._redis.get(self._keys.overlay) or b""
+            fields = {MANIFEST_FIELD.encode(): manifest}
+            if manifest is None or manifest != self._manifest:  # else no slice need be read: mostly
+                fields = await self._redis.hgetall(self._keys.routes)
+        named = {name.decode(): value for name, value in fields.items()}
         try:
-            new = served(
-                {name.decode(): value for name, value in fields.items()}, overlay, self._board.served
-            )
+            new = served(named, overlay, self._board.served)
         except TableError as error:
             self._say(str(error))
             return
+        self._manifest = named[MANIFEST_FIELD]
         self._board.heard_ms = monotonic_ms()
         self._say("")
         if new is not None:
