@@ -89,14 +89,14 @@ async def test_what_is_served_goes_on_being_served(rig: Rig) -> None:
     await rig.tables.publish(table(POOLS, (0, 1_000_000), seq=5))
     async with rig.client() as client:
         assert await client.ready(5), client.status
+
+        async def says(error: str) -> bool:
+            return bool((await (await rig.get("/v1/status")).json())["source_error"] == error)
+
         await rig.tables.connection.delete(rig.tables.keys.routes)
+        await until(lambda: says("no route table has been published yet"), 5, "absence said")
         await rig.tables.publish(table(POOLS, (1_000_000, 0), seq=4), urgent_seq=4)
-
-        async def has_looked() -> bool:
-            """Since the older one lies there: the endpoint reads Redis at least once a second."""
-            return bool((await (await rig.get("/v1/status")).json())["source_age_ms"] < 500)
-
-        await until(has_looked, 5, "a look at Redis")
+        await until(lambda: says(""), 5, "the older one seen")
         async with rig.client() as late:
             assert await late.ready(5), late.status
             assert late.status.generation == client.status.generation == "l1:1:5"

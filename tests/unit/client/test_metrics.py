@@ -33,7 +33,7 @@ async def use(client: tieline.AsyncClient, pools: FakePools) -> None:
 
 async def test_prometheus_reads_a_client() -> None:
     """Attempts by result, latencies, weights, and what is out and why, as the real library prints them."""
-    registry, pools = CollectorRegistry(), FakePools({A: 999, B: 1}, model=MODEL)
+    registry, pools = CollectorRegistry(), FakePools({A: 1}, model=MODEL, on_loss={"azure": {B: 1}})
     async with tieline.AsyncClient(pools, workload="chat", origin="eu") as client:
         tieline.metrics.prometheus(client, registry)
         await use(client, pools)
@@ -45,7 +45,8 @@ async def test_prometheus_reads_a_client() -> None:
         f'tieline_client_first_token_seconds_count{{pool="{B}"}} 2.0',
         f'tieline_client_first_token_seconds_bucket{{le="+Inf",pool="{B}"}} 2.0',
         f'tieline_client_pool_out{{pool="{A}",result="auth"}} 1.0',
-        f'tieline_client_weight{{origin="eu",pool="{A}"}} 0.999',
+        f'tieline_client_weight{{origin="eu",pool="{A}"}} 0.0',
+        f'tieline_client_weight{{origin="eu",pool="{B}"}} 1.0',
         'tieline_client_state{state="live"} 1.0',
         'tieline_client_state{state="stale"} 0.0',
         'tieline_client_generation{generation="fake:1:1"} 1.0',
@@ -57,7 +58,7 @@ async def test_prometheus_reads_a_client() -> None:
 
 async def test_opentelemetry_reads_a_client() -> None:
     """The same by OpenTelemetry's own SDK."""
-    reader, pools = InMemoryMetricReader(), FakePools({A: 999, B: 1}, model=MODEL)
+    reader, pools = InMemoryMetricReader(), FakePools({A: 1}, model=MODEL, on_loss={"azure": {B: 1}})
     provider = MeterProvider([reader])
     async with tieline.AsyncClient(pools, workload="chat", origin="eu") as client:
         tieline.metrics.opentelemetry(client, provider)
