@@ -94,7 +94,8 @@ class Answers:
         sent: Served | None = None
         while True:
             served = self._board.served
-            urgent = served is not None and served is not sent and served.is_urgent_after(sent)
+            # Not at a stream's beginning: a fleet that connects again should not fetch all at once.
+            urgent = served is not None and sent is not None and served.is_urgent_after(sent)
             try:
                 async with asyncio.timeout(self._limits.write_within_s):
                     await stream.write(_event(served, urgent))

@@ -44,9 +44,9 @@ class Served:
         mark = f"+{checksum(self.overlay)[:16]}" if self.overlay else ""
         return f'"{self.generation}{mark}"'
 
-    def is_urgent_after(self, before: "Served | None") -> bool:
+    def is_urgent_after(self, before: "Served") -> bool:
         """Whether what comes after ``before`` contains a forced move, a command or another overlay."""
-        if before is None or before.overlay != self.overlay:
+        if before.overlay != self.overlay:
             return True
         if self.generation.epoch == before.generation.epoch:
             return self.manifest.urgent_seq > before.generation.seq

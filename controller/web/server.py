@@ -94,7 +94,7 @@ class Server:
             await asyncio.sleep(REREAD_EVERY_S)
             try:
                 if self._answers.tokens.reread():
-                    self._log.info("tokens read anew", tokens=len(self._answers.tokens))
+                    self._log.info("tokens read anew", keys=len(self._answers.tokens))
             except SettingError as error:
                 self._log.warning("the former tokens stay in force", reason=str(error))
 

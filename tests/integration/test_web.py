@@ -75,6 +75,11 @@ async def test_a_client_follows_tables_over_http(rig: Rig) -> None:
         found = client.pick(MODEL)
         assert isinstance(found, tieline.Route)
         assert (found.pool, found.generation) == (B, "l1:1:1")
+
+        async def streams() -> bool:
+            return bool((await (await rig.get("/v1/status")).json())["streams"] == 1)
+
+        await until(streams, 5, "a stream of its own")
         await rig.tables.publish(table(POOLS, (1_000_000, 0), seq=2))
         assert await client.wait_for("l1:1:2", 5), client.status
         await rig.tables.publish(table(POOLS, (0, 1_000_000), seq=3), urgent_seq=3)
