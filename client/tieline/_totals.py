@@ -5,6 +5,7 @@ from bisect import bisect_left
 from threading import Lock
 from typing import NamedTuple
 
+from tieline import _fork
 from tieline._client import AsyncClient
 from tieline._route import Outcome, Target
 from tieline._status import State
@@ -56,6 +57,11 @@ class Totals:
         self._lock = Lock()
         self._pools: dict[str, _Pool] = {}
         self._core.router.on_outcome.append(self._ended)
+        _fork.watch(self)
+
+    def after_fork(self) -> None:
+        """In a child: the lock may have been held by a thread that is not here."""
+        self._lock = Lock()
 
     def families(self) -> list[Family]:
         """Everything but the histogram, as it is now."""
