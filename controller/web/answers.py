@@ -16,6 +16,7 @@ from controller.web.tokens import Tokens
 from tieline._producer import BUFFER_EVENTS_MAX, Producer
 from tieline.cloudevents import JSON, MSGPACK, Poison, decode_body
 from tieline.events import Demand
+from tieline.overlay import OverlayError, peek
 
 RETRY_AFTER_S = 1
 
@@ -82,10 +83,10 @@ class Answers:
         try:
             await stream.prepare(request)
             await self._follow(request, stream)
-        except (ConnectionError, asyncio.CancelledError):
-            self.counts["streams ended"] += 1
-            raise
+        except ConnectionError:  # its reader has gone, as readers do
+            pass
         finally:
+            self.counts["streams ended"] += 1
             self.streams -= 1
         return stream
 
@@ -157,7 +158,7 @@ class Answers:
             "generation": str(served.generation) if served else None,
             "made_ms": served.manifest.made_ms if served else None,
             "routes": len(served.parts) if served else 0,
-            "overlay": bool(served and served.overlay),
+            "overlay": _overlay_of(served),
             "source_age_ms": monotonic_ms() - board.heard_ms if board.heard_ms is not None else None,
             "source_error": board.error,
             "streams": self.streams,
@@ -188,6 +189,14 @@ def _event(served: Served | None, urgent: bool) -> bytes:
         return b": no table yet\n\n"
     said_now = {"generation": str(served.generation), "etag": served.etag, "urgent": urgent}
     return b"event: table\ndata: " + msgspec.json.encode(said_now) + b"\n\n"
+
+
+def _overlay_of(served: Served | None) -> str | None:
+    """Its name as it says itself: whether it counts is for those to find out who have the keys."""
+    try:
+        return peek(served.overlay).id if served is not None and served.overlay else None
+    except OverlayError as error:
+        return str(error)
 
 
 def _some(served: Served) -> str:

@@ -87,6 +87,12 @@ async def test_a_client_follows_tables_over_http(rig: Rig) -> None:
         assert client.status.state is tieline.State.LIVE
     assert urgent == {"l1:1:1": False, "l1:1:2": False, "l1:1:3": True}
 
+    async def gone() -> bool:
+        return bool((await (await rig.get("/v1/status")).json())["streams"] == 0)
+
+    await until(gone, 5, "the end of the stream")
+    assert not [line for line in rig.process.log() if line["level"] == "error"]
+
 
 async def test_what_is_served_goes_on_being_served(rig: Rig) -> None:
     """The table vanished from Redis, then an older one lies there: clients go on with the newest, also those
