@@ -73,10 +73,6 @@ class Idle(Generic[C]):
             while _drop_oldest(kept, lambda _: True):
                 pass
 
-    def count(self) -> int:
-        """How many are kept."""
-        return sum(map(len, list(self._by_place.values())))
-
 
 def _drop_oldest(kept: deque[C], old: Callable[[C], bool]) -> bool:
     try:

@@ -106,7 +106,8 @@ class SyncConnection:
 
 
 class SyncAnswer:
-    """An answer whose body is still on its way."""
+    """An answer whose body is still on its way. Once closed it has no connection: that may carry another
+    request by then."""
 
     __slots__ = ("_connection", "headers", "read", "status")
 
@@ -114,11 +115,18 @@ class SyncAnswer:
         self.status = status
         self.headers = headers
         self.read = connection.read
-        self._connection = connection
+        self._connection: SyncConnection | None = connection
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self._connection.release()
+        """Let go of the connection. May be called again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self.read = _over
+            connection.release()
+
+
+def _over() -> bytes:
+    raise WireError(ResultClass.CUT, "the answer was closed here")
 
 
 class SyncWire:
