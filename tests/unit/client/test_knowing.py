@@ -7,6 +7,8 @@ import msgspec
 import pytest
 
 import tieline
+import tieline.metrics
+import tieline.testing
 from tests.unit.client.tables import part, target
 from tieline._compile import Held
 from tieline._disk import read_last_good, write_last_good
@@ -212,6 +214,8 @@ def test_public_names() -> None:
     }
     module = importlib.import_module("tieline")
     assert all(getattr(module, name) is not None for name in tieline.__all__)
+    assert tieline.testing.__all__ == ["FakePools", "Fault", "Request"]
+    assert tieline.metrics.__all__ == ["opentelemetry", "prometheus"]
 
 
 @pytest.mark.parametrize(
