@@ -113,8 +113,7 @@ class Drill:
         self.lost_since(killed_ms, f"{KILLED} was killed")
         self.compose("start", KILLED)
         began_s = time.monotonic()
-        half = before.get(KILLED, 0.0) / 2
-        self.until(lambda: self.shares().get(KILLED, 0.0) >= half, 90, f"the traffic of {KILLED} back")
+        self.until(lambda: self.shares().get(KILLED, 0.0) > TRICKLE, 90, f"the traffic of {KILLED} back")
         self.say(f"{KILLED} back: {shown(self.shares())} after {time.monotonic() - began_s:.0f} s")
 
     def leader_lost(self) -> None:
