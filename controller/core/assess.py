@@ -5,16 +5,9 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from controller.core.bounds import bound_by_mode
-from controller.core.capacity import (
-    Caps,
-    capacities,
-    is_news,
-    limited_by_requests,
-    note_lump,
-    note_requests,
-    note_throttling,
-)
+from controller.core.capacity import Caps, capacities
 from controller.core.compiled import Compiled, with_declined, without_share_limits
+from controller.core.differing import differing
 from controller.core.eligible import Use, eligible
 from controller.core.evidence import Evidence, Reach, gather, hearing
 from controller.core.finding import SILENT, Finding, Kind, judge_all
@@ -22,17 +15,15 @@ from controller.core.health import Setting, advance, due_ms, is_settled
 from controller.core.load import demand_of
 from controller.core.memory import Memory, PoolMemory
 from controller.core.model import Snapshot
+from controller.core.noting import noted
 from controller.core.orders import Orders, orders, outranked
 from controller.core.reasons import Reason, State, Verdict
 from controller.core.reflex import CRITICAL_RANK
 from controller.core.reversal import Barred
 from controller.core.siblings import refusing
-from controller.core.stated import Stated, stated
+from controller.core.stated import stated
 from controller.core.statements import Claims, claims, refused
 from controller.core.trust import unheard_share
-from controller.core.usual import note_usual
-
-NEW = PoolMemory()
 
 
 class Assessment(NamedTuple):
@@ -74,7 +65,7 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
     held = claims(rules, snapshot.statements, given, now_ms)
     rules = with_declined(rules, refused(rules, snapshot.statements, now_ms))
     said = stated(rules, snapshot.capacities, now_ms)
-    remembered = _noted(snapshot, rules, evidence, said, now_ms)
+    remembered = noted(rules, before.pools, evidence, said, now_ms)
     caps = _made_fresh(capacities(rules, said, remembered, now_ms), given)
     complete = any(seen.clients is not None and seen.clients.ok for seen in evidence.values())
     ill = {rules.pools[index] for index in held.ill}
@@ -97,35 +88,31 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
         memory,
         changes,
         unheard_share(rules, snapshot.reports, heard),
-        _earliest([*due, said.until_ms], held, given, caps, findings, now_ms),
+        _earliest([*due, said.until_ms], held, given, findings, now_ms),
         given,
         Barred(memory, limits, now_ms),
     )
 
 
-def _noted(
-    snapshot: Snapshot, rules: Compiled, evidence: dict[str, Evidence], said: Stated, now_ms: int
-) -> dict[str, PoolMemory]:
-    """Every pool's memory, with what throttling shows now, what is usual, what a request is where that limits
-    the pool, and capacity that is new."""
-    before = snapshot.memory.pools if snapshot.memory else {}
-    limits = snapshot.policy.thresholds
-    found = {}
-    by_requests = limited_by_requests(rules, said)
-    for index, name in enumerate(rules.pools):
-        seen = evidence.get(name)
-        held = before.get(name, NEW)
-        if held.throttled_ms or (seen and seen.clients and seen.clients.throttled):
-            held = note_throttling(held, seen.clients if seen else None, limits, now_ms)
-        if seen and (not held.usual_p50_ms or now_ms - held.usual_ms >= limits.usual_period_ms):
-            held = note_usual(held, seen.clients, limits, now_ms)
-        if index in by_requests:
-            held = note_requests(held, seen.clients if seen else None, limits)
-        known = rules.policy.pools[index].limit_units_per_s
-        if (one := said.pools.get(index)) is not None and is_news(held, one, known):
-            held = note_lump(held, one, known, limits, now_ms)
-        found[name] = held
-    return found
+class _Advanced(NamedTuple):
+    """What the last states rest on. ``restless``: pools that were not simply left as they were."""
+
+    rules: Compiled
+    before: dict[str, PoolMemory]
+    findings: dict[str, Finding]
+    restless: frozenset[str]
+
+    def again(
+        self, rules: Compiled, before: dict[str, PoolMemory], findings: dict[str, Finding]
+    ) -> list[int]:
+        """The pools to look at."""
+        if rules.policy is not self.rules.policy:
+            return list(range(len(rules.pools)))
+        news = differing(self.before, before) | differing(self.findings, findings) | self.restless
+        return sorted(rules.pool_index[name] for name in news if name in rules.pool_index)
+
+
+_last: list[_Advanced] = []
 
 
 def _health(
@@ -139,18 +126,21 @@ def _health(
 ) -> tuple[dict[str, PoolMemory], list[Verdict], list[int]]:
     policy = snapshot.policy
     wanted = _wanted(snapshot, rules)
-    pools: dict[str, PoolMemory] = {}
+    new: dict[str, PoolMemory] = {}
+    restless: set[str] = set()
     changes: list[Verdict] = []
     due: list[int] = []
     plain = Setting(now_ms, policy.thresholds, snapshot.office.took_office_ms)
-    for index, name in enumerate(rules.pools):
+    again = _last[0].again(rules, before, findings) if _last else range(len(rules.pools))
+    for index in again:
+        name = rules.pools[index]
         was = before[name]
         finding = findings.get(name, SILENT)
         if (finding is SILENT and is_settled(was)) or (
             was.state is State.HEALTHY and finding.kind in (Kind.GOOD, Kind.FAIR)
         ):
-            pools[name] = was
             continue
+        restless.add(name)
         manual = policy.providers[rules.provider_of[index]].failback == "manual"
         manual = manual and not given.releases(index, was.down_since_ms)
         verdict = given.verdicts.get(index)
@@ -161,12 +151,15 @@ def _health(
             setting = plain._replace(
                 fresh_capacity=fresh, wanted=index in wanted, manual=manual, vouched=vouched
             )
-        now = pools[name] = advance(was, finding, setting)
+        now = advance(was, finding, setting)
+        if now is not was:
+            new[name] = now
         if now is not was and (now.state is not was.state or now.ramp_step != was.ramp_step):
             changes.append(_changed(name, was, now, finding))
         if (at := due_ms(now, setting)) is not None and at > now_ms:
             due.append(at)
-    return pools, changes, due
+    _last[:] = [_Advanced(rules, before, findings, frozenset(restless))]
+    return {**before, **new} if new else before, changes, due
 
 
 def _made_fresh(caps: Caps, given: Orders) -> Caps:
@@ -208,22 +201,16 @@ def _memory(
     before: Memory, rules: Compiled, pools: dict[str, PoolMemory], reported: tuple[str, ...]
 ) -> Memory:
     """The same object if nothing is new."""
-    if (
-        before.policy_version == rules.version
-        and before.reported == reported
-        and len(before.pools) == len(pools)
-        and all(before.pools.get(name) is pool for name, pool in pools.items())
-    ):
+    same = before.policy_version == rules.version and before.reported == reported
+    if same and not differing(before.pools, pools):
         return before
     shifts = before.shifts if before.policy_version == rules.version else ()  # numbered by the policy
     return replace(before, policy_version=rules.version, pools=pools, reported=reported, shifts=shifts)
 
 
 def _earliest(
-    due: list[int], held: Claims, given: Orders, caps: Caps, findings: dict[str, Finding], now_ms: int
+    due: list[int], held: Claims, given: Orders, findings: dict[str, Finding], now_ms: int
 ) -> int | None:
     """When something falls due without any event."""
-    times = [*due, *(at for at in (held.due_ms, given.due_ms) if at is not None)]
-    times += [cap.until_ms for cap in caps.pools if cap.until_ms is not None]
-    times += [finding.until_ms for finding in findings.values() if finding.until_ms is not None]
-    return min((at for at in times if at > now_ms), default=None)
+    times = {held.due_ms, given.due_ms, *due, *{finding.until_ms for finding in findings.values()}}
+    return min((at for at in times if at is not None and at > now_ms), default=None)

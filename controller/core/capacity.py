@@ -56,10 +56,7 @@ def capacities(rules: Compiled, said: Stated, memory: dict[str, PoolMemory], now
     no pool is throttled, ramped, or limited by its requests."""
     base = _base(rules, said)
     pools = base.pools
-    for index, name in enumerate(rules.pools):
-        held = memory.get(name)
-        if held is None or not (held.throttled_ms or held.lump_since_ms or held.units_per_request):
-            continue
+    for index, held in _bound(rules, memory):
         cap = _ramped(base.pools[index], held, rules.policy.thresholds)
         for limit, reason in _by_requests(_limits(rules, said, index), held):
             cap = cap.within(limit, reason)
@@ -69,6 +66,22 @@ def capacities(rules: Compiled, said: Stated, memory: dict[str, PoolMemory], now
             pools[index] = cap
     groups = _groups(rules, said, memory, base.groups)
     return base if pools is base.pools and groups is base.groups else Caps(pools, groups, base.coming)
+
+
+_bounds: list[tuple[Policy, dict[str, PoolMemory], list[tuple[int, PoolMemory]]]] = []
+
+
+def _bound(rules: Compiled, memory: dict[str, PoolMemory]) -> list[tuple[int, PoolMemory]]:
+    """The pools of which something is remembered that may limit them. The last answer is kept."""
+    if not _bounds or _bounds[0][0] is not rules.policy or _bounds[0][1] is not memory:
+        pairs = ((index, memory[name]) for index, name in enumerate(rules.pools) if name in memory)
+        found = [
+            (index, held)
+            for index, held in pairs
+            if held.throttled_ms or held.lump_since_ms or held.units_per_request
+        ]
+        _bounds[:] = [(rules.policy, memory, found)]
+    return _bounds[0][2]
 
 
 def _base(rules: Compiled, said: Stated) -> Caps:

@@ -116,29 +116,29 @@ def _telling(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, _Part
         key=lambda item: -item[0],
     )
     found: dict[str, _Parts] = {}
-    requests: dict[str, int] = {}
     done: set[str] = set()
     for second_ms, group in groupby(seconds, key=lambda item: item[0]):
-        fresh: list[str] = []
+        fresh: list[_Parts] = []
         for _, pools in group:
-            for seen in pools:
-                pool = seen.pool
-                if pool in done:
-                    continue
-                out = seen.outcomes
-                count = out.ok + out.server_error + out.timeout + out.connect + out.cut
-                held = found.get(pool)
-                if held is None:
-                    found[pool], requests[pool] = [(second_ms, seen)], count
-                else:
-                    held.append((second_ms, seen))
-                    requests[pool] += count
-                fresh.append(pool)
-        for pool in fresh:
-            spans = found[pool][0][0] - second_ms + 1000 >= SPAN_MIN_MS
-            if spans and requests[pool] >= limits.requests_min:
-                done.add(pool)
+            for seen in [one for one in pools if one.pool not in done]:
+                parts = found.get(seen.pool)
+                if parts is None:
+                    parts = found[seen.pool] = []
+                parts.append((second_ms, seen))
+                fresh.append(parts)
+        for parts in fresh:
+            if parts[0][0] - second_ms + 1000 >= SPAN_MIN_MS and _requests(parts) >= limits.requests_min:
+                done.add(parts[0][1].pool)
     return found
+
+
+def _requests(parts: _Parts) -> int:
+    """Attempts that speak about health."""
+    count = 0
+    for _, seen in parts:
+        out = seen.outcomes
+        count += out.ok + out.server_error + out.timeout + out.connect + out.cut
+    return count
 
 
 def _add_up(parts: _Parts, limits: Thresholds) -> Clients:

@@ -5,6 +5,7 @@ the end. Load and room are in units/s. A draft knows nothing of health: it is gi
 (``usable``), how much of that is paid for (``committed``) and which pools may gain, and keeps within it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from controller.core.compiled import Compiled, RouteRules
@@ -147,8 +148,11 @@ class Draft:
         for sweep in range(SWEEPS_MAX + len(ready) // RECEIVERS_MAX):
             if parts <= 0:
                 break
-            measure = self.room_parts if sweep else self._free_parts
-            rooms = [(measure(route, pool, caps[pool], limits), -pool) for pool in ready]
+            if sweep:
+                free = [self.room_parts(route, pool, caps[pool], limits) for pool in ready]
+            else:
+                free = self._free_parts(route, ready, caps, limits)
+            rooms = [(room, -pool) for room, pool in zip(free, ready, strict=True)]
             if self.few_receivers and len(rooms) > RECEIVERS_MAX:
                 rooms = sorted(rooms, reverse=True)[:RECEIVERS_MAX]
             total = sum(room for room, _ in rooms)
@@ -179,6 +183,23 @@ class Draft:
                 parts -= now
         return parts
 
+    def _free_parts(
+        self, route: int, pools: Sequence[int], caps: Sequence[float] | dict[int, float], limits: Limits
+    ) -> list[int]:
+        """Each pool's own room in parts of the route's demand; more than a million where it is larger. All at
+        once, as this is the hottest loop of a forced move."""
+        if (demand := self.demand[route]) <= 0:
+            return [MILLION] * len(pools)
+        load, group_of, most = self.load, self.rules.group_of, demand * ROOM_MAX_FACTOR
+        found = []
+        for pool in pools:
+            left = caps[pool] - load[pool]
+            if (group := group_of[pool]) >= 0:
+                left = min(left, limits.group_usable[group] - self.group_load[group])
+            room = int(left * MILLION / demand) if left < most else ROOM_MAX_FACTOR * MILLION
+            found.append(room if room > ROOM_MIN_PARTS else 0)
+        return found
+
     def _spread(self, route: int, parts: int, ready: list[int], caps: list[float]) -> int:
         """No demand: shares in proportion to capacity, whole parts by largest remainder."""
         for pool, share in zip(ready, whole([caps[pool] for pool in ready], parts), strict=True):
@@ -188,25 +209,13 @@ class Draft:
 
     def room_parts(self, route: int, pool: int, cap: float, limits: Limits) -> int:
         """How many parts of the route the pool can still take under ``cap`` and the route's share limits."""
-        room = min(self._free_parts(route, pool, cap, limits), MILLION)
+        room = min(self._free_parts(route, [pool], {pool: cap}, limits)[0], MILLION)
         if share_max := self.rules.routes[route].share_max:
             owner = self.rules.provider_of[pool]
             if owner in share_max:
                 weights = self.weights[route]
                 carried = sum(w for p, w in weights.items() if self.rules.provider_of[p] == owner)
                 room = min(room, int(share_max[owner] * MILLION) - carried)
-        return room if room > ROOM_MIN_PARTS else 0
-
-    def _free_parts(self, route: int, pool: int, cap: float, limits: Limits) -> int:
-        """The pool's own room in parts of the route's demand; more than a million where it is larger."""
-        demand = self.demand[route]
-        if demand <= 0:
-            return MILLION
-        left = cap - self.load[pool]
-        group = self.rules.group_of[pool]
-        if group >= 0:
-            left = min(left, limits.group_usable[group] - self.group_load[group])
-        room = int(left * MILLION / demand) if left < demand * ROOM_MAX_FACTOR else ROOM_MAX_FACTOR * MILLION
         return room if room > ROOM_MIN_PARTS else 0
 
     def _count(self, pool: int, units: float) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from controller.core.capacity import Caps
 from controller.core.compiled import Compiled
+from controller.core.differing import differing
 from controller.core.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT, Limits
 from controller.core.finding import SILENT, Finding
 from controller.core.health import ramp_share
@@ -83,12 +84,10 @@ def eligible(
     basis = _Basis(rules, caps, panic, held, memory, findings)
     if _last and _last[0][0].same_but_for_pools(basis):
         before, old = _last[0]
-        was, said = before.memory, before.findings
-        again = [
-            index
-            for index, name in enumerate(rules.pools)
-            if memory[name] is not was[name] or findings.get(name) is not said.get(name)
-        ]
+        news = differing(before.memory, memory) | differing(before.findings, findings)
+        again = [rules.pool_index[name] for name in news if name in rules.pool_index]
+        if not again:
+            return old
         limits = Limits(
             list(old.limits.usable),
             list(old.limits.committed),

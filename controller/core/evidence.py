@@ -4,10 +4,12 @@ Evidence has an instant. It is fresh for max(15 s, 3 x interval), at most 15 min
 partition is not consumed to its end: a controller that lags blames itself, not the pools.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
 from controller.core.clients import Clients, Window, sum_clients
+from controller.core.differing import differing
 from controller.core.policy import Thresholds
 from streams.reporters import OWN_NETWORK_MIN, answers
 from streams.rows import DemandRow, Progress, Row
@@ -39,6 +41,9 @@ class Evidence(NamedTuple):
     clients_heard: int = 0
     ejected_ms: int = 0
     until_ms: int | None = None
+
+
+NOTHING = Evidence(None)
 
 
 class Reach:
@@ -79,7 +84,9 @@ def hearing(reports: tuple[Row, ...], reach: Reach, limits: Thresholds, now_ms: 
     found = []
     failing: dict[str, set[str]] = {}
     for row in reports:
-        said = _said(row, limits)
+        said = _kept.get(id(row))
+        if said is None or said.row is not row or said.limits is not limits:
+            said = _said(row, limits)
         if now_ms < said.until_ms:
             found.append(Hearing.FRESH)
         elif reach.is_current("reports", row.position.partition):
@@ -110,28 +117,21 @@ def gather(
 
     A pool of which nothing new is known keeps the very evidence it had: who reads it need look no further.
     """
-    probes = _probes(reports, heard, limits)
-    clients = sum_clients(_windows(demand, reach, limits, now_ms), limits)
-    ejected = _ejections(demand, reach, limits, now_ms)
-    count = clients_heard(demand)
-    found: dict[str, Evidence] = {}
-    for pool in sorted({*probes, *clients, *ejected}):
-        said, until_ms = probes.get(pool, _NOTHING_SAID)
-        gone, said_ms = ejected.get(pool, (0, 0))
-        seen, held = clients.get(pool), _last.get(pool)
-        if (
-            held is None
-            or held.clients is not seen
-            or held.probes is not said
-            or held.until_ms != until_ms
-            or held.clients_heard != count
-            or held.ejected_by != gone
-            or held.ejected_ms != said_ms
-        ):
-            held = Evidence(seen, said, gone, count, said_ms, until_ms)
-        found[pool] = held
-    _last.clear()
-    _last.update(found)
+    basis = _Basis(
+        _probes(reports, heard, limits),
+        sum_clients(_windows(demand, reach, limits, now_ms), limits),
+        _ejections(demand, reach, limits, now_ms),
+        clients_heard(demand),
+    )
+    pools = {*basis.probes, *basis.clients, *basis.ejected}
+    again, found = pools, dict.fromkeys(sorted(pools), NOTHING)
+    if _last and _last[0][0].count == basis.count:
+        before, held = _last[0]
+        again = before.differing(basis) & pools
+        found = dict(held) if held.keys() == pools else {pool: held.get(pool, NOTHING) for pool in found}
+    for pool in again:
+        found[pool] = basis.of(pool)
+    _last[:] = [(basis, found)]
     return found
 
 
@@ -152,27 +152,41 @@ class _Said(NamedTuple):
     nothing_gets_through: bool
 
 
-class _Heard(NamedTuple):
-    """A row, what is heard of it, and the thresholds by which."""
-
-    row: Row
-    how: Hearing
-    limits: Thresholds
-
-    def said(self) -> _Said:
-        return _said(self.row, self.limits)
-
-    def differs(self, other: "_Heard") -> bool:
-        same = self.row is other.row and self.how is other.how and self.limits is other.limits
-        return not same
-
-
-_Probes = dict[str, tuple[tuple[Probe, ...], int | None]]
+_Probes = dict[str, tuple[tuple[Probe, ...], int | None]]  # with when the first of them goes stale
 _NOTHING_SAID: tuple[tuple[Probe, ...], int | None] = ((), None)
+
+
+class _Basis(NamedTuple):
+    """What the evidence of all pools rests on."""
+
+    probes: _Probes
+    clients: dict[str, Clients]
+    ejected: dict[str, tuple[int, int]]
+    count: int
+
+    def differing(self, now: "_Basis") -> set[str]:
+        """The pools of which something else is known now, but for the number of clients."""
+        ejected = {pool for pool, _ in self.ejected.items() ^ now.ejected.items()}
+        return ejected | differing(self.probes, now.probes) | differing(self.clients, now.clients)
+
+    def of(self, pool: str) -> Evidence:
+        said, until_ms = self.probes.get(pool, _NOTHING_SAID)
+        gone, said_ms = self.ejected.get(pool, (0, 0))
+        return Evidence(self.clients.get(pool), said, gone, self.count, said_ms, until_ms)
+
+
+class _Heard(NamedTuple):
+    """All rows, what is heard of each, by which thresholds, and what probers so say."""
+
+    rows: tuple[Row, ...]
+    how: list[Hearing]
+    limits: Thresholds
+    probes: _Probes
+
+
 _kept: dict[int, _Said] = {}
-_last: dict[str, Evidence] = {}
-_last_rows: list[_Heard] = []
-_last_probes: _Probes = {}
+_last: list[tuple[_Basis, dict[str, Evidence]]] = []
+_last_heard: list[_Heard] = []
 
 
 def _said(row: Row, limits: Thresholds) -> _Said:
@@ -211,35 +225,46 @@ def _probes(reports: tuple[Row, ...], heard: list[Hearing], limits: Thresholds) 
 
     Where the rows are those of last time but for a few, only the pools of these few are looked at again.
     """
-    rows = [_Heard(row, how, limits) for row, how in zip(reports, heard, strict=True)]
-    if len(rows) != len(_last_rows):
-        _last_probes.clear()
-        _last_probes.update(_probes_of(rows, None))
-    elif changed := [(old, new) for old, new in zip(_last_rows, rows, strict=True) if new.differs(old)]:
-        again = {pool for pair in changed for one in pair for pool, _ in one.said().probes}
-        for pool in again:
-            _last_probes.pop(pool, None)
-        _last_probes.update(_probes_of(rows, again))
-    _last_rows[:] = rows
-    return dict(_last_probes)
+    last = _last_heard[0] if _last_heard else None
+    if last is None or last.limits is not limits or len(last.rows) != len(reports):
+        probes = _probes_of(zip(reports, heard, strict=True), limits, None)
+    else:
+        probes = _renewed(last, reports, heard)
+    _last_heard[:] = [_Heard(reports, heard, limits, probes)]
+    return probes
 
 
-def _probes_of(rows: list[_Heard], pools: set[str] | None) -> _Probes:
+def _renewed(last: _Heard, reports: tuple[Row, ...], heard: list[Hearing]) -> _Probes:
+    pairs = enumerate(zip(last.rows, reports, last.how, heard, strict=True))
+    changed = [index for index, (old, new, was, how) in pairs if old is not new or was is not how]
+    if not changed:
+        return last.probes
+    rows = [one[index] for one in (last.rows, reports) for index in changed]
+    again = {pool for row in rows for pool, _ in _said(row, last.limits).probes}
+    places = {(row.event.provider, row.event.region) for row in rows}
+    near = (
+        (row, how)
+        for row, how in zip(reports, heard, strict=True)
+        if (row.event.provider, row.event.region) in places
+    )
+    probes, now = dict(last.probes), _probes_of(near, last.limits, again)
+    for pool in again - now.keys():
+        probes.pop(pool, None)
+    return probes | now
+
+
+def _probes_of(rows: Iterable[tuple[Row, Hearing]], limits: Thresholds, pools: set[str] | None) -> _Probes:
     """Of these pools, None for all."""
-    places = None if pools is None else {pool.rsplit("/", 1)[0] for pool in pools}
     said: dict[str, list[Probe]] = {}
     until: dict[str, int] = {}
-    for one in rows:
-        event = one.row.event
-        if one.how in (Hearing.SILENT, Hearing.OF_ITS_OWN) or (
-            places is not None and f"{event.provider}/{event.region}" not in places
-        ):
+    for row, how in rows:
+        if how in (Hearing.SILENT, Hearing.OF_ITS_OWN):
             continue
-        held = one.said()
+        held = _said(row, limits)
         for pool, probe in held.probes:
             if pools is None or pool in pools:
                 said.setdefault(pool, []).append(probe)
-                if one.how is Hearing.FRESH:
+                if how is Hearing.FRESH:
                     until[pool] = min(until.get(pool, held.until_ms), held.until_ms)
     return {pool: (tuple(probes), until.get(pool)) for pool, probes in said.items()}
 

@@ -5,10 +5,11 @@ everybody needs three reporters, or half of those that exist; a single reporter 
 Without it the finding stays with that process, and the pool is at most degraded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from enum import StrEnum
 from typing import NamedTuple
 
+from controller.core.differing import differing
 from controller.core.evidence import Evidence, Probe
 from controller.core.memory import PoolMemory
 from controller.core.policy import Thresholds
@@ -93,8 +94,16 @@ OTHERS_MIN = 3  # so many that half of them are two
 SILENT = Finding(Kind.SILENT, Reason.NO_EVIDENCE)
 
 
-_last: dict[str, tuple[Evidence, PoolMemory, Finding]] = {}
-_last_case: list[object] = []
+class _Judged(NamedTuple):
+    """The last answer, and what it was the answer to; ``case`` is what all pools share."""
+
+    case: tuple[Thresholds, set[str], set[str], bool]
+    evidence: dict[str, Evidence]
+    memory: dict[str, PoolMemory]
+    found: dict[str, Finding]
+
+
+_last: list[_Judged] = []
 
 
 def judge_all(
@@ -111,23 +120,24 @@ def judge_all(
 
     A pool whose evidence and memory are the very same objects as last time keeps its finding.
     """
-    case: list[object] = [limits, ill, refusing, siblings_complete]
-    before = _last if case == _last_case else {}
-    judged: dict[str, tuple[Evidence, PoolMemory, Finding]] = {}
-    for pool, seen in evidence.items():
-        held_pool = memory.get(pool)
-        if held_pool is None:
-            continue
-        held = before.get(pool)
-        if held is None or held[0] is not seen or held[1] is not held_pool:
-            usual = (held_pool.usual_p50_ms, held_pool.usual_p99_ms)
-            about = About(pool in ill, siblings_complete, pool in refusing, *usual)
-            held = (seen, held_pool, judge(seen, limits, about))
-        judged[pool] = held
-    _last_case[:] = case
-    found = {pool: finding for pool, (_, _, finding) in judged.items()}
-    _last.clear()
-    _last.update(judged)
+    case = (limits, ill, refusing, siblings_complete)
+    held: dict[str, Finding] = {}
+    again: Container[str] = evidence
+    if _last and _last[0].case == case:
+        held = _last[0].found
+        again = differing(_last[0].evidence, evidence) | differing(_last[0].memory, memory)
+    found = held
+    if again or not held:
+        found = {}
+        for pool, seen in evidence.items():
+            if pool not in again:
+                if (same := held.get(pool)) is not None:
+                    found[pool] = same
+            elif (known := memory.get(pool)) is not None:
+                usual = (known.usual_p50_ms, known.usual_p99_ms)
+                about = About(pool in ill, siblings_complete, pool in refusing, *usual)
+                found[pool] = judge(seen, limits, about)
+    _last[:] = [_Judged(case, evidence, memory, found)]
     return found
 
 

@@ -66,8 +66,9 @@ def fresh_capacity(proposal: Proposal) -> None:
 def provider_share(proposal: Proposal) -> None:
     """No provider gets more of a workload than the policy allows, ``on_loss`` included."""
     rules = proposal.rules
-    for index, route in enumerate(rules.routes):
-        if not route.share_max or _is_as_held(proposal, index):
+    for index in _new(proposal):
+        route = rules.routes[index]
+        if not route.share_max:
             continue
         split, held = proposal.splits[index], proposal.held[index]
         if split is not held and _gains_beyond_share(rules, index, split, held):
@@ -82,9 +83,8 @@ def provider_share(proposal: Proposal) -> None:
 
 def lawful(proposal: Proposal) -> None:
     """Models, exclusivity and residency hold in every split, ``on_loss`` included."""
-    for index, split in enumerate(proposal.splits):
-        if _is_as_held(proposal, index):
-            continue
+    for index in _new(proposal):
+        split = proposal.splits[index]
         if not _is_lawful(proposal.rules, index, split):
             held = proposal.held[index]
             kept = held if held is not None and _is_lawful(proposal.rules, index, held) else None
@@ -104,9 +104,8 @@ def whole_table(proposal: Proposal) -> None:
     """Never an empty table, and every split whole."""
     if not proposal.splits:
         raise UnlawfulTableError("an empty table")
-    for index, split in enumerate(proposal.splits):
-        if _is_as_held(proposal, index):
-            continue
+    for index in _new(proposal):
+        split = proposal.splits[index]
         if sum(split.weights) + split.shed != MILLION or min(split.weights, default=0) < 0:
             raise UnlawfulTableError(f"{proposal.rules.routes[index].name}: the shares are not whole")
 
@@ -114,14 +113,16 @@ def whole_table(proposal: Proposal) -> None:
 GUARDS: tuple[Guard, ...] = (fresh_capacity, provider_share, lawful, whole_table)
 
 
-def _is_as_held(proposal: Proposal, index: int) -> bool:
-    """Whether the route is untouched since it left last time under this policy, checked then."""
-    known = proposal.held_on_loss
-    return (
-        bool(known)
-        and proposal.on_loss[index] is known[index]
-        and proposal.splits[index] is proposal.held[index]
-    )
+def _new(proposal: Proposal) -> list[int]:
+    """The routes that are not untouched since they left last time under this policy, checked then."""
+    if not proposal.held_on_loss:
+        return list(range(len(proposal.splits)))
+    now = zip(proposal.splits, proposal.held, proposal.on_loss, proposal.held_on_loss, strict=True)
+    return [
+        index
+        for index, (split, held, losses, known) in enumerate(now)
+        if split is not held or losses is not known
+    ]
 
 
 def _is_lawful(rules: Compiled, index: int, split: Split) -> bool:

@@ -75,8 +75,8 @@ def held(rules: Compiled, table: RouteTable) -> Held:
 
 def split_of(weights: dict[int, int], shed: int) -> Split:
     """One route's weights as they travel: pools in order, whole parts that sum to a million with shed."""
-    pools = sorted(pool for pool, parts in weights.items() if parts)
-    return Split(tuple(pools), tuple(weights[pool] for pool in pools), shed)
+    pools = sorted(weights) if all(weights.values()) else sorted(p for p, parts in weights.items() if parts)
+    return Split(tuple(pools), tuple(map(weights.__getitem__, pools)), shed)
 
 
 def table_of(

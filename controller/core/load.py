@@ -1,5 +1,6 @@
 """How much load each route has: what clients report, and until they do, what the policy expects."""
 
+from operator import is_
 from typing import NamedTuple
 
 from controller.core.compiled import Compiled
@@ -10,11 +11,10 @@ ROWS_KEPT = 256
 SPAN_SECONDS = 10
 
 _Flows = dict[tuple[str, str], tuple[float, float]]  # units/s, requests/s
-_kept: dict[int, tuple[DemandRow, _Flows]] = {}
 
 
 class Demanded(NamedTuple):
-    """By route: units/s and, as far as clients report, requests/s.
+    """By route: units/s and, as far as clients report, requests/s. Not to be changed by who reads it.
 
     ``reported``: names of routes that were ever reported, sorted.
     """
@@ -22,6 +22,23 @@ class Demanded(NamedTuple):
     units: list[float]
     requests: list[float]
     reported: tuple[str, ...]
+
+
+class _Kept(NamedTuple):
+    """The last answer, and what it was the answer to."""
+
+    rules: Compiled
+    parts: list[_Flows]
+    reported: tuple[str, ...]
+    demanded: Demanded
+
+    def holds(self, rules: Compiled, parts: list[_Flows], reported: tuple[str, ...]) -> bool:
+        same = len(parts) == len(self.parts) and all(map(is_, parts, self.parts))
+        return same and rules is self.rules and reported == self.reported
+
+
+_kept: dict[int, tuple[DemandRow, _Flows]] = {}
+_last: list[_Kept] = []
 
 
 def demand_of(
@@ -36,13 +53,21 @@ def demand_of(
 
     A partition without a report for ``silent_after_ms``, though it is consumed to its end, has no clients.
     """
+    heard = [row for row in rows if row.seconds and not _silent(row, reach, silent_after_ms, now_ms)]
+    parts = [_rates(row) for row in heard]
+    if _last and _last[0].holds(rules, parts, reported):
+        return _last[0].demanded
     totals: _Flows = {}
-    for row in rows:
-        if not row.seconds or _silent(row, reach, silent_after_ms, now_ms):
-            continue
-        for flow, (units, requests) in _rates(row).items():
+    for flows in parts:
+        for flow, (units, requests) in flows.items():
             so_far = totals.get(flow, (0.0, 0.0))
             totals[flow] = (so_far[0] + units, so_far[1] + requests)
+    found = _demanded(rules, totals, reported)
+    _last[:] = [_Kept(rules, parts, reported, found)]
+    return found
+
+
+def _demanded(rules: Compiled, totals: _Flows, reported: tuple[str, ...]) -> Demanded:
     known = set(reported)
     demand, rates = [], []
     for route in rules.routes:
@@ -68,12 +93,14 @@ def _rates(row: DemandRow) -> _Flows:
     whole = [s for s in row.seconds if newest_ms - SPAN_SECONDS * 1000 <= s.second_ms < newest_ms]
     seconds = whole or list(row.seconds[-1:])
     span_s = max(1, (seconds[-1].second_ms - seconds[0].second_ms) // 1000 + 1)
-    found: _Flows = {}
+    units: dict[tuple[str, str], float] = {}
+    requests: dict[tuple[str, str], int] = {}
     for second in seconds:
         for flow in second.flows:
             key = (flow.workload, flow.origin)
-            so_far = found.get(key, (0.0, 0.0))
-            found[key] = (so_far[0] + flow.offered_units / span_s, so_far[1] + flow.requests / span_s)
+            units[key] = units.get(key, 0.0) + flow.offered_units / span_s
+            requests[key] = requests.get(key, 0) + flow.requests
+    found = {key: (load, requests[key] / span_s) for key, load in units.items()}
     while len(_kept) >= ROWS_KEPT:
         _kept.pop(next(iter(_kept)))
     _kept[id(row)] = (row, found)

@@ -86,11 +86,13 @@ def within_shares(split: Split, rules: RouteRules, provider_of: tuple[int, ...])
 
 
 def _dropped(split: Split, out: set[int]) -> Split:
-    gone = [place for place, pool in enumerate(split.pools) if pool in out]
-    if len(gone) == 1 and len(split.pools) > 1 and split.weights[gone[0]] <= SMALL_LOSS:
-        return _dropped_one(split, gone[0])
+    gone = out.intersection(split.pools)
     if not gone:
         return split
+    if len(gone) == 1 and len(split.pools) > 1:
+        place = split.pools.index(*gone)
+        if split.weights[place] <= SMALL_LOSS:
+            return _dropped_one(split, place)
     left = {pool: parts for pool, parts in zip(split.pools, split.weights, strict=True) if pool not in out}
     if not left:
         return Split((), (), MILLION)

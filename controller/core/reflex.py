@@ -84,9 +84,7 @@ def _from_lost(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeless]:
     found = []
     for route, weights in enumerate(draft.weights):
         rules = draft.rules.routes[route]
-        if not any(pool in weights for pool in out) and (
-            draft.lawful or rules.lawful_set.issuperset(weights)
-        ):
+        if weights.keys().isdisjoint(out) and (draft.lawful or rules.lawful_set.issuperset(weights)):
             continue
         gone = sorted(p for p in weights if p in out or p not in rules.lawful_set)
         for pool in gone:
@@ -127,9 +125,10 @@ def _from_overloaded(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeles
     limits = use.limits
     slack = 1.0 + draft.rules.policy.thresholds.overload_tolerance
     found: list[Homeless] = []
-    for pool, load in enumerate(draft.load):
-        if limits.grade[pool] != OUT and load > limits.usable[pool] * slack and load > 0:
-            found += _evict(draft, pool, load - limits.usable[pool], moves)
+    carried = enumerate(zip(draft.load, limits.usable, strict=True))
+    for pool in [pool for pool, (load, most) in carried if load > most * slack and load > 0]:
+        if limits.grade[pool] != OUT:
+            found += _evict(draft, pool, draft.load[pool] - limits.usable[pool], moves)
     for group, load in enumerate(draft.group_load):
         excess = load - limits.group_usable[group]
         if load > limits.group_usable[group] * slack:
@@ -164,9 +163,9 @@ def _evict(draft: Draft, pool: int, units: float, moves: list[Moved]) -> list[Ho
 def from_shed(draft: Draft, restore_rank: int) -> list[Homeless]:
     """What is shed now and may be served again if there is room."""
     found = []
-    for route, parts in enumerate(draft.shed):
-        rank = draft.rules.routes[route].rank
-        if parts and rank <= restore_rank:
+    for route in [route for route, parts in enumerate(draft.shed) if parts]:
+        rank, parts = draft.rules.routes[route].rank, draft.shed[route]
+        if rank <= restore_rank:
             draft.shed_parts(route, -parts)
             found.append(Homeless(rank, route, NOWHERE, parts, False))
     return found
