@@ -93,7 +93,7 @@ def sum_clients(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, Cl
 def _sum(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, Clients]:
     found: dict[str, Clients] = {}
     kept: dict[str, tuple[_Parts, Clients]] = {}
-    for pool, parts in sorted(_telling(windows, limits).items()):
+    for pool, parts in _telling(windows, limits).items():
         held = _last.get(pool)
         if held is None or held[0] != parts:
             held = (parts, _add_up(parts, limits))
@@ -121,14 +121,16 @@ def _telling(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, _Part
         fresh: list[_Parts] = []
         for _, pools in group:
             for seen in [one for one in pools if one.pool not in done]:
-                parts = found.get(seen.pool)
-                if parts is None:
+                if (parts := found.get(seen.pool)) is None:
                     parts = found[seen.pool] = []
                 parts.append((second_ms, seen))
                 fresh.append(parts)
         for parts in fresh:
-            if parts[0][0] - second_ms + 1000 >= SPAN_MIN_MS and _requests(parts) >= limits.requests_min:
-                done.add(parts[0][1].pool)
+            newest_ms, seen = parts[0]
+            if newest_ms - second_ms + 1000 >= SPAN_MIN_MS and (
+                seen.outcomes.ok >= limits.requests_min or _requests(parts) >= limits.requests_min
+            ):
+                done.add(seen.pool)
     return found
 
 

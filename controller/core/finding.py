@@ -5,7 +5,7 @@ everybody needs three reporters, or half of those that exist; a single reporter 
 Without it the finding stays with that process, and the pool is at most degraded.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -121,22 +121,20 @@ def judge_all(
     A pool whose evidence and memory are the very same objects as last time keeps its finding.
     """
     case = (limits, ill, refusing, siblings_complete)
-    held: dict[str, Finding] = {}
-    again: Container[str] = evidence
+    found: dict[str, Finding] = {}
+    again: Iterable[str] = evidence
     if _last and _last[0].case == case:
-        held = _last[0].found
+        found = _last[0].found
         again = differing(_last[0].evidence, evidence) | differing(_last[0].memory, memory)
-    found = held
-    if again or not held:
-        found = {}
-        for pool, seen in evidence.items():
-            if pool not in again:
-                if (same := held.get(pool)) is not None:
-                    found[pool] = same
-            elif (known := memory.get(pool)) is not None:
-                usual = (known.usual_p50_ms, known.usual_p99_ms)
-                about = About(pool in ill, siblings_complete, pool in refusing, *usual)
-                found[pool] = judge(seen, limits, about)
+    found = dict(found) if again else found
+    for pool in again:
+        seen, held = evidence.get(pool), memory.get(pool)
+        if seen is None or held is None:
+            found.pop(pool, None)
+            continue
+        usual = (held.usual_p50_ms, held.usual_p99_ms)
+        about = About(pool in ill, siblings_complete, pool in refusing, *usual)
+        found[pool] = judge(seen, limits, about)
     _last[:] = [_Judged(case, evidence, memory, found)]
     return found
 

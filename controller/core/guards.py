@@ -49,15 +49,15 @@ def fresh_capacity(proposal: Proposal) -> None:
     """Nothing is moved onto a pool without fresh capacity. Exempt: the first table."""
     if proposal.first:
         return
-    grades = proposal.use.limits.grade
+    barred = {pool for pool, grade in enumerate(proposal.use.limits.grade) if grade > GAINS_LAST}
     for index, (split, held) in enumerate(zip(proposal.splits, proposal.held, strict=True)):
-        if held is None or split is held:
+        if held is None or split is held or barred.isdisjoint(split.pools):
             continue
         before = dict(zip(held.pools, held.weights, strict=True))
         gained = [
             pool
             for pool, parts in zip(split.pools, split.weights, strict=True)
-            if grades[pool] > GAINS_LAST and parts > before.get(pool, 0)
+            if pool in barred and parts > before.get(pool, 0)
         ]
         if gained and _is_lawful(proposal.rules, index, held):
             _hold(proposal, index, held, Reason.GUARD_FRESH_CAPACITY)

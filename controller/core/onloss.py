@@ -63,8 +63,9 @@ def patched(before: Held, use: Use) -> list[dict[str, Split]]:
     owner = before.rules.provider_of
     for route, rules in zip(before.routes, before.rules.routes, strict=True):
         losses = route.on_loss if route is not None and before.same_pools else {}
-        if out and any(not out.isdisjoint(split.pools) for split in losses.values()):
-            losses = {provider: _dropped(split, out) for provider, split in losses.items()}
+        gone = out & rules.lawful_set
+        if gone and any([not gone.isdisjoint(split.pools) for split in losses.values()]):
+            losses = {provider: _dropped(split, gone) for provider, split in losses.items()}
             if rules.share_max:
                 losses = {lost: within_shares(split, rules, owner) for lost, split in losses.items()}
         found.append(losses)
