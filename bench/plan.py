@@ -2,7 +2,7 @@
 
 `reflex N pools`: one step in which a loaded pool is lost. `dispatch N pools`: the linear programme of the
 whole table with N-1. Both are promised at 400 pools x 20 workloads x 8 origins and reported at 40; the reflex
-also at 4,000.
+also at 4,000. `memory of ...`: the most that a process which does only that ever held.
 """
 
 import sys
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from bench._frame import Case, run
 from bench._plan_dispatch import dispatch_cases
+from bench._plan_memory import memory_cases
 from bench._plan_reflex import reflex_cases
 
 SIZES = {"40 pools": (40, 4, 4), "400 pools": (400, 20, 8), "4000 pools": (4_000, 50, 8)}
@@ -24,6 +25,9 @@ def measure() -> Iterator[Case]:
         yield from reflex_cases(name, size, SAMPLES[name], REFLEX.get(name, {}))
     for name, target in DISPATCH.items():
         yield from dispatch_cases(name, SIZES[name], target)
+    for name in ("400 pools", "4000 pools"):
+        yield from memory_cases("steps", name, SIZES[name])
+    yield from memory_cases("dispatch", "400 pools", SIZES["400 pools"])
 
 
 if __name__ == "__main__":

@@ -209,7 +209,7 @@ def _memory(
 
 
 def _earliest(
-    due: list[int], held: Claims, given: Orders, findings: dict[str, Finding], now_ms: int
+    due: list[int | None], held: Claims, given: Orders, findings: dict[str, Finding], now_ms: int
 ) -> int | None:
     """When something falls due without any event."""
     times = {held.due_ms, given.due_ms, *due, *{finding.until_ms for finding in findings.values()}}

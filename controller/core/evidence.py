@@ -125,7 +125,7 @@ def gather(
     )
     pools = {*basis.probes, *basis.clients, *basis.ejected}
     again, found = pools, dict.fromkeys(sorted(pools), NOTHING)
-    if _last and _last[0][0].count == basis.count:
+    if _last and _last[0][0].heard == basis.heard:
         before, held = _last[0]
         again = before.differing(basis) & pools
         found = dict(held) if held.keys() == pools else {pool: held.get(pool, NOTHING) for pool in found}
@@ -162,7 +162,7 @@ class _Basis(NamedTuple):
     probes: _Probes
     clients: dict[str, Clients]
     ejected: dict[str, tuple[int, int]]
-    count: int
+    heard: int
 
     def differing(self, now: "_Basis") -> set[str]:
         """The pools of which something else is known now, but for the number of clients."""
@@ -172,7 +172,7 @@ class _Basis(NamedTuple):
     def of(self, pool: str) -> Evidence:
         said, until_ms = self.probes.get(pool, _NOTHING_SAID)
         gone, said_ms = self.ejected.get(pool, (0, 0))
-        return Evidence(self.clients.get(pool), said, gone, self.count, said_ms, until_ms)
+        return Evidence(self.clients.get(pool), said, gone, self.heard, said_ms, until_ms)
 
 
 class _Heard(NamedTuple):

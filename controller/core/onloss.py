@@ -64,7 +64,7 @@ def patched(before: Held, use: Use) -> list[dict[str, Split]]:
     for route, rules in zip(before.routes, before.rules.routes, strict=True):
         losses = route.on_loss if route is not None and before.same_pools else {}
         gone = out & rules.lawful_set
-        if gone and any([not gone.isdisjoint(split.pools) for split in losses.values()]):
+        if gone and any(not gone.isdisjoint(split.pools) for split in losses.values()):
             losses = {provider: _dropped(split, gone) for provider, split in losses.items()}
             if rules.share_max:
                 losses = {lost: within_shares(split, rules, owner) for lost, split in losses.items()}

@@ -13,7 +13,6 @@ from streams.rows import Row
 from tieline.events import Capacity, GroupCapacity, PoolCapacity, in_scope
 
 STATING_KINDS = ("fleet", "quota")
-FOREVER_MS = 86_400_000
 
 
 class Limits(NamedTuple):
@@ -44,14 +43,14 @@ class Stated(NamedTuple):
     """``pools``: by index, those of which something is stated. ``expired``: those of which something was.
 
     ``groups``: limits by group index, the policy's own included. ``coming``: by pool index, a smaller limit
-    in units/s that holds within ``lead_ms``. ``until_ms``: this holds so long without any event.
+    in units/s that holds within ``lead_ms``. ``until_ms``: this holds so long without any event, None for ever.
     """
 
     pools: dict[int, Said]
     expired: frozenset[int]
     groups: list[Limits]
     coming: dict[int, float]
-    until_ms: int
+    until_ms: int | None
 
 
 class _Kept(NamedTuple):
@@ -66,7 +65,8 @@ class _Kept(NamedTuple):
         if (
             rules.policy is not self.rules.policy
             or len(rows) != len(self.rows)
-            or not self.from_ms <= now_ms < self.stated.until_ms
+            or now_ms < self.from_ms
+            or (self.stated.until_ms is not None and now_ms >= self.stated.until_ms)
         ):
             return False
         return all(row is old for row, old in zip(rows, self.rows, strict=True))
@@ -112,7 +112,7 @@ def _stated(rules: Compiled, rows: tuple[Row, ...], now_ms: int) -> Stated:
             for group in (one for one in event.groups if one.group in number):
                 groups[number[group.group]] = groups[number[group.group]].tightest(_of_group(group))
     coming = _planned(rules, rows, pools, now_ms, times)
-    until_ms = min((at for at in times if at > now_ms), default=now_ms + FOREVER_MS)
+    until_ms = min((at for at in times if at > now_ms), default=None)
     return Stated(pools, frozenset(expired), groups, coming, until_ms)
 
 

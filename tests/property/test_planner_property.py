@@ -133,6 +133,43 @@ def test_a_recorded_decision_decides_again_to_the_same_bytes(data: st.DataObject
     assert encode(step(again, world.now_ms)) == encode(step(snapshot, world.now_ms))
 
 
+def _partly(data: st.DataObject, one: Snapshot, other: Snapshot) -> Snapshot:
+    """One snapshot in which some rows, or the memory, are the very objects of another."""
+    changed: dict[str, object] = {"memory": data.draw(st.sampled_from([one.memory, other.memory]))}
+    for name in ("reports", "statements", "capacities", "demand"):
+        mine, others = getattr(one, name), getattr(other, name)
+        if len(mine) == len(others):
+            pick = data.draw(st.lists(st.booleans(), min_size=len(mine), max_size=len(mine)))
+            rows = zip(mine, others, pick, strict=True)
+            changed[name] = tuple(b if later else a for a, b, later in rows)
+    return msgspec.structs.replace(one, **changed)
+
+
+@QUICK
+@given(st.data())
+def test_what_is_kept_from_step_to_step_changes_no_decision(data: st.DataObject) -> None:
+    """Whatever was decided before, and whichever rows are the same objects as then: the bytes are those of a
+    step that has seen none of it."""
+    world = data.draw(worlds())
+    seen = []
+    for _ in range(data.draw(st.integers(2, 4))):
+        data.draw(weather(world))
+        world.now_ms += data.draw(st.sampled_from([1_000, 20_000]))
+        world._observe()
+        seen.append((world.snapshot(), world.now_ms))
+        world.decide()
+    encode = msgspec.msgpack.Encoder(order="deterministic").encode
+    decided = []
+    for _ in range(6):
+        one, at_ms = data.draw(st.sampled_from(seen))
+        other, _ = data.draw(st.sampled_from(seen))
+        snapshot = _partly(data, one, other)
+        at_ms += data.draw(st.sampled_from([0, 0, 500, 16_000]))
+        decided.append((msgspec.msgpack.encode(snapshot), at_ms, encode(step(snapshot, at_ms))))
+    for written, at_ms, kept in decided:
+        assert encode(step(msgspec.msgpack.decode(written, type=Snapshot), at_ms)) == kept
+
+
 @QUICK
 @given(st.data())
 def test_a_take_over_changes_no_weight_by_itself(data: st.DataObject) -> None:

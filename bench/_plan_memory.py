@@ -1,0 +1,40 @@
+"""The cases of `script/bench plan` that say how much memory a decision takes.
+
+Each in a process of its own, that does nothing else: its peak, interpreter and modules included.
+`memory of steps`: a settled installation with all rows, one loss and one step without news.
+`memory of dispatch`: three solves from scratch.
+"""
+
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from bench._frame import Case
+
+WITHIN_S = 600
+KIB_PER_MB = 1_000_000 / 1_024  # ru_maxrss counts KiB
+
+
+def memory_cases(work: str, name: str, size: tuple[int, int, int]) -> Iterator[Case]:
+    """``work``: `steps` or `dispatch`; ``name`` says the size, e.g. `400 pools`."""
+    command = [sys.executable, "-m", "bench._plan_memory", work, *map(str, size)]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=WITHIN_S)
+    yield Case(f"memory of {work} {name}", "MB", [float(ran.stdout.split()[-1])])
+
+
+def _work(work: str, size: tuple[int, int, int]) -> None:
+    # Each imported here: the planner's process never loads the solver.
+    if work == "dispatch":
+        from bench._plan_dispatch import solved_from_merit_order
+
+        solved_from_merit_order(size)
+        return
+    from bench._plan_reflex import reflex_cases
+
+    list(reflex_cases("", size, 1, {}))
+
+
+if __name__ == "__main__":
+    _work(sys.argv[1], (int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
+    print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MB, 1))
