@@ -43,7 +43,7 @@ class Stated(NamedTuple):
     """``pools``: by index, those of which something is stated. ``expired``: those of which something was.
 
     ``groups``: limits by group index, the policy's own included. ``coming``: by pool index, a smaller limit
-    in units/s that holds within ``lead_ms``. ``until_ms``: this holds so long without any event, None for ever.
+    in units/s that holds within ``lead_ms``. ``until_ms``: holds so long without any event, None: for ever.
     """
 
     pools: dict[int, Said]
