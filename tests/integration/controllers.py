@@ -92,7 +92,7 @@ class ControllerProcess:
         """Its lines of this event."""
         return [line for line in self.log() if line["event"] == event]
 
-    async def until_said(self, event: str, times: int = 1, within_s: float = 20.0) -> dict[str, Any]:
+    async def until_said(self, event: str, times: int = 1, within_s: float = 60.0) -> dict[str, Any]:
         """The last line of this event once there are that many."""
 
         def enough() -> list[dict[str, Any]]:
