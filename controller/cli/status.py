@@ -20,6 +20,8 @@ from controller.cli.screen import screen
 from controller.clock import now_ms
 from controller.command_log import CommandLog
 from controller.connect import connect_redis
+from controller.core.alarms import alarms
+from controller.core.memory import Memory
 from controller.core.model import Snapshot
 from controller.core.planner import step
 from controller.core.policy import Policy
@@ -54,7 +56,8 @@ class Leading(Struct, frozen=True):
 
 class Status(Struct, frozen=True):
     """Everything that `--json` prints. ``commands`` are the orders in force, ``withheld`` what a provider's
-    mode holds back now. ``missing`` says what could not be read, and why."""
+    mode holds back now, ``alarms`` what a person must look at. ``missing`` says what could not be read, and
+    why."""
 
     generation: str
     published_ms: int
@@ -65,6 +68,7 @@ class Status(Struct, frozen=True):
     overview: Overview
     commands: tuple[Command, ...] = ()
     withheld: tuple[Verdict, ...] = ()
+    alarms: tuple[Verdict, ...] = ()
     missing: tuple[str, ...] = ()
 
 
@@ -112,6 +116,7 @@ async def _read(settings: Settings) -> Status:
         whole = overview(
             said.record.table, contents, at_ms, memory=record.memory, policy=policy, commands=commands
         )
+        snapshot = snapshot_of(record, contents, commands)
         return Status(
             str(record.generation),
             record.published_ms,
@@ -121,7 +126,8 @@ async def _read(settings: Settings) -> Status:
             said.leader,
             whole,
             commands,
-            () if missing else held_back(snapshot_of(record, contents, commands), at_ms),
+            () if missing else held_back(snapshot, at_ms),
+            alarms(snapshot, record.memory or Memory(), at_ms),
             tuple(missing),
         )
     if projected is None:

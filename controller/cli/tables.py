@@ -18,10 +18,12 @@ COLOURS = {"healthy": "green", "degraded": "yellow", "down": "red", "recovering"
 
 
 def draw(status: "Status", console: Console) -> None:
-    """Head, orders in force, what modes hold back, providers, pools, and routes that shed."""
+    """Head, alarms, orders in force, what modes hold back, providers, pools, and routes that shed."""
     console.print(Text(head(status)))
     for line in status.missing:
         console.print(Text(line, style="yellow"))
+    for alarm in status.alarms:
+        console.print(Text(f"alarm: {sentence(alarm, status.at_ms)}", style="red"))
     if status.commands:
         console.print(_orders(status))
     for verdict in status.withheld:

@@ -64,7 +64,7 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
     rules = without_share_limits(rules, given.providers_of("provider_share", rules))
     held = claims(rules, snapshot.statements, given, now_ms)
     rules = with_declined(rules, refused(rules, snapshot.statements, now_ms))
-    said = stated(rules, snapshot.capacities, now_ms)
+    said = stated(rules, snapshot.capacities, reach, now_ms)
     remembered = noted(rules, before.pools, evidence, said, now_ms)
     caps = _made_fresh(capacities(rules, said, remembered, now_ms), given)
     complete = any(seen.clients is not None and seen.clients.ok for seen in evidence.values())

@@ -95,7 +95,9 @@ def _base(rules: Compiled, said: Stated) -> Caps:
         if (one := said.pools.get(index)) is not None:
             limit = one.limits.units
             paid = min(committed if one.committed is None else one.committed, limit)
-            pools.append(PoolCap(limit, paid, True, Reason.CAPACITY_STATED, one.until_ms))
+            fresh = index not in said.late
+            until_ms = one.until_ms if fresh else None
+            pools.append(PoolCap(limit, paid, fresh, Reason.CAPACITY_STATED, until_ms))
         else:
             expired = index in said.expired
             reason = Reason.CAPACITY_EXPIRED if expired else Reason.CAPACITY_COMMITTED

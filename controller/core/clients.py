@@ -74,7 +74,7 @@ _Parts = list[tuple[int, PoolSum]]
 _Counts = tuple[int, int, int, int]
 
 _kept_sums: dict[tuple[tuple[int, int], ...], tuple[tuple[Window, ...], Thresholds, dict[str, Clients]]] = {}
-_last: dict[str, tuple[_Parts, Clients]] = {}
+_last: dict[str, tuple[_Parts, Thresholds, Clients]] = {}
 
 
 def sum_clients(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, Clients]:
@@ -92,13 +92,13 @@ def sum_clients(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, Cl
 
 def _sum(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, Clients]:
     found: dict[str, Clients] = {}
-    kept: dict[str, tuple[_Parts, Clients]] = {}
+    kept: dict[str, tuple[_Parts, Thresholds, Clients]] = {}
     for pool, parts in _telling(windows, limits).items():
         held = _last.get(pool)
-        if held is None or held[0] != parts:
-            held = (parts, _add_up(parts, limits))
+        if held is None or held[1] is not limits or held[0] != parts:
+            held = (parts, limits, _add_up(parts, limits))
         kept[pool] = held
-        found[pool] = held[1]
+        found[pool] = held[2]
     _last.clear()
     _last.update(kept)
     return found

@@ -1,13 +1,15 @@
 """What sources state of capacity, taken together: limits that hold, limits that are planned, and until when.
 
 Of several sources the tightest counts. A statement holds until its expiry; then the policy's committed
-capacity is assumed, and nothing is moved onto the pool until somebody states it anew. Where no source is
-registered that could state it, the policy's figure stands.
+capacity is assumed, and nothing is moved onto the pool until somebody states it anew. While its partition is
+not consumed to its end a newer one may be there that nobody has read: what is over goes on to limit the pool,
+but nothing is moved onto it. Where no source is registered that could state it, the policy's figure stands.
 """
 
 from typing import NamedTuple
 
 from controller.core.compiled import Compiled
+from controller.core.evidence import Reach
 from controller.core.policy import Policy, Pool, QuotaGroup, Thresholds
 from streams.rows import Row
 from tieline.events import Capacity, GroupCapacity, PoolCapacity, in_scope
@@ -40,7 +42,8 @@ class Said(NamedTuple):
 
 
 class Stated(NamedTuple):
-    """``pools``: by index, those of which something is stated. ``expired``: those of which something was.
+    """``pools``: by index, those of which something is stated. ``expired``: those of which something was, and
+    ``late``: those of which it is not known whether it still is.
 
     ``groups``: limits by group index, the policy's own included. ``coming``: by pool index, a smaller limit
     in units/s that holds within ``lead_ms``. ``until_ms``: holds so long without any event, None: for ever.
@@ -51,6 +54,7 @@ class Stated(NamedTuple):
     groups: list[Limits]
     coming: dict[int, float]
     until_ms: int | None
+    late: frozenset[int] = frozenset()
 
 
 class _Kept(NamedTuple):
@@ -58,12 +62,14 @@ class _Kept(NamedTuple):
 
     rules: Compiled
     rows: tuple[Row, ...]
+    read: frozenset[int]
     from_ms: int
     stated: Stated
 
-    def holds(self, rules: Compiled, rows: tuple[Row, ...], now_ms: int) -> bool:
+    def holds(self, rules: Compiled, rows: tuple[Row, ...], read: frozenset[int], now_ms: int) -> bool:
         if (
             rules.policy is not self.rules.policy
+            or read != self.read
             or len(rows) != len(self.rows)
             or now_ms < self.from_ms
             or (self.stated.until_ms is not None and now_ms >= self.stated.until_ms)
@@ -75,12 +81,14 @@ class _Kept(NamedTuple):
 _last: list[_Kept] = []
 
 
-def stated(rules: Compiled, rows: tuple[Row, ...], now_ms: int) -> Stated:
+def stated(rules: Compiled, rows: tuple[Row, ...], reach: Reach, now_ms: int) -> Stated:
     """What is stated now. The very same answer while no statement is new and none begins or ends."""
-    if _last and _last[0].holds(rules, rows, now_ms):
+    partitions = {row.position.partition for row in rows}
+    read = frozenset(partition for partition in partitions if reach.is_current("capacity", partition))
+    if _last and _last[0].holds(rules, rows, read, now_ms):
         return _last[0].stated
-    found = _stated(rules, rows, now_ms)
-    _last[:] = [_Kept(rules, rows, now_ms, found)]
+    found = _stated(rules, rows, read, now_ms)
+    _last[:] = [_Kept(rules, rows, read, now_ms, found)]
     return found
 
 
@@ -90,30 +98,36 @@ def lead_ms(limits: Thresholds) -> int:
     return limits.shift_period_ms * (round(1 / max(limits.shift_share_max, 0.01)) + 2)
 
 
-def _stated(rules: Compiled, rows: tuple[Row, ...], now_ms: int) -> Stated:
+def _stated(rules: Compiled, rows: tuple[Row, ...], read: frozenset[int], now_ms: int) -> Stated:
+    """``read``: the partitions that are consumed to their end."""
     pools: dict[int, Said] = {}
+    fresh: set[int] = set()
     expired: set[int] = set()
     groups = [_of_group(group) for group in rules.policy.quota_groups]
     number = {name: index for index, name in enumerate(rules.groups)}
     times: list[int] = []
-    for event in (row.event for row in rows):
-        if not isinstance(event, Capacity):
+    counting: list[Capacity] = []
+    for row in rows:
+        if not isinstance(event := row.event, Capacity):
             continue
         times.append(event.expires_ms)
+        over = event.expires_ms <= now_ms
+        counts = not over or row.position.partition not in read
         for said in event.pools:
             index = rules.pool_index.get(said.pool)
             if index is None:
                 continue
-            if event.expires_ms <= now_ms:
-                expired.add(index)
-            else:
+            if counts:
                 pools[index] = _tighter(pools.get(index), said, event.expires_ms)
-        if event.expires_ms > now_ms:
+            (expired if over else fresh).add(index)
+        if counts:
+            counting.append(event)
             for group in (one for one in event.groups if one.group in number):
                 groups[number[group.group]] = groups[number[group.group]].tightest(_of_group(group))
-    coming = _planned(rules, rows, pools, now_ms, times)
+    coming = _planned(rules, counting, pools, now_ms, times)
     until_ms = min((at for at in times if at > now_ms), default=None)
-    return Stated(pools, frozenset(expired), groups, coming, until_ms)
+    late = frozenset(pools.keys() - fresh)
+    return Stated(pools, frozenset(expired), groups, coming, until_ms, late)
 
 
 def _tighter(held: Said | None, said: PoolCapacity, until_ms: int) -> Said:
@@ -126,19 +140,18 @@ def _tighter(held: Said | None, said: PoolCapacity, until_ms: int) -> Said:
 
 
 def _planned(
-    rules: Compiled, rows: tuple[Row, ...], pools: dict[int, Said], now_ms: int, times: list[int]
+    rules: Compiled, events: list[Capacity], pools: dict[int, Said], now_ms: int, times: list[int]
 ) -> dict[int, float]:
     """Changes in force into ``pools``, those that are near returned; when any begins or ends into times."""
     coming: dict[int, float] = {}
     lead = lead_ms(rules.policy.thresholds)
-    for event in (row.event for row in rows):
-        if not isinstance(event, Capacity) or event.expires_ms <= now_ms:
-            continue
+    for event in events:
         for change in event.planned:
             index = rules.pool_index.get(change.pool)
             ends_ms = change.until_ms or event.expires_ms
             times += [change.from_ms - lead, change.from_ms, ends_ms]
-            if index is None or not change.from_ms - lead <= now_ms < ends_ms:
+            over = now_ms >= ends_ms and change.until_ms is not None  # else it ends when its statement does
+            if index is None or now_ms < change.from_ms - lead or over:
                 continue
             limit = change.limit_units_per_s
             if change.from_ms > now_ms:

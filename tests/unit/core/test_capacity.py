@@ -24,6 +24,8 @@ from tests.unit.core.made import LIMITS, NOW_MS, clients, policy, pool
 from tieline.events import Capacity, GroupCapacity, PlannedChange, PoolCapacity
 
 FLEET = (Source("fleet", "fleet"),)
+READ = Reach((Progress("tieline.capacity", 0, 1, 1, NOW_MS),), NOW_MS)
+BEHIND = Reach((Progress("tieline.capacity", 0, 1, 2, NOW_MS),), NOW_MS)
 
 
 def stated(
@@ -46,13 +48,24 @@ def cap(*rows: Row, sources: tuple[Source, ...] = FLEET, memory: PoolMemory | No
 
 def told(rules: Compiled, *rows: Row) -> Stated:
     """What the rows state now."""
-    return stated_now(rules, rows, NOW_MS)
+    return stated_now(rules, rows, READ, NOW_MS)
 
 
 def test_a_stated_limit_holds_until_its_expiry() -> None:
     """Then the policy's committed capacity is assumed, and the pool may gain nothing."""
     assert cap(stated(150)) == PoolCap(150, 100, True, Reason.CAPACITY_STATED, NOW_MS + 1)
     assert cap(stated(150, lives_ms=0)) == PoolCap(100, 100, False, Reason.CAPACITY_EXPIRED)
+
+
+def test_a_controller_that_lags_lets_no_statement_expire() -> None:
+    """A newer one may be there that it has not read: the limit stays, and the pool gains nothing."""
+    rules = compiled(policy((pool("azure/a", limit=200),), sources=FLEET))
+    rows = (stated(150, group=80, lives_ms=0),)
+    for reach, expected in (
+        (BEHIND, PoolCap(150, 100, False, Reason.CAPACITY_STATED)),
+        (READ, PoolCap(100, 100, False, Reason.CAPACITY_EXPIRED)),
+    ):
+        assert capacities(rules, stated_now(rules, rows, reach, NOW_MS), {}, NOW_MS).pools[0] == expected
 
 
 def test_the_tightest_of_several_sources_counts() -> None:
@@ -206,6 +219,6 @@ def test_a_planned_limit_is_known_in_time_and_holds_from_its_start() -> None:
         (299_999, 150, {0: 60}),
         (300_000, 60, {}),
     ):
-        said = stated_now(made, (row,), NOW_MS + wait_ms)
+        said = stated_now(made, (row,), READ, NOW_MS + wait_ms)
         assert (said.pools[0].limits.units, said.coming) == (limit, coming)
-    assert stated_now(made, (row,), NOW_MS).until_ms == NOW_MS + 300_000 - lead
+    assert stated_now(made, (row,), READ, NOW_MS).until_ms == NOW_MS + 300_000 - lead
