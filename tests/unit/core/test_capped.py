@@ -60,7 +60,8 @@ def test_no_reporter_moves_the_share_by_more_than_its_cap(reporters: list[Told])
     worst, best = list(reporters), list(reporters)
     worst[biggest], best[biggest] = (requests, requests), (requests, 0)
     assert 0 <= shared(*reporters) <= 1 + 1e-9
-    if sum(n for n, _ in reporters) - requests >= LIMITS.requests_min:
+    # At most three exceed their cap; where too little is left beside them the cap only acquits.
+    if sum(sorted(n for n, _ in reporters)[:-3]) >= LIMITS.requests_min:
         assert shared(*worst) - shared(*best) <= cap + 1e-9
 
 
