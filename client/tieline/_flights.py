@@ -23,11 +23,12 @@ class Flight:
 
 
 class Flights:
-    """All of one process, in the order they began. ``full`` holds the pools that have ``pool_max``.
-    Thread-safe."""
+    """All of one process, in the order they began. ``full`` holds the pools that have ``pool_max``; each of
+    ``on_begin`` hears the pool of every attempt that leaves. Thread-safe."""
 
     def __init__(self, pool_max: int = POOL_IN_FLIGHT_MAX) -> None:
         self.full: set[str] = set()
+        self.on_begin: list[Callable[[str], None]] = []
         self._pool_max = pool_max
         self._by_pool: dict[str, dict[Flight, None]] = {}
         self._lock = Lock()
@@ -40,6 +41,8 @@ class Flights:
             flights[flight] = None
             if len(flights) >= self._pool_max:
                 self.full.add(pool)
+        for hear in self.on_begin:
+            hear(pool)
         return flight
 
     def end(self, flight: Flight) -> None:

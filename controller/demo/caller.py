@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from controller import clock, telemetry
 from controller.demo import trace
 from controller.demo.records import AppliedLine, Began, CallerLine, Ended, StatusLine, Tried, encode
 from controller.monitor import Figure, Vitals, monitored, read_address
-from tieline._flights import Flight, Flights
 from tieline._status import State
 
 IN_FLIGHT_MAX = 2_000
@@ -84,19 +83,6 @@ class Notes:
 
     def close(self) -> None:
         self._file.close()
-
-
-class NotedFlights(Flights):
-    """Flights that say where each attempt goes."""
-
-    def __init__(self, note: Callable[[str], None]) -> None:
-        super().__init__()
-        self._note = note
-
-    def begin(self, pool: str, now_ms: int) -> Flight:
-        """An attempt leaves."""
-        self._note(pool)
-        return super().begin(pool, now_ms)
 
 
 def spread(shares: Sequence[Share]) -> Iterator[Share]:
@@ -158,7 +144,7 @@ class Caller:
             last_good=self._last_good(workload),
             client_id=f"{config.name}-{workload}",
         )
-        client.core.flights = NotedFlights(lambda pool: self._notes.add(Tried(clock.now_ms(), "", pool)))
+        client.core.flights.on_begin.append(lambda pool: self._notes.add(Tried(clock.now_ms(), "", pool)))
         self._clients[workload] = await undo.enter_async_context(client)
         self._http[workload] = await undo.enter_async_context(client.http_client(timeout=None))
 

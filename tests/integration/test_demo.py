@@ -80,6 +80,8 @@ def test_the_demo_passes_and_leaves_nothing_behind(tmp_path: Path) -> None:
     for fact in ("requests sent", "succeeded", "shed by policy", "lost  ", "event -> applied", "generations"):
         assert fact in done.stdout
     assert re.search(r"^lost +0$", done.stdout, re.MULTILINE)
+    left = re.findall(r"^last request sent there +([0-9.]+) s after the fault", done.stdout, re.MULTILINE)
+    assert left, "requests were on their way to what failed, and the callers note each of them"
     assert done.stdout.rstrip().endswith("passed")
     assert "demo: thresholds.hold_down_min_ms 3000 instead of 30000" in done.stdout
     assert list(tmp_path.glob("tieline-demo-*")) == []
