@@ -5,6 +5,7 @@ in CI.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from controller.stack import Stack
@@ -119,6 +121,15 @@ def kafka_bootstrap(stack: RealStack) -> str:
 def redis_url(stack: RealStack) -> str:
     """URL of the run's Valkey."""
     return stack.redis_url
+
+
+@pytest.fixture(autouse=True)
+def logging_as_found() -> Iterator[None]:
+    """A command that runs in the test's own process sets up logging for all of it: not for the next test."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture
