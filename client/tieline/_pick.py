@@ -35,6 +35,7 @@ class Choice:
         "_back_phase",
         "_by_pool",
         "_edges",
+        "_elsewhere",
         "_results",
         "_retry_phase",
         "_routes",
@@ -77,6 +78,7 @@ class Choice:
         self._step = _coprime_step(self._span)
         self._at = int(phase * self._span) % self._span
         self._retry_phase = phase
+        self._elsewhere = self._without(())  # what has no reason to pass over any pool
         self._affinity = affinity or Affinity([(r.target.pool, weight) for r, weight in self._routes])
         self._sheds = shed_ppm > 0 or not self._routes
         self._slots: list[str | int] | None = None
@@ -149,13 +151,16 @@ class Choice:
         return self._by_weight(exclude)
 
     def _by_weight(self, exclude: Collection[str]) -> Route | Shed:
-        left = [(route, weight) for route, weight in self._routes if route.target.pool not in exclude]
-        if not left:
+        routes, edges = self._without(exclude) if exclude else self._elsewhere
+        if not routes:
             return Shed(Reason.NO_POOL, self._shed.text, self._shed.retry_after_ms, self._shed.why)
         self._retry_phase = (self._retry_phase + _GOLDEN) % 1.0  # a walk of its own: retries are rare
-        edges = list(accumulate(weight for _, weight in left))
-        route, _ = left[bisect_right(edges, int(self._retry_phase * edges[-1]))]
-        return Route(route.target, Reason.FAILOVER)
+        return routes[bisect_right(edges, int(self._retry_phase * edges[-1]))]
+
+    def _without(self, exclude: Collection[str]) -> tuple[list[Route], list[int]]:
+        left = [(route.target, weight) for route, weight in self._routes if route.target.pool not in exclude]
+        routes = [Route(target, Reason.FAILOVER) for target, _ in left]
+        return routes, list(accumulate(weight for _, weight in left))
 
 
 def _kept(weight: int, back: float) -> int:
