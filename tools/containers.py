@@ -131,6 +131,7 @@ class Drill:
         self.say(f"the leading controller killed: another leads after {took_s:.1f} s, {before} -> {after}")
         self.lost_since(killed_ms, "the leader was killed")
         self.compose.docker("start", leader or "")
+        self.until(self.all_well, 90, "every service healthy again")
 
     def kafka_lost(self) -> None:
         """SIGKILL of Kafka while records are sent: each that it acknowledged is there afterwards."""
@@ -148,6 +149,7 @@ class Drill:
         self.expect(found == sent and sent > 0, f"{sent - found} acknowledged records are gone")
         self.until(lambda: self.leader() is not None, 60, "a leader after Kafka came back")
         self.lost_since(killed_ms, "Kafka was killed")
+        self.until(self.all_well, 90, "every service healthy again")
 
     def all_stopped(self) -> None:
         """SIGTERM ends every container within its limit, in the order of their needs, as compose does."""
@@ -160,6 +162,15 @@ class Drill:
             self.say(f"  SIGTERM {name}: ended with {code} after {took_s:.1f} s")
             self.expect(took_s <= STOP_WITHIN_S, f"{name} took {took_s:.1f} s to stop")
             self.expect(code in (0, 143), f"{name} ended with {code}")
+
+    def all_well(self) -> bool:
+        """Every service runs and its health check says so. A controller that met no Kafka at its start has
+        ended with one sentence, and is started again."""
+        states = [
+            json.loads(self.compose.docker("inspect", container))[0]["State"]
+            for container in self.compose.containers(*STOPPED)
+        ]
+        return all(state["Running"] and state["Health"]["Status"] == "healthy" for state in states)
 
     def lost_since(self, since_ms: int, when: str) -> None:
         """No request failed from then on."""
