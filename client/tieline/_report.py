@@ -4,7 +4,6 @@ Accumulating costs a request a few dictionary look-ups; sending happens elsewher
 dropped and counted, never waited for.
 """
 
-from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Protocol
 
@@ -162,16 +161,3 @@ class UrgentGate:
             return False
         self._last[pool] = now_ms
         return True
-
-
-class Fanout:
-    """Several sinks as one: used by tests and by applications that want to see their own reports."""
-
-    def __init__(self, sinks: Iterable[Callable[[Demand], object]]) -> None:
-        self._sinks = tuple(sinks)
-
-    def post(self, event: Demand) -> object:
-        """To each in turn."""
-        for sink in self._sinks:
-            sink(event)
-        return None

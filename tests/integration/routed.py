@@ -10,6 +10,7 @@ import redis.asyncio as redis
 
 from controller.standins.config import Latency, PoolConfig, StandinConfig
 from controller.standins.process import StandinProcess
+from tieline.events import Demand
 from tieline.keys import MANIFEST_FIELD, Keys, slice_field
 from tieline.table import (
     ClientSettings,
@@ -50,6 +51,17 @@ def table(
     reason = "capacity" if shed else ""
     route = Route(WORKLOAD, ORIGIN, "critical", split, reason, dict(on_loss or {}))
     return RouteTable(Generation(lineage, 1, seq), 1_790_000_000_000, pools, (route,), settings)
+
+
+class Reports:
+    """A client's sink that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.kept: list[Demand] = []
+
+    def post(self, event: Demand) -> bool:
+        self.kept.append(event)
+        return True
 
 
 @dataclass

@@ -14,24 +14,23 @@ from openai import AsyncOpenAI, OpenAI
 
 import tieline
 from controller.standins.process import StandinProcess
-from tests.integration.routed import MODEL, ORIGIN, SETTINGS, WORKLOAD, infos, publisher, standins, table
+from tests.integration.routed import (
+    MODEL,
+    ORIGIN,
+    SETTINGS,
+    WORKLOAD,
+    Reports,
+    infos,
+    publisher,
+    standins,
+    table,
+)
 from tests.stacks import RealStack
 from tests.waiting import until
 from tieline.events import Demand, ResultClass
 
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
 MESSAGES: Any = [{"role": "user", "content": "Where does it flow?"}]
-
-
-class Reports:
-    """A sink that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.kept: list[Demand] = []
-
-    def post(self, event: Demand) -> bool:
-        self.kept.append(event)
-        return True
 
 
 @pytest.fixture

@@ -15,25 +15,13 @@ import pytest
 
 import tieline
 from controller.standins.process import StandinProcess
-from tests.integration.routed import MODEL, ORIGIN, SETTINGS, WORKLOAD, infos, standins, table
+from tests.integration.routed import MODEL, ORIGIN, SETTINGS, WORKLOAD, Reports, infos, standins, table
 from tests.waiting import until_sync
 from tieline._disk import write_last_good
-from tieline.events import Demand
 from tieline.table import ClientSettings, slices
 
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
 THREADS = 12
-
-
-class Reports:
-    """A sink that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.kept: list[Demand] = []
-
-    def post(self, event: Demand) -> bool:
-        self.kept.append(event)
-        return True
 
 
 @pytest.fixture
