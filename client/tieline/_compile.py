@@ -1,6 +1,6 @@
 """PURE. From a slice of the table to what may be picked now: the split in force, and who is out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import prod
 
 from msgspec import Struct
@@ -34,6 +34,11 @@ class Candidate(Struct, frozen=True):
     name: str
     weight: int
     out: Out | None
+
+    @property
+    def why_not(self) -> str:
+        """The pool and why it is out, in words; one that is not was passed over."""
+        return f"{self.info.pool}: {self.out.result if self.out is not None else 'passed over'}"
 
 
 def offer_for(info: PoolInfo, model: str, needs: Needs | None) -> ModelOffer | None:
@@ -94,11 +99,11 @@ def split_in_force(part: Slice, out_of: OutOf) -> tuple[Split, Reason]:
 
 
 def candidates(
-    part: Slice, split: Split, model: str, needs: Needs | None, out_of: OutOf
+    pools: Iterable[tuple[PoolInfo, int]], model: str, needs: Needs | None, out_of: OutOf
 ) -> tuple[Candidate, ...]:
-    """Every pool of the split that could serve the request, in or out."""
+    """Those of the pools (with weights) that could serve the request, in or out."""
     found = []
-    for info, weight in weighted(part, split):
+    for info, weight in pools:
         offer = offer_for(info, model, needs)
         if offer is not None or not model:
             name = offer.name if offer is not None and model else ""
@@ -120,8 +125,15 @@ def survives(part: Slice, model: str, out_of: OutOf) -> bool:
     split, _ = split_in_force(part, out_of)
     return any(
         row.out is None or row.out.result is ResultClass.THROTTLED
-        for row in candidates(part, split, model, None, out_of)
+        for row in candidates(weighted(part, split), model, None, out_of)
     )
+
+
+def nothing_in(part: Slice, model: str, needs: Needs | None, out_of: OutOf, now_ms: int) -> Shed:
+    """Of each pool of the split in force why it is out; those that are not were passed over."""
+    split, _ = split_in_force(part, out_of)
+    rows = candidates(weighted(part, split), model, needs, out_of)
+    return _shed(part, split, rows, model, False, now_ms)
 
 
 def out_share(part: Slice, out_of: OutOf) -> float:
@@ -150,7 +162,7 @@ def compile_choice(
     all of them keep back is shed.
     """
     split, reason = split_in_force(part, out_of)
-    rows = candidates(part, split, model, needs, out_of)
+    rows = candidates(weighted(part, split), model, needs, out_of)
     origin, stamp = part.route.origin, str(generation)
     back = {row.info.pool: kept_back(row.info.pool) for row in rows if row.out is None}
     targets = [(target(row, model, origin, stamp, report), row.weight) for row in rows if row.out is None]
@@ -191,9 +203,10 @@ def _shed(
         return Shed(Reason.SHED, text)
     if not rows:
         return Shed(Reason.NO_MODEL, f"no pool of {route.name} serves {model or 'this'} with what is needed")
-    why = tuple(f"{row.info.pool}: {row.out.result}" for row in rows if row.out is not None)
+    why = tuple(row.why_not for row in rows)
     back = [row.out.until_ms for row in rows if row.out and row.out.result is ResultClass.THROTTLED]
     if back:
         text = f"every pool of {route.name} is at its limit or out"
         return Shed(Reason.THROTTLED, text, max(0, min(back) - now_ms), why)
-    return Shed(Reason.NO_POOL, f"every pool of {route.name} is out", None, why)
+    passed_over = " or was passed over" if any(row.out is None for row in rows) else ""
+    return Shed(Reason.NO_POOL, f"every pool of {route.name} is out{passed_over}", None, why)

@@ -9,11 +9,13 @@ from tieline._verdicts import Verdicts
 
 
 def explained(held: Held, verdicts: Verdicts, now_ms: int) -> list[dict[str, Any]]:
-    """One row for each origin and pool that the route gives weight, now or when nothing is out.
+    """One row for each origin and pool that the route gives weight, now or when nothing is out, or names as
+    its last resort.
 
     ``weight_ppm``: in the split in force, which ``split`` names. ``out``: the result class for which all
     requests keep away, with ``out_since_ms`` (ago) and ``out_for_ms`` (still; 0: the next request finds out).
     ``models_out``: the same for single models. ``kept_back``: the share not sent for being turned away.
+    ``last_resort``: the pool's place in that order, from 1; None if it has none.
     """
     rows = []
     models = verdicts.model_outs()
@@ -22,6 +24,9 @@ def explained(held: Held, verdicts: Verdicts, now_ms: int) -> list[dict[str, Any
         weights = {info.pool: weight for info, weight in compiling.weighted(part, split)}
         for info, _ in compiling.weighted(part, part.route.split):
             weights.setdefault(info.pool, 0)
+        last = {part.pools[index].pool: at for at, index in enumerate(part.route.last_resort, start=1)}
+        for pool in last:
+            weights.setdefault(pool, 0)
         for pool, weight in weights.items():
             of_pool = {model: out for (name, model), out in models.items() if name == pool}
             rows.append(
@@ -33,6 +38,7 @@ def explained(held: Held, verdicts: Verdicts, now_ms: int) -> list[dict[str, Any
                     **_out(verdicts.out_of(pool, ""), now_ms),
                     "models_out": {model: _out(out, now_ms) for model, out in of_pool.items()},
                     "kept_back": verdicts.kept_back(pool),
+                    "last_resort": last.get(pool),
                 }
             )
     return rows

@@ -38,6 +38,7 @@ def _without(part: Slice, exclude: tuple[str, ...]) -> Slice:
         split=scaled,
         shed_reason=said,
         on_loss={provider: _scaled(lost, place) for provider, lost in part.route.on_loss.items()},
+        last_resort=tuple(place[index] for index in part.route.last_resort if index in place),
     )
     return replace(part, pools=tuple(part.pools[index] for index in kept), route=route)
 

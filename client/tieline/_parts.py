@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tieline import _clock
 from tieline import _fork as fork
-from tieline._budget import Pace, RetryBudget
+from tieline._budget import RetryBudget
 from tieline._errors import ClosedError, ConfigurationError, MissingExtraError
 from tieline._flights import Flights
 from tieline._holders import Holders
@@ -72,7 +72,6 @@ class Core:
             self.router,
             self.flights,
             self.budget,
-            Pace(lambda pool, now_ms: self.router.health(pool).successes_per_s(now_ms)),
             Holders(),
             Estimator(),
             self.window,

@@ -92,6 +92,11 @@ class Choice:
         return not self._routes
 
     @property
+    def shed(self) -> Shed:
+        """Why there is no target, if none is left."""
+        return self._shed
+
+    @property
     def phase(self) -> float:
         """Where the walk stands, so that the next choice goes on from there."""
         return self._at / self._span

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     HALF_OPEN = "half_open"  # the one request that finds out whether an ejected pool is back
     HELD = "held"  # the pool holds what the request refers to
     PROVIDER_LOST = "provider_lost"  # the table's on_loss weights apply
+    LAST_RESORT = "last_resort"  # nothing else is left: a pool that the table names for that
     SHED = "shed"  # the table says so
     NO_TABLE = "no_table"
     NO_ROUTE = "no_route"  # the table has no such (workload, origin)
@@ -92,9 +93,11 @@ class Route(Struct, frozen=True, eq=False):
 
 class Shed(Struct, frozen=True, eq=False):
     """No route for this request. ``why`` names each pool that was considered with the reason it is out;
-    ``retry_after_ms`` is None when nobody can say."""
+    ``retry_after_ms`` is None when nobody can say. ``left``: what may be tried all the same, best first, each
+    at its pool's pace; a client's ``pick`` has done so."""
 
     reason: Reason
     text: str = ""
     retry_after_ms: int | None = None
     why: tuple[str, ...] = ()
+    left: tuple[Route, ...] = ()

@@ -10,11 +10,15 @@ from collections.abc import Callable, Collection
 from threading import RLock
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from tieline import _compile as compiling
 from tieline._affinity import Affinity
-from tieline._compile import Held
+from tieline._budget import Pace
+from tieline._compile import Candidate, Held
 from tieline._ejection import Out, PoolHealth
 from tieline._explain import explained
+from tieline._left import Request, beyond, left
 from tieline._pick import Choice
 from tieline._route import Needs, Outcome, Reason, Route, Shed, Target
 from tieline._verdicts import Endpoint, Verdicts
@@ -57,6 +61,7 @@ class Router:
         self._affinities: dict[_Key, Affinity] = {}
         self._phases: dict[_Key, float] = {}
         self._verdicts = Verdicts()
+        self._pace = Pace(lambda pool, now_ms: self.health(pool).successes_per_s(now_ms))
         self._counted: dict[str, list[int]] = {}  # origin -> picks and sheds of choices that are gone
 
     @property
@@ -82,7 +87,8 @@ class Router:
             choice = self._plain.get(model)
             if choice is not None:
                 return choice.next() if session is None else choice.for_session(session)
-        return self.choose(model, session=session, needs=needs, exclude=exclude)
+        found = self.choose(model, session=session, needs=needs, exclude=exclude)
+        return self._at_once(found, retry=bool(exclude)) if isinstance(found, Shed) and found.left else found
 
     def choose(
         self,
@@ -93,7 +99,8 @@ class Router:
         exclude: Collection[str] = (),
         origin: str | None = None,
     ) -> Route | Shed:
-        """``pick`` for any of the client's origins, the long way."""
+        """``pick`` for any of the client's origins, the long way. What is ``left`` when there is no route the
+        caller may try at each pool's pace (``reserve``); if it doesn't, the request was ``turned_away``."""
         choice = (
             self._plain.get(model) if needs is None and (origin is None or origin == self.origin) else None
         )
@@ -131,14 +138,40 @@ class Router:
         choice = self._choice(key, part, now_ms)
         if exclude:
             result = choice.excluding(exclude)
-            return result if isinstance(result, Route) else self._beyond(key, part, exclude, result)
+            if isinstance(result, Shed):
+                request = self._request(key, part)
+                result = beyond(request, exclude) or left(request, choice, exclude, now_ms)
+            return result
         if self._verdicts.due and (probe := self._probe(key, part, now_ms)) is not None:
             self._count(origin)[0] += 1
             return probe
         result = choice.next() if session is None else choice.for_session(session)
-        if isinstance(result, Shed) and result.retry_after_ms is not None:
-            self._drop(key)  # its Retry-After was right when it was compiled: say it anew the next time
+        if choice.empty:
+            result = left(self._request(key, part), choice, (), now_ms)
+            self._count(origin)[1] -= bool(result.left)  # who turns it away in the end says so
+            if result.retry_after_ms is not None:
+                self._drop(key)  # it was right when the choice was compiled: say it anew the next time
         return result
+
+    def reserve(self, pool: str, now_ms: int, wait_max_ms: int) -> int | None:
+        """When the pool takes one more request that others have dropped; see ``Pace``."""
+        with self._lock:
+            return self._pace.reserve(pool, now_ms, wait_max_ms)
+
+    def turned_away(self, origin: str) -> None:
+        """A request for which something was left has not been sent."""
+        with self._lock:
+            self._count(origin)[1] += 1
+
+    def _at_once(self, nothing: Shed, *, retry: bool) -> Route | Shed:
+        """The first of what is left whose pool has room now: a pick waits for nothing."""
+        now_ms = self._clock()
+        for route in nothing.left:
+            if self.reserve(route.pool, now_ms, 1) is not None:
+                return route
+        if not retry:
+            self.turned_away(self.origin)
+        return replace(nothing, left=())
 
     def _nowhere(self, origin: str) -> Shed:
         count = self._count(origin)
@@ -181,29 +214,20 @@ class Router:
             for info, _ in (compiling.weighted(part, part.route.split) if self._verdicts.due else ())
         )
 
-    def _beyond(self, key: _Key, part: Slice, tried: Collection[str], nothing: Shed) -> Route | Shed:
-        """All that the split in force allows was tried: what the table would use without those providers."""
-        for provider in sorted({pool.split("/", 1)[0] for pool in tried}):
-            split = part.route.on_loss.get(provider)
-            if split is None:
-                continue
-            assert self._held is not None
-            rows = compiling.candidates(part, split, key[1], key[2], self._verdicts.out_of)
-            stamp = str(self._held.generation)
-            targets = [
-                (compiling.target(row, key[1], key[0], stamp, self.report), row.weight)
-                for row in rows
-                if row.out is None
-            ]
-            result = Choice(targets, shed=nothing, phase=self._phase).excluding(tried)
-            if isinstance(result, Route):
-                return result
-        return nothing
+    def _request(self, key: _Key, part: Slice) -> Request:
+        assert self._held is not None
+        stamp = str(self._held.generation)
+
+        def aim(row: Candidate) -> Target:
+            return compiling.target(row, key[1], key[0], stamp, self.report)
+
+        return Request(part, key[1], key[2], self._verdicts.out_of, aim, self._phase)
 
     def _probe(self, key: _Key, part: Slice, now_ms: int) -> Route | None:
         """The request that finds out whether a pool whose time is over is back, if this one may go there."""
         assert self._held is not None
-        rows = compiling.candidates(part, part.route.split, key[1], key[2], lambda _pool, _model: None)
+        pools = compiling.weighted(part, part.route.split)
+        rows = compiling.candidates(pools, key[1], key[2], lambda _pool, _model: None)
         for row in rows:
             health = self._verdicts.known(row.info.pool)
             if row.info.pool not in self._verdicts.due or health is None or not health.due(now_ms):

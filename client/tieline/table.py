@@ -81,7 +81,10 @@ class Split(Struct, frozen=True, array_like=True):
 
 
 class Route(Struct, frozen=True, omit_defaults=True):
-    """One (workload, origin). ``on_loss[provider]`` applies when a client has lost most of that provider."""
+    """One (workload, origin). ``on_loss[provider]`` applies when a client has lost most of that provider.
+
+    ``last_resort``: pools, in order, that a client may try a request on when it has nothing left for it.
+    """
 
     workload: Name
     origin: Name
@@ -89,6 +92,7 @@ class Route(Struct, frozen=True, omit_defaults=True):
     split: Split
     shed_reason: str = ""
     on_loss: dict[ProviderId, Split] = {}
+    last_resort: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -259,17 +263,22 @@ def _check_route(route: Route, pools: tuple[PoolInfo, ...]) -> None:
         _check_split(split, pools, f"{route.name} on loss of {provider}")
         if any(pools[index].provider == provider and weight for index, weight in _pairs(split)):
             raise TableError(f"{route.name} on loss of {provider}: still has weight on it")
+    _check_pools(route.last_resort, pools, f"{route.name} last resort", "a pool is named twice")
 
 
 def _check_split(split: Split, pools: tuple[PoolInfo, ...], place: str) -> None:
     if len(split.pools) != len(split.weights):
         raise TableError(f"{place}: {len(split.pools)} pools and {len(split.weights)} weights")
-    if len(set(split.pools)) != len(split.pools):
-        raise TableError(f"{place}: a pool has two weights")
-    if any(not 0 <= index < len(pools) for index in split.pools):
-        raise TableError(f"{place}: refers to a pool that the table does not list")
+    _check_pools(split.pools, pools, place, "a pool has two weights")
     if (total := sum(split.weights) + split.shed) != MILLION:
         raise TableError(f"{place}: weights and shed sum to {total}, not {MILLION}")
+
+
+def _check_pools(indices: tuple[int, ...], pools: tuple[PoolInfo, ...], place: str, twice: str) -> None:
+    if len(set(indices)) != len(indices):
+        raise TableError(f"{place}: {twice}")
+    if any(not 0 <= index < len(pools) for index in indices):
+        raise TableError(f"{place}: refers to a pool that the table does not list")
 
 
 def _pairs(split: Split) -> Iterator[tuple[int, int]]:
@@ -277,7 +286,8 @@ def _pairs(split: Split) -> Iterator[tuple[int, int]]:
 
 
 def _slice(table: RouteTable, route: Route) -> Slice:
-    used = sorted({i for split in (route.split, *route.on_loss.values()) for i in split.pools})
+    splits = (route.split, *route.on_loss.values())
+    used = sorted({*route.last_resort, *(index for split in splits for index in split.pools)})
     number = {index: place for place, index in enumerate(used)}
 
     def renumber(split: Split) -> Split:
@@ -290,5 +300,6 @@ def _slice(table: RouteTable, route: Route) -> Slice:
         renumber(route.split),
         route.shed_reason,
         {provider: renumber(split) for provider, split in route.on_loss.items()},
+        tuple(number[index] for index in route.last_resort),
     )
     return Slice(tuple(table.pools[index] for index in used), renumbered, table.settings)

@@ -16,7 +16,7 @@ time-outs, reports. Only the pools are made up::
 import asyncio
 import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from tieline import _clock
@@ -45,8 +45,9 @@ Weights: TypeAlias = Mapping[str, float]
 
 class FakePools:
     """Pools by weight, in whatever unit: shares are what counts. ``model``: the logical model that all serve;
-    each under the name of its deployment. ``shed``: the share that the table sheds, 0 to 1. ``answer``: what
-    a pool says to a request, a text. ``settings``: what the table tells clients, such as short time-outs."""
+    each under the name of its deployment. ``shed``: the share that the table sheds, 0 to 1. ``last_resort``:
+    pools, in order, for requests for which nothing else is left. ``answer``: what a pool says to a request, a
+    text. ``settings``: what the table tells clients, such as short time-outs."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class FakePools:
         model: str,
         shed: float = 0.0,
         on_loss: Mapping[str, Weights] | None = None,
+        last_resort: Sequence[str] = (),
         answer: Answer | None = None,
         settings: ClientSettings | None = None,
     ) -> None:
@@ -66,21 +68,27 @@ class FakePools:
         self._faults: dict[str, tuple[Fault, int | None]] = {}
         self._reachable = True
         self._seq = 0
-        self._made: tuple[tuple[str, ...], Split, str, dict[str, Split]]
+        self._made: tuple[tuple[str, ...], Split, str, dict[str, Split], tuple[int, ...]]
         self._wake: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}
-        self.publish(weights, shed=shed, on_loss=on_loss)
+        self.publish(weights, shed=shed, on_loss=on_loss, last_resort=last_resort)
 
     # What a test does.
 
     def publish(
-        self, weights: Weights, *, shed: float = 0.0, on_loss: Mapping[str, Weights] | None = None
+        self,
+        weights: Weights,
+        *,
+        shed: float = 0.0,
+        on_loss: Mapping[str, Weights] | None = None,
+        last_resort: Sequence[str] = (),
     ) -> str:
         """A next table; gives its generation, for ``wait_for``. Raises ValueError for impossible weights."""
         lost = on_loss or {}
-        pools = tuple(sorted({*weights, *itertools.chain.from_iterable(lost.values())}))
+        pools = tuple(sorted({*weights, *last_resort, *itertools.chain.from_iterable(lost.values())}))
         splits = {provider: _split(pools, row, 0.0) for provider, row in lost.items()}
         with self._lock:
-            self._made = pools, _split(pools, weights, shed), "the test says so", splits
+            last = tuple(map(pools.index, last_resort))
+            self._made = pools, _split(pools, weights, shed), "the test says so", splits, last
             self._seq += 1
             generation = str(self._generation())
         self._tell()
@@ -174,11 +182,11 @@ class FakePools:
 
     def _give(self, holder: Holder) -> None:
         with self._lock:
-            (pools, split, reason, lost), generation = self._made, self._generation()
+            (pools, split, reason, lost, last), generation = self._made, self._generation()
         if not generation.newer_than(holder.held_generation):
             return
         infos = tuple(_info(pool, self._model) for pool in pools)
-        route = Route(holder.workload, holder.origin, "critical", split, reason, lost)
+        route = Route(holder.workload, holder.origin, "critical", split, reason, lost, last)
         raw = slices(RouteTable(generation, _clock.now_ms(), infos, (route,), self._settings))[route.name]
         parts = {holder.origin: decode_slice(raw, checksum(raw))}
         holder.take(Fetched(Held(generation, parts, urgent=True), {holder.origin: raw}))

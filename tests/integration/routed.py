@@ -45,11 +45,12 @@ def table(
     lineage: str = "l1",
     settings: ClientSettings = SETTINGS,
     on_loss: Mapping[str, Split] | None = None,
+    last_resort: tuple[int, ...] = (),
 ) -> RouteTable:
     """A table of one route over these pools."""
     split = Split(tuple(range(len(pools))), weights, shed)
     reason = "capacity" if shed else ""
-    route = Route(WORKLOAD, ORIGIN, "critical", split, reason, dict(on_loss or {}))
+    route = Route(WORKLOAD, ORIGIN, "critical", split, reason, dict(on_loss or {}), last_resort)
     return RouteTable(Generation(lineage, 1, seq), 1_790_000_000_000, pools, (route,), settings)
 
 

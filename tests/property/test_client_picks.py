@@ -1,14 +1,18 @@
 """Whatever the weights, sessions and failures: picks stay exact, sessions stay put, something is left."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.client.tables import MODEL, Time, part, router, target
 from tieline._affinity import SLOTS, Affinity, Slots, compile_slots
+from tieline._attempts import Attempts, GiveUp, Refuse, Wait, Wish
+from tieline._budget import RetryBudget
 from tieline._pick import Choice
 from tieline._route import Reason, Route, Shed
+from tieline._router import Router
 from tieline.events import HEALTH_FAILURES, ResultClass
 
 SHED = Shed(Reason.SHED, "x")
@@ -80,6 +84,14 @@ def test_only_the_lost_pools_sessions_move(row: dict[str, int], data: st.DataObj
         assert all(now == then for then, now in zip(before, after, strict=True) if then != lost)
 
 
+def scaled(row: dict[str, int]) -> dict[str, int]:
+    """The weights as parts of a million."""
+    total = sum(row.values())
+    parts = {pool: weight * 1_000_000 // total for pool, weight in row.items()}
+    parts[min(row)] += 1_000_000 - sum(parts.values())
+    return parts
+
+
 steps = st.tuples(
     st.sampled_from(NAMES), st.sampled_from([*ResultClass, *HEALTH_FAILURES]), st.integers(0, 4_000)
 )
@@ -92,11 +104,8 @@ def test_failures_of_health_never_take_the_last_pool(
 ) -> None:
     """After any history of outcomes a pick gives a route, or says why each pool is out; and pools out for
     their health alone never leave nothing."""
-    total = sum(row.values())
-    scaled = {pool: weight * 1_000_000 // total for pool, weight in row.items()}
-    scaled[min(row)] += 1_000_000 - sum(scaled.values())
     time = Time()
-    routing = router(part(scaled), time)
+    routing = router(part(scaled(row)), time)
     for pool, result, passed_ms in happened:
         if pool in row:
             routing.record(pool, MODEL, result, retry_after_ms=2_000)
@@ -108,3 +117,53 @@ def test_failures_of_health_never_take_the_last_pool(
             assert any(out.result not in HEALTH_FAILURES for out in outs.values())
         else:
             assert found.pool not in outs or found.reason is Reason.HALF_OPEN
+
+
+NAMED_LAST = [*NAMES[:5], "l/r0/d", "l/r1/d", "l/r2/d"]
+ends = st.sampled_from([*ResultClass, *HEALTH_FAILURES, ResultClass.THROTTLED])
+
+
+def request(
+    routing: Router, budget: RetryBudget, time: Time, data: st.DataObject
+) -> Iterator[tuple[Route, list[str]]]:
+    """One request whose attempts end somehow: each route that it is sent by, with the pools tried before."""
+    tried: list[str] = []
+    attempts = Attempts(Wish(MODEL, time() + 8_000), routing.choose, budget, routing)
+    action = attempts.begin(time())
+    while not isinstance(action, GiveUp | Refuse):
+        if isinstance(action, Wait):
+            action = attempts.resume(time.pass_ms(action.wait_ms))
+            continue
+        yield action.route, tried
+        tried = [*tried, action.route.pool]
+        result = data.draw(ends)
+        routing.record(action.route.pool, MODEL, result, retry_after_ms=3_000)
+        if result is ResultClass.OK:
+            return
+        time.pass_ms(data.draw(st.integers(0, 500)))
+        action = attempts.failed(
+            result,
+            time(),
+            fruitless=lambda pool: routing.health(pool).fruitless(time()),
+            retry_after_ms=3_000,
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(weights, st.lists(st.sampled_from(NAMED_LAST), unique=True, min_size=1, max_size=4), st.data())
+def test_the_last_resort_is_the_last(row: dict[str, int], named: list[str], data: st.DataObject) -> None:
+    """Whatever fails how: no request is sent by last resort while a pool of the split is left, nor to a pool
+    that the table does not name for that, nor twice to one, nor to one that is known to be of no use now."""
+    time, budget = Time(), RetryBudget()
+    routing = router(part(scaled(row), last_resort=named), time)
+    for _ in range(data.draw(st.integers(1, 25))):
+        time.pass_ms(data.draw(st.integers(0, 2_000)))
+        routing.tick(time())
+        for route, tried in request(routing, budget, time, data):
+            if route.reason is not Reason.LAST_RESORT:
+                continue
+            outs = routing.outs()
+            assert route.pool in named
+            assert route.pool not in tried
+            assert {pool for pool in row if pool not in outs} <= set(tried)
+            assert route.pool not in outs or outs[route.pool].result in HEALTH_FAILURES

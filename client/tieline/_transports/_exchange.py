@@ -11,13 +11,13 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from tieline._attempts import Attempts, GiveUp, Refuse, Send, Wait, Why, Wish
+from tieline._attempts import Attempts, GiveUp, Refuse, Send, Wait, Wish
 from tieline._body import Body, read_body
-from tieline._budget import Pace, RetryBudget
+from tieline._budget import RetryBudget
 from tieline._flights import Flight, Flights
 from tieline._holders import Holders
 from tieline._options import options_for
-from tieline._route import Needs, Outcome, Route, Shed, Target
+from tieline._route import Needs, Outcome, Reason, Route, Shed, Target
 from tieline._router import Router
 from tieline._sse import StreamReader
 from tieline._transports._attempt import Call, Doing, Opening, Pause, attempt
@@ -32,6 +32,7 @@ WHOLE_ANSWER_MS_PER_TOKEN = 50
 WHOLE_ANSWER_TOKENS_DEFAULT = 1_000
 WAITING_MAX = 1_000
 _STATUS = {ResultClass.TIMEOUT: 504, ResultClass.CLIENT_ERROR: 400}
+_OURS = (b"x-should-retry", b"x-tieline-reason")
 
 
 class Meter(Protocol):
@@ -42,12 +43,11 @@ class Meter(Protocol):
 
 
 class Tools(Struct):
-    """What exchanges work with. ``lock`` guards ``budget``, ``pace``, ``holders`` and ``waiting``."""
+    """What exchanges work with. ``lock`` guards ``budget``, ``holders`` and ``waiting``."""
 
     router: Router
     flights: Flights
     budget: RetryBudget
-    pace: Pace
     holders: Holders
     estimator: Estimator
     meter: Meter
@@ -86,7 +86,7 @@ class Exchange:
     def run(self) -> Doing[Reply]:
         """Always an HTTP answer, never an exception of the control plane."""
         tools, call = self._tools, self._call
-        attempts = Attempts(self._wish, self._choose, tools.budget, tools.pace)
+        attempts = Attempts(self._wish, self._choose, tools.budget, tools.router)
         units = tools.estimator.expect(len(call.ask.body), call.body.output_tokens_max)
         tools.meter.offered(self._origin, units)
         with tools.lock:
@@ -97,7 +97,7 @@ class Exchange:
                 case Send(route=route):
                     opening, called_back = yield from self._attempt(action)
                     if opening.result is ResultClass.OK and opening.reply is not None:
-                        return _stamp(opening.reply, route, attempts.count)
+                        return _stamp(opening.reply, route, attempts.count, route.reason)
                     last = opening, route
                     with tools.lock:
                         action = attempts.failed(
@@ -111,10 +111,12 @@ class Exchange:
                     yield from self._wait(wait_ms)
                     with tools.lock:
                         action = attempts.resume(tools.clock())
-                case GiveUp(why=why) if last is not None:
-                    return _final(*last, attempts.count, why)
+                case GiveUp() if last is not None:
+                    return _final(*last, attempts, action)
                 case Refuse(shed=shed):
                     tools.meter.shed(self._origin, units)
+                    if shed.left:
+                        tools.router.turned_away(self._origin)
                     return refusal(shed)
                 case _:
                     raise AssertionError(f"the attempts machine gave {action} before any attempt")
@@ -138,7 +140,7 @@ class Exchange:
                 model, needs=needs, exclude={*exclude, *full} if full else exclude, origin=origin
             )
         found = router.choose(model, session=session, needs=needs, origin=origin)
-        if full and isinstance(found, Route) and found.pool in full:
+        if full and (found.pool in full if isinstance(found, Route) else found.left):
             return router.choose(model, needs=needs, exclude=full, origin=origin)
         return found
 
@@ -241,27 +243,31 @@ class Exchange:
         )
 
 
-def _stamp(reply: Reply, route: Route, count: int) -> Reply:
+def _stamp(reply: Reply, route: Route, count: int, reason: Reason) -> Reply:
     reply.headers += [
         (b"x-tieline-pool", route.pool.encode()),
         (b"x-tieline-generation", route.generation.encode()),
         (b"x-tieline-attempts", str(count).encode()),
-        (b"x-tieline-reason", route.reason.encode()),
+        (b"x-tieline-reason", reason.encode()),
     ]
     return reply
 
 
-def _final(opening: Opening, route: Route, count: int, why: Why) -> Reply:
-    """The last failure as a normal HTTP response that no SDK tries again."""
-    reply = opening.reply
-    if reply is None:
-        text = f"{route.pool}: {opening.text} (attempt {count}, no other: {why})"
+def _final(opening: Opening, route: Route, attempts: Attempts, end: GiveUp) -> Reply:
+    """The last failure as a normal HTTP response that no SDK tries again; where no pool is left, why each is
+    out instead."""
+    reply, reason, tried = opening.reply, route.reason, "; ".join(attempts.met.values())
+    if end.nothing is not None:
+        reply, reason = refusal(end.nothing), end.nothing.reason
+    elif reply is None:
+        text = f"{route.pool}: {opening.text} (attempt {attempts.count}, no other: {end.why}; {tried})"
         reply = failure(_STATUS.get(opening.result, 503), text, f"tieline_{opening.result}", [])
-    reply.headers = [(name, value) for name, value in reply.headers if name.lower() != b"x-should-retry"] + [
+    reply.headers = [(name, value) for name, value in reply.headers if name.lower() not in _OURS] + [
         (b"x-should-retry", b"false"),
-        (b"x-tieline-gave-up", why.encode()),
+        (b"x-tieline-gave-up", end.why.encode()),
+        (b"x-tieline-tried", tried.encode()),
     ]
-    return _stamp(reply, route, count)
+    return _stamp(reply, route, attempts.count, reason)
 
 
 def _streamed_units(estimator: Estimator, reader: StreamReader | None, body_bytes: int) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from tests.unit.client.tables import MODEL, Time
-from tieline._budget import Pace, RetryBudget
+from tieline._budget import RetryBudget
 from tieline._flights import Flights
 from tieline._holders import Holders
 from tieline._report import Window
@@ -82,7 +82,6 @@ class Bench:
             routing,
             self.flights,
             self.budget,
-            Pace(lambda pool, now_ms: routing.health(pool).successes_per_s(now_ms)),
             self.holders,
             Estimator(),
             self.window,

@@ -1,6 +1,6 @@
 """Slices and routers for the unit tests beside this file; time is a number that the test moves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tieline._compile import Held
@@ -38,16 +38,18 @@ def part(
     shed: int = 0,
     on_loss: Mapping[str, Mapping[str, int]] | None = None,
     infos: Mapping[str, PoolInfo] | None = None,
+    last_resort: Sequence[str] = (),
 ) -> Slice:
-    """A slice of one route; pools named in ``on_loss`` only have no weight of their own."""
-    names = sorted({*weights, *(pool for split in (on_loss or {}).values() for pool in split)})
+    """A slice of one route; pools named in ``on_loss`` or ``last_resort`` alone have no weight themselves."""
+    names = sorted({*weights, *last_resort, *(pool for split in (on_loss or {}).values() for pool in split)})
     pools = tuple((infos or {}).get(name) or info(name) for name in names)
 
     def split(row: Mapping[str, int], share: int) -> Split:
         return Split(tuple(map(names.index, row)), tuple(row.values()), share)
 
     lost = {provider: split(row, 0) for provider, row in (on_loss or {}).items()}
-    return Slice(pools, Route("chat", "eu", "critical", split(weights, shed), "no capacity", lost))
+    last = tuple(map(names.index, last_resort))
+    return Slice(pools, Route("chat", "eu", "critical", split(weights, shed), "no capacity", lost, last))
 
 
 def router(held: Slice | None, time: Time, *, seq: int = 1, phase: float = 0.0) -> Router:

@@ -281,3 +281,98 @@ def test_load_is_told_by_what_answers_say() -> None:
     flows, rows = tried.window.take("chat", tried.router.take_counts(), {}, tried.flights, tried.time())
     assert [(flow.requests, flow.offered_units > 0) for flow in flows] == [(1, True)]
     assert {row.pool: row.units for row in rows} == {A: 0, B: 7}
+
+
+L = "l/r/x"
+
+
+def resort(**pools: Does) -> Bench:
+    """Pools ``a`` and ``b``, and a last resort ``l``."""
+    time = Time()
+    return Bench(router(part(BOTH, last_resort=(L,)), time), time, **pools)
+
+
+@pytest.mark.parametrize("status", [401, 404, 429, 503])
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_last_resort_serves_when_nothing_else_does(status: int, stream: bool) -> None:
+    """The third attempt of the first request, the first attempt of those for which both are out; and nothing
+    is counted as shed."""
+    fault = answers(status, ERROR, retry_after="200")
+    tried = resort(a=fault, b=fault, l=GOOD_STREAM if stream else answers())
+    replies = [tried.ask(stream=stream) for _ in range(3)]
+    assert {(reply.status, header(reply, "x-tieline-pool")) for reply in replies} == {(200, L)}
+    assert {header(reply, "x-tieline-reason") for reply in replies} == {"last_resort"}
+    assert header(replies[0], "x-tieline-attempts") == "3"
+    assert header(replies[2], "x-tieline-attempts") == ("3" if status == 503 else "1")
+    assert tried.router.take_counts() == {"eu": (3, 0)}
+
+
+def test_without_a_last_resort_a_503_names_every_pool() -> None:
+    """Of the request that finds it out, and of those that come after; and so if the last resort is out."""
+    text = b"every pool of chat/eu is out: a/r/x: auth; b/r/x: not_found"
+    for last in (None, answers(401, ERROR)):
+        a, b = answers(401, ERROR), answers(404, ERROR)
+        tried = resort(a=a, b=b, l=last) if last else bench(a=a, b=b)
+        if last:
+            tried.ask()
+        first, later = tried.ask(), tried.ask()
+        for reply in (first, later):
+            assert reply.status == 503
+            assert text in reply.body
+            assert (b"l/r/x: auth (last resort)" in reply.body) == (last is not None)
+            assert header(reply, "x-tieline-reason") == "no_pool"
+            assert header(reply, "x-should-retry") == "false"
+        assert len([reply for reply in (first, later) if header(reply, "x-tieline-attempts")]) == int(
+            not last
+        )
+
+
+def test_what_failed_at_the_last_resort_too_names_all_that_was_tried() -> None:
+    """The last answer as it is, with the others in a header; and made here where there was none."""
+    tried = resort(a=answers(503, ERROR), b=fails(ResultClass.CONNECT), l=answers(500, ERROR))
+    reply = tried.ask()
+    assert (reply.status, reply.body) == (500, ERROR)
+    named = header(reply, "x-tieline-tried")
+    assert named is not None
+    assert sorted(named.split("; ")) == [
+        "a/r/x: server_error",
+        "b/r/x: connect",
+        "l/r/x: server_error (last resort)",
+    ]
+    refused = fails(ResultClass.CONNECT)
+    reply = resort(a=refused, b=refused, l=refused).ask()
+    assert reply.status == 503
+    assert b"a/r/x: connect; b/r/x: connect; l/r/x: connect (last resort)" in reply.body
+
+
+def test_the_last_resort_is_taken_at_its_pace() -> None:
+    """Each request waits for its place, in order; one whose deadline comes first is told who has no room."""
+    fault = answers(401, ERROR)
+    tried = resort(a=fault, b=fault, l=answers(503, ERROR))
+    for _ in range(2):
+        tried.ask()  # both are out
+    tried.pools[L] = answers()
+    stamps: list[int] = []
+    for _ in range(12):
+        reply = tried.ask()
+        assert (reply.status, header(reply, "x-tieline-pool")) == (200, L)
+        stamps.append(tried.time())
+    for begin, end in zip(stamps, stamps[6:], strict=False):
+        assert end - begin >= 600
+    while tried.router.reserve(L, tried.time(), 9_000) is not None:
+        pass
+    reply = tried.ask(headers={"x-tieline-deadline": "5"})
+    assert (reply.status, header(reply, "x-tieline-reason")) == (503, "no_pool")
+    assert b"l/r/x: no room in time" in reply.body
+    assert tried.router.take_counts()["eu"][1] == 1
+
+
+def test_a_last_resort_that_is_full_is_not_used() -> None:
+    """It holds as many requests as one process may have there."""
+    tried = resort(a=answers(401, ERROR), b=answers(401, ERROR), l=answers())
+    tried.ask()
+    while L not in tried.flights.full:
+        tried.flights.begin(L, tried.time())
+    reply = tried.ask()
+    assert reply.status == 503
+    assert b"l/r/x: passed over (last resort)" in reply.body

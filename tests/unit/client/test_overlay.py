@@ -155,6 +155,12 @@ def test_the_tables_own_weights_for_a_lost_provider_apply() -> None:
     assert shares(under(held, B)) == {A: 666_666, C: 333_334}
 
 
+def test_what_is_excluded_is_no_last_resort_either() -> None:
+    """The others stay, in their order."""
+    held = under(part({A: 600_000, C: 400_000}, last_resort=("oci/lhr/gpt", B, C)), "azure")
+    assert [held.pools[index].pool for index in held.route.last_resort] == ["oci/lhr/gpt", C]
+
+
 def test_with_everything_excluded_everything_is_shed() -> None:
     """It is a break-glass: no last pool is kept against the operator's word, and the refusal says why."""
     held = under(part({A: 500_000, C: 500_000}), "azure", "gcp")

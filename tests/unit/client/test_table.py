@@ -58,6 +58,9 @@ WRONG = {
     "1 pools and 2 weights": _table(_route(Split((0,), (500_000, 500_000)))),
     "does not list": _table(_route(Split((9,), (MILLION,)))),
     "no reason given": _table(_route(Split((), (), MILLION))),
+    "chat/eu last resort: refers to": _table(_route(last_resort=(3,))),
+    "chat/eu last resort: refers to a": _table(_route(last_resort=(-1,))),
+    "chat/eu last resort: a pool is named twice": _table(_route(last_resort=(1, 1))),
     "still has weight on it": _table(_route(on_loss={"azure": Split((1,), (MILLION,))})),
     "schema 9": _table(schema=9),
 }
@@ -90,6 +93,33 @@ def test_slices_hold_just_their_pools_and_mean_the_same() -> None:
     assert [info.pool for info in part.pools] == ["azure/swedencentral/a", "gcp/europe-west4/a"]
     assert part.route.split == Split((0, 1), (600_000, 400_000))
     assert part.route.on_loss["azure"] == Split((1,), (700_000,), 300_000)
+
+
+def test_a_slice_holds_the_last_resort_in_its_order() -> None:
+    """Also pools that no split refers to."""
+    table = _table(_route(last_resort=(2, 1)))
+    parts = slices(table)
+    part = decode_slice(parts["chat/eu"], checksum(parts["chat/eu"]))
+    assert [part.pools[index].pool for index in part.route.last_resort] == [POOLS[2].pool, POOLS[1].pool]
+
+
+class OldRoute(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A route as libraries before the last resort know it."""
+
+    workload: str
+    origin: str
+    criticality: str
+    split: Split
+    shed_reason: str = ""
+    on_loss: dict[str, Split] = {}
+
+
+def test_libraries_that_know_no_last_resort_read_on() -> None:
+    """They skip the field; a table without one has the bytes it always had."""
+    decode = msgspec.msgpack.Decoder(OldRoute).decode
+    with_one, without = (msgspec.msgpack.encode(_route(last_resort=last)) for last in ((1,), ()))
+    assert decode(with_one) == decode(without)
+    assert msgspec.msgpack.encode(decode(without)) == without
 
 
 def test_an_unchanged_route_keeps_its_bytes_over_generations() -> None:

@@ -127,6 +127,22 @@ async def test_the_table_sheds_and_changes_as_told() -> None:
             pools.publish(wrong)
 
 
+async def test_the_last_resort_is_tried_when_nothing_else_is_left() -> None:
+    """As the table names it; a pick finds it as well."""
+    pools = FakePools({A: 1}, model=MODEL, last_resort=[B], settings=QUICK)
+    async with tieline.AsyncClient(pools, **PLACE) as client, sdk(client) as llm:
+        assert await client.ready()
+        pools.fault(A, status=401)
+        assert [await ask(llm) for _ in range(2)] == [f"from {B}"] * 2
+        found = client.pick(MODEL)
+        assert isinstance(found, tieline.Route)
+        assert (found.pool, found.reason) == (B, tieline.Reason.LAST_RESORT)
+        generation = pools.publish({A: 1})
+        assert await client.wait_for(generation)
+        with pytest.raises(openai.InternalServerError, match=f"{A}: auth"):
+            await ask(llm)
+
+
 def test_the_synchronous_client_works_alike() -> None:
     """Whole and in pieces, failed over from a hung and from a refusing pool, told of another table."""
     pools = fake()
