@@ -169,6 +169,8 @@ def _draw_route(why: RouteWhy, at_ms: int, console: Console) -> None:
             seen(pool.evidence, at_ms),
         )
     console.print(table)
+    if why.last_resort:
+        console.print(f"when a client has nothing left: {', '.join(why.last_resort)}", markup=False)
     if why.nothing:
         _draw_nothing("gets nothing", why.nothing.items(), at_ms, console)
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from controller.core.lawful import lawful_pools, origins_of
+from controller.core.lawful import forbidden_by, lawful_pools, origins_of
 from controller.core.policy import Policy, Pool, Workload
+from controller.core.words import WORDS
 from tieline.events import in_scope
 
 Path = tuple[str | int, ...]
@@ -23,7 +24,7 @@ class Fault(NamedTuple):
 def faults(policy: Policy) -> list[Fault]:
     """Every contradiction in a policy whose fields all have the right type; empty when it may be used."""
     found = [*_duplicates(policy), *_references(policy), *_numbers(policy)]
-    return found or list(_routes_without_pools(policy))
+    return found or [*_routes_without_pools(policy), *_unlawful_last_resorts(policy)]
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:
@@ -37,6 +38,11 @@ def near_miss(name: str, known: Iterable[str]) -> str:
 
 
 def _duplicates(policy: Policy) -> Iterator[Fault]:
+    for number, workload in enumerate(policy.workloads):
+        for place, pool in enumerate(workload.last_resort):
+            if (first := workload.last_resort.index(pool)) < place:
+                path = ("workloads", number, "last_resort", place)
+                yield Fault(path, f"{pool} is already last_resort[{first}]: name it once, in its best place")
     for field in ("origins", "providers", "pools", "workloads", "quota_groups", "sources"):
         seen: dict[str, int] = {}
         for place, item in enumerate(getattr(policy, field)):
@@ -111,6 +117,7 @@ def _workload_references(path: Path, workload: Workload, known: _Known) -> Itera
         yield from _keys(inner, "origin", [origin], known.origins)
         yield from _unknown((*inner, origin), "geography", named, known.geographies)
     yield from _unknown((*path, "pinned_pools"), "pool", workload.pinned_pools, known.pools)
+    yield from _unknown((*path, "last_resort"), "pool", workload.last_resort, known.pools)
     yield from _keys((*path, "provider_share_max"), "provider", workload.provider_share_max, known.providers)
     yield from _keys((*path, "expected_units_per_s"), "origin", workload.expected_units_per_s, known.origins)
 
@@ -144,3 +151,25 @@ def _routes_without_pools(policy: Policy) -> Iterator[Fault]:
                     "its allowed providers and geographies; add a pool, or leave the origin out of `origins`"
                 )
                 yield Fault(("workloads", place), text)
+
+
+def _unlawful_last_resorts(policy: Policy) -> Iterator[Fault]:
+    """Pools that a workload names for the worst case and may not use even then, whatever the origin."""
+    pools = {pool.id: pool for pool in policy.pools}
+    for number, workload in enumerate(policy.workloads):
+        for place, name in enumerate(workload.last_resort):
+            pool, path = pools[name], ("workloads", number, "last_resort", place)
+            barred: dict[str, list[str]] = {}
+            for origin in origins_of(policy, workload):
+                reason = forbidden_by(pool, workload, origin)
+                words = WORDS[reason].removeprefix("unlawful: ") if reason is not None else ""
+                barred.setdefault(words, []).append(origin.id)
+            if "" not in barred:
+                why = "; ".join(f"from {', '.join(origins)}: {words}" for words, origins in barred.items())
+                text = f"{name} may not serve {workload.id} from any of its origins ({why})"
+                yield Fault(
+                    path, f"{text}; take it out, or loosen that rule: a last resort keeps to all of them"
+                )
+            elif workload.provider_share_max.get(pool.provider) == 0:
+                text = f"provider_share_max gives {pool.provider} nothing of {workload.id}"
+                yield Fault(path, f"{text}; take {name} out, or raise that share above 0")

@@ -24,7 +24,8 @@ class Tier(NamedTuple):
 
 
 class RouteRules(NamedTuple):
-    """What the policy says of one (workload, origin). ``rank`` 0 is the most critical."""
+    """What the policy says of one (workload, origin). ``rank`` 0 is the most critical; ``last_resort`` is
+    lawful."""
 
     name: str
     workload: str
@@ -36,6 +37,7 @@ class RouteRules(NamedTuple):
     tiers: tuple[Tier, ...]
     share_max: dict[int, float]
     expected_units_per_s: float
+    last_resort: tuple[int, ...]
 
 
 class Compiled(NamedTuple):
@@ -142,6 +144,7 @@ def _info(pool: Pool) -> PoolInfo:
 
 def _route(policy: Policy, workload: Workload, origin: Origin, number: dict[str, int]) -> RouteRules:
     lawful = lawful_pools(policy, workload, origin)
+    allowed = {policy.pools[index].id: index for index in lawful}
     return RouteRules(
         f"{workload.id}/{origin.id}",
         workload.id,
@@ -153,6 +156,7 @@ def _route(policy: Policy, workload: Workload, origin: Origin, number: dict[str,
         _tiers(policy, lawful, origin.id),
         {number[name]: share for name, share in sorted(workload.provider_share_max.items())},
         workload.expected_units_per_s.get(origin.id, 0.0),
+        tuple(allowed[name] for name in workload.last_resort if name in allowed),
     )
 
 

@@ -47,7 +47,9 @@ class PoolWhy(Struct, frozen=True):
 
 
 class RouteWhy(Struct, frozen=True):
-    """One route: demand in units/s, the share of each pool, and of each other pool why it has none."""
+    """One route: demand in units/s, the share of each pool, and of each other pool why it has none.
+
+    ``last_resort``: pools, in order, that clients may try when they have nothing left for a request."""
 
     route: str
     criticality: str
@@ -57,6 +59,7 @@ class RouteWhy(Struct, frozen=True):
     weights: dict[str, float]
     pools: tuple[PoolWhy, ...]
     nothing: dict[str, Nothing]
+    last_resort: tuple[str, ...]
 
 
 class Explained(Struct, frozen=True):
@@ -96,16 +99,18 @@ def _route(asked: _Asked, route: int, pools: dict[str, PoolWhy]) -> RouteWhy:
     rule, weights = known.rules.routes[route], asked.whole.weights[route]
     order = sorted(weights, key=lambda pool: (-weights[pool], pool))
     table = asked.snapshot.table
-    why = {one.name: one.shed_reason for one in table.routes} if table else {}
+    said = next((one for one in table.routes if one.name == rule.name), None) if table else None
+    last = [table.pools[index].pool for index in said.last_resort] if table and said else []
     return RouteWhy(
         rule.name,
         rule.criticality,
         known.demand[route],
         asked.whole.shed[route] / MILLION,
-        why.get(rule.name, ""),
+        said.shed_reason if said else "",
         {names[pool]: weights[pool] / MILLION for pool in order},
         tuple(pools[names[pool]] for pool in order),
         {names[pool]: pools[names[pool]].nothing[rule.name] for pool in asked.ids if pool not in weights},
+        tuple(last),
     )
 
 

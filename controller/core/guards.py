@@ -25,6 +25,7 @@ class Proposal(NamedTuple):
     use: Use
     splits: list[Split]
     on_loss: list[dict[str, Split]]
+    last_resort: list[tuple[int, ...]]
     held: list[Split | None]
     held_on_loss: list[dict[str, Split]]
     verdicts: list[Verdict]
@@ -82,7 +83,7 @@ def provider_share(proposal: Proposal) -> None:
 
 
 def lawful(proposal: Proposal) -> None:
-    """Models, exclusivity and residency hold in every split, ``on_loss`` included."""
+    """Models, exclusivity and residency hold in every split, ``on_loss`` included, and in the last resort."""
     for index in _new(proposal):
         split = proposal.splits[index]
         if not _is_lawful(proposal.rules, index, split):
@@ -98,6 +99,10 @@ def lawful(proposal: Proposal) -> None:
             losses[provider] = _only_lawful(proposal.rules, index, losses[provider])
             route = proposal.rules.routes[index].name
             proposal.verdicts.append(Verdict(route, Reason.GUARD_LAWFUL, proposal.now_ms))
+    for index, (rule, pools) in enumerate(zip(proposal.rules.routes, proposal.last_resort, strict=True)):
+        if not rule.lawful_set.issuperset(pools):
+            proposal.last_resort[index] = tuple(pool for pool in pools if pool in rule.lawful_set)
+            proposal.verdicts.append(Verdict(rule.name, Reason.GUARD_LAWFUL, proposal.now_ms))
 
 
 def whole_table(proposal: Proposal) -> None:

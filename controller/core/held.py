@@ -83,13 +83,16 @@ def table_of(
     rules: Compiled,
     splits: list[Split],
     on_loss: list[dict[str, Split]],
+    last_resort: list[tuple[int, ...]],
     why_shed: list[str],
     generation: Generation,
     made_ms: int,
 ) -> RouteTable:
     """The whole table."""
     routes = tuple(
-        Route(rule.workload, rule.origin, rule.criticality, split, why, losses)
-        for rule, split, losses, why in zip(rules.routes, splits, on_loss, why_shed, strict=True)
+        Route(rule.workload, rule.origin, rule.criticality, split, why, losses, last)
+        for rule, split, losses, last, why in zip(
+            rules.routes, splits, on_loss, last_resort, why_shed, strict=True
+        )
     )
     return RouteTable(generation, made_ms, rules.infos, routes, rules.policy.clients)

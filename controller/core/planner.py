@@ -23,6 +23,7 @@ from controller.core.overridden import overridden
 from controller.core.plan import Plan as WholePlan
 from controller.core.reasons import Reason, Verdict
 from controller.core.reflex import CRITICAL_RANK, NOWHERE, Moved, find_places, settle
+from controller.core.resort import last_resorts, resorts_changed, resorts_said
 from controller.core.withheld import withheld_by_choice, withheld_by_force
 from tieline.table import MILLION, Generation, RouteTable, Split
 
@@ -57,6 +58,7 @@ def step(snapshot: Snapshot, now_ms: int) -> Ready:
     before = held(known.rules, table)
     plan = (
         _forced(known, before, memory, now_ms)
+        or _last_resort_changed(known, before)
         or _by_choice(snapshot, known, before, now_ms)
         or _on_loss_renewed(snapshot, known, before, now_ms)
     )
@@ -109,6 +111,12 @@ def _matters(draft: Draft, before: Held, known: Assessment) -> bool:
         if moved >= 2 * SMALL_PARTS:
             return True
     return False
+
+
+def _last_resort_changed(known: Assessment, before: Held) -> Plan | None:
+    """The same weights with another last resort, at once; in haste if a pool is not to be tried any more."""
+    gone, new = resorts_changed(before, last_resorts(known.rules, known.use))
+    return Plan(before.draft(known.demand), [], bool(gone), False) if gone or new else None
 
 
 def _by_choice(snapshot: Snapshot, known: Assessment, before: Held, now_ms: int) -> Plan | None:
@@ -173,11 +181,13 @@ def _publish(
     rules, draft = known.rules, plan.draft
     splits = _splits(draft, before)
     hasty = plan.urgent and before is not None and not plan.renewed
+    losses = patched(before, known.use) if before and hasty else on_loss(draft, known.use)
     proposal = Proposal(
         rules,
         known.use,
         splits,
-        patched(before, known.use) if before and hasty else on_loss(draft, known.use),
+        losses,
+        last_resorts(rules, known.use),
         _held_splits(before, len(splits)),
         [route.on_loss if route else {} for route in before.routes] if before and not plan.renewed else [],
         said,
@@ -190,14 +200,21 @@ def _publish(
         said.append(Verdict("table", Reason.GUARD_EMPTY_TABLE, now_ms))
         return _unchanged(known, snapshot.memory or Memory(), said, now_ms)
     said += overridden(known, proposal.splits, proposal.held)
+    due = hasty and (known.memory.on_loss_due or bool(draft.touched) or _are_patched(before, losses))
     looked_ms = known.memory.on_loss_ms if hasty else now_ms
     memory = _remembered(known, plan, before, now_ms)
-    memory = replace(memory, on_loss_due=hasty, on_loss_ms=looked_ms)
+    memory = replace(memory, on_loss_due=due, on_loss_ms=looked_ms)
     table = _table(snapshot, rules, proposal, now_ms)
     wake_ms = known.due_ms
-    if hasty:
+    if due:
         wake_ms = min(now_ms + ON_LOSS_AFTER_MS, wake_ms or now_ms + ON_LOSS_AFTER_MS)
     return Ready(memory, table, tuple(said), plan.urgent, memory != snapshot.memory, wake_ms)
+
+
+def _are_patched(before: Held | None, losses: list[dict[str, Split]]) -> bool:
+    """Whether any ``on_loss`` is not the very one of the table in force."""
+    held = [route.on_loss if route else None for route in before.routes] if before else []
+    return any(lost is not known for lost, known in zip(losses, held, strict=True))
 
 
 def _remembered(known: Assessment, plan: Plan, before: Held | None, now_ms: int) -> Memory:
@@ -234,7 +251,7 @@ def _table(snapshot: Snapshot, rules: Compiled, proposal: Proposal, now_ms: int)
     office = snapshot.office
     generation = Generation(office.lineage, office.epoch, office.next_seq)
     why = [Reason.SHED_NO_ROOM.value if split.shed else "" for split in proposal.splits]
-    return table_of(rules, proposal.splits, proposal.on_loss, why, generation, now_ms)
+    return table_of(rules, proposal.splits, proposal.on_loss, proposal.last_resort, why, generation, now_ms)
 
 
 def _said(known: Assessment, plan: Plan, before: Held, now_ms: int) -> list[Verdict]:
@@ -247,6 +264,8 @@ def _said(known: Assessment, plan: Plan, before: Held, now_ms: int) -> list[Verd
         said.append(Verdict("table", Reason.POLICY_CHANGED, now_ms))
     elif not plan.moves and not plan.urgent:
         said.append(Verdict("table", Reason.ON_LOSS_RENEWED, now_ms))
+    if not plan.renewed:
+        said += resorts_said(known, before, now_ms)
     load = before.draft(known.demand).load
     for pool, reason in sorted({(move.pool, move.reason) for move in plan.moves if move.pool != NOWHERE}):
         if reason is Reason.POOL_LOST and pool in known.claims.withdrawn:

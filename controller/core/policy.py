@@ -108,7 +108,9 @@ class Workload(Struct, frozen=True, omit_defaults=True):
 
     Empty sets allow everything. ``allowed_geographies`` holds for every origin and
     ``allowed_geographies_by_origin`` narrows it further; the origin's own residency always holds as well.
-    ``expected_units_per_s`` by origin is used only until clients report demand.
+    ``expected_units_per_s`` by origin is used only until clients report demand. ``last_resort``: pools, best
+    first, on which a client may try a request for which it has nothing left; each counts for the origins for
+    which it is lawful.
     """
 
     id: Name
@@ -124,6 +126,7 @@ class Workload(Struct, frozen=True, omit_defaults=True):
     expected_units_per_s: dict[Place, Rate] = {}
     context_tokens: Count = 0
     features: tuple[str, ...] = ()
+    last_resort: tuple[PoolId, ...] = ()
 
 
 class Source(Struct, frozen=True, omit_defaults=True):

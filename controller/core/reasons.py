@@ -96,6 +96,8 @@ class Reason(StrEnum):
     KEPT_NO_ALTERNATIVE = "kept_no_alternative"
     POLICY_CHANGED = "policy_changed"
     ON_LOSS_RENEWED = "on_loss_renewed"
+    LAST_RESORT_LEFT = "last_resort_left"
+    LAST_RESORT_JOINED = "last_resort_joined"
     # why the table is held, and guards
     NOT_SETTLED = "not_settled"
     CLOCK_JUMPED = "clock_jumped"

@@ -76,6 +76,8 @@ WORDS: dict[Reason, str] = {
     Reason.KEPT_NO_ALTERNATIVE: "it keeps load: no lawful alternative has room",
     Reason.POLICY_CHANGED: "the policy changed",
     Reason.ON_LOSS_RENEWED: "what to do when a provider is lost was decided anew",
+    Reason.LAST_RESORT_LEFT: "no request is tried on it any more when nothing else is left",
+    Reason.LAST_RESORT_JOINED: "requests may be tried on it when nothing else is left",
     Reason.NOT_SETTLED: "held: the tables are still being read after the take-over",
     Reason.CLOCK_JUMPED: "held: this controller's clock can't be trusted",
     Reason.SOURCES_UNHEARD: "no moves by choice: too many sources are silent",

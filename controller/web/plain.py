@@ -35,7 +35,8 @@ class PlainSplit(Struct, frozen=True):
 
 
 class PlainRoute(Struct, frozen=True):
-    """One (workload, origin). ``on_loss[provider]`` applies when that provider is lost."""
+    """One (workload, origin). ``on_loss[provider]`` applies when that provider is lost; ``last_resort`` is
+    tried, in order, when nothing else is left, and has no weight."""
 
     workload: str
     origin: str
@@ -44,6 +45,7 @@ class PlainRoute(Struct, frozen=True):
     shed_ppm: int
     shed_reason: str
     on_loss: dict[ProviderId, PlainSplit]
+    last_resort: tuple[PlainPool, ...]
 
 
 class PlainTable(Struct, frozen=True):
@@ -83,6 +85,7 @@ def _route(part: Slice) -> PlainRoute:
         split.shed_ppm,
         route.shed_reason,
         on_loss,
+        tuple(_pool(part.pools[index], 0) for index in route.last_resort),
     )
 
 

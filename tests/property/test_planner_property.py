@@ -30,6 +30,10 @@ def _lawful(world: World, table: RouteTable) -> None:
             for index in split.pools:
                 pool = pools[table.pools[index].pool]
                 assert may_serve(pool, workloads[route.workload], origins[route.origin])
+        for index in route.last_resort:
+            name = table.pools[index].pool
+            assert name in workloads[route.workload].last_resort
+            assert may_serve(pools[name], workloads[route.workload], origins[route.origin])
 
 
 def _within_room(snapshot: Snapshot, ready: Ready, now_ms: int) -> None:

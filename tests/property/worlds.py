@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from controller.command_log import CommandLog
 from controller.core.check import faults
+from controller.core.lawful import may_serve
 from controller.core.overridable import OVERRIDABLE
 from controller.core.policy import Origin, Policy, Pool, Provider, QuotaGroup, Source, Workload
 from tests.scenarios.world import World
@@ -48,10 +49,11 @@ def policies(draw: st.DrawFn) -> Policy:
         )
         for number in range(draw(st.integers(1, 3)))
     )
+    origins = tuple(Origin(place, draw(st.sampled_from([(), (place,)]))) for place in PLACES)
     return Policy(
         "property",
         PLACES,
-        tuple(Origin(place, draw(st.sampled_from([(), (place,)]))) for place in PLACES),
+        origins,
         tuple(
             Provider(
                 name,
@@ -61,10 +63,19 @@ def policies(draw: st.DrawFn) -> Policy:
             for name in PROVIDERS
         ),
         tuple(pools),
-        workloads,
+        tuple(_with_last_resort(draw, one, pools, origins) for one in workloads),
         (QuotaGroup("shared", draw(st.sampled_from([300.0, 5000.0]))),),
         (Source("prober", "probe"), Source("prober-us", "probe"), Source("fleet", "fleet")),
     )
+
+
+def _with_last_resort(
+    draw: st.DrawFn, workload: Workload, pools: list[Pool], origins: tuple[Origin, ...]
+) -> Workload:
+    """Up to two pools that it may use from somewhere."""
+    allowed = [pool.id for pool in pools if any(may_serve(pool, workload, origin) for origin in origins)]
+    named = draw(st.lists(st.sampled_from(allowed), unique=True, max_size=2)) if allowed else []
+    return replace(workload, last_resort=tuple(named))
 
 
 @st.composite

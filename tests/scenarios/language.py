@@ -41,6 +41,7 @@ alarms                                  prints what a person must look at, and h
 why                                     prints what was decided since the last `why`, repeated words once,
                                         and what is said as long as it holds (a freeze, a mode) once
 loss PROVIDER                           prints what the table says of its loss
+last-resort                             prints every route's last resort
 
 capacity_words.py has the commands about limits and contracts.
 """
@@ -324,6 +325,7 @@ def _share_max(world: World, provider: str, most: str, _of: str, name: str) -> l
 COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
     **capacity_words.COMMANDS,
     "loss": telling.loss,
+    "last-resort": telling.last_resort,
     "demand": _demand,
     "report": _errors("report"),
     "clients": _errors("clients"),

@@ -30,6 +30,15 @@ def loss(world: World, provider: str) -> Iterator[str]:
             yield f"{route.name:10} {_split(split, names)}"
 
 
+def last_resort(world: World) -> Iterator[str]:
+    """The pools on which clients may try what they have nothing left for, of every route that has some."""
+    assert world.table is not None
+    for route in world.table.routes:
+        if route.last_resort:
+            names = (world.table.pools[index].pool for index in route.last_resort)
+            yield f"{route.name:10} {', '.join(names)}"
+
+
 def _split(split: Split, names: list[str]) -> str:
     pairs = zip(split.pools, split.weights, strict=True)
     parts = [f"{names[index]} {_percent(weight)}" for index, weight in pairs]

@@ -69,6 +69,18 @@ def test_the_example_describes_four_clouds_in_six_countries() -> None:
         ("https://contoso-eastus2", "https://${HOST}", "pools[0].url", "variables"),
         ("models: [chat-large]", "models: [chat-larg]", "workloads[0].models[0]", "mean chat-large?"),
         ("- id: azure/westus3", "- id: azure/eastus2", "pools[1].id", "is already pools[0]"),
+        (
+            "last_resort: [coreweave/us-east-04/gpt-oss,",
+            "last_resort: [coreweave/us-east-03/gpt-oss,",
+            "workloads[0].last_resort[0]",
+            "unknown pool coreweave/us-east-03/gpt-oss; did you mean coreweave/us-east-04/gpt-oss?",
+        ),
+        (
+            "last_resort: [coreweave/us-east-04/gpt-oss,",
+            "last_resort: [coreweave/eu-north-1/gpt-oss,",
+            "workloads[0].last_resort[1]",
+            "is already last_resort[0]: name it once",
+        ),
     ],
 )
 def test_each_mistake_has_its_place_and_remedy(old: str, new: str, where: str, said: str) -> None:
@@ -117,6 +129,24 @@ def test_a_route_without_any_lawful_pool_is_a_mistake() -> None:
     """A policy that forbids everything for a route says so before it is used."""
     mistakes = changed("exclusive_provider: azure", "exclusive_provider: azure\n    allowed_providers: [gcp]")
     assert "workloads[1]: no pool may serve api from us" in mistakes[0]
+
+
+def test_a_last_resort_that_no_origin_may_use_is_a_mistake() -> None:
+    """It says from where which rule forbids it, and what to do; lawful for one origin is enough."""
+    named = "exclusive_provider: azure\n    last_resort: [{}]"
+    (mistake,) = changed("exclusive_provider: azure", named.format("gcp/europe-west4/gemini-pro"))
+    assert mistake.startswith(f"policy.yaml:{line_of('exclusive_provider: azure') + 1}: ")
+    assert (
+        "workloads[1].last_resort[0]: gcp/europe-west4/gemini-pro may not serve api from any of its origins "
+        "(from us, eu, jp: the workload goes through another provider only); take it out, or loosen"
+    ) in mistake
+    (mistake,) = changed("exclusive_provider: azure", "provider_share_max: {oci: 0}\n    " + (
+        "last_resort: [oci/uk-london-1/gpt-oss]"
+    ))  # fmt: skip
+    assert "provider_share_max gives oci nothing of api" in mistake
+    parse_policy(
+        EXAMPLE.read_text().replace("exclusive_provider: azure", named.format("azure/japaneast/gpt-4o"))
+    )
 
 
 def test_a_file_that_can_not_be_read_is_said(tmp_path: Path) -> None:

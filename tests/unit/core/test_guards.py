@@ -25,7 +25,7 @@ def proposed(
 ) -> Proposal:
     """One route that changes from ``held`` to ``split``."""
     use = Use(limits(rules, grades={"gcp/b": grade_b}), [100.0, 100.0], {}, False)
-    return Proposal(rules, use, [split], [{}], [held], [], [], first, NOW_MS)
+    return Proposal(rules, use, [split], [{}], [()], [held], [], [], first, NOW_MS)
 
 
 def test_what_keeps_the_rules_passes_untouched() -> None:
@@ -73,6 +73,17 @@ def test_on_loss_is_held_to_the_law_as_well() -> None:
     proposal.on_loss[0]["azure"] = ALL_ON_B
     apply_guards(proposal)
     assert proposal.on_loss[0]["azure"] == Split((), (), MILLION)
+
+
+def test_the_last_resort_is_held_to_the_law_as_well() -> None:
+    """In the last moment of all no contract is broken either, on an untouched route included."""
+    rules = rules_of(workload("api", exclusive="azure"))
+    lawful = Split((0,), (MILLION,))
+    proposal = proposed(rules, lawful, lawful)._replace(last_resort=[(1, 0)], held_on_loss=[{}])
+    proposal = proposal._replace(on_loss=proposal.held_on_loss)
+    apply_guards(proposal)
+    assert proposal.last_resort == [(0,)]
+    assert [verdict.reason for verdict in proposal.verdicts] == [Reason.GUARD_LAWFUL]
 
 
 @pytest.mark.parametrize("split", [Split((0,), (999_999,)), Split((0, 1), (1_000_001, -1))])

@@ -14,7 +14,9 @@ RULES = compiled(
 )
 A, B = RULES.pools
 EVEN = Split((0, 1), (MILLION // 2, MILLION // 2))
-TABLE = table_of(RULES, [EVEN, Split((0,), (MILLION,))], [{}, {}], ["", ""], Generation("test", 1, 1), 0)
+TABLE = table_of(
+    RULES, [EVEN, Split((0,), (MILLION,))], [{}, {}], [(), ()], ["", ""], Generation("test", 1, 1), 0
+)
 
 
 def met(served: int, refused: int) -> Evidence:

@@ -37,7 +37,7 @@ def fields(seq: int, *, lineage: str = "l", urgent_seq: int = 0) -> dict[str, by
     """A table of two routes as it lies in Redis."""
     lost = {"azure": Split((1,), (1_000_000,))}
     routes = tuple(
-        Route("chat", origin, "critical", Split((0, 1), (1, 999_999)), on_loss=lost)
+        Route("chat", origin, "critical", Split((0, 1), (1, 999_999)), on_loss=lost, last_resort=(1,))
         for origin in ("eu", "us")
     )
     wanted = RouteTable(Generation(lineage, 1, seq), 1, POOLS, routes)
@@ -106,7 +106,8 @@ def test_a_bundle_holds_the_routes_asked_for() -> None:
 
 
 def test_json_says_everything_in_full() -> None:
-    """Pools with their weights and addresses, defaults written out, the split for a lost provider."""
+    """Pools with their weights and addresses, defaults written out, the split for a lost provider, and the
+    last resort, whose pools have no weight."""
     held = show(7)
     told = json.loads(held.json(held.routes("chat", ("eu",))))
     assert told["generation"] == "l:1:7"
@@ -118,6 +119,9 @@ def test_json_says_everything_in_full() -> None:
     assert route["pools"][1]["adapter"] == "vertex"
     assert route["pools"][1]["credential"] == "gcp"
     assert [pool["pool"] for pool in route["on_loss"]["azure"]["pools"]] == ["gcp/europe-west4/gpt"]
+    assert [(pool["pool"], pool["weight_ppm"], pool["url"]) for pool in route["last_resort"]] == [
+        ("gcp/europe-west4/gpt", 0, "https://g/v1")
+    ]
     assert told["settings"]["first_token_timeout_ms"] == 10_000
     assert sum(pool["weight_ppm"] for pool in route["pools"]) + route["shed_ppm"] == 1_000_000
 
