@@ -101,6 +101,7 @@ async def test_verdict_moves_load(fleet: Fleet) -> None:
     row = next(row for row in (await status(fleet))["overview"]["pools"] if row["pool"] == ACTED_ON)
     assert (row["state"], row["why"]) == ("down", "called down by kim: a drill (operator_verdict)")
     assert "an operator says so (kim: a drill)" in await explained(fleet, ACTED_ON)
+    assert "when a client has nothing left: coreweave/us-east-04/gpt-oss" in await explained(fleet, "chat/us")
 
 
 async def test_order_ends_by_itself(fleet: Fleet) -> None:

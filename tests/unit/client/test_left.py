@@ -45,8 +45,9 @@ def test_the_last_resort_is_left_when_all_are_out(result: ResultClass) -> None:
 
 
 def test_after_all_were_tried_it_is_the_one_not_tried() -> None:
-    """A request never comes to one of its pools twice."""
+    """While one is left a retry goes there; a request never comes to one of them twice."""
     routing = router(part(EVEN, last_resort=(M, L, B)), Time())
+    assert isinstance(routing.choose(MODEL, exclude=(A,)), Route)
     assert left(routing, exclude=(A, B)) == [(M, "last_resort"), (L, "last_resort")]
     assert left(routing, exclude=(A, B, M)) == [(L, "last_resort")]
     assert left(routing, exclude=(A, B, M, L)) == []

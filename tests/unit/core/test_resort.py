@@ -4,6 +4,7 @@ from controller.core.assess import assess
 from controller.core.compiled import compiled
 from controller.core.draft import KEEPS, OUT
 from controller.core.eligible import Use
+from controller.core.explain import explain
 from controller.core.held import held
 from controller.core.policy import Origin
 from controller.core.reasons import Reason
@@ -83,6 +84,14 @@ def test_what_changed_is_found_by_pool() -> None:
     without = [tuple(pool for pool in pools if pool != london) for pools in now]
     assert resorts_changed(before, without) == ({london}, set())
     assert resorts_changed(before, [(london, *pools) for pools in without])[1] == {london}
+
+
+def test_it_is_explained_by_route() -> None:
+    """As the table in force has it."""
+    made = world()
+    routes = explain(made.snapshot(), made.now_ms).routes
+    assert routes["chat/eu"].last_resort == (LONDON, "azure/sweden/gpt")
+    assert routes["api/eu"].last_resort == ()
 
 
 def test_a_drain_of_a_last_resort_without_weight_is_published_at_once_and_alone() -> None:
