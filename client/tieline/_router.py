@@ -81,7 +81,8 @@ class Router:
         table.
 
         ``session`` keeps a conversation on its pool; pools that don't meet ``needs`` or are in ``exclude``
-        are out. With ``exclude`` it is a retry: it is not counted as offered and not shed.
+        are out. With ``exclude`` it is a retry: it is not counted as offered and not shed. When no pool is
+        left the route may be the table's last resort, by its ``reason``, as long as that has room.
         """
         if needs is None and not exclude:
             choice = self._plain.get(model)
