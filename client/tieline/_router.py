@@ -172,7 +172,8 @@ class Router:
                 return route
         if not retry:
             self.turned_away(self.origin)
-        return replace(nothing, left=())
+        full = (f"{route.pool}: no room now" for route in nothing.left)
+        return replace(nothing, why=(*nothing.why, *full), left=())
 
     def _nowhere(self, origin: str) -> Shed:
         count = self._count(origin)

@@ -139,6 +139,7 @@ def test_a_pick_takes_it_at_its_pools_pace() -> None:
     refused = found[-1]
     assert isinstance(refused, Shed)
     assert (refused.reason, refused.left, refused.retry_after_ms) == (Reason.THROTTLED, (), LATER_MS)
+    assert refused.why == (f"{A}: throttled", f"{B}: throttled", f"{L}: no room now")
     assert routing.take_counts() == {"eu": (10, 6)}
     time.pass_ms(1_000)
     again = routing.pick(MODEL, exclude=(A, B))
