@@ -109,8 +109,9 @@ async def test_it_is_not_buried(redis_url: str, prefix: str, running: dict[str, 
         before = await arrived(running[L])
         with tieline.options(deadline=2):
             ended = await asyncio.gather(*(ask(llm) for _ in range(60)), return_exceptions=True)
-        refused = [one for one in ended if isinstance(one, openai.InternalServerError)]
-        assert len(refused) + ended.count((L, "last_resort")) == 60
+        failed = [one for one in ended if isinstance(one, openai.InternalServerError)]
+        assert len(failed) + ended.count((L, "last_resort")) == 60
+        refused = [one for one in failed if one.status_code == 503]  # 504: it was sent, too late
         assert len(refused) >= 30
         assert all(f"{L}: no room in time" in str(one) for one in refused)
-        assert await arrived(running[L]) - before == 60 - len(refused)
+        assert await arrived(running[L]) - before <= 60 - len(refused)
