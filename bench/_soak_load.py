@@ -1,7 +1,8 @@
 """The application of `script/bench soak`: as many requests as the machine holds, and what that costs this
 process, second by second.
 
-`python -m bench._soak_load TABLE SECONDS`, prints one line of JSON at its end.
+`python -m bench._soak_load TABLE WARM_UP_S SECONDS`, prints one line of JSON at its end. What happens in the
+first WARM_UP_S is not told.
 """
 
 import asyncio
@@ -48,6 +49,7 @@ def _sample(done: int) -> dict[str, float]:
     resident = int(Path("/proc/self/statm").read_text().split()[1])
     return {
         "memory_kib": resident * PAGE_KIB,
+        "blocks": sys.getallocatedblocks(),
         "descriptors": len(os.listdir("/proc/self/fd")),  # noqa: PTH208  a Path each would be garbage too
         "tasks": len(asyncio.all_tasks()),
         "objects": len(gc.get_objects()),
@@ -55,7 +57,7 @@ def _sample(done: int) -> dict[str, float]:
     }
 
 
-async def main(path: str, seconds: float) -> dict[str, Any]:
+async def main(path: str, warm_up_s: float, seconds: float) -> dict[str, Any]:
     """Samples, and how requests ended."""
     results: Counter[str] = Counter()
     samples = []
@@ -63,16 +65,23 @@ async def main(path: str, seconds: float) -> dict[str, Any]:
     async with client, client.http_client(base_url=client.base_url, timeout=30) as http:
         if not await client.ready(5):
             raise RuntimeError(f"no table: {client.status.error}")
-        until_s = asyncio.get_running_loop().time() + seconds
+        loop = asyncio.get_running_loop()
+        from_s = loop.time() + warm_up_s
+        until_s = from_s + seconds
         numbers = itertools.count()
         workers = [asyncio.create_task(_work(http, numbers, results, until_s)) for _ in range(WORKERS)]
-        while not all(worker.done() for worker in workers):
+        while loop.time() + 1 < until_s:
             await asyncio.sleep(1)
             gc.collect()
-            samples.append(_sample(results.total()))
+            if loop.time() < from_s:
+                results.clear()
+            else:
+                samples.append(_sample(results.total()))
         await asyncio.gather(*workers)
     return {"samples": samples, "results": dict(results)}
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asyncio.run(main(sys.argv[1], float(sys.argv[2])))) + "\n")
+    sys.stdout.write(
+        json.dumps(asyncio.run(main(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])))) + "\n"
+    )

@@ -34,6 +34,7 @@ class Note(NamedTuple):
     at_ms: int
     pool: str
     outcome: str  # empty: an attempt
+    why: str
 
 
 class Drill:
@@ -177,6 +178,9 @@ class Drill:
         ends = [note for note in self.notes() if note.at_ms >= since_ms and note.outcome]
         counts = Counter(note.outcome for note in ends)
         self.say(f"  requests ended since {when}: {dict(sorted(counts.items()))}")
+        for note in ends:
+            if note.outcome == "failed":
+                self.say(f"  lost {(note.at_ms - since_ms) / 1_000:.1f} s after, at {note.pool}: {note.why}")
         self.expect(
             counts["failed"] == 0 and counts["ok"] > 0, f"{counts['failed']} requests lost after {when}"
         )
@@ -198,7 +202,7 @@ class Drill:
         ).splitlines()
         read = (json.loads(line) for line in lines if line.startswith('{"event":'))
         return [
-            Note(line["at_ms"], line.get("pool", ""), line.get("outcome", ""))
+            Note(line["at_ms"], line.get("pool", ""), line.get("outcome", ""), line.get("why", ""))
             for line in read
             if line["event"] in ("ended", "tried")
         ]
