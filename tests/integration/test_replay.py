@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator
@@ -17,12 +18,17 @@ from tests.waiting import until
 from tieline._producer import Producer
 from tieline.events import Capacity, Demand, Flow, Outcomes, PoolCapacity, PoolObservation
 
+HELD_DOWN = "\nthresholds: {hold_down_min_ms: 600000, hold_down_max_ms: 600000}\n"
 SICK = "coreweave/us-east-04/gpt-oss"
 
 
 @pytest.fixture
 async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
-    async with Fleet(settings_of(kafka_bootstrap, redis_url, prefix), tmp_path) as running:
+    """A pool that is down stays so for as long as a test takes, on however slow a machine."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY.read_text() + HELD_DOWN)
+    settings = dataclasses.replace(settings_of(kafka_bootstrap, redis_url, prefix), policy=policy)
+    async with Fleet(settings, tmp_path) as running:
         yield running
 
 
