@@ -8,13 +8,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tieline import cloudevents as cloudevents
+    from tieline import events as events
+    from tieline import metrics as metrics
+    from tieline import overlay as overlay
+    from tieline import table as table
+    from tieline import testing as testing
+    from tieline import topics as topics
     from tieline._brokers import Brokers
     from tieline._client import AsyncClient
     from tieline._errors import ClosedError, ConfigurationError, MissingExtraError, TielineError
+    from tieline._link import (
+        Delivery,
+        InvalidEventError,
+        KafkaUnavailableError,
+        MissingTopicError,
+        ProducerClosedError,
+        ProducerError,
+        RefusedError,
+        TooLargeError,
+    )
     from tieline._offline import offline
     from tieline._options import Timeouts, options
-    from tieline._producer import Producer
-    from tieline._providers.credentials import Token
+    from tieline._producer import Producer, ProducerStatus
+    from tieline._providers.credentials import MissingCredentialError, Token
     from tieline._providers.tokens import EntraToken, GoogleToken
     from tieline._route import Needs, Outcome, Reason, Route, Shed
     from tieline._status import Applied, State, Status
@@ -28,13 +45,22 @@ _HOMES = {
     "Client": "_sync",
     "ClosedError": "_errors",
     "ConfigurationError": "_errors",
+    "Delivery": "_link",
     "EntraToken": "_providers.tokens",
     "GoogleToken": "_providers.tokens",
+    "InvalidEventError": "_link",
+    "KafkaUnavailableError": "_link",
+    "MissingCredentialError": "_providers.credentials",
     "MissingExtraError": "_errors",
+    "MissingTopicError": "_link",
     "Needs": "_route",
     "Outcome": "_route",
     "Producer": "_producer",
+    "ProducerClosedError": "_link",
+    "ProducerError": "_link",
+    "ProducerStatus": "_producer",
     "Reason": "_route",
+    "RefusedError": "_link",
     "ResultClass": "events",
     "Route": "_route",
     "Shed": "_route",
@@ -43,9 +69,11 @@ _HOMES = {
     "TielineError": "_errors",
     "Timeouts": "_options",
     "Token": "_providers.credentials",
+    "TooLargeError": "_link",
     "offline": "_offline",
     "options": "_options",
 }
+_MODULES = frozenset({"cloudevents", "events", "metrics", "overlay", "table", "testing", "topics"})
 
 __all__ = [
     "Applied",
@@ -54,13 +82,22 @@ __all__ = [
     "Client",
     "ClosedError",
     "ConfigurationError",
+    "Delivery",
     "EntraToken",
     "GoogleToken",
+    "InvalidEventError",
+    "KafkaUnavailableError",
+    "MissingCredentialError",
     "MissingExtraError",
+    "MissingTopicError",
     "Needs",
     "Outcome",
     "Producer",
+    "ProducerClosedError",
+    "ProducerError",
+    "ProducerStatus",
     "Reason",
+    "RefusedError",
     "ResultClass",
     "Route",
     "Shed",
@@ -69,12 +106,15 @@ __all__ = [
     "TielineError",
     "Timeouts",
     "Token",
+    "TooLargeError",
     "offline",
     "options",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"tieline.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'tieline' has no attribute {name!r}")
@@ -84,4 +124,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*__all__, *_MODULES})

@@ -139,13 +139,15 @@ class Attempts:
         fruitless: Callable[[str], bool],
         called_back: bool = False,
         retry_after_ms: int | None = None,
+        because: str = "",
     ) -> Action:
-        """The last attempt ended so, with nothing handed to the caller.
+        """The last attempt ended so (``because``: what its result does not say), with nothing handed to the
+        caller.
 
         ``fruitless(pool)``: it has had no success for a while. Leaving such a pool for one that has costs no
         token, nor does being ``called_back`` from one that stalls; both go at the other pool's pace.
         """
-        self._note(result)
+        self._note(result, because)
         if result is ResultClass.CLIENT_ERROR:
             return GiveUp(Why.CALLER)
         most = self._wish.attempts_max
@@ -223,9 +225,10 @@ class Attempts:
             self._budget.take(now_ms)
         return left
 
-    def _note(self, result: ResultClass) -> None:
+    def _note(self, result: ResultClass, because: str) -> None:
         pool = self._tried[-1]
-        self.met[pool] = f"{pool}: {result}{' (last resort)' if self._reason is Reason.LAST_RESORT else ''}"
+        said = f"{result}, {because}" if because else f"{result}"
+        self.met[pool] = f"{pool}: {said}{' (last resort)' if self._reason is Reason.LAST_RESORT else ''}"
 
     def _named(self, nothing: Shed) -> Shed:
         """With how each attempt ended, and who has no room in time."""

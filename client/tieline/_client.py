@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import msgspec
 
-from tieline import _clock, _fork, _parts, _places
+from tieline import _clock, _fork, _given, _parts, _places
 from tieline._brokers import Brokers
 from tieline._ejection import Out
 from tieline._errors import ClosedError
@@ -71,9 +71,11 @@ class AsyncClient:
         client_id: str | None = None,
         timeouts: Timeouts | None = None,
     ) -> None:
+        _given.Given(
+            workload, origin, origins, namespace, client_id, token, credentials, overlay_keys, timeouts
+        ).check()
         self.workload, self.origin = workload, origin
         self._origins = (origin, *sorted(set(origins) - {origin}))
-        _parts.check_names(workload, self._origins)
         wanted = _places.Wanted(namespace, workload, self._origins, token)
         overlays = Overlays(public_keys(overlay_keys) if overlay_keys else {}, namespace)
         self._overlay_file = Path(overlay) if overlay is not None else None
@@ -126,6 +128,7 @@ class AsyncClient:
             return
         self._loop = asyncio.get_running_loop()
         self._contact.started(_clock.monotonic_ms())
+        self._core.router.why_no_table = "its source has not answered yet"
         self._core.revive = None
         self._core.open()
         await self._read_last_good()
@@ -168,9 +171,11 @@ class AsyncClient:
         return True
 
     async def wait_for(self, generation: str, timeout: float = 10.0) -> bool:
-        """Wait until this generation (``lineage:epoch:seq``) or a later one of its lineage is in force."""
-        lineage, epoch, seq = generation.rsplit(":", 2)
-        wanted = Generation(lineage, int(epoch), int(seq))
+        """Wait until this generation (``lineage:epoch:seq``) or a later one of its lineage is in force.
+
+        ``timeout`` in seconds; False: it is not by then. Raises ConfigurationError for what is no generation.
+        """
+        wanted = _given.generation(generation)
 
         def in_force() -> bool:
             held = self.held_generation
@@ -260,7 +265,7 @@ class AsyncClient:
         """The source could not be read, or what it gave can't be used."""
         if error != self._contact.error:
             _log.warning("route table source: %s", error)
-        self._contact.error = error
+        self._contact.error = self._core.router.why_no_table = error
         self._tell()
 
     def take(self, fetched: Fetched) -> None:

@@ -12,6 +12,7 @@ from tieline._route import Needs, Outcome, Reason, Shed, Target
 from tieline.events import ResultClass
 from tieline.table import MILLION, Generation, ModelOffer, PoolInfo, Slice, Split
 
+MODELS_NAMED_MAX = 20
 OutOf = Callable[[str, str], Out | None]  # (pool, model) -> why this process keeps away from it, if it does
 KeptBack = Callable[[str], float]  # pool -> the share of its requests that are not sent there
 Report = Callable[[Target, Outcome], None]
@@ -194,6 +195,14 @@ def target(row: Candidate, model: str, origin: str, generation: str, report: Rep
     )
 
 
+def _without_model(part: Slice, model: str) -> str:
+    """What is asked for in vain; of a model that the route knows nothing of, which ones it has instead."""
+    served = sorted({offer.model for info in part.pools for offer in info.models})
+    if not model or model in served:
+        return f"no pool of {part.route.name} serves {model or 'this'} with what is needed"
+    return f"no pool of {part.route.name} serves {model}; it has {', '.join(served[:MODELS_NAMED_MAX])}"
+
+
 def _shed(
     part: Slice, split: Split, rows: tuple[Candidate, ...], model: str, some_in: bool, now_ms: int
 ) -> Shed:
@@ -202,7 +211,7 @@ def _shed(
         text = route.shed_reason or f"the table sheds part of {route.name}"
         return Shed(Reason.SHED, text)
     if not rows:
-        return Shed(Reason.NO_MODEL, f"no pool of {route.name} serves {model or 'this'} with what is needed")
+        return Shed(Reason.NO_MODEL, _without_model(part, model))
     why = tuple(row.why_not for row in rows)
     back = [row.out.until_ms for row in rows if row.out and row.out.result is ResultClass.THROTTLED]
     if back:

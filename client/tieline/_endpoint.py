@@ -78,10 +78,12 @@ def is_plain(url: str) -> bool:
         return True
 
 
-def require_engine() -> None:
-    """Raises MissingExtraError when no HTTP library is installed."""
-    if find_spec("httpx2") is None and find_spec("httpx") is None:
-        raise MissingExtraError("httpx2", "httpx2")
+def http_engine() -> str:
+    """The HTTP library that is installed, httpx2 before httpx. Raises MissingExtraError when none is."""
+    for name in ("httpx2", "httpx"):
+        if find_spec(name) is not None:
+            return name
+    raise MissingExtraError("httpx2", "httpx2")
 
 
 class Endpoint:

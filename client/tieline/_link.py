@@ -13,6 +13,7 @@ import logging
 from typing import Any, NamedTuple
 
 from tieline._brokers import Brokers, connecting
+from tieline._errors import TielineError
 from tieline.cloudevents import Encoded
 
 CONNECT_TIMEOUT_S = 5.0
@@ -26,17 +27,8 @@ RECORD_MAX_BYTES = 1024 * 1024
 _log = logging.getLogger("tieline")
 
 
-class ProducerError(Exception):
-    """An event was not (or not certainly) written.
-
-    ProducerError
-    +-- InvalidEventError      the event itself: correct it
-    |   +-- TooLargeError      over the topic's limit: send fewer pools in one event
-    +-- MissingTopicError      Kafka answers and has no such topic: create it, or correct the prefix
-    +-- KafkaUnavailableError  Kafka was not reached in time; whether the event was written is unknown
-    +-- RefusedError           Kafka refused it, for instance for want of rights
-    +-- ProducerClosedError    not started, or stopped
-    """
+class ProducerError(TielineError):
+    """An event was not (or not certainly) written. The tree of errors is in ``_errors``."""
 
 
 class InvalidEventError(ProducerError, ValueError):
@@ -80,13 +72,11 @@ class Signal:
 
     def announce(self) -> None:
         """Wake all who wait now."""
-        """Wake them."""
         self._event.set()
         self._event = asyncio.Event()
 
     async def wait(self) -> None:
         """Until the next ``announce``."""
-        """Until the next announcement."""
         await self._event.wait()
 
 
@@ -104,7 +94,6 @@ class Link:
     @property
     def connected(self) -> bool:
         """Whether a producer is up right now; the next send may still find it gone."""
-        """Whether there is a live connection now."""
         return self._producer is not None
 
     def start(self) -> None:

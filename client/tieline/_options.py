@@ -23,6 +23,7 @@ class Options(Struct, frozen=True):
     deadline: float | None = None
     origin: str | None = None
     needs: Needs | None = None
+    fault: str = ""  # what a header says that can't be
 
 
 class Timeouts(Struct, frozen=True):
@@ -47,10 +48,17 @@ class Timeouts(Struct, frozen=True):
         """Raises ConfigurationError for a time that is none."""
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if value is not None and not 0 < value < 86_400:
-                raise ConfigurationError(f"timeouts: {name}={value!r}: expected seconds, more than 0")
+            if value is not None and not _is_time(value):
+                raise ConfigurationError(f"timeouts: {name}={value!r}: {EXPECTED_S}")
 
 
+EXPECTED_S = "expected seconds, more than 0 and less than a day"
+_EXPECTED: tuple[tuple[str, type | None, str], ...] = (
+    ("session", str, "expected a string"),
+    ("deadline", None, EXPECTED_S),
+    ("origin", str, "expected a string"),
+    ("needs", Needs, "expected tieline.Needs(...)"),
+)
 _NONE = Options()
 _current: ContextVar[Options] = ContextVar("tieline_options", default=_NONE)
 
@@ -63,9 +71,17 @@ def options(
     origin: str | None = None,
     needs: Needs | None = None,
 ) -> Iterator[None]:
-    """Options for the requests made inside; what is not named stays as it is outside."""
+    """Options for the requests made inside; what is not named stays as it is outside.
+
+    ``session``: requests of one session go to one pool while that is in (for prompt caches). ``deadline``:
+    seconds for all attempts together, else the read time-out of the HTTP client. ``origin``: one of the
+    client's ``origins``. ``needs``: what a pool's model must offer. They hold for the present task or thread
+    and what it begins; a request's own headers ``x-tieline-session``, ``-deadline`` and ``-origin`` go before
+    them. Raises ConfigurationError for a value that can't be.
+    """
     given = {"session": session, "deadline": deadline, "origin": origin, "needs": needs}
     changed = {name: value for name, value in given.items() if value is not None}
+    _check(changed)
     token = _current.set(replace(_current.get(), **changed))
     try:
         yield
@@ -78,19 +94,35 @@ def options_for(headers: Mapping[str, str]) -> Options:
     held = _current.get()
     session = headers.get("x-tieline-session")
     origin = headers.get("x-tieline-origin")
-    deadline = _seconds(headers.get("x-tieline-deadline"))
-    if session is None and origin is None and deadline is None:
+    told = headers.get("x-tieline-deadline")
+    if session is None and origin is None and told is None:
         return held
-    return Options(session or held.session, deadline or held.deadline, origin or held.origin, held.needs)
+    deadline, fault = _seconds(told) if told is not None else None, ""
+    if told is not None and deadline is None:
+        fault = f"header x-tieline-deadline: {told!r}: {EXPECTED_S}"
+    return Options(
+        session or held.session, deadline or held.deadline, origin or held.origin, held.needs, fault
+    )
+
+
+def _check(given: Mapping[str, object]) -> None:
+    for name, kind, expected in _EXPECTED:
+        value = given.get(name)
+        if value is not None and not (isinstance(value, kind) if kind is not None else _is_time(value)):
+            raise ConfigurationError(f"options: {name}={value!r}: {expected}")
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and 0 < value < 86_400
 
 
 def _ms(seconds: float | None, otherwise_ms: int) -> int:
     return otherwise_ms if seconds is None else max(1, round(seconds * 1_000))
 
 
-def _seconds(text: str | None) -> float | None:
+def _seconds(text: str) -> float | None:
     try:
-        value = float(text) if text is not None else 0.0
+        value = float(text)
     except ValueError:
         return None
-    return value if 0 < value < 86_400 else None
+    return value if _is_time(value) else None

@@ -1,8 +1,7 @@
 """What clients are made of, and the only place that names optional packages."""
 
-import re
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 BASE_URL = "http://tieline.invalid/v1"
 _DEFAULTS = ClientSettings()
 _T = TypeVar("_T")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]{0,95}\Z")
 
 
 class Wires(Protocol):
@@ -163,13 +161,6 @@ class Core:
         if self._settings[0] is not told:
             self._settings = told, self._timeouts.over(told)
         return self._settings[1]
-
-
-def check_names(workload: str, origins: Collection[str]) -> None:
-    """Raises ConfigurationError for names that no table can hold."""
-    for kind, name in (("workload", workload), *(("origin", origin) for origin in origins)):
-        if not _NAME.match(name):
-            raise ConfigurationError(f"{kind}={name!r} is no valid name: letters, digits and . _ + : - only")
 
 
 def client_id(workload: str, origin: str) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 from tieline._brokers import Brokers
 from tieline._errors import ConfigurationError, MissingExtraError
+from tieline._given import redis_url
 from tieline._providers.credentials import Credential
 from tieline._report import Sink
 from tieline._sources._checks import Source
@@ -54,11 +55,12 @@ def sink(reports: str | Brokers | Sink | None, place: Place, wanted: Wanted) -> 
     if reports is None:
         return _http_sink(place, wanted) if isinstance(place, str) and place.startswith(_HTTP) else None
     if not isinstance(reports, str | Brokers):
+        if not callable(getattr(reports, "post", None)):
+            kind = type(reports).__name__
+            raise ConfigurationError(f"kafka={kind}: expected host:port, tieline.Brokers(...), or a sink")
         return reports
-    try:
-        from tieline._producer import Producer
-    except ImportError:
-        raise MissingExtraError("aiokafka", "kafka") from None
+    from tieline._producer import Producer
+
     return Producer(reports, prefix=wanted.namespace)
 
 
@@ -67,14 +69,14 @@ def _redis(url: str, wanted: Wanted) -> Source:
         from tieline._sources.redis import RedisSource
     except ImportError:
         raise MissingExtraError("redis", "redis") from None
-    return RedisSource(url, Keys(wanted.namespace), wanted.workload, wanted.origins)
+    return RedisSource(redis_url(url), Keys(wanted.namespace), wanted.workload, wanted.origins)
 
 
 def _http(url: str, wanted: Wanted) -> Source:
-    from tieline._endpoint import Endpoint, is_plain, require_engine
+    from tieline._endpoint import Endpoint, http_engine, is_plain
     from tieline._sources.http import HttpSource
 
-    require_engine()
+    http_engine()
     if is_plain(url):
         _log.warning("%s: table, reports and token travel unencrypted; use https://", _shown(url))
     return HttpSource(Endpoint(url, wanted.token), wanted.workload, wanted.origins)

@@ -13,6 +13,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from msgspec import Struct
 
 from tieline import _clock
 from tieline._brokers import Brokers
+from tieline._errors import MissingExtraError
+from tieline._given import brokers
 from tieline._link import (
     Delivery,
     InvalidEventError,
@@ -121,7 +124,9 @@ class Producer:
     ) -> None:
         self.source = source
         self.incarnation = secrets.token_hex(8)
-        self._bootstrap = bootstrap
+        self._bootstrap = brokers(bootstrap)
+        if find_spec("aiokafka") is None:
+            raise MissingExtraError("aiokafka", "kafka")
         self._topics = Topics(prefix)
         self._send_timeout_s = send_timeout_s
         self._buffer_events_max = buffer_events_max

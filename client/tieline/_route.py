@@ -21,10 +21,13 @@ class Reason(StrEnum):
     LAST_RESORT = "last_resort"  # nothing else is left: a pool that the table names for that
     SHED = "shed"  # the table says so
     NO_TABLE = "no_table"
-    NO_ROUTE = "no_route"  # the table has no such (workload, origin)
+    NO_ROUTE = "no_route"  # the client follows no such (workload, origin)
     NO_MODEL = "no_model"  # no pool of the route serves the model, or with these needs
     NO_POOL = "no_pool"  # every pool that could is out
     THROTTLED = "throttled"  # every pool that could is out until its Retry-After
+    BAD_OPTION = (
+        "bad_option"  # a header of the request asks for what can't be; of answers alone, never of picks
+    )
 
 
 class Needs(Struct, frozen=True):

@@ -50,6 +50,7 @@ class Router:
     def __init__(self, workload: str, origin: str, *, clock: Callable[[], int], phase: float) -> None:
         self.workload = workload
         self.origin = origin
+        self.why_no_table = "the client is not running: use `async with`, `with`, or start()"
         self.on_ejection: list[EjectionListener] = []
         self.on_outcome: list[Callable[[Target, Outcome], None]] = []
         self._clock = clock
@@ -180,10 +181,10 @@ class Router:
         count[0] += 1
         count[1] += 1
         if self._held is None:
-            return Shed(
-                Reason.NO_TABLE, "no route table has been received yet, and there is no last good one"
-            )
-        return Shed(Reason.NO_ROUTE, f"the table has no route {self.workload}/{origin}")
+            text = "no route table has been received yet, and there is no last good one"
+            return Shed(Reason.NO_TABLE, f"{text}: {self.why_no_table}")
+        text = f"this client follows no route {self.workload}/{origin}: name the origin in its `origins=`"
+        return Shed(Reason.NO_ROUTE, text)
 
     def _choice(self, key: _Key, part: Slice, now_ms: int) -> Choice:
         choice = self._choices.get(key)

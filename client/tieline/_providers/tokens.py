@@ -9,7 +9,6 @@ import base64
 import os
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tieline import _clock
+from tieline._endpoint import http_engine
 from tieline._errors import MissingExtraError
 from tieline._providers.credentials import MissingCredentialError, Token
 
@@ -123,7 +123,7 @@ async def _ask(method: str, url: str, form: dict[str, str], headers: dict[str, s
     """A token endpoint's answer. No redirects, no proxies that the environment does not name, no secret in an
     error."""
     place = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
-    library: Any = import_module("httpx2" if find_spec("httpx2") is not None else "httpx")
+    library: Any = import_module(http_engine())
     try:
         async with library.AsyncClient(follow_redirects=False, timeout=TIMEOUT_S) as http:
             answer = await http.request(method, url, data=form or None, headers=headers)

@@ -68,6 +68,7 @@ class Exchange:
         self._call = Call(ask, body, ask.named.get("x-request-id") or os.urandom(16).hex())
         self._began_ms = tools.clock()
         allowed_s = options.deadline or ask.timeout_s
+        self._fault = options.fault
         self._origin = options.origin or tools.router.origin
         self._holder: str | None = None
         if body.refers:
@@ -86,6 +87,8 @@ class Exchange:
     def run(self) -> Doing[Reply]:
         """Always an HTTP answer, never an exception of the control plane."""
         tools, call = self._tools, self._call
+        if self._fault:
+            return refusal(Shed(Reason.BAD_OPTION, self._fault))
         attempts = Attempts(self._wish, self._choose, tools.budget, tools.router)
         units = tools.estimator.expect(len(call.ask.body), call.body.output_tokens_max)
         tools.meter.offered(self._origin, units)
@@ -106,6 +109,7 @@ class Exchange:
                             fruitless=self._fruitless,
                             called_back=called_back,
                             retry_after_ms=opening.retry_after_ms,
+                            because=opening.text if opening.result is ResultClass.AUTH else "",
                         )
                 case Wait(wait_ms=wait_ms):
                     yield from self._wait(wait_ms)

@@ -137,12 +137,13 @@ def _date_ms(text: str, now_epoch_ms: int) -> float | None:
         return None
 
 
-_STATUS = {Reason.SHED: 429, Reason.THROTTLED: 429}
+_STATUS = {Reason.SHED: 429, Reason.THROTTLED: 429, Reason.BAD_OPTION: 400}
+_KIND = {429: "rate_limit_error", 400: "invalid_request_error"}
 
 
 def refusal(shed: Shed) -> Reply:
     """A request that was not sent, as OpenAI words errors: 429 when the table sheds it or all is at its
-    limit, else 503."""
+    limit, 400 for what can't be asked for, else 503."""
     status = _STATUS.get(shed.reason, 503)
     text = f"{shed.text}: {'; '.join(shed.why)}" if shed.why else shed.text
     headers = [(b"x-tieline-reason", shed.reason.encode())]
@@ -154,7 +155,7 @@ def refusal(shed: Shed) -> Reply:
 
 def failure(status: int, text: str, code: str, headers: Headers) -> Reply:
     """An error made here, in OpenAI's own shape; the SDK must not try again."""
-    kind = "rate_limit_error" if status == 429 else "server_error"
+    kind = _KIND.get(status, "server_error")
     body = msgspec.json.encode({"error": {"message": text, "type": kind, "param": None, "code": code}})
     fixed = [(b"content-type", b"application/json"), (b"x-should-retry", b"false")]
     return Reply(status, [*fixed, *headers], body)

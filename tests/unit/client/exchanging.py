@@ -10,6 +10,7 @@ from tests.unit.client.tables import MODEL, Time
 from tieline._budget import RetryBudget
 from tieline._flights import Flights
 from tieline._holders import Holders
+from tieline._providers.credentials import Credentials, MissingCredentialError
 from tieline._report import Window
 from tieline._router import Router
 from tieline._transports._attempt import GetSecret, Open, Pause, Read
@@ -76,6 +77,7 @@ class Bench:
         self.waited_ms: list[int] = []
         self.window, self.holders, self.budget = Window(), Holders(), RetryBudget()
         self.settings = ClientSettings()
+        self.credentials = Credentials({"given": "secret"}, time)
         self.flights = Flights()
         routing.on_outcome.append(self.window.observe)
         self.tools = Tools(
@@ -106,7 +108,7 @@ class Bench:
             while True:
                 try:
                     value = self._do(do)
-                except WireError as error:
+                except (WireError, MissingCredentialError) as error:
                     do = exchange.throw(error)
                 else:
                     do = exchange.send(value)
@@ -120,8 +122,8 @@ class Bench:
                 return self._open(do)
             case Read(answer=answer):
                 return answer.read()
-            case GetSecret():
-                return "secret", False
+            case GetSecret(name=name):
+                return self.credentials.at_hand(name)
             case Pause(wait_ms=wait_ms):
                 self.waited_ms.append(wait_ms)
                 self.time.pass_ms(wait_ms)

@@ -211,6 +211,9 @@ def test_public_names() -> None:
         *("Brokers", "EntraToken", "GoogleToken"),
         *("Needs", "Outcome", "Producer", "Reason", "ResultClass", "Route", "Shed", "State", "Status"),
         *("TielineError", "Timeouts", "Token", "offline", "options"),
+        *("Delivery", "InvalidEventError", "KafkaUnavailableError", "MissingCredentialError"),
+        *("MissingTopicError", "ProducerClosedError", "ProducerError", "ProducerStatus", "RefusedError"),
+        "TooLargeError",
     }
     module = importlib.import_module("tieline")
     assert all(getattr(module, name) is not None for name in tieline.__all__)
