@@ -40,18 +40,23 @@ _log = logging.getLogger("tieline")
 
 
 class AsyncClient:
-    """Routes requests of one workload.
+    """Routes requests of one workload, in one event loop.
 
     ``source``: where the table comes from: ``redis://``, ``rediss://``, ``unix://``, a controller's
     ``https://`` with its ``token``, the path of a last good file, or anything with ``run(holder)``.
-    ``origin``: where requests start; ``origins``: others that single requests may name. ``kafka``:
-    ``host:port`` for reports, or anything with ``post(event)``; None sends them to the controller that the
-    table comes from, else nowhere. ``last_good``: file that keeps the last table over restarts.
-    ``overlay``: file that may come to hold an emergency overlay, looked for besides in the source;
+    ``workload``, ``origin``: by the policy's names, what the requests are and where they start; ``origins``:
+    others that single requests may name. ``namespace``: the installation's, in front of its topics and Redis
+    keys. ``kafka``: ``host:port[,host:port]`` or ``Brokers`` for reports, or anything with ``post(event)``;
+    None sends them to the controller that the table comes from, else nowhere. ``client_id``: what the reports
+    are under, one for each process; made up unless given. ``last_good``: file that keeps the last table over
+    restarts. ``overlay``: file that may come to hold an emergency overlay, looked for besides in the source;
     ``overlay_keys``: public keys it must be signed by, PEM or paths; without any it is refused.
     ``credentials``: secrets by the names that the table uses, as strings or callables; those not given come
-    from ``TIELINE_CREDENTIAL_<NAME>``. ``timeouts``: instead of the table's. Raises ConfigurationError for
-    settings that can't work.
+    from ``TIELINE_CREDENTIAL_<NAME>``. ``timeouts``: instead of the table's.
+
+    Raises ConfigurationError for settings that can't work, MissingExtraError without the package that one
+    needs; never because the control plane or a provider is away. For ``pick``
+    see ``help(client.pick)``.
     """
 
     def __init__(
@@ -162,7 +167,8 @@ class AsyncClient:
         self._tell()
 
     async def ready(self, timeout: float = 2.0) -> bool:
-        """Wait until the table is live. False: it is not, and requests go by the last good one, if any."""
+        """Wait for ``timeout`` seconds until the table is live. False: it is not, and requests go by the last
+        good one, if any. Raises ClosedError before ``start``."""
         try:
             async with asyncio.timeout(timeout):
                 await self._until(lambda: self.status.state is State.LIVE)
@@ -190,7 +196,7 @@ class AsyncClient:
 
     @property
     def status(self) -> Status:
-        """State, since when, generation held, age, and what is wrong."""
+        """State, since when, generation held, age, and what is wrong; see ``Status``."""
         now_ms, held = _clock.monotonic_ms(), self._core.router.held
         overlay = self._tables.overlays.in_force
         state, since_ms = self._contact.state(
@@ -209,15 +215,17 @@ class AsyncClient:
         )
 
     def on_status(self, listener: Callable[[Status], None]) -> None:
-        """Call ``listener`` whenever the state or what is wrong changes."""
+        """Call ``listener`` whenever the state or what is wrong changes, in the event loop: it must not
+        block. What it raises is logged."""
         self._on_status.append(listener)
 
     def on_table(self, listener: Callable[[Applied], None]) -> None:
-        """Call ``listener`` right after a generation has come into force here."""
+        """Call ``listener`` right after a generation has come into force here; as ``on_status``."""
         self._on_table.append(listener)
 
     def explain(self) -> dict[str, Any]:
-        """Status, weights by origin and pool, and which pools are out here, why, and for how long still."""
+        """Status, weights by origin and pool, and which pools are out here, why, and for how long still, as
+        values that JSON can hold. Weights in parts per million, times in ms; the rows are ``_explain``'s."""
         status = self.status
         return {
             "state": status.state.value,
@@ -232,7 +240,7 @@ class AsyncClient:
         }
 
     async def flush(self, timeout: float = FLUSH_TIMEOUT_S) -> bool:
-        """Send what is to be reported now; False when it could not all be sent in time."""
+        """Send what is to be reported now; False when it could not all be sent within ``timeout`` seconds."""
         return await self._reporter.flush(timeout)
 
     @property

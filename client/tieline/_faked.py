@@ -5,7 +5,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Struct
@@ -17,14 +17,16 @@ from tieline._transports._neutral import Headers, WireError
 from tieline.events import ResultClass
 
 Kind: TypeAlias = Literal["status", "refuse", "hang", "cut", "error_event"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 _JSON: Headers = [(b"content-type", b"application/json")]
 _EVENTS: Headers = [(b"content-type", b"text/event-stream")]
 
 
 class Fault(Struct, frozen=True):
-    """What a pool does instead of serving. ``status``: it answers so, with ``retry_after_s`` if given.
-    ``refuse``: no connection. ``hang``: nothing comes until the client's time-out. ``cut``: a stream, or a
-    whole answer, breaks after ``after_chunks``. ``error_event``: a stream that begins with an error."""
+    """What a pool does instead of serving, by ``kind``. ``status``: it answers with ``status``, and with
+    ``retry_after_s`` if given. ``refuse``: no connection. ``hang``: nothing comes in the client's time.
+    ``cut``: the answer breaks after ``after_chunks``; a stream's first chunk is no output yet, a whole answer
+    has two. ``error_event``: a stream that begins with an error."""
 
     kind: Kind
     status: int = 503
@@ -33,7 +35,8 @@ class Fault(Struct, frozen=True):
 
 
 class Request(Struct, frozen=True):
-    """One attempt that reached a pool. ``path`` is what follows the pool's base URL."""
+    """One attempt that reached a pool. ``path`` is what follows the pool's base URL; ``headers`` by
+    lower-case names, ``body`` as it came."""
 
     pool: str
     path: str
@@ -41,7 +44,7 @@ class Request(Struct, frozen=True):
     body: bytes
 
     def json(self) -> Any:
-        """The body."""
+        """The body as a value."""
         return msgspec.json.decode(self.body)
 
 

@@ -7,5 +7,6 @@ from tieline._client import AsyncClient
 
 
 def offline(file: str | Path, *, workload: str, origin: str, **settings: Any) -> AsyncClient:
-    """An ``AsyncClient`` over a last good file, looked at every second; ``settings`` go to it."""
+    """An ``AsyncClient`` over a last good file, looked at every second. ``workload`` and ``origin``: of those
+    that it holds; ``settings`` go to the client. A file that is missing or damaged shows in ``status``."""
     return AsyncClient(Path(file), workload=workload, origin=origin, **settings)

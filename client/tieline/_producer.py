@@ -66,7 +66,9 @@ __all__ = [
 
 
 class ProducerStatus(Struct, frozen=True):
-    """Where a producer stands. Counts are of posted events since its start."""
+    """Where a producer stands. Counts are of posted events since it was made: ``buffered`` are waiting,
+    ``delivered`` acknowledged, ``dropped_expired`` of no more use to anybody, ``dropped_full`` made way in a
+    full buffer, ``failed`` refused or not acknowledged. ``error``: what is wrong now, or empty."""
 
     connected: bool
     buffered: int
@@ -106,8 +108,12 @@ class Producer:
     ``bootstrap``: Kafka as ``host:port[,host:port]``, or ``Brokers`` with TLS and SASL. ``source``: this
     producer's registered name, needed for ``observe``. ``prefix``: of the topics.
     ``send_timeout_s`` bounds every send from its call to the acknowledgement; ``buffer_events_max`` bounds
-    what ``post`` holds while Kafka is away. No linger by default: whatever waits for an acknowledgement is
-    batched anyway.
+    what ``post`` holds while Kafka is away. No linger (``linger_ms``) by default: whatever waits for an
+    acknowledgement is batched anyway. ``content_type``: of bodies, ``cloudevents.MSGPACK`` or ``JSON``.
+    ``now_ms``: the clock that events are stamped and expire by, Unix milliseconds.
+
+    Raises ConfigurationError for an address that can't be, MissingExtraError without aiokafka. Every send's
+    errors are ``ProducerError``s.
     """
 
     def __init__(
@@ -170,7 +176,7 @@ class Producer:
         self._pump = asyncio.create_task(self._send_posted(), name="tieline producer")
 
     async def stop(self, *, drain_timeout_s: float = DRAIN_TIMEOUT_S) -> None:
-        """Send what is buffered, for at most that long; then let go. May be called twice."""
+        """Send what is buffered, for at most ``drain_timeout_s``; then let go. May be called twice."""
         if self._link is None:
             return
         await self.drain(drain_timeout_s)

@@ -31,16 +31,18 @@ class Reason(StrEnum):
 
 
 class Needs(Struct, frozen=True):
-    """What a request needs of a model: context in tokens, and features by the policy's names for them
-    (``vision``, ``tools``, ``json``)."""
+    """What a request needs of a model: ``context_tokens``, prompt and answer together (0: any), and
+    ``features`` by the policy's names for them (``vision``, ``tools``, ``json``)."""
 
     context_tokens: int = 0
     features: frozenset[str] = frozenset()
 
 
 class Outcome(Struct, frozen=True):
-    """How one request by a route ended. ``units`` is the load it was (default tokens), ``retry_after_ms``
-    what a 429 asked for; latencies that were not measured are None."""
+    """How one request by a route ended: ``result``, by the classes of docs/events.md. ``units``: the load it
+    was, in the policy's unit (default tokens, prompt and answer). ``first_token_ms``: from sending to the
+    first output; ``per_token_ms``: the mean of those after it; None: not measured. ``retry_after_ms``: what a
+    429 asked for."""
 
     result: ResultClass
     units: float = 0.0
@@ -64,7 +66,8 @@ class Target(Struct, frozen=True, eq=False):
 
 
 class Route(Struct, frozen=True, eq=False):
-    """Where to send one request. Immutable and shared: picking allocates nothing."""
+    """Where to send one request, and the ``reason`` why there. Immutable and shared: picking allocates
+    nothing."""
 
     target: Target
     reason: Reason
@@ -90,14 +93,15 @@ class Route(Struct, frozen=True, eq=False):
         return self.target.generation
 
     def report(self, outcome: Outcome) -> None:
-        """Say how the request ended; call it once a request. Feeds ejection here and the planner there."""
+        """Say how the request ended; call it once a request. The ``outcome`` feeds ejection here and the
+        planner there. Never waits, raises nothing; from any thread."""
         self.target.report(self.target, outcome)
 
 
 class Shed(Struct, frozen=True, eq=False):
-    """No route for this request. ``why`` names each pool that was considered with the reason it is out;
-    ``retry_after_ms`` is None when nobody can say. ``left``: what may be tried all the same, best first, each
-    at its pool's pace; a client's ``pick`` has done so."""
+    """No route for this request. ``text``: a sentence for its caller. ``why`` names each pool that was
+    considered with the reason it is out; ``retry_after_ms`` is None when nobody can say. ``left``: what may
+    be tried all the same, best first, each at its pool's pace; a client's ``pick`` has done so."""
 
     reason: Reason
     text: str = ""

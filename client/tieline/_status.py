@@ -22,9 +22,10 @@ class State(StrEnum):
 
 
 class Status(Struct, frozen=True):
-    """``since_ms``: how long the state has lasted. ``age_ms``: since the source was last heard, None if
-    never. ``error``: what is wrong with the source, empty when nothing is. ``reports_dropped``: how many were
-    given up. ``overlay``: the emergency overlay that is honoured; ``overlay_error``: why one is not."""
+    """``since_ms``: how long the state has lasted. ``generation``: the one in force, ``lineage:epoch:seq``,
+    empty without a table. ``age_ms``: since the source was last heard, None if never. ``error``: what is
+    wrong with the source, empty when nothing is. ``reports_dropped``: how many were given up. ``overlay``:
+    the emergency overlay that is honoured; ``overlay_error``: why one is not."""
 
     state: State
     since_ms: int
@@ -37,7 +38,8 @@ class Status(Struct, frozen=True):
 
 
 class Applied(Struct, frozen=True):
-    """A generation has just come into force here. ``at_ms``: Unix epoch."""
+    """A generation has just come into force here. ``urgent``: it contains a forced move or a command.
+    ``at_ms``: Unix epoch; ``at_monotonic_ms``: the same instant by ``time.monotonic``."""
 
     generation: str
     urgent: bool

@@ -26,8 +26,9 @@ START_TIMEOUT_S = 10.0
 
 
 class Client:
-    """As ``AsyncClient``, with the same names and arguments. Safe to share between threads. Listeners are
-    called in the background thread. In a child made by ``os.fork`` it begins anew with its first use."""
+    """As ``AsyncClient``, with the same names, arguments, units and errors. Safe to share between threads.
+    Listeners are called in the background thread. In a child made by ``os.fork`` it begins anew with its
+    first use."""
 
     def __init__(
         self,
@@ -123,15 +124,15 @@ class Client:
         return self._inner.core.send_sync(ask, self._run)
 
     def ready(self, timeout: float = 2.0) -> bool:
-        """Wait until the table is live; see ``AsyncClient.ready``."""
+        """Wait for ``timeout`` seconds until the table is live; see ``AsyncClient.ready``."""
         return self._run(self._inner.ready(timeout))
 
     def wait_for(self, generation: str, timeout: float = 10.0) -> bool:
-        """Wait until a generation is in force; see ``AsyncClient.wait_for``."""
+        """Wait for ``timeout`` seconds until a generation is in force; see ``AsyncClient.wait_for``."""
         return self._run(self._inner.wait_for(generation, timeout))
 
     def flush(self, timeout: float = FLUSH_TIMEOUT_S) -> bool:
-        """Send what is to be reported now."""
+        """Send what is to be reported now; False when ``timeout`` seconds were not enough."""
         return self._run(self._inner.flush(timeout))
 
     @property
@@ -150,11 +151,11 @@ class Client:
         return self._inner.base_url
 
     def on_status(self, listener: Callable[[Status], None]) -> None:
-        """Called in the background thread."""
+        """See ``AsyncClient.on_status``; ``listener`` is called in the background thread."""
         self._inner.on_status(listener)
 
     def on_table(self, listener: Callable[[Applied], None]) -> None:
-        """Called in the background thread."""
+        """See ``AsyncClient.on_table``; ``listener`` is called in the background thread."""
         self._inner.on_table(listener)
 
     def explain(self) -> dict[str, Any]:
@@ -162,7 +163,7 @@ class Client:
         return self._inner.explain()
 
     def http_client(self, *, library: str | None = None, **settings: Any) -> Any:
-        """A synchronous HTTP client for the SDK; closing it leaves this client open.
+        """A synchronous HTTP client for the SDK; ``settings`` go to it. Closing it leaves this client open.
 
         Of the library that the installed openai SDK uses (httpx2, or httpx before 3.0), unless ``library``
         names one. Raises MissingExtraError when it is not installed.

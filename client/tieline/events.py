@@ -2,10 +2,15 @@
 
 Every event is a frozen, tagged msgspec struct; the tag (``type`` in the body) is also the CloudEvents type
 without its ``tieline.`` prefix. Durations and instants are integers in milliseconds (instants since the Unix
-epoch); load is in the policy's load unit (default tokens), rates are per second.
+epoch); load is in the policy's load unit (default tokens), rates are per second. The limits of each field are
+in its type; ``cloudevents.encode`` and ``decode`` hold an event to them and to ``misfit``. Why it is so, and
+what is made of each event, is in docs/events.md.
 
-A producer is named by ``source`` and, within one process, by a random ``incarnation`` (compared for equality
-only) and a ``sequence`` that rises by at least one per event and stream.
+Fields that mean the same everywhere: ``source`` names a producer, as the policy registers it; within one
+process of it a random ``incarnation`` (compared for equality only) and a ``sequence`` that rises by at least
+one per event and stream. ``provider`` and ``region`` are what the event speaks of. ``window_start_ms`` to
+``window_end_ms`` is when it was seen, ``interval_ms`` how long until the next, ``issued_ms`` when it was
+said. ``text`` is for people.
 """
 
 from enum import StrEnum
@@ -61,7 +66,7 @@ CONFIGURATION_FAULTS = frozenset({ResultClass.AUTH, ResultClass.NOT_FOUND})
 
 
 class Outcomes(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Attempts in one window, counted by result class. Field names are ``ResultClass`` values."""
+    """Attempts in one window, counted by result class. Field names are ``ResultClass`` values, which see."""
 
     ok: Count = 0
     throttled: Count = 0
@@ -75,7 +80,12 @@ class Outcomes(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class PoolObservation(Struct, frozen=True, omit_defaults=True, gc=False):
-    """What one source saw of one pool in one window; ``None`` means not measured."""
+    """What one source saw of one pool in one window; ``None`` means not measured.
+
+    Quantiles are nearest rank: ``first_token_*`` from sending to the first output, ``per_token_p50_ms`` of
+    each request's mean between those after it. ``in_flight``: requests without an end yet;
+    ``oldest_in_flight_ms``: how long the oldest of them has waited. Feeds the findings of docs/concepts.md.
+    """
 
     pool: PoolId
     outcomes: Outcomes = Outcomes()
@@ -107,7 +117,8 @@ StatementKind: TypeAlias = Literal["status", "maintenance", "declined", "verdict
 
 
 class Claim(Struct, frozen=True, omit_defaults=True, gc=False):
-    """One thing a source claims until ``expires_ms``. No pools named: the whole region."""
+    """One thing (``state``) a source claims from ``starts_ms`` (None: now) until ``expires_ms``. No pools
+    named: the whole region."""
 
     state: ClaimState
     expires_ms: InstantMs
@@ -117,7 +128,8 @@ class Claim(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Statement(Struct, frozen=True, tag_field="type", tag="statement.v1"):
-    """A source's whole view of one region; one without claims retracts what it said before."""
+    """A source's whole view of one region, of one ``kind``; one without claims retracts what it said
+    before."""
 
     source: Name
     provider: ProviderId
@@ -130,7 +142,9 @@ class Statement(Struct, frozen=True, tag_field="type", tag="statement.v1"):
 
 
 class PoolCapacity(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Limits of one pool: ``limit`` is usable now in all, ``committed`` the part of it already paid for."""
+    """Limits of one pool: ``limit`` is usable now in all, ``committed`` the part of it already paid for,
+    ``in_use`` what is taken of it. ``requests_per_s`` and ``concurrency`` (requests in flight) limit as well:
+    the tightest counts. The price is in the policy's money. None: not known, or no such limit."""
 
     pool: PoolId
     limit_units_per_s: Rate
@@ -142,7 +156,7 @@ class PoolCapacity(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class GroupCapacity(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Limits shared by the pools of a quota group."""
+    """Limits shared by the pools of a quota ``group`` of the policy; fields as in ``PoolCapacity``."""
 
     group: Name
     limit_units_per_s: Rate
@@ -152,7 +166,7 @@ class GroupCapacity(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class PlannedChange(Struct, frozen=True, omit_defaults=True, gc=False):
-    """A limit that will hold from ``from_ms`` until ``until_ms`` (None: for good)."""
+    """A limit of a pool that will hold from ``from_ms`` until ``until_ms`` (None: for good)."""
 
     pool: PoolId
     from_ms: InstantMs
@@ -162,7 +176,8 @@ class PlannedChange(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Capacity(Struct, frozen=True, tag_field="type", tag="capacity.v1"):
-    """Limits that a source claims for the pools of one region until ``expires_ms``."""
+    """Limits that a source claims for the ``pools`` of one region and their quota ``groups`` until
+    ``expires_ms``, and those ``planned`` for later."""
 
     source: Name
     provider: ProviderId
@@ -177,7 +192,8 @@ class Capacity(Struct, frozen=True, tag_field="type", tag="capacity.v1"):
 
 
 class Flow(Struct, frozen=True, omit_defaults=True, gc=False):
-    """What one client was asked to serve of one (workload, origin) in one window, in requests and load."""
+    """What one client was asked to serve of one (workload, origin) in one window: ``offered`` in all,
+    ``shed`` turned away, in requests and load."""
 
     workload: Name
     origin: Name
@@ -190,8 +206,10 @@ class Flow(Struct, frozen=True, omit_defaults=True, gc=False):
 class Demand(Struct, frozen=True, tag_field="type", tag="demand.v1"):
     """A client's report of one window: offered load, outcomes by pool, and the table it holds.
 
-    ``generation`` is ``lineage:epoch:seq`` or empty when the client holds no table; ``urgent`` marks a report
-    sent at once because the client has just ejected a pool or applied an urgent generation.
+    ``generation`` is ``lineage:epoch:seq`` or empty when the client holds no table; ``state`` is that of its
+    ``Status``. ``urgent`` marks a report sent at once because the client has just ejected a pool or applied
+    an urgent generation. ``flows`` by origin, ``pools`` by attempt: a request that failed over is in two of
+    them.
     """
 
     client: Name
@@ -280,7 +298,7 @@ EVENT_TYPES: tuple[type[Event], ...] = (
 
 
 def pool_of(scope: str) -> tuple[str, str]:
-    """``provider/region/...`` -> (provider, region)."""
+    """The ``scope`` ``provider/region/...`` -> (provider, region)."""
     provider, region, *_ = scope.split("/", 2)
     return provider, region
 

@@ -42,7 +42,8 @@ class OverlayExpiredError(OverlayError):
 
 
 class Overlay(Struct, frozen=True):
-    """What is excluded: providers, provider/region or whole pools. ``namespace`` is the installation's."""
+    """What is excluded, for ``reason`` by ``actor``: providers, provider/region or whole pools, from
+    ``issued_ms`` until ``expires_ms`` (Unix). ``namespace`` is the installation's."""
 
     id: Name
     namespace: str
@@ -85,7 +86,8 @@ def key_name(key: "Ed25519PublicKey") -> str:
 
 
 def sign(overlay: Overlay, private: "Ed25519PrivateKey") -> bytes:
-    """The overlay as it travels. Raises OverlayError for one that no client would honour."""
+    """The overlay as it travels, signed with the ``private`` key. Raises OverlayError for one that no client
+    would honour."""
     payload = msgspec.json.encode(overlay)
     _check(payload, overlay.namespace, overlay.issued_ms)
     signature = base64.b64encode(private.sign(_DOMAIN + payload)).decode()
@@ -108,7 +110,8 @@ def verify(data: bytes, keys: PublicKeys, *, namespace: str, now_ms: int) -> Ove
 
 
 def peek(data: bytes) -> Overlay:
-    """What an overlay says of itself, whoever made it: for showing and comparing, never for honouring."""
+    """What an overlay says of itself, whoever made it: for showing and comparing, never for honouring. Raises
+    OverlayError for what is none."""
     try:
         return _payload.decode(_envelope(data).payload)
     except msgspec.MsgspecError as error:

@@ -48,7 +48,8 @@ class Generation(Struct, frozen=True, array_like=True):
 
 
 class ModelOffer(Struct, frozen=True, omit_defaults=True):
-    """A logical model that a pool serves, under the provider's own name for it."""
+    """A logical model that a pool serves, under the provider's own ``name`` for it. ``features``: by the
+    policy's words, such as ``tools``; ``Needs`` asks for them."""
 
     model: Name
     name: str
@@ -57,7 +58,9 @@ class ModelOffer(Struct, frozen=True, omit_defaults=True):
 
 
 class PoolInfo(Struct, frozen=True, omit_defaults=True):
-    """What a client must know to send a request to a pool. ``credential`` names one, and never is one."""
+    """What a client must know to send a request to a pool: the base ``url``, the shape (``adapter``, see the
+    README) and the models. ``geography``: the legal region it lies in. ``credential`` names one, and never is
+    one."""
 
     pool: PoolId
     geography: str
@@ -73,7 +76,8 @@ class PoolInfo(Struct, frozen=True, omit_defaults=True):
 
 
 class Split(Struct, frozen=True, array_like=True):
-    """How one route's requests divide: ``weights[i]`` parts per million to pool index ``pools[i]``."""
+    """How one route's requests divide: ``weights[i]`` parts per million to pool index ``pools[i]``, ``shed``
+    parts to nobody; all together one million."""
 
     pools: tuple[int, ...]
     weights: tuple[Share, ...]
@@ -81,7 +85,8 @@ class Split(Struct, frozen=True, array_like=True):
 
 
 class Route(Struct, frozen=True, omit_defaults=True):
-    """One (workload, origin). ``on_loss[provider]`` applies when a client has lost most of that provider.
+    """One (workload, origin). ``split`` is in force, ``shed_reason`` says why it sheds, if it does.
+    ``on_loss[provider]`` applies when a client has lost most of that provider.
 
     ``last_resort``: pools, in order, that a client may try a request on when it has nothing left for it.
     """
@@ -101,7 +106,13 @@ class Route(Struct, frozen=True, omit_defaults=True):
 
 
 class ClientSettings(Struct, frozen=True, omit_defaults=True):
-    """What the table tells every client. Durations in milliseconds."""
+    """What the table tells every client, by the policy's ``clients``; durations in milliseconds.
+
+    ``report_interval_ms``: between two reports. ``attempts_max``: of one request, in all.
+    ``first_token_timeout_ms``, ``idle_timeout_ms``: how long a stream is waited for, at its beginning and
+    between two pieces. ``stale_after_ms``: without a word from the source, until ``status`` says so.
+    ``load_unit``: what is counted as load.
+    """
 
     report_interval_ms: int = 1_000
     attempts_max: int = 3
@@ -112,7 +123,8 @@ class ClientSettings(Struct, frozen=True, omit_defaults=True):
 
 
 class RouteTable(Struct, frozen=True):
-    """One whole publication."""
+    """One whole publication, made at ``made_ms`` (Unix): pools once each, routes that refer to them by index.
+    ``schema``: of all this; a reader of another refuses it."""
 
     generation: Generation
     made_ms: int
@@ -155,7 +167,7 @@ class Bundle(Struct, frozen=True, omit_defaults=True):
 
 
 def checksum(data: bytes) -> str:
-    """128 bits of BLAKE2b in hex: guards against damage, not against malice."""
+    """128 bits of BLAKE2b of ``data`` in hex: guards against damage, not against malice."""
     return blake2b(data, digest_size=16).hexdigest()
 
 
@@ -191,7 +203,7 @@ def slices(table: RouteTable) -> dict[str, bytes]:
 
 
 def manifest(table: RouteTable, parts: dict[str, bytes], *, urgent_seq: int) -> bytes:
-    """The manifest of ``slices(table)`` as bytes."""
+    """The manifest of ``parts``, made by ``slices(table)``, as bytes; ``urgent_seq`` as in ``Manifest``."""
     sums = {name: checksum(data) for name, data in parts.items()}
     return encode_manifest(Manifest(table.generation, table.made_ms, sums, urgent_seq))
 
@@ -223,7 +235,7 @@ def decode_bundle(data: bytes) -> Bundle:
 
 
 def encode_bundle(bundle: Bundle) -> bytes:
-    """The way there."""
+    """A bundle as bytes."""
     return _encoder.encode(bundle)
 
 

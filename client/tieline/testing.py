@@ -19,11 +19,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+import msgspec
+
 from tieline import _clock
 from tieline._compile import Held
-from tieline._faked import Answer, AsyncWire, Fault, Kind, Request, Script, SyncWire, script
+from tieline._faked import KINDS, Answer, AsyncWire, Fault, Kind, Request, Script, SyncWire, script
 from tieline._sources._checks import Fetched, Holder
 from tieline._transports._neutral import Headers
+from tieline.events import PoolId
 from tieline.table import (
     MILLION,
     ClientSettings,
@@ -44,10 +47,13 @@ Weights: TypeAlias = Mapping[str, float]
 
 
 class FakePools:
-    """Pools by weight, in whatever unit: shares are what counts. ``model``: the logical model that all serve;
-    each under the name of its deployment. ``shed``: the share that the table sheds, 0 to 1. ``last_resort``:
-    pools, in order, for requests for which nothing else is left. ``answer``: what a pool says to a request, a
-    text. ``settings``: what the table tells clients, such as short time-outs."""
+    """Pools (``provider/region/deployment``) by ``weights``, in whatever unit: shares are what counts.
+    ``model``: the logical model that all serve; each under the name of its deployment. ``shed``: the share
+    that the table sheds, from 0 to below 1. ``on_loss``: the weights that hold once a client has lost most of
+    a provider. ``last_resort``: pools, in order, for requests for which nothing else is left. ``answer``:
+    what a pool says to a request, a text. ``settings``: what the table tells clients, such as short
+    time-outs. ``requests``: the attempts that reached a pool, in order. Raises ValueError for impossible
+    weights or pools."""
 
     def __init__(
         self,
@@ -82,9 +88,12 @@ class FakePools:
         on_loss: Mapping[str, Weights] | None = None,
         last_resort: Sequence[str] = (),
     ) -> str:
-        """A next table; gives its generation, for ``wait_for``. Raises ValueError for impossible weights."""
+        """A next table, of what the constructor's arguments of these names mean; gives its generation, for
+        ``wait_for``. Raises ValueError for impossible weights or pools."""
         lost = on_loss or {}
         pools = tuple(sorted({*weights, *last_resort, *itertools.chain.from_iterable(lost.values())}))
+        for pool in pools:
+            _check(pool)
         splits = {provider: _split(pools, row, 0.0) for provider, row in lost.items()}
         with self._lock:
             last = tuple(map(pools.index, last_resort))
@@ -104,8 +113,17 @@ class FakePools:
         after_chunks: int = 1,
         times: int | None = None,
     ) -> None:
-        """From now on the pool does this, for the next ``times`` requests or until ``clear``."""
+        """From now on the pool does this, for the next ``times`` requests or until ``clear``.
+
+        ``kind`` and its settings (``status``, ``retry_after_s``, ``after_chunks``) are those of ``Fault``.
+        Raises ValueError for a kind or a pool that there is not: such a fault would never show.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind={kind!r} is none of {', '.join(KINDS)}")
         with self._lock:
+            pools = self._made[0]
+            if pool not in pools:
+                raise ValueError(f"no pool {pool!r} in the table: it has {', '.join(pools)}")
             self._faults[pool] = Fault(kind, status, retry_after_s, after_chunks), times
 
     def clear(self, pool: str | None = None) -> None:
@@ -117,7 +135,8 @@ class FakePools:
                 self._faults.pop(pool, None)
 
     def control_plane(self, *, reachable: bool) -> None:
-        """Whether clients hear of tables. They go on with what they hold, and say ``stale`` in the end."""
+        """Whether clients hear of tables (``reachable``). If not they go on with what they hold, and say
+        ``stale`` after the settings' ``stale_after_ms``."""
         self._reachable = reachable
         self._tell()
 
@@ -194,6 +213,13 @@ class FakePools:
     def _tell(self) -> None:
         for loop, woken in list(self._wake.items()):
             loop.call_soon_threadsafe(woken.set)
+
+
+def _check(pool: str) -> None:
+    try:
+        msgspec.convert(pool, PoolId)
+    except msgspec.ValidationError:
+        raise ValueError(f"pool {pool!r}: expected provider/region/deployment") from None
 
 
 def _info(pool: str, model: str) -> PoolInfo:

@@ -26,7 +26,7 @@ _log = logging.getLogger("tieline")
 
 
 class Token(Struct, frozen=True):
-    """A secret that expires ``expires_in_ms`` after it was given out."""
+    """A secret that expires ``expires_in_ms`` after it was given out; ``value`` is in no repr."""
 
     value: str
     expires_in_ms: int = TOKEN_DEFAULT_MS
@@ -40,7 +40,7 @@ Credential: TypeAlias = str | Callable[[], Given | Awaitable[Given]]
 
 
 class MissingCredentialError(ConfigurationError):
-    """No secret of that name."""
+    """No secret of that name, or its function failed: the message says which, and never the secret."""
 
 
 class _Kept(Struct, frozen=True):

@@ -34,7 +34,8 @@ _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 class EntraToken:
     """Azure's token by client credentials: ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID``, and either
     ``AZURE_CLIENT_SECRET`` or ``AZURE_FEDERATED_TOKEN_FILE`` (workload identity), as Azure's own libraries
-    read them; ``AZURE_AUTHORITY_HOST`` for national clouds."""
+    read them; ``AZURE_AUTHORITY_HOST`` for national clouds. ``scope``: what the token is for;
+    ``environment``: where the names are looked up. A call raises MissingCredentialError."""
 
     def __init__(self, scope: str = ENTRA_SCOPE, environment: Mapping[str, str] = os.environ) -> None:
         self._scope = scope
@@ -57,9 +58,10 @@ class EntraToken:
 
 
 class GoogleToken:
-    """Google's application default credentials: the file that ``GOOGLE_APPLICATION_CREDENTIALS`` names
-    (a service account or an authorized user), else gcloud's own, else the metadata server of the machine
-    (``GCE_METADATA_HOST``). A service account's needs the extra ``tieline[google]``."""
+    """Google's application default credentials: the file that ``GOOGLE_APPLICATION_CREDENTIALS`` names (a
+    service account or an authorized user), else gcloud's own, else the metadata server of the machine
+    (``GCE_METADATA_HOST``). A service account's needs the extra ``tieline[google]``. ``scope``: what the
+    token is for. A call raises MissingCredentialError, and MissingExtraError without what it needs."""
 
     def __init__(self, scope: str = GOOGLE_SCOPE, environment: Mapping[str, str] = os.environ) -> None:
         self._scope = scope

@@ -159,3 +159,22 @@ def test_the_synchronous_client_works_alike() -> None:
             assert answer.choices[0].message.content == f"from {B}"
         generation = pools.publish({B: 1})
         until_sync(lambda: client.status.generation == generation, 5, "the next table")
+
+
+@pytest.mark.parametrize(
+    ("pool", "kind", "named"),
+    [
+        ("azure/swedencentral/gpt-40", "refuse", "no pool 'azure/swedencentral/gpt-40'"),
+        (A, "429", "kind='429'"),
+    ],
+)
+def test_a_fault_that_would_never_show_is_refused(pool: str, kind: Any, named: str) -> None:
+    """A slip in its name must not make a test pass."""
+    with pytest.raises(ValueError, match=named):
+        fake().fault(pool, kind)
+
+
+def test_pools_are_named_in_full() -> None:
+    """Provider, region and deployment, or it is said so."""
+    with pytest.raises(ValueError, match="'azure': expected provider/region/deployment"):
+        FakePools({"azure": 1}, model=MODEL)
