@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -45,8 +46,9 @@ def write_last_good(
         raise
 
 
-def read_last_good(path: Path) -> Held | None:
-    """The table in the file; None if there is no file. Raises ``TableError`` for one that can't be used."""
+def read_last_good(path: Path, workload: str, origins: Collection[str]) -> Held | None:
+    """The table in the file; None if there is no file. Raises ``TableError`` for one that can't be used, or
+    that is not of this workload and all of these origins: what one may use is not lawful for another."""
     try:
         with path.open("rb") as file:
             data = file.read(FILE_MAX_BYTES + 1)
@@ -67,4 +69,7 @@ def read_last_good(path: Path) -> Held | None:
         raise TableError(f"{path}: {error}") from None
     if content.schema != SCHEMA or not parts:
         raise TableError(f"{path}: of schema {content.schema} or empty, this library reads {SCHEMA}")
+    has = {part.route.name for part in parts.values()}
+    if lacks := sorted({f"{workload}/{origin}" for origin in origins} - has):
+        raise TableError(f"{path}: has no route {', '.join(lacks)}; it has {', '.join(sorted(has))}")
     return Held(content.generation, parts, overlay=content.overlay)

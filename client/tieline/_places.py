@@ -35,7 +35,7 @@ def source(place: Place, wanted: Wanted) -> Source:
     Raises ConfigurationError for an address that can't be one, MissingExtraError without the package.
     """
     if isinstance(place, Path):
-        return FileSource(place)
+        return FileSource(place, wanted.workload, wanted.origins)
     if not isinstance(place, str):
         return _checked(place)
     if place.startswith(_REDIS):
@@ -46,7 +46,7 @@ def source(place: Place, wanted: Wanted) -> Source:
         raise ConfigurationError(
             f"source={_shown(place)!r}: expected redis://host:port, https://host:port or the path of a file"
         )
-    return FileSource(Path(place))
+    return FileSource(Path(place), wanted.workload, wanted.origins)
 
 
 def sink(reports: str | Brokers | Sink | None, place: Place, wanted: Wanted) -> Sink | None:

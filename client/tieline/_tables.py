@@ -12,7 +12,6 @@ from tieline._overlaid import overlaid
 from tieline._overlays import Overlays
 from tieline._router import Router
 from tieline._sources._checks import Fetched
-from tieline.table import TableError
 
 _log = logging.getLogger("tieline")
 
@@ -43,11 +42,9 @@ class Tables:
     async def read(self, workload: str, origins: Collection[str]) -> Held | None:
         """The last good table, now in force; None if there is none. Raises ``TableError``."""
         path = self._last_good
-        held = await asyncio.to_thread(read_last_good, path) if path is not None else None
+        held = await asyncio.to_thread(read_last_good, path, workload, origins) if path is not None else None
         if held is None:
             return None
-        if set(origins) - set(held.parts) or any(p.route.workload != workload for p in held.parts.values()):
-            raise TableError(f"{path} is of another workload or origin")
         self.found_overlay("last good file", held.overlay)
         self._put(held)
         return held

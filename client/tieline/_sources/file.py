@@ -1,6 +1,7 @@
 """The route table from a file, as ``write_last_good`` makes them: for running without a control plane."""
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 
 from tieline._disk import read_last_good
@@ -13,14 +14,14 @@ POLL_S = 1.0
 class FileSource:
     """Looks at the file every second; a newer generation replaces the one held."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, workload: str, origins: Collection[str]) -> None:
+        self._path, self._workload, self._origins = path, workload, origins
 
     async def run(self, holder: Holder) -> None:
         """Until cancelled."""
         while True:
             try:
-                found = await asyncio.to_thread(read_last_good, self._path)
+                found = await asyncio.to_thread(read_last_good, self._path, self._workload, self._origins)
                 if found is None:
                     raise TableError(f"{self._path}: no such file")
                 holder.overlay(found.overlay)

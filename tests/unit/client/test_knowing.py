@@ -10,6 +10,7 @@ import tieline
 import tieline.metrics
 import tieline.testing
 from tests.unit.client.tables import part, target
+from tests.waiting import until
 from tieline._compile import Held
 from tieline._disk import read_last_good, write_last_good
 from tieline._ejection import Out
@@ -88,10 +89,10 @@ def test_last_good_comes_back_as_written(tmp_path: Path) -> None:
     """What was written is read again; nothing else is left beside it."""
     path = tmp_path / "deep" / "routes.bin"
     write_last_good(path, Generation("l", 1, 4), {"eu": RAW})
-    found = read_last_good(path)
+    found = read_last_good(path, "chat", ["eu"])
     assert found == Held(Generation("l", 1, 4), {"eu": part({"a/r/x": 1_000_000})})
     assert [one.name for one in path.parent.iterdir()] == ["routes.bin"]
-    assert read_last_good(tmp_path / "absent") is None
+    assert read_last_good(tmp_path / "absent", "chat", ["eu"]) is None
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
@@ -102,7 +103,22 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     for damaged in (whole[:-1], whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:], b"", b"something else"):
         path.write_bytes(damaged)
         with pytest.raises(TableError, match="damaged"):
-            read_last_good(path)
+            read_last_good(path, "chat", ["eu"])
+
+
+@pytest.mark.parametrize(("workload", "origin"), [("api", "eu"), ("chat", "jp")])
+async def test_a_file_of_another_route_is_never_gone_by(tmp_path: Path, workload: str, origin: str) -> None:
+    """Neither as the source nor as the last good table: what one workload or origin may use need not be
+    lawful for another. The error names what there is."""
+    path, absent = tmp_path / "routes.bin", tmp_path / "absent"
+    write_last_good(path, Generation("l", 1, 4), {"eu": RAW})
+    async with tieline.AsyncClient(path, workload=workload, origin=origin) as client:
+        await until(lambda: client.status.error != "", 10, "the file is looked at")
+        found = client.pick("chat-large")
+        assert isinstance(found, tieline.Shed)
+        assert found.text.endswith(f"routes.bin: has no route {workload}/{origin}; it has chat/eu")
+    async with tieline.AsyncClient(absent, workload=workload, origin=origin, last_good=path) as client:
+        assert isinstance(client.pick("chat-large"), tieline.Shed)
 
 
 def test_states_follow_the_contact() -> None:
