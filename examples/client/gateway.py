@@ -1,4 +1,4 @@
-"""A gateway in 60 lines: whoever speaks OpenAI's API to it is routed, failed over and streamed.
+"""A gateway in 60 lines (pip install starlette uvicorn): whoever speaks OpenAI's API to it is routed.
 
 python examples/client/gateway.py SOURCE [PORT]      then: base_url="http://127.0.0.1:8000/v1"
 """
@@ -6,7 +6,6 @@ python examples/client/gateway.py SOURCE [PORT]      then: base_url="http://127.
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -16,28 +15,27 @@ from starlette.routing import Route
 
 import tieline
 
-HOP_BY_HOP = {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
+OURS = {"connection", "content-length", "date", "host", "keep-alive", "server", "transfer-encoding"}
 
 
 def gateway(source: str) -> Starlette:
     """The application."""
     tl = tieline.AsyncClient(source, workload="chat", origin="eu")
-    held: dict[str, Any] = {}
 
     @asynccontextmanager
-    async def running(_app: Starlette) -> AsyncIterator[None]:
+    async def running(app: Starlette) -> AsyncIterator[None]:
         async with tl, tl.http_client(base_url=tl.base_url, timeout=None) as http:
-            held["http"] = http
+            app.state.http = http
             yield
 
     async def forward(request: Request) -> StreamingResponse:
         """Headers, body and answer as they are; where they go is the transport's business."""
-        http = held["http"]
+        http = request.app.state.http
         path = request.url.path.removeprefix("/v1") + (f"?{request.url.query}" if request.url.query else "")
-        headers = [(k, v) for k, v in request.headers.items() if k not in HOP_BY_HOP]
+        headers = [(k, v) for k, v in request.headers.items() if k not in OURS]
         asked = http.build_request(request.method, path, headers=headers, content=await request.body())
         answer = await http.send(asked, stream=True)
-        passed = {k: v for k, v in answer.headers.items() if k not in HOP_BY_HOP}
+        passed = {k: v for k, v in answer.headers.items() if k not in OURS}
 
         async def body() -> AsyncIterator[bytes]:
             try:
@@ -52,9 +50,11 @@ def gateway(source: str) -> Starlette:
         """Which pool is out, why and until when."""
         return JSONResponse(tl.explain())
 
-    routes = [Route("/v1/{path:path}", forward, methods=["GET", "POST"]), Route("/status", status)]
+    routes = [Route("/v1/{path:path}", forward, methods=["GET", "POST", "DELETE"]), Route("/status", status)]
     return Starlette(routes=routes, lifespan=running)
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     uvicorn.run(gateway(sys.argv[1]), host="127.0.0.1", port=int([*sys.argv, "8000"][2]), log_level="warning")

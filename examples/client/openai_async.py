@@ -1,5 +1,6 @@
 """The openai SDK, asynchronous: a whole answer, then a stream, over whatever pool the route table says.
 
+pip install openai
 python examples/client/openai_async.py SOURCE      (redis://..., https://controller:8440, or a last good file)
 """
 
@@ -41,4 +42,6 @@ async def main(source: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     asyncio.run(main(sys.argv[1]))

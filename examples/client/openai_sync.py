@@ -1,5 +1,6 @@
 """The openai SDK, synchronous: the same without asyncio.
 
+pip install openai
 python examples/client/openai_sync.py SOURCE      (redis://..., https://controller:8440, or a last good file)
 """
 
@@ -34,4 +35,6 @@ def main(source: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     main(sys.argv[1])

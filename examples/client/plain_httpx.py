@@ -1,5 +1,6 @@
 """Without any SDK: httpx, and picking by hand for what is no HTTP at all.
 
+pip install httpx
 python examples/client/plain_httpx.py SOURCE      (redis://..., https://controller:8440, or a last good file)
 """
 
@@ -29,4 +30,6 @@ async def main(source: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     asyncio.run(main(sys.argv[1]))

@@ -7,11 +7,14 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
 from openai import APIStatusError, AsyncOpenAI
 
+from controller.policy_file import load_policy
+from controller.standins.config import parse
 from controller.standins.process import StandinProcess
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, infos, standins, table
 from tests.waiting import until
@@ -60,6 +63,25 @@ async def test_a_program_runs_though_a_pool_refuses(
     for line, begin in zip(said, lines, strict=True):
         assert line.startswith(begin)
         assert line
+
+
+def test_what_the_examples_run_against_fits_together() -> None:
+    """The policy routes the programs' requests to the stand-ins beside it, by their ports and models, with
+    the secrets that the README names."""
+    policy = load_policy(EXAMPLES / "policy.yaml")
+    assert [(one.id, one.models) for one in policy.workloads] == [("chat", ("chat-large",))]
+    processes = {
+        one.provider: one for one in parse((EXAMPLES / "standins.yaml").read_text(), "standins.yaml")
+    }
+    assert len(policy.pools) == len(processes) == 2
+    for pool in policy.pools:
+        provider, region, deployment = pool.id.split("/")
+        process = processes[provider]
+        (standin,) = process.pools
+        assert (process.region, standin.deployment) == (region, deployment)
+        assert urlsplit(pool.url).port == standin.port
+        assert (pool.models[0].model, pool.models[0].name) == ("chat-large", standin.models[0])
+        assert standin.bearer_key == f"key-of-{pool.credential}"
 
 
 async def test_the_gateway_routes_for_whoever_calls_it(
