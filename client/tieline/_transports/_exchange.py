@@ -109,7 +109,7 @@ class Exchange:
                             fruitless=self._fruitless,
                             called_back=called_back,
                             retry_after_ms=opening.retry_after_ms,
-                            because=opening.text if opening.result is ResultClass.AUTH else "",
+                            because=_fault_of(route.target, opening),
                         )
                 case Wait(wait_ms=wait_ms):
                     yield from self._wait(wait_ms)
@@ -255,6 +255,19 @@ def _stamp(reply: Reply, route: Route, count: int, reason: Reason) -> Reply:
         (b"x-tieline-reason", reason.encode()),
     ]
     return reply
+
+
+def _fault_of(target: Target, opening: Opening) -> str:
+    """What is wrong with the configuration, if that is what an attempt has met."""
+    match opening.result:
+        case ResultClass.AUTH if opening.reply is None:
+            return opening.text
+        case ResultClass.AUTH if target.credential:
+            return f"the credential {target.credential!r} was refused"
+        case ResultClass.NOT_FOUND:
+            return f"the model {target.name!r} is unknown there"
+        case _:
+            return ""
 
 
 def _final(opening: Opening, route: Route, attempts: Attempts, end: GiveUp) -> Reply:

@@ -65,6 +65,25 @@ def test_a_missing_secret_is_named_with_its_variable() -> None:
     assert {header(asked.ask(), "x-tieline-pool") for _ in range(4)} == {B}
 
 
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (401, "auth, the credential 'given' was refused"),
+        (403, "auth, the credential 'given' was refused"),
+        (404, "not_found, the model 'big' is unknown there"),
+    ],
+)
+def test_a_provider_that_refuses_is_told_with_what_it_refused(status: int, why: str) -> None:
+    """By the names that the policy gives them; the secret is nowhere."""
+    asked = bench(a="given", b="given")
+    asked.pools = dict.fromkeys(asked.pools, answers(status, b"{}"))
+    reply = asked.ask()
+    assert reply.status == 503
+    for pool in (A, B):
+        assert f"{pool}: {why}" in said(reply)
+    assert "secret" not in said(reply)
+
+
 def test_without_a_table_the_refusal_says_why_there_is_none() -> None:
     """That the client was never started; afterwards what its source last met with."""
     routes = router(None, Time())
