@@ -252,7 +252,8 @@ class AsyncClient:
         """An HTTP client for the SDK; ``settings`` go to it. Closing it leaves this client open.
 
         Of the library that the installed openai SDK uses (httpx2, or httpx before 3.0), unless ``library``
-        names one. Raises MissingExtraError when it is not installed.
+        names one. Raises MissingExtraError when it is not installed, ConfigurationError for a setting that is
+        the transport's own (``transport``, ``proxy``, ``verify`` and the like).
         """
         return _parts.async_http_client(self._core, library, settings)
 

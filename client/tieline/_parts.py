@@ -169,6 +169,8 @@ def client_id(workload: str, origin: str) -> str:
 
 
 HTTP_LIBRARIES = ("httpx2", "httpx")
+_OF_THE_TRANSPORT = {"transport", "mounts", "proxy", "verify", "cert", "http1", "http2", "limits"}
+_REFUSED = _OF_THE_TRANSPORT | {"follow_redirects"}
 
 
 def http_library(wanted: str | None) -> str:
@@ -183,6 +185,14 @@ def http_library(wanted: str | None) -> str:
         return "httpx2" if int(version("openai").split(".")[0]) >= 3 else "httpx"
     except (PackageNotFoundError, ValueError):
         return "httpx" if find_spec("httpx2") is None and find_spec("httpx") is not None else "httpx2"
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    if wrong := sorted(_REFUSED & settings.keys()):
+        raise ConfigurationError(
+            f"http_client({wrong[0]}=): connections, TLS and redirects are Tieline's own here; "
+            "leave it out (a private CA goes into SSL_CERT_FILE)"
+        )
 
 
 def _library(name: str) -> tuple[Any, Any]:
@@ -200,7 +210,9 @@ def _library(name: str) -> tuple[Any, Any]:
 
 
 def async_http_client(core: Core, library: str | None, settings: dict[str, Any]) -> Any:
-    """Raises MissingExtraError without the library, ConfigurationError for an unknown one."""
+    """Raises MissingExtraError without the library, ConfigurationError for an unknown one, or for a setting
+    that would go past the transport or have no effect beside it."""
+    _check_settings(settings)
     module, shell = _library(http_library(library))
     return module.AsyncClient(transport=shell.AsyncTransport(core.send), follow_redirects=False, **settings)
 
@@ -213,6 +225,7 @@ class Run(Protocol):
 
 def sync_http_client(send: Callable[[Ask], Reply], library: str | None, settings: dict[str, Any]) -> Any:
     """As ``async_http_client``."""
+    _check_settings(settings)
     module, shell = _library(http_library(library))
     transport = shell.Transport(send)
     return module.Client(transport=transport, follow_redirects=False, **settings)

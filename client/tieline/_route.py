@@ -4,6 +4,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tieline.events import ResultClass
 from tieline.table import Adapter
@@ -94,7 +95,9 @@ class Route(Struct, frozen=True, eq=False):
 
     def report(self, outcome: Outcome) -> None:
         """Say how the request ended; call it once a request. The ``outcome`` feeds ejection here and the
-        planner there. Never waits, raises nothing; from any thread."""
+        planner there. Never waits; from any thread. Raises ValueError for a result that is no ResultClass."""
+        if type(outcome.result) is not ResultClass:  # its value is one to Python, but not to us
+            outcome = replace(outcome, result=ResultClass(outcome.result))
         self.target.report(self.target, outcome)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from tieline._transports._neutral import Ask, Headers, Reply
 
-_PREFIX = "/v1"
+_PREFIX = "/v1/"
 
 SendAsync = Callable[[Ask], Awaitable[Reply]]
 
@@ -20,4 +20,11 @@ def ask_of(method: str, path: bytes, headers: Headers, extensions: Mapping[str, 
         for name, value in headers
         if name[:2] in (b"x-", b"X-")
     }
-    return Ask(method, path.decode("ascii").removeprefix(_PREFIX), headers, body, named, read_s)
+    return Ask(method, _behind_base(path.decode("ascii")), headers, body, named, read_s)
+
+
+def _behind_base(path: str) -> str:
+    """What follows the base URL, also where that is another than the client's own: whatever it is, its pools'
+    take its place."""
+    before, found, rest = path.partition(_PREFIX)
+    return f"/{rest}" if found and "?" not in before else path

@@ -90,6 +90,16 @@ def test_options_that_cant_be_are_refused(wrong: dict[str, Any], named: str) -> 
         pass
 
 
+@pytest.mark.parametrize("setting", ["transport", "proxy", "mounts", "verify", "limits", "follow_redirects"])
+def test_a_setting_that_would_go_past_the_transport_is_refused(setting: str) -> None:
+    """By the client and its twin: it would have no effect, or send requests where no pool is."""
+    with pytest.raises(tieline.ConfigurationError, match=f"http_client.{setting}=.: .*SSL_CERT_FILE"):
+        client().http_client(**{setting: None})
+    twin = tieline.Client("routes.bin", workload="chat", origin="eu")
+    with pytest.raises(tieline.ConfigurationError, match=setting):
+        twin.http_client(**{setting: None})
+
+
 def test_public_modules_need_no_import_of_their_own() -> None:
     """``tieline.testing`` and the others are there after ``import tieline``, and only loaded when used."""
     program = (

@@ -178,3 +178,29 @@ def test_pools_are_named_in_full() -> None:
     """Provider, region and deployment, or it is said so."""
     with pytest.raises(ValueError, match="'azure': expected provider/region/deployment"):
         FakePools({"azure": 1}, model=MODEL)
+
+
+@pytest.mark.parametrize("base_url", ["https://api.openai.com/v1", "https://mine.openai.azure.com/openai/v1"])
+async def test_an_sdk_with_another_base_url_is_routed_all_the_same(base_url: str) -> None:
+    """The pool's own base takes its place: no path of another provider's reaches it, to be taken for a model
+    that is not there."""
+    pools = fake()
+    async with tieline.AsyncClient(pools, **PLACE) as client:
+        await client.ready()
+        llm = AsyncOpenAI(api_key="x", base_url=base_url, http_client=client.http_client(), max_retries=0)
+        await llm.chat.completions.create(model=MODEL, messages=MESSAGES)
+    assert [request.path for request in pools.requests] == ["/chat/completions"]
+
+
+async def test_a_result_may_be_reported_by_its_value() -> None:
+    """It counts as what it says; one that there is not is refused."""
+    async with tieline.AsyncClient(fake(), **PLACE) as client:
+        await client.ready()
+        found = client.pick(MODEL)
+        assert isinstance(found, tieline.Route)
+        for _ in range(5):
+            found.report(tieline.Outcome("server_error"))  # type: ignore[arg-type]
+        row = next(row for row in client.explain()["pools"] if row["pool"] == found.pool)
+        assert row["out"] == "server_error"
+        with pytest.raises(ValueError, match="'fine' is not a valid ResultClass"):
+            found.report(tieline.Outcome("fine"))  # type: ignore[arg-type]
