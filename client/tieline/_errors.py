@@ -1,24 +1,24 @@
-"""What the library raises. Nothing here is raised because the control plane is away.
-
-TielineError
-├── ConfigurationError            a setting that can't work; the message says which and what to do
-│   ├── MissingExtraError         an optional package is not installed
-│   └── MissingCredentialError    no secret of that name, or its function failed
-├── ClosedError                   used after ``close()`` or before ``async with``
-└── ProducerError                 ``tieline.Producer`` could not write an event
-    ├── InvalidEventError         the event itself: correct it
-    │   └── TooLargeError         over the topic's limit: send fewer pools in one event
-    ├── MissingTopicError         Kafka answers and has no such topic: create it, or correct the prefix
-    ├── KafkaUnavailableError     Kafka was not reached in time; whether the event was written is unknown
-    ├── RefusedError              Kafka refused it, for instance for want of rights
-    └── ProducerClosedError       not started, or stopped
-
-``table.TableError``, ``overlay.OverlayError`` and ``cloudevents.Poison`` are ``ValueError``s of the contract.
-"""
+"""What the library raises. Nothing here is raised because the control plane is away."""
 
 
 class TielineError(Exception):
-    """Base of all errors of this library, but for those of the contract."""
+    """Base of all errors of this library.
+
+    TielineError
+    ├── ConfigurationError            a setting that can't work; the message says which and what to do
+    │   ├── MissingExtraError         an optional package is not installed
+    │   └── MissingCredentialError    no secret of that name, or its function failed
+    ├── ClosedError                   used after ``close()`` or before ``async with``
+    └── ProducerError                 ``tieline.Producer`` could not write an event
+        ├── InvalidEventError         the event itself: correct it
+        │   └── TooLargeError         over the topic's limit: send fewer pools in one event
+        ├── MissingTopicError         Kafka answers and has no such topic: create it, or correct the prefix
+        ├── KafkaUnavailableError     Kafka was not reached in time; whether the event was written is unknown
+        ├── RefusedError              Kafka refused it, for instance for want of rights
+        └── ProducerClosedError       not started, or stopped
+
+    ``TableError``, ``OverlayError`` and ``Poison``, of the contract's modules, are ``ValueError``s instead.
+    """
 
 
 class ConfigurationError(TielineError, ValueError):

@@ -28,7 +28,7 @@ _log = logging.getLogger("tieline")
 
 
 class ProducerError(TielineError):
-    """An event was not (or not certainly) written. The tree of errors is in ``_errors``."""
+    """An event was not (or not certainly) written. ``TielineError`` draws the tree."""
 
 
 class InvalidEventError(ProducerError, ValueError):
