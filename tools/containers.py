@@ -114,7 +114,8 @@ class Drill:
         after = self.shares()
         self.say(f"{KILLED} killed: {shown(before)} -> {shown(after)}; its last answer {last_s:.1f} s after")
         self.lost_since(killed_ms, f"{KILLED} was killed")
-        self.compose("start", KILLED)
+        for container in self.compose.containers(KILLED):
+            self.compose.docker("start", container)
         began_s = time.monotonic()
         self.until(lambda: self.shares().get(KILLED, 0.0) > TRICKLE, 90, f"the traffic of {KILLED} back")
         self.say(f"{KILLED} back: {shown(self.shares())} after {time.monotonic() - began_s:.0f} s")
