@@ -32,6 +32,7 @@ ASKED_MAX = 5
 READY_WITHIN_S = 30.0
 FINISH_WITHIN_S = 40.0
 STATUS_EVERY_S = 1.0
+LATE_MAX_S = 0.5
 TURN_MAX_S = 3_600.0
 PROMPT_TOKENS_MAX = 4_000
 PROMPT = "the tie-line carries "
@@ -194,6 +195,7 @@ class Caller:
         began_s = loop.time()
         shares = spread(config.shares)
         for one in trace.replay(shifted, rate_factor=factor, duration_s=TURN_MAX_S):
+            began_s = anchored(began_s, one.offset_s, loop.time())
             await asyncio.sleep(max(0.0, began_s + one.offset_s - loop.time()))
             while len(self._running) >= IN_FLIGHT_MAX:
                 await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
@@ -266,6 +268,13 @@ class Caller:
             generation=answer.headers.get("x-tieline-generation", ""),
             why="" if answer.status_code == 200 else _why(f"{reason} {gave_up}".strip(), text),
         )
+
+
+def anchored(began_s: float, offset_s: float, now_s: float) -> float:
+    """PURE: when the replay began, later by what a standstill of this process took: what was due meanwhile
+    would else be sent all at once, as no users do, and meet pools that refuse it rightly."""
+    late_s = now_s - began_s - offset_s
+    return began_s + late_s if late_s > LATE_MAX_S else began_s
 
 
 def words(tokens: int) -> str:

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from controller.core.policy import Policy
-from controller.demo.caller import Share, spread, words
+from controller.demo.caller import LATE_MAX_S, Share, anchored, spread, words
 from controller.demo.plan import DEMO, addressed, as_yaml, callers, plan, shares, standins
 from controller.demo.scenario import DEMO_POOLS, DEMO_ROLES, phases, pools_of, regions
 from controller.policy_file import load_policy, parse_policy
@@ -111,3 +111,12 @@ def test_a_policy_without_expected_load_is_refused(shipped: Policy) -> None:
     )
     with pytest.raises(ValueError, match="expects no load"):
         plan(silent, DEMO, MEAN_TOKENS)
+
+
+def test_a_caller_that_stood_still_goes_on_at_its_pace() -> None:
+    """What was due meanwhile comes later, not all at once; being a little late is caught up."""
+    began_s, stood_still_s = 100.0, 6.0
+    after = anchored(began_s, 10.0, began_s + 10.0 + stood_still_s)
+    assert after == began_s + stood_still_s
+    assert anchored(after, 10.2, after + 10.0) == after
+    assert anchored(began_s, 10.0, began_s + 10.0 + LATE_MAX_S) == began_s
