@@ -17,6 +17,7 @@ from tests.integration.routed import (
     ORIGIN,
     WORKLOAD,
     Publisher,
+    Reports,
     infos,
     publisher,
     standins,
@@ -65,17 +66,6 @@ class Rig:
         wanted = table(infos(self.running), weights, seq=seq, **more)
         await self.tables.publish(wanted, urgent_seq=seq)
         assert await self.client.wait_for(str(wanted.generation), 5)
-
-
-class Reports:
-    """A sink that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.kept: list[Demand] = []
-
-    def post(self, event: Demand) -> bool:
-        self.kept.append(event)
-        return True
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
