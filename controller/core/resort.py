@@ -14,11 +14,9 @@ from controller.core.reasons import Reason, Verdict
 
 def last_resorts(rules: Compiled, use: Use) -> list[tuple[int, ...]]:
     """Per route the pools in the policy's order."""
-    gone = {pool for pool, grade in enumerate(use.limits.grade) if grade == OUT and pool not in use.lost}
+    grade, lost = use.limits.grade, use.lost
     return [
-        route.last_resort
-        if gone.isdisjoint(route.last_resort)
-        else tuple(pool for pool in route.last_resort if pool not in gone)
+        route.last_resort and tuple(pool for pool in route.last_resort if grade[pool] != OUT or pool in lost)
         for route in rules.routes
     ]
 
