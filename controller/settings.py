@@ -1,7 +1,6 @@
 """What a process is told: flags first, then the environment. A refusal names setting and remedy."""
 
 import argparse
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from controller.monitor import MONITOR, Address, read_address
 from controller.security import brokers, is_set, redis_address
 from tieline._brokers import Brokers
 from tieline.keys import Keys
-from tieline.topics import PREFIX, Topics
+from tieline.topics import PREFIX, Topics, may_be_prefix
 
 KAFKA, REDIS, NAMESPACE = "TIELINE_KAFKA", "TIELINE_REDIS", "TIELINE_NAMESPACE"
 POLICY, UNSIGNED, REPLICATION = "TIELINE_POLICY", "TIELINE_UNSIGNED_DEV_MODE", "TIELINE_REPLICATION"
@@ -142,7 +141,7 @@ def _redis_url(text: str) -> str:
 
 
 def _namespace(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", text):
+    if not may_be_prefix(text):
         raise SettingError(f"{NAMESPACE}: {text!r} must be letters, digits, '.', '_', '-', at most 100")
     return text
 

@@ -55,8 +55,7 @@ class AsyncClient:
     from ``TIELINE_CREDENTIAL_<NAME>``. ``timeouts``: instead of the table's.
 
     Raises ConfigurationError for settings that can't work, MissingExtraError without the package that one
-    needs; never because the control plane or a provider is away. For ``pick``
-    see ``help(client.pick)``.
+    needs; never because the control plane or a provider is away. For ``pick`` see ``help(client.pick)``.
     """
 
     def __init__(

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 from msgspec import Struct
 
 from tieline._brokers import MECHANISMS, Brokers
 from tieline._errors import ConfigurationError
 from tieline._options import Timeouts
+from tieline.events import Name
 from tieline.table import Generation
+from tieline.topics import may_be_prefix
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]{0,95}\Z")  # ``events.Name``
-_NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")  # what topics of Kafka may begin with
 _GENERATION = re.compile(r"(.+):([0-9]+):([0-9]+)\Z")
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?\Z")
 _REDIS_EXPECTED = (
@@ -48,7 +49,7 @@ class Given(Struct):
             _name("origin", origin)
         if self.client_id is not None:
             _name("client_id", self.client_id)
-        if not isinstance(self.namespace, str) or not _NAMESPACE.match(self.namespace):
+        if not isinstance(self.namespace, str) or not may_be_prefix(self.namespace):
             raise ConfigurationError(f"namespace={self.namespace!r}: letters, digits and . _ - only")
         if self.token is not None:
             _secret("token", self.token)
@@ -94,10 +95,12 @@ def redis_url(url: str) -> str:
 
 
 def _name(kind: str, value: Any) -> None:
-    if not isinstance(value, str) or not _NAME.match(value):
+    try:
+        msgspec.convert(value, Name)
+    except msgspec.ValidationError:
         raise ConfigurationError(
             f"{kind}={value!r} is no valid name: letters, digits and . _ + : - only, at most 96"
-        )
+        ) from None
 
 
 def _credentials(given: Any) -> None:

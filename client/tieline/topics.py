@@ -4,6 +4,7 @@ All topics use LogAppendTime and acks=all. ``Topics("x")`` gives the same topics
 two installations (or two tests) can share one cluster.
 """
 
+import re
 from dataclasses import dataclass, field
 
 HOUR_MS = 3_600_000
@@ -11,6 +12,7 @@ DAY_MS = 24 * HOUR_MS
 MIB = 1024 * 1024
 ROUTES_RECORD_MAX_BYTES = 8 * MIB
 PREFIX = "tieline"
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ def _config(cleanup: str, retention_ms: int | None, max_bytes: int, **more: str)
     if retention_ms is not None:
         config["retention.ms"] = str(retention_ms)
     return config
+
+
+def may_be_prefix(text: str) -> bool:
+    """Whether topics of Kafka may begin with it: letters, digits and . _ -, at most 100."""
+    return _PREFIX.fullmatch(text) is not None
 
 
 class Topics:
