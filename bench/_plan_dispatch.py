@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from bench._frame import Case
 from bench._plan_world import policy_of, problem_under
-from controller.core.compiled import Compiled, compiled
-from controller.core.first import first_draft
-from controller.core.plan import Plan, Problem
-from controller.core.solve import solve
-from controller.core.statements import Claims
+from controller.core.lp.solve import solve
+from controller.core.model.dispatch_plan import Plan, Problem
+from controller.core.moves.first_table import first_draft
+from controller.core.orders.claims import Claims
+from controller.core.policy.compiled import Compiled, compiled
 from tieline.table import Split
 
 FILLED = 0.85

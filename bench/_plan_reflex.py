@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from bench._frame import Case
 from bench._plan_world import policy_of
-from controller.core.model import Office, Snapshot
 from controller.core.planner import step
-from controller.core.policy import Policy
+from controller.core.policy.policy import Policy
+from controller.core.snapshot import Office, Snapshot
 from streams.rows import DemandRow, DemandSecond, FlowSum, PoolSum, Position, Progress, Row
 from tieline.events import Capacity, Outcomes, PoolCapacity, PoolObservation, Report
 

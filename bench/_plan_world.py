@@ -1,9 +1,9 @@
 """A synthetic installation for the planner's benchmarks: pools over four clouds and eight countries."""
 
-from controller.core.compiled import compiled
-from controller.core.draft import whole
-from controller.core.plan import Problem
-from controller.core.policy import Origin, Policy, Pool, Provider, QuotaGroup, Workload
+from controller.core.model.dispatch_plan import Problem
+from controller.core.moves.draft import whole
+from controller.core.policy.compiled import compiled
+from controller.core.policy.policy import Origin, Policy, Pool, Provider, QuotaGroup, Workload
 from tieline.table import CRITICALITIES, MILLION, ModelOffer, Split
 
 PROVIDERS = ("azure", "coreweave", "gcp", "oci")

@@ -4,8 +4,7 @@ import asyncio
 import sys
 
 from bench._react_world import ORIGIN, WORKLOAD
-from tieline import AsyncClient
-from tieline._status import Applied
+from tieline import Applied, AsyncClient
 
 
 def _say(applied: Applied) -> None:

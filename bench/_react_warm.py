@@ -5,8 +5,8 @@ import logging
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from controller.producing import start_producer, stop_producer
-from controller.topic_admin import ensure_topics
+from controller.kafka.producers import start_producer, stop_producer
+from controller.kafka.topics import ensure_topics
 from tieline.topics import Topics
 
 RECORDS = 3_000

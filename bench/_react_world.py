@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from controller.core.policy import Origin, Policy, Pool, Provider, Source, Workload
+from controller.core.policy.policy import Origin, Policy, Pool, Provider, Source, Workload
 from tieline.events import Capacity, Outcomes, PoolCapacity, PoolObservation, Report
 from tieline.table import ModelOffer
 

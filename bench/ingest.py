@@ -18,8 +18,8 @@ from redis.asyncio import Redis
 
 from bench._frame import Case, run
 from controller.bootstrap import collect_seldom
-from controller.stack import Stack
-from controller.topic_admin import ensure_topics
+from controller.kafka.topics import ensure_topics
+from lab.stack import Stack
 from streams.app import Ingest, IngestSettings, Registered
 from streams.tables import RedisTables
 from tieline.cloudevents import encode

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bench._frame import Case, run
 from bench._peers import litellm
-from tieline._affinity import compile_slots
-from tieline._compile import Held
-from tieline._router import Router
+from tieline._routing.affinity import compile_slots
+from tieline._routing.compile import Held
+from tieline._routing.router import Router
 from tieline.events import ResultClass
 from tieline.table import Generation, ModelOffer, PoolInfo, Route, Slice, Split
 

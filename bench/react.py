@@ -21,8 +21,8 @@ from pathlib import Path
 from bench._frame import Case, run
 from bench._react_warm import warm
 from bench._react_world import measured_event, policy_as_yaml
-from controller.stack import Stack
-from tieline._producer import Producer
+from lab.stack import Stack
+from tieline.producer import Producer
 
 EVENTS = 200
 WARM_UP = 20

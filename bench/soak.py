@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from bench._frame import Case, report
-from controller.standins.config import Latency, PoolConfig, StandinConfig
-from controller.standins.process import StandinProcess
-from tieline._disk import write_last_good
+from lab.standins.config import Latency, PoolConfig, StandinConfig
+from lab.standins.process import StandinProcess
+from tieline._tables.last_good import write_last_good
 from tieline.table import ClientSettings, Generation, ModelOffer, PoolInfo, Route, RouteTable, Split, slices
 
 PLACES = (("azure", "uksouth"), ("gcp", "europe-west4"), ("oci", "uk-london-1"))

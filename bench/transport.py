@@ -21,7 +21,7 @@ from openai import AsyncOpenAI, OpenAI
 import tieline
 from bench._frame import Case, run
 from bench._peers import litellm
-from tieline._disk import write_last_good
+from tieline._tables.last_good import write_last_good
 from tieline.table import Generation, ModelOffer, PoolInfo, Route, RouteTable, Split, slices
 
 PAIRS = 1_500

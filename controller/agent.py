@@ -14,26 +14,26 @@ from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 from redis.exceptions import RedisError
 
-from controller.clock import monotonic_ms, now_ms
-from controller.clock_watch import ClockWatch
-from controller.commands import CommandReader
-from controller.core.alarms import alarms
-from controller.core.memory import Memory
-from controller.core.model import Office, Ready, Snapshot
+from controller.commands.in_force import CommandReader
+from controller.core.inspect.alarms import alarms
+from controller.core.lp.problem import problem_of
+from controller.core.model.memory import Memory
+from controller.core.model.words import sentence
 from controller.core.planner import step
-from controller.core.problem import problem_of
-from controller.core.words import sentence
-from controller.decision_log import DecisionLog
-from controller.decision_record import Step
+from controller.core.snapshot import Office, Ready, Snapshot
+from controller.decisions.log import DecisionLog
+from controller.decisions.record import Step
 from controller.dispatch.dispatcher import Dispatcher
-from controller.errors import Deposed, NoLease, UserError
-from controller.leader import Leader
-from controller.offsets import Offsets
-from controller.projection import Projector
-from controller.publish import Publisher
-from controller.routes_record import RoutesRecord, renumbered
-from controller.settings import UNSIGNED_NOTICE
-from controller.term import REPORT_WINDOW_MAX_MS, PolicyInForce, Term, first_record, reasons_of
+from controller.kafka.offsets import Offsets
+from controller.leading.clock_watch import ClockWatch
+from controller.leading.leader import Leader
+from controller.leading.term import REPORT_WINDOW_MAX_MS, PolicyInForce, Term, first_record, reasons_of
+from controller.process.clock import monotonic_ms, now_ms
+from controller.process.errors import Deposed, NoLease, UserError
+from controller.process.settings import UNSIGNED_NOTICE
+from controller.routes.projection import Projector
+from controller.routes.publisher import Publisher
+from controller.routes.record import RoutesRecord, renumbered
 from streams.store import Contents, Tables
 from tieline.table import Generation, RouteTable
 

@@ -10,25 +10,25 @@ import structlog
 from redis.exceptions import RedisError
 
 from controller.agent import RoutingAgent, Surroundings
-from controller.clock import now_ms
-from controller.commands import CommandReader
-from controller.connect import connect_redis
-from controller.core.policy import Policy, version_of
-from controller.decision_log import DecisionLog
+from controller.commands.in_force import CommandReader
+from controller.core.policy.policy import Policy, version_of
+from controller.decisions.log import DecisionLog
 from controller.dispatch.dispatcher import Dispatcher
-from controller.errors import UserError
-from controller.leader import Leader
-from controller.monitor import Vitals, monitored
-from controller.offsets import Offsets
+from controller.kafka.offsets import Offsets
+from controller.kafka.topics import ensure_topics
+from controller.leading.leader import Leader
+from controller.leading.term import PolicyInForce
+from controller.leading.vitals import controller_vitals
 from controller.policy_file import load_policy
-from controller.projection import Projector
-from controller.publish import Publisher
-from controller.settings import UNSIGNED_NOTICE, Settings
-from controller.supervise import end_on_signals, together
-from controller.telemetry import without_password
-from controller.term import PolicyInForce
-from controller.topic_admin import ensure_topics
-from controller.vitals import controller_vitals
+from controller.process.clock import now_ms
+from controller.process.errors import UserError
+from controller.process.monitor import Vitals, monitored
+from controller.process.redis import connect_redis
+from controller.process.settings import UNSIGNED_NOTICE, Settings
+from controller.process.supervise import end_on_signals, together
+from controller.process.telemetry import without_password
+from controller.routes.projection import Projector
+from controller.routes.publisher import Publisher
 from streams.app import Ingest, IngestSettings, Registered
 from streams.tables import RedisTables
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 import yaml
 
-from controller.core.check import Path, faults, near_miss
-from controller.core.policy import Policy
+from controller.core.policy.check import Path, faults, near_miss
+from controller.core.policy.policy import Policy
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
 ERRORS_MAX = 50

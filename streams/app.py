@@ -21,7 +21,7 @@ from streams.settings import IngestSettings, Registered
 from streams.store import Tables
 from streams.topic_ids import TopicFacts, topic_facts
 from streams.watchdog import keep_running, watch
-from tieline._brokers import Brokers, brokers_of
+from tieline.kafka import Brokers, brokers_of
 
 __all__ = ["Ingest", "IngestSettings", "Registered", "build_app"]
 

@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
 from streams.record import Record
-from tieline._brokers import Brokers, connecting
 from tieline.cloudevents import Poison
+from tieline.kafka import Brokers, connecting
 from tieline.topics import MIB
 
 # Bodies are counted compressed by the broker and plain by the producer, so the producer's own limit is wide.

@@ -5,15 +5,7 @@ agent's timer. What never wakes by itself is a newer window with the same health
 """
 
 from streams.rows import Row
-from tieline.events import (
-    Capacity,
-    IntervalMs,
-    Outcomes,
-    PoolObservation,
-    Report,
-    ResultClass,
-    Statement,
-)
+from tieline.events import Capacity, IntervalMs, Outcomes, PoolObservation, Report, ResultClass, Statement
 
 STALE_AFTER_MIN_MS = 15_000
 STALE_AFTER_MAX_MS = 900_000

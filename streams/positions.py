@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from tieline._brokers import Brokers, connecting
+from tieline.kafka import Brokers, connecting
 
 Place: TypeAlias = tuple[str, int]  # topic, partition
 

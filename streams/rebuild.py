@@ -25,9 +25,9 @@ from streams.settings import IngestSettings, Registered
 from streams.store import CAPACITY, DEMAND, HEALTH, STATEMENTS, AnyRow, Tables, Write
 from streams.storing import DemandItem, DemandStorer, RowItem, RowStorer
 from streams.topic_ids import TopicFacts
-from tieline._brokers import connecting
 from tieline.cloudevents import Poison
 from tieline.events import Demand
+from tieline.kafka import connecting
 
 DEMAND_READ_MS = 3 * SECONDS_KEPT * 1000
 BATCH = 500

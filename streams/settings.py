@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tieline._brokers import Brokers
+from tieline.kafka import Brokers
 from tieline.keys import Keys
 from tieline.topics import PREFIX, Topics
 

@@ -21,7 +21,7 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-from tieline._brokers import Brokers, connecting
+from tieline.kafka import Brokers, connecting
 
 WITHIN_S = 10.0
 _NO_ID = UUID(int=0)

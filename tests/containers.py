@@ -14,9 +14,9 @@ from typing import Self
 
 from testcontainers.core.container import DockerContainer
 
-from controller.stack.kafka import RECORD_BYTES_MAX, kafka_answers
-from controller.stack.process import LOOPBACK, free_ports
-from controller.stack.valkey import valkey_answers
+from lab.stack.kafka import RECORD_BYTES_MAX, kafka_answers
+from lab.stack.process import LOOPBACK, free_ports
+from lab.stack.valkey import valkey_answers
 from tests.waiting import until
 
 KAFKA_IMAGE, VALKEY_IMAGE = "apache/kafka:4.1.1", "valkey/valkey:9.1"

@@ -1,4 +1,4 @@
-"""What tests need of a Kafka and a Valkey, whoever runs them: `controller.stack`, or containers."""
+"""What tests need of a Kafka and a Valkey, whoever runs them: `lab.stack`, or containers."""
 
 from __future__ import annotations
 

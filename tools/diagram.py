@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from controller.core.health import LEADS_TO, TRANSITIONS, Act
-from controller.core.reasons import State
+from controller.core.evidence.health import LEADS_TO, TRANSITIONS, Act
+from controller.core.model.reasons import State
 
 PAGE = Path(__file__).parents[1] / "docs" / "concepts.md"
 BEGIN, END = "<!-- drawn by tools/diagram.py -->\n", "<!-- end -->\n"

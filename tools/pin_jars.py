@@ -1,4 +1,4 @@
-"""Writes `controller/stack/jars.sha256`: run it after changing a version below, and review the diff."""
+"""Writes `lab/stack/jars.sha256`: run it after changing a version below, and review the diff."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KAFKA = "org.apache.kafka:kafka_2.13:4.1.1"
 # Kafka logs through slf4j 1.7; its published dependencies bring log4j but not the bridge between the two.
 # Fetched without dependencies of its own: resolved beside Kafka, log4j's versions would replace Kafka's.
 LOG_BRIDGE = ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.24.3")
-SUMS = Path(__file__).parents[1] / "controller" / "stack" / "jars.sha256"
+SUMS = Path(__file__).parents[1] / "lab" / "stack" / "jars.sha256"
 
 
 def main() -> int:

@@ -15,63 +15,66 @@ if TYPE_CHECKING:
     from tieline import table as table
     from tieline import testing as testing
     from tieline import topics as topics
-    from tieline._brokers import Brokers
     from tieline._client import AsyncClient
-    from tieline._errors import ClosedError, ConfigurationError, MissingExtraError, TielineError
-    from tieline._link import (
-        Delivery,
+    from tieline._offline import offline
+    from tieline._request.options import Timeouts, options
+    from tieline._routing.route import Needs, Outcome, Reason, Route, Shed
+    from tieline._sending.link import Delivery
+    from tieline._sync import Client
+    from tieline._tables.status import Applied, State, Status
+    from tieline.credentials import MissingCredentialError, Token
+    from tieline.errors import (
+        ClosedError,
+        ConfigurationError,
         InvalidEventError,
         KafkaUnavailableError,
+        MissingExtraError,
         MissingTopicError,
         ProducerClosedError,
         ProducerError,
         RefusedError,
+        TielineError,
         TooLargeError,
     )
-    from tieline._offline import offline
-    from tieline._options import Timeouts, options
-    from tieline._producer import Producer, ProducerStatus
-    from tieline._providers.credentials import MissingCredentialError, Token
-    from tieline._providers.tokens import EntraToken, GoogleToken
-    from tieline._route import Needs, Outcome, Reason, Route, Shed
-    from tieline._status import Applied, State, Status
-    from tieline._sync import Client
     from tieline.events import ResultClass
+    from tieline.kafka import Brokers
+    from tieline.producer import Producer, ProducerStatus
+    from tieline.tokens import EntraToken, GoogleToken
 
 _HOMES = {
-    "Applied": "_status",
+    "Applied": "_tables.status",
     "AsyncClient": "_client",
-    "Brokers": "_brokers",
+    "Brokers": "kafka",
     "Client": "_sync",
-    "ClosedError": "_errors",
-    "ConfigurationError": "_errors",
-    "Delivery": "_link",
-    "EntraToken": "_providers.tokens",
-    "GoogleToken": "_providers.tokens",
-    "InvalidEventError": "_link",
-    "KafkaUnavailableError": "_link",
-    "MissingCredentialError": "_providers.credentials",
-    "MissingExtraError": "_errors",
-    "MissingTopicError": "_link",
-    "Needs": "_route",
-    "Outcome": "_route",
-    "Producer": "_producer",
-    "ProducerClosedError": "_link",
-    "ProducerError": "_link",
-    "ProducerStatus": "_producer",
-    "Reason": "_route",
-    "RefusedError": "_link",
+    "ClosedError": "errors",
+    "ConfigurationError": "errors",
+    "Delivery": "_sending.link",
+    "EntraToken": "tokens",
+    "GoogleToken": "tokens",
+    "InvalidEventError": "errors",
+    "KafkaUnavailableError": "errors",
+    "MissingCredentialError": "credentials",
+    "MissingExtraError": "errors",
+    "MissingTopicError": "errors",
+    "Needs": "_routing.route",
+    "Outcome": "_routing.route",
+    "Producer": "producer",
+    "ProducerClosedError": "errors",
+    "ProducerError": "errors",
+    "ProducerStatus": "producer",
+    "Reason": "_routing.route",
+    "RefusedError": "errors",
     "ResultClass": "events",
-    "Route": "_route",
-    "Shed": "_route",
-    "State": "_status",
-    "Status": "_status",
-    "TielineError": "_errors",
-    "Timeouts": "_options",
-    "Token": "_providers.credentials",
-    "TooLargeError": "_link",
+    "Route": "_routing.route",
+    "Shed": "_routing.route",
+    "State": "_tables.status",
+    "Status": "_tables.status",
+    "TielineError": "errors",
+    "Timeouts": "_request.options",
+    "Token": "credentials",
+    "TooLargeError": "errors",
     "offline": "_offline",
-    "options": "_options",
+    "options": "_request.options",
 }
 _MODULES = frozenset({"cloudevents", "events", "metrics", "overlay", "table", "testing", "topics"})
 

@@ -16,20 +16,24 @@ from typing import Any, Self
 
 import msgspec
 
-from tieline import _clock, _fork, _given, _parts, _places
-from tieline._brokers import Brokers
-from tieline._ejection import Out
-from tieline._errors import ClosedError
-from tieline._options import Timeouts
-from tieline._overlays import OverlayFile, Overlays
-from tieline._providers.credentials import Credential
-from tieline._report import Sink, UrgentGate
-from tieline._reporter import Reporter
-from tieline._router import Pick
-from tieline._sources._checks import Fetched, Source
-from tieline._status import Applied, Contact, State, Status, call_all
-from tieline._tables import Tables
+from tieline._health.ejection import Out
+from tieline._process import clock as _clock
+from tieline._process import fork as _fork
+from tieline._reports.report import Sink, UrgentGate
+from tieline._reports.reporter import Reporter
+from tieline._request.options import Timeouts
+from tieline._routing.router import Pick
+from tieline._setup import given as _given
+from tieline._setup import parts as _parts
+from tieline._setup import places as _places
+from tieline._tables.checks import Fetched, Source
+from tieline._tables.follow import Tables
+from tieline._tables.overlays import OverlayFile, Overlays
+from tieline._tables.status import Applied, Contact, State, Status, call_all
+from tieline.credentials import Credential
+from tieline.errors import ClosedError
 from tieline.events import ResultClass
+from tieline.kafka import Brokers
 from tieline.overlay import public_keys
 from tieline.table import ClientSettings, Generation, TableError
 from tieline.topics import PREFIX

@@ -8,17 +8,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tieline import _fork, _parts, _places
-from tieline._brokers import Brokers
 from tieline._client import FLUSH_TIMEOUT_S, AsyncClient
-from tieline._errors import ClosedError
-from tieline._options import Timeouts
-from tieline._providers.credentials import Credential
-from tieline._report import Sink
-from tieline._route import Needs, Route, Shed
-from tieline._router import Pick
-from tieline._status import Applied, Status
-from tieline._transports._neutral import Ask, Reply
+from tieline._http.messages import Ask
+from tieline._process import fork as _fork
+from tieline._reports.report import Sink
+from tieline._request.options import Timeouts
+from tieline._request.reply import Reply
+from tieline._routing.route import Needs, Route, Shed
+from tieline._routing.router import Pick
+from tieline._setup import parts as _parts
+from tieline._setup import places as _places
+from tieline._tables.status import Applied, Status
+from tieline.credentials import Credential
+from tieline.errors import ClosedError
+from tieline.kafka import Brokers
 from tieline.topics import PREFIX
 
 _T = TypeVar("_T")

@@ -5,11 +5,11 @@ from bisect import bisect_left
 from threading import Lock
 from typing import NamedTuple
 
-from tieline import _fork
 from tieline._client import AsyncClient
-from tieline._route import Outcome, Target
-from tieline._status import State
+from tieline._process import fork as _fork
+from tieline._routing.route import Outcome, Target
 from tieline._sync import Client
+from tieline._tables.status import State
 
 FIRST_TOKEN_BOUNDS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0)
 

@@ -11,16 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tieline.events import (
-    EVENT_TYPES,
-    Capacity,
-    Command,
-    Demand,
-    Event,
-    Report,
-    Statement,
-    misfit,
-)
+from tieline.events import EVENT_TYPES, Capacity, Command, Demand, Event, Report, Statement, misfit
 
 MSGPACK = "application/msgpack"
 JSON = "application/json"

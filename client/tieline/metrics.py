@@ -9,10 +9,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from tieline._client import AsyncClient
-from tieline._errors import MissingExtraError
-from tieline._route import Outcome, Target
+from tieline._routing.route import Outcome, Target
 from tieline._sync import Client
 from tieline._totals import FIRST_TOKEN_BOUNDS_S, Family, Totals
+from tieline.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation

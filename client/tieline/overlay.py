@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from tieline._errors import ConfigurationError, MissingExtraError
+from tieline.errors import ConfigurationError, MissingExtraError
 from tieline.events import InstantMs, Name, Scope
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from typing import TypeAlias
 
 import msgspec
 
-from tieline import _clock
-from tieline._compile import Held
-from tieline._faked import KINDS, Answer, AsyncWire, Fault, Kind, Request, Script, SyncWire, script
-from tieline._sources._checks import Fetched, Holder
-from tieline._transports._neutral import Headers
+from tieline._fake_pools import KINDS, Answer, AsyncWire, Fault, Kind, Request, Script, SyncWire, script
+from tieline._http.messages import Headers
+from tieline._process import clock as _clock
+from tieline._routing.compile import Held
+from tieline._tables.checks import Fetched, Holder
 from tieline.events import PoolId
 from tieline.table import (
     MILLION,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import NamedTuple
 
 EXIT_USAGE = 2
@@ -41,10 +42,8 @@ COMMANDS = {
     "overlay": Command("controller.cli.overlay", "exclude pools at every client at once, by signature"),
     "emit": Command("controller.cli.emit", "send a health or capacity event"),
     "probe": Command("controller.cli.probe", "probe every pool and report its health"),
-    "demo": Command("controller.cli.demo", "the main job, from failures to figures, on this machine"),
-    "stack": Command("controller.stack.command", "an embedded Kafka and Valkey, for a first try"),
-    "standins": Command("controller.cli.standins", "stand-ins for providers, for a first try"),
 }
+GROUP = "tieline.commands"  # entry points: each a mapping from the names of commands to `Command`
 EPILOG = """\
 Kafka and Redis are found by --kafka and --redis, or by TIELINE_KAFKA and TIELINE_REDIS; `tieline stack` runs
 both here and prints the settings. `tieline COMMAND --help` says more about one command."""
@@ -53,9 +52,10 @@ both here and prints the settings. `tieline COMMAND --help` says more about one 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns its status. A user's mistake is one sentence and status 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    chosen = given[0] if given and given[0] in COMMANDS else None
-    args = _parser(chosen).parse_args(given)
-    run = import_module(COMMANDS[args.command].module).run
+    commands = COMMANDS if given and given[0] in COMMANDS else {**COMMANDS, **_added()}
+    chosen = given[0] if given and given[0] in commands else None
+    args = _parser(commands, chosen).parse_args(given)
+    run = import_module(commands[args.command].module).run
     try:
         return int(run(args))
     except KeyboardInterrupt:
@@ -71,7 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
 
 
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
+def _added() -> dict[str, Command]:
+    """The commands that other installed distributions add."""
+    return {name: command for found in entry_points(group=GROUP) for name, command in found.load().items()}
+
+
+def _parser(commands: Mapping[str, Command], chosen: str | None) -> argparse.ArgumentParser:
     """The parser: complete for the chosen subcommand, a line of help for every other."""
     parser = argparse.ArgumentParser(
         prog="tieline",
@@ -80,8 +85,8 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    home = COMMANDS[chosen].module if chosen else ""
-    for name, command in COMMANDS.items():
+    home = commands[chosen].module if chosen else ""
+    for name, command in commands.items():
         if command.module != home:
             subparsers.add_parser(name, help=command.help)
         elif name == chosen:

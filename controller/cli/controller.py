@@ -8,8 +8,8 @@ from typing import Any
 import uvloop
 
 from controller.bootstrap import run_controller
-from controller.settings import KAFKA, POLICY, REDIS, add_controller_arguments, read_settings
-from controller.telemetry import configure
+from controller.process.settings import KAFKA, POLICY, REDIS, add_controller_arguments, read_settings
+from controller.process.telemetry import configure
 
 
 def add_parser(subparsers: Any) -> None:

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from controller import clock
 from controller.cli.event_input import INPUT_MAX_BYTES, Identity, InputError, Kind, events, load
-from controller.errors import UserError
-from controller.settings import KAFKA, Settings, add_stack_arguments, read_settings
-from tieline._producer import Producer, ProducerError
+from controller.process import clock
+from controller.process.errors import UserError
+from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
 from tieline.events import Capacity, Outcomes, Report
+from tieline.producer import Producer, ProducerError
 
 OUTCOMES = Outcomes.__struct_fields__
 EXIT_FAILED = 1

@@ -18,19 +18,19 @@ from rich.table import Table
 
 from controller.cli.live import Moment, present
 from controller.cli.screen import screen
-from controller.core.check import near_miss
-from controller.core.explain import Explained, PoolWhy, RouteWhy, explain
-from controller.core.model import Snapshot
-from controller.core.nothing import Nothing
-from controller.core.policy import encode_policy
-from controller.core.problem import problem_of
-from controller.core.reasons import Reason, Verdict
-from controller.core.words import WORDS, duration, sentence
+from controller.core.inspect.explain import Explained, PoolWhy, RouteWhy, explain
+from controller.core.inspect.why_no_share import Nothing
+from controller.core.lp.problem import problem_of
+from controller.core.model.reasons import Reason, Verdict
+from controller.core.model.words import WORDS, duration, sentence
+from controller.core.policy.check import near_miss
+from controller.core.policy.policy import encode_policy
+from controller.core.snapshot import Snapshot
 from controller.dispatch.dispatcher import COMMAND
 from controller.dispatch.frames import LENGTH, Ask, FrameError, answer_in, framed
-from controller.errors import UserError
-from controller.settings import UNSIGNED_NOTICE, add_stack_arguments, read_settings
-from controller.telemetry import quiet
+from controller.process.errors import UserError
+from controller.process.settings import UNSIGNED_NOTICE, add_stack_arguments, read_settings
+from controller.process.telemetry import quiet
 
 NAMED_MAX = 4
 SOLVE_S_MAX = 5.0

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from controller.errors import UserError
+from controller.process.errors import UserError
 
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 EPOCH_MS_MIN = 1_000_000_000_000

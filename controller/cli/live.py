@@ -9,16 +9,16 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from controller.clock import now_ms
-from controller.command_log import CommandLog
-from controller.commands import CommandReader
-from controller.connect import connect_redis
-from controller.core.model import Office, Snapshot
-from controller.core.policy import Policy
-from controller.errors import UserError
-from controller.routes_reader import RoutesReader
-from controller.routes_record import RoutesRecord
-from controller.settings import Settings
+from controller.commands.in_force import CommandReader
+from controller.commands.log import CommandLog
+from controller.core.policy.policy import Policy
+from controller.core.snapshot import Office, Snapshot
+from controller.process.clock import now_ms
+from controller.process.errors import UserError
+from controller.process.redis import connect_redis
+from controller.process.settings import Settings
+from controller.routes.reader import RoutesReader
+from controller.routes.record import RoutesRecord
 from streams.store import Contents
 from streams.tables import RedisTables
 from tieline.events import Command

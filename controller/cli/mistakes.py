@@ -4,11 +4,11 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from controller.errors import UserError
+from controller.kafka.topics import TopicError
 from controller.policy_file import PolicyError
-from controller.settings import KAFKA, REDIS
-from controller.telemetry import without_password
-from controller.topic_admin import TopicError
+from controller.process.errors import UserError
+from controller.process.settings import KAFKA, REDIS
+from controller.process.telemetry import without_password
 from tieline.table import TableError
 
 

@@ -16,18 +16,18 @@ from typing import Any, NamedTuple
 import msgspec
 
 from controller.cli.described import described
-from controller.clock import now_ms
-from controller.command_log import OVERRIDE_MAX_MS
-from controller.core.check import near_miss
-from controller.core.overridable import OVERRIDABLE, override_fault
-from controller.core.policy import Policy
-from controller.errors import UserError
-from controller.routes_reader import RoutesReader
-from controller.routes_record import RoutesRecord
-from controller.settings import KAFKA, UNSIGNED_NOTICE, Settings, add_stack_arguments, read_settings
-from controller.telemetry import quiet
-from tieline._producer import Producer, ProducerError
+from controller.commands.log import OVERRIDE_MAX_MS
+from controller.core.orders.overridable import OVERRIDABLE, override_fault
+from controller.core.policy.check import near_miss
+from controller.core.policy.policy import Policy
+from controller.process.clock import now_ms
+from controller.process.errors import UserError
+from controller.process.settings import KAFKA, UNSIGNED_NOTICE, Settings, add_stack_arguments, read_settings
+from controller.process.telemetry import quiet
+from controller.routes.reader import RoutesReader
+from controller.routes.record import RoutesRecord
 from tieline.events import OF_THE_WHOLE_TABLE, TAKES_BACK, Command, Verb, in_scope, misfit
+from tieline.producer import Producer, ProducerError
 
 EXIT_NOT_APPLIED = 1
 WAIT_S_MAX = 600.0

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.cli.orders import duration_ms
-from controller.clock import now_ms
-from controller.connect import connect_redis
-from controller.core.check import near_miss
-from controller.errors import UserError
-from controller.settings import REDIS, Settings, add_stack_arguments, read_settings
-from controller.telemetry import quiet
+from controller.core.policy.check import near_miss
+from controller.process.clock import now_ms
+from controller.process.errors import UserError
+from controller.process.redis import connect_redis
+from controller.process.settings import REDIS, Settings, add_stack_arguments, read_settings
+from controller.process.telemetry import quiet
 from tieline.events import in_scope
 from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.overlay import LASTS_MAX_MS, Overlay, OverlayError, peek, public_keys, sign, verify

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from controller.core.memory import Memory, PoolMemory
-from controller.core.policy import Policy
-from controller.core.reasons import State
-from controller.vitals import pool_shares
+from controller.core.model.memory import Memory, PoolMemory
+from controller.core.model.reasons import State
+from controller.core.policy.policy import Policy
+from controller.leading.vitals import pool_shares
 from streams.store import Contents
 from tieline.events import Capacity, Command, Verb, in_scope
 from tieline.table import MILLION, ClientSettings, Generation, PoolInfo, Route, RouteTable, Slice, Split

@@ -12,12 +12,12 @@ from typing import Any
 
 import structlog
 
-from controller import clock, telemetry
-from controller.errors import UserError
-from controller.monitor import Figure, Vitals, monitored
 from controller.probe.prober import Pace, Prober
 from controller.probe.targets import ProbeError, plan, source
-from controller.settings import (
+from controller.process import clock, telemetry
+from controller.process.errors import UserError
+from controller.process.monitor import Figure, Vitals, monitored
+from controller.process.settings import (
     KAFKA,
     POLICY,
     Settings,
@@ -25,7 +25,7 @@ from controller.settings import (
     add_stack_arguments,
     read_settings,
 )
-from tieline._producer import Producer, ProducerStatus
+from tieline.producer import Producer, ProducerStatus
 
 EXIT_USAGE = 2
 INTERVAL_MIN_MS = 200

@@ -18,17 +18,17 @@ from rich.table import Table
 
 from controller.cli.instants import instant_ms, rfc3339
 from controller.cli.screen import screen
-from controller.clock import now_ms
-from controller.core.policy import Policy
-from controller.decision_chain import Chain, Gap
-from controller.decision_log import WHOLE_EVERY_MS
-from controller.decision_record import Rebuilt
-from controller.decisions_reader import decisions_from
-from controller.errors import UserError
+from controller.core.policy.policy import Policy
+from controller.decisions.chain import Chain, Gap
+from controller.decisions.log import WHOLE_EVERY_MS
+from controller.decisions.reader import decisions_from
+from controller.decisions.record import Rebuilt
+from controller.decisions.replay import Comparison, Contest, Difference, Totals, difference
 from controller.policy_file import load_policy
-from controller.replay import Comparison, Contest, Difference, Totals, difference
-from controller.settings import KAFKA, Settings, add_stack_arguments, read_settings
-from controller.telemetry import quiet
+from controller.process.clock import now_ms
+from controller.process.errors import UserError
+from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
+from controller.process.telemetry import quiet
 from tieline.table import CRITICALITIES
 
 EXIT_DIFFERENT = 1

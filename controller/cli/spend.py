@@ -16,11 +16,11 @@ from rich.table import Table
 from controller.cli.instants import rfc3339
 from controller.cli.replay import Reading, add_range_arguments, range_of
 from controller.cli.screen import screen
-from controller.core.policy import Policy
-from controller.core.spend import Rate, SpendRow, Used, rates, spend
-from controller.errors import UserError
-from controller.settings import KAFKA, Settings, add_stack_arguments, read_settings
-from controller.telemetry import quiet
+from controller.core.inspect.spend import Rate, SpendRow, Used, rates, spend
+from controller.core.policy.policy import Policy
+from controller.process.errors import UserError
+from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
+from controller.process.telemetry import quiet
 
 
 class Metered(Struct, frozen=True):

@@ -17,23 +17,23 @@ from controller.cli import tables as drawn
 from controller.cli.live import READ_WITHIN_S, read_commands, snapshot_of
 from controller.cli.overview import Overview, from_slices, overview
 from controller.cli.screen import screen
-from controller.clock import now_ms
-from controller.command_log import CommandLog
-from controller.connect import connect_redis
-from controller.core.alarms import alarms
-from controller.core.memory import Memory
-from controller.core.model import Snapshot
+from controller.commands.log import CommandLog
+from controller.core.guards.withheld import MODES
+from controller.core.inspect.alarms import alarms
+from controller.core.model.memory import Memory
+from controller.core.model.reasons import Verdict
 from controller.core.planner import step
-from controller.core.policy import Policy
-from controller.core.reasons import Verdict
-from controller.core.withheld import MODES
-from controller.errors import UserError
-from controller.leader_log import NO_EPOCH, LeaderLog
-from controller.routes_reader import RoutesReader
-from controller.routes_record import RoutesRecord
-from controller.settings import KAFKA, REDIS, Settings, add_stack_arguments, read_settings
-from controller.tail import Tail
-from controller.telemetry import quiet
+from controller.core.policy.policy import Policy
+from controller.core.snapshot import Snapshot
+from controller.kafka.tail import Tail
+from controller.leading.log import NO_EPOCH, LeaderLog
+from controller.process.clock import now_ms
+from controller.process.errors import UserError
+from controller.process.redis import connect_redis
+from controller.process.settings import KAFKA, REDIS, Settings, add_stack_arguments, read_settings
+from controller.process.telemetry import quiet
+from controller.routes.reader import RoutesReader
+from controller.routes.record import RoutesRecord
 from streams.store import Contents
 from streams.tables import RedisTables
 from tieline.cloudevents import Poison, decode

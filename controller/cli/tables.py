@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.cli.described import described
-from controller.core.words import sentence
-from controller.settings import UNSIGNED_NOTICE
+from controller.core.model.words import sentence
+from controller.process.settings import UNSIGNED_NOTICE
 from tieline.events import TAKES_BACK
 
 if TYPE_CHECKING:

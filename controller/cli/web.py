@@ -7,9 +7,9 @@ from typing import Any
 
 import uvloop
 
-from controller.errors import SettingError
-from controller.settings import REDIS, add_stack_arguments, read_settings
-from controller.telemetry import configure
+from controller.process.errors import SettingError
+from controller.process.settings import REDIS, add_stack_arguments, read_settings
+from controller.process.telemetry import configure
 from controller.web.limits import Limits
 from controller.web.run import run_web
 from controller.web.server import read_listen

@@ -19,13 +19,13 @@ from rich.text import Text
 from controller.cli.instants import rfc3339
 from controller.cli.live import Moment, load, present, save
 from controller.cli.screen import screen
-from controller.core.check import near_miss
-from controller.core.measure import Measured
-from controller.core.policy import Policy
-from controller.core.whatif import Answer, Asked, Loss, losses, single_losses, what_ifs
-from controller.errors import UserError
-from controller.settings import add_stack_arguments, read_settings
-from controller.telemetry import quiet
+from controller.core.inspect.measure import Measured
+from controller.core.inspect.what_if import Answer, Asked, Loss, losses, single_losses, what_ifs
+from controller.core.policy.check import near_miss
+from controller.core.policy.policy import Policy
+from controller.process.errors import UserError
+from controller.process.settings import add_stack_arguments, read_settings
+from controller.process.telemetry import quiet
 
 GROWTH_PERCENT_MAX = 10_000
 

@@ -2,15 +2,15 @@
 
 from typing import NamedTuple
 
-from controller.core.assess import Assessment
-from controller.core.draft import Draft
-from controller.core.eligible import Use
-from controller.core.held import Held
-from controller.core.plan import Plan
-from controller.core.reasons import Reason, State
-from controller.core.reflex import Moved
-from controller.core.trust import UNHEARD_SHARE_MAX
-from controller.core.voluntary import approach, keep_warm, planned
+from controller.core.assessment import Assessment
+from controller.core.evidence.trust import UNHEARD_SHARE_MAX
+from controller.core.model.dispatch_plan import Plan
+from controller.core.model.reasons import Reason, State
+from controller.core.moves.draft import Draft
+from controller.core.moves.eligible import Use
+from controller.core.moves.held_table import Held
+from controller.core.moves.reflex import Moved
+from controller.core.moves.voluntary import approach, keep_warm, planned
 
 
 class Chosen(NamedTuple):

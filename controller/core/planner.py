@@ -7,24 +7,24 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from controller.core.assess import Assessment, assess
-from controller.core.bounds import without_choice
+from controller.core.assessment import Assessment, assess
 from controller.core.choice import chosen, too_little_heard
-from controller.core.compiled import Compiled, compiled
-from controller.core.draft import OUT, Draft
-from controller.core.first import first_draft
-from controller.core.guards import Proposal, UnlawfulTableError, apply_guards
-from controller.core.held import Held, held, split_of, table_of
-from controller.core.memory import Memory
-from controller.core.model import Ready, Snapshot
-from controller.core.onloss import differ, on_loss, patched
-from controller.core.orders import told
-from controller.core.overridden import overridden
-from controller.core.plan import Plan as WholePlan
-from controller.core.reasons import Reason, Verdict
-from controller.core.reflex import CRITICAL_RANK, NOWHERE, Moved, find_places, settle
-from controller.core.resort import last_resorts, resorts_changed, resorts_said
-from controller.core.withheld import withheld_by_choice, withheld_by_force
+from controller.core.guards.last_look import Proposal, UnlawfulTableError, apply_guards
+from controller.core.guards.overridden import overridden
+from controller.core.guards.withheld import withheld_by_choice, withheld_by_force
+from controller.core.model.dispatch_plan import Plan as WholePlan
+from controller.core.model.memory import Memory
+from controller.core.model.reasons import Reason, Verdict
+from controller.core.moves.draft import OUT, Draft
+from controller.core.moves.first_table import first_draft
+from controller.core.moves.held_table import Held, held, split_of, table_of
+from controller.core.moves.last_resort import last_resorts, resorts_changed, resorts_said
+from controller.core.moves.modes import without_choice
+from controller.core.moves.on_loss import differ, on_loss, patched
+from controller.core.moves.reflex import CRITICAL_RANK, NOWHERE, Moved, find_places, settle
+from controller.core.orders.in_force import told
+from controller.core.policy.compiled import Compiled, compiled
+from controller.core.snapshot import Ready, Snapshot
 from tieline.table import MILLION, Generation, RouteTable, Split
 
 SMALL_PARTS = 5_000  # of a million: a forced change below this waits until it is worth a publication
@@ -265,7 +265,9 @@ def _said(known: Assessment, plan: Plan, before: Held, now_ms: int) -> list[Verd
     elif not plan.moves and not plan.urgent:
         said.append(Verdict("table", Reason.ON_LOSS_RENEWED, now_ms))
     if not plan.renewed:
-        said += resorts_said(known, before, now_ms)
+        said += resorts_said(
+            rules, known.use, before, withdrawn=known.claims.withdrawn, memory=known.memory, now_ms=now_ms
+        )
     load = before.draft(known.demand).load
     for pool, reason in sorted({(move.pool, move.reason) for move in plan.moves if move.pool != NOWHERE}):
         if reason is Reason.POOL_LOST and pool in known.claims.withdrawn:

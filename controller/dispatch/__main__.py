@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from controller.clock import monotonic_ms
-from controller.core.compiled import Compiled, compiled
-from controller.core.policy import Policy
-from controller.core.solve import NoAnswerError, solve
+from controller.core.lp.solve import NoAnswerError, solve
+from controller.core.policy.compiled import Compiled, compiled
+from controller.core.policy.policy import Policy
 from controller.dispatch.frames import Answer, Ask, framed, read_ask
+from controller.process.clock import monotonic_ms
 
 PR_SET_PDEATHSIG = 1
 NICENESS = 5  # a heartbeat on the same core goes first

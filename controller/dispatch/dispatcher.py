@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import structlog
 
-from controller.core.plan import Plan, Problem
+from controller.core.model.dispatch_plan import Plan, Problem
 from controller.dispatch.frames import LENGTH, Answer, Ask, FrameError, answer_in, framed, length_of
 
 EVERY_MS = 5_000

@@ -6,7 +6,7 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
-from controller.core.plan import Plan, Problem
+from controller.core.model.dispatch_plan import Plan, Problem
 
 FRAME_MAX_BYTES = 64 * 1024 * 1024
 LENGTH = struct.Struct(">I")

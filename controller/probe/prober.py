@@ -11,8 +11,8 @@ import structlog
 
 from controller.probe.request import Target, probe
 from controller.probe.watch import Watch
-from tieline._producer import Producer
 from tieline.events import ResultClass, pool_of
+from tieline.producer import Producer
 
 IN_FLIGHT_PER_POOL_MAX = 2
 START_SPREAD_S = 0.5

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from controller.core.policy import Policy, Pool
+from controller.core.policy.policy import Policy, Pool
 from controller.probe.request import Target
 
 CREDENTIAL_PREFIX = "TIELINE_CREDENTIAL_"

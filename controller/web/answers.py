@@ -9,14 +9,14 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from controller.clock import monotonic_ms
+from controller.process.clock import monotonic_ms
 from controller.web.board import Board, Served
 from controller.web.limits import Limits
 from controller.web.tokens import Tokens
-from tieline._producer import BUFFER_EVENTS_MAX, Producer
 from tieline.cloudevents import JSON, MSGPACK, Poison, decode_body
 from tieline.events import Demand
 from tieline.overlay import OverlayError, peek
+from tieline.producer import BUFFER_EVENTS_MAX, Producer
 
 RETRY_AFTER_S = 1
 
@@ -120,7 +120,7 @@ class Answers:
     async def _pause(self) -> None:
         try:
             async with asyncio.timeout(self._limits.repeat_every_s):
-                await self._board.changed.wait()
+                await self._board.next_change()
         except TimeoutError:
             pass
 

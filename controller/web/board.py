@@ -3,10 +3,10 @@
 Kept in memory, so that it goes on being served while Redis and every controller are away.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 
 from controller.web.plain import PlainTable, plain_table
-from tieline._link import Signal
 from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.table import (
     Bundle,
@@ -117,15 +117,20 @@ def served(fields: dict[str, bytes], overlay: bytes, before: Served | None) -> S
 
 
 class Board:
-    """Holds what is served; ``changed`` wakes whoever waits for the next."""
+    """Holds what is served; ``next_change`` waits for the next."""
 
     def __init__(self) -> None:
         self.served: Served | None = None
-        self.changed = Signal()
+        self._changed = asyncio.Event()
         self.heard_ms: int | None = None  # when Redis was last read, monotonic
         self.error = "Redis has not been read yet"
 
     def show(self, new: Served) -> None:
         """From now on this is served."""
         self.served = new
-        self.changed.announce()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def next_change(self) -> None:
+        """Returns when something else is served than now."""
+        await self._changed.wait()

@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
-from controller.clock import monotonic_ms
+from controller.process.clock import monotonic_ms
 from controller.web.board import Board, Served, served
 from tieline.keys import MANIFEST_FIELD, Keys
 from tieline.table import TableError

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import structlog
 
-from controller.connect import connect_redis
-from controller.settings import Settings
-from controller.supervise import end_on_signals, together
-from controller.telemetry import without_password
+from controller.process.redis import connect_redis
+from controller.process.settings import Settings
+from controller.process.supervise import end_on_signals, together
+from controller.process.telemetry import without_password
 from controller.web.answers import Answers
 from controller.web.board import Board
 from controller.web.follow import Follower
 from controller.web.limits import Limits
 from controller.web.server import Listen, Server
 from controller.web.tokens import TOKENS, Tokens
-from tieline._producer import Producer
+from tieline.producer import Producer
 
 
 async def run_web(settings: Settings, listen: Listen, tokens_file: Path | None, limits: Limits) -> int:

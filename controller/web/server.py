@@ -11,8 +11,8 @@ from typing import NamedTuple
 import structlog
 from aiohttp import web
 
-from controller.clock import monotonic_ms
-from controller.errors import SettingError
+from controller.process.clock import monotonic_ms
+from controller.process.errors import SettingError
 from controller.web.answers import Answers, said
 from controller.web.limits import Limits, Rates
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from controller.errors import SettingError
+from controller.process.errors import SettingError
 
 TOKENS = "TIELINE_HTTP_TOKENS"
 TOKEN_MIN_CHARACTERS = 16

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from controller.routes_reader import RoutesReader
-from controller.routes_record import RoutesRecord
-from controller.settings import Settings
+from controller.process.settings import Settings
+from controller.routes.reader import RoutesReader
+from controller.routes.record import RoutesRecord
+from tests.places import EXAMPLE_POLICY
 from tests.waiting import until
 
-POLICY = Path(__file__).parents[2] / "examples" / "multicloud.yaml"
+POLICY = EXAMPLE_POLICY
 MAIN = "import sys; from controller.cli import main; sys.exit(main())"
 
 

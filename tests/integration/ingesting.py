@@ -14,12 +14,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from redis.asyncio import Redis
 
-from controller.topic_admin import ensure_topics
+from controller.kafka.topics import ensure_topics
 from streams.app import Ingest, IngestSettings, Registered
 from streams.tables import RedisTables
-from tieline._brokers import Brokers, connecting
 from tieline.cloudevents import encode
 from tieline.events import Event, Outcomes, PoolObservation, Report
+from tieline.kafka import Brokers, connecting
 
 REGIONS = tuple(f"r{number}" for number in range(8))
 REGISTERED = Registered(

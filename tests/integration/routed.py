@@ -8,8 +8,8 @@ from typing import Any
 
 import redis.asyncio as redis
 
-from controller.standins.config import Latency, PoolConfig, StandinConfig
-from controller.standins.process import StandinProcess
+from lab.standins.config import Latency, PoolConfig, StandinConfig
+from lab.standins.process import StandinProcess
 from tieline.events import Demand
 from tieline.keys import MANIFEST_FIELD, Keys, slice_field
 from tieline.table import (

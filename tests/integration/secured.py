@@ -10,12 +10,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.stack.cache import cache_directory
-from controller.stack.jars import ensure_jars
-from controller.stack.kafka import Kafka
-from controller.stack.process import LOOPBACK
-from controller.stack.stack import silent
-from controller.stack.valkey import Valkey
+from lab.stack.cache import cache_directory
+from lab.stack.jars import ensure_jars
+from lab.stack.kafka import Kafka
+from lab.stack.process import LOOPBACK
+from lab.stack.stack import silent
+from lab.stack.valkey import Valkey
 
 USER, PASSWORD = "tieline", "p@ss:w/rd %1"
 BLOCK_BYTES = 64 * 1024

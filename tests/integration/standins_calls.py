@@ -9,9 +9,9 @@ from typing import Any
 import httpx2
 import msgspec
 
-from controller.standins import ledger
-from controller.standins.config import Latency, PoolConfig, StandinConfig
-from controller.standins.process import StandinProcess
+from lab.standins import ledger
+from lab.standins.config import Latency, PoolConfig, StandinConfig
+from lab.standins.process import StandinProcess
 from tests.waiting import until
 
 POOL, KEYED = "azure/uksouth/gpt-4o", "azure/uksouth/keyed"

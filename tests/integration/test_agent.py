@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from controller.routes_record import RoutesRecord
+from controller.routes.record import RoutesRecord
 from tests.integration.controllers import Fleet, settings_of, tieline
 from tests.stacks import RealStack
 from tests.waiting import until

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 import tieline
-from controller.stack import Stack
-from controller.standins import ledger
-from controller.standins.config import Latency
-from controller.standins.process import StandinProcess
-from controller.topic_admin import ensure_topics
+from controller.kafka.topics import ensure_topics
+from lab.stack import Stack
+from lab.standins import ledger
+from lab.standins.config import Latency
+from lab.standins.process import StandinProcess
 from tests.integration.routed import MODEL, ORIGIN, SETTINGS, WORKLOAD, infos, publisher, standin, table
 from tests.waiting import until
 from tieline.table import Split

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from controller.standins.process import StandinProcess
+from lab.standins.process import StandinProcess
 from tests.integration.routed import ORIGIN, WORKLOAD, infos, standins, table
-from tieline._disk import write_last_good
+from tieline._tables.last_good import write_last_good
 from tieline.table import slices
 
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"

@@ -12,7 +12,7 @@ import pytest_asyncio
 from openai import AsyncOpenAI
 
 import tieline
-from controller.standins.process import StandinProcess
+from lab.standins.process import StandinProcess
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, infos, publisher, standins, table
 from tieline.table import ClientSettings
 

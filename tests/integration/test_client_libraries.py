@@ -12,9 +12,9 @@ import httpx2
 import pytest
 
 import tieline
-from controller.standins.process import StandinProcess
+from lab.standins.process import StandinProcess
 from tests.integration.routed import MODEL, ORIGIN, SETTINGS, WORKLOAD, infos, standins, table
-from tieline._disk import write_last_good
+from tieline._tables.last_good import write_last_good
 from tieline.table import slices
 
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"

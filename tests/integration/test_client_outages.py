@@ -13,7 +13,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 import tieline
-from controller.standins.process import StandinProcess
+from lab.standins.process import StandinProcess
 from tests.integration.routed import (
     MODEL,
     ORIGIN,
@@ -206,7 +206,7 @@ async def test_reports_arrive_on_kafka(
     """With an address given, reports go to the demand topic as valid CloudEvents under the client's id."""
     import aiokafka
 
-    from controller.topic_admin import ensure_topics
+    from controller.kafka.topics import ensure_topics
     from tieline.cloudevents import decode
     from tieline.topics import Topics
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import tieline
 from tests.integration.recording import Asked, Recording, chat, recording
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, pool_info, table
-from tieline._disk import write_last_good
-from tieline._providers.credentials import MissingCredentialError
+from tieline._tables.last_good import write_last_good
+from tieline.credentials import MissingCredentialError
 from tieline.table import PoolInfo, slices
 
 KEY, CALLERS = "key-of-this-pool", "key-of-the-caller"

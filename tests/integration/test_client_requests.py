@@ -11,7 +11,7 @@ import pytest_asyncio
 from openai import AsyncOpenAI
 
 import tieline
-from controller.standins.process import StandinProcess
+from lab.standins.process import StandinProcess
 from tests.integration.routed import (
     MODEL,
     ORIGIN,

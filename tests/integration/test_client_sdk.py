@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.standins.process import StandinProcess
+from lab.standins.process import StandinProcess
 from tests.integration.routed import ORIGIN, SETTINGS, WORKLOAD, infos, standins, table
-from tieline._disk import write_last_good
+from tests.places import ROOT
+from tieline._tables.last_good import write_last_good
 from tieline.table import Split, slices
 
-ROOT = Path(__file__).parents[2]
 LOCK = Path(__file__).with_name("requirements-openai2.lock")
 FAULTY, OTHER = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
 RUN_MAX_S = 240.0

@@ -14,10 +14,10 @@ import msgspec
 import pytest
 
 import tieline
-from controller.standins.process import StandinProcess
+from lab.standins.process import StandinProcess
 from tests.integration.routed import MODEL, ORIGIN, SETTINGS, WORKLOAD, Reports, infos, standins, table
 from tests.waiting import until_sync
-from tieline._disk import write_last_good
+from tieline._tables.last_good import write_last_good
 from tieline.table import ClientSettings, slices
 
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"

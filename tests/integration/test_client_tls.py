@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 import tieline
 from tests.integration.routed import MODEL, ORIGIN, SETTINGS, WORKLOAD, pool_info, table
-from tieline._disk import write_last_good
+from tieline._tables.last_good import write_last_good
 from tieline.table import slices
 
 POOL = "azure/uksouth/gpt"

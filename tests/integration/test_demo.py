@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.cli.demo import demo_plan
-from controller.demo.direct import Run
-from controller.demo.plan import FAST
-from controller.demo.scenario import Act, emptied
+from lab.demo.command import demo_plan
+from lab.demo.direct import Run
+from lab.demo.plan import FAST
+from lab.demo.scenario import Act, emptied
 from tests.waiting import until
 
 DEMO = [sys.executable, "-m", "controller.cli", "demo", "--fast"]

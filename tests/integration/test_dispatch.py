@@ -13,12 +13,12 @@ from pathlib import Path
 import structlog
 from msgspec.structs import replace
 
-from controller.core.plan import Problem
-from controller.core.policy import encode_policy
+from controller.core.model.dispatch_plan import Problem
+from controller.core.policy.policy import encode_policy
 from controller.dispatch.dispatcher import EVERY_MS, Dispatcher
 from tests.integration.controllers import Fleet, settings_of, tieline
-from tests.unit.core.made import policy, pool
-from tests.unit.core.test_solve import problem
+from tests.unit.controller.core.lp.test_solve import problem
+from tests.unit.controller.core.made import policy, pool
 from tests.waiting import until
 
 GIVEN = policy(tuple(pool(f"{name}/x") for name in "abc"))

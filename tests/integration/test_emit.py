@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from controller.topic_admin import ensure_topics
+from controller.kafka.topics import ensure_topics
 from tieline.topics import Topics
 
 EMIT = [sys.executable, "-m", "controller.cli", "emit"]

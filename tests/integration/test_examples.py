@@ -14,14 +14,15 @@ import uvicorn
 from openai import APIStatusError, AsyncOpenAI
 
 from controller.policy_file import load_policy
-from controller.standins.config import parse
-from controller.standins.process import StandinProcess
+from lab.standins.config import parse
+from lab.standins.process import StandinProcess
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, infos, standins, table
+from tests.places import ROOT
 from tests.waiting import until
-from tieline._disk import write_last_good
+from tieline._tables.last_good import write_last_good
 from tieline.table import slices
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "client"
+EXAMPLES = ROOT / "examples" / "client"
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
 MESSAGES: Any = [{"role": "user", "content": "Where does it flow?"}]
 

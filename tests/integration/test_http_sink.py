@@ -4,9 +4,9 @@ for."""
 from aiohttp import web
 
 from tests.integration.recording import Asked, recording
-from tieline import _clock
-from tieline._endpoint import Endpoint
-from tieline._http_sink import BUFFER_REPORTS_MAX, HttpSink
+from tieline._http.endpoint import Endpoint
+from tieline._process import clock as _clock
+from tieline._reports.http_sink import BUFFER_REPORTS_MAX, HttpSink
 from tieline.cloudevents import decode_body
 from tieline.events import Demand
 

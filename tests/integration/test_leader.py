@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from controller.leader import Leader
-from controller.routes_log import epoch_of
-from controller.tail import Tail
-from controller.topic_admin import ensure_topics
+from controller.kafka.tail import Tail
+from controller.kafka.topics import ensure_topics
+from controller.leading.leader import Leader
+from controller.routes.rule import epoch_of
 from tests.integration.controllers import ControllerProcess, Fleet, settings_of, tieline, weights
 from tests.waiting import until
 

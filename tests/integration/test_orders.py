@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from controller.core.reasons import State
+from controller.core.model.reasons import State
 from controller.policy_file import load_policy
-from controller.routes_record import RoutesRecord
+from controller.routes.record import RoutesRecord
 from tests.integration.controllers import POLICY, Fleet, settings_of, tieline
-from tieline._producer import Producer
 from tieline.events import Capacity, Command, PoolCapacity
+from tieline.producer import Producer
 
 PROVIDERS = ("azure", "gcp", "oci", "coreweave")
 RECOMMENDED = "gcp/us-central1/gemini-pro"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import tieline
-from controller.settings import Settings
+from controller.process.settings import Settings
 from tests.integration.controllers import settings_of
 from tests.integration.controllers import tieline as command
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, pool_info, publisher, table

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
 
+from controller.kafka.topics import ensure_topics
 from controller.probe.prober import Pace, Prober
 from controller.probe.request import Target
-from controller.standins.config import Latency, PoolConfig, StandinConfig
-from controller.standins.process import StandinProcess
-from controller.topic_admin import ensure_topics
-from tieline._producer import Producer
+from lab.standins.config import Latency, PoolConfig, StandinConfig
+from lab.standins.process import StandinProcess
 from tieline.cloudevents import decode
 from tieline.events import PoolObservation, Report
+from tieline.producer import Producer
 from tieline.topics import Topics
 
 PACE = Pace(interval_ms=300, timeout_ms=600)

@@ -6,17 +6,17 @@ import time
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from controller.topic_admin import TopicError, ensure_topics
+from controller.kafka.topics import TopicError, ensure_topics
 from tests.stacks import RealStack
-from tieline._producer import (
+from tieline.cloudevents import decode
+from tieline.events import Capacity, Event, Outcomes, PoolCapacity, PoolObservation, Report
+from tieline.producer import (
     InvalidEventError,
     KafkaUnavailableError,
     MissingTopicError,
     Producer,
     ProducerClosedError,
 )
-from tieline.cloudevents import decode
-from tieline.events import Capacity, Event, Outcomes, PoolCapacity, PoolObservation, Report
 from tieline.topics import Topics
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from controller.core.reasons import State
+from controller.core.model.reasons import State
 from controller.policy_file import load_policy
 from tests.integration.controllers import POLICY, Fleet, settings_of, tieline
 from tests.waiting import until
-from tieline._producer import Producer
 from tieline.events import Capacity, Demand, Flow, Outcomes, PoolCapacity, PoolObservation
+from tieline.producer import Producer
 
 HELD_DOWN = "\nthresholds: {hold_down_min_ms: 600000, hold_down_max_ms: 600000}\n"
 SICK = "coreweave/us-east-04/gpt-oss"

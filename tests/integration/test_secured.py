@@ -10,15 +10,16 @@ import pytest
 import pytest_asyncio
 
 import tieline
-from controller.security import redis_address
-from controller.settings import Settings
+from controller.process.security import redis_address
+from controller.process.settings import Settings
 from tests.integration.controllers import ControllerProcess
 from tests.integration.controllers import tieline as run
 from tests.integration.secured import PASSWORD, USER, Secured, secured
+from tests.places import EXAMPLE_POLICY
 from tests.waiting import until
 from tieline.events import Outcomes, PoolObservation
 
-POLICY = Path(__file__).parents[2] / "examples" / "multicloud.yaml"
+POLICY = EXAMPLE_POLICY
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

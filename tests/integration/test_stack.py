@@ -17,9 +17,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis
 
-from controller.stack import Stack, StackError
-from controller.stack.cache import cache_directory
-from controller.stack.jars import Jar, ensure_jars, pinned
+from lab.stack import Stack, StackError
+from lab.stack.cache import cache_directory
+from lab.stack.jars import Jar, ensure_jars, pinned
 from tests.waiting import until_sync
 
 GONE_WITHIN_S = 5.0

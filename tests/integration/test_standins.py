@@ -8,7 +8,7 @@ import openai
 import pytest
 import pytest_asyncio
 
-from controller.standins.process import StandinProcess
+from lab.standins.process import StandinProcess
 from tests.integration.standins_calls import KEY, KEYED, POOL, body, call, client, config, fresh_id, logged
 from tests.waiting import until
 

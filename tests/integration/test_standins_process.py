@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from controller.standins.config import KafkaConfig
-from controller.standins.process import SpawnError, StandinProcess
-from controller.topic_admin import ensure_topics
+from controller.kafka.topics import ensure_topics
+from lab.standins.config import KafkaConfig
+from lab.standins.process import SpawnError, StandinProcess
 from tests.integration.standins_calls import KEYED, POOL, call, client, config, logged, runs, seen_of
 from tests.waiting import until
 from tieline import cloudevents
@@ -69,8 +69,8 @@ async def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     """A stand-in whose parent is killed is gone within seconds, however the parent died."""
     script = (
         "import asyncio, sys, msgspec\n"
-        "from controller.standins.config import StandinConfig\n"
-        "from controller.standins.process import StandinProcess\n"
+        "from lab.standins.config import StandinConfig\n"
+        "from lab.standins.process import StandinProcess\n"
         "async def main():\n"
         "    config = msgspec.json.decode(sys.argv[1], type=StandinConfig)\n"
         "    process = await StandinProcess.spawn(config)\n"
@@ -130,7 +130,7 @@ async def run_command(file: Path) -> asyncio.subprocess.Process:
     """The command as the `tieline` command runs it."""
     script = (
         "import argparse, sys\n"
-        "from controller.standins import command\n"
+        "from lab.standins import command\n"
         "parser = argparse.ArgumentParser()\n"
         "command.add_arguments(parser)\n"
         "sys.exit(command.run(parser.parse_args()))\n"

@@ -9,8 +9,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from mode import Service
 
-from controller.producing import start_producer, stop_producer
-from controller.topic_admin import ensure_topics
+from controller.kafka.producers import start_producer, stop_producer
+from controller.kafka.topics import ensure_topics
 from streams.consumer_thread import quick_first, quick_start
 from tests.waiting import until
 from tieline.topics import Topics

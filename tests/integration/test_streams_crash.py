@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import pytest
 from aiokafka.errors import KafkaError
@@ -21,10 +20,10 @@ from streams.app import Ingest
 from streams.store import Write
 from streams.tables import RedisTables
 from tests.integration.ingesting import REGIONS, REGISTERED, Lab, lab, now_ms, report
+from tests.places import ROOT
 from tests.stacks import RealStack
 from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
 SOURCES = tuple(f"probe-{number}" for number in range(10))
 
 

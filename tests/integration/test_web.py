@@ -10,7 +10,7 @@ import aiokafka
 import pytest
 
 import tieline
-from controller.topic_admin import ensure_topics
+from controller.kafka.topics import ensure_topics
 from tests.integration.controllers import ControllerProcess, settings_of
 from tests.integration.controllers import tieline as command
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, Publisher, pool_info, publisher, table

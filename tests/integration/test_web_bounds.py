@@ -22,8 +22,8 @@ from controller.web.tokens import TOKENS, Tokens
 from tests.integration.recording import Asked, recording
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, pool_info, table
 from tests.waiting import until
-from tieline._producer import Producer
 from tieline.keys import MANIFEST_FIELD, slice_field
+from tieline.producer import Producer
 from tieline.table import RouteTable, manifest, slices
 
 A = "azure/uksouth/gpt"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.places import ROOT
+
 FILES = ("requirements.lock", "requirements-bootstrap.lock", "pyproject.toml", "client/pyproject.toml")
 NOBODY_LISTENS = "http://127.0.0.1:9/"
 

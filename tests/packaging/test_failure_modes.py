@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
+from tests.places import ROOT
 from tools.mutate import missing_test
 
-ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "failure-modes.md"
 ROWS = [line for line in TABLE.read_text().splitlines() if line.startswith("| **")]
 

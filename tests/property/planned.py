@@ -12,17 +12,11 @@ from typing import Any
 import highspy
 from hypothesis import strategies as st
 
-from controller.core.compiled import Compiled, compiled
-from controller.core.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT, whole
-from controller.core.plan import Plan, Problem
-from controller.core.policy import Origin, Policy, Pool, Provider, QuotaGroup, Workload
-from controller.core.programme import (
-    BURST,
-    DEGRADED,
-    FIRST_REFUSAL,
-    PRICE,
-    SHED,
-)
+from controller.core.lp.programme import BURST, DEGRADED, FIRST_REFUSAL, PRICE, SHED
+from controller.core.model.dispatch_plan import Plan, Problem
+from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT, whole
+from controller.core.policy.compiled import Compiled, compiled
+from controller.core.policy.policy import Origin, Policy, Pool, Provider, QuotaGroup, Workload
 from tieline.table import CRITICALITIES, MILLION, ModelOffer, Split
 
 PROVIDERS = ("a", "b", "c")

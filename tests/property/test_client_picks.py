@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.client.tables import MODEL, Time, part, router, target
-from tieline._affinity import SLOTS, Affinity, Slots, compile_slots
-from tieline._attempts import Attempts, GiveUp, Refuse, Wait, Wish
-from tieline._budget import RetryBudget
-from tieline._pick import Choice
-from tieline._route import Reason, Route, Shed
-from tieline._router import Router
+from tests.unit.client.made_tables import MODEL, Time, part, router, target
+from tieline._request.attempts import Attempts, GiveUp, Refuse, Wait, Wish
+from tieline._routing.affinity import SLOTS, Affinity, Slots, compile_slots
+from tieline._routing.budget import RetryBudget
+from tieline._routing.pick import Choice
+from tieline._routing.route import Reason, Route, Shed
+from tieline._routing.router import Router
 from tieline.events import HEALTH_FAILURES, ResultClass
 
 SHED = Shed(Reason.SHED, "x")

@@ -5,11 +5,20 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.core.finding import Finding, Kind
-from controller.core.health import LEADS_TO, POSSIBLE, TRANSITIONS, Act, Setting, advance, due_ms, ramp_share
-from controller.core.memory import PoolMemory
-from controller.core.reasons import Reason, State
-from tests.unit.core.made import LIMITS, NOW_MS
+from controller.core.evidence.finding import Finding, Kind
+from controller.core.evidence.health import (
+    LEADS_TO,
+    POSSIBLE,
+    TRANSITIONS,
+    Act,
+    Setting,
+    advance,
+    due_ms,
+    ramp_share,
+)
+from controller.core.model.memory import PoolMemory
+from controller.core.model.reasons import Reason, State
+from tests.unit.controller.core.made import LIMITS, NOW_MS
 
 BADLY = (Kind.BAD, Kind.FAULT)
 STEP_MS = LIMITS.ramp_step_min_ms

@@ -4,11 +4,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from controller.core.bounds import bound_pools
-from controller.core.compiled import compiled
-from controller.core.held import held
-from controller.core.orders import orders as in_force
+from controller.core.moves.held_table import held
+from controller.core.moves.modes import bound_pools
+from controller.core.orders.in_force import orders as in_force
 from controller.core.planner import step
+from controller.core.policy.compiled import compiled
 from tests.property.worlds import orders, scopes, weather, worlds
 from tests.scenarios.world import World
 from tieline.events import Command, in_scope

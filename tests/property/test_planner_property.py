@@ -6,13 +6,13 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.core.assess import assess
-from controller.core.compiled import compiled
-from controller.core.draft import GAINS_LAST
-from controller.core.held import held
-from controller.core.lawful import may_serve
-from controller.core.model import Ready, Snapshot
+from controller.core.assessment import assess
+from controller.core.moves.draft import GAINS_LAST
+from controller.core.moves.held_table import held
 from controller.core.planner import step
+from controller.core.policy.compiled import compiled
+from controller.core.policy.lawful import may_serve
+from controller.core.snapshot import Ready, Snapshot
 from tests.property.worlds import orders, weather, worlds
 from tests.scenarios.world import World
 from tieline.table import MILLION, RouteTable, Split, check

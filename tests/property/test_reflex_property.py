@@ -6,11 +6,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from controller.core.compiled import Compiled, compiled
-from controller.core.draft import GAINS, GAINS_LATE, OUT, ROOM_MIN_PARTS, Draft, Limits
-from controller.core.eligible import Use
-from controller.core.plan import Problem
-from controller.core.reflex import NOWHERE, Homeless, find_places, settle
+from controller.core.model.dispatch_plan import Problem
+from controller.core.moves.draft import GAINS, GAINS_LATE, OUT, ROOM_MIN_PARTS, Draft, Limits
+from controller.core.moves.eligible import Use
+from controller.core.moves.reflex import NOWHERE, Homeless, find_places, settle
+from controller.core.policy.compiled import Compiled, compiled
 from tests.property.planned import most_served, policies, problems
 from tieline.table import MILLION
 

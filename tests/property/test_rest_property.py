@@ -3,7 +3,7 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.core.reasons import Reason
+from controller.core.model.reasons import Reason
 from tests.property.worlds import weather, worlds
 from tests.scenarios.world import World
 from tieline.table import RouteTable

@@ -5,13 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from controller.core.compiled import compiled
-from controller.core.draft import GAINS_LAST, GAINS_LATE, OUT
-from controller.core.plan import Problem
-from controller.core.policy import Policy
-from controller.core.problem import grown
-from controller.core.programme import SECURITY, SECURITY_ALL, SHED
-from controller.core.solve import DOMAINS_MAX, solve
+from controller.core.lp.problem import grown
+from controller.core.lp.programme import SECURITY, SECURITY_ALL, SHED
+from controller.core.lp.solve import DOMAINS_MAX, solve
+from controller.core.model.dispatch_plan import Problem
+from controller.core.moves.draft import GAINS_LAST, GAINS_LATE, OUT
+from controller.core.policy.compiled import compiled
+from controller.core.policy.policy import Policy
 from tests.property.planned import (
     ALL_GRADES,
     flows_of,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.core.reasons import Reason
-from controller.core.whatif import Asked, losses, what_if
+from controller.core.inspect.what_if import Asked, losses, what_if
+from controller.core.model.reasons import Reason
 from tests.property.worlds import weather, worlds
 from tests.scenarios.world import World
 

@@ -3,11 +3,11 @@
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from controller.command_log import CommandLog
-from controller.core.check import faults
-from controller.core.lawful import may_serve
-from controller.core.overridable import OVERRIDABLE
-from controller.core.policy import Origin, Policy, Pool, Provider, QuotaGroup, Source, Workload
+from controller.commands.log import CommandLog
+from controller.core.orders.overridable import OVERRIDABLE
+from controller.core.policy.check import faults
+from controller.core.policy.lawful import may_serve
+from controller.core.policy.policy import Origin, Policy, Pool, Provider, QuotaGroup, Source, Workload
 from tests.scenarios.world import World
 from tieline.events import Command, Verb
 from tieline.table import CRITICALITIES, ModelOffer

@@ -53,7 +53,7 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from controller.command_log import CommandLog
+from controller.commands.log import CommandLog
 from controller.policy_file import load_policy
 from tests.scenarios import capacity_words, telling
 from tests.scenarios.world import World

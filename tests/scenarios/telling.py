@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from controller.core.alarms import alarms as due_alarms
-from controller.core.memory import Memory
-from controller.core.reasons import Reason
+from controller.core.inspect.alarms import alarms as due_alarms
+from controller.core.model.memory import Memory
+from controller.core.model.reasons import Reason
 from tests.scenarios.world import World
 from tieline.table import MILLION, Split
 

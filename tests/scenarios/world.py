@@ -7,11 +7,11 @@ knows the rules; only what the events mean.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from controller.core.memory import Memory
-from controller.core.model import Office, Ready, Snapshot
+from controller.core.model.memory import Memory
+from controller.core.model.reasons import Verdict
 from controller.core.planner import step
-from controller.core.policy import Policy
-from controller.core.reasons import Verdict
+from controller.core.policy.policy import Policy
+from controller.core.snapshot import Office, Ready, Snapshot
 from streams.rows import Position, Progress, Row
 from tests.scenarios.reporting import PROBE_INTERVAL_MS, UNITS_PER_REQUEST, Behaviour, Reporting
 from tieline.events import Claim, Command, Flow, Statement, StatementKind, in_scope

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 
-from tieline._transports._neutral import Ask, Reply, StreamBrokenError
-from tieline._transports._relay import Relay
-from tieline._transports._run import follow, follow_sync, leave, leave_sync
-from tieline._transports._shell import SendAsync, ask_of
+from tieline._http.messages import Ask, StreamBrokenError
+from tieline._request.relay import Relay
+from tieline._request.reply import Reply
+from tieline._transports.run import follow, follow_sync, leave, leave_sync
+from tieline._transports.shell import SendAsync, ask_of
 
 
 class AsyncTransport(httpx.AsyncBaseTransport):

@@ -6,17 +6,18 @@ from typing import Any
 
 import msgspec
 
-from tests.unit.client.tables import MODEL, Time
-from tieline._budget import RetryBudget
-from tieline._flights import Flights
-from tieline._holders import Holders
-from tieline._providers.credentials import Credentials, MissingCredentialError
-from tieline._report import Window
-from tieline._router import Router
-from tieline._transports._attempt import GetSecret, Open, Pause, Read
-from tieline._transports._exchange import Exchange, Tools
-from tieline._transports._neutral import Ask, Headers, Reply, WireError
-from tieline._units import Estimator
+from tests.unit.client.made_tables import MODEL, Time
+from tieline._http.flights import Flights
+from tieline._http.messages import Ask, Headers, WireError
+from tieline._reports.report import Window
+from tieline._request.attempt import GetSecret, Open, Pause, Read
+from tieline._request.exchange import Exchange, Tools
+from tieline._request.holders import Holders
+from tieline._request.reply import Reply
+from tieline._request.units import Estimator
+from tieline._routing.budget import RetryBudget
+from tieline._routing.router import Router
+from tieline.credentials import Credentials, MissingCredentialError
 from tieline.events import ResultClass
 from tieline.table import ClientSettings
 

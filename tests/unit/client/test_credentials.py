@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from tests.unit.client.tables import Time
-from tieline._providers.credentials import Credentials, MissingCredentialError, Token
+from tests.unit.client.made_tables import Time
+from tieline.credentials import Credentials, MissingCredentialError, Token
 
 SECRET = "s3cret-value"
 

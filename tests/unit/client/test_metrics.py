@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 import tieline
 import tieline.metrics
-from tests.unit.client.tables import MODEL, Time, part, router, target
-from tieline._route import Outcome
+from tests.unit.client.made_tables import MODEL, Time, part, router, target
+from tieline._routing.route import Outcome
 from tieline.events import ResultClass
 from tieline.testing import FakePools
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from controller.core.policy import encode_policy, version_of
+from controller.core.policy.policy import encode_policy, version_of
 from controller.policy_file import PolicyError, load_policy, parse_policy
+from tests.places import EXAMPLE_POLICY
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "multicloud.yaml"
+EXAMPLE = EXAMPLE_POLICY
 
 
 def refused(text: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from controller.core.health import POSSIBLE
-from controller.core.reasons import State
+from controller.core.evidence.health import POSSIBLE
+from controller.core.model.reasons import State
 from tools.diagram import BEGIN, END, PAGE, drawn, main, picture
 
 

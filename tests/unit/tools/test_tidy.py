@@ -60,7 +60,7 @@ def test_rule_finds(path: str, body: str, expected: str) -> None:
     [
         ("streams/a.py", "x = 1\n" * 396),
         ("streams/a.py", f"def f() -> None:\n{LONG_BODY[: -len('x = 1') - 5]}"),
-        ("controller/clock.py", "import time\nnow = time.time()"),
+        ("controller/process/clock.py", "import time\nnow = time.time()"),
         ("bench/a.py", "import time\nnow = time.perf_counter()"),
         ("streams/a.py", "import time\nzone = time.timezone"),
         ("streams/a.py", "def f(timer: object) -> None:\n    timer.now()"),
@@ -92,8 +92,8 @@ def test_module_docstring() -> None:
         ("streams/fold.py", Source("streams/handling.py", program("from .fold import fold"))),
         ("streams/fold.py", Source("streams/handling.py", program("import streams.fold"))),
         (
-            "client/tieline/_pick.py",
-            Source("client/tieline/__init__.py", '"""A."""\nLAZY = {"pick": "._pick"}'),
+            "client/tieline/_routing/pick.py",
+            Source("client/tieline/__init__.py", '"""A."""\nLAZY = {"pick": "._routing.pick"}'),
         ),
     ],
 )

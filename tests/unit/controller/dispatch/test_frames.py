@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from controller.core.plan import Plan, Problem
+from controller.core.model.dispatch_plan import Plan, Problem
 from controller.dispatch.frames import LENGTH, Answer, Ask, FrameError, answer_in, framed, length_of, read_ask
 
 PROBLEM = Problem("v", 1, (1.0,), (), (float("inf"),), (1.0,), (0,), ())

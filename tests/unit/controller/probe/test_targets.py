@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from controller.core.policy import Origin, Policy, Pool, Provider, Source, Workload
+from controller.core.policy.policy import Origin, Policy, Pool, Provider, Source, Workload
 from controller.probe.request import Target
 from controller.probe.targets import ProbeError, plan, source, variable_of
 from tieline.table import ModelOffer

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import SettingError
+from controller.process.errors import SettingError
 from controller.web.board import Served, served
 from controller.web.limits import Limits, Rates
 from controller.web.server import read_listen

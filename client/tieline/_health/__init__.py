@@ -1,0 +1,1 @@
+"""Which pools this process keeps away from."""

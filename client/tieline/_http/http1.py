@@ -1,0 +1,141 @@
+"""PURE, sans I/O. One HTTP/1.1 connection over h11: bytes in, answers out. Blocking and asynchronous sockets
+are two thin rims around it.
+
+h11 is what httpcore and httpcore2 are made of as well. Their pools are not used: they look at every idle
+connection for every request, and their streams wait in ways that can't be called back.
+"""
+
+from functools import lru_cache
+from urllib.parse import SplitResult, urlsplit
+
+import h11
+from msgspec import Struct
+
+from tieline._http.messages import Headers, WireError
+from tieline.events import ResultClass
+
+HEAD_MAX_BYTES = 100 * 1024
+URLS_KEPT = 1_024
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_PORTS = {"http": 80, "https": 443}
+
+
+class Place(Struct, frozen=True):
+    """A URL taken apart. ``key`` is what a connection can be shared by."""
+
+    key: tuple[str, str, int]  # scheme, host, port
+    target: bytes
+    host_header: bytes
+
+    @property
+    def named(self) -> bool:
+        """Whether the host is a name, which may have several addresses."""
+        host = self.key[1]
+        return ":" not in host and not host.replace(".", "").isdigit()
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.key[0] == "https"
+
+
+@lru_cache(URLS_KEPT)
+def place_of(url: str) -> Place:
+    """Raises ``WireError`` for a URL that no request can be sent to: the table's fault, not the caller's."""
+    try:
+        parts = urlsplit(url)
+        port, default = parts.port, _PORTS[parts.scheme]
+        host = (parts.hostname or "").encode("idna").decode("ascii")
+        target, netloc = _target(parts).encode("ascii"), f"[{host}]" if ":" in host else host
+    except (ValueError, KeyError, UnicodeError) as error:
+        raise WireError(ResultClass.CONNECT, f"the table's URL {url!r} can't be used: {error}") from None
+    if not host:
+        raise WireError(ResultClass.CONNECT, f"the table's URL {url!r} names no host")
+    header = netloc if port in (None, default) else f"{netloc}:{port}"
+    return Place((parts.scheme, host, port or default), target, header.encode("ascii"))
+
+
+def _target(parts: SplitResult) -> str:
+    path = parts.path or "/"
+    return f"{path}?{parts.query}" if parts.query else path
+
+
+class Http1:
+    """One connection's state. ``receive`` what came (b"" at its end), then ask for ``head`` and ``body``."""
+
+    __slots__ = ("_broken", "_ended", "_h11", "headed")
+
+    def __init__(self) -> None:
+        self._h11 = h11.Connection(our_role=h11.CLIENT, max_incomplete_event_size=HEAD_MAX_BYTES)
+        self.headed = False  # the answer's head has come
+        self._ended = False
+        self._broken: WireError | None = None
+
+    def request(self, method: str, place: Place, headers: Headers, body: bytes) -> bytes:
+        """The bytes of a request. Raises ``WireError`` for headers that HTTP does not allow."""
+        named = [(b"host", place.host_header), *headers]
+        if body or method in _WITH_BODY:
+            named.append((b"content-length", b"%d" % len(body)))
+        send = self._h11.send
+        try:
+            head = send(h11.Request(method=method, target=place.target, headers=named)) or b""
+            if body:
+                send(h11.Data(data=body))
+            send(h11.EndOfMessage())
+        except h11.LocalProtocolError as error:
+            raise WireError(ResultClass.CLIENT_ERROR, f"the request is not valid HTTP: {error}") from None
+        return head + body
+
+    def receive(self, data: bytes) -> None:
+        """Bytes as they came; b"" when no more will come."""
+        self._h11.receive_data(data)
+
+    def head(self) -> tuple[int, Headers] | None:
+        """Status and headers, or None while more bytes are needed. Raises ``WireError``."""
+        while True:
+            event = self._next(ResultClass.CONNECT)
+            if event is h11.NEED_DATA:
+                return None
+            if isinstance(event, h11.Response):
+                self.headed = True
+                return event.status_code, event.headers.raw_items()
+            if not isinstance(event, h11.InformationalResponse):
+                raise WireError(ResultClass.CONNECT, "the connection was closed before any answer")
+
+    def body(self) -> bytes | None:
+        """All of the body that has come since; b"" at its end, None while more bytes are needed. Raises
+        ``WireError``, but not before what came whole was given."""
+        if self._ended:
+            return b""
+        parts = []
+        while self._broken is None:
+            try:
+                event = self._next(ResultClass.CUT)
+            except WireError as error:
+                self._broken = error
+                break
+            if isinstance(event, h11.Data):
+                parts.append(event.data)
+            elif event is h11.NEED_DATA:
+                return b"".join(parts) if parts else None
+            else:
+                self._ended = True
+                return b"".join(parts)
+        if parts:
+            return b"".join(parts)
+        raise self._broken
+
+    def reusable(self) -> bool:
+        """Whether the connection can carry another request; makes it ready for one."""
+        state = self._h11
+        if state.our_state is not h11.DONE or state.their_state is not h11.DONE or state.trailing_data[0]:
+            return False
+        state.start_next_cycle()
+        self.headed = self._ended = False
+        return True
+
+    def _next(self, failed_as: ResultClass) -> object:
+        try:
+            return self._h11.next_event()
+        except h11.RemoteProtocolError as error:
+            raise WireError(failed_as, str(error)) from None

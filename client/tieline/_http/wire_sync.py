@@ -1,0 +1,185 @@
+"""The connections of a synchronous client: blocking sockets around ``Http1``, used in the caller's own
+thread."""
+
+import contextlib
+import select
+import socket
+import ssl
+from threading import Lock
+
+from tieline._http.flights import Flight
+from tieline._http.http1 import Http1, Place, place_of
+from tieline._http.idle import Idle, tls_context
+from tieline._http.messages import Headers, WireError
+from tieline._process import clock as _clock
+from tieline._process.fork import let_go
+from tieline.events import ResultClass
+
+READ_BYTES = 64 * 1024
+
+
+class SyncConnection:
+    """One connection, one request at a time."""
+
+    def __init__(self, wire: "SyncWire", place: Place, sock: socket.socket) -> None:
+        self.place = place
+        self.http = Http1()
+        self.idle_since_s = 0.0
+        self._wire = wire
+        self._sock = sock
+        self._flight: Flight | None = None
+
+    def usable(self) -> bool:
+        """An idle connection on which something has come is being closed by its server."""
+        with contextlib.suppress(OSError, ValueError):
+            poll = select.poll()
+            poll.register(self._sock, select.POLLIN)
+            return not poll.poll(0)
+        return False
+
+    def ask(self, flight: Flight, data: bytes) -> tuple[int, Headers]:
+        """Send a request; gives the answer's status and headers. Raises ``WireError``."""
+        self._flight = flight
+        flight.abandon = lambda: self._abandon(flight)
+        try:
+            self._sock.settimeout(self._left_s())
+            self._sock.sendall(data)
+        except OSError as error:
+            raise self._failure(error, ResultClass.CONNECT) from None
+        while (head := self.http.head()) is None:
+            self._wait(ResultClass.CONNECT)
+        return head
+
+    def read(self) -> bytes:
+        """What has come of the body, b"" at its end. Raises ``WireError``."""
+        while (data := self.http.body()) is None:
+            self._wait(ResultClass.CUT)
+        return data
+
+    def release(self) -> None:
+        """The answer is not needed any more: keep the connection if it was read to its end."""
+        if self._flight is None:
+            return
+        self._flight = None
+        if self.http.reusable():
+            self._wire.idle.give(self.place.key, self)
+        else:
+            self.discard()
+
+    def discard(self) -> None:
+        """Close it."""
+        self._flight = None
+        self._wire.connections.pop(self, None)
+        with contextlib.suppress(OSError):
+            self._sock.close()
+
+    def forked(self) -> None:
+        """In the child: the connection is the parent's."""
+        let_go(self._sock)
+
+    def _wait(self, failed_as: ResultClass) -> None:
+        try:
+            self._sock.settimeout(self._left_s())
+            self.http.receive(self._sock.recv(READ_BYTES))
+        except OSError as error:
+            raise self._failure(error, failed_as) from None
+
+    def _left_s(self) -> float:
+        flight = self._flight
+        if flight is None:
+            raise WireError(ResultClass.CUT, "the connection was closed here")
+        left_s = flight.due_ms / 1_000 - _clock.monotonic_s()
+        if left_s <= 0 or flight.abandoned:
+            raise WireError(ResultClass.TIMEOUT, "nothing came in time")
+        return left_s
+
+    def _failure(self, error: OSError, failed_as: ResultClass) -> WireError:
+        if isinstance(error, TimeoutError):
+            return WireError(ResultClass.TIMEOUT, "nothing came in time")
+        return WireError(failed_as, f"{type(error).__name__}: {error}")
+
+    def _abandon(self, flight: Flight) -> None:
+        """From another thread: whoever waits in ``recv`` wakes."""
+        if self._flight is flight:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+
+
+class SyncAnswer:
+    """An answer whose body is still on its way. Once closed it has no connection: that may carry another
+    request by then."""
+
+    __slots__ = ("_connection", "headers", "read", "status")
+
+    def __init__(self, status: int, headers: Headers, connection: SyncConnection) -> None:
+        self.status = status
+        self.headers = headers
+        self.read = connection.read
+        self._connection: SyncConnection | None = connection
+
+    def close(self) -> None:
+        """Let go of the connection. May be called again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self.read = _over
+            connection.release()
+
+
+def _over() -> bytes:
+    raise WireError(ResultClass.CUT, "the answer was closed here")
+
+
+class SyncWire:
+    """Every connection of one client, for all its threads."""
+
+    def __init__(self) -> None:
+        self.idle: Idle[SyncConnection] = Idle()
+        self.connections: dict[SyncConnection, None] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._lock = Lock()
+
+    def open(
+        self, method: str, url: str, headers: Headers, body: bytes, *, flight: Flight, connect_s: float
+    ) -> SyncAnswer:
+        """As ``AsyncWire.open``."""
+        place = place_of(url)
+        connection = self.idle.take(place.key) or self._connect(place, flight, connect_s)
+        try:
+            status, answered = connection.ask(flight, connection.http.request(method, place, headers, body))
+        except BaseException:
+            connection.discard()
+            raise
+        return SyncAnswer(status, answered, connection)
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in list(self.connections):
+            connection.discard()
+
+    def after_fork(self) -> None:
+        """In the child: let go of the parent's connections without a word to their other ends."""
+        for connection in list(self.connections):
+            connection.forked()
+
+    def _connect(self, place: Place, flight: Flight, connect_s: float) -> SyncConnection:
+        _, host, port = place.key
+        left_s = max(0.001, flight.due_ms / 1_000 - _clock.monotonic_s())
+        try:
+            sock = socket.create_connection((host, port), min(connect_s, left_s))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if place.tls:
+                sock = self._context().wrap_socket(sock, server_hostname=host)
+        except TimeoutError:
+            late = ResultClass.CONNECT if connect_s < left_s else ResultClass.TIMEOUT
+            raise WireError(late, f"no connection within {min(connect_s, left_s):g} s") from None
+        except OSError as error:
+            raise WireError(ResultClass.CONNECT, f"{type(error).__name__}: {error}") from None
+        connection = SyncConnection(self, place, sock)
+        self.connections[connection] = None
+        return connection
+
+    def _context(self) -> ssl.SSLContext:
+        with self._lock:
+            if self._tls is None:
+                self._tls = tls_context()
+            return self._tls

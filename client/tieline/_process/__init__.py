@@ -1,0 +1,1 @@
+"""The process itself: its clock and its forks."""

@@ -1,0 +1,1 @@
+"""What this process saw, and its way out."""

@@ -1,0 +1,128 @@
+"""Per-call options: ``with tieline.options(session="conv-42", deadline=20): ...`` or the headers of the
+same names.
+
+They travel in a context variable, so they hold for the task or thread that set them and for nobody else.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tieline._routing.route import Needs
+from tieline.errors import ConfigurationError
+from tieline.table import ClientSettings
+
+
+class Options(Struct, frozen=True):
+    """What a caller may say of its requests. ``deadline`` in seconds, for all attempts together."""
+
+    session: str | None = None
+    deadline: float | None = None
+    origin: str | None = None
+    needs: Needs | None = None
+    fault: str = ""  # what a header says that can't be
+
+
+class Timeouts(Struct, frozen=True):
+    """What this client waits for, in seconds, instead of what the table says. ``first_token``: of a stream,
+    and the base of the limit for whole answers. ``idle``: between two pieces of a stream. ``stale_after``:
+    without a word from the source of the table, until ``status`` says so."""
+
+    first_token: float | None = None
+    idle: float | None = None
+    stale_after: float | None = None
+
+    def over(self, settings: ClientSettings) -> ClientSettings:
+        """The table's settings with these instead."""
+        return replace(
+            settings,
+            first_token_timeout_ms=_ms(self.first_token, settings.first_token_timeout_ms),
+            idle_timeout_ms=_ms(self.idle, settings.idle_timeout_ms),
+            stale_after_ms=_ms(self.stale_after, settings.stale_after_ms),
+        )
+
+    def check(self) -> None:
+        """Raises ConfigurationError for a time that is none."""
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value is not None and not _is_time(value):
+                raise ConfigurationError(f"timeouts: {name}={value!r}: {EXPECTED_S}")
+
+
+EXPECTED_S = "expected seconds, more than 0 and less than a day"
+_EXPECTED: tuple[tuple[str, type | None, str], ...] = (
+    ("session", str, "expected a string"),
+    ("deadline", None, EXPECTED_S),
+    ("origin", str, "expected a string"),
+    ("needs", Needs, "expected tieline.Needs(...)"),
+)
+_NONE = Options()
+_current: ContextVar[Options] = ContextVar("tieline_options", default=_NONE)
+
+
+@contextmanager
+def options(
+    *,
+    session: str | None = None,
+    deadline: float | None = None,
+    origin: str | None = None,
+    needs: Needs | None = None,
+) -> Iterator[None]:
+    """Options for the requests made inside; what is not named stays as it is outside.
+
+    ``session``: requests of one session go to one pool while that is in (for prompt caches). ``deadline``:
+    seconds for all attempts together, else the read time-out of the HTTP client. ``origin``: one of the
+    client's ``origins``. ``needs``: what a pool's model must offer. They hold for the present task or thread
+    and what it begins; a request's own headers ``x-tieline-session``, ``-deadline`` and ``-origin`` go before
+    them. Raises ConfigurationError for a value that can't be.
+    """
+    given = {"session": session, "deadline": deadline, "origin": origin, "needs": needs}
+    changed = {name: value for name, value in given.items() if value is not None}
+    _check(changed)
+    token = _current.set(replace(_current.get(), **changed))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def options_for(headers: Mapping[str, str]) -> Options:
+    """The options in force, with those of the request's own headers before them."""
+    held = _current.get()
+    session = headers.get("x-tieline-session")
+    origin = headers.get("x-tieline-origin")
+    told = headers.get("x-tieline-deadline")
+    if session is None and origin is None and told is None:
+        return held
+    deadline, fault = _seconds(told) if told is not None else None, ""
+    if told is not None and deadline is None:
+        fault = f"header x-tieline-deadline: {told!r}: {EXPECTED_S}"
+    return Options(
+        session or held.session, deadline or held.deadline, origin or held.origin, held.needs, fault
+    )
+
+
+def _check(given: Mapping[str, object]) -> None:
+    for name, kind, expected in _EXPECTED:
+        value = given.get(name)
+        if value is not None and not (isinstance(value, kind) if kind is not None else _is_time(value)):
+            raise ConfigurationError(f"options: {name}={value!r}: {expected}")
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and 0 < value < 86_400
+
+
+def _ms(seconds: float | None, otherwise_ms: int) -> int:
+    return otherwise_ms if seconds is None else max(1, round(seconds * 1_000))
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if _is_time(value) else None

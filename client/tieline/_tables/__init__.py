@@ -1,0 +1,1 @@
+"""Where route tables come from."""

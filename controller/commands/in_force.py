@@ -1,0 +1,77 @@
+"""The reader of operators' commands: the whole command log, from its beginning, folded by ``command_log``."""
+
+from collections.abc import Callable
+
+import structlog
+from aiokafka.structs import ConsumerRecord
+
+from controller.commands.log import CommandLog
+from controller.kafka.tail import Tail
+from tieline.cloudevents import Poison, decode
+from tieline.events import Command
+from tieline.kafka import Brokers
+
+
+class CommandReader:
+    """Follows the command log. ``on_change`` is called after each record; ``quiet`` logs none."""
+
+    def __init__(
+        self,
+        bootstrap: str | Brokers,
+        topic: str,
+        *,
+        unsigned_allowed: bool,
+        on_change: Callable[[], None] = lambda: None,
+        quiet: bool = False,
+    ) -> None:
+        self.log = CommandLog()
+        self._tail = Tail(bootstrap, topic, self._take)
+        self._unsigned_allowed = unsigned_allowed
+        self._on_change = on_change
+        self._quiet = quiet
+        self._log = structlog.get_logger("commands")
+
+    async def start(self) -> None:
+        """Connects. Raises KafkaConnectionError or ``TopicMissingError``."""
+        await self._tail.start()
+        self.log = CommandLog(next_offset=self._tail.first_offset)
+
+    async def run(self) -> None:
+        """Follows the log until cancelled."""
+        await self._tail.run()
+
+    async def read_all(self, within_s: float) -> None:
+        """Returns once every command given so far was read. Raises TimeoutError or KafkaError."""
+        await self._tail.read_all(within_s)
+
+    async def stop(self) -> None:
+        """Closes the connection; ``run`` must have ended."""
+        await self._tail.stop()
+
+    def _take(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
+        command: Command | None = None
+        why = ""
+        try:
+            event = decode(record.headers, record.value, record.key)
+            command = event if isinstance(event, Command) else None
+        except Poison as error:
+            why = str(error)
+        self.log = self.log.apply(
+            record.offset, record.timestamp, command, unsigned_allowed=self._unsigned_allowed
+        )
+        if self._quiet:
+            pass
+        elif self.log.refused:
+            self._log.warning("command refused", offset=record.offset, why=why or self.log.refused)
+        elif command is not None:
+            self._log.info(
+                "command",
+                verb=command.verb,
+                scope=command.scope,
+                actor=command.actor,
+                reason=command.reason,
+                id=command.id,
+                expires_ms=command.expires_ms,
+                signed=bool(command.signature),
+            )
+        self._on_change()

@@ -1,0 +1,216 @@
+"""The first half of a decision: snapshot -> what is known of every pool and route, and what to remember."""
+
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from controller.core.capacity.demand import demand_of
+from controller.core.capacity.remember import noted
+from controller.core.capacity.stated import stated
+from controller.core.capacity.usable import Caps, capacities
+from controller.core.evidence.finding import SILENT, Finding, Kind, judge_all
+from controller.core.evidence.gather import Evidence, Reach, gather, hearing
+from controller.core.evidence.health import Setting, advance, due_ms, is_settled
+from controller.core.evidence.siblings import refusing
+from controller.core.evidence.trust import unheard_share
+from controller.core.model.identity import differing
+from controller.core.model.memory import Memory, PoolMemory
+from controller.core.model.reasons import Reason, State, Verdict
+from controller.core.moves.eligible import Use, eligible
+from controller.core.moves.modes import bound_by_mode
+from controller.core.moves.reflex import CRITICAL_RANK
+from controller.core.moves.reversal import Barred
+from controller.core.orders.claims import Claims, claims, refused
+from controller.core.orders.in_force import Orders, orders, outranked
+from controller.core.policy.compiled import Compiled, with_declined, without_share_limits
+from controller.core.snapshot import Snapshot
+
+
+class Assessment(NamedTuple):
+    """All that a decision rests on; ``memory`` already is the new one.
+
+    By route: ``demand`` in units/s, ``requests`` per second as clients report them, 0 where they don't.
+    ``rules`` are the policy's but for share limits that an operator overrides. ``use`` keeps within the modes
+    of providers; ``acting`` is what it would be with every provider in act: the same object if they are.
+    ``barred``: what may not be moved back by choice yet.
+    """
+
+    rules: Compiled
+    evidence: dict[str, Evidence]
+    findings: dict[str, Finding]
+    claims: Claims
+    caps: Caps
+    use: Use
+    acting: Use
+    demand: list[float]
+    requests: list[float]
+    memory: Memory
+    changes: list[Verdict]
+    unheard: float
+    due_ms: int | None
+    orders: Orders
+    barred: Barred
+
+
+def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
+    """Trust, health, capacity and eligibility as of now."""
+    limits = snapshot.policy.thresholds
+    reach = Reach(snapshot.progress, now_ms)
+    heard = hearing(snapshot.reports, reach, limits, now_ms)
+    evidence = gather(snapshot.reports, heard, snapshot.demand, reach, limits, now_ms)
+    before = snapshot.memory or Memory()
+    asked = demand_of(rules, snapshot.demand, reach, before.reported, limits.stale_min_ms, now_ms)
+    given = orders(rules, snapshot.commands, now_ms)
+    rules = without_share_limits(rules, given.providers_of("provider_share", rules))
+    held = claims(rules, snapshot.statements, given, now_ms)
+    rules = with_declined(rules, refused(rules, snapshot.statements, now_ms))
+    said = stated(rules, snapshot.capacities, reach, now_ms)
+    remembered = noted(rules, before.pools, evidence, said, now_ms)
+    caps = _made_fresh(capacities(rules, said, remembered, now_ms), given)
+    complete = any(seen.clients is not None and seen.clients.ok for seen in evidence.values())
+    ill = {rules.pools[index] for index in held.ill}
+    refuse = refusing(rules, evidence, snapshot.table, asked.units)
+    found = judge_all(evidence, limits, remembered, ill, refuse, siblings_complete=complete)
+    findings = outranked(rules, found, given.verdicts, now_ms)
+    pools, changes, due = _health(snapshot, rules, remembered, findings, given, caps, now_ms)
+    memory = _memory(before, rules, pools, asked.reported)
+    acting = eligible(rules, pools, findings, caps, held, panic_allowed=not given.lifts("providers_lost"))
+    return Assessment(
+        rules,
+        evidence,
+        findings,
+        held,
+        caps,
+        bound_by_mode(acting, rules, given),
+        acting,
+        asked.units,
+        asked.requests,
+        memory,
+        changes,
+        unheard_share(rules, snapshot.reports, heard),
+        _earliest([*due, said.until_ms], held, given, findings, now_ms),
+        given,
+        Barred(memory, limits, now_ms),
+    )
+
+
+class _Advanced(NamedTuple):
+    """What the last states rest on. ``restless``: pools that were not simply left as they were."""
+
+    rules: Compiled
+    before: dict[str, PoolMemory]
+    findings: dict[str, Finding]
+    restless: frozenset[str]
+
+    def again(
+        self, rules: Compiled, before: dict[str, PoolMemory], findings: dict[str, Finding]
+    ) -> list[int]:
+        """The pools to look at."""
+        if rules.policy is not self.rules.policy:
+            return list(range(len(rules.pools)))
+        news = differing(self.before, before) | differing(self.findings, findings) | self.restless
+        return sorted(rules.pool_index[name] for name in news if name in rules.pool_index)
+
+
+_last: list[_Advanced] = []
+
+
+def _health(
+    snapshot: Snapshot,
+    rules: Compiled,
+    before: dict[str, PoolMemory],
+    findings: dict[str, Finding],
+    given: Orders,
+    caps: Caps,
+    now_ms: int,
+) -> tuple[dict[str, PoolMemory], list[Verdict], list[int]]:
+    policy = snapshot.policy
+    wanted = _wanted(snapshot, rules)
+    new: dict[str, PoolMemory] = {}
+    restless: set[str] = set()
+    changes: list[Verdict] = []
+    due: list[int] = []
+    plain = Setting(now_ms, policy.thresholds, snapshot.office.took_office_ms)
+    again = _last[0].again(rules, before, findings) if _last else range(len(rules.pools))
+    for index in again:
+        name = rules.pools[index]
+        was = before[name]
+        finding = findings.get(name, SILENT)
+        if (finding is SILENT and is_settled(was)) or (
+            was.state is State.HEALTHY and finding.kind in (Kind.GOOD, Kind.FAIR)
+        ):
+            continue
+        restless.add(name)
+        manual = policy.providers[rules.provider_of[index]].failback == "manual"
+        manual = manual and not given.releases(index, was.down_since_ms)
+        verdict = given.verdicts.get(index)
+        vouched = verdict is not None and verdict.state == "healthy"
+        fresh = caps.pools[index].fresh
+        setting = plain
+        if manual or vouched or not fresh or index in wanted:
+            setting = plain._replace(
+                fresh_capacity=fresh, wanted=index in wanted, manual=manual, vouched=vouched
+            )
+        now = advance(was, finding, setting)
+        if now is not was:
+            new[name] = now
+        if now is not was and (now.state is not was.state or now.ramp_step != was.ramp_step):
+            changes.append(_changed(name, was, now, finding))
+        if (at := due_ms(now, setting)) is not None and at > now_ms:
+            due.append(at)
+    _last[:] = [_Advanced(rules, before, findings, frozenset(restless))]
+    return {**before, **new} if new else before, changes, due
+
+
+def _made_fresh(caps: Caps, given: Orders) -> Caps:
+    """The same capacities; those whose freshness an operator does not ask for count as fresh."""
+    lifted = given.overridden.get("fresh_capacity", {})
+    stale = [index for index in lifted if not caps.pools[index].fresh]
+    if not stale:
+        return caps
+    pools = list(caps.pools)
+    for index in stale:
+        pools[index] = pools[index]._replace(fresh=True, reason=Reason.GUARD_OVERRIDDEN)
+    return caps._replace(pools=pools)
+
+
+def _wanted(snapshot: Snapshot, rules: Compiled) -> set[int]:
+    """Pools that could serve critical load which the table in force sheds."""
+    found: set[int] = set()
+    for route in snapshot.table.routes if snapshot.table else ():
+        index = rules.route_index.get((route.workload, route.origin))
+        if route.split.shed and index is not None and rules.routes[index].rank <= CRITICAL_RANK:
+            found.update(rules.routes[index].lawful)
+    return found
+
+
+def _changed(name: str, was: PoolMemory, now: PoolMemory, finding: Finding) -> Verdict:
+    return Verdict(
+        name,
+        now.reason,
+        now.since_ms,
+        now.hold_until_ms if now.hold_until_ms > now.since_ms else None,
+        was.state.value,
+        now.state.value,
+        finding.value,
+        finding.limit,
+    )
+
+
+def _memory(
+    before: Memory, rules: Compiled, pools: dict[str, PoolMemory], reported: tuple[str, ...]
+) -> Memory:
+    """The same object if nothing is new."""
+    same = before.policy_version == rules.version and before.reported == reported
+    if same and not differing(before.pools, pools):
+        return before
+    shifts = before.shifts if before.policy_version == rules.version else ()  # numbered by the policy
+    return replace(before, policy_version=rules.version, pools=pools, reported=reported, shifts=shifts)
+
+
+def _earliest(
+    due: list[int | None], held: Claims, given: Orders, findings: dict[str, Finding], now_ms: int
+) -> int | None:
+    """When something falls due without any event."""
+    times = {held.due_ms, given.due_ms, *due, *{finding.until_ms for finding in findings.values()}}
+    return min((at for at in times if at is not None and at > now_ms), default=None)

@@ -1,0 +1,107 @@
+"""How much load each route has: what clients report, and until they do, what the policy expects."""
+
+from operator import is_
+from typing import NamedTuple
+
+from controller.core.evidence.gather import Reach
+from controller.core.policy.compiled import Compiled
+from streams.rows import DemandRow
+
+ROWS_KEPT = 256
+SPAN_SECONDS = 10
+
+_Flows = dict[tuple[str, str], tuple[float, float]]  # units/s, requests/s
+
+
+class Demanded(NamedTuple):
+    """By route: units/s and, as far as clients report, requests/s. Not to be changed by who reads it.
+
+    ``reported``: names of routes that were ever reported, sorted.
+    """
+
+    units: list[float]
+    requests: list[float]
+    reported: tuple[str, ...]
+
+
+class _Kept(NamedTuple):
+    """The last answer, and what it was the answer to."""
+
+    rules: Compiled
+    parts: list[_Flows]
+    reported: tuple[str, ...]
+    demanded: Demanded
+
+    def holds(self, rules: Compiled, parts: list[_Flows], reported: tuple[str, ...]) -> bool:
+        same = len(parts) == len(self.parts) and all(map(is_, parts, self.parts))
+        return same and rules is self.rules and reported == self.reported
+
+
+_kept: dict[int, tuple[DemandRow, _Flows]] = {}
+_last: list[_Kept] = []
+
+
+def demand_of(
+    rules: Compiled,
+    rows: tuple[DemandRow, ...],
+    reach: Reach,
+    reported: tuple[str, ...],
+    silent_after_ms: int,
+    now_ms: int,
+) -> Demanded:
+    """What every route is asked for. Offered load includes what was shed.
+
+    A partition without a report for ``silent_after_ms``, though it is consumed to its end, has no clients.
+    """
+    heard = [row for row in rows if row.seconds and not _silent(row, reach, silent_after_ms, now_ms)]
+    parts = [_rates(row) for row in heard]
+    if _last and _last[0].holds(rules, parts, reported):
+        return _last[0].demanded
+    totals: _Flows = {}
+    for flows in parts:
+        for flow, (units, requests) in flows.items():
+            so_far = totals.get(flow, (0.0, 0.0))
+            totals[flow] = (so_far[0] + units, so_far[1] + requests)
+    found = _demanded(rules, totals, reported)
+    _last[:] = [_Kept(rules, parts, reported, found)]
+    return found
+
+
+def _demanded(rules: Compiled, totals: _Flows, reported: tuple[str, ...]) -> Demanded:
+    known = set(reported)
+    demand, rates = [], []
+    for route in rules.routes:
+        now = totals.get((route.workload, route.origin))
+        if now is not None:
+            known.add(route.name)
+        demand.append((now[0] if now else 0.0) if route.name in known else route.expected_units_per_s)
+        rates.append(now[1] if now else 0.0)
+    return Demanded(demand, rates, reported if len(known) == len(reported) else tuple(sorted(known)))
+
+
+def _silent(row: DemandRow, reach: Reach, silent_after_ms: int, now_ms: int) -> bool:
+    heard_ms = row.seconds[-1].second_ms + 1000
+    return heard_ms + silent_after_ms <= now_ms and reach.is_current("demand", row.position.partition)
+
+
+def _rates(row: DemandRow) -> _Flows:
+    """Mean load of each flow over the last whole seconds. Kept by identity."""
+    held = _kept.get(id(row))
+    if held is not None and held[0] is row:
+        return held[1]
+    newest_ms = row.seconds[-1].second_ms
+    whole = [s for s in row.seconds if newest_ms - SPAN_SECONDS * 1000 <= s.second_ms < newest_ms]
+    seconds = whole or list(row.seconds[-1:])
+    span_s = max(1, (seconds[-1].second_ms - seconds[0].second_ms) // 1000 + 1)
+    units: dict[tuple[str, str], float] = {}
+    requests: dict[tuple[str, str], int] = {}
+    for second in seconds:
+        for flow in second.flows:
+            key = (flow.workload, flow.origin)
+            units[key] = units.get(key, 0.0) + flow.offered_units / span_s
+            requests[key] = requests.get(key, 0) + flow.requests
+    found = {key: (load, requests[key] / span_s) for key, load in units.items()}
+    while len(_kept) >= ROWS_KEPT:
+        _kept.pop(next(iter(_kept)))
+    _kept[id(row)] = (row, found)
+    return found

@@ -1,0 +1,115 @@
+"""What is to be remembered of each pool from what was met and stated, whatever its health."""
+
+from typing import NamedTuple
+
+from controller.core.capacity.stated import Stated
+from controller.core.capacity.usable import (
+    is_news,
+    limited_by_requests,
+    note_lump,
+    note_requests,
+    note_throttling,
+)
+from controller.core.evidence.baseline import note_usual
+from controller.core.evidence.gather import Evidence
+from controller.core.model.identity import differing
+from controller.core.model.memory import PoolMemory
+from controller.core.policy.compiled import Compiled
+from controller.core.policy.policy import Thresholds
+
+NEW = PoolMemory()
+
+
+class _Basis(NamedTuple):
+    """What an answer rests on. ``restless``: pools of which time alone may say something new, or of which
+    something was; of all others none will before ``until_ms``, as long as the same is known of them."""
+
+    rules: Compiled
+    said: Stated
+    before: dict[str, PoolMemory]
+    evidence: dict[str, Evidence]
+    restless: frozenset[str]
+    until_ms: int | None
+
+    def again(
+        self,
+        rules: Compiled,
+        said: Stated,
+        before: dict[str, PoolMemory],
+        evidence: dict[str, Evidence],
+        now_ms: int,
+    ) -> set[str]:
+        """The pools to look at."""
+        over = self.until_ms is not None and self.until_ms <= now_ms
+        if over or rules.policy is not self.rules.policy or said is not self.said:
+            return set(rules.pools)
+        news = differing(self.before, before) | differing(self.evidence, evidence) | self.restless
+        return {name for name in news if name in rules.pool_index}
+
+
+_last: list[_Basis] = []
+
+
+def noted(
+    rules: Compiled,
+    before: dict[str, PoolMemory],
+    evidence: dict[str, Evidence],
+    said: Stated,
+    now_ms: int,
+) -> dict[str, PoolMemory]:
+    """Every pool's memory, with what throttling shows now, what is usual, what a request is where that limits
+    the pool, and capacity that is new. The very same if nothing is new; pools of which nothing is known that
+    was not known last time are not looked at."""
+    again = _last[0].again(rules, said, before, evidence, now_ms) if _last else set(rules.pools)
+    limits = rules.policy.thresholds
+    by_requests = limited_by_requests(rules, said)
+    new: dict[str, PoolMemory] = {}
+    restless: set[str] = set()
+    for name in again:
+        was = before.get(name, NEW)
+        now = _noted(rules, rules.pool_index[name], was, evidence.get(name), said, by_requests, now_ms)
+        if now is not was:
+            new[name] = now
+        if now is not was or now.throttled_ms or now.lump_since_ms or now.smaller_since_ms:
+            restless.add(name)
+    _last[:] = [_Basis(rules, said, before, evidence, frozenset(restless), _due_ms(before, limits, now_ms))]
+    if tuple(before) != rules.pools:
+        before = {name: before.get(name, NEW) for name in rules.pools}
+    return {**before, **new} if new else before
+
+
+def _noted(
+    rules: Compiled,
+    index: int,
+    held: PoolMemory,
+    seen: Evidence | None,
+    said: Stated,
+    by_requests: set[int],
+    now_ms: int,
+) -> PoolMemory:
+    limits, clients = rules.policy.thresholds, seen.clients if seen else None
+    if held.throttled_ms or (clients and clients.throttled):
+        held = note_throttling(held, clients, limits, now_ms)
+    if not held.usual_p50_ms or now_ms - held.usual_ms >= limits.usual_period_ms:
+        held = note_usual(held, clients, limits, now_ms)
+    if index in by_requests:
+        held = note_requests(held, clients, limits)
+    known = rules.policy.pools[index].limit_units_per_s
+    if (one := said.pools.get(index)) is not None and is_news(held, one, known):
+        held = note_lump(held, one, known, limits, now_ms)
+    return held
+
+
+_usual_due: list[tuple[dict[str, PoolMemory], int, int | None]] = []
+
+
+def _due_ms(before: dict[str, PoolMemory], limits: Thresholds, now_ms: int) -> int | None:
+    """When what a pool uses to take may next be noted anew. Looked up anew once it is over."""
+    if _usual_due:
+        held, period_ms, due_ms = _usual_due[0]
+        if held is before and period_ms == limits.usual_period_ms and (due_ms is None or now_ms < due_ms):
+            return due_ms
+    times = [pool.usual_ms + limits.usual_period_ms for pool in before.values() if pool.usual_p50_ms]
+    due_ms = min((at for at in times if at > now_ms), default=None)
+    _usual_due[:] = [(before, limits.usual_period_ms, due_ms)]
+    return due_ms

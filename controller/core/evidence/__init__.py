@@ -1,0 +1,1 @@
+"""From reports to the health of each pool."""

@@ -1,0 +1,1 @@
+"""The last checks before a table leaves."""

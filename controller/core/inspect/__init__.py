@@ -1,0 +1,1 @@
+"""Explaining decisions without changing anything."""

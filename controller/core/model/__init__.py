@@ -1,0 +1,1 @@
+"""Values that every chapter of the core shares."""

@@ -1,0 +1,236 @@
+"""The table while it is being worked on: weights, shed and load, changed only in ways that conserve both.
+
+Every route's weights and shed sum to one million before and after each operation, so no rounding is left for
+the end. Load and room are in units/s. A draft knows nothing of health: it is given what each pool may carry
+(``usable``), how much of that is paid for (``committed``) and which pools may gain, and keeps within it.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from controller.core.policy.compiled import Compiled, RouteRules
+from tieline.table import MILLION
+
+UNBOUNDED = float("inf")
+SWEEPS_MAX = 4
+RECEIVERS_MAX = 16
+ROOM_MAX_FACTOR = 1_000_000  # x a route's demand: more room than this is no more
+ROOM_MIN_PARTS = 500  # of a million: less room than this is none, so that no crumbs are left about
+
+GAINS = 0  # may receive load
+GAINS_LATE = 1  # receives only what no other takes
+GAINS_LAST = 2  # receives critical load only, after all others
+KEEPS = 3  # keeps what it carries, gains nothing
+OUT = 4  # carries nothing
+
+
+class Limits(NamedTuple):
+    """What the draft must keep within. By pool index (``group_usable`` by group), in units/s."""
+
+    usable: list[float]
+    committed: list[float]
+    grade: list[int]
+    group_usable: list[float]
+
+
+class Draft:
+    """Weights of every route by pool index, in parts per million, and the load that follows from them.
+
+    ``few_receivers``: of many equally good pools only those with most room are given something, so that a
+    forced move touches few and takes little time. ``lawful``: every weight is known to be.
+    """
+
+    def __init__(
+        self, rules: Compiled, demand: list[float], weights: list[dict[int, int]], shed: list[int]
+    ) -> None:
+        self.rules = rules
+        self.demand = demand
+        self.weights = weights
+        self.shed = shed
+        self.touched: set[int] = set()
+        self.few_receivers = False
+        self.lawful = False
+        self.load = [0.0] * len(rules.pools)
+        self.group_load = [0.0] * len(rules.groups)
+        load, group_load, group_of = self.load, self.group_load, rules.group_of  # the hottest loop of a step
+        for route, held in enumerate(weights):
+            if units := demand[route] / MILLION:
+                for pool, weight in held.items():
+                    load[pool] += weight * units
+                    if (group := group_of[pool]) >= 0:
+                        group_load[group] += weight * units
+
+    def copy(self) -> "Draft":
+        """An independent draft of the same table; routes are shared until changed."""
+        twin = object.__new__(Draft)
+        twin.rules, twin.demand = self.rules, self.demand
+        twin.weights, twin.shed = list(self.weights), list(self.shed)
+        twin.touched = set()
+        twin.few_receivers, twin.lawful = self.few_receivers, self.lawful
+        twin.load, twin.group_load = list(self.load), list(self.group_load)
+        return twin
+
+    def own(self, route: int) -> dict[int, int]:
+        """The route's weights, to be changed: copied at the first change."""
+        if route not in self.touched:
+            self.touched.add(route)
+            self.weights[route] = dict(self.weights[route])
+        return self.weights[route]
+
+    def take(self, route: int, pool: int, parts: int) -> None:
+        """Parts per million leave the pool and become the caller's to give away."""
+        held = self.own(route)
+        if left := held[pool] - parts:
+            held[pool] = left
+        else:
+            del held[pool]
+        self._count(pool, -parts * self.demand[route] / MILLION)
+
+    def give(self, route: int, pool: int, parts: int) -> None:
+        """Parts per million come to the pool."""
+        held = self.own(route)
+        held[pool] = held.get(pool, 0) + parts
+        self._count(pool, parts * self.demand[route] / MILLION)
+
+    def set(self, route: int, weights: dict[int, int], shed: int) -> None:
+        """The route anew, whole: weights and shed must sum to one million."""
+        for pool, parts in list(self.weights[route].items()):
+            self.take(route, pool, parts)
+        for pool, parts in weights.items():
+            self.give(route, pool, parts)
+        self.shed[route] = shed
+
+    def shed_parts(self, route: int, parts: int) -> None:
+        """Parts per million are shed (or, negative, no longer)."""
+        self.own(route)
+        self.shed[route] += parts
+
+    def room(self, pool: int, cap: float, limits: Limits) -> float:
+        """Units/s that the pool can still take under ``cap`` and its quota group's limit."""
+        left = cap - self.load[pool]
+        group = self.rules.group_of[pool]
+        if group >= 0:
+            left = min(left, limits.group_usable[group] - self.group_load[group])
+        return left
+
+    def place(
+        self,
+        route: int,
+        parts: int,
+        limits: Limits,
+        grades: tuple[int, ...] = (GAINS, GAINS_LATE),
+        barred: int = -1,
+    ) -> int:
+        """Gives parts away in merit order to pools of these grades with room; returns those left over.
+
+        ``barred`` is a pool that gets nothing.
+        """
+        rules = self.rules.routes[route]
+        for grade in grades:
+            for burst, pools in rules.tiers:
+                if parts <= 0:
+                    return 0
+                caps = limits.usable if burst else limits.committed
+                graded = limits.grade
+                ready = [p for p in pools if graded[p] == grade and caps[p] > 0 and p != barred]
+                if ready:
+                    parts = self._share(route, rules, parts, ready, caps, limits)
+        return parts
+
+    def _share(
+        self, route: int, rules: RouteRules, parts: int, ready: list[int], caps: list[float], limits: Limits
+    ) -> int:
+        """Parts among pools of one tier, in proportion to their room. Pools of a quota group or of a provider
+        with a share limit take each other's room: it is asked again at each gift, and what is then left goes
+        round again."""
+        if self.demand[route] <= 0 and not rules.share_max:
+            return self._spread(route, parts, ready, caps)
+        for sweep in range(SWEEPS_MAX + len(ready) // RECEIVERS_MAX):
+            if parts <= 0:
+                break
+            if sweep:
+                free = [self.room_parts(route, pool, caps[pool], limits) for pool in ready]
+            else:
+                free = self._free_parts(route, ready, caps, limits)
+            rooms = [(room, -pool) for room, pool in zip(free, ready, strict=True)]
+            if self.few_receivers and len(rooms) > RECEIVERS_MAX:
+                rooms = sorted(rooms, reverse=True)[:RECEIVERS_MAX]
+            total = sum(room for room, _ in rooms)
+            if total <= 0:
+                break
+            parts = self._deal(route, rules, parts, rooms, total, caps, limits)
+        return parts
+
+    def _deal(
+        self,
+        route: int,
+        rules: RouteRules,
+        parts: int,
+        rooms: list[tuple[int, int]],
+        total: int,
+        caps: list[float],
+        limits: Limits,
+    ) -> int:
+        """One round: to each (room, -pool) in proportion. Returns parts left."""
+        wanted = min(parts, total)
+        for room, number in rooms:
+            pool = -number
+            now = min(-(-wanted * room // total), parts)
+            if now > 0 and (rules.share_max or self.rules.group_of[pool] >= 0):
+                now = min(now, self.room_parts(route, pool, caps[pool], limits))
+            if now > 0:
+                self.give(route, pool, now)
+                parts -= now
+        return parts
+
+    def _free_parts(
+        self, route: int, pools: Sequence[int], caps: Sequence[float] | dict[int, float], limits: Limits
+    ) -> list[int]:
+        """Each pool's own room in parts of the route's demand; more than a million where it is larger. All at
+        once, as this is the hottest loop of a forced move."""
+        if (demand := self.demand[route]) <= 0:
+            return [MILLION] * len(pools)
+        load, group_of, most = self.load, self.rules.group_of, demand * ROOM_MAX_FACTOR
+        found = []
+        for pool in pools:
+            left = caps[pool] - load[pool]
+            if (group := group_of[pool]) >= 0:
+                left = min(left, limits.group_usable[group] - self.group_load[group])
+            room = int(left * MILLION / demand) if left < most else ROOM_MAX_FACTOR * MILLION
+            found.append(room if room > ROOM_MIN_PARTS else 0)
+        return found
+
+    def _spread(self, route: int, parts: int, ready: list[int], caps: list[float]) -> int:
+        """No demand: shares in proportion to capacity, whole parts by largest remainder."""
+        for pool, share in zip(ready, whole([caps[pool] for pool in ready], parts), strict=True):
+            if share:
+                self.give(route, pool, share)
+        return 0
+
+    def room_parts(self, route: int, pool: int, cap: float, limits: Limits) -> int:
+        """How many parts of the route the pool can still take under ``cap`` and the route's share limits."""
+        room = min(self._free_parts(route, [pool], {pool: cap}, limits)[0], MILLION)
+        if share_max := self.rules.routes[route].share_max:
+            owner = self.rules.provider_of[pool]
+            if owner in share_max:
+                weights = self.weights[route]
+                carried = sum(w for p, w in weights.items() if self.rules.provider_of[p] == owner)
+                room = min(room, int(share_max[owner] * MILLION) - carried)
+        return room if room > ROOM_MIN_PARTS else 0
+
+    def _count(self, pool: int, units: float) -> None:
+        self.load[pool] += units
+        group = self.rules.group_of[pool]
+        if group >= 0:
+            self.group_load[group] += units
+
+
+def whole(amounts: list[float], total: int) -> list[int]:
+    """``total`` divided in proportion to ``amounts`` into whole numbers (largest remainder, then place)."""
+    size = sum(amounts)
+    exact = [amount / size * total for amount in amounts]
+    shares = [int(part) for part in exact]
+    order = sorted(range(len(amounts)), key=lambda i: (shares[i] - exact[i], i))
+    for i in order[: total - sum(shares)]:
+        shares[i] += 1
+    return shares

@@ -1,0 +1,1 @@
+"""What operators have ordered and sources claim."""

@@ -1,0 +1,44 @@
+"""The guards by name: which an operator may override, for what, and which never. Pure, and without state.
+
+A name is the guard's own; its reason is ``guard_`` and that name where it is one of ``guards.py``.
+"""
+
+from typing import Literal, NamedTuple
+
+from controller.core.policy.check import near_miss
+
+
+class Overridable(NamedTuple):
+    """``says``: what the guard is for. ``smallest``: the smallest scope for which it can be overridden."""
+
+    says: str
+    smallest: Literal["pool", "provider", "table"]
+
+
+OVERRIDABLE: dict[str, Overridable] = {
+    "fresh_capacity": Overridable("nothing is moved onto a pool without fresh capacity", "pool"),
+    "provider_share": Overridable("no provider gets more of a workload than the policy allows", "provider"),
+    "providers_lost": Overridable(
+        "beyond half of the providers lost, pools that still succeed stay in", "table"
+    ),
+    "sources_unheard": Overridable("no moves by choice while too many sources are silent", "table"),
+}
+NEVER: dict[str, str] = {
+    "lawful": "residency, exclusivity, pins and models are law and contract: only the policy can change them",
+    "whole_table": "an empty table, or one whose shares are not whole, never leaves",
+    "frozen": "a freeze is ended by `tieline unfreeze`",
+}
+
+
+def override_fault(guard: str, scope: str) -> str | None:
+    """Why this guard can't be overridden for this scope, in one sentence, or None."""
+    if guard in NEVER:
+        return f"the guard {guard} can't be overridden: {NEVER[guard]}"
+    if guard not in OVERRIDABLE:
+        return f"there is no guard {guard!r}{near_miss(guard, OVERRIDABLE)}"
+    smallest = OVERRIDABLE[guard].smallest
+    if smallest == "table" and scope != "*":
+        return f"the guard {guard} is of the whole table: it can't be overridden for {scope} alone"
+    if smallest == "provider" and "/" in scope:
+        return f"the guard {guard} is of whole providers: give {scope.split('/')[0]}, or the whole table"
+    return None

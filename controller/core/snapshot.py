@@ -1,0 +1,68 @@
+"""What the planner takes and gives: ``step(snapshot, now_ms) -> Ready``.
+
+Everything here is a frozen struct that msgspec can write down, so that any decision can be recorded and
+decided again to the same bytes.
+"""
+
+from msgspec import Struct
+
+from controller.core.model.dispatch_plan import Plan
+from controller.core.model.memory import Memory
+from controller.core.model.reasons import Verdict
+from controller.core.policy.policy import Policy
+from streams.rows import DemandRow, Progress, Row
+from tieline.events import Command
+from tieline.table import RouteTable
+
+
+class Office(Struct, frozen=True):
+    """The leadership under which a decision is made.
+
+    ``settled``: the tables were consumed to the offsets seen at take-over; before that nothing is decided.
+    Forced moves need evidence newer than ``took_office_ms``; voluntary moves wait for
+    ``voluntary_after_ms``.
+    ``next_seq`` numbers the publication that this step may make.
+    """
+
+    lineage: str
+    epoch: int
+    next_seq: int
+    took_office_ms: int
+    voluntary_after_ms: int
+    settled: bool = True
+    clock_trusted: bool = True
+
+
+class Snapshot(Struct, frozen=True):
+    """Everything one decision rests on. Rows are sorted by table field; ``commands`` are those in force.
+
+    ``plan`` is the dispatch's last answer; being part of this, deciding again never calls a solver.
+    """
+
+    policy: Policy
+    office: Office
+    reports: tuple[Row, ...] = ()
+    statements: tuple[Row, ...] = ()
+    capacities: tuple[Row, ...] = ()
+    demand: tuple[DemandRow, ...] = ()
+    progress: tuple[Progress, ...] = ()
+    commands: tuple[Command, ...] = ()
+    memory: Memory | None = None
+    table: RouteTable | None = None
+    plan: Plan | None = None
+
+
+class Ready(Struct, frozen=True):
+    """What to do, in this order: append to the routes log, project into Redis, say why.
+
+    ``table`` is None when the one in force stays; ``memory`` is then still to be recorded if
+    ``memory_changed``. ``urgent``: contains a forced move or a command. ``wake_ms``: when something falls due
+    without any event (a hold-down ends, a ramp step, evidence goes stale), or None.
+    """
+
+    memory: Memory
+    table: RouteTable | None
+    decisions: tuple[Verdict, ...]
+    urgent: bool = False
+    memory_changed: bool = False
+    wake_ms: int | None = None

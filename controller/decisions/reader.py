@@ -1,0 +1,86 @@
+"""The decisions topic between two instants, read without a group: whoever looks leaves no trace."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from controller.kafka.tail import FETCH_MAX_BYTES, REQUEST_TIMEOUT_MS
+from controller.process.errors import TopicMissingError
+from tieline.kafka import Brokers, connecting
+
+POLL_MS = 1_000
+RECORDS_PER_POLL_MAX = 200
+IDLE_S_MAX = 15.0
+
+
+class Found(NamedTuple):
+    """One record: its place and its append time."""
+
+    offset: int
+    append_ms: int
+    body: bytes | None
+
+
+class DecisionsReader:
+    """``first_offset`` is where reading began; ``is_oldest``: the log holds nothing before it."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, partition: TopicPartition, first: int, end: int) -> None:
+        self._consumer = consumer
+        self._partition = partition
+        self.first_offset = first
+        self._end = end
+        self.is_oldest = False
+
+    async def records(self, until_ms: int) -> AsyncIterator[Found]:
+        """All up to the log's end as it was at the beginning, or the first appended after ``until_ms``.
+
+        Raises TimeoutError if the broker falls silent, KafkaError.
+        """
+        loop = asyncio.get_running_loop()
+        heard = loop.time()
+        while await self._consumer.position(self._partition) < self._end:
+            batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL_MAX)
+            for record in (record for records in batches.values() for record in records):
+                if record.timestamp > until_ms or record.offset >= self._end:
+                    return
+                yield Found(record.offset, record.timestamp, record.value)
+                heard = loop.time()
+            if loop.time() - heard > IDLE_S_MAX:
+                raise TimeoutError(f"{self._partition.topic}: nothing arrived for {IDLE_S_MAX:g} s")
+
+
+@asynccontextmanager
+async def decisions_from(
+    bootstrap: str | Brokers, topic: str, from_ms: int
+) -> AsyncIterator[DecisionsReader]:
+    """A reader that begins with the first record appended at ``from_ms`` or later.
+
+    Raises KafkaConnectionError or ``TopicMissingError``.
+    """
+    consumer: Any = AIOKafkaConsumer(
+        **connecting(bootstrap),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=FETCH_MAX_BYTES,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+    )
+    await consumer.start()
+    try:
+        if topic not in await consumer.topics():
+            raise TopicMissingError(topic)
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        oldest = (await consumer.beginning_offsets([partition]))[partition]
+        end = (await consumer.end_offsets([partition]))[partition]
+        found = (await consumer.offsets_for_times({partition: max(from_ms, 0)}))[partition]
+        first = end if found is None else found.offset
+        consumer.seek(partition, first)
+        reader = DecisionsReader(consumer, partition, first, end)
+        reader.is_oldest = first <= oldest
+        yield reader
+    finally:
+        await consumer.stop()

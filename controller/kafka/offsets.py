@@ -1,0 +1,52 @@
+"""How far the evidence topics reach right now: what a new leader must have seen before it decides anew."""
+
+from collections.abc import Iterable
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streams.rows import Progress
+from tieline.kafka import Brokers, connecting
+
+REQUEST_TIMEOUT_MS = 5_000
+Ends = dict[tuple[str, int], int]
+
+
+class Offsets:
+    """Asks the broker for the ends of ``topics``."""
+
+    def __init__(self, bootstrap: str | Brokers, topics: tuple[str, ...]) -> None:
+        self._topics = topics
+        self._consumer: AIOKafkaConsumer = AIOKafkaConsumer(
+            **connecting(bootstrap),
+            group_id=None,
+            enable_auto_commit=False,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+        )
+
+    async def start(self) -> None:
+        """Connects. Raises KafkaConnectionError."""
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        """Closes the connection."""
+        await self._consumer.stop()
+
+    async def ends(self) -> Ends:
+        """``(topic, partition)`` -> end offset, of the partitions that hold anything. Raises KafkaError."""
+        await self._consumer.topics()
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in self._topics
+            for number in sorted(self._consumer.partitions_for_topic(topic) or ())
+        ]
+        if not partitions:
+            return {}
+        begins = await self._consumer.beginning_offsets(partitions)
+        ends = await self._consumer.end_offsets(partitions)
+        return {(tp.topic, tp.partition): ends[tp] for tp in partitions if ends[tp] > begins[tp]}
+
+
+def reached(ends: Ends, progress: Iterable[Progress]) -> bool:
+    """Whether everything up to ``ends`` was consumed."""
+    consumed = {(row.topic, row.partition): row.next_offset for row in progress}
+    return all(consumed.get(place, 0) >= end for place, end in ends.items())

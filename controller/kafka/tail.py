@@ -1,0 +1,121 @@
+"""A group-less reader of one ordered log (a topic of one partition), from its beginning and on."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.structs import ConsumerRecord
+
+from controller.process.errors import LogLostError, TopicMissingError
+from tieline.kafka import Brokers, connecting
+
+Take = Callable[["ConsumerRecord[bytes | None, bytes | None]"], None]
+
+POLL_MS = 1_000
+FETCH_MAX_WAIT_MS = 250
+FETCH_MAX_BYTES = 10 * 1024 * 1024
+REQUEST_TIMEOUT_MS = 5_000
+RECORDS_PER_POLL_MAX = 500
+RETRY_AFTER_S = 0.2
+
+
+class Tail:
+    """Hands each record of ``topic`` to ``take``, once and in order.
+
+    ``next_offset`` is one above the last record taken (or where the log begins). Offsets may have gaps where
+    compaction removed records. When the log no longer has the next record, because it was
+    recreated or retention passed this process by, ``run`` raises ``LogLostError``.
+    """
+
+    def __init__(self, bootstrap: str | Brokers, topic: str, take: Take) -> None:
+        self._topic = topic
+        self._take = take
+        self._partition = TopicPartition(topic, 0)
+        self._consumer: AIOKafkaConsumer = AIOKafkaConsumer(
+            **connecting(bootstrap),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_uncommitted",
+            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+            max_partition_fetch_bytes=FETCH_MAX_BYTES,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            retry_backoff_ms=100,
+        )
+        self._moved = asyncio.Condition()
+        self.first_offset = 0
+        self.next_offset = 0
+
+    async def start(self, *, last: int | None = None) -> None:
+        """Connects and finds where to begin: the oldest record, or ``last`` offsets before the end.
+
+        Raises KafkaConnectionError or ``TopicMissingError``.
+        """
+        await self._consumer.start()
+        if self._topic not in await self._consumer.topics():
+            await self._consumer.stop()
+            raise TopicMissingError(self._topic)
+        self._consumer.assign([self._partition])
+        self.first_offset = await self._edge(self._consumer.beginning_offsets)
+        if last is not None:
+            self.first_offset = max(self.first_offset, await self.end_offset() - last)
+        self.next_offset = self.first_offset
+        self._consumer.seek(self._partition, self.next_offset)
+
+    async def stop(self) -> None:
+        """Closes the connection; ``run`` must have ended."""
+        await self._consumer.stop()
+
+    async def run(self) -> None:
+        """Reads until cancelled. A broker that is away is waited for."""
+        while True:
+            try:
+                batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL_MAX)
+            except OffsetOutOfRangeError:
+                raise LogLostError(self._topic, self.next_offset) from None
+            except KafkaError:
+                await asyncio.sleep(RETRY_AFTER_S)
+                continue
+            for records in batches.values():
+                for record in records:
+                    self._take(record)
+                    self.next_offset = record.offset + 1
+                async with self._moved:
+                    self._moved.notify_all()
+
+    def rest(self) -> None:
+        """Fetches nothing until ``resume``."""
+        self._consumer.pause(self._partition)
+
+    def resume(self, offset: int) -> None:
+        """Goes on with the record at ``offset``: those before it are known from elsewhere."""
+        self.next_offset = offset
+        self._consumer.seek(self._partition, offset)
+        self._consumer.resume(self._partition)
+
+    async def read_to(self, offset: int, within_s: float | None = None) -> None:
+        """Returns once every record up to ``offset`` was taken. Raises TimeoutError after ``within_s``."""
+        async with asyncio.timeout(within_s), self._moved:
+            await self._moved.wait_for(lambda: self.next_offset > offset)
+
+    async def read_all(self, within_s: float | None = None) -> None:
+        """Returns once everything was taken that the log holds now."""
+        await self.read_to(await self.end_offset() - 1, within_s)
+
+    async def moved(self, within_s: float) -> None:
+        """Returns after the next record, or after ``within_s``."""
+        try:
+            async with asyncio.timeout(within_s), self._moved:
+                await self._moved.wait()
+        except TimeoutError:
+            pass
+
+    async def end_offset(self) -> int:
+        """One above the log's last record, as the broker says it now. Raises KafkaError when it is away."""
+        return await self._edge(self._consumer.end_offsets)
+
+    async def _edge(self, ask: Callable[[list[TopicPartition]], Any]) -> int:
+        offsets: dict[TopicPartition, int] = await ask([self._partition])
+        return offsets[self._partition]

@@ -1,0 +1,134 @@
+"""Makes sure of the topics: creates those that are missing, refuses those that would break a promise."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from tieline.kafka import Brokers, connecting
+from tieline.topics import Topic, Topics
+
+ADMIN_TIMEOUT_S = 15.0
+REQUEST_TIMEOUT_MS = 5_000
+READY_POLL_S = 0.05
+TOPIC_ALREADY_EXISTS = 36
+EQUAL = ("cleanup.policy", "message.timestamp.type")
+AT_LEAST = ("max.message.bytes", "min.compaction.lag.ms")
+SAFE_REPLICATION = 3
+
+
+class TopicError(RuntimeError):
+    """Topics are not as they must be, or Kafka can't say; the message names the topic and the remedy."""
+
+
+def faults(topic: Topic, partitions: int, config: dict[str, str]) -> list[str]:
+    """PURE: what is wrong with an existing topic, each with its remedy; empty when it will do.
+
+    Ordered logs need exactly one partition; the time stamp is evidence, so it must be the broker's;
+    compaction decides whether the last word of a key is kept; smaller records than ours would be refused.
+    """
+    found = []
+    if topic.partitions == 1 and partitions != 1:
+        found.append(f"has {partitions} partitions and must have exactly 1: recreate it with 1")
+    for name, wanted in sorted(topic.config.items()):
+        held = config.get(name)
+        if name in EQUAL and held != wanted:
+            found.append(_wrong(name, held, wanted))
+        if name in AT_LEAST and int(held or 0) < int(wanted):
+            found.append(_wrong(name, held, wanted, "at least "))
+    return found
+
+
+def _wrong(name: str, held: str | None, wanted: str, at_least: str = "") -> str:
+    remedy = f"kafka-configs --alter --add-config {name}={wanted}"
+    return f"has {name}={held} and needs {at_least}{wanted}: {remedy}"
+
+
+async def ensure_topics(bootstrap: str | Brokers, topics: Topics, *, replication: int = 1) -> tuple[str, ...]:
+    """Create what is missing and check what exists, within 15 s. Returns the names of the topics created.
+
+    Raises TopicError when Kafka can't be reached, refuses, or holds a topic that would not do.
+    """
+    from aiokafka.admin import AIOKafkaAdminClient
+    from aiokafka.errors import KafkaConnectionError, KafkaError
+
+    admin = AIOKafkaAdminClient(**connecting(bootstrap), request_timeout_ms=REQUEST_TIMEOUT_MS)
+    try:
+        async with asyncio.timeout(ADMIN_TIMEOUT_S):
+            await admin.start()
+            created = await _create_missing(admin, topics.all(), replication)
+            await _check(admin, topics.all())
+            return created
+    except TimeoutError:
+        raise TopicError(f"Kafka at {bootstrap} did not answer within {ADMIN_TIMEOUT_S:g} s.") from None
+    except KafkaConnectionError:
+        raise TopicError(
+            f"Kafka can't be reached at {bootstrap}: start it, or correct --kafka or TIELINE_KAFKA, or what "
+            "TIELINE_KAFKA_* say of TLS and password."
+        ) from None
+    except (KafkaError, OSError) as error:
+        raise TopicError(f"Kafka at {bootstrap}: {error or type(error).__name__}.") from None
+    finally:
+        await admin.close()
+
+
+async def _create_missing(admin: Any, wanted: Iterable[Topic], replication: int) -> tuple[str, ...]:
+    from aiokafka.admin import NewTopic
+
+    known = set(await admin.list_topics())
+    missing = [topic for topic in wanted if topic.name not in known]
+    if not missing:
+        return ()
+    safety = {}
+    if replication >= SAFE_REPLICATION:
+        safety = {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
+    answer = await admin.create_topics(
+        [
+            NewTopic(topic.name, topic.partitions, replication, topic_configs={**topic.config, **safety})
+            for topic in missing
+        ]
+    )
+    for name, code, message, *_ in answer.topic_errors:
+        if code not in (0, TOPIC_ALREADY_EXISTS):  # somebody else may create it in the same moment
+            raise TopicError(f"Topic {name} could not be created: {message or f'error {code}'}.")
+    return tuple(topic.name for topic in missing)
+
+
+async def _check(admin: Any, wanted: tuple[Topic, ...]) -> None:
+    partitions = await _partitions(admin, [topic.name for topic in wanted])
+    configs = await _configs(admin, [topic.name for topic in wanted])
+    wrong = [
+        f"Topic {topic.name} {fault}."
+        for topic in wanted
+        for fault in faults(topic, partitions[topic.name], configs[topic.name])
+    ]
+    if wrong:
+        raise TopicError("\n".join(wrong))
+
+
+async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:
+    """Partitions by topic, once every one has a leader; the caller bounds it in time."""
+    while True:
+        described = await admin.describe_topics(names)
+        ready = {
+            topic["topic"]: len(topic["partitions"])
+            for topic in described
+            if topic["error_code"] == 0 and all(one["leader"] >= 0 for one in topic["partitions"])
+        }
+        if ready.keys() >= set(names):
+            return ready
+        await asyncio.sleep(READY_POLL_S)
+
+
+async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
+    from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    configs = {}
+    for answer in answers:
+        for code, message, _, name, entries in answer.resources:
+            if code:
+                raise TopicError(f"The settings of topic {name} can't be read: {message or f'error {code}'}.")
+            configs[name] = {entry[0]: entry[1] for entry in entries}
+    return configs

@@ -1,0 +1,114 @@
+"""What a long-running command says of itself over HTTP: GET /healthz for whoever restarts it, GET /metrics
+for Prometheus. Off unless an address is given; it holds nothing secret and asks nobody who they are, so keep
+it inside the network that scrapes it.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from controller.process.errors import SettingError, UserError
+
+MONITOR = "TIELINE_MONITOR"
+PREFIX = "tieline_"
+SHUTDOWN_S = 0.5
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+
+class Figure(NamedTuple):
+    """One metric with a value for each value of its label, or one under ``""`` without a label.
+
+    ``name`` without prefix; of a counter without ``_total``.
+    """
+
+    name: str
+    help: str
+    values: Mapping[str, float]
+    label: str = ""
+    counter: bool = False
+
+
+class Vitals(NamedTuple):
+    """``complaint``: one sentence on why this process can't do its work now; empty when it can."""
+
+    complaint: str
+    figures: tuple[Figure, ...]
+
+
+def read_address(text: str) -> Address | None:
+    """``host:port``; nothing is None. Raises SettingError."""
+    if not text.strip():
+        return None
+    host, _, port = text.strip().rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise SettingError(f"{MONITOR}: {text!r} is not host:port, e.g. 127.0.0.1:9464")
+    return Address(host.strip("[]"), int(port))
+
+
+@asynccontextmanager
+async def monitored(address: Address | None, vitals: Callable[[], Vitals]) -> AsyncIterator[None]:
+    """Answers as long as the context lasts. Raises UserError when the address can't be listened on."""
+    if address is None:
+        yield
+        return
+    runner = web.AppRunner(_application(vitals), access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, address.host, address.port).start()
+        except OSError as error:
+            raise UserError(
+                f"{MONITOR}: can't listen on {address.host}:{address.port}: {error.strerror}"
+            ) from None
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _application(vitals: Callable[[], Vitals]) -> web.Application:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Figures(vitals))
+
+    async def healthz(_request: web.Request) -> web.Response:
+        complaint = vitals().complaint
+        return web.Response(text=f"{complaint or 'ok'}\n", status=503 if complaint else 200)
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    application = web.Application(client_max_size=1024)
+    application.add_routes([web.get("/healthz", healthz), web.get("/metrics", metrics)])
+    return application
+
+
+class _Figures(Collector):
+    """Reads the figures when somebody asks."""
+
+    def __init__(self, vitals: Callable[[], Vitals]) -> None:
+        self._vitals = vitals
+
+    def collect(self) -> Iterable[Metric]:
+        complaint, figures = self._vitals()
+        yield _metric(Figure("healthy", "1 while this process can do its work", {"": float(not complaint)}))
+        yield from map(_metric, figures)
+
+
+def _metric(figure: Figure) -> Metric:
+    kind = CounterMetricFamily if figure.counter else GaugeMetricFamily
+    labels = [figure.label] if figure.label else []
+    metric = kind(PREFIX + figure.name, figure.help, labels=labels)
+    for name, value in sorted(figure.values.items()):
+        metric.add_metric([name] if figure.label else [], value)
+    return metric

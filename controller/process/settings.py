@@ -1,0 +1,152 @@
+"""What a process is told: flags first, then the environment. A refusal names setting and remedy."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from controller.process.errors import SettingError
+from controller.process.monitor import MONITOR, Address, read_address
+from controller.process.security import brokers, is_set, redis_address
+from tieline.kafka import Brokers
+from tieline.keys import Keys
+from tieline.topics import PREFIX, Topics, may_be_prefix
+
+KAFKA, REDIS, NAMESPACE = "TIELINE_KAFKA", "TIELINE_REDIS", "TIELINE_NAMESPACE"
+POLICY, UNSIGNED, REPLICATION = "TIELINE_POLICY", "TIELINE_UNSIGNED_DEV_MODE", "TIELINE_REPLICATION"
+UNSIGNED_NOTICE = "UNSIGNED DEV MODE"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``kafka`` is ``host:port[,host:port...]``, with its security where it has one. What is empty or None
+    was not given. ``redis`` may hold a password: see ``telemetry.without_password``."""
+
+    kafka: str | Brokers
+    redis: str = ""
+    namespace: str = PREFIX
+    policy: Path | None = None
+    unsigned: bool = False
+    replication: int = 1
+    monitor: Address | None = None
+
+    @property
+    def topics(self) -> Topics:
+        """The topics of this namespace."""
+        return Topics(self.namespace)
+
+    @property
+    def keys(self) -> Keys:
+        """The Redis keys of this namespace."""
+        return Keys(self.namespace)
+
+
+def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where Kafka and Redis are; for every command that talks to them."""
+    group = parser.add_argument_group("where Kafka and Redis are")
+    group.add_argument("--kafka", metavar="HOST:PORT", help=f"Kafka bootstrap servers (else {KAFKA})")
+    group.add_argument("--redis", metavar="URL", help=f"Redis or Valkey, redis://host:port/0 (else {REDIS})")
+    group.add_argument(
+        "--namespace", metavar="NAME", help=f"prefix of topics and keys (else {NAMESPACE}, else {PREFIX!r})"
+    )
+
+
+def add_monitor_argument(parser: argparse.ArgumentParser) -> None:
+    """Where a long-running command says how it is."""
+    parser.add_argument(
+        "--monitor",
+        metavar="HOST:PORT",
+        help=f"answer GET /healthz and GET /metrics (Prometheus) there (else {MONITOR}, else nowhere)",
+    )
+
+
+def add_unsigned_argument(parser: argparse.ArgumentParser) -> None:
+    """Whether commands without a signature are sent and taken."""
+    parser.add_argument(
+        "--unsigned-dev-mode",
+        action="store_true",
+        default=None,
+        help=f"accept operators' commands without a signature; for development only (else {UNSIGNED}=1)",
+    )
+
+
+def add_controller_arguments(parser: argparse.ArgumentParser) -> None:
+    """Everything that `tieline controller` takes."""
+    parser.add_argument("--policy", metavar="FILE", help=f"the policy, a YAML file (else {POLICY})")
+    parser.add_argument(
+        "--replication",
+        type=int,
+        metavar="N",
+        help=f"replicas of topics that are created (else {REPLICATION}, else 1; in production 3)",
+    )
+    add_unsigned_argument(parser)
+    add_monitor_argument(parser)
+    add_stack_arguments(parser)
+
+
+def read_settings(
+    args: argparse.Namespace, environment: Mapping[str, str], *, needs: tuple[str, ...] = (KAFKA, REDIS)
+) -> Settings:
+    """The settings of one command. ``needs`` names those that must be there. Raises ``SettingError``."""
+
+    def told(flag: str, variable: str) -> str:
+        given = getattr(args, flag, None)
+        return str(given) if given is not None else environment.get(variable, "")
+
+    kafka, redis = told("kafka", KAFKA).strip(), told("redis", REDIS).strip()
+    policy = told("policy", POLICY).strip()
+    for variable, value, flag in (
+        (KAFKA, kafka, "kafka"),
+        (REDIS, redis, "redis"),
+        (POLICY, policy, "policy"),
+    ):
+        if variable in needs and not value:
+            raise SettingError(f"{variable} is not set: give --{flag} or set {variable}{_hint(variable)}")
+    return Settings(
+        kafka=brokers(_bootstrap(kafka), environment, KAFKA),
+        redis=redis_address(_redis_url(redis), environment, REDIS),
+        namespace=_namespace(told("namespace", NAMESPACE) or PREFIX),
+        policy=Path(policy) if policy else None,
+        unsigned=is_set(told("unsigned_dev_mode", UNSIGNED), UNSIGNED),
+        replication=_replication(told("replication", REPLICATION) or "1"),
+        monitor=read_address(told("monitor", MONITOR)),
+    )
+
+
+def _hint(variable: str) -> str:
+    return "" if variable == POLICY else " (`tieline stack` runs both here and prints the settings)"
+
+
+def _bootstrap(text: str) -> str:
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        host, _, port = part.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+            raise SettingError(f"{KAFKA}: {part!r} is not host:port, e.g. localhost:9092")
+    return text
+
+
+def _redis_url(text: str) -> str:
+    if not text:
+        return text
+    try:
+        parts = urlsplit(text)
+        port_is_valid = parts.port is None or 0 < parts.port < 65_536
+    except ValueError:
+        port_is_valid = False
+    if not port_is_valid or parts.scheme not in ("redis", "rediss", "unix"):
+        # The text may hold a password: it is not repeated.
+        raise SettingError(f"{REDIS}: not a Redis URL; give redis://host:port/0, or rediss:// with TLS")
+    return text
+
+
+def _namespace(text: str) -> str:
+    if not may_be_prefix(text):
+        raise SettingError(f"{NAMESPACE}: {text!r} must be letters, digits, '.', '_', '-', at most 100")
+    return text
+
+
+def _replication(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 9:
+        raise SettingError(f"{REPLICATION}: {text!r} must be a whole number from 1 to 9")
+    return int(text)

@@ -1,0 +1,1 @@
+"""The log of route tables and its projection into Redis."""

@@ -1,0 +1,159 @@
+"""Publishing: taking office behind a fence, then appending whole records to the routes log, in turn.
+
+Counting rule (``routes_log``): a record counts only if no higher epoch lies before it. A leader takes a
+record as published only if its offset is exactly one above the last it read or wrote; else it first reads
+up to it, and stops at the sight of a higher epoch or of a gap it can't read.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
+
+from controller.kafka.producers import start_producer, stop_producer
+from controller.kafka.tail import Tail
+from controller.process.clock import now_ms
+from controller.process.errors import Deposed, NoLease, UserError
+from controller.routes.record import (
+    ROUTES_TYPE,
+    RoutesRecord,
+    decode_record,
+    encode_record,
+    fence,
+    headers,
+    seq_of,
+)
+from controller.routes.rule import RoutesLog
+from tieline.kafka import Brokers
+from tieline.table import RouteTable, TableError
+from tieline.topics import ROUTES_RECORD_MAX_BYTES
+
+READ_UP_WITHIN_S = 10.0
+TAKE_OFFICE_WITHIN_S = 60.0
+
+
+class Publisher:
+    """The routes log as one controller sees it: read as a standby, appended to as the leader.
+
+    ``may_publish`` is asked immediately before each send.
+    """
+
+    def __init__(
+        self, bootstrap: str | Brokers, topic: str, identity: str, may_publish: Callable[[], bool]
+    ) -> None:
+        self.log = RoutesLog()
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._identity = identity
+        self._may_publish = may_publish
+        self._tail = Tail(bootstrap, topic, self._take)
+        self._producer: AIOKafkaProducer | None = None
+        self._gap_at: int | None = None
+        self._checked: RouteTable | None = None  # the last table that passed its check
+        self._log = structlog.get_logger("publish")
+
+    async def start(self) -> None:
+        """Connects. Raises KafkaConnectionError or ``TopicMissingError``."""
+        await self._tail.start()
+        self.log = RoutesLog(next_offset=self._tail.first_offset)
+
+    async def run(self) -> None:
+        """Follows the log until cancelled."""
+        await self._tail.run()
+
+    async def stop(self) -> None:
+        """Closes the connections; ``run`` must have ended."""
+        await self._tail.stop()
+        await self._close_producer()
+
+    async def take_office(self, epoch: int, lineage: str) -> RoutesRecord | None:
+        """Sets the fence, reads up to it, and returns the newest publication that counts before it, or None.
+
+        Raises ``Deposed`` at the sight of a higher epoch, ``UserError`` if the log is of another lineage.
+        """
+        await self._close_producer()  # a producer of a former office may still be sending for it
+        self._producer = await start_producer(self._bootstrap, record_max_bytes=ROUTES_RECORD_MAX_BYTES)
+        opening = fence(lineage, epoch, now_ms())
+        offset = await self._send(opening, encode_record(opening))
+        try:
+            await self._tail.read_to(offset, TAKE_OFFICE_WITHIN_S)
+        except TimeoutError:
+            raise Deposed(f"the routes log could not be read in {TAKE_OFFICE_WITHIN_S:.0f} s") from None
+        if self.log.epoch > epoch:
+            raise Deposed(f"epoch {self.log.epoch} lies on the routes log")
+        self._gap_at = None
+        return self._newest(lineage)
+
+    def stand_by(self) -> None:
+        """Follows the log again after an office."""
+        self._tail.resume(self.log.next_offset)
+
+    async def append(self, record: RoutesRecord) -> None:
+        """Returns once the record is published: appended, in turn, and counting.
+
+        Raises ``Deposed`` when it is not, or when that can't be known: the office is then lost. Raises
+        ``NoLease`` when the lease does not hold: then nothing was sent.
+        """
+        body = encode_record(record, self._checked)
+        self._checked = record.table
+        offset = await self._send(record, body)
+        if offset > self.log.next_offset:
+            self._tail.resume(self.log.next_offset)
+            try:
+                await self._tail.read_to(offset - 1, READ_UP_WITHIN_S)
+            except TimeoutError:
+                raise Deposed(f"the routes log could not be read up to {offset}") from None
+        self._tail.rest()  # a leader knows what it wrote
+        generation = record.generation
+        self.log = self.log.apply(offset, record.published_ms, record.key(), generation.seq, body)
+        if self.log.epoch > generation.epoch:
+            raise Deposed(f"epoch {self.log.epoch} lies on the routes log")
+        if self._gap_at is not None:
+            raise Deposed(f"a record is missing from the routes log before {self._gap_at}")
+
+    async def _send(self, record: RoutesRecord, body: bytes) -> int:
+        """Its offset. A send whose outcome is unknown costs the office: only a new fence brings certainty."""
+        assert self._producer is not None
+        if not self._may_publish():
+            raise NoLease("the lease has run out")
+        try:
+            metadata: Any = await self._producer.send_and_wait(
+                self._topic,
+                value=body,
+                key=record.key(),
+                headers=headers(ROUTES_TYPE, str(record.generation), self._identity),
+                partition=0,
+            )
+        except KafkaError as error:
+            raise Deposed(f"the routes log did not take a record: {type(error).__name__}") from error
+        return int(metadata.offset)
+
+    def _newest(self, lineage: str) -> RoutesRecord | None:
+        newest = self.log.newest
+        if newest is None:
+            return None
+        try:
+            record = decode_record(newest.body)
+        except TableError as error:
+            raise UserError(f"{self._topic}, record {newest.offset}: {error}") from None
+        if record.generation.lineage != lineage:
+            raise UserError(
+                f"LINEAGE: the policy names lineage {lineage!r}, but the log {self._topic!r} carries "
+                f"{record.generation.lineage!r}; correct `lineage` in the policy, or use another namespace"
+            )
+        return record
+
+    def _take(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
+        if record.offset > self.log.next_offset and self._gap_at is None:
+            self._gap_at = record.offset
+        self.log = self.log.apply(
+            record.offset, record.timestamp, record.key, seq_of(record.headers), record.value
+        )
+
+    async def _close_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await stop_producer(producer)

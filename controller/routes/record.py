@@ -1,0 +1,124 @@
+"""One record of the routes log: a whole publication, or a fence.
+
+Every publication is complete in itself, so that compaction may drop its predecessors and any reader can go on
+from the newest one that counts.
+"""
+
+import msgspec
+from msgspec import Struct
+
+from controller.core.model.memory import Memory
+from controller.routes.rule import fence_key, table_key
+from tieline.cloudevents import MSGPACK
+from tieline.table import Generation, RouteTable, TableError, check
+from tieline.topics import ROUTES_RECORD_MAX_BYTES
+
+ROUTES_TYPE = "tieline.routes.v1"
+DECISION_TYPE = "tieline.decision.v1"
+SCHEMA = 1
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+
+
+class RoutesRecord(Struct, frozen=True, omit_defaults=True):
+    """``table`` is None in a fence (seq 0), which only ends the epochs before it.
+
+    ``policy`` is the policy in force as msgpack, ``policy_version`` its checksum. ``urgent_seq``: the seq of
+    this epoch's last publication that contained a forced move or a command. The commands before
+    ``commands_next_offset`` of the command log are taken into account.
+    """
+
+    generation: Generation
+    published_ms: int
+    table: RouteTable | None = None
+    memory: Memory | None = None
+    policy: bytes = b""
+    policy_version: str = ""
+    urgent_seq: int = 0
+    commands_next_offset: int = 0
+    unsigned_commands: bool = False
+    schema: int = SCHEMA
+
+    def key(self) -> bytes:
+        """The key it is appended under."""
+        epoch = self.generation.epoch
+        return fence_key(epoch) if self.table is None else table_key(epoch)
+
+
+_decoder = msgspec.msgpack.Decoder(RoutesRecord)
+
+
+def fence(lineage: str, epoch: int, now_ms: int) -> RoutesRecord:
+    """The record with which an epoch begins."""
+    return RoutesRecord(Generation(lineage, epoch, 0), now_ms)
+
+
+def renumbered(record: RoutesRecord, generation: Generation, now_ms: int) -> RoutesRecord:
+    """The same weights and memory as a new publication; ``urgent_seq`` starts again with each epoch."""
+    assert record.table is not None
+    same_epoch = record.generation.epoch == generation.epoch
+    return msgspec.structs.replace(
+        record,
+        generation=generation,
+        published_ms=now_ms,
+        table=msgspec.structs.replace(record.table, generation=generation, made_ms=now_ms),
+        urgent_seq=record.urgent_seq if same_epoch else 0,
+    )
+
+
+def encode_record(record: RoutesRecord, checked: RouteTable | None = None) -> bytes:
+    """The record as bytes; refuses a table that fails its check, and a record over 8 MiB, saying its size.
+
+    Routes that are as in ``checked``, a table that passed before, are not checked again.
+    """
+    if record.table is not None:
+        _check_new(record.table, checked)
+    data = _encoder.encode(record)
+    if len(data) > ROUTES_RECORD_MAX_BYTES:
+        raise TableError(f"the routes record takes {len(data)} bytes, the limit is {ROUTES_RECORD_MAX_BYTES}")
+    return data
+
+
+def _check_new(table: RouteTable, checked: RouteTable | None) -> None:
+    names = {route.name for route in table.routes}
+    if checked is None or checked.pools != table.pools or len(names) != len(table.routes):
+        check(table)
+        return
+    before = {route.name: route for route in checked.routes}
+    new = tuple(route for route in table.routes if before.get(route.name) != route)
+    if new or not table.routes:
+        check(msgspec.structs.replace(table, routes=new))
+
+
+def decode_record(data: bytes) -> RoutesRecord:
+    """Bytes as a record whose table passes its check, else ``TableError``."""
+    try:
+        record = _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise TableError(f"not a routes record: {error}") from None
+    if record.schema != SCHEMA:
+        raise TableError(f"routes record of schema {record.schema}, this version reads {SCHEMA}")
+    if record.table is not None:
+        check(record.table)
+    return record
+
+
+def headers(type_name: str, event_id: str, source: str) -> list[tuple[str, bytes]]:
+    """CloudEvents attributes of a record that is not one of the shared event types."""
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_type", type_name.encode()),
+        ("ce_source", f"/tieline/{source}".encode()),
+        ("ce_id", event_id.encode()),
+        ("content-type", MSGPACK.encode()),
+    ]
+
+
+def seq_of(record_headers: tuple[tuple[str, bytes], ...]) -> int:
+    """The seq in a routes record's ``ce_id`` (its generation), so that a reader need not decode the body."""
+    for name, value in record_headers:
+        if name == "ce_id":
+            _, _, seq = value.decode("utf-8", "replace").rpartition(":")
+            if seq.isascii() and seq.isdigit() and len(seq) <= 16:
+                return int(seq)
+    return 0

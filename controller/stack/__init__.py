@@ -1,9 +1,0 @@
-"""A real Kafka and a real Valkey for demos, tests and first tries: no Docker, no system Java, no root.
-
-`Stack` runs both on loopback in a directory of their own; `tieline stack` is the same as a command.
-"""
-
-from controller.stack.errors import StackError
-from controller.stack.stack import Stack
-
-__all__ = ["Stack", "StackError"]

@@ -1,0 +1,1 @@
+"""What shows and tries the product; nothing that ships imports it."""

@@ -1,0 +1,95 @@
+"""Answers and the connections behind them, over a real pair of sockets."""
+
+import socket
+from collections.abc import Iterator
+from threading import Thread
+
+import pytest
+
+from tests.waiting import until_sync
+from tieline._http.flights import Flight
+from tieline._http.http1 import place_of
+from tieline._http.messages import WireError
+from tieline._http.wire_sync import SyncAnswer, SyncConnection, SyncWire
+from tieline._process import clock as _clock
+from tieline.events import ResultClass
+
+PLACE = place_of("http://pool.example/v1")
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[SyncConnection, socket.socket]]:
+    """A connection of a wire, and the server's end of it."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield SyncConnection(SyncWire(), PLACE, ours), theirs
+
+
+def flight(limit_ms: int = 5_000) -> Flight:
+    """One that may take so long."""
+    made = Flight("a/r/x", _clock.monotonic_ms())
+    made.due_ms += limit_ms
+    return made
+
+
+def answered(connection: SyncConnection, body: bytes, server: socket.socket) -> SyncAnswer:
+    """The next request over the connection, and what the server has said to it."""
+    server.sendall(HEAD + body)
+    status, headers = connection.ask(flight(), connection.http.request("POST", PLACE, [], b""))
+    return SyncAnswer(status, headers, connection)
+
+
+def test_a_closed_answer_touches_nothing(pair: tuple[SyncConnection, socket.socket]) -> None:
+    """Its connection carries the next request: closing or reading the old answer again takes nothing from
+    that one."""
+    connection, server = pair
+    old = answered(connection, b"ab", server)
+    assert (old.read(), old.read()) == (b"ab", b"")
+    old.close()
+    new = answered(connection, b"cd", server)
+    old.close()
+    with pytest.raises(WireError):
+        old.read()
+    assert (new.read(), new.read()) == (b"cd", b"")
+
+
+def test_silence_is_a_time_out(pair: tuple[SyncConnection, socket.socket]) -> None:
+    """Before the answer and in its middle alike."""
+    connection, server = pair
+    with pytest.raises(WireError) as caught:
+        connection.ask(flight(20), connection.http.request("POST", PLACE, [], b""))
+    assert caught.value.result is ResultClass.TIMEOUT
+    server.close()
+
+
+def test_a_flight_is_called_back(pair: tuple[SyncConnection, socket.socket]) -> None:
+    """Another thread wakes whoever waits for it, long before its time is over."""
+    connection, _ = pair
+    waiting = flight(60_000)
+
+    def call_back() -> None:
+        until_sync(lambda: waiting.abandon is not None)
+        waiting.abandoned = True
+        if waiting.abandon is not None:
+            waiting.abandon()
+
+    other = Thread(target=call_back)
+    other.start()
+    with pytest.raises(WireError):
+        connection.ask(waiting, connection.http.request("POST", PLACE, [], b""))
+    other.join()
+    assert waiting.due_ms - _clock.monotonic_ms() > 30_000
+
+
+def test_a_server_that_hangs_up(pair: tuple[SyncConnection, socket.socket]) -> None:
+    """Before the head it is a failed connection, after it a cut; an idle connection shows it."""
+    connection, server = pair
+    assert connection.usable()
+    answer = answered(connection, b"a", server)
+    server.close()
+    assert answer.read() == b"a"
+    with pytest.raises(WireError) as caught:
+        answer.read()
+    assert caught.value.result is ResultClass.CUT
+    assert not connection.usable()

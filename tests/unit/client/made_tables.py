@@ -1,0 +1,74 @@
+"""Slices and routers for the unit tests beside this file; time is a number that the test moves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tieline._routing.compile import Held
+from tieline._routing.route import Outcome, Target
+from tieline._routing.router import Router
+from tieline.table import Generation, ModelOffer, PoolInfo, Route, Slice, Split
+
+MODEL = "chat-large"
+
+
+class Time:
+    """A clock that stands until it is moved."""
+
+    def __init__(self, now_ms: int = 1_000_000) -> None:
+        self.now_ms = now_ms
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+    def pass_ms(self, duration_ms: int) -> int:
+        """Move on; gives the new time."""
+        self.now_ms += duration_ms
+        return self.now_ms
+
+
+def info(pool: str, **more: Any) -> PoolInfo:
+    """A pool that offers ``chat-large`` as ``big``."""
+    settings: dict[str, Any] = {"models": (ModelOffer(MODEL, "big", 8_000, ("tools",)),), **more}
+    return PoolInfo(pool=pool, geography="eu", url=f"https://{pool.replace('/', '.')}/v1", **settings)
+
+
+def part(
+    weights: Mapping[str, int],
+    *,
+    shed: int = 0,
+    on_loss: Mapping[str, Mapping[str, int]] | None = None,
+    infos: Mapping[str, PoolInfo] | None = None,
+    last_resort: Sequence[str] = (),
+) -> Slice:
+    """A slice of one route; pools named in ``on_loss`` or ``last_resort`` alone have no weight themselves."""
+    names = sorted({*weights, *last_resort, *(pool for split in (on_loss or {}).values() for pool in split)})
+    pools = tuple((infos or {}).get(name) or info(name) for name in names)
+
+    def split(row: Mapping[str, int], share: int) -> Split:
+        return Split(tuple(map(names.index, row)), tuple(row.values()), share)
+
+    lost = {provider: split(row, 0) for provider, row in (on_loss or {}).items()}
+    last = tuple(map(names.index, last_resort))
+    return Slice(pools, Route("chat", "eu", "critical", split(weights, shed), "no capacity", lost, last))
+
+
+def router(held: Slice | None, time: Time, *, seq: int = 1, phase: float = 0.0) -> Router:
+    """A router that holds this slice."""
+    made = Router("chat", "eu", clock=time, phase=phase)
+    if held is not None:
+        made.apply(generation(held, seq))
+    return made
+
+
+def generation(held: Slice, seq: int) -> Held:
+    """The slice as generation ``test:1:seq``."""
+    return Held(Generation("test", 1, seq), {"eu": held})
+
+
+def target(pool: str) -> Target:
+    """A target for choices that are built by hand."""
+    return Target(pool, "https://x", "openai", "", MODEL, "big", "eu", "test:1:1", _unheard)
+
+
+def _unheard(_target: Target, _outcome: Outcome) -> None:
+    return None

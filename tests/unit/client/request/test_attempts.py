@@ -1,0 +1,306 @@
+"""One request as a machine: what it does after each way an attempt can end."""
+
+import pytest
+
+from tests.unit.client.made_tables import MODEL, Time, part, router
+from tieline._request.attempts import Action, Attempts, GiveUp, Refuse, Send, Wait, Why, Wish
+from tieline._routing.budget import RetryBudget
+from tieline._routing.route import Reason
+from tieline._routing.router import Router
+from tieline.events import ResultClass
+
+THREE = {"a/r/x": 400_000, "b/r/x": 300_000, "c/r/x": 300_000}
+DEADLINE_MS = 1_020_000
+
+
+def machine(routing: Router, budget: RetryBudget | None = None, *, bound: bool = False) -> Attempts:
+    """A request with 20 s."""
+    return Attempts(Wish(MODEL, DEADLINE_MS, bound=bound), routing.choose, budget or RetryBudget(), routing)
+
+
+def no_pool(_pool: str) -> bool:
+    """Every pool has its successes."""
+    return False
+
+
+def pool(action: Action) -> str:
+    """Where the action sends to."""
+    assert isinstance(action, Send)
+    return action.route.pool
+
+
+def test_three_attempts_three_pools() -> None:
+    """Each attempt goes to a pool not tried before; after the third the last failure is handed on."""
+    time = Time()
+    attempts = machine(router(part(THREE), time))
+    pools = {pool(attempts.begin(time()))}
+    for _ in range(2):
+        pools.add(pool(attempts.failed(ResultClass.SERVER_ERROR, time(), fruitless=no_pool)))
+    assert pools == set(THREE)
+    assert attempts.failed(ResultClass.TIMEOUT, time(), fruitless=no_pool) == GiveUp(Why.ATTEMPTS)
+
+
+def test_two_pools_take_turns() -> None:
+    """With two pools the third attempt goes back to the first, never to the one that has just failed."""
+    time = Time()
+    attempts = machine(router(part({"a/r/x": 500_000, "b/r/x": 500_000}), time))
+    first = pool(attempts.begin(time()))
+    second = pool(attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool))
+    assert second != first
+    assert pool(attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool)) == first
+
+
+def test_the_only_pool_is_tried_again() -> None:
+    """With nowhere else to go, a failure of health is tried again where it was, out of the budget."""
+    time, budget = Time(), RetryBudget()
+    routing = router(part({"a/r/x": 1_000_000}), time)
+    attempts = machine(routing, budget)
+    attempts.begin(time())
+    assert pool(attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool)) == "a/r/x"
+    assert routing.take_counts() == {"eu": (1, 0)}
+    while budget.take(time()):
+        pass
+    assert attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool) == GiveUp(Why.BUDGET)
+
+
+def test_own_errors_end_at_once() -> None:
+    """A 400 is handed on after one attempt."""
+    time = Time()
+    attempts = machine(router(part(THREE), time))
+    attempts.begin(time())
+    assert attempts.failed(ResultClass.CLIENT_ERROR, time(), fruitless=no_pool) == GiveUp(Why.CALLER)
+
+
+def test_bound_requests_never_move() -> None:
+    """A request that refers to a provider's state fails where that state is."""
+    time = Time()
+    attempts = machine(router(part(THREE), time), bound=True)
+    attempts.begin(time())
+    assert attempts.failed(ResultClass.SERVER_ERROR, time(), fruitless=no_pool) == GiveUp(Why.BOUND)
+
+
+def test_the_deadline_is_one_for_all() -> None:
+    """Each attempt gets what is left; past the deadline there is none."""
+    time = Time()
+    attempts = machine(router(part(THREE), time))
+    begun = attempts.begin(time())
+    assert isinstance(begun, Send)
+    assert begun.left_ms == 20_000
+    second = attempts.failed(ResultClass.TIMEOUT, time.pass_ms(10_000), fruitless=no_pool)
+    assert isinstance(second, Send)
+    assert second.left_ms == 10_000
+    assert attempts.failed(ResultClass.TIMEOUT, time.pass_ms(10_000), fruitless=no_pool) == GiveUp(
+        Why.DEADLINE
+    )
+
+
+def test_an_empty_budget_fails_fast() -> None:
+    """Without a token the last failure is handed on; leaving a pool without any success for one that has some
+    costs none, leaving it for another of that kind does."""
+    time, budget = Time(), RetryBudget()
+    poor, rich, doomed = (machine(router(part(THREE), time), budget) for _ in range(3))
+    first, *_ = (pool(attempts.begin(time())) for attempts in (poor, rich, doomed))
+    while budget.take(time()):
+        pass
+    failure = ResultClass.SERVER_ERROR
+    assert poor.failed(failure, time(), fruitless=no_pool) == GiveUp(Why.BUDGET)
+    assert pool(rich.failed(failure, time(), fruitless=lambda name: name == first)) != first
+    assert doomed.failed(failure, time(), fruitless=lambda _: True) == GiveUp(Why.BUDGET)
+
+
+def test_throttled_leaves_at_once_if_it_can() -> None:
+    """With another pool in, a 429 waits for nothing."""
+    time = Time()
+    routing = router(part(THREE), time)
+    attempts = machine(routing)
+    first = pool(attempts.begin(time()))
+    routing.record(first, MODEL, ResultClass.THROTTLED, retry_after_ms=5_000)
+    assert pool(attempts.failed(ResultClass.THROTTLED, time(), fruitless=no_pool)) != first
+
+
+@pytest.mark.parametrize(("retry_after_ms", "waits"), [(5_000, True), (25_000, False)])
+def test_throttled_alone_waits_if_it_fits(retry_after_ms: int, waits: bool) -> None:
+    """The only pool is at its limit: wait for it, if the deadline allows, and then try it again."""
+    time = Time()
+    routing = router(part({"a/r/x": 1_000_000}), time)
+    attempts = machine(routing)
+    attempts.begin(time())
+    routing.record("a/r/x", MODEL, ResultClass.THROTTLED, retry_after_ms=retry_after_ms)
+    action = attempts.failed(ResultClass.THROTTLED, time(), fruitless=no_pool)
+    if not waits:
+        assert isinstance(action, GiveUp)
+        assert action.why is Why.NO_OTHER
+        return
+    assert action == Wait(5_000)
+    assert pool(attempts.resume(time.pass_ms(5_000))) == "a/r/x"
+
+
+def test_nothing_to_send_is_refused_with_its_reason() -> None:
+    """Without a table, and when the table sheds all, the request is refused and says which of the two it
+    was."""
+    time = Time()
+    without = machine(router(None, time)).begin(time())
+    assert isinstance(without, Refuse)
+    assert without.shed.reason is Reason.NO_TABLE
+    shed = machine(router(part({"a/r/x": 0}, shed=1_000_000), time)).begin(time())
+    assert isinstance(shed, Refuse)
+    assert (shed.shed.reason, shed.shed.text) == (Reason.SHED, "no capacity")
+
+
+L = "l/r/x"
+TWO = {"a/r/x": 500_000, "b/r/x": 500_000}
+FAILED = ResultClass.SERVER_ERROR
+
+
+def all_out(routing: Router, result: ResultClass = ResultClass.AUTH, retry_after_ms: int = 60_000) -> None:
+    """This process keeps away from both pools of the split."""
+    for name in TWO:
+        routing.record(name, MODEL, result, retry_after_ms=retry_after_ms)
+
+
+def fill(routing: Router, time: Time, until_ms: int = 1) -> None:
+    """Others take all places at the last resort that are free until then."""
+    while routing.reserve(L, time(), until_ms) is not None:
+        pass
+
+
+def reason(action: Action) -> Reason:
+    """Why the action sends where it sends."""
+    assert isinstance(action, Send)
+    return action.route.reason
+
+
+def test_a_first_attempt_goes_to_the_last_resort_when_nothing_else_is_left() -> None:
+    """At once while there is room, else after a wait that fits the deadline, to the place then kept there."""
+    time = Time()
+    routing = router(part(TWO, last_resort=(L,)), time)
+    all_out(routing)
+    begun = machine(routing).begin(time())
+    assert (pool(begun), reason(begun)) == (L, Reason.LAST_RESORT)
+    fill(routing, time)
+    second = machine(routing)
+    wait = second.begin(time())
+    assert wait == Wait(333)
+    fill(routing, time, 10_000)
+    assert pool(second.resume(time.pass_ms(333))) == L
+
+
+def test_who_waits_for_the_last_resort_goes_where_a_pool_is_back() -> None:
+    """What was decided before the wait is looked at again after it."""
+    time = Time()
+    routing = router(part(TWO, last_resort=(L,)), time)
+    all_out(routing, ResultClass.THROTTLED, 5_000)
+    fill(routing, time, 3_000)
+    attempts = machine(routing)
+    wait = attempts.begin(time())
+    assert isinstance(wait, Wait)
+    time.pass_ms(5_000)
+    resumed = attempts.resume(time())
+    assert pool(resumed) in TWO
+    routing.record(L, MODEL, ResultClass.AUTH)
+
+
+def test_a_place_at_a_pool_that_has_gone_is_worth_nothing() -> None:
+    """It was left here meanwhile: the request ends and says why."""
+    time = Time()
+    routing = router(part(TWO, last_resort=(L,)), time)
+    all_out(routing)
+    fill(routing, time)
+    attempts = machine(routing)
+    assert isinstance(attempts.begin(time()), Wait)
+    routing.record(L, MODEL, ResultClass.AUTH)
+    end = attempts.resume(time.pass_ms(333))
+    assert isinstance(end, Refuse)
+    assert end.shed.why == ("a/r/x: auth", "b/r/x: auth", "l/r/x: auth (last resort)")
+
+
+def test_without_room_in_time_the_request_ends_and_names_every_pool() -> None:
+    """The last resort is not buried under what others dropped."""
+    time = Time()
+    routing = router(part(TWO, last_resort=(L,)), time)
+    all_out(routing)
+    fill(routing, time, 60_000)
+    end = machine(routing).begin(time())
+    assert isinstance(end, Refuse)
+    assert end.shed.reason is Reason.NO_POOL
+    assert end.shed.why == ("a/r/x: auth", "b/r/x: auth", "l/r/x: no room in time")
+
+
+def test_a_pool_that_is_back_sooner_is_waited_for_instead() -> None:
+    """All are at their limits; the first is back before the last resort has room."""
+    time = Time()
+    routing = router(part(TWO, last_resort=(L,)), time)
+    all_out(routing, ResultClass.THROTTLED, 2_000)
+    fill(routing, time, 5_000)
+    attempts = machine(routing)
+    assert attempts.begin(time()) == Wait(2_000)
+    assert pool(attempts.resume(time.pass_ms(2_000))) in TWO
+
+
+def test_after_every_pool_was_tried_the_last_resort_is_once() -> None:
+    """Both fail, then it; a failure there names all three."""
+    time = Time()
+    attempts = machine(router(part(TWO, last_resort=(L,)), time))
+    pools = [pool(attempts.begin(time()))]
+    pools += [pool(attempts.failed(FAILED, time(), fruitless=no_pool)) for _ in range(2)]
+    assert sorted(pools) == ["a/r/x", "b/r/x", L]
+    assert attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool) == GiveUp(Why.ATTEMPTS)
+    assert attempts.met[L] == "l/r/x: connect (last resort)"
+    assert sorted(attempts.met) == sorted(pools)
+
+
+def test_leaving_the_dead_for_the_last_resort_costs_no_token() -> None:
+    """Leaving a pool that still serves does, and then it is tried again itself while the last resort is
+    full."""
+    time, budget = Time(), RetryBudget()
+    routing = router(part({"a/r/x": 1_000_000}, last_resort=(L,)), time)
+    dead, alive, paid = (machine(routing, budget) for _ in range(3))
+    for attempts in (dead, alive, paid):
+        attempts.begin(time())
+    before = budget.left(time())
+    assert pool(dead.failed(FAILED, time(), fruitless=lambda name: name != L)) == L
+    assert budget.left(time()) == before
+    assert pool(alive.failed(FAILED, time(), fruitless=no_pool)) == L
+    assert budget.left(time()) == before - 1
+    fill(routing, time)
+    assert pool(paid.failed(FAILED, time(), fruitless=no_pool)) == "a/r/x"
+    poor = machine(routing, budget)
+    poor.begin(time())
+    while budget.take(time()):
+        pass
+    time.pass_ms(1_000)
+    assert poor.failed(FAILED, time(), fruitless=no_pool) == GiveUp(Why.BUDGET)
+
+
+def test_a_dead_pool_alone_is_left_for_the_last_resort_however_long_its_queue() -> None:
+    """It is never ejected; trying it again would gain nothing, so the request waits for its place."""
+    time = Time()
+    routing = router(part({"a/r/x": 1_000_000}, last_resort=(L,)), time)
+    attempts = machine(routing)
+    attempts.begin(time())
+    fill(routing, time)
+    wait = attempts.failed(FAILED, time(), fruitless=lambda name: name != L)
+    assert isinstance(wait, Wait)
+    assert pool(attempts.resume(time.pass_ms(wait.wait_ms))) == L
+
+
+def test_bound_requests_have_no_last_resort() -> None:
+    """What they refer to is not there."""
+    time = Time()
+    routing = router(part(TWO, last_resort=(L,)), time)
+    all_out(routing)
+    assert isinstance(machine(routing, bound=True).begin(time()), Refuse)
+
+
+def test_with_no_pool_left_each_is_named_with_how_it_ended() -> None:
+    """Those tried here, and those that were out before."""
+    time = Time()
+    routing = router(part({**TWO, "a/r/x": 1, "b/r/x": 999_999}), time)
+    routing.record("a/r/x", MODEL, ResultClass.THROTTLED, retry_after_ms=50_000)
+    attempts = machine(routing)
+    assert pool(attempts.begin(time())) == "b/r/x"
+    routing.record("b/r/x", MODEL, ResultClass.AUTH)
+    end = attempts.failed(ResultClass.AUTH, time(), fruitless=no_pool)
+    assert isinstance(end, GiveUp)
+    assert end.nothing is not None
+    assert end.nothing.why == ("a/r/x: throttled", "b/r/x: auth")

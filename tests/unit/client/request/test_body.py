@@ -1,0 +1,62 @@
+"""Request bodies: what routing reads of them, and the model's name replaced in place."""
+
+import json
+
+import pytest
+
+from tieline._request.body import read_body
+
+
+def test_only_the_top_level_model_changes() -> None:
+    """Models named deeper, and every other value, reach the pool as they were, byte for byte."""
+    text = b'"\\"model\\": \\"x\\" \\u00e9"'
+    raw = b'{"messages":[{"content":' + text + b'}],"n":1.0,"model":"x","m":{"model":"x"}}'
+    replaced = read_body(raw).with_model("big")
+    assert replaced == raw.replace(b'"model":"x","m"', b'"model":"big","m"')
+
+
+def test_what_routing_needs() -> None:
+    """Model, stream, and the limit of the answer."""
+    body = read_body(json.dumps({"model": "m", "stream": True, "max_completion_tokens": 9}).encode())
+    assert (body.model, body.stream, body.output_tokens_max) == ("m", True, 9)
+    assert body.refers == ()
+    assert not body.keeps
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "refers"),
+    [
+        ("/responses", {"previous_response_id": "resp_1"}, ("resp_1",)),
+        ("/responses", {"conversation": {"id": "conv_1"}, "container": "cntr_1"}, ("conv_1", "cntr_1")),
+        ("/batches", {"input_file_id": "file-1"}, ("file-1",)),
+        ("/vector_stores/vs_1/files", {"file_id": "file-1"}, ("vs_1", "file-1")),
+        ("/responses", {"tools": [{"type": "file_search", "vector_store_ids": ["v1", "v2"]}]}, ("v1", "v2")),
+        ("/chat/completions", {"messages": [{"content": [{"file": {"file_id": "f"}}]}]}, ("f",)),
+        ("/threads/t1/runs/r1?limit=2", {}, ("t1", "r1")),
+        ("/chat/completions", {"messages": [{"content": 'it said "file_id": "x"'}]}, ()),
+        ("/chat/completions", {"messages": [{"role": "tool", "tool_call_id": "call_1"}]}, ()),
+        ("/chat/completions", {"tools": [{"properties": {"file_id": {"type": "string"}}}]}, ()),
+        ("/responses", {"previous_response_id": None, "container": {"type": "auto"}}, ()),
+    ],
+)
+def test_what_a_provider_holds_is_named(
+    path: str, fields: dict[str, object], refers: tuple[str, ...]
+) -> None:
+    """Ids in fields of their own or in the path, at any depth; not what texts, tool calls and schemas say."""
+    assert read_body(json.dumps(fields).encode(), path).refers == refers
+
+
+def test_what_a_provider_will_hold_is_known() -> None:
+    """What is made under a stateful path or with ``store``, JSON or not."""
+    assert read_body(b"--form", "/files").keeps
+    assert read_body(b"{}", "/responses").keeps
+    assert read_body(b'{"store":true}', "/chat/completions").keeps
+    assert not read_body(b'{"store":false}', "/chat/completions").keeps
+
+
+@pytest.mark.parametrize("raw", [b"", b"--boundary", b"[1]", b'{"model": 7}', b'{"model": "m"', b"\xff{"])
+def test_what_cant_be_read_travels_as_it_is(raw: bytes) -> None:
+    """Multipart, broken JSON and odd types are the provider's to judge."""
+    body = read_body(raw)
+    assert body.model == ""
+    assert body.with_model("") == raw

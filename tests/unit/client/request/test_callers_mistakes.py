@@ -1,0 +1,96 @@
+"""What a caller is told of a mistake of its own: the place, and what to do."""
+
+import json
+
+import pytest
+
+from tests.unit.client.exchanging import Bench, answers, header
+from tests.unit.client.made_tables import Time, info, part, router
+from tieline._request.reply import Reply
+from tieline._routing.route import Reason, Shed
+
+A, B = "a/r/x", "b/r/x"
+
+
+def bench(**credentials: str) -> Bench:
+    """Two pools that serve; some ask for the secret of that name."""
+    time = Time()
+    infos = {pool: info(pool, credential=credentials.get(pool[0], "")) for pool in (A, B)}
+    return Bench(router(part({A: 500_000, B: 500_000}, infos=infos), time), time, a=answers(), b=answers())
+
+
+def said(reply: Reply) -> str:
+    """What the SDK shows as the error's message."""
+    text: str = json.loads(reply.body)["error"]["message"]
+    return text
+
+
+@pytest.mark.parametrize("wrong", ["20s", "0", "-1", "nan", "inf", "86400", ""])
+def test_a_deadline_that_is_none_is_refused(wrong: str) -> None:
+    """With 400, before anything is sent, not passed over as if it had not been asked for; the header is
+    named."""
+    asked = bench()
+    reply = asked.ask(headers={"x-tieline-deadline": wrong})
+    assert (reply.status, header(reply, "x-tieline-reason")) == (400, Reason.BAD_OPTION)
+    assert json.loads(reply.body)["error"]["type"] == "invalid_request_error"
+    assert said(reply).startswith(f"header x-tieline-deadline: {wrong!r}: expected seconds")
+    assert not asked.sent
+    assert asked.ask(headers={"x-tieline-deadline": "20.5"}).status == 200
+
+
+def test_an_origin_that_the_client_does_not_follow_is_named() -> None:
+    """With where to name it."""
+    reply = bench().ask(headers={"x-tieline-origin": "jp"})
+    assert (reply.status, header(reply, "x-tieline-reason")) == (503, "no_route")
+    assert said(reply) == "this client follows no route chat/jp: name the origin in its `origins=`"
+
+
+def test_an_unknown_model_is_told_which_there_are() -> None:
+    """A provider's own name in place of the logical one is the usual slip."""
+    reply = bench().ask(model="gpt-4o")
+    assert said(reply) == "no pool of chat/eu serves gpt-4o; it has chat-large"
+
+
+def test_a_missing_secret_is_named_with_its_variable() -> None:
+    """By the request that met it; a pool whose secret is there serves meanwhile."""
+    asked = bench(a="azure-eu", b="gcp")
+    reply = asked.ask()
+    assert (reply.status, asked.sent) == (503, [])
+    for name, variable in (("azure-eu", "AZURE_EU"), ("gcp", "GCP")):
+        assert (
+            f"auth, credential {name!r} is not given: pass it or set TIELINE_CREDENTIAL_{variable}"
+            in said(reply)
+        )
+    asked = bench(a="azure-eu", b="given")
+    assert {header(asked.ask(), "x-tieline-pool") for _ in range(4)} == {B}
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (401, "auth, the credential 'given' was refused"),
+        (403, "auth, the credential 'given' was refused"),
+        (404, "not_found, the model 'big' is unknown there"),
+    ],
+)
+def test_a_provider_that_refuses_is_told_with_what_it_refused(status: int, why: str) -> None:
+    """By the names that the policy gives them; the secret is nowhere."""
+    asked = bench(a="given", b="given")
+    asked.pools = dict.fromkeys(asked.pools, answers(status, b"{}"))
+    reply = asked.ask()
+    assert reply.status == 503
+    for pool in (A, B):
+        assert f"{pool}: {why}" in said(reply)
+    assert "secret" not in said(reply)
+
+
+def test_without_a_table_the_refusal_says_why_there_is_none() -> None:
+    """That the client was never started; afterwards what its source last met with."""
+    routes = router(None, Time())
+    before = routes.pick("chat-large")
+    assert isinstance(before, Shed)
+    assert "the client is not running: use `async with`" in before.text
+    routes.why_no_table = "routes.bin: no such file"
+    after = routes.pick("chat-large")
+    assert isinstance(after, Shed)
+    assert after.text.endswith("and there is no last good one: routes.bin: no such file")

@@ -1,0 +1,183 @@
+"""What is left for a request when no pool of the split in force is: whom to try, in which order, and whom
+never."""
+
+import pytest
+
+from tests.unit.client.made_tables import MODEL, Time, info, part, router
+from tieline._health.ejection import CONFIGURATION_OUT_MS
+from tieline._routing.route import Needs, Reason, Route, Shed
+from tieline._routing.router import Router
+from tieline.events import ResultClass
+from tieline.table import MILLION, ModelOffer
+
+A, B, L, M = "a/r/x", "b/r/x", "l/r/x", "m/r/x"
+EVEN = {A: 500_000, B: 500_000}
+LATER_MS = 60_000
+
+
+def out(routing: Router, pool: str, result: ResultClass) -> None:
+    """This process leaves the pool for that."""
+    for _ in range(5):
+        routing.record(pool, MODEL, result, retry_after_ms=LATER_MS)
+    assert pool in routing.outs()
+
+
+def nothing(routing: Router, **asked: object) -> Shed:
+    """What there is instead of a route."""
+    found = routing.choose(MODEL, **asked)  # type: ignore[arg-type]
+    assert isinstance(found, Shed)
+    return found
+
+
+def left(routing: Router, **asked: object) -> list[tuple[str, str]]:
+    """(pool, reason) of what may be tried, in order."""
+    return [(route.pool, route.reason.value) for route in nothing(routing, **asked).left]
+
+
+@pytest.mark.parametrize("result", [ResultClass.THROTTLED, ResultClass.AUTH])
+def test_the_last_resort_is_left_when_all_are_out(result: ResultClass) -> None:
+    """In the table's order, also for a first attempt; not while one pool of the split is in."""
+    routing = router(part(EVEN, last_resort=(M, L)), Time())
+    out(routing, A, result)
+    assert {one.pool for one in (routing.pick(MODEL) for _ in range(20)) if isinstance(one, Route)} == {B}
+    out(routing, B, result)
+    assert left(routing) == [(M, "last_resort"), (L, "last_resort")]
+
+
+def test_after_all_were_tried_it_is_the_one_not_tried() -> None:
+    """While one is left a retry goes there; a request never comes to one of them twice."""
+    routing = router(part(EVEN, last_resort=(M, L, B)), Time())
+    assert isinstance(routing.choose(MODEL, exclude=(A,)), Route)
+    assert left(routing, exclude=(A, B)) == [(M, "last_resort"), (L, "last_resort")]
+    assert left(routing, exclude=(A, B, M)) == [(L, "last_resort")]
+    assert left(routing, exclude=(A, B, M, L)) == []
+
+
+def test_who_is_out_for_good_is_not_tried_and_who_is_ill_comes_last() -> None:
+    """Neither before its Retry-After nor while it can't serve as it is configured; each is named."""
+    time = Time()
+    routing = router(part(EVEN, last_resort=(L, M, "n/r/x", "o/r/x")), time)
+    out(routing, L, ResultClass.SERVER_ERROR)
+    out(routing, "n/r/x", ResultClass.THROTTLED)
+    out(routing, "o/r/x", ResultClass.AUTH)
+    for pool in EVEN:
+        out(routing, pool, ResultClass.AUTH)
+    assert [pool for pool, _ in left(routing)] == [M, L]
+    assert set(nothing(routing).why) == {
+        f"{A}: auth",
+        f"{B}: auth",
+        "n/r/x: throttled (last resort)",
+        "o/r/x: auth (last resort)",
+    }
+    time.pass_ms(LATER_MS)
+    assert [pool for pool, _ in left(routing)] == [L, M, "n/r/x"]
+
+
+def test_a_model_that_is_missing_there_bars_it_for_that_model_alone() -> None:
+    """404 on one model of a last resort leaves its others."""
+    both = info(L, models=(ModelOffer(MODEL, "big"), ModelOffer("small", "small")))
+    one = info(A, models=(ModelOffer(MODEL, "big"), ModelOffer("small", "small")))
+    routing = router(part({A: MILLION}, infos={A: one, L: both}, last_resort=(L,)), Time())
+    routing.record(L, MODEL, ResultClass.NOT_FOUND)
+    routing.record(A, MODEL, ResultClass.AUTH)
+    assert left(routing) == []
+    small = routing.choose("small")
+    assert isinstance(small, Shed)
+    assert [route.model for route in small.left] == ["small"]
+
+
+def test_what_the_table_sheds_and_what_nobody_offers_stays_so() -> None:
+    """How much is carried is the planner's to say; and a route that never served a model has no last resort
+    for it."""
+    shed = router(part({A: 0}, shed=MILLION, last_resort=(L,)), Time())
+    for asked in ({}, {"exclude": (A,)}):
+        found = nothing(shed, **asked)
+        assert (found.reason, found.left) == (Reason.SHED, ())
+    other = router(part(EVEN, last_resort=(L,), infos={L: info(L, models=(ModelOffer("m", "m"),))}), Time())
+    unknown = other.choose("m")
+    assert isinstance(unknown, Shed)
+    assert (unknown.reason, unknown.left) == (Reason.NO_MODEL, ())
+
+
+def test_it_must_offer_what_the_request_needs() -> None:
+    """Pools whose context is too short are none."""
+    long = (ModelOffer(MODEL, "big", 128_000),)
+    infos = {A: info(A, models=long), L: info(L, models=long)}
+    routing = router(part(EVEN, infos=infos, last_resort=(M, L)), Time())
+    out(routing, A, ResultClass.AUTH)
+    assert left(routing, needs=Needs(context_tokens=50_000)) == [(L, "last_resort")]
+
+
+def test_what_a_loss_would_leave_comes_before_it() -> None:
+    """A throttled provider is not lost, but when all are at their limits its ``on_loss`` pools have room."""
+    routing = router(part(EVEN, on_loss={"a": {M: MILLION}}, last_resort=(L,)), Time())
+    for pool in EVEN:
+        out(routing, pool, ResultClass.THROTTLED)
+    assert left(routing) == [(M, "failover"), (L, "last_resort")]
+    retry = routing.choose(MODEL, exclude=(A, B))
+    assert isinstance(retry, Route)
+    assert retry.pool == M
+
+
+def test_a_pool_that_a_loss_would_not_use_comes_before_it_too() -> None:
+    """The split for a lost provider names one other pool, which is full: the route's own is still there."""
+    routing = router(part(EVEN, on_loss={"a": {M: MILLION}}, last_resort=(L,)), Time())
+    out(routing, A, ResultClass.AUTH)
+    out(routing, M, ResultClass.THROTTLED)
+    assert left(routing) == [(B, "failover"), (L, "last_resort")]
+
+
+def test_a_pick_takes_it_at_its_pools_pace() -> None:
+    """Without waiting: a pool at rest takes four at once (3/s over a second), then the pick says why not."""
+    time = Time()
+    routing = router(part(EVEN, last_resort=(L,)), time)
+    for pool in EVEN:
+        out(routing, pool, ResultClass.THROTTLED)
+    found = [routing.pick(MODEL) for _ in range(10)]
+    assert [one.pool for one in found if isinstance(one, Route)] == [L] * 4
+    assert {one.reason for one in found[:4]} == {Reason.LAST_RESORT}
+    refused = found[-1]
+    assert isinstance(refused, Shed)
+    assert (refused.reason, refused.left, refused.retry_after_ms) == (Reason.THROTTLED, (), LATER_MS)
+    assert refused.why == (f"{A}: throttled", f"{B}: throttled", f"{L}: no room now")
+    assert routing.take_counts() == {"eu": (10, 6)}
+    time.pass_ms(1_000)
+    again = routing.pick(MODEL, exclude=(A, B))
+    assert isinstance(again, Route)
+    assert again.reason is Reason.LAST_RESORT
+    assert routing.take_counts() == {}
+
+
+def test_a_first_attempt_for_which_something_is_left_counts_as_shed_only_if_it_is_turned_away() -> None:
+    """Whoever tries what is left says so."""
+    routing = router(part({A: MILLION}, last_resort=(L,)), Time())
+    out(routing, A, ResultClass.AUTH)
+    nothing(routing)
+    assert routing.take_counts() == {"eu": (1, 0)}
+    nothing(routing)
+    routing.turned_away("eu")
+    assert routing.take_counts() == {"eu": (1, 1)}
+
+
+def test_every_pool_is_named_with_why_it_is_out() -> None:
+    """Tried, at its limit, or faulty; a retry that finds nothing names them as well."""
+    routing = router(part({A: 400_000, B: 300_000, M: 300_000}), Time())
+    out(routing, B, ResultClass.AUTH)
+    found = routing.pick(MODEL, exclude=(A, M))
+    assert isinstance(found, Shed)
+    assert found.text == "every pool of chat/eu is out or was passed over"
+    assert found.why == (f"{A}: passed over", f"{B}: auth", f"{M}: passed over")
+    out(routing, M, ResultClass.THROTTLED)
+    throttled = routing.pick(MODEL, exclude=(A,))
+    assert isinstance(throttled, Shed)
+    assert (throttled.reason, throttled.retry_after_ms) == (Reason.THROTTLED, LATER_MS)
+
+
+def test_it_is_explained() -> None:
+    """With its place, and why it is out."""
+    time = Time()
+    routing = router(part(EVEN, last_resort=(L, B)), time)
+    out(routing, L, ResultClass.AUTH)
+    rows = {row["pool"]: row for row in routing.explain()}
+    assert {pool: row["last_resort"] for pool, row in rows.items()} == {A: None, B: 2, L: 1}
+    assert (rows[L]["weight_ppm"], rows[L]["out"], rows[L]["out_for_ms"]) == (0, "auth", CONFIGURATION_OUT_MS)

@@ -1,0 +1,97 @@
+"""What the command line makes of an order before anything is sent."""
+
+import pytest
+from msgspec.structs import replace
+
+from controller.cli import main
+from controller.cli.described import described
+from controller.cli.orders import ORDERS, check_policy
+from controller.core.policy.policy import Provider, encode_policy
+from controller.process.errors import UserError
+from controller.routes.record import RoutesRecord
+from tests.unit.controller.core.made import NOW_MS, policy, pool
+from tieline.events import TAKES_BACK, Command, Verb
+from tieline.table import Generation
+
+NOWHERE = ("--kafka", "127.0.0.1:9")
+
+
+def order(verb: Verb, scope: str, **more: str) -> Command:
+    """Kim's, for a minute."""
+    return Command("c", verb, scope, "kim", "why", NOW_MS, NOW_MS + 60_000, **more)  # type: ignore[arg-type]
+
+
+def published() -> RoutesRecord:
+    """Under a policy in which azure acts and returns by itself, and gcp does neither."""
+    given = policy((pool("azure/r"), pool("gcp/r")))
+    providers = (Provider("azure"), Provider("gcp", "recommend", "manual"))
+    packed = encode_policy(replace(given, providers=providers))
+    return RoutesRecord(Generation("test", 0, 1), NOW_MS, policy=packed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("override lawful", "the guard lawful can't be overridden: residency"),
+        ("override whole-table", "an empty table"),
+        ("override frozen", "tieline unfreeze"),
+        ("override fresh_capcity", "did you mean fresh_capacity?"),
+        ("override nothing-like-it", "known: fresh_capacity, provider_share"),
+        ("override providers_lost --scope oci", "of the whole table"),
+        ("override provider_share --scope oci/r", "of whole providers: give oci"),
+        ("restore fresh_capcity", "did you mean fresh_capacity?"),
+        ("drain *", "drain needs a provider, a region or a pool"),
+        ("verdict oci down --for 31d", "at most 30d"),
+        ("freeze OCI!", "scope is not valid"),
+    ],
+)
+def test_order_that_can_not_be_given_says_why(
+    typed: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Status 2 and one sentence, and nobody was asked."""
+    words = typed.split()
+    times = () if "--for" in words or words[0] in TAKES_BACK else ("--for", "1h")
+    assert main([*words, "--reason", "x", *times, *NOWHERE]) == 2
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (order("approve", "azure/r"), "azure is in mode act: only a provider in mode recommend"),
+        (order("failback", "azure"), "failback of azure is auto"),
+        (order("freeze", "azzure"), "did you mean azure?"),
+    ],
+)
+def test_order_that_could_concern_nothing_is_refused(given: Command, expected: str) -> None:
+    """The policy in force decides: no such place, nothing to approve, nothing that waits."""
+    with pytest.raises(UserError, match=expected):
+        check_policy(given, published())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [order("approve", "gcp"), order("failback", "gcp/r/d"), order("freeze", "*"), order("drain", "azure")],
+)
+def test_order_that_concerns_something_passes(given: Command) -> None:
+    """A provider, a region, a pool, or the whole table."""
+    check_policy(given, published())
+
+
+def test_every_verb_of_the_contract_can_be_typed() -> None:
+    """And nothing that the contract lacks."""
+    assert set(ORDERS) == {*TAKES_BACK, *TAKES_BACK.values(), "failback"}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (order("drain", "azure"), "drain azure"),
+        (order("freeze", "*"), "freeze the whole table"),
+        (order("override", "oci", guard="fresh_capacity"), "override fresh_capacity for oci"),
+        (order("verdict", "oci/r", state="down"), "verdict oci/r down"),
+    ],
+)
+def test_an_order_reads_as_it_was_typed(given: Command, words: str) -> None:
+    """In the answer of the command, and in the list of `tieline status`."""
+    assert described(given) == words

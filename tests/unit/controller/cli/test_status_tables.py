@@ -1,0 +1,31 @@
+"""What `tieline status` draws above its tables."""
+
+import io
+
+import msgspec
+from rich.console import Console
+
+from controller.cli.overview import Overview
+from controller.cli.status import Status
+from controller.cli.tables import draw
+from controller.core.inspect.alarms import alarms
+from controller.core.model.memory import Memory
+from controller.policy_file import load_policy
+from tests.scenarios.language import HERE
+from tests.scenarios.world import World
+
+
+def test_standing_alarms_are_listed() -> None:
+    """Each in one line of words, and in the JSON with its reason."""
+    world = World(load_policy(HERE / "policies" / "small.yaml"))
+    world.decide()
+    world.reporting.of("prober").skew_ms = -40_000
+    for _ in world.run(2_000):
+        pass
+    standing = alarms(world.snapshot(), world.memory or Memory(), world.now_ms)
+    status = Status("g", 0, world.now_ms, None, "", None, Overview((), (), ()), alarms=standing)
+    said = io.StringIO()
+    draw(status, Console(file=said, width=200))
+    lines = [line for line in said.getvalue().splitlines() if line.startswith("alarm: ")]
+    assert [line.split()[1] for line in lines] == ["prober:"]
+    assert [one["reason"] for one in msgspec.to_builtins(status)["alarms"]] == ["clock_or_delay"]

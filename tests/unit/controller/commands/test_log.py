@@ -1,0 +1,149 @@
+"""Which orders are in force."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from controller.commands.log import IDS_KEPT_MAX, ORDERS_MAX, OVERRIDE_MAX_MS, CommandLog
+from controller.core.orders.overridable import NEVER, OVERRIDABLE
+from tieline.events import TAKES_BACK, Command, Verb
+
+NOW_MS = 1_800_000_000_000
+
+
+def order(verb: Verb = "drain", scope: str = "azure/eu", id: str = "a", for_ms: int = 60_000) -> Command:
+    """A whole one: an override names a guard, a verdict a state."""
+    return Command(
+        id,
+        verb,
+        scope,
+        "op",
+        "why",
+        NOW_MS,
+        NOW_MS + for_ms,
+        guard="fresh_capacity" if verb in ("override", "restore") else "",
+        state="healthy" if verb == "verdict" else "",
+    )
+
+
+def back(verb: Verb = "undrain", scope: str = "azure/eu", id: str = "u") -> Command:
+    """What takes an order back."""
+    return replace(order(verb, scope, id), expires_ms=None)
+
+
+def read(*commands: Command | None, unsigned: bool = True) -> CommandLog:
+    log = CommandLog()
+    for offset, command in enumerate(commands):
+        log = log.apply(offset, NOW_MS, command, unsigned_allowed=unsigned)
+    return log
+
+
+def ids(log: CommandLog, at_ms: int = NOW_MS) -> list[str]:
+    return [command.id for command in log.in_force(at_ms)]
+
+
+@pytest.mark.parametrize("verb", [*TAKES_BACK.values(), "failback"])
+def test_order_holds_until_it_expires(verb: Verb) -> None:
+    """To the millisecond, with nobody having to do anything; and it is known when that will be."""
+    log = read(order(verb))
+    assert ids(log, NOW_MS + 59_999) == ["a"]
+    assert ids(log, NOW_MS + 60_000) == []
+    assert log.next_expiry_ms(NOW_MS) == NOW_MS + 60_000
+    assert log.next_expiry_ms(NOW_MS + 60_000) is None
+
+
+@pytest.mark.parametrize(("counterpart", "verb"), TAKES_BACK.items())
+def test_each_order_is_taken_back_by_its_counterpart_alone(counterpart: Verb, verb: Verb) -> None:
+    """Every order of its kind and of exactly its scope, and neither a wider nor a narrower one."""
+    wider, narrower = order(verb, "azure", "w"), order(verb, "azure/eu/gpt", "n")
+    other = order("freeze" if verb != "freeze" else "drain", id="o")
+    given = (order(verb), order(verb, id="b"), wider, narrower, other)
+    assert sorted(ids(read(*given, back(counterpart)))) == ["n", "o", "w"]
+
+
+def test_guard_is_restored_by_its_own_name() -> None:
+    """Two guards overridden for the same scope are two orders."""
+    other = replace(order("override", id="b"), scope="azure", guard="provider_share")
+    first = replace(order("override"), scope="azure")
+    assert ids(read(first, other, replace(back("restore"), scope="azure"))) == ["b"]
+
+
+def test_a_new_verdict_takes_the_place_of_the_old() -> None:
+    """The last word counts, also once it has expired: the older one does not come back."""
+    log = read(order("verdict"), replace(order("verdict", id="b", for_ms=10_000), state="down"))
+    assert ids(log) == ["b"]
+    assert ids(log, NOW_MS + 20_000) == []
+
+
+def test_order_after_it_was_taken_back_holds() -> None:
+    """The order in the log decides."""
+    assert ids(read(order(), back(), order(id="b"))) == ["b"]
+
+
+def test_id_counts_once() -> None:
+    """A drain that was sent twice doesn't come back after it was taken back."""
+    assert ids(read(order(), back(), order())) == []
+
+
+def test_the_log_says_when_it_was_given() -> None:
+    """The sender's clock may be wrong; an order is as old as its place in the log."""
+    log = read(replace(order(), issued_ms=NOW_MS - 86_400_000))
+    assert log.in_force(NOW_MS)[0].issued_ms == NOW_MS
+
+
+@pytest.mark.parametrize(
+    ("command", "unsigned", "why"),
+    [
+        (order(), False, "unsigned"),
+        (back(), False, "unsigned"),
+        (replace(order(), signature="abc"), True, "no keys"),
+        (order(for_ms=0), True, "expired before it arrived"),
+        (order("freeze", for_ms=OVERRIDE_MAX_MS + 1), True, "30 days"),
+        (replace(order("approve"), expires_ms=None), True, "approve needs expires_ms"),
+        (order("drain", "*"), True, "needs a provider"),
+        (replace(order("override"), guard=""), True, "needs guard"),
+        (replace(order(), guard="fresh_capacity"), True, "names no guard"),
+        (replace(order("verdict"), state=""), True, "needs state"),
+        (replace(order("override"), guard="fresh_capcity"), True, "did you mean fresh_capacity?"),
+        (replace(order("override"), guard="providers_lost"), True, "of the whole table"),
+        (replace(order("override"), guard="provider_share"), True, "of whole providers"),
+        (None, True, "not a command"),
+    ],
+)
+def test_refused_command_changes_nothing_and_says_why(
+    command: Command | None, unsigned: bool, why: str
+) -> None:
+    """It is read over (the offset moves on), not in force, and its refusal has a reason."""
+    log = read(command, unsigned=unsigned)
+    assert (log.next_offset, log.orders) == (1, ())
+    assert why in log.refused
+
+
+@pytest.mark.parametrize("guard", NEVER)
+def test_law_and_whole_tables_are_never_overridden(guard: str) -> None:
+    """Refused with the reason, whoever says so and for whatever scope."""
+    log = read(replace(order("override", "*"), guard=guard))
+    assert log.orders == ()
+    assert NEVER[guard] in log.refused
+
+
+@pytest.mark.parametrize("guard", OVERRIDABLE)
+def test_every_overridable_guard_can_be_overridden_for_the_whole_table(guard: str) -> None:
+    """By its own name."""
+    assert ids(read(replace(order("override", "*"), guard=guard))) == ["a"]
+
+
+def test_refusal_is_of_the_last_record_only() -> None:
+    """A good command after a bad one is taken and not called refused."""
+    log = read(None, order())
+    assert log.refused == ""
+    assert ids(log) == ["a"]
+
+
+def test_everything_has_a_limit() -> None:
+    """No more orders and remembered ids than the limits say; the order that is too many is refused."""
+    log = read(*(order(id=f"d{number}") for number in range(ORDERS_MAX + 1)))
+    assert len(log.orders) == ORDERS_MAX
+    assert "in force already" in log.refused
+    assert len(log.seen) == IDS_KEPT_MAX

@@ -1,0 +1,84 @@
+"""Commitments: metered, projected over their calendar period, and what would be left unused."""
+
+from datetime import UTC, datetime
+
+import pytest
+from msgspec.structs import replace
+
+from controller.core.assessment import assess
+from controller.core.inspect.measure import measure
+from controller.core.inspect.spend import Rate, Used, period_of, rates, spend
+from controller.core.moves.held_table import held
+from controller.core.policy.compiled import compiled
+from controller.core.policy.policy import CommittedSpend
+from tests.scenarios.world import World
+from tests.unit.controller.core.made import policy, pool
+
+POLICY = policy((pool("azure/r", committed=40.0, price=5.0), pool("gcp/r", committed=0.0, price=9.0)))
+DAY_MS = 86_400_000
+
+
+def at(*when: int) -> int:
+    """UTC."""
+    return round(datetime(*when, tzinfo=UTC).timestamp() * 1_000)  # type: ignore[misc, arg-type]
+
+
+@pytest.mark.parametrize(
+    ("period", "start", "end"),
+    [
+        ("month", (2026, 12, 1), (2027, 1, 1)),
+        ("quarter", (2026, 10, 1), (2027, 1, 1)),
+        ("year", (2026, 1, 1), (2027, 1, 1)),
+    ],
+)
+def test_periods_are_of_the_calendar(period: str, start: tuple[int, ...], end: tuple[int, ...]) -> None:
+    """Month, quarter and year, the last of each included."""
+    assert period_of(period, at(2026, 12, 31, 23)) == (at(*start), at(*end))  # type: ignore[arg-type]
+
+
+def test_use_is_projected_and_the_rest_is_paid_for_nothing() -> None:
+    """A day's use stands for every day of the period; in units, or at the policy's prices in money."""
+    given = replace(
+        POLICY,
+        committed_spend=(
+            CommittedSpend("azure", "month", units=1_000.0),
+            CommittedSpend("gcp", "month", money=10.0),
+        ),
+    )
+    used = {"azure": Used(10.0, 1.0), "gcp": Used(5.0, 2.0)}
+    units, money = spend(given, used, DAY_MS, at(2026, 11, 24))
+    assert (units.used, units.projected, units.shortfall) == (10.0, 300.0, 700.0)
+    assert (money.used, money.projected, money.shortfall) == (2.0, 60.0, 0.0)
+    (nothing, _) = spend(given, {}, 0, at(2026, 11, 24))
+    assert (nothing.projected, nothing.shortfall) == (None, None)
+
+
+def test_rates_are_the_load_of_the_table_in_force() -> None:
+    """Units of each provider's pools, and what they are worth at its price; metered over time."""
+    world = World(POLICY)
+    world.demand = {("chat", "eu"): 60.0}
+    world.decide()
+    list(world.run(3_000))
+    assert world.table is not None
+    found = rates(world.snapshot(), world.table, world.now_ms)
+    assert sum(one.units_per_s for one in found.values()) == pytest.approx(60.0)
+    assert found["azure"].money_per_s == pytest.approx(found["azure"].units_per_s * 5 / 1e6)
+    assert Used(1.0, 1.0).plus(Rate(2.0, 3.0), 10) == Used(21.0, 31.0)
+
+
+def test_burst_costs_and_committed_does_not() -> None:
+    """Money per hour is for load beyond what is committed, at each pool's price."""
+    rules = compiled(POLICY)
+    world = World(POLICY)
+    world.demand = {("chat", "eu"): 60.0}
+    world.decide()
+    list(world.run(3_000))
+    assert world.table is not None
+    known = assess(world.snapshot(), rules, world.now_ms)
+    draft = held(rules, world.table).draft(known.demand)
+    worth = measure(draft, known.caps, {}, world.now_ms)
+    burst = {"azure": max(0.0, draft.load[0] - 40.0), "gcp": draft.load[1]}
+    assert worth.burst_used == pytest.approx(burst)
+    money = (burst["azure"] * 5 + burst["gcp"] * 9) * 3_600 / 1e6
+    assert worth.burst_money_per_hour == pytest.approx(money)
+    assert money > 0

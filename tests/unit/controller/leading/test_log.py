@@ -1,0 +1,171 @@
+"""The claim rule, clause by clause."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.leading.log import NO_EPOCH, NO_OFFSET, RETENTION_MS, SILENCE_MS, LeaderLog
+from tieline.events import Claimed, Event, Heartbeat, Resigned
+
+Records = list[tuple[int, Event | None]]  # (append time, event), offsets counted from the log's start
+
+
+def claim(names: int, seen: int) -> Claimed:
+    return Claimed("candidate", names, seen)
+
+
+def beat(epoch: int) -> Heartbeat:
+    return Heartbeat("leader", epoch)
+
+
+def read(records: Records, first_offset: int = 0) -> LeaderLog:
+    log = LeaderLog.starting_at(first_offset)
+    for offset, (append_ms, event) in enumerate(records, first_offset):
+        log = log.apply(offset, append_ms, event)
+    return log
+
+
+FIRST: Records = [(0, claim(NO_EPOCH, NO_OFFSET))]
+
+
+def test_first_claim_on_an_empty_log_leads() -> None:
+    """With no epoch in force a claim that names none is valid, and its offset is its epoch."""
+    log = read(FIRST)
+    assert (log.epoch, log.heartbeat_offset) == (0, 0)
+
+
+def test_claim_that_names_an_epoch_on_an_empty_log_is_void() -> None:
+    """Nothing is in force at its place, so it names the wrong thing."""
+    assert read([(0, claim(3, 3))]).epoch == NO_EPOCH
+
+
+def test_first_of_two_claims_wins() -> None:
+    """Both name the same epoch after the same silence: the one that landed first leads."""
+    log = read([*FIRST, (SILENCE_MS, claim(0, 0)), (SILENCE_MS + 1, claim(0, 0))])
+    assert log.epoch == 1
+
+
+def test_silence_must_have_lasted() -> None:
+    """One millisecond less than 2.5 s between heartbeat and claim, by append time, is no silence."""
+    assert read([*FIRST, (SILENCE_MS - 1, claim(0, 0))]).epoch == 0
+    assert read([*FIRST, (SILENCE_MS, claim(0, 0))]).epoch == 1
+
+
+def test_heartbeat_between_refutes_the_claim() -> None:
+    """A heartbeat that the candidate had not seen lies between the offset it names and its claim."""
+    assert read([*FIRST, (10_000, beat(0)), (13_000, claim(0, 0))]).epoch == 0
+    assert read([*FIRST, (10_000, beat(0)), (13_000, claim(0, 1))]).epoch == 2
+
+
+def test_claim_naming_what_is_no_heartbeat_is_void() -> None:
+    """The offset named must be the last heartbeat of the epoch in force, not just a later one."""
+    assert read([*FIRST, (1, None), (SILENCE_MS, claim(0, 1))]).epoch == 0
+
+
+def test_resigned_epoch_needs_no_silence() -> None:
+    """After a resignation the next claim is valid at once; of two, again the first."""
+    log = read([*FIRST, (100, Resigned("leader", 0)), (101, claim(0, 0)), (102, claim(0, 0))])
+    assert log.epoch == 2
+    assert not log.resigned
+
+
+def test_resignation_of_another_epoch_changes_nothing() -> None:
+    """Only the epoch in force can resign."""
+    records: Records = [*FIRST, (SILENCE_MS, claim(0, 0)), (2_600, Resigned("old", 0)), (2_700, claim(1, 1))]
+    assert read(records).epoch == 1
+
+
+def test_deposed_leader_does_not_come_back_by_beating() -> None:
+    """A late heartbeat of an older epoch neither puts it in force again nor refutes a claim on the newer."""
+    deposed: Records = [*FIRST, (SILENCE_MS, claim(0, 0)), (SILENCE_MS + 1, beat(0))]
+    assert read(deposed).epoch == 1
+    assert read([*deposed, (2 * SILENCE_MS, claim(1, 1))]).epoch == 3
+
+
+def test_heartbeat_of_an_epoch_from_the_future_is_ignored() -> None:
+    """An epoch is the offset of a claim, so a heartbeat can't name one at or above its own offset."""
+    assert read([*FIRST, (1, beat(99))]).epoch == 0
+    assert read([(1, beat(2**53))], first_offset=50).epoch == NO_EPOCH
+
+
+def test_heartbeats_stand_for_a_claim_that_retention_removed() -> None:
+    """When the log's past is gone the highest epoch that a heartbeat names is in force."""
+    assert read([(0, beat(7)), (500, beat(7))], first_offset=100).epoch == 7
+    assert read([(0, beat(5)), (500, beat(7)), (900, beat(5))], first_offset=100).epoch == 7
+    log = read([(0, beat(7)), (SILENCE_MS, claim(7, 100))], first_offset=100)
+    assert log.epoch == 101
+
+
+def test_claim_without_its_past_waits_for_a_heartbeat() -> None:
+    """A claim that is the oldest record left is taken on trust until a heartbeat says who really leads."""
+    alone = read([(0, claim(30, 99))], first_offset=100)
+    assert (alone.epoch, alone.provisional) == (100, True)
+    assert read([(0, claim(30, 99)), (1, beat(100))], first_offset=100).epoch == 100
+    assert read([(0, claim(30, 99)), (1, beat(30))], first_offset=100).epoch == 30
+
+
+def test_log_that_retention_emptied_starts_anew() -> None:
+    """With and without a memory of the old log, readers agree on the claim of one that saw it empty."""
+    log = read(FIRST)
+    assert log.apply(1, RETENTION_MS - 1, claim(NO_EPOCH, NO_OFFSET)).epoch == 0
+    assert log.apply(1, RETENTION_MS, claim(NO_EPOCH, NO_OFFSET)).epoch == 1
+    assert read([(RETENTION_MS, claim(NO_EPOCH, NO_OFFSET))], first_offset=1).epoch == 1
+
+
+def test_repeated_record_changes_nothing() -> None:
+    """Offsets below the next one were read already."""
+    log = read([*FIRST, (SILENCE_MS, claim(0, 0))])
+    assert log.apply(0, 0, beat(0)) is log
+
+
+def events(offsets: int) -> st.SearchStrategy[Event | None]:
+    number = st.integers(-1, offsets)
+    epoch = st.integers(0, offsets)
+    return st.one_of(
+        st.none(),
+        st.builds(claim, number, number),
+        st.builds(beat, epoch),
+        st.builds(lambda e: Resigned("x", e), epoch),
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 3_000), events(12)), max_size=12))
+def test_epoch_only_rises_and_is_always_a_claim(steps: list[tuple[int, Event | None]]) -> None:
+    """Whatever a whole log holds, the epoch in force never falls, and is the offset of a claim that the plain
+    reading of the rule finds valid."""
+    log, now_ms = LeaderLog(), 0
+    records: Records = []
+    for offset, (later_ms, event) in enumerate(steps):
+        now_ms += later_ms
+        records.append((now_ms, event))
+        after = log.apply(offset, now_ms, event)
+        assert after.epoch >= log.epoch
+        assert after.epoch == plainly_in_force(records)
+        log = after
+
+
+def plainly_in_force(records: Records) -> int:
+    """The claim rule as it is written, read off the whole log each time."""
+    cur = NO_EPOCH
+    for i, (t, event) in enumerate(records):
+        if not isinstance(event, Claimed) or event.names_epoch != cur:
+            continue
+        if cur == NO_EPOCH:
+            cur = i
+            continue
+        seen = event.last_heartbeat_offset
+        own = [j for j in range(cur, i) if j == cur or records[j][1] == beat(cur)]
+        resigned = any(records[j][1] == Resigned("x", cur) for j in range(cur, i))
+        if seen == own[-1] and (resigned or t - records[seen][0] >= SILENCE_MS):
+            cur = i
+    return cur
+
+
+def test_claim_that_names_another_epoch_is_void() -> None:
+    """Though it names the last heartbeat rightly and the silence has lasted."""
+    log = read([*FIRST, (SILENCE_MS, claim(0, 0))])
+    assert log.epoch == 1
+    for named in (0, 7):
+        assert log.apply(2, 2 * SILENCE_MS, claim(named, 1)).epoch == 1
+    assert log.apply(2, 2 * SILENCE_MS, claim(1, 1)).epoch == 2

@@ -1,0 +1,91 @@
+"""What TLS and password settings become, and how mistakes in them are said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from controller.process.errors import SettingError
+from controller.process.security import brokers, redis_address
+from tieline.kafka import Brokers
+
+KAFKA, REDIS, SERVERS = "TIELINE_KAFKA", "TIELINE_REDIS", "kafka-1:9092,kafka-2:9092"
+SASL = {f"{KAFKA}_SASL": "SCRAM-SHA-512", f"{KAFKA}_USER": "tieline"}
+
+
+def test_without_settings_servers_stay_as_they_are() -> None:
+    """Nothing set: an open connection, and the text of the servers."""
+    assert brokers(SERVERS, {f"{KAFKA}_TLS": "0"}, KAFKA) == SERVERS
+
+
+def test_every_protocol_of_kafka_can_be_said() -> None:
+    """TLS, SASL, and both, in Kafka's own words; the password is never printed."""
+
+    def protocol(**more: str) -> str:
+        found = brokers(SERVERS, {f"{KAFKA}_{name}": value for name, value in more.items()}, KAFKA)
+        assert isinstance(found, Brokers)
+        assert str(found) == SERVERS
+        assert "secret" not in repr(found)
+        return found.protocol
+
+    user = {"USER": "tieline", "PASSWORD": "secret"}
+    assert protocol(TLS="1") == "SSL"
+    assert protocol(SASL="scram-sha-256", **user) == "SASL_PLAINTEXT"
+    assert protocol(TLS="1", SASL="PLAIN", **user) == "SASL_SSL"
+
+
+def test_a_password_comes_from_a_file(tmp_path: Path) -> None:
+    """One line break at the end, as editors leave it, is not part of it; a space is."""
+    file = tmp_path / "password"
+    file.write_text("p@ss/w%rd \n")
+    found = brokers(SERVERS, {**SASL, f"{KAFKA}_PASSWORD_FILE": str(file)}, KAFKA)
+    assert isinstance(found, Brokers)
+    assert found.password == "p@ss/w%rd "
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"TLS": "maybe"}, "TIELINE_KAFKA_TLS: 'maybe' is neither 1 nor 0"),
+        ({"SASL": "GSSAPI", "USER": "u", "PASSWORD": "p"}, "'GSSAPI' is none of PLAIN, SCRAM-SHA-256"),
+        ({"USER": "u", "PASSWORD": "p"}, "go together"),
+        ({"SASL": "PLAIN", "USER": "u"}, "go together"),
+        ({"SASL": "PLAIN", "USER": "u", "PASSWORD": "p"}, "unencrypted"),
+        ({"CA_FILE": "/nowhere/ca.pem"}, "TIELINE_KAFKA_CA_FILE: /nowhere/ca.pem can't be read"),
+        ({"CA_FILE": __file__}, "holds no certificates in PEM"),
+        ({"CERT_FILE": __file__}, "don't fit together"),
+        ({"TLS": "1", "KEY_FILE": __file__}, "TIELINE_KAFKA_KEY_FILE needs TIELINE_KAFKA_CERT_FILE"),
+        ({"PASSWORD": "p", "PASSWORD_FILE": __file__}, "both set"),
+        ({"PASSWORD_FILE": "/dev/null"}, "holds no password"),
+    ],
+)
+def test_a_mistake_names_its_variable(variables: dict[str, str], says: str) -> None:
+    """One sentence with the variable, and never the secret."""
+    with pytest.raises(SettingError, match=says):
+        brokers(SERVERS, {f"{KAFKA}_{name}": value for name, value in variables.items()}, KAFKA)
+
+
+def test_redis_takes_user_and_password_as_they_are() -> None:
+    """Whatever characters they have, the client sends them unchanged."""
+    url = redis_address(
+        "redis://cache:6380/2", {f"{REDIS}_USER": "a b", f"{REDIS}_PASSWORD": "p@:/%#"}, REDIS
+    )
+    told = Redis.from_url(url).connection_pool.connection_kwargs
+    assert (told["username"], told["password"]) == ("a b", "p@:/%#")
+    assert (told["host"], told["port"], told["db"]) == ("cache", 6380, 2)
+
+
+@pytest.mark.parametrize(
+    ("url", "variables", "says"),
+    [
+        ("redis://cache", {"CA_FILE": __file__}, "must begin with rediss://"),
+        ("rediss://cache", {"CA_FILE": __file__}, "TIELINE_REDIS_CA_FILE: .* holds no certificates"),
+        ("redis://:one@cache", {"PASSWORD": "two"}, "each hold a password"),
+    ],
+)
+def test_a_mistake_about_redis_names_its_variable(url: str, variables: dict[str, str], says: str) -> None:
+    """One sentence with the variable."""
+    with pytest.raises(SettingError, match=says):
+        redis_address(url, {f"{REDIS}_{name}": value for name, value in variables.items()}, REDIS)

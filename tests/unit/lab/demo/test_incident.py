@@ -1,0 +1,84 @@
+"""Incidents are files that replay: each that we keep is whole, ordered, and fits its own policy."""
+
+import pytest
+
+from controller.policy_file import load_policy
+from lab.demo.incident import IncidentError, claim, known, parse, read
+from lab.demo.plan import INCIDENT, plan
+from tests.places import ROOT
+
+INCIDENTS = ROOT / "examples" / "incidents"
+POLICY = INCIDENTS / "gcp-service-control-2025-06-12" / "policy.yaml"
+WHOLE = """
+id: x
+title: t
+date: d
+hard: h
+source: s
+happenings:
+  - {at: "10:00", what: begins, faults: [{"on": [gcp], kind: "503"}]}
+  - {at: "00:30 +1d", what: ends, clear: [gcp]}
+"""
+
+
+@pytest.mark.parametrize("name", known(INCIDENTS))
+def test_an_incident_fits_its_policy_and_ends_well(name: str) -> None:
+    """Every scope lies in the policy, no fault is left on, and its load can be sent from here."""
+    policy = load_policy(INCIDENTS / name / "policy.yaml")
+    incident = read(INCIDENTS / name, policy)
+    assert incident.id == name
+    on: set[str] = set()
+    for happening in incident.happenings:
+        on -= set(happening.clear)
+        on |= {scope for fault in happening.faults for scope in fault.on}
+    cleared = {scope for happening in incident.happenings for scope in happening.clear}
+    assert all(any(s == c or s.startswith(c + "/") for c in cleared) for s in on) or not on
+    assert plan(policy, INCIDENT, 1_400.0).policy.pools
+
+
+def test_the_six_recorded_incidents_are_here() -> None:
+    """None is forgotten."""
+    assert len(known(INCIDENTS)) == 6
+
+
+def test_times_run_over_midnight() -> None:
+    """`+1d` is the day after, so an incident may last a night."""
+    incident = parse(WHOLE, "f.yaml", load_policy(POLICY))
+    assert [one.minute for one in incident.happenings] == [600, 1_470]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[gcp], kind", "[aws], kind", "10:00: no pool of the policy lies in aws"),
+        ("10:00", "25:00", "f.yaml: Expected"),
+        (' +1d"', '"', "not in the order of their times"),
+        ('kind: "503"', "kind: flood", "f.yaml: Invalid enum value 'flood'"),
+        ("what: begins", "wat: begins", "f.yaml: Object"),
+        ("id: x", "id: [", "f.yaml:4: not YAML"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(old: str, new: str, said: str) -> None:
+    """A file that can't be replayed never starts a run."""
+    with pytest.raises(IncidentError) as caught:
+        parse(WHOLE.replace(old, new), "f.yaml", load_policy(POLICY))
+    assert said in str(caught.value)
+
+
+def test_all_well_again_retracts_what_was_claimed() -> None:
+    """An operational status is no claim that could outlive the incident."""
+    ill, well = (
+        parse(
+            WHOLE.replace(
+                "what: begins,",
+                f"what: begins, said: [{{source: status-gcp, provider: gcp, state: {state}}}],",
+            ),
+            "f.yaml",
+            load_policy(POLICY),
+        )
+        .happenings[0]
+        .said[0]
+        for state in ("down", "operational")
+    )
+    assert [one.state for one in claim(ill, 1_790_000_000_000, 1_000)] == ["down"]
+    assert claim(well, 1_790_000_000_000, 1_000) == ()

@@ -1,0 +1,66 @@
+"""Capacity in tokens/s and the meter of admitted load."""
+
+import pytest
+
+from lab.standins.bucket import RETRY_AFTER_MAX_MS, LoadMeter, TokenBucket
+
+
+def test_admits_the_burst_and_then_says_when() -> None:
+    """A full bucket serves one second of tokens at once; the next request learns when it would be served."""
+    bucket = TokenBucket(1_000, burst_s=1.0, now_ms=0)
+    assert [bucket.take(400, 0), bucket.take(600, 0)] == [0.0, 0.0]
+    assert bucket.take(250, 0) == pytest.approx(250.0)
+
+
+def test_the_wait_it_names_is_long_enough() -> None:
+    """A caller that comes back exactly after the time it was told is admitted."""
+    bucket = TokenBucket(700, burst_s=1.0, now_ms=0)
+    assert bucket.take(700, 0) == 0
+    wait_ms = bucket.take(333, 100)
+    assert bucket.take(333, 100 + wait_ms) == 0
+
+
+def test_over_time_no_more_than_the_capacity() -> None:
+    """Offered three times its capacity for a minute, a pool admits its capacity and one burst."""
+    bucket = TokenBucket(1_000, burst_s=1.0, now_ms=0)
+    admitted = sum(30 for now_ms in range(0, 60_000, 10) if bucket.take(30, now_ms) == 0)
+    assert 60_000 <= admitted <= 61_000
+
+
+def test_a_request_larger_than_the_burst_is_served_and_paid_for() -> None:
+    """It is admitted when the bucket is full, and others wait until what it owes is earned."""
+    bucket = TokenBucket(100, burst_s=1.0, now_ms=0)
+    assert bucket.take(500, 0) == 0
+    assert bucket.take(1, 4_000) > 0
+    assert bucket.take(1, 4_010) == 0
+
+
+def test_a_smaller_capacity_bites_at_once() -> None:
+    """What was saved at the larger capacity doesn't outlive it."""
+    bucket = TokenBucket(1_000, burst_s=1.0, now_ms=0)
+    bucket.change(100, now_ms=0)
+    assert bucket.take(100, 0) == 0
+    assert bucket.take(100, 500) == pytest.approx(500.0)
+
+
+def test_no_capacity_refuses_everything() -> None:
+    """With zero tokens/s nothing is admitted, and the caller is told the longest wait."""
+    bucket = TokenBucket(0, burst_s=1.0, now_ms=0)
+    assert bucket.take(1, 1e9) == RETRY_AFTER_MAX_MS
+
+
+def test_time_that_goes_back_gives_nothing() -> None:
+    """An earlier instant than the last one adds no tokens and takes none away."""
+    bucket = TokenBucket(1_000, burst_s=1.0, now_ms=10_000)
+    assert bucket.take(1_000, 10_000) == 0
+    assert bucket.take(1, 5_000) > 0
+    assert bucket.take(100, 10_100) == 0
+
+
+def test_meter_settles_at_the_load() -> None:
+    """Steady load is shown within five percent, and forgotten within a few seconds of its end."""
+    meter = LoadMeter(0)
+    for now_ms in range(0, 20_000, 10):
+        meter.add(10, now_ms)
+    assert meter.tokens_per_s(20_000) == pytest.approx(1_000, rel=0.05)
+    assert meter.tokens_per_s(40_000) < 1
