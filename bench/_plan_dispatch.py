@@ -19,7 +19,7 @@ from controller.core.lp.solve import solve
 from controller.core.model.dispatch_plan import Plan, Problem
 from controller.core.moves.first_table import first_draft
 from controller.core.orders.claims import Claims
-from controller.core.policy.compiled import Compiled, compiled
+from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from tieline.table import Split
 
 FILLED = 0.85
@@ -28,21 +28,21 @@ COLD = 3
 SWING = 0.2
 
 
-def _next_hour(rules: Compiled, problem: Problem, plan: Plan, hour: int) -> Problem:
+def _next_hour(compiled: CompiledPolicy, problem: Problem, plan: Plan, hour: int) -> Problem:
     """The plan is the table in force, and each route's demand has moved on by its own rhythm."""
     held = list(problem.held)
     for target in plan.targets:
         held[target.route] = Split(target.pools, target.weights, target.shed)
     demand = tuple(
         route.expected_units_per_s * (1 + SWING * ((hour * 7 + number * 3) % 11 - 5) / 5)
-        for number, route in enumerate(rules.routes)
+        for number, route in enumerate(compiled.routes)
     )
     return replace(problem, held=tuple(held), demand=demand)
 
 
-def _merit_order(rules: Compiled) -> tuple[Split, ...]:
-    demand = [route.expected_units_per_s for route in rules.routes]
-    draft = first_draft(rules, Claims({}, {}, None), demand)
+def _merit_order(compiled: CompiledPolicy) -> tuple[Split, ...]:
+    demand = [route.expected_units_per_s for route in compiled.routes]
+    draft = first_draft(compiled, Claims({}, {}, None), demand)
     return tuple(
         Split(tuple(weights), tuple(weights.values()), shed)
         for weights, shed in zip(draft.weights, draft.shed, strict=True)
@@ -56,21 +56,21 @@ class Took(NamedTuple):
     processor: float
 
 
-def _timed(rules: Compiled, problem: Problem) -> tuple[Took, Plan]:
+def _timed(compiled: CompiledPolicy, problem: Problem) -> tuple[Took, Plan]:
     began, worked = time.perf_counter(), time.process_time()
-    plan = solve(rules, problem).plan
+    plan = solve(compiled, problem).plan
     return Took((time.perf_counter() - began) * 1_000, (time.process_time() - worked) * 1_000), plan
 
 
 def solved_from_merit_order(
     size: tuple[int, int, int],
-) -> tuple[Compiled, Problem, list[tuple[Took, Plan]]]:
-    """The installation's rules, its first problem, and what each of a few solves of it took."""
+) -> tuple[CompiledPolicy, Problem, list[tuple[Took, Plan]]]:
+    """The installation's compiled, its first problem, and what each of a few solves of it took."""
     policy = policy_of(*size, filled=FILLED)
-    rules = compiled(policy)
-    problem = problem_under(policy, _merit_order(rules))
-    solve(rules, problem)
-    return rules, problem, [_timed(rules, problem) for _ in range(COLD)]
+    compiled = compile_policy(policy)
+    problem = problem_under(policy, _merit_order(compiled))
+    solve(compiled, problem)
+    return compiled, problem, [_timed(compiled, problem) for _ in range(COLD)]
 
 
 def dispatch_cases(name: str, size: tuple[int, int, int], target: dict[str, float]) -> Iterator[Case]:

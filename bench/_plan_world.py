@@ -2,7 +2,7 @@
 
 from controller.core.model.dispatch_plan import Problem
 from controller.core.moves.draft import whole
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Origin, Policy, Pool, Provider, QuotaGroup, Workload
 from tieline.table import CRITICALITIES, MILLION, ModelOffer, Split
 
@@ -74,15 +74,15 @@ def policy_of(pools: int, workloads: int, origins: int, filled: float = FILLED) 
 
 def problem_under(policy: Policy, held: tuple[Split, ...] | None = None) -> Problem:
     """All pools healthy. Without ``held`` every route lies evenly on all its lawful pools."""
-    rules = compiled(policy)
+    compiled = compile_policy(policy)
     if held is None:
         held = tuple(
-            Split(route.lawful, tuple(whole([1.0] * len(route.lawful), MILLION))) for route in rules.routes
+            Split(route.lawful, tuple(whole([1.0] * len(route.lawful), MILLION))) for route in compiled.routes
         )
     return Problem(
-        rules.version,
+        compiled.version,
         1_800_000_000_000,
-        tuple(route.expected_units_per_s for route in rules.routes),
+        tuple(route.expected_units_per_s for route in compiled.routes),
         held,
         tuple(pool.limit_units_per_s * policy.headroom for pool in policy.pools),
         tuple(pool.committed_units_per_s * policy.headroom for pool in policy.pools),

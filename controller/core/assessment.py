@@ -22,7 +22,7 @@ from controller.core.moves.reflex import CRITICAL_RANK
 from controller.core.moves.reversal import Barred
 from controller.core.orders.claims import Claims, claims, refused
 from controller.core.orders.in_force import Orders, orders, outranked
-from controller.core.policy.compiled import Compiled, with_declined, without_share_limits
+from controller.core.policy.compiled import CompiledPolicy, with_declined, without_share_limits
 from controller.core.snapshot import Snapshot
 
 
@@ -35,7 +35,7 @@ class Assessment(NamedTuple):
     ``barred``: what may not be moved back by choice yet.
     """
 
-    rules: Compiled
+    compiled: CompiledPolicy
     evidence: dict[str, Evidence]
     findings: dict[str, Finding]
     claims: Claims
@@ -52,42 +52,42 @@ class Assessment(NamedTuple):
     barred: Barred
 
 
-def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
+def assess(snapshot: Snapshot, compiled: CompiledPolicy, now_ms: int) -> Assessment:
     """Trust, health, capacity and eligibility as of now."""
     limits = snapshot.policy.thresholds
     reach = Reach(snapshot.progress, now_ms)
     heard = hearing(snapshot.reports, reach, limits, now_ms)
     evidence = gather(snapshot.reports, heard, snapshot.demand, reach, limits, now_ms)
     before = snapshot.memory or Memory()
-    asked = demand_of(rules, snapshot.demand, reach, before.reported, limits.stale_min_ms, now_ms)
-    given = orders(rules, snapshot.commands, now_ms)
-    rules = without_share_limits(rules, given.providers_of("provider_share", rules))
-    held = claims(rules, snapshot.statements, given, now_ms)
-    rules = with_declined(rules, refused(rules, snapshot.statements, now_ms))
-    said = stated(rules, snapshot.capacities, reach, now_ms)
-    remembered = noted(rules, before.pools, evidence, said, now_ms)
-    caps = _made_fresh(capacities(rules, said, remembered, now_ms), given)
+    asked = demand_of(compiled, snapshot.demand, reach, before.reported, limits.stale_min_ms, now_ms)
+    given = orders(compiled, snapshot.commands, now_ms)
+    compiled = without_share_limits(compiled, given.providers_of("provider_share", compiled))
+    held = claims(compiled, snapshot.statements, given, now_ms)
+    compiled = with_declined(compiled, refused(compiled, snapshot.statements, now_ms))
+    said = stated(compiled, snapshot.capacities, reach, now_ms)
+    remembered = noted(compiled, before.pools, evidence, said, now_ms)
+    caps = _made_fresh(capacities(compiled, said, remembered, now_ms), given)
     complete = any(seen.clients is not None and seen.clients.ok for seen in evidence.values())
-    ill = {rules.pools[index] for index in held.ill}
-    refuse = refusing(rules, evidence, snapshot.table, asked.units)
+    ill = {compiled.pools[index] for index in held.ill}
+    refuse = refusing(compiled, evidence, snapshot.table, asked.units)
     found = judge_all(evidence, limits, remembered, ill, refuse, siblings_complete=complete)
-    findings = outranked(rules, found, given.verdicts, now_ms)
-    pools, changes, due = _health(snapshot, rules, remembered, findings, given, caps, now_ms)
-    memory = _memory(before, rules, pools, asked.reported)
-    acting = eligible(rules, pools, findings, caps, held, panic_allowed=not given.lifts("providers_lost"))
+    findings = outranked(compiled, found, given.verdicts, now_ms)
+    pools, changes, due = _health(snapshot, compiled, remembered, findings, given, caps, now_ms)
+    memory = _memory(before, compiled, pools, asked.reported)
+    acting = eligible(compiled, pools, findings, caps, held, panic_allowed=not given.lifts("providers_lost"))
     return Assessment(
-        rules,
+        compiled,
         evidence,
         findings,
         held,
         caps,
-        bound_by_mode(acting, rules, given),
+        bound_by_mode(acting, compiled, given),
         acting,
         asked.units,
         asked.requests,
         memory,
         changes,
-        unheard_share(rules, snapshot.reports, heard),
+        unheard_share(compiled, snapshot.reports, heard),
         _earliest([*due, said.until_ms], held, given, findings, now_ms),
         given,
         Barred(memory, limits, now_ms),
@@ -97,19 +97,19 @@ def assess(snapshot: Snapshot, rules: Compiled, now_ms: int) -> Assessment:
 class _Advanced(NamedTuple):
     """What the last states rest on. ``restless``: pools that were not simply left as they were."""
 
-    rules: Compiled
+    compiled: CompiledPolicy
     before: dict[str, PoolMemory]
     findings: dict[str, Finding]
     restless: frozenset[str]
 
     def again(
-        self, rules: Compiled, before: dict[str, PoolMemory], findings: dict[str, Finding]
+        self, compiled: CompiledPolicy, before: dict[str, PoolMemory], findings: dict[str, Finding]
     ) -> list[int]:
         """The pools to look at."""
-        if rules.policy is not self.rules.policy:
-            return list(range(len(rules.pools)))
+        if compiled.policy is not self.compiled.policy:
+            return list(range(len(compiled.pools)))
         news = differing(self.before, before) | differing(self.findings, findings) | self.restless
-        return sorted(rules.pool_index[name] for name in news if name in rules.pool_index)
+        return sorted(compiled.pool_index[name] for name in news if name in compiled.pool_index)
 
 
 _last: list[_Advanced] = []
@@ -117,7 +117,7 @@ _last: list[_Advanced] = []
 
 def _health(
     snapshot: Snapshot,
-    rules: Compiled,
+    compiled: CompiledPolicy,
     before: dict[str, PoolMemory],
     findings: dict[str, Finding],
     given: Orders,
@@ -125,15 +125,15 @@ def _health(
     now_ms: int,
 ) -> tuple[dict[str, PoolMemory], list[Verdict], list[int]]:
     policy = snapshot.policy
-    wanted = _wanted(snapshot, rules)
+    wanted = _wanted(snapshot, compiled)
     new: dict[str, PoolMemory] = {}
     restless: set[str] = set()
     changes: list[Verdict] = []
     due: list[int] = []
     plain = Setting(now_ms, policy.thresholds, snapshot.office.took_office_ms)
-    again = _last[0].again(rules, before, findings) if _last else range(len(rules.pools))
+    again = _last[0].again(compiled, before, findings) if _last else range(len(compiled.pools))
     for index in again:
-        name = rules.pools[index]
+        name = compiled.pools[index]
         was = before[name]
         finding = findings.get(name, SILENT)
         if (finding is SILENT and is_settled(was)) or (
@@ -141,7 +141,7 @@ def _health(
         ):
             continue
         restless.add(name)
-        manual = policy.providers[rules.provider_of[index]].failback == "manual"
+        manual = policy.providers[compiled.provider_of[index]].failback == "manual"
         manual = manual and not given.releases(index, was.down_since_ms)
         verdict = given.verdicts.get(index)
         vouched = verdict is not None and verdict.state == "healthy"
@@ -158,7 +158,7 @@ def _health(
             changes.append(_changed(name, was, now, finding))
         if (at := due_ms(now, setting)) is not None and at > now_ms:
             due.append(at)
-    _last[:] = [_Advanced(rules, before, findings, frozenset(restless))]
+    _last[:] = [_Advanced(compiled, before, findings, frozenset(restless))]
     return {**before, **new} if new else before, changes, due
 
 
@@ -174,13 +174,13 @@ def _made_fresh(caps: Caps, given: Orders) -> Caps:
     return caps._replace(pools=pools)
 
 
-def _wanted(snapshot: Snapshot, rules: Compiled) -> set[int]:
+def _wanted(snapshot: Snapshot, compiled: CompiledPolicy) -> set[int]:
     """Pools that could serve critical load which the table in force sheds."""
     found: set[int] = set()
     for route in snapshot.table.routes if snapshot.table else ():
-        index = rules.route_index.get((route.workload, route.origin))
-        if route.split.shed and index is not None and rules.routes[index].rank <= CRITICAL_RANK:
-            found.update(rules.routes[index].lawful)
+        index = compiled.route_index.get((route.workload, route.origin))
+        if route.split.shed and index is not None and compiled.routes[index].rank <= CRITICAL_RANK:
+            found.update(compiled.routes[index].lawful)
     return found
 
 
@@ -198,14 +198,14 @@ def _changed(name: str, was: PoolMemory, now: PoolMemory, finding: Finding) -> V
 
 
 def _memory(
-    before: Memory, rules: Compiled, pools: dict[str, PoolMemory], reported: tuple[str, ...]
+    before: Memory, compiled: CompiledPolicy, pools: dict[str, PoolMemory], reported: tuple[str, ...]
 ) -> Memory:
     """The same object if nothing is new."""
-    same = before.policy_version == rules.version and before.reported == reported
+    same = before.policy_version == compiled.version and before.reported == reported
     if same and not differing(before.pools, pools):
         return before
-    shifts = before.shifts if before.policy_version == rules.version else ()  # numbered by the policy
-    return replace(before, policy_version=rules.version, pools=pools, reported=reported, shifts=shifts)
+    shifts = before.shifts if before.policy_version == compiled.version else ()  # numbered by the policy
+    return replace(before, policy_version=compiled.version, pools=pools, reported=reported, shifts=shifts)
 
 
 def _earliest(

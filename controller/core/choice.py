@@ -32,7 +32,7 @@ def chosen(known: Assessment, use: Use, before: Held, plan: Plan | None) -> Chos
     target = planned(draft, use, plan)
     keep_warm(target, use, known.evidence, known.requests)
     pools = known.memory.pools
-    ramping = {i for i, name in enumerate(known.rules.pools) if pools[name].state is State.RECOVERING}
+    ramping = {i for i, name in enumerate(known.compiled.pools) if pools[name].state is State.RECOVERING}
     why = Reason.PLAN if plan else Reason.MERIT_ORDER
     moves = approach(draft, target, use, ramping, known.barred, why)
     return Chosen(draft, target, moves)

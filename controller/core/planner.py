@@ -23,7 +23,7 @@ from controller.core.moves.modes import without_choice
 from controller.core.moves.on_loss import differ, on_loss, patched
 from controller.core.moves.reflex import CRITICAL_RANK, NOWHERE, Moved, find_places, settle
 from controller.core.orders.in_force import told
-from controller.core.policy.compiled import Compiled, compiled
+from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.snapshot import Ready, Snapshot
 from tieline.table import MILLION, Generation, RouteTable, Split
 
@@ -48,14 +48,14 @@ def step(snapshot: Snapshot, now_ms: int) -> Ready:
     memory = snapshot.memory or Memory()
     if held_back := _held_back(snapshot, now_ms):
         return Ready(memory, None, (held_back,))
-    rules = compiled(snapshot.policy)
-    known = assess(snapshot, rules, now_ms)
+    compiled = compile_policy(snapshot.policy)
+    known = assess(snapshot, compiled, now_ms)
     table = snapshot.table
     if table is None:
-        first = Plan(first_draft(rules, known.claims, known.demand), [], True, False)
+        first = Plan(first_draft(compiled, known.claims, known.demand), [], True, False)
         said = (Verdict("table", Reason.FIRST_TABLE, now_ms), *known.changes)
         return _publish(snapshot, known, first, None, list(said), now_ms)
-    before = held(known.rules, table)
+    before = held(known.compiled, table)
     plan = (
         _forced(known, before, memory, now_ms)
         or _last_resort_changed(known, before)
@@ -84,12 +84,12 @@ def _held_back(snapshot: Snapshot, now_ms: int) -> Verdict | None:
 def _forced(known: Assessment, before: Held, memory: Memory, now_ms: int) -> Plan | None:
     """What must move now: load on pools that are lost or full, shed load for which there is room."""
     draft = before.draft(known.demand)
-    limits = known.rules.policy.thresholds
+    limits = known.compiled.policy.thresholds
     due = now_ms - memory.voluntary_ms >= limits.shift_period_ms
     moves = settle(draft, known.use, restore_rank=LOWEST_RANK if due else CRITICAL_RANK)
     if before.orphans:
         find_places(draft, known.use, list(before.orphans), moves)
-    if not before.fits or memory.policy_version != known.rules.version:
+    if not before.fits or memory.policy_version != known.compiled.version:
         return Plan(draft, moves, True, False, renewed=True)
     if not _matters(draft, before, known):
         return None
@@ -115,7 +115,7 @@ def _matters(draft: Draft, before: Held, known: Assessment) -> bool:
 
 def _last_resort_changed(known: Assessment, before: Held) -> Plan | None:
     """The same weights with another last resort, at once; in haste if a pool is not to be tried any more."""
-    gone, new = resorts_changed(before, last_resorts(known.rules, known.use))
+    gone, new = resorts_changed(before, last_resorts(known.compiled, known.use))
     return Plan(before.draft(known.demand), [], bool(gone), False) if gone or new else None
 
 
@@ -137,7 +137,7 @@ def _may_choose(snapshot: Snapshot, known: Assessment, now_ms: int) -> bool:
 
 def _fresh_plan(snapshot: Snapshot, known: Assessment, now_ms: int) -> WholePlan | None:
     plan = snapshot.plan
-    return plan if plan is not None and plan.is_fresh(known.rules.version, now_ms) else None
+    return plan if plan is not None and plan.is_fresh(known.compiled.version, now_ms) else None
 
 
 def _on_loss_renewed(snapshot: Snapshot, known: Assessment, before: Held, now_ms: int) -> Plan | None:
@@ -178,16 +178,16 @@ def _publish(
     said: list[Verdict],
     now_ms: int,
 ) -> Ready:
-    rules, draft = known.rules, plan.draft
+    compiled, draft = known.compiled, plan.draft
     splits = _splits(draft, before)
     hasty = plan.urgent and before is not None and not plan.renewed
     losses = patched(before, known.use) if before and hasty else on_loss(draft, known.use)
     proposal = Proposal(
-        rules,
+        compiled,
         known.use,
         splits,
         losses,
-        last_resorts(rules, known.use),
+        last_resorts(compiled, known.use),
         _held_splits(before, len(splits)),
         [route.on_loss if route else {} for route in before.routes] if before and not plan.renewed else [],
         said,
@@ -204,7 +204,7 @@ def _publish(
     looked_ms = known.memory.on_loss_ms if hasty else now_ms
     memory = _remembered(known, plan, before, now_ms)
     memory = replace(memory, on_loss_due=due, on_loss_ms=looked_ms)
-    table = _table(snapshot, rules, proposal, now_ms)
+    table = _table(snapshot, compiled, proposal, now_ms)
     wake_ms = known.due_ms
     if due:
         wake_ms = min(now_ms + ON_LOSS_AFTER_MS, wake_ms or now_ms + ON_LOSS_AFTER_MS)
@@ -247,16 +247,18 @@ def _splits(draft: Draft, before: Held | None) -> list[Split]:
     return splits
 
 
-def _table(snapshot: Snapshot, rules: Compiled, proposal: Proposal, now_ms: int) -> RouteTable:
+def _table(snapshot: Snapshot, compiled: CompiledPolicy, proposal: Proposal, now_ms: int) -> RouteTable:
     office = snapshot.office
     generation = Generation(office.lineage, office.epoch, office.next_seq)
     why = [Reason.SHED_NO_ROOM.value if split.shed else "" for split in proposal.splits]
-    return table_of(rules, proposal.splits, proposal.on_loss, proposal.last_resort, why, generation, now_ms)
+    return table_of(
+        compiled, proposal.splits, proposal.on_loss, proposal.last_resort, why, generation, now_ms
+    )
 
 
 def _said(known: Assessment, plan: Plan, before: Held, now_ms: int) -> list[Verdict]:
     """State changes, then what moved off (by choice: onto) each pool and why, then what is shed."""
-    rules, draft = known.rules, plan.draft
+    compiled, draft = known.compiled, plan.draft
     said = list(known.changes)
     if known.use.panic:
         said.append(Verdict("table", Reason.GUARD_PROVIDERS_LOST, now_ms))
@@ -266,19 +268,19 @@ def _said(known: Assessment, plan: Plan, before: Held, now_ms: int) -> list[Verd
         said.append(Verdict("table", Reason.ON_LOSS_RENEWED, now_ms))
     if not plan.renewed:
         said += resorts_said(
-            rules, known.use, before, withdrawn=known.claims.withdrawn, memory=known.memory, now_ms=now_ms
+            compiled, known.use, before, withdrawn=known.claims.withdrawn, memory=known.memory, now_ms=now_ms
         )
     load = before.draft(known.demand).load
     for pool, reason in sorted({(move.pool, move.reason) for move in plan.moves if move.pool != NOWHERE}):
         if reason is Reason.POOL_LOST and pool in known.claims.withdrawn:
             reason = known.claims.withdrawn[pool][0]
         units = round(abs(draft.load[pool] - load[pool]), 3)
-        said.append(Verdict(rules.pools[pool], reason, now_ms, value=units))
+        said.append(Verdict(compiled.pools[pool], reason, now_ms, value=units))
         if pool in known.use.lost and (kept := round(draft.load[pool], 3)) > 0:
-            said.append(Verdict(rules.pools[pool], Reason.KEPT_NO_ALTERNATIVE, now_ms, value=kept))
+            said.append(Verdict(compiled.pools[pool], Reason.KEPT_NO_ALTERNATIVE, now_ms, value=kept))
     for route in sorted(draft.touched):
         was, now = before.shed[route], draft.shed[route]
         if was != now:
             reason = Reason.SHED_NO_ROOM if now > was else Reason.SHED_RESTORED
-            said.append(Verdict(rules.routes[route].name, reason, now_ms, value=now / MILLION))
+            said.append(Verdict(compiled.routes[route].name, reason, now_ms, value=now / MILLION))
     return said

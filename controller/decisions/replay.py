@@ -14,7 +14,7 @@ from controller.core.model.memory import Memory
 from controller.core.moves.draft import Draft
 from controller.core.moves.held_table import held
 from controller.core.planner import step
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
 from controller.decisions.record import Rebuilt, decode_ready, encode_ready
@@ -141,12 +141,12 @@ class Contest:
         other = replace(found.snapshot, policy=self._policy, memory=self._memory, table=self._table)
         ready = step(other, at_ms)
         table = ready.table or self._table or found.published
-        rules = compiled(found.snapshot.policy)
-        known = assess(found.snapshot, rules, at_ms)
-        succeeds = {known.rules.pools[i]: share for i, share in success_of(known, known.use).items()}
+        compiled = compile_policy(found.snapshot.policy)
+        known = assess(found.snapshot, compiled, at_ms)
+        succeeds = {known.compiled.pools[i]: share for i, share in success_of(known, known.use).items()}
         self._sides = (
             _side(found.snapshot, found.published, known, succeeds, at_ms),
-            _side(other, table, assess(other, compiled(self._policy), at_ms), succeeds, at_ms),
+            _side(other, table, assess(other, compile_policy(self._policy), at_ms), succeeds, at_ms),
         )
         self._memory, self._table = ready.memory, table
         self.decisions += 1
@@ -174,10 +174,12 @@ class Contest:
 def _side(
     snapshot: Snapshot, table: RouteTable, known: Assessment, succeeds: dict[str, float], now_ms: int
 ) -> _Side:
-    rules = known.rules
-    draft = held(rules, table).draft(known.demand)
-    before = held(rules, snapshot.table).draft(known.demand) if snapshot.table is not None else draft
-    success = {rules.pool_index[pool]: share for pool, share in succeeds.items() if pool in rules.pool_index}
+    compiled = known.compiled
+    draft = held(compiled, table).draft(known.demand)
+    before = held(compiled, snapshot.table).draft(known.demand) if snapshot.table is not None else draft
+    success = {
+        compiled.pool_index[pool]: share for pool, share in succeeds.items() if pool in compiled.pool_index
+    }
     return _Side(draft, table, measure(draft, known.caps, success, now_ms), moved_units(before, draft))
 
 

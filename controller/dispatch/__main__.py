@@ -13,7 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from controller.core.lp.solve import NoAnswerError, solve
-from controller.core.policy.compiled import Compiled, compiled
+from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import Policy
 from controller.dispatch.frames import Answer, Ask, framed, read_ask
 from controller.process.clock import monotonic_ms
@@ -24,11 +24,11 @@ NICENESS = 5  # a heartbeat on the same core goes first
 _policies = msgspec.msgpack.Decoder(Policy)
 
 
-def answer(rules: Compiled, ask: Ask) -> Answer:
+def answer(compiled: CompiledPolicy, ask: Ask) -> Answer:
     """Solves one problem; a solver without an answer is an answer too."""
     began_ms = monotonic_ms()
     try:
-        found = solve(rules, ask.problem, limit_s=ask.limit_s)
+        found = solve(compiled, ask.problem, limit_s=ask.limit_s)
     except (NoAnswerError, ValueError) as error:
         return Answer(ask.number, None, str(error), monotonic_ms() - began_ms)
     return Answer(ask.number, found.plan, "", monotonic_ms() - began_ms, found.rows, found.columns)
@@ -36,11 +36,11 @@ def answer(rules: Compiled, ask: Ask) -> Answer:
 
 def serve(questions: BinaryIO, answers: BinaryIO) -> None:
     """Until the questions end."""
-    rules: Compiled | None = None
+    compiled: CompiledPolicy | None = None
     while (ask := read_ask(questions)) is not None:
         if ask.policy:
-            rules = compiled(_policies.decode(ask.policy))
-        said = Answer(ask.number, None, "no policy was sent") if rules is None else answer(rules, ask)
+            compiled = compile_policy(_policies.decode(ask.policy))
+        said = Answer(ask.number, None, "no policy was sent") if compiled is None else answer(compiled, ask)
         answers.write(framed(said))
         answers.flush()
 

@@ -1,6 +1,6 @@
 """Writes what Python needs to find a distribution's entry points, out of its pyproject.toml.
 
-The image holds the lab as files on the path, without an installer; this is what an installer would note of it.
+The image holds the lab as files on the path, without an installer. An installer would note this of it.
 """
 
 import sys

@@ -11,7 +11,13 @@ import pytest
 
 from tests.places import ROOT
 
-FILES = ("requirements.lock", "requirements-bootstrap.lock", "pyproject.toml", "client/pyproject.toml")
+FILES = (
+    "requirements.lock",
+    "requirements-bootstrap.lock",
+    "pyproject.toml",
+    "client/pyproject.toml",
+    "lab/pyproject.toml",
+)
 NOBODY_LISTENS = "http://127.0.0.1:9/"
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from controller.core.lp.programme import BURST, DEGRADED, FIRST_REFUSAL, PRICE, SHED
 from controller.core.model.dispatch_plan import Plan, Problem
 from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT, whole
-from controller.core.policy.compiled import Compiled, compiled
+from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import Origin, Policy, Pool, Provider, QuotaGroup, Workload
 from tieline.table import CRITICALITIES, MILLION, ModelOffer, Split
 
@@ -75,17 +75,17 @@ def problems(
     draw: st.DrawFn, policy: Policy, grades: tuple[int, ...] = (GAINS, GAINS, GAINS, GAINS_LATE, OUT)
 ) -> Problem:
     """Demand up to what is there and beyond, held anywhere that is lawful."""
-    rules = compiled(policy)
+    compiled = compile_policy(policy)
     held = []
-    for route in rules.routes:
+    for route in compiled.routes:
         pools = tuple(pool for pool in route.lawful if draw(st.booleans()))
         amounts = [float(draw(st.integers(1, 5))) for _ in pools]
         held.append(Split(pools, tuple(whole(amounts, MILLION)) if pools else (), 0 if pools else MILLION))
     usable = tuple(pool.limit_units_per_s * policy.headroom for pool in policy.pools)
     return Problem(
-        rules.version,
+        compiled.version,
         1_800_000_000_000,
-        tuple(draw(st.integers(0, 12)) * 100.0 for _ in rules.routes),
+        tuple(draw(st.integers(0, 12)) * 100.0 for _ in compiled.routes),
         tuple(held),
         usable,
         tuple(
@@ -102,11 +102,11 @@ def problems(
     )
 
 
-def members_of(rules: Compiled, loss: str) -> set[int]:
+def members_of(compiled: CompiledPolicy, loss: str) -> set[int]:
     """The pools that fail with a provider, a region or a named domain."""
     return {
         index
-        for index, pool in enumerate(rules.policy.pools)
+        for index, pool in enumerate(compiled.policy.pools)
         if loss in (pool.provider, f"{pool.provider}/{pool.region}", *pool.domains)
     }
 
@@ -150,39 +150,41 @@ class Model:
 
 
 def least_cost(
-    rules: Compiled, problem: Problem, losses: tuple[str, ...], penalty: dict[int, float]
+    compiled: CompiledPolicy, problem: Problem, losses: tuple[str, ...], penalty: dict[int, float]
 ) -> float:
     """The optimum of the programme written down anew. ``penalty`` by rank, for each unit without room."""
     model = Model()
     active = [route for route, units in enumerate(problem.demand) if units > 0]
     ready = [p for p, grade in enumerate(problem.grade) if grade in (GAINS, GAINS_LATE)]
-    _place(model, rules, problem, active, ready)
+    _place(model, compiled, problem, active, ready)
     for p in ready:
         committed = {(part, r, p): 1.0 for r in active for part in ("committed",)}
         model.row(committed, -INFINITE, problem.committed[p])
         everything = {(part, r, p): 1.0 for r in active for part in ("committed", "burst")}
         model.row(everything, -INFINITE, problem.usable[p])
     for group, most in enumerate(problem.group_usable):
-        inside = [p for p in ready if rules.group_of[p] == group]
+        inside = [p for p in ready if compiled.group_of[p] == group]
         model.row(
             {(part, r, p): 1.0 for r in active for p in inside for part in ("committed", "burst")},
             -INFINITE,
             most,
         )
     shares = [
-        (r, [p for p in ready if rules.provider_of[p] == owner], share * problem.demand[r])
+        (r, [p for p in ready if compiled.provider_of[p] == owner], share * problem.demand[r])
         for r in active
-        for owner, share in rules.routes[r].share_max.items()
+        for owner, share in compiled.routes[r].share_max.items()
     ]
     for r, inside, most in shares:
         model.row({(part, r, p): 1.0 for p in inside for part in ("committed", "burst")}, -INFINITE, most)
     for loss in losses:
-        _survive(model, rules, problem, loss, active, ready, penalty)
+        _survive(model, compiled, problem, loss, active, ready, penalty)
     return model.optimum()
 
 
-def _place(model: Model, rules: Compiled, problem: Problem, active: list[int], ready: list[int]) -> None:
-    policy = rules.policy
+def _place(
+    model: Model, compiled: CompiledPolicy, problem: Problem, active: list[int], ready: list[int]
+) -> None:
+    policy = compiled.policy
     dearest = max(max(pool.price_per_million_units for pool in policy.pools), 1e-9)
     holder = {
         p
@@ -191,7 +193,7 @@ def _place(model: Model, rules: Compiled, problem: Problem, active: list[int], r
     }
     moved = min(policy.thresholds.latency_band_ms / 1000, 0.5)
     for r in active:
-        route, units = rules.routes[r], problem.demand[r]
+        route, units = compiled.routes[r], problem.demand[r]
         held = dict(zip(problem.held[r].pools, problem.held[r].weights, strict=True))
         demand: dict[tuple[object, ...], float] = {("shed", r): 1.0}
         model.column(("shed", r), SHED[route.rank])
@@ -213,23 +215,23 @@ def _place(model: Model, rules: Compiled, problem: Problem, active: list[int], r
 
 def _survive(
     model: Model,
-    rules: Compiled,
+    compiled: CompiledPolicy,
     problem: Problem,
     loss: str,
     active: list[int],
     ready: list[int],
     penalty: dict[int, float],
 ) -> None:
-    lost = members_of(rules, loss)
-    critical = [r for r in active if rules.routes[r].rank <= 1]
+    lost = members_of(compiled, loss)
+    critical = [r for r in active if compiled.routes[r].rank <= 1]
     parts = ("committed", "burst")
     for r in critical:
         terms: dict[tuple[object, ...], float] = {("short", loss, r): 1.0}
-        model.column(("short", loss, r), penalty[rules.routes[r].rank])
+        model.column(("short", loss, r), penalty[compiled.routes[r].rank])
         for p in ready:
             if p in lost:
                 terms |= {(part, r, p): -1.0 for part in parts}
-            elif p in rules.routes[r].lawful_set:
+            elif p in compiled.routes[r].lawful_set:
                 model.column(("instead", loss, r, p), 0.0)
                 terms["instead", loss, r, p] = 1.0
         model.row(terms, 0.0, INFINITE)
@@ -245,33 +247,33 @@ def _survive(
     for p in remaining:
         model.row(after(critical, [p]), -INFINITE, problem.usable[p])
     for group, most in enumerate(problem.group_usable):
-        model.row(after(critical, [p for p in remaining if rules.group_of[p] == group]), -INFINITE, most)
+        model.row(after(critical, [p for p in remaining if compiled.group_of[p] == group]), -INFINITE, most)
     for r in critical:
-        for owner, share in rules.routes[r].share_max.items():
-            own = [p for p in remaining if rules.provider_of[p] == owner]
+        for owner, share in compiled.routes[r].share_max.items():
+            own = [p for p in remaining if compiled.provider_of[p] == owner]
             model.row(after([r], own), -INFINITE, share * problem.demand[r])
 
 
-def most_served(rules: Compiled, problem: Problem, rank: int) -> float:
+def most_served(compiled: CompiledPolicy, problem: Problem, rank: int) -> float:
     """The most of all load up to this rank that can be served, by trying every cut. No share limits."""
-    routes = [r for r, rule in enumerate(rules.routes) if rule.rank <= rank and problem.demand[r] > 0]
+    routes = [r for r, rule in enumerate(compiled.routes) if rule.rank <= rank and problem.demand[r] > 0]
     subsets = chain.from_iterable(combinations(routes, count) for count in range(len(routes) + 1))
     return min(
         (
-            sum(problem.demand[r] for r in routes if r not in chosen) + _capacity(rules, problem, chosen)
+            sum(problem.demand[r] for r in routes if r not in chosen) + _capacity(compiled, problem, chosen)
             for chosen in subsets
         ),
         default=0.0,
     )
 
 
-def _capacity(rules: Compiled, problem: Problem, routes: tuple[int, ...]) -> float:
+def _capacity(compiled: CompiledPolicy, problem: Problem, routes: tuple[int, ...]) -> float:
     """What all pools that these routes may use can carry together."""
-    pools = {p for r in routes for p in rules.routes[r].lawful if problem.grade[p] in (GAINS, GAINS_LATE)}
-    alone = sum(problem.usable[p] for p in pools if rules.group_of[p] < 0)
+    pools = {p for r in routes for p in compiled.routes[r].lawful if problem.grade[p] in (GAINS, GAINS_LATE)}
+    alone = sum(problem.usable[p] for p in pools if compiled.group_of[p] < 0)
     grouped = 0.0
     for group, most in enumerate(problem.group_usable):
-        grouped += min(most, sum(problem.usable[p] for p in pools if rules.group_of[p] == group))
+        grouped += min(most, sum(problem.usable[p] for p in pools if compiled.group_of[p] == group))
     return alone + grouped
 
 
@@ -279,11 +281,11 @@ ALL_GRADES = (GAINS, GAINS, GAINS_LATE, GAINS_LAST, KEEPS, OUT)
 
 
 def left_without_room(
-    rules: Compiled, problem: Problem, flows: dict[tuple[int, int], float], loss: str
+    compiled: CompiledPolicy, problem: Problem, flows: dict[tuple[int, int], float], loss: str
 ) -> float:
     """Critical load without room after the loss while all other critical load stays where it is."""
-    lost, model = members_of(rules, loss), Model()
-    critical = [r for r, rule in enumerate(rules.routes) if rule.rank <= 1 and problem.demand[r] > 0]
+    lost, model = members_of(compiled, loss), Model()
+    critical = [r for r, rule in enumerate(compiled.routes) if rule.rank <= 1 and problem.demand[r] > 0]
     remaining = [p for p, grade in enumerate(problem.grade) if grade in (GAINS, GAINS_LATE) and p not in lost]
 
     def stays(routes: list[int], pools: list[int]) -> float:
@@ -295,15 +297,15 @@ def left_without_room(
     for r in critical:
         model.column(("short", r), 1.0)
         for p in remaining:
-            if p in rules.routes[r].lawful_set:
+            if p in compiled.routes[r].lawful_set:
                 model.column((r, p), 0.0)
         model.row({("short", r): 1.0, **instead([r], remaining)}, stays([r], sorted(lost)), INFINITE)
-        for owner, share in rules.routes[r].share_max.items():
-            own = [p for p in remaining if rules.provider_of[p] == owner]
+        for owner, share in compiled.routes[r].share_max.items():
+            own = [p for p in remaining if compiled.provider_of[p] == owner]
             model.row(instead([r], own), -INFINITE, max(share * problem.demand[r] - stays([r], own), 0.0))
     for p in remaining:
         model.row(instead(critical, [p]), -INFINITE, max(problem.usable[p] - stays(critical, [p]), 0.0))
     for group, most in enumerate(problem.group_usable):
-        inside = [p for p in remaining if rules.group_of[p] == group]
+        inside = [p for p in remaining if compiled.group_of[p] == group]
         model.row(instead(critical, inside), -INFINITE, max(most - stays(critical, inside), 0.0))
     return model.optimum() if critical else 0.0

@@ -8,7 +8,7 @@ from controller.core.moves.held_table import held
 from controller.core.moves.modes import bound_pools
 from controller.core.orders.in_force import orders as in_force
 from controller.core.planner import step
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from tests.property.worlds import orders, scopes, weather, worlds
 from tests.scenarios.world import World
 from tieline.events import Command, in_scope
@@ -21,7 +21,7 @@ HOUR_MS = 3_600_000
 def shares(world: World, table: RouteTable | None) -> list[dict[int, int]]:
     """Every route's weights by the policy's pool numbers."""
     assert table is not None
-    return held(compiled(world.policy), table).weights
+    return held(compile_policy(world.policy), table).weights
 
 
 def changed(world: World, before: RouteTable | None) -> set[int]:
@@ -41,7 +41,7 @@ def test_no_move_by_choice_touches_what_is_frozen(data: st.DataObject) -> None:
     list(world.run(data.draw(st.sampled_from([1_000, 60_000]))))
     scope = data.draw(st.one_of(st.just("*"), scopes(world)))
     world.commands = [Command("f", "freeze", scope, "kim", "why", world.now_ms, world.now_ms + HOUR_MS)]
-    frozen = {i for i, pool in enumerate(compiled(world.policy).pools) if in_scope(pool, scope)}
+    frozen = {i for i, pool in enumerate(compile_policy(world.policy).pools) if in_scope(pool, scope)}
     for _ in range(data.draw(st.integers(1, 4))):
         data.draw(weather(world))
         for _ in range(15):
@@ -89,7 +89,7 @@ def test_nothing_moves_onto_or_off_a_provider_that_may_not_be_acted_on(data: st.
             before = world.table
             world.now_ms += 1_000
             world._observe()
-            rules = compiled(world.policy)
-            bound = set(bound_pools(rules, in_force(rules, tuple(world.commands), world.now_ms)))
+            compiled = compile_policy(world.policy)
+            bound = set(bound_pools(compiled, in_force(compiled, tuple(world.commands), world.now_ms)))
             world.decide()
             assert not changed(world, before) & bound

@@ -10,7 +10,7 @@ from controller.core.assessment import assess
 from controller.core.moves.draft import GAINS_LAST
 from controller.core.moves.held_table import held
 from controller.core.planner import step
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from controller.core.policy.lawful import may_serve
 from controller.core.snapshot import Ready, Snapshot
 from tests.property.worlds import orders, weather, worlds
@@ -40,10 +40,10 @@ def _within_room(snapshot: Snapshot, ready: Ready, now_ms: int) -> None:
     """Nothing gains beyond what it may carry, and what may not gain does not."""
     assert ready.table is not None
     assert snapshot.table is not None
-    rules = compiled(snapshot.policy)
-    known = assess(snapshot, rules, now_ms)
-    before = held(rules, snapshot.table).draft(known.demand).load
-    after = held(rules, ready.table).draft(known.demand).load
+    compiled = compile_policy(snapshot.policy)
+    known = assess(snapshot, compiled, now_ms)
+    before = held(compiled, snapshot.table).draft(known.demand).load
+    after = held(compiled, ready.table).draft(known.demand).load
     for pool, (was, now) in enumerate(zip(before, after, strict=True)):
         if now > was + ROUNDING_UNITS:
             assert known.use.limits.grade[pool] <= GAINS_LAST
@@ -52,14 +52,16 @@ def _within_room(snapshot: Snapshot, ready: Ready, now_ms: int) -> None:
 
 def _share_limits(world: World, snapshot: Snapshot, table: RouteTable) -> None:
     """No provider gains beyond its share of a workload."""
-    rules = assess(snapshot, compiled(world.policy), world.now_ms).rules  # but for what is overridden
+    compiled = assess(
+        snapshot, compile_policy(world.policy), world.now_ms
+    ).compiled  # but for what is overridden
     old = {route.name: route.split for route in snapshot.table.routes} if snapshot.table else {}
-    for rule, route in zip(rules.routes, table.routes, strict=True):
+    for rule, route in zip(compiled.routes, table.routes, strict=True):
         for provider, most in rule.share_max.items():
 
             def carried(split: Split, owner: int = provider) -> int:
                 pairs = zip(split.pools, split.weights, strict=True)
-                return sum(parts for pool, parts in pairs if rules.provider_of[pool] == owner)
+                return sum(parts for pool, parts in pairs if compiled.provider_of[pool] == owner)
 
             before = carried(old[route.name]) if route.name in old else 0
             assert carried(route.split) <= max(round(most * MILLION), before)

@@ -10,7 +10,7 @@ from controller.core.model.dispatch_plan import Problem
 from controller.core.moves.draft import GAINS, GAINS_LATE, OUT, ROOM_MIN_PARTS, Draft, Limits
 from controller.core.moves.eligible import Use
 from controller.core.moves.reflex import NOWHERE, Homeless, find_places, settle
-from controller.core.policy.compiled import Compiled, compiled
+from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from tests.property.planned import most_served, policies, problems
 from tieline.table import MILLION
 
@@ -21,7 +21,7 @@ ROUNDING = 1.0  # units/s: whole parts, and rooms too small to be any
 class Lost(NamedTuple):
     """A table in force, settled, of which pools are lost: before and after the forced moves."""
 
-    rules: Compiled
+    compiled: CompiledPolicy
     problem: Problem
     use: Use
     before: Draft
@@ -33,20 +33,20 @@ def losses(draw: st.DrawFn, *, shares: bool) -> Lost:
     """Everything placed by merit, then one or two pools are gone and nothing succeeds there."""
     policy = draw(policies(shares=shares))
     problem = draw(problems(policy, (GAINS, GAINS, GAINS, GAINS_LATE)))
-    rules = compiled(policy)
-    count = len(rules.routes)
+    compiled = compile_policy(policy)
+    count = len(compiled.routes)
     limits = Limits(
         list(problem.usable), list(problem.committed), list(problem.grade), list(problem.group_usable)
     )
-    before = Draft(rules, list(problem.demand), [{} for _ in range(count)], [0] * count)
-    everything = [Homeless(rule.rank, i, NOWHERE, MILLION, False) for i, rule in enumerate(rules.routes)]
+    before = Draft(compiled, list(problem.demand), [{} for _ in range(count)], [0] * count)
+    everything = [Homeless(rule.rank, i, NOWHERE, MILLION, False) for i, rule in enumerate(compiled.routes)]
     find_places(before, Use(limits, list(limits.usable), {}, False), everything, [])
-    gone = draw(st.sets(st.sampled_from(range(len(rules.pools))), min_size=1, max_size=2))
+    gone = draw(st.sets(st.sampled_from(range(len(compiled.pools))), min_size=1, max_size=2))
     grade = [OUT if pool in gone else old for pool, old in enumerate(problem.grade)]
     use = Use(limits._replace(grade=grade), list(limits.usable), {}, False)
     after = before.copy()
     settle(after, use, restore_rank=3)
-    return Lost(rules, replace(problem, grade=tuple(grade)), use, before, after)
+    return Lost(compiled, replace(problem, grade=tuple(grade)), use, before, after)
 
 
 @QUICK
@@ -57,10 +57,12 @@ def test_as_much_critical_load_is_served_as_any_lawful_assignment_could(lost: Lo
     for rank in (0, 1):
         served = sum(
             units * (1 - shed / MILLION)
-            for rule, units, shed in zip(lost.rules.routes, lost.problem.demand, lost.after.shed, strict=True)
+            for rule, units, shed in zip(
+                lost.compiled.routes, lost.problem.demand, lost.after.shed, strict=True
+            )
             if rule.rank <= rank
         )
-        assert served >= most_served(lost.rules, lost.problem, rank) - ROUNDING
+        assert served >= most_served(lost.compiled, lost.problem, rank) - ROUNDING
 
 
 @QUICK
@@ -71,7 +73,7 @@ def test_nothing_is_shed_for_which_there_is_room(lost: Lost) -> None:
     for route, shed in enumerate(lost.after.shed):
         if shed <= ROOM_MIN_PARTS or lost.problem.demand[route] <= 0:
             continue
-        for pool in lost.rules.routes[route].lawful:
+        for pool in lost.compiled.routes[route].lawful:
             if limits.grade[pool] in (GAINS, GAINS_LATE):
                 assert lost.after.room_parts(route, pool, limits.usable[pool], limits) == 0
 
@@ -81,14 +83,14 @@ def test_nothing_is_shed_for_which_there_is_room(lost: Lost) -> None:
 def test_forced_moves_are_lawful_within_room_and_touch_nothing_else(lost: Lost) -> None:
     """Whole shares on lawful pools, no pool, group or largest share exceeded, and what needs not move stays:
     a more critical route is touched only if it was on a lost pool or moves on without losing anything."""
-    rules, limits, after = lost.rules, lost.use.limits, lost.after
-    for route, rule in enumerate(rules.routes):
+    compiled, limits, after = lost.compiled, lost.use.limits, lost.after
+    for route, rule in enumerate(compiled.routes):
         held = after.weights[route]
         assert sum(held.values()) + after.shed[route] == MILLION
         assert rule.lawful_set.issuperset(held)
         assert all(limits.grade[pool] != OUT for pool in held)
         for provider, most in rule.share_max.items():
-            there = sum(parts for pool, parts in held.items() if rules.provider_of[pool] == provider)
+            there = sum(parts for pool, parts in held.items() if compiled.provider_of[pool] == provider)
             assert there <= round(most * MILLION)
     for pool, units in enumerate(after.load):
         assert units <= limits.usable[pool] + ROUNDING

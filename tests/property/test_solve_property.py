@@ -10,7 +10,7 @@ from controller.core.lp.programme import SECURITY, SECURITY_ALL, SHED
 from controller.core.lp.solve import DOMAINS_MAX, solve
 from controller.core.model.dispatch_plan import Problem
 from controller.core.moves.draft import GAINS_LAST, GAINS_LATE, OUT
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Policy
 from tests.property.planned import (
     ALL_GRADES,
@@ -44,10 +44,10 @@ def worlds(draw: st.DrawFn, *, shares: bool = True, grades: tuple[int, ...] = (0
 def test_costs_what_the_programme_written_down_anew_costs(world: World, candidates: int) -> None:
     """No aggregation, column left out or warm start changes the optimum: an unaggregated programme agrees."""
     policy, problem = world
-    rules = compiled(policy)
-    found = solve(rules, problem, candidates=candidates)
-    losses = (*rules.providers, *found.plan.added)
-    expected = least_cost(rules, problem, losses, _penalty(len(rules.providers)))
+    compiled = compile_policy(policy)
+    found = solve(compiled, problem, candidates=candidates)
+    losses = (*compiled.providers, *found.plan.added)
+    expected = least_cost(compiled, problem, losses, _penalty(len(compiled.providers)))
     assert found.cost == pytest.approx(expected, rel=1e-6, abs=1e-3 + 1e-9 * SHED[0])
 
 
@@ -56,15 +56,15 @@ def test_costs_what_the_programme_written_down_anew_costs(world: World, candidat
 def test_serves_as_much_of_each_rank_as_any_cut_allows(world: World) -> None:
     """Demand comes before all else, the most critical first: compared with every cut, without a solver."""
     policy, problem = world
-    rules = compiled(policy)
-    plan = solve(rules, problem).plan
+    compiled = compile_policy(policy)
+    plan = solve(compiled, problem).plan
     for rank in range(4):
         served = sum(
             problem.demand[target.route] * (1 - target.shed / MILLION)
             for target in plan.targets
-            if rules.routes[target.route].rank <= rank
+            if compiled.routes[target.route].rank <= rank
         )
-        assert served == pytest.approx(most_served(rules, problem, rank), abs=ROUNDING)
+        assert served == pytest.approx(most_served(compiled, problem, rank), abs=ROUNDING)
 
 
 @settings(max_examples=150, deadline=None)
@@ -73,18 +73,18 @@ def test_a_plan_is_lawful_and_within_every_limit(world: World) -> None:
     """Only lawful pools, whole shares, no pool, quota group or provider share beyond its limit; what is
     silent keeps its own, only critical load comes to a pool of unknown health, and nothing to a lost one."""
     policy, problem = world
-    rules = compiled(policy)
-    plan = solve(rules, problem).plan
+    compiled = compile_policy(policy)
+    plan = solve(compiled, problem).plan
     flows = flows_of(problem, plan)
-    load = [0.0] * len(rules.pools)
-    held_load = [0.0] * len(rules.pools)
+    load = [0.0] * len(compiled.pools)
+    held_load = [0.0] * len(compiled.pools)
     for route, split in enumerate(problem.held):
         for pool, parts in zip(split.pools, split.weights, strict=True):
             held_load[pool] += parts / MILLION * problem.demand[route]
     for (_, pool), units in flows.items():
         load[pool] += units
     for target in plan.targets:
-        rule = rules.routes[target.route]
+        rule = compiled.routes[target.route]
         held = dict(zip(problem.held[target.route].pools, problem.held[target.route].weights, strict=True))
         assert sum(target.weights) + target.shed == MILLION
         assert rule.lawful_set.issuperset(target.pools)
@@ -97,14 +97,14 @@ def test_a_plan_is_lawful_and_within_every_limit(world: World) -> None:
                 assert parts <= held.get(pool, 0) + 1
         for owner, share in rule.share_max.items():
             carried, before, silent = (
-                sum(parts for pool, parts in weights if rules.provider_of[pool] == owner)
+                sum(parts for pool, parts in weights if compiled.provider_of[pool] == owner)
                 for weights in (
                     list(zip(target.pools, target.weights, strict=True)),
                     list(held.items()),
                     [(pool, parts) for pool, parts in held.items() if problem.grade[pool] > GAINS_LATE],
                 )
             )
-            assert carried <= max(share * MILLION, min(before, silent)) + len(rules.pools)
+            assert carried <= max(share * MILLION, min(before, silent)) + len(compiled.pools)
     for pool, units in enumerate(load):
         assert (
             units
@@ -112,7 +112,7 @@ def test_a_plan_is_lawful_and_within_every_limit(world: World) -> None:
             + ROUNDING
         )
     for group, most in enumerate(problem.group_usable):
-        inside = [p for p in range(len(load)) if rules.group_of[p] == group]
+        inside = [p for p in range(len(load)) if compiled.group_of[p] == group]
         silent_load = sum(held_load[p] for p in inside if problem.grade[p] > GAINS_LATE)
         assert sum(load[p] for p in inside) <= max(most, silent_load) + ROUNDING
 
@@ -123,17 +123,17 @@ def test_a_loss_said_to_be_survived_is_survived(world: World) -> None:
     """With the plan's own flows held fast, an independent programme finds room for all critical load after
     every loss that the plan calls met, and says of the others how much has none."""
     policy, problem = world
-    rules = compiled(policy)
-    plan = solve(rules, problem).plan
+    compiled = compile_policy(policy)
+    plan = solve(compiled, problem).plan
     flows = flows_of(problem, plan)
     for loss in plan.met:
-        short = left_without_room(rules, problem, flows, loss)
+        short = left_without_room(compiled, problem, flows, loss)
         assert short <= 1e-4 * sum(problem.demand) + ROUNDING, loss
     for loss in plan.unmet:
         said = sum(shortfall.units_per_s for shortfall in plan.shortfalls if shortfall.lost == loss)
         if any(shortfall.lost == loss for shortfall in plan.shortfalls):
             assert said == pytest.approx(
-                left_without_room(rules, problem, flows, loss), abs=ROUNDING + 1e-4 * sum(problem.demand)
+                left_without_room(compiled, problem, flows, loss), abs=ROUNDING + 1e-4 * sum(problem.demand)
             )
 
 
@@ -142,12 +142,12 @@ def test_a_loss_said_to_be_survived_is_survived(world: World) -> None:
 def test_a_plan_that_is_in_force_stays(world: World) -> None:
     """Solving again from the plan's own table moves nothing: any move has its price."""
     policy, problem = world
-    rules = compiled(policy)
-    first = solve(rules, problem).plan
+    compiled = compile_policy(policy)
+    first = solve(compiled, problem).plan
     held = list(problem.held)
     for target in first.targets:
         held[target.route] = Split(target.pools, target.weights, target.shed)
-    again = solve(rules, replace(problem, held=tuple(held))).plan
+    again = solve(compiled, replace(problem, held=tuple(held))).plan
     before, after = flows_of(problem, first), flows_of(problem, again)
     moved = sum(abs(before.get(key, 0.0) - after.get(key, 0.0)) for key in {*before, *after})
     assert moved <= 2 * ROUNDING + 1e-4 * sum(problem.demand)
@@ -158,7 +158,7 @@ def test_a_plan_that_is_in_force_stays(world: World) -> None:
 def test_the_same_problem_gives_the_same_plan(world: World) -> None:
     """Byte for byte, whatever was solved before."""
     policy, problem = world
-    rules = compiled(policy)
-    first = solve(rules, problem).plan
-    solve(rules, grown(problem, 0.3))
-    assert solve(rules, problem).plan == first
+    compiled = compile_policy(policy)
+    first = solve(compiled, problem).plan
+    solve(compiled, grown(problem, 0.3))
+    assert solve(compiled, problem).plan == first

@@ -4,7 +4,7 @@ from operator import is_
 from typing import NamedTuple
 
 from controller.core.evidence.gather import Reach
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 from streams.rows import DemandRow
 
 ROWS_KEPT = 256
@@ -27,14 +27,14 @@ class Demanded(NamedTuple):
 class _Kept(NamedTuple):
     """The last answer, and what it was the answer to."""
 
-    rules: Compiled
+    compiled: CompiledPolicy
     parts: list[_Flows]
     reported: tuple[str, ...]
     demanded: Demanded
 
-    def holds(self, rules: Compiled, parts: list[_Flows], reported: tuple[str, ...]) -> bool:
+    def holds(self, compiled: CompiledPolicy, parts: list[_Flows], reported: tuple[str, ...]) -> bool:
         same = len(parts) == len(self.parts) and all(map(is_, parts, self.parts))
-        return same and rules is self.rules and reported == self.reported
+        return same and compiled is self.compiled and reported == self.reported
 
 
 _kept: dict[int, tuple[DemandRow, _Flows]] = {}
@@ -42,7 +42,7 @@ _last: list[_Kept] = []
 
 
 def demand_of(
-    rules: Compiled,
+    compiled: CompiledPolicy,
     rows: tuple[DemandRow, ...],
     reach: Reach,
     reported: tuple[str, ...],
@@ -55,22 +55,22 @@ def demand_of(
     """
     heard = [row for row in rows if row.seconds and not _silent(row, reach, silent_after_ms, now_ms)]
     parts = [_rates(row) for row in heard]
-    if _last and _last[0].holds(rules, parts, reported):
+    if _last and _last[0].holds(compiled, parts, reported):
         return _last[0].demanded
     totals: _Flows = {}
     for flows in parts:
         for flow, (units, requests) in flows.items():
             so_far = totals.get(flow, (0.0, 0.0))
             totals[flow] = (so_far[0] + units, so_far[1] + requests)
-    found = _demanded(rules, totals, reported)
-    _last[:] = [_Kept(rules, parts, reported, found)]
+    found = _demanded(compiled, totals, reported)
+    _last[:] = [_Kept(compiled, parts, reported, found)]
     return found
 
 
-def _demanded(rules: Compiled, totals: _Flows, reported: tuple[str, ...]) -> Demanded:
+def _demanded(compiled: CompiledPolicy, totals: _Flows, reported: tuple[str, ...]) -> Demanded:
     known = set(reported)
     demand, rates = [], []
-    for route in rules.routes:
+    for route in compiled.routes:
         now = totals.get((route.workload, route.origin))
         if now is not None:
             known.add(route.name)

@@ -14,7 +14,7 @@ from controller.core.evidence.baseline import note_usual
 from controller.core.evidence.gather import Evidence
 from controller.core.model.identity import differing
 from controller.core.model.memory import PoolMemory
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Thresholds
 
 NEW = PoolMemory()
@@ -24,7 +24,7 @@ class _Basis(NamedTuple):
     """What an answer rests on. ``restless``: pools of which time alone may say something new, or of which
     something was; of all others none will before ``until_ms``, as long as the same is known of them."""
 
-    rules: Compiled
+    compiled: CompiledPolicy
     said: Stated
     before: dict[str, PoolMemory]
     evidence: dict[str, Evidence]
@@ -33,7 +33,7 @@ class _Basis(NamedTuple):
 
     def again(
         self,
-        rules: Compiled,
+        compiled: CompiledPolicy,
         said: Stated,
         before: dict[str, PoolMemory],
         evidence: dict[str, Evidence],
@@ -41,17 +41,17 @@ class _Basis(NamedTuple):
     ) -> set[str]:
         """The pools to look at."""
         over = self.until_ms is not None and self.until_ms <= now_ms
-        if over or rules.policy is not self.rules.policy or said is not self.said:
-            return set(rules.pools)
+        if over or compiled.policy is not self.compiled.policy or said is not self.said:
+            return set(compiled.pools)
         news = differing(self.before, before) | differing(self.evidence, evidence) | self.restless
-        return {name for name in news if name in rules.pool_index}
+        return {name for name in news if name in compiled.pool_index}
 
 
 _last: list[_Basis] = []
 
 
 def noted(
-    rules: Compiled,
+    compiled: CompiledPolicy,
     before: dict[str, PoolMemory],
     evidence: dict[str, Evidence],
     said: Stated,
@@ -60,26 +60,28 @@ def noted(
     """Every pool's memory, with what throttling shows now, what is usual, what a request is where that limits
     the pool, and capacity that is new. The very same if nothing is new; pools of which nothing is known that
     was not known last time are not looked at."""
-    again = _last[0].again(rules, said, before, evidence, now_ms) if _last else set(rules.pools)
-    limits = rules.policy.thresholds
-    by_requests = limited_by_requests(rules, said)
+    again = _last[0].again(compiled, said, before, evidence, now_ms) if _last else set(compiled.pools)
+    limits = compiled.policy.thresholds
+    by_requests = limited_by_requests(compiled, said)
     new: dict[str, PoolMemory] = {}
     restless: set[str] = set()
     for name in again:
         was = before.get(name, NEW)
-        now = _noted(rules, rules.pool_index[name], was, evidence.get(name), said, by_requests, now_ms)
+        now = _noted(compiled, compiled.pool_index[name], was, evidence.get(name), said, by_requests, now_ms)
         if now is not was:
             new[name] = now
         if now is not was or now.throttled_ms or now.lump_since_ms or now.smaller_since_ms:
             restless.add(name)
-    _last[:] = [_Basis(rules, said, before, evidence, frozenset(restless), _due_ms(before, limits, now_ms))]
-    if tuple(before) != rules.pools:
-        before = {name: before.get(name, NEW) for name in rules.pools}
+    _last[:] = [
+        _Basis(compiled, said, before, evidence, frozenset(restless), _due_ms(before, limits, now_ms))
+    ]
+    if tuple(before) != compiled.pools:
+        before = {name: before.get(name, NEW) for name in compiled.pools}
     return {**before, **new} if new else before
 
 
 def _noted(
-    rules: Compiled,
+    compiled: CompiledPolicy,
     index: int,
     held: PoolMemory,
     seen: Evidence | None,
@@ -87,14 +89,14 @@ def _noted(
     by_requests: set[int],
     now_ms: int,
 ) -> PoolMemory:
-    limits, clients = rules.policy.thresholds, seen.clients if seen else None
+    limits, clients = compiled.policy.thresholds, seen.clients if seen else None
     if held.throttled_ms or (clients and clients.throttled):
         held = note_throttling(held, clients, limits, now_ms)
     if not held.usual_p50_ms or now_ms - held.usual_ms >= limits.usual_period_ms:
         held = note_usual(held, clients, limits, now_ms)
     if index in by_requests:
         held = note_requests(held, clients, limits)
-    known = rules.policy.pools[index].limit_units_per_s
+    known = compiled.policy.pools[index].limit_units_per_s
     if (one := said.pools.get(index)) is not None and is_news(held, one, known):
         held = note_lump(held, one, known, limits, now_ms)
     return held

@@ -9,7 +9,7 @@ but nothing is moved onto it. Where no source is registered that could state it,
 from typing import NamedTuple
 
 from controller.core.evidence.gather import Reach
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Policy, Pool, QuotaGroup, Thresholds
 from streams.rows import Row
 from tieline.events import Capacity, GroupCapacity, PoolCapacity, in_scope
@@ -60,15 +60,17 @@ class Stated(NamedTuple):
 class _Kept(NamedTuple):
     """The last answer, and what it was the answer to."""
 
-    rules: Compiled
+    compiled: CompiledPolicy
     rows: tuple[Row, ...]
     read: frozenset[int]
     from_ms: int
     stated: Stated
 
-    def holds(self, rules: Compiled, rows: tuple[Row, ...], read: frozenset[int], now_ms: int) -> bool:
+    def holds(
+        self, compiled: CompiledPolicy, rows: tuple[Row, ...], read: frozenset[int], now_ms: int
+    ) -> bool:
         if (
-            rules.policy is not self.rules.policy
+            compiled.policy is not self.compiled.policy
             or read != self.read
             or len(rows) != len(self.rows)
             or now_ms < self.from_ms
@@ -81,14 +83,14 @@ class _Kept(NamedTuple):
 _last: list[_Kept] = []
 
 
-def stated(rules: Compiled, rows: tuple[Row, ...], reach: Reach, now_ms: int) -> Stated:
+def stated(compiled: CompiledPolicy, rows: tuple[Row, ...], reach: Reach, now_ms: int) -> Stated:
     """What is stated now. The very same answer while no statement is new and none begins or ends."""
     partitions = {row.position.partition for row in rows}
     read = frozenset(partition for partition in partitions if reach.is_current("capacity", partition))
-    if _last and _last[0].holds(rules, rows, read, now_ms):
+    if _last and _last[0].holds(compiled, rows, read, now_ms):
         return _last[0].stated
-    found = _stated(rules, rows, read, now_ms)
-    _last[:] = [_Kept(rules, rows, read, now_ms, found)]
+    found = _stated(compiled, rows, read, now_ms)
+    _last[:] = [_Kept(compiled, rows, read, now_ms, found)]
     return found
 
 
@@ -98,13 +100,13 @@ def lead_ms(limits: Thresholds) -> int:
     return limits.shift_period_ms * (round(1 / max(limits.shift_share_max, 0.01)) + 2)
 
 
-def _stated(rules: Compiled, rows: tuple[Row, ...], read: frozenset[int], now_ms: int) -> Stated:
+def _stated(compiled: CompiledPolicy, rows: tuple[Row, ...], read: frozenset[int], now_ms: int) -> Stated:
     """``read``: the partitions that are consumed to their end."""
     pools: dict[int, Said] = {}
     fresh: set[int] = set()
     expired: set[int] = set()
-    groups = [_of_group(group) for group in rules.policy.quota_groups]
-    number = {name: index for index, name in enumerate(rules.groups)}
+    groups = [_of_group(group) for group in compiled.policy.quota_groups]
+    number = {name: index for index, name in enumerate(compiled.groups)}
     times: list[int] = []
     counting: list[Capacity] = []
     for row in rows:
@@ -114,7 +116,7 @@ def _stated(rules: Compiled, rows: tuple[Row, ...], read: frozenset[int], now_ms
         over = event.expires_ms <= now_ms
         counts = not over or row.position.partition not in read
         for said in event.pools:
-            index = rules.pool_index.get(said.pool)
+            index = compiled.pool_index.get(said.pool)
             if index is None:
                 continue
             if counts:
@@ -124,7 +126,7 @@ def _stated(rules: Compiled, rows: tuple[Row, ...], read: frozenset[int], now_ms
             counting.append(event)
             for group in (one for one in event.groups if one.group in number):
                 groups[number[group.group]] = groups[number[group.group]].tightest(_of_group(group))
-    coming = _planned(rules, counting, pools, now_ms, times)
+    coming = _planned(compiled, counting, pools, now_ms, times)
     until_ms = min((at for at in times if at > now_ms), default=None)
     late = frozenset(pools.keys() - fresh)
     return Stated(pools, frozenset(expired), groups, coming, until_ms, late)
@@ -140,14 +142,14 @@ def _tighter(held: Said | None, said: PoolCapacity, until_ms: int) -> Said:
 
 
 def _planned(
-    rules: Compiled, events: list[Capacity], pools: dict[int, Said], now_ms: int, times: list[int]
+    compiled: CompiledPolicy, events: list[Capacity], pools: dict[int, Said], now_ms: int, times: list[int]
 ) -> dict[int, float]:
     """Changes in force into ``pools``, those that are near returned; when any begins or ends into times."""
     coming: dict[int, float] = {}
-    lead = lead_ms(rules.policy.thresholds)
+    lead = lead_ms(compiled.policy.thresholds)
     for event in events:
         for change in event.planned:
-            index = rules.pool_index.get(change.pool)
+            index = compiled.pool_index.get(change.pool)
             ends_ms = change.until_ms or event.expires_ms
             times += [change.from_ms - lead, change.from_ms, ends_ms]
             over = now_ms >= ends_ms and change.until_ms is not None  # else it ends when its statement does

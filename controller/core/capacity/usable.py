@@ -13,7 +13,7 @@ from controller.core.capacity.stated import Limits, Said, Stated, could_be_state
 from controller.core.evidence.client_sums import Clients
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Policy, Thresholds
 
 SAME_SHARE = 0.1  # a smaller difference is the same finding
@@ -51,46 +51,46 @@ class Caps(NamedTuple):
 _last: list[tuple[Stated, Policy, Caps]] = []
 
 
-def capacities(rules: Compiled, said: Stated, memory: dict[str, PoolMemory], now_ms: int) -> Caps:
+def capacities(compiled: CompiledPolicy, said: Stated, memory: dict[str, PoolMemory], now_ms: int) -> Caps:
     """What every pool and quota group may carry now. The very same answer while nothing else is stated and
     no pool is throttled, ramped, or limited by its requests."""
-    base = _base(rules, said)
+    base = _base(compiled, said)
     pools = base.pools
-    for index, held in _bound(rules, memory):
-        cap = _ramped(base.pools[index], held, rules.policy.thresholds)
-        for limit, reason in _by_requests(_limits(rules, said, index), held):
+    for index, held in _bound(compiled, memory):
+        cap = _ramped(base.pools[index], held, compiled.policy.thresholds)
+        for limit, reason in _by_requests(_limits(compiled, said, index), held):
             cap = cap.within(limit, reason)
-        cap = _throttled(cap, held, rules.policy.thresholds, now_ms)
+        cap = _throttled(cap, held, compiled.policy.thresholds, now_ms)
         if cap is not base.pools[index]:
             pools = list(pools) if pools is base.pools else pools
             pools[index] = cap
-    groups = _groups(rules, said, memory, base.groups)
+    groups = _groups(compiled, said, memory, base.groups)
     return base if pools is base.pools and groups is base.groups else Caps(pools, groups, base.coming)
 
 
 _bounds: list[tuple[Policy, dict[str, PoolMemory], list[tuple[int, PoolMemory]]]] = []
 
 
-def _bound(rules: Compiled, memory: dict[str, PoolMemory]) -> list[tuple[int, PoolMemory]]:
+def _bound(compiled: CompiledPolicy, memory: dict[str, PoolMemory]) -> list[tuple[int, PoolMemory]]:
     """The pools of which something is remembered that may limit them. The last answer is kept."""
-    if not _bounds or _bounds[0][0] is not rules.policy or _bounds[0][1] is not memory:
-        pairs = ((index, memory[name]) for index, name in enumerate(rules.pools) if name in memory)
+    if not _bounds or _bounds[0][0] is not compiled.policy or _bounds[0][1] is not memory:
+        pairs = ((index, memory[name]) for index, name in enumerate(compiled.pools) if name in memory)
         found = [
             (index, held)
             for index, held in pairs
             if held.throttled_ms or held.lump_since_ms or held.units_per_request
         ]
-        _bounds[:] = [(rules.policy, memory, found)]
+        _bounds[:] = [(compiled.policy, memory, found)]
     return _bounds[0][2]
 
 
-def _base(rules: Compiled, said: Stated) -> Caps:
+def _base(compiled: CompiledPolicy, said: Stated) -> Caps:
     """What is stated or assumed of each pool, whatever is remembered of it."""
-    if _last and _last[0][0] is said and _last[0][1] is rules.policy:
+    if _last and _last[0][0] is said and _last[0][1] is compiled.policy:
         return _last[0][2]
-    could = could_be_stated(rules.policy)
+    could = could_be_stated(compiled.policy)
     pools = []
-    for index, pool in enumerate(rules.policy.pools):
+    for index, pool in enumerate(compiled.policy.pools):
         assumed, committed = pool.assumed_units_per_s, pool.committed_units_per_s
         if (one := said.pools.get(index)) is not None:
             limit = one.limits.units
@@ -103,13 +103,13 @@ def _base(rules: Compiled, said: Stated) -> Caps:
             reason = Reason.CAPACITY_EXPIRED if expired else Reason.CAPACITY_COMMITTED
             pools.append(PoolCap(assumed, committed, not could[index], reason))
     caps = Caps(pools, [limits.units for limits in said.groups], said.coming)
-    _last[:] = [(said, rules.policy, caps)]
+    _last[:] = [(said, compiled.policy, caps)]
     return caps
 
 
-def _limits(rules: Compiled, said: Stated, index: int) -> Limits:
+def _limits(compiled: CompiledPolicy, said: Stated, index: int) -> Limits:
     """The policy's limits of requests, or those stated in their place."""
-    own = limits_of(rules.policy.pools[index])
+    own = limits_of(compiled.policy.pools[index])
     if (one := said.pools.get(index)) is None:
         return own
     requests, slots = one.limits.requests, one.limits.slots
@@ -128,14 +128,18 @@ def _by_requests(limits: Limits, held: PoolMemory) -> Iterator[tuple[float, Reas
         yield limits.slots * held.units_per_slot, Reason.CONCURRENCY_LIMIT
 
 
-def _groups(rules: Compiled, said: Stated, memory: dict[str, PoolMemory], units: list[float]) -> list[float]:
+def _groups(
+    compiled: CompiledPolicy, said: Stated, memory: dict[str, PoolMemory], units: list[float]
+) -> list[float]:
     """Limits of quota groups in units/s. Whatever mix of its pools serves, the pool with the smallest
     requests keeps the group within its limit of requests. The very same list if that changes nothing."""
     found = units
     for group, limits in enumerate(said.groups):
         if limits.requests is None and limits.slots is None:
             continue
-        members = [name for name, owner in zip(rules.pools, rules.group_of, strict=True) if owner == group]
+        members = [
+            name for name, owner in zip(compiled.pools, compiled.group_of, strict=True) if owner == group
+        ]
         known = [held for held in map(memory.get, members) if held is not None and held.units_per_request]
         tight = min((by for held in known for by, _ in _by_requests(limits, held)), default=UNBOUNDED)
         if tight < found[group]:
@@ -147,20 +151,20 @@ def _groups(rules: Compiled, said: Stated, memory: dict[str, PoolMemory], units:
 _sized: list[tuple[Stated, Policy, set[int]]] = []
 
 
-def limited_by_requests(rules: Compiled, said: Stated) -> set[int]:
+def limited_by_requests(compiled: CompiledPolicy, said: Stated) -> set[int]:
     """The pools of which it must be known what a request is. The last answer is kept."""
-    if not _sized or _sized[0][0] is not said or _sized[0][1] is not rules.policy:
-        _sized[:] = [(said, rules.policy, _limited_by_requests(rules, said))]
+    if not _sized or _sized[0][0] is not said or _sized[0][1] is not compiled.policy:
+        _sized[:] = [(said, compiled.policy, _limited_by_requests(compiled, said))]
     return _sized[0][2]
 
 
-def _limited_by_requests(rules: Compiled, said: Stated) -> set[int]:
+def _limited_by_requests(compiled: CompiledPolicy, said: Stated) -> set[int]:
     groups = {g for g, limits in enumerate(said.groups) if (limits.requests, limits.slots) != (None, None)}
     return {
         index
-        for index, pool in enumerate(rules.policy.pools)
+        for index, pool in enumerate(compiled.policy.pools)
         if (pool.requests_per_s, pool.concurrency) != (None, None)
-        or rules.group_of[index] in groups
+        or compiled.group_of[index] in groups
         or (index in said.pools and said.pools[index].limits[1:] != (None, None))
     }
 

@@ -7,7 +7,7 @@ themselves; what they can explain of the refusals is left out.
 
 from controller.core.evidence.client_sums import Clients
 from controller.core.evidence.gather import Evidence
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Thresholds
 from tieline.table import RouteTable
 
@@ -15,13 +15,13 @@ COMPARED_MIN = 0.1  # of a pool's load: where siblings carry less of its workloa
 
 
 def refusing(
-    rules: Compiled,
+    compiled: CompiledPolicy,
     evidence: dict[str, Evidence],
     table: RouteTable | None,
     demand: list[float],
 ) -> set[str]:
     """Pools that refuse as the callers' fault what siblings serve. ``demand`` in units/s by route."""
-    limits = rules.policy.thresholds
+    limits = compiled.policy.thresholds
     shares: dict[str, float] = {}
     for pool, seen in evidence.items():
         clients = seen.clients
@@ -37,7 +37,7 @@ def refusing(
         and _tells(seen.clients, limits)
         and shares.get(pool, 0.0) < limits.client_error_clear
     }
-    load = _load(rules, table, demand)
+    load = _load(compiled, table, demand)
     served = {workload for pool in serving for workload in load.get(pool, ())}
     return {pool for pool in suspects if _is_to_blame(load.get(pool, {}), served, shares[pool], limits)}
 
@@ -53,11 +53,11 @@ def _tells(clients: Clients, limits: Thresholds) -> bool:
     return clients.requests + clients.client_error >= limits.requests_min
 
 
-def _load(rules: Compiled, table: RouteTable, demand: list[float]) -> dict[str, dict[str, float]]:
+def _load(compiled: CompiledPolicy, table: RouteTable, demand: list[float]) -> dict[str, dict[str, float]]:
     """Pool -> workload -> load that the table in force sends there."""
     found: dict[str, dict[str, float]] = {}
     for route in table.routes:
-        index = rules.route_index.get((route.workload, route.origin))
+        index = compiled.route_index.get((route.workload, route.origin))
         if index is None:
             continue
         for number, parts in zip(route.split.pools, route.split.weights, strict=True):

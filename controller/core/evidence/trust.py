@@ -5,19 +5,19 @@ names are not missed: their last rows stay in the tables, and would keep the tab
 """
 
 from controller.core.evidence.gather import Hearing
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 from streams.rows import Row
 
 UNHEARD_SHARE_MAX = 0.5
 PROVIDERS_MIN = 2
 
 
-def unheard_share(rules: Compiled, reports: tuple[Row, ...], heard: list[Hearing]) -> float:
+def unheard_share(compiled: CompiledPolicy, reports: tuple[Row, ...], heard: list[Hearing]) -> float:
     """The share of reporting (source, region) pairs that have gone silent; 0 unless in several providers."""
     if Hearing.SILENT not in heard:
         return 0.0
-    sources = {source.id for source in rules.policy.sources}
-    places = {pool.rsplit("/", 1)[0] for pool in rules.pools}
+    sources = {source.id for source in compiled.policy.sources}
+    places = {pool.rsplit("/", 1)[0] for pool in compiled.pools}
     silent: list[str] = []
     missed = 0
     for row, how in zip(reports, heard, strict=True):

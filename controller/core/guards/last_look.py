@@ -11,7 +11,7 @@ from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.draft import GAINS_LAST
 from controller.core.moves.eligible import Use
 from controller.core.moves.on_loss import within_shares
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 from tieline.table import MILLION, Split
 
 
@@ -21,7 +21,7 @@ class Proposal(NamedTuple):
     ``held_on_loss`` has been found lawful under this very policy; empty where it has not.
     """
 
-    rules: Compiled
+    compiled: CompiledPolicy
     use: Use
     splits: list[Split]
     on_loss: list[dict[str, Split]]
@@ -60,23 +60,23 @@ def fresh_capacity(proposal: Proposal) -> None:
             for pool, parts in zip(split.pools, split.weights, strict=True)
             if pool in barred and parts > before.get(pool, 0)
         ]
-        if gained and _is_lawful(proposal.rules, index, held):
+        if gained and _is_lawful(proposal.compiled, index, held):
             _hold(proposal, index, held, Reason.GUARD_FRESH_CAPACITY)
 
 
 def provider_share(proposal: Proposal) -> None:
     """No provider gets more of a workload than the policy allows, ``on_loss`` included."""
-    rules = proposal.rules
+    compiled = proposal.compiled
     for index in _new(proposal):
-        route = rules.routes[index]
+        route = compiled.routes[index]
         if not route.share_max:
             continue
         split, held = proposal.splits[index], proposal.held[index]
-        if split is not held and _gains_beyond_share(rules, index, split, held):
-            mended = held if held is not None else within_shares(split, route, rules.provider_of)
+        if split is not held and _gains_beyond_share(compiled, index, split, held):
+            mended = held if held is not None else within_shares(split, route, compiled.provider_of)
             _hold(proposal, index, mended, Reason.GUARD_PROVIDER_SHARE)
         for provider, after in list(proposal.on_loss[index].items()):
-            if (mended := within_shares(after, route, rules.provider_of)) is not after:
+            if (mended := within_shares(after, route, compiled.provider_of)) is not after:
                 proposal.on_loss[index] = {**proposal.on_loss[index], provider: mended}
                 said = Verdict(route.name, Reason.GUARD_PROVIDER_SHARE, proposal.now_ms)
                 proposal.verdicts.append(said)
@@ -86,20 +86,20 @@ def lawful(proposal: Proposal) -> None:
     """Models, exclusivity and residency hold in every split, ``on_loss`` included, and in the last resort."""
     for index in _new(proposal):
         split = proposal.splits[index]
-        if not _is_lawful(proposal.rules, index, split):
+        if not _is_lawful(proposal.compiled, index, split):
             held = proposal.held[index]
-            kept = held if held is not None and _is_lawful(proposal.rules, index, held) else None
-            _hold(proposal, index, kept or _only_lawful(proposal.rules, index, split), Reason.GUARD_LAWFUL)
+            kept = held if held is not None and _is_lawful(proposal.compiled, index, held) else None
+            _hold(proposal, index, kept or _only_lawful(proposal.compiled, index, split), Reason.GUARD_LAWFUL)
         losses = proposal.on_loss[index]
         checked = proposal.held_on_loss[index] if proposal.held_on_loss else {}
         for provider, split in list(losses.items()):
-            if checked.get(provider) is split or _is_lawful(proposal.rules, index, split):
+            if checked.get(provider) is split or _is_lawful(proposal.compiled, index, split):
                 continue
             losses = proposal.on_loss[index] = dict(losses)
-            losses[provider] = _only_lawful(proposal.rules, index, losses[provider])
-            route = proposal.rules.routes[index].name
+            losses[provider] = _only_lawful(proposal.compiled, index, losses[provider])
+            route = proposal.compiled.routes[index].name
             proposal.verdicts.append(Verdict(route, Reason.GUARD_LAWFUL, proposal.now_ms))
-    for index, (rule, pools) in enumerate(zip(proposal.rules.routes, proposal.last_resort, strict=True)):
+    for index, (rule, pools) in enumerate(zip(proposal.compiled.routes, proposal.last_resort, strict=True)):
         if not rule.lawful_set.issuperset(pools):
             proposal.last_resort[index] = tuple(pool for pool in pools if pool in rule.lawful_set)
             proposal.verdicts.append(Verdict(rule.name, Reason.GUARD_LAWFUL, proposal.now_ms))
@@ -112,7 +112,7 @@ def whole_table(proposal: Proposal) -> None:
     for index in _new(proposal):
         split = proposal.splits[index]
         if sum(split.weights) + split.shed != MILLION or min(split.weights, default=0) < 0:
-            raise UnlawfulTableError(f"{proposal.rules.routes[index].name}: the shares are not whole")
+            raise UnlawfulTableError(f"{proposal.compiled.routes[index].name}: the shares are not whole")
 
 
 GUARDS: tuple[Guard, ...] = (fresh_capacity, provider_share, lawful, whole_table)
@@ -130,31 +130,31 @@ def _new(proposal: Proposal) -> list[int]:
     ]
 
 
-def _is_lawful(rules: Compiled, index: int, split: Split) -> bool:
-    return rules.routes[index].lawful_set.issuperset(split.pools)
+def _is_lawful(compiled: CompiledPolicy, index: int, split: Split) -> bool:
+    return compiled.routes[index].lawful_set.issuperset(split.pools)
 
 
-def _only_lawful(rules: Compiled, index: int, split: Split) -> Split:
-    allowed = rules.routes[index].lawful_set
+def _only_lawful(compiled: CompiledPolicy, index: int, split: Split) -> Split:
+    allowed = compiled.routes[index].lawful_set
     kept = [(pool, parts) for pool, parts in zip(split.pools, split.weights, strict=True) if pool in allowed]
     weights = tuple(parts for _, parts in kept)
     return Split(tuple(pool for pool, _ in kept), weights, MILLION - sum(weights))
 
 
-def _gains_beyond_share(rules: Compiled, index: int, split: Split, held: Split | None) -> bool:
-    for provider, most in rules.routes[index].share_max.items():
-        now = _of_provider(rules, split, provider)
-        before = _of_provider(rules, held, provider) if held is not None else 0
+def _gains_beyond_share(compiled: CompiledPolicy, index: int, split: Split, held: Split | None) -> bool:
+    for provider, most in compiled.routes[index].share_max.items():
+        now = _of_provider(compiled, split, provider)
+        before = _of_provider(compiled, held, provider) if held is not None else 0
         if now > round(most * MILLION) and now > before:
             return True
     return False
 
 
-def _of_provider(rules: Compiled, split: Split, provider: int) -> int:
+def _of_provider(compiled: CompiledPolicy, split: Split, provider: int) -> int:
     pairs = zip(split.pools, split.weights, strict=True)
-    return sum(parts for pool, parts in pairs if rules.provider_of[pool] == provider)
+    return sum(parts for pool, parts in pairs if compiled.provider_of[pool] == provider)
 
 
 def _hold(proposal: Proposal, index: int, split: Split, reason: Reason) -> None:
     proposal.splits[index] = split
-    proposal.verdicts.append(Verdict(proposal.rules.routes[index].name, reason, proposal.now_ms))
+    proposal.verdicts.append(Verdict(proposal.compiled.routes[index].name, reason, proposal.now_ms))

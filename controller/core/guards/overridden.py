@@ -7,7 +7,7 @@ from controller.core.evidence.trust import UNHEARD_SHARE_MAX
 from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.eligible import too_many_lost
 from controller.core.orders.in_force import told
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from tieline.events import Command
 from tieline.table import MILLION, Split
 
@@ -21,7 +21,7 @@ def overridden(known: Assessment, splits: list[Split], held: list[Split | None])
                 found += _fresh_capacity(known, orders, splits, held)
             case "provider_share":
                 found += _provider_share(known, orders, splits)
-            case "providers_lost" if too_many_lost(known.rules, known.memory.pools):
+            case "providers_lost" if too_many_lost(known.compiled, known.memory.pools):
                 found.append(_said("table", guard, next(iter(orders.values()))))
             case "sources_unheard" if known.unheard > UNHEARD_SHARE_MAX:
                 found.append(_said("table", guard, next(iter(orders.values())), known.unheard))
@@ -45,7 +45,7 @@ def _fresh_capacity(
             pairs = zip(split.pools, split.weights, strict=True)
             gains.update(pool for pool, parts in pairs if parts > had.get(pool, 0))
     return [
-        _said(known.rules.pools[pool], "fresh_capacity", orders[pool])
+        _said(known.compiled.pools[pool], "fresh_capacity", orders[pool])
         for pool in sorted(gains & orders.keys())
         if known.caps.pools[pool].reason is Reason.GUARD_OVERRIDDEN
     ]
@@ -53,13 +53,13 @@ def _fresh_capacity(
 
 def _provider_share(known: Assessment, orders: dict[int, Command], splits: list[Split]) -> list[Verdict]:
     """Routes of which a provider carries more than the policy allows."""
-    rules = compiled(known.rules.policy)
-    by_provider = {rules.provider_of[pool]: order for pool, order in sorted(orders.items())}
+    compiled = compile_policy(known.compiled.policy)
+    by_provider = {compiled.provider_of[pool]: order for pool, order in sorted(orders.items())}
     found = []
-    for route, split in zip(rules.routes, splits, strict=True):
+    for route, split in zip(compiled.routes, splits, strict=True):
         for provider, most in route.share_max.items():
             pairs = zip(split.pools, split.weights, strict=True)
-            share = sum(parts for pool, parts in pairs if rules.provider_of[pool] == provider) / MILLION
+            share = sum(parts for pool, parts in pairs if compiled.provider_of[pool] == provider) / MILLION
             if provider in by_provider and share > most:
                 found.append(_said(route.name, "provider_share", by_provider[provider], share))
     return found

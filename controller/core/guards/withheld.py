@@ -16,7 +16,7 @@ MODES = {"observe": Reason.MODE_OBSERVE, "recommend": Reason.MODE_RECOMMEND}
 def withheld_by_force(known: Assessment, before: Held, now_ms: int) -> list[Verdict]:
     """Of each pool whose mode forbids to act: from which mean share of all routes to which a forced move
     would take it, and why (``because``)."""
-    bound = bound_pools(known.rules, known.orders)
+    bound = bound_pools(known.compiled, known.orders)
     if not bound:
         return []
     draft = before.draft(known.demand)
@@ -26,7 +26,7 @@ def withheld_by_force(known: Assessment, before: Held, now_ms: int) -> list[Verd
 
 def withheld_by_choice(known: Assessment, before: Held, plan: Plan | None, now_ms: int) -> list[Verdict]:
     """The same for moves by choice: to where their steps would lead."""
-    bound = bound_pools(known.rules, known.orders)
+    bound = bound_pools(known.compiled, known.orders)
     if not bound or too_little_heard(known):
         return []
     step = chosen(known, without_choice(known.acting, known.orders), before, plan)
@@ -40,8 +40,8 @@ def _changes(known: Assessment, pools: list[int], before: Held, after: Draft, no
         was, then = (_parts(weights, pool) for weights in (before.weights, after.weights))
         if was == then:
             continue
-        name = known.rules.pools[pool]
-        reason = MODES[known.rules.policy.providers[known.rules.provider_of[pool]].mode]
+        name = known.compiled.pools[pool]
+        reason = MODES[known.compiled.policy.providers[known.compiled.provider_of[pool]].mode]
         before_text, after_text = (f"{parts / MILLION / len(before.weights):.1%}" for parts in (was, then))
         said.append(Verdict(name, reason, now_ms, None, before_text, after_text, because=_why(known, pool)))
     return said
@@ -51,7 +51,7 @@ def _why(known: Assessment, pool: int) -> str:
     """The pool's own reason, else merit."""
     if pool in known.claims.withdrawn:
         return known.claims.withdrawn[pool][0].value
-    memory = known.memory.pools[known.rules.pools[pool]]
+    memory = known.memory.pools[known.compiled.pools[pool]]
     return Reason.MERIT_ORDER.value if memory.state is State.HEALTHY else memory.reason.value
 
 

@@ -19,7 +19,7 @@ from controller.core.moves.held_table import held
 from controller.core.moves.modes import bound_pools
 from controller.core.orders.in_force import told
 from controller.core.planner import step
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from controller.core.snapshot import Snapshot
 from tieline.events import Command
 from tieline.table import MILLION
@@ -84,19 +84,19 @@ def explain(snapshot: Snapshot, now_ms: int) -> Explained:
     """Every pool and route under the table in force. Raises ``ValueError`` without a table."""
     if snapshot.table is None:
         raise ValueError("there is no table in force to explain")
-    known = assess(snapshot, compiled(snapshot.policy), now_ms)
-    rules = known.rules
-    whole = held(rules, snapshot.table).draft(known.demand)
+    known = assess(snapshot, compile_policy(snapshot.policy), now_ms)
+    compiled = known.compiled
+    whole = held(compiled, snapshot.table).draft(known.demand)
     ask = asking(snapshot, known, whole, now_ms)
-    asked = _Asked(snapshot, known, whole, ask, tuple(range(len(rules.pools))))
-    pools = {rules.pools[index]: _pool(asked, index) for index in asked.ids}
-    routes = {rule.name: _route(asked, index, pools) for index, rule in enumerate(rules.routes)}
+    asked = _Asked(snapshot, known, whole, ask, tuple(range(len(compiled.pools))))
+    pools = {compiled.pools[index]: _pool(asked, index) for index in asked.ids}
+    routes = {rule.name: _route(asked, index, pools) for index, rule in enumerate(compiled.routes)}
     return Explained(pools, routes, step(snapshot, now_ms).decisions)
 
 
 def _route(asked: _Asked, route: int, pools: dict[str, PoolWhy]) -> RouteWhy:
-    known, names = asked.known, asked.known.rules.pools
-    rule, weights = known.rules.routes[route], asked.whole.weights[route]
+    known, names = asked.known, asked.known.compiled.pools
+    rule, weights = known.compiled.routes[route], asked.whole.weights[route]
     order = sorted(weights, key=lambda pool: (-weights[pool], pool))
     table = asked.snapshot.table
     said = next((one for one in table.routes if one.name == rule.name), None) if table else None
@@ -116,12 +116,12 @@ def _route(asked: _Asked, route: int, pools: dict[str, PoolWhy]) -> RouteWhy:
 
 def _pool(asked: _Asked, index: int) -> PoolWhy:
     snapshot, known = asked.snapshot, asked.known
-    rules = known.rules
-    name = rules.pools[index]
+    compiled = known.compiled
+    name = compiled.pools[index]
     memory = known.memory.pools[name]
     finding = known.findings.get(name, SILENT)
     cap = known.caps.pools[index]
-    shares = {rule.name: asked.whole.weights[i].get(index, 0) for i, rule in enumerate(rules.routes)}
+    shares = {rule.name: asked.whole.weights[i].get(index, 0) for i, rule in enumerate(compiled.routes)}
     usable = known.use.limits.usable[index]
     limits = snapshot.policy.thresholds
     until_ms = memory.hold_until_ms if memory.state is State.DOWN else None
@@ -140,7 +140,7 @@ def _pool(asked: _Asked, index: int) -> PoolWhy:
         {route: parts / MILLION for route, parts in shares.items() if parts},
         {
             rule.name: why_nothing(asked.ask, route, index)
-            for route, rule in enumerate(rules.routes)
+            for route, rule in enumerate(compiled.routes)
             if not shares[rule.name]
         },
     )  # fmt: skip
@@ -161,21 +161,21 @@ def _ordered(known: Assessment, index: int, mode: str) -> list[tuple[Reason, Com
 
 def _rules(snapshot: Snapshot, known: Assessment, index: int) -> list[Verdict]:
     """What binds the pool beyond its own state."""
-    rules, policy = known.rules, snapshot.policy
-    name = rules.pools[index]
+    compiled, policy = known.compiled, snapshot.policy
+    name = compiled.pools[index]
     found = []
     if index in known.claims.withdrawn:
         reason, until_ms = known.claims.withdrawn[index]
         found.append(Verdict(name, reason, 0, until_ms))
-    mode = policy.providers[rules.provider_of[index]].mode
-    if index in bound_pools(rules, known.orders):
+    mode = policy.providers[compiled.provider_of[index]].mode
+    if index in bound_pools(compiled, known.orders):
         found.append(Verdict(name, MODES[mode], 0))
     for reason, order in _ordered(known, index, mode):
         found.append(replace(told(name, reason, order), after=order.guard))
     grade = known.use.limits.grade[index]
     if grade == KEEPS and not known.caps.pools[index].fresh:
         found.append(Verdict(name, Reason.CAPACITY_EXPIRED, 0))
-    group = rules.group_of[index]
+    group = compiled.group_of[index]
     if group >= 0 and known.use.limits.group_usable[group] < known.use.limits.usable[index]:
         limit = known.use.limits.group_usable[group]
         found.append(Verdict(name, Reason.QUOTA_GROUP, 0, value=limit))

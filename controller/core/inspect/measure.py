@@ -11,7 +11,7 @@ from msgspec import Struct
 from controller.core.capacity.usable import Caps
 from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.draft import Draft
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 from tieline.table import CRITICALITIES, MILLION
 
 SECONDS_PER_HOUR = 3_600
@@ -55,12 +55,12 @@ class Measured(Struct, frozen=True):
 
 def measure(draft: Draft, caps: Caps, success: Mapping[int, float], now_ms: int) -> Measured:
     """The draft's worth. ``success``: the share of attempts that succeed, by pool index; 1 where absent."""
-    rules = draft.rules
-    routes = tuple(_route(draft, route, success) for route in range(len(rules.routes)))
+    compiled = draft.compiled
+    routes = tuple(_route(draft, route, success) for route in range(len(compiled.routes)))
     shed: dict[str, float] = dict.fromkeys(CRITICALITIES, 0.0)
-    for one, rule in zip(routes, rules.routes, strict=True):
+    for one, rule in zip(routes, compiled.routes, strict=True):
         shed[rule.criticality] += one.shed
-    committed, burst, money = _spent(rules, draft.load, caps)
+    committed, burst, money = _spent(compiled, draft.load, caps)
     return Measured(
         sum(one.offered for one in routes),
         sum(one.served for one in routes),
@@ -71,21 +71,25 @@ def measure(draft: Draft, caps: Caps, success: Mapping[int, float], now_ms: int)
         committed,
         burst,
         _overloads(draft, caps),
-        broken(rules, draft.weights, now_ms),
+        broken(compiled, draft.weights, now_ms),
         routes,
     )
 
 
-def broken(rules: Compiled, weights: Sequence[Mapping[int, int]], now_ms: int) -> tuple[Verdict, ...]:
+def broken(
+    compiled: CompiledPolicy, weights: Sequence[Mapping[int, int]], now_ms: int
+) -> tuple[Verdict, ...]:
     """Where a table goes against law or contract: subject ``route``, ``after`` names pool or provider."""
     found = []
-    for rule, given in zip(rules.routes, weights, strict=True):
+    for rule, given in zip(compiled.routes, weights, strict=True):
         barred = [pool for pool in sorted(given) if given[pool] and pool not in rule.lawful_set]
-        found += [Verdict(rule.name, Reason.NOT_LAWFUL, now_ms, after=rules.pools[pool]) for pool in barred]
+        found += [
+            Verdict(rule.name, Reason.NOT_LAWFUL, now_ms, after=compiled.pools[pool]) for pool in barred
+        ]
         for provider, most in sorted(rule.share_max.items()):
-            share = sum(parts for pool, parts in given.items() if rules.provider_of[pool] == provider)
+            share = sum(parts for pool, parts in given.items() if compiled.provider_of[pool] == provider)
             if share > round(most * MILLION):
-                name = rules.providers[provider]
+                name = compiled.providers[provider]
                 found.append(
                     Verdict(
                         rule.name,
@@ -111,7 +115,7 @@ def moved_units(before: Draft, after: Draft) -> float:
 
 
 def _route(draft: Draft, route: int, success: Mapping[int, float]) -> RouteMeasure:
-    rule, weights = draft.rules.routes[route], draft.weights[route]
+    rule, weights = draft.compiled.routes[route], draft.weights[route]
     units = draft.demand[route] / MILLION
     failing = sum(weights[pool] * (1.0 - success.get(pool, 1.0)) for pool in sorted(weights))
     return RouteMeasure(
@@ -125,13 +129,13 @@ def _route(draft: Draft, route: int, success: Mapping[int, float]) -> RouteMeasu
 
 
 def _spent(
-    rules: Compiled, load: Sequence[float], caps: Caps
+    compiled: CompiledPolicy, load: Sequence[float], caps: Caps
 ) -> tuple[dict[str, float], dict[str, float], float]:
     """(committed units/s used by provider, burst units/s by provider, money per hour)."""
-    committed = dict.fromkeys(rules.providers, 0.0)
-    burst = dict.fromkeys(rules.providers, 0.0)
+    committed = dict.fromkeys(compiled.providers, 0.0)
+    burst = dict.fromkeys(compiled.providers, 0.0)
     money = 0.0
-    for index, pool in enumerate(rules.policy.pools):
+    for index, pool in enumerate(compiled.policy.pools):
         paid = min(load[index], caps.pools[index].committed)
         extra = max(0.0, load[index] - paid)
         committed[pool.provider] += paid
@@ -141,9 +145,9 @@ def _spent(
 
 
 def _overloads(draft: Draft, caps: Caps) -> tuple[Overload, ...]:
-    rules = draft.rules
-    pools = [(rules.pools[i], draft.load[i], cap.limit) for i, cap in enumerate(caps.pools)]
-    groups = [(name, draft.group_load[i], caps.groups[i]) for i, name in enumerate(rules.groups)]
+    compiled = draft.compiled
+    pools = [(compiled.pools[i], draft.load[i], cap.limit) for i, cap in enumerate(caps.pools)]
+    groups = [(name, draft.group_load[i], caps.groups[i]) for i, name in enumerate(compiled.groups)]
     return tuple(
         Overload(name, load, limit) for name, load, limit in (*pools, *groups) if load > limit * LIMIT_SLACK
     )

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from controller.core.assessment import assess
 from controller.core.moves.held_table import held
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import CommittedSpend, Policy, SpendPeriod
 from controller.core.snapshot import Snapshot
 from tieline.table import RouteTable
@@ -55,9 +55,9 @@ class SpendRow(Struct, frozen=True):
 
 def rates(snapshot: Snapshot, table: RouteTable, now_ms: int) -> dict[str, Rate]:
     """Provider -> what the table sends it under the demand known at ``now_ms``."""
-    rules = compiled(snapshot.policy)
-    load = held(rules, table).draft(assess(snapshot, rules, now_ms).demand).load
-    found: dict[str, Rate] = {name: Rate() for name in rules.providers}
+    compiled = compile_policy(snapshot.policy)
+    load = held(compiled, table).draft(assess(snapshot, compiled, now_ms).demand).load
+    found: dict[str, Rate] = {name: Rate() for name in compiled.providers}
     for units, pool in zip(load, snapshot.policy.pools, strict=True):
         was = found[pool.provider]
         money = units * pool.price_per_million_units / 1_000_000

@@ -18,7 +18,7 @@ from controller.core.moves.eligible import Use, eligible
 from controller.core.moves.held_table import held
 from controller.core.moves.modes import bound_by_mode
 from controller.core.moves.reflex import LOWEST_RANK, NOWHERE, Homeless, find_places, settle
-from controller.core.policy.compiled import Compiled, compiled
+from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
 from tieline.events import in_scope
@@ -83,16 +83,16 @@ def what_if(snapshot: Snapshot, now_ms: int, asked: Asked) -> Answer:
 
 def what_ifs(snapshot: Snapshot, now_ms: int, questions: Iterable[Asked]) -> tuple[Answer, ...]:
     """The answers to several questions about one moment."""
-    rules = compiled(snapshot.policy)
-    known = assess(snapshot, rules, now_ms)
+    compiled = compile_policy(snapshot.policy)
+    known = assess(snapshot, compiled, now_ms)
     return tuple(_answer(snapshot, known, asked, now_ms) for asked in questions)
 
 
 def decided(snapshot: Snapshot, known: Assessment, asked: Asked) -> tuple[Draft, Use]:
     """The draft that the planner's forced moves lead to, and what it was allowed to use."""
-    rules = known.rules
+    compiled = known.compiled
     use = _without(known, frozenset(asked.lost))
-    draft, homeless = _start(snapshot, rules, [units * (1 + asked.growth) for units in known.demand])
+    draft, homeless = _start(snapshot, compiled, [units * (1 + asked.growth) for units in known.demand])
     moves = settle(draft, use, restore_rank=LOWEST_RANK)
     if homeless:
         find_places(draft, use, homeless, moves)
@@ -101,20 +101,20 @@ def decided(snapshot: Snapshot, known: Assessment, asked: Asked) -> tuple[Draft,
 
 def success_of(known: Assessment, use: Use) -> dict[int, float]:
     """The share of attempts that succeed by pool index, as far as it is known and below 1."""
-    found = {known.rules.pool_index[pool]: one.success for pool, one in known.findings.items()}
+    found = {known.compiled.pool_index[pool]: one.success for pool, one in known.findings.items()}
     partial = {pool: share for pool, share in found.items() if share is not None and share < 1}
     return {**partial, **use.lost}
 
 
 def _answer(snapshot: Snapshot, known: Assessment, asked: Asked, now_ms: int) -> Answer:
-    rules = known.rules
-    before, _ = _start(snapshot, rules, known.demand)
+    compiled = known.compiled
+    before, _ = _start(snapshot, compiled, known.demand)
     after, use = decided(snapshot, known, asked)
     lost = frozenset(asked.lost)
     success = success_of(known, known.use)
-    decreed = {index: 0.0 for index, name in enumerate(rules.pools) if name in lost}
+    decreed = {index: 0.0 for index, name in enumerate(compiled.pools) if name in lost}
     caps = known.caps
-    grown = Draft(rules, after.demand, list(before.weights), list(before.shed))
+    grown = Draft(compiled, after.demand, list(before.weights), list(before.shed))
     return Answer(
         asked.lost,
         asked.growth,
@@ -123,19 +123,19 @@ def _answer(snapshot: Snapshot, known: Assessment, asked: Asked, now_ms: int) ->
         moved_units(grown, after),
         tuple(
             PoolLoad(name, before.load[i], after.load[i], caps.pools[i].limit)
-            for i, name in enumerate(rules.pools)
+            for i, name in enumerate(compiled.pools)
         ),
     )
 
 
-def _start(snapshot: Snapshot, rules: Compiled, demand: list[float]) -> tuple[Draft, list[Homeless]]:
+def _start(snapshot: Snapshot, compiled: CompiledPolicy, demand: list[float]) -> tuple[Draft, list[Homeless]]:
     """The table in force as a draft, and what has no place in it; without a table nothing has."""
     if snapshot.table is not None:
-        before = held(rules, snapshot.table)
+        before = held(compiled, snapshot.table)
         return before.draft(demand), list(before.orphans)
-    count = len(rules.routes)
-    whole = [Homeless(rule.rank, i, NOWHERE, MILLION, False) for i, rule in enumerate(rules.routes)]
-    return Draft(rules, demand, [{} for _ in range(count)], [0] * count), whole
+    count = len(compiled.routes)
+    whole = [Homeless(rule.rank, i, NOWHERE, MILLION, False) for i, rule in enumerate(compiled.routes)]
+    return Draft(compiled, demand, [{} for _ in range(count)], [0] * count), whole
 
 
 def _without(known: Assessment, lost: frozenset[str]) -> Use:
@@ -146,5 +146,5 @@ def _without(known: Assessment, lost: frozenset[str]) -> Use:
     }
     findings = {name: SILENT if name in lost else one for name, one in known.findings.items()}
     allowed = not known.orders.lifts("providers_lost")
-    use = eligible(known.rules, down, findings, known.caps, known.claims, panic_allowed=allowed)
-    return bound_by_mode(use, known.rules, known.orders)
+    use = eligible(known.compiled, down, findings, known.caps, known.claims, panic_allowed=allowed)
+    return bound_by_mode(use, known.compiled, known.orders)

@@ -53,7 +53,7 @@ class Asking(NamedTuple):
 def asking(snapshot: Snapshot, known: Assessment, held: Draft, now_ms: int) -> Asking:
     """Prepares the questions about one table."""
     plan = snapshot.plan
-    if plan is not None and not plan.is_fresh(known.rules.version, now_ms):
+    if plan is not None and not plan.is_fresh(known.compiled.version, now_ms):
         plan = None
     target = planned(held, known.use, plan)
     use = without_choice(known.use, known.orders)
@@ -69,12 +69,12 @@ def why_nothing(ask: Asking, route: int, pool: int) -> Nothing:
 
 
 def _said(ask: Asking, pool: int, reason: Reason, *named: str, value: float | None = None) -> Nothing:
-    return Nothing(Verdict(ask.known.rules.pools[pool], reason, 0, value=value), named)
+    return Nothing(Verdict(ask.known.compiled.pools[pool], reason, 0, value=value), named)
 
 
 def _unlawful(ask: Asking, route: int, pool: int) -> Nothing | None:
-    rules = ask.known.rules
-    rule = rules.routes[route]
+    compiled = ask.known.compiled
+    rule = compiled.routes[route]
     if pool in rule.lawful_set:
         return None
     policy = ask.snapshot.policy
@@ -112,7 +112,7 @@ def _withdrawn(ask: Asking, pool: int) -> Nothing | None:
     if pool not in ask.known.claims.withdrawn:
         return None
     reason, until_ms = ask.known.claims.withdrawn[pool]
-    name = ask.known.rules.pools[pool]
+    name = ask.known.compiled.pools[pool]
     if reason is Reason.DRAINED:
         drains = [one for one in ask.known.orders.given if one.verb == "drain" and in_scope(name, one.scope)]
         since_ms = max((one.issued_ms for one in drains), default=0)
@@ -137,7 +137,7 @@ def _maintainers(ask: Asking, pool: str) -> tuple[str, ...]:
 
 
 def _down(ask: Asking, pool: int) -> Nothing | None:
-    name = ask.known.rules.pools[pool]
+    name = ask.known.compiled.pools[pool]
     memory = ask.known.memory.pools[name]
     if memory.state is not State.DOWN:
         return None
@@ -151,21 +151,21 @@ def _stale(ask: Asking, pool: int) -> Nothing | None:
         return _said(ask, pool, Reason.CAPACITY_EXPIRED)
     if ask.known.use.limits.usable[pool] <= 0:
         return Nothing(
-            Verdict(ask.known.rules.pools[pool], Reason.NO_CAPACITY, 0, cap.until_ms, value=cap.limit)
+            Verdict(ask.known.compiled.pools[pool], Reason.NO_CAPACITY, 0, cap.until_ms, value=cap.limit)
         )
     return None
 
 
 def _observed(ask: Asking, pool: int) -> Nothing | None:
-    if pool not in bound_pools(ask.known.rules, ask.known.orders):
+    if pool not in bound_pools(ask.known.compiled, ask.known.orders):
         return None
-    return _said(ask, pool, MODES[ask.snapshot.policy.providers[ask.known.rules.provider_of[pool]].mode])
+    return _said(ask, pool, MODES[ask.snapshot.policy.providers[ask.known.compiled.provider_of[pool]].mode])
 
 
 def _order(ask: Asking, route: int, pool: int) -> Nothing:
     """Room and merit order, as a table filled anew has it."""
     use, grade = ask.known.use, ask.known.use.limits.grade[pool]
-    name = ask.known.rules.pools[pool]
+    name = ask.known.compiled.pools[pool]
     state = ask.known.memory.pools[name]
     if pool in ask.target.weights[route]:
         return _held_back(ask, route, pool) or _said(
@@ -189,7 +189,7 @@ def _held_back(ask: Asking, route: int, pool: int) -> Nothing | None:
     if pool not in ask.allowed.weights[route]:
         frozen = ask.known.orders.frozen
         order = frozen.get(pool) or next(frozen[one] for one in ask.held.weights[route] if one in frozen)
-        return Nothing(told(ask.known.rules.pools[pool], Reason.FROZEN, order))
+        return Nothing(told(ask.known.compiled.pools[pool], Reason.FROZEN, order))
     if too_little_heard(ask.known):
         return _said(ask, pool, Reason.SOURCES_UNHEARD, value=ask.known.unheard)
     return None
@@ -197,23 +197,23 @@ def _held_back(ask: Asking, route: int, pool: int) -> Nothing | None:
 
 def _full(ask: Asking, route: int, pool: int) -> Nothing | None:
     """Nothing more fits: the provider's share, the quota group's limit, or its own."""
-    rules, limits, target = ask.known.rules, ask.known.use.limits, ask.target
+    compiled, limits, target = ask.known.compiled, ask.known.use.limits, ask.target
     if target.room_parts(route, pool, limits.usable[pool], limits):
         return None
-    owner, group = rules.provider_of[pool], rules.group_of[pool]
-    most = rules.routes[route].share_max.get(owner)
-    carried = sum(parts for one, parts in target.weights[route].items() if rules.provider_of[one] == owner)
+    owner, group = compiled.provider_of[pool], compiled.group_of[pool]
+    most = compiled.routes[route].share_max.get(owner)
+    carried = sum(parts for one, parts in target.weights[route].items() if compiled.provider_of[one] == owner)
     if most is not None and carried >= int(most * MILLION) - 1:
         return _said(ask, pool, Reason.PROVIDER_SHARE_FULL, value=most)
     own = limits.usable[pool] - target.load[pool]
     if group >= 0 and limits.group_usable[group] - target.group_load[group] < own:
-        return _said(ask, pool, Reason.GROUP_FULL, rules.groups[group], value=limits.group_usable[group])
+        return _said(ask, pool, Reason.GROUP_FULL, compiled.groups[group], value=limits.group_usable[group])
     return _said(ask, pool, Reason.NO_ROOM, *_filling(ask, pool), value=limits.usable[pool])
 
 
 def _filling(ask: Asking, pool: int) -> tuple[str, ...]:
     """The routes that fill the pool."""
-    pairs = zip(ask.known.rules.routes, ask.target.weights, strict=True)
+    pairs = zip(ask.known.compiled.routes, ask.target.weights, strict=True)
     return tuple(rule.name for rule, weights in pairs if pool in weights)
 
 
@@ -221,4 +221,4 @@ def _carriers(ask: Asking, route: int) -> tuple[str, ...]:
     """The pools that carry the route, largest share first."""
     weights = ask.held.weights[route]
     ordered = sorted(weights, key=lambda pool: (-weights[pool], pool))
-    return tuple(ask.known.rules.pools[pool] for pool in ordered)
+    return tuple(ask.known.compiled.pools[pool] for pool in ordered)

@@ -7,7 +7,7 @@ from controller.core.model.dispatch_plan import Problem
 from controller.core.moves.held_table import Held, held, split_of
 from controller.core.moves.modes import without_choice
 from controller.core.orders.claims import refused
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from controller.core.snapshot import Snapshot
 from tieline.table import Split
 
@@ -16,19 +16,19 @@ def problem_of(snapshot: Snapshot, now_ms: int) -> Problem:
     """What the programme is to solve now. Needs a table in force."""
     if snapshot.table is None:
         raise ValueError("nothing can be planned before there is a table")
-    known = assess(snapshot, compiled(snapshot.policy), now_ms)
-    rules, limits = known.rules, without_choice(known.use, known.orders).looking_ahead().limits
+    known = assess(snapshot, compile_policy(snapshot.policy), now_ms)
+    compiled, limits = known.compiled, without_choice(known.use, known.orders).looking_ahead().limits
     return Problem(
-        rules.version,
+        compiled.version,
         now_ms,
         tuple(known.demand),
-        tuple(_splits(held(rules, snapshot.table))),
+        tuple(_splits(held(compiled, snapshot.table))),
         tuple(limits.usable),
         tuple(limits.committed),
         tuple(limits.grade),
         tuple(limits.group_usable),
-        tuple(sorted(refused(rules, snapshot.statements, now_ms))),
-        tuple(sorted(known.orders.providers_of("provider_share", rules))),
+        tuple(sorted(refused(compiled, snapshot.statements, now_ms))),
+        tuple(sorted(known.orders.providers_of("provider_share", compiled))),
     )
 
 

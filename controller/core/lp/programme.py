@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from controller.core.model.dispatch_plan import Problem, is_critical
 from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, OUT
-from controller.core.policy.compiled import UNKNOWN_LATENCY_MS, Compiled, prepaid_providers
+from controller.core.policy.compiled import UNKNOWN_LATENCY_MS, CompiledPolicy, prepaid_providers
 from tieline.table import MILLION
 
 Floats = NDArray[np.float64]
@@ -38,7 +38,7 @@ class World(NamedTuple):
     routes of one lawful set (-1: not critical), ``reserve[class]`` the pools that may take them after a loss.
     """
 
-    rules: Compiled
+    compiled: CompiledPolicy
     scale: float
     routes: Ints
     load: Floats
@@ -61,7 +61,7 @@ class World(NamedTuple):
     reserve: Bools
 
 
-def world_of(rules: Compiled, problem: Problem) -> World:
+def world_of(compiled: CompiledPolicy, problem: Problem) -> World:
     """Prepared once for every solve. ``demand`` must not be all zero."""
     routes = np.array([i for i, units in enumerate(problem.demand) if units > 0], dtype=np.int32)
     load = np.array([problem.demand[i] for i in routes])
@@ -69,39 +69,39 @@ def world_of(rules: Compiled, problem: Problem) -> World:
     load = load * scale
     grade = np.array(problem.grade, dtype=np.int32)
     ready = (grade == GAINS) | (grade == GAINS_LATE)
-    flows = _flows(problem, routes, load, len(rules.pools))
-    lawful = _lawful(rules, routes)
+    flows = _flows(problem, routes, load, len(compiled.pools))
+    lawful = _lawful(compiled, routes)
     held = np.where(ready[None, :] & lawful, flows, 0.0)
     kept = np.where((grade > GAINS_LATE)[None, :] & (grade != OUT)[None, :], flows, 0.0)
     usable = np.minimum(np.array(problem.usable) * scale, LOAD_SCALED * 10)
     fixed = kept.sum(axis=0)
     committed = np.minimum(np.array(problem.committed) * scale, usable)
-    group = np.array(rules.group_of, dtype=np.int32)
+    group = np.array(compiled.group_of, dtype=np.int32)
     group_usable = np.array(problem.group_usable) * scale
     in_group = np.zeros(len(group_usable))
     np.add.at(in_group, group[group >= 0], fixed[group >= 0])
-    klass, reserve = _classes(rules, routes, lawful & ready[None, :])
-    limits = rules.policy.thresholds
+    klass, reserve = _classes(compiled, routes, lawful & ready[None, :])
+    limits = compiled.policy.thresholds
     return World(
-        rules,
+        compiled,
         scale,
         routes,
         load,
         np.maximum(load - kept.sum(axis=1), 0.0),
         kept,
         held,
-        _cost(rules, problem, routes, lawful, grade),
-        np.array([SHED[rules.routes[i].rank] for i in routes]),
+        _cost(compiled, problem, routes, lawful, grade),
+        np.array([SHED[compiled.routes[i].rank] for i in routes]),
         min(limits.latency_band_ms / UNKNOWN_LATENCY_MS, MOVED_MAX),
         np.maximum(committed - fixed, 0.0),
         np.maximum(usable - np.maximum(committed, fixed), 0.0),
-        _burst_cost(rules, problem),
+        _burst_cost(compiled, problem),
         usable,
         group,
         np.maximum(group_usable - in_group, 0.0),
         group_usable,
-        np.array(rules.provider_of, dtype=np.int32),
-        _share(rules, routes, load, kept),
+        np.array(compiled.provider_of, dtype=np.int32),
+        _share(compiled, routes, load, kept),
         klass,
         reserve,
     )
@@ -116,63 +116,65 @@ def _flows(problem: Problem, routes: Ints, load: Floats, pools: int) -> Floats:
     return flows
 
 
-def _lawful(rules: Compiled, routes: Ints) -> Bools:
-    lawful = np.zeros((len(routes), len(rules.pools)), dtype=np.bool_)
+def _lawful(compiled: CompiledPolicy, routes: Ints) -> Bools:
+    lawful = np.zeros((len(routes), len(compiled.pools)), dtype=np.bool_)
     for place, route in enumerate(routes):
-        lawful[place, list(rules.routes[route].lawful)] = True
+        lawful[place, list(compiled.routes[route].lawful)] = True
     return lawful
 
 
-def _cost(rules: Compiled, problem: Problem, routes: Ints, lawful: Bools, grade: Ints) -> Floats:
+def _cost(compiled: CompiledPolicy, problem: Problem, routes: Ints, lawful: Bools, grade: Ints) -> Floats:
     """What a unit of the route on the pool costs beside burst: latency, and the pool's health."""
-    policy = rules.policy
+    policy = compiled.policy
     by_origin = {
         origin.id: np.array([pool.latency_ms.get(origin.id, UNKNOWN_LATENCY_MS) for pool in policy.pools])
         for origin in policy.origins
     }
-    latency = np.array([by_origin[rules.routes[i].origin] for i in routes])
+    latency = np.array([by_origin[compiled.routes[i].origin] for i in routes])
     cost = np.minimum(latency / UNKNOWN_LATENCY_MS, 1.0)
     cost = cost + np.where(grade == GAINS_LATE, DEGRADED, 0.0)[None, :]
-    critical = np.array([is_critical(rules.routes[i].rank) for i in routes])
+    critical = np.array([is_critical(compiled.routes[i].rank) for i in routes])
     last = (grade == GAINS_LAST)[None, :] & critical[:, None]
     cost = np.where(last, cost + UNKNOWN_POOL, cost)
     may = lawful & ((grade <= GAINS_LATE)[None, :] | last) & (np.array(problem.usable) > 0)[None, :]
     return np.where(may, cost, np.inf)
 
 
-def _burst_cost(rules: Compiled, problem: Problem) -> Floats:
+def _burst_cost(compiled: CompiledPolicy, problem: Problem) -> Floats:
     """Price, and the right of first refusal: others' burst is dearer than any burst of the holder."""
-    prepaid = prepaid_providers(rules.policy)
+    prepaid = prepaid_providers(compiled.policy)
     prices = np.array(
-        [0.0 if p.provider in prepaid else p.price_per_million_units for p in rules.policy.pools]
+        [0.0 if p.provider in prepaid else p.price_per_million_units for p in compiled.policy.pools]
     )
     cost: Floats = BURST + PRICE * prices / max(float(prices.max()), 1e-9)
-    if rules.policy.first_refusal is not None:
-        owner = rules.providers.index(rules.policy.first_refusal)
-        first = np.array(rules.provider_of) == owner
+    if compiled.policy.first_refusal is not None:
+        owner = compiled.providers.index(compiled.policy.first_refusal)
+        first = np.array(compiled.provider_of) == owner
         first[list(problem.refused)] = False
         if first.any():
             cost = np.where(first, cost, cost + FIRST_REFUSAL)
     return cost
 
 
-def _share(rules: Compiled, routes: Ints, load: Floats, kept: Floats) -> dict[tuple[int, int], float]:
+def _share(
+    compiled: CompiledPolicy, routes: Ints, load: Floats, kept: Floats
+) -> dict[tuple[int, int], float]:
     """(route's place, provider) -> the most that it may carry beside what is kept there."""
     found = {}
     for place, route in enumerate(routes):
-        for provider, most in sorted(rules.routes[route].share_max.items()):
-            there = float(kept[place, list(rules.pools_of[provider])].sum())
+        for provider, most in sorted(compiled.routes[route].share_max.items()):
+            there = float(kept[place, list(compiled.pools_of[provider])].sum())
             found[place, provider] = max(most * float(load[place]) - there, 0.0)
     return found
 
 
-def _classes(rules: Compiled, routes: Ints, ready: Bools) -> tuple[Ints, Bools]:
+def _classes(compiled: CompiledPolicy, routes: Ints, ready: Bools) -> tuple[Ints, Bools]:
     """Critical routes that may go to the very same pools are one class: a loss strikes them alike."""
     klass = np.full(len(routes), -1, dtype=np.int32)
     numbers: dict[tuple[bytes, int], int] = {}
     rows = []
     for place, route in enumerate(routes):
-        rule = rules.routes[route]
+        rule = compiled.routes[route]
         if not is_critical(rule.rank):
             continue
         key = (ready[place].tobytes(), place if rule.share_max else -1)

@@ -25,7 +25,7 @@ from controller.core.lp.screen_losses import doubtful, survives
 from controller.core.lp.tableau import CANDIDATES, NoAnswerError, Tableau
 from controller.core.model.dispatch_plan import Marginal, Plan, Problem, Relief, Shortfall, Target
 from controller.core.moves.draft import whole
-from controller.core.policy.compiled import Compiled, without_share_limits
+from controller.core.policy.compiled import CompiledPolicy, without_share_limits
 from tieline.table import MILLION, checksum
 
 __all__ = ["NoAnswerError", "Solved", "digest_of", "solve"]
@@ -56,35 +56,35 @@ def digest_of(problem: Problem) -> str:
 
 
 def solve(
-    rules: Compiled, problem: Problem, *, limit_s: float = LIMIT_S, candidates: int = CANDIDATES
+    compiled: CompiledPolicy, problem: Problem, *, limit_s: float = LIMIT_S, candidates: int = CANDIDATES
 ) -> Solved:
     """The best plan; the solver begins with that many pools per route and adds what would improve it.
 
     Raises ``NoAnswerError`` if the solver has none: late, failed, not set.
     """
-    if problem.policy_version != rules.version:
-        raise ValueError(f"the problem is of policy {problem.policy_version}, not {rules.version}")
-    rules = without_share_limits(rules, frozenset(problem.unshared))
+    if problem.policy_version != compiled.version:
+        raise ValueError(f"the problem is of policy {problem.policy_version}, not {compiled.version}")
+    compiled = without_share_limits(compiled, frozenset(problem.unshared))
     if not any(units > 0 for units in problem.demand):
-        return Solved(Plan(rules.version, digest_of(problem), problem.at_ms, ()), 0.0, 0, 0, 0)
-    world = world_of(rules, problem)
+        return Solved(Plan(compiled.version, digest_of(problem), problem.at_ms, ()), 0.0, 0, 0, 0)
+    world = world_of(compiled, problem)
     tableau = Tableau(world, limit_s, candidates)
-    penalty = _penalty(world, len(rules.providers))
+    penalty = _penalty(world, len(compiled.providers))
     blocks: list[Block] = []
-    for number, provider in enumerate(rules.providers):
+    for number, provider in enumerate(compiled.providers):
         block = block_of(world, provider, world.provider == number)
         if block is not None:
             blocks.append(block)
             tableau.add_block(block, penalty[block.classes])
     tableau.solve()
-    domains = _domains(rules)
+    domains = _domains(compiled)
     added, rounds, unsurvived = _secure(tableau, blocks, domains, penalty)
     short = {block.name: tableau.short(block) for block in blocks}
     unmet = [name for name, units in short.items() if units.sum() > _least(world)]
-    names = [*rules.providers, *domains]
+    names = [*compiled.providers, *domains]
     unmet += [name for name in unsurvived if name not in unmet]
     plan = Plan(
-        rules.version,
+        compiled.version,
         digest_of(problem),
         problem.at_ms,
         tuple(_targets(tableau)),
@@ -109,24 +109,24 @@ def _penalty(world: World, losses: int) -> Floats:
     base = min(SECURITY, SECURITY_ALL / max(1, losses + DOMAINS_MAX) * 1.5)
     found = np.full(len(world.reserve), base)
     for place, klass in enumerate(world.klass):
-        if klass >= 0 and world.rules.routes[world.routes[place]].rank == 0:
+        if klass >= 0 and world.compiled.routes[world.routes[place]].rank == 0:
             found[klass] = base * 1.5
     return found
 
 
-def _domains(rules: Compiled) -> dict[str, Bools]:
+def _domains(compiled: CompiledPolicy) -> dict[str, Bools]:
     """Failure domains other than providers: regions, and whatever the pools name. In order of name.
 
     One that is just all of a provider is that provider.
     """
-    whole_providers = {tuple(pools) for pools in rules.pools_of}
+    whole_providers = {tuple(pools) for pools in compiled.pools_of}
     members: dict[str, list[int]] = {}
-    for index, pool in enumerate(rules.policy.pools):
+    for index, pool in enumerate(compiled.policy.pools):
         for name in dict.fromkeys((f"{pool.provider}/{pool.region}", *pool.domains)):
             members.setdefault(name, []).append(index)
     found = {}
     for name in sorted(name for name in members if tuple(members[name]) not in whole_providers):
-        lost = np.zeros(len(rules.pools), dtype=np.bool_)
+        lost = np.zeros(len(compiled.pools), dtype=np.bool_)
         lost[members[name]] = True
         found[name] = lost
     return found
@@ -196,24 +196,24 @@ def _targets(tableau: Tableau) -> list[Target]:
 
 def _shortfalls(tableau: Tableau, blocks: list[Block]) -> list[Shortfall]:
     """Per loss and class of routes, what has no room, where that load may go, in units/s."""
-    world, rules, found = tableau.world, tableau.world.rules, []
+    world, compiled, found = tableau.world, tableau.world.compiled, []
     for block in blocks:
         for klass, units in zip(block.classes, tableau.short(block), strict=True):
             if units <= _least(world):
                 continue
             members = [int(world.routes[place]) for place in np.nonzero(world.klass == klass)[0]]
-            lawful = rules.routes[members[0]].lawful
-            places = sorted({rules.policy.pools[pool].geography for pool in lawful})
-            names = tuple(rules.routes[route].name for route in members)
+            lawful = compiled.routes[members[0]].lawful
+            places = sorted({compiled.policy.pools[pool].geography for pool in lawful})
+            names = tuple(compiled.routes[route].name for route in members)
             found.append(Shortfall(block.name, tuple(places), names, round(float(units) / world.scale, 3)))
     return found
 
 
 def _marginals(tableau: Tableau) -> list[Marginal]:
     """Limits that bind and would be worth more than money, the most valuable first."""
-    rules = tableau.world.rules
+    compiled = tableau.world.compiled
     pools, groups = tableau.worth()
-    named = [*zip(rules.pools, pools, strict=True), *zip(rules.groups, groups, strict=True)]
+    named = [*zip(compiled.pools, pools, strict=True), *zip(compiled.groups, groups, strict=True)]
     found = [Marginal(name, round(float(worth), 3), _relief(worth)) for name, worth in named if worth > 1.0]
     return sorted(found, key=lambda marginal: (-marginal.worth, marginal.limit))
 

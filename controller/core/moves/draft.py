@@ -8,7 +8,7 @@ the end. Load and room are in units/s. A draft knows nothing of health: it is gi
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from controller.core.policy.compiled import Compiled, RouteRules
+from controller.core.policy.compiled import CompiledPolicy, RouteRules
 from tieline.table import MILLION
 
 UNBOUNDED = float("inf")
@@ -41,18 +41,22 @@ class Draft:
     """
 
     def __init__(
-        self, rules: Compiled, demand: list[float], weights: list[dict[int, int]], shed: list[int]
+        self, compiled: CompiledPolicy, demand: list[float], weights: list[dict[int, int]], shed: list[int]
     ) -> None:
-        self.rules = rules
+        self.compiled = compiled
         self.demand = demand
         self.weights = weights
         self.shed = shed
         self.touched: set[int] = set()
         self.few_receivers = False
         self.lawful = False
-        self.load = [0.0] * len(rules.pools)
-        self.group_load = [0.0] * len(rules.groups)
-        load, group_load, group_of = self.load, self.group_load, rules.group_of  # the hottest loop of a step
+        self.load = [0.0] * len(compiled.pools)
+        self.group_load = [0.0] * len(compiled.groups)
+        load, group_load, group_of = (
+            self.load,
+            self.group_load,
+            compiled.group_of,
+        )  # the hottest loop of a step
         for route, held in enumerate(weights):
             if units := demand[route] / MILLION:
                 for pool, weight in held.items():
@@ -63,7 +67,7 @@ class Draft:
     def copy(self) -> "Draft":
         """An independent draft of the same table; routes are shared until changed."""
         twin = object.__new__(Draft)
-        twin.rules, twin.demand = self.rules, self.demand
+        twin.compiled, twin.demand = self.compiled, self.demand
         twin.weights, twin.shed = list(self.weights), list(self.shed)
         twin.touched = set()
         twin.few_receivers, twin.lawful = self.few_receivers, self.lawful
@@ -108,7 +112,7 @@ class Draft:
     def room(self, pool: int, cap: float, limits: Limits) -> float:
         """Units/s that the pool can still take under ``cap`` and its quota group's limit."""
         left = cap - self.load[pool]
-        group = self.rules.group_of[pool]
+        group = self.compiled.group_of[pool]
         if group >= 0:
             left = min(left, limits.group_usable[group] - self.group_load[group])
         return left
@@ -125,7 +129,7 @@ class Draft:
 
         ``barred`` is a pool that gets nothing.
         """
-        rules = self.rules.routes[route]
+        rules = self.compiled.routes[route]
         for grade in grades:
             for burst, pools in rules.tiers:
                 if parts <= 0:
@@ -176,7 +180,7 @@ class Draft:
         for room, number in rooms:
             pool = -number
             now = min(-(-wanted * room // total), parts)
-            if now > 0 and (rules.share_max or self.rules.group_of[pool] >= 0):
+            if now > 0 and (rules.share_max or self.compiled.group_of[pool] >= 0):
                 now = min(now, self.room_parts(route, pool, caps[pool], limits))
             if now > 0:
                 self.give(route, pool, now)
@@ -190,7 +194,7 @@ class Draft:
         once, as this is the hottest loop of a forced move."""
         if (demand := self.demand[route]) <= 0:
             return [MILLION] * len(pools)
-        load, group_of, most = self.load, self.rules.group_of, demand * ROOM_MAX_FACTOR
+        load, group_of, most = self.load, self.compiled.group_of, demand * ROOM_MAX_FACTOR
         found = []
         for pool in pools:
             left = caps[pool] - load[pool]
@@ -210,17 +214,17 @@ class Draft:
     def room_parts(self, route: int, pool: int, cap: float, limits: Limits) -> int:
         """How many parts of the route the pool can still take under ``cap`` and the route's share limits."""
         room = min(self._free_parts(route, [pool], {pool: cap}, limits)[0], MILLION)
-        if share_max := self.rules.routes[route].share_max:
-            owner = self.rules.provider_of[pool]
+        if share_max := self.compiled.routes[route].share_max:
+            owner = self.compiled.provider_of[pool]
             if owner in share_max:
                 weights = self.weights[route]
-                carried = sum(w for p, w in weights.items() if self.rules.provider_of[p] == owner)
+                carried = sum(w for p, w in weights.items() if self.compiled.provider_of[p] == owner)
                 room = min(room, int(share_max[owner] * MILLION) - carried)
         return room if room > ROOM_MIN_PARTS else 0
 
     def _count(self, pool: int, units: float) -> None:
         self.load[pool] += units
-        group = self.rules.group_of[pool]
+        group = self.compiled.group_of[pool]
         if group >= 0:
             self.group_load[group] += units
 

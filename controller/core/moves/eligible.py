@@ -16,7 +16,7 @@ from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
 from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT, Limits
 from controller.core.orders.claims import Claims
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 
 FAULTS = (Reason.CONFIGURATION_AUTH, Reason.CONFIGURATION_NOT_FOUND)
 
@@ -49,7 +49,7 @@ class Use(NamedTuple):
 class _Basis(NamedTuple):
     """What an answer rests on; ``memory`` and ``findings`` are compared pool by pool."""
 
-    rules: Compiled
+    compiled: CompiledPolicy
     caps: Caps
     panic: bool
     claims: Claims
@@ -58,7 +58,7 @@ class _Basis(NamedTuple):
 
     def same_but_for_pools(self, other: "_Basis") -> bool:
         return (
-            self.rules is other.rules
+            self.compiled is other.compiled
             and self.caps is other.caps
             and self.panic == other.panic
             and self.claims.withdrawn == other.claims.withdrawn
@@ -70,7 +70,7 @@ _last: list[tuple[_Basis, Use]] = []
 
 
 def eligible(
-    rules: Compiled,
+    compiled: CompiledPolicy,
     memory: dict[str, PoolMemory],
     findings: dict[str, Finding],
     caps: Caps,
@@ -80,12 +80,12 @@ def eligible(
 ) -> Use:
     """What every pool may be used for now, were its provider in act. Pools of which nothing is new are as
     they were."""
-    panic = panic_allowed and too_many_lost(rules, memory)
-    basis = _Basis(rules, caps, panic, held, memory, findings)
+    panic = panic_allowed and too_many_lost(compiled, memory)
+    basis = _Basis(compiled, caps, panic, held, memory, findings)
     if _last and _last[0][0].same_but_for_pools(basis):
         before, old = _last[0]
         news = differing(before.memory, memory) | differing(before.findings, findings)
-        again = [rules.pool_index[name] for name in news if name in rules.pool_index]
+        again = [compiled.pool_index[name] for name in news if name in compiled.pool_index]
         if not again:
             return old
         limits = Limits(
@@ -96,11 +96,11 @@ def eligible(
         )
         use = Use(limits, list(old.keeps), dict(old.lost), panic, old.ahead)
     else:
-        count = len(rules.pools)
+        count = len(compiled.pools)
         again = list(range(count))
-        groups = [limit * rules.policy.headroom for limit in caps.groups]
+        groups = [limit * compiled.policy.headroom for limit in caps.groups]
         limits = Limits([0.0] * count, [0.0] * count, [OUT] * count, groups)
-        use = Use(limits, [0.0] * count, {}, panic, _ahead(rules, caps, held))
+        use = Use(limits, [0.0] * count, {}, panic, _ahead(compiled, caps, held))
     for index in again:
         _judge_pool(use, basis, index)
     _last[:] = [(basis, use)]
@@ -109,8 +109,8 @@ def eligible(
 
 def _judge_pool(use: Use, basis: _Basis, index: int) -> None:
     """One pool's limits, grade and what it may keep, into ``use``."""
-    rules, name = basis.rules, basis.rules.pools[index]
-    policy, cap, held_pool = rules.policy, basis.caps.pools[index], basis.memory[name]
+    compiled, name = basis.compiled, basis.compiled.pools[index]
+    policy, cap, held_pool = compiled.policy, basis.caps.pools[index], basis.memory[name]
     state = held_pool.state
     ramp = ramp_share(held_pool, policy.thresholds) if state is State.RECOVERING else 1.0
     part = policy.headroom * ramp
@@ -135,8 +135,8 @@ def _judge_pool(use: Use, basis: _Basis, index: int) -> None:
     use.keeps[index] = keeps
 
 
-def _ahead(rules: Compiled, caps: Caps, held: Claims) -> dict[int, float]:
-    found = {index: limit * rules.policy.headroom for index, limit in caps.coming.items()}
+def _ahead(compiled: CompiledPolicy, caps: Caps, held: Claims) -> dict[int, float]:
+    found = {index: limit * compiled.policy.headroom for index, limit in caps.coming.items()}
     found.update(dict.fromkeys(held.coming, 0.0))
     return {index: most for index, most in sorted(found.items()) if index not in held.withdrawn}
 
@@ -158,11 +158,11 @@ def _success(state: State, finding: Finding) -> float:
     return finding.success
 
 
-def too_many_lost(rules: Compiled, memory: dict[str, PoolMemory]) -> bool:
+def too_many_lost(compiled: CompiledPolicy, memory: dict[str, PoolMemory]) -> bool:
     """Whether every pool is down by what was found in so many providers that those that succeed stay in."""
     lost = sum(
         1
-        for pools in rules.pools_of
-        if pools and all(memory[rules.pools[index]].state is State.DOWN for index in pools)
+        for pools in compiled.pools_of
+        if pools and all(memory[compiled.pools[index]].state is State.DOWN for index in pools)
     )
-    return lost > rules.policy.thresholds.providers_lost_share * len(rules.providers)
+    return lost > compiled.policy.thresholds.providers_lost_share * len(compiled.providers)

@@ -8,22 +8,24 @@ from controller.core.moves.draft import GAINS, OUT, Draft, Limits
 from controller.core.moves.eligible import Use
 from controller.core.moves.reflex import CRITICAL_RANK, NOWHERE, Homeless, find_places, settle
 from controller.core.orders.claims import Claims
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 from tieline.table import MILLION
 
 
-def first_draft(rules: Compiled, held: Claims, demand: list[float]) -> Draft:
+def first_draft(compiled: CompiledPolicy, held: Claims, demand: list[float]) -> Draft:
     """Every route filled in merit order; drained pools and those under maintenance stay out."""
-    count = len(rules.routes)
-    draft = Draft(rules, demand, [{} for _ in range(count)], [0] * count)
-    whole = [Homeless(route.rank, index, NOWHERE, MILLION, False) for index, route in enumerate(rules.routes)]
-    find_places(draft, _use(rules, held, rules.policy.thresholds.first_table_share), whole, [])
-    settle(draft, _use(rules, held, rules.policy.headroom), restore_rank=CRITICAL_RANK)
+    count = len(compiled.routes)
+    draft = Draft(compiled, demand, [{} for _ in range(count)], [0] * count)
+    whole = [
+        Homeless(route.rank, index, NOWHERE, MILLION, False) for index, route in enumerate(compiled.routes)
+    ]
+    find_places(draft, _use(compiled, held, compiled.policy.thresholds.first_table_share), whole, [])
+    settle(draft, _use(compiled, held, compiled.policy.headroom), restore_rank=CRITICAL_RANK)
     return draft
 
 
-def _use(rules: Compiled, held: Claims, share: float) -> Use:
-    policy = rules.policy
+def _use(compiled: CompiledPolicy, held: Claims, share: float) -> Use:
+    policy = compiled.policy
     usable = [pool.assumed_units_per_s * share for pool in policy.pools]
     committed = [pool.committed_units_per_s * share for pool in policy.pools]
     grades = [OUT if index in held.withdrawn else GAINS for index in range(len(usable))]

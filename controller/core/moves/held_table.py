@@ -2,7 +2,7 @@
 
 from controller.core.moves.draft import Draft
 from controller.core.moves.reflex import NOWHERE, Homeless
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 from tieline.table import MILLION, Generation, Route, RouteTable, Split
 
 KEPT_MAX = 4
@@ -14,19 +14,19 @@ class Held:
     ``orphans`` are parts on pools that the policy no longer has, and whole routes that the table lacks.
     """
 
-    def __init__(self, rules: Compiled, table: RouteTable) -> None:
-        self.rules = rules
+    def __init__(self, compiled: CompiledPolicy, table: RouteTable) -> None:
+        self.compiled = compiled
         self.table = table
         self.weights: list[dict[int, int]] = []
         self.shed: list[int] = []
         self.orphans: list[Homeless] = []
         self.routes: list[Route | None] = []
-        self.same_pools = table.pools == rules.infos
-        self.same_settings = table.settings == rules.policy.clients
+        self.same_pools = table.pools == compiled.infos
+        self.same_settings = table.settings == compiled.policy.clients
         self._drafted: Draft | None = None
-        number = [rules.pool_index.get(info.pool, NOWHERE) for info in table.pools]
+        number = [compiled.pool_index.get(info.pool, NOWHERE) for info in table.pools]
         known = {(route.workload, route.origin): route for route in table.routes}
-        for index, route in enumerate(rules.routes):
+        for index, route in enumerate(compiled.routes):
             found = known.get((route.workload, route.origin))
             self.routes.append(found)
             weights: dict[int, int] = {}
@@ -41,20 +41,20 @@ class Held:
             self.shed.append(shed)
         self.lawful = all(
             route.lawful_set.issuperset(weights)
-            for route, weights in zip(rules.routes, self.weights, strict=True)
+            for route, weights in zip(compiled.routes, self.weights, strict=True)
         )
 
     @property
     def fits(self) -> bool:
         """Whether the table is of this very policy: same pools, routes and settings."""
-        whole = len(self.table.routes) == len(self.rules.routes) and None not in self.routes
+        whole = len(self.table.routes) == len(self.compiled.routes) and None not in self.routes
         return whole and self.same_pools and self.same_settings and not self.orphans
 
     def draft(self, demand: list[float]) -> Draft:
         """The table as a draft under this demand. Orphans are not part of it."""
         # Most steps meet the demand of the one before: its load needs no second sum.
         if self._drafted is None or self._drafted.demand != demand:
-            self._drafted = Draft(self.rules, list(demand), self.weights, self.shed)
+            self._drafted = Draft(self.compiled, list(demand), self.weights, self.shed)
             self._drafted.lawful = self.lawful
         return self._drafted.copy()
 
@@ -62,11 +62,11 @@ class Held:
 _kept: dict[int, Held] = {}
 
 
-def held(rules: Compiled, table: RouteTable) -> Held:
+def held(compiled: CompiledPolicy, table: RouteTable) -> Held:
     """The table read under the policy; the last few are kept, by identity."""
     found = _kept.get(id(table))
-    if found is None or found.table is not table or found.rules is not rules:
-        found = Held(rules, table)
+    if found is None or found.table is not table or found.compiled is not compiled:
+        found = Held(compiled, table)
         while len(_kept) >= KEPT_MAX:
             _kept.pop(next(iter(_kept)))
         _kept[id(table)] = found
@@ -80,7 +80,7 @@ def split_of(weights: dict[int, int], shed: int) -> Split:
 
 
 def table_of(
-    rules: Compiled,
+    compiled: CompiledPolicy,
     splits: list[Split],
     on_loss: list[dict[str, Split]],
     last_resort: list[tuple[int, ...]],
@@ -92,7 +92,7 @@ def table_of(
     routes = tuple(
         Route(rule.workload, rule.origin, rule.criticality, split, why, losses, last)
         for rule, split, losses, last, why in zip(
-            rules.routes, splits, on_loss, last_resort, why_shed, strict=True
+            compiled.routes, splits, on_loss, last_resort, why_shed, strict=True
         )
     )
-    return RouteTable(generation, made_ms, rules.infos, routes, rules.policy.clients)
+    return RouteTable(generation, made_ms, compiled.infos, routes, compiled.policy.clients)

@@ -11,15 +11,15 @@ from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.draft import OUT
 from controller.core.moves.eligible import Use
 from controller.core.moves.held_table import Held
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 
 
-def last_resorts(rules: Compiled, use: Use) -> list[tuple[int, ...]]:
+def last_resorts(compiled: CompiledPolicy, use: Use) -> list[tuple[int, ...]]:
     """Per route the pools in the policy's order."""
     grade, lost = use.limits.grade, use.lost
     return [
         route.last_resort and tuple(pool for pool in route.last_resort if grade[pool] != OUT or pool in lost)
-        for route in rules.routes
+        for route in compiled.routes
     ]
 
 
@@ -36,7 +36,7 @@ def resorts_changed(before: Held, now: list[tuple[int, ...]]) -> tuple[set[int],
 
 
 def resorts_said(
-    rules: Compiled,
+    compiled: CompiledPolicy,
     use: Use,
     before: Held,
     *,
@@ -45,8 +45,8 @@ def resorts_said(
     now_ms: int,
 ) -> list[Verdict]:
     """Which pools leave the last resort of some route, and why, and which come to it."""
-    gone, new = resorts_changed(before, last_resorts(rules, use))
-    names, said = rules.pools, []
+    gone, new = resorts_changed(before, last_resorts(compiled, use))
+    names, said = compiled.pools, []
     for pool in sorted(gone):
         claim = withdrawn.get(pool)
         why = claim[0] if claim is not None else memory.pools[names[pool]].reason

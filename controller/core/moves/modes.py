@@ -3,16 +3,16 @@
 from controller.core.moves.draft import KEEPS, OUT, UNBOUNDED
 from controller.core.moves.eligible import Use
 from controller.core.orders.in_force import Orders
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 
 
-def bound_by_mode(use: Use, rules: Compiled, given: Orders) -> Use:
+def bound_by_mode(use: Use, compiled: CompiledPolicy, given: Orders) -> Use:
     """Pools of providers that may not be acted on keep what they carry and gain nothing, whatever is found.
 
     An operator's drain holds all the same, and an approval lets a provider in mode recommend be acted on.
     The same object if nothing is bound.
     """
-    bound = bound_pools(rules, given)
+    bound = bound_pools(compiled, given)
     if not bound:
         return use
     limits = use.limits
@@ -23,14 +23,14 @@ def bound_by_mode(use: Use, rules: Compiled, given: Orders) -> Use:
     return use._replace(limits=limits._replace(usable=usable, grade=grade), keeps=keeps, ahead=ahead)
 
 
-def bound_pools(rules: Compiled, given: Orders) -> list[int]:
+def bound_pools(compiled: CompiledPolicy, given: Orders) -> list[int]:
     """Pools whose provider's mode forbids to act on them now."""
-    modes = [provider.mode for provider in rules.policy.providers]
+    modes = [provider.mode for provider in compiled.policy.providers]
     if all(mode == "act" for mode in modes):
         return []
     return [
         index
-        for index, provider in enumerate(rules.provider_of)
+        for index, provider in enumerate(compiled.provider_of)
         if modes[provider] != "act"
         and index not in given.drained
         and not (modes[provider] == "recommend" and index in given.approved)

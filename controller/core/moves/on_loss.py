@@ -18,8 +18,8 @@ PATCH_RECEIVERS_MAX = 4  # for the second until on_loss is decided anew
 def on_loss(draft: Draft, use: Use) -> list[dict[str, Split]]:
     """Per route: provider -> its split without that provider, for every provider that it uses."""
     found: list[dict[str, Split]] = [{} for _ in draft.weights]
-    for number, provider in enumerate(draft.rules.providers):
-        members = frozenset(draft.rules.pools_of[number])
+    for number, provider in enumerate(draft.compiled.providers):
+        members = frozenset(draft.compiled.pools_of[number])
         homeless = _lost(draft, members)
         if not homeless:
             continue
@@ -60,8 +60,8 @@ def patched(before: Held, use: Use) -> list[dict[str, Split]]:
     """
     out = {pool for pool, grade in enumerate(use.limits.grade) if grade == OUT}
     found: list[dict[str, Split]] = []
-    owner = before.rules.provider_of
-    for route, rules in zip(before.routes, before.rules.routes, strict=True):
+    owner = before.compiled.provider_of
+    for route, rules in zip(before.routes, before.compiled.routes, strict=True):
         losses = route.on_loss if route is not None and before.same_pools else {}
         gone = out & rules.lawful_set
         if gone and any(not gone.isdisjoint(split.pools) for split in losses.values()):
@@ -117,7 +117,7 @@ def _lost(draft: Draft, members: frozenset[int]) -> list[Homeless]:
     for route, weights in enumerate(draft.weights):
         parts = sum(weights[pool] for pool in weights if pool in members)
         if parts:
-            found.append(Homeless(draft.rules.routes[route].rank, route, -1, parts, False))
+            found.append(Homeless(draft.compiled.routes[route].rank, route, -1, parts, False))
     return found
 
 

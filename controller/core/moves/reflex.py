@@ -83,7 +83,7 @@ def _from_lost(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeless]:
     out = {pool for pool, grade in enumerate(use.limits.grade) if grade == OUT}
     found = []
     for route, weights in enumerate(draft.weights):
-        rules = draft.rules.routes[route]
+        rules = draft.compiled.routes[route]
         if weights.keys().isdisjoint(out) and (draft.lawful or rules.lawful_set.issuperset(weights)):
             continue
         gone = sorted(p for p in weights if p in out or p not in rules.lawful_set)
@@ -91,7 +91,7 @@ def _from_lost(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeless]:
             parts = draft.weights[route][pool]
             lawful = pool in rules.lawful_set
             if use.panic and lawful and pool in use.lost:
-                parts -= min(parts, round(draft.rules.policy.thresholds.lost_trickle_share * MILLION))
+                parts -= min(parts, round(draft.compiled.policy.thresholds.lost_trickle_share * MILLION))
             if not parts:
                 continue
             draft.take(route, pool, parts)
@@ -104,9 +104,9 @@ def _from_shares(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeless]:
     """What a provider carries of a route beyond its largest share, as under a new policy. Pools that may not
     be acted on keep theirs."""
     found = []
-    for index, rules in enumerate(draft.rules.routes):
+    for index, rules in enumerate(draft.compiled.routes):
         for provider, most in rules.share_max.items():
-            there = [p for p in draft.weights[index] if draft.rules.provider_of[p] == provider]
+            there = [p for p in draft.weights[index] if draft.compiled.provider_of[p] == provider]
             over = sum(draft.weights[index][p] for p in there) - int(most * MILLION)
             for pool in sorted(there, key=lambda p: (-draft.weights[index][p], p)):
                 parts = min(over, draft.weights[index][pool])
@@ -123,7 +123,7 @@ def _from_overloaded(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeles
     """What pools and quota groups carry beyond their limit, the least critical first. What finds no better
     place may go back, as far as the pool's headroom reaches."""
     limits = use.limits
-    slack = 1.0 + draft.rules.policy.thresholds.overload_tolerance
+    slack = 1.0 + draft.compiled.policy.thresholds.overload_tolerance
     found: list[Homeless] = []
     carried = enumerate(zip(draft.load, limits.usable, strict=True))
     for pool in [pool for pool, (load, most) in carried if load > most * slack and load > 0]:
@@ -132,7 +132,7 @@ def _from_overloaded(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeles
     for group, load in enumerate(draft.group_load):
         excess = load - limits.group_usable[group]
         if load > limits.group_usable[group] * slack:
-            members = [p for p, owner in enumerate(draft.rules.group_of) if owner == group]
+            members = [p for p, owner in enumerate(draft.compiled.group_of) if owner == group]
             members = [p for p in members if limits.usable[p] < UNBOUNDED]  # a mode lets others keep theirs
             for pool in sorted(members, key=lambda p: (-draft.load[p], p)):
                 part = min(excess, draft.load[pool])
@@ -145,7 +145,7 @@ def _from_overloaded(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeles
 def _evict(draft: Draft, pool: int, units: float, moves: list[Moved]) -> list[Homeless]:
     """Takes ``units`` of load off a pool."""
     found = []
-    for route in reversed(draft.rules.by_rank):
+    for route in reversed(draft.compiled.by_rank):
         demand = draft.demand[route]
         if units <= 0:
             break
@@ -154,7 +154,7 @@ def _evict(draft: Draft, pool: int, units: float, moves: list[Moved]) -> list[Ho
             continue
         parts = min(weight, -int(-units * MILLION // demand))
         draft.take(route, pool, parts)
-        found.append(Homeless(draft.rules.routes[route].rank, route, pool, parts, True))
+        found.append(Homeless(draft.compiled.routes[route].rank, route, pool, parts, True))
         moves.append(Moved(route, pool, parts, Reason.OVERLOAD))
         units -= parts * demand / MILLION
     return found
@@ -164,7 +164,7 @@ def from_shed(draft: Draft, restore_rank: int) -> list[Homeless]:
     """What is shed now and may be served again if there is room."""
     found = []
     for route in [route for route, parts in enumerate(draft.shed) if parts]:
-        rank, parts = draft.rules.routes[route].rank, draft.shed[route]
+        rank, parts = draft.compiled.routes[route].rank, draft.shed[route]
         if rank <= restore_rank:
             draft.shed_parts(route, -parts)
             found.append(Homeless(rank, route, NOWHERE, parts, False))
@@ -175,7 +175,7 @@ def _make_way(
     draft: Draft, limits: Limits, route: int, parts: int, homeless: list[Homeless], moves: list[Moved]
 ) -> int:
     """Other load gives up its place where that costs less than shedding these parts. Returns parts left."""
-    rank = draft.rules.routes[route].rank
+    rank = draft.compiled.routes[route].rank
     lowest_first = range(LOWEST_RANK, (rank if rank > CRITICAL_RANK else -1), -1)
     for victim in _victims(draft, route, lowest_first):
         if parts <= 0 or not _has_elsewhere(draft, limits, victim, route):
@@ -196,13 +196,13 @@ def _make_way_beyond(
     draft: Draft, limits: Limits, route: int, parts: int, homeless: list[Homeless], moves: list[Moved]
 ) -> int:
     """For critical load: others leave its pools for pools it may not use, where lower criticality is shed."""
-    rank = draft.rules.routes[route].rank
+    rank = draft.compiled.routes[route].rank
     if rank > CRITICAL_RANK:
         return parts
-    allowed = draft.rules.routes[route].lawful_set
+    allowed = draft.compiled.routes[route].lawful_set
     lowest = _victims(draft, route, range(LOWEST_RANK, rank, -1))
     for mover in _victims(draft, route, range(rank, -1, -1)):
-        beyond = [pool for pool in draft.rules.routes[mover].lawful if pool not in allowed]
+        beyond = [pool for pool in draft.compiled.routes[mover].lawful if pool not in allowed]
         for pool in _shared_pools(draft, limits, route, mover):
             for victim in lowest:
                 for there in [p for p in beyond if p in draft.weights[victim]]:
@@ -224,7 +224,7 @@ def _turn_out(
     given = min(draft.weights[victim][pool], int(units / draft.demand[victim]) + 1)
     draft.take(victim, pool, given)
     moves.append(Moved(victim, pool, given, Reason.MADE_WAY))
-    heappush(homeless, Homeless(draft.rules.routes[victim].rank, victim, NOWHERE, given, False))
+    heappush(homeless, Homeless(draft.compiled.routes[victim].rank, victim, NOWHERE, given, False))
 
 
 def _victims(draft: Draft, route: int, ranks: range) -> list[int]:
@@ -232,18 +232,18 @@ def _victims(draft: Draft, route: int, ranks: range) -> list[int]:
     order = list(ranks)
     found = [
         other
-        for other in draft.rules.by_rank
-        if other != route and draft.demand[other] > 0 and draft.rules.routes[other].rank in order
+        for other in draft.compiled.by_rank
+        if other != route and draft.demand[other] > 0 and draft.compiled.routes[other].rank in order
     ]
-    return sorted(found, key=lambda other: (order.index(draft.rules.routes[other].rank), other))
+    return sorted(found, key=lambda other: (order.index(draft.compiled.routes[other].rank), other))
 
 
 def _has_elsewhere(draft: Draft, limits: Limits, victim: int, route: int) -> bool:
     """Whether the victim could go where the route may not; where both may go there is no room left."""
-    taken = draft.rules.routes[route].lawful_set
+    taken = draft.compiled.routes[route].lawful_set
     return any(
         limits.grade[pool] < GAINS_LAST and draft.room(pool, limits.usable[pool], limits) > 0
-        for pool in draft.rules.routes[victim].lawful
+        for pool in draft.compiled.routes[victim].lawful
         if pool not in taken
     )
 
@@ -251,7 +251,7 @@ def _has_elsewhere(draft: Draft, limits: Limits, victim: int, route: int) -> boo
 def _shared_pools(draft: Draft, limits: Limits, route: int, victim: int) -> list[int]:
     """Pools that carry the victim and may gain load of the route, in the policy's order."""
     weights = draft.weights[victim]
-    lawful = draft.rules.routes[route].lawful
+    lawful = draft.compiled.routes[route].lawful
     return [pool for pool in lawful if pool in weights and limits.grade[pool] < GAINS_LAST]
 
 
@@ -273,12 +273,12 @@ def _on_unknown(draft: Draft, limits: Limits, route: int, parts: int) -> int:
 
 def _round_off(draft: Draft, limits: Limits, route: int, parts: int) -> int:
     """A remainder too small to speak of goes where most of the route is, rather than be shed."""
-    rules = draft.rules.routes[route]
+    rules = draft.compiled.routes[route]
     weights = draft.weights[route]
     able = [
         pool
         for pool in sorted(weights)
-        if limits.grade[pool] < GAINS_LAST and draft.rules.provider_of[pool] not in rules.share_max
+        if limits.grade[pool] < GAINS_LAST and draft.compiled.provider_of[pool] not in rules.share_max
     ]
     if not able:
         return parts
@@ -290,7 +290,7 @@ def _stay(draft: Draft, use: Use, item: Homeless, parts: int) -> int:
     """Back to where it was: within what that pool may keep, or a trickle if nothing succeeds there."""
     room = draft.room_parts(item.route, item.pool, use.keeps[item.pool], use.limits)
     if use.lost.get(item.pool, 1.0) <= 0:
-        trickle = round(draft.rules.policy.thresholds.trickle_share * MILLION)
+        trickle = round(draft.compiled.policy.thresholds.trickle_share * MILLION)
         room = min(room, trickle - draft.weights[item.route].get(item.pool, 0))
     kept = min(parts, room)
     if kept > 0:

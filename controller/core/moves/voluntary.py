@@ -32,9 +32,9 @@ def fill(draft: Draft, use: Use) -> Draft:
             if GAINS_LATE < grades[pool] <= OUT and not _empties(use, pool)
         }
         weights.append(kept)
-        rank = draft.rules.routes[route].rank
+        rank = draft.compiled.routes[route].rank
         rest.append(Homeless(rank, route, NOWHERE, MILLION - sum(kept.values()), False))
-    target = Draft(draft.rules, draft.demand, weights, [0] * len(weights))
+    target = Draft(draft.compiled, draft.demand, weights, [0] * len(weights))
     find_places(target, use.looking_ahead(), rest, [])
     if use.ahead and any(target.shed):
         find_places(target, use, from_shed(target, LOWEST_RANK), [])
@@ -52,7 +52,7 @@ def planned(draft: Draft, use: Use, plan: Plan | None) -> Draft:
     target = fill(draft, use)
     grades = use.limits.grade
     for wish in plan.targets if plan is not None else ():
-        held, route = draft.weights[wish.route], draft.rules.routes[wish.route]
+        held, route = draft.weights[wish.route], draft.compiled.routes[wish.route]
         weights = dict(zip(wish.pools, wish.weights, strict=True))
         stays = {pool for pool in {*held, *weights} if grades[pool] > GAINS_LATE}
         fits = all(held.get(p, 0) == weights.get(p, 0) for p in stays)
@@ -67,19 +67,19 @@ def keep_warm(target: Draft, use: Use, evidence: dict[str, Evidence], requests: 
     0.5 % of a route, or as much more as makes one request in 10 s. ``requests``: by route, per second; 0
     where that is unknown.
     """
-    rules = target.rules
-    limits = rules.policy.thresholds
+    compiled = target.compiled
+    limits = compiled.policy.thresholds
     most = round(limits.trickle_share_max * MILLION)
-    left = [most] * len(rules.routes)
+    left = [most] * len(compiled.routes)
     shares = [_trickle(limits, rate) for rate in requests]
     carrying = {pool for weights in target.weights for pool in weights}
-    for pool, name in enumerate(rules.pools):
+    for pool, name in enumerate(compiled.pools):
         seen = evidence.get(name)
         if pool in carrying or use.limits.grade[pool] >= KEEPS or (seen and seen.probes) or pool in use.ahead:
             continue
-        for route in reversed(rules.by_rank):
+        for route in reversed(compiled.by_rank):
             trickle = shares[route]
-            lends = pool in rules.routes[route].lawful_set and left[route] >= trickle
+            lends = pool in compiled.routes[route].lawful_set and left[route] >= trickle
             if lends and (giver := _largest(target, use, route)) is not None and trickle > 0:
                 target.take(route, giver, trickle)
                 target.give(route, pool, trickle)
@@ -123,10 +123,10 @@ def approach(
     nothing goes back where it just came from."""
     moves: list[Moved] = []
     kinds = _kinds(use, ramping, barred, reason)
-    for route in draft.rules.by_rank:
+    for route in draft.compiled.by_rank:
         if draft.weights[route] == target.weights[route] or draft.shed[route] or target.shed[route]:
             continue
-        budget = int(draft.rules.policy.thresholds.shift_share_max * MILLION)
+        budget = int(draft.compiled.policy.thresholds.shift_share_max * MILLION)
         for leeway in kinds:
             wish = _wish(draft, target, route, leeway)
             if wish is not None and budget > 0:
@@ -157,7 +157,7 @@ def _kinds(use: Use, ramping: set[int], barred: Barred, reason: Reason) -> tuple
 def _wish(draft: Draft, target: Draft, route: int, leeway: Leeway) -> Wish | None:
     """What of a route should move within this leeway; None if it is too little."""
     held, wanted = draft.weights[route], target.weights[route]
-    limits = draft.rules.policy.thresholds
+    limits = draft.compiled.policy.thresholds
     gains, losses = {}, {}
     for pool in sorted({*held, *wanted}):
         has, most = held.get(pool, 0), wanted.get(pool, 0)
@@ -183,7 +183,7 @@ def _step(draft: Draft, use: Use, wish: Wish, budget: int, why: Reason) -> list[
     moves: list[Moved] = []
     route = wish.route
     most = min(budget, sum(wish.gains.values()), sum(wish.losses.values()))
-    trickle = round(draft.rules.policy.thresholds.trickle_share * MILLION)
+    trickle = round(draft.compiled.policy.thresholds.trickle_share * MILLION)
     givers = iter(_scaled(wish.losses, most))
     giver, available = next(givers, (NOWHERE, 0))
     for pool, wanted in _scaled(wish.gains, most):
@@ -211,6 +211,6 @@ def _step(draft: Draft, use: Use, wish: Wish, budget: int, why: Reason) -> list[
 def _largest(draft: Draft, use: Use, route: int) -> int | None:
     """The pool with the largest share that may give some of it away."""
     weights = {p: parts for p, parts in draft.weights[route].items() if use.limits.grade[p] < KEEPS}
-    trickle = round(draft.rules.policy.thresholds.trickle_share * MILLION)
+    trickle = round(draft.compiled.policy.thresholds.trickle_share * MILLION)
     best = max(weights, key=lambda pool: (weights[pool], -pool), default=None)
     return best if best is not None and weights[best] > 2 * trickle else None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from controller.core.evidence.finding import SILENT, Finding, Kind
 from controller.core.model.reasons import Reason, Verdict
-from controller.core.policy.compiled import Compiled
+from controller.core.policy.compiled import CompiledPolicy
 from tieline.events import Command, in_scope
 
 ByPool = dict[int, Command]
@@ -36,9 +36,9 @@ class Orders(NamedTuple):
         """Whether a guard of the whole table is overridden."""
         return guard in self.overridden
 
-    def providers_of(self, guard: str, rules: Compiled) -> frozenset[int]:
+    def providers_of(self, guard: str, compiled: CompiledPolicy) -> frozenset[int]:
         """The providers for which a guard is overridden."""
-        return frozenset(rules.provider_of[index] for index in self.overridden.get(guard, ()))
+        return frozenset(compiled.provider_of[index] for index in self.overridden.get(guard, ()))
 
     def releases(self, index: int, down_since_ms: int) -> bool:
         """Whether an operator lets the pool return from this outage: an order given before it doesn't."""
@@ -49,20 +49,20 @@ class Orders(NamedTuple):
 NO_ORDERS = Orders({}, {}, {}, {}, {}, {}, (), None)
 
 
-_last: list[tuple[Compiled, tuple[Command, ...], int, Orders]] = []
+_last: list[tuple[CompiledPolicy, tuple[Command, ...], int, Orders]] = []
 
 
-def orders(rules: Compiled, commands: tuple[Command, ...], now_ms: int) -> Orders:
+def orders(compiled: CompiledPolicy, commands: tuple[Command, ...], now_ms: int) -> Orders:
     """What holds now. The very same answer until an order is new, taken back or over."""
     for known, given, from_ms, answer in _last:
-        if known is rules and given == commands and from_ms <= now_ms < (answer.due_ms or now_ms + 1):
+        if known is compiled and given == commands and from_ms <= now_ms < (answer.due_ms or now_ms + 1):
             return answer
-    found = _orders(rules, commands, now_ms)
-    _last[:] = [(rules, commands, now_ms, found)]
+    found = _orders(compiled, commands, now_ms)
+    _last[:] = [(compiled, commands, now_ms, found)]
     return found
 
 
-def _orders(rules: Compiled, commands: tuple[Command, ...], now_ms: int) -> Orders:
+def _orders(compiled: CompiledPolicy, commands: tuple[Command, ...], now_ms: int) -> Orders:
     given = sorted((one for one in commands if (one.expires_ms or 0) > now_ms), key=_rank)
     if not given:
         return NO_ORDERS
@@ -73,7 +73,9 @@ def _orders(rules: Compiled, commands: tuple[Command, ...], now_ms: int) -> Orde
             held = overridden.setdefault(order.guard, {})
         else:
             held = by_verb.setdefault(order.verb, {})
-        held.update((index, order) for index, pool in enumerate(rules.pools) if in_scope(pool, order.scope))
+        held.update(
+            (index, order) for index, pool in enumerate(compiled.pools) if in_scope(pool, order.scope)
+        )
     return Orders(
         by_verb.get("drain", {}),
         by_verb.get("freeze", {}),
@@ -87,7 +89,7 @@ def _orders(rules: Compiled, commands: tuple[Command, ...], now_ms: int) -> Orde
 
 
 def outranked(
-    rules: Compiled, findings: dict[str, Finding], verdicts: ByPool, now_ms: int
+    compiled: CompiledPolicy, findings: dict[str, Finding], verdicts: ByPool, now_ms: int
 ) -> dict[str, Finding]:
     """The findings, with an operator's verdict in the place of each that one speaks of. The share of attempts
     that succeed stays as measured; the same object without verdicts."""
@@ -95,7 +97,7 @@ def outranked(
         return findings
     found = dict(findings)
     for index, order in verdicts.items():
-        name = rules.pools[index]
+        name = compiled.pools[index]
         step_ms = VERDICT_EVERY_MS if order.state == "down" else 1
         found[name] = Finding(
             KINDS[order.state],

@@ -40,7 +40,7 @@ class RouteRules(NamedTuple):
     last_resort: tuple[int, ...]
 
 
-class Compiled(NamedTuple):
+class CompiledPolicy(NamedTuple):
     """One policy, indexed. ``pools``, ``groups`` and ``providers`` are ids by index."""
 
     policy: Policy
@@ -58,10 +58,10 @@ class Compiled(NamedTuple):
     infos: tuple[PoolInfo, ...]
 
 
-_kept: dict[int, Compiled] = {}
+_kept: dict[int, CompiledPolicy] = {}
 
 
-def compiled(policy: Policy) -> Compiled:
+def compile_policy(policy: Policy) -> CompiledPolicy:
     """The prepared policy; the last few are kept, by identity, with the policy itself held."""
     found = _kept.get(id(policy))
     if found is None or found.policy is not policy:
@@ -72,44 +72,44 @@ def compiled(policy: Policy) -> Compiled:
     return found
 
 
-_lifted: list[tuple[Compiled, frozenset[int], Compiled]] = []
+_lifted: list[tuple[CompiledPolicy, frozenset[int], CompiledPolicy]] = []
 
 
-def without_share_limits(rules: Compiled, providers: frozenset[int]) -> Compiled:
+def without_share_limits(compiled: CompiledPolicy, providers: frozenset[int]) -> CompiledPolicy:
     """The same policy without the largest shares of these providers; the last one made is kept."""
     if not providers:
-        return rules
-    if _lifted and _lifted[0][0] is rules and _lifted[0][1] == providers:
+        return compiled
+    if _lifted and _lifted[0][0] is compiled and _lifted[0][1] == providers:
         return _lifted[0][2]
     routes = tuple(
         route._replace(share_max={p: share for p, share in route.share_max.items() if p not in providers})
-        for route in rules.routes
+        for route in compiled.routes
     )
-    made = rules._replace(routes=routes)
-    _lifted[:] = [(rules, providers, made)]
+    made = compiled._replace(routes=routes)
+    _lifted[:] = [(compiled, providers, made)]
     return made
 
 
-_declined: list[tuple[Compiled, frozenset[int], Compiled]] = []
+_declined: list[tuple[CompiledPolicy, frozenset[int], CompiledPolicy]] = []
 
 
-def with_declined(rules: Compiled, declined: frozenset[int]) -> Compiled:
+def with_declined(compiled: CompiledPolicy, declined: frozenset[int]) -> CompiledPolicy:
     """The same policy while the holder of the first refusal gives no burst on these pools; the last one made
     is kept."""
     if not declined:
-        return rules
-    if _declined and _declined[0][0] is rules and _declined[0][1] == declined:
+        return compiled
+    if _declined and _declined[0][0] is compiled and _declined[0][1] == declined:
         return _declined[0][2]
     routes = tuple(
-        route._replace(tiers=_tiers(rules.policy, route.lawful, route.origin, declined))
-        for route in rules.routes
+        route._replace(tiers=_tiers(compiled.policy, route.lawful, route.origin, declined))
+        for route in compiled.routes
     )
-    made = rules._replace(routes=routes)
-    _declined[:] = [(rules, declined, made)]
+    made = compiled._replace(routes=routes)
+    _declined[:] = [(compiled, declined, made)]
     return made
 
 
-def _compile(policy: Policy) -> Compiled:
+def _compile(policy: Policy) -> CompiledPolicy:
     pools = tuple(pool.id for pool in policy.pools)
     providers = tuple(provider.id for provider in policy.providers)
     groups = tuple(group.id for group in policy.quota_groups)
@@ -121,7 +121,7 @@ def _compile(policy: Policy) -> Compiled:
         for workload in policy.workloads
         for origin in origins_of(policy, workload)
     )
-    return Compiled(
+    return CompiledPolicy(
         policy,
         version_of(policy),
         pools,

@@ -3,7 +3,7 @@
 from controller.core.evidence.client_sums import Clients
 from controller.core.evidence.gather import Evidence, Probe
 from controller.core.moves.draft import GAINS, Draft, Limits
-from controller.core.policy.compiled import Compiled, compiled
+from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import (
     Origin,
     Policy,
@@ -79,32 +79,34 @@ def policy(
 
 
 def draft(
-    rules: Compiled | Policy, demand: dict[str, float], weights: dict[str, dict[str, int]] | None = None
+    compiled: CompiledPolicy | Policy,
+    demand: dict[str, float],
+    weights: dict[str, dict[str, int]] | None = None,
 ) -> Draft:
     """Demand and weights by route name (``chat/eu``) and pool; what the weights lack is shed."""
-    rules = compiled(rules) if isinstance(rules, Policy) else rules
+    compiled = compile_policy(compiled) if isinstance(compiled, Policy) else compiled
     given = weights or {}
     rows = [
-        {rules.pool_index[f"{name}/d"]: parts for name, parts in given.get(route.name, {}).items()}
-        for route in rules.routes
+        {compiled.pool_index[f"{name}/d"]: parts for name, parts in given.get(route.name, {}).items()}
+        for route in compiled.routes
     ]
     return Draft(
-        rules,
-        [demand.get(route.name, 0.0) for route in rules.routes],
+        compiled,
+        [demand.get(route.name, 0.0) for route in compiled.routes],
         rows,
         [1_000_000 - sum(row.values()) for row in rows],
     )
 
 
-def limits(rules: Compiled, *, grades: dict[str, int] | None = None, scale: float = 1.0) -> Limits:
+def limits(compiled: CompiledPolicy, *, grades: dict[str, int] | None = None, scale: float = 1.0) -> Limits:
     """Every pool at its policy's limit and gaining, unless said otherwise."""
-    pools = rules.policy.pools
+    pools = compiled.policy.pools
     said = {f"{name}/d": grade for name, grade in (grades or {}).items()}
     return Limits(
         [one.limit_units_per_s * scale for one in pools],
         [one.committed_units_per_s * scale for one in pools],
         [said.get(one.id, GAINS) for one in pools],
-        [group.limit_units_per_s for group in rules.policy.quota_groups],
+        [group.limit_units_per_s for group in compiled.policy.quota_groups],
     )
 
 

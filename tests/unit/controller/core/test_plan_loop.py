@@ -10,7 +10,7 @@ from controller.core.lp.solve import solve
 from controller.core.model.dispatch_plan import PLAN_FRESH_MS, Plan, Target
 from controller.core.model.reasons import Reason
 from controller.core.planner import step
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from controller.core.snapshot import Snapshot
 from controller.policy_file import load_policy
 from tests.places import ROOT
@@ -39,7 +39,7 @@ class Planned(World):
                 pass
             if planning and number % PLAN_EVERY_S == 0:
                 problem = problem_of(self.snapshot(), self.now_ms)
-                self.plan = solve(compiled(self.policy), problem).plan
+                self.plan = solve(compile_policy(self.policy), problem).plan
         return self.publications - before
 
 
@@ -80,12 +80,12 @@ def test_a_plan_is_reached_and_then_nothing_moves(policy: str) -> None:
 def test_moves_towards_a_plan_say_so() -> None:
     """A plan brings a route wholly onto one pool: each step is bounded, and its reason is the plan."""
     made = world(POLICIES[0])
-    rules = compiled(made.policy)
-    route = rules.route_index["chat", "eu"]
-    wanted = rules.pool_index["oci/london/oss"]
+    compiled = compile_policy(made.policy)
+    route = compiled.route_index["chat", "eu"]
+    wanted = compiled.pool_index["oci/london/oss"]
     made.said.clear()
     for number in range(12):
-        plan = Plan(rules.version, "inputs", made.now_ms, (Target(route, (wanted,), (MILLION,)),))
+        plan = Plan(compiled.version, "inputs", made.now_ms, (Target(route, (wanted,), (MILLION,)),))
         made.plan = replace(plan, inputs=str(number))
         before = _share(made.table, route, wanted)
         made.seconds_pass(10, planning=False)
@@ -107,7 +107,7 @@ def test_a_plan_of_another_policy_or_time_changes_nothing() -> None:
     made = world(POLICIES[1])
     made.demand["chat", "eu"] *= 1.5
     made.seconds_pass(3, planning=False)
-    plan = solve(compiled(made.policy), problem_of(made.snapshot(), made.now_ms)).plan
+    plan = solve(compile_policy(made.policy), problem_of(made.snapshot(), made.now_ms)).plan
     at_ms = made.now_ms + PLAN_FRESH_MS + 1
     plain = step(made.snapshot(), at_ms)
     for unfit in (plan, replace(plan, policy_version="another", made_ms=at_ms)):

@@ -17,7 +17,7 @@ from controller.core.capacity.usable import (
 from controller.core.evidence.gather import Reach
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
-from controller.core.policy.compiled import Compiled, compiled
+from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import QuotaGroup, Source
 from streams.rows import DemandRow, DemandSecond, FlowSum, Position, Progress, Row
 from tests.unit.controller.core.made import LIMITS, NOW_MS, clients, policy, pool
@@ -42,13 +42,15 @@ def stated(
 
 def cap(*rows: Row, sources: tuple[Source, ...] = FLEET, memory: PoolMemory | None = None) -> PoolCap:
     """What azure/a (committed 100 of 200) may carry."""
-    rules = compiled(policy((pool("azure/a", limit=200),), sources=sources))
-    return capacities(rules, told(rules, *rows), {"azure/a/d": memory} if memory else {}, NOW_MS).pools[0]
+    compiled = compile_policy(policy((pool("azure/a", limit=200),), sources=sources))
+    return capacities(compiled, told(compiled, *rows), {"azure/a/d": memory} if memory else {}, NOW_MS).pools[
+        0
+    ]
 
 
-def told(rules: Compiled, *rows: Row) -> Stated:
+def told(compiled: CompiledPolicy, *rows: Row) -> Stated:
     """What the rows state now."""
-    return stated_now(rules, rows, READ, NOW_MS)
+    return stated_now(compiled, rows, READ, NOW_MS)
 
 
 def test_a_stated_limit_holds_until_its_expiry() -> None:
@@ -59,13 +61,15 @@ def test_a_stated_limit_holds_until_its_expiry() -> None:
 
 def test_a_controller_that_lags_lets_no_statement_expire() -> None:
     """A newer one may be there that it has not read: the limit stays, and the pool gains nothing."""
-    rules = compiled(policy((pool("azure/a", limit=200),), sources=FLEET))
+    compiled = compile_policy(policy((pool("azure/a", limit=200),), sources=FLEET))
     rows = (stated(150, group=80, lives_ms=0),)
     for reach, expected in (
         (BEHIND, PoolCap(150, 100, False, Reason.CAPACITY_STATED)),
         (READ, PoolCap(100, 100, False, Reason.CAPACITY_EXPIRED)),
     ):
-        assert capacities(rules, stated_now(rules, rows, reach, NOW_MS), {}, NOW_MS).pools[0] == expected
+        assert (
+            capacities(compiled, stated_now(compiled, rows, reach, NOW_MS), {}, NOW_MS).pools[0] == expected
+        )
 
 
 def test_the_tightest_of_several_sources_counts() -> None:
@@ -85,9 +89,9 @@ def test_without_a_source_that_could_state_it_the_policy_stands() -> None:
 def test_a_group_is_bound_by_the_tighter_of_policy_and_statement() -> None:
     """A quota that a source states counts, as far as the policy allows it."""
     made = policy((pool("azure/a", group="g"),), groups=(QuotaGroup("g", 100),), sources=FLEET)
-    rules = compiled(made)
-    assert capacities(rules, told(rules, stated(150, group=80)), {}, NOW_MS).groups == [80]
-    assert capacities(rules, told(rules, stated(150, group=500)), {}, NOW_MS).groups == [100]
+    compiled = compile_policy(made)
+    assert capacities(compiled, told(compiled, stated(150, group=80)), {}, NOW_MS).groups == [80]
+    assert capacities(compiled, told(compiled, stated(150, group=500)), {}, NOW_MS).groups == [100]
 
 
 def test_throttling_shows_a_limit_that_grows_back() -> None:
@@ -121,10 +125,10 @@ def demand(*seconds: DemandSecond, reported: tuple[str, ...] = ()) -> tuple[list
     """Of chat/eu, in units/s, and which routes are known to be reported."""
     made = policy((pool("azure/a"),))
     expecting = made.workloads[0].__class__("chat", "critical", ("m",), expected_units_per_s={"eu": 70})
-    rules = compiled(policy((pool("azure/a"),), (expecting,)))
+    compiled = compile_policy(policy((pool("azure/a"),), (expecting,)))
     rows = (DemandRow(Position("demand", 0, 1), seconds),) if seconds else ()
     reach = Reach((Progress("tieline.demand", 0, 1, 1, NOW_MS),), NOW_MS)
-    asked = demand_of(rules, rows, reach, reported, LIMITS.stale_min_ms, NOW_MS)
+    asked = demand_of(compiled, rows, reach, reported, LIMITS.stale_min_ms, NOW_MS)
     return asked.units, asked.reported
 
 
@@ -174,15 +178,15 @@ def noted(held: PoolMemory, limit: float, now_ms: int) -> PoolMemory:
 def test_limits_of_requests_count_at_the_size_and_time_of_its_requests() -> None:
     """The tightest counts: 20 requests/s of 5 units are 100 units/s, 6 in flight of 10 units/s are 60."""
     made = policy((replace(pool("azure/a", limit=200), requests_per_s=20.0, concurrency=6),), sources=FLEET)
-    rules = compiled(made)
+    compiled = compile_policy(made)
     for held, limit, reason in (
         (PoolMemory(), 150, Reason.CAPACITY_STATED),
         (PoolMemory(units_per_request=5.0), 100, Reason.REQUESTS_LIMIT),
         (PoolMemory(units_per_request=5.0, units_per_slot=10.0), 60, Reason.CONCURRENCY_LIMIT),
     ):
-        found = capacities(rules, told(rules, stated(150)), {"azure/a/d": held}, NOW_MS).pools[0]
+        found = capacities(compiled, told(compiled, stated(150)), {"azure/a/d": held}, NOW_MS).pools[0]
         assert (found.limit, found.reason) == (limit, reason)
-    assert limited_by_requests(rules, told(rules, stated(150))) == {0}
+    assert limited_by_requests(compiled, told(compiled, stated(150))) == {0}
 
 
 def test_what_a_request_is_comes_from_clients_and_is_kept_while_it_is_about_the_same() -> None:
@@ -197,15 +201,15 @@ def test_what_a_request_is_comes_from_clients_and_is_kept_while_it_is_about_the_
 def test_a_group_with_a_limit_of_requests_is_bound_by_the_smallest_requests() -> None:
     """Whatever mix of its pools serves, the group stays within it."""
     groups = (QuotaGroup("g", 1_000, requests_per_s=10.0),)
-    rules = compiled(policy((pool("azure/a", group="g"), pool("gcp/b", group="g")), groups=groups))
+    compiled = compile_policy(policy((pool("azure/a", group="g"), pool("gcp/b", group="g")), groups=groups))
     held = {"azure/a/d": PoolMemory(units_per_request=5.0), "gcp/b/d": PoolMemory(units_per_request=20.0)}
-    assert capacities(rules, told(rules), held, NOW_MS).groups == [50]
-    assert capacities(rules, told(rules), {}, NOW_MS).groups == [1_000]
+    assert capacities(compiled, told(compiled), held, NOW_MS).groups == [50]
+    assert capacities(compiled, told(compiled), {}, NOW_MS).groups == [1_000]
 
 
 def test_a_planned_limit_is_known_in_time_and_holds_from_its_start() -> None:
     """Two minutes before, room is made for it."""
-    made = compiled(policy((pool("azure/a", limit=200),), sources=FLEET))
+    made = compile_policy(policy((pool("azure/a", limit=200),), sources=FLEET))
     event = Capacity(
         "fleet", "azure", "a", "one", 1, NOW_MS, NOW_MS + 600_000,
         (PoolCapacity("azure/a/d", 150),), planned=(PlannedChange("azure/a/d", NOW_MS + 300_000, 60),),

@@ -5,11 +5,11 @@ import pytest
 from controller.core.evidence.gather import Evidence
 from controller.core.evidence.siblings import refusing
 from controller.core.moves.held_table import table_of
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from tests.unit.controller.core.made import clients, policy, pool, seen, workload
 from tieline.table import MILLION, Generation, Split
 
-RULES = compiled(
+RULES = compile_policy(
     policy((pool("azure/a"), pool("gcp/b")), (workload("chat"), workload("api", exclusive="azure")))
 )
 A, B = RULES.pools

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from controller.core.evidence.gather import Hearing
 from controller.core.evidence.trust import unheard_share
 from controller.core.model.reasons import Reason
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Source
 from controller.policy_file import load_policy
 from streams.rows import Position, Row
@@ -15,7 +15,7 @@ from tests.unit.controller.core.made import NOW_MS, policy, pool
 from tests.unit.controller.core.moves.test_eligible import SMALL
 from tieline.events import Report
 
-RULES = compiled(policy((pool("azure/r"), pool("gcp/r")), sources=(Source("prober", "probe"),)))
+RULES = compile_policy(policy((pool("azure/r"), pool("gcp/r")), sources=(Source("prober", "probe"),)))
 FRESH, SILENT, HELD, OWN = Hearing.FRESH, Hearing.SILENT, Hearing.HELD, Hearing.OF_ITS_OWN
 
 
@@ -49,7 +49,7 @@ def test_silence_counts_over_two_providers(heard: tuple[Hearing, ...], share: fl
     is not silent, and sources that the policy has dropped are not missed."""
     rows = (row("azure"), row("azure"), row("gcp"), row("gcp"))
     assert unheard_share(RULES, rows, list(heard)) == share
-    gone = compiled(replace(RULES.policy, sources=()))
+    gone = compile_policy(replace(RULES.policy, sources=()))
     assert unheard_share(gone, rows, list(heard)) == 0.0
 
 

@@ -6,7 +6,7 @@ from controller.core.guards.last_look import Proposal, UnlawfulTableError, apply
 from controller.core.model.reasons import Reason
 from controller.core.moves.draft import GAINS, KEEPS
 from controller.core.moves.eligible import Use
-from controller.core.policy.compiled import Compiled, compiled
+from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import Workload
 from tests.unit.controller.core.made import NOW_MS, limits, policy, pool, workload
 from tieline.table import MILLION, Split
@@ -15,17 +15,22 @@ EVEN = Split((0, 1), (500_000, 500_000))
 ALL_ON_B = Split((1,), (MILLION,))
 
 
-def rules_of(*works: Workload) -> Compiled:
+def rules_of(*works: Workload) -> CompiledPolicy:
     """Two pools, azure/a and gcp/b."""
-    return compiled(policy((pool("azure/a"), pool("gcp/b")), works))
+    return compile_policy(policy((pool("azure/a"), pool("gcp/b")), works))
 
 
 def proposed(
-    rules: Compiled, split: Split, held: Split | None = EVEN, *, grade_b: int = GAINS, first: bool = False
+    compiled: CompiledPolicy,
+    split: Split,
+    held: Split | None = EVEN,
+    *,
+    grade_b: int = GAINS,
+    first: bool = False,
 ) -> Proposal:
     """One route that changes from ``held`` to ``split``."""
-    use = Use(limits(rules, grades={"gcp/b": grade_b}), [100.0, 100.0], {}, False)
-    return Proposal(rules, use, [split], [{}], [()], [held], [], [], first, NOW_MS)
+    use = Use(limits(compiled, grades={"gcp/b": grade_b}), [100.0, 100.0], {}, False)
+    return Proposal(compiled, use, [split], [{}], [()], [held], [], [], first, NOW_MS)
 
 
 def test_what_keeps_the_rules_passes_untouched() -> None:

@@ -9,7 +9,7 @@ from controller.core.assessment import assess
 from controller.core.inspect.measure import measure
 from controller.core.inspect.spend import Rate, Used, period_of, rates, spend
 from controller.core.moves.held_table import held
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import CommittedSpend
 from tests.scenarios.world import World
 from tests.unit.controller.core.made import policy, pool
@@ -68,14 +68,14 @@ def test_rates_are_the_load_of_the_table_in_force() -> None:
 
 def test_burst_costs_and_committed_does_not() -> None:
     """Money per hour is for load beyond what is committed, at each pool's price."""
-    rules = compiled(POLICY)
+    compiled = compile_policy(POLICY)
     world = World(POLICY)
     world.demand = {("chat", "eu"): 60.0}
     world.decide()
     list(world.run(3_000))
     assert world.table is not None
-    known = assess(world.snapshot(), rules, world.now_ms)
-    draft = held(rules, world.table).draft(known.demand)
+    known = assess(world.snapshot(), compiled, world.now_ms)
+    draft = held(compiled, world.table).draft(known.demand)
     worth = measure(draft, known.caps, {}, world.now_ms)
     burst = {"azure": max(0.0, draft.load[0] - 40.0), "gcp": draft.load[1]}
     assert worth.burst_used == pytest.approx(burst)

@@ -12,7 +12,7 @@ from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
 from controller.core.moves.held_table import held, split_of
 from controller.core.planner import step
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
 from controller.policy_file import load_policy
@@ -37,7 +37,7 @@ def world() -> World:
 
 def _told(snapshot: Snapshot, lost: tuple[str, ...], now_ms: int) -> Snapshot:
     """The same moment with these pools found down, and nothing heard of them."""
-    known = assess(snapshot, compiled(snapshot.policy), now_ms)
+    known = assess(snapshot, compile_policy(snapshot.policy), now_ms)
     down = PoolMemory(
         State.DOWN, Reason.CLIENTS_FAILING, now_ms, down_since_ms=now_ms, hold_until_ms=now_ms + 60_000
     )
@@ -69,16 +69,16 @@ NAMED = [pytest.param(loss.pools, id=f"{loss.kind}-{loss.name}") for loss in los
 def test_the_answer_is_what_the_planner_would_publish(world: World, lost: tuple[str, ...]) -> None:
     """With these pools down a step publishes the very shares that were foretold, for each single loss."""
     snapshot, now_ms = world.snapshot(), world.now_ms
-    rules = compiled(POLICY)
-    foretold, _ = decided(snapshot, assess(snapshot, rules, now_ms), Asked(lost))
+    compiled = compile_policy(POLICY)
+    foretold, _ = decided(snapshot, assess(snapshot, compiled, now_ms), Asked(lost))
     ready = step(_told(snapshot, lost, now_ms), now_ms)
     assert snapshot.table is not None
     carried = any(
         POLICY.pools[index].id in lost for route in snapshot.table.routes for index in route.split.pools
     )
     assert (ready.table is not None) == carried
-    after = held(rules, ready.table or snapshot.table)
-    for route in range(len(rules.routes)):
+    after = held(compiled, ready.table or snapshot.table)
+    for route in range(len(compiled.routes)):
         published = split_of(after.weights[route], after.shed[route])
         assert published == split_of(foretold.weights[route], foretold.shed[route])
 

@@ -8,7 +8,7 @@ from controller.core.lp.solve import NoAnswerError, solve
 from controller.core.model.dispatch_plan import Plan, Problem
 from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT
 from controller.core.orders.claims import refused
-from controller.core.policy.compiled import Compiled, compiled
+from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import Origin, Policy
 from streams.rows import Position, Row
 from tests.unit.controller.core.made import NOW_MS, policy, pool, workload
@@ -25,16 +25,16 @@ def problem(
     declined: tuple[int, ...] = (),
 ) -> Problem:
     """Every pool at its policy's limit and gaining, unless said otherwise; what is not held is shed."""
-    rules = compiled(given)
+    compiled = compile_policy(given)
     splits = []
-    for route in rules.routes:
-        weights = {rules.pool_index[f"{n}/d"]: w for n, w in (held or {}).get(route.name, {}).items()}
+    for route in compiled.routes:
+        weights = {compiled.pool_index[f"{n}/d"]: w for n, w in (held or {}).get(route.name, {}).items()}
         splits.append(Split(tuple(weights), tuple(weights.values()), MILLION - sum(weights.values())))
     said = {f"{name}/d": grade for name, grade in (grades or {}).items()}
     return Problem(
-        rules.version,
+        compiled.version,
         NOW_MS,
-        tuple(demand.get(route.name, 0.0) for route in rules.routes),
+        tuple(demand.get(route.name, 0.0) for route in compiled.routes),
         tuple(splits),
         tuple(one.limit_units_per_s * given.headroom for one in given.pools),
         tuple(one.committed_units_per_s * given.headroom for one in given.pools),
@@ -44,19 +44,19 @@ def problem(
     )
 
 
-def shares(rules: Compiled, plan: Plan, route: str) -> dict[str, float]:
+def shares(compiled: CompiledPolicy, plan: Plan, route: str) -> dict[str, float]:
     """Pool -> share of the route; ``shed`` as well if there is any."""
-    number = next(i for i, rule in enumerate(rules.routes) if rule.name == route)
+    number = next(i for i, rule in enumerate(compiled.routes) if rule.name == route)
     target = next(target for target in plan.targets if target.route == number)
     pairs = zip(target.pools, target.weights, strict=True)
-    found = {rules.pools[p].removesuffix("/d"): parts / MILLION for p, parts in pairs}
+    found = {compiled.pools[p].removesuffix("/d"): parts / MILLION for p, parts in pairs}
     return found | ({"shed": target.shed / MILLION} if target.shed else {})
 
 
-def solved(given: Policy, asked: Problem) -> tuple[Compiled, Plan]:
+def solved(given: Policy, asked: Problem) -> tuple[CompiledPolicy, Plan]:
     """The plan, and the policy's numbers to read it by."""
-    rules = compiled(given)
-    return rules, solve(rules, asked).plan
+    compiled = compile_policy(given)
+    return compiled, solve(compiled, asked).plan
 
 
 SHEDDABLE = (workload("chat", "sheddable"),)
@@ -97,18 +97,18 @@ def test_the_holder_of_the_first_refusal_is_used_before_cheaper_burst() -> None:
 def test_a_refusal_holds_from_its_start_to_its_expiry_and_only_the_holders_counts() -> None:
     """A claim of kind ``declined``: by the holder, within its time, for the pools or the region it names."""
     given = replace(policy((pool("a/one"), pool("a/two"), pool("b/one")), SHEDDABLE), first_refusal="a")
-    rules = compiled(given)
+    compiled = compile_policy(given)
 
     def said(provider: str, *claims: Claim) -> tuple[Row, ...]:
         event = Statement("fleet", provider, "one", "declined", "i", 1, NOW_MS, claims)
         return (Row(event, Position("t", 0, 0), NOW_MS, NOW_MS),)
 
     claim = Claim("declined", NOW_MS + 1_000)
-    assert refused(rules, said("a", claim), NOW_MS) == frozenset({0})
-    assert refused(rules, said("a", replace(claim, pools=("a/one/d",))), NOW_MS) == frozenset({0})
-    assert refused(rules, said("a", claim), NOW_MS + 1_000) == frozenset()
-    assert refused(rules, said("a", replace(claim, starts_ms=NOW_MS + 1)), NOW_MS) == frozenset()
-    assert refused(rules, said("b", claim), NOW_MS) == frozenset()
+    assert refused(compiled, said("a", claim), NOW_MS) == frozenset({0})
+    assert refused(compiled, said("a", replace(claim, pools=("a/one/d",))), NOW_MS) == frozenset({0})
+    assert refused(compiled, said("a", claim), NOW_MS + 1_000) == frozenset()
+    assert refused(compiled, said("a", replace(claim, starts_ms=NOW_MS + 1)), NOW_MS) == frozenset()
+    assert refused(compiled, said("b", claim), NOW_MS) == frozenset()
 
 
 def test_a_provider_may_carry_all_as_long_as_the_others_could() -> None:
@@ -259,14 +259,14 @@ def test_a_late_solver_has_no_answer() -> None:
     """A limit of no time at all raises; it never gives an empty plan."""
     given = policy(tuple(pool(f"{name}/x", committed=100) for name in "abc"))
     with pytest.raises(NoAnswerError, match="ime limit"):
-        solve(compiled(given), problem(given, {"chat/eu": 150}), limit_s=0.0)
+        solve(compile_policy(given), problem(given, {"chat/eu": 150}), limit_s=0.0)
 
 
 def test_a_problem_of_another_policy_is_refused() -> None:
     """Numbers of one policy mean nothing under another."""
     one, other = policy((pool("a/x"),)), policy((pool("b/x"),))
     with pytest.raises(ValueError, match="is of policy"):
-        solve(compiled(one), problem(other, {"chat/eu": 1}))
+        solve(compile_policy(one), problem(other, {"chat/eu": 1}))
 
 
 def test_burst_is_not_taken_for_want_of_a_price() -> None:

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from controller.core.moves.draft import GAINS_LATE, KEEPS, whole
-from controller.core.policy.compiled import compiled, with_declined
+from controller.core.policy.compiled import compile_policy, with_declined
 from controller.core.policy.policy import CommittedSpend, QuotaGroup
 from tests.unit.controller.core.made import draft, limits, policy, pool, workload
 from tieline.table import MILLION
@@ -21,11 +21,11 @@ def test_whole_shares_by_largest_remainder(amounts: list[float], total: int, sha
 
 def test_committed_capacity_comes_before_burst() -> None:
     """What is paid for is used first, though its pool is further away."""
-    rules = compiled(
+    compiled = compile_policy(
         policy((pool("azure/far", committed=100, latency_ms=300), pool("gcp/near", committed=0, price=1)))
     )
-    work = draft(rules, {"chat/eu": 60})
-    assert work.place(0, MILLION, limits(rules)) == 0
+    work = draft(compiled, {"chat/eu": 60})
+    assert work.place(0, MILLION, limits(compiled)) == 0
     assert work.weights[0] == {0: MILLION}
 
 
@@ -36,26 +36,26 @@ def test_near_pools_share_and_far_ones_wait() -> None:
         pool("gcp/b", limit=300, committed=300),
         pool("oci/c", latency_ms=200),
     )
-    rules = compiled(policy(pools))
-    work = draft(rules, {"chat/eu": 200})
-    work.place(0, MILLION, limits(rules))
+    compiled = compile_policy(policy(pools))
+    work = draft(compiled, {"chat/eu": 200})
+    work.place(0, MILLION, limits(compiled))
     assert work.weights[0] == {0: 250_000, 1: 750_000}
 
 
 def test_what_has_no_room_is_left_over() -> None:
     """The caller gets back what nobody can take, to the part."""
-    rules = compiled(policy((pool("azure/a", limit=100),)))
-    work = draft(rules, {"chat/eu": 400})
-    assert work.place(0, MILLION, limits(rules)) == 750_000
+    compiled = compile_policy(policy((pool("azure/a", limit=100),)))
+    work = draft(compiled, {"chat/eu": 400})
+    assert work.place(0, MILLION, limits(compiled)) == 750_000
     assert work.load == [100.0]
 
 
 def test_a_quota_group_binds_its_pools_together() -> None:
     """Two pools with room for 100 each take 120 in all if their group allows no more."""
     pools = (pool("azure/a", group="g"), pool("azure/b", group="g"))
-    rules = compiled(policy(pools, groups=(QuotaGroup("g", 120),)))
-    work = draft(rules, {"chat/eu": 200})
-    left = work.place(0, MILLION, limits(rules))
+    compiled = compile_policy(policy(pools, groups=(QuotaGroup("g", 120),)))
+    work = draft(compiled, {"chat/eu": 200})
+    left = work.place(0, MILLION, limits(compiled))
     assert left == pytest.approx(400_000, abs=2)
     assert sum(work.load) == pytest.approx(120)
 
@@ -63,34 +63,36 @@ def test_a_quota_group_binds_its_pools_together() -> None:
 def test_a_provider_takes_no_more_than_its_share() -> None:
     """The policy's share of one provider holds while load is placed, whatever room it has."""
     pools = (pool("azure/a", limit=1000, committed=1000), pool("gcp/b", limit=1000, committed=1000))
-    rules = compiled(policy(pools, (workload("chat", provider_share_max={"azure": 0.3}),)))
-    work = draft(rules, {"chat/eu": 100})
-    work.place(0, MILLION, limits(rules))
+    compiled = compile_policy(policy(pools, (workload("chat", provider_share_max={"azure": 0.3}),)))
+    work = draft(compiled, {"chat/eu": 100})
+    work.place(0, MILLION, limits(compiled))
     assert work.weights[0] == {0: 300_000, 1: 700_000}
 
 
 def test_degraded_pools_get_what_no_other_takes_and_others_nothing() -> None:
     """Grades are an order: those that gain, those that gain late; those that keep get nothing."""
     pools = (pool("azure/a"), pool("gcp/b"), pool("oci/c"))
-    rules = compiled(policy(pools))
-    work = draft(rules, {"chat/eu": 150})
+    compiled = compile_policy(policy(pools))
+    work = draft(compiled, {"chat/eu": 150})
     grades = {"azure/a": GAINS_LATE, "oci/c": KEEPS}
-    assert work.place(0, MILLION, limits(rules, grades=grades)) == 0
+    assert work.place(0, MILLION, limits(compiled, grades=grades)) == 0
     assert work.weights[0] == {1: 666_666, 0: 333_334}
 
 
 def test_without_demand_shares_follow_capacity() -> None:
     """A route nobody uses yet is ready for use: in proportion to what its pools can carry."""
-    rules = compiled(policy((pool("azure/a", committed=100), pool("gcp/b", committed=300, limit=300))))
-    work = draft(rules, {})
-    work.place(0, MILLION, limits(rules))
+    compiled = compile_policy(
+        policy((pool("azure/a", committed=100), pool("gcp/b", committed=300, limit=300)))
+    )
+    work = draft(compiled, {})
+    work.place(0, MILLION, limits(compiled))
     assert work.weights[0] == {0: 250_000, 1: 750_000}
 
 
 def test_a_copy_shares_nothing_that_changes() -> None:
     """Trying something out on a copy leaves the draft as it was."""
-    rules = compiled(policy((pool("azure/a"), pool("gcp/b"))))
-    work = draft(rules, {"chat/eu": 50}, {"chat/eu": {"azure/a": MILLION}})
+    compiled = compile_policy(policy((pool("azure/a"), pool("gcp/b"))))
+    work = draft(compiled, {"chat/eu": 50}, {"chat/eu": {"azure/a": MILLION}})
     twin = work.copy()
     twin.take(0, 0, 400_000)
     twin.give(0, 1, 400_000)
@@ -105,9 +107,9 @@ def test_the_holder_of_the_first_refusal_gives_its_burst_first() -> None:
         pool("gcp/b", committed=0, price=9),
         pool("oci/c", committed=20, limit=20, latency_ms=300),
     )
-    rules = compiled(replace(policy(pools), first_refusal="gcp"))
-    work = draft(rules, {"chat/eu": 100})
-    work.place(0, MILLION, limits(rules))
+    compiled = compile_policy(replace(policy(pools), first_refusal="gcp"))
+    work = draft(compiled, {"chat/eu": 100})
+    work.place(0, MILLION, limits(compiled))
     assert work.weights[0] == {2: 200_000, 1: 800_000}
 
 
@@ -125,9 +127,9 @@ def test_declined_burst_counts_as_anybodys_and_what_is_prepaid_as_free() -> None
         first_refusal="oci",
         committed_spend=(CommittedSpend("gcp", "year", money=1.0),),
     )
-    rules = compiled(given)
-    assert [tier.pools for tier in rules.routes[0].tiers if tier.burst] == [(2,), (1,), (0,)]
-    declined = with_declined(rules, frozenset({2}))
+    compiled = compile_policy(given)
+    assert [tier.pools for tier in compiled.routes[0].tiers if tier.burst] == [(2,), (1,), (0,)]
+    declined = with_declined(compiled, frozenset({2}))
     assert [tier.pools for tier in declined.routes[0].tiers if tier.burst] == [(1,), (0,), (2,)]
-    assert with_declined(rules, frozenset()) is rules
-    assert with_declined(rules, frozenset({2})) is declined
+    assert with_declined(compiled, frozenset()) is compiled
+    assert with_declined(compiled, frozenset({2})) is declined

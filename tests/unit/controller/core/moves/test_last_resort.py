@@ -7,7 +7,7 @@ from controller.core.moves.draft import KEEPS, OUT
 from controller.core.moves.eligible import Use
 from controller.core.moves.held_table import held
 from controller.core.moves.last_resort import last_resorts, resorts_changed
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Origin
 from controller.policy_file import load_policy
 from tests.scenarios.language import HERE
@@ -16,7 +16,7 @@ from tests.unit.controller.core.made import limits, policy, pool, workload
 from tieline.events import Command
 
 LONDON = "oci/london/oss"
-RULES = compiled(
+RULES = compile_policy(
     policy(
         (pool("azure/a"), pool("gcp/b"), pool("oci/c", geography="us")),
         (
@@ -75,12 +75,12 @@ def world() -> World:
 def test_what_changed_is_found_by_pool() -> None:
     """Nothing in a world at rest."""
     made = world()
-    rules = compiled(made.policy)
+    compiled = compile_policy(made.policy)
     assert made.table is not None
-    before, known = held(rules, made.table), assess(made.snapshot(), rules, made.now_ms)
-    now = last_resorts(rules, known.use)
+    before, known = held(compiled, made.table), assess(made.snapshot(), compiled, made.now_ms)
+    now = last_resorts(compiled, known.use)
     assert resorts_changed(before, now) == (set(), set())
-    london = rules.pool_index[LONDON]
+    london = compiled.pool_index[LONDON]
     without = [tuple(pool for pool in pools if pool != london) for pools in now]
     assert resorts_changed(before, without) == ({london}, set())
     assert resorts_changed(before, [(london, *pools) for pools in without])[1] == {london}

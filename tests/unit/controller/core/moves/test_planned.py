@@ -7,7 +7,7 @@ from controller.core.moves.draft import KEEPS, OUT, Draft
 from controller.core.moves.eligible import Use
 from controller.core.moves.reversal import Barred
 from controller.core.moves.voluntary import approach, fill, planned
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from tests.unit.controller.core.made import NOW_MS, draft, limits, policy, pool, workload
 from tieline.table import MILLION
 
@@ -15,7 +15,7 @@ GIVEN = policy(
     tuple(pool(f"{name}/x") for name in "abc"),
     (workload("chat"), workload("api", exclusive="a")),
 )
-RULES = compiled(GIVEN)
+RULES = compile_policy(GIVEN)
 HELD = {"chat/eu": {"a/x": MILLION}, "api/eu": {"a/x": MILLION}}
 
 

@@ -5,14 +5,14 @@ import pytest
 from controller.core.moves.draft import GAINS_LAST, GAINS_LATE, KEEPS, OUT, Draft
 from controller.core.moves.eligible import Use
 from controller.core.moves.reflex import settle
-from controller.core.policy.compiled import Compiled, compiled
+from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import Policy, QuotaGroup
 from tests.unit.controller.core.made import draft, limits, policy, pool, workload
 from tieline.table import MILLION
 
 
 def use(
-    rules: Compiled,
+    compiled: CompiledPolicy,
     *,
     grades: dict[str, int] | None = None,
     lost: dict[str, float] | None = None,
@@ -21,18 +21,18 @@ def use(
     """Limits as the policy has them; ``lost`` pools are out with the share that still succeeds."""
     gone = {f"{name}/d": share for name, share in (lost or {}).items()}
     said = dict.fromkeys(lost or {}, OUT) | (grades or {})
-    keeps = [one.limit_units_per_s for one in rules.policy.pools]
-    still = {rules.pool_index[name]: share for name, share in gone.items()}
-    return Use(limits(rules, grades=said, scale=usable), keeps, still, False)
+    keeps = [one.limit_units_per_s for one in compiled.policy.pools]
+    still = {compiled.pool_index[name]: share for name, share in gone.items()}
+    return Use(limits(compiled, grades=said, scale=usable), keeps, still, False)
 
 
 def settled(made: Policy, work: Draft, by: Use) -> dict[str, dict[str, int]]:
     """Route -> pool -> parts after the forced moves; ``shed`` where something is."""
     settle(work, by, restore_rank=3)
-    rules = compiled(made)
+    compiled = compile_policy(made)
     found = {}
-    for route, rule in enumerate(rules.routes):
-        row = {rules.pools[pool].removesuffix("/d"): parts for pool, parts in work.weights[route].items()}
+    for route, rule in enumerate(compiled.routes):
+        row = {compiled.pools[pool].removesuffix("/d"): parts for pool, parts in work.weights[route].items()}
         assert sum(row.values()) + work.shed[route] == MILLION
         found[rule.name] = row | ({"shed": work.shed[route]} if work.shed[route] else {})
     return found
@@ -43,13 +43,13 @@ def test_only_what_a_lost_pool_carried_moves() -> None:
     made = policy(
         (pool("azure/a"), pool("gcp/b"), pool("oci/c")), (workload("chat"), workload("api")), headroom=1
     )
-    rules = compiled(made)
+    compiled = compile_policy(made)
     weights = {
         "chat/eu": {"azure/a": 500_000, "gcp/b": 500_000},
         "api/eu": {"gcp/b": 700_000, "oci/c": 300_000},
     }
-    work = draft(rules, {"chat/eu": 60, "api/eu": 40}, weights)
-    after = settled(made, work, use(rules, lost={"azure/a": 0.0}))
+    work = draft(compiled, {"chat/eu": 60, "api/eu": 40}, weights)
+    after = settled(made, work, use(compiled, lost={"azure/a": 0.0}))
     assert after["api/eu"] == {"gcp/b": 700_000, "oci/c": 300_000}
     assert after["chat/eu"].keys() == {"gcp/b", "oci/c"}
 
@@ -57,10 +57,10 @@ def test_only_what_a_lost_pool_carried_moves() -> None:
 def test_lower_criticality_makes_way() -> None:
     """chat loses its pool; batch, which fills the other, is shed as far as chat needs the room."""
     made = policy((pool("azure/a"), pool("gcp/b")), (workload("chat"), workload("batch", "sheddable")))
-    rules = compiled(made)
+    compiled = compile_policy(made)
     weights = {"chat/eu": {"azure/a": MILLION}, "batch/eu": {"gcp/b": MILLION}}
-    work = draft(rules, {"chat/eu": 80, "batch/eu": 100}, weights)
-    after = settled(made, work, use(rules, lost={"azure/a": 0.0}))
+    work = draft(compiled, {"chat/eu": 80, "batch/eu": 100}, weights)
+    after = settled(made, work, use(compiled, lost={"azure/a": 0.0}))
     assert after["chat/eu"] == {"gcp/b": MILLION}
     assert 795_000 <= after["batch/eu"]["shed"] <= 805_000
 
@@ -71,10 +71,10 @@ def test_lower_criticality_moves_on_before_it_is_shed() -> None:
         (pool("azure/a"), pool("azure/b"), pool("gcp/c")),
         (workload("chat", exclusive="azure"), workload("batch", "sheddable")),
     )
-    rules = compiled(made)
+    compiled = compile_policy(made)
     weights = {"chat/eu": {"azure/a": MILLION}, "batch/eu": {"azure/b": MILLION}}
-    work = draft(rules, {"chat/eu": 80, "batch/eu": 90}, weights)
-    after = settled(made, work, use(rules, lost={"azure/a": 0.0}))
+    work = draft(compiled, {"chat/eu": 80, "batch/eu": 90}, weights)
+    after = settled(made, work, use(compiled, lost={"azure/a": 0.0}))
     assert after["chat/eu"] == {"azure/b": MILLION}
     assert "shed" not in after["batch/eu"]
 
@@ -89,14 +89,14 @@ def test_flexible_load_leaves_room_to_critical_load_that_has_no_choice() -> None
             workload("batch", "sheddable"),
         ),
     )
-    rules = compiled(made)
+    compiled = compile_policy(made)
     weights = {
         "chat/eu": {"azure/b": MILLION},
         "api/eu": {"azure/a": MILLION},
         "batch/eu": {"gcp/c": MILLION},
     }
-    work = draft(rules, {"chat/eu": 80, "api/eu": 90, "batch/eu": 100}, weights)
-    after = settled(made, work, use(rules, lost={"azure/a": 0.0}))
+    work = draft(compiled, {"chat/eu": 80, "api/eu": 90, "batch/eu": 100}, weights)
+    after = settled(made, work, use(compiled, lost={"azure/a": 0.0}))
     assert "shed" not in after["chat/eu"]
     assert "shed" not in after["api/eu"]
     assert 690_000 <= after["batch/eu"]["shed"] <= 710_000
@@ -105,50 +105,50 @@ def test_flexible_load_leaves_room_to_critical_load_that_has_no_choice() -> None
 def test_nothing_of_higher_rank_is_shed_for_lower() -> None:
     """batch loses its pool; chat fills the other and stays."""
     made = policy((pool("azure/a"), pool("gcp/b")), (workload("chat"), workload("batch", "sheddable")))
-    rules = compiled(made)
+    compiled = compile_policy(made)
     weights = {"chat/eu": {"gcp/b": MILLION}, "batch/eu": {"azure/a": MILLION}}
-    work = draft(rules, {"chat/eu": 100, "batch/eu": 50}, weights)
-    after = settled(made, work, use(rules, lost={"azure/a": 0.0}))
+    work = draft(compiled, {"chat/eu": 100, "batch/eu": 50}, weights)
+    after = settled(made, work, use(compiled, lost={"azure/a": 0.0}))
     assert after == {"chat/eu": {"gcp/b": MILLION}, "batch/eu": {"azure/a": 5_000, "shed": 995_000}}
 
 
 def test_a_failing_pool_without_alternative_keeps_its_load() -> None:
     """Do no harm: half of it succeeds there, nothing would if it were shed."""
     made = policy((pool("azure/a"),))
-    rules = compiled(made)
-    work = draft(rules, {"chat/eu": 90}, {"chat/eu": {"azure/a": MILLION}})
-    assert settled(made, work, use(rules, lost={"azure/a": 0.5}))["chat/eu"] == {"azure/a": MILLION}
+    compiled = compile_policy(made)
+    work = draft(compiled, {"chat/eu": 90}, {"chat/eu": {"azure/a": MILLION}})
+    assert settled(made, work, use(compiled, lost={"azure/a": 0.5}))["chat/eu"] == {"azure/a": MILLION}
 
 
 def test_a_dead_pool_without_alternative_keeps_a_trickle() -> None:
     """So that its recovery is noticed; the rest is shed."""
     made = policy((pool("azure/a"),))
-    rules = compiled(made)
-    work = draft(rules, {"chat/eu": 90}, {"chat/eu": {"azure/a": MILLION}})
-    after = settled(made, work, use(rules, lost={"azure/a": 0.0}))
+    compiled = compile_policy(made)
+    work = draft(compiled, {"chat/eu": 90}, {"chat/eu": {"azure/a": MILLION}})
+    after = settled(made, work, use(compiled, lost={"azure/a": 0.0}))
     assert after["chat/eu"] == {"azure/a": 5_000, "shed": 995_000}
 
 
 def test_a_drained_pool_keeps_nothing() -> None:
     """An operator's drain is no illness: no alternative is no excuse."""
     made = policy((pool("azure/a"),))
-    rules = compiled(made)
-    work = draft(rules, {"chat/eu": 90}, {"chat/eu": {"azure/a": MILLION}})
-    assert settled(made, work, use(rules, grades={"azure/a": OUT}))["chat/eu"] == {"shed": MILLION}
+    compiled = compile_policy(made)
+    work = draft(compiled, {"chat/eu": 90}, {"chat/eu": {"azure/a": MILLION}})
+    assert settled(made, work, use(compiled, grades={"azure/a": OUT}))["chat/eu"] == {"shed": MILLION}
 
 
 def test_overload_leaves_least_critical_first_and_stays_within_the_headroom() -> None:
     """80 of 100 are planned with. Of 96, batch's 16 too many leave if there is room, else they stay."""
     workloads = (workload("chat"), workload("batch", "sheddable"))
     full = policy((pool("azure/a"),), workloads)
-    rules = compiled(full)
+    compiled = compile_policy(full)
     weights = {"chat/eu": {"azure/a": MILLION}, "batch/eu": {"azure/a": MILLION}}
-    work = draft(rules, {"chat/eu": 60, "batch/eu": 36}, weights)
-    assert settled(full, work, use(rules, usable=0.8)) == weights
+    work = draft(compiled, {"chat/eu": 60, "batch/eu": 36}, weights)
+    assert settled(full, work, use(compiled, usable=0.8)) == weights
     roomy = policy((pool("azure/a"), pool("gcp/b")), workloads)
-    rules = compiled(roomy)
-    work = draft(rules, {"chat/eu": 60, "batch/eu": 36}, weights)
-    after = settled(roomy, work, use(rules, usable=0.8))
+    compiled = compile_policy(roomy)
+    work = draft(compiled, {"chat/eu": 60, "batch/eu": 36}, weights)
+    after = settled(roomy, work, use(compiled, usable=0.8))
     assert after["chat/eu"] == {"azure/a": MILLION}
     assert 440_000 <= after["batch/eu"]["gcp/b"] <= 450_000
 
@@ -157,10 +157,10 @@ def test_critical_load_takes_unknown_pools_last() -> None:
     """An unknown pool gains only what would be shed otherwise, and only for critical load."""
     workloads = (workload("chat"), workload("batch", "sheddable"))
     made = policy((pool("azure/a"), pool("gcp/b"), pool("oci/c")), workloads)
-    rules = compiled(made)
+    compiled = compile_policy(made)
     weights = {"chat/eu": {"azure/a": MILLION}, "batch/eu": {"azure/a": MILLION}}
-    work = draft(rules, {"chat/eu": 60, "batch/eu": 60}, weights)
-    by = use(rules, lost={"azure/a": 0.0}, grades={"gcp/b": GAINS_LAST, "oci/c": KEEPS})
+    work = draft(compiled, {"chat/eu": 60, "batch/eu": 60}, weights)
+    by = use(compiled, lost={"azure/a": 0.0}, grades={"gcp/b": GAINS_LAST, "oci/c": KEEPS})
     after = settled(made, work, by)
     assert after["chat/eu"] == {"gcp/b": MILLION}
     assert after["batch/eu"]["shed"] >= 990_000
@@ -169,18 +169,18 @@ def test_critical_load_takes_unknown_pools_last() -> None:
 def test_degraded_pools_take_what_healthy_ones_can_not() -> None:
     """Healthy before degraded, both before shedding."""
     made = policy((pool("azure/a"), pool("gcp/b", limit=30, committed=30), pool("oci/c")))
-    rules = compiled(made)
-    work = draft(rules, {"chat/eu": 60}, {"chat/eu": {"azure/a": MILLION}})
-    after = settled(made, work, use(rules, lost={"azure/a": 0.0}, grades={"oci/c": GAINS_LATE}))
+    compiled = compile_policy(made)
+    work = draft(compiled, {"chat/eu": 60}, {"chat/eu": {"azure/a": MILLION}})
+    after = settled(made, work, use(compiled, lost={"azure/a": 0.0}, grades={"oci/c": GAINS_LATE}))
     assert after["chat/eu"] == {"gcp/b": 500_000, "oci/c": 500_000}
 
 
 def test_weight_where_the_policy_forbids_it_leaves_for_good() -> None:
     """After a change of policy: unlawful load does not stay, alternative or not."""
     made = policy((pool("azure/a"), pool("gcp/b")), (workload("api", exclusive="azure"),))
-    rules = compiled(made)
-    work = draft(rules, {"api/eu": 150}, {"api/eu": {"azure/a": 400_000, "gcp/b": 600_000}})
-    after = settled(made, work, use(rules))
+    compiled = compile_policy(made)
+    work = draft(compiled, {"api/eu": 150}, {"api/eu": {"azure/a": 400_000, "gcp/b": 600_000}})
+    after = settled(made, work, use(compiled))
     assert after["api/eu"].keys() == {"azure/a", "shed"}
     assert 330_000 <= after["api/eu"]["shed"] <= 340_000
 
@@ -188,9 +188,9 @@ def test_weight_where_the_policy_forbids_it_leaves_for_good() -> None:
 def test_shed_load_returns_when_there_is_room() -> None:
     """As far as the room reaches."""
     made = policy((pool("azure/a"),))
-    rules = compiled(made)
-    work = draft(rules, {"chat/eu": 100}, {"chat/eu": {"azure/a": 500_000}})
-    assert settled(made, work, use(rules, usable=0.8))["chat/eu"] == {"azure/a": 800_000, "shed": 200_000}
+    compiled = compile_policy(made)
+    work = draft(compiled, {"chat/eu": 100}, {"chat/eu": {"azure/a": 500_000}})
+    assert settled(made, work, use(compiled, usable=0.8))["chat/eu"] == {"azure/a": 800_000, "shed": 200_000}
 
 
 def test_the_least_critical_is_shed_first() -> None:
@@ -199,12 +199,12 @@ def test_the_least_critical_is_shed_first() -> None:
         (pool("azure/a"), pool("gcp/b")),
         (workload("chat"), workload("mail", "sheddable_plus"), workload("batch", "sheddable")),
     )
-    rules = compiled(made)
+    compiled = compile_policy(made)
     weights = {name: {"gcp/b": MILLION} for name in ("mail/eu", "batch/eu")}
     work = draft(
-        rules, {"chat/eu": 40, "mail/eu": 50, "batch/eu": 50}, weights | {"chat/eu": {"azure/a": MILLION}}
+        compiled, {"chat/eu": 40, "mail/eu": 50, "batch/eu": 50}, weights | {"chat/eu": {"azure/a": MILLION}}
     )
-    after = settled(made, work, use(rules, lost={"azure/a": 0.0}))
+    after = settled(made, work, use(compiled, lost={"azure/a": 0.0}))
     assert after["mail/eu"] == {"gcp/b": MILLION}
     assert after["chat/eu"] == {"gcp/b": MILLION}
     assert 795_000 <= after["batch/eu"]["shed"] <= 805_000
@@ -220,12 +220,12 @@ def test_nobody_is_shed_while_another_can_move_on() -> None:
             workload("batch", "sheddable", exclusive="azure"),
         ),
     )
-    rules = compiled(made)
+    compiled = compile_policy(made)
     weights = {"chat/eu": {"azure/a": MILLION}} | {
         name: {"azure/b": MILLION} for name in ("mail/eu", "batch/eu")
     }
-    work = draft(rules, {"chat/eu": 40, "mail/eu": 50, "batch/eu": 50}, weights)
-    after = settled(made, work, use(rules, lost={"azure/a": 0.0}))
+    work = draft(compiled, {"chat/eu": 40, "mail/eu": 50, "batch/eu": 50}, weights)
+    after = settled(made, work, use(compiled, lost={"azure/a": 0.0}))
     assert all("shed" not in row for row in after.values())
     assert after["batch/eu"] == {"azure/b": MILLION}
 
@@ -234,7 +234,7 @@ def test_a_quota_group_that_shrinks_gives_load_away() -> None:
     """Each pool has room for 100, both together for 100: 40 of the 140 leave, and no more."""
     pools = (pool("azure/a", group="g"), pool("azure/b", group="g"), pool("gcp/c"))
     made = policy(pools, groups=(QuotaGroup("g", 100),))
-    rules = compiled(made)
-    work = draft(rules, {"chat/eu": 140}, {"chat/eu": {"azure/a": 500_000, "azure/b": 500_000}})
-    after = settled(made, work, use(rules))
+    compiled = compile_policy(made)
+    work = draft(compiled, {"chat/eu": 140}, {"chat/eu": {"azure/a": 500_000, "azure/b": 500_000}})
+    after = settled(made, work, use(compiled))
     assert after["chat/eu"]["gcp/c"] == pytest.approx(285_715, abs=2)

@@ -8,11 +8,11 @@ from controller.core.moves.draft import GAINS_LAST, Draft
 from controller.core.moves.eligible import Use
 from controller.core.moves.reversal import Barred
 from controller.core.moves.voluntary import approach, keep_warm
-from controller.core.policy.compiled import compiled
+from controller.core.policy.compiled import compile_policy
 from tests.unit.controller.core.made import LIMITS, NOW_MS, draft, limits, policy, pool, probe, seen
 from tieline.table import MILLION
 
-RULES = compiled(policy((pool("azure/a"), pool("gcp/b"))))
+RULES = compile_policy(policy((pool("azure/a"), pool("gcp/b"))))
 DEMAND = {"chat/eu": 50.0}
 FREE = Barred(Memory(), LIMITS, NOW_MS)
 

@@ -18,7 +18,7 @@ from controller.core.moves.draft import GAINS, KEEPS
 from controller.core.orders.in_force import NO_ORDERS, VERDICT_EVERY_MS, orders, outranked
 from controller.core.orders.overridable import NEVER, OVERRIDABLE
 from controller.core.planner import step
-from controller.core.policy.compiled import compiled, without_share_limits
+from controller.core.policy.compiled import compile_policy, without_share_limits
 from controller.core.policy.policy import Policy, Provider, QuotaGroup, Source
 from tests.scenarios.world import START_MS, World
 from tests.unit.controller.core.made import NOW_MS, policy, pool, workload
@@ -68,7 +68,7 @@ def test_every_guard_says_whether_it_can_be_overridden() -> None:
 
 def test_the_narrowest_scope_counts_then_the_last_word() -> None:
     """A pool's own order before its provider's, before the whole table's; later before earlier."""
-    rules = compiled(TWO)
+    compiled = compile_policy(TWO)
     given = (
         order("verdict", GCP, state="healthy"),
         order("verdict", "gcp", NOW_MS + 5, state="down"),
@@ -76,17 +76,17 @@ def test_the_narrowest_scope_counts_then_the_last_word() -> None:
         order("freeze", "gcp"),
         order("freeze", "gcp", NOW_MS + 1),
     )
-    found = orders(rules, given, NOW_MS + 10)
+    found = orders(compiled, given, NOW_MS + 10)
     assert {index: one.state for index, one in found.verdicts.items()} == {1: "healthy"}
     assert {index: one.id for index, one in found.frozen.items()} == {0: given[2].id, 1: given[4].id}
 
 
 def test_an_order_ends_by_itself_and_says_when() -> None:
     """To the millisecond; the decision wakes for it."""
-    rules = compiled(TWO)
+    compiled = compile_policy(TWO)
     given = (order("freeze"),)
-    assert orders(rules, given, NOW_MS).due_ms == NOW_MS + HOUR_MS
-    assert orders(rules, given, NOW_MS + HOUR_MS) is NO_ORDERS
+    assert orders(compiled, given, NOW_MS).due_ms == NOW_MS + HOUR_MS
+    assert orders(compiled, given, NOW_MS + HOUR_MS) is NO_ORDERS
     world = world_of(TWO, chat=50.0)
     world.commands = [order("freeze", at_ms=world.now_ms)]
     world.commands[0] = replace(world.commands[0], expires_ms=world.now_ms + 1_700)
@@ -95,16 +95,16 @@ def test_an_order_ends_by_itself_and_says_when() -> None:
 
 def test_a_verdict_outranks_the_finding_but_not_what_was_measured() -> None:
     """Kind and reason are the operator's; the share of attempts that succeed stays as clients saw it."""
-    rules = compiled(TWO)
+    compiled = compile_policy(TWO)
     seen = Finding(Kind.BAD, Reason.CLIENTS_FAILING, 0.7, 0.5, success=0.3, evidence_ms=NOW_MS)
     findings = {AZURE: seen, GCP: seen}
-    verdicts = orders(rules, (order("verdict", "azure", state="healthy"),), NOW_MS).verdicts
-    found = outranked(rules, findings, verdicts, NOW_MS)
+    verdicts = orders(compiled, (order("verdict", "azure", state="healthy"),), NOW_MS).verdicts
+    found = outranked(compiled, findings, verdicts, NOW_MS)
     assert (found[AZURE].kind, found[AZURE].reason) == (Kind.GOOD, Reason.OPERATOR_VERDICT)
     assert (found[AZURE].success, found[AZURE].until_ms) == (0.3, NOW_MS + HOUR_MS)
     assert found[GCP] is seen
-    assert outranked(rules, findings, {}, NOW_MS) is findings
-    assert outranked(rules, {}, verdicts, NOW_MS)[AZURE].success is SILENT.success
+    assert outranked(compiled, findings, {}, NOW_MS) is findings
+    assert outranked(compiled, {}, verdicts, NOW_MS)[AZURE].success is SILENT.success
 
 
 def test_a_lasting_verdict_gives_nothing_new_to_remember_each_second() -> None:
@@ -118,8 +118,8 @@ def test_a_lasting_verdict_gives_nothing_new_to_remember_each_second() -> None:
 
 def test_failback_lets_a_pool_return_from_this_outage_alone() -> None:
     """An order given before a pool went down says nothing of that outage."""
-    rules = compiled(TWO)
-    found = orders(rules, (order("failback", "gcp"),), NOW_MS)
+    compiled = compile_policy(TWO)
+    found = orders(compiled, (order("failback", "gcp"),), NOW_MS)
     assert found.releases(1, NOW_MS)
     assert not found.releases(1, NOW_MS + 1)
     assert not found.releases(0, NOW_MS)
@@ -222,17 +222,17 @@ def test_share_limits_are_lifted_for_the_named_provider_alone() -> None:
     """In what is decided at once and in what the solver is asked."""
     work = workload("chat", provider_share_max={"azure": 0.2, "gcp": 0.3})
     given = policy((pool("azure/r"), pool("gcp/r"), pool("oci/r", limit=20.0, committed=20.0)), (work,))
-    rules = compiled(given)
-    lifted = without_share_limits(rules, frozenset({1}))
+    compiled = compile_policy(given)
+    lifted = without_share_limits(compiled, frozenset({1}))
     assert lifted.routes[0].share_max == {0: 0.2}
-    assert without_share_limits(rules, frozenset({1})) is lifted
-    assert without_share_limits(rules, frozenset()) is rules
+    assert without_share_limits(compiled, frozenset({1})) is lifted
+    assert without_share_limits(compiled, frozenset()) is compiled
     world = world_of(given, chat=80.0)
     world.commands = [order("override", "gcp", world.now_ms, guard="provider_share")]
     asked = problem_of(world.snapshot(), world.now_ms)
     assert asked.unshared == (1,)
-    plan = solve(compiled(world.policy), asked).plan
-    bound = solve(compiled(world.policy), replace(asked, unshared=())).plan
+    plan = solve(compile_policy(world.policy), asked).plan
+    bound = solve(compile_policy(world.policy), replace(asked, unshared=())).plan
     shares = [
         dict(zip(found.targets[0].pools, found.targets[0].weights, strict=True)) for found in (plan, bound)
     ]
@@ -271,8 +271,8 @@ def test_explain_names_every_order_that_speaks_of_a_pool() -> None:
         order("verdict", GCP, at_ms, state="degraded"),
         order("override", "gcp", at_ms, guard="fresh_capacity"),
     ]
-    rules = explain(world.snapshot(), at_ms).pools[GCP].rules
-    named = {(verdict.reason, verdict.because) for verdict in rules}
+    compiled = explain(world.snapshot(), at_ms).pools[GCP].rules
+    named = {(verdict.reason, verdict.because) for verdict in compiled}
     assert named >= {
         (Reason.MODE_RECOMMEND, ""),
         (Reason.FROZEN, "kim: why"),
@@ -311,6 +311,6 @@ def test_a_verdict_down_leaves_do_no_harm_in_force() -> None:
     assert world.memory is not None
     assert world.memory.pools[AZURE].state is State.DOWN
     assert share(world, AZURE) == 1.0
-    known = assess(world.snapshot(), compiled(world.policy), world.now_ms)
+    known = assess(world.snapshot(), compile_policy(world.policy), world.now_ms)
     assert known.use.lost == {0: 1.0}
     assert world.now_ms > START_MS
