@@ -1,0 +1,30 @@
+"""How long to wait before trying again, for every loop of this project that tries again."""
+
+import random
+from collections.abc import Callable
+
+
+class Backoff:
+    """Waits that double from ``first_s`` up to ``longest_s``, in seconds, each shortened at random by up to half.
+
+    The random part keeps many processes that failed at the same moment from coming back at the same moment.
+    ``chance`` gives numbers from 0 to 1; tests pass their own.
+    """
+
+    def __init__(
+        self, first_s: float, longest_s: float, *, chance: Callable[[], float] = random.random
+    ) -> None:
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._chance = chance
+        self._wait_s = first_s
+
+    def next_s(self) -> float:
+        """The next wait in seconds; the one after it may be twice as long."""
+        wait_s = self._wait_s
+        self._wait_s = min(2 * wait_s, self._longest_s)
+        return wait_s * (0.5 + 0.5 * self._chance())
+
+    def reset(self) -> None:
+        """Something succeeded: the next wait is the first one again."""
+        self._wait_s = self._first_s
