@@ -13,6 +13,7 @@ import logging
 from typing import Any, NamedTuple
 
 from tieline._process.signal import Signal
+from tieline.backoff import Backoff
 from tieline.cloudevents import Encoded
 from tieline.errors import KafkaUnavailableError, MissingTopicError, RefusedError, TooLargeError
 from tieline.kafka import Brokers, connecting
@@ -144,14 +145,13 @@ class Link:
             )
 
     async def _keep(self) -> None:
-        backoff_s = BACKOFF_FIRST_S
+        backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MAX_S)
         while True:
             connection = await self._connect()
             if connection is None:
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+                await asyncio.sleep(backoff.next_s())
                 continue
-            backoff_s = BACKOFF_FIRST_S
+            backoff.reset()
             self._producer, self.error = connection, ""
             self._changed.announce()
             try:

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from tieline._process.clock import monotonic_s
 from tieline._tables.checks import Holder, examine
+from tieline.backoff import Backoff
 from tieline.keys import MANIFEST_FIELD, Keys, slice_field
 from tieline.table import TableError
 
@@ -39,7 +40,7 @@ class RedisSource:
 
     async def run(self, holder: Holder) -> None:
         """Connect, follow, connect again, with pauses that grow to 2 s and vary."""
-        pause_s = RECONNECT_MIN_S
+        backoff = Backoff(RECONNECT_MIN_S, RECONNECT_MAX_S)
         while True:
             began_s = monotonic_s()
             try:
@@ -47,9 +48,8 @@ class RedisSource:
             except (RedisError, OSError, TimeoutError) as error:
                 holder.failed(f"Redis: {type(error).__name__}: {error}"[:300])
             if monotonic_s() - began_s > RECONNECT_MAX_S:
-                pause_s = RECONNECT_MIN_S
-            await asyncio.sleep(pause_s * self._random.uniform(0.5, 1.0))
-            pause_s = min(pause_s * 2, RECONNECT_MAX_S)
+                backoff.reset()
+            await asyncio.sleep(backoff.next_s())
 
     async def _follow(self, holder: Holder) -> None:
         """Returns never; raises when the connection is lost."""
