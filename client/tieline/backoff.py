@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """Waits in seconds that double from ``first_s`` up to ``longest_s``, each shortened at random by up to half.
+    """Waits in seconds, doubling from ``first_s`` to ``longest_s``, each shortened by up to half at random.
 
     The random part keeps many processes that failed at the same moment from coming back at the same moment.
     ``chance`` gives numbers from 0 to 1; tests pass their own.
