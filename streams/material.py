@@ -5,7 +5,7 @@ agent's timer. What never wakes by itself is a newer window with the same health
 """
 
 from streams.rows import Row
-from tieline.events import Capacity, IntervalMs, Outcomes, PoolObservation, Report, ResultClass, Statement
+from tieline.events import Capacity, IntervalMs, Outcomes, PoolObservation, Report, Statement
 
 STALE_AFTER_MIN_MS = 15_000
 STALE_AFTER_MAX_MS = 900_000
@@ -13,9 +13,6 @@ STALE_INTERVALS = 3
 STUCK_AFTER_MS = 2_000  # a request in flight for longer may be one that never ends
 MOVED_SHARE = 0.05
 LATENCY_MOVED_SHARE = 0.25
-
-#: Classes that say something about the pool: all but success and the caller's own mistakes.
-TELLING = tuple(kind for kind in ResultClass if kind not in (ResultClass.OK, ResultClass.CLIENT_ERROR))
 
 
 def stale_after_ms(interval_ms: IntervalMs) -> int:
@@ -76,15 +73,7 @@ def observation_moved(old: PoolObservation | None, new: PoolObservation) -> bool
 
 def tells_failure(outcomes: Outcomes) -> bool:
     """Whether any class is counted that speaks about the pool's health, capacity or configuration."""
-    return bool(
-        outcomes.server_error
-        or outcomes.throttled
-        or outcomes.timeout
-        or outcomes.connect
-        or outcomes.auth
-        or outcomes.not_found
-        or outcomes.cut
-    )
+    return bool(outcomes.health_failures or outcomes.throttled or outcomes.configuration_faults)
 
 
 def capacity_moved(old: Capacity, new: Capacity) -> bool:

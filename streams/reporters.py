@@ -32,7 +32,6 @@ def is_of_its_own(pools: Iterable[PoolObservation], *, was: bool) -> bool:
         out = seen.outcomes
         if answers(out):
             return False
-        bad = out.server_error + out.timeout + out.connect + out.cut + out.auth + out.not_found
-        if bad or is_stuck(seen):
+        if out.health_failures or out.configuration_faults or is_stuck(seen):
             failing.add(seen.pool.split("/", 1)[0])
     return was or len(failing) >= OWN_NETWORK_MIN

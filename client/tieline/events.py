@@ -78,6 +78,21 @@ class Outcomes(Struct, frozen=True, omit_defaults=True, gc=False):
     client_error: Count = 0
     cut: Count = 0
 
+    @property
+    def health_failures(self) -> int:
+        """Attempts of the classes in ``HEALTH_FAILURES``."""
+        return self.server_error + self.timeout + self.connect + self.cut
+
+    @property
+    def health_attempts(self) -> int:
+        """Attempts that speak about health: the successes and the health failures."""
+        return self.ok + self.health_failures
+
+    @property
+    def configuration_faults(self) -> int:
+        """Attempts of the classes in ``CONFIGURATION_FAULTS``."""
+        return self.auth + self.not_found
+
 
 class PoolObservation(Struct, frozen=True, omit_defaults=True, gc=False):
     """What one source saw of one pool in one window; ``None`` means not measured.

@@ -214,7 +214,7 @@ def _probe(source: str, seen: PoolObservation, answering: int, evidence_ms: int)
     """``answering``: pools of this region that served this very prober. Its requests are always the same, so
     where a sibling serves them, one refused with 400 is no fault of the caller's."""
     out = seen.outcomes
-    failures = out.server_error + out.timeout + out.connect + out.cut
+    failures = out.health_failures
     if answering and not out.ok:
         failures += out.client_error
     return Probe(source, out.ok + failures, failures, out.auth, out.not_found, evidence_ms)

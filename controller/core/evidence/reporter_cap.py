@@ -36,7 +36,6 @@ def largest(seconds: Iterable[PoolSum]) -> list[tuple[int, int]]:
     for seen in seconds:
         for share in seen.largest:
             out = share.outcomes
-            failed = out.server_error + out.timeout + out.connect + out.cut
             requests, failures = found.get(share.client, (0, 0))
-            found[share.client] = (requests + out.ok + failed, failures + failed)
+            found[share.client] = (requests + out.health_attempts, failures + out.health_failures)
     return sorted((told for told in found.values() if told[0]), key=lambda told: (-told[0], told[1]))
