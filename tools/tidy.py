@@ -9,9 +9,9 @@ import ast
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+
+from tools.source import Finding, Source
 
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
@@ -35,46 +35,6 @@ LEFTOVER = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 MOCKS = {"mock", "unittest.mock", "pytest_mock"}
 MAY_PATCH = "tests/packaging/"
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One broken rule."""
-
-    path: str
-    line: int
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.what}"
-
-
-@dataclass(frozen=True)
-class Source:
-    """One Python file: its path within the project and its text."""
-
-    path: str
-    text: str
-
-    @cached_property
-    def tree(self) -> ast.Module:
-        """The parsed file."""
-        return ast.parse(self.text, self.path)
-
-    @property
-    def name(self) -> str:
-        """The dotted name it is imported by."""
-        parts = Path(self.path).with_suffix("").parts
-        parts = parts[1:] if parts[0] == "client" else parts
-        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-    def within(self, *places: str) -> bool:
-        """Whether the file is one of `places` or lies under one of them."""
-        return any(self.path == place or self.path.startswith(place.rstrip("/") + "/") for place in places)
-
-    def at(self, node: ast.AST, what: str) -> Finding:
-        """A finding at a node."""
-        return Finding(self.path, getattr(node, "lineno", 1), what)
 
 
 Rule = Callable[[Source], Iterator[Finding]]
