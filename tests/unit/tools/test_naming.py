@@ -59,5 +59,5 @@ def test_a_class_name_stands_for_one_class(paths: tuple[str, ...], name: str, co
     ],
 )
 def test_a_name_says_what_the_value_is(text: str, count: int) -> None:
-    """Participles tell how a value came about: they are found where they are given, not where they are used."""
+    """Participles are reported where they are bound, not where they are read."""
     assert len(list(names_are_nouns(Source("lab/a.py", text)))) == count
