@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tools.tidy import Source, check
+from tools.source import Source
+from tools.tidy import check
 
 LONG_BODY = "\n".join("    x = 1" for _ in range(60))
 LEFT = "TO" + "DO"
