@@ -10,8 +10,8 @@ from typing import NamedTuple
 from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.draft import GAINS_LAST
 from controller.core.moves.eligible import Use
-from controller.core.moves.on_loss import within_shares
 from controller.core.policy.compiled import CompiledPolicy
+from controller.core.policy.shares import most_parts, provider_parts, within_shares
 from tieline.table import MILLION, Split
 
 
@@ -73,10 +73,10 @@ def provider_share(proposal: Proposal) -> None:
             continue
         split, held = proposal.splits[index], proposal.held[index]
         if split is not held and _gains_beyond_share(compiled, index, split, held):
-            mended = held if held is not None else within_shares(split, route, compiled.provider_of)
+            mended = held if held is not None else within_shares(split, route.share_max, compiled.provider_of)
             _hold(proposal, index, mended, Reason.GUARD_PROVIDER_SHARE)
         for provider, after in list(proposal.on_loss[index].items()):
-            if (mended := within_shares(after, route, compiled.provider_of)) is not after:
+            if (mended := within_shares(after, route.share_max, compiled.provider_of)) is not after:
                 proposal.on_loss[index] = {**proposal.on_loss[index], provider: mended}
                 said = Verdict(route.name, Reason.GUARD_PROVIDER_SHARE, proposal.now_ms)
                 proposal.verdicts.append(said)
@@ -145,14 +145,14 @@ def _gains_beyond_share(compiled: CompiledPolicy, index: int, split: Split, held
     for provider, most in compiled.routes[index].share_max.items():
         now = _of_provider(compiled, split, provider)
         before = _of_provider(compiled, held, provider) if held is not None else 0
-        if now > round(most * MILLION) and now > before:
+        if now > most_parts(most) and now > before:
             return True
     return False
 
 
 def _of_provider(compiled: CompiledPolicy, split: Split, provider: int) -> int:
     pairs = zip(split.pools, split.weights, strict=True)
-    return sum(parts for pool, parts in pairs if compiled.provider_of[pool] == provider)
+    return provider_parts(pairs, compiled.provider_of, provider)
 
 
 def _hold(proposal: Proposal, index: int, split: Split, reason: Reason) -> None:

@@ -8,6 +8,7 @@ from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.eligible import too_many_lost
 from controller.core.orders.in_force import told
 from controller.core.policy.compiled import compile_policy
+from controller.core.policy.shares import most_parts, provider_parts
 from tieline.events import Command
 from tieline.table import MILLION, Split
 
@@ -59,7 +60,7 @@ def _provider_share(known: Assessment, orders: dict[int, Command], splits: list[
     for route, split in zip(compiled.routes, splits, strict=True):
         for provider, most in route.share_max.items():
             pairs = zip(split.pools, split.weights, strict=True)
-            share = sum(parts for pool, parts in pairs if compiled.provider_of[pool] == provider) / MILLION
-            if provider in by_provider and share > most:
-                found.append(_said(route.name, "provider_share", by_provider[provider], share))
+            parts = provider_parts(pairs, compiled.provider_of, provider)
+            if provider in by_provider and parts > most_parts(most):
+                found.append(_said(route.name, "provider_share", by_provider[provider], parts / MILLION))
     return found

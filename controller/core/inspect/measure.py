@@ -12,6 +12,7 @@ from controller.core.capacity.usable import Caps
 from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.draft import Draft
 from controller.core.policy.compiled import CompiledPolicy
+from controller.core.policy.shares import most_parts, provider_parts
 from tieline.table import CRITICALITIES, MILLION
 
 SECONDS_PER_HOUR = 3_600
@@ -87,8 +88,8 @@ def broken(
             Verdict(rule.name, Reason.NOT_LAWFUL, now_ms, after=compiled.pools[pool]) for pool in barred
         ]
         for provider, most in sorted(rule.share_max.items()):
-            share = sum(parts for pool, parts in given.items() if compiled.provider_of[pool] == provider)
-            if share > round(most * MILLION):
+            share = provider_parts(given.items(), compiled.provider_of, provider)
+            if share > most_parts(most):
                 name = compiled.providers[provider]
                 found.append(
                     Verdict(

@@ -20,6 +20,7 @@ from controller.core.moves.voluntary import planned
 from controller.core.orders.in_force import told
 from controller.core.policy.lawful import forbidden_by
 from controller.core.policy.policy import Origin, Pool, Workload
+from controller.core.policy.shares import parts_left, provider_parts
 from controller.core.snapshot import Snapshot
 from tieline.events import Statement, in_scope
 from tieline.table import MILLION
@@ -202,8 +203,8 @@ def _full(ask: Asking, route: int, pool: int) -> Nothing | None:
         return None
     owner, group = compiled.provider_of[pool], compiled.group_of[pool]
     most = compiled.routes[route].share_max.get(owner)
-    carried = sum(parts for one, parts in target.weights[route].items() if compiled.provider_of[one] == owner)
-    if most is not None and carried >= int(most * MILLION) - 1:
+    carried = provider_parts(target.weights[route].items(), compiled.provider_of, owner)
+    if most is not None and parts_left(most, carried) <= 1:
         return _said(ask, pool, Reason.PROVIDER_SHARE_FULL, value=most)
     own = limits.usable[pool] - target.load[pool]
     if group >= 0 and limits.group_usable[group] - target.group_load[group] < own:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from controller.core.policy.compiled import CompiledPolicy, RouteRules
+from controller.core.policy.shares import parts_left, provider_parts
 from tieline.table import MILLION
 
 UNBOUNDED = float("inf")
@@ -217,9 +218,8 @@ class Draft:
         if share_max := self.compiled.routes[route].share_max:
             owner = self.compiled.provider_of[pool]
             if owner in share_max:
-                weights = self.weights[route]
-                carried = sum(w for p, w in weights.items() if self.compiled.provider_of[p] == owner)
-                room = min(room, int(share_max[owner] * MILLION) - carried)
+                carried = provider_parts(self.weights[route].items(), self.compiled.provider_of, owner)
+                room = min(room, parts_left(share_max[owner], carried))
         return room if room > ROOM_MIN_PARTS else 0
 
     def _count(self, pool: int, units: float) -> None:

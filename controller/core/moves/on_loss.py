@@ -8,7 +8,7 @@ from controller.core.moves.draft import OUT, Draft, Limits, whole
 from controller.core.moves.eligible import Use
 from controller.core.moves.held_table import Held, split_of
 from controller.core.moves.reflex import Homeless, find_places
-from controller.core.policy.compiled import RouteRules
+from controller.core.policy.shares import within_shares
 from tieline.table import MILLION, Split
 
 SMALL_LOSS = MILLION // 20
@@ -67,23 +67,11 @@ def patched(before: Held, use: Use) -> list[dict[str, Split]]:
         if gone and any(not gone.isdisjoint(split.pools) for split in losses.values()):
             losses = {provider: _dropped(split, gone) for provider, split in losses.items()}
             if rules.share_max:
-                losses = {lost: within_shares(split, rules, owner) for lost, split in losses.items()}
+                losses = {
+                    lost: within_shares(split, rules.share_max, owner) for lost, split in losses.items()
+                }
         found.append(losses)
     return found
-
-
-def within_shares(split: Split, rules: RouteRules, provider_of: tuple[int, ...]) -> Split:
-    """The same with what a provider has beyond its largest share shed; the very same if there is none."""
-    left = dict(zip(split.pools, split.weights, strict=True))
-    for provider, most in rules.share_max.items():
-        there = [pool for pool in left if provider_of[pool] == provider]
-        over = max(sum(left[pool] for pool in there) - round(most * MILLION), 0)
-        for pool in there:
-            parts = min(over, left[pool])
-            over, left[pool] = over - parts, left[pool] - parts
-    kept = {pool: parts for pool, parts in left.items() if parts}
-    shed = MILLION - sum(kept.values())
-    return split if shed == split.shed else Split(tuple(kept), tuple(kept.values()), shed)
 
 
 def _dropped(split: Split, out: set[int]) -> Split:

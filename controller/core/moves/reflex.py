@@ -12,6 +12,7 @@ from typing import NamedTuple
 from controller.core.model.reasons import Reason
 from controller.core.moves.draft import GAINS_LAST, OUT, UNBOUNDED, Draft, Limits
 from controller.core.moves.eligible import Use
+from controller.core.policy.shares import parts_left
 from tieline.table import MILLION
 
 CRITICAL_RANK = 1  # critical_plus and critical
@@ -107,7 +108,7 @@ def _from_shares(draft: Draft, use: Use, moves: list[Moved]) -> list[Homeless]:
     for index, rules in enumerate(draft.compiled.routes):
         for provider, most in rules.share_max.items():
             there = [p for p in draft.weights[index] if draft.compiled.provider_of[p] == provider]
-            over = sum(draft.weights[index][p] for p in there) - int(most * MILLION)
+            over = -parts_left(most, sum(draft.weights[index][p] for p in there))
             for pool in sorted(there, key=lambda p: (-draft.weights[index][p], p)):
                 parts = min(over, draft.weights[index][pool])
                 if parts <= 0 or use.keeps[pool] == UNBOUNDED:
