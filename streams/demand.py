@@ -15,12 +15,12 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from streams.fold import Refused, evidence_ms, refuse_future
-from streams.material import load_moved, stale_after_ms, tells_failure
+from streams.fold import Refused, evidence_ms
+from streams.material import load_moved, tells_failure
 from streams.reporters import is_of_its_own
 from streams.rows import DemandRow, Ejection, Position
 from streams.sums import SecondTally
-from tieline.events import Demand, PoolObservation
+from tieline.events import Demand, PoolObservation, stale_after_ms
 
 SECONDS_KEPT = 20
 CLIENTS_MAX = 50_000
@@ -54,12 +54,11 @@ class DemandFold:
     def add(
         self, event: Demand, position: Position, append_ms: int, known_pools: frozenset[str]
     ) -> bool | Refused:
-        """Sums one report; answers whether it is material. Raises ``Poison`` (``FUTURE``).
+        """Sums one report that the judge has taken; answers whether it is material.
 
         Pools that the policy doesn't know (a client may hold a table older than the policy) are left out, and
         of a client to whom nothing gets through on any provider everything but its load.
         """
-        refuse_future(event, append_ms)
         held = self.position
         if held is not None and held.topic_id == position.topic_id and position.offset <= held.offset:
             return Refused.REPEATED

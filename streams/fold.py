@@ -6,24 +6,20 @@ nothing, so a topic may be read again from any earlier place and the rows end th
 
 from enum import StrEnum
 
-from streams.material import is_material, stale_after_ms
+from streams.material import is_material
 from streams.rows import DUPLICATE_FOR_MS, Position, Row
-from tieline.cloudevents import Poison, Rejection
-from tieline.events import Capacity, Demand, Report, Statement
+from tieline.events import Capacity, Demand, Report, Statement, stale_after_ms
 
 __all__ = [
-    "FUTURE_MAX_MS",
     "Refused",
     "evidence_ms",
     "fold",
     "gap_ms",
     "is_material",
-    "refuse_future",
     "supersedes",
 ]
 
 EVIDENCE_AFTER_WINDOW_MS = 2_000
-FUTURE_MAX_MS = 60_000
 RETIRED_MAX = 4
 
 
@@ -50,22 +46,10 @@ def gap_ms(event: Report | Statement | Capacity | Demand, append_ms: int) -> int
     return append_ms - window_end_ms(event)
 
 
-def refuse_future(event: Report | Statement | Capacity | Demand, append_ms: int) -> None:
-    """Raises ``Poison`` when the event speaks of an instant more than 60 s after the broker took it.
-
-    Expiries, starts of maintenance and planned changes lie in the future by their nature and are not asked.
-    """
-    ahead_ms = -gap_ms(event, append_ms)
-    if ahead_ms > FUTURE_MAX_MS:
-        name = "window_end_ms" if isinstance(event, Report | Demand) else "issued_ms"
-        ahead_s = ahead_ms // 1000
-        raise Poison(Rejection.FUTURE, f"{name} lies {ahead_s} s after the record's append time")
-
-
 def fold(
     row: Row | None, event: Report | Statement | Capacity, position: Position, append_ms: int
 ) -> Row | Refused:
-    """The row after ``event``, or why it changes nothing. Raises ``Poison`` (``FUTURE``).
+    """The row after an ``event`` that the judge has taken, or why it changes nothing.
 
     - Of the same topic id and partition only a higher offset may change the row: that makes reading again
       harmless. Across topic ids (the topic was recreated) or partitions (their number was changed) offsets
@@ -78,7 +62,6 @@ def fold(
       but alive beside its successor: two producers use one source's name, and the row says so. Once the
       successor has been silent for longer than its word counts, the one that lives is taken again.
     """
-    refuse_future(event, append_ms)
     if row is None:
         return _row(None, event, position, append_ms, ())
     same_log = (row.position.topic_id, row.position.partition) == (position.topic_id, position.partition)

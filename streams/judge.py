@@ -2,13 +2,14 @@
 
 from typing import TypeAlias
 
-from streams.fold import refuse_future
-from streams.material import stale_after_ms
+from streams.fold import gap_ms
 from streams.record import Record
 from streams.settings import Registered
 from tieline.cloudevents import Poison, Rejection, decode, type_of
-from tieline.events import Capacity, Demand, Report, Statement
+from tieline.events import Capacity, Demand, Report, Statement, stale_after_ms
 from tieline.topics import Topics
+
+FUTURE_MAX_MS = 60_000
 
 Taken: TypeAlias = Report | Statement | Capacity | Demand
 
@@ -54,6 +55,18 @@ class Judge:
         if not self.registered.pools.issuperset(named):
             unknown = next(pool for pool in named if pool not in self.registered.pools)
             raise Poison(Rejection.UNKNOWN_POOL, f"pool {unknown} is not in the policy")
+
+
+def refuse_future(event: Taken, append_ms: int) -> None:
+    """Raises ``Poison`` when the event speaks of an instant more than 60 s after the broker took it.
+
+    Expiries, starts of maintenance and planned changes lie in the future by their nature and are not asked.
+    """
+    ahead_ms = -gap_ms(event, append_ms)
+    if ahead_ms > FUTURE_MAX_MS:
+        name = "window_end_ms" if isinstance(event, Report | Demand) else "issued_ms"
+        ahead_s = ahead_ms // 1000
+        raise Poison(Rejection.FUTURE, f"{name} lies {ahead_s} s after the record's append time")
 
 
 def is_stale(event: Taken, append_ms: int, now_ms: int) -> bool:

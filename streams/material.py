@@ -5,19 +5,11 @@ agent's timer. What never wakes by itself is a newer window with the same health
 """
 
 from streams.rows import Row
-from tieline.events import Capacity, IntervalMs, Outcomes, PoolObservation, Report, Statement
+from tieline.events import Capacity, Outcomes, PoolObservation, Report, Statement, stale_after_ms
 
-STALE_AFTER_MIN_MS = 15_000
-STALE_AFTER_MAX_MS = 900_000
-STALE_INTERVALS = 3
 STUCK_AFTER_MS = 2_000  # a request in flight for longer may be one that never ends
 MOVED_SHARE = 0.05
 LATENCY_MOVED_SHARE = 0.25
-
-
-def stale_after_ms(interval_ms: IntervalMs) -> int:
-    """How long a report declared every ``interval_ms`` counts: three intervals, within 15 s and 15 min."""
-    return min(max(STALE_AFTER_MIN_MS, STALE_INTERVALS * interval_ms), STALE_AFTER_MAX_MS)
 
 
 def is_material(old: Row | None, new: Row) -> bool:

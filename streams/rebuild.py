@@ -17,7 +17,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams.demand import SECONDS_KEPT
 from streams.fold import supersedes
 from streams.judge import Judge
-from streams.material import STALE_AFTER_MAX_MS
 from streams.memory import MemoryTables
 from streams.record import Record
 from streams.rows import DemandRow, Row
@@ -26,7 +25,7 @@ from streams.store import CAPACITY, DEMAND, HEALTH, STATEMENTS, AnyRow, Tables, 
 from streams.storing import DemandItem, DemandStorer, RowItem, RowStorer
 from streams.topic_ids import TopicFacts
 from tieline.cloudevents import Poison
-from tieline.events import Demand
+from tieline.events import STALE_AFTER_MAX_MS, Demand
 from tieline.kafka import connecting
 
 DEMAND_READ_MS = 3 * SECONDS_KEPT * 1000

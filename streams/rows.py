@@ -6,10 +6,10 @@ reordered records change nothing. Instants are milliseconds since the Unix epoch
 
 from msgspec import Struct
 
-from tieline.events import Capacity, Outcomes, Report, ResultClass, Statement
+from tieline.events import STALE_AFTER_MAX_MS, Capacity, Outcomes, Report, ResultClass, Statement
 
 GAP_MAX_MS = 10_000  # from an end of window to the append: more is a wrong clock or a delay
-DUPLICATE_FOR_MS = 900_000  # the longest any report may count
+DUPLICATE_FOR_MS = STALE_AFTER_MAX_MS  # the longest any report may count
 
 
 class Position(Struct, frozen=True, array_like=True, gc=False):

@@ -21,6 +21,9 @@ from msgspec import Meta, Struct
 POOLS_PER_EVENT_MAX = 2_000
 FLOWS_PER_EVENT_MAX = 5_000
 CLAIMS_PER_EVENT_MAX = 500
+STALE_AFTER_INTERVALS = 3.0
+STALE_AFTER_MIN_MS = 15_000
+STALE_AFTER_MAX_MS = 900_000
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._+:-]{0,95}\Z"
 _POOL = r"^[a-z0-9][a-z0-9._-]{0,63}/[a-z0-9][a-z0-9._-]{0,63}/[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z"
@@ -310,6 +313,20 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     Heartbeat,
     Resigned,
 )
+
+
+def stale_after_ms(
+    interval_ms: int,
+    *,
+    intervals: float = STALE_AFTER_INTERVALS,
+    at_least_ms: int = STALE_AFTER_MIN_MS,
+    at_most_ms: int = STALE_AFTER_MAX_MS,
+) -> int:
+    """For how long after its window a report counts whose source promised the next after ``interval_ms``.
+
+    Three intervals, at least 15 s and at most 15 min; the controller's policy may state other numbers.
+    """
+    return min(max(at_least_ms, round(intervals * interval_ms)), at_most_ms)
 
 
 def pool_of(scope: str) -> tuple[str, str]:

@@ -34,12 +34,19 @@ from tieline.errors import (
     RefusedError,
     TooLargeError,
 )
-from tieline.events import Capacity, Command, Demand, Event, PoolObservation, Report, Statement
+from tieline.events import (
+    Capacity,
+    Command,
+    Demand,
+    Event,
+    PoolObservation,
+    Report,
+    Statement,
+    stale_after_ms,
+)
 from tieline.kafka import Brokers, checked_brokers
 from tieline.topics import PREFIX, Topics
 
-STALE_AFTER_MIN_MS = 15_000
-STALE_AFTER_MAX_MS = 900_000
 BUFFER_EVENTS_MAX = 1_000
 IN_FLIGHT_MAX = 256
 SEND_TIMEOUT_S = 10.0
@@ -86,12 +93,11 @@ class _Posted(NamedTuple):
 def expires_ms(event: Event) -> int | None:
     """When an event is of no more use to anybody, or None.
 
-    Reports and demand go stale after max(15 s, 3 x interval), at most 15 min; the rest says its own expiry.
+    Reports and demand go stale (``stale_after_ms``); the rest states its own expiry.
     """
     match event:
         case Report() | Demand():
-            stale_after_ms = min(max(STALE_AFTER_MIN_MS, 3 * event.interval_ms), STALE_AFTER_MAX_MS)
-            return event.window_end_ms + stale_after_ms
+            return event.window_end_ms + stale_after_ms(event.interval_ms)
         case Capacity() | Command():
             return event.expires_ms
         case Statement(claims=claims) if claims:

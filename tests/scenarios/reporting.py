@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from streams.demand import DemandFold
 from streams.fold import Refused, fold
+from streams.judge import refuse_future
 from streams.rows import DemandRow, Position, Row
 from tieline.cloudevents import Poison
 from tieline.events import (
@@ -120,9 +121,11 @@ class Reporting:
         event = Demand(name, "one", at_ms, end_ms - 1000, end_ms, 1000, flows=flows, pools=seen)
         self.offset += 1
         try:
-            self.sums.add(event, Position("demand", 0, self.offset), at_ms, frozenset(self.pools))
+            refuse_future(event, at_ms)
         except Poison:
             self.rejected += 1
+        else:
+            self.sums.add(event, Position("demand", 0, self.offset), at_ms, frozenset(self.pools))
 
     def _met(self, pool: str, users: list[str], load: dict[str, float], part: float) -> list[PoolObservation]:
         """What each of these clients met. Requests are whole, and shared out so that their sum is right."""
@@ -226,10 +229,11 @@ class Reporting:
     ) -> None:
         self.offset += 1
         try:
-            row = fold(rows.get(key), event, Position(topic, 0, self.offset), now_ms)
+            refuse_future(event, now_ms)
         except Poison:
             self.rejected += 1
         else:
+            row = fold(rows.get(key), event, Position(topic, 0, self.offset), now_ms)
             if not isinstance(row, Refused):
                 rows[key] = row
 

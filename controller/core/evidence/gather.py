@@ -61,11 +61,6 @@ class Reach:
         return self._current.get((topic, partition), False)
 
 
-def stale_after_ms(interval_ms: int, limits: Thresholds) -> int:
-    """How long evidence of this interval stays fresh."""
-    return min(max(limits.stale_min_ms, round(limits.stale_factor * interval_ms)), limits.stale_max_ms)
-
-
 class Hearing(StrEnum):
     """What is heard of a source in a region: fresh, silent for too long, or not to be blamed for silence.
 
@@ -197,7 +192,7 @@ def _said(row: Row, limits: Thresholds) -> _Said:
     until_ms, probes, reached = row.evidence_ms, tuple[tuple[str, Probe], ...](), False
     if isinstance(row.event, Report):
         report = row.event
-        until_ms += stale_after_ms(report.interval_ms, limits)
+        until_ms += limits.stale_after_ms(report.interval_ms)
         answering = sum(1 for seen in report.pools if seen.outcomes.ok)
         reached = any(answers(seen.outcomes) for seen in report.pools)
         probes = tuple(

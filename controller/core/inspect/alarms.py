@@ -3,7 +3,7 @@
 Alarms are standing: each is true of a snapshot, lasts while it is, and is derived anew every time.
 """
 
-from controller.core.evidence.gather import Hearing, Reach, hearing, stale_after_ms
+from controller.core.evidence.gather import Hearing, Reach, hearing
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.policy.policy import Thresholds
@@ -64,7 +64,7 @@ def _counts_until_ms(row: Row, limits: Thresholds) -> int:
     """How long what this record shows of its producer's clock is news."""
     match row.event:
         case Report() as report:
-            return row.append_ms + stale_after_ms(report.interval_ms, limits)
+            return row.append_ms + limits.stale_after_ms(report.interval_ms)
         case Capacity() as capacity:
             return capacity.expires_ms
         case Statement() as statement:

@@ -10,7 +10,18 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from tieline.events import Count, LatencyMs, Name, PoolId, ProviderId, Rate
+from tieline.events import (
+    STALE_AFTER_INTERVALS,
+    STALE_AFTER_MAX_MS,
+    STALE_AFTER_MIN_MS,
+    Count,
+    LatencyMs,
+    Name,
+    PoolId,
+    ProviderId,
+    Rate,
+    stale_after_ms,
+)
 from tieline.table import Adapter, ClientSettings, Criticality, ModelOffer, checksum
 
 Fraction = Annotated[float, Meta(ge=0, le=1, description="a share, e.g. 0.8")]
@@ -166,9 +177,9 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     usual_period_ms: Period = 600_000  # what is usual is changed at most so often
     client_error_share: Fraction = 0.5  # refused as the callers' fault: from here on its siblings are asked
     client_error_clear: Fraction = 0.1  # below it a sibling serves the same callers
-    stale_factor: Factor = 3.0
-    stale_min_ms: Period = 15_000
-    stale_max_ms: Period = 900_000
+    stale_factor: Factor = STALE_AFTER_INTERVALS
+    stale_min_ms: Period = STALE_AFTER_MIN_MS
+    stale_max_ms: Period = STALE_AFTER_MAX_MS
     clear_after_ms: Period = 10_000  # good evidence must last this long before degraded ends
     hold_down_min_ms: Period = 30_000
     hold_down_max_ms: Period = 300_000
@@ -193,6 +204,15 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     first_table_share: Fraction = 0.5  # of committed capacity, for the first table of a lineage
     providers_lost_share: Fraction = 0.5  # beyond it, pools that still succeed stay in ...
     lost_trickle_share: Fraction = 0.01  # ... and of each route so much where nothing succeeds
+
+    def stale_after_ms(self, interval_ms: int) -> int:
+        """For how long a report counts whose source promised the next one after ``interval_ms``."""
+        return stale_after_ms(
+            interval_ms,
+            intervals=self.stale_factor,
+            at_least_ms=self.stale_min_ms,
+            at_most_ms=self.stale_max_ms,
+        )
 
 
 class Policy(Struct, frozen=True, omit_defaults=True):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streams.fold import Refused, fold, refuse_future, supersedes
+from streams.fold import Refused, fold, supersedes
 from streams.rows import Row
-from tests.unit.streams.made import T0_MS, at, capacity, demand, report, statement
-from tieline.cloudevents import Poison, Rejection
+from tests.unit.streams.made import T0_MS, at, report
 
 
 def folded(row: Row | None, *args: object) -> Row:
@@ -105,17 +104,6 @@ def test_evidence_is_never_younger_than_the_append(
     row = folded(None, report(1, end_ms=T0_MS + end_after_append_ms), at(0), T0_MS)
     assert row.evidence_ms == T0_MS + expected_after_append_ms
     assert row.gap_ms == -end_after_append_ms
-
-
-def test_more_than_a_minute_ahead_is_poison() -> None:
-    """A window or an issue over 60 s after the broker's time is refused with the field's name."""
-    for event in (report(1), statement(1), demand(), capacity(1)):
-        refuse_future(event, T0_MS - 60_000)
-        with pytest.raises(Poison, match="_ms lies 60 s after") as raised:
-            refuse_future(event, T0_MS - 60_001)
-        assert raised.value.reason is Rejection.FUTURE
-    with pytest.raises(Poison):
-        fold(None, report(1), at(0), T0_MS - 61_000)
 
 
 def test_a_rebuilt_row_never_replaces_a_newer_one() -> None:

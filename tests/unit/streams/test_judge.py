@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from streams.judge import Judge, is_stale
+from streams.judge import Judge, is_stale, refuse_future
 from streams.record import Record
 from streams.settings import Registered
 from tests.unit.streams.made import T0_MS, capacity, demand, record, report, seen, statement
 from tieline.cloudevents import Poison, Rejection
-from tieline.events import Claim, Event
+from tieline.events import Capacity, Claim, Demand, Event, Report, Statement
 from tieline.topics import Topics
 
 TOPICS = Topics("t")
@@ -69,6 +69,15 @@ def test_clients_need_no_entry() -> None:
     """Any client may report, also of pools that the policy has dropped."""
     event = demand("never-heard-of", 1, seen("gone/eu/a", ok=1))
     assert JUDGE.event(record(event, TOPICS.demand.name)) == event
+
+
+@pytest.mark.parametrize("event", [report(1), statement(1), demand(), capacity(1)])
+def test_more_than_a_minute_ahead_is_poison(event: Report | Statement | Demand | Capacity) -> None:
+    """A window or an issue over 60 s after the broker's time is refused with the field's name."""
+    refuse_future(event, T0_MS - 60_000)
+    with pytest.raises(Poison, match="_ms lies 60 s after") as raised:
+        refuse_future(event, T0_MS - 60_001)
+    assert raised.value.reason is Rejection.FUTURE
 
 
 def test_future_key_and_absence_are_refused() -> None:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import pytest
 
 from streams.fold import fold
-from streams.material import is_material, stale_after_ms
+from streams.material import is_material
 from streams.rows import Row
 from tests.unit.streams.made import T0_MS, at, capacity, report, seen, statement
-from tieline.events import Capacity, Claim, Outcomes, PoolObservation, Report, ResultClass, Statement
+from tieline.events import (
+    Capacity,
+    Claim,
+    Outcomes,
+    PoolObservation,
+    Report,
+    ResultClass,
+    Statement,
+    stale_after_ms,
+)
 
 
 def rows(old: Report | Statement | Capacity, new: Report | Statement | Capacity) -> tuple[Row, Row]:
@@ -85,11 +94,3 @@ def test_capacity_wakes_on_limits_and_on_use_that_moves() -> None:
     assert not is_material(*rows(capacity(1, 100.0, in_use=50.0), capacity(2, 100.0, in_use=51.0)))
     assert is_material(*rows(capacity(1, 100.0, in_use=50.0), capacity(2, 100.0, in_use=60.0)))
     assert is_material(*rows(capacity(1, 100.0), capacity(2, 99.9)))
-
-
-@pytest.mark.parametrize(
-    ("interval_ms", "expected_ms"), [(100, 15_000), (10_000, 30_000), (900_000, 900_000)]
-)
-def test_staleness_is_three_intervals_within_bounds(interval_ms: int, expected_ms: int) -> None:
-    """At least 15 s, at most 15 min."""
-    assert stale_after_ms(interval_ms) == expected_ms
