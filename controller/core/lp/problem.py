@@ -1,4 +1,8 @@
-"""Snapshot -> ``Problem``: the same assessment that the step makes, reduced to what the programme needs."""
+"""Snapshot to ``Problem``: the assessment that a step makes, reduced to what the linear programme needs.
+
+This file runs in the controller, so that the solver process gets plain numbers and decides nothing itself.
+It must not import numpy or highspy.
+"""
 
 from msgspec.structs import replace
 
@@ -13,27 +17,31 @@ from tieline.table import Split
 
 
 def problem_of(snapshot: Snapshot, now_ms: int) -> Problem:
-    """What the programme is to solve now. Needs a table in force."""
+    """The problem to solve for this snapshot at ``now_ms``.
+
+    Frozen pools keep what they carry, as a plan only guides moves by choice. Pools whose capacity is about to
+    shrink already count with the smaller figure. Raises ``ValueError`` if no table is in force.
+    """
     if snapshot.table is None:
-        raise ValueError("nothing can be planned before there is a table")
+        raise ValueError("the dispatch needs a table in force: decide a first table before asking for a plan")
     known = assess(snapshot, compile_policy(snapshot.policy), now_ms)
     compiled, limits = known.compiled, without_choice(known.use, known.orders).looking_ahead().limits
     return Problem(
-        compiled.version,
-        now_ms,
-        tuple(known.demand),
-        tuple(_splits(held(compiled, snapshot.table))),
-        tuple(limits.usable),
-        tuple(limits.committed),
-        tuple(limits.grade),
-        tuple(limits.group_usable),
-        tuple(sorted(refused(compiled, snapshot.statements, now_ms))),
-        tuple(sorted(known.orders.providers_of("provider_share", compiled))),
+        policy_version=compiled.version,
+        at_ms=now_ms,
+        demand=tuple(known.demand),
+        held=tuple(_splits(held(compiled, snapshot.table))),
+        usable=tuple(limits.usable),
+        committed=tuple(limits.committed),
+        grade=tuple(limits.grade),
+        group_usable=tuple(limits.group_usable),
+        refused=tuple(sorted(refused(compiled, snapshot.statements, now_ms))),
+        unshared=tuple(sorted(known.orders.providers_of("provider_share", compiled))),
     )
 
 
 def _splits(before: Held) -> list[Split]:
-    """The table in force in the policy's own numbers."""
+    """The table in force by route, with the pool numbers of the policy."""
     return [
         route.split if before.same_pools and route is not None else split_of(weights, shed)
         for route, weights, shed in zip(before.routes, before.weights, before.shed, strict=True)
@@ -41,7 +49,10 @@ def _splits(before: Held) -> list[Split]:
 
 
 def grown(problem: Problem, growth: float) -> Problem:
-    """The same world with every demand larger by ``growth`` (0.2: a fifth more)."""
+    """The same problem with every demand larger by the share ``growth`` (0.2: a fifth more).
+
+    Raises ``ValueError`` unless ``growth`` is above -1.
+    """
     if growth <= -1:
-        raise ValueError(f"demand can't grow by {growth:g}: it would not be positive")
+        raise ValueError(f"demand can't grow by {growth:g}: give a growth above -1")
     return replace(problem, demand=tuple(units * (1 + growth) for units in problem.demand))

@@ -1,8 +1,8 @@
-"""The linear programme as arrays: what a (policy, problem) means in costs, rooms and rows. No solver here.
+"""A problem as arrays: what each unit of load costs, and how much room there is. No solver is used here.
 
-Cost points per unit, from the heaviest: shedding by criticality; breach of the first refusal; critical load
-without room after a loss; a degraded pool; burst (and its price); latency; any move away from the held table.
-Tiers lie so far apart that a lower one never pays for a higher one. docs/dispatch.md has the formulas.
+Costs are in points per unit/s. Each kind of cost outweighs those after it in this order: shed load by
+criticality, burst against the right of first refusal, critical load without room after a loss, a degraded
+pool, burst and its price, latency, and any move away from the table in force. docs/dispatch.md has the table.
 """
 
 from typing import NamedTuple
@@ -18,51 +18,61 @@ from tieline.table import MILLION
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]
+ShareLimits = dict[tuple[int, int], float]
 
-SHED = (600_000.0, 200_000.0, 60_000.0, 20_000.0)  # by rank, the most critical first
-UNKNOWN_POOL = 100_000.0  # critical load on a pool of unknown health: between shedding others and itself
-FIRST_REFUSAL = 2_000.0
-SECURITY, SECURITY_ALL = 100.0, 1_600.0  # of one loss, and of all losses together
-DEGRADED = 40.0
-BURST, PRICE = 10.0, 10.0  # any burst; and the dearest more than the cheapest
-MOVED_MAX = 0.5
-LOAD_SCALED = 10_000.0  # all load together, so that the solver's tolerances mean the same everywhere
+# Shed load, by rank, the most critical first. A unit of room serves one unit of load, so a rank has to
+# outweigh the next one and all costs below. Then critical load is never shed to serve less critical load or
+# to save money.
+SHED = (600_000.0, 200_000.0, 60_000.0, 20_000.0)
+# Critical load that a plan brings onto a pool of unknown health: dearer than to shed sheddable load and use
+# its room, cheaper than to shed the critical load itself.
+UNKNOWN_POOL = 100_000.0
+FIRST_REFUSAL = 2_000.0  # burst of any other provider than the holder of the right of first refusal
+# Critical load without room after one loss. SECURITY_ALL bounds the sum over all losses: with many of them
+# each counts less, see solve.py.
+SECURITY, SECURITY_ALL = 100.0, 1_600.0
+DEGRADED = 40.0  # load on a degraded pool
+# Any burst, and what the dearest burst costs more than free burst. The first keeps committed capacity first
+# where a policy names no prices.
+BURST, PRICE = 10.0, 10.0
+MOVED_MAX = 0.5  # a unit that isn't where the table in force has it; latency costs 1 at most
+LOAD_SCALED = 10_000.0  # all load together, so that the solver's tolerances mean the same for any policy
 
 
-class World(NamedTuple):
-    """A problem as arrays, load scaled by ``scale``. ``routes`` are those with load, by number; the first
-    axis of two-dimensional arrays is their place, the second the pool.
+class Instance(NamedTuple):
+    """A problem as arrays, with R routes that have load, P pools, G quota groups and C classes.
 
-    ``kept`` stays where it is (silent, stale or observed pools); ``rest`` is to be placed; ``held`` is what
-    of that lies where now. ``cost`` is infinite where the route may not gain. ``klass`` numbers critical
-    routes of one lawful set (-1: not critical), ``reserve[class]`` the pools that may take them after a loss.
+    Load and room are in units/s times ``scale``, costs in points per unit. The first axis of a
+    two-dimensional array is a route's place among ``routes`` (not its number in the policy), the second the
+    pool's number. A class is a set of critical routes that may gain load on the same pools: a loss strikes
+    them alike.
     """
 
     compiled: CompiledPolicy
     scale: float
-    routes: Ints
-    load: Floats
-    rest: Floats
-    kept: Floats
-    held: Floats
-    cost: Floats
-    shed_cost: Floats
-    moved: float
-    committed: Floats
-    burst: Floats
-    burst_cost: Floats
-    usable: Floats
-    group: Ints
-    group_room: Floats
-    group_usable: Floats
-    provider: Ints
-    share: dict[tuple[int, int], float]
-    klass: Ints
-    reserve: Bools
+    routes: Ints  # [R] number in the policy
+    load: Floats  # [R] demand
+    to_place: Floats  # [R] demand without what is fixed
+    fixed: Floats  # [R, P] load that stays where it is: on pools that are silent, stale or not to be acted on
+    in_place: Floats  # [R, P] load that the table in force has there, which costs no move
+    cost: Floats  # [R, P] latency and health; infinite where the route may not gain load
+    shed_cost: Floats  # [R]
+    move_cost: float
+    committed_room: Floats  # [P] committed capacity beside the fixed load
+    burst_room: Floats  # [P] what the pool may carry beyond that
+    burst_cost: Floats  # [P]
+    usable: Floats  # [P] what the pool may carry in all
+    group_of: Ints  # [P] quota group, -1 for none
+    group_room: Floats  # [G] beside the fixed load
+    group_usable: Floats  # [G] in all
+    provider_of: Ints  # [P]
+    share_room: ShareLimits  # (route's place, provider) to what it may carry there beside the fixed load
+    class_of: Ints  # [R] class, -1 for a route that is not critical
+    reserve: Bools  # [C, P] whether the pool may take load of the class after a loss
 
 
-def world_of(compiled: CompiledPolicy, problem: Problem) -> World:
-    """Prepared once for every solve. ``demand`` must not be all zero."""
+def instance_of(compiled: CompiledPolicy, problem: Problem) -> Instance:
+    """The problem as arrays, made once for all rounds of a solve. At least one route must have demand."""
     routes = np.array([i for i, units in enumerate(problem.demand) if units > 0], dtype=np.int32)
     load = np.array([problem.demand[i] for i in routes])
     scale = LOAD_SCALED / float(load.sum())
@@ -71,43 +81,42 @@ def world_of(compiled: CompiledPolicy, problem: Problem) -> World:
     ready = (grade == GAINS) | (grade == GAINS_LATE)
     flows = _flows(problem, routes, load, len(compiled.pools))
     lawful = _lawful(compiled, routes)
-    held = np.where(ready[None, :] & lawful, flows, 0.0)
-    kept = np.where((grade > GAINS_LATE)[None, :] & (grade != OUT)[None, :], flows, 0.0)
+    fixed = np.where((grade > GAINS_LATE)[None, :] & (grade != OUT)[None, :], flows, 0.0)
+    fixed_load = fixed.sum(axis=0)
+    # Infinite limits (pools that no mode bounds) become ten times all load, which binds nothing either.
     usable = np.minimum(np.array(problem.usable) * scale, LOAD_SCALED * 10)
-    fixed = kept.sum(axis=0)
     committed = np.minimum(np.array(problem.committed) * scale, usable)
-    group = np.array(compiled.group_of, dtype=np.int32)
+    group_of = np.array(compiled.group_of, dtype=np.int32)
     group_usable = np.array(problem.group_usable) * scale
-    in_group = np.zeros(len(group_usable))
-    np.add.at(in_group, group[group >= 0], fixed[group >= 0])
-    klass, reserve = _classes(compiled, routes, lawful & ready[None, :])
-    limits = compiled.policy.thresholds
-    return World(
-        compiled,
-        scale,
-        routes,
-        load,
-        np.maximum(load - kept.sum(axis=1), 0.0),
-        kept,
-        held,
-        _cost(compiled, problem, routes, lawful, grade),
-        np.array([SHED[compiled.routes[i].rank] for i in routes]),
-        min(limits.latency_band_ms / UNKNOWN_LATENCY_MS, MOVED_MAX),
-        np.maximum(committed - fixed, 0.0),
-        np.maximum(usable - np.maximum(committed, fixed), 0.0),
-        _burst_cost(compiled, problem),
-        usable,
-        group,
-        np.maximum(group_usable - in_group, 0.0),
-        group_usable,
-        np.array(compiled.provider_of, dtype=np.int32),
-        _share(compiled, routes, load, kept),
-        klass,
-        reserve,
+    class_of, reserve = _classes(compiled, routes, lawful & ready[None, :])
+    thresholds = compiled.policy.thresholds
+    return Instance(
+        compiled=compiled,
+        scale=scale,
+        routes=routes,
+        load=load,
+        to_place=np.maximum(load - fixed.sum(axis=1), 0.0),
+        fixed=fixed,
+        in_place=np.where(ready[None, :] & lawful, flows, 0.0),
+        cost=_cost(compiled, problem, routes, lawful),
+        shed_cost=np.array([SHED[compiled.routes[i].rank] for i in routes]),
+        move_cost=min(thresholds.latency_band_ms / UNKNOWN_LATENCY_MS, MOVED_MAX),
+        committed_room=np.maximum(committed - fixed_load, 0.0),
+        burst_room=np.maximum(usable - np.maximum(committed, fixed_load), 0.0),
+        burst_cost=_burst_cost(compiled, problem),
+        usable=usable,
+        group_of=group_of,
+        group_room=np.maximum(group_usable - _by_group(group_of, fixed_load, len(group_usable)), 0.0),
+        group_usable=group_usable,
+        provider_of=np.array(compiled.provider_of, dtype=np.int32),
+        share_room=_share_room(compiled, routes, load, fixed),
+        class_of=class_of,
+        reserve=reserve,
     )
 
 
 def _flows(problem: Problem, routes: Ints, load: Floats, pools: int) -> Floats:
+    """[R, P] where the table in force puts the load of each route."""
     flows = np.zeros((len(routes), pools))
     for place, route in enumerate(routes):
         split = problem.held[route]
@@ -117,21 +126,30 @@ def _flows(problem: Problem, routes: Ints, load: Floats, pools: int) -> Floats:
 
 
 def _lawful(compiled: CompiledPolicy, routes: Ints) -> Bools:
+    """[R, P] whether law and contract let the route use the pool."""
     lawful = np.zeros((len(routes), len(compiled.pools)), dtype=np.bool_)
     for place, route in enumerate(routes):
         lawful[place, list(compiled.routes[route].lawful)] = True
     return lawful
 
 
-def _cost(compiled: CompiledPolicy, problem: Problem, routes: Ints, lawful: Bools, grade: Ints) -> Floats:
-    """What a unit of the route on the pool costs beside burst: latency, and the pool's health."""
+def _by_group(group_of: Ints, load: Floats, groups: int) -> Floats:
+    """[G] the load of each group's pools together."""
+    total = np.zeros(groups)
+    np.add.at(total, group_of[group_of >= 0], load[group_of >= 0])
+    return total
+
+
+def _cost(compiled: CompiledPolicy, problem: Problem, routes: Ints, lawful: Bools) -> Floats:
+    """[R, P] what a unit of the route costs on the pool, apart from burst: latency and the pool's health."""
     policy = compiled.policy
+    grade = np.array(problem.grade, dtype=np.int32)
     by_origin = {
         origin.id: np.array([pool.latency_ms.get(origin.id, UNKNOWN_LATENCY_MS) for pool in policy.pools])
         for origin in policy.origins
     }
-    latency = np.array([by_origin[compiled.routes[i].origin] for i in routes])
-    cost = np.minimum(latency / UNKNOWN_LATENCY_MS, 1.0)
+    latency_ms = np.array([by_origin[compiled.routes[i].origin] for i in routes])
+    cost = np.minimum(latency_ms / UNKNOWN_LATENCY_MS, 1.0)
     cost = cost + np.where(grade == GAINS_LATE, DEGRADED, 0.0)[None, :]
     critical = np.array([is_critical(compiled.routes[i].rank) for i in routes])
     last = (grade == GAINS_LAST)[None, :] & critical[:, None]
@@ -141,7 +159,11 @@ def _cost(compiled: CompiledPolicy, problem: Problem, routes: Ints, lawful: Bool
 
 
 def _burst_cost(compiled: CompiledPolicy, problem: Problem) -> Floats:
-    """Price, and the right of first refusal: others' burst is dearer than any burst of the holder."""
+    """[P] what a unit of burst costs: its price, and the right of first refusal.
+
+    The right makes every other provider's burst dearer than any burst of its holder, except on the pools for
+    which the holder has declined. Once it has declined for all its pools the right binds nobody.
+    """
     prepaid = prepaid_providers(compiled.policy)
     prices = np.array(
         [0.0 if p.provider in prepaid else p.price_per_million_units for p in compiled.policy.pools]
@@ -156,21 +178,22 @@ def _burst_cost(compiled: CompiledPolicy, problem: Problem) -> Floats:
     return cost
 
 
-def _share(
-    compiled: CompiledPolicy, routes: Ints, load: Floats, kept: Floats
-) -> dict[tuple[int, int], float]:
-    """(route's place, provider) -> the most that it may carry beside what is kept there."""
-    found = {}
+def _share_room(compiled: CompiledPolicy, routes: Ints, load: Floats, fixed: Floats) -> ShareLimits:
+    """For each share limit of a route, what its provider may carry of it beside the fixed load."""
+    room = {}
     for place, route in enumerate(routes):
-        for provider, most in sorted(compiled.routes[route].share_max.items()):
-            there = float(kept[place, list(compiled.pools_of[provider])].sum())
-            found[place, provider] = max(most * float(load[place]) - there, 0.0)
-    return found
+        for provider, share in sorted(compiled.routes[route].share_max.items()):
+            fixed_there = float(fixed[place, list(compiled.pools_of[provider])].sum())
+            room[place, provider] = max(share * float(load[place]) - fixed_there, 0.0)
+    return room
 
 
 def _classes(compiled: CompiledPolicy, routes: Ints, ready: Bools) -> tuple[Ints, Bools]:
-    """Critical routes that may go to the very same pools are one class: a loss strikes them alike."""
-    klass = np.full(len(routes), -1, dtype=np.int32)
+    """([R] class of each route or -1, [C, P] the pools that each class may use after a loss).
+
+    A route with a share limit is a class of its own, since the limit binds this route alone.
+    """
+    class_of = np.full(len(routes), -1, dtype=np.int32)
     numbers: dict[tuple[bytes, int], int] = {}
     rows = []
     for place, route in enumerate(routes):
@@ -181,74 +204,6 @@ def _classes(compiled: CompiledPolicy, routes: Ints, ready: Bools) -> tuple[Ints
         if key not in numbers:
             numbers[key] = len(numbers)
             rows.append(ready[place])
-        klass[place] = numbers[key]
+        class_of[place] = numbers[key]
     reserve = np.array(rows, dtype=np.bool_).reshape(len(rows), ready.shape[1])
-    return klass, reserve
-
-
-class Block(NamedTuple):
-    """One loss as rows and columns: the lost pools, and for what remains who may take whose load.
-
-    Pools that the same classes may use (of one provider and quota group) count as one ``kind``. Row numbers
-    are local to the block: classes first, then kinds, groups and share limits. ``flows`` lists (class, kind).
-    """
-
-    name: str
-    lost: Bools
-    kind: Ints
-    classes: Ints
-    class_row: Ints
-    kind_row: Ints
-    group_row: Ints
-    share_row: dict[tuple[int, int], int]
-    lower: Floats
-    upper: Floats
-    flows: NDArray[np.int32]
-    flow_group: Ints
-    flow_provider: Ints
-
-
-def block_of(world: World, name: str, lost: Bools) -> Block | None:
-    """The rows and columns of one loss, or None if it can't strike critical load."""
-    critical = world.klass >= 0
-    placed = np.isfinite(world.cost) & lost[None, :] & critical[:, None]
-    struck = np.unique(world.klass[critical & (placed.any(axis=1) | (world.kept[:, lost].sum(axis=1) > 0))])
-    if not len(struck):
-        return None
-    remaining = world.reserve.any(axis=0) & ~lost
-    keys = np.concatenate([world.reserve, world.group[None, :], world.provider[None, :]]).T
-    kind = np.full(len(lost), -1, dtype=np.int32)
-    kinds, number = np.unique(keys[remaining], axis=0, return_inverse=True)
-    kind[remaining] = number.reshape(-1)
-    kept = world.kept[critical]
-    kept_pool = kept.sum(axis=0)
-    room = np.zeros(len(kinds))
-    np.add.at(room, kind[remaining], np.maximum(world.usable - kept_pool, 0.0)[remaining])
-    from_kept = np.array([world.kept[world.klass == c][:, lost].sum() for c in struck])
-    groups = [g for g in range(len(world.group_usable)) if (remaining & (world.group == g)).any()]
-    group_room = [float(world.group_usable[g] - kept_pool[(world.group == g) & ~lost].sum()) for g in groups]
-    shares = [key for key in world.share if world.klass[key[0]] in struck]
-    count = len(struck)
-    class_row = np.full(len(world.reserve), -1, dtype=np.int32)
-    class_row[struck] = np.arange(count)
-    group_row = np.full(len(world.group_usable) + 1, -1, dtype=np.int32)
-    group_row[groups] = count + len(kinds) + np.arange(len(groups))
-    first_share = count + len(kinds) + len(groups)
-    share_row = {key: first_share + i for i, key in enumerate(shares)}
-    at, to = np.nonzero(kinds[:, struck].T) if len(kinds) else (np.zeros(0, int), np.zeros(0, int))
-    most = np.concatenate([room, np.maximum(group_room, 0.0), [world.share[key] for key in shares]])
-    return Block(
-        name,
-        lost,
-        kind,
-        struck.astype(np.int32),
-        class_row,
-        (count + np.arange(len(kinds))).astype(np.int32),
-        group_row,
-        share_row,
-        np.concatenate([from_kept, np.full(len(most), -np.inf)]),
-        np.concatenate([from_kept, most]),
-        np.stack([at, to], axis=1).astype(np.int32),
-        kinds[to, -2].astype(np.int32),
-        kinds[to, -1].astype(np.int32),
-    )
+    return class_of, reserve

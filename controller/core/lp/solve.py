@@ -1,7 +1,8 @@
-"""Problem -> Plan by one linear programme: demand, contracts, headroom, law, N-1, price, latency, moves.
+"""Problem to ``Plan``: the rounds of one solve, and the answer in whole parts per million.
 
-Pure: the same problem gives the same bytes. Losses of providers are inside the programme; other failure
-domains are screened after the solve, and only those that are not survived join it, in a few rounds.
+Pure: the same problem gives the same bytes. Losses of providers are in the programme from the start. Other
+failure domains are screened after each solve (``screen_losses.py``), and those that are not survived join
+the programme: at most ``JOIN_PER_ROUND`` at a time, ``DOMAINS_MAX`` in all, in ``ROUNDS_MAX`` solves.
 """
 
 from typing import NamedTuple
@@ -9,216 +10,209 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from controller.core.lp.losses import LossBlock, block_of
 from controller.core.lp.programme import (
     FIRST_REFUSAL,
     SECURITY,
     SECURITY_ALL,
     SHED,
-    Block,
     Bools,
     Floats,
-    World,
-    block_of,
-    world_of,
+    Instance,
+    instance_of,
 )
-from controller.core.lp.screen_losses import doubtful, survives
+from controller.core.lp.screen_losses import failure_domains, unsurvived
 from controller.core.lp.tableau import CANDIDATES, NoAnswerError, Tableau
 from controller.core.model.dispatch_plan import Marginal, Plan, Problem, Relief, Shortfall, Target
 from controller.core.moves.draft import whole
 from controller.core.policy.compiled import CompiledPolicy, without_share_limits
 from tieline.table import MILLION, checksum
 
-__all__ = ["NoAnswerError", "Solved", "digest_of", "solve"]
+__all__ = ["NoAnswerError", "Solution", "digest_of", "solve"]
 
 ROUNDS_MAX = 4
 JOIN_PER_ROUND = 6
 DOMAINS_MAX = 16
-SHORT_SHARE = 1e-5  # of all load: less than this is rounding
+TOP_RANK_FACTOR = 1.5  # what has no room after a loss counts so much more for critical_plus than for critical
+SHORT_SHARE = 1e-5  # of all load: less than this without room is rounding
 CRUMB = 5e-6  # of a route: less than this is no share
+MARGINAL_MIN = 1.0  # points: a limit whose unit is worth less saves money or latency only
 LIMIT_S = 5.0
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
-class Solved(NamedTuple):
+class Solution(NamedTuple):
     """A plan, its cost in points x units/s, and how large the programme became."""
 
     plan: Plan
     cost: float
     rows: int
     columns: int
-    pricings: int
+    pricing_rounds: int
+
+
+class _Losses(NamedTuple):
+    """The losses of one solve: those in the programme, and all failure domains other than providers."""
+
+    blocks: list[LossBlock]
+    domains: dict[str, Bools]
+    penalty: Floats  # by class
 
 
 def digest_of(problem: Problem) -> str:
-    """Names the inputs of a plan, 32 hex digits."""
+    """The name of the inputs of a plan: 32 hexadecimal digits."""
     return checksum(_encoder.encode(problem))
 
 
 def solve(
     compiled: CompiledPolicy, problem: Problem, *, limit_s: float = LIMIT_S, candidates: int = CANDIDATES
-) -> Solved:
-    """The best plan; the solver begins with that many pools per route and adds what would improve it.
+) -> Solution:
+    """The best plan for the problem.
 
-    Raises ``NoAnswerError`` if the solver has none: late, failed, not set.
+    ``limit_s`` bounds each run of the solver, in seconds. ``candidates`` is the number of pools per route
+    that the solver begins with; it adds all others that would improve the answer. Raises ``ValueError`` for a
+    problem of another policy, and ``NoAnswerError`` if the solver gives no optimum.
     """
     if problem.policy_version != compiled.version:
         raise ValueError(f"the problem is of policy {problem.policy_version}, not {compiled.version}")
     compiled = without_share_limits(compiled, frozenset(problem.unshared))
     if not any(units > 0 for units in problem.demand):
-        return Solved(Plan(compiled.version, digest_of(problem), problem.at_ms, ()), 0.0, 0, 0, 0)
-    world = world_of(compiled, problem)
-    tableau = Tableau(world, limit_s, candidates)
-    penalty = _penalty(world, len(compiled.providers))
-    blocks: list[Block] = []
+        plan = Plan(compiled.version, digest_of(problem), problem.at_ms, targets=())
+        return Solution(plan, 0.0, 0, columns=0, pricing_rounds=0)
+    instance = instance_of(compiled, problem)
+    tableau = Tableau(instance, limit_s, candidates)
+    losses = _Losses([], failure_domains(compiled), _penalty(instance, len(compiled.providers)))
     for number, provider in enumerate(compiled.providers):
-        block = block_of(world, provider, world.provider == number)
-        if block is not None:
-            blocks.append(block)
-            tableau.add_block(block, penalty[block.classes])
+        _add(tableau, losses, provider, instance.provider_of == number)
     tableau.solve()
-    domains = _domains(compiled)
-    added, rounds, unsurvived = _secure(tableau, blocks, domains, penalty)
-    short = {block.name: tableau.short(block) for block in blocks}
-    unmet = [name for name, units in short.items() if units.sum() > _least(world)]
-    names = [*compiled.providers, *domains]
-    unmet += [name for name in unsurvived if name not in unmet]
-    plan = Plan(
-        compiled.version,
-        digest_of(problem),
-        problem.at_ms,
-        tuple(_targets(tableau)),
-        tuple(name for name in names if name not in unmet),
-        tuple(unmet),
-        tuple(_shortfalls(tableau, blocks)),
-        tuple(_marginals(tableau)),
-        len(domains),
-        tuple(added),
-        rounds,
+    plan = _secured_plan(tableau, losses, problem)
+    cost = tableau.objective / instance.scale
+    return Solution(plan, cost, tableau.rows, columns=tableau.columns, pricing_rounds=tableau.pricing_rounds)
+
+
+def _add(tableau: Tableau, losses: _Losses, name: str, lost: Bools) -> bool:
+    """Adds one loss to the programme; False if it can't strike critical load and needs no rows."""
+    block = block_of(tableau.instance, name, lost)
+    if block is None:
+        return False
+    losses.blocks.append(block)
+    tableau.add_block(block, losses.penalty[block.struck])
+    return True
+
+
+def _least(instance: Instance) -> float:
+    """The load, scaled, below which a shortfall is rounding."""
+    return SHORT_SHARE * float(instance.load.sum())
+
+
+def _penalty(instance: Instance, providers: int) -> Floats:
+    """[C] the points of a unit without room after one loss.
+
+    With many losses each counts less: all of them together cost 2,400 points at most (3,600 for
+    critical_plus), far less than to shed load.
+    """
+    base = min(SECURITY, SECURITY_ALL / max(1, providers + DOMAINS_MAX) * 1.5)
+    penalty = np.full(len(instance.reserve), base)
+    for place, number in enumerate(instance.class_of):
+        if number >= 0 and instance.compiled.routes[instance.routes[place]].rank == 0:
+            penalty[number] = base * TOP_RANK_FACTOR
+    return penalty
+
+
+def _secured_plan(tableau: Tableau, losses: _Losses, problem: Problem) -> Plan:
+    """The plan after the rounds in which losses that are not survived join the programme."""
+    compiled = tableau.instance.compiled
+    added, rounds, left = _secure(tableau, losses)
+    least = _least(tableau.instance)
+    unmet = [block.name for block in losses.blocks if tableau.short(block).sum() > least]
+    unmet += [name for name in left if name not in unmet]
+    return Plan(
+        policy_version=compiled.version,
+        inputs=digest_of(problem),
+        made_ms=problem.at_ms,
+        targets=tuple(_targets(tableau)),
+        met=tuple(name for name in (*compiled.providers, *losses.domains) if name not in unmet),
+        unmet=tuple(unmet),
+        shortfalls=tuple(_shortfalls(tableau, losses.blocks)),
+        marginals=tuple(_marginals(tableau)),
+        screened=len(losses.domains),
+        added=tuple(added),
+        rounds=rounds,
     )
-    cost = tableau.objective / world.scale
-    return Solved(plan, cost, tableau.rows, tableau.columns, tableau.pricings)
 
 
-def _least(world: World) -> float:
-    return SHORT_SHARE * float(world.load.sum())
-
-
-def _penalty(world: World, losses: int) -> Floats:
-    """By class: what critical load without room after one loss costs; the most critical half as much more."""
-    base = min(SECURITY, SECURITY_ALL / max(1, losses + DOMAINS_MAX) * 1.5)
-    found = np.full(len(world.reserve), base)
-    for place, klass in enumerate(world.klass):
-        if klass >= 0 and world.compiled.routes[world.routes[place]].rank == 0:
-            found[klass] = base * 1.5
-    return found
-
-
-def _domains(compiled: CompiledPolicy) -> dict[str, Bools]:
-    """Failure domains other than providers: regions, and whatever the pools name. In order of name.
-
-    One that is just all of a provider is that provider.
-    """
-    whole_providers = {tuple(pools) for pools in compiled.pools_of}
-    members: dict[str, list[int]] = {}
-    for index, pool in enumerate(compiled.policy.pools):
-        for name in dict.fromkeys((f"{pool.provider}/{pool.region}", *pool.domains)):
-            members.setdefault(name, []).append(index)
-    found = {}
-    for name in sorted(name for name in members if tuple(members[name]) not in whole_providers):
-        lost = np.zeros(len(compiled.pools), dtype=np.bool_)
-        lost[members[name]] = True
-        found[name] = lost
-    return found
-
-
-def _unsurvived(tableau: Tableau, blocks: list[Block], domains: dict[str, Bools]) -> list[str]:
-    """Domains outside the programme whose loss would leave critical load without room, the worst first.
-
-    A part of a loss that is survived is survived as well, so most need no look of their own.
-    """
-    least = _least(tableau.world)
-    inside = {block.name for block in blocks}
-    survived = [block.lost for block in blocks if tableau.short(block).sum() <= least]
-    flows = tableau.flows() + tableau.world.kept
-    open_names = [
-        name
-        for name, lost in domains.items()
-        if name not in inside and not any((lost <= covered).all() for covered in survived)
-    ]
-    if not open_names:
-        return []
-    doubt = doubtful(tableau.world, flows, np.array([domains[name] for name in open_names]))
-    found = []
-    for name in (name for name, is_open in zip(open_names, doubt, strict=True) if is_open):
-        lost = domains[name]
-        if (units := survives(tableau.world, flows, lost)) > least:
-            found.append((-units, name))
-    return [name for _, name in sorted(found)]
-
-
-def _secure(
-    tableau: Tableau, blocks: list[Block], domains: dict[str, Bools], penalty: Floats
-) -> tuple[list[str], int, list[str]]:
-    """Screens, adds what is not survived, solves again; a few times. (names added, solves, names left)."""
+def _secure(tableau: Tableau, losses: _Losses) -> tuple[list[str], int, list[str]]:
+    """Screens, adds what is not survived, solves again: (names added, solves, names still not survived)."""
     added: list[str] = []
     for number in range(1, ROUNDS_MAX):
-        left = _unsurvived(tableau, blocks, domains)
+        left = _unsurvived(tableau, losses)
         names = left[: min(JOIN_PER_ROUND, DOMAINS_MAX - len(added))]
         if not names:
             return added, number, left
-        for name in names:
-            block = block_of(tableau.world, name, domains[name])
-            if block is not None:
-                blocks.append(block)
-                added.append(name)
-                tableau.add_block(block, penalty[block.classes])
+        added += [name for name in names if _add(tableau, losses, name, losses.domains[name])]
         tableau.solve()
-    return added, ROUNDS_MAX, _unsurvived(tableau, blocks, domains)
+    return added, ROUNDS_MAX, _unsurvived(tableau, losses)
+
+
+def _unsurvived(tableau: Tableau, losses: _Losses) -> list[str]:
+    """Domains outside the programme whose loss is not survived by the last optimum, the worst first."""
+    instance = tableau.instance
+    least = _least(instance)
+    inside = {block.name for block in losses.blocks}
+    outside = {name: lost for name, lost in losses.domains.items() if name not in inside}
+    survived = [block.lost for block in losses.blocks if tableau.short(block).sum() <= least]
+    return unsurvived(instance, tableau.flows() + instance.fixed, outside, survived, least)
 
 
 def _targets(tableau: Tableau) -> list[Target]:
-    """Whole parts per million of every route with load."""
-    world, found = tableau.world, []
-    flows, shed = tableau.flows() + world.kept, tableau.shed()
-    for place, route in enumerate(world.routes):
-        load = world.load[place]
-        pools = [int(p) for p in np.nonzero(flows[place] > CRUMB * load)[0]]
-        amounts = [float(flows[place, p]) for p in pools]
+    """The shares of each route with load, in whole parts per million."""
+    instance, targets = tableau.instance, []
+    flows, shed = tableau.flows() + instance.fixed, tableau.shed()
+    for place, route in enumerate(instance.routes):
+        load = instance.load[place]
+        pools = [int(pool) for pool in np.nonzero(flows[place] > CRUMB * load)[0]]
+        amounts = [float(flows[place, pool]) for pool in pools]
         dropped = float(shed[place]) if shed[place] > CRUMB * load else 0.0
-        parts = whole([*amounts, dropped], MILLION)
-        pairs = [(pool, part) for pool, part in zip(pools, parts, strict=False) if part]
-        found.append(
-            Target(int(route), tuple(p for p, _ in pairs), tuple(part for _, part in pairs), parts[-1])
-        )
-    return found
+        *parts, shed_parts = whole([*amounts, dropped], MILLION)
+        pairs = [(pool, part) for pool, part in zip(pools, parts, strict=True) if part]
+        weights = tuple(part for _, part in pairs)
+        targets.append(Target(int(route), tuple(pool for pool, _ in pairs), weights, shed=shed_parts))
+    return targets
 
 
-def _shortfalls(tableau: Tableau, blocks: list[Block]) -> list[Shortfall]:
-    """Per loss and class of routes, what has no room, where that load may go, in units/s."""
-    world, compiled, found = tableau.world, tableau.world.compiled, []
+def _shortfalls(tableau: Tableau, blocks: list[LossBlock]) -> list[Shortfall]:
+    """For each loss and struck class: the load without room in units/s, and where that load may go at all."""
+    instance, compiled, shortfalls = tableau.instance, tableau.instance.compiled, []
     for block in blocks:
-        for klass, units in zip(block.classes, tableau.short(block), strict=True):
-            if units <= _least(world):
+        for number, units in zip(block.struck, tableau.short(block), strict=True):
+            if units <= _least(instance):
                 continue
-            members = [int(world.routes[place]) for place in np.nonzero(world.klass == klass)[0]]
+            members = [int(instance.routes[place]) for place in np.nonzero(instance.class_of == number)[0]]
             lawful = compiled.routes[members[0]].lawful
-            places = sorted({compiled.policy.pools[pool].geography for pool in lawful})
-            names = tuple(compiled.routes[route].name for route in members)
-            found.append(Shortfall(block.name, tuple(places), names, round(float(units) / world.scale, 3)))
-    return found
+            shortfalls.append(
+                Shortfall(
+                    lost=block.name,
+                    geographies=tuple(sorted({compiled.policy.pools[pool].geography for pool in lawful})),
+                    routes=tuple(compiled.routes[route].name for route in members),
+                    units_per_s=round(float(units) / instance.scale, 3),
+                )
+            )
+    return shortfalls
 
 
 def _marginals(tableau: Tableau) -> list[Marginal]:
-    """Limits that bind and would be worth more than money, the most valuable first."""
-    compiled = tableau.world.compiled
-    pools, groups = tableau.worth()
+    """The limits that bind and whose next unit/s is worth more than latency, the most valuable first."""
+    compiled = tableau.instance.compiled
+    pools, groups = tableau.shadow_prices()
     named = [*zip(compiled.pools, pools, strict=True), *zip(compiled.groups, groups, strict=True)]
-    found = [Marginal(name, round(float(worth), 3), _relief(worth)) for name, worth in named if worth > 1.0]
-    return sorted(found, key=lambda marginal: (-marginal.worth, marginal.limit))
+    binding = [(name, worth) for name, worth in named if worth > MARGINAL_MIN]
+    marginals = [Marginal(name, round(float(worth), 3), _relief(worth)) for name, worth in binding]
+    return sorted(marginals, key=lambda marginal: (-marginal.worth, marginal.limit))
 
 
 def _relief(worth: float) -> Relief:
+    """What one more unit/s would mostly buy, read from the tier of costs that it saves."""
     if worth >= SHED[-1] / 2:
         return "shed"
     if worth >= FIRST_REFUSAL / 2:
