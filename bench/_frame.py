@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
+
+from tieline.quantiles import nearest_rank
 
 QUANTILES = {"p50": 0.50, "p99": 0.99}
 
@@ -32,10 +33,10 @@ class Case:
 
     def quantile(self, name: str) -> float:
         """The nearest-rank quantile, itself a sample. Raises ValueError without samples."""
-        ordered = sorted(self.samples)
-        if not ordered:
+        value = nearest_rank(self.samples, QUANTILES[name])
+        if value is None:
             raise ValueError(f"{self.name}: no samples")
-        return ordered[max(0, math.ceil(QUANTILES[name] * len(ordered)) - 1)]
+        return value
 
     @property
     def met(self) -> bool:

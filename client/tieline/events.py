@@ -21,6 +21,8 @@ from msgspec import Meta, Struct
 POOLS_PER_EVENT_MAX = 2_000
 FLOWS_PER_EVENT_MAX = 5_000
 CLAIMS_PER_EVENT_MAX = 500
+DURATION_MAX_MS = 31 * 86_400_000
+LATENCY_MAX_MS = 3.6e6
 STALE_AFTER_INTERVALS = 3.0
 STALE_AFTER_MIN_MS = 15_000
 STALE_AFTER_MAX_MS = 900_000
@@ -40,8 +42,8 @@ OrderScope = Annotated[str, Meta(pattern=_ORDER_SCOPE, description="`*` or provi
 Count = Annotated[int, Meta(ge=0, le=10**12)]
 Units = Annotated[float, Meta(ge=0, le=1e15)]
 Rate = Annotated[float, Meta(ge=0, le=1e12)]
-DurationMs = Annotated[int, Meta(ge=0, le=31 * 86_400_000)]
-LatencyMs = Annotated[float, Meta(ge=0, le=3.6e6)]
+DurationMs = Annotated[int, Meta(ge=0, le=DURATION_MAX_MS)]
+LatencyMs = Annotated[float, Meta(ge=0, le=LATENCY_MAX_MS)]
 InstantMs = Annotated[int, Meta(ge=1_500_000_000_000, le=4_100_000_000_000)]
 IntervalMs = Annotated[int, Meta(ge=100, le=900_000)]
 Sequence = Annotated[int, Meta(ge=0, le=2**53)]
@@ -100,9 +102,10 @@ class Outcomes(Struct, frozen=True, omit_defaults=True, gc=False):
 class PoolObservation(Struct, frozen=True, omit_defaults=True, gc=False):
     """What one source saw of one pool in one window; ``None`` means not measured.
 
-    Quantiles are nearest rank: ``first_token_*`` from sending to the first output, ``per_token_p50_ms`` of
-    each request's mean between those after it. ``in_flight``: requests without an end yet;
-    ``oldest_in_flight_ms``: how long the oldest of them has waited. Feeds the findings of docs/concepts.md.
+    Quantiles are nearest rank (``tieline.quantiles``): ``first_token_*`` from sending to the first output,
+    ``per_token_p50_ms`` of each request's mean between those after it. ``in_flight``: requests without an end
+    yet; ``oldest_in_flight_ms``: how long the oldest of them has waited. Feeds the findings of
+    docs/concepts.md.
     """
 
     pool: PoolId

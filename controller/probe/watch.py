@@ -5,12 +5,11 @@ What is in flight counts as well, so that a pool that accepts and never answers 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from tieline.events import Outcomes, PoolObservation, ResultClass
+from tieline.events import LATENCY_MAX_MS, Outcomes, PoolObservation, ResultClass
+from tieline.quantiles import nearest_rank
 
-LATENCY_MAX_MS = 3_600_000.0
 _BY_STATUS = {
     408: ResultClass.TIMEOUT,
     401: ResultClass.AUTH,
@@ -29,12 +28,10 @@ def result_of(status: int) -> ResultClass:
     return _BY_STATUS.get(status, ResultClass.CLIENT_ERROR)
 
 
-def quantile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that ``share`` of the values don't exceed; None without values."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    return min(ordered[max(0, math.ceil(share * len(ordered)) - 1)], LATENCY_MAX_MS)
+def quantile_ms(values: Sequence[float], share: float) -> float | None:
+    """The quantile of latencies, at most what an event may carry; None without values."""
+    latency_ms = nearest_rank(values, share)
+    return latency_ms if latency_ms is None else min(latency_ms, LATENCY_MAX_MS)
 
 
 class Watch:
@@ -88,9 +85,9 @@ class Watch:
             pool=self.pool,
             outcomes=Outcomes(**self._counts),
             units=self._units,
-            first_token_p50_ms=quantile(self._first_tokens_ms, 0.5),
-            first_token_p99_ms=quantile(self._first_tokens_ms, 0.99),
-            per_token_p50_ms=quantile(self._per_tokens_ms, 0.5),
+            first_token_p50_ms=quantile_ms(self._first_tokens_ms, 0.5),
+            first_token_p99_ms=quantile_ms(self._first_tokens_ms, 0.99),
+            per_token_p50_ms=quantile_ms(self._per_tokens_ms, 0.5),
             in_flight=self.in_flight,
             oldest_in_flight_ms=max(0, oldest_ms),
         )

@@ -16,6 +16,7 @@ from controller.core.policy.lawful import may_serve
 from controller.core.policy.policy import Policy
 from lab.demo.records import Calls
 from lab.standins import ledger
+from tieline.quantiles import nearest_rank
 
 OVERLOAD_WINDOW_MS = 5_000
 LOST_SHOWN_MAX = 5
@@ -143,15 +144,12 @@ def reactions_ms(calls: Calls, events_ms: Mapping[str, int]) -> list[int]:
 
 
 def latencies(values: Iterable[float]) -> Latencies | None:
-    """Nearest-rank quantiles, None without values."""
+    """How many values there are and their quantiles; None without values."""
     ordered = sorted(values)
-    if not ordered:
+    p50_ms, p99_ms = nearest_rank(ordered, 0.5), nearest_rank(ordered, 0.99)
+    if p50_ms is None or p99_ms is None:
         return None
-
-    def rank(share: float) -> float:
-        return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-    return Latencies(len(ordered), rank(0.5), rank(0.99))
+    return Latencies(len(ordered), p50_ms, p99_ms)
 
 
 def worst_overload(attempts: Sequence[ledger.Attempt], logs: Sequence[ledger.Line]) -> ledger.Overload | None:

@@ -10,11 +10,18 @@ from typing import Protocol
 from tieline._health.ejection import Out
 from tieline._http.flights import Flights
 from tieline._routing.route import Outcome, Target
-from tieline.events import Demand, Flow, Outcomes, PoolObservation, ResultClass
+from tieline.events import (
+    DURATION_MAX_MS,
+    LATENCY_MAX_MS,
+    Demand,
+    Flow,
+    Outcomes,
+    PoolObservation,
+    ResultClass,
+)
+from tieline.quantiles import nearest_rank
 
 SAMPLES_MAX = 512
-_DURATION_MAX_MS = 31 * 86_400_000
-_LATENCY_MAX_MS = 3.6e6
 
 
 class Sink(Protocol):
@@ -44,11 +51,8 @@ class Samples:
         self._seen += 1
 
     def quantile(self, share: float) -> float | None:
-        """Nearest rank, None without values."""
-        if not self._values:
-            return None
-        ordered = sorted(self._values)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+        """The value at this rank of those that were kept; None without values."""
+        return nearest_rank(self._values, share)
 
 
 class _PoolWindow:
@@ -94,9 +98,9 @@ class Window:
             row.counts[outcome.result] = row.counts.get(outcome.result, 0) + 1
             row.units += max(0.0, outcome.units)
             if outcome.first_token_ms is not None:
-                row.first_token.add(min(max(outcome.first_token_ms, 0.0), _LATENCY_MAX_MS))
+                row.first_token.add(min(max(outcome.first_token_ms, 0.0), LATENCY_MAX_MS))
             if outcome.per_token_ms is not None:
-                row.per_token.add(min(max(outcome.per_token_ms, 0.0), _LATENCY_MAX_MS))
+                row.per_token.add(min(max(outcome.per_token_ms, 0.0), LATENCY_MAX_MS))
 
     def take(
         self,
@@ -142,7 +146,7 @@ def _observation(
         first_token_p99_ms=row.first_token.quantile(0.99),
         per_token_p50_ms=row.per_token.quantile(0.5),
         in_flight=flights.count(pool),
-        oldest_in_flight_ms=min(flights.oldest_ms(pool, now_ms), _DURATION_MAX_MS),
+        oldest_in_flight_ms=min(flights.oldest_ms(pool, now_ms), DURATION_MAX_MS),
         ejected=out.result if out is not None and kept_away else None,
     )
 

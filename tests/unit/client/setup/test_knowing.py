@@ -162,7 +162,7 @@ def test_reports_hold_what_happened() -> None:
         1,
         600,
     )
-    assert (served.first_token_p50_ms, served.first_token_p99_ms, served.per_token_p50_ms) == (51, 100, 5)
+    assert (served.first_token_p50_ms, served.first_token_p99_ms, served.per_token_p50_ms) == (50, 99, 5)
     assert failing.outcomes.timeout == 1
     assert (left.pool, left.ejected) == ("c/r/x", ResultClass.AUTH)
     assert window.take("chat", {}, {}, Flights(), 2_000) == ((), ())

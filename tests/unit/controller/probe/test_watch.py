@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.probe.watch import Watch, quantile, result_of
+from controller.probe.watch import Watch, quantile_ms, result_of
 from tieline.events import Outcomes, ResultClass
 
 
@@ -51,4 +51,4 @@ def test_status_gives_the_class_of_the_contract(status: int, result: str) -> Non
 )
 def test_quantiles_are_values_seen(values: list[float], share: float, expected: float | None) -> None:
     """Nearest rank, and never beyond what the contract carries."""
-    assert quantile(values, share) == expected
+    assert quantile_ms(values, share) == expected
