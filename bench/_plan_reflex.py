@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from bench._frame import Case
 from bench._plan_world import policy_of
-from controller.core.planner import step
+from controller.core.planner import Planner
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Office, Snapshot
 from streams.rows import DemandRow, DemandSecond, FlowSum, PoolSum, Position, Progress, Row
@@ -44,8 +44,9 @@ class Installation:
                 Progress(f"tieline.{topic}", 0, 1, 1, NOW_MS) for topic in ("capacity", "demand", "reports")
             ),
         )
+        self.planner = Planner()
         for _ in range(3):
-            ready = step(self.snapshot, NOW_MS)
+            ready = self.planner.step(self.snapshot, NOW_MS)
             table = ready.table or self.snapshot.table
             self.snapshot = replace(self.snapshot, memory=ready.memory, table=table)
         self.snapshot = replace(
@@ -110,11 +111,11 @@ class Took(NamedTuple):
     processor: list[float]
 
 
-def _timed_ms(snapshots: Sequence[Snapshot], *, moves: bool) -> Took:
+def _timed_ms(planner: Planner, snapshots: Sequence[Snapshot], *, moves: bool) -> Took:
     took = Took([], [])
     for snapshot in snapshots:
         began, worked = time.perf_counter_ns(), time.process_time_ns()
-        ready = step(snapshot, NOW_MS)
+        ready = planner.step(snapshot, NOW_MS)
         took.processor.append((time.process_time_ns() - worked) / 1e6)
         took.clock.append((time.perf_counter_ns() - began) / 1e6)
         if (ready.table is not None) is not moves:
@@ -129,8 +130,8 @@ def reflex_cases(
     place = Installation(policy_of(*size))
     pools = place.loaded()
     chosen = [pools[number * 7 % len(pools)] for number in range(samples)]
-    lost = _timed_ms([place.after(pool, lost=True) for pool in chosen], moves=True)
-    quiet = _timed_ms([place.after(pool, lost=False) for pool in chosen], moves=False)
+    lost = _timed_ms(place.planner, [place.after(pool, lost=True) for pool in chosen], moves=True)
+    quiet = _timed_ms(place.planner, [place.after(pool, lost=False) for pool in chosen], moves=False)
     yield Case(f"reflex {name}", "ms", lost.clock, target)
     yield Case(f"reflex {name}, processor", "ms", lost.processor)
     yield Case(f"quiet {name}", "ms", quiet.clock)

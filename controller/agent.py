@@ -19,7 +19,7 @@ from controller.core.inspect.alarms import alarms
 from controller.core.lp.problem import problem_of
 from controller.core.model.memory import Memory
 from controller.core.model.words import sentence
-from controller.core.planner import step
+from controller.core.planner import Planner
 from controller.core.snapshot import Office, Ready, Snapshot
 from controller.decisions.log import DecisionLog
 from controller.decisions.record import Step
@@ -67,6 +67,7 @@ class RoutingAgent:
         self._contents = Contents()
         self._tables_away = False
         self._clock = ClockWatch()
+        self._planner = Planner()
         self._decided_on: tuple[Any, ...] = ()  # what the last step saw
         self._step_by_ms = 0  # whatever happens, the next step is due then
         self._read_by_ms = 0  # and everything is read again then, on the steady clock
@@ -135,7 +136,7 @@ class RoutingAgent:
             generation.lineage, generation.epoch, generation.seq, taken_ms, taken_ms + REPORT_WINDOW_MAX_MS
         )
         snapshot = self._snapshot(office, None, None, taken_ms)
-        ready = step(snapshot, taken_ms)
+        ready = self._planner.step(snapshot, taken_ms)
         if ready.table is None:
             raise UserError(f"the policy allows no first table: {'; '.join(reasons_of(ready))}")
         record = first_record(ready, self._policy, generation, taken_ms)
@@ -167,7 +168,7 @@ class RoutingAgent:
         seen_offset = commands.next_offset if term.settled else 0
         office = term.office(clock_trusted=self._clock.trusted)
         snapshot = self._snapshot(office, term.memory, term.record.table, decided_ms)
-        ready = step(snapshot, decided_ms)
+        ready = self._planner.step(snapshot, decided_ms)
         dues = (ready.wake_ms, commands.next_expiry_ms(decided_ms))
         next_ms = min((due for due in dues if due is not None), default=decided_ms + TICK_MS)
         self._step_by_ms = max(min(next_ms, decided_ms + TICK_MS), decided_ms + 1)
@@ -189,7 +190,8 @@ class RoutingAgent:
         """Has the whole table solved anew, in another process, when nothing had to be published."""
         settled = snapshot.office.settled and snapshot.office.clock_trusted
         if settled and snapshot.table is not None and self._around.dispatcher.is_due(at_ms):
-            self._around.dispatcher.ask(problem_of(snapshot, at_ms), self._policy.packed)
+            problem = problem_of(snapshot, at_ms, self._planner.memo)
+            self._around.dispatcher.ask(problem, self._policy.packed)
 
     async def _publish(self, record: RoutesRecord) -> RouteTable:
         """Kafka first; only what is published there is projected. Returns the table that went out."""
@@ -256,7 +258,8 @@ class RoutingAgent:
 
     def _say_alarms(self, snapshot: Snapshot, memory: Memory, at_ms: int) -> None:
         """Each when it begins, and when it ends."""
-        standing = {(alarm.subject, str(alarm.reason)): alarm for alarm in alarms(snapshot, memory, at_ms)}
+        due = alarms(snapshot, memory, at_ms, self._planner.memo)
+        standing = {(alarm.subject, str(alarm.reason)): alarm for alarm in due}
         for key in sorted(standing.keys() - self._alarms):
             self._log.warning("alarm", about=key[0], reason=key[1], words=sentence(standing[key], at_ms))
         for about, reason in sorted(self._alarms - standing.keys()):

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from controller.cli.instants import instant_ms, rfc3339
 from controller.cli.screen import screen
+from controller.core.planner import Planner
 from controller.core.policy.policy import Policy
 from controller.decisions.chain import Chain, Gap
 from controller.decisions.log import WHOLE_EVERY_MS
@@ -133,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
 async def _replayed(settings: Settings, from_ms: int, to_ms: int, policy: Policy | None) -> Replayed:
     reading = Reading(settings, from_ms, to_ms)
     contest = Contest(policy) if policy is not None else None
+    planner = Planner()
     first = last = ""
     count = same = first_ms = last_ms = 0
     different: Difference | None = None
@@ -142,7 +144,7 @@ async def _replayed(settings: Settings, from_ms: int, to_ms: int, policy: Policy
         first_ms, last_ms = first_ms or found.now_ms, found.now_ms
         if contest is not None:
             contest.take(found)
-        elif (different := difference(found)) is not None:
+        elif (different := difference(found, planner)) is not None:
             break
         else:
             same += 1

@@ -17,6 +17,7 @@ from controller.cli.instants import rfc3339
 from controller.cli.replay import Reading, add_range_arguments, range_of
 from controller.cli.screen import screen
 from controller.core.inspect.spend import Rate, SpendRow, Used, rates, spend
+from controller.core.model.memo import Memo
 from controller.core.policy.policy import Policy
 from controller.process.errors import UserError
 from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
@@ -62,12 +63,13 @@ async def _metered(settings: Settings, from_ms: int, to_ms: int) -> Metered:
     used: dict[str, Used] = {}
     now: dict[str, Rate] = {}
     policy: Policy | None = None
+    memo = Memo()
     first_ms = since_ms = 0
     async for found in reading.decisions():
         used = _plus(used, now, found.now_ms - since_ms)
         first_ms, since_ms = first_ms or found.now_ms, found.now_ms
         policy = found.snapshot.policy
-        now = rates(found.snapshot, found.published, found.now_ms)
+        now = rates(found.snapshot, found.published, found.now_ms, memo)
     if policy is None:
         raise UserError(f"nothing was decided since {rfc3339(from_ms)}: give an earlier --from")
     used = _plus(used, now, to_ms - since_ms)

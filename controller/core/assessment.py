@@ -5,24 +5,24 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from controller.core.capacity.demand import demand_of
-from controller.core.capacity.remember import noted
-from controller.core.capacity.stated import stated
+from controller.core.capacity.remember import remember
+from controller.core.capacity.stated import stated_capacity
 from controller.core.capacity.usable import Caps, capacities
 from controller.core.evidence.finding import SILENT, Finding, Kind, judge_all
 from controller.core.evidence.gather import Evidence, Reach, gather, hearing
 from controller.core.evidence.health import Setting, advance, due_ms, is_settled
 from controller.core.evidence.siblings import refusing
 from controller.core.evidence.trust import unheard_share
-from controller.core.model.identity import differing
+from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.moves.eligible import Use, eligible
 from controller.core.moves.modes import bound_by_mode
 from controller.core.moves.reflex import CRITICAL_RANK
 from controller.core.moves.reversal import Barred
-from controller.core.orders.claims import Claims, claims, refused
-from controller.core.orders.in_force import Orders, orders, outranked
-from controller.core.policy.compiled import CompiledPolicy, with_declined, without_share_limits
+from controller.core.orders.claims import Claims, claims_in_force, declined_pools
+from controller.core.orders.in_force import Orders, orders_in_force, outranked
+from controller.core.policy.compiled import CompiledPolicy, compile_policy, rules_in_force
 from controller.core.snapshot import Snapshot
 
 
@@ -30,11 +30,13 @@ class Assessment(NamedTuple):
     """All that a decision rests on; ``memory`` already is the new one.
 
     By route: ``demand`` in units/s, ``requests`` per second as clients report them, 0 where they don't.
-    ``rules`` are the policy's but for share limits that an operator overrides. ``use`` keeps within the modes
+    ``written`` is the policy as it is written, ``compiled`` the same with the exceptions that hold now: share
+    limits that an operator overrides, burst that its holder has declined. ``use`` keeps within the modes
     of providers; ``acting`` is what it would be with every provider in act: the same object if they are.
     ``barred``: what may not be moved back by choice yet.
     """
 
+    written: CompiledPolicy
     compiled: CompiledPolicy
     evidence: dict[str, Evidence]
     findings: dict[str, Finding]
@@ -52,30 +54,35 @@ class Assessment(NamedTuple):
     barred: Barred
 
 
-def assess(snapshot: Snapshot, compiled: CompiledPolicy, now_ms: int) -> Assessment:
-    """Trust, health, capacity and eligibility as of now."""
+def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessment:
+    """Trust, health, capacity and eligibility as of now. Without a ``memo`` nothing is kept."""
+    memo = memo or Memo()
     limits = snapshot.policy.thresholds
+    written = memo.once(compile_policy, snapshot.policy)
     reach = Reach(snapshot.progress, now_ms)
-    heard = hearing(snapshot.reports, reach, limits, now_ms)
-    evidence = gather(snapshot.reports, heard, snapshot.demand, reach, limits, now_ms)
+    heard = hearing(snapshot.reports, reach, limits, now_ms, memo)
+    evidence = gather(snapshot.reports, heard, snapshot.demand, reach, limits, now_ms, memo)
     before = snapshot.memory or Memory()
-    asked = demand_of(compiled, snapshot.demand, reach, before.reported, limits.stale_min_ms, now_ms)
-    given = orders(compiled, snapshot.commands, now_ms)
-    compiled = without_share_limits(compiled, given.providers_of("provider_share", compiled))
-    held = claims(compiled, snapshot.statements, given, now_ms)
-    compiled = with_declined(compiled, refused(compiled, snapshot.statements, now_ms))
-    said = stated(compiled, snapshot.capacities, reach, now_ms)
-    remembered = noted(compiled, before.pools, evidence, said, now_ms)
-    caps = _made_fresh(capacities(compiled, said, remembered, now_ms), given)
+    asked = demand_of(written, snapshot.demand, reach, before.reported, limits.stale_min_ms, now_ms, memo)
+    given = orders_in_force(written, snapshot.commands, now_ms, memo)
+    held = claims_in_force(written, snapshot.statements, given, now_ms)
+    unshared = given.providers_of("provider_share", written)
+    declined = declined_pools(written, snapshot.statements, now_ms)
+    compiled = rules_in_force(written, unshared, declined, memo)
+    said = stated_capacity(compiled, snapshot.capacities, reach, now_ms, memo)
+    remembered = remember(compiled, before.pools, evidence, said, now_ms, memo)
+    caps = _made_fresh(capacities(compiled, said, remembered, now_ms, memo), given)
     complete = any(seen.clients is not None and seen.clients.ok for seen in evidence.values())
     ill = {compiled.pools[index] for index in held.ill}
     refuse = refusing(compiled, evidence, snapshot.table, asked.units)
-    found = judge_all(evidence, limits, remembered, ill, refuse, siblings_complete=complete)
+    found = judge_all(evidence, limits, remembered, ill, refuse, memo, siblings_complete=complete)
     findings = outranked(compiled, found, given.verdicts, now_ms)
-    pools, changes, due = _health(snapshot, compiled, remembered, findings, given, caps, now_ms)
+    pools, changes, due = _health(snapshot, compiled, remembered, findings, given, caps, now_ms, memo)
     memory = _memory(before, compiled, pools, asked.reported)
-    acting = eligible(compiled, pools, findings, caps, held, panic_allowed=not given.lifts("providers_lost"))
+    panic_allowed = not given.lifts("providers_lost")
+    acting = eligible(compiled, pools, findings, caps, held, memo, panic_allowed=panic_allowed)
     return Assessment(
+        written,
         compiled,
         evidence,
         findings,
@@ -108,11 +115,8 @@ class _Advanced(NamedTuple):
         """The pools to look at."""
         if compiled.policy is not self.compiled.policy:
             return list(range(len(compiled.pools)))
-        news = differing(self.before, before) | differing(self.findings, findings) | self.restless
+        news = changed_keys(self.before, before) | changed_keys(self.findings, findings) | self.restless
         return sorted(compiled.pool_index[name] for name in news if name in compiled.pool_index)
-
-
-_last: list[_Advanced] = []
 
 
 def _health(
@@ -123,6 +127,7 @@ def _health(
     given: Orders,
     caps: Caps,
     now_ms: int,
+    memo: Memo,
 ) -> tuple[dict[str, PoolMemory], list[Verdict], list[int]]:
     policy = snapshot.policy
     wanted = _wanted(snapshot, compiled)
@@ -131,7 +136,8 @@ def _health(
     changes: list[Verdict] = []
     due: list[int] = []
     plain = Setting(now_ms, policy.thresholds, snapshot.office.took_office_ms)
-    again = _last[0].again(compiled, before, findings) if _last else range(len(compiled.pools))
+    kept = memo.last(_Advanced)
+    again = kept.again(compiled, before, findings) if kept else range(len(compiled.pools))
     for index in again:
         name = compiled.pools[index]
         was = before[name]
@@ -158,7 +164,7 @@ def _health(
             changes.append(_changed(name, was, now, finding))
         if (at := due_ms(now, setting)) is not None and at > now_ms:
             due.append(at)
-    _last[:] = [_Advanced(compiled, before, findings, frozenset(restless))]
+    memo.keep(_Advanced(compiled, before, findings, frozenset(restless)))
     return {**before, **new} if new else before, changes, due
 
 
@@ -202,7 +208,7 @@ def _memory(
 ) -> Memory:
     """The same object if nothing is new."""
     same = before.policy_version == compiled.version and before.reported == reported
-    if same and not differing(before.pools, pools):
+    if same and not changed_keys(before.pools, pools):
         return before
     shifts = before.shifts if before.policy_version == compiled.version else ()  # numbered by the policy
     return replace(before, policy_version=compiled.version, pools=pools, reported=reported, shifts=shifts)

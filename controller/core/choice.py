@@ -8,7 +8,7 @@ from controller.core.model.dispatch_plan import Plan
 from controller.core.model.reasons import Reason, State
 from controller.core.moves.draft import Draft
 from controller.core.moves.eligible import Use
-from controller.core.moves.held_table import Held
+from controller.core.moves.held_table import HeldTable
 from controller.core.moves.reflex import Moved
 from controller.core.moves.voluntary import approach, keep_warm, planned
 
@@ -26,7 +26,7 @@ def too_little_heard(known: Assessment) -> bool:
     return known.unheard > UNHEARD_SHARE_MAX and not known.orders.lifts("sources_unheard")
 
 
-def chosen(known: Assessment, use: Use, before: Held, plan: Plan | None) -> Chosen:
+def chosen(known: Assessment, use: Use, before: HeldTable, plan: Plan | None) -> Chosen:
     """One step by choice from the table in force, within ``use``."""
     draft = before.draft(known.demand)
     target = planned(draft, use, plan)

@@ -13,17 +13,18 @@ from controller.core.guards.last_look import Proposal, UnlawfulTableError, apply
 from controller.core.guards.overridden import overridden
 from controller.core.guards.withheld import withheld_by_choice, withheld_by_force
 from controller.core.model.dispatch_plan import Plan as WholePlan
+from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.draft import OUT, Draft
 from controller.core.moves.first_table import first_draft
-from controller.core.moves.held_table import Held, held, split_of, table_of
+from controller.core.moves.held_table import HeldTable, split_of, table_of
 from controller.core.moves.last_resort import last_resorts, resorts_changed, resorts_said
 from controller.core.moves.modes import without_choice
 from controller.core.moves.on_loss import differ, on_loss, patched
 from controller.core.moves.reflex import CRITICAL_RANK, NOWHERE, Moved, find_places, settle
 from controller.core.orders.in_force import told
-from controller.core.policy.compiled import CompiledPolicy, compile_policy
+from controller.core.policy.compiled import CompiledPolicy
 from controller.core.snapshot import Ready, Snapshot
 from tieline.table import MILLION, Generation, RouteTable, Split
 
@@ -31,6 +32,22 @@ SMALL_PARTS = 5_000  # of a million: a forced change below this waits until it i
 ON_LOSS_AFTER_MS = 1_000
 ON_LOSS_EVERY_MS = 60_000
 LOWEST_RANK = 3
+
+
+class Planner:
+    """Decides again and again, and keeps between decisions what nothing has touched (``memo``)."""
+
+    def __init__(self) -> None:
+        self.memo = Memo()
+
+    def step(self, snapshot: Snapshot, now_ms: int) -> Ready:
+        """The same bytes as the function ``step``, sooner."""
+        return _step(snapshot, now_ms, self.memo)
+
+
+def step(snapshot: Snapshot, now_ms: int) -> Ready:
+    """What to do now, given everything that is known. Keeps nothing: who decides often has a ``Planner``."""
+    return _step(snapshot, now_ms, Memo())
 
 
 class Plan(NamedTuple):
@@ -43,19 +60,17 @@ class Plan(NamedTuple):
     renewed: bool = False
 
 
-def step(snapshot: Snapshot, now_ms: int) -> Ready:
-    """What to do now, given everything that is known."""
+def _step(snapshot: Snapshot, now_ms: int, memo: Memo) -> Ready:
     memory = snapshot.memory or Memory()
     if held_back := _held_back(snapshot, now_ms):
         return Ready(memory, None, (held_back,))
-    compiled = compile_policy(snapshot.policy)
-    known = assess(snapshot, compiled, now_ms)
+    known = assess(snapshot, now_ms, memo)
     table = snapshot.table
     if table is None:
-        first = Plan(first_draft(compiled, known.claims, known.demand), [], True, False)
+        first = Plan(first_draft(known.written, known.claims, known.demand), [], True, False)
         said = (Verdict("table", Reason.FIRST_TABLE, now_ms), *known.changes)
         return _publish(snapshot, known, first, None, list(said), now_ms)
-    before = held(known.compiled, table)
+    before = memo.once(HeldTable, known.compiled, table)
     plan = (
         _forced(known, before, memory, now_ms)
         or _last_resort_changed(known, before)
@@ -81,7 +96,7 @@ def _held_back(snapshot: Snapshot, now_ms: int) -> Verdict | None:
     return None
 
 
-def _forced(known: Assessment, before: Held, memory: Memory, now_ms: int) -> Plan | None:
+def _forced(known: Assessment, before: HeldTable, memory: Memory, now_ms: int) -> Plan | None:
     """What must move now: load on pools that are lost or full, shed load for which there is room."""
     draft = before.draft(known.demand)
     limits = known.compiled.policy.thresholds
@@ -96,7 +111,7 @@ def _forced(known: Assessment, before: Held, memory: Memory, now_ms: int) -> Pla
     return Plan(draft, moves, True, False)
 
 
-def _matters(draft: Draft, before: Held, known: Assessment) -> bool:
+def _matters(draft: Draft, before: HeldTable, known: Assessment) -> bool:
     """Whether the change is worth a publication: load leaves a lost pool, or more than a little moves."""
     for route in draft.touched:
         was, now = before.weights[route], draft.weights[route]
@@ -113,13 +128,13 @@ def _matters(draft: Draft, before: Held, known: Assessment) -> bool:
     return False
 
 
-def _last_resort_changed(known: Assessment, before: Held) -> Plan | None:
+def _last_resort_changed(known: Assessment, before: HeldTable) -> Plan | None:
     """The same weights with another last resort, at once; in haste if a pool is not to be tried any more."""
     gone, new = resorts_changed(before, last_resorts(known.compiled, known.use))
     return Plan(before.draft(known.demand), [], bool(gone), False) if gone or new else None
 
 
-def _by_choice(snapshot: Snapshot, known: Assessment, before: Held, now_ms: int) -> Plan | None:
+def _by_choice(snapshot: Snapshot, known: Assessment, before: HeldTable, now_ms: int) -> Plan | None:
     """A bounded step towards merit order, at most one in 10 s, and none while too little is heard."""
     if not _may_choose(snapshot, known, now_ms):
         return None
@@ -140,7 +155,7 @@ def _fresh_plan(snapshot: Snapshot, known: Assessment, now_ms: int) -> WholePlan
     return plan if plan is not None and plan.is_fresh(known.compiled.version, now_ms) else None
 
 
-def _on_loss_renewed(snapshot: Snapshot, known: Assessment, before: Held, now_ms: int) -> Plan | None:
+def _on_loss_renewed(snapshot: Snapshot, known: Assessment, before: HeldTable, now_ms: int) -> Plan | None:
     """The same weights with ``on_loss`` decided anew: a second after a forced publication, and once a minute,
     as demand and capacity move on where the table stays, if they would be others."""
     hasty = known.memory.on_loss_due and now_ms >= before.table.made_ms + ON_LOSS_AFTER_MS
@@ -174,7 +189,7 @@ def _publish(
     snapshot: Snapshot,
     known: Assessment,
     plan: Plan,
-    before: Held | None,
+    before: HeldTable | None,
     said: list[Verdict],
     now_ms: int,
 ) -> Ready:
@@ -211,13 +226,13 @@ def _publish(
     return Ready(memory, table, tuple(said), plan.urgent, memory != snapshot.memory, wake_ms)
 
 
-def _are_patched(before: Held | None, losses: list[dict[str, Split]]) -> bool:
+def _are_patched(before: HeldTable | None, losses: list[dict[str, Split]]) -> bool:
     """Whether any ``on_loss`` is not the very one of the table in force."""
     held = [route.on_loss if route else None for route in before.routes] if before else []
     return any(lost is not known for lost, known in zip(losses, held, strict=True))
 
 
-def _remembered(known: Assessment, plan: Plan, before: Held | None, now_ms: int) -> Memory:
+def _remembered(known: Assessment, plan: Plan, before: HeldTable | None, now_ms: int) -> Memory:
     """With when load last moved by choice, and what may not move back yet."""
     shifts = known.memory.shifts
     if before is not None:
@@ -226,7 +241,7 @@ def _remembered(known: Assessment, plan: Plan, before: Held | None, now_ms: int)
     return replace(known.memory, voluntary_ms=voluntary_ms, shifts=shifts)
 
 
-def _held_splits(before: Held | None, count: int) -> list[Split | None]:
+def _held_splits(before: HeldTable | None, count: int) -> list[Split | None]:
     """What each route had, by the policy's own pool numbers; None where it is new."""
     if before is None:
         return [None] * count
@@ -235,7 +250,7 @@ def _held_splits(before: Held | None, count: int) -> list[Split | None]:
     return [split_of(weights, shed) for weights, shed in zip(before.weights, before.shed, strict=True)]
 
 
-def _splits(draft: Draft, before: Held | None) -> list[Split]:
+def _splits(draft: Draft, before: HeldTable | None) -> list[Split]:
     """Untouched routes keep the very split they had."""
     splits = []
     for index, weights in enumerate(draft.weights):
@@ -256,7 +271,7 @@ def _table(snapshot: Snapshot, compiled: CompiledPolicy, proposal: Proposal, now
     )
 
 
-def _said(known: Assessment, plan: Plan, before: Held, now_ms: int) -> list[Verdict]:
+def _said(known: Assessment, plan: Plan, before: HeldTable, now_ms: int) -> list[Verdict]:
     """State changes, then what moved off (by choice: onto) each pool and why, then what is shed."""
     compiled, draft = known.compiled, plan.draft
     said = list(known.changes)

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from controller.core.assessment import Assessment, assess
 from controller.core.inspect.measure import Measured, measure, moved_units
 from controller.core.inspect.what_if import success_of
+from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory
 from controller.core.moves.draft import Draft
-from controller.core.moves.held_table import held
-from controller.core.planner import step
-from controller.core.policy.compiled import compile_policy
+from controller.core.moves.held_table import HeldTable
+from controller.core.planner import Planner
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
 from controller.decisions.record import Rebuilt, decode_ready, encode_ready
@@ -34,9 +34,10 @@ class Difference(Struct, frozen=True):
     again: str
 
 
-def difference(found: Rebuilt) -> Difference | None:
-    """Decides again; None if the same bytes come out."""
-    again = encode_ready(step(found.snapshot, found.now_ms))
+def difference(found: Rebuilt, planner: Planner | None = None) -> Difference | None:
+    """Decides again; None if the same bytes come out. Who decides many again gives one ``planner`` to all."""
+    planner = planner or Planner()
+    again = encode_ready(planner.step(found.snapshot, found.now_ms))
     if again == found.ready_bytes:
         return None
     recorded = msgspec.to_builtins(found.ready)
@@ -122,6 +123,8 @@ class Contest:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self._planner = Planner()
+        self._recorded = Memo()
         self._memory: Memory | None = None
         self._table: RouteTable | None = None
         self._sides: tuple[_Side, _Side] | None = None
@@ -139,14 +142,13 @@ class Contest:
         else:
             self._count(at_ms)
         other = replace(found.snapshot, policy=self._policy, memory=self._memory, table=self._table)
-        ready = step(other, at_ms)
+        ready = self._planner.step(other, at_ms)
         table = ready.table or self._table or found.published
-        compiled = compile_policy(found.snapshot.policy)
-        known = assess(found.snapshot, compiled, at_ms)
+        known = assess(found.snapshot, at_ms, self._recorded)
         succeeds = {known.compiled.pools[i]: share for i, share in success_of(known, known.use).items()}
         self._sides = (
             _side(found.snapshot, found.published, known, succeeds, at_ms),
-            _side(other, table, assess(other, compile_policy(self._policy), at_ms), succeeds, at_ms),
+            _side(other, table, assess(other, at_ms, self._planner.memo), succeeds, at_ms),
         )
         self._memory, self._table = ready.memory, table
         self.decisions += 1
@@ -175,8 +177,8 @@ def _side(
     snapshot: Snapshot, table: RouteTable, known: Assessment, succeeds: dict[str, float], now_ms: int
 ) -> _Side:
     compiled = known.compiled
-    draft = held(compiled, table).draft(known.demand)
-    before = held(compiled, snapshot.table).draft(known.demand) if snapshot.table is not None else draft
+    draft = HeldTable(compiled, table).draft(known.demand)
+    before = HeldTable(compiled, snapshot.table).draft(known.demand) if snapshot.table is not None else draft
     success = {
         compiled.pool_index[pool]: share for pool, share in succeeds.items() if pool in compiled.pool_index
     }

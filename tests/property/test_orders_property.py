@@ -4,9 +4,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from controller.core.moves.held_table import held
+from controller.core.model.memo import Memo
+from controller.core.moves.held_table import HeldTable
 from controller.core.moves.modes import bound_pools
-from controller.core.orders.in_force import orders as in_force
+from controller.core.orders.in_force import orders_in_force
 from controller.core.planner import step
 from controller.core.policy.compiled import compile_policy
 from tests.property.worlds import orders, scopes, weather, worlds
@@ -21,7 +22,7 @@ HOUR_MS = 3_600_000
 def shares(world: World, table: RouteTable | None) -> list[dict[int, int]]:
     """Every route's weights by the policy's pool numbers."""
     assert table is not None
-    return held(compile_policy(world.policy), table).weights
+    return HeldTable(compile_policy(world.policy), table).weights
 
 
 def changed(world: World, before: RouteTable | None) -> set[int]:
@@ -90,6 +91,8 @@ def test_nothing_moves_onto_or_off_a_provider_that_may_not_be_acted_on(data: st.
             world.now_ms += 1_000
             world._observe()
             compiled = compile_policy(world.policy)
-            bound = set(bound_pools(compiled, in_force(compiled, tuple(world.commands), world.now_ms)))
+            bound = set(
+                bound_pools(compiled, orders_in_force(compiled, tuple(world.commands), world.now_ms, Memo()))
+            )
             world.decide()
             assert not changed(world, before) & bound

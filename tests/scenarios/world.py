@@ -1,7 +1,7 @@
 """A world for the planner: pools that fail as told, clients and probers that report it, and time.
 
-Each second clients send what the table in force says, reports become rows, and ``step`` decides. Nothing here
-knows the rules; only what the events mean.
+Each second clients send what the table in force says, reports become rows, and a ``Planner`` decides. Nothing
+here knows the rules; only what the events mean.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import Verdict
-from controller.core.planner import step
+from controller.core.planner import Planner
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Office, Ready, Snapshot
 from streams.rows import Position, Progress, Row
@@ -44,6 +44,7 @@ class World:
     said: list[Verdict] = field(default_factory=list)
     publications: int = 0
     ready: Ready | None = None
+    planner: Planner = field(default_factory=Planner)
     reporting: Reporting = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +65,7 @@ class World:
 
     def decide(self) -> Ready:
         """One step, applied as the controller would."""
-        ready = step(self.snapshot(), self.now_ms)
+        ready = self.planner.step(self.snapshot(), self.now_ms)
         self.memory = ready.memory
         if ready.table is not None:
             check(ready.table)

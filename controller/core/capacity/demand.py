@@ -1,13 +1,14 @@
 """How much load each route has: what clients report, and until they do, what the policy expects."""
 
+from collections.abc import Sequence
 from operator import is_
 from typing import NamedTuple
 
 from controller.core.evidence.gather import Reach
+from controller.core.model.memo import Memo
 from controller.core.policy.compiled import CompiledPolicy
 from streams.rows import DemandRow
 
-ROWS_KEPT = 256
 SPAN_SECONDS = 10
 
 _Flows = dict[tuple[str, str], tuple[float, float]]  # units/s, requests/s
@@ -24,21 +25,17 @@ class Demanded(NamedTuple):
     reported: tuple[str, ...]
 
 
-class _Kept(NamedTuple):
+class _KeptDemand(NamedTuple):
     """The last answer, and what it was the answer to."""
 
     compiled: CompiledPolicy
-    parts: list[_Flows]
+    flows: Sequence[_Flows]
     reported: tuple[str, ...]
     demanded: Demanded
 
-    def holds(self, compiled: CompiledPolicy, parts: list[_Flows], reported: tuple[str, ...]) -> bool:
-        same = len(parts) == len(self.parts) and all(map(is_, parts, self.parts))
+    def answers(self, compiled: CompiledPolicy, flows: Sequence[_Flows], reported: tuple[str, ...]) -> bool:
+        same = len(flows) == len(self.flows) and all(map(is_, flows, self.flows))
         return same and compiled is self.compiled and reported == self.reported
-
-
-_kept: dict[int, tuple[DemandRow, _Flows]] = {}
-_last: list[_Kept] = []
 
 
 def demand_of(
@@ -48,23 +45,28 @@ def demand_of(
     reported: tuple[str, ...],
     silent_after_ms: int,
     now_ms: int,
+    memo: Memo,
 ) -> Demanded:
     """What every route is asked for. Offered load includes what was shed.
 
     A partition without a report for ``silent_after_ms``, though it is consumed to its end, has no clients.
     """
     heard = [row for row in rows if row.seconds and not _silent(row, reach, silent_after_ms, now_ms)]
-    parts = [_rates(row) for row in heard]
-    if _last and _last[0].holds(compiled, parts, reported):
-        return _last[0].demanded
+    flows = memo.each(_rates, heard)
+    kept = memo.last(_KeptDemand)
+    if kept is None or not kept.answers(compiled, flows, reported):
+        kept = _KeptDemand(compiled, flows, reported, _demanded(compiled, _added_up(flows), reported))
+        memo.keep(kept)
+    return kept.demanded
+
+
+def _added_up(rows: Sequence[_Flows]) -> _Flows:
     totals: _Flows = {}
-    for flows in parts:
+    for flows in rows:
         for flow, (units, requests) in flows.items():
             so_far = totals.get(flow, (0.0, 0.0))
             totals[flow] = (so_far[0] + units, so_far[1] + requests)
-    found = _demanded(compiled, totals, reported)
-    _last[:] = [_Kept(compiled, parts, reported, found)]
-    return found
+    return totals
 
 
 def _demanded(compiled: CompiledPolicy, totals: _Flows, reported: tuple[str, ...]) -> Demanded:
@@ -85,10 +87,7 @@ def _silent(row: DemandRow, reach: Reach, silent_after_ms: int, now_ms: int) -> 
 
 
 def _rates(row: DemandRow) -> _Flows:
-    """Mean load of each flow over the last whole seconds. Kept by identity."""
-    held = _kept.get(id(row))
-    if held is not None and held[0] is row:
-        return held[1]
+    """Mean load of each flow over the last whole seconds."""
     newest_ms = row.seconds[-1].second_ms
     whole = [s for s in row.seconds if newest_ms - SPAN_SECONDS * 1000 <= s.second_ms < newest_ms]
     seconds = whole or list(row.seconds[-1:])
@@ -100,8 +99,4 @@ def _rates(row: DemandRow) -> _Flows:
             key = (flow.workload, flow.origin)
             units[key] = units.get(key, 0.0) + flow.offered_units / span_s
             requests[key] = requests.get(key, 0) + flow.requests
-    found = {key: (load, requests[key] / span_s) for key, load in units.items()}
-    while len(_kept) >= ROWS_KEPT:
-        _kept.pop(next(iter(_kept)))
-    _kept[id(row)] = (row, found)
-    return found
+    return {key: (load, requests[key] / span_s) for key, load in units.items()}

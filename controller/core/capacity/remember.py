@@ -12,7 +12,7 @@ from controller.core.capacity.usable import (
 )
 from controller.core.evidence.baseline import note_usual
 from controller.core.evidence.gather import Evidence
-from controller.core.model.identity import differing
+from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import PoolMemory
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Thresholds
@@ -20,9 +20,10 @@ from controller.core.policy.policy import Thresholds
 NEW = PoolMemory()
 
 
-class _Basis(NamedTuple):
-    """What an answer rests on. ``restless``: pools of which time alone may say something new, or of which
-    something was; of all others none will before ``until_ms``, as long as the same is known of them."""
+class _Remembered(NamedTuple):
+    """What the last answer was the answer to. ``restless``: pools to look at in every step, as time alone may
+    change what is remembered of them, or something just did; all others stay as they are until ``until_ms``
+    while the same is known of them."""
 
     compiled: CompiledPolicy
     said: Stated
@@ -43,26 +44,25 @@ class _Basis(NamedTuple):
         over = self.until_ms is not None and self.until_ms <= now_ms
         if over or compiled.policy is not self.compiled.policy or said is not self.said:
             return set(compiled.pools)
-        news = differing(self.before, before) | differing(self.evidence, evidence) | self.restless
+        news = changed_keys(self.before, before) | changed_keys(self.evidence, evidence) | self.restless
         return {name for name in news if name in compiled.pool_index}
 
 
-_last: list[_Basis] = []
-
-
-def noted(
+def remember(
     compiled: CompiledPolicy,
     before: dict[str, PoolMemory],
     evidence: dict[str, Evidence],
     said: Stated,
     now_ms: int,
+    memo: Memo,
 ) -> dict[str, PoolMemory]:
     """Every pool's memory, with what throttling shows now, what is usual, what a request is where that limits
     the pool, and capacity that is new. The very same if nothing is new; pools of which nothing is known that
     was not known last time are not looked at."""
-    again = _last[0].again(compiled, said, before, evidence, now_ms) if _last else set(compiled.pools)
+    kept = memo.last(_Remembered)
+    again = kept.again(compiled, said, before, evidence, now_ms) if kept else set(compiled.pools)
     limits = compiled.policy.thresholds
-    by_requests = limited_by_requests(compiled, said)
+    by_requests = memo.once(limited_by_requests, compiled, said)
     new: dict[str, PoolMemory] = {}
     restless: set[str] = set()
     for name in again:
@@ -72,9 +72,8 @@ def noted(
             new[name] = now
         if now is not was or now.throttled_ms or now.lump_since_ms or now.smaller_since_ms:
             restless.add(name)
-    _last[:] = [
-        _Basis(compiled, said, before, evidence, frozenset(restless), _due_ms(before, limits, now_ms))
-    ]
+    due_ms = _due_ms(before, limits, now_ms, memo)
+    memo.keep(_Remembered(compiled, said, before, evidence, frozenset(restless), due_ms))
     if tuple(before) != compiled.pools:
         before = {name: before.get(name, NEW) for name in compiled.pools}
     return {**before, **new} if new else before
@@ -102,16 +101,21 @@ def _noted(
     return held
 
 
-_usual_due: list[tuple[dict[str, PoolMemory], int, int | None]] = []
+class _UsualDue(NamedTuple):
+    """When the first pool's usual times may change again, by this memory and these thresholds."""
+
+    before: dict[str, PoolMemory]
+    limits: Thresholds
+    due_ms: int | None
 
 
-def _due_ms(before: dict[str, PoolMemory], limits: Thresholds, now_ms: int) -> int | None:
-    """When what a pool uses to take may next be noted anew. Looked up anew once it is over."""
-    if _usual_due:
-        held, period_ms, due_ms = _usual_due[0]
-        if held is before and period_ms == limits.usual_period_ms and (due_ms is None or now_ms < due_ms):
-            return due_ms
+def _due_ms(before: dict[str, PoolMemory], limits: Thresholds, now_ms: int, memo: Memo) -> int | None:
+    """When a pool's usual times may next change. Looked up anew once that is over."""
+    kept = memo.last(_UsualDue)
+    same = kept is not None and kept.before is before and kept.limits is limits
+    if kept is not None and same and (kept.due_ms is None or now_ms < kept.due_ms):
+        return kept.due_ms
     times = [pool.usual_ms + limits.usual_period_ms for pool in before.values() if pool.usual_p50_ms]
     due_ms = min((at for at in times if at > now_ms), default=None)
-    _usual_due[:] = [(before, limits.usual_period_ms, due_ms)]
+    memo.keep(_UsualDue(before, limits, due_ms))
     return due_ms

@@ -9,6 +9,7 @@ but nothing is moved onto it. Where no source is registered that could state it,
 from typing import NamedTuple
 
 from controller.core.evidence.gather import Reach
+from controller.core.model.memo import Memo
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Policy, Pool, QuotaGroup, Thresholds
 from streams.rows import Row
@@ -57,7 +58,7 @@ class Stated(NamedTuple):
     late: frozenset[int] = frozenset()
 
 
-class _Kept(NamedTuple):
+class _KeptStatement(NamedTuple):
     """The last answer, and what it was the answer to."""
 
     compiled: CompiledPolicy
@@ -66,7 +67,7 @@ class _Kept(NamedTuple):
     from_ms: int
     stated: Stated
 
-    def holds(
+    def answers(
         self, compiled: CompiledPolicy, rows: tuple[Row, ...], read: frozenset[int], now_ms: int
     ) -> bool:
         if (
@@ -80,18 +81,17 @@ class _Kept(NamedTuple):
         return all(row is old for row, old in zip(rows, self.rows, strict=True))
 
 
-_last: list[_Kept] = []
-
-
-def stated(compiled: CompiledPolicy, rows: tuple[Row, ...], reach: Reach, now_ms: int) -> Stated:
-    """What is stated now. The very same answer while no statement is new and none begins or ends."""
+def stated_capacity(
+    compiled: CompiledPolicy, rows: tuple[Row, ...], reach: Reach, now_ms: int, memo: Memo
+) -> Stated:
+    """What is stated now; the same object while no statement is new and none begins or ends."""
     partitions = {row.position.partition for row in rows}
     read = frozenset(partition for partition in partitions if reach.is_current("capacity", partition))
-    if _last and _last[0].holds(compiled, rows, read, now_ms):
-        return _last[0].stated
-    found = _stated(compiled, rows, read, now_ms)
-    _last[:] = [_Kept(compiled, rows, read, now_ms, found)]
-    return found
+    kept = memo.last(_KeptStatement)
+    if kept is None or not kept.answers(compiled, rows, read, now_ms):
+        kept = _KeptStatement(compiled, rows, read, now_ms, _stated(compiled, rows, read, now_ms))
+        memo.keep(kept)
+    return kept.stated
 
 
 def lead_ms(limits: Thresholds) -> int:
@@ -179,15 +179,7 @@ def _least(one: float | None, other: float | None) -> float | None:
     return min(one, other)
 
 
-_could: dict[int, tuple[Policy, tuple[bool, ...]]] = {}
-
-
 def could_be_stated(policy: Policy) -> tuple[bool, ...]:
-    """Per pool whether a registered source could state its capacity. Kept by the policy's identity."""
-    held = _could.get(id(policy))
-    if held is None or held[0] is not policy:
-        scopes = [source.scope for source in policy.sources if source.kind in STATING_KINDS]
-        answer = tuple(any(in_scope(pool.id, scope) for scope in scopes) for pool in policy.pools)
-        _could.clear()
-        held = _could[id(policy)] = (policy, answer)
-    return held[1]
+    """Per pool whether a registered source could state its capacity."""
+    scopes = [source.scope for source in policy.sources if source.kind in STATING_KINDS]
+    return tuple(any(in_scope(pool.id, scope) for scope in scopes) for pool in policy.pools)

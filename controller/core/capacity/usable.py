@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from controller.core.capacity.stated import Limits, Said, Stated, could_be_stated, limits_of
 from controller.core.evidence.client_sums import Clients
+from controller.core.model.memo import Memo
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
 from controller.core.policy.compiled import CompiledPolicy
@@ -48,15 +49,14 @@ class Caps(NamedTuple):
     coming: dict[int, float]
 
 
-_last: list[tuple[Stated, Policy, Caps]] = []
-
-
-def capacities(compiled: CompiledPolicy, said: Stated, memory: dict[str, PoolMemory], now_ms: int) -> Caps:
-    """What every pool and quota group may carry now. The very same answer while nothing else is stated and
-    no pool is throttled, ramped, or limited by its requests."""
-    base = _base(compiled, said)
+def capacities(
+    compiled: CompiledPolicy, said: Stated, memory: dict[str, PoolMemory], now_ms: int, memo: Memo
+) -> Caps:
+    """What every pool and quota group may carry now; the same object while nothing else is stated and no pool
+    is throttled, ramped, or limited by its requests."""
+    base = memo.once(_base, said, compiled.policy, memo.once(could_be_stated, compiled.policy))
     pools = base.pools
-    for index, held in _bound(compiled, memory):
+    for index, held in memo.once(_bound, compiled.pools, memory):
         cap = _ramped(base.pools[index], held, compiled.policy.thresholds)
         for limit, reason in _by_requests(_limits(compiled, said, index), held):
             cap = cap.within(limit, reason)
@@ -68,29 +68,20 @@ def capacities(compiled: CompiledPolicy, said: Stated, memory: dict[str, PoolMem
     return base if pools is base.pools and groups is base.groups else Caps(pools, groups, base.coming)
 
 
-_bounds: list[tuple[Policy, dict[str, PoolMemory], list[tuple[int, PoolMemory]]]] = []
+def _bound(names: tuple[str, ...], memory: dict[str, PoolMemory]) -> list[tuple[int, PoolMemory]]:
+    """The pools of which something is remembered that may limit them."""
+    pairs = ((index, memory[name]) for index, name in enumerate(names) if name in memory)
+    return [
+        (index, held)
+        for index, held in pairs
+        if held.throttled_ms or held.lump_since_ms or held.units_per_request
+    ]
 
 
-def _bound(compiled: CompiledPolicy, memory: dict[str, PoolMemory]) -> list[tuple[int, PoolMemory]]:
-    """The pools of which something is remembered that may limit them. The last answer is kept."""
-    if not _bounds or _bounds[0][0] is not compiled.policy or _bounds[0][1] is not memory:
-        pairs = ((index, memory[name]) for index, name in enumerate(compiled.pools) if name in memory)
-        found = [
-            (index, held)
-            for index, held in pairs
-            if held.throttled_ms or held.lump_since_ms or held.units_per_request
-        ]
-        _bounds[:] = [(compiled.policy, memory, found)]
-    return _bounds[0][2]
-
-
-def _base(compiled: CompiledPolicy, said: Stated) -> Caps:
+def _base(said: Stated, policy: Policy, could: tuple[bool, ...]) -> Caps:
     """What is stated or assumed of each pool, whatever is remembered of it."""
-    if _last and _last[0][0] is said and _last[0][1] is compiled.policy:
-        return _last[0][2]
-    could = could_be_stated(compiled.policy)
     pools = []
-    for index, pool in enumerate(compiled.policy.pools):
+    for index, pool in enumerate(policy.pools):
         assumed, committed = pool.assumed_units_per_s, pool.committed_units_per_s
         if (one := said.pools.get(index)) is not None:
             limit = one.limits.units
@@ -102,9 +93,7 @@ def _base(compiled: CompiledPolicy, said: Stated) -> Caps:
             expired = index in said.expired
             reason = Reason.CAPACITY_EXPIRED if expired else Reason.CAPACITY_COMMITTED
             pools.append(PoolCap(assumed, committed, not could[index], reason))
-    caps = Caps(pools, [limits.units for limits in said.groups], said.coming)
-    _last[:] = [(said, compiled.policy, caps)]
-    return caps
+    return Caps(pools, [limits.units for limits in said.groups], said.coming)
 
 
 def _limits(compiled: CompiledPolicy, said: Stated, index: int) -> Limits:
@@ -148,17 +137,8 @@ def _groups(
     return found
 
 
-_sized: list[tuple[Stated, Policy, set[int]]] = []
-
-
 def limited_by_requests(compiled: CompiledPolicy, said: Stated) -> set[int]:
-    """The pools of which it must be known what a request is. The last answer is kept."""
-    if not _sized or _sized[0][0] is not said or _sized[0][1] is not compiled.policy:
-        _sized[:] = [(said, compiled.policy, _limited_by_requests(compiled, said))]
-    return _sized[0][2]
-
-
-def _limited_by_requests(compiled: CompiledPolicy, said: Stated) -> set[int]:
+    """The pools of which it must be known what a request is."""
     groups = {g for g, limits in enumerate(said.groups) if (limits.requests, limits.slots) != (None, None)}
     return {
         index

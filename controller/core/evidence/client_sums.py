@@ -8,12 +8,12 @@ from itertools import groupby
 from typing import NamedTuple
 
 from controller.core.evidence.reporter_cap import capped_share, largest
+from controller.core.model.memo import Memo
 from controller.core.policy.policy import Thresholds
 from streams.rows import DemandRow, PoolSum
 from tieline.events import Outcomes
 
 SPAN_MIN_MS = 2_000
-SUMS_KEPT = 4
 
 
 class Clients(NamedTuple):
@@ -73,35 +73,37 @@ class Window(NamedTuple):
 _Parts = list[tuple[int, PoolSum]]
 _Counts = tuple[int, int, int, int]
 
-_kept_sums: dict[tuple[tuple[int, int], ...], tuple[tuple[Window, ...], Thresholds, dict[str, Clients]]] = {}
-_last: dict[str, tuple[_Parts, Thresholds, Clients]] = {}
+
+class _KeptSums(NamedTuple):
+    """The last sums, the windows that they are of, and by pool the seconds that they add up."""
+
+    windows: tuple[Window, ...]
+    limits: Thresholds
+    parts: dict[str, _Parts]
+    sums: dict[str, Clients]
+
+    def answers(self, windows: tuple[Window, ...]) -> bool:
+        """Whether these windows are the same rows from the same seconds on."""
+        return len(windows) == len(self.windows) and all(
+            old.row is new.row and old.from_ms == new.from_ms
+            for old, new in zip(self.windows, windows, strict=True)
+        )
 
 
-def sum_clients(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, Clients]:
-    """Pool -> what clients met there. A pool whose seconds are those of last time keeps its very sum."""
-    key = tuple((id(window.row), window.from_ms) for window in windows)
-    held = _kept_sums.get(key)
-    if held is not None and held[1] is limits:
-        return held[2]
-    found = _sum(windows, limits)
-    while len(_kept_sums) >= SUMS_KEPT:
-        _kept_sums.pop(next(iter(_kept_sums)))
-    _kept_sums[key] = (windows, limits, found)
-    return found
-
-
-def _sum(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, Clients]:
-    found: dict[str, Clients] = {}
-    kept: dict[str, tuple[_Parts, Thresholds, Clients]] = {}
-    for pool, parts in _telling(windows, limits).items():
-        held = _last.get(pool)
-        if held is None or held[1] is not limits or held[0] != parts:
-            held = (parts, limits, _add_up(parts, limits))
-        kept[pool] = held
-        found[pool] = held[2]
-    _last.clear()
-    _last.update(kept)
-    return found
+def sum_clients(windows: tuple[Window, ...], limits: Thresholds, memo: Memo) -> dict[str, Clients]:
+    """Pool -> what clients met there. A pool whose seconds are those of last time keeps the same sum."""
+    kept = memo.last(_KeptSums)
+    if kept is None or kept.limits is not limits:
+        kept = _KeptSums((), limits, {}, {})
+    elif kept.answers(windows):
+        return kept.sums
+    parts = _telling(windows, limits)
+    sums = {
+        pool: kept.sums[pool] if kept.parts.get(pool) == seconds else _add_up(seconds, limits)
+        for pool, seconds in parts.items()
+    }
+    memo.keep(_KeptSums(windows, limits, parts, sums))
+    return sums
 
 
 def _telling(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, _Parts]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from controller.core.evidence.gather import Evidence, Probe
-from controller.core.model.identity import differing
+from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason
 from controller.core.policy.policy import Thresholds
@@ -95,15 +95,12 @@ SILENT = Finding(Kind.SILENT, Reason.NO_EVIDENCE)
 
 
 class _Judged(NamedTuple):
-    """The last answer, and what it was the answer to; ``case`` is what all pools share."""
+    """The last answer, and what it was the answer to; ``shared`` is what all pools have in common."""
 
-    case: tuple[Thresholds, set[str], set[str], bool]
+    shared: tuple[Thresholds, set[str], set[str], bool]
     evidence: dict[str, Evidence]
     memory: dict[str, PoolMemory]
-    found: dict[str, Finding]
-
-
-_last: list[_Judged] = []
+    findings: dict[str, Finding]
 
 
 def judge_all(
@@ -112,31 +109,33 @@ def judge_all(
     memory: dict[str, PoolMemory],
     ill: set[str],
     refusing: set[str],
+    memo: Memo,
     *,
     siblings_complete: bool,
 ) -> dict[str, Finding]:
     """The finding of every pool that is remembered; ``ill`` are those that a status page speaks against,
     ``refusing`` those that refuse what their siblings serve.
 
-    A pool whose evidence and memory are the very same objects as last time keeps its finding.
+    A pool whose evidence and memory are the same objects as last time keeps its finding.
     """
-    case = (limits, ill, refusing, siblings_complete)
-    found: dict[str, Finding] = {}
+    shared = (limits, ill, refusing, siblings_complete)
+    findings: dict[str, Finding] = {}
     again: Iterable[str] = evidence
-    if _last and _last[0].case == case:
-        found = _last[0].found
-        again = differing(_last[0].evidence, evidence) | differing(_last[0].memory, memory)
-    found = dict(found) if again else found
+    kept = memo.last(_Judged)
+    if kept is not None and kept.shared == shared:
+        findings = kept.findings
+        again = changed_keys(kept.evidence, evidence) | changed_keys(kept.memory, memory)
+    findings = dict(findings) if again else findings
     for pool in again:
         seen, held = evidence.get(pool), memory.get(pool)
         if seen is None or held is None:
-            found.pop(pool, None)
+            findings.pop(pool, None)
             continue
         usual = (held.usual_p50_ms, held.usual_p99_ms)
         about = About(pool in ill, siblings_complete, pool in refusing, *usual)
-        found[pool] = judge(seen, limits, about)
-    _last[:] = [_Judged(case, evidence, memory, found)]
-    return found
+        findings[pool] = judge(seen, limits, about)
+    memo.keep(_Judged(shared, evidence, memory, findings))
+    return findings
 
 
 def judge(seen: Evidence, limits: Thresholds, about: About) -> Finding:

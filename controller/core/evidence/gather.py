@@ -4,19 +4,18 @@ Evidence has an instant. It is fresh for max(15 s, 3 x interval), at most 15 min
 partition is not consumed to its end: a controller that lags blames itself, not the pools.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from controller.core.evidence.client_sums import Clients, Window, sum_clients
-from controller.core.model.identity import differing
+from controller.core.model.memo import Memo, changed_keys
 from controller.core.policy.policy import Thresholds
 from streams.reporters import OWN_NETWORK_MIN, answers
 from streams.rows import DemandRow, Progress, Row
 from tieline.events import PoolObservation, Report
 
 PROGRESS_AGE_MAX_MS = 5_000
-ROWS_KEPT = 4_096
 
 
 class Probe(NamedTuple):
@@ -74,27 +73,27 @@ class Hearing(StrEnum):
     OF_ITS_OWN = "of_its_own"
 
 
-def hearing(reports: tuple[Row, ...], reach: Reach, limits: Thresholds, now_ms: int) -> list[Hearing]:
+def hearing(
+    reports: tuple[Row, ...], reach: Reach, limits: Thresholds, now_ms: int, memo: Memo
+) -> list[Hearing]:
     """One answer a row."""
     found = []
     failing: dict[str, set[str]] = {}
-    for row in reports:
-        said = _kept.get(id(row))
-        if said is None or said.row is not row or said.limits is not limits:
-            said = _said(row, limits)
-        if now_ms < said.until_ms:
+    readings = memo.each(_read, reports, limits)
+    for row, reading in zip(reports, readings, strict=True):
+        if now_ms < reading.until_ms:
             found.append(Hearing.FRESH)
         elif reach.is_current("reports", row.position.partition):
             found.append(Hearing.SILENT)
             continue
         else:
             found.append(Hearing.HELD)
-        if said.nothing_gets_through:
+        if reading.nothing_gets_through:
             failing.setdefault(row.event.source, set()).add(row.event.provider)
     for source in sorted(name for name, providers in failing.items() if len(providers) >= OWN_NETWORK_MIN):
         own = [index for index, row in enumerate(reports) if row.event.source == source]
         heard = [index for index in own if found[index] is not Hearing.SILENT]
-        if not any(_said(reports[index], limits).reached for index in heard):
+        if not any(readings[index].reached for index in heard):
             for index in heard:
                 found[index] = Hearing.OF_ITS_OWN
     return found
@@ -107,27 +106,30 @@ def gather(
     reach: Reach,
     limits: Thresholds,
     now_ms: int,
+    memo: Memo,
 ) -> dict[str, Evidence]:
     """Pool -> fresh evidence of it. Pools of which nothing fresh is known are absent.
 
-    A pool of which nothing new is known keeps the very evidence it had: who reads it need look no further.
+    Unchanged pools return the same object, so callers can skip them.
     """
     basis = _Basis(
-        _probes(reports, heard, limits),
-        sum_clients(_windows(demand, reach, limits, now_ms), limits),
+        _probes(reports, heard, limits, memo),
+        sum_clients(_windows(demand, reach, limits, now_ms), limits, memo),
         _ejections(demand, reach, limits, now_ms),
         clients_heard(demand),
     )
     pools = {*basis.probes, *basis.clients, *basis.ejected}
-    again, found = pools, dict.fromkeys(sorted(pools), NOTHING)
-    if _last and _last[0][0].heard == basis.heard:
-        before, held = _last[0]
-        again = before.differing(basis) & pools
-        found = dict(held) if held.keys() == pools else {pool: held.get(pool, NOTHING) for pool in found}
+    again, evidence = pools, dict.fromkeys(sorted(pools), NOTHING)
+    kept = memo.last(_Gathered)
+    if kept is not None and kept.basis.heard == basis.heard:
+        before = kept.evidence
+        again = kept.basis.changed_pools(basis) & pools
+        same_pools = before.keys() == pools
+        evidence = dict(before) if same_pools else {pool: before.get(pool, NOTHING) for pool in evidence}
     for pool in again:
-        found[pool] = basis.of(pool)
-    _last[:] = [(basis, found)]
-    return found
+        evidence[pool] = basis.of(pool)
+    memo.keep(_Gathered(basis, evidence))
+    return evidence
 
 
 def clients_heard(demand: tuple[DemandRow, ...]) -> int:
@@ -135,12 +137,10 @@ def clients_heard(demand: tuple[DemandRow, ...]) -> int:
     return sum(max((s.clients - s.excluded for s in row.seconds[-3:]), default=0) for row in demand)
 
 
-class _Said(NamedTuple):
+class _Reading(NamedTuple):
     """What a row says of its pools, and until when. ``reached``: some pool answered; else, and if any failed,
     ``nothing_gets_through``."""
 
-    row: Row
-    limits: Thresholds
     until_ms: int
     probes: tuple[tuple[str, Probe], ...]
     reached: bool
@@ -159,10 +159,10 @@ class _Basis(NamedTuple):
     ejected: dict[str, tuple[int, int]]
     heard: int
 
-    def differing(self, now: "_Basis") -> set[str]:
+    def changed_pools(self, now: "_Basis") -> set[str]:
         """The pools of which something else is known now, but for the number of clients."""
         ejected = {pool for pool, _ in self.ejected.items() ^ now.ejected.items()}
-        return ejected | differing(self.probes, now.probes) | differing(self.clients, now.clients)
+        return ejected | changed_keys(self.probes, now.probes) | changed_keys(self.clients, now.clients)
 
     def of(self, pool: str) -> Evidence:
         said, until_ms = self.probes.get(pool, _NOTHING_SAID)
@@ -170,25 +170,23 @@ class _Basis(NamedTuple):
         return Evidence(self.clients.get(pool), said, gone, self.heard, said_ms, until_ms)
 
 
+class _Gathered(NamedTuple):
+    """The last evidence, and what it rests on."""
+
+    basis: _Basis
+    evidence: dict[str, Evidence]
+
+
 class _Heard(NamedTuple):
-    """All rows, what is heard of each, by which thresholds, and what probers so say."""
+    """Row by row what it says and what is heard of its source; ``probes``: what that amounts to."""
 
     rows: tuple[Row, ...]
+    readings: Sequence[_Reading]
     how: list[Hearing]
-    limits: Thresholds
     probes: _Probes
 
 
-_kept: dict[int, _Said] = {}
-_last: list[tuple[_Basis, dict[str, Evidence]]] = []
-_last_heard: list[_Heard] = []
-
-
-def _said(row: Row, limits: Thresholds) -> _Said:
-    """Kept by identity: unchanged rows are the same objects."""
-    held = _kept.get(id(row))
-    if held is not None and held.row is row and held.limits is limits:
-        return held
+def _read(row: Row, limits: Thresholds) -> _Reading:
     until_ms, probes, reached = row.evidence_ms, tuple[tuple[str, Probe], ...](), False
     if isinstance(row.event, Report):
         report = row.event
@@ -198,11 +196,8 @@ def _said(row: Row, limits: Thresholds) -> _Said:
         probes = tuple(
             (seen.pool, _probe(report.source, seen, answering, row.evidence_ms)) for seen in report.pools
         )
-    while len(_kept) >= ROWS_KEPT:
-        _kept.pop(next(iter(_kept)))
     nothing = not reached and any(probe.failures + probe.auth + probe.not_found for _, probe in probes)
-    held = _kept[id(row)] = _Said(row, limits, until_ms, probes, reached, nothing)
-    return held
+    return _Reading(until_ms, probes, reached, nothing)
 
 
 def _probe(source: str, seen: PoolObservation, answering: int, evidence_ms: int) -> Probe:
@@ -215,52 +210,55 @@ def _probe(source: str, seen: PoolObservation, answering: int, evidence_ms: int)
     return Probe(source, out.ok + failures, failures, out.auth, out.not_found, evidence_ms)
 
 
-def _probes(reports: tuple[Row, ...], heard: list[Hearing], limits: Thresholds) -> _Probes:
+def _probes(reports: tuple[Row, ...], heard: list[Hearing], limits: Thresholds, memo: Memo) -> _Probes:
     """Pool -> (what probers say, when the first of them goes stale).
 
     Where the rows are those of last time but for a few, only the pools of these few are looked at again.
     """
-    last = _last_heard[0] if _last_heard else None
-    if last is None or last.limits is not limits or len(last.rows) != len(reports):
-        probes = _probes_of(zip(reports, heard, strict=True), limits, None)
+    now = _Heard(reports, memo.each(_read, reports, limits), heard, {})
+    last = memo.last(_Heard)
+    if last is None or len(last.rows) != len(reports):
+        probes = _probes_of(zip(now.readings, heard, strict=True), None)
     else:
-        probes = _renewed(last, reports, heard)
-    _last_heard[:] = [_Heard(reports, heard, limits, probes)]
+        probes = _renewed(last, now)
+    memo.keep(now._replace(probes=probes))
     return probes
 
 
-def _renewed(last: _Heard, reports: tuple[Row, ...], heard: list[Hearing]) -> _Probes:
-    pairs = enumerate(zip(last.rows, reports, last.how, heard, strict=True))
+def _renewed(last: _Heard, now: _Heard) -> _Probes:
+    pairs = enumerate(zip(last.readings, now.readings, last.how, now.how, strict=True))
     changed = [index for index, (old, new, was, how) in pairs if old is not new or was is not how]
     if not changed:
         return last.probes
-    rows = [one[index] for one in (last.rows, reports) for index in changed]
-    again = {pool for row in rows for pool, _ in _said(row, last.limits).probes}
-    places = {(row.event.provider, row.event.region) for row in rows}
+    again = {pool for heard in (last, now) for index in changed for pool, _ in heard.readings[index].probes}
+    places = {_place(heard.rows[index]) for heard in (last, now) for index in changed}
     near = (
-        (row, how)
-        for row, how in zip(reports, heard, strict=True)
-        if (row.event.provider, row.event.region) in places
+        (reading, how)
+        for row, reading, how in zip(now.rows, now.readings, now.how, strict=True)
+        if _place(row) in places
     )
-    probes, now = dict(last.probes), _probes_of(near, last.limits, again)
-    for pool in again - now.keys():
+    probes, renewed = dict(last.probes), _probes_of(near, again)
+    for pool in again - renewed.keys():
         probes.pop(pool, None)
-    return probes | now
+    return probes | renewed
 
 
-def _probes_of(rows: Iterable[tuple[Row, Hearing]], limits: Thresholds, pools: set[str] | None) -> _Probes:
+def _place(row: Row) -> tuple[str, str]:
+    return row.event.provider, row.event.region
+
+
+def _probes_of(readings: Iterable[tuple[_Reading, Hearing]], pools: set[str] | None) -> _Probes:
     """Of these pools, None for all."""
     said: dict[str, list[Probe]] = {}
     until: dict[str, int] = {}
-    for row, how in rows:
+    for reading, how in readings:
         if how in (Hearing.SILENT, Hearing.OF_ITS_OWN):
             continue
-        held = _said(row, limits)
-        for pool, probe in held.probes:
+        for pool, probe in reading.probes:
             if pools is None or pool in pools:
                 said.setdefault(pool, []).append(probe)
                 if how is Hearing.FRESH:
-                    until[pool] = min(until.get(pool, held.until_ms), held.until_ms)
+                    until[pool] = min(until.get(pool, reading.until_ms), reading.until_ms)
     return {pool: (tuple(probes), until.get(pool)) for pool, probes in said.items()}
 
 

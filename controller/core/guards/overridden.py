@@ -7,7 +7,6 @@ from controller.core.evidence.trust import UNHEARD_SHARE_MAX
 from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.eligible import too_many_lost
 from controller.core.orders.in_force import told
-from controller.core.policy.compiled import compile_policy
 from controller.core.policy.shares import most_parts, provider_parts
 from tieline.events import Command
 from tieline.table import MILLION, Split
@@ -54,7 +53,7 @@ def _fresh_capacity(
 
 def _provider_share(known: Assessment, orders: dict[int, Command], splits: list[Split]) -> list[Verdict]:
     """Routes of which a provider carries more than the policy allows."""
-    compiled = compile_policy(known.compiled.policy)
+    compiled = known.written
     by_provider = {compiled.provider_of[pool]: order for pool, order in sorted(orders.items())}
     found = []
     for route, split in zip(compiled.routes, splits, strict=True):

@@ -5,7 +5,7 @@ from controller.core.choice import chosen, too_little_heard
 from controller.core.model.dispatch_plan import Plan
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.moves.draft import Draft
-from controller.core.moves.held_table import Held
+from controller.core.moves.held_table import HeldTable
 from controller.core.moves.modes import bound_pools, without_choice
 from controller.core.moves.reflex import LOWEST_RANK, settle
 from tieline.table import MILLION
@@ -13,7 +13,7 @@ from tieline.table import MILLION
 MODES = {"observe": Reason.MODE_OBSERVE, "recommend": Reason.MODE_RECOMMEND}
 
 
-def withheld_by_force(known: Assessment, before: Held, now_ms: int) -> list[Verdict]:
+def withheld_by_force(known: Assessment, before: HeldTable, now_ms: int) -> list[Verdict]:
     """Of each pool whose mode forbids to act: from which mean share of all routes to which a forced move
     would take it, and why (``because``)."""
     bound = bound_pools(known.compiled, known.orders)
@@ -24,7 +24,7 @@ def withheld_by_force(known: Assessment, before: Held, now_ms: int) -> list[Verd
     return _changes(known, bound, before, draft, now_ms)
 
 
-def withheld_by_choice(known: Assessment, before: Held, plan: Plan | None, now_ms: int) -> list[Verdict]:
+def withheld_by_choice(known: Assessment, before: HeldTable, plan: Plan | None, now_ms: int) -> list[Verdict]:
     """The same for moves by choice: to where their steps would lead."""
     bound = bound_pools(known.compiled, known.orders)
     if not bound or too_little_heard(known):
@@ -34,7 +34,9 @@ def withheld_by_choice(known: Assessment, before: Held, plan: Plan | None, now_m
     return _changes(known, sorted(moving), before, step.target, now_ms)
 
 
-def _changes(known: Assessment, pools: list[int], before: Held, after: Draft, now_ms: int) -> list[Verdict]:
+def _changes(
+    known: Assessment, pools: list[int], before: HeldTable, after: Draft, now_ms: int
+) -> list[Verdict]:
     said = []
     for pool in pools:
         was, then = (_parts(weights, pool) for weights in (before.weights, after.weights))

@@ -4,6 +4,7 @@ Alarms are standing: each is true of a snapshot, lasts while it is, and is deriv
 """
 
 from controller.core.evidence.gather import Hearing, Reach, hearing
+from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.policy.policy import Thresholds
@@ -14,14 +15,14 @@ from tieline.events import Capacity, Report, Statement
 FAULTS = (Reason.CONFIGURATION_AUTH, Reason.CONFIGURATION_NOT_FOUND)
 
 
-def alarms(snapshot: Snapshot, memory: Memory, now_ms: int) -> tuple[Verdict, ...]:
+def alarms(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo | None = None) -> tuple[Verdict, ...]:
     """All that are due now, ``memory`` being that after this decision. ``since_ms`` is the instant of the
     record, state or look that shows it."""
     found: list[Verdict] = []
     if not snapshot.office.clock_trusted:
         found.append(Verdict("table", Reason.CLOCK_JUMPED, now_ms))
     found += _of_rows(snapshot, now_ms)
-    found += _of_their_own(snapshot, now_ms)
+    found += _of_their_own(snapshot, now_ms, memo or Memo())
     for name, pool in memory.pools.items():
         if pool.state is State.DOWN and pool.reason in FAULTS:
             found.append(Verdict(name, pool.reason, pool.since_ms))
@@ -46,10 +47,10 @@ def _of_rows(snapshot: Snapshot, now_ms: int) -> list[Verdict]:
     return found
 
 
-def _of_their_own(snapshot: Snapshot, now_ms: int) -> list[Verdict]:
+def _of_their_own(snapshot: Snapshot, now_ms: int, memo: Memo) -> list[Verdict]:
     """Reporters that are left out because nothing gets through to them anywhere."""
     reach = Reach(snapshot.progress, now_ms)
-    heard = hearing(snapshot.reports, reach, snapshot.policy.thresholds, now_ms)
+    heard = hearing(snapshot.reports, reach, snapshot.policy.thresholds, now_ms, memo)
     named = zip(snapshot.reports, heard, strict=True)
     sources = sorted({row.event.source for row, how in named if how is Hearing.OF_ITS_OWN})
     out = [Verdict(source, Reason.REPORTER_OF_ITS_OWN, now_ms) for source in sources]

@@ -15,11 +15,10 @@ from controller.core.guards.withheld import MODES
 from controller.core.inspect.why_no_share import Asking, Nothing, asking, why_nothing
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.moves.draft import KEEPS, OUT, Draft
-from controller.core.moves.held_table import held
+from controller.core.moves.held_table import HeldTable
 from controller.core.moves.modes import bound_pools
 from controller.core.orders.in_force import told
-from controller.core.planner import step
-from controller.core.policy.compiled import compile_policy
+from controller.core.planner import Planner
 from controller.core.snapshot import Snapshot
 from tieline.events import Command
 from tieline.table import MILLION
@@ -84,14 +83,15 @@ def explain(snapshot: Snapshot, now_ms: int) -> Explained:
     """Every pool and route under the table in force. Raises ``ValueError`` without a table."""
     if snapshot.table is None:
         raise ValueError("there is no table in force to explain")
-    known = assess(snapshot, compile_policy(snapshot.policy), now_ms)
+    planner = Planner()
+    known = assess(snapshot, now_ms, planner.memo)
     compiled = known.compiled
-    whole = held(compiled, snapshot.table).draft(known.demand)
+    whole = HeldTable(compiled, snapshot.table).draft(known.demand)
     ask = asking(snapshot, known, whole, now_ms)
     asked = _Asked(snapshot, known, whole, ask, tuple(range(len(compiled.pools))))
     pools = {compiled.pools[index]: _pool(asked, index) for index in asked.ids}
     routes = {rule.name: _route(asked, index, pools) for index, rule in enumerate(compiled.routes)}
-    return Explained(pools, routes, step(snapshot, now_ms).decisions)
+    return Explained(pools, routes, planner.step(snapshot, now_ms).decisions)
 
 
 def _route(asked: _Asked, route: int, pools: dict[str, PoolWhy]) -> RouteWhy:

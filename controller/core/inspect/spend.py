@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from controller.core.assessment import assess
-from controller.core.moves.held_table import held
-from controller.core.policy.compiled import compile_policy
+from controller.core.model.memo import Memo
+from controller.core.moves.held_table import HeldTable
 from controller.core.policy.policy import CommittedSpend, Policy, SpendPeriod
 from controller.core.snapshot import Snapshot
 from tieline.table import RouteTable
@@ -53,10 +53,11 @@ class SpendRow(Struct, frozen=True):
     shortfall: float | None
 
 
-def rates(snapshot: Snapshot, table: RouteTable, now_ms: int) -> dict[str, Rate]:
+def rates(snapshot: Snapshot, table: RouteTable, now_ms: int, memo: Memo | None = None) -> dict[str, Rate]:
     """Provider -> what the table sends it under the demand known at ``now_ms``."""
-    compiled = compile_policy(snapshot.policy)
-    load = held(compiled, table).draft(assess(snapshot, compiled, now_ms).demand).load
+    assessment = assess(snapshot, now_ms, memo)
+    compiled = assessment.written
+    load = HeldTable(compiled, table).draft(assessment.demand).load
     found: dict[str, Rate] = {name: Rate() for name in compiled.providers}
     for units, pool in zip(load, snapshot.policy.pools, strict=True):
         was = found[pool.provider]

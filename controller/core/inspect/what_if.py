@@ -12,13 +12,14 @@ from msgspec.structs import replace
 from controller.core.assessment import Assessment, assess
 from controller.core.evidence.finding import SILENT
 from controller.core.inspect.measure import Measured, measure, moved_units
+from controller.core.model.memo import Memo
 from controller.core.model.reasons import Reason, State
 from controller.core.moves.draft import Draft
 from controller.core.moves.eligible import Use, eligible
-from controller.core.moves.held_table import held
+from controller.core.moves.held_table import HeldTable
 from controller.core.moves.modes import bound_by_mode
 from controller.core.moves.reflex import LOWEST_RANK, NOWHERE, Homeless, find_places, settle
-from controller.core.policy.compiled import CompiledPolicy, compile_policy
+from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
 from tieline.events import in_scope
@@ -83,8 +84,7 @@ def what_if(snapshot: Snapshot, now_ms: int, asked: Asked) -> Answer:
 
 def what_ifs(snapshot: Snapshot, now_ms: int, questions: Iterable[Asked]) -> tuple[Answer, ...]:
     """The answers to several questions about one moment."""
-    compiled = compile_policy(snapshot.policy)
-    known = assess(snapshot, compiled, now_ms)
+    known = assess(snapshot, now_ms)
     return tuple(_answer(snapshot, known, asked, now_ms) for asked in questions)
 
 
@@ -131,7 +131,7 @@ def _answer(snapshot: Snapshot, known: Assessment, asked: Asked, now_ms: int) ->
 def _start(snapshot: Snapshot, compiled: CompiledPolicy, demand: list[float]) -> tuple[Draft, list[Homeless]]:
     """The table in force as a draft, and what has no place in it; without a table nothing has."""
     if snapshot.table is not None:
-        before = held(compiled, snapshot.table)
+        before = HeldTable(compiled, snapshot.table)
         return before.draft(demand), list(before.orphans)
     count = len(compiled.routes)
     whole = [Homeless(rule.rank, i, NOWHERE, MILLION, False) for i, rule in enumerate(compiled.routes)]
@@ -146,5 +146,5 @@ def _without(known: Assessment, lost: frozenset[str]) -> Use:
     }
     findings = {name: SILENT if name in lost else one for name, one in known.findings.items()}
     allowed = not known.orders.lifts("providers_lost")
-    use = eligible(known.compiled, down, findings, known.caps, known.claims, panic_allowed=allowed)
+    use = eligible(known.compiled, down, findings, known.caps, known.claims, Memo(), panic_allowed=allowed)
     return bound_by_mode(use, known.compiled, known.orders)

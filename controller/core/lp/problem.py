@@ -8,15 +8,15 @@ from msgspec.structs import replace
 
 from controller.core.assessment import assess
 from controller.core.model.dispatch_plan import Problem
-from controller.core.moves.held_table import Held, held, split_of
+from controller.core.model.memo import Memo
+from controller.core.moves.held_table import HeldTable, split_of
 from controller.core.moves.modes import without_choice
-from controller.core.orders.claims import refused
-from controller.core.policy.compiled import compile_policy
+from controller.core.orders.claims import declined_pools
 from controller.core.snapshot import Snapshot
 from tieline.table import Split
 
 
-def problem_of(snapshot: Snapshot, now_ms: int) -> Problem:
+def problem_of(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Problem:
     """The problem to solve for this snapshot at ``now_ms``.
 
     Frozen pools keep what they carry, as a plan only guides moves by choice. Pools whose capacity is about to
@@ -24,23 +24,25 @@ def problem_of(snapshot: Snapshot, now_ms: int) -> Problem:
     """
     if snapshot.table is None:
         raise ValueError("the dispatch needs a table in force: decide a first table before asking for a plan")
-    known = assess(snapshot, compile_policy(snapshot.policy), now_ms)
-    compiled, limits = known.compiled, without_choice(known.use, known.orders).looking_ahead().limits
+    memo = memo or Memo()
+    assessment = assess(snapshot, now_ms, memo)
+    compiled = assessment.compiled
+    limits = without_choice(assessment.use, assessment.orders).looking_ahead().limits
     return Problem(
         policy_version=compiled.version,
         at_ms=now_ms,
-        demand=tuple(known.demand),
-        held=tuple(_splits(held(compiled, snapshot.table))),
+        demand=tuple(assessment.demand),
+        held=tuple(_splits(memo.once(HeldTable, compiled, snapshot.table))),
         usable=tuple(limits.usable),
         committed=tuple(limits.committed),
         grade=tuple(limits.grade),
         group_usable=tuple(limits.group_usable),
-        refused=tuple(sorted(refused(compiled, snapshot.statements, now_ms))),
-        unshared=tuple(sorted(known.orders.providers_of("provider_share", compiled))),
+        refused=tuple(sorted(declined_pools(compiled, snapshot.statements, now_ms))),
+        unshared=tuple(sorted(assessment.orders.providers_of("provider_share", compiled))),
     )
 
 
-def _splits(before: Held) -> list[Split]:
+def _splits(before: HeldTable) -> list[Split]:
     """The table in force by route, with the pool numbers of the policy."""
     return [
         route.split if before.same_pools and route is not None else split_of(weights, shed)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from controller.core.capacity.usable import Caps
 from controller.core.evidence.finding import SILENT, Finding
 from controller.core.evidence.health import ramp_share
-from controller.core.model.identity import differing
+from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
 from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT, Limits
@@ -66,7 +66,11 @@ class _Basis(NamedTuple):
         )
 
 
-_last: list[tuple[_Basis, Use]] = []
+class _KeptUse(NamedTuple):
+    """The last answer, and what it rests on."""
+
+    basis: _Basis
+    use: Use
 
 
 def eligible(
@@ -75,6 +79,7 @@ def eligible(
     findings: dict[str, Finding],
     caps: Caps,
     held: Claims,
+    memo: Memo,
     *,
     panic_allowed: bool = True,
 ) -> Use:
@@ -82,9 +87,10 @@ def eligible(
     they were."""
     panic = panic_allowed and too_many_lost(compiled, memory)
     basis = _Basis(compiled, caps, panic, held, memory, findings)
-    if _last and _last[0][0].same_but_for_pools(basis):
-        before, old = _last[0]
-        news = differing(before.memory, memory) | differing(before.findings, findings)
+    kept = memo.last(_KeptUse)
+    if kept is not None and kept.basis.same_but_for_pools(basis):
+        before, old = kept
+        news = changed_keys(before.memory, memory) | changed_keys(before.findings, findings)
         again = [compiled.pool_index[name] for name in news if name in compiled.pool_index]
         if not again:
             return old
@@ -103,7 +109,7 @@ def eligible(
         use = Use(limits, [0.0] * count, {}, panic, _ahead(compiled, caps, held))
     for index in again:
         _judge_pool(use, basis, index)
-    _last[:] = [(basis, use)]
+    memo.keep(_KeptUse(basis, use))
     return use
 
 

@@ -5,10 +5,8 @@ from controller.core.moves.reflex import NOWHERE, Homeless
 from controller.core.policy.compiled import CompiledPolicy
 from tieline.table import MILLION, Generation, Route, RouteTable, Split
 
-KEPT_MAX = 4
 
-
-class Held:
+class HeldTable:
     """What a table says under a policy. ``weights`` are shared: a draft copies a route before changing it.
 
     ``orphans`` are parts on pools that the policy no longer has, and whole routes that the table lacks.
@@ -57,20 +55,6 @@ class Held:
             self._drafted = Draft(self.compiled, list(demand), self.weights, self.shed)
             self._drafted.lawful = self.lawful
         return self._drafted.copy()
-
-
-_kept: dict[int, Held] = {}
-
-
-def held(compiled: CompiledPolicy, table: RouteTable) -> Held:
-    """The table read under the policy; the last few are kept, by identity."""
-    found = _kept.get(id(table))
-    if found is None or found.table is not table or found.compiled is not compiled:
-        found = Held(compiled, table)
-        while len(_kept) >= KEPT_MAX:
-            _kept.pop(next(iter(_kept)))
-        _kept[id(table)] = found
-    return found
 
 
 def split_of(weights: dict[int, int], shed: int) -> Split:

@@ -10,7 +10,7 @@ from controller.core.model.memory import Memory
 from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.draft import OUT
 from controller.core.moves.eligible import Use
-from controller.core.moves.held_table import Held
+from controller.core.moves.held_table import HeldTable
 from controller.core.policy.compiled import CompiledPolicy
 
 
@@ -23,7 +23,7 @@ def last_resorts(compiled: CompiledPolicy, use: Use) -> list[tuple[int, ...]]:
     ]
 
 
-def resorts_changed(before: Held, now: list[tuple[int, ...]]) -> tuple[set[int], set[int]]:
+def resorts_changed(before: HeldTable, now: list[tuple[int, ...]]) -> tuple[set[int], set[int]]:
     """The pools that the table in force names somewhere and ``now`` doesn't, and the other way round."""
     gone: set[int] = set()
     new: set[int] = set()
@@ -38,7 +38,7 @@ def resorts_changed(before: Held, now: list[tuple[int, ...]]) -> tuple[set[int],
 def resorts_said(
     compiled: CompiledPolicy,
     use: Use,
-    before: Held,
+    before: HeldTable,
     *,
     withdrawn: Mapping[int, tuple[Reason, int]],
     memory: Memory,

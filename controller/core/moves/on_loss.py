@@ -6,7 +6,7 @@ A forced publication must not wait for this. It carries the splits in force with
 
 from controller.core.moves.draft import OUT, Draft, Limits, whole
 from controller.core.moves.eligible import Use
-from controller.core.moves.held_table import Held, split_of
+from controller.core.moves.held_table import HeldTable, split_of
 from controller.core.moves.reflex import Homeless, find_places
 from controller.core.policy.shares import within_shares
 from tieline.table import MILLION, Split
@@ -34,7 +34,7 @@ def on_loss(draft: Draft, use: Use) -> list[dict[str, Split]]:
     return found
 
 
-def differ(before: Held, now: list[dict[str, Split]]) -> bool:
+def differ(before: HeldTable, now: list[dict[str, Split]]) -> bool:
     """Whether any route would meet a loss otherwise than the table says, by more than a little."""
     for route, losses in zip(before.routes, now, strict=True):
         if route is None or route.on_loss.keys() != losses.keys():
@@ -53,7 +53,7 @@ def _moved(was: Split, now: Split) -> int:
     return (apart + abs(was.shed - now.shed)) // 2
 
 
-def patched(before: Held, use: Use) -> list[dict[str, Split]]:
+def patched(before: HeldTable, use: Use) -> list[dict[str, Split]]:
     """Per route the splits in force; what they gave to pools that are out now goes to those of the others
     that have most, as far as shares allow, or is shed. Lawful because no pool is added. What needs no patch
     is the very same object.

@@ -25,7 +25,9 @@ class Claims(NamedTuple):
     coming: frozenset[int] = frozenset()
 
 
-def claims(compiled: CompiledPolicy, statements: tuple[Row, ...], given: Orders, now_ms: int) -> Claims:
+def claims_in_force(
+    compiled: CompiledPolicy, statements: tuple[Row, ...], given: Orders, now_ms: int
+) -> Claims:
     """What holds now."""
     ill: dict[int, int] = {}
     withdrawn: dict[int, tuple[Reason, int]] = {}
@@ -61,7 +63,7 @@ def _pools(compiled: CompiledPolicy, event: Statement, claim: Claim) -> list[int
     return [index for index, pool in enumerate(compiled.pools) if in_scope(pool, scope)]
 
 
-def refused(compiled: CompiledPolicy, statements: tuple[Row, ...], now_ms: int) -> frozenset[int]:
+def declined_pools(compiled: CompiledPolicy, statements: tuple[Row, ...], now_ms: int) -> frozenset[int]:
     """Pools of the holder of the first refusal that it has declined to give burst on."""
     holder = compiled.policy.first_refusal
     found: set[int] = set()

@@ -6,6 +6,7 @@ Where several orders of a kind speak of a pool the narrowest scope counts, then 
 from typing import NamedTuple
 
 from controller.core.evidence.finding import SILENT, Finding, Kind
+from controller.core.model.memo import Memo
 from controller.core.model.reasons import Reason, Verdict
 from controller.core.policy.compiled import CompiledPolicy
 from tieline.events import Command, in_scope
@@ -49,17 +50,29 @@ class Orders(NamedTuple):
 NO_ORDERS = Orders({}, {}, {}, {}, {}, {}, (), None)
 
 
-_last: list[tuple[CompiledPolicy, tuple[Command, ...], int, Orders]] = []
+class _KeptOrders(NamedTuple):
+    """The last answer, and what it was the answer to."""
+
+    compiled: CompiledPolicy
+    commands: tuple[Command, ...]
+    from_ms: int
+    orders: Orders
+
+    def answers(self, compiled: CompiledPolicy, commands: tuple[Command, ...], now_ms: int) -> bool:
+        """Whether no order is new, taken back or over."""
+        in_time = self.from_ms <= now_ms < (self.orders.due_ms or now_ms + 1)
+        return compiled is self.compiled and in_time and commands == self.commands
 
 
-def orders(compiled: CompiledPolicy, commands: tuple[Command, ...], now_ms: int) -> Orders:
-    """What holds now. The very same answer until an order is new, taken back or over."""
-    for known, given, from_ms, answer in _last:
-        if known is compiled and given == commands and from_ms <= now_ms < (answer.due_ms or now_ms + 1):
-            return answer
-    found = _orders(compiled, commands, now_ms)
-    _last[:] = [(compiled, commands, now_ms, found)]
-    return found
+def orders_in_force(
+    compiled: CompiledPolicy, commands: tuple[Command, ...], now_ms: int, memo: Memo
+) -> Orders:
+    """What holds now; the same object until an order is new, taken back or over."""
+    kept = memo.last(_KeptOrders)
+    if kept is None or not kept.answers(compiled, commands, now_ms):
+        kept = _KeptOrders(compiled, commands, now_ms, _orders(compiled, commands, now_ms))
+        memo.keep(kept)
+    return kept.orders
 
 
 def _orders(compiled: CompiledPolicy, commands: tuple[Command, ...], now_ms: int) -> Orders:

@@ -8,11 +8,11 @@ share a load in proportion to their room.
 
 from typing import NamedTuple
 
+from controller.core.model.memo import Memo
 from controller.core.policy.lawful import lawful_pools, origins_of
 from controller.core.policy.policy import Origin, Policy, Pool, Workload, version_of
 from tieline.table import CRITICALITIES, Criticality, PoolInfo
 
-KEPT_MAX = 4
 UNKNOWN_LATENCY_MS = 1_000.0
 
 
@@ -58,58 +58,8 @@ class CompiledPolicy(NamedTuple):
     infos: tuple[PoolInfo, ...]
 
 
-_kept: dict[int, CompiledPolicy] = {}
-
-
 def compile_policy(policy: Policy) -> CompiledPolicy:
-    """The prepared policy; the last few are kept, by identity, with the policy itself held."""
-    found = _kept.get(id(policy))
-    if found is None or found.policy is not policy:
-        found = _compile(policy)
-        while len(_kept) >= KEPT_MAX:
-            _kept.pop(next(iter(_kept)))
-        _kept[id(policy)] = found
-    return found
-
-
-_lifted: list[tuple[CompiledPolicy, frozenset[int], CompiledPolicy]] = []
-
-
-def without_share_limits(compiled: CompiledPolicy, providers: frozenset[int]) -> CompiledPolicy:
-    """The same policy without the largest shares of these providers; the last one made is kept."""
-    if not providers:
-        return compiled
-    if _lifted and _lifted[0][0] is compiled and _lifted[0][1] == providers:
-        return _lifted[0][2]
-    routes = tuple(
-        route._replace(share_max={p: share for p, share in route.share_max.items() if p not in providers})
-        for route in compiled.routes
-    )
-    made = compiled._replace(routes=routes)
-    _lifted[:] = [(compiled, providers, made)]
-    return made
-
-
-_declined: list[tuple[CompiledPolicy, frozenset[int], CompiledPolicy]] = []
-
-
-def with_declined(compiled: CompiledPolicy, declined: frozenset[int]) -> CompiledPolicy:
-    """The same policy while the holder of the first refusal gives no burst on these pools; the last one made
-    is kept."""
-    if not declined:
-        return compiled
-    if _declined and _declined[0][0] is compiled and _declined[0][1] == declined:
-        return _declined[0][2]
-    routes = tuple(
-        route._replace(tiers=_tiers(compiled.policy, route.lawful, route.origin, declined))
-        for route in compiled.routes
-    )
-    made = compiled._replace(routes=routes)
-    _declined[:] = [(compiled, declined, made)]
-    return made
-
-
-def _compile(policy: Policy) -> CompiledPolicy:
+    """The policy prepared. Costs as much as a decision: who decides often keeps the result."""
     pools = tuple(pool.id for pool in policy.pools)
     providers = tuple(provider.id for provider in policy.providers)
     groups = tuple(group.id for group in policy.quota_groups)
@@ -136,6 +86,55 @@ def _compile(policy: Policy) -> CompiledPolicy:
         tuple(sorted(range(len(routes)), key=lambda index: (routes[index].rank, index))),
         tuple(_info(pool) for pool in policy.pools),
     )
+
+
+def without_share_limits(compiled: CompiledPolicy, providers: frozenset[int]) -> CompiledPolicy:
+    """The same policy without the largest shares of these providers; the same object if there are none."""
+    if not providers:
+        return compiled
+    routes = tuple(
+        route._replace(share_max={p: share for p, share in route.share_max.items() if p not in providers})
+        for route in compiled.routes
+    )
+    return compiled._replace(routes=routes)
+
+
+def with_declined(compiled: CompiledPolicy, declined: frozenset[int]) -> CompiledPolicy:
+    """The same policy while the holder of the first refusal gives no burst on these pools; the same object
+    if there are none."""
+    if not declined:
+        return compiled
+    routes = tuple(
+        route._replace(tiers=_tiers(compiled.policy, route.lawful, route.origin, declined))
+        for route in compiled.routes
+    )
+    return compiled._replace(routes=routes)
+
+
+class _RulesInForce(NamedTuple):
+    """The last policy with exceptions, and what it was made of."""
+
+    written: CompiledPolicy
+    exceptions: tuple[frozenset[int], frozenset[int]]
+    compiled: CompiledPolicy
+
+
+def rules_in_force(
+    written: CompiledPolicy, unshared: frozenset[int], declined: frozenset[int], memo: Memo
+) -> CompiledPolicy:
+    """The policy as it is written, with the exceptions that hold now; the same object if there are none.
+
+    ``unshared``: providers whose largest shares an operator overrides. ``declined``: pools on which the
+    holder of the first refusal gives no burst.
+    """
+    if not unshared and not declined:
+        return written
+    kept = memo.last(_RulesInForce)
+    if kept is not None and kept.written is written and kept.exceptions == (unshared, declined):
+        return kept.compiled
+    compiled = with_declined(without_share_limits(written, unshared), declined)
+    memo.keep(_RulesInForce(written, (unshared, declined), compiled))
+    return compiled
 
 
 def _info(pool: Pool) -> PoolInfo:

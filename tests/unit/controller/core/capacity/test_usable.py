@@ -4,8 +4,7 @@ from msgspec.structs import replace
 
 from controller.core.capacity.demand import demand_of
 from controller.core.capacity.stated import Limits as StatedLimits
-from controller.core.capacity.stated import Said, Stated, lead_ms
-from controller.core.capacity.stated import stated as stated_now
+from controller.core.capacity.stated import Said, Stated, lead_ms, stated_capacity
 from controller.core.capacity.usable import (
     PoolCap,
     capacities,
@@ -15,6 +14,7 @@ from controller.core.capacity.usable import (
     note_throttling,
 )
 from controller.core.evidence.gather import Reach
+from controller.core.model.memo import Memo
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
 from controller.core.policy.compiled import CompiledPolicy, compile_policy
@@ -43,14 +43,13 @@ def stated(
 def cap(*rows: Row, sources: tuple[Source, ...] = FLEET, memory: PoolMemory | None = None) -> PoolCap:
     """What azure/a (committed 100 of 200) may carry."""
     compiled = compile_policy(policy((pool("azure/a", limit=200),), sources=sources))
-    return capacities(compiled, told(compiled, *rows), {"azure/a/d": memory} if memory else {}, NOW_MS).pools[
-        0
-    ]
+    remembered = {"azure/a/d": memory} if memory else {}
+    return capacities(compiled, told(compiled, *rows), remembered, NOW_MS, Memo()).pools[0]
 
 
 def told(compiled: CompiledPolicy, *rows: Row) -> Stated:
     """What the rows state now."""
-    return stated_now(compiled, rows, READ, NOW_MS)
+    return stated_capacity(compiled, rows, READ, NOW_MS, Memo())
 
 
 def test_a_stated_limit_holds_until_its_expiry() -> None:
@@ -68,7 +67,10 @@ def test_a_controller_that_lags_lets_no_statement_expire() -> None:
         (READ, PoolCap(100, 100, False, Reason.CAPACITY_EXPIRED)),
     ):
         assert (
-            capacities(compiled, stated_now(compiled, rows, reach, NOW_MS), {}, NOW_MS).pools[0] == expected
+            capacities(
+                compiled, stated_capacity(compiled, rows, reach, NOW_MS, Memo()), {}, NOW_MS, Memo()
+            ).pools[0]
+            == expected
         )
 
 
@@ -90,8 +92,8 @@ def test_a_group_is_bound_by_the_tighter_of_policy_and_statement() -> None:
     """A quota that a source states counts, as far as the policy allows it."""
     made = policy((pool("azure/a", group="g"),), groups=(QuotaGroup("g", 100),), sources=FLEET)
     compiled = compile_policy(made)
-    assert capacities(compiled, told(compiled, stated(150, group=80)), {}, NOW_MS).groups == [80]
-    assert capacities(compiled, told(compiled, stated(150, group=500)), {}, NOW_MS).groups == [100]
+    assert capacities(compiled, told(compiled, stated(150, group=80)), {}, NOW_MS, Memo()).groups == [80]
+    assert capacities(compiled, told(compiled, stated(150, group=500)), {}, NOW_MS, Memo()).groups == [100]
 
 
 def test_throttling_shows_a_limit_that_grows_back() -> None:
@@ -128,7 +130,7 @@ def demand(*seconds: DemandSecond, reported: tuple[str, ...] = ()) -> tuple[list
     compiled = compile_policy(policy((pool("azure/a"),), (expecting,)))
     rows = (DemandRow(Position("demand", 0, 1), seconds),) if seconds else ()
     reach = Reach((Progress("tieline.demand", 0, 1, 1, NOW_MS),), NOW_MS)
-    asked = demand_of(compiled, rows, reach, reported, LIMITS.stale_min_ms, NOW_MS)
+    asked = demand_of(compiled, rows, reach, reported, LIMITS.stale_min_ms, NOW_MS, Memo())
     return asked.units, asked.reported
 
 
@@ -184,7 +186,9 @@ def test_limits_of_requests_count_at_the_size_and_time_of_its_requests() -> None
         (PoolMemory(units_per_request=5.0), 100, Reason.REQUESTS_LIMIT),
         (PoolMemory(units_per_request=5.0, units_per_slot=10.0), 60, Reason.CONCURRENCY_LIMIT),
     ):
-        found = capacities(compiled, told(compiled, stated(150)), {"azure/a/d": held}, NOW_MS).pools[0]
+        found = capacities(compiled, told(compiled, stated(150)), {"azure/a/d": held}, NOW_MS, Memo()).pools[
+            0
+        ]
         assert (found.limit, found.reason) == (limit, reason)
     assert limited_by_requests(compiled, told(compiled, stated(150))) == {0}
 
@@ -203,8 +207,8 @@ def test_a_group_with_a_limit_of_requests_is_bound_by_the_smallest_requests() ->
     groups = (QuotaGroup("g", 1_000, requests_per_s=10.0),)
     compiled = compile_policy(policy((pool("azure/a", group="g"), pool("gcp/b", group="g")), groups=groups))
     held = {"azure/a/d": PoolMemory(units_per_request=5.0), "gcp/b/d": PoolMemory(units_per_request=20.0)}
-    assert capacities(compiled, told(compiled), held, NOW_MS).groups == [50]
-    assert capacities(compiled, told(compiled), {}, NOW_MS).groups == [1_000]
+    assert capacities(compiled, told(compiled), held, NOW_MS, Memo()).groups == [50]
+    assert capacities(compiled, told(compiled), {}, NOW_MS, Memo()).groups == [1_000]
 
 
 def test_a_planned_limit_is_known_in_time_and_holds_from_its_start() -> None:
@@ -223,6 +227,6 @@ def test_a_planned_limit_is_known_in_time_and_holds_from_its_start() -> None:
         (299_999, 150, {0: 60}),
         (300_000, 60, {}),
     ):
-        said = stated_now(made, (row,), READ, NOW_MS + wait_ms)
+        said = stated_capacity(made, (row,), READ, NOW_MS + wait_ms, Memo())
         assert (said.pools[0].limits.units, said.coming) == (limit, coming)
-    assert stated_now(made, (row,), READ, NOW_MS).until_ms == NOW_MS + 300_000 - lead
+    assert stated_capacity(made, (row,), READ, NOW_MS, Memo()).until_ms == NOW_MS + 300_000 - lead

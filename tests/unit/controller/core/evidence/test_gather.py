@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from controller.core.evidence.client_sums import Window, sum_clients
 from controller.core.evidence.gather import Evidence, Reach, gather, hearing
+from controller.core.model.memo import Memo
 from streams.rows import DemandRow, DemandSecond, Ejection, PoolSum, Position, Progress, ReporterShare, Row
 from tests.unit.controller.core.made import LIMITS, NOW_MS
 from tieline.events import Outcomes, PoolObservation, Report, ResultClass
@@ -49,9 +50,9 @@ def known(
     at: tuple[Progress, ...] | None = None,
 ) -> Evidence | None:
     """What is known of the pool now."""
-    reach = Reach(progress() if at is None else at, NOW_MS)
-    heard = hearing(reports, reach, LIMITS, NOW_MS)
-    return gather(reports, heard, demand, reach, LIMITS, NOW_MS).get(POOL)
+    memo, reach = Memo(), Reach(progress() if at is None else at, NOW_MS)
+    heard = hearing(reports, reach, LIMITS, NOW_MS, memo)
+    return gather(reports, heard, demand, reach, LIMITS, NOW_MS, memo).get(POOL)
 
 
 def test_the_policy_says_how_long_a_report_is_evidence() -> None:
@@ -128,11 +129,12 @@ def test_ejections_last_until_they_run_out() -> None:
 def test_the_same_rows_are_summed_once() -> None:
     """Unchanged rows are the same objects, and their sum is kept; a new row is summed anew."""
     demand = row(second(1, ok=30))
+    memo = Memo()
     windows = (Window(demand, NOW_MS - 10_000),)
-    first = sum_clients(windows, LIMITS)
-    assert sum_clients(windows, LIMITS) is first
+    first = sum_clients(windows, LIMITS, memo)
+    assert sum_clients(windows, LIMITS, memo) is first
     changed = (Window(row(second(1, ok=31)), NOW_MS - 10_000),)
-    assert sum_clients(changed, LIMITS)[POOL].ok == 31
+    assert sum_clients(changed, LIMITS, memo)[POOL].ok == 31
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from controller.core.assessment import assess
 from controller.core.inspect.measure import measure
 from controller.core.inspect.spend import Rate, Used, period_of, rates, spend
-from controller.core.moves.held_table import held
+from controller.core.moves.held_table import HeldTable
 from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import CommittedSpend
 from tests.scenarios.world import World
@@ -74,8 +74,8 @@ def test_burst_costs_and_committed_does_not() -> None:
     world.decide()
     list(world.run(3_000))
     assert world.table is not None
-    known = assess(world.snapshot(), compiled, world.now_ms)
-    draft = held(compiled, world.table).draft(known.demand)
+    known = assess(world.snapshot(), world.now_ms)
+    draft = HeldTable(compiled, world.table).draft(known.demand)
     worth = measure(draft, known.caps, {}, world.now_ms)
     burst = {"azure": max(0.0, draft.load[0] - 40.0), "gcp": draft.load[1]}
     assert worth.burst_used == pytest.approx(burst)

@@ -10,7 +10,7 @@ from controller.core.assessment import assess
 from controller.core.inspect.what_if import Asked, decided, losses, single_losses, what_if
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
-from controller.core.moves.held_table import held, split_of
+from controller.core.moves.held_table import HeldTable, split_of
 from controller.core.planner import step
 from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Policy
@@ -37,7 +37,7 @@ def world() -> World:
 
 def _told(snapshot: Snapshot, lost: tuple[str, ...], now_ms: int) -> Snapshot:
     """The same moment with these pools found down, and nothing heard of them."""
-    known = assess(snapshot, compile_policy(snapshot.policy), now_ms)
+    known = assess(snapshot, now_ms)
     down = PoolMemory(
         State.DOWN, Reason.CLIENTS_FAILING, now_ms, down_since_ms=now_ms, hold_until_ms=now_ms + 60_000
     )
@@ -70,14 +70,14 @@ def test_the_answer_is_what_the_planner_would_publish(world: World, lost: tuple[
     """With these pools down a step publishes the very shares that were foretold, for each single loss."""
     snapshot, now_ms = world.snapshot(), world.now_ms
     compiled = compile_policy(POLICY)
-    foretold, _ = decided(snapshot, assess(snapshot, compiled, now_ms), Asked(lost))
+    foretold, _ = decided(snapshot, assess(snapshot, now_ms), Asked(lost))
     ready = step(_told(snapshot, lost, now_ms), now_ms)
     assert snapshot.table is not None
     carried = any(
         POLICY.pools[index].id in lost for route in snapshot.table.routes for index in route.split.pools
     )
     assert (ready.table is not None) == carried
-    after = held(compiled, ready.table or snapshot.table)
+    after = HeldTable(compiled, ready.table or snapshot.table)
     for route in range(len(compiled.routes)):
         published = split_of(after.weights[route], after.shed[route])
         assert published == split_of(foretold.weights[route], foretold.shed[route])

@@ -7,7 +7,7 @@ from controller.core.lp.problem import grown
 from controller.core.lp.solve import NoAnswerError, solve
 from controller.core.model.dispatch_plan import Plan, Problem
 from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT
-from controller.core.orders.claims import refused
+from controller.core.orders.claims import declined_pools
 from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import Origin, Policy
 from streams.rows import Position, Row
@@ -104,11 +104,11 @@ def test_a_refusal_holds_from_its_start_to_its_expiry_and_only_the_holders_count
         return (Row(event, Position("t", 0, 0), NOW_MS, NOW_MS),)
 
     claim = Claim("declined", NOW_MS + 1_000)
-    assert refused(compiled, said("a", claim), NOW_MS) == frozenset({0})
-    assert refused(compiled, said("a", replace(claim, pools=("a/one/d",))), NOW_MS) == frozenset({0})
-    assert refused(compiled, said("a", claim), NOW_MS + 1_000) == frozenset()
-    assert refused(compiled, said("a", replace(claim, starts_ms=NOW_MS + 1)), NOW_MS) == frozenset()
-    assert refused(compiled, said("b", claim), NOW_MS) == frozenset()
+    assert declined_pools(compiled, said("a", claim), NOW_MS) == frozenset({0})
+    assert declined_pools(compiled, said("a", replace(claim, pools=("a/one/d",))), NOW_MS) == frozenset({0})
+    assert declined_pools(compiled, said("a", claim), NOW_MS + 1_000) == frozenset()
+    assert declined_pools(compiled, said("a", replace(claim, starts_ms=NOW_MS + 1)), NOW_MS) == frozenset()
+    assert declined_pools(compiled, said("b", claim), NOW_MS) == frozenset()
 
 
 def test_a_provider_may_carry_all_as_long_as_the_others_could() -> None:

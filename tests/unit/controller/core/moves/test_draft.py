@@ -3,8 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
+from controller.core.model.memo import Memo
 from controller.core.moves.draft import GAINS_LATE, KEEPS, whole
-from controller.core.policy.compiled import compile_policy, with_declined
+from controller.core.policy.compiled import compile_policy, rules_in_force
 from controller.core.policy.policy import CommittedSpend, QuotaGroup
 from tests.unit.controller.core.made import draft, limits, policy, pool, workload
 from tieline.table import MILLION
@@ -129,7 +130,8 @@ def test_declined_burst_counts_as_anybodys_and_what_is_prepaid_as_free() -> None
     )
     compiled = compile_policy(given)
     assert [tier.pools for tier in compiled.routes[0].tiers if tier.burst] == [(2,), (1,), (0,)]
-    declined = with_declined(compiled, frozenset({2}))
+    memo = Memo()
+    declined = rules_in_force(compiled, frozenset(), frozenset({2}), memo)
     assert [tier.pools for tier in declined.routes[0].tiers if tier.burst] == [(1,), (0,), (2,)]
-    assert with_declined(compiled, frozenset()) is compiled
-    assert with_declined(compiled, frozenset({2})) is declined
+    assert rules_in_force(compiled, frozenset(), frozenset(), memo) is compiled
+    assert rules_in_force(compiled, frozenset(), frozenset({2}), memo) is declined

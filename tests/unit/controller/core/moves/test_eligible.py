@@ -8,7 +8,6 @@ from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import State
 from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT
 from controller.core.moves.eligible import Use
-from controller.core.policy.compiled import compile_policy
 from controller.policy_file import load_policy
 from streams.demand import DemandFold
 from tests.places import SMALL_POLICY
@@ -31,7 +30,7 @@ def world(seconds: int = 20) -> World:
 
 def use_of(made: World) -> Use:
     """What the next decision would rest on."""
-    return assess(made.snapshot(), compile_policy(made.policy), made.now_ms).use
+    return assess(made.snapshot(), made.now_ms).use
 
 
 def grade_of(made: World, pool: str = GCP) -> int:

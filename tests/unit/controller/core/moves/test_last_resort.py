@@ -5,7 +5,7 @@ from controller.core.inspect.explain import explain
 from controller.core.model.reasons import Reason
 from controller.core.moves.draft import KEEPS, OUT
 from controller.core.moves.eligible import Use
-from controller.core.moves.held_table import held
+from controller.core.moves.held_table import HeldTable
 from controller.core.moves.last_resort import last_resorts, resorts_changed
 from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Origin
@@ -77,7 +77,7 @@ def test_what_changed_is_found_by_pool() -> None:
     made = world()
     compiled = compile_policy(made.policy)
     assert made.table is not None
-    before, known = held(compiled, made.table), assess(made.snapshot(), compiled, made.now_ms)
+    before, known = HeldTable(compiled, made.table), assess(made.snapshot(), made.now_ms)
     now = last_resorts(compiled, known.use)
     assert resorts_changed(before, now) == (set(), set())
     london = compiled.pool_index[LONDON]

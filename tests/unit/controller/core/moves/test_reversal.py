@@ -5,7 +5,6 @@ from controller.core.model.memory import Memory, Shift
 from controller.core.model.reasons import Reason
 from controller.core.moves.reflex import Moved
 from controller.core.moves.reversal import LONGEST_MS, Barred
-from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Thresholds
 from controller.core.snapshot import Office, Snapshot
 from tests.unit.controller.core.made import NOW_MS, policy, pool, workload
@@ -87,4 +86,4 @@ def test_numbers_of_another_policy_mean_nothing() -> None:
     memory = moved(Memory("v"), NOW_MS, 1, Reason.MERIT_ORDER, by_choice=True)
     given = policy((pool("a/x"),), (workload("chat"),))
     snapshot = Snapshot(given, Office("one", 1, 1, NOW_MS, NOW_MS), memory=memory)
-    assert assess(snapshot, compile_policy(given), NOW_MS).memory.shifts == ()
+    assert assess(snapshot, NOW_MS).memory.shifts == ()

@@ -12,13 +12,14 @@ from controller.core.inspect.explain import explain
 from controller.core.inspect.what_if import Asked, what_if
 from controller.core.lp.problem import problem_of
 from controller.core.lp.solve import solve
+from controller.core.model.memo import Memo
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.model.words import sentence
 from controller.core.moves.draft import GAINS, KEEPS
-from controller.core.orders.in_force import NO_ORDERS, VERDICT_EVERY_MS, orders, outranked
+from controller.core.orders.in_force import NO_ORDERS, VERDICT_EVERY_MS, orders_in_force, outranked
 from controller.core.orders.overridable import NEVER, OVERRIDABLE
 from controller.core.planner import step
-from controller.core.policy.compiled import compile_policy, without_share_limits
+from controller.core.policy.compiled import compile_policy, rules_in_force
 from controller.core.policy.policy import Policy, Provider, QuotaGroup, Source
 from tests.scenarios.world import START_MS, World
 from tests.unit.controller.core.made import NOW_MS, policy, pool, workload
@@ -76,7 +77,7 @@ def test_the_narrowest_scope_counts_then_the_last_word() -> None:
         order("freeze", "gcp"),
         order("freeze", "gcp", NOW_MS + 1),
     )
-    found = orders(compiled, given, NOW_MS + 10)
+    found = orders_in_force(compiled, given, NOW_MS + 10, Memo())
     assert {index: one.state for index, one in found.verdicts.items()} == {1: "healthy"}
     assert {index: one.id for index, one in found.frozen.items()} == {0: given[2].id, 1: given[4].id}
 
@@ -85,8 +86,8 @@ def test_an_order_ends_by_itself_and_says_when() -> None:
     """To the millisecond; the decision wakes for it."""
     compiled = compile_policy(TWO)
     given = (order("freeze"),)
-    assert orders(compiled, given, NOW_MS).due_ms == NOW_MS + HOUR_MS
-    assert orders(compiled, given, NOW_MS + HOUR_MS) is NO_ORDERS
+    assert orders_in_force(compiled, given, NOW_MS, Memo()).due_ms == NOW_MS + HOUR_MS
+    assert orders_in_force(compiled, given, NOW_MS + HOUR_MS, Memo()) is NO_ORDERS
     world = world_of(TWO, chat=50.0)
     world.commands = [order("freeze", at_ms=world.now_ms)]
     world.commands[0] = replace(world.commands[0], expires_ms=world.now_ms + 1_700)
@@ -98,7 +99,9 @@ def test_a_verdict_outranks_the_finding_but_not_what_was_measured() -> None:
     compiled = compile_policy(TWO)
     seen = Finding(Kind.BAD, Reason.CLIENTS_FAILING, 0.7, 0.5, success=0.3, evidence_ms=NOW_MS)
     findings = {AZURE: seen, GCP: seen}
-    verdicts = orders(compiled, (order("verdict", "azure", state="healthy"),), NOW_MS).verdicts
+    verdicts = orders_in_force(
+        compiled, (order("verdict", "azure", state="healthy"),), NOW_MS, Memo()
+    ).verdicts
     found = outranked(compiled, findings, verdicts, NOW_MS)
     assert (found[AZURE].kind, found[AZURE].reason) == (Kind.GOOD, Reason.OPERATOR_VERDICT)
     assert (found[AZURE].success, found[AZURE].until_ms) == (0.3, NOW_MS + HOUR_MS)
@@ -119,7 +122,7 @@ def test_a_lasting_verdict_gives_nothing_new_to_remember_each_second() -> None:
 def test_failback_lets_a_pool_return_from_this_outage_alone() -> None:
     """An order given before a pool went down says nothing of that outage."""
     compiled = compile_policy(TWO)
-    found = orders(compiled, (order("failback", "gcp"),), NOW_MS)
+    found = orders_in_force(compiled, (order("failback", "gcp"),), NOW_MS, Memo())
     assert found.releases(1, NOW_MS)
     assert not found.releases(1, NOW_MS + 1)
     assert not found.releases(0, NOW_MS)
@@ -223,10 +226,11 @@ def test_share_limits_are_lifted_for_the_named_provider_alone() -> None:
     work = workload("chat", provider_share_max={"azure": 0.2, "gcp": 0.3})
     given = policy((pool("azure/r"), pool("gcp/r"), pool("oci/r", limit=20.0, committed=20.0)), (work,))
     compiled = compile_policy(given)
-    lifted = without_share_limits(compiled, frozenset({1}))
+    memo = Memo()
+    lifted = rules_in_force(compiled, frozenset({1}), frozenset(), memo)
     assert lifted.routes[0].share_max == {0: 0.2}
-    assert without_share_limits(compiled, frozenset({1})) is lifted
-    assert without_share_limits(compiled, frozenset()) is compiled
+    assert rules_in_force(compiled, frozenset({1}), frozenset(), memo) is lifted
+    assert rules_in_force(compiled, frozenset(), frozenset(), memo) is compiled
     world = world_of(given, chat=80.0)
     world.commands = [order("override", "gcp", world.now_ms, guard="provider_share")]
     asked = problem_of(world.snapshot(), world.now_ms)
@@ -311,6 +315,6 @@ def test_a_verdict_down_leaves_do_no_harm_in_force() -> None:
     assert world.memory is not None
     assert world.memory.pools[AZURE].state is State.DOWN
     assert share(world, AZURE) == 1.0
-    known = assess(world.snapshot(), compile_policy(world.policy), world.now_ms)
+    known = assess(world.snapshot(), world.now_ms)
     assert known.use.lost == {0: 1.0}
     assert world.now_ms > START_MS
