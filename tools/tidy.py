@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tools.purity import pure_files_keep_nothing
 from tools.source import Finding, Source
 
 FILE_LINES_MAX = 400
@@ -144,6 +145,7 @@ RULES: tuple[Rule, ...] = (
     tests_state_their_promise,
     modules_are_introduced,
     client_is_documented,
+    pure_files_keep_nothing,
 )
 
 
