@@ -5,7 +5,7 @@ import logging
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from controller.kafka.producers import start_producer, stop_producer
+from controller.kafka.ordered_log import start_producer, stop_producer
 from controller.kafka.topics import ensure_topics
 from tieline.topics import Topics
 

@@ -52,7 +52,7 @@ class Installation:
         policy.write_text(policy_as_yaml())
         places = ("--kafka", self.stack.kafka_bootstrap, "--redis", self.stack.redis_url)
         controller = await self._spawn("controller.cli", "controller", *places, "--policy", str(policy))
-        await _line(controller.stderr, b'"settled"', SETTLED_WITHIN_S)
+        await _line(controller.stderr, b'"decides now"', SETTLED_WITHIN_S)
         self._drain_later(controller.stderr)
         if background:
             load = await self._spawn("bench._react_load", self.stack.kafka_bootstrap)

@@ -1,7 +1,8 @@
-"""The routing agent: wait, read, step, publish. It holds an office while it leads and nothing otherwise.
+"""The routing agent: wait, read, step, publish. It decides while it leads, and holds nothing otherwise.
 
-Level-triggered: whatever happens (a material event here or in another process, a command, a timer) only marks
-the agent as due, and one step rereads everything. Bursts coalesce; no decision hangs on having seen each one.
+It is level-triggered: whatever happens (an event taken in here or elsewhere, an order, a timer) only marks
+the agent as due, and one step reads everything anew. So a burst of events is one step, and no decision
+depends on having noticed each event.
 """
 
 import asyncio
@@ -25,21 +26,22 @@ from controller.decisions.log import DecisionLog
 from controller.decisions.record import Step
 from controller.dispatch.dispatcher import Dispatcher
 from controller.kafka.offsets import Offsets
-from controller.leading.clock_watch import ClockWatch
 from controller.leading.leader import Leader
 from controller.leading.term import REPORT_WINDOW_MAX_MS, PolicyInForce, Term, first_record, reasons_of
-from controller.process.clock import monotonic_ms, now_ms
+from controller.process.clock import ClockWatch, monotonic_ms, now_ms
 from controller.process.errors import Deposed, NoLease, UserError
 from controller.process.settings import UNSIGNED_NOTICE
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
 from controller.routes.record import RoutesRecord, renumbered
 from streams.store import Contents, Tables
+from tieline.backoff import Backoff
 from tieline.table import Generation, RouteTable
 
 TICK_MS = 1_000
 TABLES_WITHIN_S = 1.0
-RETRY_AFTER_S = 0.5
+RETRY_FIRST_S = 0.5
+RETRY_LONGEST_S = 2.0
 PROJECTION_HEAD_START_S = 0.005
 
 
@@ -68,9 +70,10 @@ class RoutingAgent:
         self._tables_away = False
         self._clock = ClockWatch()
         self._planner = Planner()
-        self._decided_on: tuple[Any, ...] = ()  # what the last step saw
-        self._step_by_ms = 0  # whatever happens, the next step is due then
-        self._read_by_ms = 0  # and everything is read again then, on the steady clock
+        self._backoff = Backoff(RETRY_FIRST_S, RETRY_LONGEST_S)
+        self._decided_on: tuple[Any, ...] = ()  # the inputs of the last step
+        self._step_by_ms = 0  # the next step is due then at the latest, by the wall clock
+        self._read_by_ms = 0  # everything is read again then at the latest, by the steady clock
         self._held_back: frozenset[tuple[str, str]] = frozenset()
         self._alarms: frozenset[tuple[str, str]] = frozenset()
         self._log = structlog.get_logger("agent").bind(
@@ -78,7 +81,7 @@ class RoutingAgent:
         )
 
     def wake(self) -> None:
-        """Something may have changed: step soon. Cheap; any number of calls before the step are one."""
+        """Asks for a step soon. Cheap; any number of calls before the step are one."""
         self._due.set()
 
     async def run(self) -> None:
@@ -86,62 +89,77 @@ class RoutingAgent:
         while True:
             epoch = await self._around.leader.lead()
             try:
-                await self._hold_office(epoch)
+                await self._lead(epoch)
             except (Deposed, NoLease) as reason:
-                self._log.info("left office", epoch=epoch, why=str(reason))
+                self._log.info("stands by now", epoch=epoch, why=str(reason))
             except KafkaError as error:
-                self._log.warning("left office", epoch=epoch, why=type(error).__name__)
-                await asyncio.sleep(RETRY_AFTER_S)
+                self._log.warning("stands by now", epoch=epoch, why=f"Kafka: {type(error).__name__}")
+                await asyncio.sleep(self._backoff.next_s())
             finally:
                 self._around.projector.withdraw()
                 self._around.publisher.stand_by()
             await self._around.leader.resign()
 
-    async def _hold_office(self, epoch: int) -> None:
-        term = await self._take_office(epoch)
+    async def _lead(self, epoch: int) -> None:
+        """One term: takes over and decides until it is deposed. Raises ``Deposed``, KafkaError."""
+        term = await self._take_over(epoch)
+        self._backoff.reset()
         while True:
             await self._until_due()
-            self._around.leader.require_office(epoch)
+            self._around.leader.require_leading(epoch)
             if not self._around.leader.may_publish():
                 continue
             try:
                 await self._decide(term)
-            except NoLease:
-                self._log.info("held: no lease", epoch=epoch)
+            except NoLease as reason:
+                self._log.info("the table is held", epoch=epoch, why=str(reason))
 
-    async def _take_office(self, epoch: int) -> Term:
-        """Behind a fence: the newest publication that counts again, unchanged, or else the first table."""
+    async def _take_over(self, epoch: int) -> Term:
+        """Sets the fence and publishes the newest table that counts, unchanged, or else the first table."""
         must_reach = await self._around.offsets.ends()
         lineage = self._policy.policy.lineage
-        held = await self._around.publisher.take_office(epoch, lineage)
+        newest = await self._around.publisher.take_over(epoch, lineage)
         taken_ms = now_ms()
         generation = Generation(lineage, epoch, 1)
-        if held is None:
+        if newest is None:
             record = await self._publish_first(generation, taken_ms)
         else:
-            record = replace(renumbered(held, generation, taken_ms), unsigned_commands=self._policy.unsigned)
+            record = renumbered(newest, generation, taken_ms)
+            record = replace(record, unsigned_commands=self._policy.unsigned)
             await self._publish(record)
         self._log.info(
-            "took office",
+            "leads now",
             generation=str(generation),
-            continues=str(held.generation) if held else "nothing: this is the first table",
+            continues=str(newest.generation) if newest else "nothing: this is the first table of its lineage",
         )
         self._step_by_ms = 0
         self.wake()
-        return Term(epoch, taken_ms, must_reach, record, record.memory, monotonic_ms())
+        return Term(
+            epoch,
+            taken_ms,
+            must_reach,
+            record=record,
+            memory=record.memory,
+            published_steady_ms=monotonic_ms(),
+        )
 
     async def _publish_first(self, generation: Generation, taken_ms: int) -> RoutesRecord:
         await self._read_tables(everything=True)
         office = Office(
-            generation.lineage, generation.epoch, generation.seq, taken_ms, taken_ms + REPORT_WINDOW_MAX_MS
+            generation.lineage,
+            generation.epoch,
+            generation.seq,
+            took_office_ms=taken_ms,
+            voluntary_after_ms=taken_ms + REPORT_WINDOW_MAX_MS,
         )
-        snapshot = self._snapshot(office, None, None, taken_ms)
+        snapshot = self._snapshot(office, None, None, at_ms=taken_ms)
         ready = self._planner.step(snapshot, taken_ms)
         if ready.table is None:
-            raise UserError(f"the policy allows no first table: {'; '.join(reasons_of(ready))}")
+            why = "; ".join(reasons_of(ready, taken_ms))
+            raise UserError(f"no first table can be made from the policy: {why}")
         record = first_record(ready, self._policy, generation, taken_ms)
         table = await self._publish(record)
-        self._around.decisions.record(Step(taken_ms, snapshot, ready, table))
+        self._around.decisions.record(Step(taken_ms, snapshot, ready, published=table))
         return record
 
     async def _until_due(self) -> None:
@@ -163,28 +181,28 @@ class RoutingAgent:
             return  # woken twice for one event
         self._clock = self._clock.look(decided_ms, monotonic_ms(), self._around.leader.brokers_apart_ms)
         if not self._tables_away and term.settle(self._contents, decided_ms):
-            self._log.info("settled", epoch=term.epoch)
+            self._log.info("decides now", epoch=term.epoch)
         commands = self._around.commands.log
-        seen_offset = commands.next_offset if term.settled else 0
+        commands_offset = commands.next_offset if term.settled else 0
         office = term.office(clock_trusted=self._clock.trusted)
-        snapshot = self._snapshot(office, term.memory, term.record.table, decided_ms)
+        snapshot = self._snapshot(office, term.memory, term.record.table, at_ms=decided_ms)
         ready = self._planner.step(snapshot, decided_ms)
         dues = (ready.wake_ms, commands.next_expiry_ms(decided_ms))
         next_ms = min((due for due in dues if due is not None), default=decided_ms + TICK_MS)
         self._step_by_ms = max(min(next_ms, decided_ms + TICK_MS), decided_ms + 1)
         self._decided_on = grounds
-        if not term.owes(ready, seen_offset, monotonic_ms()):
+        if not term.owes(ready, commands_offset, monotonic_ms()):
             term.remember(ready)
-            self._say_held(ready)
-            self._say_alarms(snapshot, ready.memory, decided_ms)
+            self._log_held_back(ready, decided_ms)
+            self._log_alarms(snapshot, ready.memory, decided_ms)
             self._plan_ahead(snapshot, decided_ms)
             return
-        record = term.next_record(ready, self._policy, seen_offset, decided_ms)
+        record = term.next_record(ready, self._policy, commands_offset, decided_ms)
         table = await self._publish(record)
         term.published(record, monotonic_ms())
-        self._say(record, ready)
-        self._around.decisions.record(Step(decided_ms, snapshot, ready, table))
-        self._say_alarms(snapshot, ready.memory, decided_ms)
+        self._log_decision(record, ready, decided_ms)
+        self._around.decisions.record(Step(decided_ms, snapshot, ready, published=table))
+        self._log_alarms(snapshot, ready.memory, decided_ms)
 
     def _plan_ahead(self, snapshot: Snapshot, at_ms: int) -> None:
         """Has the whole table solved anew, in another process, when nothing had to be published."""
@@ -194,19 +212,20 @@ class RoutingAgent:
             self._around.dispatcher.ask(problem, self._policy.packed)
 
     async def _publish(self, record: RoutesRecord) -> RouteTable:
-        """Kafka first; only what is published there is projected. Returns the table that went out."""
+        """Appends to Kafka first; only what is published there is projected. Returns the record's table."""
         if record.table is None:
-            raise ValueError("only a fence goes without a table")
+            raise ValueError("a publication needs a table; only a fence has none")
         await self._around.publisher.append(record)
         self._around.projector.project(record.table, record.urgent_seq)
         await self._around.projector.head_start(PROJECTION_HEAD_START_S)
         return record.table
 
     async def _read_tables(self, *, everything: bool) -> None:
-        """The tables as they are; while Redis is away, as they were: their progress says how old they are.
+        """Reads the tables. While Redis is away the last reading stays; its progress rows show how old it is.
 
-        What somebody was woken for is read for each step. What was not can't change a decision by itself, so
-        once a second will do: under load most rows change, and most of a step would be reading them.
+        Each step reads the rows that somebody was woken for. The others can't change a decision by
+        themselves, so once a second is enough: under load most rows change all the time, and most of a step
+        would be spent on reading them.
         """
         everything = everything or self._tables_away or monotonic_ms() >= self._read_by_ms
         tables = self._around.tables
@@ -223,43 +242,46 @@ class RoutingAgent:
             self._read_by_ms = monotonic_ms() + TICK_MS
 
     def _snapshot(
-        self, office: Office, memory: Memory | None, table: RouteTable | None, at_ms: int
+        self, office: Office, memory: Memory | None, table: RouteTable | None, *, at_ms: int
     ) -> Snapshot:
         contents = self._contents
         return Snapshot(
             self._policy.policy,
             office,
             contents.reports,
-            contents.statements,
-            contents.capacities,
-            contents.demand,
-            contents.progress,
-            self._around.commands.log.in_force(at_ms),
-            memory,
-            table,
-            self._around.dispatcher.plan,
+            statements=contents.statements,
+            capacities=contents.capacities,
+            demand=contents.demand,
+            progress=contents.progress,
+            commands=self._around.commands.log.in_force(at_ms),
+            memory=memory,
+            table=table,
+            plan=self._around.dispatcher.plan,
         )
 
-    def _say(self, record: RoutesRecord, ready: Ready) -> None:
-        """One line per decision."""
+    def _log_decision(self, record: RoutesRecord, ready: Ready, at_ms: int) -> None:
+        """One line for each publication that changes the table or has something to say."""
         self._held_back = frozenset()
-        said: dict[str, Any] = {"generation": str(record.generation), "reasons": reasons_of(ready)}
-        if ready.table is None:
-            self._log.info("memory recorded", **said)
-        else:
-            self._log.info("decision", urgent=ready.urgent, **said)
+        if ready.table is None and not ready.decisions:
+            return  # only the planner's memory was recorded
+        self._log.info(
+            "decision",
+            generation=str(record.generation),
+            table="new" if ready.table is not None else "unchanged",
+            urgent=ready.urgent,
+            reasons=reasons_of(ready, at_ms),
+        )
 
-    def _say_held(self, ready: Ready) -> None:
-        """What keeps the table as it is: once, for as long as it does."""
+    def _log_held_back(self, ready: Ready, at_ms: int) -> None:
+        """What keeps the table as it is: logged when it begins or changes, not at every step."""
         held_back = frozenset((verdict.subject, str(verdict.reason)) for verdict in ready.decisions)
         if held_back and held_back != self._held_back:
-            self._log.info("held", reasons=reasons_of(ready))
+            self._log.info("the table stays as it is", reasons=reasons_of(ready, at_ms))
         self._held_back = held_back
 
-    def _say_alarms(self, snapshot: Snapshot, memory: Memory, at_ms: int) -> None:
-        """Each when it begins, and when it ends."""
-        due = alarms(snapshot, memory, at_ms, self._planner.memo)
-        standing = {(alarm.subject, str(alarm.reason)): alarm for alarm in due}
+    def _log_alarms(self, snapshot: Snapshot, memory: Memory, at_ms: int) -> None:
+        """Each alarm when it begins, and when it ends."""
+        standing = {(alarm.subject, str(alarm.reason)): alarm for alarm in alarms(snapshot, memory, at_ms)}
         for key in sorted(standing.keys() - self._alarms):
             self._log.warning("alarm", about=key[0], reason=key[1], words=sentence(standing[key], at_ms))
         for about, reason in sorted(self._alarms - standing.keys()):
@@ -268,7 +290,7 @@ class RoutingAgent:
 
 
 def is_same(new: Any, old: Any) -> bool:
-    """Whether two readings of one table hold the same row objects (unchanged rows are not decoded again)."""
+    """Whether two readings of a table hold the same row objects: unchanged rows are not decoded again."""
     if not isinstance(new, tuple):
         return bool(new == old)
     return len(new) == len(old) and all(map(operator.is_, new, old))

@@ -5,13 +5,12 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import msgspec
 import structlog
 from redis.exceptions import RedisError
 
 from controller.agent import RoutingAgent, Surroundings
 from controller.commands.in_force import CommandReader
-from controller.core.policy.policy import Policy, version_of
+from controller.core.policy.policy import Policy, encode_policy, version_of
 from controller.decisions.log import DecisionLog
 from controller.dispatch.dispatcher import Dispatcher
 from controller.kafka.offsets import Offsets
@@ -21,9 +20,9 @@ from controller.leading.term import PolicyInForce
 from controller.leading.vitals import controller_vitals
 from controller.policy_file import load_policy
 from controller.process.clock import now_ms
+from controller.process.connections import connect_redis
 from controller.process.errors import UserError
 from controller.process.monitor import Vitals, monitored
-from controller.process.redis import connect_redis
 from controller.process.settings import UNSIGNED_NOTICE, Settings
 from controller.process.supervise import end_on_signals, together
 from controller.process.telemetry import without_password
@@ -31,22 +30,23 @@ from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
 from streams.app import Ingest, IngestSettings, Registered
 from streams.tables import RedisTables
+from tieline.backoff import Backoff
 
 STOP_WITHIN_S = 4.0
 INGEST_STOP_WITHIN_S = 2.0
 COMMANDS_WITHIN_S = 30.0
-REDIS_RETRY_AFTER_S = 0.5
-COLLECT_AFTER = (25_000, 20, 50)  # allocations, and rounds of the generation below
+RETRY_FIRST_S = 0.5
+RETRY_LONGEST_S = 2.0
+COLLECT_AFTER = (25_000, 20, 50)  # allocations, then rounds of the generation below
 
 
 def in_force(policy: Policy, *, unsigned: bool) -> PolicyInForce:
-    """The policy as it goes into every record."""
-    packed = msgspec.msgpack.Encoder(order="deterministic").encode(policy)
-    return PolicyInForce(policy, packed, version_of(policy), unsigned)
+    """The policy as every record carries it."""
+    return PolicyInForce(policy, encode_policy(policy), version_of(policy), unsigned=unsigned)
 
 
 def registered(policy: Policy) -> Registered:
-    """What the ingesting part must know of a policy."""
+    """What the ingesting part checks events against."""
     return Registered(
         frozenset(provider.id for provider in policy.providers),
         frozenset(source.id for source in policy.sources),
@@ -55,7 +55,7 @@ def registered(policy: Policy) -> Registered:
 
 
 class Controller:
-    """One controller process: ingest, candidate, reader of commands, routing agent."""
+    """One controller process: takes events in, is a candidate, reads orders, decides while it leads."""
 
     def __init__(self, settings: Settings, policy: Policy) -> None:
         topics, kafka = settings.topics, settings.kafka
@@ -64,7 +64,12 @@ class Controller:
         tables = RedisTables(self.redis, settings.keys)
         self._tables = tables
         self.leader = Leader(kafka, topics.leader.name, self._wake)
-        self.publisher = Publisher(kafka, topics.routes.name, self.leader.identity, self.leader.may_publish)
+        self.publisher = Publisher(
+            kafka,
+            topics.routes.name,
+            identity=self.leader.identity,
+            may_publish=self.leader.may_publish,
+        )
         self.commands = CommandReader(
             kafka, topics.commands.name, unsigned_allowed=settings.unsigned, on_change=self._wake
         )
@@ -73,25 +78,25 @@ class Controller:
         self.dispatcher = Dispatcher(self._wake)
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
         self.offsets = Offsets(kafka, ingest.consumed)
-        self.ingest = Ingest(ingest, registered(policy), tables, now_ms, self._wake)
+        self.ingest = Ingest(ingest, registered(policy), tables, now_ms=now_ms, on_material=self._wake)
         self.agent = RoutingAgent(
             in_force(policy, unsigned=settings.unsigned),
             Surroundings(
-                self.leader,
-                self.publisher,
-                self.projector,
-                self.commands,
-                self.decisions,
-                self.offsets,
-                tables,
-                self.dispatcher,
+                leader=self.leader,
+                publisher=self.publisher,
+                projector=self.projector,
+                commands=self.commands,
+                decisions=self.decisions,
+                offsets=self.offsets,
+                tables=tables,
+                dispatcher=self.dispatcher,
             ),
         )
         self._log = structlog.get_logger("controller")
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator["Controller"]:
-        """All connections open; closed again at the end, each within its own limit."""
+        """Opens all connections, and closes them at the end, each within its own limit."""
         async with AsyncExitStack() as closing:
             closing.push_async_callback(self.redis.aclose)
             for part in (self.offsets, self.publisher, self.commands, self.leader):
@@ -102,7 +107,7 @@ class Controller:
             yield self
 
     async def run(self) -> None:
-        """Until cancelled. Raises what ended a task that should not have ended."""
+        """Runs all tasks until cancelled. When one ends, the others end too and its error is raised."""
         await together(
             {
                 "agent": self._agent(),
@@ -118,37 +123,40 @@ class Controller:
         )
 
     def vitals(self) -> Vitals:
-        """What it says of itself."""
+        """What this process reports about itself."""
         return controller_vitals(self.leader, self.publisher, self.projector, self.ingest)
 
     async def _agent(self) -> None:
-        """Nobody leads before it knows the commands given so far."""
+        """Runs the agent once the orders given so far are read: nobody leads without knowing them."""
         await self.commands.read_all(COMMANDS_WITHIN_S)
         await self.agent.run()
 
     async def _hints(self) -> None:
-        """Material events that other processes took. Only a hint: the agent's timer is the truth.
+        """Wakes the agent for material events that other processes took in.
 
-        Ingest says its own directly; a second step for each would only be in the way of the next event.
+        These are only hints: the agent's timer does without them. This process's own events wake it directly;
+        their hints are skipped, because a second step for each would delay the next event.
         """
+        backoff = Backoff(RETRY_FIRST_S, RETRY_LONGEST_S)
         while True:
             try:
                 async with self.redis.pubsub(ignore_subscribe_messages=True) as hints:
                     await hints.subscribe(self._keys.tables_hint)
+                    backoff.reset()
                     async for hint in hints.listen():
                         if self._tables.woken(hint["data"]):
                             self._wake()
             except (RedisError, OSError):
-                await asyncio.sleep(REDIS_RETRY_AFTER_S)
+                await asyncio.sleep(backoff.next_s())
 
     def _wake(self) -> None:
         self.agent.wake()
 
 
 async def run_controller(settings: Settings) -> int:
-    """One controller until SIGTERM or SIGINT. 0 after a clean stop; raises what ended it else."""
+    """Runs one controller until SIGTERM or SIGINT. Returns 0 after a clean end, else raises what ended it."""
     if settings.policy is None:
-        raise UserError("a controller needs a policy")
+        raise UserError("a controller needs a policy: give --policy FILE")
     policy = load_policy(settings.policy)
     log = structlog.get_logger("controller")
     asked_to_end = end_on_signals()
@@ -161,7 +169,7 @@ async def run_controller(settings: Settings) -> int:
         lineage=policy.lineage,
         pools=len(policy.pools),
         topics_created=len(created),
-        commands=UNSIGNED_NOTICE if settings.unsigned else "unsigned commands are refused",
+        orders=UNSIGNED_NOTICE if settings.unsigned else "refused unless signed",
     )
     async with (
         Controller(settings, policy).connected() as controller,
@@ -184,8 +192,11 @@ async def run_controller(settings: Settings) -> int:
 
 
 def collect_seldom() -> None:
-    """A look for cyclic garbage through everything holds all up for 100 ms and more, and finds little: what
-    is there at the start stays, and events are dropped without it."""
+    """Makes full garbage collections rare.
+
+    One takes 100 ms and more, in which nothing else runs, and finds little: what exists at the start stays,
+    and events are freed by reference counting.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)

@@ -14,8 +14,8 @@ from controller.commands.log import CommandLog
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Office, Snapshot
 from controller.process.clock import now_ms
+from controller.process.connections import connect_redis
 from controller.process.errors import UserError
-from controller.process.redis import connect_redis
 from controller.process.settings import Settings
 from controller.routes.reader import RoutesReader
 from controller.routes.record import RoutesRecord

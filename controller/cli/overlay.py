@@ -19,8 +19,8 @@ import msgspec
 from controller.cli.orders import duration_ms
 from controller.core.policy.check import near_miss
 from controller.process.clock import now_ms
+from controller.process.connections import connect_redis
 from controller.process.errors import UserError
-from controller.process.redis import connect_redis
 from controller.process.settings import REDIS, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
 from tieline.events import in_scope

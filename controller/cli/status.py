@@ -25,11 +25,11 @@ from controller.core.model.reasons import Verdict
 from controller.core.planner import step
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
-from controller.kafka.tail import Tail
+from controller.kafka.ordered_log import Tail
 from controller.leading.log import NO_EPOCH, LeaderLog
 from controller.process.clock import now_ms
+from controller.process.connections import connect_redis
 from controller.process.errors import UserError
-from controller.process.redis import connect_redis
 from controller.process.settings import KAFKA, REDIS, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
 from controller.routes.reader import RoutesReader

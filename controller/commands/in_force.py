@@ -1,4 +1,4 @@
-"""The reader of operators' commands: the whole command log, from its beginning, folded by ``command_log``."""
+"""The reader of operators' orders: it follows the command log from its beginning and folds it (``log``)."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,14 @@ import structlog
 from aiokafka.structs import ConsumerRecord
 
 from controller.commands.log import CommandLog
-from controller.kafka.tail import Tail
+from controller.kafka.ordered_log import Tail
 from tieline.cloudevents import Poison, decode
 from tieline.events import Command
 from tieline.kafka import Brokers
 
 
 class CommandReader:
-    """Follows the command log. ``on_change`` is called after each record; ``quiet`` logs none."""
+    """Follows the command log. ``on_change`` is called after each record; ``quiet`` logs none of them."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class CommandReader:
         await self._tail.run()
 
     async def read_all(self, within_s: float) -> None:
-        """Returns once every command given so far was read. Raises TimeoutError or KafkaError."""
+        """Returns once every order given so far was read. Raises TimeoutError or KafkaError."""
         await self._tail.read_all(within_s)
 
     async def stop(self) -> None:
@@ -59,13 +59,16 @@ class CommandReader:
         self.log = self.log.apply(
             record.offset, record.timestamp, command, unsigned_allowed=self._unsigned_allowed
         )
-        if self._quiet:
-            pass
-        elif self.log.refused:
-            self._log.warning("command refused", offset=record.offset, why=why or self.log.refused)
+        if not self._quiet:
+            self._report(record.offset, command, why or self.log.refused)
+        self._on_change()
+
+    def _report(self, offset: int, command: Command | None, refused: str) -> None:
+        if refused:
+            self._log.warning("an order was refused", offset=offset, why=refused)
         elif command is not None:
             self._log.info(
-                "command",
+                "an order was given",
                 verb=command.verb,
                 scope=command.scope,
                 actor=command.actor,
@@ -74,4 +77,3 @@ class CommandReader:
                 expires_ms=command.expires_ms,
                 signed=bool(command.signature),
             )
-        self._on_change()

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from controller.decisions.record import Step, decision, encode_decision
-from controller.kafka.producers import start_producer, stop_producer
+from controller.kafka.ordered_log import start_producer, stop_producer
 from controller.routes.record import DECISION_TYPE, headers
 from tieline.kafka import Brokers
 from tieline.topics import ROUTES_RECORD_MAX_BYTES

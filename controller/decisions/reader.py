@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from controller.kafka.tail import FETCH_MAX_BYTES, REQUEST_TIMEOUT_MS
+from controller.kafka.ordered_log import FETCH_MAX_BYTES, REQUEST_TIMEOUT_MS
 from controller.process.errors import TopicMissingError
 from tieline.kafka import Brokers, connecting
 

@@ -1,4 +1,4 @@
-"""How far the evidence topics reach right now: what a new leader must have seen before it decides anew."""
+"""How far the evidence topics reach: a new leader must have consumed all of it before it decides anew."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ Ends = dict[tuple[str, int], int]
 
 
 class Offsets:
-    """Asks the broker for the ends of ``topics``."""
+    """Asks the brokers where ``topics`` end. Ask only between ``start`` and ``stop``."""
 
     def __init__(self, bootstrap: str | Brokers, topics: tuple[str, ...]) -> None:
         self._topics = topics
@@ -32,7 +32,7 @@ class Offsets:
         await self._consumer.stop()
 
     async def ends(self) -> Ends:
-        """``(topic, partition)`` -> end offset, of the partitions that hold anything. Raises KafkaError."""
+        """``(topic, partition)`` -> end offset, for every partition that is not empty. Raises KafkaError."""
         await self._consumer.topics()
         partitions = [
             TopicPartition(topic, number)
@@ -47,6 +47,6 @@ class Offsets:
 
 
 def reached(ends: Ends, progress: Iterable[Progress]) -> bool:
-    """Whether everything up to ``ends`` was consumed."""
+    """Whether every partition of ``ends`` was consumed up to its end."""
     consumed = {(row.topic, row.partition): row.next_offset for row in progress}
     return all(consumed.get(place, 0) >= end for place, end in ends.items())

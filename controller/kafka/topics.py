@@ -1,4 +1,4 @@
-"""Makes sure of the topics: creates those that are missing, refuses those that would break a promise."""
+"""Creates the topics that are missing, and refuses existing ones whose settings would break a promise."""
 
 from __future__ import annotations
 
@@ -19,36 +19,37 @@ SAFE_REPLICATION = 3
 
 
 class TopicError(RuntimeError):
-    """Topics are not as they must be, or Kafka can't say; the message names the topic and the remedy."""
+    """A topic is not as it must be, or Kafka does not answer. The message names the topic and the remedy."""
 
 
 def faults(topic: Topic, partitions: int, config: dict[str, str]) -> list[str]:
-    """PURE: what is wrong with an existing topic, each with its remedy; empty when it will do.
+    """What is wrong with an existing topic, each fault with its remedy; an empty list when nothing is. Pure.
 
-    Ordered logs need exactly one partition; the time stamp is evidence, so it must be the broker's;
-    compaction decides whether the last word of a key is kept; smaller records than ours would be refused.
+    An ordered log needs exactly one partition. Time stamps are evidence, so they must be the broker's.
+    Compaction decides whether the last record of a key is kept. A limit on the size of records must not be
+    lower than what is written.
     """
-    found = []
+    mistakes = []
     if topic.partitions == 1 and partitions != 1:
-        found.append(f"has {partitions} partitions and must have exactly 1: recreate it with 1")
+        mistakes.append(f"has {partitions} partitions and must have exactly 1: recreate it with 1")
     for name, wanted in sorted(topic.config.items()):
-        held = config.get(name)
-        if name in EQUAL and held != wanted:
-            found.append(_wrong(name, held, wanted))
-        if name in AT_LEAST and int(held or 0) < int(wanted):
-            found.append(_wrong(name, held, wanted, "at least "))
-    return found
+        current = config.get(name)
+        if name in EQUAL and current != wanted:
+            mistakes.append(_wrong(name, current, wanted))
+        if name in AT_LEAST and int(current or 0) < int(wanted):
+            mistakes.append(_wrong(name, current, wanted, "at least "))
+    return mistakes
 
 
-def _wrong(name: str, held: str | None, wanted: str, at_least: str = "") -> str:
+def _wrong(name: str, current: str | None, wanted: str, at_least: str = "") -> str:
     remedy = f"kafka-configs --alter --add-config {name}={wanted}"
-    return f"has {name}={held} and needs {at_least}{wanted}: {remedy}"
+    return f"has {name}={current} and needs {at_least}{wanted}: {remedy}"
 
 
 async def ensure_topics(bootstrap: str | Brokers, topics: Topics, *, replication: int = 1) -> tuple[str, ...]:
-    """Create what is missing and check what exists, within 15 s. Returns the names of the topics created.
+    """Creates what is missing and checks what exists, within 15 s. Returns the names of the topics created.
 
-    Raises TopicError when Kafka can't be reached, refuses, or holds a topic that would not do.
+    Raises TopicError when Kafka can't be reached, refuses, or has a topic with settings that break a promise.
     """
     from aiokafka.admin import AIOKafkaAdminClient
     from aiokafka.errors import KafkaConnectionError, KafkaError
@@ -64,8 +65,8 @@ async def ensure_topics(bootstrap: str | Brokers, topics: Topics, *, replication
         raise TopicError(f"Kafka at {bootstrap} did not answer within {ADMIN_TIMEOUT_S:g} s.") from None
     except KafkaConnectionError:
         raise TopicError(
-            f"Kafka can't be reached at {bootstrap}: start it, or correct --kafka or TIELINE_KAFKA, or what "
-            "TIELINE_KAFKA_* say of TLS and password."
+            f"Kafka can't be reached at {bootstrap}: start it, or correct --kafka or TIELINE_KAFKA, or "
+            "correct the variables TIELINE_KAFKA_* for TLS and password."
         ) from None
     except (KafkaError, OSError) as error:
         raise TopicError(f"Kafka at {bootstrap}: {error or type(error).__name__}.") from None
@@ -76,8 +77,8 @@ async def ensure_topics(bootstrap: str | Brokers, topics: Topics, *, replication
 async def _create_missing(admin: Any, wanted: Iterable[Topic], replication: int) -> tuple[str, ...]:
     from aiokafka.admin import NewTopic
 
-    known = set(await admin.list_topics())
-    missing = [topic for topic in wanted if topic.name not in known]
+    existing = set(await admin.list_topics())
+    missing = [topic for topic in wanted if topic.name not in existing]
     if not missing:
         return ()
     safety = {}
@@ -90,7 +91,7 @@ async def _create_missing(admin: Any, wanted: Iterable[Topic], replication: int)
         ]
     )
     for name, code, message, *_ in answer.topic_errors:
-        if code not in (0, TOPIC_ALREADY_EXISTS):  # somebody else may create it in the same moment
+        if code not in (0, TOPIC_ALREADY_EXISTS):  # another controller may create it at the same moment
             raise TopicError(f"Topic {name} could not be created: {message or f'error {code}'}.")
     return tuple(topic.name for topic in missing)
 
@@ -108,13 +109,13 @@ async def _check(admin: Any, wanted: tuple[Topic, ...]) -> None:
 
 
 async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:
-    """Partitions by topic, once every one has a leader; the caller bounds it in time."""
+    """Topic -> its number of partitions, once each has a leader. The caller limits how long this may take."""
     while True:
         described = await admin.describe_topics(names)
         ready = {
             topic["topic"]: len(topic["partitions"])
             for topic in described
-            if topic["error_code"] == 0 and all(one["leader"] >= 0 for one in topic["partitions"])
+            if topic["error_code"] == 0 and all(partition["leader"] >= 0 for partition in topic["partitions"])
         }
         if ready.keys() >= set(names):
             return ready

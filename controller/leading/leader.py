@@ -1,9 +1,4 @@
-"""Leading: claims, heartbeats and the lease, by the rules of ``leader_log``. Kafka alone arbitrates.
-
-A leader may publish only while its last confirmed heartbeat was *sent* less than ``LEASE_MS`` ago on its own
-clock. Confirmed: acknowledged, and the leader log read to its offset with the own epoch in force. Whoever is
-paused, cut off or deposed thereby stops by itself, without having to be told.
-"""
+"""A candidate for leading: it claims, beats and keeps the lease, by the rules of ``leading``."""
 
 import asyncio
 import contextlib
@@ -17,9 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
-from controller.kafka.producers import start_producer, stop_producer
-from controller.kafka.tail import Tail
-from controller.leading.clock_watch import apart_ms
+from controller.kafka.ordered_log import Tail, start_producer, stop_producer
 from controller.leading.log import (
     CLAIM_DELAY_MAX_MS,
     HEARTBEAT_EVERY_MS,
@@ -28,8 +21,9 @@ from controller.leading.log import (
     SILENCE_MS,
     LeaderLog,
 )
-from controller.process.clock import monotonic_ms, now_ms
+from controller.process.clock import apart_ms, monotonic_ms, now_ms
 from controller.process.errors import Deposed
+from tieline.backoff import Backoff
 from tieline.cloudevents import Poison, decode, encode
 from tieline.events import Claimed, Event, Heartbeat, Resigned
 from tieline.kafka import Brokers
@@ -37,11 +31,12 @@ from tieline.kafka import Brokers
 READ_BACK_WITHIN_S = 10.0
 RESIGN_WITHIN_S = 1.0
 LOOK_EVERY_S = 0.5
-RETRY_AFTER_S = 0.2
+RETRY_FIRST_S = 0.2
+RETRY_LONGEST_S = 1.0
 
 
 class Leader:
-    """One candidate: its identity is new in every process, and it leads only by its own send's offset.
+    """One candidate, whose identity is new in every process.
 
     ``on_change`` is called whenever who leads, or whether this candidate may publish, may have changed.
     """
@@ -56,18 +51,19 @@ class Leader:
         self._on_change = on_change
         self._tail = Tail(bootstrap, topic, self._take)
         self._producer: AIOKafkaProducer | None = None
+        self._backoff = Backoff(RETRY_FIRST_S, RETRY_LONGEST_S)
         self._epoch: int | None = None
         self._confirmed_ms = 0  # when the last confirmed heartbeat was sent
         self._heard_ms = 0  # when the epoch in force was last heard
-        self.brokers_apart_ms = 0  # so far at least lies our wall clock from the brokers'; positive: ahead
-        self._took_office = asyncio.Event()
+        self.brokers_apart_ms = 0  # distance of the wall clock from the brokers'; positive when it is ahead
+        self._leads = asyncio.Event()
         self._candidate = asyncio.Event()
         self._candidate.set()
         self._log = structlog.get_logger("leader").bind(identity=self.identity[:8])
 
     @property
     def epoch(self) -> int | None:
-        """The epoch that this candidate holds, or None. Holding one is not yet leave to publish."""
+        """The epoch that this candidate leads, or None. Only the lease allows publishing."""
         return self._epoch
 
     @property
@@ -87,7 +83,7 @@ class Leader:
         self._producer = await start_producer(self._bootstrap)
 
     async def run(self) -> None:
-        """Reads the log and, while in office, beats. Until cancelled."""
+        """Reads the log and, while leading, sends heartbeats. Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tail.run())
             tasks.create_task(self._beat())
@@ -109,24 +105,24 @@ class Leader:
                 )
                 await self._tail.read_to(epoch, READ_BACK_WITHIN_S)
             except (KafkaError, TimeoutError) as error:
-                self._log.warning("claim failed", error=str(error) or type(error).__name__)
+                self._log.warning("the claim failed; tries again", error=_text_of(error))
                 await self._renew_producer()
                 continue
             if self.log.epoch != epoch:
-                self._log.info("claim not valid", offset=epoch, epoch_in_force=self.log.epoch)
+                self._log.info("another claim came first", offset=epoch, epoch_in_force=self.log.epoch)
                 continue
             self._epoch = epoch
             self._confirmed_ms = sent_ms  # a claim counts as its epoch's first heartbeat
-            self._took_office.set()
-            self._log.info("leading", epoch=epoch)
+            self._leads.set()
+            self._log.info("its claim is valid; takes over", epoch=epoch)
             return epoch
 
     def give_up(self) -> None:
-        """Leaves office without a word: others hear the silence."""
+        """Leads no more, and tells nobody: the others notice the silence."""
         if self._epoch is not None:
-            self._log.info("no longer leading", epoch=self._epoch, epoch_in_force=self.log.epoch)
+            self._log.info("leads no more", epoch=self._epoch, epoch_in_force=self.log.epoch)
         self._epoch = None
-        self._took_office.clear()
+        self._leads.clear()
         self._on_change()
 
     async def retire(self) -> None:
@@ -135,7 +131,10 @@ class Leader:
         await self.resign()
 
     async def resign(self) -> None:
-        """Leaves office and says so, so that the next claim need not wait. Best effort."""
+        """Leads no more, and appends a resignation so that the next claim need not wait for silence.
+
+        If the append fails the others wait for silence: nothing is raised.
+        """
         epoch = self._epoch
         self.give_up()
         if epoch is None or self.log.epoch != epoch:
@@ -145,17 +144,22 @@ class Leader:
                 await self._append(Resigned(self.identity, epoch))
                 self._log.info("resigned", epoch=epoch)
 
-    def require_office(self, epoch: int) -> None:
-        """Raises ``Deposed`` unless this candidate still holds ``epoch``."""
-        if self._epoch != epoch:
-            raise Deposed(f"epoch {epoch} is no longer held, {self.log.epoch} is in force")
+    def require_leading(self, epoch: int) -> None:
+        """Raises ``Deposed`` unless this candidate still leads ``epoch``."""
+        if self._epoch == epoch:
+            return
+        if self.log.epoch > epoch:
+            raise Deposed(f"another controller leads since epoch {self.log.epoch}")
+        raise Deposed(f"this controller gave up epoch {epoch}")
 
     def _take(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
         event: Event | None
         try:
             event = decode(record.headers, record.value)
         except Poison as error:
-            self._log.warning("unreadable record on the leader log", offset=record.offset, error=str(error))
+            self._log.warning(
+                "a record of the leader log can't be read", offset=record.offset, error=str(error)
+            )
             event = None
         before = self.log
         self.log = before.apply(record.offset, record.timestamp, event)
@@ -165,11 +169,11 @@ class Leader:
             self.give_up()
 
     async def _silence(self) -> None:
-        """Returns when the log was read to its end and the epoch in force has been silent for long enough."""
+        """Returns when the log is read to its end and the epoch in force has been silent for long enough."""
         delay_ms = random.uniform(0, CLAIM_DELAY_MAX_MS)
         while True:
             if self.log.epoch == NO_EPOCH or self.log.resigned:
-                limit_ms = delay_ms / 5  # nobody to wait for: only spread the candidates
+                limit_ms = delay_ms / 5  # there is no leader to wait for: this only spreads the candidates
             else:
                 limit_ms = SILENCE_MS + delay_ms
             left_ms = limit_ms - (monotonic_ms() - self._heard_ms)
@@ -177,27 +181,27 @@ class Leader:
                 await self._tail.moved(min(left_ms / 1000, LOOK_EVERY_S))
                 continue
             next_offset = self._tail.next_offset
-            # Also proves that Kafka answers: silence of one's own making is no reason to claim.
+            # The answer also proves that Kafka is there: a candidate that is cut off hears nothing either.
             if await self._tail.end_offset() == next_offset == self._tail.next_offset:
                 return
             await self._tail.moved(LOOK_EVERY_S)
 
     async def _beat(self) -> None:
         while True:
-            await self._took_office.wait()
+            await self._leads.wait()
             epoch = self._epoch
             started_ms = monotonic_ms()
             if epoch is not None:
                 try:
                     await self._confirm(epoch)
                 except (KafkaError, TimeoutError) as error:
-                    self._log.warning("heartbeat failed", error=str(error) or type(error).__name__)
+                    self._log.warning("a heartbeat failed; tries again", error=_text_of(error))
                     await self._renew_producer()
             left_ms = HEARTBEAT_EVERY_MS - (monotonic_ms() - started_ms)
             await asyncio.sleep(max(left_ms, 0) / 1000)
 
     async def _confirm(self, epoch: int) -> None:
-        """One heartbeat: appended, read back, and the lease renewed if the own epoch is in force there."""
+        """One heartbeat: appended, read back, and the lease renewed if this epoch is in force there."""
         offset, sent_ms = await self._append(Heartbeat(self.identity, epoch))
         await self._tail.read_to(offset, READ_BACK_WITHIN_S)
         if self._epoch != epoch:
@@ -211,7 +215,7 @@ class Leader:
             self._on_change()
 
     async def _append(self, event: Claimed | Heartbeat | Resigned) -> tuple[int, int]:
-        """Its offset, and when it was sent (own steady clock)."""
+        """The record's offset, and when it was sent by this process's steady clock."""
         if self._producer is None:
             self._producer = await start_producer(self._bootstrap)
         sent_wall_ms = now_ms()
@@ -221,11 +225,16 @@ class Leader:
             self._topic, value=record.value, key=record.key, headers=record.headers, partition=0
         )
         self.brokers_apart_ms = apart_ms(sent_wall_ms, int(metadata.timestamp), now_ms())
+        self._backoff.reset()
         return int(metadata.offset), sent_ms
 
     async def _renew_producer(self) -> None:
-        """A producer that failed may be unusable for good: the next send makes a new one."""
+        """Waits, and leaves it to the next send to make a producer: one that failed may never work again."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await stop_producer(producer)
-        await asyncio.sleep(RETRY_AFTER_S)
+        await asyncio.sleep(self._backoff.next_s())
+
+
+def _text_of(error: BaseException) -> str:
+    return str(error) or type(error).__name__

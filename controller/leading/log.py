@@ -1,14 +1,7 @@
-"""Who leads, read off the leader log: a pure fold that every reader repeats to the same answer.
+"""Who leads, read off the leader log: a pure fold. The claim rule that it applies is stated in ``leading``.
 
-Claim rule: a claim is valid only if
-
-- the epoch it names is in force at its place in the log (the last valid claim before it; if retention removed
-  that, the highest epoch that a heartbeat names),
-- no heartbeat of that epoch lies between the offset it names and the claim, and
-- their append times differ by at least ``SILENCE_MS``, or that epoch resigned.
-
-So the first of two claims on one epoch wins. A valid claim's offset is its epoch, and the claim counts as
-that epoch's first heartbeat. Checked by exhaustive search; tests/property repeats it on this very code.
+Every reader repeats it to the same answer, because it depends on nothing but the records, their offsets and
+their append times.
 """
 
 from dataclasses import dataclass, replace
@@ -27,10 +20,12 @@ RETENTION_MS = DAY_MS
 
 @dataclass(frozen=True, slots=True)
 class LeaderLog:
-    """What the records before ``next_offset`` say.
+    """Who leads, by the records before ``next_offset``.
 
-    ``first_offset`` is where the log began when reading started: above 0, retention has removed its past.
-    ``provisional``: the epoch rests on a claim whose past was removed; the next heartbeat decides.
+    ``first_offset`` is where the log began when reading started; above 0, retention has removed its past.
+    ``provisional``: the epoch rests on a claim whose past was removed, and the next heartbeat decides.
+    ``heartbeat_offset`` and ``heartbeat_append_ms`` are of the last heartbeat of ``epoch``, the claim
+    included.
     """
 
     first_offset: int = 0
@@ -47,7 +42,7 @@ class LeaderLog:
         return cls(first_offset=first_offset, next_offset=first_offset)
 
     def apply(self, offset: int, append_ms: int, event: Event | None) -> "LeaderLog":
-        """The log after one more record. ``event`` None: a record that is no event of this log."""
+        """The log after one more record. ``event`` is None for a record that is no event of this log."""
         if offset < self.next_offset:
             return self
         read = replace(self, next_offset=offset + 1)
@@ -67,7 +62,7 @@ class LeaderLog:
         silent_ms = append_ms - self.heartbeat_append_ms
         if self.epoch == NO_EPOCH:
             return self.first_offset > 0 or claim.names_epoch == NO_EPOCH
-        if claim.names_epoch == NO_EPOCH:  # its sender found a log that retention had emptied
+        if claim.names_epoch == NO_EPOCH:  # its sender read a log that retention had emptied
             return silent_ms >= RETENTION_MS
         return (
             claim.names_epoch == self.epoch
@@ -76,10 +71,10 @@ class LeaderLog:
         )
 
     def _speaks_for(self, epoch: int) -> bool:
-        """Whether a heartbeat of ``epoch`` bears on who leads.
+        """Whether a heartbeat of ``epoch`` changes who leads.
 
-        In a whole log only the epoch in force does. In one that lost its past a heartbeat stands for the
-        claim that was removed: its sender had read it as valid.
+        In a whole log only the epoch in force is heard. In a log that lost its past a heartbeat stands for
+        the claim that was removed, because its sender had read that claim as valid.
         """
         if epoch == self.epoch:
             return True

@@ -1,10 +1,11 @@
-"""One time in office: what was published last, what is remembered, and what the next record will be. Pure."""
+"""One leadership: what was published last, what the planner remembers, and what to publish next. Pure."""
 
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from controller.core.model.memory import Memory
+from controller.core.model.words import sentence
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Office, Ready
 from controller.kafka.offsets import Ends, reached
@@ -15,12 +16,15 @@ from tieline.table import Generation
 
 MEMORY_EVERY_MS = 1_000
 REPORT_WINDOW_MAX_MS = 15_000
-REASONS_SAID_MAX = 8
+REASONS_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyInForce:
-    """The policy, as it is recorded (``packed``), and its checksum (``version``)."""
+    """The policy, the bytes that go into every record (``packed``), and their checksum (``version``).
+
+    ``unsigned``: operators' orders need no signature, which every output names.
+    """
 
     policy: Policy
     packed: bytes
@@ -30,10 +34,12 @@ class PolicyInForce:
 
 @dataclass(slots=True)
 class Term:
-    """``record`` is the last publication; ``memory`` may be ahead of the recorded one (``memory_due``).
+    """The state of one leadership.
 
-    ``settled``: the tables hold all that was on the topics at take-over (``must_reach``); before that they
-    prove nothing. ``published_steady_ms`` is the steady clock at the last publication.
+    ``record`` is the last publication. ``memory`` is what the last step remembers; with ``memory_due`` it is
+    ahead of the memory in ``record``. ``must_reach``: the ends of the evidence topics at the take-over.
+    ``settled``: the tables have reached them; before that they prove nothing, and nothing is decided.
+    ``published_steady_ms``: the steady clock at the last publication.
     """
 
     epoch: int
@@ -47,9 +53,9 @@ class Term:
     voluntary_after_ms: int = 0
 
     def settle(self, contents: Contents, at_ms: int) -> bool:
-        """Looks whether the tables have caught up; True when they just have.
+        """Notes whether the tables have reached ``must_reach``; True at the moment when they have.
 
-        Voluntary moves then wait one report window more: the longest interval of a source, at most 15 s.
+        Moves by choice then wait one report window more: the longest interval of a source, at most 15 s.
         """
         if self.settled:
             return False
@@ -62,20 +68,21 @@ class Term:
         return True
 
     def office(self, *, clock_trusted: bool) -> Office:
-        """What the planner is told of this term."""
+        """The leadership as the planner needs to know it for the next step."""
         last = self.record.generation
         return Office(
             last.lineage,
             self.epoch,
             last.seq + 1,
-            self.took_office_ms,
-            self.voluntary_after_ms,
-            self.settled,
-            clock_trusted,
+            took_office_ms=self.took_office_ms,
+            voluntary_after_ms=self.voluntary_after_ms,
+            settled=self.settled,
+            clock_trusted=clock_trusted,
         )
 
     def owes(self, ready: Ready, commands_next_offset: int, steady_ms: int) -> bool:
-        """Whether this step must be published: a table, new commands, or memory (at most once a second)."""
+        """Whether this step must be published: it has a new table, takes new orders into account, or changes
+        memory (at most once a second)."""
         if ready.table is not None or commands_next_offset > self.record.commands_next_offset:
             return True
         memory_due = self.memory_due or ready.memory_changed
@@ -84,7 +91,7 @@ class Term:
     def next_record(
         self, ready: Ready, policy: PolicyInForce, commands_next_offset: int, now_ms: int
     ) -> RoutesRecord:
-        """The publication of this step: a new table, or the one in force under a new number."""
+        """The publication of this step: its new table, or the one in force under a new generation."""
         last = self.record.generation
         generation = Generation(last.lineage, self.epoch, last.seq + 1)
         record = renumbered(self.record, generation, now_ms)
@@ -104,38 +111,35 @@ class Term:
         )
 
     def published(self, record: RoutesRecord, steady_ms: int) -> None:
-        """Takes note that ``record`` is out."""
+        """Notes that ``record`` is published."""
         self.record, self.memory = record, record.memory
         self.memory_due, self.published_steady_ms = False, steady_ms
 
     def remember(self, ready: Ready) -> None:
-        """Takes over what a step remembers that is not (yet) published."""
+        """Takes over the memory of a step that was not published."""
         self.memory = ready.memory
         self.memory_due |= ready.memory_changed
 
 
 def first_record(ready: Ready, policy: PolicyInForce, generation: Generation, now_ms: int) -> RoutesRecord:
-    """The first publication of a lineage. ``ready.table`` must be there."""
+    """The first publication of a lineage. Raises ValueError when ``ready`` has no table."""
     if ready.table is None:
         raise ValueError("a first record needs a table")
     return RoutesRecord(
         generation,
         now_ms,
         replace(ready.table, generation=generation, made_ms=now_ms),
-        ready.memory,
-        policy.packed,
-        policy.version,
+        memory=ready.memory,
+        policy=policy.packed,
+        policy_version=policy.version,
         urgent_seq=generation.seq,
         unsigned_commands=policy.unsigned,
     )
 
 
-def reasons_of(ready: Ready) -> list[str]:
-    """The verdicts of a step in a few words each, the first few of them."""
-    said = []
-    for verdict in ready.decisions[:REASONS_SAID_MAX]:
-        change = f" {verdict.before}->{verdict.after}" if verdict.before or verdict.after else ""
-        said.append(f"{verdict.subject} {verdict.reason}{change}")
-    if more := len(ready.decisions) - len(said):
-        said.append(f"and {more} more")
-    return said
+def reasons_of(ready: Ready, now_ms: int) -> list[str]:
+    """The first ``REASONS_MAX`` verdicts of a step as sentences, and how many more there are."""
+    sentences = [sentence(verdict, now_ms) for verdict in ready.decisions[:REASONS_MAX]]
+    if more := len(ready.decisions) - len(sentences):
+        sentences.append(f"and {more} more")
+    return sentences

@@ -1,4 +1,4 @@
-"""What a controller says of itself to ``monitor``."""
+"""What a controller reports about itself over ``/healthz`` and ``/metrics`` (``process.monitor``)."""
 
 from collections import defaultdict
 
@@ -11,18 +11,21 @@ from controller.routes.publisher import Publisher
 from streams.app import Ingest
 from tieline.table import MILLION, RouteTable
 
-SILENCE_BEARABLE_MS = 10_000  # a take-over after a kill takes less than half of it
+SILENCE_MAX_MS = 10_000  # a take-over after a kill takes less than half of it
 
 
 def controller_vitals(leader: Leader, publisher: Publisher, projector: Projector, ingest: Ingest) -> Vitals:
-    """Well: a leader was heard lately, this one or another. Shares and sheds are the leader's to tell."""
+    """A controller is well while it hears a leader, itself or another.
+
+    Only the leader tells shares of pools and what is shed, so that a sum over controllers counts them once.
+    """
     silent_ms = monotonic_ms() - leader.heard_ms
     figures = [
         Figure("leading", "1 while this controller may publish", {"": float(leader.may_publish())}),
         Figure("leader_epoch", "the epoch in force", {"": float(leader.log.epoch)}),
         Figure("leader_silence_seconds", "since a leader was last heard", {"": silent_ms / 1_000}),
         Figure("redis_away", "1 while publications can't be projected", {"": float(projector.failing)}),
-        Figure("ingest", "records by what became of them", ingest.counts, "what", counter=True),
+        Figure("ingest", "records by what became of them", ingest.counts, label="what", counter=True),
     ]
     if (newest := publisher.log.newest) is not None:
         age_s = (now_ms() - newest.append_ms) / 1_000
@@ -33,8 +36,8 @@ def controller_vitals(leader: Leader, publisher: Publisher, projector: Projector
     if (table := projector.table) is not None:
         shed = {route.name: route.split.shed / MILLION for route in table.routes}
         figures += [
-            Figure("pool_share", "mean share of a pool over all routes", pool_shares(table), "pool"),
-            Figure("route_shed_ratio", "share of a route that is shed", shed, "route"),
+            Figure("pool_share", "mean share of a pool over all routes", pool_shares(table), label="pool"),
+            Figure("route_shed_ratio", "share of a route that is shed", shed, label="route"),
         ]
     return Vitals(_complaint(leader.log.epoch, silent_ms), tuple(figures))
 
@@ -42,13 +45,13 @@ def controller_vitals(leader: Leader, publisher: Publisher, projector: Projector
 def _complaint(epoch: int, silent_ms: int) -> str:
     if epoch == NO_EPOCH:
         return "no controller leads yet"
-    if silent_ms > SILENCE_BEARABLE_MS:
+    if silent_ms > SILENCE_MAX_MS:
         return f"no leader was heard for {silent_ms / 1_000:.0f} s: Kafka is away, or nobody can lead"
     return ""
 
 
 def pool_shares(table: RouteTable) -> dict[str, float]:
-    """Pool -> its mean share over all routes."""
+    """Pool -> its mean share over all routes, from 0 to 1."""
     sums: dict[int, int] = defaultdict(int)
     for route in table.routes:
         for index, weight in zip(route.split.pools, route.split.weights, strict=True):

@@ -1,7 +1,7 @@
-"""What can go wrong around the decision, as types that say who acts.
+"""What can go wrong in a process of the controller. The type says who acts on it.
 
 UserError
-├── SettingError        a flag, a variable or a file is wrong: the operator mends it
+├── SettingError        a flag, a variable or a file is wrong: the operator corrects it
 ├── TopicMissingError   a topic doesn't exist: the operator creates it
 └── LogLostError        a log was recreated or cut: the operator starts the process again
 Deposed                 this controller no longer leads: it becomes a standby
@@ -18,7 +18,7 @@ class SettingError(UserError):
 
 
 class TopicMissingError(UserError):
-    """Kafka answers, and the topic isn't there."""
+    """Kafka answers, and it has no such topic."""
 
     def __init__(self, topic: str) -> None:
         super().__init__(
@@ -32,14 +32,14 @@ class LogLostError(UserError):
 
     def __init__(self, topic: str, offset: int) -> None:
         super().__init__(
-            f"the log {topic!r} has no record {offset} any more: it was recreated, or its retention passed "
-            "this process by; start the controller again so that it reads the log anew"
+            f"the log {topic!r} has no record {offset} any more: it was recreated, or its retention removed "
+            "records before they were read; start the controller again so that it reads the log anew"
         )
 
 
 class Deposed(Exception):
-    """This controller may not publish under its epoch any more. Not a failure: it goes on as a standby."""
+    """This controller may not publish under its epoch any more. It goes on as a standby."""
 
 
 class NoLease(Exception):
-    """The last confirmed heartbeat is too old to publish now. Nothing was sent; the table is held."""
+    """The last confirmed heartbeat is too old to publish now. Nothing was sent, and the table stays."""

@@ -1,6 +1,8 @@
-"""What a long-running command says of itself over HTTP: GET /healthz for whoever restarts it, GET /metrics
-for Prometheus. Off unless an address is given; it holds nothing secret and asks nobody who they are, so keep
-it inside the network that scrapes it.
+"""What a long-running command reports about itself over HTTP: ``GET /healthz`` for whoever restarts it, and
+``GET /metrics`` for Prometheus.
+
+It is off unless an address is given. It shows nothing secret and authenticates nobody, so keep the address
+inside the network that reads it.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -21,16 +23,16 @@ SHUTDOWN_S = 0.5
 
 
 class Address(NamedTuple):
-    """Where to listen."""
+    """Where the monitor listens."""
 
     host: str
     port: int
 
 
 class Figure(NamedTuple):
-    """One metric with a value for each value of its label, or one under ``""`` without a label.
+    """One metric: a value for each value of its label, or without a label one value under ``""``.
 
-    ``name`` without prefix; of a counter without ``_total``.
+    ``name`` has no prefix and, for a counter, no ``_total``.
     """
 
     name: str
@@ -41,14 +43,14 @@ class Figure(NamedTuple):
 
 
 class Vitals(NamedTuple):
-    """``complaint``: one sentence on why this process can't do its work now; empty when it can."""
+    """``complaint``: one sentence that says why this process can't do its work now; empty when it can."""
 
     complaint: str
     figures: tuple[Figure, ...]
 
 
 def read_address(text: str) -> Address | None:
-    """``host:port``; nothing is None. Raises SettingError."""
+    """The address in ``host:port``; None for an empty text. Raises SettingError."""
     if not text.strip():
         return None
     host, _, port = text.strip().rpartition(":")
@@ -59,7 +61,10 @@ def read_address(text: str) -> Address | None:
 
 @asynccontextmanager
 async def monitored(address: Address | None, vitals: Callable[[], Vitals]) -> AsyncIterator[None]:
-    """Answers as long as the context lasts. Raises UserError when the address can't be listened on."""
+    """Answers as long as the context lasts; does nothing without an address.
+
+    Raises UserError when it can't listen there.
+    """
     if address is None:
         yield
         return
@@ -94,7 +99,7 @@ def _application(vitals: Callable[[], Vitals]) -> web.Application:
 
 
 class _Figures(Collector):
-    """Reads the figures when somebody asks."""
+    """Reads the figures at each request, so that they need not be kept."""
 
     def __init__(self, vitals: Callable[[], Vitals]) -> None:
         self._vitals = vitals

@@ -1,4 +1,5 @@
-"""What a process is told: flags first, then the environment. A refusal names setting and remedy."""
+"""The settings of a process: from flags, else from the environment. An error names the setting and the
+remedy."""
 
 import argparse
 from collections.abc import Mapping
@@ -6,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from controller.process.connections import brokers, is_set, redis_address
 from controller.process.errors import SettingError
 from controller.process.monitor import MONITOR, Address, read_address
-from controller.process.security import brokers, is_set, redis_address
 from tieline.kafka import Brokers
 from tieline.keys import Keys
 from tieline.topics import PREFIX, Topics, may_be_prefix
@@ -20,8 +21,11 @@ UNSIGNED_NOTICE = "UNSIGNED DEV MODE"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``kafka`` is ``host:port[,host:port...]``, with its security where it has one. What is empty or None
-    was not given. ``redis`` may hold a password: see ``telemetry.without_password``."""
+    """The settings that were given; the others are empty or None.
+
+    ``kafka`` is ``host:port[,host:port...]``, with TLS and password if it has any. ``redis`` may hold a
+    password: log it through ``telemetry.without_password``.
+    """
 
     kafka: str | Brokers
     redis: str = ""
@@ -43,7 +47,7 @@ class Settings:
 
 
 def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where Kafka and Redis are; for every command that talks to them."""
+    """Adds the flags of every command that reaches Kafka or Redis."""
     group = parser.add_argument_group("where Kafka and Redis are")
     group.add_argument("--kafka", metavar="HOST:PORT", help=f"Kafka bootstrap servers (else {KAFKA})")
     group.add_argument("--redis", metavar="URL", help=f"Redis or Valkey, redis://host:port/0 (else {REDIS})")
@@ -53,7 +57,7 @@ def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_monitor_argument(parser: argparse.ArgumentParser) -> None:
-    """Where a long-running command says how it is."""
+    """Adds the flag of every command that runs for long."""
     parser.add_argument(
         "--monitor",
         metavar="HOST:PORT",
@@ -62,23 +66,23 @@ def add_monitor_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_unsigned_argument(parser: argparse.ArgumentParser) -> None:
-    """Whether commands without a signature are sent and taken."""
+    """Adds the flag that takes orders without a signature."""
     parser.add_argument(
         "--unsigned-dev-mode",
         action="store_true",
         default=None,
-        help=f"accept operators' commands without a signature; for development only (else {UNSIGNED}=1)",
+        help=f"take operators' orders without a signature; for development only (else {UNSIGNED}=1)",
     )
 
 
 def add_controller_arguments(parser: argparse.ArgumentParser) -> None:
-    """Everything that `tieline controller` takes."""
+    """Adds all flags of `tieline controller`."""
     parser.add_argument("--policy", metavar="FILE", help=f"the policy, a YAML file (else {POLICY})")
     parser.add_argument(
         "--replication",
         type=int,
         metavar="N",
-        help=f"replicas of topics that are created (else {REPLICATION}, else 1; in production 3)",
+        help=f"replicas of the topics that it creates (else {REPLICATION}, else 1; give 3 in production)",
     )
     add_unsigned_argument(parser)
     add_monitor_argument(parser)
@@ -88,14 +92,14 @@ def add_controller_arguments(parser: argparse.ArgumentParser) -> None:
 def read_settings(
     args: argparse.Namespace, environment: Mapping[str, str], *, needs: tuple[str, ...] = (KAFKA, REDIS)
 ) -> Settings:
-    """The settings of one command. ``needs`` names those that must be there. Raises ``SettingError``."""
+    """The settings of one command. ``needs`` names the variables that must be set. Raises SettingError."""
 
-    def told(flag: str, variable: str) -> str:
-        given = getattr(args, flag, None)
-        return str(given) if given is not None else environment.get(variable, "")
+    def setting(flag: str, variable: str) -> str:
+        typed = getattr(args, flag, None)
+        return str(typed) if typed is not None else environment.get(variable, "")
 
-    kafka, redis = told("kafka", KAFKA).strip(), told("redis", REDIS).strip()
-    policy = told("policy", POLICY).strip()
+    kafka, redis = setting("kafka", KAFKA).strip(), setting("redis", REDIS).strip()
+    policy = setting("policy", POLICY).strip()
     for variable, value, flag in (
         (KAFKA, kafka, "kafka"),
         (REDIS, redis, "redis"),
@@ -106,11 +110,11 @@ def read_settings(
     return Settings(
         kafka=brokers(_bootstrap(kafka), environment, KAFKA),
         redis=redis_address(_redis_url(redis), environment, REDIS),
-        namespace=_namespace(told("namespace", NAMESPACE) or PREFIX),
+        namespace=_namespace(setting("namespace", NAMESPACE) or PREFIX),
         policy=Path(policy) if policy else None,
-        unsigned=is_set(told("unsigned_dev_mode", UNSIGNED), UNSIGNED),
-        replication=_replication(told("replication", REPLICATION) or "1"),
-        monitor=read_address(told("monitor", MONITOR)),
+        unsigned=is_set(setting("unsigned_dev_mode", UNSIGNED), UNSIGNED),
+        replication=_replication(setting("replication", REPLICATION) or "1"),
+        monitor=read_address(setting("monitor", MONITOR)),
     )
 
 
@@ -142,11 +146,13 @@ def _redis_url(text: str) -> str:
 
 def _namespace(text: str) -> str:
     if not may_be_prefix(text):
-        raise SettingError(f"{NAMESPACE}: {text!r} must be letters, digits, '.', '_', '-', at most 100")
+        raise SettingError(
+            f"{NAMESPACE}: {text!r} is not valid: give at most 100 letters, digits, '.', '_' or '-'"
+        )
     return text
 
 
 def _replication(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 9:
-        raise SettingError(f"{REPLICATION}: {text!r} must be a whole number from 1 to 9")
+        raise SettingError(f"{REPLICATION}: {text!r} is not valid: give a whole number from 1 to 9")
     return int(text)

@@ -1,5 +1,4 @@
-"""Tasks that must not die unnoticed: the end of one, however it came, is the end of all. And how a process
-is told to end."""
+"""Running the tasks of a process, which all end when one ends; and the clean end that a signal asks for."""
 
 import asyncio
 import os
@@ -13,13 +12,14 @@ EXIT_AT_ONCE = 130
 
 
 class TaskEndedError(RuntimeError):
-    """A task that should run until it is cancelled has returned."""
+    """A task returned that should run until it is cancelled."""
 
 
 async def together(parts: dict[str, Coroutine[Any, Any, None]]) -> None:
-    """Runs all until cancelled. The first that ends, by return or by error, ends the others and is raised.
+    """Runs all until cancelled. When one ends, by return or by error, the others are cancelled.
 
-    Of several errors at once the first (by name) is raised and the others are logged.
+    Raises the error of the task that ended, or ``TaskEndedError``. If several end at once, the first by name
+    is raised; all are logged.
     """
     tasks = {asyncio.create_task(part, name=name): name for name, part in parts.items()}
     try:
@@ -32,19 +32,19 @@ async def together(parts: dict[str, Coroutine[Any, Any, None]]) -> None:
     first, *others = [_error_of(task, tasks[task]) for task in ended]
     log = structlog.get_logger("supervise")
     for task, error in zip(ended[1:], others, strict=True):
-        log.error("task died", task=tasks[task], error=repr(error))
-    log.error("task died", task=tasks[ended[0]], error=repr(first))
+        log.error("a task ended", task=tasks[task], error=repr(error))
+    log.error("a task ended", task=tasks[ended[0]], error=repr(first))
     raise first
 
 
 def _error_of(task: "asyncio.Task[None]", name: str) -> BaseException:
     if task.cancelled():
-        return TaskEndedError(f"task {name!r} was cancelled by itself")
+        return TaskEndedError(f"task {name!r} cancelled itself")
     return task.exception() or TaskEndedError(f"task {name!r} ended")
 
 
 def end_on_signals() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
+    """An event that the first SIGTERM or SIGINT sets. The second signal ends the process at once."""
     asked = asyncio.Event()
 
     def on_signal() -> None:

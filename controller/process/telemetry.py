@@ -1,6 +1,6 @@
-"""Logging: structlog for everything, JSON when standard error is no terminal, one stream for libraries too.
+"""Logging by structlog, to one stream that libraries share: JSON lines, or columns when it is a terminal.
 
-Libraries repeat themselves a thousand times while a broker is away: their messages are limited in rate.
+Libraries repeat a message a thousand times while a broker is away, so their messages are limited in rate.
 Passwords in URLs never reach the output.
 """
 
@@ -19,7 +19,7 @@ _SECRET_NAMES = re.compile(r"password|secret|token|credential_value|api_key|auth
 
 
 def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
-    """Sets logging up for the process, structlog's and the standard library's alike."""
+    """Sets up logging for the process, for structlog and for the standard library's loggers."""
     stream = stream or sys.stderr
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -52,13 +52,13 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
 
 
 def quiet() -> None:
-    """For short commands: they say themselves what failed, so libraries need not."""
+    """Turns logs off for short commands, which print themselves what failed."""
     logging.getLogger().setLevel(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Takes user information out of URLs, and values out of fields that are named like secrets."""
+    """Removes user information from URLs, and the values of fields that are named like secrets."""
     for name, value in event.items():
         if _SECRET_NAMES.search(name):
             event[name] = "***"

@@ -1,18 +1,18 @@
 -- One projection of one publication: slices, manifest and generation change together or not at all.
--- KEYS: the hash of routes
--- ARGV: lineage, epoch, seq, base ('' replaces everything), channel, hint, count of gone fields, the gone
---       fields, then field and value in turn
--- Answers {1} done, {0, lineage, epoch, seq} refused because of what is stored.
+-- KEYS: the hash of routes.
+-- ARGV: lineage, epoch, seq, base ('' replaces everything), channel, hint, the number of removed fields, the
+--       removed fields, then field and value in turn.
+-- Returns {1} when it was stored, {0, lineage, epoch, seq} when the stored generation refuses it.
 -- Within one lineage (epoch, seq) only rises; another lineage is refused until it is adopted. A partial
 -- projection is taken only on exactly the generation it was made from (base = 'lineage epoch seq').
--- Whole numbers are compared as text (longer is larger): Lua numbers are doubles and round above 2^53.
+-- Whole numbers are compared as text (longer is larger), because Lua numbers are doubles and round above 2^53.
 local function above(a, b)
   if #a ~= #b then return #a > #b end
   return a > b
 end
 
-local held = redis.call('HMGET', KEYS[1], 'lineage', 'epoch', 'seq')
-local lineage, epoch, seq = held[1], held[2], held[3]
+local stored = redis.call('HMGET', KEYS[1], 'lineage', 'epoch', 'seq')
+local lineage, epoch, seq = stored[1], stored[2], stored[3]
 if lineage then
   local newer = above(ARGV[2], epoch) or (ARGV[2] == epoch and above(ARGV[3], seq))
   if lineage ~= ARGV[1] or not newer then

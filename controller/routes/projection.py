@@ -1,6 +1,6 @@
-"""The projection of routes into Redis: what clients read. One stored script a publication.
+"""The projection of the routes into Redis, which clients read: one stored script for each publication.
 
-Kafka is the truth, and Redis may be away, empty or behind: the newest committed publication is kept here, and
+Kafka is the truth. Redis may be away, empty or behind, so the newest committed publication is kept here and
 projected as soon as Redis takes it. Publishing never waits for that.
 """
 
@@ -24,8 +24,8 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 @dataclass(frozen=True, slots=True)
-class Projected:
-    """A publication with the bytes of its slices."""
+class Projection:
+    """A publication as it lies in Redis: the bytes of each route's slice, and their checksums."""
 
     table: RouteTable
     parts: dict[str, bytes]
@@ -34,7 +34,7 @@ class Projected:
 
     @property
     def generation(self) -> Generation:
-        """Of the table."""
+        """The table's generation."""
         return self.table.generation
 
 
@@ -45,8 +45,8 @@ class Projector:
         self._redis = redis
         self._keys = keys
         self._script = redis.register_script((files("controller.routes") / "project.lua").read_text())
-        self._wanted: Projected | None = None
-        self._stored: Projected | None = None
+        self._wanted: Projection | None = None
+        self._stored: Projection | None = None
         self._due = asyncio.Event()
         self._idle = asyncio.Event()
         self._failing = False
@@ -54,7 +54,7 @@ class Projector:
 
     @property
     def failing(self) -> bool:
-        """Whether Redis did not take the last attempt."""
+        """Whether the last attempt to reach Redis failed."""
         return self._failing
 
     @property
@@ -63,15 +63,15 @@ class Projector:
         return self._wanted.table if self._wanted is not None else None
 
     def project(self, table: RouteTable, urgent_seq: int) -> None:
-        """Takes over a committed publication; ``run`` projects it. Only the newest matters."""
-        held = self._wanted
-        parts = cut(table, held)
-        self._wanted = Projected(table, parts, sums_of(parts, held), urgent_seq)
+        """Takes over a committed publication, which ``run`` then projects. Only the newest matters."""
+        before = self._wanted
+        parts = cut(table, before)
+        self._wanted = Projection(table, parts, sums_of(parts, before), urgent_seq=urgent_seq)
         self._idle.clear()
         self._due.set()
 
     async def head_start(self, within_s: float) -> None:
-        """Returns when nothing is left to project, or after ``within_s``: the clients' way goes first."""
+        """Returns when nothing is left to project, or after ``within_s``: clients are served first."""
         try:
             async with asyncio.timeout(within_s):
                 await self._idle.wait()
@@ -79,7 +79,7 @@ class Projector:
             pass
 
     def withdraw(self) -> None:
-        """Stops projecting: another controller leads now."""
+        """Projects nothing more, because another controller leads now."""
         self._wanted = self._stored = None
 
     async def run(self) -> None:
@@ -109,7 +109,7 @@ class Projector:
                 self._failing = False
 
     async def _is_behind(self) -> bool:
-        """Whether Redis lacks the newest publication: emptied, restored from the past, or not reached."""
+        """Whether Redis lacks the newest publication: emptied, restored from a backup, or not reached."""
         if (wanted := self._wanted) is None:
             return False
         lineage, epoch, seq, manifest_bytes = await self._redis.hmget(
@@ -118,69 +118,70 @@ class Projector:
         if lineage is None or manifest_bytes is None:
             self._stored = None
             return True
-        held = Generation(lineage.decode(), int(epoch), int(seq))
-        if wanted.generation.newer_than(held):
+        stored = Generation(lineage.decode(), int(epoch), int(seq))
+        if wanted.generation.newer_than(stored):
             self._stored = None
             return True
-        if held.lineage != wanted.generation.lineage:
-            self._log.error("LINEAGE: Redis holds another lineage", held=str(held))
+        if stored.lineage != wanted.generation.lineage:
+            self._log.error("LINEAGE: Redis holds another lineage", stored=str(stored))
         return False
 
     async def _bring_up(self) -> None:
         if (wanted := self._wanted) is None:
             return
-        held = self._stored
-        answer = await self._call(wanted, held)
-        if answer[0] == 0 and held is not None:  # it was emptied or changed since: replace everything
+        base = self._stored
+        answer = await self._call(wanted, base)
+        if answer[0] == 0 and base is not None:  # Redis was emptied or changed since: replace everything
             answer = await self._call(wanted, None)
         if answer[0] == 0:
-            await self._refused(wanted, answer)
+            self._stored = None
+            self._report_refusal(wanted, answer)
         else:
             self._stored = wanted
 
-    async def _refused(self, wanted: Projected, answer: list[Any]) -> None:
-        self._stored = None
+    def _report_refusal(self, wanted: Projection, answer: list[Any]) -> None:
         lineage, epoch, seq = (part.decode() for part in answer[1:4])
-        if (lineage, int(epoch), int(seq)) != (
-            wanted.generation.lineage,
-            wanted.generation.epoch,
-            wanted.generation.seq,
-        ):
-            stored = f"{lineage}:{epoch}:{seq}"
-            self._log.warning("projection refused", generation=str(wanted.generation), stored=stored)
-
-    async def _call(self, wanted: Projected, held: Projected | None) -> list[Any]:
         new = wanted.generation
-        base, gone, changed = "", [], wanted.parts
-        if held is not None:
-            base = " ".join(map(str, (held.generation.lineage, held.generation.epoch, held.generation.seq)))
-            gone = [slice_field(name) for name in held.parts if name not in wanted.parts]
-            changed = {name: part for name, part in wanted.parts.items() if held.parts.get(name) != part}
+        if (lineage, int(epoch), int(seq)) != (new.lineage, new.epoch, new.seq):
+            stored = f"{lineage}:{epoch}:{seq}"
+            self._log.warning("Redis refused a publication", generation=str(new), stored=stored)
+
+    async def _call(self, wanted: Projection, base: Projection | None) -> list[Any]:
+        """Runs the script: a partial projection on ``base``, or without one a whole projection."""
+        new = wanted.generation
+        base_text, gone, changed = "", [], wanted.parts
+        if base is not None:
+            base_text = " ".join(
+                map(str, (base.generation.lineage, base.generation.epoch, base.generation.seq))
+            )
+            gone = [slice_field(name) for name in base.parts if name not in wanted.parts]
+            changed = {name: part for name, part in wanted.parts.items() if base.parts.get(name) != part}
         is_urgent = wanted.urgent_seq == new.seq
-        arguments: list[str | bytes | int] = [new.lineage, new.epoch, new.seq, base, self._keys.routes_hint]
-        arguments += [f"{new} {int(is_urgent)}", len(gone), *gone, MANIFEST_FIELD]
-        arguments.append(_encoder.encode(Manifest(new, wanted.table.made_ms, wanted.sums, wanted.urgent_seq)))
+        arguments: list[str | bytes | int] = [new.lineage, new.epoch, new.seq, base_text]
+        arguments += [self._keys.routes_hint, f"{new} {int(is_urgent)}", len(gone), *gone, MANIFEST_FIELD]
+        manifest = Manifest(new, wanted.table.made_ms, wanted.sums, urgent_seq=wanted.urgent_seq)
+        arguments.append(_encoder.encode(manifest))
         for name, part in changed.items():
             arguments += [slice_field(name), part]
         answer: list[Any] = await self._script(keys=[self._keys.routes], args=arguments)
         return answer
 
 
-def cut(table: RouteTable, held: Projected | None) -> dict[str, bytes]:
-    """The table's slices; those of routes that are as in ``held`` keep their bytes and are not made again."""
-    if held is None or held.table.pools != table.pools or held.table.settings != table.settings:
+def cut(table: RouteTable, before: Projection | None) -> dict[str, bytes]:
+    """Route name -> its slice. A route that is equal in ``before`` keeps that slice's bytes."""
+    if before is None or before.table.pools != table.pools or before.table.settings != table.settings:
         return slices(table)
-    before: dict[str, Route] = {route.name: route for route in held.table.routes}
-    new = tuple(route for route in table.routes if before.get(route.name) != route)
-    made = slices(replace(table, routes=new))
-    return {route.name: made.get(route.name) or held.parts[route.name] for route in table.routes}
+    routes: dict[str, Route] = {route.name: route for route in before.table.routes}
+    new = tuple(route for route in table.routes if routes.get(route.name) != route)
+    encoded = slices(replace(table, routes=new))
+    return {route.name: encoded.get(route.name) or before.parts[route.name] for route in table.routes}
 
 
-def sums_of(parts: dict[str, bytes], held: Projected | None) -> dict[str, str]:
-    """The checksum of each slice; those of unchanged bytes are not made again."""
-    if held is None:
+def sums_of(parts: dict[str, bytes], before: Projection | None) -> dict[str, str]:
+    """Route name -> its slice's checksum. A slice with the same bytes as in ``before`` keeps its checksum."""
+    if before is None:
         return {name: checksum(part) for name, part in parts.items()}
     return {
-        name: held.sums[name] if held.parts.get(name) is part else checksum(part)
+        name: before.sums[name] if before.parts.get(name) is part else checksum(part)
         for name, part in parts.items()
     }

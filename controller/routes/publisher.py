@@ -1,8 +1,6 @@
-"""Publishing: taking office behind a fence, then appending whole records to the routes log, in turn.
+"""Publishing: taking over behind a fence, then appending whole records to the routes log, one at a time.
 
-Counting rule (``routes_log``): a record counts only if no higher epoch lies before it. A leader takes a
-record as published only if its offset is exactly one above the last it read or wrote; else it first reads
-up to it, and stops at the sight of a higher epoch or of a gap it can't read.
+The counting rule and the rule for acknowledging a record are stated in ``routes``.
 """
 
 from collections.abc import Callable
@@ -13,8 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
-from controller.kafka.producers import start_producer, stop_producer
-from controller.kafka.tail import Tail
+from controller.kafka.ordered_log import Tail, start_producer, stop_producer
 from controller.process.clock import now_ms
 from controller.process.errors import Deposed, NoLease, UserError
 from controller.routes.record import (
@@ -32,17 +29,17 @@ from tieline.table import RouteTable, TableError
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
 READ_UP_WITHIN_S = 10.0
-TAKE_OFFICE_WITHIN_S = 60.0
+TAKE_OVER_WITHIN_S = 60.0
 
 
 class Publisher:
-    """The routes log as one controller sees it: read as a standby, appended to as the leader.
+    """The routes log as one controller sees it: a standby follows it, the leader appends to it.
 
     ``may_publish`` is asked immediately before each send.
     """
 
     def __init__(
-        self, bootstrap: str | Brokers, topic: str, identity: str, may_publish: Callable[[], bool]
+        self, bootstrap: str | Brokers, topic: str, *, identity: str, may_publish: Callable[[], bool]
     ) -> None:
         self.log = RoutesLog()
         self._bootstrap = bootstrap
@@ -69,33 +66,33 @@ class Publisher:
         await self._tail.stop()
         await self._close_producer()
 
-    async def take_office(self, epoch: int, lineage: str) -> RoutesRecord | None:
+    async def take_over(self, epoch: int, lineage: str) -> RoutesRecord | None:
         """Sets the fence, reads up to it, and returns the newest publication that counts before it, or None.
 
-        Raises ``Deposed`` at the sight of a higher epoch, ``UserError`` if the log is of another lineage.
+        Raises ``Deposed`` when a higher epoch lies on the log, ``UserError`` if the log is of another
+        lineage.
         """
-        await self._close_producer()  # a producer of a former office may still be sending for it
+        await self._close_producer()  # the producer of an earlier term may still be sending for it
         self._producer = await start_producer(self._bootstrap, record_max_bytes=ROUTES_RECORD_MAX_BYTES)
         opening = fence(lineage, epoch, now_ms())
         offset = await self._send(opening, encode_record(opening))
         try:
-            await self._tail.read_to(offset, TAKE_OFFICE_WITHIN_S)
+            await self._tail.read_to(offset, TAKE_OVER_WITHIN_S)
         except TimeoutError:
-            raise Deposed(f"the routes log could not be read in {TAKE_OFFICE_WITHIN_S:.0f} s") from None
-        if self.log.epoch > epoch:
-            raise Deposed(f"epoch {self.log.epoch} lies on the routes log")
+            raise Deposed(f"the routes log could not be read within {TAKE_OVER_WITHIN_S:.0f} s") from None
+        self._require_highest(epoch)
         self._gap_at = None
         return self._newest(lineage)
 
     def stand_by(self) -> None:
-        """Follows the log again after an office."""
+        """Follows the log again after a term."""
         self._tail.resume(self.log.next_offset)
 
     async def append(self, record: RoutesRecord) -> None:
         """Returns once the record is published: appended, in turn, and counting.
 
-        Raises ``Deposed`` when it is not, or when that can't be known: the office is then lost. Raises
-        ``NoLease`` when the lease does not hold: then nothing was sent.
+        Raises ``Deposed`` when it is not, or when that can't be known: this controller then leads no more.
+        Raises ``NoLease`` when the lease does not hold: then nothing was sent.
         """
         body = encode_record(record, self._checked)
         self._checked = record.table
@@ -105,20 +102,26 @@ class Publisher:
             try:
                 await self._tail.read_to(offset - 1, READ_UP_WITHIN_S)
             except TimeoutError:
-                raise Deposed(f"the routes log could not be read up to {offset}") from None
+                raise Deposed(f"the routes log could not be read up to record {offset}") from None
         self._tail.rest()  # a leader knows what it wrote
         generation = record.generation
         self.log = self.log.apply(offset, record.published_ms, record.key(), generation.seq, body)
-        if self.log.epoch > generation.epoch:
-            raise Deposed(f"epoch {self.log.epoch} lies on the routes log")
+        self._require_highest(generation.epoch)
         if self._gap_at is not None:
-            raise Deposed(f"a record is missing from the routes log before {self._gap_at}")
+            raise Deposed(f"the routes log lacks a record before record {self._gap_at}")
+
+    def _require_highest(self, epoch: int) -> None:
+        if self.log.epoch > epoch:
+            raise Deposed(f"another controller leads since epoch {self.log.epoch}")
 
     async def _send(self, record: RoutesRecord, body: bytes) -> int:
-        """Its offset. A send whose outcome is unknown costs the office: only a new fence brings certainty."""
+        """The record's offset.
+
+        A send whose outcome is unknown ends the leadership, because only a new fence shows what was appended.
+        """
         assert self._producer is not None
         if not self._may_publish():
-            raise NoLease("the lease has run out")
+            raise NoLease("no heartbeat was confirmed in the last 2 s")
         try:
             metadata: Any = await self._producer.send_and_wait(
                 self._topic,
@@ -128,7 +131,7 @@ class Publisher:
                 partition=0,
             )
         except KafkaError as error:
-            raise Deposed(f"the routes log did not take a record: {type(error).__name__}") from error
+            raise Deposed(f"Kafka did not confirm a publication: {type(error).__name__}") from error
         return int(metadata.offset)
 
     def _newest(self, lineage: str) -> RoutesRecord | None:
@@ -141,7 +144,7 @@ class Publisher:
             raise UserError(f"{self._topic}, record {newest.offset}: {error}") from None
         if record.generation.lineage != lineage:
             raise UserError(
-                f"LINEAGE: the policy names lineage {lineage!r}, but the log {self._topic!r} carries "
+                f"LINEAGE: the policy names lineage {lineage!r}, but the log {self._topic!r} has lineage "
                 f"{record.generation.lineage!r}; correct `lineage` in the policy, or use another namespace"
             )
         return record

@@ -1,4 +1,4 @@
-"""The routes log for those who only look: the newest publication that counts, and the next ones."""
+"""The routes log for commands that only read it: the newest publication that counts, and those after it."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from types import TracebackType
 
 from aiokafka.structs import ConsumerRecord
 
-from controller.kafka.tail import Tail
+from controller.kafka.ordered_log import Tail
 from controller.routes.record import RoutesRecord, decode_record, seq_of
 from controller.routes.rule import RoutesLog
 from tieline.kafka import Brokers
@@ -15,7 +15,7 @@ READ_WITHIN_S = 15.0
 
 
 class RoutesReader:
-    """``async with RoutesReader(...) as routes: routes.newest()``, read to the log's end at entry.
+    """``async with RoutesReader(...) as routes: routes.newest()``. Entering reads the log to its end.
 
     Entering raises KafkaConnectionError, ``TopicMissingError`` or TimeoutError.
     """
@@ -42,7 +42,7 @@ class RoutesReader:
         await self._stop()
 
     def newest(self) -> RoutesRecord | None:
-        """The newest publication that counts so far. Raises ``TableError`` if it can't be read."""
+        """The newest publication that counts so far, or None. Raises TableError if it can't be read."""
         newest = self._log.newest
         if newest is None:
             return None
@@ -51,7 +51,7 @@ class RoutesReader:
         return self._decoded[1]
 
     async def until(self, wanted: Callable[[RoutesRecord], bool], within_s: float) -> RoutesRecord | None:
-        """The first newest publication that is ``wanted``, or None if there is none within that time."""
+        """The newest publication as soon as it is ``wanted``, or None if none is within that time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within_s
         while True:

@@ -1,8 +1,4 @@
-"""One record of the routes log: a whole publication, or a fence.
-
-Every publication is complete in itself, so that compaction may drop its predecessors and any reader can go on
-from the newest one that counts.
-"""
+"""One record of the routes log, a whole publication or a fence: its fields, its bytes, its headers."""
 
 import msgspec
 from msgspec import Struct
@@ -24,8 +20,9 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
     """``table`` is None in a fence (seq 0), which only ends the epochs before it.
 
     ``policy`` is the policy in force as msgpack, ``policy_version`` its checksum. ``urgent_seq``: the seq of
-    this epoch's last publication that contained a forced move or a command. The commands before
-    ``commands_next_offset`` of the command log are taken into account.
+    this epoch's last publication that contained a forced move or an order. Every order before
+    ``commands_next_offset`` of the command log is taken into account. ``unsigned_commands``: orders need no
+    signature.
     """
 
     generation: Generation
@@ -40,7 +37,7 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
     schema: int = SCHEMA
 
     def key(self) -> bytes:
-        """The key it is appended under."""
+        """The Kafka key of the record."""
         epoch = self.generation.epoch
         return fence_key(epoch) if self.table is None else table_key(epoch)
 
@@ -54,7 +51,7 @@ def fence(lineage: str, epoch: int, now_ms: int) -> RoutesRecord:
 
 
 def renumbered(record: RoutesRecord, generation: Generation, now_ms: int) -> RoutesRecord:
-    """The same weights and memory as a new publication; ``urgent_seq`` starts again with each epoch."""
+    """The same weights and memory as a new publication; ``urgent_seq`` starts anew with each epoch."""
     assert record.table is not None
     same_epoch = record.generation.epoch == generation.epoch
     return msgspec.structs.replace(
@@ -67,15 +64,15 @@ def renumbered(record: RoutesRecord, generation: Generation, now_ms: int) -> Rou
 
 
 def encode_record(record: RoutesRecord, checked: RouteTable | None = None) -> bytes:
-    """The record as bytes; refuses a table that fails its check, and a record over 8 MiB, saying its size.
+    """The record as bytes. Raises TableError for a table that fails its check, and for more than 8 MiB.
 
-    Routes that are as in ``checked``, a table that passed before, are not checked again.
+    Routes that are equal in ``checked``, a table that passed before, are not checked again.
     """
     if record.table is not None:
         _check_new(record.table, checked)
     data = _encoder.encode(record)
     if len(data) > ROUTES_RECORD_MAX_BYTES:
-        raise TableError(f"the routes record takes {len(data)} bytes, the limit is {ROUTES_RECORD_MAX_BYTES}")
+        raise TableError(f"the routes record has {len(data)} bytes; the limit is {ROUTES_RECORD_MAX_BYTES}")
     return data
 
 
@@ -91,20 +88,21 @@ def _check_new(table: RouteTable, checked: RouteTable | None) -> None:
 
 
 def decode_record(data: bytes) -> RoutesRecord:
-    """Bytes as a record whose table passes its check, else ``TableError``."""
+    """The record in these bytes. Raises TableError for other bytes, another schema, or a table that fails its
+    check."""
     try:
         record = _decoder.decode(data)
     except msgspec.MsgspecError as error:
         raise TableError(f"not a routes record: {error}") from None
     if record.schema != SCHEMA:
-        raise TableError(f"routes record of schema {record.schema}, this version reads {SCHEMA}")
+        raise TableError(f"the routes record has schema {record.schema}; this version reads {SCHEMA}")
     if record.table is not None:
         check(record.table)
     return record
 
 
 def headers(type_name: str, event_id: str, source: str) -> list[tuple[str, bytes]]:
-    """CloudEvents attributes of a record that is not one of the shared event types."""
+    """The CloudEvents headers of a record whose type is not among the shared event types."""
     return [
         ("ce_specversion", b"1.0"),
         ("ce_type", type_name.encode()),
@@ -115,7 +113,8 @@ def headers(type_name: str, event_id: str, source: str) -> list[tuple[str, bytes
 
 
 def seq_of(record_headers: tuple[tuple[str, bytes], ...]) -> int:
-    """The seq in a routes record's ``ce_id`` (its generation), so that a reader need not decode the body."""
+    """The seq in a routes record's ``ce_id``, which is its generation, so that no reader need decode the body
+    for it; 0 if there is none."""
     for name, value in record_headers:
         if name == "ce_id":
             _, _, seq = value.decode("utf-8", "replace").rpartition(":")

@@ -1,12 +1,11 @@
-"""Which publication counts, read off the routes log: a pure fold, the same for leader, standby and rebuild.
+"""Which publication counts, read off the routes log: a pure fold. The counting rule is stated in ``routes``.
 
-Counting rule: a record counts only if no higher epoch lies before it in the log. The newest counting record
-that carries a table is the one in force; compaction may have removed older ones. A fence carries no table: it
-only raises the epoch, so that whatever a deposed leader appends behind it does not count.
+The newest counting record that carries a table is the one in force. A fence carries none: it only raises the
+epoch, so that whatever a deposed leader appends behind it does not count.
 
 Compaction keeps an epoch's last record, even if that one came too late to count. When nothing else of its
-epoch is left it stands in for the removed ones, whose decisions it contains (an epoch's second record is only
-sent after its first one counted).
+epoch is left, it stands in for the removed ones: an epoch's second record is only sent after its first one
+counted, so it contains their decisions.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ FENCE_SUFFIX = "/fence"
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One counting record with a table, its body still undecoded."""
+    """One record with a table, its body still undecoded."""
 
     epoch: int
     seq: int
@@ -32,10 +31,10 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class RoutesLog:
-    """What the records before ``next_offset`` say."""
+    """Which publication is in force, by the records before ``next_offset``."""
 
     next_offset: int = 0
-    epoch: int = NO_EPOCH  # the highest seen
+    epoch: int = NO_EPOCH  # the highest so far
     counting: Publication | None = None
     stray: Publication | None = None  # the highest that came too late, the first of an epoch excepted
 
@@ -49,36 +48,38 @@ class RoutesLog:
     def apply(
         self, offset: int, append_ms: int, key: bytes | None, seq: int, body: bytes | None
     ) -> "RoutesLog":
-        """The log after one more record; ``body`` None is a tombstone, which says nothing.
+        """The log after one more record; ``body`` None is a tombstone and changes nothing.
 
-        ``seq`` is read only of records that carry a table. A record whose key names no epoch is passed over.
+        ``seq`` matters only for records that carry a table. A record whose key names no epoch is skipped.
         """
         if offset < self.next_offset:
             return self
         read = replace(self, next_offset=offset + 1)
-        named = epoch_of(key)
-        if named is None or body is None:
+        place = epoch_of(key)
+        if place is None or body is None:
             return read
-        epoch, is_fence = named
-        found = Publication(epoch, seq, offset, append_ms, body)
+        epoch, is_fence = place
+        publication = Publication(epoch, seq, offset, append_ms=append_ms, body=body)
         if epoch < self.epoch:
-            return replace(read, stray=found) if seq > 1 and found.above(self.stray) else read
+            return replace(read, stray=publication) if seq > 1 and publication.above(self.stray) else read
         read = replace(read, epoch=epoch)
-        return read if is_fence or not found.above(self.counting) else replace(read, counting=found)
+        return (
+            read if is_fence or not publication.above(self.counting) else replace(read, counting=publication)
+        )
 
 
 def fence_key(epoch: int) -> bytes:
-    """The key of an epoch's fence: compaction keeps it beside the epoch's newest table."""
+    """The key of an epoch's fence, so that compaction keeps it beside the epoch's newest table."""
     return f"{epoch}{FENCE_SUFFIX}".encode()
 
 
 def table_key(epoch: int) -> bytes:
-    """The key of an epoch's publications: compaction keeps the newest."""
+    """The key of an epoch's publications, of which compaction keeps the newest."""
     return str(epoch).encode()
 
 
 def epoch_of(key: bytes | None) -> tuple[int, bool] | None:
-    """``(epoch, is a fence)``, or None when the key is not one of this log."""
+    """``(epoch, whether it is a fence)``, or None when the key is none of this log."""
     text = (key or b"").decode("ascii", "replace")
     digits = text.removesuffix(FENCE_SUFFIX)
     if not digits.isascii() or not digits.isdigit() or len(digits) > 16:

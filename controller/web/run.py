@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from controller.process.redis import connect_redis
+from controller.process.connections import connect_redis
 from controller.process.settings import Settings
 from controller.process.supervise import end_on_signals, together
 from controller.process.telemetry import without_password

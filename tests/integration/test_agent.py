@@ -68,7 +68,7 @@ async def drain(fleet: Fleet, scope: str) -> None:
 async def test_redis_holds_what_kafka_holds(fleet: Fleet) -> None:
     """The first table and every later one: manifest and slices in Redis are the newest publication's."""
     controller = await fleet.add()
-    await controller.until_said("settled")
+    await controller.until_said("decides now")
     async with Redis.from_url(fleet.settings.redis) as redis:
         first = await until(lambda: projected(fleet, redis), what="the first projection")
         assert first is not None
@@ -82,7 +82,7 @@ async def test_redis_holds_what_kafka_holds(fleet: Fleet) -> None:
 async def test_emptied_redis_is_projected_anew(fleet: Fleet) -> None:
     """Routes removed from Redis are back within seconds, of the same generation."""
     controller = await fleet.add()
-    await controller.until_said("settled")
+    await controller.until_said("decides now")
     async with Redis.from_url(fleet.settings.redis) as redis:
         await until(lambda: projected(fleet, redis), what="the first projection")
         before = await newest(fleet)
@@ -94,12 +94,12 @@ async def test_emptied_redis_is_projected_anew(fleet: Fleet) -> None:
 async def test_redis_is_never_taken_back(fleet: Fleet) -> None:
     """A projection of another lineage or of a higher generation stays; the controller says so."""
     controller = await fleet.add()
-    await controller.until_said("settled")
+    await controller.until_said("decides now")
     async with Redis.from_url(fleet.settings.redis) as redis:
         await until(lambda: projected(fleet, redis), what="the first projection")
         await redis.hset(fleet.settings.keys.routes, mapping={"epoch": str(2**53 + 1)})
         await drain(fleet, "oci")
-        refused = await controller.until_said("projection refused")
+        refused = await controller.until_said("Redis refused a publication")
         assert f":{2**53 + 1}:" in refused["stored"]
         assert await redis.hget(fleet.settings.keys.routes, "epoch") == str(2**53 + 1).encode()
         await redis.hset(fleet.settings.keys.routes, mapping={"lineage": "another", "epoch": "0", "seq": "0"})
@@ -110,7 +110,7 @@ async def test_redis_is_never_taken_back(fleet: Fleet) -> None:
 async def test_publications_go_on_without_redis(own_stack: RealStack, own_fleet: Fleet) -> None:
     """With Valkey away a command is still published; when it is back, empty, the projection is whole."""
     controller = await own_fleet.add()
-    await controller.until_said("settled")
+    await controller.until_said("decides now")
     await own_stack.valkey.stop()
     await drain(own_fleet, "oci")
     await own_stack.valkey.start()
@@ -122,7 +122,7 @@ async def test_publications_go_on_without_redis(own_stack: RealStack, own_fleet:
 async def test_kafka_away_holds_and_goes_on(own_stack: RealStack, own_fleet: Fleet) -> None:
     """With Kafka away the process lives; when it is back it leads and takes commands."""
     controller = await own_fleet.add()
-    await controller.until_said("settled")
+    await controller.until_said("decides now")
     before = await newest(own_fleet)
     await own_stack.kafka.stop()
     loop = asyncio.get_running_loop()

@@ -23,7 +23,7 @@ async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Pat
 async def test_drain_shows_in_status_until_undrained(fleet: Fleet) -> None:
     """drain waits for the generation that contains it; status says who drained and why; undrain ends it."""
     controller = await fleet.add()
-    await controller.until_said("settled")
+    await controller.until_said("decides now")
     drained = await tieline(
         fleet.settings, "drain", "azure/eastus2", "--reason", "repair", "--for", "1h", "--actor", "kim"
     )
@@ -49,7 +49,7 @@ async def test_drain_shows_in_status_until_undrained(fleet: Fleet) -> None:
 async def test_status_from_redis_alone(fleet: Fleet) -> None:
     """Without Kafka the weights are still shown, and what is missing is said."""
     controller = await fleet.add()
-    await controller.until_said("settled")
+    await controller.until_said("decides now")
     status = await tieline(fleet.settings, "status", "--json", TIELINE_KAFKA="")
     assert status.status == 0, status.err
     said = json.loads(status.out)
@@ -60,17 +60,17 @@ async def test_status_from_redis_alone(fleet: Fleet) -> None:
 async def test_unknown_scope_names_the_nearest(fleet: Fleet) -> None:
     """A scope that the policy doesn't know is refused before anything is sent."""
     controller = await fleet.add()
-    await controller.until_said("settled")
+    await controller.until_said("decides now")
     refused = await tieline(fleet.settings, "drain", "azzure", "--reason", "x", "--for", "1h")
     assert refused.status == 2
     assert "did you mean azure?" in refused.err
-    assert not controller.said("command")
+    assert not controller.said("an order was given")
 
 
 async def test_command_nobody_takes_says_what_it_waited_for(fleet: Fleet) -> None:
     """With every controller gone the command is sent, and status 1 says that no generation contains it."""
     controller = await fleet.add()
-    await controller.until_said("settled")
+    await controller.until_said("decides now")
     await controller.stop()
     drained = await tieline(fleet.settings, "drain", "oci", "--reason", "x", "--for", "1h", "--wait", "1")
     assert drained.status == 1
@@ -81,7 +81,7 @@ async def test_signed_mode_refuses_unsigned_commands(fleet: Fleet) -> None:
     """Without the development mode an operator learns why a command can't be given."""
     fleet.settings = strict = replace(fleet.settings, unsigned=False)
     controller = await fleet.add()
-    await controller.until_said("settled")
+    await controller.until_said("decides now")
     refused = await tieline(strict, "drain", "oci", "--reason", "x", "--for", "1h")
     assert refused.status == 2
     assert "--unsigned-dev-mode" in refused.err

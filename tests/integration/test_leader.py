@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from controller.kafka.tail import Tail
+from controller.kafka.ordered_log import Tail
 from controller.kafka.topics import ensure_topics
 from controller.leading.leader import Leader
 from controller.routes.rule import epoch_of
@@ -30,7 +30,7 @@ async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Pat
 async def leader_and_standby(fleet: Fleet) -> tuple[ControllerProcess, ControllerProcess]:
     """The first leads before the second starts; the second has read all logs."""
     leader = await fleet.add()
-    await leader.until_said("settled")
+    await leader.until_said("decides now")
     standby = await fleet.add()
     await standby.until_said("partitions_assigned")
     return leader, standby
@@ -73,7 +73,7 @@ async def test_killed_leader_is_replaced_and_no_weight_changes(fleet: Fleet) -> 
     assert after.generation.seq == 1
     assert weights(after) == weights(before)
     assert (after.memory, after.commands_next_offset) == (before.memory, before.commands_next_offset)
-    await standby.until_said("settled")
+    await standby.until_said("decides now")
 
 
 async def test_paused_leader_publishes_nothing_when_it_wakes(fleet: Fleet) -> None:
@@ -81,11 +81,11 @@ async def test_paused_leader_publishes_nothing_when_it_wakes(fleet: Fleet) -> No
     nothing under its old epoch, and stands by."""
     leader, standby = await leader_and_standby(fleet)
     leader.signal(signal.SIGSTOP)
-    await standby.until_said("took office")
+    await standby.until_said("leads now")
     given = await tieline(fleet.settings, "drain", "gcp", "--reason", "test", "--for", "1h")
     assert given.status == 0, given.err
     leader.signal(signal.SIGCONT)
-    await leader.until_said("left office")
+    await leader.until_said("stands by now")
     again = await tieline(fleet.settings, "undrain", "gcp", "--reason", "test")
     assert again.status == 0, again.err
     order = [epoch for epoch, _ in await epochs_in_order(fleet)]
@@ -100,7 +100,7 @@ async def test_stopped_leader_hands_over_at_once(fleet: Fleet) -> None:
     stopped_s = time.monotonic()
     assert await leader.stop() == 0
     assert time.monotonic() - stopped_s < 5.0
-    await standby.until_said("took office", within_s=2.5)
+    await standby.until_said("leads now", within_s=2.5)
     assert leader.said("resigned")
     assert leader.log()[-1]["event"] == "stopped"
 

@@ -35,7 +35,7 @@ async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Pat
     settings = replace(settings_of(kafka_bootstrap, redis_url, prefix), policy=path)
     async with Fleet(settings, tmp_path) as running:
         controller = await running.add()
-        await controller.until_said("settled", within_s=60)
+        await controller.until_said("decides now", within_s=60)
         async with Producer(settings.kafka, prefix=settings.namespace) as producer:
             await _all_is_well(producer)
         async with running.routes() as routes:
@@ -157,7 +157,7 @@ async def test_next_controller_keeps_the_orders(fleet: Fleet) -> None:
     second = await fleet.add()
     first = fleet._all[0]
     await first.stop()
-    await second.until_said("settled", within_s=60)
+    await second.until_said("decides now", within_s=60)
     after = await status(fleet)
     assert after["leader"]["epoch"] > 0
     assert after["commands"] == before

@@ -36,7 +36,7 @@ async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Pat
 async def decided(fleet: Fleet) -> Fleet:
     """A controller that saw capacity, demand, a pool fail for everybody, and a drain given and taken back."""
     controller = await fleet.add()
-    await controller.until_said("settled")
+    await controller.until_said("decides now")
     async with Producer(fleet.settings.kafka, prefix=fleet.settings.namespace) as producer:
         for sequence in range(4):
             await _state_capacity(producer, sequence)
@@ -210,7 +210,7 @@ async def test_each_mistake_is_one_sentence(fleet: Fleet) -> None:
     assert before.status == 2
     assert "Traceback" not in before.err
     controller = await fleet.add()
-    await controller.until_said("settled")
+    await controller.until_said("decides now")
     for arguments, expected in MISTAKES:
         ended = await tieline(fleet.settings, *arguments)
         assert ended.status == 2, (arguments, ended.out, ended.err)

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 import tieline
-from controller.process.security import redis_address
+from controller.process.connections import redis_address
 from controller.process.settings import Settings
 from tests.integration.controllers import ControllerProcess
 from tests.integration.controllers import tieline as run
@@ -48,7 +48,7 @@ async def test_controller_commands_and_client_are_let_in(
     controller = ControllerProcess(told, tmp_path / "controller.log", **given)
     await controller.start()
     try:
-        await controller.until_said("took office", within_s=60)
+        await controller.until_said("leads now", within_s=60)
         await controller.until_said("partitions_assigned", within_s=60)
         status = await run(told, "status", **given)
         assert "generation multicloud-1:0:" in status.out, status.err

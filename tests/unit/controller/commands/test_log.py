@@ -98,7 +98,7 @@ def test_the_log_says_when_it_was_given() -> None:
         (order(), False, "unsigned"),
         (back(), False, "unsigned"),
         (replace(order(), signature="abc"), True, "no keys"),
-        (order(for_ms=0), True, "expired before it arrived"),
+        (order(for_ms=0), True, "expired before it was appended"),
         (order("freeze", for_ms=OVERRIDE_MAX_MS + 1), True, "30 days"),
         (replace(order("approve"), expires_ms=None), True, "approve needs expires_ms"),
         (order("drain", "*"), True, "needs a provider"),
@@ -108,7 +108,7 @@ def test_the_log_says_when_it_was_given() -> None:
         (replace(order("override"), guard="fresh_capcity"), True, "did you mean fresh_capacity?"),
         (replace(order("override"), guard="providers_lost"), True, "of the whole table"),
         (replace(order("override"), guard="provider_share"), True, "of whole providers"),
-        (None, True, "not a command"),
+        (None, True, "not an order"),
     ],
 )
 def test_refused_command_changes_nothing_and_says_why(
@@ -146,4 +146,4 @@ def test_everything_has_a_limit() -> None:
     log = read(*(order(id=f"d{number}") for number in range(ORDERS_MAX + 1)))
     assert len(log.orders) == ORDERS_MAX
     assert "in force already" in log.refused
-    assert len(log.seen) == IDS_KEPT_MAX
+    assert len(log.recent_ids) == IDS_KEPT_MAX

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from controller.process.connections import brokers, redis_address
 from controller.process.errors import SettingError
-from controller.process.security import brokers, redis_address
 from tieline.kafka import Brokers
 
 KAFKA, REDIS, SERVERS = "TIELINE_KAFKA", "TIELINE_REDIS", "kafka-1:9092,kafka-2:9092"
@@ -48,8 +48,11 @@ def test_a_password_comes_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "says"),
     [
-        ({"TLS": "maybe"}, "TIELINE_KAFKA_TLS: 'maybe' is neither 1 nor 0"),
-        ({"SASL": "GSSAPI", "USER": "u", "PASSWORD": "p"}, "'GSSAPI' is none of PLAIN, SCRAM-SHA-256"),
+        ({"TLS": "maybe"}, "TIELINE_KAFKA_TLS: 'maybe' is not valid: give 1 or 0"),
+        (
+            {"SASL": "GSSAPI", "USER": "u", "PASSWORD": "p"},
+            "'GSSAPI' is not known: give one of PLAIN, SCRAM-SHA-256",
+        ),
         ({"USER": "u", "PASSWORD": "p"}, "go together"),
         ({"SASL": "PLAIN", "USER": "u"}, "go together"),
         ({"SASL": "PLAIN", "USER": "u", "PASSWORD": "p"}, "unencrypted"),

@@ -1,15 +1,20 @@
-"""A group-less reader of one ordered log (a topic of one partition), from its beginning and on."""
+"""An ordered log, that is a topic of one partition: its reader, and the producer that appends to it.
+
+The reader needs no consumer group, because each process reads the whole log for itself.
+"""
 
 import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from controller.process.errors import LogLostError, TopicMissingError
+from tieline.backoff import Backoff
 from tieline.kafka import Brokers, connecting
+from tieline.topics import MIB
 
 Take = Callable[["ConsumerRecord[bytes | None, bytes | None]"], None]
 
@@ -18,15 +23,17 @@ FETCH_MAX_WAIT_MS = 250
 FETCH_MAX_BYTES = 10 * 1024 * 1024
 REQUEST_TIMEOUT_MS = 5_000
 RECORDS_PER_POLL_MAX = 500
-RETRY_AFTER_S = 0.2
+RETRY_FIRST_S = 0.2
+RETRY_LONGEST_S = 1.0
+STOP_WITHIN_S = 1.0
 
 
 class Tail:
-    """Hands each record of ``topic`` to ``take``, once and in order.
+    """Hands each record of ``topic`` to ``take``, once and in the log's order.
 
-    ``next_offset`` is one above the last record taken (or where the log begins). Offsets may have gaps where
-    compaction removed records. When the log no longer has the next record, because it was
-    recreated or retention passed this process by, ``run`` raises ``LogLostError``.
+    ``next_offset`` is one above the last record taken, or where the log begins. Offsets may have gaps where
+    compaction removed records. When the log no longer holds the next record, because it was recreated or
+    because retention removed it first, ``run`` raises ``LogLostError``.
     """
 
     def __init__(self, bootstrap: str | Brokers, topic: str, take: Take) -> None:
@@ -49,7 +56,7 @@ class Tail:
         self.next_offset = 0
 
     async def start(self, *, last: int | None = None) -> None:
-        """Connects and finds where to begin: the oldest record, or ``last`` offsets before the end.
+        """Connects and finds where to begin: at the oldest record, or ``last`` offsets before the end.
 
         Raises KafkaConnectionError or ``TopicMissingError``.
         """
@@ -69,15 +76,17 @@ class Tail:
         await self._consumer.stop()
 
     async def run(self) -> None:
-        """Reads until cancelled. A broker that is away is waited for."""
+        """Reads until cancelled, and waits for a broker that is away. Raises ``LogLostError``."""
+        backoff = Backoff(RETRY_FIRST_S, RETRY_LONGEST_S)
         while True:
             try:
                 batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL_MAX)
             except OffsetOutOfRangeError:
                 raise LogLostError(self._topic, self.next_offset) from None
             except KafkaError:
-                await asyncio.sleep(RETRY_AFTER_S)
+                await asyncio.sleep(backoff.next_s())
                 continue
+            backoff.reset()
             for records in batches.values():
                 for record in records:
                     self._take(record)
@@ -90,7 +99,7 @@ class Tail:
         self._consumer.pause(self._partition)
 
     def resume(self, offset: int) -> None:
-        """Goes on with the record at ``offset``: those before it are known from elsewhere."""
+        """Goes on with the record at ``offset``; the caller knows the records before it from elsewhere."""
         self.next_offset = offset
         self._consumer.seek(self._partition, offset)
         self._consumer.resume(self._partition)
@@ -101,11 +110,11 @@ class Tail:
             await self._moved.wait_for(lambda: self.next_offset > offset)
 
     async def read_all(self, within_s: float | None = None) -> None:
-        """Returns once everything was taken that the log holds now."""
+        """Returns once everything was taken that the log holds now. Raises TimeoutError or KafkaError."""
         await self.read_to(await self.end_offset() - 1, within_s)
 
     async def moved(self, within_s: float) -> None:
-        """Returns after the next record, or after ``within_s``."""
+        """Returns after the next batch of records, or after ``within_s``."""
         try:
             async with asyncio.timeout(within_s), self._moved:
                 await self._moved.wait()
@@ -113,9 +122,47 @@ class Tail:
             pass
 
     async def end_offset(self) -> int:
-        """One above the log's last record, as the broker says it now. Raises KafkaError when it is away."""
+        """One above the log's last record, as the broker says now. Raises KafkaError when it is away."""
         return await self._edge(self._consumer.end_offsets)
 
     async def _edge(self, ask: Callable[[list[TopicPartition]], Any]) -> int:
         offsets: dict[TopicPartition, int] = await ask([self._partition])
         return offsets[self._partition]
+
+
+async def start_producer(bootstrap: str | Brokers, *, record_max_bytes: int = MIB) -> AIOKafkaProducer:
+    """A connected producer that appends each record once, in order, and on all replicas in sync.
+
+    While the broker is away a send waits. Raises KafkaConnectionError.
+    """
+    producer: AIOKafkaProducer = AIOKafkaProducer(
+        **connecting(bootstrap),
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=0,
+        max_request_size=record_max_bytes + 64 * 1024,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        retry_backoff_ms=50,
+    )
+    try:
+        await producer.start()
+    except BaseException:
+        await producer.client.close()
+        raise
+    return producer
+
+
+async def stop_producer(producer: AIOKafkaProducer, within_s: float = STOP_WITHIN_S) -> None:
+    """Closes it; what is still unsent after ``within_s`` is given up.
+
+    A record that was sent may still be appended later. Every log here is read by a rule that allows for that.
+    """
+    try:
+        await asyncio.wait_for(producer.stop(), within_s)
+    except (TimeoutError, KafkaError):
+        # stop() waits for unsent records without end while the broker is away, and offers no other way out.
+        sender = producer._sender.sender_task
+        await producer.client.close()
+        if sender is not None and not sender.done():
+            sender.cancel()
+            await asyncio.wait({sender}, timeout=within_s)

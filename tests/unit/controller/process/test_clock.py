@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.leading.clock_watch import ClockWatch, apart_ms
+from controller.process.clock import ClockWatch, apart_ms
 
 WALL_MS = 1_800_000_000_000
 

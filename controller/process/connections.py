@@ -1,0 +1,174 @@
+"""How a process reaches Kafka and Redis: addresses, TLS and passwords, and the one kind of Redis client.
+
+TLS and passwords come from variables and files, never from flags, which others on the machine can read.
+
+Kafka: TIELINE_KAFKA_TLS=1, _CA_FILE, _CERT_FILE and _KEY_FILE (this process's own certificate), _SASL (the
+mechanism), _USER, _PASSWORD or _PASSWORD_FILE. Redis: rediss:// in its URL, then TIELINE_REDIS_CA_FILE,
+_CERT_FILE, _KEY_FILE, _USER, _PASSWORD or _PASSWORD_FILE.
+"""
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from controller.process.errors import SettingError
+from tieline.kafka import MECHANISMS, PLAIN, SCRAM_512, Brokers
+
+REDIS_TIMEOUT_S = 2.0
+SECRET_MAX_BYTES = 64 * 1024
+TRUE, FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+
+
+def brokers(servers: str, environment: Mapping[str, str], prefix: str) -> str | Brokers:
+    """``servers`` with the security that the variables under ``prefix`` name, or alone if they name none.
+
+    Raises SettingError that names the variable.
+    """
+    variables = _Variables(environment, prefix)
+    tls = is_set(variables.value("_TLS"), prefix + "_TLS") or any(
+        map(variables.value, ("_CA_FILE", "_CERT_FILE"))
+    )
+    mechanism, user, password = (
+        variables.value("_SASL").upper(),
+        variables.value("_USER"),
+        variables.secret("_PASSWORD"),
+    )
+    if not tls and not mechanism and not user and not password:
+        return servers
+    if mechanism and mechanism not in MECHANISMS:
+        raise SettingError(f"{prefix}_SASL: {mechanism!r} is not known: give one of {', '.join(MECHANISMS)}")
+    if bool(mechanism) != bool(user) or bool(mechanism) != bool(password):
+        raise SettingError(
+            f"{prefix}_SASL, {prefix}_USER and {prefix}_PASSWORD (or {prefix}_PASSWORD_FILE) go together: "
+            "set all three or none"
+        )
+    if mechanism == PLAIN and not tls:
+        raise SettingError(
+            f"{prefix}_SASL=PLAIN would send the password unencrypted: set {prefix}_TLS=1, or use {SCRAM_512}"
+        )
+    context = _context(variables) if tls else None
+    return Brokers(servers, context, mechanism, username=user, password=password)
+
+
+def redis_address(url: str, environment: Mapping[str, str], prefix: str) -> str:
+    """``url`` with user, password and TLS files from the variables under ``prefix``. Raises SettingError."""
+    variables = _Variables(environment, prefix)
+    user, password = variables.value("_USER"), variables.secret("_PASSWORD")
+    paths = {
+        "ssl_ca_certs": variables.file("_CA_FILE"),
+        "ssl_certfile": variables.file("_CERT_FILE"),
+        "ssl_keyfile": variables.file("_KEY_FILE"),
+    }
+    tls_files = {name: str(path) for name, path in paths.items() if path is not None}
+    if not url or not (user or password or tls_files):
+        return url
+    parts = urlsplit(url)
+    if tls_files and parts.scheme != "rediss":
+        raise SettingError(f"{prefix}: files for TLS are given, so the URL must begin with rediss://")
+    if password and parts.password:
+        raise SettingError(f"{prefix} and {prefix}_PASSWORD(_FILE) each hold a password: remove one of them")
+    _context(variables)
+    host = parts.netloc.rpartition("@")[2]
+    name = user or parts.username or ""
+    secret = quote(password, safe="") if password else parts.password or ""
+    netloc = f"{quote(name, safe='')}:{secret}@{host}" if name or secret else host
+    query = "&".join(filter(None, (parts.query, urlencode(tls_files))))
+    return parts._replace(netloc=netloc, query=query).geturl()
+
+
+def connect_redis(url: str) -> Any:
+    """A client that fails within ``REDIS_TIMEOUT_S`` and tries once more; waiting is left to its users."""
+    # Imported here, since most commands read their settings through this file and need no Redis.
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    return Redis.from_url(
+        url,
+        socket_timeout=REDIS_TIMEOUT_S,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
+        health_check_interval=15,
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+def is_set(text: str, name: str) -> bool:
+    """Whether a variable says yes (1, true, yes, on) or no (0, false, no, off, nothing).
+
+    Raises SettingError that names the variable.
+    """
+    lowered = text.strip().lower()
+    if lowered not in TRUE | FALSE:
+        raise SettingError(f"{name}: {text!r} is not valid: give 1 or 0")
+    return lowered in TRUE
+
+
+class _Variables:
+    """The environment variables that begin with one prefix."""
+
+    def __init__(self, environment: Mapping[str, str], prefix: str) -> None:
+        self._environment = environment
+        self.prefix = prefix
+
+    def value(self, suffix: str) -> str:
+        return self._environment.get(self.prefix + suffix, "").strip()
+
+    def file(self, suffix: str) -> Path | None:
+        """The file that the variable names, or None. Raises SettingError if it can't be read."""
+        if not (text := self.value(suffix)):
+            return None
+        path = Path(text)
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise SettingError(f"{self.prefix}{suffix}: {path} can't be read: {error.strerror}") from None
+        return path
+
+    def secret(self, suffix: str) -> str:
+        """The variable's value, or the text of the file that ``_FILE`` names without its last line break.
+
+        Raises SettingError.
+        """
+        value, path = self._environment.get(self.prefix + suffix, ""), self.file(f"{suffix}_FILE")
+        if path is None:
+            return value
+        if value:
+            raise SettingError(
+                f"{self.prefix}{suffix} and {self.prefix}{suffix}_FILE are both set: remove one"
+            )
+        try:
+            text = path.read_bytes()[: SECRET_MAX_BYTES + 1].decode()
+        except UnicodeDecodeError:
+            raise SettingError(f"{self.prefix}{suffix}_FILE: {path} is not text in UTF-8") from None
+        if not text.strip() or len(text) > SECRET_MAX_BYTES:
+            raise SettingError(
+                f"{self.prefix}{suffix}_FILE: {path} holds no password: write it into the file"
+            )
+        return text.removesuffix("\n").removesuffix("\r")
+
+
+def _context(variables: _Variables) -> ssl.SSLContext:
+    """Trusts the system's authorities, or only those of the file. Always checks the server's name."""
+    authorities, certificate, key = (
+        variables.file(suffix) for suffix in ("_CA_FILE", "_CERT_FILE", "_KEY_FILE")
+    )
+    try:
+        context = ssl.create_default_context(cafile=authorities)
+    except (ssl.SSLError, ValueError):
+        raise SettingError(
+            f"{variables.prefix}_CA_FILE: {authorities} holds no certificates in PEM"
+        ) from None
+    if certificate is None:
+        if key is not None:
+            raise SettingError(f"{variables.prefix}_KEY_FILE needs {variables.prefix}_CERT_FILE")
+        return context
+    try:
+        context.load_cert_chain(certificate, key)
+    except (ssl.SSLError, ValueError):
+        raise SettingError(
+            f"{variables.prefix}_CERT_FILE: {certificate} and its key don't fit together, or the key needs "
+            "a passphrase: give a key without one"
+        ) from None
+    return context
