@@ -22,9 +22,9 @@ from lab.stack import Stack
 if TYPE_CHECKING:
     from tests.stacks import RealStack
 
-FOLDERS = ("unit", "property", "scenarios", "simulation", "contract", "integration", "chaos", "packaging")
-REAL = {"integration", "chaos"}
-ON_EITHER = {"stack", "own_stack"}  # fixtures by which a test runs on whichever stack was chosen
+FOLDERS = ("unit", "property", "scenarios", "contract", "integration", "packaging")
+REAL = {"integration"}
+ON_EITHER = {"stack", "own_stack", "redis_url"}  # fixtures by which a test runs on whichever stack was chosen
 skipped_integration = pytest.StashKey[list[str]]()
 
 
@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The quick folders first; whatever lies in `integration` or `chaos` is marked as such."""
+    """The quick folders first; whatever lies in `integration` is marked as such."""
 
     def place(item: pytest.Item) -> int:
         folder = _folder(item.path, config.rootpath)

@@ -1,4 +1,4 @@
-"""What the test run itself promises: in CI nothing that needs Kafka is skipped silently."""
+"""What the test run itself promises: CI skips no integration test, and no unit test blocks its loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.places import ROOT
+from tests.places import ROOT, SMALL_POLICY
 
 SKIPS = '''"""Skips."""
 import pytest
@@ -20,6 +20,17 @@ def test_skipped():
 
 def test_passes():
     pass
+'''
+
+BLOCKS = '''"""Blocks."""
+from pathlib import Path
+from controller.policy_file import load_policy
+
+async def test_reads_a_file():
+    load_policy(Path("{policy}"))
+
+def test_reads_it_without_a_loop():
+    load_policy(Path("{policy}"))
 '''
 
 
@@ -58,3 +69,16 @@ def test_skipped_integration_test_fails_ci(
     assert returned == status
     assert "1 passed, 1 skipped" in output
     assert ("test_skipped: an integration test may not be skipped in CI" in output) == bool(status)
+
+
+def test_unit_test_that_blocks_its_event_loop_fails(tmp_path: Path) -> None:
+    """Product code that reads a file fails a unit test inside a running event loop, and only there."""
+    place = tmp_path / "tests" / "unit"
+    place.mkdir(parents=True)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copy(ROOT / "tests" / "unit" / "conftest.py", place)
+    (place / "test_blocks.py").write_text(BLOCKS.format(policy=SMALL_POLICY))
+    returned, output = outcome(tmp_path)
+    assert returned == 1
+    assert "1 failed, 1 passed" in output
+    assert "BlockingError: Blocking call to " in output

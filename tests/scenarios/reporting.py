@@ -84,7 +84,9 @@ class Reporting:
 
     def of(self, name: str) -> Reporter:
         """The reporter of that name."""
-        return self.reporters.setdefault(name, Reporter())
+        if (reporter := self.reporters.get(name)) is None:
+            reporter = self.reporters[name] = Reporter()
+        return reporter
 
     def demand_rows(self) -> tuple[DemandRow, ...]:
         """The one partition, once somebody has reported."""
@@ -132,7 +134,7 @@ class Reporting:
         how = self.pools[pool]
         units = sum(load.values()) * part
         attempts = max(1, round(units / how.size))
-        weights = [self._weight(name, users) for name in users]
+        weights = self._weights(users)
         if how.hangs:
             age_ms = min(60_000, how.hung_s * 1000)
             waiting = _shared(attempts * how.hung_s, weights)
@@ -174,11 +176,12 @@ class Reporting:
         own = self.of(name)
         return 1.0 if own.cut_off else own.meets.get(pool, self.pools[pool].errors)
 
-    def _weight(self, name: str, users: list[str]) -> float:
-        given = {user: self.of(user).share for user in users}
-        rest = 1.0 - sum(share for share in given.values() if share is not None)
-        own = given[name]
-        return own if own is not None else rest / max(1, sum(share is None for share in given.values()))
+    def _weights(self, users: list[str]) -> list[float]:
+        """Each client's part of the load; clients whose share is not set divide the rest evenly."""
+        shares = [self.of(user).share for user in users]
+        rest = 1.0 - sum(share for share in shares if share is not None)
+        even = rest / max(1, shares.count(None))
+        return [even if share is None else share for share in shares]
 
     def prober_reports(self, source: str, regions: Iterable[tuple[str, str]], now_ms: int) -> None:
         """One window of a prober, every region in a record of its own."""

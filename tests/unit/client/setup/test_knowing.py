@@ -1,5 +1,6 @@
 """What a client knows and keeps: tables examined, files, states, reports, names."""
 
+import asyncio
 import importlib
 from pathlib import Path
 
@@ -111,7 +112,7 @@ async def test_a_file_of_another_route_is_never_gone_by(tmp_path: Path, workload
     """Neither as the source nor as the last good table: what one workload or origin may use need not be
     lawful for another. The error names what there is."""
     path, absent = tmp_path / "routes.bin", tmp_path / "absent"
-    write_last_good(path, Generation("l", 1, 4), {"eu": RAW})
+    await asyncio.to_thread(write_last_good, path, Generation("l", 1, 4), {"eu": RAW})
     async with tieline.AsyncClient(path, workload=workload, origin=origin) as client:
         await until(lambda: client.status.error != "", 10, "the file is looked at")
         found = client.pick("chat-large")
