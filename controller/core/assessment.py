@@ -18,11 +18,10 @@ from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.moves.eligible import Use, eligible
 from controller.core.moves.modes import bound_by_mode
-from controller.core.moves.reflex import CRITICAL_RANK
 from controller.core.moves.reversal import Barred
 from controller.core.orders.claims import Claims, claims_in_force, declined_pools
 from controller.core.orders.in_force import Orders, orders_in_force, outranked
-from controller.core.policy.compiled import CompiledPolicy, compile_policy, rules_in_force
+from controller.core.policy.compiled import CRITICAL_RANK, CompiledPolicy, compile_policy, rules_in_force
 from controller.core.snapshot import Snapshot
 
 

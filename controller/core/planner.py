@@ -22,16 +22,15 @@ from controller.core.moves.held_table import HeldTable, split_of, table_of
 from controller.core.moves.last_resort import last_resorts, resorts_changed, resorts_said
 from controller.core.moves.modes import without_choice
 from controller.core.moves.on_loss import differ, on_loss, patched
-from controller.core.moves.reflex import CRITICAL_RANK, NOWHERE, Moved, find_places, settle
+from controller.core.moves.reflex import NOWHERE, Moved, find_places, settle
 from controller.core.orders.in_force import told
-from controller.core.policy.compiled import CompiledPolicy
+from controller.core.policy.compiled import CRITICAL_RANK, LOWEST_RANK, CompiledPolicy
 from controller.core.snapshot import Ready, Snapshot
 from tieline.table import MILLION, Generation, RouteTable, Split
 
 SMALL_PARTS = 5_000  # of a million: a forced change below this waits until it is worth a publication
 ON_LOSS_AFTER_MS = 1_000
 ON_LOSS_EVERY_MS = 60_000
-LOWEST_RANK = 3
 
 
 class Planner:

@@ -21,7 +21,7 @@ SAME_SHARE = 0.1  # a smaller difference is the same finding
 RENEW_MS = 5_000
 FORGET_AFTER = 10  # x throttled_hold_ms
 THROTTLED_FLOOR = 0.1  # of the limit: throttling alone never takes a pool to nothing
-UNBOUNDED = float("inf")
+UNBOUNDED = float("inf")  # units/s, where nothing limits them
 
 
 class PoolCap(NamedTuple):

@@ -7,7 +7,8 @@ from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.moves.draft import Draft
 from controller.core.moves.held_table import HeldTable
 from controller.core.moves.modes import bound_pools, without_choice
-from controller.core.moves.reflex import LOWEST_RANK, settle
+from controller.core.moves.reflex import settle
+from controller.core.policy.compiled import LOWEST_RANK
 from tieline.table import MILLION
 
 MODES = {"observe": Reason.MODE_OBSERVE, "recommend": Reason.MODE_RECOMMEND}

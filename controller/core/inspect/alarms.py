@@ -6,13 +6,11 @@ Alarms are standing: each is true of a snapshot, lasts while it is, and is deriv
 from controller.core.evidence.gather import Hearing, Reach, hearing
 from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory
-from controller.core.model.reasons import Reason, State, Verdict
+from controller.core.model.reasons import CONFIGURATION_REASONS, Reason, State, Verdict
 from controller.core.policy.policy import Thresholds
 from controller.core.snapshot import Snapshot
 from streams.rows import GAP_MAX_MS, Row
 from tieline.events import Capacity, Report, Statement
-
-FAULTS = (Reason.CONFIGURATION_AUTH, Reason.CONFIGURATION_NOT_FOUND)
 
 
 def alarms(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo | None = None) -> tuple[Verdict, ...]:
@@ -24,7 +22,7 @@ def alarms(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo | None = 
     found += _of_rows(snapshot, now_ms)
     found += _of_their_own(snapshot, now_ms, memo or Memo())
     for name, pool in memory.pools.items():
-        if pool.state is State.DOWN and pool.reason in FAULTS:
+        if pool.state is State.DOWN and pool.reason in CONFIGURATION_REASONS:
             found.append(Verdict(name, pool.reason, pool.since_ms))
     return tuple(found)
 

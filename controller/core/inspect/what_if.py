@@ -18,8 +18,8 @@ from controller.core.moves.draft import Draft
 from controller.core.moves.eligible import Use, eligible
 from controller.core.moves.held_table import HeldTable
 from controller.core.moves.modes import bound_by_mode
-from controller.core.moves.reflex import LOWEST_RANK, NOWHERE, Homeless, find_places, settle
-from controller.core.policy.compiled import CompiledPolicy
+from controller.core.moves.reflex import NOWHERE, Homeless, find_places, settle
+from controller.core.policy.compiled import LOWEST_RANK, CompiledPolicy
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
 from tieline.events import in_scope

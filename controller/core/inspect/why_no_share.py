@@ -12,9 +12,8 @@ from msgspec import Struct
 from controller.core.assessment import Assessment
 from controller.core.choice import too_little_heard
 from controller.core.guards.withheld import MODES
-from controller.core.model.reasons import Reason, State, Verdict
+from controller.core.model.reasons import CONFIGURATION_REASONS, Reason, State, Verdict
 from controller.core.moves.draft import GAINS_LAST, GAINS_LATE, OUT, Draft
-from controller.core.moves.eligible import FAULTS
 from controller.core.moves.modes import bound_pools, without_choice
 from controller.core.moves.voluntary import planned
 from controller.core.orders.in_force import told
@@ -142,7 +141,9 @@ def _down(ask: Asking, pool: int) -> Nothing | None:
     memory = ask.known.memory.pools[name]
     if memory.state is not State.DOWN:
         return None
-    until_ms = None if memory.reason in (*FAULTS, Reason.FAILBACK_MANUAL) else memory.hold_until_ms
+    until_ms = (
+        None if memory.reason in (*CONFIGURATION_REASONS, Reason.FAILBACK_MANUAL) else memory.hold_until_ms
+    )
     return Nothing(Verdict(name, memory.reason, memory.since_ms, until_ms, after=memory.state.value))
 
 

@@ -10,9 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.core.model.dispatch_plan import Problem, is_critical
+from controller.core.model.dispatch_plan import Problem
 from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, OUT
-from controller.core.policy.compiled import UNKNOWN_LATENCY_MS, CompiledPolicy, prepaid_providers
+from controller.core.policy.compiled import (
+    CRITICAL_RANK,
+    UNKNOWN_LATENCY_MS,
+    CompiledPolicy,
+    prepaid_providers,
+)
 from tieline.table import MILLION
 
 Floats = NDArray[np.float64]
@@ -151,7 +156,7 @@ def _cost(compiled: CompiledPolicy, problem: Problem, routes: Ints, lawful: Bool
     latency_ms = np.array([by_origin[compiled.routes[i].origin] for i in routes])
     cost = np.minimum(latency_ms / UNKNOWN_LATENCY_MS, 1.0)
     cost = cost + np.where(grade == GAINS_LATE, DEGRADED, 0.0)[None, :]
-    critical = np.array([is_critical(compiled.routes[i].rank) for i in routes])
+    critical = np.array([compiled.routes[i].rank <= CRITICAL_RANK for i in routes])
     last = (grade == GAINS_LAST)[None, :] & critical[:, None]
     cost = np.where(last, cost + UNKNOWN_POOL, cost)
     may = lawful & ((grade <= GAINS_LATE)[None, :] | last) & (np.array(problem.usable) > 0)[None, :]
@@ -198,7 +203,7 @@ def _classes(compiled: CompiledPolicy, routes: Ints, ready: Bools) -> tuple[Ints
     rows = []
     for place, route in enumerate(routes):
         rule = compiled.routes[route]
-        if not is_critical(rule.rank):
+        if rule.rank > CRITICAL_RANK:
             continue
         key = (ready[place].tobytes(), place if rule.share_max else -1)
         if key not in numbers:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from tieline.table import CRITICALITIES, Split
+from tieline.table import Split
 
 PLAN_FRESH_MS = 30_000
 
@@ -91,8 +91,3 @@ class Plan(Struct, frozen=True):
     def is_fresh(self, policy_version: str, now_ms: int) -> bool:
         """Whether it may guide moves: of this very policy, and not old."""
         return self.policy_version == policy_version and now_ms - self.made_ms <= PLAN_FRESH_MS
-
-
-def is_critical(rank: int) -> bool:
-    """Whether load of this rank is secured against losses."""
-    return CRITICALITIES[rank] in ("critical_plus", "critical")

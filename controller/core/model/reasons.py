@@ -110,6 +110,9 @@ class Reason(StrEnum):
     GUARD_OVERRIDDEN = "guard_overridden"
 
 
+CONFIGURATION_REASONS = (Reason.CONFIGURATION_AUTH, Reason.CONFIGURATION_NOT_FOUND)
+
+
 class Verdict(Struct, frozen=True, omit_defaults=True):
     """Something about a subject has a reason: a pool, a route ``workload/origin``, a provider, a source,
     ``clients`` or ``table``.

@@ -12,7 +12,6 @@ from controller.core.policy.compiled import CompiledPolicy, RouteRules
 from controller.core.policy.shares import parts_left, provider_parts
 from tieline.table import MILLION
 
-UNBOUNDED = float("inf")
 SWEEPS_MAX = 4
 RECEIVERS_MAX = 16
 ROOM_MAX_FACTOR = 1_000_000  # x a route's demand: more room than this is no more

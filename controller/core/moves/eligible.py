@@ -13,12 +13,10 @@ from controller.core.evidence.finding import SILENT, Finding
 from controller.core.evidence.health import ramp_share
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import PoolMemory
-from controller.core.model.reasons import Reason, State
+from controller.core.model.reasons import CONFIGURATION_REASONS, State
 from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT, Limits
 from controller.core.orders.claims import Claims
 from controller.core.policy.compiled import CompiledPolicy
-
-FAULTS = (Reason.CONFIGURATION_AUTH, Reason.CONFIGURATION_NOT_FOUND)
 
 
 class Use(NamedTuple):
@@ -122,7 +120,7 @@ def _judge_pool(use: Use, basis: _Basis, index: int) -> None:
     part = policy.headroom * ramp
     keeps, grade = cap.limit * ramp, _grade(state, cap.fresh)
     use.lost.pop(index, None)
-    if state is State.DOWN and held_pool.reason not in FAULTS:
+    if state is State.DOWN and held_pool.reason not in CONFIGURATION_REASONS:
         success = _success(state, basis.findings.get(name, SILENT))
         if index not in basis.claims.withdrawn:
             use.lost[index] = success

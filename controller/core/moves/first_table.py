@@ -6,9 +6,9 @@ use the committed capacity up to the headroom.
 
 from controller.core.moves.draft import GAINS, OUT, Draft, Limits
 from controller.core.moves.eligible import Use
-from controller.core.moves.reflex import CRITICAL_RANK, NOWHERE, Homeless, find_places, settle
+from controller.core.moves.reflex import NOWHERE, Homeless, find_places, settle
 from controller.core.orders.claims import Claims
-from controller.core.policy.compiled import CompiledPolicy
+from controller.core.policy.compiled import CRITICAL_RANK, CompiledPolicy
 from tieline.table import MILLION
 
 

@@ -1,6 +1,7 @@
 """What modes and freezes leave of what a pool may be used for. Health and capacity know nothing of either."""
 
-from controller.core.moves.draft import KEEPS, OUT, UNBOUNDED
+from controller.core.capacity.usable import UNBOUNDED
+from controller.core.moves.draft import KEEPS, OUT
 from controller.core.moves.eligible import Use
 from controller.core.orders.in_force import Orders
 from controller.core.policy.compiled import CompiledPolicy

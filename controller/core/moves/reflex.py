@@ -9,14 +9,14 @@ is only ill (do no harm), at a trickle if nothing succeeds there; the rest is sh
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
+from controller.core.capacity.usable import UNBOUNDED
 from controller.core.model.reasons import Reason
-from controller.core.moves.draft import GAINS_LAST, OUT, UNBOUNDED, Draft, Limits
+from controller.core.moves.draft import GAINS_LAST, OUT, Draft, Limits
 from controller.core.moves.eligible import Use
+from controller.core.policy.compiled import CRITICAL_RANK, LOWEST_RANK
 from controller.core.policy.shares import parts_left
 from tieline.table import MILLION
 
-CRITICAL_RANK = 1  # critical_plus and critical
-LOWEST_RANK = 3
 MOVES_MAX = 200_000
 NOWHERE = -1
 CRUMB_PARTS = 100

@@ -13,8 +13,9 @@ from controller.core.model.dispatch_plan import Plan
 from controller.core.model.reasons import Reason
 from controller.core.moves.draft import GAINS_LATE, KEEPS, OUT, Draft
 from controller.core.moves.eligible import Use
-from controller.core.moves.reflex import LOWEST_RANK, NOWHERE, Homeless, Moved, find_places, from_shed
+from controller.core.moves.reflex import NOWHERE, Homeless, Moved, find_places, from_shed
 from controller.core.moves.reversal import Barred
+from controller.core.policy.compiled import LOWEST_RANK
 from controller.core.policy.policy import Thresholds
 from tieline.table import MILLION
 

@@ -13,6 +13,8 @@ from controller.core.policy.lawful import lawful_pools, origins_of
 from controller.core.policy.policy import Origin, Policy, Pool, Workload, version_of
 from tieline.table import CRITICALITIES, Criticality, PoolInfo
 
+CRITICAL_RANK = CRITICALITIES.index("critical")  # up to it load is secured against losses
+LOWEST_RANK = len(CRITICALITIES) - 1
 UNKNOWN_LATENCY_MS = 1_000.0
 
 
@@ -24,7 +26,8 @@ class Tier(NamedTuple):
 
 
 class RouteRules(NamedTuple):
-    """What the policy says of one (workload, origin). ``rank`` 0 is the most critical; ``last_resort`` is
+    """What the policy says of one (workload, origin). ``rank`` is the place of its criticality in
+    ``CRITICALITIES``: 0 is the most critical, up to ``CRITICAL_RANK`` it is critical. ``last_resort`` is
     lawful."""
 
     name: str
