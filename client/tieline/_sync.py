@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tieline._client import FLUSH_TIMEOUT_S, AsyncClient
-from tieline._http.messages import Ask
+from tieline._http.messages import HttpRequest
 from tieline._process import fork as _fork
 from tieline._reports.report import Sink
 from tieline._request.options import Timeouts
@@ -121,10 +121,10 @@ class Client:
             self._begin_again()
         return self._thread.run(work)
 
-    def _send(self, ask: Ask) -> Reply:
+    def _send(self, request: HttpRequest) -> Reply:
         if self._forked:
             self._begin_again()
-        return self._inner.core.send_sync(ask, self._run)
+        return self._inner.core.send_sync(request, self._run)
 
     def ready(self, timeout: float = 2.0) -> bool:
         """Wait for ``timeout`` seconds until the table is live; see ``AsyncClient.ready``."""

@@ -1,7 +1,15 @@
 """Secrets by the name that the table gives: from the application's mapping, else from the environment.
 
 A secret is asked for when a request needs it and sent to that pool's URL only. It is never logged and shows
-in no repr. Tokens that expire are fetched anew before they do, beside the requests, by one call at a time.
+in no repr. Tokens that expire are fetched anew before they do, beside the requests, by one call at a time:
+
+    given out        renew          last use  expires
+    |----------------|--------------|---------|
+                     last quarter, at most 4 min
+
+Between ``renew`` and ``last use`` requests go on with the token in hand while one call fetches the next. If
+that call fails, the token in hand is used to its ``last use``, and the function is asked again after 5 s at
+the earliest.
 """
 
 import asyncio
@@ -35,15 +43,16 @@ class Token(Struct, frozen=True):
         return "Token(...)"
 
 
-Given: TypeAlias = str | Token
-Credential: TypeAlias = str | Callable[[], Given | Awaitable[Given]]
+Secret: TypeAlias = str | Token
+SecretFunction: TypeAlias = Callable[[], Secret | Awaitable[Secret]]
+Credential: TypeAlias = str | SecretFunction
 
 
 class MissingCredentialError(ConfigurationError):
     """No secret of that name, or its function failed: the message says which, and never the secret."""
 
 
-class _Kept(Struct, frozen=True):
+class _TokenInUse(Struct, frozen=True):
     """A token, when to fetch the next, and until when it may be sent. Monotonic milliseconds."""
 
     value: str
@@ -51,87 +60,105 @@ class _Kept(Struct, frozen=True):
     until_ms: int
 
     def __repr__(self) -> str:
-        return "_Kept(...)"
+        return "_TokenInUse(...)"
+
+
+def variable_of(name: str) -> str:
+    """The environment variable that holds a secret, e.g. TIELINE_CREDENTIAL_AZURE_EU for azure-eu: letters in
+    capitals, everything but letters and digits an underscore."""
+    return PREFIX + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
 class Credentials:
-    """``get(name)`` -> (secret, whether it is a token from a callable). A plain string from a callable is
-    kept for a minute. In one event loop."""
+    """Every secret of one process, for one event loop.
 
-    def __init__(self, given: Mapping[str, Credential] | None, clock: Callable[[], int]) -> None:
-        self._given = dict(given or {})
+    ``sources``: by the name in the table, a string or a function (plain or async) that gives a string or a
+    ``Token``; a plain string from a function is kept for a minute. Names that are not there are looked up in
+    ``environment``. ``clock`` gives monotonic milliseconds.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, Credential] | None,
+        clock: Callable[[], int],
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._sources = dict(sources or {})
         self._clock = clock
-        self._tokens: dict[str, _Kept] = {}
-        self._fetching: dict[str, asyncio.Task[_Kept]] = {}
+        self._environment = environment
+        self._tokens: dict[str, _TokenInUse] = {}
+        self._fetches: dict[str, asyncio.Task[_TokenInUse]] = {}
         self._not_before_ms: dict[str, int] = {}  # after a failure: no call for each request
 
     def __repr__(self) -> str:
-        return f"Credentials({sorted(self._given)})"
+        return f"Credentials({sorted(self._sources)})"
 
     async def get(self, name: str) -> tuple[str, bool]:
-        """Raises ``MissingCredentialError`` when there is none, or its callable fails."""
-        if (found := self.at_hand(name)) is not None:
-            return found
-        given, kept = self._given[name], self._tokens.get(name)
-        assert not isinstance(given, str)
-        if kept is None or self._clock() >= kept.until_ms:
-            kept = await asyncio.shield(self._fetch(name, given))
+        """(secret, whether it is a token, that is from a function). Raises ``MissingCredentialError`` when
+        there is none, or its function fails."""
+        if (secret := self.at_hand(name)) is not None:
+            return secret
+        source, token = self._sources[name], self._tokens.get(name)
+        assert not isinstance(source, str)
+        if token is None or self._clock() >= token.until_ms:
+            token = await asyncio.shield(self._fetch(name, source))
         else:
-            self._fetch(name, given)
-        return kept.value, True
+            self._fetch(name, source)
+        return token.value, True
 
     def at_hand(self, name: str) -> tuple[str, bool] | None:
-        """What ``get`` gives, if nobody has to be asked for it; also outside the event loop. Raises
-        ``MissingCredentialError`` when there is none."""
-        given = self._given.get(name)
-        if given is None:
+        """What ``get`` gives, if no function has to be called for it, else None; also outside the event loop.
+        Raises ``MissingCredentialError`` when there is no such secret."""
+        source = self._sources.get(name)
+        if source is None:
             return _usable(name, self._from_environment(name)), False
-        if isinstance(given, str):
-            return _usable(name, given), False
-        kept, now_ms = self._tokens.get(name), self._clock()
-        if kept is None or now_ms >= kept.until_ms:
+        if isinstance(source, str):
+            return _usable(name, source), False
+        token, now_ms = self._tokens.get(name), self._clock()
+        if token is None or now_ms >= token.until_ms:
             return None
-        renew = now_ms >= kept.renew_ms and now_ms >= self._not_before_ms.get(name, 0)
-        return None if renew else (kept.value, True)
+        renew = now_ms >= token.renew_ms and now_ms >= self._not_before_ms.get(name, 0)
+        return None if renew else (token.value, True)
 
     def forget(self, name: str) -> None:
-        """A provider refused it: ask anew the next time."""
+        """A provider refused it: ask its function anew the next time."""
         self._tokens.pop(name, None)
 
     def close(self) -> None:
-        """Wait for nothing any more."""
-        for task in self._fetching.values():
+        """End the calls that are on their way."""
+        for task in self._fetches.values():
             task.cancel()
 
-    def _fetch(self, name: str, given: Callable[[], Given | Awaitable[Given]]) -> "asyncio.Task[_Kept]":
+    def _fetch(self, name: str, function: SecretFunction) -> "asyncio.Task[_TokenInUse]":
         """The one call that is on its way for this name."""
-        task = self._fetching.get(name)
+        task = self._fetches.get(name)
         if task is None:
-            task = asyncio.create_task(self._call(name, given), name=f"tieline credential {name}")
-            self._fetching[name] = task
-            task.add_done_callback(lambda done: self._fetched(name, done))
+            task = asyncio.create_task(self._call(name, function), name=f"tieline credential {name}")
+            self._fetches[name] = task
+            task.add_done_callback(lambda ended: self._take(name, ended))
         return task
 
-    async def _call(self, name: str, given: Callable[[], Given | Awaitable[Given]]) -> _Kept:
+    async def _call(self, name: str, function: SecretFunction) -> _TokenInUse:
         try:
             async with asyncio.timeout(FETCH_TIMEOUT_S):
                 # A plain function may block, as those of providers' own libraries do.
-                found = given() if _is_async(given) else await asyncio.to_thread(given)
-                if inspect.isawaitable(found):
-                    found = await found
+                secret = function() if _is_async(function) else await asyncio.to_thread(function)
+                if inspect.isawaitable(secret):
+                    secret = await secret
         except Exception as error:  # noqa: BLE001  a user's function: whatever it raises is a missing secret
-            said = str(error) if isinstance(error, MissingCredentialError) else type(error).__name__
-            raise MissingCredentialError(f"credential {name!r}: its function raised {said}") from None
-        token = found if isinstance(found, Token) else Token(found)
+            # The text of an unknown error may repeat a secret, its type can't.
+            reason = str(error) if isinstance(error, MissingCredentialError) else type(error).__name__
+            raise MissingCredentialError(f"credential {name!r}: its function raised {reason}") from None
+        token = secret if isinstance(secret, Token) else Token(secret)
         lasts_ms, now_ms = max(0, token.expires_in_ms), self._clock()
-        return _Kept(
+        return _TokenInUse(
             _usable(name, token.value),
             now_ms + lasts_ms - min(RENEW_BEFORE_MAX_MS, lasts_ms // 4),
             now_ms + lasts_ms - min(LAST_USE_BEFORE_MAX_MS, lasts_ms // 10),
         )
 
-    def _fetched(self, name: str, task: "asyncio.Task[_Kept]") -> None:
-        del self._fetching[name]
+    def _take(self, name: str, task: "asyncio.Task[_TokenInUse]") -> None:
+        del self._fetches[name]
         if task.cancelled():
             return
         if (error := task.exception()) is not None:
@@ -141,20 +168,23 @@ class Credentials:
             self._tokens[name] = task.result()
 
     def _from_environment(self, name: str) -> str:
-        variable = PREFIX + re.sub(r"[^A-Z0-9]", "_", name.upper())
-        value = os.environ.get(variable, "")
+        variable = variable_of(name)
+        value = self._environment.get(variable, "")
         if not value:
-            raise MissingCredentialError(f"credential {name!r} is not given: pass it or set {variable}")
+            raise MissingCredentialError(f"credential {name!r} is missing: pass it or set {variable}")
         return value
 
 
-def _is_async(given: object) -> bool:
-    return inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(type(given).__call__)
+def _is_async(function: object) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _usable(name: str, secret: object) -> str:
-    """The secret as a header can carry it. An HTTP library would repeat one that it can't send."""
+    """The secret as a header can carry it. Others are refused here, because an HTTP library would repeat one
+    in its error."""
     text = secret.strip() if isinstance(secret, str) else ""
     if not text or not all("!" <= character <= "~" for character in text):
-        raise MissingCredentialError(f"credential {name!r} is empty or holds what no header can carry")
+        raise MissingCredentialError(
+            f"credential {name!r} is empty or has characters that no header can carry"
+        )
     return text

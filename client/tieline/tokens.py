@@ -1,8 +1,11 @@
 """Tokens of Microsoft Entra and of Google, from what their own tools leave in the environment.
 
-Both are callables for ``credentials=``; they are asked again before a token expires. Whatever they don't
-know (managed identities, external accounts) a function of the application's own can do, for instance with
+Both are functions for ``credentials=``; they are asked again before a token expires. For what they can't do
+(managed identities, external accounts) give a function of the application's own, for instance one that uses
 azure-identity or google-auth.
+
+Entra gives tokens by OAuth 2.0 client credentials (RFC 6749, section 4.4), Google by a signed assertion (RFC
+7523), a refresh token (RFC 6749, section 6), or its metadata server. No error repeats what was sent.
 """
 
 import base64
@@ -46,14 +49,14 @@ class EntraToken:
 
     async def __call__(self) -> Token:
         """A new token. Raises ``MissingCredentialError``."""
-        told = self._environment
-        tenant, client = _needed(told, "AZURE_TENANT_ID"), _needed(told, "AZURE_CLIENT_ID")
+        environment = self._environment
+        tenant, client = _required(environment, "AZURE_TENANT_ID"), _required(environment, "AZURE_CLIENT_ID")
         form = {"grant_type": "client_credentials", "client_id": client, "scope": self._scope}
-        if file := told.get("AZURE_FEDERATED_TOKEN_FILE"):
+        if file := environment.get("AZURE_FEDERATED_TOKEN_FILE"):
             form |= {"client_assertion_type": _ASSERTION, "client_assertion": _read(Path(file)).strip()}
         else:
-            form["client_secret"] = _needed(told, "AZURE_CLIENT_SECRET")
-        host = told.get("AZURE_AUTHORITY_HOST", ENTRA_HOST).rstrip("/")
+            form["client_secret"] = _required(environment, "AZURE_CLIENT_SECRET")
+        host = environment.get("AZURE_AUTHORITY_HOST", ENTRA_HOST).rstrip("/")
         return await _ask("POST", f"{host}/{tenant}/oauth2/v2.0/token", form)
 
 
@@ -72,33 +75,35 @@ class GoogleToken:
 
     async def __call__(self) -> Token:
         """A new token. Raises ``MissingCredentialError``."""
-        told = self._environment
-        named = told.get("GOOGLE_APPLICATION_CREDENTIALS")
-        usual = Path(told.get("CLOUDSDK_CONFIG") or Path.home() / ".config" / "gcloud")
-        file = Path(named) if named else usual / "application_default_credentials.json"
-        if named or file.exists():
-            return await self._of_file(file)
-        host = told.get("GCE_METADATA_HOST", GOOGLE_METADATA_HOST)
+        environment = self._environment
+        own_file = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
+        gcloud = Path(environment.get("CLOUDSDK_CONFIG") or Path.home() / ".config" / "gcloud")
+        file = Path(own_file) if own_file else gcloud / "application_default_credentials.json"
+        if own_file or file.exists():
+            return await self._by_file(file)
+        host = environment.get("GCE_METADATA_HOST", GOOGLE_METADATA_HOST)
         path = "/computeMetadata/v1/instance/service-accounts/default/token"
         url = f"http://{host}{path}?scopes={self._scope}"
         return await _ask("GET", url, {}, {"metadata-flavor": "Google"})
 
-    async def _of_file(self, file: Path) -> Token:
+    async def _by_file(self, file: Path) -> Token:
         try:
-            held: dict[str, str] = msgspec.json.decode(_read(file))
-            kind, url = held["type"], held.get("token_uri", GOOGLE_TOKEN_URL)
+            account: dict[str, str] = msgspec.json.decode(_read(file))
+            kind, url = account["type"], account.get("token_uri", GOOGLE_TOKEN_URL)
             if kind == "authorized_user":
-                form = {name: held[name] for name in ("client_id", "client_secret", "refresh_token")}
+                form = {name: account[name] for name in ("client_id", "client_secret", "refresh_token")}
                 return await _ask("POST", url, {"grant_type": "refresh_token", **form})
             if kind == "service_account":
-                jwt = self._signed(held, url)
+                assertion = self._assertion(account, url)
                 grant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-                return await _ask("POST", url, {"grant_type": grant, "assertion": jwt})
+                return await _ask("POST", url, {"grant_type": grant, "assertion": assertion})
         except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
-            raise MissingCredentialError(f"{file} is no file of Google credentials") from None
-        raise MissingCredentialError(f"{file} is of type {kind!r}: give a function that uses google-auth")
+            raise MissingCredentialError(f"{file} is not a file of Google credentials") from None
+        raise MissingCredentialError(
+            f"{file} has type {kind!r}, which is not supported: give a function that uses google-auth"
+        )
 
-    def _signed(self, held: Mapping[str, str], audience: str) -> str:
+    def _assertion(self, account: Mapping[str, str], audience: str) -> str:
         """RFC 7523: the account says who it is, signed with its own key."""
         try:
             from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -108,22 +113,22 @@ class GoogleToken:
         except ImportError:
             raise MissingExtraError("cryptography", "google") from None
         now_s = _clock.now_ms() // 1_000
-        account = held["client_email"]
-        claims = {"iss": account, "scope": self._scope, "aud": audience, "iat": now_s, "exp": now_s + _JWT_S}
-        head = {"alg": "RS256", "typ": "JWT", "kid": held["private_key_id"]}
+        email = account["client_email"]
+        claims = {"iss": email, "scope": self._scope, "aud": audience, "iat": now_s, "exp": now_s + _JWT_S}
+        head = {"alg": "RS256", "typ": "JWT", "kid": account["private_key_id"]}
         text = f"{_base64(msgspec.json.encode(head))}.{_base64(msgspec.json.encode(claims))}"
         try:
-            key = load_pem_private_key(held["private_key"].encode(), None)
-        except ValueError:  # what was wrong could repeat some of the key
+            key = load_pem_private_key(account["private_key"].encode(), None)
+        except ValueError:  # its text could repeat some of the key
             key = None
         if not isinstance(key, RSAPrivateKey):
-            raise MissingCredentialError(f"the private key of {account} is no RSA key")
+            raise MissingCredentialError(f"the private key of {email} is no RSA key")
         return f"{text}.{_base64(key.sign(text.encode(), PKCS1v15(), SHA256()))}"
 
 
 async def _ask(method: str, url: str, form: dict[str, str], headers: dict[str, str] | None = None) -> Token:
-    """A token endpoint's answer. No redirects, no proxies that the environment does not name, no secret in an
-    error."""
+    """A token endpoint's answer. Redirects are not followed, as the secret would go with them, and no error
+    repeats what was sent."""
     place = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
     library: Any = import_module(http_engine())
     try:
@@ -133,18 +138,18 @@ async def _ask(method: str, url: str, form: dict[str, str], headers: dict[str, s
         raise MissingCredentialError(f"{place} gave no token: {type(error).__name__}") from None
     body = answer.content[:ANSWER_MAX_BYTES]
     try:
-        found = msgspec.json.decode(body, type=dict[str, Any])
+        fields = msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.MsgspecError:
-        found = {}
-    if answer.status_code != 200 or not isinstance(found.get("access_token"), str):
-        code = found.get("error")
-        said = f", {code[:100]}" if isinstance(code, str) else ""
-        raise MissingCredentialError(f"{place} gave no token: HTTP {answer.status_code}{said}")
-    return Token(found["access_token"], int(float(found.get("expires_in", 60)) * 1_000))
+        fields = {}
+    if answer.status_code != 200 or not isinstance(fields.get("access_token"), str):
+        code = fields.get("error")
+        reason = f", {code[:100]}" if isinstance(code, str) else ""
+        raise MissingCredentialError(f"{place} gave no token: HTTP {answer.status_code}{reason}")
+    return Token(fields["access_token"], int(float(fields.get("expires_in", 60)) * 1_000))
 
 
-def _needed(told: Mapping[str, str], name: str) -> str:
-    value = told.get(name, "")
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
     if not value:
         raise MissingCredentialError(f"{name} is not set")
     return value

@@ -25,6 +25,7 @@ from controller.process.settings import (
     add_stack_arguments,
     read_settings,
 )
+from tieline.credentials import Credentials
 from tieline.producer import Producer, ProducerStatus
 
 EXIT_USAGE = 2
@@ -60,16 +61,19 @@ def run(args: argparse.Namespace) -> int:
         settings = read_settings(args, os.environ, needs=(KAFKA, POLICY))
         pace = _pace(args)
         policy = load_policy(settings.policy or Path())
-        found = plan(policy, os.environ, args.pool)
+        credentials = Credentials(None, clock.monotonic_ms, os.environ)
+        probe_plan = plan(policy, credentials, args.pool)
         name = source(policy, args.source)
     except (ProbeError, PolicyError, UserError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
-    for pool, variable in sorted(found.without_credential.items()):
-        _log.warning("pool is not probed: its credential is not set", pool=pool, variable=variable)
+    for pool, variable in sorted(probe_plan.without_secret.items()):
+        _log.warning("pool is not probed: its secret is missing or unusable", pool=pool, variable=variable)
     producer = Producer(settings.kafka, source=name, prefix=settings.namespace)
-    prober = Prober(found.targets, producer, pace, monotonic_ms=clock.monotonic_ms)
-    _log.info("probing", pools=len(found.targets), interval_ms=pace.interval_ms, source=name)
+    prober = Prober(
+        probe_plan.targets, producer, pace, credentials=credentials, monotonic_ms=clock.monotonic_ms
+    )
+    _log.info("probing", pools=len(probe_plan.targets), interval_ms=pace.interval_ms, source=name)
     asyncio.run(_until_stopped(prober, producer, settings))
     return 0
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import httpx2
 import structlog
 
-from controller.probe.request import Target, probe
+from controller.probe.request import ProbeTarget, probe
 from controller.probe.watch import Watch
+from tieline.credentials import Credentials, MissingCredentialError
 from tieline.events import ResultClass, pool_of
 from tieline.producer import Producer
+from tieline.providers import Header
 
 IN_FLIGHT_PER_POOL_MAX = 2
 START_SPREAD_S = 0.5
@@ -28,22 +30,25 @@ class Pace:
 
 
 class Prober:
-    """Watches ``targets``: pool -> its models, probed in turn."""
+    """Watches ``targets``: pool -> its models, probed in turn. ``credentials`` gives their secrets."""
 
     def __init__(
         self,
-        targets: Mapping[str, Sequence[Target]],
+        targets: Mapping[str, Sequence[ProbeTarget]],
         producer: Producer,
         pace: Pace,
         *,
+        credentials: Credentials,
         monotonic_ms: Callable[[], int],
     ) -> None:
         self._targets = targets
         self._producer = producer
         self._pace = pace
+        self._credentials = credentials
         self._monotonic_ms = monotonic_ms
         self._watches = {pool: Watch(pool) for pool in sorted(targets)}
-        self._last: dict[str, ResultClass] = {}
+        self._last_results: dict[str, ResultClass] = {}
+        self._awaiting_secret: set[str] = set()  # pools
         self._probes: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -59,12 +64,14 @@ class Prober:
                         delay_s = START_SPREAD_S * number / len(regions)
                         tasks.create_task(self._watch(region, http, delay_s), name=f"probe {region}")
             finally:
-                for running in self._probes:
-                    running.cancel()
+                self._credentials.close()
+                for task in self._probes:
+                    task.cancel()
                 await asyncio.gather(*self._probes, return_exceptions=True)
 
     async def _watch(self, region: str, http: httpx2.AsyncClient, delay_s: float) -> None:
-        """Rounds at fixed instants. A round is told when its probes have ended, or when the next is due."""
+        """Rounds at fixed instants. A round is reported when its probes have ended, or when the next is
+        due."""
         watches = [watch for pool, watch in self._watches.items() if pool.startswith(region + "/")]
         loop = asyncio.get_running_loop()
         interval_s = self._pace.interval_ms / 1_000
@@ -82,7 +89,7 @@ class Prober:
             await asyncio.sleep(due - loop.time())
 
     def _has_room(self, watch: Watch) -> bool:
-        return watch.in_flight < IN_FLIGHT_PER_POOL_MAX
+        return watch.in_flight < IN_FLIGHT_PER_POOL_MAX and watch.pool not in self._awaiting_secret
 
     def _begin(self, watch: Watch, number: int, http: httpx2.AsyncClient) -> asyncio.Task[None]:
         models = self._targets[watch.pool]
@@ -91,16 +98,35 @@ class Prober:
         task.add_done_callback(self._probes.discard)
         return task
 
-    async def _probe(self, watch: Watch, target: Target, http: httpx2.AsyncClient) -> None:
+    async def _probe(self, watch: Watch, target: ProbeTarget, http: httpx2.AsyncClient) -> None:
+        try:
+            auth = await self._auth(target)
+        except MissingCredentialError as error:
+            _log.warning("no probe sent", pool=watch.pool, reason=str(error))
+            return
         number = watch.begin(self._monotonic_ms())
         try:
-            answer = await probe(
-                http, target, timeout_s=self._pace.timeout_ms / 1_000, monotonic_ms=self._monotonic_ms
+            end = await probe(
+                http, target, auth, timeout_s=self._pace.timeout_ms / 1_000, monotonic_ms=self._monotonic_ms
             )
         except BaseException:
             watch.forget(number)
             raise
-        watch.end(number, answer.result, first_token_ms=answer.first_token_ms, units=1.0)
-        if self._last.get(watch.pool, ResultClass.OK) is not answer.result:
-            _log.info("probe result changed", pool=watch.pool, model=target.model, result=str(answer.result))
-        self._last[watch.pool] = answer.result
+        watch.end(number, end.result, first_token_ms=end.first_token_ms, units=1.0)
+        if end.result is ResultClass.AUTH and target.credential:
+            self._credentials.forget(target.credential)
+        if self._last_results.get(watch.pool, ResultClass.OK) is not end.result:
+            _log.info("probe result changed", pool=watch.pool, model=target.model, result=str(end.result))
+        self._last_results[watch.pool] = end.result
+
+    async def _auth(self, target: ProbeTarget) -> Header | None:
+        """The header with the pool's secret. A wait for one is no probe: the pool is not asked meanwhile, and
+        no second call is begun. Raises MissingCredentialError."""
+        if not target.credential:
+            return None
+        self._awaiting_secret.add(target.pool)
+        try:
+            secret, is_token = await self._credentials.get(target.credential)
+        finally:
+            self._awaiting_secret.discard(target.pool)
+        return target.auth(secret, is_token=is_token)

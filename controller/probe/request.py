@@ -4,118 +4,123 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx2
 import msgspec
 
-from controller.probe.watch import result_of
 from tieline.events import ResultClass
+from tieline.providers import Header, auth_for, url_for
+from tieline.providers.answers import EVENT_STREAM, classify_error, classify_status, media_type
+from tieline.providers.streams import Phase, StreamReader
 from tieline.table import Adapter
 
+PATH: Final = "/chat/completions"
 BODY_MAX_BYTES: Final = 64 * 1024
-AZURE_CLASSIC_VERSION: Final = "2024-10-21"
 PROMPT: Final = "ping"
 PROBE_ID_PREFIX: Final = "probe-"
-_DONE: Final = b"[DONE]"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where a probe of one model of one pool goes. ``secret`` is never logged, and not in ``repr``."""
+class ProbeTarget:
+    """Where a probe of one model of one pool goes. ``model``: the pool's own name for it. ``credential``: the
+    name of the pool's secret, "" for none."""
 
     pool: str
     url: str
     adapter: Adapter
     model: str
-    secret: str = ""
+    credential: str = ""
 
-    def __repr__(self) -> str:
-        return f"Target({self.pool}, {self.model})"
-
-    def request(self, probe_id: str) -> tuple[str, dict[str, str], bytes]:
-        """(url, headers, body) of a probe; ``probe_id`` tells it from applications' requests."""
-        base = self.url.rstrip("/")
+    def request(self, probe_id: str, auth: Header | None) -> tuple[str, list[Header], bytes]:
+        """(URL, headers, body) of a probe; ``probe_id`` tells it from applications' requests."""
+        url = url_for(self.adapter, self.url, path=PATH, model=self.model)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"accept-encoding", b"identity"),
+            (b"user-agent", b"tieline-probe"),
+            (b"x-request-id", probe_id.encode("ascii")),
+        ]
         body: dict[str, Any] = {
+            "model": self.model,
             "messages": [{"role": "user", "content": PROMPT}],
             "max_tokens": 1,
             "stream": True,
         }
-        headers = {
-            "content-type": "application/json",
-            "user-agent": "tieline-probe",
-            "x-request-id": probe_id,
-        }
-        if self.adapter == "azure_classic":
-            url = (
-                f"{base}/openai/deployments/{self.model}/chat/completions?api-version={AZURE_CLASSIC_VERSION}"
-            )
-            secret = {"api-key": self.secret}
-        else:
-            url, body["model"] = f"{base}/chat/completions", self.model
-            secret = {"authorization": f"Bearer {self.secret}"}
-        return url, {**headers, **(secret if self.secret else {})}, msgspec.json.encode(body)
+        return url, headers if auth is None else [*headers, auth], msgspec.json.encode(body)
+
+    def auth(self, secret: str, *, is_token: bool) -> Header:
+        """The header that carries the secret."""
+        return auth_for(self.adapter, secret, is_token=is_token)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """How a probe ended. ``first_token_ms`` None: no token came."""
+class ProbeEnd:
+    """How a probe ended. ``first_token_ms`` None: no token came, or none that could be timed."""
 
     result: ResultClass
     first_token_ms: float | None = None
 
 
 async def probe(
-    http: httpx2.AsyncClient, target: Target, *, timeout_s: float, monotonic_ms: Callable[[], int]
-) -> Answer:
+    http: httpx2.AsyncClient,
+    target: ProbeTarget,
+    auth: Header | None,
+    *,
+    timeout_s: float,
+    monotonic_ms: Callable[[], int],
+) -> ProbeEnd:
     """Ask for one token. Ends within twice ``timeout_s``: once to the first token, once to the end."""
-    began_ms = monotonic_ms()
-    url, headers, body = target.request(f"{PROBE_ID_PREFIX}{secrets.token_hex(8)}")
-    first_token_ms: float | None = None
+    reading = _Reading(monotonic_ms)
+    url, headers, body = target.request(f"{PROBE_ID_PREFIX}{secrets.token_hex(8)}", auth)
     try:
         async with asyncio.timeout(timeout_s) as limit:
             async with http.stream("POST", url, headers=headers, content=body) as response:
-                if response.status_code != 200:
-                    return Answer(result_of(response.status_code))
-                async for kind in _events(response):
-                    if first_token_ms is None:
-                        first_token_ms = float(max(0, monotonic_ms() - began_ms))
-                        limit.reschedule(asyncio.get_running_loop().time() + timeout_s)
-                    if kind == "done":
-                        return Answer(ResultClass.OK, first_token_ms)
-                    if kind == "error":
-                        return Answer(ResultClass.SERVER_ERROR)
-        return Answer(ResultClass.CUT, first_token_ms)
+                reading.is_answered = True
+                result = await reading.of(response, limit, timeout_s)
+        return ProbeEnd(result, reading.first_token_ms)
     except (TimeoutError, httpx2.TimeoutException):
-        return Answer(ResultClass.TIMEOUT if first_token_ms is None else ResultClass.CUT, first_token_ms)
+        # Before the first token the pool is slow; after it the stream has stalled.
+        return ProbeEnd(
+            ResultClass.TIMEOUT if reading.first_token_ms is None else ResultClass.CUT, reading.first_token_ms
+        )
     except httpx2.HTTPError:
-        return Answer(ResultClass.CONNECT if first_token_ms is None else ResultClass.CUT, first_token_ms)
+        return ProbeEnd(
+            ResultClass.CUT if reading.is_answered else ResultClass.CONNECT, reading.first_token_ms
+        )
 
 
-async def _events(response: httpx2.Response) -> AsyncIterator[str]:
-    """``token``, ``done`` or ``error`` for each server-sent event that says one; ends with the stream."""
-    read, rest = 0, b""
-    async for block in response.aiter_raw():
-        read += len(block)
-        if read > BODY_MAX_BYTES:
-            return
-        *lines, rest = (rest + block).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:") and (kind := _kind(line[5:].strip())):
-                yield kind
+class _Reading:
+    """The answer to one probe, read as the client library reads one."""
 
+    def __init__(self, monotonic_ms: Callable[[], int]) -> None:
+        self.is_answered = False  # the answer's head has come
+        self.first_token_ms: float | None = None
+        self._monotonic_ms = monotonic_ms
+        self._began_ms = monotonic_ms()
 
-def _kind(data: bytes) -> str:
-    if data == _DONE:
-        return "done"
-    try:
-        event = msgspec.json.decode(data)
-    except msgspec.DecodeError:
-        return "error"
-    if not isinstance(event, dict) or "error" in event:
-        return "error"
-    choices = event.get("choices") or [{}]
-    delta = choices[0].get("delta") or {}
-    return "token" if delta.get("content") or choices[0].get("finish_reason") else ""
+    async def of(self, response: httpx2.Response, limit: asyncio.Timeout, timeout_s: float) -> ResultClass:
+        """Reads to the end, the stream's last event or ``BODY_MAX_BYTES``; puts ``limit`` off at the first
+        token."""
+        result = classify_status(response.status_code, names_model=True)
+        if result is not ResultClass.OK:
+            return result
+        is_stream = media_type(response.headers.get("content-type")) == EVENT_STREAM
+        reader, size = StreamReader(), 0
+        async for data in response.aiter_bytes():
+            size += len(data)
+            if size > BODY_MAX_BYTES:
+                return ResultClass.CUT
+            if not is_stream:
+                continue
+            phase = reader.feed(data)
+            if phase is Phase.ERROR:
+                return classify_error(reader.error)
+            if phase is Phase.OUTPUT and self.first_token_ms is None:
+                self.first_token_ms = float(max(0, self._monotonic_ms() - self._began_ms))
+                limit.reschedule(asyncio.get_running_loop().time() + timeout_s)
+            if reader.ended:
+                return ResultClass.OK
+        return ResultClass.CUT if is_stream else ResultClass.OK

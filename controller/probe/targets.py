@@ -1,56 +1,49 @@
-"""PURE: what to probe, out of the policy and the environment's credentials."""
+"""PURE: what to probe, out of the policy and the secrets at hand."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from controller.core.policy.policy import Policy, Pool
-from controller.probe.request import Target
-
-CREDENTIAL_PREFIX = "TIELINE_CREDENTIAL_"
+from controller.probe.request import ProbeTarget
+from tieline.credentials import Credentials, MissingCredentialError, variable_of
 
 
 class ProbeError(ValueError):
     """The prober can't start: one sentence with the remedy."""
 
 
-class Plan(NamedTuple):
-    """Targets by pool, and the pools left out because a credential is missing: pool -> variable."""
+class ProbePlan(NamedTuple):
+    """Targets by pool, and the pools left out because their secret is missing: pool -> environment
+    variable."""
 
-    targets: dict[str, tuple[Target, ...]]
-    without_credential: dict[str, str]
-
-
-def variable_of(credential: str) -> str:
-    """The environment variable that holds a credential, e.g. TIELINE_CREDENTIAL_AZURE_EU for azure-eu."""
-    return CREDENTIAL_PREFIX + re.sub(r"[^A-Za-z0-9]", "_", credential).upper()
+    targets: dict[str, tuple[ProbeTarget, ...]]
+    without_secret: dict[str, str]
 
 
-def plan(policy: Policy, environment: Mapping[str, str], only: Iterable[str] = ()) -> Plan:
+def plan(policy: Policy, credentials: Credentials, only: Iterable[str] = ()) -> ProbePlan:
     """Every pool (or ``only`` those named) with every model name that it serves.
 
-    A pool whose credential is missing is left out: probing it without one would accuse it of refusing us.
-    Raises ProbeError for an unknown pool, and when nothing is left.
+    A pool whose secret is missing, or is such that no header can carry it, is left out: probing it without
+    one would accuse it of refusing us. Raises ProbeError for an unknown pool, and when nothing is left.
     """
     wanted = sorted(set(only))
-    known = {pool.id: pool for pool in policy.pools}
+    pools = {pool.id: pool for pool in policy.pools}
     for name in wanted:
-        if name not in known:
-            raise ProbeError(f"Pool {name} is not in the policy; it has {', '.join(sorted(known))}.")
-    targets: dict[str, tuple[Target, ...]] = {}
+        if name not in pools:
+            raise ProbeError(f"Pool {name} is not in the policy; it has {', '.join(sorted(pools))}.")
+    targets: dict[str, tuple[ProbeTarget, ...]] = {}
     missing: dict[str, str] = {}
-    for name in wanted or sorted(known):
-        pool = known[name]
-        variable = variable_of(pool.credential)
-        if pool.credential and not environment.get(variable):
-            missing[name] = variable
+    for name in wanted or sorted(pools):
+        credential = pools[name].credential
+        if credential and not _has_secret(credentials, credential):
+            missing[name] = variable_of(credential)
         else:
-            targets[name] = _targets(pool, environment.get(variable, "") if pool.credential else "")
+            targets[name] = _targets(pools[name])
     if not targets:
         raise ProbeError(f"Nothing can be probed: set {', '.join(sorted(set(missing.values())))}.")
-    return Plan(targets, missing)
+    return ProbePlan(targets, missing)
 
 
 def source(policy: Policy, name: str | None) -> str:
@@ -58,7 +51,7 @@ def source(policy: Policy, name: str | None) -> str:
 
     Raises ProbeError.
     """
-    probers = [one.id for one in policy.sources if one.kind == "probe"]
+    probers = [source.id for source in policy.sources if source.kind == "probe"]
     if not probers:
         raise ProbeError("The policy registers no prober: add a source with kind: probe.")
     if name is None:
@@ -68,6 +61,17 @@ def source(policy: Policy, name: str | None) -> str:
     return name
 
 
-def _targets(pool: Pool, secret: str) -> tuple[Target, ...]:
+def _has_secret(credentials: Credentials, name: str) -> bool:
+    """A secret that a function gives counts: whether it does shows when it is called."""
+    try:
+        credentials.at_hand(name)
+    except MissingCredentialError:
+        return False
+    return True
+
+
+def _targets(pool: Pool) -> tuple[ProbeTarget, ...]:
     names = dict.fromkeys(offer.name for offer in pool.models)
-    return tuple(Target(pool.id, pool.url, pool.adapter, name, secret) for name in names)
+    return tuple(
+        ProbeTarget(pool.id, pool.url, pool.adapter, model=name, credential=pool.credential) for name in names
+    )

@@ -128,7 +128,7 @@ def request(
 ) -> Iterator[tuple[Route, list[str]]]:
     """One request whose attempts end somehow: each route that it is sent by, with the pools tried before."""
     tried: list[str] = []
-    attempts = Attempts(Wish(MODEL, time() + 8_000), routing.choose, budget, routing)
+    attempts = Attempts(Wish(MODEL, time() + 8_000), routing.choose, budget, pacing=routing)
     action = attempts.begin(time())
     while not isinstance(action, GiveUp | Refuse):
         if isinstance(action, Wait):

@@ -1,4 +1,8 @@
-"""Requests and replies without any HTTP library's classes: what the driver and the shells agree on."""
+"""PURE. Requests and answers without any HTTP library's classes: what exchanges, wires and shells agree on.
+
+Three words, each for one thing: a *request* comes from the caller, an *answer* from a pool, and a *reply*
+(tieline._request.reply) goes to the caller.
+"""
 
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
@@ -11,24 +15,14 @@ from tieline.events import ResultClass
 Headers = list[tuple[bytes, bytes]]
 RETRY_AFTER_MAX_MS = 300_000
 
-# Hop by hop, made anew per attempt, or ours: none of these reaches a provider.
-_DROPPED = frozenset(
-    {
-        b"host",
-        b"content-length",
-        b"transfer-encoding",
-        b"connection",
-        b"keep-alive",
-        b"authorization",
-        b"api-key",
-        b"proxy-authorization",
-    }
-)
-_DROPPED_FROM_REPLY = frozenset({b"transfer-encoding", b"connection", b"keep-alive", b"content-length"})
+# Made anew by each connection, in either direction (RFC 9110, section 7.6.1, and the body's length).
+_HOP_BY_HOP = frozenset({b"connection", b"content-length", b"keep-alive", b"transfer-encoding"})
+# The caller's own, and none of a provider's business: another host, and secrets that are not the pool's.
+_DROPPED_FROM_REQUEST = _HOP_BY_HOP | {b"api-key", b"authorization", b"host", b"proxy-authorization"}
 
 
 class WireError(Exception):
-    """The connection failed: ``result`` says how, as seen before the answer's head."""
+    """A connection failed. ``result``: the class of the failure."""
 
     def __init__(self, result: ResultClass, text: str) -> None:
         super().__init__(text)
@@ -36,21 +30,23 @@ class WireError(Exception):
 
 
 class StreamBrokenError(Exception):
-    """A stream broke after its first output. ``idle``: it did not break, it stopped."""
+    """A stream broke after its first output. ``idle``: it did not break, it stalled."""
 
     def __init__(self, text: str, *, idle: bool = False) -> None:
         super().__init__(text)
         self.idle = idle
 
 
-class Ask(Struct, frozen=True):
-    """A caller's request. ``path`` is what follows the base URL, query included."""
+class HttpRequest(Struct, frozen=True):
+    """A caller's request. ``path`` is what follows the base URL, query included. ``named``: those of the
+    headers that begin with ``x-``, by lower-case name. ``timeout_s``: the read time-out of the caller's HTTP
+    client."""
 
     method: str
     path: str
     headers: Headers
     body: bytes
-    named: Mapping[str, str]  # the same headers, by lower-case name
+    named: Mapping[str, str]
     timeout_s: float | None = None
 
 
@@ -63,49 +59,52 @@ class Answer(Protocol):
     read: Callable[[], Any]
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection. May be called again."""
         ...
 
 
-def request_headers(ask: Ask, request_id: str, auth: tuple[bytes, bytes] | None, *, stream: bool) -> Headers:
-    """The caller's headers as they go to a provider."""
-    kept = [
+def request_headers(
+    request: HttpRequest, request_id: str, auth: tuple[bytes, bytes] | None, *, stream: bool
+) -> Headers:
+    """The caller's headers as they go to a provider, with ``auth`` in place of the caller's own secret."""
+    headers = [
         (name, value)
-        for name, value in ask.headers
-        if (low := name.lower()) not in _DROPPED and not low.startswith(b"x-tieline-")
+        for name, value in request.headers
+        if (low := name.lower()) not in _DROPPED_FROM_REQUEST and not low.startswith(b"x-tieline-")
     ]
-    if stream:  # a stream is read here, so it must come as it is
-        kept = [(name, value) for name, value in kept if name.lower() != b"accept-encoding"]
-        kept.append((b"accept-encoding", b"identity"))
-    if "x-request-id" not in ask.named:
-        kept.append((b"x-request-id", request_id.encode("latin-1", "replace")))
+    if stream:  # a stream is read here, so it must come uncompressed
+        headers = [(name, value) for name, value in headers if name.lower() != b"accept-encoding"]
+        headers.append((b"accept-encoding", b"identity"))
+    if "x-request-id" not in request.named:
+        headers.append((b"x-request-id", request_id.encode("latin-1", "replace")))
     if auth is not None:
-        kept.append(auth)
-    return kept
+        headers.append(auth)
+    return headers
 
 
 def reply_headers(headers: Headers) -> Headers:
     """A pool's headers as they go to the caller."""
-    return [(name, value) for name, value in headers if name.lower() not in _DROPPED_FROM_REPLY]
+    return [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
 
 
 def find(headers: Headers, name: bytes) -> str | None:
-    """The first header of that lower-case name."""
-    for given, value in headers:
-        if given.lower() == name:
+    """The value of the first header of that lower-case name; None without one."""
+    for header_name, value in headers:
+        if header_name.lower() == name:
             return value.decode("latin-1")
     return None
 
 
 def retry_after_ms(headers: Headers, now_epoch_ms: int) -> int | None:
-    """``retry-after-ms`` first, then ``retry-after`` in seconds or as a date; at most 300 s."""
-    found: float | None = None
+    """How long to wait: by ``retry-after-ms``, else by ``retry-after`` in seconds or as a date (RFC 9110,
+    section 10.2.3); at most 300 s. None when neither is there or makes sense."""
+    wait_ms: float | None = None
     if (text := find(headers, b"retry-after-ms")) is not None:
-        found = _number(text)
-    if found is None and (text := find(headers, b"retry-after")) is not None:
+        wait_ms = _number(text)
+    if wait_ms is None and (text := find(headers, b"retry-after")) is not None:
         seconds = _number(text)
-        found = seconds * 1_000 if seconds is not None else _date_ms(text, now_epoch_ms)
-    return None if found is None else int(min(max(found, 0), RETRY_AFTER_MAX_MS))
+        wait_ms = seconds * 1_000 if seconds is not None else _until_date_ms(text, now_epoch_ms)
+    return None if wait_ms is None else int(min(max(wait_ms, 0), RETRY_AFTER_MAX_MS))
 
 
 def _number(text: str) -> float | None:
@@ -113,10 +112,10 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if value == value else None  # NaN
+    return value if value == value else None  # not a number
 
 
-def _date_ms(text: str, now_epoch_ms: int) -> float | None:
+def _until_date_ms(text: str, now_epoch_ms: int) -> float | None:
     try:
         return parsedate_to_datetime(text).timestamp() * 1_000 - now_epoch_ms
     except (ValueError, TypeError, OverflowError):

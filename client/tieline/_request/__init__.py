@@ -1,1 +1,31 @@
-"""One request as a machine."""
+"""One request of an application: from the bytes it came as to the reply it gets. Sans I/O, as h11 is.
+
+In comes an ``HttpRequest`` without any HTTP library's classes. Out goes a ``Reply``, always: a pool's answer,
+or an error made here in OpenAI's own shape. Between the two, four parts, each a page:
+
+- ``exchange.Exchange``: the request as a whole. It asks the machine below what to do, does it, and reports
+  what came of it. The only loop in this library that retries.
+- ``attempts.Attempts``: the rules, as a state machine without side effects. How an attempt ended goes in,
+  what to do next comes out: send by this route, wait, give up, or refuse.
+- ``attempt.attempt``: one attempt at one pool. What to send, and what to read until it is known whether the
+  answer is good.
+- ``relay.Relay``: the rest of an answer after its first output. Handed on as it comes, and watched for its
+  end.
+
+The first and third are generators. They yield *effects* (``Open``, ``Read``, ``GetSecret``, ``Pause``), and
+whoever runs them does those by blocking or by awaiting (``tieline._transports.run``) or from a script (the
+unit tests).
+
+The rules, by how an attempt ended (``tieline.events.ResultClass``):
+
+    ok            handed on client_error  handed on: the caller's own mistake, and no other pool would do
+    better throttled     another pool at once; where there is no other, a wait for Retry-After if it fits the
+    deadline any other     another pool
+
+There are at most three attempts under one deadline. Leaving a pool that still succeeds costs a token of the
+retry budget; leaving one that succeeds no more costs none, but goes at the pace of the pool that takes over.
+Once the first output has reached the caller there is no other attempt: two answers are never spliced. A
+request that refers to what one provider holds (a response, a file, a thread) goes there and nowhere else.
+
+Tested in tests/unit/client/request, and on sockets in tests/integration/test_client_requests.py.
+"""

@@ -1,8 +1,12 @@
 """PURE, sans I/O. One attempt at one pool: what to send, what to read until it is known whether the answer is
 good, and how it ended.
 
-Attempts are generators: they yield what is to be done (a ``Do``) and are sent what came of it; a connection
-that fails is thrown into them as a ``WireError``. Whoever runs one may block or await.
+Attempts are generators of *effects*. They yield what is to be done (an ``Effect``) and are sent what came of
+it; a connection that fails is thrown into them as a ``WireError``. Whoever runs one may block or await.
+
+    GetSecret -> (secret, whether it is a token)     if the pool has a credential Open      -> the answer, its
+    head read Read ...  -> bytes of its body                   to its end for JSON and errors, to the first
+    output for a stream
 """
 
 from collections.abc import Generator
@@ -14,8 +18,8 @@ from tieline import providers as _providers
 from tieline._http.flights import Flight
 from tieline._http.messages import (
     Answer,
-    Ask,
     Headers,
+    HttpRequest,
     WireError,
     find,
     reply_headers,
@@ -23,26 +27,27 @@ from tieline._http.messages import (
     retry_after_ms,
 )
 from tieline._request.body import Body
-from tieline._request.outcome import classify, classify_error_event
-from tieline._request.reply import Reply, failure
-from tieline._request.sse import Begin, StreamReader, whole_of
+from tieline._request.reply import Opening, Reply, error_event
 from tieline._routing.route import Target
 from tieline.credentials import MissingCredentialError
 from tieline.events import ResultClass
+from tieline.providers import answers as _answers
+from tieline.providers.streams import Phase, StreamReader, read_whole
 
 ERROR_BODY_MAX = 1024 * 1024
 WHOLE_BODY_MAX = 64 * 1024 * 1024
 
 
 class GetSecret(Struct, frozen=True):
-    """Give (secret, whether it is a token); ``MissingCredentialError`` when there is none by ``due_ms``."""
+    """Give (secret, whether it is a token). Throw ``MissingCredentialError`` when there is none by
+    ``due_ms``."""
 
     name: str
     due_ms: int
 
 
 class Open(Struct, frozen=True):
-    """Send a request; give the ``Answer`` once its head has come."""
+    """Send a request; give the ``Answer`` once its head has come. Throw ``WireError``."""
 
     method: str
     url: str
@@ -52,7 +57,7 @@ class Open(Struct, frozen=True):
 
 
 class Read(Struct, frozen=True):
-    """Give what has come of the body, b"" at its end."""
+    """Give what has come of the body, b"" at its end. Throw ``WireError``."""
 
     answer: Any
 
@@ -63,36 +68,26 @@ class Pause(Struct, frozen=True):
     wait_ms: int
 
 
-Do: TypeAlias = GetSecret | Open | Read | Pause
+Effect: TypeAlias = GetSecret | Open | Read | Pause
 _T = TypeVar("_T")
-Doing: TypeAlias = Generator[Do, Any, _T]
+Steps: TypeAlias = Generator[Effect, Any, _T]
 
 
 class Call(Struct, frozen=True):
     """One caller's request, the same for all its attempts."""
 
-    ask: Ask
+    request: HttpRequest
     body: Body
     request_id: str
 
-
-class Opening(Struct):
-    """How far an attempt came. ``result`` OK: the reply may be handed on, with the rest of ``answer`` still
-    to come if there is one. ``reply`` is None when there was no answer at all; ``text`` then says why.
-    ``state`` names what the provider holds for the caller from now on."""
-
-    result: ResultClass
-    text: str = ""
-    reply: Reply | None = None
-    retry_after_ms: int | None = None
-    usage: tuple[int, int] | None = None
-    answer: Answer | None = None
-    held: bytes = b""
-    reader: StreamReader | None = None
-    state: str = ""
+    @property
+    def names_model(self) -> bool:
+        """Whether a 404 can only mean the model: the request names one, and nothing else that could be
+        missing."""
+        return bool(self.body.model) and not self.body.refers
 
 
-def attempt(call: Call, target: Target, flight: Flight, now_epoch_ms: int) -> Doing[Opening]:
+def attempt(call: Call, target: Target, flight: Flight, now_epoch_ms: int) -> Steps[Opening]:
     """Raises nothing of its own. An answer that is not handed on is closed."""
     answer: Answer | None = None
     try:
@@ -101,6 +96,7 @@ def attempt(call: Call, target: Target, flight: Flight, now_epoch_ms: int) -> Do
     except MissingCredentialError as error:
         return Opening(ResultClass.AUTH, str(error))
     except WireError as error:
+        # What a connection says when it is closed under a request that is called back depends on its moment.
         result = ResultClass.TIMEOUT if flight.abandoned else error.result
         opening = Opening(result, str(error))
     if opening.answer is None and answer is not None:
@@ -108,66 +104,67 @@ def attempt(call: Call, target: Target, flight: Flight, now_epoch_ms: int) -> Do
     return opening
 
 
-def _send(call: Call, target: Target, flight: Flight) -> Doing[Answer]:
-    ask, auth = call.ask, None
+def _send(call: Call, target: Target, flight: Flight) -> Steps[Answer]:
+    request, auth = call.request, None
     if target.credential:
         secret, is_token = yield GetSecret(target.credential, flight.due_ms)
-        auth = _providers.auth_for(target, secret, is_token=is_token)
-    headers = request_headers(ask, call.request_id, auth, stream=call.body.stream)
-    url = _providers.url_for(target, ask.path)
-    answer: Answer = yield Open(ask.method, url, headers, call.body.with_model(target.name), flight)
+        auth = _providers.auth_for(target.adapter, secret, is_token=is_token)
+    headers = request_headers(request, call.request_id, auth, stream=call.body.stream)
+    url = _providers.url_for(target.adapter, target.url, path=request.path, model=target.name)
+    answer: Answer = yield Open(
+        request.method, url, headers, body=call.body.with_model(target.name), flight=flight
+    )
     return answer
 
 
-def _read(call: Call, answer: Answer, now_epoch_ms: int) -> Doing[Opening]:
-    result = classify(answer.status, has_model=bool(call.body.model) and not call.body.refers)
+def _read(call: Call, answer: Answer, now_epoch_ms: int) -> Steps[Opening]:
+    result = _answers.classify_status(answer.status, names_model=call.names_model)
     if result is not ResultClass.OK:
-        body = yield from _read_whole(answer, ERROR_BODY_MAX)
+        body = yield from _read_body(answer, ERROR_BODY_MAX)
         reply = Reply(answer.status, reply_headers(answer.headers), body or b"")
         return Opening(result, reply=reply, retry_after_ms=retry_after_ms(answer.headers, now_epoch_ms))
-    kind = (find(answer.headers, b"content-type") or "").split(";")[0].strip().lower()
+    kind = _answers.media_type(find(answer.headers, b"content-type"))
     plain = find(answer.headers, b"content-encoding") in (None, "identity")
     reply = Reply(answer.status, reply_headers(answer.headers))
-    if kind == "text/event-stream" and plain:
+    if kind == _answers.EVENT_STREAM and plain:
         return (yield from _read_until_output(answer, reply))
-    if kind == "application/json":
-        body = yield from _read_whole(answer, WHOLE_BODY_MAX)
+    if kind == _answers.JSON:
+        body = yield from _read_body(answer, WHOLE_BODY_MAX)
         if body is None:
             return Opening(ResultClass.SERVER_ERROR, f"the answer is larger than {WHOLE_BODY_MAX} bytes")
         reply.body = body
-        usage, state = whole_of(body) if plain else (None, "")
-        return Opening(result, reply=reply, usage=usage, state=state)
+        usage, answer_id = read_whole(body) if plain else (None, "")
+        return Opening(result, reply=reply, usage=usage, answer_id=answer_id)
     return Opening(result, reply=reply, answer=answer)
 
 
-def _read_whole(answer: Answer, limit: int) -> Doing[bytes | None]:
+def _read_body(answer: Answer, bytes_max: int) -> Steps[bytes | None]:
+    """The whole body; None if it is larger than that."""
     read, parts, size = Read(answer), [], 0
     while data := (yield read):
         size += len(data)
-        if size > limit:
+        if size > bytes_max:
             return None
         parts.append(data)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _read_until_output(answer: Answer, reply: Reply) -> Doing[Opening]:
-    read, reader, held = Read(answer), StreamReader(), []
+def _read_until_output(answer: Answer, reply: Reply) -> Steps[Opening]:
+    """Up to the first output: until then the request may still change its pool."""
+    read, reader, parts = Read(answer), StreamReader(), []
     while data := (yield read):
-        held.append(data)
-        begin = reader.feed(data)
-        if begin is Begin.OUTPUT:
-            first = held[0] if len(held) == 1 else b"".join(held)
+        parts.append(data)
+        phase = reader.feed(data)
+        if phase is Phase.OUTPUT:
             return Opening(
-                ResultClass.OK, reply=reply, answer=answer, held=first, reader=reader, state=reader.state
+                ResultClass.OK,
+                reply=reply,
+                answer=answer,
+                prefix=parts[0] if len(parts) == 1 else b"".join(parts),
+                reader=reader,
+                answer_id=reader.answer_id,
             )
-        if begin is Begin.ERROR:
-            return _error_event(reader)
+        if phase is Phase.ERROR:
+            result = _answers.classify_error(reader.error)
+            return Opening(result, reply=error_event(reader, result))
     return Opening(ResultClass.CUT, "the stream ended before any output")
-
-
-def _error_event(reader: StreamReader) -> Opening:
-    result = classify_error_event(reader.error)
-    status = {ResultClass.THROTTLED: 429, ResultClass.CLIENT_ERROR: 400}.get(result, 500)
-    error = reader.error if isinstance(reader.error, dict) else {}
-    text = str(error.get("message") or "an error event before any output")
-    return Opening(result, text, failure(status, text, str(error.get("code") or result.value), []))

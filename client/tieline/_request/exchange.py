@@ -1,7 +1,8 @@
-"""Sans I/O. One request after another through the attempts machine: the only loop that retries.
+"""Sans I/O. One caller's request through the attempts machine: the only loop that retries.
 
 An exchange is a generator, as its attempts are: it yields what is to be done and returns the reply. It holds
-for blocking and for asynchronous callers alike, and runs in tests without a socket.
+for blocking and for asynchronous callers alike, and runs in tests without a socket. Locks are held for
+moments between two effects, never across one.
 """
 
 import os
@@ -12,28 +13,25 @@ from typing import Protocol
 from msgspec import Struct
 
 from tieline._http.flights import Flight, Flights
-from tieline._http.messages import Ask
-from tieline._request.attempt import Call, Doing, Opening, Pause, attempt
+from tieline._http.messages import HttpRequest
+from tieline._request.attempt import Call, Pause, Steps, attempt
 from tieline._request.attempts import Attempts, GiveUp, Refuse, Send, Wait, Wish
 from tieline._request.body import Body, read_body
-from tieline._request.holders import Holders
+from tieline._request.memory import Estimator, Holders
 from tieline._request.options import options_for
 from tieline._request.relay import Relay
-from tieline._request.reply import Reply, failure, refusal
-from tieline._request.sse import StreamReader
-from tieline._request.units import Estimator
+from tieline._request.reply import Opening, Reply, final_failure, refusal, success
 from tieline._routing.budget import RetryBudget
 from tieline._routing.route import Needs, Outcome, Reason, Route, Shed, Target
 from tieline._routing.router import Router
 from tieline.events import ResultClass
+from tieline.providers.streams import StreamReader
 from tieline.table import ClientSettings
 
 DEADLINE_DEFAULT_MS = 600_000
 WHOLE_ANSWER_MS_PER_TOKEN = 50
 WHOLE_ANSWER_TOKENS_DEFAULT = 1_000
 WAITING_MAX = 1_000
-_STATUS = {ResultClass.TIMEOUT: 504, ResultClass.CLIENT_ERROR: 400}
-_OURS = (b"x-should-retry", b"x-tieline-reason")
 
 
 class Meter(Protocol):
@@ -44,7 +42,8 @@ class Meter(Protocol):
 
 
 class Tools(Struct):
-    """What exchanges work with. ``lock`` guards ``budget``, ``holders`` and ``waiting``."""
+    """What exchanges work with. ``lock`` guards ``budget``, ``holders`` and ``waiting``. ``refused(name)``: a
+    provider refused the secret of this name. ``clock`` is monotonic, ``epoch_ms`` the wall clock."""
 
     router: Router
     flights: Flights
@@ -53,45 +52,45 @@ class Tools(Struct):
     estimator: Estimator
     meter: Meter
     settings: Callable[[], ClientSettings]
-    refused: Callable[[str], None]  # a provider refused the secret of this name
+    refused: Callable[[str], None]
     clock: Callable[[], int]
     epoch_ms: Callable[[], int]
     lock: AbstractContextManager[object]
-    waiting: int = 0
+    waiting: int = 0  # requests that wait for a pool's turn or Retry-After now
 
 
 class Exchange:
     """One caller's request: up to three attempts, one deadline."""
 
-    def __init__(self, tools: Tools, ask: Ask) -> None:
-        options, body = options_for(ask.named), read_body(ask.body, ask.path)
+    def __init__(self, tools: Tools, request: HttpRequest) -> None:
+        options, body = options_for(request.named), read_body(request.body, request.path)
         self._tools = tools
-        self._call = Call(ask, body, ask.named.get("x-request-id") or os.urandom(16).hex())
+        self._call = Call(request, body, request.named.get("x-request-id") or os.urandom(16).hex())
         self._began_ms = tools.clock()
-        allowed_s = options.deadline or ask.timeout_s
         self._fault = options.fault
         self._origin = options.origin or tools.router.origin
         self._holder: str | None = None
         if body.refers:
             with tools.lock:
                 self._holder = tools.holders.pool_of(body.refers)
+        allowed_s = options.deadline or request.timeout_s
         self._wish = Wish(
-            body.model,
-            self._began_ms + (int(allowed_s * 1_000) if allowed_s else DEADLINE_DEFAULT_MS),
-            options.session,
-            options.needs,
-            options.origin,
-            bool(body.refers),
-            tools.settings().attempts_max,
+            model=body.model,
+            deadline_ms=self._began_ms + (int(allowed_s * 1_000) if allowed_s else DEADLINE_DEFAULT_MS),
+            session=options.session,
+            needs=options.needs,
+            origin=options.origin,
+            bound=bool(body.refers),
+            attempts_max=tools.settings().attempts_max,
         )
 
-    def run(self) -> Doing[Reply]:
+    def run(self) -> Steps[Reply]:
         """Always an HTTP answer, never an exception of the control plane."""
         tools, call = self._tools, self._call
         if self._fault:
             return refusal(Shed(Reason.BAD_OPTION, self._fault))
-        attempts = Attempts(self._wish, self._choose, tools.budget, tools.router)
-        units = tools.estimator.expect(len(call.ask.body), call.body.output_tokens_max)
+        attempts = Attempts(self._wish, self._choose, tools.budget, pacing=tools.router)
+        units = tools.estimator.expect(len(call.request.body), call.body.output_tokens_max)
         tools.meter.offered(self._origin, units)
         with tools.lock:
             action = attempts.begin(self._began_ms)
@@ -101,7 +100,7 @@ class Exchange:
                 case Send(route=route):
                     opening, called_back = yield from self._attempt(action)
                     if opening.result is ResultClass.OK and opening.reply is not None:
-                        return _stamp(opening.reply, route, attempts.count, route.reason)
+                        return success(opening.reply, route, attempts)
                     last = opening, route
                     with tools.lock:
                         action = attempts.failed(
@@ -110,17 +109,17 @@ class Exchange:
                             fruitless=self._fruitless,
                             called_back=called_back,
                             retry_after_ms=opening.retry_after_ms,
-                            because=_fault_of(route.target, opening),
+                            because=_configuration_fault(route.target, opening),
                         )
                 case Wait(wait_ms=wait_ms):
                     yield from self._wait(wait_ms)
                     with tools.lock:
                         action = attempts.resume(tools.clock())
                 case GiveUp() if last is not None:
-                    return _final(*last, attempts, action)
+                    return final_failure(*last, attempts, end=action)
                 case Refuse(shed=shed):
                     tools.meter.shed(self._origin, units)
-                    if shed.left:
+                    if shed.fallbacks:
                         tools.router.turned_away(self._origin)
                     return refusal(shed)
                 case _:
@@ -135,8 +134,8 @@ class Exchange:
         exclude: Collection[str] = (),
         origin: str | None = None,
     ) -> Route | Shed:
-        """The router's choice; a pool that already holds all the requests it may is passed over. What one
-        pool holds is asked for there, whatever the weights."""
+        """The router's choice. A pool that has as many requests on their way as it may is passed over. A
+        request for what one pool holds goes there, whatever the weights."""
         router, full = self._tools.router, self._tools.flights.full
         if self._holder is not None:
             return router.holder(self._holder, model, origin=origin)
@@ -144,12 +143,14 @@ class Exchange:
             return router.choose(
                 model, needs=needs, exclude={*exclude, *full} if full else exclude, origin=origin
             )
-        found = router.choose(model, session=session, needs=needs, origin=origin)
-        if full and (found.pool in full if isinstance(found, Route) else found.left):
+        choice = router.choose(model, session=session, needs=needs, origin=origin)
+        if full and (choice.pool in full if isinstance(choice, Route) else choice.fallbacks):
             return router.choose(model, needs=needs, exclude=full, origin=origin)
-        return found
+        return choice
 
-    def _wait(self, wait_ms: int) -> Doing[None]:
+    def _wait(self, wait_ms: int) -> Steps[None]:
+        """Waits, unless a thousand other requests of this process wait already: those would all come at
+        once."""
         tools = self._tools
         with tools.lock:
             if tools.waiting >= WAITING_MAX:
@@ -161,8 +162,9 @@ class Exchange:
             with tools.lock:
                 tools.waiting -= 1
 
-    def _attempt(self, send: Send) -> Doing[tuple[Opening, bool]]:
-        """Sends, waits for the first output, reports. An attempt on its way can be called back until then."""
+    def _attempt(self, send: Send) -> Steps[tuple[Opening, bool]]:
+        """Sends, waits for the first output, reports. Gives (how far it came, whether it was called back); an
+        attempt on its way can be called back until its first output."""
         tools, call, target = self._tools, self._call, send.route.target
         began_ms, first_ms = tools.clock(), self._first_output_ms(call.body)
         flight = tools.flights.begin(target.pool, began_ms)
@@ -181,6 +183,8 @@ class Exchange:
             return opening, False
         if opening.result is ResultClass.AUTH and target.credential:
             tools.refused(target.credential)
+        # A caller's own short deadline ended it, not the pool's limit: that says nothing about a pool which
+        # served others meanwhile.
         impatient = opening.result is ResultClass.TIMEOUT and send.left_ms < first_ms and not flight.abandoned
         if not (impatient and self._gave_output_since(target.pool, began_ms)):
             self._report(target, opening)
@@ -198,30 +202,32 @@ class Exchange:
         return self._tools.router.health(pool).fruitless(self._tools.clock())
 
     def _gave_output_since(self, pool: str, began_ms: int) -> bool:
-        """A caller's short deadline says nothing about a pool that served others meanwhile."""
         at_ms = self._tools.router.health(pool).last_success_ms
         return at_ms is not None and at_ms >= began_ms
 
     def _learn(self, target: Target, opening: Opening) -> None:
+        """Remember what the pool holds: what the request referred to, and what it will refer to."""
         body = self._call.body
-        held = (*body.refers, opening.state) if body.keeps and opening.state else body.refers
-        if held:
+        ids = (*body.refers, opening.answer_id) if body.keeps and opening.answer_id else body.refers
+        if ids:
             with self._tools.lock:
-                self._tools.holders.learn(held, target.pool)
+                self._tools.holders.learn(ids, target.pool)
 
     def _report(self, target: Target, opening: Opening) -> None:
+        """How an attempt ended whose answer came whole, or not at all."""
         tools, call, units = self._tools, self._call, 0.0
         if opening.result is ResultClass.OK:
-            body_bytes = len(call.ask.body)
+            body_bytes = len(call.request.body)
             units = tools.estimator.expect(body_bytes, call.body.output_tokens_max)
             if opening.usage is not None:
                 tools.estimator.learn(body_bytes, *opening.usage)
                 units = float(sum(opening.usage))
-        outcome = Outcome(opening.result, units, None, None, opening.retry_after_ms)
+        outcome = Outcome(opening.result, units, retry_after_ms=opening.retry_after_ms)
         tools.router.report(target, outcome)
 
     def _relay(self, target: Target, opening: Opening, flight: Flight) -> None:
-        tools, body_bytes = self._tools, len(self._call.ask.body)
+        """Puts into the reply what hands on the rest of its answer, and reports how that ends."""
+        tools, body_bytes = self._tools, len(self._call.request.body)
         first_at_ms, reader = tools.clock(), opening.reader
         assert opening.answer is not None
         assert opening.reply is not None
@@ -235,11 +241,12 @@ class Exchange:
             events = reader.events if reader is not None else 0
             per_token_ms = (tools.clock() - first_at_ms) / (events - 1) if events > 2 else None
             first_ms = float(first_at_ms - flight.began_ms) if reader is not None else None
-            tools.router.report(target, Outcome(result, units, first_ms, per_token_ms))
+            outcome = Outcome(result, units, first_token_ms=first_ms, per_token_ms=per_token_ms)
+            tools.router.report(target, outcome)
 
         opening.reply.relay = Relay(
             opening.answer,
-            opening.held,
+            opening.prefix,
             reader,
             flight=flight,
             idle_ms=tools.settings().idle_timeout_ms,
@@ -248,18 +255,8 @@ class Exchange:
         )
 
 
-def _stamp(reply: Reply, route: Route, count: int, reason: Reason) -> Reply:
-    reply.headers += [
-        (b"x-tieline-pool", route.pool.encode()),
-        (b"x-tieline-generation", route.generation.encode()),
-        (b"x-tieline-attempts", str(count).encode()),
-        (b"x-tieline-reason", reason.encode()),
-    ]
-    return reply
-
-
-def _fault_of(target: Target, opening: Opening) -> str:
-    """What is wrong with the configuration, if that is what an attempt has met."""
+def _configuration_fault(target: Target, opening: Opening) -> str:
+    """What is wrong with the configuration, if that is what an attempt has met; else ""."""
     match opening.result:
         case ResultClass.AUTH if opening.reply is None:
             return opening.text
@@ -271,24 +268,9 @@ def _fault_of(target: Target, opening: Opening) -> str:
             return ""
 
 
-def _final(opening: Opening, route: Route, attempts: Attempts, end: GiveUp) -> Reply:
-    """The last failure as a normal HTTP response that no SDK tries again; where no pool is left, why each is
-    out instead."""
-    reply, reason, tried = opening.reply, route.reason, "; ".join(attempts.met.values())
-    if end.nothing is not None:
-        reply, reason = refusal(end.nothing), end.nothing.reason
-    elif reply is None:
-        text = f"{route.pool}: {opening.text} (attempt {attempts.count}, no other: {end.why}; {tried})"
-        reply = failure(_STATUS.get(opening.result, 503), text, f"tieline_{opening.result}", [])
-    reply.headers = [(name, value) for name, value in reply.headers if name.lower() not in _OURS] + [
-        (b"x-should-retry", b"false"),
-        (b"x-tieline-gave-up", end.why.encode()),
-        (b"x-tieline-tried", tried.encode()),
-    ]
-    return _stamp(reply, route, attempts.count, reason)
-
-
 def _streamed_units(estimator: Estimator, reader: StreamReader | None, body_bytes: int) -> float:
+    """What a stream took: as it names its usage, else an estimate of the prompt and a token for each
+    event."""
     if reader is not None and reader.usage is not None:
         return float(sum(reader.usage))
     return estimator.prompt(body_bytes) + (reader.events if reader is not None else 0)

@@ -1,5 +1,5 @@
-"""Per-call options: ``with tieline.options(session="conv-42", deadline=20): ...`` or the headers of the
-same names.
+"""Per-call options: ``with tieline.options(session="conv-42", deadline=20): ...`` or the headers of the same
+names.
 
 They travel in a context variable, so they hold for the task or thread that set them and for nobody else.
 """
@@ -15,15 +15,28 @@ from tieline._routing.route import Needs
 from tieline.errors import ConfigurationError
 from tieline.table import ClientSettings
 
+EXPECTED_S = "expected seconds, more than 0 and less than a day"
+_EXPECTED: tuple[tuple[str, type | None, str], ...] = (
+    ("session", str, "expected a string"),
+    ("deadline", None, EXPECTED_S),
+    ("origin", str, "expected a string"),
+    ("needs", Needs, "expected tieline.Needs(...)"),
+)
+
 
 class Options(Struct, frozen=True):
-    """What a caller may say of its requests. ``deadline`` in seconds, for all attempts together."""
+    """What a caller may say of its requests. ``deadline`` in seconds, for all attempts together. ``fault``:
+    what is wrong with a header, "" if nothing is."""
 
     session: str | None = None
     deadline: float | None = None
     origin: str | None = None
     needs: Needs | None = None
-    fault: str = ""  # what a header says that can't be
+    fault: str = ""
+
+
+_NO_OPTIONS = Options()
+_current: ContextVar[Options] = ContextVar("tieline_options", default=_NO_OPTIONS)
 
 
 class Timeouts(Struct, frozen=True):
@@ -45,22 +58,11 @@ class Timeouts(Struct, frozen=True):
         )
 
     def check(self) -> None:
-        """Raises ConfigurationError for a time that is none."""
+        """Raises ConfigurationError, which names the setting, for a value that is no time."""
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if value is not None and not _is_time(value):
                 raise ConfigurationError(f"timeouts: {name}={value!r}: {EXPECTED_S}")
-
-
-EXPECTED_S = "expected seconds, more than 0 and less than a day"
-_EXPECTED: tuple[tuple[str, type | None, str], ...] = (
-    ("session", str, "expected a string"),
-    ("deadline", None, EXPECTED_S),
-    ("origin", str, "expected a string"),
-    ("needs", Needs, "expected tieline.Needs(...)"),
-)
-_NONE = Options()
-_current: ContextVar[Options] = ContextVar("tieline_options", default=_NONE)
 
 
 @contextmanager
@@ -79,10 +81,10 @@ def options(
     and what it begins; a request's own headers ``x-tieline-session``, ``-deadline`` and ``-origin`` go before
     them. Raises ConfigurationError for a value that can't be.
     """
-    given = {"session": session, "deadline": deadline, "origin": origin, "needs": needs}
-    changed = {name: value for name, value in given.items() if value is not None}
-    _check(changed)
-    token = _current.set(replace(_current.get(), **changed))
+    values = {"session": session, "deadline": deadline, "origin": origin, "needs": needs}
+    changes = {name: value for name, value in values.items() if value is not None}
+    _check(changes)
+    token = _current.set(replace(_current.get(), **changes))
     try:
         yield
     finally:
@@ -90,24 +92,29 @@ def options(
 
 
 def options_for(headers: Mapping[str, str]) -> Options:
-    """The options in force, with those of the request's own headers before them."""
-    held = _current.get()
+    """The options in force, with those of the request's own headers before them. Never raises: a header that
+    can't be is the ``fault``."""
+    options_here = _current.get()
     session = headers.get("x-tieline-session")
     origin = headers.get("x-tieline-origin")
-    told = headers.get("x-tieline-deadline")
-    if session is None and origin is None and told is None:
-        return held
-    deadline, fault = _seconds(told) if told is not None else None, ""
-    if told is not None and deadline is None:
-        fault = f"header x-tieline-deadline: {told!r}: {EXPECTED_S}"
+    deadline_text = headers.get("x-tieline-deadline")
+    if session is None and origin is None and deadline_text is None:
+        return options_here
+    deadline, fault = None, ""
+    if deadline_text is not None and (deadline := _seconds(deadline_text)) is None:
+        fault = f"header x-tieline-deadline: {deadline_text!r}: {EXPECTED_S}"
     return Options(
-        session or held.session, deadline or held.deadline, origin or held.origin, held.needs, fault
+        session=session or options_here.session,
+        deadline=deadline or options_here.deadline,
+        origin=origin or options_here.origin,
+        needs=options_here.needs,
+        fault=fault,
     )
 
 
-def _check(given: Mapping[str, object]) -> None:
+def _check(values: Mapping[str, object]) -> None:
     for name, kind, expected in _EXPECTED:
-        value = given.get(name)
+        value = values.get(name)
         if value is not None and not (isinstance(value, kind) if kind is not None else _is_time(value)):
             raise ConfigurationError(f"options: {name}={value!r}: {expected}")
 

@@ -1,28 +1,29 @@
 """PURE, sans I/O. The rest of an answer after its first output: handed on as it comes, watched for its end,
 never spliced.
 
-Whoever drives it reads the answer's bytes and tells: ``take`` what came, ``over`` at the end, ``broken`` when
-reading failed, ``close`` when the caller is done.
+Whoever drives a relay reads the answer's bytes and calls ``take`` with what came, ``over`` at the body's end,
+``broken`` when reading failed, and ``close`` when the caller is done. Those may come in any order and number;
+how the answer ended is reported once, by the first of them that settles it.
 """
 
 from collections.abc import Callable
 
 from tieline._http.flights import Flight
 from tieline._http.messages import Answer, StreamBrokenError, WireError
-from tieline._request.sse import StreamReader
 from tieline.events import ResultClass
+from tieline.providers.streams import StreamReader
 
 Finish = Callable[[ResultClass], None]
 
 
 class Relay:
-    """``held`` was read already and comes first. ``finish`` is called once, with how the answer ended.
-    ``reader`` is None for a body that is no event stream: its end needs no last event."""
+    """``prefix``: bytes that were read already and come first. ``reader`` is None for a body that is no event
+    stream: its end needs no last event. ``finish`` is called once, with how the answer ended."""
 
     def __init__(
         self,
         answer: Answer,
-        held: bytes,
+        prefix: bytes,
         reader: StreamReader | None,
         *,
         flight: Flight,
@@ -31,7 +32,7 @@ class Relay:
         finish: Finish,
     ) -> None:
         self.answer = answer
-        self.held = held
+        self.prefix = prefix
         self._reader = reader
         self._flight = flight
         self._idle_ms = idle_ms
@@ -42,15 +43,15 @@ class Relay:
 
     @property
     def complete(self) -> bool:
-        """Whether the stream's last event has come: what may still follow is no news."""
+        """Whether the stream's last event has come: nothing that follows can change how it ended."""
         return self._reader is not None and self._reader.ended
 
     def waits(self, limit_ms: int | None = None) -> None:
-        """A wait for the next bytes begins: it may take as long as the idle limit."""
+        """A wait for the next bytes begins. It may take ``limit_ms``, by default the idle limit."""
         self._flight.due_ms = self._clock() + (self._idle_ms if limit_ms is None else limit_ms)
 
     def take(self, data: bytes) -> None:
-        """More of the body, to be handed on."""
+        """More of the body has come; the driver hands it on."""
         reader = self._reader
         if reader is not None:
             reader.feed(data)
@@ -65,8 +66,8 @@ class Relay:
         self._end(ResultClass.OK)
 
     def broken(self, error: WireError) -> StreamBrokenError | None:
-        """Reading failed. What the caller must be told; None after the last event: how a connection goes down
-        then is of no interest."""
+        """Reading failed. Gives the error to raise to the caller; None after the last event, as it does not
+        matter then how the connection goes down."""
         if self.complete:
             return None
         self._end(ResultClass.CUT)
@@ -76,7 +77,7 @@ class Relay:
         return StreamBrokenError(f"the stream broke after its first output: {error}")
 
     def close(self) -> None:
-        """The caller is done. One who leaves early had his reasons: that is no failure of the pool."""
+        """The caller is done. A caller that leaves early is no failure of the pool: it counts as ok."""
         self._end(ResultClass.OK)
         self.answer.close()
 

@@ -62,7 +62,9 @@ def left(request: Request, choice: Choice, tried: Collection[str], now_ms: int) 
     last = (Route(request.aim(row), Reason.LAST_RESORT) for row in rows)
     carried = {info.pool for info, _ in weighted(part, part.route.split)}
     why = (f"{row.why_not} (last resort)" for row in not_tried if row.info.pool not in carried)
-    return replace(nothing, why=(*nothing.why, *why), left=(*([other] if other is not None else []), *last))
+    return replace(
+        nothing, why=(*nothing.why, *why), fallbacks=(*([other] if other is not None else []), *last)
+    )
 
 
 def _last_resort(request: Request, tried: Collection[str]) -> tuple[list[Candidate], list[Candidate]]:

@@ -110,4 +110,4 @@ class Shed(Struct, frozen=True, eq=False):
     text: str = ""
     retry_after_ms: int | None = None
     why: tuple[str, ...] = ()
-    left: tuple[Route, ...] = ()
+    fallbacks: tuple[Route, ...] = ()

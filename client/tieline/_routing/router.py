@@ -90,7 +90,11 @@ class Router:
             if choice is not None:
                 return choice.next() if session is None else choice.for_session(session)
         found = self.choose(model, session=session, needs=needs, exclude=exclude)
-        return self._at_once(found, retry=bool(exclude)) if isinstance(found, Shed) and found.left else found
+        return (
+            self._at_once(found, retry=bool(exclude))
+            if isinstance(found, Shed) and found.fallbacks
+            else found
+        )
 
     def choose(
         self,
@@ -150,7 +154,7 @@ class Router:
         result = choice.next() if session is None else choice.for_session(session)
         if choice.empty:
             result = left(self._request(key, part), choice, (), now_ms)
-            self._count(origin)[1] -= bool(result.left)  # who turns it away in the end says so
+            self._count(origin)[1] -= bool(result.fallbacks)  # who turns it away in the end says so
             if result.retry_after_ms is not None:
                 self._drop(key)  # it was right when the choice was compiled: say it anew the next time
         return result
@@ -168,13 +172,13 @@ class Router:
     def _at_once(self, nothing: Shed, *, retry: bool) -> Route | Shed:
         """The first of what is left whose pool has room now: a pick waits for nothing."""
         now_ms = self._clock()
-        for route in nothing.left:
+        for route in nothing.fallbacks:
             if self.reserve(route.pool, now_ms, 1) is not None:
                 return route
         if not retry:
             self.turned_away(self.origin)
-        full = (f"{route.pool}: no room now" for route in nothing.left)
-        return replace(nothing, why=(*nothing.why, *full), left=())
+        full = (f"{route.pool}: no room now" for route in nothing.fallbacks)
+        return replace(nothing, why=(*nothing.why, *full), fallbacks=())
 
     def _nowhere(self, origin: str) -> Shed:
         count = self._count(origin)

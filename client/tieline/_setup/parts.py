@@ -2,25 +2,23 @@
 
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tieline._http.flights import Flights
-from tieline._http.messages import Ask
+from tieline._http.messages import HttpRequest
 from tieline._process import clock as _clock
 from tieline._process import fork
 from tieline._reports.report import Window
 from tieline._request.exchange import Tools
-from tieline._request.holders import Holders
+from tieline._request.memory import Estimator, Holders
 from tieline._request.options import Timeouts
 from tieline._request.reply import Reply
-from tieline._request.units import Estimator
 from tieline._routing.budget import RetryBudget
 from tieline._routing.router import Router
-from tieline._transports.run import AsyncRunner, SyncRunner, secret_of
+from tieline._transports.runners import AsyncRunner, SyncRunner, secret_of
 from tieline.credentials import Credential, Credentials
 from tieline.errors import ClosedError, ConfigurationError, MissingExtraError
 from tieline.table import ClientSettings
@@ -104,7 +102,7 @@ class Core:
         for wire in self._wires:
             wire.idle.tidy()
 
-    async def send(self, ask: Ask) -> Reply:
+    async def send(self, request: HttpRequest) -> Reply:
         """One request. Raises ClosedError when the client is not running."""
         if self._runner is None:
             if self.revive is not None:
@@ -115,14 +113,14 @@ class Core:
             wire = AsyncWire() if self._made_up is None else self._made_up.for_async()
             self._wires.append(wire)
             self._runner = AsyncRunner(self._tools, self._credentials, wire)
-        return await self._runner.send(ask)
+        return await self._runner.send(request)
 
-    def send_sync(self, ask: Ask, run: "Run") -> Reply:
+    def send_sync(self, request: HttpRequest, run: "Run") -> Reply:
         """The same in the caller's thread; ``run`` waits for what only the event loop can do."""
         runner = self._sync_runner
         if runner is None:
             runner = self._open_sync(run)
-        return runner.send(ask)
+        return runner.send(request)
 
     def after_fork(self) -> None:
         """In a child process: no connection, lock or count is the parent's."""
@@ -196,16 +194,16 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         )
 
 
-def _library(name: str) -> tuple[Any, Any]:
-    """The library and its shells."""
+def _shells(name: str) -> Any:
+    """The library's shells."""
     try:
         if name == "httpx":
             from tieline._transports import httpx as shells_1
 
-            return import_module(name), shells_1
+            return shells_1
         from tieline._transports import httpx2 as shells_2
 
-        return import_module(name), shells_2
+        return shells_2
     except ImportError:
         raise MissingExtraError(name, name) from None
 
@@ -214,8 +212,7 @@ def async_http_client(core: Core, library: str | None, settings: dict[str, Any])
     """Raises MissingExtraError without the library, ConfigurationError for an unknown one, or for a setting
     that would go past the transport or have no effect beside it."""
     _check_settings(settings)
-    module, shell = _library(http_library(library))
-    return module.AsyncClient(transport=shell.AsyncTransport(core.send), follow_redirects=False, **settings)
+    return _shells(http_library(library)).async_client(core.send, settings)
 
 
 class Run(Protocol):
@@ -224,9 +221,9 @@ class Run(Protocol):
     def __call__(self, work: Coroutine[Any, Any, _T]) -> _T: ...
 
 
-def sync_http_client(send: Callable[[Ask], Reply], library: str | None, settings: dict[str, Any]) -> Any:
+def sync_http_client(
+    send: Callable[[HttpRequest], Reply], library: str | None, settings: dict[str, Any]
+) -> Any:
     """As ``async_http_client``."""
     _check_settings(settings)
-    module, shell = _library(http_library(library))
-    transport = shell.Transport(send)
-    return module.Client(transport=transport, follow_redirects=False, **settings)
+    return _shells(http_library(library)).sync_client(send, settings)

@@ -1,17 +1,14 @@
-"""Shells for httpx, which the openai SDK uses up to 2.x: requests in, replies out, nothing decided."""
+"""Shells for httpx, which the openai SDK is made of up to 2.x: requests in, replies out, nothing decided."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import httpx
 
-from tieline._http.messages import Ask, StreamBrokenError
-from tieline._request.relay import Relay
-from tieline._request.reply import Reply
-from tieline._transports.run import follow, follow_sync, leave, leave_sync
-from tieline._transports.shell import SendAsync, ask_of
+from tieline._http.messages import StreamBrokenError
+from tieline._transports.shells import AsyncRelayedBody, Send, SendAsync, SyncRelayedBody, value_of
 
 
-class AsyncTransport(httpx.AsyncBaseTransport):
+class HttpxAsyncTransport(httpx.AsyncBaseTransport):
     """Closing it closes nothing: connections belong to the client."""
 
     def __init__(self, send: SendAsync) -> None:
@@ -19,51 +16,41 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Every request goes where the route table says; its URL matters only behind the base."""
-        body = await request.aread()
-        reply = await self._send(
-            ask_of(request.method, request.url.raw_path, request.headers.raw, request.extensions, body)
-        )
-        stream = httpx.ByteStream(reply.body) if reply.relay is None else _AsyncBody(reply.relay)
+        reply = await self._send(value_of(request, await request.aread()))
+        stream = httpx.ByteStream(reply.body) if reply.relay is None else _HttpxAsyncBody(reply.relay)
         return httpx.Response(reply.status, headers=reply.headers, stream=stream, request=request)
 
 
-class Transport(httpx.BaseTransport):
+class HttpxTransport(httpx.BaseTransport):
     """The synchronous twin: everything happens in the caller's thread."""
 
-    def __init__(self, send: Callable[[Ask], Reply]) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """As ``AsyncTransport``."""
-        body = request.read()
-        reply = self._send(
-            ask_of(request.method, request.url.raw_path, request.headers.raw, request.extensions, body)
-        )
-        stream = httpx.ByteStream(reply.body) if reply.relay is None else _SyncBody(reply.relay)
+        """As ``HttpxAsyncTransport``."""
+        reply = self._send(value_of(request, request.read()))
+        stream = httpx.ByteStream(reply.body) if reply.relay is None else _HttpxSyncBody(reply.relay)
         return httpx.Response(reply.status, headers=reply.headers, stream=stream, request=request)
 
 
-class _AsyncBody(httpx.AsyncByteStream):
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return follow(self._relay, _told)
-
-    async def aclose(self) -> None:
-        await leave(self._relay)
+def async_client(send: SendAsync, settings: dict[str, Any]) -> httpx.AsyncClient:
+    """An HTTP client whose requests go through Tieline. ``settings``: its other arguments."""
+    return httpx.AsyncClient(transport=HttpxAsyncTransport(send), follow_redirects=False, **settings)
 
 
-class _SyncBody(httpx.SyncByteStream):
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
-
-    def __iter__(self) -> Iterator[bytes]:
-        return follow_sync(self._relay, _told)
-
-    def close(self) -> None:
-        leave_sync(self._relay)
+def sync_client(send: Send, settings: dict[str, Any]) -> httpx.Client:
+    """As ``async_client``."""
+    return httpx.Client(transport=HttpxTransport(send), follow_redirects=False, **settings)
 
 
-def _told(error: StreamBrokenError) -> httpx.TransportError:
+def _error_for(error: StreamBrokenError) -> httpx.TransportError:
     return httpx.ReadTimeout(str(error)) if error.idle else httpx.RemoteProtocolError(str(error))
+
+
+class _HttpxAsyncBody(AsyncRelayedBody, httpx.AsyncByteStream):
+    error_for = staticmethod(_error_for)
+
+
+class _HttpxSyncBody(SyncRelayedBody, httpx.SyncByteStream):
+    error_for = staticmethod(_error_for)

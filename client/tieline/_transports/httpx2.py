@@ -1,17 +1,15 @@
-"""Shells for httpx2, which the openai SDK uses from 3.0 on: requests in, replies out, nothing decided."""
+"""Shells for httpx2, which the openai SDK is made of from 3.0 on: requests in, replies out, nothing
+decided."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import httpx2
 
-from tieline._http.messages import Ask, StreamBrokenError
-from tieline._request.relay import Relay
-from tieline._request.reply import Reply
-from tieline._transports.run import follow, follow_sync, leave, leave_sync
-from tieline._transports.shell import SendAsync, ask_of
+from tieline._http.messages import StreamBrokenError
+from tieline._transports.shells import AsyncRelayedBody, Send, SendAsync, SyncRelayedBody, value_of
 
 
-class AsyncTransport(httpx2.AsyncBaseTransport):
+class Httpx2AsyncTransport(httpx2.AsyncBaseTransport):
     """Closing it closes nothing: connections belong to the client."""
 
     def __init__(self, send: SendAsync) -> None:
@@ -19,51 +17,41 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Every request goes where the route table says; its URL matters only behind the base."""
-        body = await request.aread()
-        reply = await self._send(
-            ask_of(request.method, request.url.raw_path, request.headers.raw, request.extensions, body)
-        )
-        stream = httpx2.ByteStream(reply.body) if reply.relay is None else _AsyncBody(reply.relay)
+        reply = await self._send(value_of(request, await request.aread()))
+        stream = httpx2.ByteStream(reply.body) if reply.relay is None else _Httpx2AsyncBody(reply.relay)
         return httpx2.Response(reply.status, headers=reply.headers, stream=stream, request=request)
 
 
-class Transport(httpx2.BaseTransport):
+class Httpx2Transport(httpx2.BaseTransport):
     """The synchronous twin: everything happens in the caller's thread."""
 
-    def __init__(self, send: Callable[[Ask], Reply]) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """As ``AsyncTransport``."""
-        body = request.read()
-        reply = self._send(
-            ask_of(request.method, request.url.raw_path, request.headers.raw, request.extensions, body)
-        )
-        stream = httpx2.ByteStream(reply.body) if reply.relay is None else _SyncBody(reply.relay)
+        """As ``Httpx2AsyncTransport``."""
+        reply = self._send(value_of(request, request.read()))
+        stream = httpx2.ByteStream(reply.body) if reply.relay is None else _Httpx2SyncBody(reply.relay)
         return httpx2.Response(reply.status, headers=reply.headers, stream=stream, request=request)
 
 
-class _AsyncBody(httpx2.AsyncByteStream):
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return follow(self._relay, _told)
-
-    async def aclose(self) -> None:
-        await leave(self._relay)
+def async_client(send: SendAsync, settings: dict[str, Any]) -> httpx2.AsyncClient:
+    """An HTTP client whose requests go through Tieline. ``settings``: its other arguments."""
+    return httpx2.AsyncClient(transport=Httpx2AsyncTransport(send), follow_redirects=False, **settings)
 
 
-class _SyncBody(httpx2.SyncByteStream):
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
-
-    def __iter__(self) -> Iterator[bytes]:
-        return follow_sync(self._relay, _told)
-
-    def close(self) -> None:
-        leave_sync(self._relay)
+def sync_client(send: Send, settings: dict[str, Any]) -> httpx2.Client:
+    """As ``async_client``."""
+    return httpx2.Client(transport=Httpx2Transport(send), follow_redirects=False, **settings)
 
 
-def _told(error: StreamBrokenError) -> httpx2.TransportError:
+def _error_for(error: StreamBrokenError) -> httpx2.TransportError:
     return httpx2.ReadTimeout(str(error)) if error.idle else httpx2.RemoteProtocolError(str(error))
+
+
+class _Httpx2AsyncBody(AsyncRelayedBody, httpx2.AsyncByteStream):
+    error_for = staticmethod(_error_for)
+
+
+class _Httpx2SyncBody(SyncRelayedBody, httpx2.SyncByteStream):
+    error_for = staticmethod(_error_for)

@@ -1,37 +1,26 @@
-"""PURE. How each provider wants a request: URL, model and authentication, by the table's adapter name."""
+"""How a provider is asked and how its answer is read. PURE: nothing here does I/O.
 
-from collections.abc import Callable
+A pool's endpoint speaks OpenAI's HTTP API with small differences that the table names by an *adapter*: where
+the deployment's name goes (the body or the path), and which header carries the secret. What comes back is
+read alike for all of them:
 
-from msgspec import Struct
+- A request's URL and the header with its secret come from ``url_for`` and ``auth_for`` (``shapes``).
+- A status, or an error that a provider sends inside a stream, becomes a ``ResultClass`` (``answers``). The
+  class decides everything after it: whether another pool is tried, whether it counts against the pool's
+  health, and what is reported.
+- A stream is read up to its first real output (``streams``). Until then nothing has been handed on, so the
+  request may still go to another pool. A stream that ends without the protocol's own last event was cut, even
+  where its HTTP body ended well: the openai SDK itself would not notice.
 
-from tieline._routing.route import Target
-from tieline.providers import azure, compatible
-from tieline.table import Adapter
+The client library sends applications' requests by these rules, and Tieline's prober sends its probes by the
+very same ones. Were there two copies, a probe could accuse a pool that serves every application, or the
+reverse.
 
-Header = tuple[bytes, bytes]
+Not covered: time-outs and broken connections, which are not answers; see ``tieline.events.ResultClass`` for
+their classes. Tested in tests/unit/client/providers, and against real sockets in
+tests/integration/test_client_providers.py and tests/integration/test_probe.py.
+"""
 
+from tieline.providers.shapes import SHAPES, Header, Shape, auth_for, url_for
 
-class Shape(Struct, frozen=True):
-    """``url(base, path, model)`` takes the path behind ``/v1`` with its query; ``auth(secret, is_token)``."""
-
-    url: Callable[[str, str, str], str]
-    auth: Callable[[str, bool], Header]
-
-
-SHAPES: dict[Adapter, Shape] = {
-    "openai": Shape(compatible.url, compatible.bearer),
-    "vertex": Shape(compatible.url, compatible.bearer),
-    "oci": Shape(compatible.url, compatible.bearer),
-    "azure": Shape(compatible.url, azure.auth),
-    "azure_classic": Shape(azure.classic_url, azure.auth),
-}
-
-
-def url_for(target: Target, path: str) -> str:
-    """The whole URL of a request to this target."""
-    return SHAPES[target.adapter].url(target.url, path, target.name)
-
-
-def auth_for(target: Target, secret: str, *, is_token: bool) -> Header:
-    """The header that carries the secret. ``is_token``: it came from a callable and expires."""
-    return SHAPES[target.adapter].auth(secret, is_token)
+__all__ = ["SHAPES", "Header", "Shape", "auth_for", "url_for"]

@@ -8,13 +8,12 @@ import msgspec
 
 from tests.unit.client.made_tables import MODEL, Time
 from tieline._http.flights import Flights
-from tieline._http.messages import Ask, Headers, WireError
+from tieline._http.messages import Headers, HttpRequest, WireError
 from tieline._reports.report import Window
 from tieline._request.attempt import GetSecret, Open, Pause, Read
 from tieline._request.exchange import Exchange, Tools
-from tieline._request.holders import Holders
+from tieline._request.memory import Estimator, Holders
 from tieline._request.reply import Reply
-from tieline._request.units import Estimator
 from tieline._routing.budget import RetryBudget
 from tieline._routing.router import Router
 from tieline.credentials import Credentials, MissingCredentialError
@@ -82,17 +81,17 @@ class Bench:
         self.flights = Flights()
         routing.on_outcome.append(self.window.observe)
         self.tools = Tools(
-            routing,
-            self.flights,
-            self.budget,
-            self.holders,
-            Estimator(),
-            self.window,
-            lambda: self.settings,
-            lambda _name: None,
-            time,
-            time,
-            nullcontext(),
+            router=routing,
+            flights=self.flights,
+            budget=self.budget,
+            holders=self.holders,
+            estimator=Estimator(),
+            meter=self.window,
+            settings=lambda: self.settings,
+            refused=lambda _name: None,
+            clock=time,
+            epoch_ms=time,
+            lock=nullcontext(),
         )
 
     def ask(
@@ -102,7 +101,7 @@ class Bench:
         named = headers or {}
         raw = [(name.encode(), value.encode()) for name, value in named.items()]
         body = msgspec.json.encode({"model": MODEL, **fields})
-        exchange = Exchange(self.tools, Ask("POST", path, raw, body, named)).run()
+        exchange = Exchange(self.tools, HttpRequest("POST", path, raw, body, named)).run()
         value: Any = None
         try:
             do = next(exchange)

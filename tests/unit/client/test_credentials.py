@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from tests.unit.client.made_tables import Time
-from tieline.credentials import Credentials, MissingCredentialError, Token
+from tieline.credentials import Credentials, MissingCredentialError, Token, variable_of
 
 SECRET = "s3cret-value"
 
@@ -29,71 +29,93 @@ class Counting:
         return Token(f"{SECRET}-{self.calls}", self._lasts_ms)
 
 
-async def until_idle(held: Credentials) -> None:
+async def until_idle(credentials: Credentials) -> None:
     """Until no fetch is on its way."""
-    while held._fetching:
-        await asyncio.gather(*held._fetching.values(), return_exceptions=True)
+    while credentials._fetches:
+        await asyncio.gather(*credentials._fetches.values(), return_exceptions=True)
+
+
+async def test_secrets_come_from_mapping_function_or_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing secret names the variable to set."""
+    credentials = Credentials({"a": "plain", "b": lambda: "called"}, Time())
+    assert await credentials.get("a") == ("plain", False)
+    assert await credentials.get("b") == ("called", True)
+    monkeypatch.setenv("TIELINE_CREDENTIAL_OCI_UK", "outside")
+    assert await credentials.get("oci-uk") == ("outside", False)
+    with pytest.raises(MissingCredentialError, match="set TIELINE_CREDENTIAL_GCP"):
+        await credentials.get("gcp")
+
+
+async def test_the_environment_may_be_another() -> None:
+    """A mapping in place of the process's own."""
+    credentials = Credentials(None, Time(), {"TIELINE_CREDENTIAL_A": "elsewhere"})
+    assert await credentials.get("a") == ("elsewhere", False)
+
+
+def test_a_secret_has_one_variable() -> None:
+    """Letters and digits in capitals, everything else an underscore."""
+    assert variable_of("azure-eu.1") == "TIELINE_CREDENTIAL_AZURE_EU_1"
 
 
 async def test_a_token_is_fetched_anew_before_it_expires_beside_the_requests() -> None:
     """The old one serves meanwhile; nobody waits."""
     time, source = Time(), Counting()
-    held = Credentials({"a": source}, time)
-    assert await held.get("a") == (f"{SECRET}-1", True)
+    credentials = Credentials({"a": source}, time)
+    assert await credentials.get("a") == (f"{SECRET}-1", True)
     time.pass_ms(299_999)
-    await held.get("a")
+    await credentials.get("a")
     assert source.calls == 1
     source.gate.clear()
     time.pass_ms(1)
-    assert await held.get("a") == (f"{SECRET}-1", True)
+    assert await credentials.get("a") == (f"{SECRET}-1", True)
     source.gate.set()
-    await until_idle(held)
-    assert await held.get("a") == (f"{SECRET}-2", True)
+    await until_idle(credentials)
+    assert await credentials.get("a") == (f"{SECRET}-2", True)
     assert source.calls == 2
 
 
 async def test_many_requests_make_one_call() -> None:
     """A burst without a token asks once, and a caller that gives up takes nobody's token away."""
     source = Counting()
-    held = Credentials({"a": source}, Time())
+    credentials = Credentials({"a": source}, Time())
     source.gate.clear()
-    waiting = [asyncio.create_task(held.get("a")) for _ in range(20)]
+    waiting = [asyncio.create_task(credentials.get("a")) for _ in range(20)]
     await asyncio.sleep(0)
     waiting[0].cancel()
     await asyncio.sleep(0)
     source.gate.set()
-    assert {await one for one in waiting[1:]} == {(f"{SECRET}-1", True)}
+    assert {await task for task in waiting[1:]} == {(f"{SECRET}-1", True)}
     assert source.calls == 1
 
 
 async def test_a_failed_renewal_leaves_the_token_in_use(caplog: pytest.LogCaptureFixture) -> None:
     """Until it expires; the failing function is not asked for each request, and nothing secret is logged."""
     time, source = Time(), Counting()
-    held = Credentials({"a": source}, time)
-    await held.get("a")
+    credentials = Credentials({"a": source}, time)
+    await credentials.get("a")
     source.fails = True
     time.pass_ms(300_000)
     with caplog.at_level(logging.DEBUG):
         for _ in range(10):
-            assert await held.get("a") == (f"{SECRET}-1", True)
-            await until_idle(held)
+            assert await credentials.get("a") == (f"{SECRET}-1", True)
+            await until_idle(credentials)
     assert source.calls == 2
     assert "RuntimeError" in caplog.text
     assert SECRET not in caplog.text
     time.pass_ms(100_000)
     with pytest.raises(MissingCredentialError, match="RuntimeError") as caught:
-        await held.get("a")
+        await credentials.get("a")
     assert SECRET not in str(caught.value)
 
 
 async def test_a_refused_token_is_not_sent_again() -> None:
     """The provider said no: the next request asks for another."""
     source = Counting()
-    held = Credentials({"a": source}, Time())
-    await held.get("a")
-    await until_idle(held)
-    held.forget("a")
-    assert await held.get("a") == (f"{SECRET}-2", True)
+    credentials = Credentials({"a": source}, Time())
+    await credentials.get("a")
+    await until_idle(credentials)
+    credentials.forget("a")
+    assert await credentials.get("a") == (f"{SECRET}-2", True)
 
 
 async def test_a_blocking_function_holds_nobody_up() -> None:
@@ -112,9 +134,9 @@ async def test_a_blocking_function_holds_nobody_up() -> None:
 @pytest.mark.parametrize("wrong", ["", "  ", "two words", "line\nbreak", "ümlaut"])
 async def test_what_no_header_can_carry_is_said_without_repeating_it(wrong: str) -> None:
     """An HTTP library would put it into its error."""
-    for given in (wrong, lambda: wrong):
+    for source in (wrong, lambda: wrong):
         with pytest.raises(MissingCredentialError, match="no header can carry") as caught:
-            await Credentials({"a": given}, Time()).get("a")
+            await Credentials({"a": source}, Time()).get("a")
         assert wrong.strip() == "" or wrong not in str(caught.value)
 
 

@@ -15,7 +15,8 @@ DEADLINE_MS = 1_020_000
 
 def machine(routing: Router, budget: RetryBudget | None = None, *, bound: bool = False) -> Attempts:
     """A request with 20 s."""
-    return Attempts(Wish(MODEL, DEADLINE_MS, bound=bound), routing.choose, budget or RetryBudget(), routing)
+    wish = Wish(MODEL, DEADLINE_MS, bound=bound)
+    return Attempts(wish, routing.choose, budget or RetryBudget(), pacing=routing)
 
 
 def no_pool(_pool: str) -> bool:
@@ -245,8 +246,8 @@ def test_after_every_pool_was_tried_the_last_resort_is_once() -> None:
     pools += [pool(attempts.failed(FAILED, time(), fruitless=no_pool)) for _ in range(2)]
     assert sorted(pools) == ["a/r/x", "b/r/x", L]
     assert attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool) == GiveUp(Why.ATTEMPTS)
-    assert attempts.met[L] == "l/r/x: connect (last resort)"
-    assert sorted(attempts.met) == sorted(pools)
+    assert attempts.endings[L] == "l/r/x: connect (last resort)"
+    assert sorted(attempts.endings) == sorted(pools)
 
 
 def test_leaving_the_dead_for_the_last_resort_costs_no_token() -> None:
@@ -302,5 +303,5 @@ def test_with_no_pool_left_each_is_named_with_how_it_ended() -> None:
     routing.record("b/r/x", MODEL, ResultClass.AUTH)
     end = attempts.failed(ResultClass.AUTH, time(), fruitless=no_pool)
     assert isinstance(end, GiveUp)
-    assert end.nothing is not None
-    assert end.nothing.why == ("a/r/x: throttled", "b/r/x: auth")
+    assert end.shed is not None
+    assert end.shed.why == ("a/r/x: throttled", "b/r/x: auth")

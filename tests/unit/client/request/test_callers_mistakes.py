@@ -57,9 +57,8 @@ def test_a_missing_secret_is_named_with_its_variable() -> None:
     reply = asked.ask()
     assert (reply.status, asked.sent) == (503, [])
     for name, variable in (("azure-eu", "AZURE_EU"), ("gcp", "GCP")):
-        assert (
-            f"auth, credential {name!r} is not given: pass it or set TIELINE_CREDENTIAL_{variable}"
-            in said(reply)
+        assert f"auth, credential {name!r} is missing: pass it or set TIELINE_CREDENTIAL_{variable}" in said(
+            reply
         )
     asked = bench(a="azure-eu", b="given")
     assert {header(asked.ask(), "x-tieline-pool") for _ in range(4)} == {B}

@@ -151,7 +151,7 @@ def test_a_stream_is_committed_with_its_first_output() -> None:
     tried = bench(a=streams(ROLE, WORD, WireError(ResultClass.CUT, "reset")), b=GOOD_STREAM)
     relay = tried.ask(stream=True).relay
     assert relay is not None
-    assert relay.held == ROLE + WORD
+    assert relay.prefix == ROLE + WORD
     with pytest.raises(WireError) as caught:
         relay.answer.read()
     told = relay.broken(caught.value)

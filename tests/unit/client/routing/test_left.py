@@ -31,7 +31,7 @@ def nothing(routing: Router, **asked: object) -> Shed:
 
 def left(routing: Router, **asked: object) -> list[tuple[str, str]]:
     """(pool, reason) of what may be tried, in order."""
-    return [(route.pool, route.reason.value) for route in nothing(routing, **asked).left]
+    return [(route.pool, route.reason.value) for route in nothing(routing, **asked).fallbacks]
 
 
 @pytest.mark.parametrize("result", [ResultClass.THROTTLED, ResultClass.AUTH])
@@ -83,7 +83,7 @@ def test_a_model_that_is_missing_there_bars_it_for_that_model_alone() -> None:
     assert left(routing) == []
     small = routing.choose("small")
     assert isinstance(small, Shed)
-    assert [route.model for route in small.left] == ["small"]
+    assert [route.model for route in small.fallbacks] == ["small"]
 
 
 def test_what_the_table_sheds_and_what_nobody_offers_stays_so() -> None:
@@ -92,11 +92,11 @@ def test_what_the_table_sheds_and_what_nobody_offers_stays_so() -> None:
     shed = router(part({A: 0}, shed=MILLION, last_resort=(L,)), Time())
     for asked in ({}, {"exclude": (A,)}):
         found = nothing(shed, **asked)
-        assert (found.reason, found.left) == (Reason.SHED, ())
+        assert (found.reason, found.fallbacks) == (Reason.SHED, ())
     other = router(part(EVEN, last_resort=(L,), infos={L: info(L, models=(ModelOffer("m", "m"),))}), Time())
     unknown = other.choose("m")
     assert isinstance(unknown, Shed)
-    assert (unknown.reason, unknown.left) == (Reason.NO_MODEL, ())
+    assert (unknown.reason, unknown.fallbacks) == (Reason.NO_MODEL, ())
 
 
 def test_it_must_offer_what_the_request_needs() -> None:
@@ -138,7 +138,7 @@ def test_a_pick_takes_it_at_its_pools_pace() -> None:
     assert {one.reason for one in found[:4]} == {Reason.LAST_RESORT}
     refused = found[-1]
     assert isinstance(refused, Shed)
-    assert (refused.reason, refused.left, refused.retry_after_ms) == (Reason.THROTTLED, (), LATER_MS)
+    assert (refused.reason, refused.fallbacks, refused.retry_after_ms) == (Reason.THROTTLED, (), LATER_MS)
     assert refused.why == (f"{A}: throttled", f"{B}: throttled", f"{L}: no room now")
     assert routing.take_counts() == {"eu": (10, 6)}
     time.pass_ms(1_000)

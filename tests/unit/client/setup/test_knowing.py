@@ -15,7 +15,7 @@ from tests.waiting import until
 from tieline._health.ejection import Out
 from tieline._http.flights import Flights
 from tieline._reports.report import SAMPLES_MAX, Samples, UrgentGate, Window
-from tieline._request.units import Estimator
+from tieline._request.memory import Estimator
 from tieline._routing.compile import Held
 from tieline._routing.route import Outcome
 from tieline._tables.checks import Fetched, examine

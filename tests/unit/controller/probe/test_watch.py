@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.probe.watch import Watch, quantile_ms, result_of
+from controller.probe.watch import Watch, quantile_ms
 from tieline.events import Outcomes, ResultClass
 
 
@@ -31,18 +31,6 @@ def test_a_probe_given_up_accuses_nobody() -> None:
     watch = Watch("a/b/c")
     watch.forget(watch.begin(0))
     assert watch.observation(99).outcomes == Outcomes()
-
-
-@pytest.mark.parametrize(
-    ("status", "result"),
-    [
-        (200, "ok"), (429, "throttled"), (500, "server_error"), (503, "server_error"), (408, "timeout"),
-        (401, "auth"), (403, "auth"), (404, "not_found"), (400, "client_error"), (422, "client_error"),
-    ],
-)  # fmt: skip
-def test_status_gives_the_class_of_the_contract(status: int, result: str) -> None:
-    """Only 5xx and 408 speak about health."""
-    assert result_of(status) == result
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""Streams: where real output begins, what an end is, what a cut is."""
+"""Streams: where real output begins, and whether one came to its end."""
 
 import pytest
 
-from tieline._request.sse import CHUNKS_MAX, Begin, StreamReader, whole_of
+from tieline.providers.streams import CHUNKS_MAX, Phase, StreamReader, read_whole
 
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
 WORD = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}\n\n'
@@ -22,7 +22,7 @@ DONE = b"data: [DONE]\n\n"
 )
 def test_what_is_no_output_is_held_back(early: bytes) -> None:
     """Comments, role-only, empty and annotation chunks leave the request free to change its pool."""
-    assert StreamReader().feed(early * 3) is Begin.WAITING
+    assert StreamReader().feed(early * 3) is Phase.WAITING
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def test_what_is_no_output_is_held_back(early: bytes) -> None:
 def test_output_commits(output: bytes) -> None:
     """The first real output, or anything this library can't judge, is handed on."""
     reader = StreamReader()
-    assert reader.feed(ROLE) is Begin.WAITING
-    assert reader.feed(output) is Begin.OUTPUT
+    assert reader.feed(ROLE) is Phase.WAITING
+    assert reader.feed(output) is Phase.OUTPUT
 
 
 def test_bytes_may_be_split_anywhere() -> None:
@@ -50,22 +50,22 @@ def test_bytes_may_be_split_anywhere() -> None:
     reader = StreamReader()
     for byte in ROLE + WORD + DONE:
         reader.feed(bytes([byte]))
-    assert reader.begin is Begin.OUTPUT
+    assert reader.phase is Phase.OUTPUT
     assert reader.ended
 
 
 def test_the_caps_commit() -> None:
     """After 64 chunks without output, or 256 KiB, the answer is handed on as it is."""
     reader = StreamReader()
-    assert reader.feed(b": x\n\n" * (CHUNKS_MAX - 1)) is Begin.WAITING
-    assert reader.feed(b": x\n\n") is Begin.OUTPUT
-    assert StreamReader().feed(b":" + b"x" * 256 * 1024) is Begin.OUTPUT
+    assert reader.feed(b": x\n\n" * (CHUNKS_MAX - 1)) is Phase.WAITING
+    assert reader.feed(b": x\n\n") is Phase.OUTPUT
+    assert StreamReader().feed(b":" + b"x" * 256 * 1024) is Phase.OUTPUT
 
 
 @pytest.mark.parametrize("event", [b'data: {"error":{"code":"x"}}\n\n', b'data: {"type":"error"}\n\n'])
 def test_an_error_before_output(event: bytes) -> None:
     """It is a failed attempt, not an answer."""
-    assert StreamReader().feed(ROLE + event) is Begin.ERROR
+    assert StreamReader().feed(ROLE + event) is Phase.ERROR
 
 
 def test_an_end_is_said() -> None:
@@ -87,5 +87,5 @@ def test_usage_is_found() -> None:
     reader.feed(WORD)
     reader.feed(b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5}}\n\n' + DONE)
     assert reader.usage == (7, 5)
-    assert whole_of(b'{"id":"r1","usage":{"input_tokens":3,"output_tokens":4}}') == ((3, 4), "r1")
-    assert whole_of(b"not JSON") == (None, "")
+    assert read_whole(b'{"id":"r1","usage":{"input_tokens":3,"output_tokens":4}}') == ((3, 4), "r1")
+    assert read_whole(b"not JSON") == (None, "")

@@ -1,0 +1,128 @@
+"""Runs exchanges: once awaiting, once blocking. Nothing is decided here.
+
+An exchange yields an effect and is sent what came of it. Its errors are thrown into it: it knows which of
+them are its own (a failed connection, a missing secret) and lets the others through. If the caller goes away
+(cancellation, an interrupt) the exchange is closed, and with it the answer that was on its way.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tieline._http.messages import HttpRequest
+from tieline._process import clock as _clock
+from tieline._request.attempt import Effect, GetSecret, Open, Pause, Read
+from tieline._request.exchange import Exchange, Tools
+from tieline._request.reply import Reply
+from tieline.credentials import Credentials, MissingCredentialError
+
+if TYPE_CHECKING:
+    from tieline._http.wire_async import AsyncWire
+    from tieline._http.wire_sync import SyncWire
+
+CONNECT_S = 5.0
+SecretOf = Callable[[str, int], tuple[str, bool]]  # name, and by when (monotonic ms)
+
+
+class AsyncRunner:
+    """Exchanges of one event loop."""
+
+    def __init__(self, tools: Tools, credentials: Credentials, wire: "AsyncWire") -> None:
+        self._tools = tools
+        self._credentials = credentials
+        self._wire = wire
+
+    async def send(self, request: HttpRequest) -> Reply:
+        """One request. Raises nothing but cancellation, which leaves no connection behind."""
+        exchange = Exchange(self._tools, request).run()
+        value: Any = None
+        answer = None
+        try:
+            effect = next(exchange)
+            while True:
+                try:
+                    if type(effect) is Read:
+                        value = await effect.answer.read()
+                    else:
+                        value = await self._do(effect)
+                        if type(effect) is Open:
+                            answer = value
+                except Exception as error:  # noqa: BLE001  the exchange knows which of them are its own
+                    effect = exchange.throw(error)
+                else:
+                    effect = exchange.send(value)
+        except StopIteration as end:
+            reply: Reply = end.value
+            return reply
+        except BaseException:
+            exchange.close()
+            if answer is not None:
+                answer.close()
+            raise
+
+    async def _do(self, effect: Effect) -> Any:
+        match effect:
+            case Open(method=method, url=url, headers=headers, body=body, flight=flight):
+                return await self._wire.open(method, url, headers, body, flight=flight, connect_s=CONNECT_S)
+            case GetSecret(name=name, due_ms=due_ms):
+                return await secret_of(self._credentials, name, due_ms)
+            case Pause(wait_ms=wait_ms):
+                return await asyncio.sleep(wait_ms / 1_000)
+
+
+async def secret_of(credentials: Credentials, name: str, due_ms: int) -> tuple[str, bool]:
+    """(secret, whether it is a token). Raises ``MissingCredentialError`` when there is none by then."""
+    if (secret := credentials.at_hand(name)) is not None:
+        return secret
+    try:
+        async with asyncio.timeout(max(0, due_ms - _clock.monotonic_ms()) / 1_000):
+            return await credentials.get(name)
+    except TimeoutError:
+        raise MissingCredentialError(f"credential {name!r}: its function gave nothing in time") from None
+
+
+class SyncRunner:
+    """Exchanges in their callers' threads. ``secret_of`` waits for what only the event loop can do."""
+
+    def __init__(self, tools: Tools, secret_of: SecretOf, wire: "SyncWire") -> None:
+        self._tools = tools
+        self._secret_of = secret_of
+        self._wire = wire
+
+    def send(self, request: HttpRequest) -> Reply:
+        """As ``AsyncRunner.send``."""
+        exchange = Exchange(self._tools, request).run()
+        value: Any = None
+        answer = None
+        try:
+            effect = next(exchange)
+            while True:
+                try:
+                    if type(effect) is Read:
+                        value = effect.answer.read()
+                    else:
+                        value = self._do(effect)
+                        if type(effect) is Open:
+                            answer = value
+                except Exception as error:  # noqa: BLE001  the exchange knows which of them are its own
+                    effect = exchange.throw(error)
+                else:
+                    effect = exchange.send(value)
+        except StopIteration as end:
+            reply: Reply = end.value
+            return reply
+        except BaseException:
+            exchange.close()
+            if answer is not None:
+                answer.close()
+            raise
+
+    def _do(self, effect: Effect) -> Any:
+        match effect:
+            case Open(method=method, url=url, headers=headers, body=body, flight=flight):
+                return self._wire.open(method, url, headers, body, flight=flight, connect_s=CONNECT_S)
+            case GetSecret(name=name, due_ms=due_ms):
+                return self._secret_of(name, due_ms)
+            case Pause(wait_ms=wait_ms):
+                return time.sleep(wait_ms / 1_000)

@@ -1,0 +1,155 @@
+"""What the shells of httpx2 and httpx have in common, without their classes: a request as a value, and the
+body of a reply as it comes."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeAlias
+
+from tieline._http.messages import Headers, HttpRequest, StreamBrokenError, WireError
+from tieline._request.relay import Relay
+from tieline._request.reply import Reply
+
+DRAIN_MS = 100
+_PREFIX = "/v1/"
+
+Send: TypeAlias = Callable[[HttpRequest], Reply]
+SendAsync: TypeAlias = Callable[[HttpRequest], Awaitable[Reply]]
+
+
+class LibraryUrl(Protocol):
+    """A URL of either library."""
+
+    @property
+    def raw_path(self) -> bytes: ...
+
+
+class LibraryHeaders(Protocol):
+    """Headers of either library."""
+
+    @property
+    def raw(self) -> Headers: ...
+
+
+class LibraryRequest(Protocol):
+    """A request of either library."""
+
+    method: str
+    extensions: Any  # httpx: dict[str, Any]; httpx2: a mapping
+
+    @property
+    def url(self) -> LibraryUrl: ...
+    @property
+    def headers(self) -> LibraryHeaders: ...
+
+
+def value_of(request: LibraryRequest, body: bytes) -> HttpRequest:
+    """The request as an exchange wants it. ``named`` holds only the headers that routing may ask for: looking
+    one up in a library's own headers costs more than copying these few."""
+    timeout = request.extensions.get("timeout")
+    headers = request.headers.raw
+    named = {
+        name.lower().decode("latin-1"): value.decode("latin-1")
+        for name, value in headers
+        if name[:2] in (b"x-", b"X-")
+    }
+    return HttpRequest(
+        request.method,
+        _path_behind_base(request.url.raw_path.decode("ascii")),
+        headers,
+        body=body,
+        named=named,
+        timeout_s=timeout.get("read") if isinstance(timeout, Mapping) else None,
+    )
+
+
+def _path_behind_base(path: str) -> str:
+    """What follows the base URL, also where that is another than the client's own: whatever it is, the base
+    URL of the pool takes its place."""
+    before, prefix, rest = path.partition(_PREFIX)
+    return f"/{rest}" if prefix and "?" not in before else path
+
+
+class AsyncRelayedBody:
+    """The body of a reply that is still on its way. A shell's class derives from this and from its library's
+    ``AsyncByteStream``, and says by ``error_for`` what its library raises for a stream that breaks."""
+
+    error_for: Callable[[StreamBrokenError], Exception]
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Bytes as they come. Raises ``error_for`` of a stream that breaks, stalls, or ends without its last
+        event."""
+        relay = self._relay
+        yield relay.prefix
+        read = relay.answer.read
+        try:
+            while True:
+                relay.waits()
+                data = await read()
+                if not data:
+                    break
+                relay.take(data)
+                yield data
+            relay.over()
+        except WireError as error:
+            if (broken := relay.broken(error)) is not None:
+                raise self.error_for(broken) from None
+        except StreamBrokenError as error:
+            raise self.error_for(error) from None
+
+    async def aclose(self) -> None:
+        """Let go of the answer. Its connection is kept if the body is whole, which may take a moment to
+        show."""
+        relay = self._relay
+        try:
+            if relay.complete:
+                relay.waits(DRAIN_MS)
+                while await relay.answer.read():
+                    pass
+        except WireError:
+            pass
+        finally:
+            relay.close()
+
+
+class SyncRelayedBody:
+    """As ``AsyncRelayedBody``, for a library's ``SyncByteStream``."""
+
+    error_for: Callable[[StreamBrokenError], Exception]
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def __iter__(self) -> Iterator[bytes]:
+        """As ``AsyncRelayedBody.__aiter__``."""
+        relay = self._relay
+        yield relay.prefix
+        read = relay.answer.read
+        try:
+            while True:
+                relay.waits()
+                data = read()
+                if not data:
+                    break
+                relay.take(data)
+                yield data
+            relay.over()
+        except WireError as error:
+            if (broken := relay.broken(error)) is not None:
+                raise self.error_for(broken) from None
+        except StreamBrokenError as error:
+            raise self.error_for(error) from None
+
+    def close(self) -> None:
+        """As ``AsyncRelayedBody.aclose``."""
+        relay = self._relay
+        try:
+            if relay.complete:
+                relay.waits(DRAIN_MS)
+                while relay.answer.read():
+                    pass
+        except WireError:
+            pass
+        finally:
+            relay.close()
