@@ -18,8 +18,8 @@ from rich.table import Table
 
 from controller.cli.live import Moment, present
 from controller.cli.screen import screen
-from controller.core.inspect.explain import Explained, PoolWhy, RouteWhy, explain
-from controller.core.inspect.why_no_share import Nothing
+from controller.core.inspect.explain import Explanation, PoolWhy, RouteWhy, explain
+from controller.core.inspect.why_no_share import NoShare
 from controller.core.lp.problem import problem_of
 from controller.core.model.reasons import Reason, Verdict
 from controller.core.model.words import WORDS, duration, sentence
@@ -85,7 +85,7 @@ def answer(moment: Moment, name: str) -> Answer:
     raise UserError(_unknown(said, name))
 
 
-def _unknown(said: Explained, name: str) -> str:
+def _unknown(said: Explanation, name: str) -> str:
     """A provider, a region or a workload has several; anything else may be a slip."""
     if inside := [known for known in (*said.routes, *said.pools) if name and known.startswith(f"{name}/")]:
         return f"{name} is not one route or pool: give one of {', '.join(inside)}"
@@ -108,7 +108,7 @@ def _planned(moment: Moment) -> Snapshot:
         return snapshot
 
 
-def _about(said: Explained, name: str) -> tuple[Verdict, ...]:
+def _about(said: Explanation, name: str) -> tuple[Verdict, ...]:
     wanted = {name, "table"} | (set(said.routes[name].weights) if name in said.routes else set())
     return tuple(verdict for verdict in said.next_step if verdict.subject in wanted)
 
@@ -175,7 +175,7 @@ def _draw_route(why: RouteWhy, at_ms: int, console: Console) -> None:
         _draw_nothing("gets nothing", why.nothing.items(), at_ms, console)
 
 
-def _draw_nothing(heading: str, rows: Iterable[tuple[str, Nothing]], at_ms: int, console: Console) -> None:
+def _draw_nothing(heading: str, rows: Iterable[tuple[str, NoShare]], at_ms: int, console: Console) -> None:
     table = Table(title_justify="left")
     table.add_column(heading, no_wrap=True)
     table.add_column("why")
@@ -199,7 +199,7 @@ def seen(evidence: Verdict, at_ms: int) -> str:
     return text
 
 
-def told_nothing(nothing: Nothing, at_ms: int) -> str:
+def told_nothing(nothing: NoShare, at_ms: int) -> str:
     """Which rule, whom or what it names, since and until when."""
     verdict = nothing.verdict
     text = WORDS[verdict.reason]

@@ -16,7 +16,7 @@ from rich.table import Table
 from controller.cli.instants import rfc3339
 from controller.cli.replay import Reading, add_range_arguments, range_of
 from controller.cli.screen import screen
-from controller.core.inspect.spend import Rate, SpendRow, Used, rates, spend
+from controller.core.inspect.spend import ProviderRate, ProviderUse, SpendRow, rates, spend
 from controller.core.model.memo import Memo
 from controller.core.policy.policy import Policy
 from controller.process.errors import UserError
@@ -29,8 +29,8 @@ class Metered(Struct, frozen=True):
 
     from_ms: int
     to_ms: int
-    used: dict[str, Used]
-    rates: dict[str, Rate]
+    used: dict[str, ProviderUse]
+    rates: dict[str, ProviderRate]
     commitments: tuple[SpendRow, ...]
 
 
@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
 async def _metered(settings: Settings, from_ms: int, to_ms: int) -> Metered:
     """Each table counts from its decision to the next one, the last to the end of the range."""
     reading = Reading(settings, from_ms, to_ms)
-    used: dict[str, Used] = {}
-    now: dict[str, Rate] = {}
+    used: dict[str, ProviderUse] = {}
+    now: dict[str, ProviderRate] = {}
     policy: Policy | None = None
     memo = Memo()
     first_ms = since_ms = 0
@@ -76,8 +76,13 @@ async def _metered(settings: Settings, from_ms: int, to_ms: int) -> Metered:
     return Metered(first_ms, to_ms, used, now, spend(policy, used, to_ms - first_ms, to_ms))
 
 
-def _plus(used: dict[str, Used], now: dict[str, Rate], length_ms: int) -> dict[str, Used]:
-    return {name: used.get(name, Used()).plus(rate, max(0, length_ms) / 1_000) for name, rate in now.items()}
+def _plus(
+    used: dict[str, ProviderUse], now: dict[str, ProviderRate], length_ms: int
+) -> dict[str, ProviderUse]:
+    return {
+        name: used.get(name, ProviderUse()).plus(rate, max(0, length_ms) / 1_000)
+        for name, rate in now.items()
+    }
 
 
 def draw(found: Metered, console: Console) -> None:
@@ -87,7 +92,7 @@ def draw(found: Metered, console: Console) -> None:
     for heading in ("provider", "units", "worth at list price", "units/s now"):
         table.add_column(heading, justify="left" if heading == "provider" else "right")
     for provider in sorted(found.rates):
-        used, rate = found.used.get(provider, Used()), found.rates[provider]
+        used, rate = found.used.get(provider, ProviderUse()), found.rates[provider]
         table.add_row(provider, f"{used.units:,.0f}", f"{used.money:,.2f}", f"{rate.units_per_s:,.0f}")
     console.print(table)
     if not found.commitments:

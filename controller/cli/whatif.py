@@ -19,8 +19,15 @@ from rich.text import Text
 from controller.cli.instants import rfc3339
 from controller.cli.live import Moment, load, present, save
 from controller.cli.screen import screen
-from controller.core.inspect.measure import Measured
-from controller.core.inspect.what_if import Answer, Asked, Loss, losses, single_losses, what_ifs
+from controller.core.inspect.measure import Measurement
+from controller.core.inspect.what_if import (
+    Loss,
+    WhatIfAnswer,
+    WhatIfQuestion,
+    losses,
+    single_losses,
+    what_ifs,
+)
 from controller.core.policy.check import near_miss
 from controller.core.policy.policy import Policy
 from controller.process.errors import UserError
@@ -37,7 +44,7 @@ class Asking(Struct, frozen=True):
     generation: str
     load_unit: str
     names: tuple[str, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[WhatIfAnswer, ...]
 
 
 def add_parser(subparsers: Any) -> None:
@@ -80,10 +87,10 @@ def run(args: argparse.Namespace) -> int:
     if args.n_1:
         single = single_losses(policy)
         names = ("nothing", *(f"{one.kind} {one.name}" for one in single))
-        questions = [Asked((), growth), *(Asked(one.pools, growth) for one in single)]
+        questions = [WhatIfQuestion((), growth), *(WhatIfQuestion(one.pools, growth) for one in single)]
     else:
         names = (" and ".join(args.lose) or "nothing",)
-        questions = [Asked(lost_pools(policy, args.lose), growth)]
+        questions = [WhatIfQuestion(lost_pools(policy, args.lose), growth)]
     answers = what_ifs(moment.snapshot, moment.at_ms, questions)
     table = moment.snapshot.table
     generation = str(table.generation) if table is not None else ""
@@ -165,12 +172,12 @@ def _draw_every(found: Asking, console: Console) -> None:
     console.print(table)
 
 
-def _critical_shed(worth: Measured) -> tuple[float, float]:
+def _critical_shed(worth: Measurement) -> tuple[float, float]:
     critical = sum(units for name, units in worth.shed_by_criticality.items() if name.startswith("critical"))
     return critical, worth.shed - critical
 
 
-def _draw_one(found: Asking, answer: Answer, console: Console) -> None:
+def _draw_one(found: Asking, answer: WhatIfAnswer, console: Console) -> None:
     before, after = answer.before, answer.after
     lost = f"without {found.names[0]}" if answer.lost else "nothing lost"
     table = Table(title=lost, title_justify="left")
@@ -192,7 +199,7 @@ def _draw_one(found: Asking, answer: Answer, console: Console) -> None:
     _draw_pools(answer, console)
 
 
-def _draw_routes(answer: Answer, console: Console) -> None:
+def _draw_routes(answer: WhatIfAnswer, console: Console) -> None:
     table = Table(title="routes that shed or fail then", title_justify="left")
     for heading in ("route", "criticality", "offered/s", "served/s", "shed/s", "fails/s"):
         table.add_column(heading, justify="right" if heading.endswith("/s") else "left")
@@ -204,7 +211,7 @@ def _draw_routes(answer: Answer, console: Console) -> None:
         console.print(table)
 
 
-def _draw_pools(answer: Answer, console: Console) -> None:
+def _draw_pools(answer: WhatIfAnswer, console: Console) -> None:
     table = Table(title="pools", title_justify="left")
     for heading in ("pool", "now/s", "then/s", "limit/s", ""):
         table.add_column(heading, justify="right" if heading.endswith("/s") else "left")

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from controller.core.assessment import Assessment, assess
-from controller.core.inspect.measure import Measured, measure, moved_units
+from controller.core.inspect.measure import Measurement, measure, moved_units
 from controller.core.inspect.what_if import success_of
 from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory
@@ -114,7 +114,7 @@ class _Side(NamedTuple):
 
     draft: Draft
     table: RouteTable
-    worth: Measured
+    worth: Measurement
     moved: float
 
 

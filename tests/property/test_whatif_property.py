@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.core.inspect.what_if import Asked, losses, what_if
+from controller.core.inspect.what_if import WhatIfQuestion, losses, what_if
 from controller.core.model.reasons import Reason
 from tests.property.worlds import weather, worlds
 from tests.scenarios.world import World
@@ -31,8 +31,8 @@ def test_a_what_if_keeps_the_law_and_every_unit(data: st.DataObject) -> None:
     snapshot = world.snapshot()
     loss = data.draw(st.sampled_from(losses(world.policy)))
     growth = data.draw(st.sampled_from([0.0, 0.2, 3.0, -0.5]))
-    before = what_if(snapshot, world.now_ms, Asked()).before
-    answer = what_if(snapshot, world.now_ms, Asked(loss.pools, growth))
+    before = what_if(snapshot, world.now_ms, WhatIfQuestion()).before
+    answer = what_if(snapshot, world.now_ms, WhatIfQuestion(loss.pools, growth))
     assert answer.after.offered == pytest.approx(before.offered * (1 + growth))
     for one in answer.after.routes:
         assert one.served + one.shed + one.failed == pytest.approx(one.offered, abs=1e-6)
@@ -46,4 +46,4 @@ def test_a_what_if_keeps_the_law_and_every_unit(data: st.DataObject) -> None:
     act = {provider.id for provider in world.policy.providers if provider.mode == "act"}
     lost = [one for one in answer.pools if one.pool in loss.pools and one.pool.split("/")[0] in act]
     assert sum(one.after for one in lost) <= answer.after.failed + 1e-6
-    assert answer == what_if(snapshot, world.now_ms, Asked(loss.pools, growth))
+    assert answer == what_if(snapshot, world.now_ms, WhatIfQuestion(loss.pools, growth))

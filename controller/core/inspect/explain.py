@@ -1,6 +1,6 @@
-"""Why a pool gets what it gets, and a route what it has: decided again from the snapshot, as values.
+"""Why a pool carries what it carries, and why a route has its shares: decided again, as values.
 
-The chain is evidence -> state -> capacity -> rule -> weight. Words are made by ``words.py``.
+The chain is evidence, then state, then capacity, then rules, then weights.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from controller.core.assessment import Assessment, assess
 from controller.core.evidence.finding import SILENT
 from controller.core.evidence.health import ramp_share
 from controller.core.guards.withheld import MODES
-from controller.core.inspect.why_no_share import Asking, Nothing, asking, why_nothing
+from controller.core.inspect.why_no_share import NoShare, ShareContext, share_context, why_no_share
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.moves.draft import KEEPS, OUT, Draft
 from controller.core.moves.held_table import HeldTable
@@ -21,14 +21,15 @@ from controller.core.orders.in_force import told
 from controller.core.planner import Planner
 from controller.core.snapshot import Snapshot
 from tieline.events import Command
-from tieline.table import MILLION
+from tieline.table import MILLION, RouteTable
 
 
 class PoolWhy(Struct, frozen=True):
-    """One pool. Load and capacities in units/s; ``rules`` are what binds it beyond its state, tightest first.
+    """One pool. Load and capacities are in units/s; ``rules`` are what binds the pool beyond its state.
 
-    ``usable_units_per_s`` is what it may carry after headroom and ramp, None where its provider's mode sets
-    no bound; ``weights`` are its shares by route, and ``nothing`` says of each other route why it has none.
+    ``usable_units_per_s`` is what the pool may carry after headroom and ramp, None where its provider's mode
+    sets no bound. ``weights`` are its shares by route, and ``nothing`` says of each other route why it has
+    none.
     """
 
     pool: str
@@ -42,13 +43,14 @@ class PoolWhy(Struct, frozen=True):
     load_units_per_s: float
     ramp_share: float
     weights: dict[str, float]
-    nothing: dict[str, Nothing]
+    nothing: dict[str, NoShare]
 
 
 class RouteWhy(Struct, frozen=True):
-    """One route: demand in units/s, the share of each pool, and of each other pool why it has none.
+    """One route: its demand in units/s, the share of each pool, and of each other pool why it has none.
 
-    ``last_resort``: pools, in order, that clients may try when they have nothing left for a request."""
+    ``last_resort`` are the pools, in order, that clients may try when they have nothing left for a request.
+    """
 
     route: str
     criticality: str
@@ -57,129 +59,141 @@ class RouteWhy(Struct, frozen=True):
     shed_reason: str
     weights: dict[str, float]
     pools: tuple[PoolWhy, ...]
-    nothing: dict[str, Nothing]
+    nothing: dict[str, NoShare]
     last_resort: tuple[str, ...]
 
 
-class Explained(Struct, frozen=True):
-    """The whole policy, by id. ``next_step``: what deciding again now says, moves and changes of state."""
+class Explanation(Struct, frozen=True):
+    """All pools and routes of the policy, by id. ``next_step``: what a step decides now, as its verdicts."""
 
     pools: dict[str, PoolWhy]
     routes: dict[str, RouteWhy]
     next_step: tuple[Verdict, ...]
 
 
-class _Asked(NamedTuple):
-    """``whole`` is the table in force as a draft."""
+class _Scene(NamedTuple):
+    """What is explained: the table in force, also as a draft, and what it is judged by."""
 
-    snapshot: Snapshot
-    known: Assessment
-    whole: Draft
-    ask: Asking
-    ids: tuple[int, ...]
+    table: RouteTable
+    draft: Draft
+    assessment: Assessment
+    context: ShareContext
 
 
-def explain(snapshot: Snapshot, now_ms: int) -> Explained:
+def explain(snapshot: Snapshot, now_ms: int) -> Explanation:
     """Every pool and route under the table in force. Raises ``ValueError`` without a table."""
     if snapshot.table is None:
-        raise ValueError("there is no table in force to explain")
+        raise ValueError("there is no table in force to explain: decide a first table before")
     planner = Planner()
-    known = assess(snapshot, now_ms, planner.memo)
-    compiled = known.compiled
-    whole = HeldTable(compiled, snapshot.table).draft(known.demand)
-    ask = asking(snapshot, known, whole, now_ms)
-    asked = _Asked(snapshot, known, whole, ask, tuple(range(len(compiled.pools))))
-    pools = {compiled.pools[index]: _pool(asked, index) for index in asked.ids}
-    routes = {rule.name: _route(asked, index, pools) for index, rule in enumerate(compiled.routes)}
-    return Explained(pools, routes, planner.step(snapshot, now_ms).decisions)
+    assessment = assess(snapshot, now_ms, planner.memo)
+    compiled = assessment.compiled
+    draft = HeldTable(compiled, snapshot.table).draft(assessment.demand)
+    context = share_context(snapshot, assessment, draft, now_ms=now_ms)
+    scene = _Scene(snapshot.table, draft, assessment, context=context)
+    pools = {name: _pool(scene, index) for index, name in enumerate(compiled.pools)}
+    routes = {rule.name: _route(scene, index, pools) for index, rule in enumerate(compiled.routes)}
+    return Explanation(pools, routes, planner.step(snapshot, now_ms).decisions)
 
 
-def _route(asked: _Asked, route: int, pools: dict[str, PoolWhy]) -> RouteWhy:
-    known, names = asked.known, asked.known.compiled.pools
-    rule, weights = known.compiled.routes[route], asked.whole.weights[route]
+def _route(scene: _Scene, route: int, pools: dict[str, PoolWhy]) -> RouteWhy:
+    assessment, table = scene.assessment, scene.table
+    names, rule = assessment.compiled.pools, assessment.compiled.routes[route]
+    weights = scene.draft.weights[route]
     order = sorted(weights, key=lambda pool: (-weights[pool], pool))
-    table = asked.snapshot.table
-    said = next((one for one in table.routes if one.name == rule.name), None) if table else None
-    last = [table.pools[index].pool for index in said.last_resort] if table and said else []
+    others = [name for index, name in enumerate(names) if index not in weights]
+    in_table = next((entry for entry in table.routes if entry.name == rule.name), None)
     return RouteWhy(
-        rule.name,
-        rule.criticality,
-        known.demand[route],
-        asked.whole.shed[route] / MILLION,
-        said.shed_reason if said else "",
-        {names[pool]: weights[pool] / MILLION for pool in order},
-        tuple(pools[names[pool]] for pool in order),
-        {names[pool]: pools[names[pool]].nothing[rule.name] for pool in asked.ids if pool not in weights},
-        tuple(last),
+        route=rule.name,
+        criticality=rule.criticality,
+        demand_units_per_s=assessment.demand[route],
+        shed=scene.draft.shed[route] / MILLION,
+        shed_reason=in_table.shed_reason if in_table else "",
+        weights={names[pool]: weights[pool] / MILLION for pool in order},
+        pools=tuple(pools[names[pool]] for pool in order),
+        nothing={name: pools[name].nothing[rule.name] for name in others},
+        last_resort=tuple(table.pools[index].pool for index in in_table.last_resort) if in_table else (),
     )
 
 
-def _pool(asked: _Asked, index: int) -> PoolWhy:
-    snapshot, known = asked.snapshot, asked.known
-    compiled = known.compiled
+def _pool(scene: _Scene, index: int) -> PoolWhy:
+    assessment = scene.assessment
+    compiled, cap = assessment.compiled, assessment.caps.pools[index]
     name = compiled.pools[index]
-    memory = known.memory.pools[name]
-    finding = known.findings.get(name, SILENT)
-    cap = known.caps.pools[index]
-    shares = {rule.name: asked.whole.weights[i].get(index, 0) for i, rule in enumerate(compiled.routes)}
-    usable = known.use.limits.usable[index]
-    limits = snapshot.policy.thresholds
-    until_ms = memory.hold_until_ms if memory.state is State.DOWN else None
+    usable = assessment.use.limits.usable[index]
+    parts = {rule.name: scene.draft.weights[i].get(index, 0) for i, rule in enumerate(compiled.routes)}
     return PoolWhy(
-        name,
-        Verdict(name, finding.reason, finding.evidence_ms, finding.until_ms, value=finding.value,
-                limit=finding.limit),
-        Verdict(name, memory.reason, memory.since_ms, until_ms, after=memory.state.value),
-        Verdict(name, cap.reason, 0, cap.until_ms, value=cap.limit),
-        tuple(_rules(snapshot, known, index)),
-        cap.limit,
-        cap.committed,
-        usable if usable != float("inf") else None,
-        asked.whole.load[index],
-        ramp_share(memory, limits),
-        {route: parts / MILLION for route, parts in shares.items() if parts},
-        {
-            rule.name: why_nothing(asked.ask, route, index)
+        pool=name,
+        evidence=_evidence(assessment, name),
+        state=_state(assessment, name),
+        capacity=Verdict(name, cap.reason, 0, until_ms=cap.until_ms, value=cap.limit),
+        rules=tuple(_rules(assessment, index)),
+        limit_units_per_s=cap.limit,
+        committed_units_per_s=cap.committed,
+        usable_units_per_s=usable if usable != float("inf") else None,
+        load_units_per_s=scene.draft.load[index],
+        ramp_share=ramp_share(assessment.memory.pools[name], compiled.policy.thresholds),
+        weights={route: share / MILLION for route, share in parts.items() if share},
+        nothing={
+            rule.name: why_no_share(scene.context, route, index)
             for route, rule in enumerate(compiled.routes)
-            if not shares[rule.name]
+            if not parts[rule.name]
         },
-    )  # fmt: skip
+    )
 
 
-def _ordered(known: Assessment, index: int, mode: str) -> list[tuple[Reason, Command]]:
-    """The orders that speak of the pool, but for drains."""
-    given = known.orders
-    approved = given.approved if mode == "recommend" else {}
+def _evidence(assessment: Assessment, pool: str) -> Verdict:
+    """What the evidence says, as of when, and when the first of it goes stale."""
+    finding = assessment.findings.get(pool, SILENT)
+    return Verdict(
+        pool,
+        finding.reason,
+        finding.evidence_ms,
+        until_ms=finding.until_ms,
+        value=finding.value,
+        limit=finding.limit,
+    )
+
+
+def _state(assessment: Assessment, pool: str) -> Verdict:
+    """The pool's health, why and since when; for a pool that is down, how long it is held down."""
+    memory = assessment.memory.pools[pool]
+    until_ms = memory.hold_until_ms if memory.state is State.DOWN else None
+    return Verdict(pool, memory.reason, memory.since_ms, until_ms=until_ms, after=memory.state.value)
+
+
+def _rules(assessment: Assessment, index: int) -> list[Verdict]:
+    """What binds the pool beyond its own state."""
+    compiled, limits = assessment.compiled, assessment.use.limits
+    name = compiled.pools[index]
+    withdrawn = assessment.claims.withdrawn
+    verdicts = []
+    if index in withdrawn:
+        reason, until_ms = withdrawn[index]
+        verdicts.append(Verdict(name, reason, 0, until_ms=until_ms))
+    mode = compiled.policy.providers[compiled.provider_of[index]].mode
+    if index in bound_pools(compiled, assessment.orders):
+        verdicts.append(Verdict(name, MODES[mode], 0))
+    for reason, order in _orders(assessment, index, mode):
+        verdicts.append(replace(told(name, reason, order), after=order.guard))
+    if limits.grade[index] == KEEPS and not assessment.caps.pools[index].fresh:
+        verdicts.append(Verdict(name, Reason.CAPACITY_EXPIRED, 0))
+    group = compiled.group_of[index]
+    if group >= 0 and limits.group_usable[group] < limits.usable[index]:
+        verdicts.append(Verdict(name, Reason.QUOTA_GROUP, 0, value=limits.group_usable[group]))
+    if limits.grade[index] == OUT and index in assessment.use.lost and index not in withdrawn:
+        memory = assessment.memory.pools[name]
+        verdicts.append(Verdict(name, Reason.HOLD_DOWN, memory.down_since_ms, until_ms=memory.hold_until_ms))
+    return verdicts
+
+
+def _orders(assessment: Assessment, index: int, mode: str) -> list[tuple[Reason, Command]]:
+    """The operators' orders that speak of the pool. Drains are left out, as they show as withdrawn."""
+    orders = assessment.orders
+    approved = orders.approved if mode == "recommend" else {}
     kinds = [
-        (Reason.FROZEN, given.frozen),
-        (Reason.OPERATOR_VERDICT, given.verdicts),
+        (Reason.FROZEN, orders.frozen),
+        (Reason.OPERATOR_VERDICT, orders.verdicts),
         (Reason.APPROVED, approved),
-        *((Reason.GUARD_OVERRIDDEN, given.overridden[guard]) for guard in sorted(given.overridden)),
+        *((Reason.GUARD_OVERRIDDEN, orders.overridden[guard]) for guard in sorted(orders.overridden)),
     ]
     return [(reason, pools[index]) for reason, pools in kinds if index in pools]
-
-
-def _rules(snapshot: Snapshot, known: Assessment, index: int) -> list[Verdict]:
-    """What binds the pool beyond its own state."""
-    compiled, policy = known.compiled, snapshot.policy
-    name = compiled.pools[index]
-    found = []
-    if index in known.claims.withdrawn:
-        reason, until_ms = known.claims.withdrawn[index]
-        found.append(Verdict(name, reason, 0, until_ms))
-    mode = policy.providers[compiled.provider_of[index]].mode
-    if index in bound_pools(compiled, known.orders):
-        found.append(Verdict(name, MODES[mode], 0))
-    for reason, order in _ordered(known, index, mode):
-        found.append(replace(told(name, reason, order), after=order.guard))
-    grade = known.use.limits.grade[index]
-    if grade == KEEPS and not known.caps.pools[index].fresh:
-        found.append(Verdict(name, Reason.CAPACITY_EXPIRED, 0))
-    group = compiled.group_of[index]
-    if group >= 0 and known.use.limits.group_usable[group] < known.use.limits.usable[index]:
-        limit = known.use.limits.group_usable[group]
-        found.append(Verdict(name, Reason.QUOTA_GROUP, 0, value=limit))
-    if grade == OUT and index in known.use.lost and index not in known.claims.withdrawn:
-        memory = known.memory.pools[name]
-        found.append(Verdict(name, Reason.HOLD_DOWN, memory.down_since_ms, memory.hold_until_ms))
-    return found

@@ -1,10 +1,11 @@
-"""What a table is worth under a demand: served, shed and failed, overloads, money, and what it breaks.
+"""What a table is worth under a demand: served, shed and failed load, overloads, money, and what it breaks.
 
-served + shed + failed = offered, for every route. ``failed`` is what is sent to pools that don't succeed.
-Money is what burst costs: load beyond the committed part of each pool, at the policy's price.
+For each route ``served + shed + failed = offered``. ``failed`` is what is sent to pools and does not succeed
+there. Money is what burst costs: load beyond the committed part of each pool, at the policy's price.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -16,7 +17,8 @@ from controller.core.policy.shares import most_parts, provider_parts
 from tieline.table import CRITICALITIES, MILLION
 
 SECONDS_PER_HOUR = 3_600
-LIMIT_SLACK = 1.001  # integer weights round up
+UNITS_PER_PRICE = 1_000_000  # prices are per million units
+LIMIT_SLACK = 1.001  # whole parts per million round up, which is no overload
 
 
 class RouteMeasure(Struct, frozen=True):
@@ -38,8 +40,11 @@ class Overload(Struct, frozen=True):
     limit: float
 
 
-class Measured(Struct, frozen=True):
-    """All routes together, in units/s. ``broken`` must be empty: law and contracts hold in every path."""
+class Measurement(Struct, frozen=True):
+    """All routes together, in units/s; ``committed_used`` and ``burst_used`` by provider.
+
+    ``broken`` names each route that goes against law or contract. It must be empty in every table.
+    """
 
     offered: float
     served: float
@@ -54,58 +59,68 @@ class Measured(Struct, frozen=True):
     routes: tuple[RouteMeasure, ...]
 
 
-def measure(draft: Draft, caps: Caps, success: Mapping[int, float], now_ms: int) -> Measured:
-    """The draft's worth. ``success``: the share of attempts that succeed, by pool index; 1 where absent."""
+class _Bill(NamedTuple):
+    """Load within and beyond what is committed, in units/s by provider, and what the latter costs."""
+
+    committed: dict[str, float]
+    burst: dict[str, float]
+    money_per_hour: float
+
+
+def measure(draft: Draft, caps: Caps, success: Mapping[int, float], now_ms: int) -> Measurement:
+    """What the draft is worth.
+
+    ``success`` is the share of attempts that succeed, by pool index; a pool that it lacks succeeds always.
+    """
     compiled = draft.compiled
     routes = tuple(_route(draft, route, success) for route in range(len(compiled.routes)))
     shed: dict[str, float] = dict.fromkeys(CRITICALITIES, 0.0)
-    for one, rule in zip(routes, compiled.routes, strict=True):
-        shed[rule.criticality] += one.shed
-    committed, burst, money = _spent(compiled, draft.load, caps)
-    return Measured(
-        sum(one.offered for one in routes),
-        sum(one.served for one in routes),
-        sum(one.shed for one in routes),
-        sum(one.failed for one in routes),
-        shed,
-        money,
-        committed,
-        burst,
-        _overloads(draft, caps),
-        broken(compiled, draft.weights, now_ms),
-        routes,
+    for route in routes:
+        shed[route.criticality] += route.shed
+    bill = _bill(compiled, draft.load, caps)
+    return Measurement(
+        offered=sum(route.offered for route in routes),
+        served=sum(route.served for route in routes),
+        shed=sum(route.shed for route in routes),
+        failed=sum(route.failed for route in routes),
+        shed_by_criticality=shed,
+        burst_money_per_hour=bill.money_per_hour,
+        committed_used=bill.committed,
+        burst_used=bill.burst,
+        overloads=_overloads(draft, caps),
+        broken=broken_rules(compiled, draft.weights, now_ms),
+        routes=routes,
     )
 
 
-def broken(
+def broken_rules(
     compiled: CompiledPolicy, weights: Sequence[Mapping[int, int]], now_ms: int
 ) -> tuple[Verdict, ...]:
-    """Where a table goes against law or contract: subject ``route``, ``after`` names pool or provider."""
-    found = []
-    for rule, given in zip(compiled.routes, weights, strict=True):
-        barred = [pool for pool in sorted(given) if given[pool] and pool not in rule.lawful_set]
-        found += [
+    """Where the weights go against law or contract: the subject is a route, ``after`` a pool or provider."""
+    verdicts = []
+    for rule, parts in zip(compiled.routes, weights, strict=True):
+        barred = [pool for pool in sorted(parts) if parts[pool] and pool not in rule.lawful_set]
+        verdicts += [
             Verdict(rule.name, Reason.NOT_LAWFUL, now_ms, after=compiled.pools[pool]) for pool in barred
         ]
-        for provider, most in sorted(rule.share_max.items()):
-            share = provider_parts(given.items(), compiled.provider_of, provider)
-            if share > most_parts(most):
-                name = compiled.providers[provider]
-                found.append(
+        for provider, share_max in sorted(rule.share_max.items()):
+            carried = provider_parts(parts.items(), compiled.provider_of, provider)
+            if carried > most_parts(share_max):
+                verdicts.append(
                     Verdict(
                         rule.name,
                         Reason.GUARD_PROVIDER_SHARE,
                         now_ms,
-                        after=name,
-                        value=share / MILLION,
-                        limit=most,
+                        after=compiled.providers[provider],
+                        value=carried / MILLION,
+                        limit=share_max,
                     )
                 )
-    return tuple(found)
+    return tuple(verdicts)
 
 
 def moved_units(before: Draft, after: Draft) -> float:
-    """Load that the second draft puts elsewhere than the first, in units/s of the second's demand."""
+    """The load that the second draft puts elsewhere than the first, in units/s of the second's demand."""
     total = 0.0
     for route, units in enumerate(after.demand):
         was, now = before.weights[route], after.weights[route]
@@ -120,19 +135,16 @@ def _route(draft: Draft, route: int, success: Mapping[int, float]) -> RouteMeasu
     units = draft.demand[route] / MILLION
     failing = sum(weights[pool] * (1.0 - success.get(pool, 1.0)) for pool in sorted(weights))
     return RouteMeasure(
-        rule.name,
-        rule.criticality,
-        draft.demand[route],
-        (sum(weights.values()) - failing) * units,
-        draft.shed[route] * units,
-        failing * units,
+        route=rule.name,
+        criticality=rule.criticality,
+        offered=draft.demand[route],
+        served=(sum(weights.values()) - failing) * units,
+        shed=draft.shed[route] * units,
+        failed=failing * units,
     )
 
 
-def _spent(
-    compiled: CompiledPolicy, load: Sequence[float], caps: Caps
-) -> tuple[dict[str, float], dict[str, float], float]:
-    """(committed units/s used by provider, burst units/s by provider, money per hour)."""
+def _bill(compiled: CompiledPolicy, load: Sequence[float], caps: Caps) -> _Bill:
     committed = dict.fromkeys(compiled.providers, 0.0)
     burst = dict.fromkeys(compiled.providers, 0.0)
     money = 0.0
@@ -141,8 +153,8 @@ def _spent(
         extra = max(0.0, load[index] - paid)
         committed[pool.provider] += paid
         burst[pool.provider] += extra
-        money += extra * pool.price_per_million_units * SECONDS_PER_HOUR / 1_000_000
-    return committed, burst, money
+        money += extra * pool.price_per_million_units * SECONDS_PER_HOUR / UNITS_PER_PRICE
+    return _Bill(committed, burst, money)
 
 
 def _overloads(draft: Draft, caps: Caps) -> tuple[Overload, ...]:

@@ -1,17 +1,19 @@
-"""Why a pool gets nothing of a route: the first rule that keeps load from it, as a value.
+"""Why a pool has no share of a route: the first rule that keeps load from it, as a value.
 
-Asked in the order in which the rules bind: law, then an operator's or a source's word, then health, then
-capacity, then the mode, then room and merit order. The last two are answered by filling the table anew with
-the code that moves load by choice.
+The rules are asked in the order in which they bind: law and contract, an operator's drain or a source's
+maintenance, health, capacity, the provider's mode, and then room and merit order. For the last two the table
+is filled anew by ``planned``, the function with which the planner finds where moves by choice lead.
 """
 
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from controller.core.assessment import Assessment
 from controller.core.choice import too_little_heard
 from controller.core.guards.withheld import MODES
+from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import CONFIGURATION_REASONS, Reason, State, Verdict
 from controller.core.moves.draft import GAINS_LAST, GAINS_LATE, OUT, Draft
 from controller.core.moves.modes import bound_pools, without_choice
@@ -25,68 +27,93 @@ from tieline.events import Statement, in_scope
 from tieline.table import MILLION
 
 
-class Nothing(Struct, frozen=True, omit_defaults=True):
-    """``verdict`` says which rule, since and until when; ``named`` whom or what the rule names.
+class NoShare(Struct, frozen=True, omit_defaults=True):
+    """``verdict`` says which rule, since when and until when; ``named`` whom or what the rule names.
 
-    That is: who drained and why, the geographies, providers, pools or models that the law allows or asks for,
-    or the pools that carry the route instead.
+    These are: who drained the pool and why; the sources that announce maintenance; the geographies,
+    providers, pools or models that the law allows or asks for; or the pools that carry the route instead.
     """
 
     verdict: Verdict
     named: tuple[str, ...] = ()
 
 
-class Asking(NamedTuple):
-    """What the answers rest on. ``target``: the whole table filled anew under today's limits, and what
-    freezes leave of that (``allowed``); ``planned``: the routes for which a plan says where their load
-    should be."""
+class ShareContext(NamedTuple):
+    """What all answers about one table rest on.
+
+    ``in_force`` is the table as a draft. ``target`` is the whole table filled anew under today's limits, and
+    ``allowed`` what freezes leave of that. ``planned`` are the routes whose load a plan places.
+    """
 
     snapshot: Snapshot
-    known: Assessment
-    held: Draft
+    assessment: Assessment
+    in_force: Draft
     target: Draft
     allowed: Draft
     planned: frozenset[int]
     now_ms: int
 
+    def pool_name(self, pool: int) -> str:
+        """The id of a pool by its index."""
+        return self.assessment.compiled.pools[pool]
 
-def asking(snapshot: Snapshot, known: Assessment, held: Draft, now_ms: int) -> Asking:
-    """Prepares the questions about one table."""
+    def pool_memory(self, pool: int) -> PoolMemory:
+        """What is remembered of a pool by its index."""
+        return self.assessment.memory.pools[self.pool_name(pool)]
+
+    def no_share(self, pool: int, reason: Reason, *named: str, value: float | None = None) -> NoShare:
+        """An answer without times."""
+        return NoShare(Verdict(self.pool_name(pool), reason, 0, value=value), named)
+
+
+def share_context(snapshot: Snapshot, assessment: Assessment, in_force: Draft, now_ms: int) -> ShareContext:
+    """Prepares the answers about one table, which cost two fillings of it however many are asked for."""
     plan = snapshot.plan
-    if plan is not None and not plan.is_fresh(known.compiled.version, now_ms):
+    if plan is not None and not plan.is_fresh(assessment.compiled.version, now_ms):
         plan = None
-    target = planned(held, known.use, plan)
-    use = without_choice(known.use, known.orders)
-    allowed = target if use is known.use else planned(held, use, plan)
-    wished = frozenset(wish.route for wish in plan.targets) if plan is not None else frozenset()
-    return Asking(snapshot, known, held, target, allowed, wished, now_ms)
+    target = planned(in_force, assessment.use, plan)
+    use = without_choice(assessment.use, assessment.orders)
+    allowed = target if use is assessment.use else planned(in_force, use, plan)
+    routes = frozenset(wish.route for wish in plan.targets) if plan is not None else frozenset()
+    return ShareContext(
+        snapshot=snapshot,
+        assessment=assessment,
+        in_force=in_force,
+        target=target,
+        allowed=allowed,
+        planned=routes,
+        now_ms=now_ms,
+    )
 
 
-def why_nothing(ask: Asking, route: int, pool: int) -> Nothing:
-    """Why this pool has no share of this route."""
-    found = _unlawful(ask, route, pool) or _withdrawn(ask, pool) or _down(ask, pool) or _stale(ask, pool)
-    return found or _observed(ask, pool) or _order(ask, route, pool)
+def why_no_share(context: ShareContext, route: int, pool: int) -> NoShare:
+    """Why this pool has no share of this route, both by index.
+
+    The table in force must give it none: of a pool with a share the answer would mean nothing.
+    """
+    return (
+        _unlawful(context, route, pool)
+        or _withdrawn(context, pool)
+        or _down(context, pool)
+        or _without_capacity(context, pool)
+        or _bound_by_mode(context, pool)
+        or _by_order_of_use(context, route, pool)
+    )
 
 
-def _said(ask: Asking, pool: int, reason: Reason, *named: str, value: float | None = None) -> Nothing:
-    return Nothing(Verdict(ask.known.compiled.pools[pool], reason, 0, value=value), named)
-
-
-def _unlawful(ask: Asking, route: int, pool: int) -> Nothing | None:
-    compiled = ask.known.compiled
-    rule = compiled.routes[route]
+def _unlawful(context: ShareContext, route: int, pool: int) -> NoShare | None:
+    rule = context.assessment.compiled.routes[route]
     if pool in rule.lawful_set:
         return None
-    policy = ask.snapshot.policy
-    place = policy.pools[pool]
-    workload = next(one for one in policy.workloads if one.id == rule.workload)
-    origin = next(one for one in policy.origins if one.id == rule.origin)
-    reason = forbidden_by(place, workload, origin) or Reason.NOT_LAWFUL
-    return _said(ask, pool, reason, *_asked_for(reason, place, workload, origin))
+    policy = context.snapshot.policy
+    workload = next(workload for workload in policy.workloads if workload.id == rule.workload)
+    origin = next(origin for origin in policy.origins if origin.id == rule.origin)
+    reason = forbidden_by(policy.pools[pool], workload, origin) or Reason.NOT_LAWFUL
+    return context.no_share(pool, reason, *_allowed_instead(reason, policy.pools[pool], workload, origin))
 
 
-def _asked_for(reason: Reason, pool: Pool, workload: Workload, origin: Origin) -> tuple[str, ...]:
-    """What the rule allows instead."""
+def _allowed_instead(reason: Reason, pool: Pool, workload: Workload, origin: Origin) -> tuple[str, ...]:
+    """What the rule allows or asks for in place of this pool."""
     match reason:
         case Reason.EXCLUSIVE_ELSEWHERE:
             return (workload.exclusive_provider or "",)
@@ -98,8 +125,8 @@ def _asked_for(reason: Reason, pool: Pool, workload: Workload, origin: Origin) -
             return origin.allowed_geographies
         case Reason.RESIDENCY_OF_WORKLOAD:
             narrowed = workload.allowed_geographies_by_origin.get(origin.id, ())
-            barring = (found for found in (workload.allowed_geographies, narrowed) if found)
-            return next((found for found in barring if pool.geography not in found), ())
+            limits = (allowed for allowed in (workload.allowed_geographies, narrowed) if allowed)
+            return next((allowed for allowed in limits if pool.geography not in allowed), ())
         case Reason.MODEL_NOT_OFFERED:
             offered = {offer.model for offer in pool.models}
             return tuple(model for model in workload.models if model not in offered)
@@ -107,120 +134,127 @@ def _asked_for(reason: Reason, pool: Pool, workload: Workload, origin: Origin) -
             return ()
 
 
-def _withdrawn(ask: Asking, pool: int) -> Nothing | None:
-    """Drained, by whom and why; or under maintenance, as which source says."""
-    if pool not in ask.known.claims.withdrawn:
+def _withdrawn(context: ShareContext, pool: int) -> NoShare | None:
+    """Whether the pool is drained, by whom and why; or under maintenance, as which source says."""
+    assessment, name = context.assessment, context.pool_name(pool)
+    if pool not in assessment.claims.withdrawn:
         return None
-    reason, until_ms = ask.known.claims.withdrawn[pool]
-    name = ask.known.compiled.pools[pool]
+    reason, until_ms = assessment.claims.withdrawn[pool]
     if reason is Reason.DRAINED:
-        drains = [one for one in ask.known.orders.given if one.verb == "drain" and in_scope(name, one.scope)]
-        since_ms = max((one.issued_ms for one in drains), default=0)
-        by = tuple(f"{one.actor}: {one.reason}" for one in drains)
-        return Nothing(Verdict(name, reason, since_ms, until_ms), by)
-    return Nothing(Verdict(name, reason, 0, until_ms), _maintainers(ask, name))
+        drains = [
+            order
+            for order in assessment.orders.given
+            if order.verb == "drain" and in_scope(name, order.scope)
+        ]
+        since_ms = max((order.issued_ms for order in drains), default=0)
+        operators = tuple(f"{order.actor}: {order.reason}" for order in drains)
+        return NoShare(Verdict(name, reason, since_ms, until_ms=until_ms), operators)
+    return NoShare(Verdict(name, reason, 0, until_ms=until_ms), _maintainers(context, name))
 
 
-def _maintainers(ask: Asking, pool: str) -> tuple[str, ...]:
-    found = []
-    for row in ask.snapshot.statements:
+def _maintainers(context: ShareContext, pool: str) -> tuple[str, ...]:
+    """The sources that announce maintenance of the pool now, with their words."""
+    sources = []
+    for row in context.snapshot.statements:
         event = row.event
         if not isinstance(event, Statement):
             continue
         home = event.provider if event.region == "*" else f"{event.provider}/{event.region}"
         for claim in event.claims:
-            speaks = pool in claim.pools if claim.pools else in_scope(pool, home)
-            now = (claim.starts_ms or 0) <= ask.now_ms < claim.expires_ms
-            if claim.state == "maintenance" and speaks and now:
-                found.append(f"{event.source}: {claim.text}" if claim.text else event.source)
-    return tuple(found)
+            speaks_of_pool = pool in claim.pools if claim.pools else in_scope(pool, home)
+            holds_now = (claim.starts_ms or 0) <= context.now_ms < claim.expires_ms
+            if claim.state == "maintenance" and speaks_of_pool and holds_now:
+                sources.append(f"{event.source}: {claim.text}" if claim.text else event.source)
+    return tuple(sources)
 
 
-def _down(ask: Asking, pool: int) -> Nothing | None:
-    name = ask.known.compiled.pools[pool]
-    memory = ask.known.memory.pools[name]
+def _down(context: ShareContext, pool: int) -> NoShare | None:
+    memory = context.pool_memory(pool)
     if memory.state is not State.DOWN:
         return None
-    until_ms = (
-        None if memory.reason in (*CONFIGURATION_REASONS, Reason.FAILBACK_MANUAL) else memory.hold_until_ms
-    )
-    return Nothing(Verdict(name, memory.reason, memory.since_ms, until_ms, after=memory.state.value))
+    # Configuration faults and manual failback wait for a person, not for the end of the hold-down.
+    waits_for_person = memory.reason in (*CONFIGURATION_REASONS, Reason.FAILBACK_MANUAL)
+    until_ms = None if waits_for_person else memory.hold_until_ms
+    name, after = context.pool_name(pool), memory.state.value
+    return NoShare(Verdict(name, memory.reason, memory.since_ms, until_ms=until_ms, after=after))
 
 
-def _stale(ask: Asking, pool: int) -> Nothing | None:
-    cap = ask.known.caps.pools[pool]
+def _without_capacity(context: ShareContext, pool: int) -> NoShare | None:
+    cap = context.assessment.caps.pools[pool]
     if not cap.fresh:
-        return _said(ask, pool, Reason.CAPACITY_EXPIRED)
-    if ask.known.use.limits.usable[pool] <= 0:
-        return Nothing(
-            Verdict(ask.known.compiled.pools[pool], Reason.NO_CAPACITY, 0, cap.until_ms, value=cap.limit)
-        )
+        return context.no_share(pool, Reason.CAPACITY_EXPIRED)
+    if context.assessment.use.limits.usable[pool] <= 0:
+        name = context.pool_name(pool)
+        return NoShare(Verdict(name, Reason.NO_CAPACITY, 0, until_ms=cap.until_ms, value=cap.limit))
     return None
 
 
-def _observed(ask: Asking, pool: int) -> Nothing | None:
-    if pool not in bound_pools(ask.known.compiled, ask.known.orders):
+def _bound_by_mode(context: ShareContext, pool: int) -> NoShare | None:
+    compiled = context.assessment.compiled
+    if pool not in bound_pools(compiled, context.assessment.orders):
         return None
-    return _said(ask, pool, MODES[ask.snapshot.policy.providers[ask.known.compiled.provider_of[pool]].mode])
+    mode = context.snapshot.policy.providers[compiled.provider_of[pool]].mode
+    return context.no_share(pool, MODES[mode])
 
 
-def _order(ask: Asking, route: int, pool: int) -> Nothing:
-    """Room and merit order, as a table filled anew has it."""
-    use, grade = ask.known.use, ask.known.use.limits.grade[pool]
-    name = ask.known.compiled.pools[pool]
-    state = ask.known.memory.pools[name]
-    if pool in ask.target.weights[route]:
-        return _held_back(ask, route, pool) or _said(
-            ask, pool, Reason.MOVE_DUE, value=ask.target.weights[route][pool] / MILLION
-        )
-    carriers = _carriers(ask, route)
-    if grade in (GAINS_LAST, OUT):
-        verdict = Verdict(name, Reason.UNKNOWN_LAST, state.since_ms, after=state.state.value)
-        return Nothing(verdict, carriers)
-    if full := _full(ask, route, pool):
+def _by_order_of_use(context: ShareContext, route: int, pool: int) -> NoShare:
+    """Room, health and merit order, as the table filled anew has them."""
+    limits, target = context.assessment.use.limits, context.target
+    if pool in target.weights[route]:
+        due = context.no_share(pool, Reason.MOVE_DUE, value=target.weights[route][pool] / MILLION)
+        return _held_back(context, route, pool) or due
+    carriers = _carriers(context, route)
+    memory = context.pool_memory(pool)
+    verdict = Verdict(context.pool_name(pool), Reason.UNKNOWN_LAST, memory.since_ms, after=memory.state.value)
+    if limits.grade[pool] in (GAINS_LAST, OUT):
+        return NoShare(verdict, carriers)
+    if full := _full(context, route, pool):
         return full
-    if grade == GAINS_LATE:
-        verdict = Verdict(name, Reason.DEGRADED_LATE, state.since_ms, after=state.state.value)
-        return Nothing(verdict, carriers)
-    reason = Reason.PLANNED_ELSEWHERE if route in ask.planned else Reason.LATER_IN_MERIT
-    return _said(ask, pool, reason, *carriers, value=use.limits.usable[pool])
+    if limits.grade[pool] == GAINS_LATE:
+        return NoShare(replace(verdict, reason=Reason.DEGRADED_LATE), carriers)
+    reason = Reason.PLANNED_ELSEWHERE if route in context.planned else Reason.LATER_IN_MERIT
+    return context.no_share(pool, reason, *carriers, value=limits.usable[pool])
 
 
-def _held_back(ask: Asking, route: int, pool: int) -> Nothing | None:
-    """By a freeze of this pool or of those that would give load to it, or since too little is heard."""
-    if pool not in ask.allowed.weights[route]:
-        frozen = ask.known.orders.frozen
-        order = frozen.get(pool) or next(frozen[one] for one in ask.held.weights[route] if one in frozen)
-        return Nothing(told(ask.known.compiled.pools[pool], Reason.FROZEN, order))
-    if too_little_heard(ask.known):
-        return _said(ask, pool, Reason.SOURCES_UNHEARD, value=ask.known.unheard)
+def _held_back(context: ShareContext, route: int, pool: int) -> NoShare | None:
+    """What holds back a move that is due: a freeze of this pool or of those that would give load to it, or
+    too many silent sources."""
+    assessment = context.assessment
+    if pool not in context.allowed.weights[route]:
+        frozen = assessment.orders.frozen
+        givers = context.in_force.weights[route]
+        order = frozen.get(pool) or next(frozen[giver] for giver in givers if giver in frozen)
+        return NoShare(told(context.pool_name(pool), Reason.FROZEN, order))
+    if too_little_heard(assessment):
+        return context.no_share(pool, Reason.SOURCES_UNHEARD, value=assessment.unheard)
     return None
 
 
-def _full(ask: Asking, route: int, pool: int) -> Nothing | None:
-    """Nothing more fits: the provider's share, the quota group's limit, or its own."""
-    compiled, limits, target = ask.known.compiled, ask.known.use.limits, ask.target
+def _full(context: ShareContext, route: int, pool: int) -> NoShare | None:
+    """Which limit leaves no room: the provider's share of the workload, the quota group's, the pool's own."""
+    compiled, limits, target = context.assessment.compiled, context.assessment.use.limits, context.target
     if target.room_parts(route, pool, limits.usable[pool], limits):
         return None
-    owner, group = compiled.provider_of[pool], compiled.group_of[pool]
-    most = compiled.routes[route].share_max.get(owner)
-    carried = provider_parts(target.weights[route].items(), compiled.provider_of, owner)
-    if most is not None and parts_left(most, carried) <= 1:
-        return _said(ask, pool, Reason.PROVIDER_SHARE_FULL, value=most)
-    own = limits.usable[pool] - target.load[pool]
-    if group >= 0 and limits.group_usable[group] - target.group_load[group] < own:
-        return _said(ask, pool, Reason.GROUP_FULL, compiled.groups[group], value=limits.group_usable[group])
-    return _said(ask, pool, Reason.NO_ROOM, *_filling(ask, pool), value=limits.usable[pool])
+    provider, group = compiled.provider_of[pool], compiled.group_of[pool]
+    share_max = compiled.routes[route].share_max.get(provider)
+    carried = provider_parts(target.weights[route].items(), compiled.provider_of, provider)
+    if share_max is not None and parts_left(share_max, carried) <= 1:
+        return context.no_share(pool, Reason.PROVIDER_SHARE_FULL, value=share_max)
+    own_room = limits.usable[pool] - target.load[pool]
+    if group >= 0 and limits.group_usable[group] - target.group_load[group] < own_room:
+        name, limit = compiled.groups[group], limits.group_usable[group]
+        return context.no_share(pool, Reason.GROUP_FULL, name, value=limit)
+    return context.no_share(pool, Reason.NO_ROOM, *_filling(context, pool), value=limits.usable[pool])
 
 
-def _filling(ask: Asking, pool: int) -> tuple[str, ...]:
+def _filling(context: ShareContext, pool: int) -> tuple[str, ...]:
     """The routes that fill the pool."""
-    pairs = zip(ask.known.compiled.routes, ask.target.weights, strict=True)
+    pairs = zip(context.assessment.compiled.routes, context.target.weights, strict=True)
     return tuple(rule.name for rule, weights in pairs if pool in weights)
 
 
-def _carriers(ask: Asking, route: int) -> tuple[str, ...]:
+def _carriers(context: ShareContext, route: int) -> tuple[str, ...]:
     """The pools that carry the route, largest share first."""
-    weights = ask.held.weights[route]
+    weights = context.in_force.weights[route]
     ordered = sorted(weights, key=lambda pool: (-weights[pool], pool))
-    return tuple(ask.known.compiled.pools[pool] for pool in ordered)
+    return tuple(context.pool_name(pool) for pool in ordered)

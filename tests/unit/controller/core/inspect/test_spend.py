@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from controller.core.assessment import assess
 from controller.core.inspect.measure import measure
-from controller.core.inspect.spend import Rate, Used, period_of, rates, spend
+from controller.core.inspect.spend import ProviderRate, ProviderUse, period_of, rates, spend
 from controller.core.moves.held_table import HeldTable
 from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import CommittedSpend
@@ -45,7 +45,7 @@ def test_use_is_projected_and_the_rest_is_paid_for_nothing() -> None:
             CommittedSpend("gcp", "month", money=10.0),
         ),
     )
-    used = {"azure": Used(10.0, 1.0), "gcp": Used(5.0, 2.0)}
+    used = {"azure": ProviderUse(10.0, 1.0), "gcp": ProviderUse(5.0, 2.0)}
     units, money = spend(given, used, DAY_MS, at(2026, 11, 24))
     assert (units.used, units.projected, units.shortfall) == (10.0, 300.0, 700.0)
     assert (money.used, money.projected, money.shortfall) == (2.0, 60.0, 0.0)
@@ -63,7 +63,7 @@ def test_rates_are_the_load_of_the_table_in_force() -> None:
     found = rates(world.snapshot(), world.table, world.now_ms)
     assert sum(one.units_per_s for one in found.values()) == pytest.approx(60.0)
     assert found["azure"].money_per_s == pytest.approx(found["azure"].units_per_s * 5 / 1e6)
-    assert Used(1.0, 1.0).plus(Rate(2.0, 3.0), 10) == Used(21.0, 31.0)
+    assert ProviderUse(1.0, 1.0).plus(ProviderRate(2.0, 3.0), 10) == ProviderUse(21.0, 31.0)
 
 
 def test_burst_costs_and_committed_does_not() -> None:

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from controller.core.assessment import assess
-from controller.core.inspect.what_if import Asked, decided, losses, single_losses, what_if
+from controller.core.inspect.what_if import WhatIfQuestion, draft_after, losses, single_losses, what_if
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
 from controller.core.moves.held_table import HeldTable, split_of
@@ -70,7 +70,7 @@ def test_the_answer_is_what_the_planner_would_publish(world: World, lost: tuple[
     """With these pools down a step publishes the very shares that were foretold, for each single loss."""
     snapshot, now_ms = world.snapshot(), world.now_ms
     compiled = compile_policy(POLICY)
-    foretold, _ = decided(snapshot, assess(snapshot, now_ms), Asked(lost))
+    foretold, _ = draft_after(snapshot, assess(snapshot, now_ms), WhatIfQuestion(lost))
     ready = step(_told(snapshot, lost, now_ms), now_ms)
     assert snapshot.table is not None
     carried = any(
@@ -86,19 +86,20 @@ def test_the_answer_is_what_the_planner_would_publish(world: World, lost: tuple[
 def test_what_azure_alone_may_serve_is_shed_without_it(world: World) -> None:
     """The workload that goes through Azure by contract is shed, not moved; nothing is broken."""
     azure = next(one for one in single_losses(POLICY) if one.name == "azure")
-    answer = what_if(world.snapshot(), world.now_ms, Asked(azure.pools))
+    answer = what_if(world.snapshot(), world.now_ms, WhatIfQuestion(azure.pools))
     api = [one for one in answer.after.routes if one.route.startswith("api/")]
     assert all(one.shed > 0.9 * one.offered for one in api)
     assert not answer.after.broken
     assert not answer.after.overloads
     assert answer.moved_units_per_s > 0
-    assert answer.before == what_if(world.snapshot(), world.now_ms, Asked()).before
+    assert answer.before == what_if(world.snapshot(), world.now_ms, WhatIfQuestion()).before
 
 
 def test_growth_beyond_capacity_is_shed_from_the_least_critical(world: World) -> None:
     """Served never falls with growth, and no critical_plus load is shed while sheddable load is served."""
     grown = [
-        what_if(world.snapshot(), world.now_ms, Asked((), growth)).after for growth in (0.0, 0.5, 1.0, 3.0)
+        what_if(world.snapshot(), world.now_ms, WhatIfQuestion((), growth)).after
+        for growth in (0.0, 0.5, 1.0, 3.0)
     ]
     assert all(one.offered > was.offered for was, one in pairwise(grown))
     assert grown[-1].shed > grown[0].shed
@@ -116,7 +117,7 @@ def test_a_provider_that_only_observes_keeps_its_load_and_fails_it(world: World)
     policy: Policy = replace(POLICY, providers=providers)
     snapshot = replace(world.snapshot(), policy=policy)
     oci = next(one for one in single_losses(policy) if one.name == "oci")
-    before, after = (what_if(snapshot, world.now_ms, Asked(lost)) for lost in ((), oci.pools))
+    before, after = (what_if(snapshot, world.now_ms, WhatIfQuestion(lost)) for lost in ((), oci.pools))
     carried = sum(one.before for one in before.pools if one.pool in oci.pools)
     assert carried > 0
     assert after.after.failed == pytest.approx(carried)

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from controller.core.inspect.explain import explain
-from controller.core.inspect.why_no_share import Nothing
+from controller.core.inspect.why_no_share import NoShare
 from controller.core.model.reasons import Reason
 from controller.core.model.words import WORDS
 from controller.core.policy.policy import Origin, Policy, Provider, QuotaGroup, Source
@@ -34,7 +34,7 @@ def world_of(given: Policy, **demand: float) -> World:
     return world
 
 
-def asked(world: World, name: str = "gcp/r/d", route: str = "chat/eu") -> Nothing:
+def asked(world: World, name: str = "gcp/r/d", route: str = "chat/eu") -> NoShare:
     """Why this pool gets nothing of this route."""
     return explain(world.snapshot(), world.now_ms).routes[route].nothing[name]
 

@@ -9,7 +9,7 @@ from controller.core.assessment import assess
 from controller.core.evidence.finding import SILENT, Finding, Kind
 from controller.core.guards.last_look import GUARDS
 from controller.core.inspect.explain import explain
-from controller.core.inspect.what_if import Asked, what_if
+from controller.core.inspect.what_if import WhatIfQuestion, what_if
 from controller.core.lp.problem import problem_of
 from controller.core.lp.solve import solve
 from controller.core.model.memo import Memo
@@ -303,7 +303,7 @@ def test_a_freeze_is_why_a_pool_gets_nothing() -> None:
 def test_what_if_keeps_within_the_modes() -> None:
     """A loss elsewhere leaves an observed provider's load where it is, and brings it none."""
     world = world_of(replace(TWO, providers=(Provider("azure"), Provider("gcp", "observe"))), chat=60.0)
-    loads = {row.pool: row for row in what_if(world.snapshot(), world.now_ms, Asked((AZURE,))).pools}
+    loads = {row.pool: row for row in what_if(world.snapshot(), world.now_ms, WhatIfQuestion((AZURE,))).pools}
     assert loads[GCP].after == loads[GCP].before > 0
 
 
