@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from tieline import table as table
     from tieline import testing as testing
     from tieline import topics as topics
-    from tieline._client import AsyncClient
-    from tieline._offline import offline
+    from tieline._client import AsyncClient, offline
     from tieline._request.options import Timeouts, options
     from tieline._routing.route import Needs, Outcome, Reason, Route, Shed
-    from tieline._sending.link import Delivery
+    from tieline._sending.connection import Delivery
     from tieline._sync import Client
     from tieline._tables.status import Applied, State, Status
     from tieline.credentials import MissingCredentialError, Token
@@ -48,7 +47,7 @@ _HOMES = {
     "Client": "_sync",
     "ClosedError": "errors",
     "ConfigurationError": "errors",
-    "Delivery": "_sending.link",
+    "Delivery": "_sending.connection",
     "EntraToken": "tokens",
     "GoogleToken": "tokens",
     "InvalidEventError": "errors",
@@ -73,7 +72,7 @@ _HOMES = {
     "Timeouts": "_request.options",
     "Token": "credentials",
     "TooLargeError": "errors",
-    "offline": "_offline",
+    "offline": "_client",
     "options": "_request.options",
 }
 _MODULES = frozenset({"cloudevents", "events", "metrics", "overlay", "table", "testing", "topics"})

@@ -1,4 +1,7 @@
-"""The wires of ``tieline.testing``: pools that answer within the process, and fail as they are told."""
+"""The connections of ``tieline.testing``: pools that answer within the process, and fail when told to.
+
+They take the place of ``_http.wire_async`` and ``_http.wire_sync``, and have the same methods.
+"""
 
 import asyncio
 import itertools
@@ -20,13 +23,17 @@ Kind: TypeAlias = Literal["status", "refuse", "hang", "cut", "error_event"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _JSON: Headers = [(b"content-type", b"application/json")]
 _EVENTS: Headers = [(b"content-type", b"text/event-stream")]
+_FIRST_PIECE_BYTES = 20
 
 
 class Fault(Struct, frozen=True):
-    """What a pool does instead of serving, by ``kind``. ``status``: it answers with ``status``, and with
-    ``retry_after_s`` if given. ``refuse``: no connection. ``hang``: nothing comes in the client's time.
-    ``cut``: the answer breaks after ``after_chunks``; a stream's first chunk is no output yet, a whole answer
-    has two. ``error_event``: a stream that begins with an error."""
+    """What a pool does instead of serving, by ``kind``.
+
+    ``status``: it answers with ``status``, and with ``retry_after_s`` if given. ``refuse``: no connection.
+    ``hang``: nothing comes within the client's time limits. ``cut``: the answer breaks off after
+    ``after_chunks``; the first chunk of a stream is not output yet, and a whole answer has two chunks.
+    ``error_event``: a stream that begins with an error.
+    """
 
     kind: Kind
     status: int = 503
@@ -36,7 +43,7 @@ class Fault(Struct, frozen=True):
 
 class Request(Struct, frozen=True):
     """One attempt that reached a pool. ``path`` is what follows the pool's base URL; ``headers`` by
-    lower-case names, ``body`` as it came."""
+    lower-case names; ``body`` as it came."""
 
     pool: str
     path: str
@@ -53,7 +60,8 @@ Take: TypeAlias = "Callable[[str, Headers, bytes], Script]"
 
 
 class Script(Struct):
-    """What comes over the wire: a head unless ``error``, then pieces; an error among them breaks the rest."""
+    """What comes over the wire: a head and then pieces, or ``error`` instead of them, or with ``hangs``
+    nothing at all. An error among the pieces breaks the answer off."""
 
     status: int = 200
     headers: Headers = []
@@ -62,7 +70,7 @@ class Script(Struct):
     hangs: bool = False
 
 
-class _AsyncAnswer:
+class _FakeAsyncAnswer:
     def __init__(self, script: Script) -> None:
         self.status, self.headers = script.status, script.headers
         self._pieces = script.pieces
@@ -75,7 +83,7 @@ class _AsyncAnswer:
         self._pieces = iter(())
 
 
-class _SyncAnswer:
+class _FakeSyncAnswer:
     def __init__(self, script: Script) -> None:
         self.status, self.headers = script.status, script.headers
         self._pieces = script.pieces
@@ -87,7 +95,7 @@ class _SyncAnswer:
         self._pieces = iter(())
 
 
-class _Wire:
+class _FakeWire:
     def __init__(self, take: Take) -> None:
         self.idle: Idle[Any] = Idle()
         self._take = take
@@ -96,49 +104,114 @@ class _Wire:
         """Nothing is open."""
 
     def after_fork(self) -> None:
-        """Nothing is shared."""
+        """Nothing is shared with the parent."""
 
 
-class AsyncWire(_Wire):
-    """As the real one of an asynchronous client."""
+class FakeAsyncWire(_FakeWire):
+    """Stands in for the connections of an asynchronous client."""
 
     async def open(
         self, _method: str, url: str, headers: Headers, body: bytes, *, flight: Flight, **_more: float
-    ) -> _AsyncAnswer:
-        """Raises ``WireError`` as told."""
-        made = self._take(url, headers, body)
-        if made.hangs:
-            loop, called = asyncio.get_running_loop(), asyncio.Event()
-            flight.abandon = partial(_call, loop, called)
-            while (left_s := _left_s(flight)) > 0 and not called.is_set():
+    ) -> _FakeAsyncAnswer:
+        """Raises the ``WireError`` of the script, if it has one."""
+        script = self._take(url, headers, body)
+        if script.hangs:
+            loop, abandoned = asyncio.get_running_loop(), asyncio.Event()
+            flight.abandon = partial(_set_in_loop, loop, abandoned)
+            while (left_s := _left_s(flight)) > 0 and not abandoned.is_set():
                 try:
                     async with asyncio.timeout(left_s):
-                        await called.wait()
+                        await abandoned.wait()
                 except TimeoutError:
                     pass
             raise WireError(ResultClass.TIMEOUT, "made to hang")
-        if made.error is not None:
-            raise made.error
-        return _AsyncAnswer(made)
+        if script.error is not None:
+            raise script.error
+        return _FakeAsyncAnswer(script)
 
 
-class SyncWire(_Wire):
-    """As the real one of a synchronous client."""
+class FakeSyncWire(_FakeWire):
+    """Stands in for the connections of a synchronous client."""
 
     def open(
         self, _method: str, url: str, headers: Headers, body: bytes, *, flight: Flight, **_more: float
-    ) -> _SyncAnswer:
-        """Raises ``WireError`` as told."""
-        made = self._take(url, headers, body)
-        if made.hangs:
-            called = threading.Event()
-            flight.abandon = called.set
-            while (left_s := _left_s(flight)) > 0 and not called.wait(left_s):
+    ) -> _FakeSyncAnswer:
+        """Raises the ``WireError`` of the script, if it has one."""
+        script = self._take(url, headers, body)
+        if script.hangs:
+            abandoned = threading.Event()
+            flight.abandon = abandoned.set
+            while (left_s := _left_s(flight)) > 0 and not abandoned.wait(left_s):
                 pass
             raise WireError(ResultClass.TIMEOUT, "made to hang")
-        if made.error is not None:
-            raise made.error
-        return _SyncAnswer(made)
+        if script.error is not None:
+            raise script.error
+        return _FakeSyncAnswer(script)
+
+
+def script_for(request: Request, fault: Fault | None, answer: Answer) -> Script:
+    """What a pool with this fault, or none, sends back for a request."""
+    kind = fault.kind if fault is not None else ""
+    if kind == "refuse":
+        return Script(error=WireError(ResultClass.CONNECT, "made to refuse"))
+    if kind == "hang":
+        return Script(hangs=True)
+    if fault is not None and kind == "status":
+        return _status(fault)
+    if kind == "error_event":
+        event = b'data: {"error": {"message": "made to fail"}}\n\n'
+        return Script(200, _EVENTS, pieces=iter([event]))
+    model, streams = _wish(request)
+    pieces = _events(model, answer(request)) if streams else _whole(model, answer(request))
+    headers = _EVENTS if streams else _JSON
+    if fault is not None:  # a cut
+        broken = WireError(ResultClass.CUT, "made to break")
+        return Script(200, headers, pieces=itertools.chain(pieces[: fault.after_chunks], [broken]))
+    return Script(200, headers, pieces=iter(pieces))
+
+
+def _wish(request: Request) -> tuple[str, bool]:
+    """(model, whether a stream is wanted), by the request's body."""
+    try:
+        body = msgspec.json.decode(request.body)
+    except msgspec.MsgspecError:
+        body = None
+    if not isinstance(body, dict):
+        return "", False
+    return body.get("model", ""), body.get("stream") is True
+
+
+def _status(fault: Fault) -> Script:
+    body = msgspec.json.encode({"error": {"message": "made to fail", "type": "fake", "code": None}})
+    headers = list(_JSON)
+    if fault.retry_after_s is not None:
+        headers.append((b"retry-after-ms", str(round(fault.retry_after_s * 1_000)).encode()))
+    return Script(fault.status, headers, pieces=iter([body]))
+
+
+def _whole(model: str, text: str) -> list[bytes]:
+    """An answer of chat completions, in two pieces."""
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    tokens = len(text.split())
+    usage = {"prompt_tokens": 1, "completion_tokens": tokens, "total_tokens": 1 + tokens}
+    body = msgspec.json.encode({**_object("chat.completion", model, choice), "usage": usage})
+    return [body[:_FIRST_PIECE_BYTES], body[_FIRST_PIECE_BYTES:]]
+
+
+def _events(model: str, text: str) -> list[bytes]:
+    """The same as a stream: a role, which is not output yet, then the words, then the end."""
+    words = text.replace(" ", "\0 ").split("\0")
+    deltas = [{"role": "assistant", "content": ""}, *({"content": word} for word in words), {}]
+    events = []
+    for delta in deltas:
+        choice = {"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}
+        event = msgspec.json.encode(_object("chat.completion.chunk", model, choice))
+        events.append(b"data: " + event + b"\n\n")
+    return [*events, b"data: [DONE]\n\n"]
+
+
+def _object(kind: str, model: str, choice: dict[str, Any]) -> dict[str, Any]:
+    return {"id": "fake", "object": kind, "created": 0, "model": model, "choices": [choice]}
 
 
 def _left_s(flight: Flight) -> float:
@@ -152,75 +225,5 @@ def _next(pieces: Iterator[bytes | WireError]) -> bytes:
     return piece
 
 
-def script(request: Request, fault: Fault | None, answer: Answer) -> Script:
-    """What a request gets."""
-    if fault is not None and fault.kind == "refuse":
-        return Script(error=WireError(ResultClass.CONNECT, "made to refuse"))
-    if fault is not None and fault.kind == "hang":
-        return Script(hangs=True)
-    if fault is not None and fault.kind == "status":
-        return _failed(fault)
-    try:
-        asked = msgspec.json.decode(request.body)
-    except msgspec.MsgspecError:
-        asked = {}
-    streams = isinstance(asked, dict) and asked.get("stream") is True
-    if fault is not None and fault.kind == "error_event":
-        return Script(200, _EVENTS, iter([b'data: {"error": {"message": "made to fail"}}\n\n']))
-    model = asked.get("model", "") if isinstance(asked, dict) else ""
-    pieces = _events(model, answer(request)) if streams else _whole(model, answer(request))
-    if fault is not None:
-        broken = WireError(ResultClass.CUT, "made to break")
-        return Script(
-            200, _EVENTS if streams else _JSON, itertools.chain(pieces[: fault.after_chunks], [broken])
-        )
-    return Script(200, _EVENTS if streams else _JSON, iter(pieces))
-
-
-def _failed(fault: Fault) -> Script:
-    body = msgspec.json.encode({"error": {"message": "made to fail", "type": "fake", "code": None}})
-    headers = list(_JSON)
-    if fault.retry_after_s is not None:
-        headers.append((b"retry-after-ms", str(round(fault.retry_after_s * 1_000)).encode()))
-    return Script(fault.status, headers, iter([body]))
-
-
-def _whole(model: str, text: str) -> list[bytes]:
-    """An answer of chat completions, in two pieces."""
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-    usage = {
-        "prompt_tokens": 1,
-        "completion_tokens": len(text.split()),
-        "total_tokens": 1 + len(text.split()),
-    }
-    body = msgspec.json.encode(
-        {
-            "id": "fake",
-            "object": "chat.completion",
-            "created": 0,
-            "model": model,
-            "choices": [choice],
-            "usage": usage,
-        }
-    )
-    return [body[:20], body[20:]]
-
-
-def _events(model: str, text: str) -> list[bytes]:
-    """The same as a stream: a role, the words, an end. The role is no output yet."""
-    words = text.replace(" ", "\0 ").split("\0")
-    deltas = [{"role": "assistant", "content": ""}, *({"content": word} for word in words)]
-    made = []
-    for delta in [*deltas, {}]:
-        choice = {"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}
-        event = msgspec.json.encode(_object("chat.completion.chunk", model, choice))
-        made.append(b"data: " + event + b"\n\n")
-    return [*made, b"data: [DONE]\n\n"]
-
-
-def _object(kind: str, model: str, choice: dict[str, Any]) -> dict[str, Any]:
-    return {"id": "fake", "object": kind, "created": 0, "model": model, "choices": [choice]}
-
-
-def _call(loop: asyncio.AbstractEventLoop, called: asyncio.Event) -> None:
-    loop.call_soon_threadsafe(called.set)
+def _set_in_loop(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(event.set)

@@ -1,7 +1,7 @@
 """Metrics of a client: Prometheus (``tieline[prometheus]``), OpenTelemetry (``tieline[opentelemetry]``).
 
-``tieline.metrics.prometheus(client)`` or ``tieline.metrics.opentelemetry(client)``, once for each client and
-before its first request: counting begins there. Names and meanings are in the README.
+Call ``tieline.metrics.prometheus(client)`` or ``tieline.metrics.opentelemetry(client)`` once for each client
+and before its first request: counting begins there. The names and meanings are in the README.
 """
 
 from collections.abc import Iterable
@@ -9,9 +9,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from tieline._client import AsyncClient
+from tieline._reports.totals import FIRST_TOKEN_BOUNDS_S, Family, Totals
 from tieline._routing.route import Outcome, Target
 from tieline._sync import Client
-from tieline._totals import FIRST_TOKEN_BOUNDS_S, Family, Totals
 from tieline.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -26,8 +26,11 @@ FIRST_TOKEN_HELP = "From sending to the first real output"
 
 
 def prometheus(client: AsyncClient | Client, registry: "CollectorRegistry | None" = None) -> "Collector":
-    """Register the client's metrics; without ``registry`` at the library's own. Unregister what it returns
-    when the client is gone. Raises MissingExtraError without prometheus-client."""
+    """Register the client's metrics at ``registry``, by default prometheus_client's own.
+
+    Returns what was registered; unregister it when the client is closed. Raises MissingExtraError without
+    prometheus-client.
+    """
     try:
         from prometheus_client import REGISTRY
         from prometheus_client.registry import Collector
@@ -49,8 +52,10 @@ def prometheus(client: AsyncClient | Client, registry: "CollectorRegistry | None
 
 
 def opentelemetry(client: AsyncClient | Client, provider: "MeterProvider | None" = None) -> None:
-    """Make the client's metrics known to a meter provider, without ``provider`` the global one. Raises
-    MissingExtraError without opentelemetry-api."""
+    """Create the client's metrics at a meter provider, by default the global one.
+
+    Raises MissingExtraError without opentelemetry-api.
+    """
     try:
         from opentelemetry import metrics
     except ImportError:
@@ -62,13 +67,14 @@ def opentelemetry(client: AsyncClient | Client, provider: "MeterProvider | None"
         def observe(_options: "CallbackOptions") -> "Iterable[Observation]":
             for family in totals.families():
                 if family.name == name:
-                    yield from (metrics.Observation(one.value, dict(one.labels)) for one in family.samples)
+                    for sample in family.samples:
+                        yield metrics.Observation(sample.value, dict(sample.labels))
 
         return observe
 
     for family in totals.families():
-        make = meter.create_observable_counter if family.grows else meter.create_observable_gauge
-        make(family.name, callbacks=[observing(family.name)], description=family.help)
+        create = meter.create_observable_counter if family.grows else meter.create_observable_gauge
+        create(family.name, callbacks=[observing(family.name)], description=family.help)
     first_token = meter.create_histogram(
         FIRST_TOKEN,
         unit="s",
@@ -76,30 +82,30 @@ def opentelemetry(client: AsyncClient | Client, provider: "MeterProvider | None"
         explicit_bucket_boundaries_advisory=list(FIRST_TOKEN_BOUNDS_S),
     )
 
-    def ended(target: Target, outcome: Outcome) -> None:
+    def record(target: Target, outcome: Outcome) -> None:
         if outcome.first_token_ms is not None:
             first_token.record(outcome.first_token_ms / 1_000, {"pool": target.pool})
 
-    client.core.router.on_outcome.append(ended)
+    client.core.router.on_outcome.append(record)
 
 
 def _prometheus_family(family: Family) -> "Metric":
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-    names = [name for name, _ in family.samples[0].labels] if family.samples else []
-    make = CounterMetricFamily if family.grows else GaugeMetricFamily
-    made = make(family.name, family.help, labels=names)
+    labels = [name for name, _ in family.samples[0].labels] if family.samples else []
+    create = CounterMetricFamily if family.grows else GaugeMetricFamily
+    metric = create(family.name, family.help, labels=labels)
     for sample in family.samples:
-        made.add_metric([value for _, value in sample.labels], sample.value)
-    return made
+        metric.add_metric([value for _, value in sample.labels], sample.value)
+    return metric
 
 
 def _prometheus_histogram(totals: Totals) -> "Metric":
     from prometheus_client.core import HistogramMetricFamily
 
-    made = HistogramMetricFamily(FIRST_TOKEN, FIRST_TOKEN_HELP, labels=["pool"])
+    metric = HistogramMetricFamily(FIRST_TOKEN, FIRST_TOKEN_HELP, labels=["pool"])
     bounds = [*map(str, FIRST_TOKEN_BOUNDS_S), "+Inf"]
-    for one in totals.first_tokens():
-        buckets = list(zip(bounds, accumulate(one.counts), strict=True))
-        made.add_metric([one.pool], buckets, one.sum_s)
-    return made
+    for histogram in totals.first_tokens():
+        buckets = list(zip(bounds, accumulate(histogram.counts), strict=True))
+        metric.add_metric([histogram.pool], buckets, histogram.sum_s)
+    return metric

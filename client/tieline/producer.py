@@ -1,8 +1,8 @@
-"""``tieline.Producer``: events to Kafka, idempotent and acknowledged by all, never blocking for long.
+"""``tieline.Producer``: events to Kafka, idempotent, acknowledged by all replicas, never waiting for long.
 
 async with tieline.Producer("kafka:9092", source="prober-eu") as producer:
     await producer.send(capacity)          # waits for the acknowledgement, or raises
-    producer.observe(PoolObservation(...)) # many pools become one record per provider-region
+    producer.observe(PoolObservation(...)) # many pools become one record per provider and region
     producer.flush(interval_ms=2_000)      # never waits: what can't be sent in time is dropped and counted
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import deque
 from collections.abc import Callable
 from importlib.util import find_spec
 from types import TracebackType
@@ -20,9 +19,10 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from tieline._process import clock as _clock
-from tieline._process.signal import Signal
-from tieline._sending.link import Delivery, Link
-from tieline._sending.observations import Window
+from tieline._sending.connection import Delivery, KafkaConnection
+from tieline._sending.observations import ObservationWindow
+from tieline._sending.outbox import Entry, Outbox, expires_ms
+from tieline.backoff import Backoff
 from tieline.cloudevents import MSGPACK, Encoded, Poison, encode
 from tieline.errors import (
     InvalidEventError,
@@ -34,16 +34,7 @@ from tieline.errors import (
     RefusedError,
     TooLargeError,
 )
-from tieline.events import (
-    Capacity,
-    Command,
-    Demand,
-    Event,
-    PoolObservation,
-    Report,
-    Statement,
-    stale_after_ms,
-)
+from tieline.events import Capacity, Command, Demand, Event, PoolObservation, Report, Statement
 from tieline.kafka import Brokers, checked_brokers
 from tieline.topics import PREFIX, Topics
 
@@ -51,7 +42,7 @@ BUFFER_EVENTS_MAX = 1_000
 IN_FLIGHT_MAX = 256
 SEND_TIMEOUT_S = 10.0
 DRAIN_TIMEOUT_S = 2.0
-PAUSE_S = 1.0
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 1.0
 NO_ANSWER = "no acknowledgement in time"
 
 _log = logging.getLogger("tieline")
@@ -71,9 +62,10 @@ __all__ = [
 
 
 class ProducerStatus(Struct, frozen=True):
-    """Where a producer stands. Counts are of posted events since it was made: ``buffered`` are waiting,
-    ``delivered`` acknowledged, ``dropped_expired`` of no more use to anybody, ``dropped_full`` made way in a
-    full buffer, ``failed`` refused or not acknowledged. ``error``: what is wrong now, or empty."""
+    """Where a producer stands. Counts are of posted events since it was made: ``buffered`` wait,
+    ``delivered`` were acknowledged, ``dropped_expired`` were of no more use to anybody, ``dropped_full`` made
+    way in a full buffer, ``failed`` were refused or not acknowledged. ``error``: what is wrong now, or
+    empty."""
 
     connected: bool
     buffered: int
@@ -84,40 +76,24 @@ class ProducerStatus(Struct, frozen=True):
     error: str
 
 
-class _Posted(NamedTuple):
+class _Record(NamedTuple):
     topic: str
-    record: Encoded
-    expires_ms: int | None  # None: not perishable
-
-
-def expires_ms(event: Event) -> int | None:
-    """When an event is of no more use to anybody, or None.
-
-    Reports and demand go stale (``stale_after_ms``); the rest states its own expiry.
-    """
-    match event:
-        case Report() | Demand():
-            return event.window_end_ms + stale_after_ms(event.interval_ms)
-        case Capacity() | Command():
-            return event.expires_ms
-        case Statement(claims=claims) if claims:
-            return max(claim.expires_ms for claim in claims)
-        case _:
-            return None
+    encoded: Encoded
 
 
 class Producer:
-    """Sends events. Must be started and used in one event loop; starting never raises because Kafka is away.
+    """Sends events. Start it and use it in one event loop. Starting never raises because Kafka is away.
 
-    ``bootstrap``: Kafka as ``host:port[,host:port]``, or ``Brokers`` with TLS and SASL. ``source``: this
-    producer's registered name, needed for ``observe``. ``prefix``: of the topics.
+    ``bootstrap``: Kafka as ``host:port[,host:port]``, or ``Brokers`` with TLS and SASL. ``source``: the name
+    that the policy has for this producer; ``observe`` needs it. ``prefix``: of the topics.
     ``send_timeout_s`` bounds every send from its call to the acknowledgement; ``buffer_events_max`` bounds
-    what ``post`` holds while Kafka is away. No linger (``linger_ms``) by default: whatever waits for an
-    acknowledgement is batched anyway. ``content_type``: of bodies, ``cloudevents.MSGPACK`` or ``JSON``.
-    ``now_ms``: the clock that events are stamped and expire by, Unix milliseconds.
+    what ``post`` keeps while Kafka is away. ``linger_ms``: how long aiokafka waits for more records before it
+    sends a batch; 0 because records that wait for an acknowledgement are batched anyway. ``content_type``: of
+    bodies, ``cloudevents.MSGPACK`` or ``JSON``. ``now_ms``: the clock by which events are stamped and expire,
+    Unix milliseconds.
 
-    Raises ConfigurationError for an address that can't be, MissingExtraError without aiokafka. Every send's
-    errors are ``ProducerError``s.
+    Raises ConfigurationError for an address that can't be used, MissingExtraError without aiokafka. The
+    errors of every send are ``ProducerError``s.
     """
 
     def __init__(
@@ -139,57 +115,56 @@ class Producer:
             raise MissingExtraError("aiokafka", "kafka")
         self._topics = Topics(prefix)
         self._send_timeout_s = send_timeout_s
-        self._buffer_events_max = buffer_events_max
         self._linger_ms = linger_ms
         self._content_type = content_type
         self._now_ms = now_ms or _clock.now_ms
-        self._buffer: deque[_Posted] = deque()
-        self._unfinished = 0
-        self._filled = Signal()
-        self._finished = Signal()
+        self._outbox: Outbox[_Record] = Outbox(buffer_events_max, self._now_ms)
         self._in_flight: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
-        self._counts = dict.fromkeys(("delivered", "dropped_expired", "dropped_full", "failed"), 0)
+        self._delivered = self._failed = 0
         self._error = ""
-        self._link: Link | None = None
-        self._pump: asyncio.Task[None] | None = None
-        self._window: Window | None = None
+        self._connection: KafkaConnection | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self._window: ObservationWindow | None = None
 
     @property
     def status(self) -> ProducerStatus:
         """Counts, whether Kafka is connected, and the last error of a posted event."""
-        link = self._link
+        connection = self._connection
         return ProducerStatus(
-            connected=link is not None and link.connected,
-            buffered=len(self._buffer),
-            error=(link.error if link is not None else "") or self._error,
-            **self._counts,
+            connected=connection is not None and connection.connected,
+            buffered=len(self._outbox),
+            delivered=self._delivered,
+            dropped_expired=self._outbox.dropped_expired,
+            dropped_full=self._outbox.dropped_full,
+            failed=self._failed,
+            error=(connection.error if connection is not None else "") or self._error,
         )
 
     @property
     def dropped(self) -> int:
-        """Posted events given up."""
-        return sum(self._counts.values()) - self._counts["delivered"]
+        """How many posted events were given up."""
+        return self._outbox.dropped_expired + self._outbox.dropped_full + self._failed
 
     async def start(self) -> None:
         """Begin to connect. Returns at once, also when Kafka is away."""
-        if self._link is not None:
+        if self._connection is not None:
             return
-        self._link = Link(self._bootstrap, linger_ms=self._linger_ms)
-        self._link.start()
-        self._pump = asyncio.create_task(self._send_posted(), name="tieline producer")
+        self._connection = KafkaConnection(self._bootstrap, linger_ms=self._linger_ms)
+        self._connection.start()
+        self._sender = asyncio.create_task(self._send_posted(), name="tieline producer")
 
     async def stop(self, *, drain_timeout_s: float = DRAIN_TIMEOUT_S) -> None:
-        """Send what is buffered, for at most ``drain_timeout_s``; then let go. May be called twice."""
-        if self._link is None:
+        """Send what is buffered, for at most ``drain_timeout_s``, then close. May be called twice."""
+        if self._connection is None:
             return
         await self.drain(drain_timeout_s)
-        link, self._link = self._link, None
-        tasks = [task for task in (self._pump, *self._in_flight) if task is not None]
+        connection, self._connection = self._connection, None
+        tasks = [task for task in (self._sender, *self._in_flight) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await link.stop()
+        await connection.stop()
 
     async def __aenter__(self) -> Producer:
         await self.start()
@@ -203,58 +178,48 @@ class Producer:
     async def send(self, event: Event) -> Delivery:
         """Write one event and wait until every replica in sync has it.
 
-        Raises a ProducerError within ``send_timeout_s``; which one says who has to act. Whether the event was
-        written after all is unknown only for KafkaUnavailableError: sending the same event again is safe.
+        Raises a ProducerError within ``send_timeout_s``; its class says who has to act. Only after
+        KafkaUnavailableError is it unknown whether the event was written; sending it again is safe.
         """
-        topic, record = self._encoded(event)
-        link = self._running()
-        connection = None
+        topic, record = self._encode(event)
+        connection = self._running()
+        producer = None
         try:
             async with asyncio.timeout(self._send_timeout_s):
-                connection, future = await link.hand_over(topic, record)
-                return await link.acknowledged(connection, future, topic, record)
+                producer, future = await connection.hand_over(topic, record)
+                return await connection.acknowledged(producer, future, topic, record)
         except TimeoutError:
-            if connection is not None:
-                link.drop(connection, NO_ANSWER)
-            raise link.unavailable() from None
+            if producer is not None:
+                connection.drop(producer, NO_ANSWER)
+            raise connection.unavailable() from None
 
     def post(self, event: Event) -> bool:
         """Buffer one event to be sent soon; never waits. False: dropped, because the buffer is full.
 
-        An event that expires before it can be sent is dropped; in a full buffer the oldest perishable event
-        makes way for a new one. Raises InvalidEventError and ProducerClosedError.
+        An event that expires before it can be sent is dropped. In a full buffer the oldest event that can
+        expire makes way for a new one. Raises InvalidEventError and ProducerClosedError.
         """
-        topic, record = self._encoded(event)
+        record = self._encode(event)
         self._running()
-        self._drop_expired()
-        if len(self._buffer) >= self._buffer_events_max:
-            self._counts["dropped_full"] += 1
-            oldest = next((one for one in self._buffer if one.expires_ms is not None), None)
-            if oldest is None:
-                return False
-            self._buffer.remove(oldest)
-            self._done()
-        self._buffer.append(_Posted(topic, record, expires_ms(event)))
-        self._unfinished += 1
-        self._filled.announce()
-        return True
+        return self._outbox.put(record, expires_ms(event))
 
-    def observe(self, *seen: PoolObservation) -> None:
-        """Note what was seen of some pools in the present window. Raises InvalidEventError."""
+    def observe(self, *observations: PoolObservation) -> None:
+        """Note what was observed of some pools in the present window. Raises InvalidEventError."""
         if self.source is None:
             raise InvalidEventError("a producer that observes needs a source: Producer(..., source=NAME)")
         if self._window is None:
-            self._window = Window(self.source, self.incarnation, self._now_ms())
-        for one in seen:
+            self._window = ObservationWindow(self.source, self.incarnation, self._now_ms())
+        for observation in observations:
             try:
-                self._window.add(one)
+                self._window.add(observation)
             except ValueError as error:
                 raise InvalidEventError(str(error)) from None
 
     def flush(self, *, interval_ms: int, region: str | None = None) -> tuple[Report, ...]:
-        """Close the window: post one report per provider-region seen in it. ``interval_ms``: until the next.
+        """Close the window and post one report for each provider and region observed in it.
 
-        ``region``: of this ``provider/region`` only. Returns the reports. Never waits; see ``post``.
+        ``interval_ms``: how long until the next flush. ``region``: flush this ``provider/region`` only.
+        Returns the reports. Never waits; see ``post``.
         """
         if self._window is None:
             return ()
@@ -265,20 +230,14 @@ class Producer:
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until everything posted was sent or dropped; False when ``timeout_s`` were not enough."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while self._unfinished:
-                    await self._finished.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await self._outbox.drain(timeout_s)
 
-    def _running(self) -> Link:
-        if self._link is None:
+    def _running(self) -> KafkaConnection:
+        if self._connection is None:
             raise ProducerClosedError("the producer is not running: use `async with`, or start()")
-        return self._link
+        return self._connection
 
-    def _encoded(self, event: Event) -> tuple[str, Encoded]:
+    def _encode(self, event: Event) -> _Record:
         topic = {
             Report: self._topics.reports,
             Statement: self._topics.statements,
@@ -287,81 +246,83 @@ class Producer:
             Command: self._topics.commands,
         }.get(type(event))
         if topic is None:
-            raise InvalidEventError(
-                f"a {type(event).__name__} is not for producers: only controllers write it"
-            )
+            kind = type(event).__name__
+            raise InvalidEventError(f"only controllers write events of the class {kind}, not producers")
         try:
-            return topic.name, encode(event, time_ms=self._now_ms(), content_type=self._content_type)
+            encoded = encode(event, time_ms=self._now_ms(), content_type=self._content_type)
         except Poison as poison:
             raise InvalidEventError(poison.place) from None
-
-    def _done(self, count: str | None = None, error: str = "") -> None:
-        """One posted event needs no more care."""
-        if count is not None:
-            self._counts[count] += 1
-        self._error = error
-        self._unfinished -= 1
-        self._finished.announce()
-
-    def _drop_expired(self) -> None:
-        now_ms = self._now_ms()
-        while self._buffer:
-            expiry_ms = self._buffer[0].expires_ms
-            if expiry_ms is None or expiry_ms > now_ms:
-                return
-            self._buffer.popleft()
-            self._done("dropped_expired", self._error)
+        return _Record(topic.name, encoded)
 
     async def _send_posted(self) -> None:
         """Hand buffered events over, one after another, as long as the producer runs."""
+        backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MAX_S)
         while True:
             try:
                 await self._send_next(self._running())
-            except Exception as error:  # noqa: BLE001 - nobody watches this task: it has to go on
+                backoff.reset()
+                continue
+            except MissingTopicError as error:  # somebody may create it
+                self._error = str(error)
+            except Exception as error:  # noqa: BLE001  nobody watches this task, so it must go on
                 _log.exception("a posted event could not be sent")
                 self._error = str(error)
-                await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(backoff.next_s())
 
-    async def _send_next(self, link: Link) -> None:
-        while not self._buffer:
-            await self._filled.wait()
-        await link.connection()
-        self._drop_expired()
-        if not self._buffer:
+    async def _send_next(self, connection: KafkaConnection) -> None:
+        """Hand the oldest event over. If that fails, and not because of the event, it stays the oldest.
+
+        Raises MissingTopicError, and any error that is not known.
+        """
+        await self._outbox.wait_filled()
+        await connection.producer()
+        self._outbox.drop_expired()
+        if not len(self._outbox):
             return
         await self._room.acquire()
-        posted = self._buffer.popleft()
+        entry = self._outbox.take()
         try:
-            connection, future = await link.hand_over(posted.topic, posted.record)
+            producer, future = await connection.hand_over(*entry.item)
+        except InvalidEventError as error:
+            self._room.release()
+            self._finish(str(error))
         except BaseException as error:
             self._room.release()
-            if isinstance(error, InvalidEventError):
-                self._done("failed", str(error))
-                return
-            self._buffer.appendleft(posted)
-            if not isinstance(error, ProducerError):
+            self._outbox.put_back(entry)
+            if isinstance(error, MissingTopicError) or not isinstance(error, ProducerError):
                 raise
-            self._error = str(error)
-            if isinstance(error, MissingTopicError):
-                await asyncio.sleep(PAUSE_S)
-            return
-        task = asyncio.create_task(self._finish(link, connection, future, posted))
-        self._in_flight.add(task)
-        task.add_done_callback(self._landed)
+            self._error = str(error)  # the connection is replaced, and ``connection.producer()`` waits for it
+        else:
+            task = asyncio.create_task(self._await_acknowledgement(connection, producer, future, entry))
+            self._in_flight.add(task)
+            task.add_done_callback(self._landed)
 
-    async def _finish(
-        self, link: Link, connection: Any, future: asyncio.Future[Any], posted: _Posted
+    async def _await_acknowledgement(
+        self,
+        connection: KafkaConnection,
+        producer: Any,
+        future: asyncio.Future[Any],
+        entry: Entry[_Record],
     ) -> None:
         try:
             async with asyncio.timeout(self._send_timeout_s):
-                await link.acknowledged(connection, future, posted.topic, posted.record)
+                await connection.acknowledged(producer, future, *entry.item)
         except TimeoutError:
-            link.drop(connection, NO_ANSWER)
-            self._done("failed", NO_ANSWER)
+            connection.drop(producer, NO_ANSWER)
+            self._finish(NO_ANSWER)
         except ProducerError as error:
-            self._done("failed", str(error))
+            self._finish(str(error))
         else:
-            self._done("delivered")
+            self._finish()
+
+    def _finish(self, error: str | None = None) -> None:
+        """A posted event was delivered, or failed for good with ``error``."""
+        if error is None:
+            self._delivered += 1
+        else:
+            self._failed += 1
+        self._error = error or ""
+        self._outbox.finish()
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)

@@ -1,7 +1,7 @@
-"""For the tests of applications: a fake table, fake pools and faults. No network, no control plane.
+"""For the tests of applications: a fake table, fake pools, and faults. No network and no control plane.
 
 Everything between ``http_client()`` and the sockets is the real library: picking, failover, budgets,
-time-outs, reports. Only the pools are made up::
+time limits, reports. Only the pools are made up::
 
     fake = FakePools({"azure/swedencentral/gpt-4o": 70, "gcp/europe-west4/gemini": 30}, model="chat-large")
     async with tieline.AsyncClient(fake, workload="chat", origin="eu") as tl:
@@ -10,22 +10,32 @@ time-outs, reports. Only the pools are made up::
         ...                                  # calls through tl.http_client() are served by gcp
         assert fake.requests[-1].pool == "gcp/europe-west4/gemini"
 
-``tieline.Client(fake, ...)`` works alike. A fake may be used by several clients, in any threads.
+``tieline.Client(fake, ...)`` works the same way. Several clients, in any threads, may use one fake.
 """
 
 import asyncio
 import itertools
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from tieline._fake_pools import KINDS, Answer, AsyncWire, Fault, Kind, Request, Script, SyncWire, script
+from tieline._fake_pools import (
+    KINDS,
+    Answer,
+    FakeAsyncWire,
+    FakeSyncWire,
+    Fault,
+    Kind,
+    Request,
+    Script,
+    script_for,
+)
 from tieline._http.messages import Headers
 from tieline._process import clock as _clock
 from tieline._routing.compile import Held
-from tieline._tables.checks import Fetched, Holder
+from tieline._tables.checks import Subscriber, TableUpdate
 from tieline.events import PoolId
 from tieline.table import (
     MILLION,
@@ -46,14 +56,29 @@ __all__ = ["FakePools", "Fault", "Request"]
 Weights: TypeAlias = Mapping[str, float]
 
 
+class _Published(NamedTuple):
+    """The table that clients are to have."""
+
+    generation: Generation
+    pools: tuple[str, ...]
+    split: Split
+    on_loss: dict[str, Split]
+    last_resort: tuple[int, ...]
+
+
 class FakePools:
-    """Pools (``provider/region/deployment``) by ``weights``, in whatever unit: shares are what counts.
-    ``model``: the logical model that all serve; each under the name of its deployment. ``shed``: the share
-    that the table sheds, from 0 to below 1. ``on_loss``: the weights that hold once a client has lost most of
-    a provider. ``last_resort``: pools, in order, for requests for which nothing else is left. ``answer``:
-    what a pool says to a request, a text. ``settings``: what the table tells clients, such as short
-    time-outs. ``requests``: the attempts that reached a pool, in order. Raises ValueError for impossible
-    weights or pools."""
+    """A source of tables whose pools exist only in this process.
+
+    ``weights``: pools (``provider/region/deployment``) and their weights, in any unit, because only shares
+    count. ``model``: the logical model that all of them serve, each under the name of its deployment.
+    ``shed``: the share that the table sheds, from 0 to below 1. ``on_loss``: provider -> the weights that
+    apply once a client has lost most of that provider. ``last_resort``: pools, in order, for requests that
+    have nowhere else to go. ``answer``: makes the text that a pool answers to a request. ``settings``: what
+    the table tells clients, for instance short time limits. ``requests``: the attempts that reached a pool,
+    in order.
+
+    Raises ValueError for weights or pools that a table can't have.
+    """
 
     def __init__(
         self,
@@ -71,10 +96,10 @@ class FakePools:
         self._model = model
         self._settings = settings or ClientSettings()
         self._lock = threading.Lock()
-        self._faults: dict[str, tuple[Fault, int | None]] = {}
+        self._faults: dict[str, tuple[Fault, int | None]] = {}  # pool -> fault, and for how many requests
         self._reachable = True
-        self._seq = 0
-        self._made: tuple[tuple[str, ...], Split, str, dict[str, Split], tuple[int, ...]]
+        self._published: _Published
+        self._publications = 0
         self._wake: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}
         self.publish(weights, shed=shed, on_loss=on_loss, last_resort=last_resort)
 
@@ -88,19 +113,24 @@ class FakePools:
         on_loss: Mapping[str, Weights] | None = None,
         last_resort: Sequence[str] = (),
     ) -> str:
-        """A next table, of what the constructor's arguments of these names mean; gives its generation, for
-        ``wait_for``. Raises ValueError for impossible weights or pools."""
-        lost = on_loss or {}
-        pools = tuple(sorted({*weights, *last_resort, *itertools.chain.from_iterable(lost.values())}))
+        """Publish the next table; the arguments are those of the constructor. Returns its generation, for
+        ``wait_for``. Raises ValueError for weights or pools that a table can't have."""
+        losses = on_loss or {}
+        pools = tuple(sorted({*weights, *last_resort, *itertools.chain.from_iterable(losses.values())}))
         for pool in pools:
-            _check(pool)
-        splits = {provider: _split(pools, row, 0.0) for provider, row in lost.items()}
+            _check_pool(pool)
+        splits = {provider: _split(pools, row, 0.0) for provider, row in losses.items()}
         with self._lock:
-            last = tuple(map(pools.index, last_resort))
-            self._made = pools, _split(pools, weights, shed), "the test says so", splits, last
-            self._seq += 1
-            generation = str(self._generation())
-        self._tell()
+            self._publications += 1
+            self._published = _Published(
+                Generation("fake", 1, self._publications),
+                pools,
+                _split(pools, weights, shed),
+                on_loss=splits,
+                last_resort=tuple(map(pools.index, last_resort)),
+            )
+            generation = str(self._published.generation)
+        self._wake_all()
         return generation
 
     def fault(
@@ -113,21 +143,23 @@ class FakePools:
         after_chunks: int = 1,
         times: int | None = None,
     ) -> None:
-        """From now on the pool does this, for the next ``times`` requests or until ``clear``.
+        """Make the pool fail from now on, for the next ``times`` requests or until ``clear``.
 
         ``kind`` and its settings (``status``, ``retry_after_s``, ``after_chunks``) are those of ``Fault``.
-        Raises ValueError for a kind or a pool that there is not: such a fault would never show.
+        Raises ValueError for an unknown kind, or a pool that the table does not have: such a fault would
+        never show, and the test would pass for the wrong reason.
         """
         if kind not in KINDS:
-            raise ValueError(f"kind={kind!r} is none of {', '.join(KINDS)}")
+            raise ValueError(f"kind={kind!r}: expected one of {', '.join(KINDS)}")
         with self._lock:
-            pools = self._made[0]
+            pools = self._published.pools
             if pool not in pools:
-                raise ValueError(f"no pool {pool!r} in the table: it has {', '.join(pools)}")
-            self._faults[pool] = Fault(kind, status, retry_after_s, after_chunks), times
+                raise ValueError(f"no pool {pool!r} in the table; it has {', '.join(pools)}")
+            fault = Fault(kind, status=status, retry_after_s=retry_after_s, after_chunks=after_chunks)
+            self._faults[pool] = fault, times
 
     def clear(self, pool: str | None = None) -> None:
-        """The pool, or every pool, serves again."""
+        """Let the pool, or every pool, serve again."""
         with self._lock:
             if pool is None:
                 self._faults.clear()
@@ -135,13 +167,13 @@ class FakePools:
                 self._faults.pop(pool, None)
 
     def control_plane(self, *, reachable: bool) -> None:
-        """Whether clients hear of tables (``reachable``). If not they go on with what they hold, and say
-        ``stale`` after the settings' ``stale_after_ms``."""
+        """Say whether clients can reach the source of tables. If not they go on with the table they have, and
+        their state is ``stale`` after the settings' ``stale_after_ms``."""
         self._reachable = reachable
-        self._tell()
+        self._wake_all()
 
     def served(self) -> dict[str, int]:
-        """Pool -> requests that reached it."""
+        """Pool -> how many requests reached it."""
         counts: dict[str, int] = {}
         for request in self.requests:
             counts[request.pool] = counts.get(request.pool, 0) + 1
@@ -149,21 +181,21 @@ class FakePools:
 
     # What a client does.
 
-    async def run(self, holder: Holder) -> None:
-        """As every source of tables."""
+    async def run(self, subscriber: Subscriber) -> None:
+        """As for every source of tables."""
         loop = asyncio.get_running_loop()
-        woken = self._wake[loop] = asyncio.Event()
+        wake = self._wake[loop] = asyncio.Event()
         try:
             while True:
-                woken.clear()
+                wake.clear()
                 if self._reachable:
-                    self._give(holder)
-                    holder.heard()
+                    self._offer(subscriber)
+                    subscriber.heard()
                 else:
-                    holder.failed("the test keeps the control plane away")
+                    subscriber.failed("the test keeps the control plane away")
                 try:
                     async with asyncio.timeout(self._settings.stale_after_ms / 4_000):
-                        await woken.wait()
+                        await wake.wait()
                 except TimeoutError:
                     pass
         finally:
@@ -174,48 +206,54 @@ class FakePools:
         """A client that takes its table from here sends its requests here too."""
         return self
 
-    def for_async(self) -> AsyncWire:
-        """Connections of an asynchronous client."""
-        return AsyncWire(self.take)
+    def for_async(self) -> FakeAsyncWire:
+        """The connections of an asynchronous client."""
+        return FakeAsyncWire(self.take)
 
-    def for_sync(self) -> SyncWire:
-        """Connections of a synchronous one."""
-        return SyncWire(self.take)
+    def for_sync(self) -> FakeSyncWire:
+        """The connections of a synchronous client."""
+        return FakeSyncWire(self.take)
 
     def take(self, url: str, headers: Headers, body: bytes) -> Script:
-        """A request has come: what it gets."""
+        """A request has come. Returns what is sent back."""
         place, _, path = url.removeprefix("https://").partition(".fake/v1")
-        named = {name.decode().lower(): value.decode("latin-1") for name, value in headers}
-        request = Request(place.replace("~", "/"), path, named, body)
+        lowered = {name.decode().lower(): value.decode("latin-1") for name, value in headers}
+        request = Request(place.replace("~", "/"), path, headers=lowered, body=body)
         with self._lock:
             self.requests.append(request)
             fault, times = self._faults.get(request.pool, (None, None))
-            if times is not None:
-                self._faults[request.pool] = fault, times - 1  # type: ignore[assignment]
+            if fault is not None and times is not None:
+                self._faults[request.pool] = fault, times - 1
                 if times <= 1:
                     del self._faults[request.pool]
-        return script(request, fault, self.answer)
+        return script_for(request, fault, self.answer)
 
-    def _generation(self) -> Generation:
-        return Generation("fake", 1, self._seq)
-
-    def _give(self, holder: Holder) -> None:
+    def _offer(self, subscriber: Subscriber) -> None:
         with self._lock:
-            (pools, split, reason, lost, last), generation = self._made, self._generation()
-        if not generation.newer_than(holder.held_generation):
+            table = self._published
+        if not table.generation.newer_than(subscriber.held_generation):
             return
-        infos = tuple(_info(pool, self._model) for pool in pools)
-        route = Route(holder.workload, holder.origin, "critical", split, reason, lost, last)
-        raw = slices(RouteTable(generation, _clock.now_ms(), infos, (route,), self._settings))[route.name]
-        parts = {holder.origin: decode_slice(raw, checksum(raw))}
-        holder.take(Fetched(Held(generation, parts, urgent=True), {holder.origin: raw}))
+        infos = tuple(_info(pool, self._model) for pool in table.pools)
+        route = Route(
+            subscriber.workload,
+            subscriber.origin,
+            "critical",
+            split=table.split,
+            shed_reason="the test says so",
+            on_loss=table.on_loss,
+            last_resort=table.last_resort,
+        )
+        whole = RouteTable(table.generation, _clock.now_ms(), infos, routes=(route,), settings=self._settings)
+        raw = slices(whole)[route.name]
+        parts = {subscriber.origin: decode_slice(raw, checksum(raw))}
+        subscriber.take(TableUpdate(Held(table.generation, parts, urgent=True), {subscriber.origin: raw}))
 
-    def _tell(self) -> None:
-        for loop, woken in list(self._wake.items()):
-            loop.call_soon_threadsafe(woken.set)
+    def _wake_all(self) -> None:
+        for loop, wake in list(self._wake.items()):
+            loop.call_soon_threadsafe(wake.set)
 
 
-def _check(pool: str) -> None:
+def _check_pool(pool: str) -> None:
     try:
         msgspec.convert(pool, PoolId)
     except msgspec.ValidationError:
@@ -230,7 +268,9 @@ def _info(pool: str, model: str) -> PoolInfo:
 def _split(pools: tuple[str, ...], weights: Weights, shed: float) -> Split:
     total = sum(weights.values())
     if total <= 0 or min(weights.values()) < 0 or not 0 <= shed < 1:
-        raise ValueError("weights must be positive in all, none negative, and shed from 0 to below 1")
+        raise ValueError(
+            "weights: expected none below 0 and a sum above 0; shed: expected a share from 0 to below 1"
+        )
     shed_ppm = round(shed * MILLION)
     ends, reached = [0], 0.0
     for weight in weights.values():

@@ -6,7 +6,7 @@ from aiohttp import web
 from tests.integration.recording import Asked, recording
 from tieline._http.endpoint import Endpoint
 from tieline._process import clock as _clock
-from tieline._reports.http_sink import BUFFER_REPORTS_MAX, HttpSink
+from tieline._reports.http_sink import OUTBOX_REPORTS_MAX, HttpSink
 from tieline.cloudevents import decode_body
 from tieline.events import Demand
 
@@ -60,9 +60,9 @@ async def test_an_endpoint_that_is_away_costs_a_bounded_buffer() -> None:
     """The oldest makes way; whoever reports never waits; at the end what is left is counted as dropped."""
     sink = HttpSink(Endpoint("http://127.0.0.1:1", None))
     await sink.start()
-    for sequence in range(BUFFER_REPORTS_MAX + 30):
+    for sequence in range(OUTBOX_REPORTS_MAX + 30):
         sink.post(report(sequence))
     assert sink.dropped == 30
     assert not await sink.drain(0.05)
     await sink.stop()
-    assert sink.dropped == BUFFER_REPORTS_MAX + 30
+    assert sink.dropped == OUTBOX_REPORTS_MAX + 30

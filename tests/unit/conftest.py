@@ -9,7 +9,7 @@ from blockbuster import BlockBuster
 
 PRODUCT = ("tieline", "streams", "controller", "lab")
 # Building an HTTP client looks once for the installed libraries. That reads files; no request waits for it.
-MAY_BLOCK = ("tieline/_setup/parts.py", "http_library")
+MAY_BLOCK = ("tieline/_setup/http_clients.py", "http_library")
 
 watcher = BlockBuster(PRODUCT)
 for call in watcher.functions.values():

@@ -1,40 +1,41 @@
-"""Clients in a child process made by ``os.fork``: they have inherited connections, locks and an event loop
-that are their parent's, and must use none of them.
-"""
+"""Clients in a child process made by ``os.fork``. The package's docstring says why this needs care."""
 
 import os
 from typing import Any, Protocol
 from weakref import WeakSet
 
 
-class Forked(Protocol):
-    """Something that has to know."""
+class ForkAware(Protocol):
+    """Something that has to replace parts of itself in a child process."""
 
     def after_fork(self) -> None:
-        """Called in the child, in the thread that forked, the only one there."""
+        """Called in the child, by the thread that forked, which is the only thread there."""
         ...
 
 
-_watched: "WeakSet[Forked]" = WeakSet()
-_kept: list[object] = []
+_watched: "WeakSet[ForkAware]" = WeakSet()
+_never_collected: list[object] = []
 
 
-def watch(forked: Forked) -> None:
-    """Tell it in every child, as long as it lives."""
-    _watched.add(forked)
+def watch(watched: ForkAware) -> None:
+    """Call ``after_fork`` of this object in every child process, as long as the object lives."""
+    _watched.add(watched)
 
 
-def keep(*parents: object) -> None:
-    """Never let go of these: closing an inherited event loop's transports reaches into the parent's selector,
-    which both processes share."""
-    _kept.extend(parents)
+def keep(*inherited: object) -> None:
+    """Never let these objects of the parent be garbage collected in this child.
+
+    Closing the transports of an inherited event loop would remove them from the parent's selector, which both
+    processes share.
+    """
+    _never_collected.extend(inherited)
 
 
 def let_go(file: Any) -> None:
-    """The child's hold on a connection or selector ends; it stays the parent's and hears nothing.
+    """Close the child's copy of an inherited socket or selector; the parent's copy is not affected.
 
-    The number stays taken, by the null device: objects that still name it may close it without closing
-    somebody else's file.
+    The file descriptor's number is not freed: the null device takes its place. Objects that still know the
+    number may then close it without closing a file that somebody else has opened under it.
     """
     if file is None or file.fileno() < 0:
         return
@@ -46,8 +47,8 @@ def let_go(file: Any) -> None:
 
 
 def _in_child() -> None:
-    for forked in list(_watched):
-        forked.after_fork()
+    for watched in list(_watched):
+        watched.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

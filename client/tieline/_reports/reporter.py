@@ -1,40 +1,84 @@
-"""Sends what the window holds: at the table's interval, and at once when a pool was left or an urgent
-generation applied. One report at a time, none waited for by a request."""
+"""Hands what the window counted to a sink: at the table's interval, and at once when that is urgent."""
 
 import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from tieline._reports.report import Sink
+from tieline._http.flights import Flights
+from tieline._reports.window import DemandWindow
+from tieline._routing.router import Router
 from tieline._tables.status import State
 from tieline.events import FLOWS_PER_EVENT_MAX, POOLS_PER_EVENT_MAX, Demand
+from tieline.table import ClientSettings
 
-if TYPE_CHECKING:
-    from tieline._setup.parts import Core
-
+URGENT_EVERY_MS = 1_000
 _log = logging.getLogger("tieline")
 
 
+class Sink(Protocol):
+    """Takes reports. ``post`` never waits; False means that the report was dropped.
+
+    A sink may also have ``start()``, ``stop()`` and ``drain(timeout_s) -> bool`` as coroutines, and a count
+    ``dropped``; they are used if they are there.
+    """
+
+    def post(self, event: Demand) -> object:
+        """Take one report, to be sent soon."""
+        ...
+
+
+class ReportedParts(Protocol):
+    """The parts of a client that a report is made from."""
+
+    @property
+    def router(self) -> Router:
+        """Says which generation is in force, which pools are out, and how many requests there were."""
+        ...
+
+    @property
+    def flights(self) -> Flights:
+        """The attempts on their way."""
+        ...
+
+    @property
+    def window(self) -> DemandWindow:
+        """What was counted since the last report."""
+        ...
+
+    @property
+    def clock(self) -> Callable[[], int]:
+        """Monotonic milliseconds, as router, flights and window use them."""
+        ...
+
+    def settings(self) -> ClientSettings:
+        """The settings in force, among them the interval of reports."""
+        ...
+
+
 class Reporter:
-    """``sink`` None: nothing is sent, and ``run`` only waits."""
+    """Reports one client. With ``sink`` None nothing is sent.
+
+    ``client_id``: the name in the reports, one for each process. ``state``: the client's state at the moment
+    of a report. ``epoch_ms``: Unix time in milliseconds.
+    """
 
     def __init__(
         self,
-        core: "Core",
+        parts: ReportedParts,
         sink: Sink | None,
         *,
         client_id: str,
         state: Callable[[], State],
         epoch_ms: Callable[[], int],
     ) -> None:
-        self._refused = 0
         self.client_id = client_id
-        self._core = core
+        self._parts = parts
         self._sink = sink
         self._state = state
         self._epoch_ms = epoch_ms
+        self._refused = 0
         self._incarnation = secrets.token_hex(8)
         self._sequence = 0
         self._window_start_ms = epoch_ms()
@@ -42,19 +86,19 @@ class Reporter:
 
     @property
     def dropped(self) -> int:
-        """Reports given up: here, and by a sink that counts its own."""
+        """How many reports were given up: here, and by a sink that counts its own."""
         return self._refused + int(getattr(self._sink, "dropped", 0))
 
     async def start(self) -> None:
-        """Start the sink, if it has to be."""
+        """Start the sink, if it can be started."""
         self._window_start_ms = self._epoch_ms()
-        await self._optional("start")
+        await self._call_if_there("start")
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Report again and again until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(self._core.settings().report_interval_ms / 1_000):
+                async with asyncio.timeout(self._parts.settings().report_interval_ms / 1_000):
                     await self._urgent.wait()
                 urgent = True
             except TimeoutError:
@@ -63,11 +107,11 @@ class Reporter:
             self.post(urgent=urgent)
 
     def hurry(self) -> None:
-        """Report at once, from the event loop's own thread."""
+        """Have ``run`` report at once. Call it in the event loop's own thread."""
         self._urgent.set()
 
     def post(self, *, urgent: bool = False) -> None:
-        """Hand the window to the sink."""
+        """Hand the window to the sink. A sink that fails costs this report and nothing else."""
         if self._sink is None:
             return
         try:
@@ -79,10 +123,10 @@ class Reporter:
 
     def take(self, *, urgent: bool = False) -> Demand:
         """The window as a report; the next window begins."""
-        core, now_ms = self._core, self._epoch_ms()
-        held = core.router.held
-        flows, pools = core.window.take(
-            core.router.workload, core.router.take_counts(), core.router.outs(), core.flights, core.clock()
+        parts, now_ms = self._parts, self._epoch_ms()
+        router, table = parts.router, parts.router.held
+        flows, pools = parts.window.take(
+            router.workload, router.take_counts(), router.outs(), parts.flights, parts.clock()
         )
         start_ms, self._window_start_ms = self._window_start_ms, now_ms
         self._sequence += 1
@@ -92,8 +136,8 @@ class Reporter:
             sequence=self._sequence,
             window_start_ms=min(start_ms, now_ms),
             window_end_ms=now_ms,
-            interval_ms=core.settings().report_interval_ms,
-            generation=str(held.generation) if held is not None else "",
+            interval_ms=parts.settings().report_interval_ms,
+            generation=str(table.generation) if table is not None else "",
             state=self._state().value,
             urgent=urgent,
             flows=flows[:FLOWS_PER_EVENT_MAX],
@@ -101,17 +145,38 @@ class Reporter:
         )
 
     async def flush(self, timeout_s: float) -> bool:
-        """Report now and wait until the sink has sent it, as long as it takes at most ``timeout_s``."""
+        """Report now; False when the sink could not send everything within ``timeout_s``."""
         self.post()
         drain = getattr(self._sink, "drain", None)
         return bool(await drain(timeout_s)) if drain is not None else True
 
     async def stop(self, timeout_s: float) -> None:
-        """The last report, then the sink."""
+        """Send the last report, for at most ``timeout_s``, then stop the sink."""
         await self.flush(timeout_s)
-        await self._optional("stop")
+        await self._call_if_there("stop")
 
-    async def _optional(self, name: str) -> None:
+    async def _call_if_there(self, name: str) -> None:
         method: Any = getattr(self._sink, name, None)
         if method is not None:
             await method()
+
+
+class UrgentGate:
+    """PURE. Lets at most one urgent report a second pass for each pool."""
+
+    def __init__(self, every_ms: int = URGENT_EVERY_MS) -> None:
+        self._every_ms = every_ms
+        self._last_ms: dict[str, int] = {}
+
+    def passes(self, pool: str, now_ms: int) -> bool:
+        """Whether an ejection of ``pool`` is reported at once; if not the next regular report has it."""
+        last_ms = self._last_ms.get(pool)
+        if last_ms is not None and now_ms - last_ms < self._every_ms:
+            return False
+        self._last_ms[pool] = now_ms
+        return True
+
+
+def new_client_id(workload: str, origin: str) -> str:
+    """A name for the reports of one process that no other process has."""
+    return f"{workload[:32]}-{origin[:32]}-{secrets.token_hex(6)}"

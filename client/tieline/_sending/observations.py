@@ -1,4 +1,4 @@
-"""PURE: many observations of pools in one window become one report per provider-region."""
+"""PURE. Many observations of pools in one window become one report for each provider and region."""
 
 from __future__ import annotations
 
@@ -6,45 +6,46 @@ from msgspec.structs import asdict, replace
 
 from tieline.events import POOLS_PER_EVENT_MAX, Outcomes, PoolObservation, Report, pool_of
 
-Home = tuple[str, str]
+ProviderRegion = tuple[str, str]
 
 
-class Window:
-    """What one source has seen since ``start_ms``, by provider-region. A record carries a region whole."""
+class ObservationWindow:
+    """What one source has observed since ``start_ms``. A report carries all pools of a provider and region,
+    because it replaces whatever the source reported of that region before."""
 
     def __init__(self, source: str, incarnation: str, start_ms: int) -> None:
         self._source = source
         self._incarnation = incarnation
-        self._begun_ms = start_ms
-        self._starts_ms: dict[Home, int] = {}
+        self._first_start_ms = start_ms
+        self._starts_ms: dict[ProviderRegion, int] = {}
         self._sequence = 0
-        self._homes: dict[Home, dict[str, PoolObservation]] = {}
+        self._regions: dict[ProviderRegion, dict[str, PoolObservation]] = {}
 
-    def add(self, seen: PoolObservation) -> None:
-        """Add what was seen of one pool; a pool seen twice is merged.
+    def add(self, observation: PoolObservation) -> None:
+        """Add an observation; two of the same pool are merged.
 
         Raises ValueError when a region has more pools than an event may name.
         """
-        pools = self._homes.setdefault(pool_of(seen.pool), {})
-        held = pools.get(seen.pool)
-        if held is None and len(pools) >= POOLS_PER_EVENT_MAX:
+        pools = self._regions.setdefault(pool_of(observation.pool), {})
+        earlier = pools.get(observation.pool)
+        if earlier is None and len(pools) >= POOLS_PER_EVENT_MAX:
             raise ValueError(
-                f"{'/'.join(pool_of(seen.pool))} has more than {POOLS_PER_EVENT_MAX} pools: "
+                f"{'/'.join(pool_of(observation.pool))} has more than {POOLS_PER_EVENT_MAX} pools: "
                 "split it over several sources"
             )
-        pools[seen.pool] = seen if held is None else merged(held, seen)
+        pools[observation.pool] = observation if earlier is None else merged(earlier, observation)
 
     def close(self, end_ms: int, interval_ms: int, only: str | None = None) -> tuple[Report, ...]:
-        """The reports of this window, sorted by provider-region; the next window begins where it ends.
+        """The reports of this window, sorted by provider and region; the next window begins where it ends.
 
-        ``only``: close it for this ``provider/region`` alone.
+        ``only``: close the window of this ``provider/region`` alone.
         """
         reports = []
-        for provider, region in sorted(self._homes):
+        for provider, region in sorted(self._regions):
             if only is not None and only != f"{provider}/{region}":
                 continue
-            pools = self._homes.pop((provider, region))
-            start_ms = self._starts_ms.get((provider, region), self._begun_ms)
+            pools = self._regions.pop((provider, region))
+            start_ms = self._starts_ms.get((provider, region), self._first_start_ms)
             self._starts_ms[provider, region] = end_ms
             self._sequence += 1
             reports.append(
@@ -64,7 +65,8 @@ class Window:
 
 
 def merged(earlier: PoolObservation, later: PoolObservation) -> PoolObservation:
-    """Two observations of one pool as one: counts add up, else what was measured later holds."""
+    """Two observations of one pool as one: counts and units add up, and every other value is the later one
+    that was measured."""
     counts = asdict(earlier.outcomes)
     for name, count in asdict(later.outcomes).items():
         counts[name] += count

@@ -1,5 +1,4 @@
-"""PURE. Which table may replace the one held: newer within the lineage, whole, of a known schema, not
-empty."""
+"""PURE. Which table may replace the one in force: newer within its lineage, complete, and undamaged."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -10,47 +9,70 @@ from tieline._routing.compile import Held
 from tieline.table import Generation, Manifest, TableError, decode_manifest, decode_slice
 
 
-class Fetched(Struct, frozen=True):
-    """A table to apply, and its slices as bytes for the last good file."""
+class TableUpdate(Struct, frozen=True):
+    """A table that may be put in force, and its slices as bytes by origin, for the last good file."""
 
-    held: Held
+    table: Held
     raw: dict[str, bytes]
 
 
-class Holder(Protocol):
-    """Who holds the table: the client."""
+class Subscriber(Protocol):
+    """What a source of tables reports to. All methods are called in the client's event loop.
+
+    After each successful read a source calls ``overlay``, then ``take`` if there is a newer table, then
+    ``heard``. When a read fails, or what was read must not be used, it calls ``failed``.
+    """
 
     workload: str
     origin: str
 
     @property
-    def held_generation(self) -> Generation | None: ...
-    def heard(self) -> None: ...
-    def failed(self, error: str) -> None: ...
-    def overlay(self, data: bytes) -> None: ...
-    def take(self, fetched: Fetched) -> None: ...
+    def held_generation(self) -> Generation | None:
+        """The generation in force, None without a table."""
+        ...
+
+    def heard(self) -> None:
+        """The source was read, and the table in force is its newest."""
+        ...
+
+    def failed(self, error: str) -> None:
+        """The source could not be read, or what it has can't be used. ``error`` is for people."""
+        ...
+
+    def overlay(self, data: bytes) -> None:
+        """What the source has where an emergency overlay would be; ``b""`` if there is nothing."""
+        ...
+
+    def take(self, update: TableUpdate) -> None:
+        """A newer table."""
+        ...
 
 
-class Source(Protocol):
-    """Where tables come from; ``run`` until cancelled."""
+class TableSource(Protocol):
+    """Where tables come from. ``run`` goes on until it is cancelled."""
 
-    async def run(self, holder: Holder) -> None: ...
+    async def run(self, subscriber: Subscriber) -> None:
+        """Follow the source and report to ``subscriber``."""
+        ...
 
 
 def examine(
-    data: bytes | None,
+    manifest_data: bytes | None,
     parts: Mapping[str, bytes | None],
     *,
     workload: str,
     origins: Sequence[str],
-    held: Generation | None,
-) -> Fetched | None:
-    """What was read, checked: a table to apply, or None when the one held is still the newest. ``parts``:
-    route name -> bytes. Raises ``TableError``: then the table held stays."""
-    if data is None:
+    in_force: Generation | None,
+) -> TableUpdate | None:
+    """Check what a source has. Returns the table to apply, or None when the one in force is not older.
+
+    ``parts``: bytes of slices by route name (``workload/origin``). Raises ``TableError`` for what must not be
+    used: no manifest, another lineage, a slice that is missing or damaged.
+    """
+    if manifest_data is None:
         raise TableError("no route table has been published yet")
-    manifest = decode_manifest(data)
-    if not _follows(manifest, held):
+    manifest = decode_manifest(manifest_data)
+    if not _is_newer(manifest.generation, in_force):
         return None
     raw, slices = {}, {}
     for origin in origins:
@@ -62,25 +84,34 @@ def examine(
             raise TableError(f"the slice {name} is missing")
         slices[origin] = decode_slice(part, manifest.slices[name])
         if slices[origin].route.name != name:
-            raise TableError(f"the slice {name} holds {slices[origin].route.name}")
+            raise TableError(f"the slice {name} holds the route {slices[origin].route.name}")
         raw[origin] = part
-    return Fetched(Held(manifest.generation, slices, _urgent(manifest, held)), raw)
+    return TableUpdate(Held(manifest.generation, slices, _is_urgent(manifest, in_force)), raw)
 
 
-def _follows(manifest: Manifest, held: Generation | None) -> bool:
-    found = manifest.generation
-    if held is not None and found.lineage != held.lineage:
+def require_same_lineage(place: str, offered: Generation, in_force: Generation | None) -> None:
+    """Raise ``TableError`` if ``offered``, which ``place`` has, belongs to another history of Kafka.
+
+    Generations of two lineages can't be compared: neither follows the other.
+    """
+    if in_force is not None and offered.lineage != in_force.lineage:
         raise TableError(
-            f"LINEAGE: the source has {found}; this client holds {held} and keeps it until that is adopted"
+            f"LINEAGE: {place} has {offered}; this client has {in_force} of another lineage and keeps it. "
+            "If the new lineage is right, restart the client without its last good file"
         )
-    return found.newer_than(held)
 
 
-def _urgent(manifest: Manifest, held: Generation | None) -> bool:
-    if held is None:
+def _is_newer(offered: Generation, in_force: Generation | None) -> bool:
+    require_same_lineage("the source", offered, in_force)
+    return offered.newer_than(in_force)
+
+
+def _is_urgent(manifest: Manifest, in_force: Generation | None) -> bool:
+    """Whether a forced move or a command was published since the generation in force."""
+    if in_force is None:
         return False
-    if manifest.generation.epoch == held.epoch:
-        return manifest.urgent_seq > held.seq
+    if manifest.generation.epoch == in_force.epoch:
+        return manifest.urgent_seq > in_force.seq
     return manifest.urgent_seq > 0
 
 

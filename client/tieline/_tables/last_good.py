@@ -1,5 +1,10 @@
-"""The last good table as a file: written whole or not at all, with its checksum, read at start."""
+"""The last good table as a file: written whole or not at all, with its checksum.
 
+A client writes it after each table and reads it at its start (``AsyncClient(last_good=...)``). It can also be
+the only source of tables (``tieline.offline``): then it is read again every second.
+"""
+
+import asyncio
 import contextlib
 import os
 from collections.abc import Collection
@@ -9,13 +14,17 @@ import msgspec
 from msgspec import Struct
 
 from tieline._routing.compile import Held
+from tieline._tables.checks import Subscriber, TableUpdate, require_same_lineage
 from tieline.table import SCHEMA, Generation, TableError, checksum, decode_slice
 
+POLL_S = 1.0
 FILE_MAX_BYTES = 32 * 1024 * 1024
 _MAGIC = b"tieline-last-good-1\n"
 
 
 class _Content(Struct, frozen=True):
+    """What the file holds after its first line and its checksum."""
+
     generation: Generation
     parts: dict[str, bytes]  # origin -> the slice's bytes
     schema: int = SCHEMA
@@ -29,35 +38,35 @@ _decoder = msgspec.msgpack.Decoder(_Content)
 def write_last_good(
     path: Path, generation: Generation, parts: dict[str, bytes], overlay: bytes = b""
 ) -> None:
-    """Replace the file in one step. Raises OSError."""
+    """Replace the file in one step: a reader sees the old content or the new, never a part. Raises OSError.
+
+    ``parts``: bytes of slices by origin; ``overlay``: the signed emergency overlay in force.
+    """
     body = _encode(_Content(generation, parts, overlay=overlay))
     data = _MAGIC + checksum(body).encode() + b"\n" + body
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        with beside.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         raise
 
 
 def read_last_good(path: Path, workload: str, origins: Collection[str]) -> Held | None:
-    """The table in the file; None if there is no file. Raises ``TableError`` for one that can't be used, or
-    that is not of this workload and all of these origins: what one may use is not lawful for another."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_MAX_BYTES + 1)
-    except FileNotFoundError:
+    """The table in the file, or None if there is no file.
+
+    Raises ``TableError`` for a file that can't be used, also when it lacks the route of this workload and one
+    of these origins: what one workload or origin may use can be forbidden to another.
+    """
+    data = _read(path)
+    if data is None:
         return None
-    except OSError as error:
-        raise TableError(f"{path}: {error.strerror or error}") from None
-    if len(data) > FILE_MAX_BYTES:
-        raise TableError(f"{path}: larger than {FILE_MAX_BYTES} bytes")
     magic, _, rest = data.partition(b"\n")
     stored, _, body = rest.partition(b"\n")
     if magic + b"\n" != _MAGIC or checksum(body).encode() != stored:
@@ -68,8 +77,48 @@ def read_last_good(path: Path, workload: str, origins: Collection[str]) -> Held 
     except (msgspec.MsgspecError, TableError) as error:
         raise TableError(f"{path}: {error}") from None
     if content.schema != SCHEMA or not parts:
-        raise TableError(f"{path}: of schema {content.schema} or empty, this library reads {SCHEMA}")
-    has = {part.route.name for part in parts.values()}
-    if lacks := sorted({f"{workload}/{origin}" for origin in origins} - has):
-        raise TableError(f"{path}: has no route {', '.join(lacks)}; it has {', '.join(sorted(has))}")
+        raise TableError(f"{path}: of schema {content.schema} or empty; this library reads schema {SCHEMA}")
+    names = {part.route.name for part in parts.values()}
+    if lacks := sorted({f"{workload}/{origin}" for origin in origins} - names):
+        raise TableError(f"{path}: has no route {', '.join(lacks)}; it has {', '.join(sorted(names))}")
     return Held(content.generation, parts, overlay=content.overlay)
+
+
+class FileSource:
+    """Reads the file every second; a newer generation replaces the one in force."""
+
+    def __init__(self, path: Path, workload: str, origins: Collection[str]) -> None:
+        self._path, self._workload, self._origins = path, workload, origins
+
+    async def run(self, subscriber: Subscriber) -> None:
+        """Follow the file until cancelled."""
+        while True:
+            try:
+                await self._look(subscriber)
+            except TableError as error:
+                subscriber.failed(str(error))
+            await asyncio.sleep(POLL_S)
+
+    async def _look(self, subscriber: Subscriber) -> None:
+        table = await asyncio.to_thread(read_last_good, self._path, self._workload, self._origins)
+        if table is None:
+            raise TableError(f"{self._path}: no such file")
+        subscriber.overlay(table.overlay)
+        in_force = subscriber.held_generation
+        require_same_lineage(str(self._path), table.generation, in_force)
+        if table.generation.newer_than(in_force):
+            subscriber.take(TableUpdate(table, {}))
+        subscriber.heard()
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise TableError(f"{path}: {error.strerror or error}") from None
+    if len(data) > FILE_MAX_BYTES:
+        raise TableError(f"{path}: larger than {FILE_MAX_BYTES} bytes")
+    return data

@@ -1,7 +1,7 @@
-"""Which emergency overlay a client honours: the newest that it could check, until its own end.
+"""Which emergency overlay a client honours: the newest that one of its keys signed, until it expires.
 
-What is deleted is not taken back: only a newer signed one does that. So nobody who may write to Redis, the
-endpoint or a file can end an overlay early, and an empty Redis does not.
+Deleting an overlay does not take it back; only a newer signed one does. So nobody who may merely write to
+Redis, the endpoint or a file can end an overlay early, and an emptied Redis does not end it.
 """
 
 import asyncio
@@ -15,71 +15,71 @@ POLL_S = 1.0
 
 
 class Overlays:
-    """``keys`` empty: every overlay is refused, and ``error`` says so."""
+    """The overlay in force, and why others are refused. With empty ``keys`` every overlay is refused."""
 
     def __init__(self, keys: PublicKeys, namespace: str) -> None:
-        self.data = b""  # of the one in force, for the last good file
+        self.data = b""  # the overlay in force as it came, for the last good file
         self._keys = keys
         self._namespace = namespace
-        self._errors: dict[str, str] = {}  # by the place where it was found
-        self._held: Overlay | None = None
-        self._until_ms = 0  # monotonic: a clock that is set back later does not prolong it
+        self._errors: dict[str, str] = {}  # place -> why the overlay there is refused
+        self._in_force: Overlay | None = None
+        self._until_ms = 0  # monotonic, so that setting the system's clock back does not prolong the overlay
 
     @property
     def error(self) -> str:
-        """Why an overlay that lies somewhere is not honoured; empty when none is refused."""
+        """Why an overlay that was read somewhere is refused; empty when none is."""
         return "; ".join(error for error in self._errors.values() if error)
 
     def consider(self, place: str, data: bytes, now_epoch_ms: int, now_ms: int) -> bool:
-        """What lies at a place and claims to be an overlay, b"" if nothing; whether another one is in force
-        now."""
+        """Check what was read at a place, ``b""`` if there is nothing; returns whether it is in force now and
+        was not before. ``now_epoch_ms``: Unix time; ``now_ms``: monotonic."""
         self._errors[place] = ""
         if not data or data == self.data:
             return False
         try:
             if not self._keys:
-                raise OverlayError("this client was given no overlay_keys")
-            found = overlays.verify(data, self._keys, namespace=self._namespace, now_ms=now_epoch_ms)
+                raise OverlayError("this client has no overlay_keys to check it with")
+            overlay = overlays.verify(data, self._keys, namespace=self._namespace, now_ms=now_epoch_ms)
         except OverlayExpiredError:
             return False
         except OverlayError as error:
             self._errors[place] = f"an emergency overlay was refused: {error}"
             return False
-        if self._held is not None and found.issued_ms <= self._held.issued_ms:
+        if self._in_force is not None and overlay.issued_ms <= self._in_force.issued_ms:
             return False
-        self._held, self.data = found, data
-        self._until_ms = now_ms + found.expires_ms - now_epoch_ms
+        self._in_force, self.data = overlay, data
+        self._until_ms = now_ms + overlay.expires_ms - now_epoch_ms
         return True
 
-    def expired(self, now_ms: int) -> bool:
-        """Whether the one in force has just come to its end."""
-        if self._held is None or now_ms < self._until_ms:
+    def expire(self, now_ms: int) -> bool:
+        """Let go of the overlay in force when its time is over; returns whether that was now."""
+        if self._in_force is None or now_ms < self._until_ms:
             return False
-        self._held, self.data = None, b""
+        self._in_force, self.data = None, b""
         return True
 
     @property
     def in_force(self) -> Overlay | None:
-        """The one that is honoured, which may exclude nothing."""
-        return self._held
+        """The overlay that is honoured. It may exclude nothing."""
+        return self._in_force
 
     @property
     def excluded(self) -> tuple[str, ...]:
-        """Scopes to keep away from."""
-        return self._held.exclude if self._held is not None else ()
+        """The scopes that no request may go to."""
+        return self._in_force.exclude if self._in_force is not None else ()
 
 
 class OverlayFile:
-    """Looks at a file every second."""
+    """Reads a file every second and passes its content on; ``b""`` when there is no file."""
 
-    def __init__(self, path: Path, found: Callable[[bytes], None]) -> None:
+    def __init__(self, path: Path, on_read: Callable[[bytes], None]) -> None:
         self._path = path
-        self._found = found
+        self._on_read = on_read
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Read until cancelled."""
         while True:
-            self._found(await asyncio.to_thread(self._read))
+            self._on_read(await asyncio.to_thread(self._read))
             await asyncio.sleep(POLL_S)
 
     def _read(self) -> bytes:
@@ -87,4 +87,4 @@ class OverlayFile:
             with self._path.open("rb") as file:
                 return file.read(OVERLAY_MAX_BYTES + 1)
         except OSError:
-            return b""  # there is none: as it should be on all other days
+            return b""  # on most days there is no overlay

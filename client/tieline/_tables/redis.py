@@ -1,7 +1,6 @@
-"""The route table from Redis: a pub/sub hint, and a poll every 1-2 s because hints may be lost.
+"""The route table from Redis: a pub/sub hint, and a poll every 1 to 2 s because hints may be lost.
 
-One read takes the manifest, this client's slices and the emergency overlay together. What is urgent is
-fetched at once, the rest after a random wait of up to 200 ms, so that a fleet does not come all at once.
+One read takes the manifest, this client's slices and the emergency overlay together.
 """
 
 import asyncio
@@ -15,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from tieline._process.clock import monotonic_s
-from tieline._tables.checks import Holder, examine
+from tieline._tables.checks import Subscriber, examine
 from tieline.backoff import Backoff
 from tieline.keys import MANIFEST_FIELD, Keys, slice_field
 from tieline.table import TableError
@@ -25,12 +24,13 @@ JITTER_MAX_S = 0.2
 TIMEOUT_S = 2.0
 RECONNECT_MIN_S, RECONNECT_MAX_S = 0.05, 2.0
 HEALTH_CHECK_S = 15
+ERROR_TEXT_MAX = 300
 
 
 class RedisSource:
-    """Follows the table of one workload and its origins; ``run`` until cancelled."""
+    """Follows the table of one workload and its origins."""
 
-    def __init__(self, url: str, keys: Keys, workload: str, origins: Sequence[str]) -> None:
+    def __init__(self, url: str, keys: Keys, *, workload: str, origins: Sequence[str]) -> None:
         self._url = url
         self._keys = keys
         self._workload = workload
@@ -38,27 +38,27 @@ class RedisSource:
         self._names = [f"{workload}/{origin}" for origin in self._origins]
         self._random = random.Random()
 
-    async def run(self, holder: Holder) -> None:
-        """Connect, follow, connect again, with pauses that grow to 2 s and vary."""
+    async def run(self, subscriber: Subscriber) -> None:
+        """Connect and follow, again after each loss of the connection, until cancelled."""
         backoff = Backoff(RECONNECT_MIN_S, RECONNECT_MAX_S)
         while True:
             began_s = monotonic_s()
             try:
-                await self._follow(holder)
+                await self._follow(subscriber)
             except (RedisError, OSError, TimeoutError) as error:
-                holder.failed(f"Redis: {type(error).__name__}: {error}"[:300])
+                subscriber.failed(f"Redis: {type(error).__name__}: {error}"[:ERROR_TEXT_MAX])
             if monotonic_s() - began_s > RECONNECT_MAX_S:
                 backoff.reset()
             await asyncio.sleep(backoff.next_s())
 
-    async def _follow(self, holder: Holder) -> None:
-        """Returns never; raises when the connection is lost."""
+    async def _follow(self, subscriber: Subscriber) -> None:
+        """Never returns; raises when the connection is lost."""
         async with self._connect() as connection, connection.pubsub() as hints:
             await hints.subscribe(self._keys.routes_hint)
-            await self._fetch(connection, holder)
+            await self._fetch(connection, subscriber)
             while True:
                 await self._await_change(hints)
-                await self._fetch(connection, holder)
+                await self._fetch(connection, subscriber)
 
     def _connect(self) -> "redis.Redis":
         return redis.Redis.from_url(
@@ -66,12 +66,12 @@ class RedisSource:
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             health_check_interval=HEALTH_CHECK_S,
-            retry=Retry(NoBackoff(), 0),
+            retry=Retry(NoBackoff(), 0),  # ``run`` is the loop that tries again
             protocol=2,
         )
 
     async def _await_change(self, hints: Any) -> None:
-        """Until the next fetch is due: the poll, an urgent hint, or a hint and its wait."""
+        """Wait until the next fetch is due: the poll, an urgent hint, or another hint and its random wait."""
         due_s = monotonic_s() + self._random.uniform(POLL_MIN_S, POLL_MAX_S)
         while (left_s := due_s - monotonic_s()) > 0:
             message = await hints.get_message(ignore_subscribe_messages=True, timeout=left_s)
@@ -81,24 +81,24 @@ class RedisSource:
                 return
             due_s = min(due_s, monotonic_s() + self._random.uniform(0, JITTER_MAX_S))
 
-    async def _fetch(self, connection: "redis.Redis", holder: Holder) -> None:
+    async def _fetch(self, connection: "redis.Redis", subscriber: Subscriber) -> None:
         fields = [MANIFEST_FIELD, *map(slice_field, self._names)]
-        async with asyncio.timeout(TIMEOUT_S), connection.pipeline(transaction=False) as asked:
-            asked.hmget(self._keys.routes, cast(Any, fields))
-            asked.get(self._keys.overlay)
-            rows, overlay = cast("tuple[list[bytes | None], bytes | None]", await asked.execute())
-        holder.overlay(overlay or b"")
+        async with asyncio.timeout(TIMEOUT_S), connection.pipeline(transaction=False) as pipeline:
+            pipeline.hmget(self._keys.routes, cast(Any, fields))
+            pipeline.get(self._keys.overlay)
+            rows, overlay = cast("tuple[list[bytes | None], bytes | None]", await pipeline.execute())
+        subscriber.overlay(overlay or b"")
         try:
-            found = examine(
+            update = examine(
                 rows[0],
                 dict(zip(self._names, rows[1:], strict=True)),
                 workload=self._workload,
                 origins=self._origins,
-                held=holder.held_generation,
+                in_force=subscriber.held_generation,
             )
         except TableError as error:
-            holder.failed(str(error))
+            subscriber.failed(str(error))
             return
-        if found is not None:
-            holder.take(found)
-        holder.heard()
+        if update is not None:
+            subscriber.take(update)
+        subscriber.heard()

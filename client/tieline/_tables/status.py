@@ -1,4 +1,4 @@
-"""What a client says of itself: where its table comes from and how old its knowledge is."""
+"""What a client says about itself: its state, and how old its knowledge of the table is."""
 
 import logging
 from collections.abc import Callable
@@ -11,8 +11,14 @@ _log = logging.getLogger("tieline")
 
 
 class State(StrEnum):
-    """``live``: the source was heard within the stale limit. ``stale``: it was not. ``last_good``: running
-    on the file. ``initializing``: no table yet. ``off``: not started, or closed."""
+    """Where a client stands. The states follow one another like this::
+
+        off -> initializing or last_good -> live <-> stale -> off
+
+    ``initializing``: started, without a table. ``last_good``: started, with the table from the last good
+    file; the source has not answered yet. ``live``: the source answered within the stale limit (10 s).
+    ``stale``: it did not, and requests go on with the table in force. ``off``: not started, or closed.
+    """
 
     INITIALIZING = "initializing"
     LIVE = "live"
@@ -22,10 +28,10 @@ class State(StrEnum):
 
 
 class Status(Struct, frozen=True):
-    """``since_ms``: how long the state has lasted. ``generation``: the one in force, ``lineage:epoch:seq``,
-    empty without a table. ``age_ms``: since the source was last heard, None if never. ``error``: what is
-    wrong with the source, empty when nothing is. ``reports_dropped``: how many were given up. ``overlay``:
-    the emergency overlay that is honoured; ``overlay_error``: why one is not."""
+    """``since_ms``: how long the state has lasted. ``generation``: the table in force, ``lineage:epoch:seq``,
+    empty without one. ``age_ms``: time since the source last answered, None if it never did. ``error``: what
+    is wrong with the source, empty when nothing is. ``reports_dropped``: how many reports were given up.
+    ``overlay``: the id of the emergency overlay in force, or empty; ``overlay_error``: why one is refused."""
 
     state: State
     since_ms: int
@@ -38,8 +44,8 @@ class Status(Struct, frozen=True):
 
 
 class Applied(Struct, frozen=True):
-    """A generation has just come into force here. ``urgent``: it contains a forced move or a command.
-    ``at_ms``: Unix epoch; ``at_monotonic_ms``: the same instant by ``time.monotonic``."""
+    """A generation has just come into force in this process. ``urgent``: it contains a forced move or a
+    command. ``at_ms``: Unix time; ``at_monotonic_ms``: the same instant by ``time.monotonic``."""
 
     generation: str
     urgent: bool
@@ -47,8 +53,8 @@ class Applied(Struct, frozen=True):
     at_monotonic_ms: float
 
 
-class Contact:
-    """PURE. Follows the source; monotonic milliseconds."""
+class StateTracker:
+    """PURE. Derives the client's ``State`` from when its source answered, in monotonic milliseconds."""
 
     def __init__(self, now_ms: int) -> None:
         self.error = ""
@@ -68,16 +74,16 @@ class Contact:
         self._enter(State.OFF, now_ms)
 
     def heard(self, now_ms: int) -> None:
-        """A manifest that may be held was read."""
+        """The source answered with a table that may be used."""
         self.heard_ms = now_ms
         self.error = ""
 
-    def state(self, now_ms: int, *, holds_table: bool, stale_after_ms: int) -> tuple[State, int]:
-        """The state now and for how long it has lasted."""
+    def state(self, now_ms: int, *, has_table: bool, stale_after_ms: int) -> tuple[State, int]:
+        """The state now, and for how many milliseconds it has lasted."""
         if self._off:
             state = State.OFF
         elif self.heard_ms is None:
-            state = State.LAST_GOOD if holds_table else State.INITIALIZING
+            state = State.LAST_GOOD if has_table else State.INITIALIZING
         else:
             state = State.LIVE if now_ms - self.heard_ms < stale_after_ms else State.STALE
         self._enter(state, now_ms)
@@ -88,10 +94,10 @@ class Contact:
             self._state, self._since_ms = state, now_ms
 
 
-def call_all(listeners: list[Callable[[Any], None]], value: object) -> None:
-    """Tell all listeners; one that fails is said so, and the others hear it too."""
+def notify(listeners: list[Callable[[Any], None]], value: object) -> None:
+    """Call all listeners. One that raises is logged, and the others are still called."""
     for listener in listeners:
         try:
             listener(value)
-        except Exception:  # noqa: BLE001  the application's own function
-            _log.exception("a listener failed")
+        except Exception:  # noqa: BLE001  it is the application's own function
+            _log.exception("a listener of the client raised an error")

@@ -9,7 +9,7 @@ import msgspec
 from tests.unit.client.made_tables import MODEL, Time
 from tieline._http.flights import Flights
 from tieline._http.messages import Headers, HttpRequest, WireError
-from tieline._reports.report import Window
+from tieline._reports.window import DemandWindow
 from tieline._request.attempt import GetSecret, Open, Pause, Read
 from tieline._request.exchange import Exchange, Tools
 from tieline._request.memory import Estimator, Holders
@@ -75,7 +75,7 @@ class Bench:
         self.sent: list[tuple[str, Open]] = []
         self.given: list[Answer] = []
         self.waited_ms: list[int] = []
-        self.window, self.holders, self.budget = Window(), Holders(), RetryBudget()
+        self.window, self.holders, self.budget = DemandWindow(), Holders(), RetryBudget()
         self.settings = ClientSettings()
         self.credentials = Credentials({"given": "secret"}, time)
         self.flights = Flights()

@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.client.made_tables import Time, generation, part
 from tieline._request.options import Timeouts
-from tieline._setup.parts import Core
+from tieline._setup.core import Core
 from tieline.errors import ConfigurationError
 from tieline.table import ClientSettings, Slice
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline._sending.observations import Window, merged
+from tieline._sending.observations import ObservationWindow, merged
 from tieline.events import POOLS_PER_EVENT_MAX, Outcomes, PoolObservation, misfit
 
 NOW_MS = 1_790_000_000_000
@@ -12,7 +12,7 @@ NOW_MS = 1_790_000_000_000
 
 def test_many_pools_of_a_region_travel_in_one_report() -> None:
     """Pools of one provider-region share a record; another region has its own, with a higher sequence."""
-    window = Window("prober", "inc", NOW_MS)
+    window = ObservationWindow("prober", "inc", NOW_MS)
     for pool in ("azure/eastus/b", "azure/eastus/a", "gcp/us-east1/c"):
         window.add(PoolObservation(pool, Outcomes(ok=1)))
     azure, gcp = window.close(NOW_MS + 2_000, 2_000)
@@ -24,7 +24,7 @@ def test_many_pools_of_a_region_travel_in_one_report() -> None:
 
 def test_a_window_begins_where_the_last_one_ended() -> None:
     """No instant belongs to two windows or to none, and an idle window says nothing."""
-    window = Window("prober", "inc", NOW_MS)
+    window = ObservationWindow("prober", "inc", NOW_MS)
     assert window.close(NOW_MS + 5, 2_000) == ()
     window.add(PoolObservation("azure/eastus/a"))
     window.add(PoolObservation("gcp/us-east1/b"))
@@ -37,7 +37,7 @@ def test_a_window_begins_where_the_last_one_ended() -> None:
 
 def test_a_clock_that_went_back_gives_no_window_of_negative_length() -> None:
     """The report stays valid when the wall clock is set back in a window."""
-    window = Window("prober", "inc", NOW_MS)
+    window = ObservationWindow("prober", "inc", NOW_MS)
     window.add(PoolObservation("azure/eastus/a"))
     (report,) = window.close(NOW_MS - 5_000, 2_000)
     assert misfit(report) is None
@@ -60,7 +60,7 @@ def test_what_was_measured_survives_a_later_window_without_it() -> None:
 @given(st.lists(st.tuples(st.sampled_from(["a/b/c", "a/b/d", "e/f/g"]), st.integers(0, 9)), max_size=40))
 def test_no_outcome_is_lost_or_counted_twice(seen: list[tuple[str, int]]) -> None:
     """The reports of a window hold exactly the outcomes that were added."""
-    window = Window("prober", "inc", NOW_MS)
+    window = ObservationWindow("prober", "inc", NOW_MS)
     for pool, count in seen:
         window.add(PoolObservation(pool, Outcomes(ok=count)))
     reports = window.close(NOW_MS + 1, 100)
@@ -69,7 +69,7 @@ def test_no_outcome_is_lost_or_counted_twice(seen: list[tuple[str, int]]) -> Non
 
 def test_a_region_with_too_many_pools_is_refused() -> None:
     """A source's row is its whole view, so a region is never spread over two records."""
-    window = Window("prober", "inc", NOW_MS)
+    window = ObservationWindow("prober", "inc", NOW_MS)
     for number in range(POOLS_PER_EVENT_MAX):
         window.add(PoolObservation(f"a/b/c{number}"))
     with pytest.raises(ValueError, match="more than 2000 pools"):

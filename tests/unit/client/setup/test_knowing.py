@@ -14,13 +14,14 @@ from tests.unit.client.made_tables import part, target
 from tests.waiting import until
 from tieline._health.ejection import Out
 from tieline._http.flights import Flights
-from tieline._reports.report import SAMPLES_MAX, Samples, UrgentGate, Window
+from tieline._reports.reporter import UrgentGate
+from tieline._reports.window import SAMPLES_MAX, DemandWindow, Samples
 from tieline._request.memory import Estimator
 from tieline._routing.compile import Held
 from tieline._routing.route import Outcome
-from tieline._tables.checks import Fetched, examine
+from tieline._tables.checks import TableUpdate, examine
 from tieline._tables.last_good import read_last_good, write_last_good
-from tieline._tables.status import Contact, State
+from tieline._tables.status import State, StateTracker
 from tieline.events import ResultClass
 from tieline.table import Generation, Manifest, TableError, checksum
 
@@ -36,9 +37,9 @@ def manifest(
     return msgspec.msgpack.encode(Manifest(Generation(lineage, epoch, seq), 1, sums, urgent_seq))
 
 
-def looked_at(data: bytes | None, held: Generation | None, raw: bytes | None = RAW) -> Fetched | None:
+def looked_at(data: bytes | None, held: Generation | None, raw: bytes | None = RAW) -> TableUpdate | None:
     """What the source would make of it."""
-    return examine(data, {NAME: raw}, workload="chat", origins=["eu"], held=held)
+    return examine(data, {NAME: raw}, workload="chat", origins=["eu"], in_force=held)
 
 
 def test_only_newer_tables_are_taken() -> None:
@@ -56,11 +57,11 @@ def test_urgency_is_relative_to_what_is_held() -> None:
     later = looked_at(manifest(9, urgent_seq=8), Generation("l", 1, 8))
     first = looked_at(manifest(9, urgent_seq=8), None)
     assert found is not None
-    assert found.held.urgent
+    assert found.table.urgent
     assert later is not None
-    assert not later.held.urgent
+    assert not later.table.urgent
     assert first is not None
-    assert not first.held.urgent
+    assert not first.table.urgent
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_what_must_not_be_used_is_refused(data: bytes | None, raw: bytes | None,
 def test_an_unknown_route_is_named() -> None:
     """A client of a route that the table does not have learns which there are."""
     with pytest.raises(TableError, match="chat/jp; it has chat/eu"):
-        examine(manifest(1), {}, workload="chat", origins=["jp"], held=None)
+        examine(manifest(1), {}, workload="chat", origins=["jp"], in_force=None)
 
 
 def test_last_good_comes_back_as_written(tmp_path: Path) -> None:
@@ -125,26 +126,26 @@ async def test_a_file_of_another_route_is_never_gone_by(tmp_path: Path, workload
 def test_states_follow_the_contact() -> None:
     """initializing or last_good until heard, live while heard within the limit, stale after it, off at the
     end."""
-    contact = Contact(0)
+    tracker = StateTracker(0)
 
-    def state(now_ms: int, *, holds_table: bool = True) -> State:
-        return contact.state(now_ms, holds_table=holds_table, stale_after_ms=10_000)[0]
+    def state(now_ms: int, *, has_table: bool = True) -> State:
+        return tracker.state(now_ms, has_table=has_table, stale_after_ms=10_000)[0]
 
     assert state(0) is State.OFF
-    contact.started(1)
-    assert state(1, holds_table=False) is State.INITIALIZING
+    tracker.started(1)
+    assert state(1, has_table=False) is State.INITIALIZING
     assert state(1) is State.LAST_GOOD
-    contact.heard(5)
+    tracker.heard(5)
     assert state(10_004) is State.LIVE
     assert state(10_005) is State.STALE
-    assert contact.state(10_105, holds_table=True, stale_after_ms=10_000) == (State.STALE, 100)
-    contact.stopped(20_000)
+    assert tracker.state(10_105, has_table=True, stale_after_ms=10_000) == (State.STALE, 100)
+    tracker.stopped(20_000)
     assert state(20_000) is State.OFF
 
 
 def test_reports_hold_what_happened() -> None:
     """Flows by origin, pools with counts, units, quantiles, what is in flight and why a pool was left."""
-    window, flights = Window(), Flights()
+    window, flights = DemandWindow(), Flights()
     window.offered("eu", 120.0)
     window.shed("eu", 20.0)
     flights.begin("a/r/x", 400)
@@ -261,6 +262,6 @@ def test_settings_that_cant_work_are_said_at_once(wrong: dict[str, str | None]) 
 def test_a_pool_is_reported_as_left_only_while_it_is_kept_away_from() -> None:
     """Without weight no request would ever show that it is well again: the report must not hold it down."""
     out = {"c/r/x": Out(ResultClass.AUTH, 0, 300_000)}
-    _, (before,) = Window().take("chat", {}, out, Flights(), 299_999)
-    _, (after,) = Window().take("chat", {}, out, Flights(), 300_000)
+    _, (before,) = DemandWindow().take("chat", {}, out, Flights(), 299_999)
+    _, (after,) = DemandWindow().take("chat", {}, out, Flights(), 300_000)
     assert (before.ejected, after.ejected) == (ResultClass.AUTH, None)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import tieline
 from tests.unit.client.made_tables import generation, part
-from tieline._tables.overlaid import overlaid
+from tieline._tables.exclusion import without_excluded
 from tieline._tables.overlays import Overlays
 from tieline.events import in_scope
 from tieline.overlay import LASTS_MAX_MS, Overlay, OverlayError, key_name, public_keys, sign, verify
@@ -103,8 +103,8 @@ def test_the_newest_holds_until_its_own_end() -> None:
     assert overlays.consider("file", second, NOW_MS, 0)
     assert not overlays.consider("table", first, NOW_MS, 0)
     assert list(overlays.excluded) == ["gcp"]
-    assert not overlays.expired(3_600_000)
-    assert overlays.expired(3_600_001)
+    assert not overlays.expire(3_600_000)
+    assert overlays.expire(3_600_001)
     assert not overlays.excluded
     assert not overlays.error
 
@@ -136,7 +136,7 @@ def shares(held: Slice) -> dict[str, int]:
 
 def under(held: Slice, *exclude: str) -> Slice:
     """The slice under an overlay."""
-    return overlaid(generation(held, 1), exclude).parts["eu"]
+    return without_excluded(generation(held, 1), exclude).parts["eu"]
 
 
 def test_the_others_carry_what_the_excluded_pools_carried() -> None:

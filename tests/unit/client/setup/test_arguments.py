@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import tieline
-from tieline._setup.given import generation
+from tieline._setup.arguments import parse_generation
 from tieline.kafka import Brokers
 from tieline.table import Generation
 from tieline.testing import FakePools
@@ -37,8 +37,8 @@ def client(**given: Any) -> tieline.AsyncClient:
         ("kafka", "", "expected host:port"),
         ("kafka", 5, "kafka=int"),
         ("kafka", Brokers("broker:9092", mechanism="SCRAM"), "none of PLAIN, SCRAM-SHA-256"),
-        ("source", "redis://host:port", "no usable address of Redis"),
-        ("source", "redis://host:6379/first", "no usable address of Redis"),
+        ("source", "redis://host:port", "not a usable address of Redis"),
+        ("source", "redis://host:6379/first", "not a usable address of Redis"),
         ("source", "redis://:hush/hush@host:6379", "percent-encoding"),
     ],
 )
@@ -69,10 +69,10 @@ def test_what_can_work_is_taken(given: dict[str, Any]) -> None:
 
 def test_a_generation_as_the_status_shows_it() -> None:
     """A lineage may have colons of its own; anything else is refused by name."""
-    assert generation("a:b:3:42") == Generation("a:b", 3, 42)
+    assert parse_generation("a:b:3:42") == Generation("a:b", 3, 42)
     for wrong in ("42", "a:b:c", ":1:2", "a:1:²", None):
         with pytest.raises(tieline.ConfigurationError, match="expected lineage:epoch:seq"):
-            generation(wrong)  # type: ignore[arg-type]
+            parse_generation(wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""PURE. Checks the arguments of a client before anything is done with them."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from tieline._request.options import Timeouts
+from tieline.errors import ConfigurationError
+from tieline.events import Name
+from tieline.table import Generation
+from tieline.topics import may_be_prefix
+
+_GENERATION = re.compile(r"(.+):([0-9]+):([0-9]+)\Z")
+_REDIS_EXPECTED = (
+    "source: not a usable address of Redis: expected redis://[user:password@]host:port/database, with "
+    "percent-encoding for / ? # in a password"
+)
+
+
+class ClientArguments(Struct, frozen=True, kw_only=True):
+    """The arguments of a client that are plain values, as the application passed them: of any type."""
+
+    workload: Any
+    origin: Any
+    origins: Any
+    namespace: Any
+    client_id: Any
+    token: Any
+    credentials: Any
+    overlay_keys: Any
+    timeouts: Any
+
+    def check(self) -> None:
+        """Raise ConfigurationError for the first argument that can't work."""
+        for argument, items in (("origins", "names"), ("overlay_keys", "keys")):
+            value = getattr(self, argument)
+            if isinstance(value, str | Path) or not isinstance(value, Collection):
+                raise ConfigurationError(
+                    f"{argument}={value!r}: expected a list of {items}: {argument}=[...]"
+                )
+        _check_name("workload", self.workload)
+        for origin in (self.origin, *self.origins):
+            _check_name("origin", origin)
+        if self.client_id is not None:
+            _check_name("client_id", self.client_id)
+        if not isinstance(self.namespace, str) or not may_be_prefix(self.namespace):
+            raise ConfigurationError(
+                f"namespace={self.namespace!r}: expected letters, digits and . _ -, at most 100"
+            )
+        if self.token is not None:
+            _check_secret("token", self.token)
+        _check_credentials(self.credentials)
+        if self.timeouts is not None and not isinstance(self.timeouts, Timeouts):
+            raise ConfigurationError(f"timeouts={self.timeouts!r}: expected tieline.Timeouts(...)")
+
+
+def parse_generation(text: str) -> Generation:
+    """``lineage:epoch:seq`` as a value. Raises ConfigurationError."""
+    match = _GENERATION.match(text) if isinstance(text, str) else None
+    if match is None:
+        raise ConfigurationError(f"generation={text!r}: expected lineage:epoch:seq, as in status.generation")
+    return Generation(match[1], int(match[2]), int(match[3]))
+
+
+def checked_redis_url(url: str) -> str:
+    """The address of Redis. Raises ConfigurationError for one that redis-py would misread."""
+    try:
+        parts = urlsplit(url)
+        databases = [parts.path.strip("/"), *parse_qs(parts.query).get("db", [])]
+        numbered = all(not database or database.isdecimal() for database in databases)
+        usable = parts.scheme == "unix" or (parts.port != 0 and not parts.fragment and numbered)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigurationError(_REDIS_EXPECTED)
+    return url
+
+
+def _check_name(argument: str, value: Any) -> None:
+    try:
+        msgspec.convert(value, Name)
+    except msgspec.ValidationError:
+        raise ConfigurationError(
+            f"{argument}={value!r} is not a valid name: letters, digits and . _ + : - only, at most 96"
+        ) from None
+
+
+def _check_credentials(credentials: Any) -> None:
+    if credentials is None:
+        return
+    if not isinstance(credentials, Mapping):
+        raise ConfigurationError("credentials: expected a mapping from the names in the table to secrets")
+    for name, value in credentials.items():
+        if value is not None:  # None: the secret comes from the environment
+            _check_secret(f"credentials[{name!r}]", value)
+
+
+def _check_secret(argument: str, value: Any) -> None:
+    if not isinstance(value, str | Callable):
+        kind = type(value).__name__
+        raise ConfigurationError(f"{argument}: expected a string or a function that returns one, not {kind}")

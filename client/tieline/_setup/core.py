@@ -1,0 +1,173 @@
+"""The parts of a client that work on requests, whether a thread or an event loop makes them."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from tieline._http.flights import Flights
+from tieline._http.messages import HttpRequest
+from tieline._process import clock as _clock
+from tieline._process import fork
+from tieline._reports.window import DemandWindow
+from tieline._request.exchange import Tools
+from tieline._request.memory import Estimator, Holders
+from tieline._request.options import Timeouts
+from tieline._request.reply import Reply
+from tieline._routing.budget import RetryBudget
+from tieline._routing.router import Router
+from tieline._transports.runners import AsyncRunner, SyncRunner, secret_of
+from tieline.credentials import Credential, Credentials
+from tieline.errors import ClosedError
+from tieline.table import ClientSettings
+
+if TYPE_CHECKING:
+    from tieline._http.wire_async import AsyncWire
+    from tieline._http.wire_sync import SyncWire
+
+_DEFAULTS = ClientSettings()
+_T = TypeVar("_T")
+
+
+class WireFactory(Protocol):
+    """Makes connections that a source of tables brings along. ``tieline.testing`` does so."""
+
+    def for_async(self) -> Any:
+        """Connections of an ``AsyncClient``."""
+        ...
+
+    def for_sync(self) -> Any:
+        """Connections of a ``Client``."""
+        ...
+
+
+class RunInLoop(Protocol):
+    """Runs a coroutine in the background thread of a synchronous client, and returns its result."""
+
+    def __call__(self, work: Coroutine[Any, Any, _T]) -> _T: ...
+
+
+class Core:
+    """Shared by the asynchronous client and its synchronous twin.
+
+    ``clock``: monotonic milliseconds. ``phase``: from 0 to 1, where this process begins in the sequence of
+    picks, so that processes do not all begin with the same pool.
+    """
+
+    def __init__(
+        self,
+        workload: str,
+        origin: str,
+        credentials: Mapping[str, Credential] | None,
+        *,
+        clock: Callable[[], int],
+        phase: float,
+        wire_factory: WireFactory | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._timeouts.check()
+        self._table_settings = _DEFAULTS
+        self._settings = self._timeouts.over(_DEFAULTS)
+        self._secrets = credentials
+        self._credentials = Credentials(credentials, clock)
+        self.clock = clock
+        self.router = Router(workload, origin, clock=clock, phase=phase)
+        self.flights = Flights()
+        self.budget = RetryBudget()
+        self.window = DemandWindow()
+        self.router.on_outcome.append(self.window.observe)
+        self._tools = Tools(
+            router=self.router,
+            flights=self.flights,
+            budget=self.budget,
+            holders=Holders(),
+            estimator=Estimator(),
+            meter=self.window,
+            settings=self.settings,
+            refused=self._credentials.forget,
+            clock=clock,
+            epoch_ms=_clock.now_ms,
+            lock=Lock(),
+        )
+        self.revive: Callable[[], Awaitable[None]] | None = None  # starts the client again in a child process
+        self._open = False
+        self._wire_factory = wire_factory
+        self._async_runner: AsyncRunner | None = None
+        self._sync_runner: SyncRunner | None = None
+        self._wires: list[AsyncWire | SyncWire] = []
+
+    def open(self) -> None:
+        """Requests may be made from now on."""
+        self._open = True
+
+    def close(self) -> None:
+        """Close every connection; requests raise ClosedError from now on."""
+        self._open = False
+        self._async_runner = self._sync_runner = None
+        self._credentials.close()
+        wires, self._wires = self._wires, []
+        for wire in wires:
+            wire.close()
+
+    def tidy(self) -> None:
+        """Close connections that have been idle for long."""
+        for wire in self._wires:
+            wire.idle.tidy()
+
+    def settings(self) -> ClientSettings:
+        """The table's settings, or the defaults without a table, with the application's own time-outs."""
+        table = self.router.held
+        part = table.parts.get(self.router.origin) if table is not None else None
+        table_settings = part.settings if part is not None else _DEFAULTS
+        if self._table_settings is not table_settings:
+            self._table_settings, self._settings = table_settings, self._timeouts.over(table_settings)
+        return self._settings
+
+    async def send(self, request: HttpRequest) -> Reply:
+        """Make one request. Raises ClosedError when the client is not running."""
+        if self._async_runner is None:
+            if self.revive is not None:
+                await self.revive()
+            self._require_open()
+            from tieline._http.wire_async import AsyncWire
+
+            wire = AsyncWire() if self._wire_factory is None else self._wire_factory.for_async()
+            self._wires.append(wire)
+            self._async_runner = AsyncRunner(self._tools, self._credentials, wire)
+        return await self._async_runner.send(request)
+
+    def send_sync(self, request: HttpRequest, run: RunInLoop) -> Reply:
+        """Make one request in the caller's thread. ``run`` is for what only the event loop can do: calling
+        an asynchronous function for a secret."""
+        runner = self._sync_runner or self._open_sync(run)
+        return runner.send(request)
+
+    def after_fork(self) -> None:
+        """In a child process: no connection, lock or count of the parent's is used again."""
+        for part in (self.router, self.flights, self.window, *self._wires):
+            part.after_fork()
+        fork.keep(self._wires, self._async_runner, self._sync_runner, self._credentials)
+        self._wires, self._async_runner, self._sync_runner, self._open = [], None, None, False
+        self._credentials = Credentials(self._secrets, self.clock)
+        self._tools.refused = self._credentials.forget
+        self._tools.lock, self._tools.waiting = Lock(), 0
+
+    def _open_sync(self, run: RunInLoop) -> SyncRunner:
+        with self._tools.lock:
+            self._require_open()
+            if self._sync_runner is None:  # another thread may have been quicker
+                from tieline._http.wire_sync import SyncWire
+
+                wire = SyncWire() if self._wire_factory is None else self._wire_factory.for_sync()
+                self._wires.append(wire)
+
+                def secret(name: str, due_ms: int) -> tuple[str, bool]:
+                    at_hand = self._credentials.at_hand(name)
+                    return at_hand or run(secret_of(self._credentials, name, due_ms))
+
+                self._sync_runner = SyncRunner(self._tools, secret, wire)
+            return self._sync_runner
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise ClosedError("the client is not running: use `async with`, or start()")
