@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from controller.core.assessment import Assessment
-from controller.core.evidence.trust import UNHEARD_SHARE_MAX
 from controller.core.model.dispatch_plan import Plan
 from controller.core.model.reasons import Reason, State
 from controller.core.moves.draft import Draft
@@ -23,7 +22,8 @@ class Chosen(NamedTuple):
 
 def too_little_heard(known: Assessment) -> bool:
     """Whether too many sources are silent for moves by choice, and no operator overrides that guard."""
-    return known.unheard > UNHEARD_SHARE_MAX and not known.orders.lifts("sources_unheard")
+    share_max = known.compiled.policy.thresholds.unheard_share_max
+    return known.unheard > share_max and not known.orders.lifts("sources_unheard")
 
 
 def chosen(known: Assessment, use: Use, before: HeldTable, plan: Plan | None) -> Chosen:

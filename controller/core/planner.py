@@ -28,10 +28,6 @@ from controller.core.policy.compiled import CRITICAL_RANK, LOWEST_RANK, Compiled
 from controller.core.snapshot import Ready, Snapshot
 from tieline.table import MILLION, Generation, RouteTable, Split
 
-SMALL_PARTS = 5_000  # of a million: a forced change below this waits until it is worth a publication
-ON_LOSS_AFTER_MS = 1_000
-ON_LOSS_EVERY_MS = 60_000
-
 
 class Planner:
     """Decides again and again, and keeps between decisions what nothing has touched (``memo``)."""
@@ -112,6 +108,7 @@ def _forced(known: Assessment, before: HeldTable, memory: Memory, now_ms: int) -
 
 def _matters(draft: Draft, before: HeldTable, known: Assessment) -> bool:
     """Whether the change is worth a publication: load leaves a lost pool, or more than a little moves."""
+    small = round(known.compiled.policy.thresholds.forced_share_min * MILLION)
     for route in draft.touched:
         was, now = before.weights[route], draft.weights[route]
         if was == now and before.shed[route] == draft.shed[route]:
@@ -122,7 +119,7 @@ def _matters(draft: Draft, before: HeldTable, known: Assessment) -> bool:
             if change and pool not in now and known.use.limits.grade[pool] == OUT:
                 return True
             moved += change
-        if moved >= 2 * SMALL_PARTS:
+        if moved >= 2 * small:
             return True
     return False
 
@@ -151,13 +148,15 @@ def _may_choose(snapshot: Snapshot, known: Assessment, now_ms: int) -> bool:
 
 def _fresh_plan(snapshot: Snapshot, known: Assessment, now_ms: int) -> WholePlan | None:
     plan = snapshot.plan
-    return plan if plan is not None and plan.is_fresh(known.compiled.version, now_ms) else None
+    fresh_ms = snapshot.policy.thresholds.plan_fresh_ms
+    return plan if plan is not None and plan.is_fresh(known.compiled.version, fresh_ms, now_ms) else None
 
 
 def _on_loss_renewed(snapshot: Snapshot, known: Assessment, before: HeldTable, now_ms: int) -> Plan | None:
     """The same weights with ``on_loss`` decided anew: a second after a forced publication, and once a minute,
     as demand and capacity move on where the table stays, if they would be others."""
-    hasty = known.memory.on_loss_due and now_ms >= before.table.made_ms + ON_LOSS_AFTER_MS
+    after_ms = snapshot.policy.thresholds.on_loss_after_ms
+    hasty = known.memory.on_loss_due and now_ms >= before.table.made_ms + after_ms
     if not hasty and not _on_loss_is_old(snapshot, known, now_ms):
         return None
     draft = before.draft(known.demand)
@@ -168,7 +167,9 @@ def _on_loss_renewed(snapshot: Snapshot, known: Assessment, before: HeldTable, n
 
 def _on_loss_is_old(snapshot: Snapshot, known: Assessment, now_ms: int) -> bool:
     memory = known.memory
-    due = not memory.on_loss_due and now_ms - memory.on_loss_ms >= ON_LOSS_EVERY_MS
+    due = (
+        not memory.on_loss_due and now_ms - memory.on_loss_ms >= snapshot.policy.thresholds.on_loss_period_ms
+    )
     due = due and all(one.caught_up for one in snapshot.progress)
     return due and not known.orders.frozen and _may_choose(snapshot, known, now_ms)
 
@@ -221,7 +222,8 @@ def _publish(
     table = _table(snapshot, compiled, proposal, now_ms)
     wake_ms = known.due_ms
     if due:
-        wake_ms = min(now_ms + ON_LOSS_AFTER_MS, wake_ms or now_ms + ON_LOSS_AFTER_MS)
+        renew_ms = now_ms + snapshot.policy.thresholds.on_loss_after_ms
+        wake_ms = min(renew_ms, wake_ms or renew_ms)
     return Ready(memory, table, tuple(said), plan.urgent, memory != snapshot.memory, wake_ms)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import State
-from controller.core.policy.policy import Thresholds
+from controller.core.policy.thresholds import Thresholds
 from controller.routes.record import RoutesRecord
 from tieline.table import Generation, Route
 

@@ -7,9 +7,8 @@ from typing import NamedTuple
 from controller.core.evidence.gather import Reach
 from controller.core.model.memo import Memo
 from controller.core.policy.compiled import CompiledPolicy
+from controller.core.policy.thresholds import Thresholds
 from streams.rows import DemandRow
-
-SPAN_SECONDS = 10
 
 _Flows = dict[tuple[str, str], tuple[float, float]]  # units/s, requests/s
 
@@ -43,16 +42,16 @@ def demand_of(
     rows: tuple[DemandRow, ...],
     reach: Reach,
     reported: tuple[str, ...],
-    silent_after_ms: int,
     now_ms: int,
     memo: Memo,
 ) -> Demanded:
     """What every route is asked for. Offered load includes what was shed.
 
-    A partition without a report for ``silent_after_ms``, though it is consumed to its end, has no clients.
+    A partition without a report for ``stale_min_ms``, though it is consumed to its end, has no clients.
     """
-    heard = [row for row in rows if row.seconds and not _silent(row, reach, silent_after_ms, now_ms)]
-    flows = memo.each(_rates, heard)
+    thresholds = compiled.policy.thresholds
+    heard = [row for row in rows if row.seconds and not _silent(row, reach, thresholds, now_ms)]
+    flows = memo.each(_rates, heard, thresholds)
     kept = memo.last(_KeptDemand)
     if kept is None or not kept.answers(compiled, flows, reported):
         kept = _KeptDemand(compiled, flows, reported, _demanded(compiled, _added_up(flows), reported))
@@ -81,15 +80,15 @@ def _demanded(compiled: CompiledPolicy, totals: _Flows, reported: tuple[str, ...
     return Demanded(demand, rates, reported if len(known) == len(reported) else tuple(sorted(known)))
 
 
-def _silent(row: DemandRow, reach: Reach, silent_after_ms: int, now_ms: int) -> bool:
+def _silent(row: DemandRow, reach: Reach, thresholds: Thresholds, now_ms: int) -> bool:
     heard_ms = row.seconds[-1].second_ms + 1000
-    return heard_ms + silent_after_ms <= now_ms and reach.is_current("demand", row.position.partition)
+    return heard_ms + thresholds.stale_min_ms <= now_ms and reach.is_current("demand", row.position.partition)
 
 
-def _rates(row: DemandRow) -> _Flows:
+def _rates(row: DemandRow, thresholds: Thresholds) -> _Flows:
     """Mean load of each flow over the last whole seconds."""
     newest_ms = row.seconds[-1].second_ms
-    whole = [s for s in row.seconds if newest_ms - SPAN_SECONDS * 1000 <= s.second_ms < newest_ms]
+    whole = [s for s in row.seconds if newest_ms - thresholds.demand_window_ms <= s.second_ms < newest_ms]
     seconds = whole or list(row.seconds[-1:])
     span_s = max(1, (seconds[-1].second_ms - seconds[0].second_ms) // 1000 + 1)
     units: dict[tuple[str, str], float] = {}

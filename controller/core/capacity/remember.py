@@ -15,7 +15,7 @@ from controller.core.evidence.gather import Evidence
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import PoolMemory
 from controller.core.policy.compiled import CompiledPolicy
-from controller.core.policy.policy import Thresholds
+from controller.core.policy.thresholds import Thresholds
 
 NEW = PoolMemory()
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from controller.core.evidence.gather import Reach
 from controller.core.model.memo import Memo
 from controller.core.policy.compiled import CompiledPolicy
-from controller.core.policy.policy import Policy, Pool, QuotaGroup, Thresholds
+from controller.core.policy.policy import Policy, Pool, QuotaGroup
+from controller.core.policy.thresholds import Thresholds
 from streams.rows import Row
 from tieline.events import Capacity, GroupCapacity, PoolCapacity, in_scope
 

@@ -15,12 +15,9 @@ from controller.core.model.memo import Memo
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
 from controller.core.policy.compiled import CompiledPolicy
-from controller.core.policy.policy import Policy, Thresholds
+from controller.core.policy.policy import Policy
+from controller.core.policy.thresholds import Thresholds
 
-SAME_SHARE = 0.1  # a smaller difference is the same finding
-RENEW_MS = 5_000
-FORGET_AFTER = 10  # x throttled_hold_ms
-THROTTLED_FLOOR = 0.1  # of the limit: throttling alone never takes a pool to nothing
 UNBOUNDED = float("inf")  # units/s, where nothing limits them
 
 
@@ -156,13 +153,13 @@ def note_requests(held: PoolMemory, seen: Clients | None, limits: Thresholds) ->
         return held
     size = seen.units / seen.ok
     slot = seen.units / (seen.span_ms / 1_000) / seen.in_flight if seen.in_flight else held.units_per_slot
-    if _is_same(size, held.units_per_request) and _is_same(slot, held.units_per_slot):
+    if _is_same(size, held.units_per_request, limits) and _is_same(slot, held.units_per_slot, limits):
         return held
     return replace(held, units_per_request=size, units_per_slot=slot)
 
 
-def _is_same(now: float, before: float) -> bool:
-    return abs(now - before) <= SAME_SHARE * before
+def _is_same(now: float, before: float, limits: Thresholds) -> bool:
+    return abs(now - before) <= limits.same_share * before
 
 
 def note_throttling(held: PoolMemory, seen: Clients | None, limits: Thresholds, now_ms: int) -> PoolMemory:
@@ -172,11 +169,14 @@ def note_throttling(held: PoolMemory, seen: Clients | None, limits: Thresholds, 
         attempts = seen.requests + seen.throttled
         if attempts >= limits.requests_min and seen.throttled >= limits.throttled_share * attempts:
             now = seen.throttled_served
-            moved = abs(now - held.throttled_units_per_s) > SAME_SHARE * now
-            if now > 0 and (moved or now_ms - held.throttled_ms >= RENEW_MS):
+            moved = abs(now - held.throttled_units_per_s) > limits.same_share * now
+            if now > 0 and (moved or now_ms - held.throttled_ms >= limits.throttled_renew_ms):
                 return replace(held, throttled_units_per_s=now, throttled_ms=now_ms)
             return held
-    if held.throttled_ms and now_ms - held.throttled_ms > FORGET_AFTER * limits.throttled_hold_ms:
+    if (
+        held.throttled_ms
+        and now_ms - held.throttled_ms > limits.throttled_forget_factor * limits.throttled_hold_ms
+    ):
         return replace(held, throttled_units_per_s=0.0, throttled_ms=0)
     return held
 
@@ -188,7 +188,7 @@ def _throttled(cap: PoolCap, held: PoolMemory, limits: Thresholds, now_ms: int) 
     over_ms = now_ms - held.throttled_ms - limits.throttled_hold_ms
     steps = max(0, over_ms // max(1, limits.shift_period_ms) + 1)
     shown = held.throttled_units_per_s * limits.throttled_regain**steps
-    return cap.within(max(shown, cap.limit * THROTTLED_FLOOR), Reason.THROTTLED)
+    return cap.within(max(shown, cap.limit * limits.throttled_floor_share), Reason.THROTTLED)
 
 
 def is_news(held: PoolMemory, said: Said, known: float) -> bool:
@@ -206,8 +206,8 @@ def note_lump(held: PoolMemory, said: Said, known: float, limits: Thresholds, no
     now, was = said.limits.units, known if held.limit_units_per_s < 0 else held.limit_units_per_s
     if now > was * (1 + limits.lump_share):
         return _climbed(held, was, now, limits, now_ms)
-    if now >= was or _is_same(now, was):
-        if _is_same(now, was) and not (held.smaller_since_ms or held.lump_since_ms):
+    if now >= was or _is_same(now, was, limits):
+        if _is_same(now, was, limits) and not (held.smaller_since_ms or held.lump_since_ms):
             return held
         return replace(held, limit_units_per_s=max(now, was), smaller_since_ms=0, lump_since_ms=0)
     if not held.smaller_since_ms or held.lump_since_ms:

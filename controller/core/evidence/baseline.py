@@ -9,11 +9,7 @@ from msgspec.structs import replace
 from controller.core.evidence.client_sums import Clients
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
-from controller.core.policy.policy import Thresholds
-
-FAR_OFF = 1.5
-RISES_BY = 1.1
-FALLS_BY = 0.8
+from controller.core.policy.thresholds import Thresholds
 
 
 def note_usual(held: PoolMemory, seen: Clients | None, limits: Thresholds, now_ms: int) -> PoolMemory:
@@ -29,16 +25,18 @@ def note_usual(held: PoolMemory, seen: Clients | None, limits: Thresholds, now_m
         return held
     if held.state is not State.HEALTHY and not (held.state is State.DEGRADED and held.reason is Reason.SLOW):
         return held
-    p50_ms = _towards(held.usual_p50_ms, seen.first_token_p50_ms)
-    p99_ms = _towards(held.usual_p99_ms, seen.first_token_p99_ms)
+    p50_ms = _towards(held.usual_p50_ms, seen.first_token_p50_ms, limits)
+    p99_ms = _towards(held.usual_p99_ms, seen.first_token_p99_ms, limits)
     if (p50_ms, p99_ms) == (held.usual_p50_ms, held.usual_p99_ms):
         return held
     return replace(held, usual_p50_ms=p50_ms, usual_p99_ms=p99_ms, usual_ms=now_ms)
 
 
-def _towards(usual_ms: float, now_ms: float | None) -> float:
-    if now_ms is None:
+def _towards(usual_ms: float, measured_ms: float | None, limits: Thresholds) -> float:
+    if measured_ms is None:
         return usual_ms
-    if now_ms > FAR_OFF * usual_ms:
-        return usual_ms * RISES_BY
-    return usual_ms * FALLS_BY if now_ms * FAR_OFF < usual_ms else usual_ms
+    if measured_ms > limits.usual_far_off_factor * usual_ms:
+        return usual_ms * limits.usual_rise_factor
+    if measured_ms * limits.usual_far_off_factor < usual_ms:
+        return usual_ms * limits.usual_fall_share
+    return usual_ms

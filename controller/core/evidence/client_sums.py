@@ -9,11 +9,9 @@ from typing import NamedTuple
 
 from controller.core.evidence.reporter_cap import capped_share, largest
 from controller.core.model.memo import Memo
-from controller.core.policy.policy import Thresholds
+from controller.core.policy.thresholds import Thresholds
 from streams.rows import DemandRow, PoolSum
 from tieline.events import Outcomes
-
-SPAN_MIN_MS = 2_000
 
 
 class Clients(NamedTuple):
@@ -129,7 +127,7 @@ def _telling(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, _Part
                 fresh.append(parts)
         for parts in fresh:
             newest_ms, seen = parts[0]
-            if newest_ms - second_ms + 1000 >= SPAN_MIN_MS and (
+            if newest_ms - second_ms + 1000 >= limits.window_min_ms and (
                 seen.outcomes.ok >= limits.requests_min or _requests(parts) >= limits.requests_min
             ):
                 done.add(seen.pool)

@@ -13,7 +13,7 @@ from controller.core.evidence.gather import Evidence, Probe
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason
-from controller.core.policy.policy import Thresholds
+from controller.core.policy.thresholds import Thresholds
 
 
 class Kind(StrEnum):
@@ -76,7 +76,7 @@ class Case(NamedTuple):
         The window is short, so of a quiet pool's users not all show in it: where others are heard elsewhere,
         one alone is never half of all there are.
         """
-        existing = max(reporters, min(self.seen.clients_heard, OTHERS_MIN))
+        existing = max(reporters, min(self.seen.clients_heard, self.limits.reporters_elsewhere_max))
         if existing <= 1:
             return failing >= 1 and self.bad_probes >= 1
         return failing >= min(self.limits.reporters_min, (existing + 1) // 2)
@@ -90,7 +90,6 @@ class Case(NamedTuple):
 Said = tuple[Kind, Reason, float | None, float | None]
 Rule = Callable[[Case], Said | None]
 
-OTHERS_MIN = 3  # so many that half of them are two
 SILENT = Finding(Kind.SILENT, Reason.NO_EVIDENCE)
 
 

@@ -10,12 +10,10 @@ from typing import NamedTuple
 
 from controller.core.evidence.client_sums import Clients, Window, sum_clients
 from controller.core.model.memo import Memo, changed_keys
-from controller.core.policy.policy import Thresholds
+from controller.core.policy.thresholds import Thresholds
 from streams.reporters import OWN_NETWORK_MIN, answers
 from streams.rows import DemandRow, Progress, Row
 from tieline.events import PoolObservation, Report
-
-PROGRESS_AGE_MAX_MS = 5_000
 
 
 class Probe(NamedTuple):
@@ -48,10 +46,10 @@ NOTHING = Evidence(None)
 class Reach:
     """How far each partition is consumed, for the question whether silence on it may age."""
 
-    def __init__(self, progress: tuple[Progress, ...], now_ms: int) -> None:
+    def __init__(self, progress: tuple[Progress, ...], thresholds: Thresholds, now_ms: int) -> None:
         self._current = {
             (row.topic.rsplit(".", 1)[-1], row.partition): row.caught_up
-            and now_ms - row.at_ms <= PROGRESS_AGE_MAX_MS
+            and now_ms - row.at_ms <= thresholds.progress_age_max_ms
             for row in progress
         }
 

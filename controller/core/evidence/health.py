@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from controller.core.evidence.finding import Finding, Kind
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
-from controller.core.policy.policy import Thresholds
+from controller.core.policy.thresholds import Thresholds
 
 RELAPSES_KEPT = 12
 

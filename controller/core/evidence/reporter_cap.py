@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from controller.core.policy.policy import Thresholds
+from controller.core.policy.thresholds import Thresholds
 from streams.rows import PoolSum
 
 

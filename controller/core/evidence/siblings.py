@@ -8,10 +8,8 @@ themselves; what they can explain of the refusals is left out.
 from controller.core.evidence.client_sums import Clients
 from controller.core.evidence.gather import Evidence
 from controller.core.policy.compiled import CompiledPolicy
-from controller.core.policy.policy import Thresholds
+from controller.core.policy.thresholds import Thresholds
 from tieline.table import RouteTable
-
-COMPARED_MIN = 0.1  # of a pool's load: where siblings carry less of its workloads nothing can be compared
 
 
 def refusing(
@@ -46,7 +44,9 @@ def _is_to_blame(load: dict[str, float], served: set[str], share: float, limits:
     """Whether more is refused than the workloads that no sibling serves could cause."""
     whole = sum(load.values())
     compared = sum(units for workload, units in load.items() if workload in served) / whole if whole else 0.0
-    return compared >= COMPARED_MIN and share - (1 - compared) >= limits.client_error_share * compared
+    if compared < limits.compared_share_min:
+        return False
+    return share - (1 - compared) >= limits.client_error_share * compared
 
 
 def _tells(clients: Clients, limits: Thresholds) -> bool:

@@ -8,9 +8,6 @@ from controller.core.evidence.gather import Hearing
 from controller.core.policy.compiled import CompiledPolicy
 from streams.rows import Row
 
-UNHEARD_SHARE_MAX = 0.5
-PROVIDERS_MIN = 2
-
 
 def unheard_share(compiled: CompiledPolicy, reports: tuple[Row, ...], heard: list[Hearing]) -> float:
     """The share of reporting (source, region) pairs that have gone silent; 0 unless in several providers."""
@@ -26,4 +23,5 @@ def unheard_share(compiled: CompiledPolicy, reports: tuple[Row, ...], heard: lis
             missed += 1
             if how is Hearing.SILENT:
                 silent.append(event.provider)
-    return len(silent) / missed if len(set(silent)) >= PROVIDERS_MIN else 0.0
+    providers_min = compiled.policy.thresholds.unheard_providers_min
+    return len(silent) / missed if len(set(silent)) >= providers_min else 0.0

@@ -3,7 +3,6 @@
 from msgspec.structs import replace
 
 from controller.core.assessment import Assessment
-from controller.core.evidence.trust import UNHEARD_SHARE_MAX
 from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.eligible import too_many_lost
 from controller.core.orders.in_force import told
@@ -23,7 +22,7 @@ def overridden(known: Assessment, splits: list[Split], held: list[Split | None])
                 found += _provider_share(known, orders, splits)
             case "providers_lost" if too_many_lost(known.compiled, known.memory.pools):
                 found.append(_said("table", guard, next(iter(orders.values()))))
-            case "sources_unheard" if known.unheard > UNHEARD_SHARE_MAX:
+            case "sources_unheard" if known.unheard > known.compiled.policy.thresholds.unheard_share_max:
                 found.append(_said("table", guard, next(iter(orders.values())), known.unheard))
             case _:
                 pass

@@ -8,7 +8,7 @@ from controller.core.evidence.gather import Hearing, Reach, hearing
 from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import CONFIGURATION_REASONS, Reason, State, Verdict
-from controller.core.policy.policy import Thresholds
+from controller.core.policy.thresholds import Thresholds
 from controller.core.snapshot import Snapshot
 from streams.rows import GAP_MAX_MS, Row
 from tieline.events import Capacity, Report, Statement
@@ -57,8 +57,9 @@ def _unreached_reporters(snapshot: Snapshot, now_ms: int, memo: Memo) -> list[Ve
 
     Probers are named. Clients are too many to name, so that alarm counts them.
     """
-    reach = Reach(snapshot.progress, now_ms)
-    heard = hearing(snapshot.reports, reach, snapshot.policy.thresholds, now_ms, memo)
+    thresholds = snapshot.policy.thresholds
+    reach = Reach(snapshot.progress, thresholds, now_ms)
+    heard = hearing(snapshot.reports, reach, thresholds, now_ms, memo)
     rows = zip(snapshot.reports, heard, strict=True)
     sources = sorted({row.event.source for row, status in rows if status is Hearing.OF_ITS_OWN})
     verdicts = [Verdict(source, Reason.REPORTER_OF_ITS_OWN, now_ms) for source in sources]

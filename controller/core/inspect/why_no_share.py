@@ -68,8 +68,8 @@ class ShareContext(NamedTuple):
 
 def share_context(snapshot: Snapshot, assessment: Assessment, in_force: Draft, now_ms: int) -> ShareContext:
     """Prepares the answers about one table, which cost two fillings of it however many are asked for."""
-    plan = snapshot.plan
-    if plan is not None and not plan.is_fresh(assessment.compiled.version, now_ms):
+    plan, fresh_ms = snapshot.plan, snapshot.policy.thresholds.plan_fresh_ms
+    if plan is not None and not plan.is_fresh(assessment.compiled.version, fresh_ms, now_ms):
         plan = None
     target = planned(in_force, assessment.use, plan)
     use = without_choice(assessment.use, assessment.orders)

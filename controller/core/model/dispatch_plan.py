@@ -10,8 +10,6 @@ from msgspec import Struct
 
 from tieline.table import Split
 
-PLAN_FRESH_MS = 30_000
-
 Relief: TypeAlias = Literal["shed", "contract", "security", "cost"]
 
 
@@ -88,6 +86,6 @@ class Plan(Struct, frozen=True):
     added: tuple[str, ...] = ()
     rounds: int = 0
 
-    def is_fresh(self, policy_version: str, now_ms: int) -> bool:
-        """Whether it may guide moves: of this very policy, and not old."""
-        return self.policy_version == policy_version and now_ms - self.made_ms <= PLAN_FRESH_MS
+    def is_fresh(self, policy_version: str, fresh_ms: int, now_ms: int) -> bool:
+        """Whether the plan may guide moves: made under this policy, and no more than ``fresh_ms`` ago."""
+        return self.policy_version == policy_version and now_ms - self.made_ms <= fresh_ms

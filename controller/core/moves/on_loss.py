@@ -11,8 +11,8 @@ from controller.core.moves.reflex import Homeless, find_places
 from controller.core.policy.shares import within_shares
 from tieline.table import MILLION, Split
 
-SMALL_LOSS = MILLION // 20
 PATCH_RECEIVERS_MAX = 4  # for the second until on_loss is decided anew
+PATCH_SMALL_PARTS = 50_000  # of a million: so little goes to one pool, which takes less time
 
 
 def on_loss(draft: Draft, use: Use) -> list[dict[str, Split]]:
@@ -36,12 +36,13 @@ def on_loss(draft: Draft, use: Use) -> list[dict[str, Split]]:
 
 def differ(before: HeldTable, now: list[dict[str, Split]]) -> bool:
     """Whether any route would meet a loss otherwise than the table says, by more than a little."""
+    small = round(before.compiled.policy.thresholds.on_loss_share_min * MILLION)
     for route, losses in zip(before.routes, now, strict=True):
         if route is None or route.on_loss.keys() != losses.keys():
             return True
         for provider, split in losses.items():
             was = route.on_loss[provider]
-            if split != was and _moved(was, split) > SMALL_LOSS:
+            if split != was and _moved(was, split) > small:
                 return True
     return False
 
@@ -80,7 +81,7 @@ def _dropped(split: Split, out: set[int]) -> Split:
         return split
     if len(gone) == 1 and len(split.pools) > 1:
         place = split.pools.index(*gone)
-        if split.weights[place] <= SMALL_LOSS:
+        if split.weights[place] <= PATCH_SMALL_PARTS:
             return _dropped_one(split, place)
     left = {pool: parts for pool, parts in zip(split.pools, split.weights, strict=True) if pool not in out}
     if not left:

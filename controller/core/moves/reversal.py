@@ -12,10 +12,9 @@ from typing import TypeAlias
 from controller.core.model.memory import Memory, Shift
 from controller.core.model.reasons import Reason
 from controller.core.moves.reflex import Moved
-from controller.core.policy.policy import Thresholds
+from controller.core.policy.thresholds import Thresholds
 from tieline.table import MILLION
 
-LONGEST_MS = 3_600_000
 TURNS_MAX = 10
 #: Moves by merit, and forced ones that go away with their cause, so that by choice they would be undone at
 #: once. An outage and planned work have an end of their own, and so has the return of what they took.
@@ -40,8 +39,9 @@ class Barred:
         ceilings: dict[Key, int] = {}
         known: dict[Key, Shift] = {}
         shortest_ms = self._limits.reversal_ms
+        longest_ms = max(shortest_ms, self._limits.reversal_max_ms)
         for shift in self._memory.shifts:
-            lasts_ms = min(shortest_ms << shift.turns, max(shortest_ms, LONGEST_MS))
+            lasts_ms = min(shortest_ms << shift.turns, longest_ms)
             key = (shift.route, shift.pool)
             if self._now_ms - shift.at_ms < lasts_ms:
                 (floors if shift.rose else ceilings)[key] = shift.parts

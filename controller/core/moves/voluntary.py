@@ -16,7 +16,7 @@ from controller.core.moves.eligible import Use
 from controller.core.moves.reflex import NOWHERE, Homeless, Moved, find_places, from_shed
 from controller.core.moves.reversal import Barred
 from controller.core.policy.compiled import LOWEST_RANK
-from controller.core.policy.policy import Thresholds
+from controller.core.policy.thresholds import Thresholds
 from tieline.table import MILLION
 
 

@@ -13,7 +13,6 @@ from tieline.events import Command, in_scope
 
 ByPool = dict[int, Command]
 KINDS = {"healthy": Kind.GOOD, "degraded": Kind.WORD, "down": Kind.BAD}
-VERDICT_EVERY_MS = 10_000  # an outage by verdict grows in such steps, or each tick had something to remember
 
 
 class Orders(NamedTuple):
@@ -111,7 +110,8 @@ def outranked(
     found = dict(findings)
     for index, order in verdicts.items():
         name = compiled.pools[index]
-        step_ms = VERDICT_EVERY_MS if order.state == "down" else 1
+        # An outage by verdict is prolonged in steps, or every decision would have something to remember.
+        step_ms = compiled.policy.thresholds.verdict_step_ms if order.state == "down" else 1
         found[name] = Finding(
             KINDS[order.state],
             Reason.OPERATOR_VERDICT,

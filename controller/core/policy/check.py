@@ -1,5 +1,7 @@
-"""What must hold between the parts of a policy: references that exist, ids given once, a lawful pool for
-every route. ``faults(policy)`` names each place by its path, so that a file reader can add the line.
+"""Which parts of a policy contradict each other, and what to do about it.
+
+Names must refer to something, ids must be unique, numbers must fit together, and every route needs a lawful
+pool. A fault names its place by the path of the field, so that the reader of a file can add the line.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,6 +12,9 @@ from controller.core.model.words import WORDS
 from controller.core.policy.lawful import forbidden_by, lawful_pools, origins_of
 from controller.core.policy.policy import Policy, Pool, Workload
 from tieline.events import in_scope
+
+NAMES_SHOWN_MAX = 12
+SIMILARITY_MIN = 0.6  # of ``difflib``: 1 is the same name
 
 Path = tuple[str | int, ...]
 
@@ -22,19 +27,23 @@ class Fault(NamedTuple):
 
 
 def faults(policy: Policy) -> list[Fault]:
-    """Every contradiction in a policy whose fields all have the right type; empty when it may be used."""
-    found = [*_duplicates(policy), *_references(policy), *_numbers(policy)]
-    return found or [*_routes_without_pools(policy), *_unlawful_last_resorts(policy)]
+    """Every contradiction in a policy whose fields have the right types; empty when it may be used.
+
+    Faults that need all references to be right are looked for only once they are.
+    """
+    contradictions = [*_duplicates(policy), *_references(policy), *_numbers(policy)]
+    return contradictions or [*_routes_without_pools(policy), *_unlawful_last_resorts(policy)]
 
 
-def near_miss(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean x?)`` or the known names, for the end of an error."""
-    names = sorted(known)
-    if close := get_close_matches(name, names, 1, 0.6):
+def near_miss(name: str, defined: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the most similar defined name, else the first of them."""
+    names = sorted(defined)
+    if close := get_close_matches(name, names, 1, SIMILARITY_MIN):
         return f"; did you mean {close[0]}?"
     if not names:
         return "; none is defined"
-    return f"; known: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+    more = ", ..." if len(names) > NAMES_SHOWN_MAX else ""
+    return f"; known: {', '.join(names[:NAMES_SHOWN_MAX])}{more}"
 
 
 def _duplicates(policy: Policy) -> Iterator[Fault]:
@@ -44,15 +53,15 @@ def _duplicates(policy: Policy) -> Iterator[Fault]:
                 path = ("workloads", number, "last_resort", place)
                 yield Fault(path, f"{pool} is already last_resort[{first}]: name it once, in its best place")
     for field in ("origins", "providers", "pools", "workloads", "quota_groups", "sources"):
-        seen: dict[str, int] = {}
+        places: dict[str, int] = {}
         for place, item in enumerate(getattr(policy, field)):
-            if item.id in seen:
-                yield Fault((field, place, "id"), f"{item.id} is already {field}[{seen[item.id]}]")
-            seen.setdefault(item.id, place)
+            if item.id in places:
+                yield Fault((field, place, "id"), f"{item.id} is already {field}[{places[item.id]}]")
+            places.setdefault(item.id, place)
 
 
-class _Known:
-    """The names that other parts may refer to."""
+class _Names:
+    """The names that other parts of the policy may refer to."""
 
     def __init__(self, policy: Policy) -> None:
         self.geographies = set(policy.geographies)
@@ -63,63 +72,67 @@ class _Known:
         self.models = {offer.model for pool in policy.pools for offer in pool.models}
 
 
-def _unknown(path: Path, kind: str, named: Iterable[str], known: set[str]) -> Iterator[Fault]:
-    for place, name in enumerate(named):
-        if name not in known:
-            yield Fault((*path, place), f"unknown {kind} {name}{near_miss(name, known)}")
+def _unknown_items(path: Path, kind: str, names: Iterable[str], defined: set[str]) -> Iterator[Fault]:
+    for place, name in enumerate(names):
+        yield from _unknown((*path, place), kind, name, defined)
 
 
-def _keys(path: Path, kind: str, named: Iterable[str], known: set[str]) -> Iterator[Fault]:
-    for name in named:
-        if name not in known:
-            yield Fault((*path, name), f"unknown {kind} {name}{near_miss(name, known)}")
+def _unknown_keys(path: Path, kind: str, names: Iterable[str], defined: set[str]) -> Iterator[Fault]:
+    for name in names:
+        yield from _unknown((*path, name), kind, name, defined)
 
 
-def _one(path: Path, kind: str, name: str | None, known: set[str]) -> Iterator[Fault]:
-    if name and name not in known:
-        yield Fault(path, f"unknown {kind} {name}{near_miss(name, known)}")
+def _unknown(path: Path, kind: str, name: str | None, defined: set[str]) -> Iterator[Fault]:
+    if name and name not in defined:
+        yield Fault(path, f"unknown {kind} {name}{near_miss(name, defined)}")
 
 
 def _references(policy: Policy) -> Iterator[Fault]:
-    known = _Known(policy)
+    names = _Names(policy)
     for place, origin in enumerate(policy.origins):
         path = ("origins", place, "allowed_geographies")
-        yield from _unknown(path, "geography", origin.allowed_geographies, known.geographies)
+        yield from _unknown_items(path, "geography", origin.allowed_geographies, names.geographies)
     for place, pool in enumerate(policy.pools):
-        yield from _pool_references(("pools", place), pool, known)
+        yield from _pool_references(("pools", place), pool, names)
     for place, workload in enumerate(policy.workloads):
-        yield from _workload_references(("workloads", place), workload, known)
+        yield from _workload_references(("workloads", place), workload, names)
     for place, source in enumerate(policy.sources):
         if not any(in_scope(pool.id, source.scope) for pool in policy.pools):
             yield Fault(("sources", place, "scope"), f"no pool lies in {source.scope}; * stands for all")
     for place, spend in enumerate(policy.committed_spend):
-        yield from _one(("committed_spend", place, "provider"), "provider", spend.provider, known.providers)
-    yield from _one(("first_refusal",), "provider", policy.first_refusal, known.providers)
+        path = ("committed_spend", place, "provider")
+        yield from _unknown(path, "provider", spend.provider, names.providers)
+    yield from _unknown(("first_refusal",), "provider", policy.first_refusal, names.providers)
 
 
-def _pool_references(path: Path, pool: Pool, known: _Known) -> Iterator[Fault]:
-    yield from _one((*path, "id"), "provider", pool.provider, known.providers)
-    yield from _one((*path, "geography"), "geography", pool.geography, known.geographies)
-    yield from _one((*path, "quota_group"), "quota group", pool.quota_group, known.groups)
-    yield from _keys((*path, "latency_ms"), "origin", pool.latency_ms, known.origins)
+def _pool_references(path: Path, pool: Pool, names: _Names) -> Iterator[Fault]:
+    yield from _unknown((*path, "id"), "provider", pool.provider, names.providers)
+    yield from _unknown((*path, "geography"), "geography", pool.geography, names.geographies)
+    yield from _unknown((*path, "quota_group"), "quota group", pool.quota_group, names.groups)
+    yield from _unknown_keys((*path, "latency_ms"), "origin", pool.latency_ms, names.origins)
 
 
-def _workload_references(path: Path, workload: Workload, known: _Known) -> Iterator[Fault]:
-    yield from _unknown((*path, "models"), "model", workload.models, known.models)
-    yield from _unknown((*path, "origins"), "origin", workload.origins, known.origins)
-    yield from _unknown((*path, "allowed_providers"), "provider", workload.allowed_providers, known.providers)
-    yield from _one((*path, "exclusive_provider"), "provider", workload.exclusive_provider, known.providers)
-    yield from _unknown(
-        (*path, "allowed_geographies"), "geography", workload.allowed_geographies, known.geographies
-    )
-    for origin, named in workload.allowed_geographies_by_origin.items():
-        inner = (*path, "allowed_geographies_by_origin")
-        yield from _keys(inner, "origin", [origin], known.origins)
-        yield from _unknown((*inner, origin), "geography", named, known.geographies)
-    yield from _unknown((*path, "pinned_pools"), "pool", workload.pinned_pools, known.pools)
-    yield from _unknown((*path, "last_resort"), "pool", workload.last_resort, known.pools)
-    yield from _keys((*path, "provider_share_max"), "provider", workload.provider_share_max, known.providers)
-    yield from _keys((*path, "expected_units_per_s"), "origin", workload.expected_units_per_s, known.origins)
+def _workload_references(path: Path, workload: Workload, names: _Names) -> Iterator[Fault]:
+    for field, kind, defined in (
+        ("models", "model", names.models),
+        ("origins", "origin", names.origins),
+        ("allowed_providers", "provider", names.providers),
+        ("allowed_geographies", "geography", names.geographies),
+        ("pinned_pools", "pool", names.pools),
+        ("last_resort", "pool", names.pools),
+    ):
+        yield from _unknown_items((*path, field), kind, getattr(workload, field), defined)
+    for field, kind, defined in (
+        ("provider_share_max", "provider", names.providers),
+        ("expected_units_per_s", "origin", names.origins),
+        ("allowed_geographies_by_origin", "origin", names.origins),
+    ):
+        yield from _unknown_keys((*path, field), kind, getattr(workload, field), defined)
+    for origin, geographies in workload.allowed_geographies_by_origin.items():
+        inner = (*path, "allowed_geographies_by_origin", origin)
+        yield from _unknown_items(inner, "geography", geographies, names.geographies)
+    place = (*path, "exclusive_provider")
+    yield from _unknown(place, "provider", workload.exclusive_provider, names.providers)
 
 
 def _numbers(policy: Policy) -> Iterator[Fault]:
@@ -133,11 +146,16 @@ def _numbers(policy: Policy) -> Iterator[Fault]:
     for place, spend in enumerate(policy.committed_spend):
         if (spend.units is None) == (spend.money is None):
             yield Fault(("committed_spend", place), "give either units or money")
-    steps = policy.thresholds.ramp_steps
+    thresholds = policy.thresholds
+    steps = thresholds.ramp_steps
     if list(steps) != sorted(set(steps)) or steps[-1] != 1 or steps[0] == 0:
         yield Fault(("thresholds", "ramp_steps"), "must rise from above 0 to 1, e.g. [0.01, 0.1, 0.5, 1]")
-    limits = policy.thresholds
-    if not limits.failing_share_clear <= limits.failing_share_degraded <= limits.failing_share_down:
+    shares = (
+        thresholds.failing_share_clear,
+        thresholds.failing_share_degraded,
+        thresholds.failing_share_down,
+    )
+    if list(shares) != sorted(shares):
         text = "must lie between failing_share_clear and failing_share_down"
         yield Fault(("thresholds", "failing_share_degraded"), text)
 
@@ -154,7 +172,7 @@ def _routes_without_pools(policy: Policy) -> Iterator[Fault]:
 
 
 def _unlawful_last_resorts(policy: Policy) -> Iterator[Fault]:
-    """Pools that a workload names for the worst case and may not use even then, whatever the origin."""
+    """Pools that a workload names as its last resort and may not use from any of its origins."""
     pools = {pool.id: pool for pool in policy.pools}
     for number, workload in enumerate(policy.workloads):
         for place, name in enumerate(workload.last_resort):

@@ -1,9 +1,9 @@
-"""A policy prepared for deciding: names as indices, lawful pools in merit order. Made once per policy.
+"""A policy prepared for deciding: names as indices, and the lawful pools of every route in order of merit.
 
-Merit order of a route: capacity already paid for first, nearest latency band first; then burst, that of the
-holder of a first refusal before any other's unless it has declined, cheapest first (where a commitment to
-spend pays for it, it costs nothing more) and nearest within one price. Pools of one tier are equally good and
-share a load in proportion to their room.
+Order of merit of a route: first the capacity already paid for, nearest latency band first. Then burst, that
+is capacity that costs extra: first that of the holder of a first refusal, unless it has declined; then the
+cheapest, where a commitment to spend counts as a price of zero; then the nearest. Pools of one tier are
+equally good and share a load in proportion to their room.
 """
 
 from typing import NamedTuple
@@ -15,20 +15,23 @@ from tieline.table import CRITICALITIES, Criticality, PoolInfo
 
 CRITICAL_RANK = CRITICALITIES.index("critical")  # up to it load is secured against losses
 LOWEST_RANK = len(CRITICALITIES) - 1
-UNKNOWN_LATENCY_MS = 1_000.0
+UNKNOWN_LATENCY_MS = 1_000.0  # of a pool for an origin for which the policy states none
 
 
 class Tier(NamedTuple):
-    """Pools of equal merit. ``burst``: beyond what is committed."""
+    """Pools of equal merit, by index. ``burst``: their capacity beyond what is committed counts."""
 
     burst: bool
     pools: tuple[int, ...]
 
 
 class RouteRules(NamedTuple):
-    """What the policy says of one (workload, origin). ``rank`` is the place of its criticality in
-    ``CRITICALITIES``: 0 is the most critical, up to ``CRITICAL_RANK`` it is critical. ``last_resort`` is
-    lawful."""
+    """What the policy says of one (workload, origin). ``name`` is ``workload/origin``.
+
+    ``rank`` is the place of its criticality in ``CRITICALITIES``: 0 is the most critical, up to
+    ``CRITICAL_RANK`` it is critical. ``share_max`` is by provider index. ``last_resort`` holds lawful pools
+    only.
+    """
 
     name: str
     workload: str
@@ -44,7 +47,11 @@ class RouteRules(NamedTuple):
 
 
 class CompiledPolicy(NamedTuple):
-    """One policy, indexed. ``pools``, ``groups`` and ``providers`` are ids by index."""
+    """One policy by index. ``pools``, ``providers`` and ``groups`` are ids; ``routes`` are rules.
+
+    ``provider_of`` and ``group_of`` are by pool, the latter -1 for a pool without a quota group; ``pools_of``
+    is by provider. ``by_rank``: all routes, the most critical first. ``infos``: the pools for a table.
+    """
 
     policy: Policy
     version: str
@@ -62,32 +69,35 @@ class CompiledPolicy(NamedTuple):
 
 
 def compile_policy(policy: Policy) -> CompiledPolicy:
-    """The policy prepared. Costs as much as a decision: who decides often keeps the result."""
+    """The policy by index. Takes longer than a decision, so callers that decide often keep the result."""
     pools = tuple(pool.id for pool in policy.pools)
     providers = tuple(provider.id for provider in policy.providers)
     groups = tuple(group.id for group in policy.quota_groups)
-    number = {name: index for index, name in enumerate(providers)}
-    group_number = {name: index for index, name in enumerate(groups)}
-    provider_of = tuple(number[pool.provider] for pool in policy.pools)
+    provider_index = {name: index for index, name in enumerate(providers)}
+    group_index = {name: index for index, name in enumerate(groups)}
+    provider_of = tuple(provider_index[pool.provider] for pool in policy.pools)
     routes = tuple(
-        _route(policy, workload, origin, number)
+        _route(policy, workload, origin, provider_index)
         for workload in policy.workloads
         for origin in origins_of(policy, workload)
     )
     return CompiledPolicy(
-        policy,
-        version_of(policy),
-        pools,
-        {name: index for index, name in enumerate(pools)},
-        providers,
-        provider_of,
-        tuple(tuple(i for i, owner in enumerate(provider_of) if owner == p) for p in range(len(providers))),
-        groups,
-        tuple(group_number.get(pool.quota_group, -1) for pool in policy.pools),
-        routes,
-        {(route.workload, route.origin): index for index, route in enumerate(routes)},
-        tuple(sorted(range(len(routes)), key=lambda index: (routes[index].rank, index))),
-        tuple(_info(pool) for pool in policy.pools),
+        policy=policy,
+        version=version_of(policy),
+        pools=pools,
+        pool_index={name: index for index, name in enumerate(pools)},
+        providers=providers,
+        provider_of=provider_of,
+        pools_of=tuple(
+            tuple(pool for pool, owner in enumerate(provider_of) if owner == provider)
+            for provider in range(len(providers))
+        ),
+        groups=groups,
+        group_of=tuple(group_index.get(pool.quota_group, -1) for pool in policy.pools),
+        routes=routes,
+        route_index={(route.workload, route.origin): index for index, route in enumerate(routes)},
+        by_rank=tuple(sorted(range(len(routes)), key=lambda index: (routes[index].rank, index))),
+        infos=tuple(_info(pool) for pool in policy.pools),
     )
 
 
@@ -102,13 +112,13 @@ def without_share_limits(compiled: CompiledPolicy, providers: frozenset[int]) ->
     return compiled._replace(routes=routes)
 
 
-def with_declined(compiled: CompiledPolicy, declined: frozenset[int]) -> CompiledPolicy:
+def with_declined(compiled: CompiledPolicy, pools: frozenset[int]) -> CompiledPolicy:
     """The same policy while the holder of the first refusal gives no burst on these pools; the same object
     if there are none."""
-    if not declined:
+    if not pools:
         return compiled
     routes = tuple(
-        route._replace(tiers=_tiers(compiled.policy, route.lawful, route.origin, declined))
+        route._replace(tiers=_tiers(compiled.policy, route.lawful, route.origin, pools))
         for route in compiled.routes
     )
     return compiled._replace(routes=routes)
@@ -132,33 +142,45 @@ def rules_in_force(
     """
     if not unshared and not declined:
         return written
-    kept = memo.last(_RulesInForce)
-    if kept is not None and kept.written is written and kept.exceptions == (unshared, declined):
-        return kept.compiled
+    last = memo.last(_RulesInForce)
+    if last is not None and last.written is written and last.exceptions == (unshared, declined):
+        return last.compiled
     compiled = with_declined(without_share_limits(written, unshared), declined)
     memo.keep(_RulesInForce(written, (unshared, declined), compiled))
     return compiled
 
 
+def prepaid_providers(policy: Policy) -> frozenset[str]:
+    """Providers whose burst counts as free, since a commitment to spend is paid whether used or not."""
+    return frozenset(spend.provider for spend in policy.committed_spend)
+
+
 def _info(pool: Pool) -> PoolInfo:
-    return PoolInfo(pool.id, pool.geography, pool.url, pool.adapter, pool.credential, pool.models)
+    return PoolInfo(
+        pool.id,
+        pool.geography,
+        pool.url,
+        adapter=pool.adapter,
+        credential=pool.credential,
+        models=pool.models,
+    )
 
 
-def _route(policy: Policy, workload: Workload, origin: Origin, number: dict[str, int]) -> RouteRules:
+def _route(policy: Policy, workload: Workload, origin: Origin, provider_index: dict[str, int]) -> RouteRules:
     lawful = lawful_pools(policy, workload, origin)
-    allowed = {policy.pools[index].id: index for index in lawful}
+    lawful_index = {policy.pools[index].id: index for index in lawful}
     return RouteRules(
-        f"{workload.id}/{origin.id}",
-        workload.id,
-        origin.id,
-        workload.criticality,
-        CRITICALITIES.index(workload.criticality),
-        lawful,
-        frozenset(lawful),
-        _tiers(policy, lawful, origin.id),
-        {number[name]: share for name, share in sorted(workload.provider_share_max.items())},
-        workload.expected_units_per_s.get(origin.id, 0.0),
-        tuple(allowed[name] for name in workload.last_resort if name in allowed),
+        name=f"{workload.id}/{origin.id}",
+        workload=workload.id,
+        origin=origin.id,
+        criticality=workload.criticality,
+        rank=CRITICALITIES.index(workload.criticality),
+        lawful=lawful,
+        lawful_set=frozenset(lawful),
+        tiers=_tiers(policy, lawful, origin.id),
+        share_max={provider_index[name]: most for name, most in sorted(workload.provider_share_max.items())},
+        expected_units_per_s=workload.expected_units_per_s.get(origin.id, 0.0),
+        last_resort=tuple(lawful_index[name] for name in workload.last_resort if name in lawful_index),
     )
 
 
@@ -166,23 +188,18 @@ def _tiers(
     policy: Policy, lawful: tuple[int, ...], origin: str, declined: frozenset[int] = frozenset()
 ) -> tuple[Tier, ...]:
     band_ms = policy.thresholds.latency_band_ms
-    holds = {
+    first_refusal = {
         index
         for index, pool in enumerate(policy.pools)
         if pool.provider == policy.first_refusal and index not in declined
     }
     prepaid = prepaid_providers(policy)
-    found: dict[tuple[int, int, float, int], list[int]] = {}
+    tiers: dict[tuple[int, int, float, int], list[int]] = {}
     for index in lawful:
         pool = policy.pools[index]
         band = int(pool.latency_ms.get(origin, UNKNOWN_LATENCY_MS) // band_ms)
-        later = int(bool(holds) and index not in holds)
+        later = int(bool(first_refusal) and index not in first_refusal)
         price = 0.0 if pool.provider in prepaid else pool.price_per_million_units
-        found.setdefault((0, 0, 0.0, band), []).append(index)
-        found.setdefault((1, later, price, band), []).append(index)
-    return tuple(Tier(bool(key[0]), tuple(members)) for key, members in sorted(found.items()))
-
-
-def prepaid_providers(policy: Policy) -> frozenset[str]:
-    """Providers whose burst counts as free, as a commitment to spend pays for it whether used or not."""
-    return frozenset(spend.provider for spend in policy.committed_spend)
+        tiers.setdefault((0, 0, 0.0, band), []).append(index)
+        tiers.setdefault((1, later, price, band), []).append(index)
+    return tuple(Tier(bool(key[0]), tuple(members)) for key, members in sorted(tiers.items()))

@@ -1,6 +1,7 @@
-"""Which pools may serve a route at all: models and what they can, exclusivity, providers, residency, pins.
+"""Which pools may serve a route at all: exclusivity, allowed providers, pins, residency, models.
 
-These rules hold in every path (shed, on_loss, last resort): whatever else decides, it chooses among these.
+Every later rule chooses among the pools that are lawful by this file, in shares, ``on_loss`` and last resorts
+alike. Residency is the origin's and the workload's; both hold.
 """
 
 from controller.core.model.reasons import Reason
@@ -25,7 +26,7 @@ def may_serve(pool: Pool, workload: Workload, origin: Origin) -> bool:
 
 
 def forbidden_by(pool: Pool, workload: Workload, origin: Origin) -> Reason | None:
-    """The first rule that keeps this pool from serving this workload from this origin, or None."""
+    """The first rule that keeps this pool from serving this workload from this origin; None if none does."""
     if workload.exclusive_provider and pool.provider != workload.exclusive_provider:
         return Reason.EXCLUSIVE_ELSEWHERE
     if workload.allowed_providers and pool.provider not in workload.allowed_providers:
@@ -42,7 +43,7 @@ def forbidden_by(pool: Pool, workload: Workload, origin: Origin) -> Reason | Non
 
 
 def _unfit(pool: Pool, workload: Workload) -> Reason | None:
-    """What the pool's models lack that the workload needs of each, or None."""
+    """What the pool's models lack that the workload needs of each of its models; None if nothing."""
     offered = {offer.model: offer for offer in pool.models}
     for model in workload.models:
         if (offer := offered.get(model)) is None:

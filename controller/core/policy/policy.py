@@ -1,8 +1,7 @@
-"""The policy: what may be used, by whom, how much, and by which thresholds. One frozen value.
+"""The policy as values: what an installation has, and what it may do with it. One frozen ``Policy``.
 
-Shapes only; ``lawful.py`` says what follows from them for each route, ``check.py`` what must hold between
-them, ``controller/policy_file.py`` reads them from YAML. Load is in ``clients.load_unit`` (default tokens)
-per second, shares are fractions of one, durations milliseconds. Thresholds default to the design's values.
+Load is in units per second; ``clients.load_unit`` says what a unit is (tokens by default). Shares are
+fractions of one, durations milliseconds, prices per million units in whatever money the policy counts.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -10,26 +9,10 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from tieline.events import (
-    STALE_AFTER_INTERVALS,
-    STALE_AFTER_MAX_MS,
-    STALE_AFTER_MIN_MS,
-    Count,
-    LatencyMs,
-    Name,
-    PoolId,
-    ProviderId,
-    Rate,
-    stale_after_ms,
-)
+from controller.core.policy.thresholds import Fraction, Thresholds
+from tieline.events import Count, LatencyMs, Name, PoolId, ProviderId, Rate
 from tieline.table import Adapter, ClientSettings, Criticality, ModelOffer, checksum
 
-Fraction = Annotated[float, Meta(ge=0, le=1, description="a share, e.g. 0.8")]
-Factor = Annotated[float, Meta(ge=1, le=1_000)]
-Period = Annotated[int, Meta(ge=0, le=31 * 86_400_000, description="milliseconds")]
-Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
-Band = Annotated[float, Meta(gt=0, le=60_000)]
-RampSteps = Annotated[tuple[Fraction, ...], Meta(min_length=1, max_length=20)]
 Place = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z", description="a short name, e.g. eu")]
 Endpoint = Annotated[
     str,
@@ -53,7 +36,8 @@ ORIGINS_MAX = 100
 
 
 class Provider(Struct, frozen=True, omit_defaults=True):
-    """A cloud. ``mode``: observe says what would be done, recommend waits for approval, act does it."""
+    """A cloud. In mode ``observe`` the controller only says what it would do, in ``recommend`` it waits for
+    an operator's approval, in ``act`` it acts. ``failback``: whether pools return by themselves."""
 
     id: ProviderId
     mode: Mode = "act"
@@ -61,7 +45,8 @@ class Provider(Struct, frozen=True, omit_defaults=True):
 
 
 class QuotaGroup(Struct, frozen=True, omit_defaults=True):
-    """Pools that share limits: a subscription, a model's regional quota. The tightest of them counts."""
+    """Pools that share limits, such as those of a subscription or of a model's regional quota. The tightest
+    limit counts. ``concurrency`` counts requests in flight."""
 
     id: Name
     limit_units_per_s: Rate
@@ -72,9 +57,10 @@ class QuotaGroup(Struct, frozen=True, omit_defaults=True):
 class Pool(Struct, frozen=True, omit_defaults=True):
     """One endpoint that can be routed to: ``provider/region/deployment``.
 
-    ``committed_units_per_s`` is paid for whether used or not; ``limit_units_per_s`` is all that it can ever
-    give, burst included. ``requests_per_s`` and ``concurrency`` (requests in flight) limit it as well, if
-    given; the tightest counts. ``price_per_million_units`` is what burst costs. ``credential`` names one.
+    ``committed_units_per_s`` is paid for whether used or not; ``limit_units_per_s`` is all that the pool can
+    give, burst included. ``requests_per_s`` and ``concurrency`` (requests in flight) limit it as well where
+    they are stated; the tightest limit counts. ``price_per_million_units`` is the price of burst.
+    ``credential`` is the name of a credential, never the secret. ``domains`` are what the pool fails with.
     """
 
     id: PoolId
@@ -107,21 +93,21 @@ class Pool(Struct, frozen=True, omit_defaults=True):
 
 
 class Origin(Struct, frozen=True, omit_defaults=True):
-    """Where requests start. ``allowed_geographies``: where data from here may go at all; empty: anywhere."""
+    """Where requests start. Data from here may go to ``allowed_geographies`` only; empty means anywhere."""
 
     id: Place
     allowed_geographies: tuple[Place, ...] = ()
 
 
 class Workload(Struct, frozen=True, omit_defaults=True):
-    """A class of traffic. A pool serves it only if it offers every one of ``models``, each with room for
-    ``context_tokens`` and all ``features``. Single requests may ask for more: their client sees to that.
+    """A class of traffic. A pool may serve it only if it offers every model of ``models``, each with a
+    context of ``context_tokens`` and all ``features``. If a request needs more, its client sees to that.
 
-    Empty sets allow everything. ``allowed_geographies`` holds for every origin and
+    Empty tuples allow everything. ``allowed_geographies`` holds for every origin and
     ``allowed_geographies_by_origin`` narrows it further; the origin's own residency always holds as well.
-    ``expected_units_per_s`` by origin is used only until clients report demand. ``last_resort``: pools, best
-    first, on which a client may try a request for which it has nothing left; each counts for the origins for
-    which it is lawful.
+    ``expected_units_per_s`` by origin counts only until clients report demand. ``last_resort``: pools, the
+    best first, on which a client may try a request for which it has nothing left; each counts for the origins
+    for which it is lawful.
     """
 
     id: Name
@@ -141,7 +127,7 @@ class Workload(Struct, frozen=True, omit_defaults=True):
 
 
 class Source(Struct, frozen=True, omit_defaults=True):
-    """A registered producer of events. ``scope``: what it may speak about, ``*`` for everything."""
+    """A registered producer of events. It may report on pools within ``scope``; ``*`` stands for all."""
 
     id: Name
     kind: SourceKind
@@ -150,7 +136,7 @@ class Source(Struct, frozen=True, omit_defaults=True):
 
 
 class CommittedSpend(Struct, frozen=True, omit_defaults=True):
-    """What is bought from a provider in a period, paid whether used or not: in units or in money."""
+    """What is bought from a provider for a period and paid whether used or not: either units or money."""
 
     provider: ProviderId
     period: SpendPeriod
@@ -158,65 +144,12 @@ class CommittedSpend(Struct, frozen=True, omit_defaults=True):
     money: Rate | None = None
 
 
-class Thresholds(Struct, frozen=True, omit_defaults=True):
-    """Every number that the rules use, by name."""
-
-    requests_min: Positive = 20  # fewer requests in the window tell nothing by themselves
-    requests_few_min: Positive = 3  # so many tell when another source agrees
-    window_ms: Period = 10_000  # the longest look back at clients' outcomes
-    failing_share_down: Fraction = 0.5
-    failing_share_degraded: Fraction = 0.1
-    failing_share_clear: Fraction = 0.05  # below it a degraded pool is healthy again
-    reporters_min: Positive = 3  # or half of those that exist
-    reporter_share_max: Fraction = 0.25  # of the evidence of one pool, or an even share among fewer than four
-    probe_requests_min: Positive = 1
-    no_progress_factor: Factor = 3.0  # x the pool's own 99th percentile of first tokens
-    no_progress_min_ms: Period = 10_000
-    slow_factor: Factor = 3.0  # x what its median first token uses to take: slow ...
-    slow_min_ms: Period = 1_000  # ... and by no less than this
-    usual_period_ms: Period = 600_000  # what is usual is changed at most so often
-    client_error_share: Fraction = 0.5  # refused as the callers' fault: from here on its siblings are asked
-    client_error_clear: Fraction = 0.1  # below it a sibling serves the same callers
-    stale_factor: Factor = STALE_AFTER_INTERVALS
-    stale_min_ms: Period = STALE_AFTER_MIN_MS
-    stale_max_ms: Period = STALE_AFTER_MAX_MS
-    clear_after_ms: Period = 10_000  # good evidence must last this long before degraded ends
-    hold_down_min_ms: Period = 30_000
-    hold_down_max_ms: Period = 300_000
-    hold_down_cap_ms: Period = 3_600_000
-    relapse_window_ms: Period = 3_600_000
-    ramp_steps: RampSteps = (0.01, 0.1, 0.25, 0.5, 1.0)
-    ramp_step_min_ms: Period = 30_000
-    trickle_share: Fraction = 0.005
-    trickle_every_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 10_000  # at least one request in this time
-    trickle_share_max: Fraction = 0.05  # of one route, all its standby pools together
-    shift_share_max: Fraction = 0.1  # voluntary: of a route's demand ...
-    shift_period_ms: Period = 10_000  # ... in this time
-    shift_share_min: Fraction = 0.05  # a smaller voluntary difference is left alone
-    reversal_ms: Period = 300_000  # what has moved is not moved back by choice so long
-    overload_tolerance: Fraction = 0.05  # above usable before load is forced away
-    throttled_share: Fraction = 0.05  # of requests: from here on throttling is a limit
-    throttled_hold_ms: Period = 30_000  # what throttling showed holds so long ...
-    lump_share: Fraction = 0.25  # stated capacity that grows by more of what is known is ramped ...
-    lump_known_ms: Period = 600_000  # ... and what was stated so long ago is known no more
-    throttled_regain: Factor = 1.1  # ... and then grows by this factor each shift period
-    latency_band_ms: Band = 50.0  # pools within one band count as equally near
-    first_table_share: Fraction = 0.5  # of committed capacity, for the first table of a lineage
-    providers_lost_share: Fraction = 0.5  # beyond it, pools that still succeed stay in ...
-    lost_trickle_share: Fraction = 0.01  # ... and of each route so much where nothing succeeds
-
-    def stale_after_ms(self, interval_ms: int) -> int:
-        """For how long a report counts whose source promised the next one after ``interval_ms``."""
-        return stale_after_ms(
-            interval_ms,
-            intervals=self.stale_factor,
-            at_least_ms=self.stale_min_ms,
-            at_most_ms=self.stale_max_ms,
-        )
-
-
 class Policy(Struct, frozen=True, omit_defaults=True):
-    """Everything that an installation is allowed and told to do."""
+    """Everything that an installation has and is allowed to do.
+
+    ``lineage`` names the history of Kafka that tables are numbered in. ``first_refusal``: the provider whose
+    burst is used before any other's. ``headroom``: the share of a pool's capacity that may be used.
+    """
 
     lineage: Name
     geographies: Annotated[tuple[Place, ...], Meta(min_length=1, max_length=100)]
@@ -227,7 +160,7 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     quota_groups: tuple[QuotaGroup, ...] = ()
     sources: tuple[Source, ...] = ()
     committed_spend: tuple[CommittedSpend, ...] = ()
-    first_refusal: ProviderId | None = None  # whose burst is used before any other's
+    first_refusal: ProviderId | None = None
     headroom: Annotated[float, Meta(gt=0, le=1)] = 0.8
     thresholds: Thresholds = Thresholds()
     clients: ClientSettings = ClientSettings()

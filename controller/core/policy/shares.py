@@ -37,6 +37,6 @@ def within_shares(split: Split, share_max: Mapping[int, float], provider_of: Seq
         for pool in [pool for pool in left if provider_of[pool] == provider]:
             parts = min(over, left[pool])
             over, left[pool] = over - parts, left[pool] - parts
-    kept = {pool: parts for pool, parts in left.items() if parts}
-    shed = MILLION - sum(kept.values())
-    return split if shed == split.shed else Split(tuple(kept), tuple(kept.values()), shed)
+    weights = {pool: parts for pool, parts in left.items() if parts}
+    shed = MILLION - sum(weights.values())
+    return split if shed == split.shed else Split(tuple(weights), tuple(weights.values()), shed)

@@ -3,9 +3,9 @@
 Shares are fractions of one, periods are milliseconds, factors multiply what the comment says. A policy states
 only those that it wants otherwise.
 
-A policy's version is a digest of its encoding, in which fields stand in the order of this file and those with
-their default are missing. So a new field may be added anywhere, but an old one keeps its name, its default and
-its place among the others: else recorded decisions would no longer be decided again to the same bytes.
+A policy's version is a digest of its encoding, in which fields stand in the order of this file and those
+with their default are missing. So a new field may be added anywhere, but an old one keeps its name, its
+default and its place among the others. Otherwise recorded decisions would be decided to other bytes.
 """
 
 from typing import Annotated
@@ -18,6 +18,7 @@ Fraction = Annotated[float, Meta(ge=0, le=1, description="a share, e.g. 0.8")]
 Factor = Annotated[float, Meta(ge=1, le=1_000)]
 Period = Annotated[int, Meta(ge=0, le=31 * 86_400_000, description="milliseconds")]
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
+Step = Annotated[int, Meta(ge=1, le=3_600_000)]
 Band = Annotated[float, Meta(gt=0, le=60_000)]
 RampSteps = Annotated[tuple[Fraction, ...], Meta(min_length=1, max_length=20)]
 
@@ -50,7 +51,7 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     usual_fall_share: Fraction = 0.8  # faster ones lower it to this share
     client_error_share: Fraction = 0.5  # refused as the callers' fault: from here on siblings are compared
     client_error_clear: Fraction = 0.1  # below it a sibling serves the same callers
-    compared_share_min: Fraction = 0.1  # of a pool's load that its siblings carry as well, or none is compared
+    compared_share_min: Fraction = 0.1  # of a pool's load that siblings must carry too to be compared
     unheard_share_max: Fraction = 0.5  # of the sources: beyond it nothing is moved by choice
     unheard_providers_min: Positive = 2  # silence in fewer providers than this freezes nothing
     stale_factor: Factor = STALE_AFTER_INTERVALS
@@ -63,13 +64,13 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     hold_down_max_ms: Period = 300_000  # before it is doubled for relapses
     hold_down_cap_ms: Period = 3_600_000  # after it was doubled
     relapse_window_ms: Period = 3_600_000
-    verdict_step_ms: Period = 10_000  # an outage by an operator's verdict is prolonged in such steps
+    verdict_step_ms: Step = 10_000  # an outage by an operator's verdict is prolonged in such steps
     ramp_steps: RampSteps = (0.01, 0.1, 0.25, 0.5, 1.0)
     ramp_step_min_ms: Period = 30_000
 
     # Moves by choice.
     trickle_share: Fraction = 0.005  # of one route, to keep one standby pool known
-    trickle_every_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 10_000  # at least one request in this time
+    trickle_every_ms: Step = 10_000  # at least one request in this time
     trickle_share_max: Fraction = 0.05  # of one route, all its standby pools together
     plan_fresh_ms: Period = 30_000  # the dispatch's plan guides moves by choice for so long
     shift_share_max: Fraction = 0.1  # of a route's demand moves by choice ...

@@ -4,16 +4,8 @@ from controller.core.evidence.client_sums import Clients
 from controller.core.evidence.gather import Evidence, Probe
 from controller.core.moves.draft import GAINS, Draft, Limits
 from controller.core.policy.compiled import CompiledPolicy, compile_policy
-from controller.core.policy.policy import (
-    Origin,
-    Policy,
-    Pool,
-    Provider,
-    QuotaGroup,
-    Source,
-    Thresholds,
-    Workload,
-)
+from controller.core.policy.policy import Origin, Policy, Pool, Provider, QuotaGroup, Source, Workload
+from controller.core.policy.thresholds import Thresholds
 from tieline.table import Criticality, ModelOffer
 
 NOW_MS = 1_800_000_000_000

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from controller.core.lp.problem import problem_of
 from controller.core.lp.solve import solve
-from controller.core.model.dispatch_plan import PLAN_FRESH_MS, Plan, Target
+from controller.core.model.dispatch_plan import Plan, Target
 from controller.core.model.reasons import Reason
 from controller.core.planner import step
 from controller.core.policy.compiled import compile_policy
@@ -108,7 +108,7 @@ def test_a_plan_of_another_policy_or_time_changes_nothing() -> None:
     made.demand["chat", "eu"] *= 1.5
     made.seconds_pass(3, planning=False)
     plan = solve(compile_policy(made.policy), problem_of(made.snapshot(), made.now_ms)).plan
-    at_ms = made.now_ms + PLAN_FRESH_MS + 1
+    at_ms = made.now_ms + made.policy.thresholds.plan_fresh_ms + 1
     plain = step(made.snapshot(), at_ms)
     for unfit in (plan, replace(plan, policy_version="another", made_ms=at_ms)):
         made.plan = unfit

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import State
-from controller.core.policy.policy import Thresholds
+from controller.core.policy.thresholds import Thresholds
 from controller.routes.record import RoutesRecord
 from lab.demo.continuity import course_faults, take_over_faults
 from tieline.table import Generation, PoolInfo, Route, RouteTable, Split

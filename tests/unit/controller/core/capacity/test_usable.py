@@ -24,8 +24,8 @@ from tests.unit.controller.core.made import LIMITS, NOW_MS, clients, policy, poo
 from tieline.events import Capacity, GroupCapacity, PlannedChange, PoolCapacity
 
 FLEET = (Source("fleet", "fleet"),)
-READ = Reach((Progress("tieline.capacity", 0, 1, 1, NOW_MS),), NOW_MS)
-BEHIND = Reach((Progress("tieline.capacity", 0, 1, 2, NOW_MS),), NOW_MS)
+READ = Reach((Progress("tieline.capacity", 0, 1, 1, NOW_MS),), LIMITS, NOW_MS)
+BEHIND = Reach((Progress("tieline.capacity", 0, 1, 2, NOW_MS),), LIMITS, NOW_MS)
 
 
 def stated(
@@ -129,8 +129,8 @@ def demand(*seconds: DemandSecond, reported: tuple[str, ...] = ()) -> tuple[list
     expecting = made.workloads[0].__class__("chat", "critical", ("m",), expected_units_per_s={"eu": 70})
     compiled = compile_policy(policy((pool("azure/a"),), (expecting,)))
     rows = (DemandRow(Position("demand", 0, 1), seconds),) if seconds else ()
-    reach = Reach((Progress("tieline.demand", 0, 1, 1, NOW_MS),), NOW_MS)
-    asked = demand_of(compiled, rows, reach, reported, LIMITS.stale_min_ms, NOW_MS, Memo())
+    reach = Reach((Progress("tieline.demand", 0, 1, 1, NOW_MS),), LIMITS, NOW_MS)
+    asked = demand_of(compiled, rows, reach, reported, NOW_MS, Memo())
     return asked.units, asked.reported
 
 

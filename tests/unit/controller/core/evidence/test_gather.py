@@ -50,7 +50,7 @@ def known(
     at: tuple[Progress, ...] | None = None,
 ) -> Evidence | None:
     """What is known of the pool now."""
-    memo, reach = Memo(), Reach(progress() if at is None else at, NOW_MS)
+    memo, reach = Memo(), Reach(progress() if at is None else at, LIMITS, NOW_MS)
     heard = hearing(reports, reach, LIMITS, NOW_MS, memo)
     return gather(reports, heard, demand, reach, LIMITS, NOW_MS, memo).get(POOL)
 

@@ -1,6 +1,6 @@
 """What the planner makes of a plan: a target for moves by choice, as far as it still fits."""
 
-from controller.core.model.dispatch_plan import PLAN_FRESH_MS, Plan, Target
+from controller.core.model.dispatch_plan import Plan, Target
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import Reason
 from controller.core.moves.draft import KEEPS, OUT, Draft
@@ -16,6 +16,7 @@ GIVEN = policy(
     (workload("chat"), workload("api", exclusive="a")),
 )
 RULES = compile_policy(GIVEN)
+FRESH_MS = GIVEN.thresholds.plan_fresh_ms
 HELD = {"chat/eu": {"a/x": MILLION}, "api/eu": {"a/x": MILLION}}
 
 
@@ -71,9 +72,9 @@ def test_an_unlawful_plan_is_never_a_target() -> None:
 def test_a_plan_is_of_one_policy_and_ages() -> None:
     """Of this very policy version, and no older than its time."""
     plan = plan_of()
-    assert plan.is_fresh(RULES.version, NOW_MS + PLAN_FRESH_MS)
-    assert not plan.is_fresh(RULES.version, NOW_MS + PLAN_FRESH_MS + 1)
-    assert not plan.is_fresh("another", NOW_MS)
+    assert plan.is_fresh(RULES.version, FRESH_MS, NOW_MS + FRESH_MS)
+    assert not plan.is_fresh(RULES.version, FRESH_MS, NOW_MS + FRESH_MS + 1)
+    assert not plan.is_fresh("another", FRESH_MS, NOW_MS)
 
 
 def test_moves_towards_a_plan_are_bounded_and_say_so() -> None:

@@ -4,8 +4,8 @@ from controller.core.assessment import assess
 from controller.core.model.memory import Memory, Shift
 from controller.core.model.reasons import Reason
 from controller.core.moves.reflex import Moved
-from controller.core.moves.reversal import LONGEST_MS, Barred
-from controller.core.policy.policy import Thresholds
+from controller.core.moves.reversal import Barred
+from controller.core.policy.thresholds import Thresholds
 from controller.core.snapshot import Office, Snapshot
 from tests.unit.controller.core.made import NOW_MS, policy, pool, workload
 from tieline.table import MILLION
@@ -44,7 +44,7 @@ def test_each_turn_doubles_the_while_up_to_an_hour() -> None:
     memory, now_ms = Memory("v"), NOW_MS
     for turn in range(8):
         memory = moved(memory, now_ms, turn % 2, Reason.MERIT_ORDER, by_choice=True)
-        lasts_ms = min(WHILE_MS << turn, LONGEST_MS)
+        lasts_ms = min(WHILE_MS << turn, LIMITS.reversal_max_ms)
         assert barred(memory, now_ms + lasts_ms - 1).floor(0, turn % 2) == MILLION
         assert barred(memory, now_ms + lasts_ms).floor(0, turn % 2) == 0
         now_ms += lasts_ms

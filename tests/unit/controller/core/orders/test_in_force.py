@@ -16,7 +16,7 @@ from controller.core.model.memo import Memo
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.model.words import sentence
 from controller.core.moves.draft import GAINS, KEEPS
-from controller.core.orders.in_force import NO_ORDERS, VERDICT_EVERY_MS, orders_in_force, outranked
+from controller.core.orders.in_force import NO_ORDERS, orders_in_force, outranked
 from controller.core.orders.overridable import NEVER, OVERRIDABLE
 from controller.core.planner import step
 from controller.core.policy.compiled import compile_policy, rules_in_force
@@ -116,7 +116,7 @@ def test_a_lasting_verdict_gives_nothing_new_to_remember_each_second() -> None:
     world.commands = [order("verdict", GCP, world.now_ms, state="down")]
     list(world.run(60_000))
     changed = sum(ready.memory_changed for ready in world.run(60_000))
-    assert changed <= 60_000 // VERDICT_EVERY_MS + 1
+    assert changed <= 60_000 // TWO.thresholds.verdict_step_ms + 1
 
 
 def test_failback_lets_a_pool_return_from_this_outage_alone() -> None:
