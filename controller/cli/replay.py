@@ -23,8 +23,9 @@ from controller.core.policy.policy import Policy
 from controller.decisions.chain import Chain, Gap
 from controller.decisions.log import WHOLE_EVERY_MS
 from controller.decisions.reader import decisions_from
-from controller.decisions.record import Rebuilt
-from controller.decisions.replay import Comparison, Contest, Difference, Totals, difference
+from controller.decisions.record import RebuiltDecision
+from controller.decisions.replay import Difference, difference
+from controller.decisions.trial import Comparison, PolicyTrial, Totals
 from controller.policy_file import load_policy
 from controller.process.clock import now_ms
 from controller.process.errors import UserError
@@ -64,7 +65,7 @@ class Reading:
         self.chain = Chain()
         self.log_begins_ms: int | None = None
 
-    async def decisions(self) -> AsyncIterator[Rebuilt]:
+    async def decisions(self) -> AsyncIterator[RebuiltDecision]:
         """In the log's order. What lies before the first instant is read only as far as it is built on."""
         topic = self._settings.topics.decisions.name
         from_ms = self._from_ms - WHOLE_EVERY_MS - LATE_MS_MAX
@@ -133,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _replayed(settings: Settings, from_ms: int, to_ms: int, policy: Policy | None) -> Replayed:
     reading = Reading(settings, from_ms, to_ms)
-    contest = Contest(policy) if policy is not None else None
+    trial = PolicyTrial(policy) if policy is not None else None
     planner = Planner()
     first = last = ""
     count = same = first_ms = last_ms = 0
@@ -142,8 +143,8 @@ async def _replayed(settings: Settings, from_ms: int, to_ms: int, policy: Policy
         count += 1
         first, last = first or str(found.generation), str(found.generation)
         first_ms, last_ms = first_ms or found.now_ms, found.now_ms
-        if contest is not None:
-            contest.take(found)
+        if trial is not None:
+            trial.take(found)
         elif (different := difference(found, planner)) is not None:
             break
         else:
@@ -152,7 +153,7 @@ async def _replayed(settings: Settings, from_ms: int, to_ms: int, policy: Policy
         raise UserError(
             f"nothing was decided between {rfc3339(from_ms)} and {rfc3339(to_ms)}: give an earlier --from"
         )
-    compared = contest.result() if contest is not None else None
+    compared = trial.result() if trial is not None else None
     gaps = tuple(reading.chain.gaps)
     return Replayed(
         from_ms,

@@ -1,4 +1,4 @@
-"""The decisions topic between two instants, read without a group: whoever looks leaves no trace."""
+"""Reads the decisions topic between two instants, without a consumer group: reading leaves no trace."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,8 +16,8 @@ RECORDS_PER_POLL_MAX = 200
 IDLE_S_MAX = 15.0
 
 
-class Found(NamedTuple):
-    """One record: its place and its append time."""
+class StoredDecision(NamedTuple):
+    """One record as it lies in the log. ``append_ms`` is the broker's time."""
 
     offset: int
     append_ms: int
@@ -25,30 +25,32 @@ class Found(NamedTuple):
 
 
 class DecisionsReader:
-    """``first_offset`` is where reading began; ``is_oldest``: the log holds nothing before it."""
+    """Reads from ``first_offset`` to the log's end. ``is_oldest``: the log holds nothing before that."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, partition: TopicPartition, first: int, end: int) -> None:
+    def __init__(
+        self, consumer: AIOKafkaConsumer, partition: TopicPartition, *, first: int, end: int, is_oldest: bool
+    ) -> None:
         self._consumer = consumer
         self._partition = partition
-        self.first_offset = first
         self._end = end
-        self.is_oldest = False
+        self.first_offset = first
+        self.is_oldest = is_oldest
 
-    async def records(self, until_ms: int) -> AsyncIterator[Found]:
-        """All up to the log's end as it was at the beginning, or the first appended after ``until_ms``.
+    async def records(self, until_ms: int) -> AsyncIterator[StoredDecision]:
+        """All records that the log held at the beginning, up to the first appended after ``until_ms``.
 
-        Raises TimeoutError if the broker falls silent, KafkaError.
+        Raises ``TimeoutError`` if nothing arrives for ``IDLE_S_MAX`` seconds, and ``KafkaError``.
         """
         loop = asyncio.get_running_loop()
-        heard = loop.time()
+        arrived_s = loop.time()
         while await self._consumer.position(self._partition) < self._end:
             batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL_MAX)
             for record in (record for records in batches.values() for record in records):
                 if record.timestamp > until_ms or record.offset >= self._end:
                     return
-                yield Found(record.offset, record.timestamp, record.value)
-                heard = loop.time()
-            if loop.time() - heard > IDLE_S_MAX:
+                yield StoredDecision(record.offset, record.timestamp, record.value)
+                arrived_s = loop.time()
+            if loop.time() - arrived_s > IDLE_S_MAX:
                 raise TimeoutError(f"{self._partition.topic}: nothing arrived for {IDLE_S_MAX:g} s")
 
 
@@ -58,7 +60,7 @@ async def decisions_from(
 ) -> AsyncIterator[DecisionsReader]:
     """A reader that begins with the first record appended at ``from_ms`` or later.
 
-    Raises KafkaConnectionError or ``TopicMissingError``.
+    Raises ``KafkaConnectionError`` and ``TopicMissingError``.
     """
     consumer: Any = AIOKafkaConsumer(
         **connecting(bootstrap),
@@ -76,11 +78,9 @@ async def decisions_from(
         consumer.assign([partition])
         oldest = (await consumer.beginning_offsets([partition]))[partition]
         end = (await consumer.end_offsets([partition]))[partition]
-        found = (await consumer.offsets_for_times({partition: max(from_ms, 0)}))[partition]
-        first = end if found is None else found.offset
+        begin = (await consumer.offsets_for_times({partition: max(from_ms, 0)}))[partition]
+        first = end if begin is None else begin.offset
         consumer.seek(partition, first)
-        reader = DecisionsReader(consumer, partition, first, end)
-        reader.is_oldest = first <= oldest
-        yield reader
+        yield DecisionsReader(consumer, partition, first=first, end=end, is_oldest=first <= oldest)
     finally:
         await consumer.stop()

@@ -1,7 +1,6 @@
-"""One record of the decisions topic: what a step was given, whole or as what changed, and what it gave. Pure.
+"""One record of the decisions topic: what a step was given, whole or as changes, and what it gave. Pure.
 
-``rebuilt`` is the way back: from the records in order, every snapshot that was decided on, so that it can be
-decided again.
+``rebuild`` is the way back from records to the snapshots that were decided on.
 """
 
 from typing import TypeVar
@@ -21,10 +20,12 @@ T = TypeVar("T")
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
-class Changed(Struct, frozen=True, omit_defaults=True):
-    """The rows that differ from the recorded snapshot before this one, by their place in its tuples.
+class SnapshotChanges(Struct, frozen=True, omit_defaults=True):
+    """How a snapshot differs from that of the record before it, whose generation is ``follows``.
 
-    ``follows`` is the generation of that record: nothing can be rebuilt after another one.
+    Rows are named by their place in the snapshot's tuples. ``table`` None stands for the table that the
+    record before published, and ``plan`` None for the same plan as before. All other fields are those of the
+    snapshot.
     """
 
     follows: Generation
@@ -41,17 +42,16 @@ class Changed(Struct, frozen=True, omit_defaults=True):
 
 
 class Decision(Struct, frozen=True, omit_defaults=True):
-    """One step that was published. Either ``whole`` or ``changed`` is there.
+    """One published step as it is recorded; exactly one of ``whole`` and ``changed`` is there.
 
-    After ``changed`` the policy is that of the record before; so are the plan, and the table as published,
-    unless ``changed`` brings another.
+    The policy of a record with ``changed`` is that of the record before it.
     """
 
     generation: Generation
     now_ms: int
     ready: Ready
     whole: Snapshot | None = None
-    changed: Changed | None = None
+    changed: SnapshotChanges | None = None
 
 
 class Step(Struct, frozen=True):
@@ -64,19 +64,22 @@ class Step(Struct, frozen=True):
 
     @property
     def generation(self) -> Generation:
-        """Of the publication."""
+        """The generation of the publication."""
         return self.published.generation
 
 
-def decision(step: Step, before: Step | None) -> Decision:
-    """The record of ``step``, given the whole or changed record before it. None: a whole snapshot is due."""
-    changed = None if before is None else _changed(before, step.snapshot)
+def decision_of(step: Step, before: Step | None) -> Decision:
+    """The record of ``step``. ``before`` is the step recorded last; None asks for a whole snapshot."""
+    changed = None if before is None else _changes(before, step.snapshot)
     whole = step.snapshot if changed is None else None
-    return Decision(step.generation, step.now_ms, step.ready, whole, changed)
+    return Decision(step.generation, step.now_ms, step.ready, whole=whole, changed=changed)
 
 
-def _changed(before: Step, new: Snapshot) -> Changed | None:
-    """What differs, or None if that is better said whole. Unchanged rows are the same objects."""
+def _changes(before: Step, new: Snapshot) -> SnapshotChanges | None:
+    """What differs. None if only a whole snapshot can say it: another policy, other rows, the plan is gone.
+
+    Unchanged rows are the same objects, as rows are decoded again only when their bytes change.
+    """
     old = before.snapshot
     pairs = (
         (old.reports, new.reports),
@@ -84,36 +87,40 @@ def _changed(before: Step, new: Snapshot) -> Changed | None:
         (old.capacities, new.capacities),
         (old.demand, new.demand),
     )
-    no_plan_now = new.plan is None and old.plan is not None
-    if old.policy is not new.policy or no_plan_now or any(len(was) != len(now) for was, now in pairs):
+    plan_is_gone = new.plan is None and old.plan is not None
+    if old.policy is not new.policy or plan_is_gone or any(len(was) != len(now) for was, now in pairs):
         return None
-    return Changed(
-        before.generation,
-        new.office,
-        tuple((i, row) for i, row in enumerate(new.reports) if row is not old.reports[i]),
-        tuple((i, row) for i, row in enumerate(new.statements) if row is not old.statements[i]),
-        tuple((i, row) for i, row in enumerate(new.capacities) if row is not old.capacities[i]),
-        tuple((i, row) for i, row in enumerate(new.demand) if row is not old.demand[i]),
-        new.progress,
-        new.commands,
-        new.memory,
-        None if new.table is before.published else new.table,
-        None if new.plan is old.plan else new.plan,
+    return SnapshotChanges(
+        follows=before.generation,
+        office=new.office,
+        reports=_new_rows(old.reports, new.reports),
+        statements=_new_rows(old.statements, new.statements),
+        capacities=_new_rows(old.capacities, new.capacities),
+        demand=_new_rows(old.demand, new.demand),
+        progress=new.progress,
+        commands=new.commands,
+        memory=new.memory,
+        table=None if new.table is before.published else new.table,
+        plan=None if new.plan is old.plan else new.plan,
     )
 
 
-class Recorded(Struct, frozen=True):
-    """A decision as it lies on the topic; ``ready`` are the very bytes that were recorded."""
+def _new_rows(old: tuple[T, ...], new: tuple[T, ...]) -> tuple[tuple[int, T], ...]:
+    return tuple((place, row) for place, row in enumerate(new) if row is not old[place])
+
+
+class RecordedDecision(Struct, frozen=True):
+    """A ``Decision`` as it is read back; ``ready`` holds the bytes that were recorded."""
 
     generation: Generation
     now_ms: int
     ready: msgspec.Raw
     whole: Snapshot | None = None
-    changed: Changed | None = None
+    changed: SnapshotChanges | None = None
 
 
-class Rebuilt(Struct, frozen=True):
-    """What one record was decided on (``snapshot``), what came of it, and the table in force from then on."""
+class RebuiltDecision(Struct, frozen=True):
+    """A recorded decision with its whole snapshot; ``published`` is the table in force from then on."""
 
     generation: Generation
     now_ms: int
@@ -123,12 +130,12 @@ class Rebuilt(Struct, frozen=True):
     published: RouteTable
 
 
-_decoder = msgspec.msgpack.Decoder(Recorded)
+_decoder = msgspec.msgpack.Decoder(RecordedDecision)
 _ready_decoder = msgspec.msgpack.Decoder(Ready)
 
 
 class RecordError(ValueError):
-    """A record of the decisions topic that can't be read; the message says why."""
+    """A record of the decisions topic can't be read; the message says why."""
 
 
 def encode_decision(record: Decision) -> bytes:
@@ -137,33 +144,34 @@ def encode_decision(record: Decision) -> bytes:
 
 
 def encode_ready(ready: Ready) -> bytes:
-    """What a step gave, as it is recorded."""
+    """The outcome of a step as bytes, the same as within its record."""
     return _encoder.encode(ready)
 
 
 def decode_ready(data: bytes) -> Ready:
-    """The way back."""
+    """The outcome of a step from its bytes. Raises ``msgspec.MsgspecError``."""
     return _ready_decoder.decode(data)
 
 
-def decode_decision(data: bytes) -> Recorded:
-    """Bytes as a record. Raises ``RecordError``."""
+def decode_decision(data: bytes) -> RecordedDecision:
+    """The record from its bytes. Raises ``RecordError``."""
     try:
         return _decoder.decode(data)
     except msgspec.MsgspecError as error:
         raise RecordError(str(error)) from None
 
 
-def rebuilt(record: Recorded, before: Rebuilt | None) -> Rebuilt | None:
-    """The record with its whole snapshot, or None if the record that it changes is not ``before``."""
+def rebuild(record: RecordedDecision, before: RebuiltDecision | None) -> RebuiltDecision | None:
+    """The record with its whole snapshot. None if it changes a record that is not ``before``."""
     snapshot = record.whole
     if snapshot is None:
         changed = record.changed
         if changed is None or before is None or changed.follows != before.generation:
             return None
-        snapshot = _applied(changed, before)
+        snapshot = _changed_snapshot(changed, before)
     elif before is not None and snapshot.policy == before.snapshot.policy:
-        snapshot = replace(snapshot, policy=before.snapshot.policy)  # what is prepared of it is kept
+        # One object for one policy: the planner keeps what it derives from a policy by identity.
+        snapshot = replace(snapshot, policy=before.snapshot.policy)
     ready_bytes = bytes(record.ready)
     ready = decode_ready(ready_bytes)
     table = ready.table or snapshot.table
@@ -171,28 +179,35 @@ def rebuilt(record: Recorded, before: Rebuilt | None) -> Rebuilt | None:
         return None
     if (table.generation, table.made_ms) != (record.generation, record.now_ms):
         table = replace(table, generation=record.generation, made_ms=record.now_ms)
-    return Rebuilt(record.generation, record.now_ms, snapshot, ready_bytes, ready, table)
+    return RebuiltDecision(
+        generation=record.generation,
+        now_ms=record.now_ms,
+        snapshot=snapshot,
+        ready_bytes=ready_bytes,
+        ready=ready,
+        published=table,
+    )
 
 
-def _applied(changed: Changed, before: Rebuilt) -> Snapshot:
+def _changed_snapshot(changed: SnapshotChanges, before: RebuiltDecision) -> Snapshot:
     old = before.snapshot
     return Snapshot(
-        old.policy,
-        changed.office,
-        _with(old.reports, changed.reports),
-        _with(old.statements, changed.statements),
-        _with(old.capacities, changed.capacities),
-        _with(old.demand, changed.demand),
-        changed.progress,
-        changed.commands,
-        changed.memory,
-        changed.table or before.published,
-        changed.plan or old.plan,
+        policy=old.policy,
+        office=changed.office,
+        reports=_with(old.reports, changed.reports),
+        statements=_with(old.statements, changed.statements),
+        capacities=_with(old.capacities, changed.capacities),
+        demand=_with(old.demand, changed.demand),
+        progress=changed.progress,
+        commands=changed.commands,
+        memory=changed.memory,
+        table=changed.table or before.published,
+        plan=changed.plan or old.plan,
     )
 
 
 def _with(rows: tuple[T, ...], changes: tuple[tuple[int, T], ...]) -> tuple[T, ...]:
-    found = list(rows)
+    changed = list(rows)
     for place, row in changes:
-        found[place] = row
-    return tuple(found)
+        changed[place] = row
+    return tuple(changed)
