@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from bench._frame import Case, run
 from controller.bootstrap import collect_seldom
 from controller.kafka.topics import ensure_topics
-from lab.stack import Stack
+from lab.stack.stack import Stack
 from streams.app import Ingest, IngestSettings, Registered
 from streams.tables import RedisTables
 from tieline.cloudevents import encode

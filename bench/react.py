@@ -21,7 +21,7 @@ from pathlib import Path
 from bench._frame import Case, run
 from bench._react_warm import warm
 from bench._react_world import measured_event, policy_as_yaml
-from lab.stack import Stack
+from lab.stack.stack import Stack
 from tieline.producer import Producer
 
 EVENTS = 200

@@ -17,7 +17,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from lab.stack import Stack
+from lab.stack.stack import Stack
 
 if TYPE_CHECKING:
     from tests.stacks import RealStack

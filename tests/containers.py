@@ -15,7 +15,7 @@ from typing import Self
 from testcontainers.core.container import DockerContainer
 
 from lab.stack.kafka import RECORD_BYTES_MAX, kafka_answers
-from lab.stack.process import LOOPBACK, free_ports
+from lab.stack.server import LOOPBACK, free_ports
 from lab.stack.valkey import valkey_answers
 from tests.waiting import until
 

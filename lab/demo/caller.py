@@ -1,20 +1,15 @@
 """One calling application: ``python -m lab.demo.caller CONFIG``, until SIGTERM.
 
-Replays the trace as real OpenAI-style requests through ``tieline.AsyncClient``, one client for each workload,
-and notes every request, attempt, table and state of its own in a JSONL file, or on standard output. An
-application that gets half an answer asks again, as applications do: the library never splices two answers. It
-repeats nothing else.
+Replays the trace as real OpenAI-style requests through ``tieline.AsyncClient``, one client for each workload.
+It notes every request, attempt, table and client status as JSON lines in a file or on standard output.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import msgspec
@@ -23,35 +18,27 @@ from msgspec import Struct
 import tieline
 from controller.process import clock, telemetry
 from controller.process.monitor import Figure, Vitals, monitored, read_address
+from controller.process.supervise import end_on_signals
 from lab.demo import trace
-from lab.demo.records import AppliedLine, Began, CallerLine, Ended, StatusLine, Tried, encode
-from tieline import State
+from lab.demo.pacing import Share, anchored, in_proportion, is_streamed, prompt
+from lab.demo.records import CallerNote, ClientStatus, PoolAttempt, RequestStart, TableApplied, encode
+from lab.demo.request import OutgoingRequest, send_until_whole
 
 IN_FLIGHT_MAX = 2_000
-ASKED_MAX = 5
 READY_WITHIN_S = 30.0
 FINISH_WITHIN_S = 40.0
 STATUS_EVERY_S = 1.0
-LATE_MAX_S = 0.5
-TURN_MAX_S = 3_600.0
+REPLAY_MAX_S = 3_600.0
 PROMPT_TOKENS_MAX = 4_000
-PROMPT = "the tie-line carries "
-
-
-class Share(Struct, frozen=True):
-    """The part of the requests that belongs to one (workload, origin)."""
-
-    workload: str
-    origin: str
-    share: float
-    model: str
 
 
 class CallerConfig(Struct, frozen=True):
-    """``rate_per_s``: mean requests per second. ``token_scale``: of the trace's prompts and answers.
-    ``first``: where in the trace to begin, so that callers differ. ``stream_share``: of the requests.
-    ``notes``: a file, or ``-``; ``last_good``: directory of the last good tables, else beside the notes.
-    ``monitor``: host:port, see ``controller.process.monitor``."""
+    """``rate_per_s``: mean requests/s. ``token_scale``: factor on the trace's prompts and answers.
+
+    ``first``: the row of the trace to begin with, so that callers differ. ``stream_share``: of the requests.
+    ``notes``: a file, or ``-`` for standard output. ``last_good``: the directory of the last good tables,
+    default: beside the notes. ``monitor``: host:port, see ``controller.process.monitor``.
+    """
 
     name: str
     redis: str
@@ -68,8 +55,8 @@ class CallerConfig(Struct, frozen=True):
     monitor: str = ""
 
 
-class Notes:
-    """Appends lines; each is one write, so that what was noted survives this process."""
+class NoteFile:
+    """Appends notes. Each is one unbuffered write, so it survives the death of this process."""
 
     def __init__(self, place: str) -> None:
         if place == "-":
@@ -79,23 +66,13 @@ class Notes:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
 
-    def add(self, line: CallerLine) -> None:
-        self._file.write(encode(line))
+    def add(self, note: CallerNote) -> None:
+        """Appends one line."""
+        self._file.write(encode(note))
 
     def close(self) -> None:
+        """Closes the file, but never standard output."""
         self._file.close()
-
-
-def spread(shares: Sequence[Share]) -> Iterator[Share]:
-    """PURE: shares in an order that keeps every stretch close to the mix: always the one most behind."""
-    total = sum(share.share for share in shares)
-    owed = [0.0] * len(shares)
-    while True:
-        for index, share in enumerate(shares):
-            owed[index] += share.share / total
-        chosen = max(range(len(shares)), key=lambda index: owed[index])
-        owed[chosen] -= 1.0
-        yield shares[chosen]
 
 
 class Caller:
@@ -103,20 +80,19 @@ class Caller:
 
     def __init__(self, config: CallerConfig) -> None:
         self._config = config
-        self._notes = Notes(config.notes)
+        self._notes = NoteFile(config.notes)
         self._clients: dict[str, tieline.AsyncClient] = {}
         self._http: dict[str, httpx2.AsyncClient] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._serial = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until ``stop``; then requests under way get their time to end."""
+        """Sends until ``stop`` is set; requests under way then get up to 40 s to end."""
         async with AsyncExitStack() as undo:
             undo.callback(self._notes.close)
             for workload in sorted({share.workload for share in self._config.shares}):
                 await self._open(workload, undo)
-            ready = [client.ready(READY_WITHIN_S) for client in self._clients.values()]
-            await asyncio.gather(*ready)
+            await asyncio.gather(*(client.ready(READY_WITHIN_S) for client in self._clients.values()))
             for workload, client in self._clients.items():
                 self._listen(workload, client)
             address = read_address(self._config.monitor)
@@ -145,7 +121,7 @@ class Caller:
             last_good=self._last_good(workload),
             client_id=f"{config.name}-{workload}",
         )
-        client.core.flights.on_begin.append(lambda pool: self._notes.add(Tried(clock.now_ms(), "", pool)))
+        client.core.flights.on_begin.append(lambda pool: self._notes.add(PoolAttempt(clock.now_ms(), pool)))
         self._clients[workload] = await undo.enter_async_context(client)
         self._http[workload] = await undo.enter_async_context(client.http_client(timeout=None))
 
@@ -156,25 +132,34 @@ class Caller:
         return Path(config.notes).with_suffix(f".{workload}.last-good")
 
     def _vitals(self) -> Vitals:
-        """Well: every client follows its source."""
-        statuses = {workload: client.status for workload, client in self._clients.items()}
-        not_live = [f"{name} is {one.state}" for name, one in statuses.items() if one.state is not State.LIVE]
+        """The application is well while every client follows the source of its tables."""
+        states = {workload: client.status.state for workload, client in self._clients.items()}
+        complaints = [
+            f"{name} is {state}" for name, state in states.items() if state is not tieline.State.LIVE
+        ]
         under_way = Figure("requests_under_way", "requests without an end yet", {"": len(self._running)})
-        return Vitals(", ".join(not_live), (under_way,))
+        return Vitals(", ".join(complaints), (under_way,))
 
     def _listen(self, workload: str, client: tieline.AsyncClient) -> None:
-        def applied(one: tieline.Applied) -> None:
-            self._notes.add(AppliedLine(one.at_ms, workload, one.generation, one.urgent))
+        def on_table(table: tieline.Applied) -> None:
+            self._notes.add(
+                TableApplied(table.at_ms, workload, generation=table.generation, urgent=table.urgent)
+            )
 
-        client.on_table(applied)
+        client.on_table(on_table)
         client.on_status(lambda _: self._note_status(workload))
         self._note_status(workload)
 
     def _note_status(self, workload: str) -> None:
         status = self._clients[workload].status
         self._notes.add(
-            StatusLine(
-                clock.now_ms(), workload, status.state.value, status.generation, status.age_ms, status.error
+            ClientStatus(
+                clock.now_ms(),
+                workload,
+                status.state.value,
+                generation=status.generation,
+                age_ms=status.age_ms,
+                error=status.error,
             )
         )
 
@@ -185,117 +170,53 @@ class Caller:
                 self._note_status(workload)
 
     async def _replay(self) -> None:
+        """Starts a task for every request of the trace when it is due."""
         config = self._config
-        requests = trace.read()
-        turned = requests[config.first :] or requests
-        shifted = [one._replace(offset_s=one.offset_s - turned[0].offset_s) for one in turned]
-        own_rate_per_s = len(shifted) / max(shifted[-1].offset_s, 1.0)
-        factor = config.rate_per_s / own_rate_per_s
+        rows = trace.begin_at(trace.read(), config.first)
+        rate_factor = config.rate_per_s / trace.rate_per_s(rows)
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        shares = spread(config.shares)
-        for one in trace.replay(shifted, rate_factor=factor, duration_s=TURN_MAX_S):
-            began_s = anchored(began_s, one.offset_s, loop.time())
-            await asyncio.sleep(max(0.0, began_s + one.offset_s - loop.time()))
+        shares = in_proportion(config.shares)
+        for row in trace.replay(rows, rate_factor=rate_factor, duration_s=REPLAY_MAX_S):
+            began_s = anchored(began_s, row.offset_s, loop.time())
+            await asyncio.sleep(max(0.0, began_s + row.offset_s - loop.time()))
             while len(self._running) >= IN_FLIGHT_MAX:
                 await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-            task = asyncio.create_task(self._request(one, next(shares)))
+            task = asyncio.create_task(self._request(row, next(shares)))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _request(self, one: trace.TraceRequest, share: Share) -> None:
+    async def _request(self, row: trace.TraceRequest, share: Share) -> None:
         config = self._config
         self._serial += 1
-        request_id = f"{config.name}-{self._serial}"
-        stream = (self._serial * 0.618033988749895) % 1.0 < config.stream_share
-        prompt = min(max(1, round(one.context_tokens * config.token_scale)), PROMPT_TOKENS_MAX)
-        answer = max(1, round(one.generated_tokens * config.token_scale))
-        began_ms = clock.now_ms()
-        self._notes.add(Began(request_id, began_ms, share.workload, share.origin, stream, prompt + answer))
+        stream = is_streamed(self._serial, config.stream_share)
+        prompt_tokens = min(max(1, round(row.context_tokens * config.token_scale)), PROMPT_TOKENS_MAX)
+        answer_tokens = max(1, round(row.generated_tokens * config.token_scale))
         body = msgspec.json.encode(
             {
                 "model": share.model,
-                "messages": [{"role": "user", "content": words(prompt)}],
-                "max_tokens": answer,
+                "messages": [{"role": "user", "content": prompt(prompt_tokens)}],
+                "max_tokens": answer_tokens,
                 "stream": stream,
                 **({"stream_options": {"include_usage": True}} if stream else {}),
             }
         )
-        ended = await self._ask_until_whole(request_id, share, body, began_ms)
-        self._notes.add(ended)
-
-    async def _ask_until_whole(self, request_id: str, share: Share, body: bytes, began_ms: int) -> Ended:
-        headers = {
-            "content-type": "application/json",
-            "x-request-id": request_id,
-            "x-tieline-origin": share.origin,
-            "x-tieline-deadline": f"{self._config.deadline_s:g}",
-        }
-        why = ""
-        for asked in range(1, ASKED_MAX + 1):
-            try:
-                return await self._ask(request_id, share.workload, headers, body, began_ms, asked)
-            except httpx2.TransportError as error:
-                why = f"{type(error).__name__}: {error}"[:300]
-        return Ended(request_id, clock.now_ms(), "failed", asked=ASKED_MAX, why=why)
-
-    async def _ask(
-        self, request_id: str, workload: str, headers: dict[str, str], body: bytes, began_ms: int, asked: int
-    ) -> Ended:
-        """One asking, to its last byte. Raises TransportError when the answer breaks off."""
-        http, url = self._http[workload], f"{self._clients[workload].base_url}/chat/completions"
-        first_ms: int | None = None
-        async with http.stream("POST", url, headers=headers, content=body) as answer:
-            text = b""
-            async for block in answer.aiter_raw():
-                first_ms = first_ms if first_ms is not None else clock.now_ms() - began_ms
-                if answer.status_code != 200 and len(text) < 2_000:
-                    text += block
-        reason = answer.headers.get("x-tieline-reason", "")
-        pool = answer.headers.get("x-tieline-pool", "")
-        gave_up = answer.headers.get("x-tieline-gave-up", "")
-        shed = reason == tieline.Reason.SHED and not pool
-        return Ended(
-            id=request_id,
-            at_ms=clock.now_ms(),
-            outcome="ok" if answer.status_code == 200 else "shed" if shed else "failed",
-            status=answer.status_code,
-            pool=pool,
-            attempts=int(answer.headers.get("x-tieline-attempts", 0)),
-            asked=asked,
-            took_ms=clock.now_ms() - began_ms,
-            first_token_ms=first_ms,
-            generation=answer.headers.get("x-tieline-generation", ""),
-            why="" if answer.status_code == 200 else _why(f"{reason} {gave_up}".strip(), text),
+        start = RequestStart(
+            f"{config.name}-{self._serial}",
+            clock.now_ms(),
+            share.workload,
+            origin=share.origin,
+            stream=stream,
+            tokens=prompt_tokens + answer_tokens,
         )
-
-
-def anchored(began_s: float, offset_s: float, now_s: float) -> float:
-    """PURE: when the replay began, later by what a standstill of this process took: what was due meanwhile
-    would else be sent all at once, as no users do, and meet pools that refuse it rightly."""
-    late_s = now_s - began_s - offset_s
-    return began_s + late_s if late_s > LATE_MAX_S else began_s
-
-
-def words(tokens: int) -> str:
-    """PURE: a prompt of that many tokens, at four characters each."""
-    return (PROMPT * (tokens * 4 // len(PROMPT) + 1))[: tokens * 4]
-
-
-def _why(reason: str, text: bytes) -> str:
-    try:
-        said: Any = msgspec.json.decode(text)
-        return f"{reason}: {said['error']['message']}"[:300] if reason != "no_table" else reason
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return reason
+        self._notes.add(start)
+        url = f"{self._clients[share.workload].base_url}/chat/completions"
+        request = OutgoingRequest(start, url, body, deadline_s=config.deadline_s)
+        self._notes.add(await send_until_whole(self._http[share.workload], request))
 
 
 async def _main(config: CallerConfig) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await Caller(config).run(stop)
+    await Caller(config).run(end_on_signals())
 
 
 def main(arguments: list[str]) -> int:

@@ -1,7 +1,8 @@
-"""PURE: the facts at the end of a run, out of the callers' own notes and the stand-ins' own logs.
+"""PURE: the facts at the end of a run, from the callers' notes and the stand-ins' logs.
 
-*Lost* is a request that is neither a success, nor shed by policy, nor answered with a 4xx that a stand-in was
-told to give. Contracts are counted at the stand-ins: what reached a pool that might not serve it broke one.
+A request is *lost* if it neither succeeded, nor was shed by policy, nor got a 4xx that a fault made a
+stand-in answer. Contracts are checked at the stand-ins: a request that reached a pool which may not serve it
+broke one.
 """
 
 from __future__ import annotations
@@ -19,29 +20,34 @@ from lab.standins import ledger
 from tieline.quantiles import nearest_rank
 
 OVERLOAD_WINDOW_MS = 5_000
-LOST_SHOWN_MAX = 5
+TRICKLE_AFTER_MS = 30_000
+UNUSABLE_STATES = ("stale", "last_good", "initializing")
 
 
 class Fault(Struct, frozen=True):
-    """Something that was done to the stand-ins, and when; ``until_ms`` None: it was never taken back."""
+    """Something that was done to stand-ins. ``until_ms`` None: it was never taken back. ``empties``: all
+    traffic should leave the pools."""
 
     name: str
     pools: tuple[str, ...]
     at_ms: int
     until_ms: int | None = None
-    empties: bool = True  # whether all traffic should leave the pools
+    empties: bool = True
 
 
 class Departure(Struct, frozen=True):
-    """How long requests still went to the pools of a fault; None: none did after it."""
+    """When the last request left for the pools of a fault, in ms after it; None: no request did.
+
+    ``later``: single requests more than ``TRICKLE_AFTER_MS`` after the fault, by which clients test the pool.
+    """
 
     name: str
     last_ms: int | None
-    later: int  # requests sent there more than ``TRICKLE_AFTER_MS`` after the fault, as probes of the pool
+    later: int
 
 
 class Latencies(Struct, frozen=True):
-    """Of ``count`` values in ms."""
+    """Quantiles of ``count`` values in ms."""
 
     count: int
     p50_ms: float
@@ -49,14 +55,15 @@ class Latencies(Struct, frozen=True):
 
 
 class Facts(Struct, frozen=True):
-    """Everything that the run ends with."""
+    """Everything that a run ends with. ``shed``: requests by workload. ``ordered``: failures on order, see
+    ``ledger.Reconciliation``. ``resent``: requests that their application sent more than once."""
 
     sent: int
     succeeded: int
     shed: dict[str, int]
-    told: int
+    ordered: int
     lost: tuple[str, ...]
-    asked_again: int
+    resent: int
     departures: tuple[Departure, ...]
     reaction: Latencies | None
     generations: int
@@ -66,38 +73,40 @@ class Facts(Struct, frozen=True):
 
     @property
     def passed(self) -> bool:
-        """Nothing lost, no table stale or empty, no contract broken, and something was done at all."""
+        """Some requests succeeded, none was lost, no table was stale or empty, and no contract was broken."""
         return self.succeeded > 0 and not (self.lost or self.stale or self.broken_contracts)
 
 
 def facts(
     policy: Policy,
     calls: Calls,
-    logs: Sequence[ledger.Line],
-    faults: Sequence[Fault],
+    logs: Sequence[ledger.LogLine],
     *,
+    faults: Sequence[Fault],
     events_ms: Mapping[str, int],
     generations: int,
     probes: Collection[str] = (),
     stale_allowed: Sequence[tuple[int, int]] = (),
     since_ms: int = 0,
 ) -> Facts:
-    """``events_ms``: generation -> append time of the newest event it rests on. ``stale_allowed``: spans in
-    which the stack was stopped on purpose. ``probes``: prefixes of ids that are no caller's. ``since_ms``:
-    when the parts were up; reactions are counted from then on."""
-    attempts = [one for one in ledger.attempts(logs) if not one.id.startswith(tuple(probes) or ("\0",))]
-    results = {id_: _result(calls, id_) for id_ in calls.began}
-    reconciled = ledger.reconcile(results, attempts)
-    shed = Counter(calls.began[id_].workload for id_ in reconciled.shed)
+    """``events_ms``: generation -> append time of the newest event that it rests on. ``probes``: prefixes of
+    request ids that belong to no caller. ``stale_allowed``: spans in which the stack was stopped on purpose.
+    ``since_ms``: when all parts were running; reactions count from then on."""
+    prefixes = tuple(probes) or ("\0",)  # an id never begins with a NUL character
+    attempts = [attempt for attempt in ledger.attempts(logs) if not attempt.id.startswith(prefixes)]
+    results = {request_id: _result(calls, request_id) for request_id in calls.starts}
+    reconciliation = ledger.reconcile(results, attempts)
+    shed = Counter(calls.starts[request_id].workload for request_id in reconciliation.shed)
+    timed_events = {generation: at_ms for generation, at_ms in events_ms.items() if at_ms >= since_ms}
     return Facts(
-        sent=len(calls.began),
-        succeeded=len(reconciled.succeeded),
+        sent=len(calls.starts),
+        succeeded=len(reconciliation.succeeded),
         shed={workload.id: shed[workload.id] for workload in policy.workloads},
-        told=len(reconciled.told),
-        lost=tuple(sorted((*reconciled.lost, *reconciled.unproven))),
-        asked_again=sum(one.asked > 1 for one in calls.ended.values()),
+        ordered=len(reconciliation.ordered),
+        lost=tuple(sorted((*reconciliation.lost, *reconciliation.unproven))),
+        resent=sum(end.sendings > 1 for end in calls.ends.values()),
         departures=tuple(departure(fault, calls) for fault in faults if fault.empties),
-        reaction=latencies(reactions_ms(calls, {g: at for g, at in events_ms.items() if at >= since_ms})),
+        reaction=latencies(reactions_ms(calls, timed_events)),
         generations=generations,
         overload=worst_overload(attempts, logs),
         stale=stale(calls, stale_allowed),
@@ -106,40 +115,35 @@ def facts(
 
 
 def _result(calls: Calls, request_id: str) -> ledger.CallerResult:
-    ended = calls.ended.get(request_id)
-    if ended is None:
-        return ledger.CallerResult("failed")
-    return ledger.CallerResult(ended.outcome, ended.status)
-
-
-TRICKLE_AFTER_MS = 30_000
+    end = calls.ends.get(request_id)
+    return ledger.CallerResult("failed") if end is None else ledger.CallerResult(end.outcome, end.status)
 
 
 def departure(fault: Fault, calls: Calls) -> Departure:
     """The last request sent to the pools of a fault while it lasted.
 
-    A client that has left a pool tries it again with one request when its ejection ends; those are told
-    apart (``later``) where they come long after.
+    A client that has left a pool tests it with one request when its ejection ends. Such requests long after
+    the fault are counted apart (``later``).
     """
     until_ms = fault.until_ms if fault.until_ms is not None else math.inf
-    sent = [
-        one.at_ms - fault.at_ms
-        for one in calls.tried
-        if one.pool in fault.pools and fault.at_ms <= one.at_ms < until_ms
+    delays_ms = [
+        attempt.at_ms - fault.at_ms
+        for attempt in calls.attempts
+        if attempt.pool in fault.pools and fault.at_ms <= attempt.at_ms < until_ms
     ]
-    early = [after_ms for after_ms in sent if after_ms < TRICKLE_AFTER_MS]
-    return Departure(fault.name, max(early, default=None), len(sent) - len(early))
+    early_ms = [delay_ms for delay_ms in delays_ms if delay_ms < TRICKLE_AFTER_MS]
+    return Departure(fault.name, max(early_ms, default=None), len(delays_ms) - len(early_ms))
 
 
 def reactions_ms(calls: Calls, events_ms: Mapping[str, int]) -> list[int]:
-    """For each urgent generation and client: from the broker's time of the event to the table in force there.
+    """For each urgent table and client: from the append time of the event to the table in force there.
 
-    The last word comes from two processes on one machine, so their clocks are one.
+    The broker sets the one time and a client the other. They run on one machine, so on one clock.
     """
     return [
-        max(0, one.at_ms - events_ms[one.generation])
-        for one in calls.applied
-        if one.urgent and one.generation in events_ms
+        max(0, table.at_ms - events_ms[table.generation])
+        for table in calls.applied
+        if table.urgent and table.generation in events_ms
     ]
 
 
@@ -152,41 +156,43 @@ def latencies(values: Iterable[float]) -> Latencies | None:
     return Latencies(len(ordered), p50_ms, p99_ms)
 
 
-def worst_overload(attempts: Sequence[ledger.Attempt], logs: Sequence[ledger.Line]) -> ledger.Overload | None:
-    """The fullest five seconds of any pool, of what came, let in or not."""
+def worst_overload(
+    attempts: Sequence[ledger.Attempt], logs: Sequence[ledger.LogLine]
+) -> ledger.Overload | None:
+    """The fullest five seconds of any pool, by all that came to it, admitted or not."""
     worst: ledger.Overload | None = None
     for pool, steps in ledger.capacities(logs).items():
-        found = ledger.largest_overload(attempts, steps, pool, OVERLOAD_WINDOW_MS, admitted_only=False)
-        if found is not None and (worst is None or found.ratio > worst.ratio):
-            worst = found
+        fullest = ledger.largest_overload(attempts, steps, pool, OVERLOAD_WINDOW_MS, admitted_only=False)
+        if fullest is not None and (worst is None or fullest.ratio > worst.ratio):
+            worst = fullest
     return worst
 
 
 def stale(calls: Calls, allowed: Sequence[tuple[int, int]]) -> tuple[str, ...]:
-    """Clients that ran on a stale table or on none, outside the spans in which they had to; sorted."""
-    found = set()
-    for line in calls.statuses:
-        excused = any(from_ms <= line.at_ms <= until_ms for from_ms, until_ms in allowed)
-        if line.state in ("stale", "last_good", "initializing") and not excused:
-            found.add(f"{line.workload}: {line.state}")
-    found |= {
-        f"{calls.began[one.id].workload}: {one.why}"
-        for one in calls.ended.values()
-        if one.why in ("no_table", "no_route") and one.id in calls.began
+    """Workloads whose client ran on a stale table or on none, outside the spans ``allowed``; sorted."""
+    complaints = set()
+    for status in calls.statuses:
+        excused = any(from_ms <= status.at_ms <= until_ms for from_ms, until_ms in allowed)
+        if status.state in UNUSABLE_STATES and not excused:
+            complaints.add(f"{status.workload}: {status.state}")
+    complaints |= {
+        f"{calls.starts[end.id].workload}: {end.why}"
+        for end in calls.ends.values()
+        if end.why in ("no_table", "no_route") and end.id in calls.starts
     }
-    return tuple(sorted(found))
+    return tuple(sorted(complaints))
 
 
 def broken_contracts(policy: Policy, calls: Calls, attempts: Iterable[ledger.Attempt]) -> tuple[str, ...]:
-    """Every request that reached a pool which law or contract closes to its (workload, origin); sorted."""
+    """Requests that reached a pool which law or contract closes to their workload and origin; sorted."""
     pools = {pool.id: pool for pool in policy.pools}
-    workloads = {one.id: one for one in policy.workloads}
-    origins = {one.id: one for one in policy.origins}
+    workloads = {workload.id: workload for workload in policy.workloads}
+    origins = {origin.id: origin for origin in policy.origins}
     broken: Counter[str] = Counter()
     for attempt in attempts:
-        call = calls.began.get(attempt.id)
-        if call is None or attempt.pool not in pools:
+        start = calls.starts.get(attempt.id)
+        if start is None or attempt.pool not in pools:
             continue
-        if not may_serve(pools[attempt.pool], workloads[call.workload], origins[call.origin]):
-            broken[f"{call.workload}/{call.origin} reached {attempt.pool}"] += 1
-    return tuple(f"{what} ({count} times)" for what, count in sorted(broken.items()))
+        if not may_serve(pools[attempt.pool], workloads[start.workload], origins[start.origin]):
+            broken[f"{start.workload}/{start.origin} reached {attempt.pool}"] += 1
+    return tuple(f"{breach} ({count} times)" for breach, count in sorted(broken.items()))

@@ -1,32 +1,31 @@
-"""Every process of a run: stack, controller, stand-ins, prober, callers; ended in reverse order."""
+"""Every process of a run: stack, stand-ins, controller, prober, callers; ended in the reverse order."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
 
+from lab.children import Child
 from lab.demo import plan as plans
-from lab.demo.child import Child, ChildError
 from lab.demo.plan import Plan
-from lab.stack import Stack
+from lab.errors import ChildError
+from lab.stack.stack import Stack
 from lab.standins.process import StandinProcess
 
 NAMESPACE = "demo"
-CALLER_STOP_S = 45.0
-Say = Callable[[str], None]
+CALLER_STOP_WITHIN_S = 45.0
 
 
 class Fleet:
-    """The running parts; ``standins`` by provider/region."""
+    """The processes of a run. ``standins``: by provider/region."""
 
-    def __init__(self, planned: Plan, directory: Path, say: Say) -> None:
-        self.plan = planned
+    def __init__(self, plan: Plan, directory: Path, say: Callable[[str], None]) -> None:
+        self.plan = plan
         self.directory = directory
         self.policy_path = directory / "policy.yaml"
         self.standins: dict[str, StandinProcess] = {}
@@ -38,12 +37,14 @@ class Fleet:
 
     @property
     def stack(self) -> Stack:
+        """Kafka and Valkey. Raises ChildError before they were started."""
         if self._stack is None:
             raise ChildError("the stack is not running")
         return self._stack
 
     @property
     def controller(self) -> Child:
+        """Raises ChildError while there is none."""
         if self._controller is None:
             raise ChildError("the controller is not running")
         return self._controller
@@ -60,18 +61,18 @@ class Fleet:
         }
 
     async def start(self, trace_rows: int) -> None:
-        """Bring everything up: whatever is needed by the next part answers first. Raises ChildError."""
-        self._say("Kafka and Valkey")
+        """Starts everything, each part after those that it needs. Raises ChildError or StackError."""
+        self._say("starting Kafka and Valkey")
         self._stack = await Stack.start(say=self._say)
         self._undo.push_async_callback(self._stack.stop)
-        self._say(f"{len(self.plan.policy.pools)} stand-ins of providers")
+        self._say(f"starting stand-ins for {len(self.plan.policy.pools)} pools")
         await self._start_standins()
-        urls = {pool: one.url(pool) for one in self.standins.values() for pool in one.ports}
+        urls = {pool: standin.url(pool) for standin in self.standins.values() for pool in standin.ports}
         self.policy_path.write_text(plans.as_yaml(plans.addressed(self.plan.policy, urls)), "utf-8")
-        self._say("controller, prober")
+        self._say("starting the controller and the prober")
         await self.start_controller()
-        await self._start("prober", ["-m", "controller.cli", "probe", "--source", plans.PROBER_SOURCE])
-        self._say(f"{self.plan.pace.callers} calling applications")
+        await self._start_command("prober", "probe", "--source", plans.PROBER_SOURCE)
+        self._say(f"starting {self.plan.pace.callers} calling applications")
         await self._start_callers(trace_rows)
 
     async def _start_standins(self) -> None:
@@ -81,26 +82,25 @@ class Fleet:
             kafka=self.stack.kafka_bootstrap,
             namespace=NAMESPACE,
         )
-        spawned = await asyncio.gather(
+        results = await asyncio.gather(
             *(StandinProcess.spawn(config) for config in configs), return_exceptions=True
         )
-        for one in spawned:
-            if isinstance(one, StandinProcess):
-                self.standins[f"{one.config.provider}/{one.config.region}"] = one
         self._undo.push_async_callback(self._stop_standins)
-        for one in spawned:
-            if isinstance(one, BaseException):
-                raise one
+        for result in results:
+            if isinstance(result, StandinProcess):
+                self.standins[result.name] = result
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     async def start_controller(self) -> None:
-        """A controller; a second call starts the next life of one that was killed."""
-        self._controller = await self._start("controller", ["-m", "controller.cli", "controller"])
+        """Starts a controller; a second call replaces one that was killed."""
+        self._controller = await self._start_command("controller", "controller")
 
     async def kill_controller(self) -> None:
-        """SIGKILL; gone when this returns."""
+        """SIGKILL. Returns when the process is gone."""
         controller, self._controller = self.controller, None
-        controller.kill()
-        await controller.stop()
+        await controller.kill()
 
     async def _start_callers(self, trace_rows: int) -> None:
         configs = plans.callers(
@@ -114,45 +114,39 @@ class Fleet:
         for config in configs:
             path = self.directory / f"{config.name}.json"
             path.write_bytes(msgspec.json.encode(config))
-            self.callers.append(await self._start(config.name, ["-m", "lab.demo.caller", str(path)]))
+            self.callers.append(await self._start_program(config.name, "lab.demo.caller", str(path)))
 
-    async def _start(self, name: str, arguments: list[str]) -> Child:
-        log = self.directory / f"{name}.log"
-        child = Child(name, arguments, log, self.environment)
-        await child.start()
+    async def _start_command(self, name: str, *arguments: str) -> Child:
+        """Starts a subcommand of `tieline`."""
+        return await self._start_program(name, "controller.cli", *arguments)
+
+    async def _start_program(self, name: str, module: str, *arguments: str) -> Child:
+        child = await Child.start(
+            name,
+            [sys.executable, "-m", module, *arguments],
+            log=self.directory / f"{name}.log",
+            environment=self.environment,
+        )
         self._undo.push_async_callback(child.stop)
         return child
 
-    def require_alive(self) -> None:
+    def require_running(self) -> None:
         """Raises ChildError when a part has ended by itself."""
         for child in (*self.callers, *([self._controller] if self._controller else [])):
             if not child.running:
-                raise ChildError(f"{child.name} has ended: {child.last_words()}")
-
-    def freeze(self, region: str) -> None:
-        """SIGSTOP: connections are accepted and nothing answers."""
-        os.kill(self.standins[region].pid, signal.SIGSTOP)
-
-    def thaw(self, region: str) -> None:
-        """SIGCONT."""
-        os.kill(self.standins[region].pid, signal.SIGCONT)
-
-    async def kill(self, region: str) -> None:
-        """SIGKILL."""
-        os.kill(self.standins[region].pid, signal.SIGKILL)
-        await self.standins[region].wait()
+                raise ChildError(f"{child.name} ended by itself: {child.last_words()}")
 
     async def revive(self, region: str) -> None:
-        """Another process on the same ports, with the same log."""
+        """Starts another stand-in on the ports of a dead one, with the same log."""
         self.standins[region] = await StandinProcess.spawn(self.standins[region].config_as_run)
 
     async def stop_callers(self) -> None:
-        """No more requests; those under way end."""
-        await asyncio.gather(*(caller.stop(CALLER_STOP_S) for caller in self.callers))
+        """Stops sending; requests under way may end."""
+        await asyncio.gather(*(caller.stop(CALLER_STOP_WITHIN_S) for caller in self.callers))
 
     async def _stop_standins(self) -> None:
-        await asyncio.gather(*(one.stop() for one in self.standins.values()))
+        await asyncio.gather(*(standin.stop() for standin in self.standins.values()))
 
     async def stop(self) -> None:
-        """End everything that is still there, the last started first."""
+        """Ends everything that still runs, the last started first."""
         await self._undo.aclose()

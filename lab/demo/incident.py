@@ -1,6 +1,7 @@
-"""PURE: a real incident as a file: what failed when, in provider terms, and what was said about it.
+"""PURE: a real incident as a file: what failed and when, and what status pages claimed meanwhile.
 
-``examples/incidents/ID/incident.yaml`` beside the ``policy.yaml`` that it is replayed under.
+The file is ``examples/incidents/ID/incident.yaml``. The ``policy.yaml`` beside it is the policy of the
+replay.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import yaml
 from msgspec import Meta, Struct
 
 from controller.core.policy.policy import Policy
+from controller.process.errors import UserError
 from lab.standins.faults import FaultKind
 from tieline.events import Claim, ClaimState, Scope, in_scope
 
@@ -22,12 +24,15 @@ MINUTES_PER_DAY = 1_440
 _TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]( \+1d)?\Z"
 
 
-class IncidentError(ValueError):
-    """The incident can't be replayed: one sentence with file and place."""
+class IncidentError(UserError):
+    """The incident can't be replayed; the message names the file, the place and what is wrong there."""
 
 
-class FaultOn(Struct, frozen=True, forbid_unknown_fields=True):
-    """A fault at every pool in ``on`` (provider, provider/region or a pool), for a share of the requests."""
+class ScopedFault(Struct, frozen=True, forbid_unknown_fields=True):
+    """A fault for a share of the requests at every pool in ``on``: providers, provider/regions or pools.
+
+    The other fields are those of ``lab.standins.faults.FaultOrder``.
+    """
 
     on: Annotated[tuple[Scope, ...], Meta(min_length=1, max_length=100)]
     kind: FaultKind
@@ -37,8 +42,8 @@ class FaultOn(Struct, frozen=True, forbid_unknown_fields=True):
     retry_after_ms: int | None = None
 
 
-class Said(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a status page says of a region (``*``: all of the provider's) until it says otherwise."""
+class StatusClaim(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a status page claims of a region (``*``: of all regions of the provider) until its next claim."""
 
     source: str
     provider: str
@@ -48,14 +53,17 @@ class Said(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Happening(Struct, frozen=True, forbid_unknown_fields=True):
-    """One moment. ``at``: HH:MM UTC, `` +1d`` for the day after. ``clear``: scopes whose faults end before
-    the new ones begin; ``capacity``: scope -> factor of what its pools can give."""
+    """One moment.
+
+    ``at``: HH:MM UTC, with `` +1d`` for the day after. ``clear``: scopes whose faults end before the new ones
+    begin. ``capacity``: scope -> factor on the capacity of its pools.
+    """
 
     at: Annotated[str, Meta(pattern=_TIME)]
     what: Annotated[str, Meta(min_length=1, max_length=300)]
     clear: tuple[Scope, ...] = ()
-    faults: tuple[FaultOn, ...] = ()
-    said: tuple[Said, ...] = ()
+    faults: tuple[ScopedFault, ...] = ()
+    claims: tuple[StatusClaim, ...] = ()
     capacity: dict[Scope, float] = {}
 
     @property
@@ -67,7 +75,7 @@ class Happening(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Incident(Struct, frozen=True, forbid_unknown_fields=True):
-    """What happened, in order. ``hard``: what makes it hard to get right."""
+    """What happened, in the order of time. ``hard``: what makes this incident hard to handle."""
 
     id: str
     title: str
@@ -78,57 +86,59 @@ class Incident(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def parse(text: str, place: str, policy: Policy) -> Incident:
-    """An incident whose scopes all exist in the policy, in the order of time. Raises IncidentError."""
+    """Reads an incident, and checks it against the policy of its replay. Raises IncidentError."""
     try:
         raw: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise IncidentError(f"{place}{line}: not YAML: {getattr(error, 'problem', error)}.") from None
+        raise IncidentError(f"{place}{line}: not YAML: {getattr(error, 'problem', error)}") from None
     try:
         incident = msgspec.convert(raw, Incident)
     except msgspec.ValidationError as error:
-        raise IncidentError(f"{place}: {error}.") from None
-    minutes = [one.minute for one in incident.happenings]
+        raise IncidentError(f"{place}: {error}") from None
+    minutes = [happening.minute for happening in incident.happenings]
     if minutes != sorted(minutes):
-        raise IncidentError(f"{place}: the happenings are not in the order of their times.")
+        raise IncidentError(f"{place}: the happenings are not in the order of their times: sort them")
     for happening in incident.happenings:
         for scope in _scopes(happening):
-            if not covered(policy, scope):
-                raise IncidentError(f"{place}: {happening.at}: no pool of the policy lies in {scope}.")
-        for said in happening.said:
-            if said.source not in {one.id for one in policy.sources}:
-                raise IncidentError(f"{place}: {happening.at}: source {said.source} is not in the policy.")
+            if not pools_in(policy, scope):
+                raise IncidentError(f"{place}: {happening.at}: no pool of the policy is in {scope}")
+        for source in {claim.source for claim in happening.claims} - {source.id for source in policy.sources}:
+            raise IncidentError(f"{place}: {happening.at}: source {source} is not in the policy")
     return incident
 
 
 def read(directory: Path, policy: Policy) -> Incident:
-    """``incident.yaml`` in a directory. Raises IncidentError."""
+    """Reads ``incident.yaml`` in a directory. Raises IncidentError."""
     path = directory / "incident.yaml"
     try:
         if path.stat().st_size > FILE_MAX_BYTES:
-            raise IncidentError(f"{path} is larger than {FILE_MAX_BYTES} bytes.")
+            raise IncidentError(f"{path} has more than {FILE_MAX_BYTES} bytes: this is no incident")
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise IncidentError(f"{path} can't be read: {error}.") from None
+        raise IncidentError(f"{path} can't be read: {error}") from None
     return parse(text, str(path), policy)
 
 
-def known(directory: Path) -> list[str]:
-    """The incidents that are there, sorted."""
+def incident_ids(directory: Path) -> list[str]:
+    """The incidents in a directory, sorted."""
     return sorted(path.parent.name for path in directory.glob("*/incident.yaml"))
 
 
-def covered(policy: Policy, scope: str) -> tuple[str, ...]:
-    """Pools in a scope."""
+def pools_in(policy: Policy, scope: str) -> tuple[str, ...]:
+    """The ids of the pools in a scope."""
     return tuple(pool.id for pool in policy.pools if in_scope(pool.id, scope))
 
 
-def claim(said: Said, now_ms: int, expires_after_ms: int) -> tuple[Claim, ...]:
-    """A status page's words as claims; that all is well again retracts them."""
-    if said.state == "operational":
+def claims_in_force(status: StatusClaim, now_ms: int, expires_after_ms: int) -> tuple[Claim, ...]:
+    """A status page's claim as an event has it.
+
+    None means that all is well, which retracts earlier claims.
+    """
+    if status.state == "operational":
         return ()
-    return (Claim(said.state, now_ms + expires_after_ms, text=said.text),)
+    return (Claim(status.state, now_ms + expires_after_ms, text=status.text),)
 
 
 def _scopes(happening: Happening) -> Iterable[str]:

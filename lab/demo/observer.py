@@ -1,4 +1,4 @@
-"""Follows a run without touching it: the ordered logs in Kafka, the stand-ins' logs, the callers' notes."""
+"""Watches a run without touching it: the topics in Kafka, the stand-ins' logs, the callers' notes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from aiokafka.errors import KafkaError
 from controller.decisions.record import Decision
 from controller.routes.record import RoutesRecord, decode_record
 from controller.routes.rule import epoch_of
-from lab.demo.files import Growing
 from lab.demo.picture import Picture
-from lab.demo.records import CallerLine, Calls, Ended, collect, parse
+from lab.demo.records import CallerNote, Calls, RequestEnd, collect, parse
 from lab.standins import ledger
 from tieline.kafka import Brokers, connecting
 from tieline.table import TableError
@@ -25,45 +24,69 @@ LOOK_EVERY_S = 0.1
 POLL_MS = 200
 APPENDS_MAX = 200_000
 RETRY_AFTER_S = 0.5
+BLOCK_MAX_BYTES = 4 * 1024 * 1024
 _decisions = msgspec.msgpack.Decoder(Decision)
 
 
+class GrowingFile:
+    """A file that another process appends whole lines to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def new_lines(self) -> bytes:
+        """The whole lines since the last call, at most 4 MiB; nothing while the file doesn't exist."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                block = file.read(BLOCK_MAX_BYTES)
+        except FileNotFoundError:
+            return b""
+        lines = block[: block.rfind(b"\n") + 1]
+        self._offset += len(lines)
+        return lines
+
+
 class Observer:
-    """Feeds the picture, and keeps what the facts are made of."""
+    """Feeds the picture, and keeps everything that the facts are made of.
+
+    ``events_ms``: generation -> append time of the newest event that an urgent decision rests on.
+    """
 
     def __init__(self, picture: Picture, bootstrap: str | Brokers, topics: Topics) -> None:
         self.picture = picture
         self.records: list[RoutesRecord] = []
         self.events_ms: dict[str, int] = {}
-        self.log_lines: list[ledger.Line] = []
-        self.caller_lines: list[CallerLine] = []
+        self.log_lines: list[ledger.LogLine] = []
+        self.caller_notes: list[CallerNote] = []
         self._bootstrap = bootstrap
         self._topics = topics
-        self._appended: dict[tuple[int, int], int] = {}
-        self._logs: list[Growing] = []
-        self._notes: list[Growing] = []
+        self._append_ms: dict[tuple[int, int], int] = {}
+        self._log_files: list[GrowingFile] = []
+        self._note_files: list[GrowingFile] = []
         self._epoch = -1
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def calls(self) -> Calls:
         """The callers' notes so far."""
-        return collect(self.caller_lines)
+        return collect(self.caller_notes)
 
     def watch_files(self, logs: list[Path], notes: list[Path]) -> None:
-        """Which files to follow."""
-        self._logs = [Growing(path) for path in logs]
-        self._notes = [Growing(path) for path in notes]
+        """Names the files to read: the stand-ins' logs and the callers' notes."""
+        self._log_files = [GrowingFile(path) for path in logs]
+        self._note_files = [GrowingFile(path) for path in notes]
 
     def start(self) -> None:
-        """Follow everything until ``stop``."""
+        """Watches until ``stop``."""
         self._tasks = [
             asyncio.create_task(self._follow_kafka(), name="observe kafka"),
             asyncio.create_task(self._follow_files(), name="observe files"),
         ]
 
     async def stop(self) -> None:
-        """Stop following, and read the files to their ends."""
+        """Stops watching Kafka, and reads the files to their ends."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -72,24 +95,22 @@ class Observer:
             pass
 
     def failure(self) -> BaseException | None:
-        """What ended the observation, if anything did."""
+        """The error that ended the watching, if there is one."""
         ended = [task for task in self._tasks if task.done() and not task.cancelled()]
         return next((task.exception() for task in ended if task.exception()), None)
 
     def look(self) -> bool:
-        """Read what the files have gained; whether it was anything."""
-        gained = False
-        for log in self._logs:
-            lines = ledger.parse(log.new().splitlines())
+        """Reads what is new in the files. Returns whether there was anything."""
+        count_before = len(self.log_lines) + len(self.caller_notes)
+        for file in self._log_files:
+            lines = ledger.parse(file.new_lines().splitlines())
             self.log_lines.extend(lines)
             self.picture.standin_lines(lines)
-            gained = gained or bool(lines)
-        for notes in self._notes:
-            said = parse(notes.new())
-            self.caller_lines.extend(said)
-            self.picture.ended(line for line in said if isinstance(line, Ended))
-            gained = gained or bool(said)
-        return gained
+        for file in self._note_files:
+            notes = parse(file.new_lines())
+            self.caller_notes.extend(notes)
+            self.picture.request_ends(note for note in notes if isinstance(note, RequestEnd))
+        return len(self.log_lines) + len(self.caller_notes) > count_before
 
     async def _follow_files(self) -> None:
         while True:
@@ -97,7 +118,7 @@ class Observer:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _follow_kafka(self) -> None:
-        """Every partition from its beginning, without a group. Kafka may go away and come back."""
+        """Reads every partition from its beginning, without a group. Kafka may go away and come back."""
         topics = self._topics
         consumer: Any = AIOKafkaConsumer(
             **connecting(self._bootstrap),
@@ -108,7 +129,7 @@ class Observer:
         await self._connect(consumer)
         try:
             places = [
-                TopicPartition(topic.name, partition)  # made for this run, so they are as many as we make
+                TopicPartition(topic.name, partition)  # the run created the topics, so the counts are ours
                 for topic in (topics.routes, topics.decisions, topics.demand)
                 for partition in range(topic.partitions)
             ]
@@ -136,43 +157,43 @@ class Observer:
         for place, records in batches.items():
             for record in records:
                 if place.topic == self._topics.demand.name:
-                    if len(self._appended) < APPENDS_MAX:
-                        self._appended[place.partition, record.offset] = record.timestamp
+                    if len(self._append_ms) < APPENDS_MAX:
+                        self._append_ms[place.partition, record.offset] = record.timestamp
                 elif place.topic == self._topics.routes.name:
                     self._take_publication(record)
                 elif record.value is not None:
                     self._take_decision(record.value)
 
     def _take_publication(self, record: Any) -> None:
-        """By the counting rule: behind a higher epoch nothing counts."""
-        named = epoch_of(record.key)
-        if named is None or record.value is None or named[0] < self._epoch:
+        """Takes a record of the routes log. It doesn't count if one of a higher epoch came before it."""
+        key = epoch_of(record.key)
+        if key is None or record.value is None or key[0] < self._epoch:
             return
-        self._epoch = named[0]
+        self._epoch = key[0]
         try:
-            decoded = decode_record(record.value)
+            publication = decode_record(record.value)
         except TableError:
             return
-        self.records.append(decoded)
-        self.picture.publication(decoded)
+        self.records.append(publication)
+        self.picture.publication(publication)
 
     def _take_decision(self, body: bytes) -> None:
-        """Remember the newest event that an urgent decision rests on."""
+        """Remembers when the newest event that an urgent decision rests on was appended."""
         try:
-            made = _decisions.decode(body)
+            decision = _decisions.decode(body)
         except msgspec.MsgspecError:
             return
-        if not made.ready.urgent:
+        if not decision.ready.urgent:
             return
-        if made.changed is not None:
-            rows = [row for _, row in (*made.changed.reports, *made.changed.capacities)]
-            demand = [row for _, row in made.changed.demand]
-        elif made.whole is not None:
-            rows = [*made.whole.reports, *made.whole.capacities]
-            demand = list(made.whole.demand)
+        if decision.changed is not None:
+            rows = [row for _, row in (*decision.changed.reports, *decision.changed.capacities)]
+            demand = [row for _, row in decision.changed.demand]
+        elif decision.whole is not None:
+            rows = [*decision.whole.reports, *decision.whole.capacities]
+            demand = list(decision.whole.demand)
         else:
             return
         times = [row.append_ms for row in rows]
-        times += [self._appended.get((row.position.partition, row.position.offset), 0) for row in demand]
+        times += [self._append_ms.get((row.position.partition, row.position.offset), 0) for row in demand]
         if newest_ms := max(times, default=0):
-            self.events_ms[str(made.generation)] = newest_ms
+            self.events_ms[str(decision.generation)] = newest_ms

@@ -1,7 +1,7 @@
-"""PURE: a run's policy, stand-ins and callers, derived from a policy file; whatever differs is named.
+"""PURE: a run's policy, stand-ins and callers, derived from a policy file. Every difference to it is named.
 
-Pools keep their ids, geographies and contracts. Addresses become those of stand-ins, capacities are scaled to
-the load that a small machine can send, and times are shortened where a run could not wait for them.
+Pools keep their ids, geographies and contracts. Addresses become those of stand-ins. Capacities are scaled to
+the load that a small machine can send. Times are shortened where a run can't wait for them.
 """
 
 from __future__ import annotations
@@ -16,22 +16,25 @@ from msgspec.structs import replace
 
 from controller.core.policy.lawful import lawful_pools, origins_of
 from controller.core.policy.policy import Policy, Pool, Source
-from lab.demo.caller import CallerConfig, Share
+from controller.process.errors import UserError
+from lab.demo.caller import CallerConfig
+from lab.demo.pacing import Share
 from lab.standins.config import KafkaConfig, Latency, PoolConfig, StandinConfig
 
 STANDIN_SOURCE = "standins"
 PROBER_SOURCE = "demo-prober"
-CAPACITY_EVERY_S = 20.0  # and at once when it changes; the claim holds three times as long
+CAPACITY_EVERY_S = 20.0  # and at once when it changes; an event holds for three times as long
 BASE_LATENCY_MS = 40.0
 TOKEN_MS = 2.0
 CHUNK_TOKENS = 16
-BURST_S = 3.0  # providers count tokens over seconds to a minute, not instants
+BURST_S = 3.0  # providers count tokens over some seconds up to a minute, not at every instant
 
 
 class Pace(Struct, frozen=True):
     """How a run differs from the shipped settings.
 
-    ``load``: the callers' load over what the policy's workloads expect, which scales all capacities.
+    ``load``: the load that the callers send over the load that the workloads expect; it scales all
+    capacities. ``thresholds`` and ``clients``: settings of the policy that the run replaces.
     """
 
     requests_per_s: float = 70.0
@@ -57,7 +60,6 @@ FAST = replace(
     thresholds={**DEMO.thresholds, "hold_down_min_ms": 3_000, "ramp_step_min_ms": 1_000},
     clients={"first_token_timeout_ms": 2_500, "idle_timeout_ms": 3_000},
 )
-
 INCIDENT = Pace(requests_per_s=40.0, load=1.0)
 
 
@@ -69,11 +71,11 @@ class Difference(Struct, frozen=True):
     shipped: Any
 
     def __str__(self) -> str:
-        return f"demo: {self.name} {self.used} instead of {self.shipped}"
+        return f"{self.name}: {self.used} instead of {self.shipped}"
 
 
 class Plan(Struct, frozen=True):
-    """A run before any process exists. ``capacity_scale``: stand-ins' over the file's capacities."""
+    """A run before any process exists. ``capacity_scale``: a stand-in's capacity over the file's."""
 
     policy: Policy
     capacity_scale: float
@@ -82,46 +84,54 @@ class Plan(Struct, frozen=True):
 
 
 def plan(policy: Policy, pace: Pace, mean_tokens: float, *, only: Sequence[str] = ()) -> Plan:
-    """The run's policy, its addresses not yet known. ``mean_tokens``: of the trace's requests, unscaled.
+    """The plan of a run; its pools have no addresses yet.
 
-    ``only``: pools that take part (all). Every route must keep a lawful pool, else ValueError.
+    ``mean_tokens``: tokens of a mean request of the trace, before ``pace`` scales them. ``only``: the ids of
+    the pools that take part; empty means all. Raises UserError if the policy expects no load, or if a route
+    is left without a lawful pool.
     """
-    pools = tuple(pool for pool in policy.pools if not only or pool.id in only)
-    demand = pace.requests_per_s * mean_tokens * pace.token_scale
-    expected = sum(sum(one.expected_units_per_s.values()) for one in policy.workloads)
+    expected = sum(sum(workload.expected_units_per_s.values()) for workload in policy.workloads)
     if not expected:
-        raise ValueError("the policy expects no load: give its workloads expected_units_per_s")
-    scale = demand / pace.load / expected
-    thresholds = replace(policy.thresholds, **pace.thresholds)
-    clients = replace(policy.clients, **pace.clients)
-    used = replace(
+        raise UserError("the policy expects no load: give its workloads expected_units_per_s")
+    scale = pace.requests_per_s * mean_tokens * pace.token_scale / pace.load / expected
+    run_policy = _run_policy(policy, pace, scale, only=only)
+    for workload in run_policy.workloads:
+        for origin in origins_of(run_policy, workload):
+            if not lawful_pools(run_policy, workload, origin):
+                raise UserError(f"no pool of the run may serve {workload.id}/{origin.id}: let more take part")
+    differences = (
+        *_differences("thresholds", policy.thresholds, run_policy.thresholds),
+        *_differences("clients", policy.clients, run_policy.clients),
+        Difference("capacities", f"x {scale:.2f}", "x 1 (they fit the load that this machine sends)"),
+    )
+    return Plan(run_policy, scale, differences, pace=pace)
+
+
+def _run_policy(policy: Policy, pace: Pace, scale: float, *, only: Sequence[str]) -> Policy:
+    return replace(
         policy,
-        pools=tuple(_scaled(pool, scale) for pool in pools),
+        pools=tuple(_scaled_pool(pool, scale) for pool in policy.pools if not only or pool.id in only),
         quota_groups=tuple(
             replace(group, limit_units_per_s=group.limit_units_per_s * scale) for group in policy.quota_groups
         ),
         workloads=tuple(
-            replace(one, expected_units_per_s=_times(one.expected_units_per_s, scale * pace.load))
-            for one in policy.workloads
+            replace(
+                workload,
+                expected_units_per_s={
+                    origin: units * scale * pace.load
+                    for origin, units in workload.expected_units_per_s.items()
+                },
+            )
+            for workload in policy.workloads
         ),
         committed_spend=(),
-        thresholds=thresholds,
-        clients=clients,
-        sources=_with_own(policy.sources),
+        thresholds=replace(policy.thresholds, **pace.thresholds),
+        clients=replace(policy.clients, **pace.clients),
+        sources=_with_own_sources(policy.sources),
     )
-    for workload in used.workloads:
-        for origin in origins_of(used, workload):
-            if not lawful_pools(used, workload, origin):
-                raise ValueError(f"no pool left for {workload.id}/{origin.id}")
-    differences = [
-        *_differences("thresholds", policy.thresholds, thresholds),
-        *_differences("clients", policy.clients, clients),
-        Difference("capacities", f"x {scale:.2f}", "x 1 (to the load that this machine sends)"),
-    ]
-    return Plan(used, scale, tuple(differences), pace)
 
 
-def _scaled(pool: Pool, scale: float) -> Pool:
+def _scaled_pool(pool: Pool, scale: float) -> Pool:
     return replace(
         pool,
         adapter="openai",
@@ -131,13 +141,10 @@ def _scaled(pool: Pool, scale: float) -> Pool:
     )
 
 
-def _times(by_origin: Mapping[str, float], factor: float) -> dict[str, float]:
-    return {origin: units * factor for origin, units in by_origin.items()}
-
-
-def _with_own(sources: Iterable[Source]) -> tuple[Source, ...]:
+def _with_own_sources(sources: Iterable[Source]) -> tuple[Source, ...]:
     own = (Source(STANDIN_SOURCE, "fleet"), Source(PROBER_SOURCE, "probe", vantage="demo"))
-    return (*(one for one in sources if one.id not in {source.id for source in own}), *own)
+    own_ids = {source.id for source in own}
+    return (*(source for source in sources if source.id not in own_ids), *own)
 
 
 def _differences(where: str, shipped: Struct, used: Struct) -> list[Difference]:
@@ -148,40 +155,37 @@ def _differences(where: str, shipped: Struct, used: Struct) -> list[Difference]:
     ]
 
 
-def standins(planned: Plan, *, log_dir: str, kafka: str, namespace: str) -> tuple[StandinConfig, ...]:
+def standins(run: Plan, *, log_dir: str, kafka: str, namespace: str) -> tuple[StandinConfig, ...]:
     """One process for each provider-region, sorted."""
-    homes: dict[tuple[str, str], list[Pool]] = {}
-    for pool in planned.policy.pools:
-        homes.setdefault((pool.provider, pool.region), []).append(pool)
+    pools_by_region: dict[tuple[str, str], list[Pool]] = {}
+    for pool in run.policy.pools:
+        pools_by_region.setdefault((pool.provider, pool.region), []).append(pool)
     return tuple(
         StandinConfig(
             provider=provider,
             region=region,
-            pools=tuple(_standin_pool(pool) for pool in homes[provider, region]),
+            pools=tuple(_standin_pool(pool) for pool in pools),
             log_dir=log_dir,
-            kafka=KafkaConfig(kafka, namespace, STANDIN_SOURCE, CAPACITY_EVERY_S),
+            kafka=KafkaConfig(kafka, namespace, STANDIN_SOURCE, interval_s=CAPACITY_EVERY_S),
         )
-        for provider, region in sorted(homes)
+        for (provider, region), pools in sorted(pools_by_region.items())
     )
 
 
 def _standin_pool(pool: Pool) -> PoolConfig:
+    distance_ms = min(pool.latency_ms.values(), default=0.0)
     return PoolConfig(
         deployment=pool.id.split("/", 2)[2],
         models=tuple(dict.fromkeys(offer.name for offer in pool.models)),
         tokens_per_s=pool.limit_units_per_s,
         burst_s=BURST_S,
-        latency=Latency(first_token_ms=BASE_LATENCY_MS + _nearest_ms(pool), token_ms=TOKEN_MS),
+        latency=Latency(first_token_ms=BASE_LATENCY_MS + distance_ms, token_ms=TOKEN_MS),
         chunk_tokens=CHUNK_TOKENS,
     )
 
 
-def _nearest_ms(pool: Pool) -> float:
-    return min(pool.latency_ms.values(), default=0.0)
-
-
 def addressed(policy: Policy, urls: Mapping[str, str]) -> Policy:
-    """The policy with the stand-ins' addresses."""
+    """The policy with the stand-ins' addresses; ``urls``: pool id -> URL."""
     return replace(policy, pools=tuple(replace(pool, url=urls[pool.id]) for pool in policy.pools))
 
 
@@ -191,20 +195,20 @@ def as_yaml(policy: Policy) -> str:
 
 
 def shares(policy: Policy) -> tuple[Share, ...]:
-    """The mix of requests, as the policy's workloads expect it."""
+    """The mix of requests that the policy's workloads expect."""
     return tuple(
-        Share(one.id, origin, units, one.models[0])
-        for one in policy.workloads
-        for origin, units in sorted(one.expected_units_per_s.items())
+        Share(workload.id, origin, units, model=workload.models[0])
+        for workload in policy.workloads
+        for origin, units in sorted(workload.expected_units_per_s.items())
         if units > 0
     )
 
 
 def callers(
-    planned: Plan, trace_rows: int, *, redis: str, kafka: str, namespace: str, directory: str
+    run: Plan, trace_rows: int, *, redis: str, kafka: str, namespace: str, directory: str
 ) -> tuple[CallerConfig, ...]:
-    """The calling processes; each begins at another place of the trace."""
-    count = planned.pace.callers
+    """The calling processes. Each begins at another row of the trace, which has ``trace_rows``."""
+    count = run.pace.callers
     return tuple(
         CallerConfig(
             name=f"app-{number + 1}",
@@ -212,9 +216,9 @@ def callers(
             kafka=kafka,
             namespace=namespace,
             notes=f"{directory}/app-{number + 1}.jsonl",
-            shares=shares(planned.policy),
-            rate_per_s=planned.pace.requests_per_s / count,
-            token_scale=planned.pace.token_scale,
+            shares=shares(run.policy),
+            rate_per_s=run.pace.requests_per_s / count,
+            token_scale=run.pace.token_scale,
             first=number * trace_rows // count,
         )
         for number in range(count)

@@ -1,6 +1,6 @@
-"""PURE: what a caller writes down of itself, one JSON line each, and reading it again.
+"""PURE: what a calling application notes about itself, one JSON line each, and how the notes are read again.
 
-A request is noted when it begins and when it ends, so that one that never ended shows as well.
+A request is noted when it starts and when it ends, so a request that never ended shows as well.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-Outcome: TypeAlias = Literal["ok", "shed", "failed"]
+CallOutcome: TypeAlias = Literal["ok", "shed", "failed"]
 
 
-class Began(Struct, frozen=True, tag_field="event", tag="began"):
-    """A request goes out."""
+class RequestStart(Struct, frozen=True, tag_field="event", tag="began"):
+    """The application sends a request. ``tokens``: of the prompt and of the longest answer, together."""
 
     id: str
     at_ms: int
@@ -25,32 +25,34 @@ class Began(Struct, frozen=True, tag_field="event", tag="began"):
     tokens: int
 
 
-class Ended(Struct, frozen=True, tag_field="event", tag="ended", omit_defaults=True):
-    """How it ended. ``asked``: how often it was asked in all; more than once when a stream had broken."""
+class RequestEnd(Struct, frozen=True, tag_field="event", tag="ended", omit_defaults=True):
+    """How the request ended. ``attempts``: those of the client library for the last sending.
+
+    ``sendings``: how often the application sent it; more than once when a stream broke after its first token.
+    """
 
     id: str
     at_ms: int
-    outcome: Outcome
+    outcome: CallOutcome
     status: int | None = None
     pool: str = ""
     attempts: int = 0
-    asked: int = 1
+    sendings: int = 1
     took_ms: int = 0
     first_token_ms: int | None = None
     generation: str = ""
     why: str = ""
 
 
-class Tried(Struct, frozen=True, tag_field="event", tag="tried"):
-    """An attempt of the client library goes to a pool's address."""
+class PoolAttempt(Struct, frozen=True, tag_field="event", tag="tried"):
+    """The client library sends an attempt to a pool."""
 
     at_ms: int
-    id: str
     pool: str
 
 
-class AppliedLine(Struct, frozen=True, tag_field="event", tag="applied"):
-    """A generation came into force in one client."""
+class TableApplied(Struct, frozen=True, tag_field="event", tag="applied"):
+    """A table is in force in one client from now on."""
 
     at_ms: int
     workload: str
@@ -58,8 +60,8 @@ class AppliedLine(Struct, frozen=True, tag_field="event", tag="applied"):
     urgent: bool
 
 
-class StatusLine(Struct, frozen=True, tag_field="event", tag="status", omit_defaults=True):
-    """A client's own word about itself, at every change and once a second."""
+class ClientStatus(Struct, frozen=True, tag_field="event", tag="status", omit_defaults=True):
+    """What a client says of itself, at every change and once a second."""
 
     at_ms: int
     workload: str
@@ -69,49 +71,55 @@ class StatusLine(Struct, frozen=True, tag_field="event", tag="status", omit_defa
     error: str = ""
 
 
-CallerLine: TypeAlias = Began | Ended | Tried | AppliedLine | StatusLine
-_decoder = msgspec.json.Decoder(CallerLine)
+CallerNote: TypeAlias = RequestStart | RequestEnd | PoolAttempt | TableApplied | ClientStatus
+_decoder = msgspec.json.Decoder(CallerNote)
 _encoder = msgspec.json.Encoder()
 
 
-def encode(line: CallerLine) -> bytes:
-    """One line with its end."""
-    return _encoder.encode(line) + b"\n"
+def encode(note: CallerNote) -> bytes:
+    """One line, its line break included."""
+    return _encoder.encode(note) + b"\n"
 
 
-def parse(data: bytes) -> list[CallerLine]:
-    """The whole lines in ``data``; half a last line, of a process that was killed, is left out."""
+def parse(data: bytes) -> list[CallerNote]:
+    """The whole lines in ``data``. Half a last line, of a process that was killed, is left out."""
     whole, _, _ = data.rpartition(b"\n")
     return [_decoder.decode(line) for line in whole.split(b"\n") if line]
 
 
 class Calls(Struct, frozen=True):
-    """One run's callers' lines, by kind."""
+    """The notes of all callers of a run, by kind; starts and ends by the request's id."""
 
-    began: dict[str, Began]
-    ended: dict[str, Ended]
-    tried: tuple[Tried, ...]
-    applied: tuple[AppliedLine, ...]
-    statuses: tuple[StatusLine, ...]
+    starts: dict[str, RequestStart]
+    ends: dict[str, RequestEnd]
+    attempts: tuple[PoolAttempt, ...]
+    applied: tuple[TableApplied, ...]
+    statuses: tuple[ClientStatus, ...]
 
 
-def collect(lines: Iterable[CallerLine]) -> Calls:
-    """Lines of any number of callers."""
-    began: dict[str, Began] = {}
-    ended: dict[str, Ended] = {}
-    tried: list[Tried] = []
-    applied: list[AppliedLine] = []
-    statuses: list[StatusLine] = []
-    for line in lines:
-        match line:
-            case Began():
-                began[line.id] = line
-            case Ended():
-                ended[line.id] = line
-            case Tried():
-                tried.append(line)
-            case AppliedLine():
-                applied.append(line)
-            case StatusLine():
-                statuses.append(line)
-    return Calls(began, ended, tuple(tried), tuple(applied), tuple(statuses))
+def collect(notes: Iterable[CallerNote]) -> Calls:
+    """Sorts the notes of any number of callers by kind."""
+    starts: dict[str, RequestStart] = {}
+    ends: dict[str, RequestEnd] = {}
+    attempts: list[PoolAttempt] = []
+    applied: list[TableApplied] = []
+    statuses: list[ClientStatus] = []
+    for note in notes:
+        match note:
+            case RequestStart():
+                starts[note.id] = note
+            case RequestEnd():
+                ends[note.id] = note
+            case PoolAttempt():
+                attempts.append(note)
+            case TableApplied():
+                applied.append(note)
+            case ClientStatus():
+                statuses.append(note)
+    return Calls(
+        starts=starts,
+        ends=ends,
+        attempts=tuple(attempts),
+        applied=tuple(applied),
+        statuses=tuple(statuses),
+    )

@@ -1,4 +1,4 @@
-"""The demo as data: what is done to whom, what is waited for, and for how long at most. PURE."""
+"""PURE: the demo as data: what is done to which stand-in, which condition ends a phase, and its deadline."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from controller.core.policy.policy import Policy
 from lab.demo.picture import Picture
 
 Deed: TypeAlias = Literal["freeze", "thaw", "kill", "revive", "halve", "restore"]
-STILL_SHARE = 0.02  # the trickle that a pool may keep
+TRICKLE_SHARE = 0.02  # what a pool that has been emptied may still get
 OVERLOADED = 1.05
+FAST_FACTOR = 0.4
+POOLS_HEALTHY = "every pool healthy"
 
 
 class Act(Struct, frozen=True):
@@ -23,18 +25,21 @@ class Act(Struct, frozen=True):
 
 
 class Phase(Struct, frozen=True):
-    """``least_s``: shown at least so long. ``until``: the condition that ends it, or its deadline does."""
+    """A part of the run. It lasts at least ``least_s``, then until ``until`` holds or the deadline passes.
+
+    ``goal`` says in words what ``until`` waits for.
+    """
 
     name: str
     acts: tuple[Act, ...]
     until: Callable[[Picture, int], bool]
     least_s: float
     deadline_s: float
-    waits_for: str
+    goal: str
 
 
 class Roles(Struct, frozen=True):
-    """Who suffers: a region that hangs, a provider that fails, a provider whose capacity halves."""
+    """Who suffers: a region that hangs, a provider that fails, a provider that loses half its capacity."""
 
     hangs: str
     fails: str
@@ -57,86 +62,91 @@ DEMO_POOLS = (
 )
 
 
-def regions(policy: Policy, prefix: str) -> tuple[str, ...]:
-    """The provider/regions of a provider, or the one named."""
-    found = {f"{pool.provider}/{pool.region}" for pool in policy.pools}
-    return tuple(sorted(one for one in found if one == prefix or one.startswith(prefix + "/")))
+def regions(policy: Policy, place: str) -> tuple[str, ...]:
+    """The provider/regions of the policy in ``place``, which is a provider or one provider/region; sorted."""
+    regions = {f"{pool.provider}/{pool.region}" for pool in policy.pools}
+    return tuple(sorted(region for region in regions if region == place or region.startswith(place + "/")))
 
 
-def pools_of(policy: Policy, region: str) -> tuple[str, ...]:
-    """Pool ids in a provider/region or of a provider."""
-    return tuple(pool.id for pool in policy.pools if pool.id.startswith(region + "/"))
+def pools_of(policy: Policy, place: str) -> tuple[str, ...]:
+    """The ids of the pools in a provider or a provider/region."""
+    return tuple(pool.id for pool in policy.pools if pool.id.startswith(place + "/"))
 
 
 def emptied(*places: str) -> Callable[[Picture, int], bool]:
-    """The table sends these places no more than a trickle."""
+    """Whether the table sends no more than a trickle to these places."""
+    prefixes = tuple(f"{place}/" for place in places)
 
-    def check(picture: Picture, _now_ms: int) -> bool:
+    def is_emptied(picture: Picture, _now_ms: int) -> bool:
         shares = picture.shares()
-        left = sum(share for pool, share in shares.items() if pool.startswith(tuple(f"{p}/" for p in places)))
-        return left <= STILL_SHARE
+        return sum(share for pool, share in shares.items() if pool.startswith(prefixes)) <= TRICKLE_SHARE
 
-    return check
+    return is_emptied
 
 
-def fitting(place: str) -> Callable[[Picture, int], bool]:
-    """What comes to these pools is no more than they can give."""
+def within_capacity(place: str) -> Callable[[Picture, int], bool]:
+    """Whether the pools of a place get no more than they can serve, and throttle nothing."""
 
-    def check(picture: Picture, now_ms: int) -> bool:
+    def is_within(picture: Picture, now_ms: int) -> bool:
         views = [view for view in picture.views(now_ms) if view.pool.startswith(place + "/")]
         return all(
             view.tokens_per_s <= OVERLOADED * view.capacity_per_s and view.throttled_per_s == 0
             for view in views
         )
 
-    return check
+    return is_within
 
 
-def serving(picture: Picture, now_ms: int) -> bool:
-    """Every pool is known to be healthy."""
+def all_healthy(picture: Picture, now_ms: int) -> bool:
+    """Whether every pool is healthy, by the planner's memory."""
     return all(view.state == "healthy" for view in picture.views(now_ms))
 
 
+def calm_start(least_s: float) -> Phase:
+    """The beginning of every run: no fault, until every pool is healthy."""
+    return Phase("no faults", (), all_healthy, least_s=least_s, deadline_s=20, goal=POOLS_HEALTHY)
+
+
 def phases(policy: Policy, roles: Roles, *, fast: bool = False) -> tuple[Phase, ...]:
-    """The demo: steady, hang, failure, shrinking, recovery."""
-    pause = 0.4 if fast else 1.0
-    failed, shrunk = regions(policy, roles.fails), regions(policy, roles.shrinks)
+    """The demo: no fault, a region hangs, a provider fails, another shrinks, and all of them recover."""
+    factor = FAST_FACTOR if fast else 1.0
+    failing, shrinking = regions(policy, roles.fails), regions(policy, roles.shrinks)
     return (
-        Phase("steady", (), serving, 7 * pause, 20, "every pool healthy"),
+        calm_start(7 * factor),
         Phase(
             f"{roles.hangs} hangs (SIGSTOP)",
             (Act("freeze", roles.hangs),),
             emptied(roles.hangs),
-            7 * pause,
-            20,
-            "its traffic gone",
+            least_s=7 * factor,
+            deadline_s=20,
+            goal="its traffic moved elsewhere",
         ),
         Phase(
             f"{roles.fails} fails (SIGKILL)",
-            tuple(Act("kill", region) for region in failed),
+            tuple(Act("kill", region) for region in failing),
             emptied(roles.hangs, roles.fails),
-            6 * pause,
-            15,
-            "its traffic gone",
+            least_s=6 * factor,
+            deadline_s=15,
+            goal="its traffic moved elsewhere",
         ),
         Phase(
-            f"{roles.shrinks} has half its capacity",
-            tuple(Act("halve", region) for region in shrunk),
-            fitting(roles.shrinks),
-            7 * pause,
-            15,
-            "its load within what it can give",
+            f"{roles.shrinks} loses half its capacity",
+            tuple(Act("halve", region) for region in shrinking),
+            within_capacity(roles.shrinks),
+            least_s=7 * factor,
+            deadline_s=15,
+            goal="its load within its capacity",
         ),
         Phase(
-            "all recovers",
+            "everything recovers",
             (
                 Act("thaw", roles.hangs),
-                *(Act("revive", region) for region in failed),
-                *(Act("restore", region) for region in shrunk),
+                *(Act("revive", region) for region in failing),
+                *(Act("restore", region) for region in shrinking),
             ),
-            serving,
-            8 * pause,
-            30,
-            "every pool healthy again",
+            all_healthy,
+            least_s=8 * factor,
+            deadline_s=30,
+            goal=POOLS_HEALTHY,
         ),
     )

@@ -1,4 +1,4 @@
-"""Shows a run as it happens: a live table on a terminal, else one line for every change."""
+"""Shows a run as it happens: a table that updates itself on a terminal, elsewhere a line for every change."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.process import clock
-from lab.demo.picture import Moment, Picture
+from lab.demo.picture import Moment, Picture, PoolView
 
 REFRESH_S = 0.5
 MOMENTS_SHOWN = 12
+BAR_CHARACTERS = 40
+KIND_CHARACTERS = 6
 _STATE_STYLE = {
     "healthy": "green",
     "degraded": "yellow",
@@ -22,7 +24,9 @@ _STATE_STYLE = {
     "down": "bold red",
     "unknown": "dim",
 }
-_KIND_STYLE = {"phase": "bold", "fault": "red", "state": "yellow", "route": "cyan", "client": "magenta"}
+_KIND_STYLE = {"phase": "bold", "fault": "red", "state": "yellow", "routes": "cyan"}
+_LEFT = ("pool", "state", "", "fault", "why")
+_HEADINGS = ("pool", "state", "weight", "", "req/s", "tokens/s", "of", "429/s", "fault", "why")
 
 
 class Screen(Protocol):
@@ -33,30 +37,30 @@ class Screen(Protocol):
     def close(self) -> None: ...
 
 
-class Lines:
+class LineScreen:
     """One line for every change, with the seconds since the start."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._began_ms = clock.now_ms()
-        self._shown = 0
+        self._count = 0
 
     def say(self, text: str) -> None:
-        """Something outside the run itself, such as its preparation."""
+        """Prints something that is no change of the run, such as its preparation."""
         self._console.print(Text(text), soft_wrap=True)
 
     def refresh(self, picture: Picture) -> None:
-        """What is new."""
-        for moment in picture.moments[self._shown :]:
+        """Prints the changes since the last call."""
+        for moment in picture.moments[self._count :]:
             self._console.print(line_of(moment, self._began_ms), soft_wrap=True)
-        self._shown = len(picture.moments)
+        self._count = len(picture.moments)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: a printed line stays."""
 
 
-class Live_:  # noqa: N801 (rich has the name)
-    """A table of pools that moves, and what has happened of late."""
+class TableScreen:
+    """A table of the pools, redrawn in place, and the latest changes below it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -64,69 +68,70 @@ class Live_:  # noqa: N801 (rich has the name)
         self._live: Live | None = None
 
     def say(self, text: str) -> None:
-        """Above the table."""
+        """Prints above the table."""
         self._console.print(Text(text), soft_wrap=True)
 
     def refresh(self, picture: Picture) -> None:
-        """Draw it anew."""
+        """Draws the table again."""
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=False)
             self._live.start()
-        moments = [line_of(one, self._began_ms) for one in picture.moments[-MOMENTS_SHOWN:]]
-        self._live.update(Group(table_of(picture, clock.now_ms()), *moments), refresh=True)
+        lines = [line_of(moment, self._began_ms) for moment in picture.moments[-MOMENTS_SHOWN:]]
+        self._live.update(Group(table_of(picture, clock.now_ms()), *lines), refresh=True)
 
     def close(self) -> None:
-        """Leave the last picture standing."""
+        """Leaves the last table on the terminal."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
 
-def screen(console: Console, *, plain: bool) -> Screen:
-    """The right one for this output."""
-    return Live_(console) if console.is_terminal and not plain else Lines(console)
+def screen_for(console: Console, *, plain: bool) -> Screen:
+    """The table on a terminal unless ``plain``, else the lines."""
+    return TableScreen(console) if console.is_terminal and not plain else LineScreen(console)
 
 
-async def keep_refreshing(on: Screen, picture: Picture) -> None:
-    """Until cancelled."""
+async def keep_refreshing(screen: Screen, picture: Picture) -> None:
+    """Refreshes the screen twice a second until cancelled."""
     while True:
-        on.refresh(picture)
+        screen.refresh(picture)
         await asyncio.sleep(REFRESH_S)
 
 
 def line_of(moment: Moment, began_ms: int) -> Text:
     """PURE: one line of the timeline."""
     text = Text(f"{(moment.at_ms - began_ms) / 1_000:6.1f} s  ", style="dim")
-    text.append(f"{moment.kind:<6} {moment.text}", style=_KIND_STYLE.get(moment.kind, ""))
+    text.append(f"{moment.kind:<{KIND_CHARACTERS}} {moment.text}", style=_KIND_STYLE.get(moment.kind, ""))
     return text
 
 
 def table_of(picture: Picture, now_ms: int) -> Table:
-    """PURE: where load goes now."""
+    """PURE: every pool with its state and load, the providers set apart by lines."""
     counts = picture.outcomes
     title = f"{counts['ok']} answered, {counts['shed']} shed, {counts['failed']} failed"
     table = Table(title=title, title_justify="left", expand=False, pad_edge=False)
-    headings = ("pool", "state", "weight", "", "req/s", "tokens/s", "of", "429/s", "fault", "why")
-    for name in headings:
-        left = name in ("pool", "state", "", "fault", "why")
-        table.add_column(name, justify="left" if left else "right", no_wrap=True)
-    provider = ""
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="left" if heading in _LEFT else "right", no_wrap=True)
+    provider_above = ""
     for view in picture.views(now_ms):
-        own = view.pool.split("/", 1)[0]
-        if provider and own != provider:
+        provider = view.pool.split("/", 1)[0]
+        if provider_above and provider != provider_above:
             table.add_section()
-        provider = own
-        row: tuple[Any, ...] = (
-            view.pool,
-            Text(view.state, style=_STATE_STYLE.get(view.state, "")),
-            f"{100 * view.share:.1f} %",
-            Text("█" * round(40 * view.share), style="cyan"),
-            f"{view.requests_per_s:.0f}",
-            f"{view.tokens_per_s:.0f}",
-            f"{view.capacity_per_s:.0f}",
-            f"{view.throttled_per_s:.0f}" if view.throttled_per_s else "",
-            Text(view.fault, style="bold red"),
-            Text(view.reason, style="dim"),
-        )
-        table.add_row(*row)
+        provider_above = provider
+        table.add_row(*_cells(view))
     return table
+
+
+def _cells(view: PoolView) -> tuple[Any, ...]:
+    return (
+        view.pool,
+        Text(view.state, style=_STATE_STYLE.get(view.state, "")),
+        f"{100 * view.share:.1f} %",
+        Text("█" * round(BAR_CHARACTERS * view.share), style="cyan"),
+        f"{view.requests_per_s:.0f}",
+        f"{view.tokens_per_s:.0f}",
+        f"{view.capacity_per_s:.0f}",
+        f"{view.throttled_per_s:.0f}" if view.throttled_per_s else "",
+        Text(view.fault, style="bold red"),
+        Text(view.reason, style="dim"),
+    )

@@ -1,4 +1,4 @@
-"""Where downloads are kept between runs, and the directory that one run of the stack owns."""
+"""The cache of downloads that all runs share, and the directory that one run of the stack owns."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ OWNER = "owner.lock"
 
 
 def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """The cache: `TIELINE_CACHE`, else `.cache` of the checkout this file is in, else `~/.cache/tieline`.
+    """`TIELINE_CACHE`; without it `.cache` of the checkout with this file; elsewhere `~/.cache/tieline`.
 
     The last follows `XDG_CACHE_HOME`. The directory need not exist yet.
     """
-    if chosen := environ.get("TIELINE_CACHE"):
-        return Path(chosen).expanduser().absolute()
+    if setting := environ.get("TIELINE_CACHE"):
+        return Path(setting).expanduser().absolute()
     if (CHECKOUT / "script" / "_bootstrap").is_file():
         return CHECKOUT / ".cache"
     return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tieline"
@@ -30,7 +30,10 @@ def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Holds `path` as a lock against every other process; waits for it. The kernel frees it if we die."""
+    """Waits until no other process holds the lock file `path`, and holds it.
+
+    The kernel frees it if we die.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -38,18 +41,24 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 @dataclass
-class Workplace:
-    """One run's directory; a temporary one vanishes at release, or at the next start if its owner died."""
+class RunDirectory:
+    """The directory of one run.
+
+    A temporary one is removed by `release`, or by the next run if the owner died.
+
+    The owner holds a lock on a file in it, which the kernel frees when the owner dies.
+    """
 
     path: Path
     temporary: bool
     _owner: IO[str]
 
     @classmethod
-    def claim(cls, runs: Path, directory: Path | None = None) -> Workplace:
-        """Takes `directory`, kept afterwards, or makes a new one under `runs`; removes what dead owners left.
+    def claim(cls, runs: Path, directory: Path | None = None) -> RunDirectory:
+        """Claims `directory`, which is kept at the end, or a new temporary one under `runs`.
 
-        Raises BlockingIOError if another living process owns `directory`.
+        Also removes the directories of dead owners. Raises BlockingIOError if a living process owns
+        `directory`.
         """
         with exclusive(runs / ".lock"):
             remove_stale(runs)
@@ -64,7 +73,7 @@ class Workplace:
         return cls(path.absolute(), directory is None, owner)
 
     def release(self) -> None:
-        """Gives the directory up; does nothing the second time."""
+        """Gives the directory up. Does nothing the second time."""
         if self._owner.closed:
             return
         if self.temporary:
@@ -73,7 +82,10 @@ class Workplace:
 
 
 def remove_stale(runs: Path) -> list[Path]:
-    """Removes the directories under `runs` whose owner is gone. The lock tells: it ends with the process."""
+    """Removes the directories under `runs` whose owner is gone: nobody holds their lock.
+
+    Returns their paths.
+    """
     removed = []
     for path in sorted(runs.glob("stack-*")):
         if _is_owned(path):
@@ -89,6 +101,6 @@ def _is_owned(path: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # no such directory any more, or not ours to touch
+    except OSError:  # the directory is gone, or belongs to another user
         return not os.access(path, os.W_OK)
     return False

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from lab.stack.errors import StackError
+from controller.process.supervise import end_on_signals
+from lab.errors import ChildError, StackError
 from lab.stack.stack import Stack
 
-WATCH_EVERY_S = 0.5
+LOOK_EVERY_S = 0.5
 
 
 def add_parser(subparsers: Any) -> None:
@@ -20,32 +20,27 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "stack",
         help="run a real Kafka and Valkey here, for a first try",
-        description="Runs Apache Kafka and Valkey on 127.0.0.1; prints the settings for other commands.",
+        description="Runs Apache Kafka and Valkey on 127.0.0.1 and prints the settings for other commands.",
     )
     parser.add_argument(
         "--directory",
         type=Path,
-        help="keep Kafka's data here for the next start (default: temporary, removed at the end)",
+        help="keep Kafka's data here for the next start (default: temporary data, removed at the end)",
     )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the stack; the settings for other commands go to standard output. Returns the exit status."""
     try:
         return asyncio.run(_serve(args.directory))
-    except StackError as error:
+    except (ChildError, StackError) as error:
         _say(f"tieline stack: {error}")
         return 1
 
 
 async def _serve(directory: Path | None) -> int:
-    asked_to_end = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked_to_end.set)
+    ending = asyncio.create_task(end_on_signals().wait())
     starting = asyncio.create_task(Stack.start(directory, say=_say))
-    ending = asyncio.create_task(asked_to_end.wait())
     await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
@@ -59,12 +54,12 @@ async def _serve(directory: Path | None) -> int:
 
 
 async def _until(ending: asyncio.Task[bool], stack: Stack) -> int:
-    """0 once asked to end; StackError if a server ends by itself."""
+    """0 once the process was asked to end. Raises ChildError if a server ends by itself."""
     while not ending.done():
-        await asyncio.wait({ending}, timeout=WATCH_EVERY_S)
+        await asyncio.wait({ending}, timeout=LOOK_EVERY_S)
         for server in (stack.kafka, stack.valkey):
             if not server.running:
-                raise StackError(f"{server.name} ended by itself: {server.last_words()}")
+                raise ChildError(f"{server.name} ended by itself: {server.last_words()}")
     return 0
 
 

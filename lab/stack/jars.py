@@ -1,19 +1,21 @@
-"""Kafka's jars: each named with its SHA-256 in `jars.sha256`, fetched once, and checked before every start.
+"""Kafka's jars. Each is named with its SHA-256 in `jars.sha256`, fetched once, and checked at every start.
 
-jgo fetches them. It doesn't verify its cache (it accepted a jar with four altered bytes), so we do.
+jgo fetches them. It doesn't verify its cache (it accepted a jar with four altered bytes), so this module
+does. `python -m lab.stack.jars` fetches and checks them ahead of the first start, for scripts and images.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.stack.cache import exclusive
-from lab.stack.errors import JarError
+from lab.errors import JarError, StackError
+from lab.stack.cache import cache_directory, exclusive
 
 SUMS = Path(__file__).with_name("jars.sha256")
 FETCHES_AT_ONCE = 8
@@ -26,7 +28,7 @@ Fetch = Callable[["Jar", Path], Path]
 
 @dataclass(frozen=True)
 class Jar:
-    """One pinned jar: its path in a Maven repository (`group/as/path/artifact/version/file`) and its sum."""
+    """One pinned jar. `path` is that in a Maven repository: `group/as/path/artifact/version/file`."""
 
     path: str
     sha256: str
@@ -43,7 +45,10 @@ class Jar:
 
 
 def pinned(sums: Path = SUMS) -> tuple[Jar, ...]:
-    """The jars of `sums`, in its order: lines of `sha256sum`, paths relative to the repository."""
+    """The jars that `sums` lists, in its order.
+
+    Its lines are those of `sha256sum`, relative to the repository.
+    """
     lines = (line.split() for line in sums.read_text().splitlines())
     return tuple(Jar(path, digest) for digest, path in lines)
 
@@ -54,25 +59,23 @@ def fetch_with_jgo(jar: Jar, repository: Path) -> Path:
         from jgo.maven import MavenContext
     except ImportError:
         raise JarError(
-            "jgo is not installed: install tieline-controller[stack] for the embedded Kafka"
+            "the embedded Kafka needs the package jgo, which is not installed: "
+            "install tieline-lab with its dependencies"
         ) from None
     group, artifact, version = jar.coordinate
     context = MavenContext(repo_cache=repository, timeout=TIMEOUT_S)
     try:
         return Path(context.project(group, artifact).at_version(version).artifact().resolve())
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # requests' errors are OSErrors; jgo raises RuntimeError for a 404
+    except (OSError, RuntimeError) as error:  # network errors are OSErrors; a 404 is a RuntimeError of jgo's
         raise JarError(f"could not download {Path(jar.path).name} ({type(error).__name__})") from error
 
 
 def ensure_jars(
     cache: Path, say: Say, jars: Iterable[Jar] | None = None, fetch: Fetch = fetch_with_jgo
 ) -> list[Path]:
-    """The paths of all pinned jars under `cache`, each checked just now; what is missing or wrong is fetched.
+    """Checks all pinned jars under `cache`, fetches those that are missing or wrong, and returns the paths.
 
-    `say` hears of the progress. Raises JarError that names the jar and the remedy.
+    `say` hears of the progress. Raises JarError, which names the jar and the remedy.
     """
     wanted = tuple(pinned() if jars is None else jars)
     repository = cache / "maven"
@@ -80,15 +83,17 @@ def ensure_jars(
         wrong = [jar for jar in wanted if not jar.is_intact(repository)]
         for jar in wrong:
             if (repository / jar.path).exists():
-                say(f"{repository / jar.path} is not the pinned jar (SHA-256 differs): fetching it again")
+                say(f"{repository / jar.path} is not the pinned jar (its SHA-256 differs): fetching it again")
         if wrong:
             _fetch_all(wrong, repository, say, fetch)
     return [repository / jar.path for jar in wanted]
 
 
 def _fetch_all(jars: list[Jar], repository: Path, say: Say, fetch: Fetch) -> None:
-    """Fetches into a scratch directory and moves each jar into place once its sum was right, so that neither
-    an interrupted download nor a wrong file is ever found by a later start."""
+    """Fetches into a scratch directory and moves each jar into place once its SHA-256 is right.
+
+    Thus a later start meets neither an interrupted download nor a wrong file.
+    """
     say(f"downloading Apache Kafka: {len(jars)} jars")
     repository.mkdir(parents=True, exist_ok=True)
     with (
@@ -107,9 +112,9 @@ def _fetch_all(jars: list[Jar], repository: Path, say: Say, fetch: Fetch) -> Non
 
 
 def _place(jar: Jar, fetched: Path, repository: Path) -> None:
-    found = _sum(fetched)
-    if found != jar.sha256:
-        raise JarError(f"the downloaded {fetched.name} has SHA-256 {found}, not the pinned {jar.sha256}")
+    digest = _sum(fetched)
+    if digest != jar.sha256:
+        raise JarError(f"the downloaded {fetched.name} has SHA-256 {digest}, not the pinned {jar.sha256}")
     target = repository / jar.path
     target.parent.mkdir(parents=True, exist_ok=True)
     fetched.replace(target)
@@ -130,3 +135,17 @@ def _sum(path: Path) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
+
+
+def main() -> int:
+    """Fetches and checks the jars. Progress and errors go to standard error. Returns the exit status."""
+    try:
+        ensure_jars(cache_directory(), lambda progress: print(progress, file=sys.stderr, flush=True))
+    except StackError as error:
+        print(f"tieline: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

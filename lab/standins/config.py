@@ -1,4 +1,4 @@
-"""What a stand-in process serves: typed, checked, from YAML or JSON. Pure apart from ``read``."""
+"""What a stand-in process serves, from YAML or JSON, checked. Everything but ``read`` is PURE."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,26 +6,27 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from controller.process.errors import UserError
 from tieline.events import Name, ProviderId
 
 POOLS_PER_PROCESS_MAX = 200
 CONFIG_MAX_BYTES = 1024 * 1024
 
 Milliseconds = Annotated[float, Meta(ge=0, le=600_000)]
-Port = Annotated[int, Meta(ge=0, le=65_535)]
+PortNumber = Annotated[int, Meta(ge=0, le=65_535)]
 TokensPerSecond = Annotated[float, Meta(ge=0, le=1e9)]
 Deployment = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")]
 
 
-class ConfigError(ValueError):
-    """The configuration can't be used; the message is one sentence that names place and fault."""
+class ConfigError(UserError):
+    """The configuration can't be used; the message names the place and what is wrong there."""
 
 
 class Latency(Struct, frozen=True, forbid_unknown_fields=True):
     """How long an answer takes.
 
     The first token comes after a lognormal time with median ``first_token_ms`` and sigma ``spread``; both
-    grow with utilisation (``latency.timing``). Every further token takes ``token_ms``.
+    grow with utilisation (``load.timing``). Every further token takes ``token_ms``.
     """
 
     first_token_ms: Milliseconds = 250.0
@@ -35,16 +36,19 @@ class Latency(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PoolConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """One pool: one endpoint on one port (0: a free one).
+    """One pool: one endpoint on one port (0: any free port).
 
     ``tokens_per_s`` counts prompt and completion together; up to ``burst_s`` seconds of it may be used at
-    once. ``bearer_key`` is what callers must show, as Bearer token or ``api-key`` header; None: none needed.
+    once. Callers must send ``bearer_key`` as a Bearer token or in the header ``api-key``; with None they need
+    no key. ``concurrency_max`` limits the requests under way. An answer whose length the caller does not set
+    has ``output_tokens_default`` tokens; no answer has more than ``output_tokens_max``. A stream sends
+    ``chunk_tokens`` tokens in one event.
     """
 
     deployment: Deployment
     models: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(min_length=1)]
     tokens_per_s: TokensPerSecond
-    port: Port = 0
+    port: PortNumber = 0
     burst_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
     concurrency_max: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     bearer_key: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
@@ -55,7 +59,7 @@ class PoolConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to publish capacity, and how often at the least."""
+    """Where to publish capacity; at least every ``interval_s`` seconds, and at once when it changes."""
 
     bootstrap_servers: Annotated[str, Meta(min_length=1, max_length=2_000)]
     topic_prefix: Annotated[str, Meta(min_length=1, max_length=100)] = "tieline"
@@ -66,9 +70,11 @@ class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class StandinConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """One process: a provider-region, its pools, its log directory.
 
-    ``host``: where to listen; other machines reach it only if it is not a loopback address.
-    ``log_keep_bytes``: a longer log begins anew and its last part is kept beside it as ``.1``; None: never.
-    ``time_scale`` multiplies every latency of the model (0.1: ten times as quick), never a fault's own times.
+    ``host``: the address to listen on; other machines reach it only if it is not a loopback address.
+    ``log_keep_bytes``: a log that grows longer is set aside as ``.1``, replacing the previous one, and a new
+    log begins; with None the log grows without limit. ``admin_port`` 0: any free port. ``seed``: the same
+    seed gives the same requests the same latencies and faults. ``time_scale`` multiplies every latency of the
+    model (0.1: ten times as fast), but no time that belongs to a fault.
     """
 
     provider: ProviderId
@@ -77,7 +83,7 @@ class StandinConfig(Struct, frozen=True, forbid_unknown_fields=True):
     log_dir: Annotated[str, Meta(min_length=1)] = "standins-log"
     log_keep_bytes: Annotated[int, Meta(ge=1024 * 1024)] | None = None
     host: Annotated[str, Meta(min_length=1, max_length=253)] = "127.0.0.1"
-    admin_port: Port = 0
+    admin_port: PortNumber = 0
     seed: int = 1
     time_scale: Annotated[float, Meta(ge=0, le=100)] = 1.0
     kafka: KafkaConfig | None = None
@@ -88,12 +94,12 @@ class StandinConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def log_path(self) -> Path:
-        """The process's log; a process started again goes on with the same file."""
+        """The process's log. Another process with the same configuration appends to the same file."""
         return Path(self.log_dir) / f"{self.provider}-{self.region}.jsonl"
 
 
 class ReadyInfo(Struct, frozen=True):
-    """Where a process that is ready can be reached; ``ports`` by pool id."""
+    """What a process prints when it is ready: where it can be reached. ``ports``: pool id -> port."""
 
     pid: int
     provider: str
@@ -104,44 +110,45 @@ class ReadyInfo(Struct, frozen=True):
 
 
 class StandinsFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """What ``tieline standins FILE`` reads: several processes, one for each provider-region."""
+    """The file of ``tieline standins FILE`` when it describes several provider-regions, each a process."""
 
     processes: Annotated[tuple[StandinConfig, ...], Meta(min_length=1, max_length=100)]
 
 
 def parse(text: str, place: str) -> tuple[StandinConfig, ...]:
-    """YAML or JSON text of one process, or of several under ``processes``. Raises ConfigError."""
+    """Reads YAML or JSON text: one process, or several under ``processes``. ``place`` names it in errors.
+
+    Raises ConfigError.
+    """
     raw = _load(text, place)
     several = isinstance(raw, dict) and "processes" in raw
     kind: Any = StandinsFile if several else StandinConfig
     try:
-        read = msgspec.convert(raw, kind)
+        content = msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{place}: {error}.") from None
-    configs = read.processes if several else (read,)
+        raise ConfigError(f"{place}: {error}") from None
+    configs = content.processes if several else (content,)
     _check(configs, place)
     return configs
 
 
 def read(path: Path) -> tuple[StandinConfig, ...]:
-    """The configuration in a file. Raises ConfigError, also when it can't be read."""
+    """Reads a file of at most one mebibyte. Raises ConfigError, also when it can't be read."""
     try:
         if path.stat().st_size > CONFIG_MAX_BYTES:
-            raise ConfigError(
-                f"{path} is larger than {CONFIG_MAX_BYTES} bytes, too large for a configuration."
-            )
+            raise ConfigError(f"{path} has more than {CONFIG_MAX_BYTES} bytes: this is no configuration")
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read: {error}.") from None
+        raise ConfigError(f"{path} can't be read: {error}") from None
     return parse(text, str(path))
 
 
 def _load(text: str, place: str) -> Any:
-    if text.lstrip().startswith("{"):  # what a spawner sends; spares the child the import of yaml
+    if text.lstrip().startswith("{"):  # JSON, as ``process`` writes it, spares the child the import of yaml
         try:
             return msgspec.json.decode(text)
         except msgspec.DecodeError as error:
-            raise ConfigError(f"{place} is not JSON: {error}.") from None
+            raise ConfigError(f"{place} is not JSON: {error}") from None
     import yaml
 
     try:
@@ -149,14 +156,16 @@ def _load(text: str, place: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{place}{line}: not YAML: {getattr(error, 'problem', None) or error}.") from None
+        raise ConfigError(f"{place}{line} is not YAML: {getattr(error, 'problem', None) or error}") from None
 
 
 def _check(configs: tuple[StandinConfig, ...], place: str) -> None:
-    regions = [(config.provider, config.region) for config in configs]
-    if len(set(regions)) != len(regions):
-        raise ConfigError(f"{place}: a provider-region is named twice; give each one process.")
+    regions = [f"{config.provider}/{config.region}" for config in configs]
+    for region in sorted({region for region in regions if regions.count(region) > 1}):
+        raise ConfigError(f"{place} describes {region} twice: put its pools into one process")
     for config in configs:
         deployments = [pool.deployment for pool in config.pools]
         if len(set(deployments)) != len(deployments):
-            raise ConfigError(f"{place}: {config.provider}/{config.region} names a deployment twice.")
+            raise ConfigError(
+                f"{place}: {config.provider}/{config.region} names a deployment twice: rename one of them"
+            )

@@ -1,4 +1,4 @@
-"""PURE: the faults that can be switched on, which of them a request meets, and what they need."""
+"""PURE: the faults that can be switched on, and which of them strikes a request."""
 
 from collections.abc import Iterable
 from typing import Annotated, Literal, TypeAlias, get_args
@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 import msgspec
 from msgspec import Meta, Struct
 
-from lab.standins.latency import uniform_pair
+from lab.standins.load import uniform_pair
 
 FaultKind: TypeAlias = Literal[
     "503", "429", "400", "401", "404",
@@ -15,8 +15,11 @@ FaultKind: TypeAlias = Literal[
 ]  # fmt: skip
 KINDS: tuple[str, ...] = get_args(FaultKind)
 STATUS_KINDS = frozenset({"503", "429", "400", "401", "404"})
-PREEMPTING_KINDS = STATUS_KINDS | {"hang", "reset"}  # met before capacity is spent; the rest shape an answer
-STREAM_KINDS = frozenset({"end_without_done", "error_event"})  # whole answers pass them unharmed
+PREEMPTING_KINDS = STATUS_KINDS | {
+    "hang",
+    "reset",
+}  # they strike before any capacity is used; the others spoil an answer
+STREAM_KINDS = frozenset({"end_without_done", "error_event"})  # they spoil streams only
 ACTIVE_MAX = 100
 _SPECIFIC: dict[str, frozenset[str]] = {
     "503": frozenset({"retry_after_ms"}),
@@ -30,11 +33,12 @@ _PortionOfRequests = Annotated[float, Meta(gt=0, le=1)]
 
 
 class FaultOrder(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A fault as ordered: what, where (None: every pool, every model) and for which share of the requests.
+    """A fault as ordered: its kind, its pools and model (None: all), and its share of the requests.
 
-    ``delay_ms`` belongs to slow_first_token, ``after_chunks`` (content chunks sent before it strikes) to cut,
-    end_without_done and error_event, ``retry_after_ms`` to 429 and 503. ``refuse`` closes the whole socket,
-    so it takes neither share nor model.
+    ``delay_ms`` belongs to slow_first_token. ``after_chunks``, the content chunks sent before the fault
+    strikes, belongs to cut, end_without_done and error_event; ``error_code`` to error_event; and
+    ``retry_after_ms`` to 429 and 503. ``refuse`` closes the whole socket, so it takes neither share nor
+    model.
     """
 
     kind: FaultKind
@@ -48,39 +52,39 @@ class FaultOrder(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
 
 
 class ActiveFault(Struct, frozen=True):
-    """A fault that is on, under the number by which it can be taken back."""
+    """A fault that is on; ``id`` is what clears it."""
 
     id: int
     order: FaultOrder
 
 
 class FaultError(ValueError):
-    """The order can't be carried out; the message is one sentence for whoever gave it."""
+    """The order can't be carried out; the message is one sentence for the person who gave it."""
 
 
-def parse_order(body: bytes, known_pools: frozenset[str]) -> FaultOrder:
-    """A fault order out of a JSON body. Raises FaultError."""
+def parse_order(body: bytes, served_pools: frozenset[str]) -> FaultOrder:
+    """Reads a fault order from a JSON body. Raises FaultError."""
     try:
         order = msgspec.json.decode(body, type=FaultOrder)
     except msgspec.MsgspecError as error:
         raise FaultError(f"The fault order is wrong: {error}.") from None
-    require_served(order.pools, known_pools)
+    require_served(order.pools, served_pools)
     _check_fields(order)
     return order
 
 
-def require_served(named: Iterable[str] | None, served: Iterable[str]) -> None:
-    """Raises FaultError when a named pool is not one of those served."""
-    known = sorted(served)
-    for pool in sorted(set(named or ()).difference(known)):
-        raise FaultError(f"Pool {pool} is not served here; served are {', '.join(known)}.")
+def require_served(pools: Iterable[str] | None, served_pools: Iterable[str]) -> None:
+    """Raises FaultError when one of ``pools`` is not one of those served."""
+    served = sorted(served_pools)
+    for pool in sorted(set(pools or ()).difference(served)):
+        raise FaultError(f"Pool {pool} is not served here; the pools served are {', '.join(served)}.")
 
 
 def _check_fields(order: FaultOrder) -> None:
     allowed = _SPECIFIC.get(order.kind, frozenset())
     for field in ("delay_ms", "after_chunks", "retry_after_ms", "error_code"):
         if getattr(order, field) is not None and field not in allowed:
-            raise FaultError(f"Field {field} has no meaning for fault {order.kind}.")
+            raise FaultError(f"Field {field} has no meaning for fault {order.kind}: leave it out.")
     if order.kind == "slow_first_token" and order.delay_ms is None:
         raise FaultError("Fault slow_first_token needs delay_ms.")
     if order.kind == "refuse" and (order.model is not None or order.share != 1.0):
@@ -100,19 +104,19 @@ class FaultBook:
         return tuple(self._active)
 
     def add(self, order: FaultOrder) -> ActiveFault:
-        """Switch a fault on. Raises FaultError beyond a hundred at once."""
+        """Switches a fault on. Raises FaultError if a hundred are on."""
         if len(self._active) >= ACTIVE_MAX:
-            raise FaultError(f"{ACTIVE_MAX} faults are on already; clear some first.")
+            raise FaultError(f"{ACTIVE_MAX} faults are on already: clear some first.")
         fault = ActiveFault(self._next_id, order)
         self._next_id += 1
         self._active.append(fault)
         return fault
 
     def clear(self, *, fault_id: int | None = None, kind: str | None = None) -> tuple[ActiveFault, ...]:
-        """Switch off what fits both (None fits everything); gives what was switched off."""
-        gone = [fault for fault in self._active if _fits(fault, fault_id, kind)]
-        self._active = [fault for fault in self._active if fault not in gone]
-        return tuple(gone)
+        """Switches off the faults that fit both arguments (None fits all); returns them."""
+        matches = [fault for fault in self._active if _fits(fault, fault_id, kind)]
+        self._active = [fault for fault in self._active if fault not in matches]
+        return tuple(matches)
 
     def refused_pools(self, pools: Iterable[str]) -> frozenset[str]:
         """Those of ``pools`` whose listening socket has to be closed now."""
@@ -120,7 +124,10 @@ class FaultBook:
         return frozenset(pool for pool in pools if any(_covers(order, pool) for order in refusing))
 
     def meets(self, pool: str, model: str, key: str) -> FaultOrder | None:
-        """The first fault that strikes this request. ``key`` decides the share, always the same way."""
+        """The first fault that strikes this request.
+
+        For a share, the same ``key`` always decides the same.
+        """
         for fault in self._active:
             order = fault.order
             if order.kind == "refuse" or not _covers(order, pool):

@@ -1,4 +1,4 @@
-"""One stand-in process: its pools and their ports, its faults, its log, its admin port."""
+"""Everything that one stand-in process serves: its pools and their ports, faults, log and admin port."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ import structlog
 
 from controller.process import clock
 from lab.standins.admin import ADMIN_REQUEST_MAX_BYTES, Admin, CapacityOrder
-from lab.standins.answers import Answerer, Surroundings
+from lab.standins.answers import Answerer, HostState
 from lab.standins.config import ReadyInfo, StandinConfig
 from lab.standins.faults import ActiveFault, FaultBook, FaultOrder, require_served
 from lab.standins.journal import Journal
@@ -21,7 +21,7 @@ _log = structlog.get_logger("tieline.standins")
 
 
 class CapacityPublisher(Protocol):
-    """Tells the world about capacity; ``changed`` asks for it to be told at once."""
+    """Publishes capacity from time to time; ``changed`` asks it to do so at once."""
 
     def changed(self) -> None: ...
     async def close(self) -> None: ...
@@ -36,8 +36,7 @@ class Host:
             config.log_path, secrets.token_hex(4), clock.now_ms, keep_bytes=config.log_keep_bytes
         )
         self.faults = FaultBook(config.seed)
-        around = Surroundings(self.journal, self.faults, clock.now_ms, config.time_scale)
-        self._around = around
+        self._state = HostState(self.journal, self.faults, clock.now_ms, time_scale=config.time_scale)
         now_ms = self.monotonic_ms()
         self.pools = {config.pool_id(pool): Pool(config.pool_id(pool), pool, now_ms) for pool in config.pools}
         self.ports: dict[str, Port] = {}
@@ -45,13 +44,14 @@ class Host:
         self.publisher: CapacityPublisher | None = None
 
     def monotonic_ms(self) -> float:
+        """The event loop's clock in milliseconds."""
         return asyncio.get_running_loop().time() * 1_000
 
     async def open(self) -> ReadyInfo:
-        """Listen on every port. Raises OSError when one is taken."""
+        """Listens on every port. Raises OSError when one is taken."""
         self.journal.started()
         for pool in self.pools.values():
-            port = Port(pool.config.port, Answerer(pool, self._around).handle, host=self.config.host)
+            port = Port(pool.config.port, Answerer(pool, self._state).handle, host=self.config.host)
             self.ports[pool.id] = port
             self._note_capacity(pool)
             await port.listen()
@@ -69,17 +69,17 @@ class Host:
         )
 
     async def close(self) -> None:
-        """Let answers under way end for about a second, then cut them; the log says which."""
+        """Gives answers under way about a second, then cuts them. The log names those that were cut."""
         if self.publisher is not None:
             await self.publisher.close()
-        self._around.stopping = True
+        self._state.stopping = True
         ports = [*self.ports.values(), *([self._admin] if self._admin else [])]
         await asyncio.gather(*(port.close() for port in ports))
         self.journal.note("stopped")
         self.journal.close()
 
     async def order_fault(self, order: FaultOrder) -> ActiveFault:
-        """Switch a fault on. Raises FaultError."""
+        """Switches a fault on. Raises FaultError if too many are on."""
         fault = self.faults.add(order)
         self.journal.note("fault_on", fault=fault)
         _log.info("fault on", fault=fault.id, kind=order.kind, pools=order.pools, share=order.share)
@@ -87,19 +87,22 @@ class Host:
         return fault
 
     async def clear_faults(self, *, fault_id: int | None, kind: str | None) -> tuple[ActiveFault, ...]:
-        """Switch faults off; gives those that were on."""
-        gone = self.faults.clear(fault_id=fault_id, kind=kind)
-        for fault in gone:
+        """Switches off the faults that fit; returns them."""
+        matches = self.faults.clear(fault_id=fault_id, kind=kind)
+        for fault in matches:
             self.journal.note("fault_off", fault=fault)
             _log.info("fault off", fault=fault.id, kind=fault.order.kind)
         await self._set_listening()
-        return gone
+        return matches
 
     def change_capacity(self, order: CapacityOrder) -> dict[str, float]:
-        """Another capacity from now on, told to the world at once. Raises FaultError for an unknown pool."""
+        """Changes capacities and publishes them at once; returns tokens/s by pool.
+
+        Raises FaultError for a pool that is not served here.
+        """
         require_served(order.pools, self.pools)
-        chosen = [pool for pool in self.pools.values() if order.pools is None or pool.id in order.pools]
-        for pool in chosen:
+        pools = [pool for pool in self.pools.values() if order.pools is None or pool.id in order.pools]
+        for pool in pools:
             tokens_per_s = order.capacity(pool.config.tokens_per_s, pool.bucket.tokens_per_s)
             pool.bucket.change(tokens_per_s, self.monotonic_ms())
             if order.concurrency_max is not None:
@@ -108,10 +111,10 @@ class Host:
             _log.info("capacity changed", pool=pool.id, tokens_per_s=tokens_per_s)
         if self.publisher is not None:
             self.publisher.changed()
-        return {pool.id: pool.bucket.tokens_per_s for pool in chosen}
+        return {pool.id: pool.bucket.tokens_per_s for pool in pools}
 
     def state(self) -> dict[str, Any]:
-        """What ``GET /state`` answers."""
+        """The answer to ``GET /state``."""
         return {
             "pid": os.getpid(),
             "provider": self.config.provider,
@@ -148,7 +151,7 @@ class Host:
 
 
 async def run(config: StandinConfig, ready: Callable[[ReadyInfo], None], stop: asyncio.Event) -> None:
-    """Serve until ``stop`` is set; ``ready`` is called once all ports listen.
+    """Serves until ``stop`` is set; calls ``ready`` once all ports listen.
 
     Raises OSError when a port is taken or the log can't be written.
     """
@@ -156,7 +159,9 @@ async def run(config: StandinConfig, ready: Callable[[ReadyInfo], None], stop: a
     try:
         ready(await host.open())
         if config.kafka is not None:
-            from lab.standins.capacity import KafkaCapacityPublisher  # aiokafka: not before ready
+            from lab.standins.capacity import (
+                KafkaCapacityPublisher,
+            )  # loads aiokafka, which would delay the start
 
             host.publisher = KafkaCapacityPublisher(
                 config, config.kafka, host.pools, wall_ms=clock.now_ms, monotonic_ms=host.monotonic_ms

@@ -1,12 +1,12 @@
 """The log of a stand-in process: JSON lines that survive its SIGKILL.
 
-Every line is one unbuffered ``write`` to a file opened for appending, so whatever was written is with the
-operating system before the caller gets the end of its answer. (A crash of the machine is another matter.)
+Every line is one unbuffered ``write`` to a file opened for appending. So a line is with the operating system
+before the caller gets the end of its answer. (A crash of the machine may still lose it.)
 
 Lines, by ``event``: ``started`` {pid, run}; ``capacity`` {pool, tokens_per_s}; ``fault_on`` and ``fault_off``
 {fault}; ``arrived`` {serial, id, pool, model, prompt_tokens, completion_tokens, stream, admitted, fault};
 ``ended`` {serial, id, pool, outcome, status, tokens, fault}; ``stopped``. Each has ``at_ms``, Unix time.
-An arrival without an end was in flight when the process went.
+An arrival without an end was in flight when the process died.
 """
 
 import os
@@ -17,20 +17,23 @@ from typing import Any, Final
 import msgspec
 
 from lab.standins.pool import Outcome
-from lab.standins.wire import Ask
+from lab.standins.wire import ChatRequest
 
 READ_MAX_BYTES: Final = 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 
 
 class Journal:
-    """Appends lines; ``now_ms`` is the wall clock. A log over ``keep_bytes`` is set aside and begun anew."""
+    """Appends lines; ``now_ms`` is the wall clock.
+
+    A log that exceeds ``keep_bytes`` is set aside as ``.1``.
+    """
 
     def __init__(
         self, path: Path, run: str, now_ms: Callable[[], int], *, keep_bytes: int | None = None
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = _opened(path)
+        self._descriptor = _open(path)
         self._now_ms = now_ms
         self._run = run
         self._arrivals = 0
@@ -39,30 +42,32 @@ class Journal:
         self._end_torn_line()
 
     def _end_torn_line(self) -> None:
-        """A full disk can leave half a line: the next one must not be glued to it."""
+        """Completes half a line, which a full disk can leave, so that the next line doesn't continue it."""
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             os.write(self._descriptor, b"\n")
 
     def started(self) -> None:
-        """Note that a process begins; its ``run`` opens the serials of its requests."""
+        """Notes that a process begins. The serials of its requests begin with its ``run``."""
         self.note("started", pid=os.getpid(), run=self._run)
 
     def note(self, event: str, **fields: Any) -> None:
-        """Append one line."""
+        """Appends one line. Raises OSError if it can't be written whole."""
         line = _encode({"event": event, "at_ms": self._now_ms(), **fields}) + b"\n"
         if os.write(self._descriptor, line) != len(line):
-            raise OSError(f"{self.path}: a line was written in part; is the disk full?")
+            raise OSError(f"{self.path}: only part of a line could be written: make room on the disk")
         if self._keep_bytes is not None and os.fstat(self._descriptor).st_size > self._keep_bytes:
-            self._begin_anew()
+            self._set_aside()
 
-    def _begin_anew(self) -> None:
+    def _set_aside(self) -> None:
         self.path.replace(self.path.with_suffix(".1"))
         os.close(self._descriptor)
-        self._descriptor = _opened(self.path)
+        self._descriptor = _open(self.path)
 
-    def arrive(self, request_id: str, pool: str, ask: Ask, *, admitted: bool, fault: str | None) -> "Entry":
-        """Note an arrival; the entry notes its end."""
+    def arrive(
+        self, request_id: str, pool: str, chat: ChatRequest, *, admitted: bool, fault: str | None
+    ) -> "Entry":
+        """Notes an arrival. The entry that is returned notes the end."""
         self._arrivals += 1
         serial = f"{self._run}-{self._arrivals}"
         self.note(
@@ -70,30 +75,33 @@ class Journal:
             serial=serial,
             id=request_id,
             pool=pool,
-            model=ask.model,
-            prompt_tokens=ask.prompt_tokens,
-            completion_tokens=ask.completion_tokens,
-            stream=ask.stream,
+            model=chat.model,
+            prompt_tokens=chat.prompt_tokens,
+            completion_tokens=chat.completion_tokens,
+            stream=chat.stream,
             admitted=admitted,
             fault=fault,
         )
-        return Entry(self, serial, request_id, pool, fault)
+        return Entry(self, serial, request_id, pool=pool, fault=fault)
 
     def read(self, offset: int) -> bytes:
-        """Whole lines from a byte offset on, at most a mebibyte of them."""
+        """Whole lines from a byte offset on, at most one mebibyte."""
         block = os.pread(self._descriptor, READ_MAX_BYTES, offset)
         return block[: block.rfind(b"\n") + 1]
 
     def close(self) -> None:
+        """Closes the file."""
         os.close(self._descriptor)
 
 
 class Entry:
-    """One request under way. Only the first end counts."""
+    """One request under way. Only the first call of ``end`` counts."""
 
     __slots__ = ("_fault", "_id", "_journal", "_pool", "_serial", "outcome")
 
-    def __init__(self, journal: Journal, serial: str, request_id: str, pool: str, fault: str | None) -> None:
+    def __init__(
+        self, journal: Journal, serial: str, request_id: str, *, pool: str, fault: str | None
+    ) -> None:
         self._journal = journal
         self._serial = serial
         self._id = request_id
@@ -102,7 +110,7 @@ class Entry:
         self.outcome: Outcome | None = None
 
     def end(self, outcome: Outcome, status: int | None, tokens: int = 0) -> None:
-        """Note how it ended, before the last byte goes out. ``status`` None: no answer was begun."""
+        """Notes how it ended, before the last byte goes out. ``status`` None: no answer was begun."""
         if self.outcome is not None:
             return
         self._journal.note(
@@ -118,5 +126,5 @@ class Entry:
         self.outcome = outcome
 
 
-def _opened(path: Path) -> int:
+def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)

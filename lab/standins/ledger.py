@@ -1,7 +1,7 @@
-"""PURE: facts out of stand-ins' logs: what became of every request, who overloaded which pool, what was lost.
+"""PURE: what stand-ins' logs prove: how every request ended, which were lost, how full each pool was.
 
-``parse`` takes lines (of several logs, one after the other), ``attempts`` pairs arrivals with their ends;
-everything after that works on attempts.
+``parse`` reads the lines of a log, ``attempts`` pairs arrivals with their ends, over any number of logs.
+``reconcile`` compares the result with what the callers say, ``largest_overload`` with the pools' capacities.
 """
 
 from collections import defaultdict
@@ -11,14 +11,14 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-Seen: TypeAlias = Literal[
+AttemptOutcome: TypeAlias = Literal[
     "ok", "throttled", "client_error", "auth", "not_found", "fault", "aborted", "stopped", "in_flight"
 ]  # fmt: skip
-TOLD_STATUSES = frozenset({400, 401, 404})
+ORDERED_STATUSES = frozenset({400, 401, 404})
 
 
-class Line(Struct, frozen=True):
-    """One line of a log; which fields are filled depends on ``event`` (see ``journal``)."""
+class LogLine(Struct, frozen=True):
+    """One line of a log. Which fields have a value depends on ``event``; see ``journal``."""
 
     event: str
     at_ms: int
@@ -30,14 +30,14 @@ class Line(Struct, frozen=True):
     completion_tokens: int = 0
     admitted: bool = False
     fault: Any = None
-    outcome: Seen = "in_flight"
+    outcome: AttemptOutcome = "in_flight"
     status: int | None = None
     tokens: int = 0
     tokens_per_s: float = 0.0
 
 
 class Attempt(Struct, frozen=True):
-    """One request that reached one pool. ``outcome`` is ``in_flight`` when the log has no end for it."""
+    """One arrival of a request at a pool. ``outcome`` is ``in_flight`` when the log has no end of it."""
 
     id: str
     pool: str
@@ -45,47 +45,52 @@ class Attempt(Struct, frozen=True):
     arrived_ms: int
     tokens: int
     admitted: bool
-    outcome: Seen
+    outcome: AttemptOutcome
     status: int | None = None
     ended_ms: int | None = None
     fault: str | None = None
 
 
 class LedgerError(ValueError):
-    """A log is damaged in its middle; the message names the line."""
+    """A log has a line that can't be read and is not its last; the message names it."""
 
 
-def parse(lines: Iterable[bytes]) -> tuple[Line, ...]:
-    """Lines of one log. A torn last line is dropped: its write was under way when the process was killed.
+def parse(lines: Iterable[bytes]) -> tuple[LogLine, ...]:
+    """Reads the lines of one log. Raises LedgerError for a line that can't be read.
 
-    Raises LedgerError for any other line that can't be read.
+    A last line that can't be read is dropped: the process was killed while it wrote it.
     """
-    decoder, read, torn = msgspec.json.Decoder(Line), [], 0
+    decoder = msgspec.json.Decoder(LogLine)
+    entries: list[LogLine] = []
+    broken_line = 0
     for number, raw in enumerate(lines, start=1):
-        if torn:
-            raise LedgerError(f"Line {torn} of the log can't be read.")
+        if broken_line:
+            raise LedgerError(f"Line {broken_line} of the log can't be read.")
         try:
             if raw.strip():
-                read.append(decoder.decode(raw))
+                entries.append(decoder.decode(raw))
         except msgspec.MsgspecError:
-            torn = number
-    return tuple(read)
+            broken_line = number
+    return tuple(entries)
 
 
-def attempts(lines: Iterable[Line]) -> tuple[Attempt, ...]:
-    """Arrivals with their ends, in the order of arrival."""
-    arrived: dict[str, Line] = {}
-    ended: dict[str, Line] = {}
+def attempts(lines: Iterable[LogLine]) -> tuple[Attempt, ...]:
+    """Arrivals with their ends, in the order of arrival.
+
+    They belong together by their serials, not their ids: one request may try a pool twice.
+    """
+    arrivals: dict[str, LogLine] = {}
+    ends: dict[str, LogLine] = {}
     for line in lines:
         if line.event == "arrived":
-            arrived[line.serial] = line
+            arrivals[line.serial] = line
         elif line.event == "ended":
-            ended[line.serial] = line
-    paired = [_attempt(line, ended.get(serial)) for serial, line in arrived.items()]
-    return tuple(sorted(paired, key=lambda attempt: attempt.arrived_ms))
+            ends[line.serial] = line
+    pairs = [_attempt(line, ends.get(serial)) for serial, line in arrivals.items()]
+    return tuple(sorted(pairs, key=lambda attempt: attempt.arrived_ms))
 
 
-def _attempt(arrival: Line, end: Line | None) -> Attempt:
+def _attempt(arrival: LogLine, end: LogLine | None) -> Attempt:
     return Attempt(
         id=arrival.id,
         pool=arrival.pool,
@@ -100,23 +105,11 @@ def _attempt(arrival: Line, end: Line | None) -> Attempt:
     )
 
 
-def outcomes_by_pool(seen: Iterable[Attempt]) -> dict[str, dict[Seen, int]]:
-    """How many attempts ended how, by pool."""
-    counts: dict[str, dict[Seen, int]] = defaultdict(lambda: defaultdict(int))
-    for attempt in seen:
-        counts[attempt.pool][attempt.outcome] += 1
-    return {pool: dict(sorted(counts[pool].items())) for pool in sorted(counts)}
-
-
-def last_arrival_ms(seen: Iterable[Attempt], pool: str, after_ms: int) -> int | None:
-    """When the last request at or after ``after_ms`` reached ``pool``; None when none did."""
-    return max((a.arrived_ms for a in seen if a.pool == pool and a.arrived_ms >= after_ms), default=None)
-
-
 class Overload(Struct, frozen=True):
-    """The fullest window of a pool: tokens that came in it over tokens that it could serve in it (1.0: full).
+    """The fullest window of a pool.
 
-    ``ratio`` is infinite when tokens came to a pool without any capacity.
+    ``ratio``: tokens that arrived over tokens that it could serve; 1.0 is full, and infinity means that
+    tokens came to a pool without capacity.
     """
 
     pool: str
@@ -129,8 +122,8 @@ class Overload(Struct, frozen=True):
 Steps: TypeAlias = Sequence[tuple[int, float]]
 
 
-def capacities(lines: Iterable[Line]) -> dict[str, tuple[tuple[int, float], ...]]:
-    """By pool, when (ms) its capacity became how many tokens/s."""
+def capacities(lines: Iterable[LogLine]) -> dict[str, tuple[tuple[int, float], ...]]:
+    """Pool -> its capacities in the order of time: (from when in ms, tokens/s)."""
     steps: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for line in lines:
         if line.event == "capacity":
@@ -139,7 +132,10 @@ def capacities(lines: Iterable[Line]) -> dict[str, tuple[tuple[int, float], ...]
 
 
 def capacity_tokens(steps: Steps, from_ms: int, until_ms: int) -> float:
-    """What a pool could serve between two instants. Its first capacity also holds for the time before it."""
+    """What a pool could serve between two instants.
+
+    The time before its first step counts at that step's rate.
+    """
     tokens = 0.0
     for index, (at_ms, tokens_per_s) in enumerate(steps):
         begins_ms = from_ms if index == 0 else max(at_ms, from_ms)
@@ -149,28 +145,29 @@ def capacity_tokens(steps: Steps, from_ms: int, until_ms: int) -> float:
 
 
 def largest_overload(
-    seen: Iterable[Attempt], steps: Steps, pool: str, window_ms: int, *, admitted_only: bool
+    logged: Iterable[Attempt], steps: Steps, pool: str, window_ms: int, *, admitted_only: bool
 ) -> Overload | None:
-    """The fullest window (ends_ms - window_ms, ends_ms] of a pool; None when nothing came.
+    """The fullest window (ends_ms - window_ms, ends_ms] of a pool; None if no request came to it.
 
-    A request counts whole, at its arrival, so one larger than the window's capacity is an overload by itself.
-    With ``admitted_only`` what was refused or met by a fault before it was admitted is left out.
+    A request counts whole at its arrival, so one that is larger than the window's capacity is an overload by
+    itself. ``admitted_only`` leaves out requests that were refused, or struck by a fault, before they used
+    capacity.
     """
-    came = sorted(
+    arrivals = sorted(
         (attempt.arrived_ms, attempt.tokens)
-        for attempt in seen
+        for attempt in logged
         if attempt.pool == pool and (attempt.admitted or not admitted_only)
     )
     worst: Overload | None = None
     tokens, first = 0, 0
-    for ends_ms, arriving in came:
+    for ends_ms, arriving in arrivals:
         tokens += arriving
-        while came[first][0] <= ends_ms - window_ms:
-            tokens -= came[first][1]
+        while arrivals[first][0] <= ends_ms - window_ms:
+            tokens -= arrivals[first][1]
             first += 1
         ratio = _ratio(tokens, capacity_tokens(steps, ends_ms - window_ms, ends_ms))
         if worst is None or ratio > worst.ratio:
-            worst = Overload(pool, window_ms, ratio, tokens, ends_ms)
+            worst = Overload(pool, window_ms, ratio, tokens=tokens, ends_ms=ends_ms)
     return worst
 
 
@@ -187,42 +184,44 @@ class CallerResult(Struct, frozen=True):
     status: int | None = None
 
 
-class Reconciled(Struct, frozen=True):
-    """Every caller's request in exactly one of the first five, by id, sorted; ``strangers`` no caller knows.
+class Reconciliation(Struct, frozen=True):
+    """Request ids, sorted. Each request of a caller is in exactly one of the first five.
 
-    ``told``: a 4xx that a stand-in was told to give. ``unproven``: the caller says ok, no log says so.
+    ``ordered``: it failed with a 400, 401 or 404 that a fault made a stand-in answer. ``lost``: it failed in
+    any other way. ``unproven``: the caller says that it succeeded, and no log confirms it. ``strangers``: ids
+    in the logs that no caller knows.
     """
 
     succeeded: tuple[str, ...]
     shed: tuple[str, ...]
-    told: tuple[str, ...]
+    ordered: tuple[str, ...]
     lost: tuple[str, ...]
     unproven: tuple[str, ...]
     strangers: tuple[str, ...]
 
 
-def reconcile(callers: Mapping[str, CallerResult], seen: Iterable[Attempt]) -> Reconciled:
-    """Compare callers' ids with the logs. Lost is whatever is neither success, nor shed, nor a told 4xx."""
+def reconcile(callers: Mapping[str, CallerResult], logged: Iterable[Attempt]) -> Reconciliation:
+    """Compares what callers know of their requests (by id) with what the stand-ins logged."""
     answered: set[str] = set()
-    told: dict[str, set[int | None]] = defaultdict(set)
-    known: set[str] = set()
-    for attempt in seen:
-        known.add(attempt.id)
+    ordered: dict[str, set[int | None]] = defaultdict(set)
+    ids: set[str] = set()
+    for attempt in logged:
+        ids.add(attempt.id)
         if attempt.outcome == "ok":
             answered.add(attempt.id)
-        elif attempt.outcome == "fault" and attempt.status in TOLD_STATUSES:
-            told[attempt.id].add(attempt.status)
+        elif attempt.outcome == "fault" and attempt.status in ORDERED_STATUSES:
+            ordered[attempt.id].add(attempt.status)
     groups: dict[str, list[str]] = defaultdict(list)
     for request_id in sorted(callers):
         result = callers[request_id]
-        groups[_group(result, request_id in answered, told.get(request_id, set()))].append(request_id)
-    groups["strangers"] = sorted(known - set(callers))
-    return Reconciled(**{name: tuple(groups[name]) for name in Reconciled.__struct_fields__})
+        groups[_group(result, request_id in answered, ordered.get(request_id, set()))].append(request_id)
+    groups["strangers"] = sorted(ids - set(callers))
+    return Reconciliation(**{name: tuple(groups[name]) for name in Reconciliation.__struct_fields__})
 
 
-def _group(result: CallerResult, answered: bool, told: set[int | None]) -> str:
+def _group(result: CallerResult, answered: bool, ordered: set[int | None]) -> str:
     if result.outcome == "ok":
         return "succeeded" if answered else "unproven"
     if result.outcome == "shed":
         return "shed"
-    return "told" if result.status in told else "lost"
+    return "ordered" if result.status in ordered else "lost"

@@ -1,4 +1,4 @@
-"""One listening port that can refuse and come back under the same number."""
+"""A listening port that can refuse connections for a while and keeps its number."""
 
 import asyncio
 import socket
@@ -11,12 +11,12 @@ from lab.standins.answers import REQUEST_MAX_BYTES
 
 LOOPBACK: Final = "127.0.0.1"
 BACKLOG_CONNECTIONS = 512
-SHUTDOWN_S = 1.0  # waited for twice: for answers to end, and for them to take note of their end
+SHUTDOWN_S = 1.0  # waited twice: for answers to end, and for their handlers to note that they were cut
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Port:
-    """An HTTP server on ``host``. ``refuse`` closes the socket, ``listen`` opens it again."""
+    """An HTTP server on ``host``. ``refuse`` closes its socket, ``listen`` opens it again."""
 
     def __init__(
         self,
@@ -34,28 +34,29 @@ class Port:
         self._runner = web.AppRunner(
             application, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S
         )
-        # A socket that is bound but never listens: it keeps the number ours while we refuse, and the kernel
-        # refuses connections to it like those to any closed port.
-        self._placeholder = _bound(host, number)
+        # This socket is bound but never listens. While this port refuses, it keeps others from taking the
+        # number, and the kernel refuses connections to it as to any closed port.
+        self._placeholder = _bind(host, number)
         self.number: int = self._placeholder.getsockname()[1]
         self._site: web.SockSite | None = None
 
     @property
     def listening(self) -> bool:
+        """Whether connections are accepted."""
         return self._site is not None
 
     async def listen(self) -> None:
-        """Accept connections. Raises OSError when somebody else listens on the number."""
+        """Accepts connections. Raises OSError when another program listens on the number."""
         if self._site is not None:
             return
         if self._runner.server is None:
             await self._runner.setup()
-        site = web.SockSite(self._runner, _bound(self._host, self.number), backlog=BACKLOG_CONNECTIONS)
+        site = web.SockSite(self._runner, _bind(self._host, self.number), backlog=BACKLOG_CONNECTIONS)
         await site.start()
         self._site = site
 
     async def refuse(self) -> None:
-        """Close the listening socket and idle connections; answers under way are ended first."""
+        """Closes the listening socket and idle connections; a busy connection is closed after its answer."""
         if self._site is None:
             return
         await self._site.stop()
@@ -63,18 +64,18 @@ class Port:
         server = self._runner.server
         for connection in server.connections if server is not None else ():
             if connection.transport in self._busy:
-                connection.close()  # closes once its answer is out
+                connection.close()  # takes effect when its answer is out
             else:
                 connection.force_close()
 
     async def close(self) -> None:
-        """Stop for good: about a second for answers under way."""
+        """Closes everything for good. Answers under way get about a second."""
         await self._runner.cleanup()
         self._placeholder.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         transport = request.transport
-        if transport is None:  # the caller left before its turn came
+        if transport is None:  # the caller has left already
             raise ConnectionResetError
         self._busy.add(transport)
         try:
@@ -83,13 +84,13 @@ class Port:
             self._busy.discard(transport)
 
 
-def _bound(host: str, number: int) -> socket.socket:
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _bind(host: str, number: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.setblocking(False)
-        bound.bind((host, number))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind((host, number))
     except OSError:
-        bound.close()
+        listener.close()
         raise
-    return bound
+    return listener

@@ -1,9 +1,7 @@
-"""Spawns a stand-in as a child process and talks to its admin port: for the demo, the command and tests."""
+"""A stand-in as a child process, and calls to its admin port: for the demo, the command and tests."""
 
-import asyncio
-import os
-import signal
 import sys
+import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,82 +9,83 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 
+from lab.children import Child
 from lab.standins.config import ReadyInfo, StandinConfig
 
-READY_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 5.0
-ADMIN_TIMEOUT_S = 5.0
-_READY_LINE_MAX_BYTES = 256 * 1024
-_ERROR_TAIL_BYTES = 2_000
-
-
-class SpawnError(RuntimeError):
-    """The child did not come up; the message says why, in the child's own words where it left any."""
+READY_WITHIN_S = 20.0
+STOP_WITHIN_S = 5.0
+ADMIN_WITHIN_S = 5.0
 
 
 class StandinProcess:
-    """A running child. It dies with the thread that spawned it: spawn from the main thread.
+    """A running stand-in. After it was killed, ``spawn(process.config_as_run)`` starts another in its place:
+    on the same ports, and with the same log."""
 
-    ``pid`` is for SIGSTOP and SIGKILL; after a SIGKILL ``spawn`` again with ``config_as_run`` to come back on
-    the same ports and go on with the same log.
-    """
-
-    def __init__(self, config: StandinConfig, info: ReadyInfo, child: asyncio.subprocess.Process) -> None:
+    def __init__(self, config: StandinConfig, info: ReadyInfo, child: Child) -> None:
+        """Use ``spawn``."""
         self.config = config
         self.info = info
         self._child = child
 
     @classmethod
     async def spawn(cls, config: StandinConfig) -> Self:
-        """Start a child and wait until all its ports listen. Raises SpawnError, after 20 s at the latest."""
-        errors = config.log_path.with_suffix(".stderr")
-        errors.parent.mkdir(parents=True, exist_ok=True)
-        with errors.open("ab") as sink:
-            child = await asyncio.create_subprocess_exec(
-                *_command(),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=sink,
-                limit=_READY_LINE_MAX_BYTES,
+        """Starts a stand-in and returns when all its ports listen.
+
+        Raises ChildError, after 20 s at the latest.
+
+        The configuration may hold a pool's key. It travels in a file that only this user can read and that is
+        gone when this returns; command lines can be read by every user.
+        """
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            file.write(msgspec.json.encode(config))
+            file.flush()
+            child = await Child.start(
+                f"the stand-in {config.provider}/{config.region}",
+                [sys.executable, "-m", "lab.standins", file.name],
+                log=config.log_path.with_suffix(".output"),
             )
-        try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                line = await _converse(child, msgspec.json.encode(config))
-        except TimeoutError:
-            await _end(child, signal.SIGKILL)
-            raise SpawnError(f"{_name(config)} was not ready in {READY_TIMEOUT_S:g} s.") from None
-        except BaseException:
-            await _end(child, signal.SIGKILL)
-            raise
-        if not line:
-            status = await child.wait()
-            raise SpawnError(f"{_name(config)} ended with status {status} at its start: {_last_line(errors)}")
-        return cls(config, msgspec.json.decode(line, type=ReadyInfo), child)
+
+            async def is_ready() -> bool:
+                return _ready_info(child) is not None
+
+            await child.until_ready(is_ready, READY_WITHIN_S)
+        info = _ready_info(child)
+        assert info is not None
+        return cls(config, info, child)
+
+    @property
+    def name(self) -> str:
+        """provider/region."""
+        return f"{self.info.provider}/{self.info.region}"
 
     @property
     def pid(self) -> int:
+        """The process of the stand-in itself."""
         return self.info.pid
 
     @property
     def ports(self) -> dict[str, int]:
-        """Port by pool id."""
+        """Pool id -> port."""
         return self.info.ports
 
     @property
     def admin_url(self) -> str:
+        """Where orders go; see ``lab.standins.admin``."""
         return self.info.admin_url
 
     @property
     def log_path(self) -> Path:
+        """Its log; see ``lab.standins.journal``."""
         return Path(self.info.log_path)
 
     @property
-    def alive(self) -> bool:
-        return self._child.returncode is None
+    def running(self) -> bool:
+        """Whether the process exists; a paused one does."""
+        return self._child.running
 
     @property
     def config_as_run(self) -> StandinConfig:
-        """The configuration with the ports that it got, so that a second life has the same addresses."""
+        """The configuration with the ports that the process got, for another life at the same addresses."""
         pools = tuple(
             msgspec.structs.replace(pool, port=self.ports[self.config.pool_id(pool)])
             for pool in self.config.pools
@@ -95,37 +94,52 @@ class StandinProcess:
         return msgspec.structs.replace(self.config, pools=pools, admin_port=admin_port)
 
     def url(self, pool: str) -> str:
-        """The base URL of a pool, as an OpenAI client wants it."""
+        """The base URL of a pool, as an OpenAI client takes it."""
         return f"http://127.0.0.1:{self.ports[pool]}/v1"
 
     async def fault(self, kind: str, **fields: Any) -> int:
-        """Switch a fault on; gives its number. Raises ValueError with the process's own words."""
+        """Switches a fault on (fields of ``faults.FaultOrder``); returns its number.
+
+        Raises ValueError with the stand-in's own sentence.
+        """
         answer = await self._order("POST", "/faults", {"kind": kind, **fields})
         return int(answer["id"])
 
     async def clear(self, *, fault_id: int | None = None, kind: str | None = None) -> int:
-        """Switch faults off (all, or those that fit); gives how many there were."""
-        wanted = {"id": fault_id, "kind": kind}
-        query = "&".join(f"{name}={value}" for name, value in wanted.items() if value is not None)
+        """Switches off the faults that fit, or all; returns how many there were."""
+        filters = {"id": fault_id, "kind": kind}
+        query = "&".join(f"{name}={value}" for name, value in filters.items() if value is not None)
         answer = await self._order("DELETE", f"/faults?{query}", None)
         return len(answer["cleared"])
 
     async def capacity(self, **fields: Any) -> dict[str, float]:
-        """Change ``tokens_per_s`` (or by ``factor``), of ``pools`` if named; gives the new ones by pool."""
+        """Changes capacities (fields of ``admin.CapacityOrder``); returns the new tokens/s by pool."""
         answer = await self._order("POST", "/capacity", fields)
         capacity: dict[str, float] = answer["capacity"]
         return capacity
 
     async def state(self) -> dict[str, Any]:
-        """What the process says of itself."""
+        """What ``GET /state`` of the admin port answers."""
         return await self._order("GET", "/state", None)
 
+    def pause(self) -> None:
+        """SIGSTOP: connections are accepted and nothing answers."""
+        self._child.pause()
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._child.resume()
+
+    async def kill(self) -> None:
+        """SIGKILL. Returns when the process is gone."""
+        await self._child.kill()
+
     async def stop(self) -> int:
-        """SIGTERM, SIGKILL after five seconds; gives the exit status. Also right when it is dead already."""
-        return await _end(self._child, signal.SIGTERM)
+        """SIGTERM, and SIGKILL after five seconds; returns the exit status. A dead process is left alone."""
+        return await self._child.stop(STOP_WITHIN_S)
 
     async def wait(self) -> int:
-        """Wait for the end, however it comes; gives the exit status."""
+        """Returns the exit status once the process has ended, whatever ended it; -9 is the end by SIGKILL."""
         return await self._child.wait()
 
     async def __aenter__(self) -> Self:
@@ -137,52 +151,23 @@ class StandinProcess:
         await self.stop()
 
     async def _order(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        timeout = aiohttp.ClientTimeout(total=ADMIN_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=ADMIN_WITHIN_S)
         async with (
             aiohttp.ClientSession(self.admin_url, timeout=timeout) as session,
             session.request(method, path, data=msgspec.json.encode(body) if body else None) as answer,
         ):
-            read: dict[str, Any] = msgspec.json.decode(await answer.read())
+            content: dict[str, Any] = msgspec.json.decode(await answer.read())
             if answer.status >= 400:
-                raise ValueError(read["error"])
-            return read
+                raise ValueError(content["error"])
+            return content
 
 
-def _name(config: StandinConfig) -> str:
-    return f"{config.provider}/{config.region}"
-
-
-def _command() -> list[str]:
-    return [sys.executable, "-m", "lab.standins", "-", "--parent-pid", str(os.getpid())]
-
-
-async def _converse(child: asyncio.subprocess.Process, config: bytes) -> bytes:
-    if child.stdin is None or child.stdout is None:
-        raise SpawnError("the child has no pipes")
-    child.stdin.write(config)
-    child.stdin.close()
-    return await child.stdout.readline()
-
-
-async def _end(child: asyncio.subprocess.Process, first: signal.Signals) -> int:
-    if child.returncode is None:
-        _send(child, first)
-        _send(child, signal.SIGCONT)  # a stopped process hears SIGTERM only once it goes on
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            return await child.wait()
-    except TimeoutError:
-        _send(child, signal.SIGKILL)
-        return await child.wait()
-
-
-def _send(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    try:
-        child.send_signal(number)
-    except ProcessLookupError:  # it went just now
-        pass
-
-
-def _last_line(errors: Path) -> str:
-    lines = errors.read_bytes()[-_ERROR_TAIL_BYTES:].decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "it left no word"
+def _ready_info(child: Child) -> ReadyInfo | None:
+    """The line that a stand-in prints when it is ready; its log lines are JSON as well, with other fields."""
+    for line in child.output().splitlines(keepends=True):
+        if line.endswith("\n"):
+            try:
+                return msgspec.json.decode(line, type=ReadyInfo)
+            except msgspec.MsgspecError:
+                continue
+    return None

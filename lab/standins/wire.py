@@ -1,4 +1,4 @@
-"""PURE: the OpenAI chat-completions wire format, from request bytes to the bytes of an answer."""
+"""PURE: the wire format of OpenAI's chat completions, from the bytes of a request to those of an answer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,46 +53,48 @@ class BadRequestError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One request, as far as a stand-in cares. Token counts are estimates at four characters a token."""
+class ChatRequest:
+    """What a stand-in needs to know of a request. Token counts are estimates: four characters are a token."""
 
     model: str
     prompt_tokens: int
     completion_tokens: int
-    finish_reason: str  # "length" when the caller's own limit ends the answer, else "stop"
+    finish_reason: str  # "length" when the caller's own limit cuts the answer, else "stop"
     stream: bool
     include_usage: bool
 
     @property
     def tokens(self) -> int:
+        """Prompt and completion together."""
         return self.prompt_tokens + self.completion_tokens
 
 
-def parse_ask(body: bytes, path: str, *, tokens_default: int, tokens_max: int) -> Ask:
-    """Read a request; the model in a ``/deployments/NAME/`` path goes before the body's.
+def parse_chat(body: bytes, path: str, *, tokens_default: int, tokens_max: int) -> ChatRequest:
+    """Reads a request. A model in a path with ``/deployments/NAME/`` takes precedence over the body's.
 
-    Raises BadRequestError.
+    ``tokens_default`` is the length of an answer whose length the caller doesn't limit, ``tokens_max`` that
+    of the longest answer. Raises BadRequestError.
     """
     try:
-        read = _decoder.decode(body)
+        content = _decoder.decode(body)
     except msgspec.MsgspecError as error:
         raise BadRequestError(f"We could not parse the JSON body of your request: {error}") from None
-    model = model_in_path(path) or read.model
+    model = _model_in_path(path) or content.model
     if not model:
         raise BadRequestError("you must provide a model parameter")
-    wanted = read.max_completion_tokens or read.max_tokens
-    completion_tokens = min(wanted or tokens_default, tokens_max)
-    return Ask(
+    limit = content.max_completion_tokens or content.max_tokens
+    completion_tokens = min(limit or tokens_default, tokens_max)
+    return ChatRequest(
         model=model,
-        prompt_tokens=_prompt_tokens(read.messages),
+        prompt_tokens=_prompt_tokens(content.messages),
         completion_tokens=completion_tokens,
-        finish_reason="length" if completion_tokens == wanted else "stop",
-        stream=bool(read.stream),
-        include_usage=bool(read.stream_options and read.stream_options.include_usage),
+        finish_reason="length" if completion_tokens == limit else "stop",
+        stream=bool(content.stream),
+        include_usage=bool(content.stream_options and content.stream_options.include_usage),
     )
 
 
-def model_in_path(path: str) -> str | None:
+def _model_in_path(path: str) -> str | None:
     """``/openai/deployments/gpt-4o/chat/completions`` -> ``gpt-4o``; None for paths without a deployment."""
     parts = path.split("/")
     if "deployments" in parts[:-1]:
@@ -112,72 +114,72 @@ def _prompt_tokens(messages: list[_Message]) -> int:
 
 
 def text(start: int, end: int) -> str:
-    """Tokens ``start`` to ``end`` of the answer every stand-in gives."""
+    """Tokens ``start`` to ``end`` of the one text that every stand-in answers with."""
     return "".join(_WORDS[index % len(_WORDS)] for index in range(start, end))
 
 
 def completion_id(request_id: str) -> str:
-    """The id of the answer to a request: the same for the same request."""
+    """The id of an answer. The same request always gets the same."""
     return "chatcmpl-" + blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
-def completion(ask: Ask, answer_id: str, created_s: int) -> bytes:
+def completion(chat: ChatRequest, answer_id: str, created_s: int) -> bytes:
     """The whole answer of a request that doesn't stream."""
-    message = {"role": "assistant", "content": text(0, ask.completion_tokens), "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": ask.finish_reason}
+    message = {"role": "assistant", "content": text(0, chat.completion_tokens), "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": chat.finish_reason}
     return _encode(
         {
             "id": answer_id,
             "object": "chat.completion",
             "created": created_s,
-            "model": ask.model,
+            "model": chat.model,
             "choices": [choice],
-            "usage": _usage(ask),
+            "usage": _usage(chat),
         }
     )
 
 
-def _usage(ask: Ask) -> dict[str, int]:
+def _usage(chat: ChatRequest) -> dict[str, int]:
     return {
-        "prompt_tokens": ask.prompt_tokens,
-        "completion_tokens": ask.completion_tokens,
-        "total_tokens": ask.tokens,
+        "prompt_tokens": chat.prompt_tokens,
+        "completion_tokens": chat.completion_tokens,
+        "total_tokens": chat.tokens,
     }
 
 
 class StreamWriter:
     """The server-sent events of one streamed answer."""
 
-    def __init__(self, ask: Ask, answer_id: str, created_s: int) -> None:
-        self._ask = ask
+    def __init__(self, chat: ChatRequest, answer_id: str, created_s: int) -> None:
+        self._chat = chat
         self._head = {
             "id": answer_id,
             "object": "chat.completion.chunk",
             "created": created_s,
-            "model": ask.model,
+            "model": chat.model,
         }
 
     def role(self) -> bytes:
-        """The first chunk: who speaks, and nothing said yet."""
+        """The first chunk: the role of the speaker and no content."""
         return self._chunk({"role": "assistant", "content": ""}, None)
 
     def contents(self, chunk_tokens: int) -> Iterator[tuple[int, bytes]]:
-        """(tokens in the chunk, its event) for the whole answer."""
-        for start in range(0, self._ask.completion_tokens, chunk_tokens):
-            end = min(start + chunk_tokens, self._ask.completion_tokens)
+        """The content of the whole answer, as pairs of the tokens in a chunk and the chunk's event."""
+        for start in range(0, self._chat.completion_tokens, chunk_tokens):
+            end = min(start + chunk_tokens, self._chat.completion_tokens)
             yield end - start, self._chunk({"content": text(start, end)}, None)
 
     def ending(self) -> bytes:
-        """Finish reason and, if asked for, usage: all that comes before ``[DONE]``."""
-        last = self._chunk({}, self._ask.finish_reason)
-        if self._ask.include_usage:
-            last += _event({**self._head, "choices": [], "usage": _usage(self._ask)})
+        """The finish reason and, if the caller wants it, the usage. Only ``[DONE]`` comes after it."""
+        last = self._chunk({}, self._chat.finish_reason)
+        if self._chat.include_usage:
+            last += _event({**self._head, "choices": [], "usage": _usage(self._chat)})
         return last
 
     def _chunk(self, delta: dict[str, str], finish_reason: str | None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         body: dict[str, Any] = {**self._head, "choices": [choice]}
-        if self._ask.include_usage:
+        if self._chat.include_usage:
             body["usage"] = None
         return _event(body)
 
@@ -187,7 +189,7 @@ def _event(body: dict[str, Any]) -> bytes:
 
 
 def error_event(code: str) -> bytes:
-    """An error inside a stream that began with 200."""
+    """An error event in a stream whose status was 200."""
     return b"data: " + error_body("The server had an error while processing your request.", code) + b"\n\n"
 
 
@@ -201,6 +203,6 @@ _ERROR_TYPES = {
 
 
 def error_body(message: str, code: str | None, *, status: int = 500, param: str | None = None) -> bytes:
-    """An error the way OpenAI and those compatible with it word it."""
+    """An error in the form of OpenAI and of providers compatible with it."""
     kind = _ERROR_TYPES.get(status, "server_error")
     return _encode({"error": {"message": message, "type": kind, "param": param, "code": code}})

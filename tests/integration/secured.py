@@ -13,7 +13,7 @@ from pathlib import Path
 from lab.stack.cache import cache_directory
 from lab.stack.jars import ensure_jars
 from lab.stack.kafka import Kafka
-from lab.stack.process import LOOPBACK
+from lab.stack.server import LOOPBACK
 from lab.stack.stack import silent
 from lab.stack.valkey import Valkey
 

@@ -12,7 +12,7 @@ import pytest
 
 import tieline
 from controller.kafka.topics import ensure_topics
-from lab.stack import Stack
+from lab.stack.stack import Stack
 from lab.standins import ledger
 from lab.standins.config import Latency
 from lab.standins.process import StandinProcess

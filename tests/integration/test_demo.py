@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from lab.demo.command import demo_plan
-from lab.demo.direct import Run
 from lab.demo.plan import FAST
+from lab.demo.run import Run
 from lab.demo.scenario import Act, emptied
 from tests.waiting import until
 
@@ -77,13 +77,20 @@ def test_the_demo_passes_and_leaves_nothing_behind(tmp_path: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     done = subprocess.run(DEMO, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    for fact in ("requests sent", "succeeded", "shed by policy", "lost  ", "event -> applied", "generations"):
+    for fact in (
+        "requests sent",
+        "succeeded",
+        "shed by policy",
+        "lost  ",
+        "event to table",
+        "tables published",
+    ):
         assert fact in done.stdout
     assert re.search(r"^lost +0$", done.stdout, re.MULTILINE)
-    left = re.findall(r"^last request sent there +([0-9.]+) s after the fault", done.stdout, re.MULTILINE)
-    assert left, "requests were on their way to what failed, and the callers note each of them"
+    departures = re.findall(r"^last request after a fault +([0-9.]+) s \(", done.stdout, re.MULTILINE)
+    assert departures, "requests were on their way to what failed, and the callers note each of them"
     assert done.stdout.rstrip().endswith("passed")
-    assert "demo: thresholds.hold_down_min_ms 3000 instead of 30000" in done.stdout
+    assert "thresholds.hold_down_min_ms: 3000 instead of 30000" in done.stdout
     assert list(tmp_path.glob("tieline-demo-*")) == []
 
 
@@ -97,14 +104,14 @@ async def test_an_interrupted_demo_ends_every_process(tmp_path: Path) -> None:
     assert demo.stdout is not None
     async with asyncio.timeout(120):
         async for line in demo.stdout:
-            if b"phase  steady" in line:
+            if b"phase  no faults" in line:
                 break
     below = list(descendants(demo.pid))
     assert len(below) > 15
     demo.send_signal(signal.SIGINT)
     rest = await asyncio.wait_for(demo.stdout.read(), 60)
     assert await demo.wait() == 130
-    assert b"interrupted; everything has ended" in rest
+    assert b"interrupted; every part has ended" in rest
     await until(lambda: not any(alive(pid) for pid in below), within_s=5, what="the end of every process")
 
 

@@ -17,9 +17,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis
 
-from lab.stack import Stack, StackError
+from lab.errors import StackError
 from lab.stack.cache import cache_directory
 from lab.stack.jars import Jar, ensure_jars, pinned
+from lab.stack.stack import Stack
 from tests.waiting import until_sync
 
 GONE_WITHIN_S = 5.0
@@ -27,7 +28,7 @@ READY_WITHIN_S = 15.0
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from controller.stack import Stack
+from lab.stack.stack import Stack
 
 async def hold():
     stack = await Stack.start(cache=Path(sys.argv[1]))
@@ -166,23 +167,12 @@ def test_killed_parent_leaves_no_process(cache: Path) -> None:
     assert not asyncio.run(start_and_stop())
 
 
-COMMAND = """
-import argparse, sys
-from controller.stack.command import add_parser
-
-parser = argparse.ArgumentParser()
-add_parser(parser.add_subparsers())
-args = parser.parse_args(["stack", "--directory", sys.argv[1]])
-sys.exit(args.run(args))
-"""
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_command_prints_settings_and_ends_cleanly(
     number: signal.Signals, tmp_path: Path, embedded: Stack
 ) -> None:
     """`tieline stack` prints two lines for a shell, runs until asked to end, and ends without noise."""
-    arguments = [sys.executable, "-c", COMMAND, str(tmp_path / "kept")]
+    arguments = [sys.executable, "-m", "controller.cli", "stack", "--directory", str(tmp_path / "kept")]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
         assert command.stdout is not None
         assert command.stderr is not None

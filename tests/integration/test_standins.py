@@ -180,7 +180,7 @@ async def test_the_official_sdk_is_content(shared: StandinProcess) -> None:
         with pytest.raises(openai.AuthenticationError):
             await sdk.with_options(api_key="wrong").chat.completions.create(model="big", messages=question)
     assert KEY.encode() not in shared.log_path.read_bytes()
-    assert KEY.encode() not in shared.log_path.with_suffix(".stderr").read_bytes()
+    assert KEY.encode() not in shared.log_path.with_suffix(".output").read_bytes()
 
 
 async def test_the_admin_port_is_strict(shared: StandinProcess) -> None:

@@ -11,8 +11,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from controller.kafka.topics import ensure_topics
+from lab.errors import ChildError
 from lab.standins.config import KafkaConfig
-from lab.standins.process import SpawnError, StandinProcess
+from lab.standins.process import StandinProcess
 from tests.integration.standins_calls import KEYED, POOL, call, client, config, logged, runs, seen_of
 from tests.waiting import until
 from tieline import cloudevents
@@ -94,7 +95,9 @@ async def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     first = await StandinProcess.spawn(config(tmp_path / "first"))
     clash = msgspec.structs.replace(first.config_as_run, log_dir=str(tmp_path / "second"))
     async with first:
-        with pytest.raises(SpawnError, match=r"ended with status 2 .*[Aa]ddress already in use"):
+        with pytest.raises(
+            ChildError, match=r"^the stand-in azure/uksouth ended with status 2 .*[Aa]ddress already in use"
+        ):
             await StandinProcess.spawn(clash)
 
 
@@ -127,18 +130,10 @@ async def test_the_command_names_a_mistake_without_a_traceback(tmp_path: Path) -
 
 
 async def run_command(file: Path) -> asyncio.subprocess.Process:
-    """The command as the `tieline` command runs it."""
-    script = (
-        "import argparse, sys\n"
-        "from lab.standins import command\n"
-        "parser = argparse.ArgumentParser()\n"
-        "command.add_arguments(parser)\n"
-        "sys.exit(command.run(parser.parse_args()))\n"
-    )
+    """The command, as the entry points of the lab add it to `tieline`."""
     pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, str(file), stdout=pipe, stderr=pipe
-    )
+    command = (sys.executable, "-m", "controller.cli", "standins", str(file))
+    return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
 
 
 async def test_capacity_is_published_at_once_and_on_change(

@@ -37,7 +37,7 @@ def test_a_take_over_may_change_nothing_but_the_number() -> None:
     """Weights and memory travel unchanged into a higher epoch."""
     before = record(7, down(9_000))
     assert take_over_faults(before, record(1, down(9_000), epoch=5)) == []
-    assert take_over_faults(before, record(8, down(9_000))) == ["epoch 0 does not follow 0"]
+    assert take_over_faults(before, record(8, down(9_000))) == ["epoch 0 does not follow epoch 0"]
     changed = record(1, down(9_500), epoch=5)
     assert take_over_faults(before, changed) == ["the take-over changed what the planner remembers"]
     table = changed.table

@@ -3,7 +3,7 @@
 import pytest
 
 from controller.policy_file import load_policy
-from lab.demo.incident import IncidentError, claim, known, parse, read
+from lab.demo.incident import IncidentError, claims_in_force, incident_ids, parse, read
 from lab.demo.plan import INCIDENT, plan
 from tests.places import ROOT
 
@@ -21,7 +21,7 @@ happenings:
 """
 
 
-@pytest.mark.parametrize("name", known(INCIDENTS))
+@pytest.mark.parametrize("name", incident_ids(INCIDENTS))
 def test_an_incident_fits_its_policy_and_ends_well(name: str) -> None:
     """Every scope lies in the policy, no fault is left on, and its load can be sent from here."""
     policy = load_policy(INCIDENTS / name / "policy.yaml")
@@ -38,7 +38,7 @@ def test_an_incident_fits_its_policy_and_ends_well(name: str) -> None:
 
 def test_the_six_recorded_incidents_are_here() -> None:
     """None is forgotten."""
-    assert len(known(INCIDENTS)) == 6
+    assert len(incident_ids(INCIDENTS)) == 6
 
 
 def test_times_run_over_midnight() -> None:
@@ -50,7 +50,7 @@ def test_times_run_over_midnight() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("[gcp], kind", "[aws], kind", "10:00: no pool of the policy lies in aws"),
+        ("[gcp], kind", "[aws], kind", "10:00: no pool of the policy is in aws"),
         ("10:00", "25:00", "f.yaml: Expected"),
         (' +1d"', '"', "not in the order of their times"),
         ('kind: "503"', "kind: flood", "f.yaml: Invalid enum value 'flood'"),
@@ -71,14 +71,14 @@ def test_all_well_again_retracts_what_was_claimed() -> None:
         parse(
             WHOLE.replace(
                 "what: begins,",
-                f"what: begins, said: [{{source: status-gcp, provider: gcp, state: {state}}}],",
+                f"what: begins, claims: [{{source: status-gcp, provider: gcp, state: {state}}}],",
             ),
             "f.yaml",
             load_policy(POLICY),
         )
         .happenings[0]
-        .said[0]
+        .claims[0]
         for state in ("down", "operational")
     )
-    assert [one.state for one in claim(ill, 1_790_000_000_000, 1_000)] == ["down"]
-    assert claim(well, 1_790_000_000_000, 1_000) == ()
+    assert [one.state for one in claims_in_force(ill, 1_790_000_000_000, 1_000)] == ["down"]
+    assert claims_in_force(well, 1_790_000_000_000, 1_000) == ()

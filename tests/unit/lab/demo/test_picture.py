@@ -11,10 +11,10 @@ from controller.core.policy.policy import Policy
 from controller.policy_file import load_policy
 from controller.routes.record import RoutesRecord, fence
 from lab.demo.picture import Picture
-from lab.demo.records import Ended
-from lab.demo.scenario import emptied, fitting, serving
-from lab.demo.show import Lines, Live_, table_of
-from lab.standins.ledger import Line
+from lab.demo.records import RequestEnd
+from lab.demo.scenario import all_healthy, emptied, within_capacity
+from lab.demo.show import LineScreen, TableScreen, table_of
+from lab.standins.ledger import LogLine
 from tests.places import EXAMPLE_POLICY
 from tieline.table import Generation, PoolInfo, Route, RouteTable, Split
 
@@ -73,9 +73,9 @@ def test_what_came_to_a_stand_in_shows_for_two_seconds(picture: Picture) -> None
     """Rates follow the logs; capacity is what the stand-in said last."""
     picture.standin_lines(
         [
-            Line("capacity", 0, pool=AZURE, tokens_per_s=500.0),
-            Line("arrived", 10_000, "s1", "r1", AZURE, prompt_tokens=60, completion_tokens=40),
-            Line("ended", 10_001, "s1", "r1", AZURE, outcome="throttled", status=429),
+            LogLine("capacity", 0, pool=AZURE, tokens_per_s=500.0),
+            LogLine("arrived", 10_000, "s1", "r1", AZURE, prompt_tokens=60, completion_tokens=40),
+            LogLine("ended", 10_001, "s1", "r1", AZURE, outcome="throttled", status=429),
         ]
     )
     view = next(one for one in picture.views(11_000) if one.pool == AZURE)
@@ -86,25 +86,25 @@ def test_what_came_to_a_stand_in_shows_for_two_seconds(picture: Picture) -> None
 
 
 def test_phases_end_on_what_is_seen(picture: Picture) -> None:
-    """Emptied, fitting and serving are read off the picture, not off the clock."""
+    """Whether pools are emptied, healthy or within capacity is read off the picture, not off the clock."""
     picture.publication(record(1, (600_000, 400_000), (State.HEALTHY, State.HEALTHY)))
     assert not emptied("azure")(picture, 0)
-    assert not serving(picture, 0)  # the example's other pools are not known yet
+    assert not all_healthy(picture, 0)  # the example's other pools are not known yet
     picture.publication(record(2, (10_000, 990_000), (State.DOWN, State.HEALTHY)))
     assert emptied("azure")(picture, 0)
-    assert fitting("azure")(picture, 0)
+    assert within_capacity("azure")(picture, 0)
     picture.standin_lines(
-        [Line("arrived", 10_000, "s1", "r1", AZURE, prompt_tokens=900, completion_tokens=0)]
+        [LogLine("arrived", 10_000, "s1", "r1", AZURE, prompt_tokens=900, completion_tokens=0)]
     )
-    assert not fitting("azure")(picture, 10_500)
+    assert not within_capacity("azure")(picture, 10_500)
 
 
 def test_both_screens_show_a_run(picture: Picture) -> None:
     """The live table names every pool; the lines name every change, once."""
     picture.publication(record(1, (600_000, 400_000), (State.HEALTHY, State.DOWN)))
-    picture.ended([Ended("r", 1, "ok", 200)])
+    picture.request_ends([RequestEnd("r", 1, "ok", status=200)])
     console = Console(record=True, width=160, file=StringIO())
-    lines = Lines(console)
+    lines = LineScreen(console)
     lines.refresh(picture)
     lines.refresh(picture)
     text = console.export_text()
@@ -113,6 +113,6 @@ def test_both_screens_show_a_run(picture: Picture) -> None:
     shown = console.export_text()
     assert all(pool.id in shown for pool in picture.policy.pools)
     assert "1 answered, 0 shed, 0 failed" in shown
-    live = Live_(console)
+    live = TableScreen(console)
     live.refresh(picture)
     live.close()

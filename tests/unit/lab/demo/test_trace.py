@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from lab.demo.trace import TraceError, TraceRequest, parse, read, replay, tokens_per_s
+from lab.demo.trace import TraceError, TraceRequest, begin_at, mean_tokens, parse, rate_per_s, read, replay
 
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 TWO = [HEADER, "2023-11-16 18:15:46.6805900,374,44\n", "2023-11-16 18:15:47.1805900,396,109\n"]
@@ -18,12 +18,12 @@ def test_offsets_count_from_the_first_request() -> None:
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        (["a,b\n"], "line 1: expected the header"),
-        ([HEADER], "holds no request"),
-        ([HEADER, "yesterday,1,2\n"], "line 2: expected"),
-        ([HEADER, "2023-11-16 18:15:46.1,1\n"], "line 2: expected"),
-        ([HEADER, "2023-11-16 18:15:46.1,-1,2\n"], "line 2: tokens below zero"),
-        ([TWO[0], TWO[2], TWO[1]], "line 3: arrives before"),
+        (["a,b\n"], "line 1: the header must be"),
+        ([HEADER], "has no request"),
+        ([HEADER, "yesterday,1,2\n"], "line 2: it must have the fields"),
+        ([HEADER, "2023-11-16 18:15:46.1,1\n"], "line 2: it must have the fields"),
+        ([HEADER, "2023-11-16 18:15:46.1,-1,2\n"], "line 2: the numbers of tokens must not be below zero"),
+        ([TWO[0], TWO[2], TWO[1]], "line 3: it arrives before"),
     ],
 )
 def test_a_wrong_trace_is_refused_with_its_line(lines: list[str], says: str) -> None:
@@ -42,10 +42,18 @@ def test_a_higher_rate_compresses_time_and_begins_anew() -> None:
         next(replay(requests, rate_factor=0))
 
 
+def test_callers_may_begin_anywhere() -> None:
+    """Offsets count from the row that a caller begins with; a row that isn't there is the first."""
+    requests = parse(TWO, "t")
+    assert begin_at(requests, 1) == (TraceRequest(0.0, 396, 109),)
+    assert begin_at(requests, 2) == requests
+
+
 def test_the_sample_is_whole() -> None:
     """The sample kept here is twenty minutes of about five requests a second, in order."""
     requests = read()
     assert len(requests) == 5_985
     assert 1_190 < requests[-1].offset_s < 1_200
     assert all(a.offset_s <= b.offset_s for a, b in itertools.pairwise(requests))
-    assert 6_500 < tokens_per_s(requests) < 7_500
+    assert rate_per_s(requests) == pytest.approx(5.0, rel=0.01)
+    assert 1_300 < mean_tokens(requests) < 1_500

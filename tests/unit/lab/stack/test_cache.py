@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.stack import cache
-from lab.stack.cache import Workplace, cache_directory, remove_stale
+from lab.stack.cache import RunDirectory, cache_directory, remove_stale
 from tests.places import ROOT
 
 
@@ -30,27 +30,27 @@ def test_installed_follows_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_temporary_directory_goes(tmp_path: Path) -> None:
     """A run's own directory is gone after release, which may be repeated."""
-    workplace = Workplace.claim(tmp_path)
-    assert workplace.path.is_dir()
-    workplace.release()
-    workplace.release()
-    assert not workplace.path.exists()
+    directory = RunDirectory.claim(tmp_path)
+    assert directory.path.is_dir()
+    directory.release()
+    directory.release()
+    assert not directory.path.exists()
 
 
 def test_chosen_directory_stays(tmp_path: Path) -> None:
     """A directory that the user named is kept, and one at a time may own it."""
     chosen = tmp_path / "mine"
-    workplace = Workplace.claim(tmp_path / "runs", chosen)
+    directory = RunDirectory.claim(tmp_path / "runs", chosen)
     with pytest.raises(BlockingIOError):
-        Workplace.claim(tmp_path / "runs", chosen)
-    workplace.release()
+        RunDirectory.claim(tmp_path / "runs", chosen)
+    directory.release()
     assert chosen.is_dir()
-    Workplace.claim(tmp_path / "runs", chosen).release()
+    RunDirectory.claim(tmp_path / "runs", chosen).release()
 
 
 def test_only_stale_directories_are_removed(tmp_path: Path) -> None:
     """A directory whose owner is gone is removed; those of the living, and what isn't a run's, stay."""
-    living = Workplace.claim(tmp_path)
+    living = RunDirectory.claim(tmp_path)
     stale = tmp_path / "stack-left"
     (stale / "kafka").mkdir(parents=True)
     (tmp_path / "other").mkdir()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.stack.errors import JarError
+from lab.errors import JarError
 from lab.stack.jars import Jar, ensure_jars, pinned
 
 GOOD = b"the right jar"

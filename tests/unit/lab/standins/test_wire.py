@@ -6,9 +6,9 @@ import pytest
 from lab.standins import wire
 
 
-def ask(body: dict[str, object], path: str = "/v1/chat/completions") -> wire.Ask:
+def chat(body: dict[str, object], path: str = "/v1/chat/completions") -> wire.ChatRequest:
     """Parse with a default of 64 and a limit of 1,000 tokens."""
-    return wire.parse_ask(msgspec.json.encode(body), path, tokens_default=64, tokens_max=1_000)
+    return wire.parse_chat(msgspec.json.encode(body), path, tokens_default=64, tokens_max=1_000)
 
 
 MESSAGES = [{"role": "user", "content": "x" * 400}, {"role": "user", "content": [{"text": "y" * 41}]}]
@@ -16,19 +16,19 @@ MESSAGES = [{"role": "user", "content": "x" * 400}, {"role": "user", "content": 
 
 def test_tokens_are_counted_and_bounded() -> None:
     """Four characters are a token, parts count too; the answer is as long as asked for, up to the limit."""
-    read = ask({"model": "m", "messages": MESSAGES, "max_tokens": 10})
+    read = chat({"model": "m", "messages": MESSAGES, "max_tokens": 10})
     assert (read.prompt_tokens, read.completion_tokens, read.finish_reason) == (111, 10, "length")
-    read = ask({"model": "m", "messages": MESSAGES, "max_completion_tokens": 10_000})
+    read = chat({"model": "m", "messages": MESSAGES, "max_completion_tokens": 10_000})
     assert (read.completion_tokens, read.finish_reason) == (1_000, "stop")
-    assert ask({"model": "m", "messages": MESSAGES}).completion_tokens == 64
+    assert chat({"model": "m", "messages": MESSAGES}).completion_tokens == 64
 
 
 def test_a_deployment_in_the_path_names_the_model() -> None:
     """Azure's classic path outranks the body; other providers' prefixes don't interfere."""
     path = "/openai/deployments/gpt-4o/chat/completions"
-    assert ask({"messages": MESSAGES}, path).model == "gpt-4o"
+    assert chat({"messages": MESSAGES}, path).model == "gpt-4o"
     vertex = "/v1/projects/p/locations/l/endpoints/openapi/chat/completions"
-    assert ask({"messages": MESSAGES, "model": "google/m"}, vertex).model == "google/m"
+    assert chat({"messages": MESSAGES, "model": "google/m"}, vertex).model == "google/m"
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ def test_a_deployment_in_the_path_names_the_model() -> None:
 def test_what_is_no_request_is_refused(body: bytes) -> None:
     """Neither rubbish nor a body without messages or model passes."""
     with pytest.raises(wire.BadRequestError):
-        wire.parse_ask(body, "/v1/chat/completions", tokens_default=1, tokens_max=1)
+        wire.parse_chat(body, "/v1/chat/completions", tokens_default=1, tokens_max=1)
 
 
 def test_a_stream_says_exactly_what_the_whole_answer_says() -> None:
     """The chunks' contents add up to the text of the answer that doesn't stream."""
-    read = ask({"model": "m", "messages": MESSAGES, "max_tokens": 37, "stream": True})
+    read = chat({"model": "m", "messages": MESSAGES, "max_tokens": 37, "stream": True})
     whole = msgspec.json.decode(wire.completion(read, "id", 1))["choices"][0]["message"]["content"]
     chunks = list(wire.StreamWriter(read, "id", 1).contents(8))
     said = [msgspec.json.decode(event[6:])["choices"][0]["delta"]["content"] for _, event in chunks]

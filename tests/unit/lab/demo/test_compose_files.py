@@ -9,7 +9,7 @@ import pytest
 
 from controller.policy_file import load_policy
 from controller.process.settings import Settings
-from lab.demo import composed, plan, trace
+from lab.demo import compose_files
 from lab.demo.caller import CallerConfig
 from lab.demo.scenario import DEMO_POOLS
 from lab.standins.config import StandinConfig, parse
@@ -18,10 +18,8 @@ from lab.standins.config import StandinConfig, parse
 @pytest.fixture(scope="module")
 def written() -> dict[str, str]:
     """Every file."""
-    planned = plan.plan(
-        load_policy(composed.POLICY), composed.PACE, trace.mean_tokens(trace.read()), only=DEMO_POOLS
-    )
-    return composed.files(planned, Settings("kafka:9092", "redis://valkey:6379/0"), Path("/somewhere"))
+    settings = Settings("kafka:9092", "redis://valkey:6379/0")
+    return compose_files.files(compose_files.compose_plan(), settings, Path("/somewhere"))
 
 
 def standins(written: dict[str, str]) -> dict[str, StandinConfig]:

@@ -1,8 +1,13 @@
-"""Capacity in tokens/s and the meter of admitted load."""
+"""How a pool behaves under load: whom it admits, and how long its answers take."""
+
+import statistics
 
 import pytest
 
-from lab.standins.bucket import RETRY_AFTER_MAX_MS, LoadMeter, TokenBucket
+from lab.standins.config import Latency
+from lab.standins.load import RETRY_AFTER_MAX_MS, LoadMeter, TokenBucket, timing
+
+MODEL = Latency(first_token_ms=200, spread=0.3, load_growth=0.5, token_ms=10)
 
 
 def test_admits_the_burst_and_then_says_when() -> None:
@@ -64,3 +69,29 @@ def test_meter_settles_at_the_load() -> None:
         meter.add(10, now_ms)
     assert meter.tokens_per_s(20_000) == pytest.approx(1_000, rel=0.05)
     assert meter.tokens_per_s(40_000) < 1
+
+
+def draw(key: str, utilisation: float = 0.0) -> float:
+    """One time to first token, in ms."""
+    return timing(MODEL, key, seed=7, utilisation=utilisation).first_token_ms
+
+
+def test_the_same_request_always_takes_as_long() -> None:
+    """A draw depends on seed and id alone, and another seed draws otherwise."""
+    assert draw("a") == draw("a") != draw("b")
+    assert timing(MODEL, "a", seed=8, utilisation=0).first_token_ms != draw("a")
+
+
+def test_median_and_spread_are_those_of_the_model() -> None:
+    """Over many ids the median is the configured one and the logarithms spread by sigma."""
+    draws = [draw(str(index)) for index in range(4_000)]
+    assert abs(statistics.median(draws) / 200 - 1) < 0.03
+    assert 1.25 < statistics.quantiles(draws, n=100)[83] / 200 < 1.45  # e^0.3 = 1.35, one sigma up
+
+
+def test_load_makes_it_slower_and_wider_but_never_endless() -> None:
+    """Median and spread grow with utilisation, up to 95 %."""
+    calm, busy = ([draw(str(index), load) for index in range(2_000)] for load in (0.0, 0.9))
+    assert statistics.median(busy) > 4 * statistics.median(calm)
+    assert max(busy) / statistics.median(busy) > max(calm) / statistics.median(calm)
+    assert draw("a", 0.95) == draw("a", 50.0)

@@ -1,0 +1,74 @@
+"""PURE: the facts of a run as lines for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lab.demo.facts import Departure, Facts
+from lab.demo.plan import Difference
+
+LOST_SHOWN_MAX = 5
+LABEL_WIDTH = 30
+
+
+def report(facts: Facts, differences: Sequence[Difference], notes: Sequence[str] = ()) -> list[str]:
+    """One fact a line, then ``notes`` and the settings that differ from the shipped; the verdict last."""
+    return [
+        "",
+        *_requests(facts),
+        *_reactions(facts),
+        *_promises(facts),
+        *(f"lost: {request_id}" for request_id in facts.lost[:LOST_SHOWN_MAX]),
+        *notes,
+        *setting_lines(differences),
+        "",
+        "passed" if facts.passed else "FAILED",
+    ]
+
+
+def setting_lines(differences: Sequence[Difference]) -> list[str]:
+    """The settings in which the run differs from a production system, under a heading."""
+    return ["settings that differ from the shipped ones:", *(f"  {difference}" for difference in differences)]
+
+
+def _requests(facts: Facts) -> Iterable[str]:
+    shed = ", ".join(f"{workload} {count}" for workload, count in facts.shed.items())
+    yield _line("requests sent", facts.sent)
+    yield _line("succeeded", facts.succeeded)
+    yield _line("shed by policy", f"{sum(facts.shed.values())} ({shed})")
+    yield _line("failed on order (4xx)", facts.ordered)
+    yield _line("lost", len(facts.lost))
+    yield _line("sent again by applications", f"{facts.resent} (the stream broke after its first token)")
+
+
+def _reactions(facts: Facts) -> Iterable[str]:
+    for departure in facts.departures:
+        yield _line("last request after a fault", _when(departure))
+    if (reaction := facts.reaction) is not None:
+        quantiles = f"p50 {reaction.p50_ms:.0f} ms, p99 {reaction.p99_ms:.0f} ms"
+        yield _line("event to table at a client", f"{quantiles} ({reaction.count} urgent tables and clients)")
+    yield _line("tables published", facts.generations)
+
+
+def _when(departure: Departure) -> str:
+    last = "none" if departure.last_ms is None else f"{departure.last_ms / 1_000:.2f} s"
+    later = f", then {departure.later} single tests of the pool" if departure.later else ""
+    return f"{last} ({departure.name}{later})"
+
+
+def _promises(facts: Facts) -> Iterable[str]:
+    if (worst := facts.overload) is not None:
+        yield _line(
+            "largest load of a pool",
+            f"{100 * worst.ratio:.0f} % of the capacity of {worst.pool}, over {worst.window_ms / 1_000:g} s",
+        )
+    yield from (_line("stale or empty table", complaint) for complaint in facts.stale)
+    if not facts.stale:
+        yield _line("stale or empty tables", "none")
+    yield from (_line("broken contract", breach) for breach in facts.broken_contracts)
+    if not facts.broken_contracts:
+        yield _line("broken contracts", "none (exclusivity, residency)")
+
+
+def _line(label: str, value: object) -> str:
+    return f"{label:<{LABEL_WIDTH}}{value}"
