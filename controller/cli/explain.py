@@ -27,7 +27,7 @@ from controller.core.policy.check import near_miss
 from controller.core.policy.policy import encode_policy
 from controller.core.snapshot import Snapshot
 from controller.dispatch.dispatcher import COMMAND
-from controller.dispatch.frames import LENGTH, Ask, FrameError, answer_in, framed
+from controller.dispatch.frames import LENGTH, FrameError, SolveRequest, decode_reply, framed
 from controller.process.errors import UserError
 from controller.process.settings import UNSIGNED_NOTICE, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
@@ -100,10 +100,11 @@ def _planned(moment: Moment) -> Snapshot:
     """The snapshot with a plan for the whole table, as the dispatch would make it now: in a process of its
     own, since the solver writes where it likes. Without an answer merit order explains what it can."""
     snapshot = moment.snapshot
-    asked = framed(Ask(1, problem_of(snapshot, moment.at_ms), encode_policy(snapshot.policy), SOLVE_S_MAX))
+    problem, policy = problem_of(snapshot, moment.at_ms), encode_policy(snapshot.policy)
+    request = framed(SolveRequest(1, problem, policy, limit_s=SOLVE_S_MAX))
     try:
-        ended = subprocess.run(COMMAND, input=asked, capture_output=True, timeout=ANSWER_S_MAX, check=True)
-        return replace(snapshot, plan=answer_in(ended.stdout[LENGTH.size :]).plan)
+        ended = subprocess.run(COMMAND, input=request, capture_output=True, timeout=ANSWER_S_MAX, check=True)
+        return replace(snapshot, plan=decode_reply(ended.stdout[LENGTH.size :]).plan)
     except (OSError, subprocess.SubprocessError, FrameError):
         return snapshot
 

@@ -1,7 +1,7 @@
-"""The solver process: ``python -m controller.dispatch`` reads questions on standard input and answers.
+"""The solver process: `python -m controller.dispatch` reads requests on standard input and writes replies.
 
-Started by a controller and gone with it: its input ends, and Linux ends it if that alone would take too long.
-Answers go to the original standard output; everything that libraries print goes to standard error.
+A controller starts it, and it ends with the controller: its input ends, and Linux kills it with its parent.
+Replies go to the original standard output. Whatever libraries print goes to standard error.
 """
 
 import ctypes
@@ -15,46 +15,55 @@ import msgspec
 from controller.core.lp.solve import NoAnswerError, solve
 from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import Policy
-from controller.dispatch.frames import Answer, Ask, framed, read_ask
+from controller.dispatch.frames import SolveReply, SolveRequest, framed, read_request
 from controller.process.clock import monotonic_ms
 
 PR_SET_PDEATHSIG = 1
-NICENESS = 5  # a heartbeat on the same core goes first
+NICENESS = 5  # the controller's heartbeats go first on a shared core
 
-_policies = msgspec.msgpack.Decoder(Policy)
+_policy_decoder = msgspec.msgpack.Decoder(Policy)
 
 
-def answer(compiled: CompiledPolicy, ask: Ask) -> Answer:
-    """Solves one problem; a solver without an answer is an answer too."""
+def reply_to(request: SolveRequest, compiled: CompiledPolicy) -> SolveReply:
+    """Solves one problem. A solver that finds no plan is a reply as well, with the reason."""
     began_ms = monotonic_ms()
     try:
-        found = solve(compiled, ask.problem, limit_s=ask.limit_s)
+        solution = solve(compiled, request.problem, limit_s=request.limit_s)
     except (NoAnswerError, ValueError) as error:
-        return Answer(ask.number, None, str(error), monotonic_ms() - began_ms)
-    return Answer(ask.number, found.plan, "", monotonic_ms() - began_ms, found.rows, found.columns)
+        return SolveReply(request.number, why=str(error), solve_ms=monotonic_ms() - began_ms)
+    return SolveReply(
+        request.number,
+        solution.plan,
+        solve_ms=monotonic_ms() - began_ms,
+        rows=solution.rows,
+        columns=solution.columns,
+    )
 
 
-def serve(questions: BinaryIO, answers: BinaryIO) -> None:
-    """Until the questions end."""
+def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Answers each request in turn, until there are no more. Raises ``FrameError``."""
     compiled: CompiledPolicy | None = None
-    while (ask := read_ask(questions)) is not None:
-        if ask.policy:
-            compiled = compile_policy(_policies.decode(ask.policy))
-        said = Answer(ask.number, None, "no policy was sent") if compiled is None else answer(compiled, ask)
-        answers.write(framed(said))
-        answers.flush()
+    while (request := read_request(requests)) is not None:
+        if request.policy:
+            compiled = compile_policy(_policy_decoder.decode(request.policy))
+        if compiled is None:
+            reply = SolveReply(request.number, why="the first request has no policy")
+        else:
+            reply = reply_to(request, compiled)
+        replies.write(framed(reply))
+        replies.flush()
 
 
 def main() -> int:
-    """Serves its starter, and no other."""
+    """Serves the controller that started this process. Returns 0."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is for the controller, which then ends this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is for the controller, which ends this process
     os.nice(NICENESS)
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        serve(sys.stdin.buffer, answers)
+        serve(sys.stdin.buffer, replies)
     except BrokenPipeError:
         return 0
     return 0

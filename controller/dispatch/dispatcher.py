@@ -1,7 +1,6 @@
 """The controller's side of the dispatch: asks the solver process now and then, and keeps the last plan.
 
-A solver that is late, fails or dies costs nothing but the next plan: the last one is kept and that is said.
-A late one is killed; a dead one is followed by another, after a pause that grows while they keep dying.
+A solver that is late, fails or dies costs nothing but the next plan. The log then says why there is none.
 """
 
 import asyncio
@@ -12,70 +11,82 @@ from collections.abc import Callable
 
 import structlog
 
-from controller.core.model.dispatch_plan import Plan, Problem
-from controller.dispatch.frames import LENGTH, Answer, Ask, FrameError, answer_in, framed, length_of
+from controller.core.model.dispatch_plan import Plan, Problem, Shortfall
+from controller.dispatch.frames import (
+    LENGTH,
+    FrameError,
+    SolveReply,
+    SolveRequest,
+    decode_reply,
+    framed,
+    length_of,
+)
+from tieline.backoff import Backoff
 
 EVERY_MS = 5_000
 SOLVE_WITHIN_S = 5.0
-ANSWER_WITHIN_S = 10.0
-RESPAWN_AFTER_S = 0.2
-RESPAWN_AFTER_MAX_S = 30.0
-SHORTFALLS_SAID_MAX = 8
+REPLY_WITHIN_S = 10.0
+RESPAWN_FIRST_S = 0.2
+RESPAWN_LONGEST_S = 30.0
+SHORTFALLS_LOGGED_MAX = 8
+ROUTES_LOGGED_MAX = 4
 COMMAND = (sys.executable, "-m", "controller.dispatch")
 
 
 class SolverLostError(RuntimeError):
-    """The solver process is of no use any more."""
+    """The solver process is of no use any more; the message says why."""
 
 
 class Dispatcher:
-    """``plan`` is the last plan, of whatever age. ``answer_within_s`` bounds one solve from end to end."""
+    """Keeps ``plan``, the last plan of whatever age. ``pid`` is the solver process, None if there is none.
+
+    ``on_plan`` is called at each new plan. ``reply_within_s`` bounds one solve from the request to the reply.
+    """
 
     def __init__(
         self,
         on_plan: Callable[[], None],
         *,
         command: tuple[str, ...] = COMMAND,
-        answer_within_s: float = ANSWER_WITHIN_S,
+        reply_within_s: float = REPLY_WITHIN_S,
     ) -> None:
         self.plan: Plan | None = None
         self.pid: int | None = None
         self._on_plan = on_plan
         self._command = command
-        self._answer_within_s = answer_within_s
+        self._reply_within_s = reply_within_s
         self._waiting: tuple[Problem, bytes] | None = None
         self._due = asyncio.Event()
         self._asked_ms = -EVERY_MS
         self._number = 0
         self._policy_sent = ""
-        self._pause_s = RESPAWN_AFTER_S
-        self._said: tuple[object, ...] = ()
+        self._backoff = Backoff(RESPAWN_FIRST_S, RESPAWN_LONGEST_S)
+        self._logged: tuple[object, ...] = ()
         self._log = structlog.get_logger("dispatch")
 
     def is_due(self, now_ms: int) -> bool:
-        """Whether it is time to ask: every few seconds, and never while an answer is owed."""
+        """Whether it is time to ask: every ``EVERY_MS`` milliseconds, and never while a reply is awaited."""
         return self._waiting is None and now_ms - self._asked_ms >= EVERY_MS
 
     def ask(self, problem: Problem, policy: bytes) -> None:
-        """Queues one problem (only one can wait) under the packed policy; returns at once."""
+        """Queues one problem with its packed policy, and returns at once. Call it only when one is due."""
         self._asked_ms = problem.at_ms
         self._waiting = (problem, policy)
         self._due.set()
 
     async def run(self) -> None:
-        """Until cancelled; the solver process starts with the first question and ends with this."""
+        """Works until cancelled. The solver process starts with the first question and ends with this."""
         await self._due.wait()
         while True:
             try:
-                await self._live()
+                await self._serve_with_one_process()
             except (SolverLostError, OSError) as reason:
-                self._log.warning("no plan: the last one is kept", why=str(reason), has_plan=bool(self.plan))
+                self._log_no_plan(str(reason))
             self._waiting = None
-            await asyncio.sleep(self._pause_s)
-            self._pause_s = min(self._pause_s * 2, RESPAWN_AFTER_MAX_S)
+            await asyncio.sleep(self._backoff.next_s())
 
-    async def _live(self) -> None:
-        """The life of one solver process. Raises ``SolverLostError`` at its end."""
+    async def _serve_with_one_process(self) -> None:
+        """The life of one solver process. Raises ``SolverLostError`` at its end, and ``OSError``."""
         process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE)
         self.pid, self._policy_sent = process.pid, ""
         self._log.info("solver started", pid=process.pid)
@@ -88,50 +99,52 @@ class Dispatcher:
                 finally:
                     due.cancel()
                 if ended.done():
-                    raise SolverLostError(f"the solver process ended with {process.returncode}")
+                    raise SolverLostError(f"the solver process ended with status {process.returncode}")
                 self._due.clear()
                 if self._waiting is not None:
-                    await self._one(process, *self._waiting)
+                    await self._solve(process, *self._waiting)
                     self._waiting = None
         finally:
             self.pid = None
             await self._end(process, ended)
 
-    async def _one(self, process: Process, problem: Problem, policy: bytes) -> None:
-        """One question and its answer."""
+    async def _solve(self, process: Process, problem: Problem, policy: bytes) -> None:
+        """One request and its reply. Raises ``SolverLostError``."""
         self._number += 1
-        is_new = problem.policy_version != self._policy_sent
-        ask = Ask(self._number, problem, policy if is_new else b"", SOLVE_WITHIN_S)
+        is_new_policy = problem.policy_version != self._policy_sent
+        request = SolveRequest(
+            self._number, problem, policy if is_new_policy else b"", limit_s=SOLVE_WITHIN_S
+        )
         try:
-            async with asyncio.timeout(self._answer_within_s):
-                answer = await self._exchange(process, framed(ask))
+            async with asyncio.timeout(self._reply_within_s):
+                reply = await self._exchange(process, framed(request))
         except TimeoutError:
-            raise SolverLostError(f"the solver was not done after {self._answer_within_s:g} s") from None
+            raise SolverLostError(f"the solver was not done after {self._reply_within_s:g} s") from None
         except (asyncio.IncompleteReadError, ConnectionError):
             raise SolverLostError("the solver process ended while it was solving") from None
         except FrameError as error:
             raise SolverLostError(str(error)) from None
-        if answer.number != ask.number:
-            raise SolverLostError(f"the solver answered {answer.number}, not {ask.number}")
+        if reply.number != request.number:
+            raise SolverLostError(f"the solver replied to request {reply.number}, not to {request.number}")
         self._policy_sent = problem.policy_version
-        self._pause_s = RESPAWN_AFTER_S
-        if answer.plan is None:
-            self._log.warning("no plan: the last one is kept", why=answer.why, has_plan=bool(self.plan))
+        self._backoff.reset()
+        if reply.plan is None:
+            self._log_no_plan(reply.why)
             return
-        self.plan = answer.plan
-        self._say(answer, answer.plan)
+        self.plan = reply.plan
+        self._log_plan(reply, reply.plan)
         self._on_plan()
 
-    async def _exchange(self, process: Process, frame: bytes) -> Answer:
+    async def _exchange(self, process: Process, frame: bytes) -> SolveReply:
         if process.stdin is None or process.stdout is None:
             raise SolverLostError("the solver process has no pipes")
         process.stdin.write(frame)
         await process.stdin.drain()
         head = await process.stdout.readexactly(LENGTH.size)
-        return answer_in(await process.stdout.readexactly(length_of(head)))
+        return decode_reply(await process.stdout.readexactly(length_of(head)))
 
     async def _end(self, process: Process, ended: "asyncio.Task[int]") -> None:
-        """Killed, not asked: it holds nothing that could be lost."""
+        """Kills the process, which holds nothing that could be lost, and waits for its end."""
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -139,24 +152,30 @@ class Dispatcher:
         if process.stdin is not None:
             process.stdin.close()
 
-    def _say(self, answer: Answer, plan: Plan) -> None:
-        """What the plan secures and what it can't, whenever that changes."""
-        said = (plan.policy_version, plan.unmet, tuple((s.lost, s.routes) for s in plan.shortfalls))
-        if said == self._said:
+    def _log_no_plan(self, why: str) -> None:
+        self._log.warning("no new plan: the last one stays", why=why, has_plan=self.plan is not None)
+
+    def _log_plan(self, reply: SolveReply, plan: Plan) -> None:
+        """Logs what the plan secures and what it can't, whenever that changes."""
+        summary = (plan.policy_version, plan.unmet, tuple((s.lost, s.routes) for s in plan.shortfalls))
+        if summary == self._logged:
             return
-        self._said = said
+        self._logged = summary
         self._log.info(
             "plan",
-            solve_ms=answer.solve_ms,
-            rows=answer.rows,
-            columns=answer.columns,
+            solve_ms=reply.solve_ms,
+            rows=reply.rows,
+            columns=reply.columns,
             survives=len(plan.met),
             unmet=list(plan.unmet),
-            short=[
-                f"{short.lost} lost: {short.units_per_s:g} units/s of {', '.join(short.routes[:4])} have no "
-                f"room in {', '.join(short.geographies)}"
-                for short in plan.shortfalls[:SHORTFALLS_SAID_MAX]
-            ],
+            short=[_words(shortfall) for shortfall in plan.shortfalls[:SHORTFALLS_LOGGED_MAX]],
             screened=plan.screened,
             added=list(plan.added),
         )
+
+
+def _words(shortfall: Shortfall) -> str:
+    routes = ", ".join(shortfall.routes[:ROUTES_LOGGED_MAX])
+    geographies = ", ".join(shortfall.geographies)
+    units = f"{shortfall.units_per_s:g} units/s"
+    return f"if {shortfall.lost} is lost, {units} of {routes} have no room in {geographies}"

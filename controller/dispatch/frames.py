@@ -1,4 +1,7 @@
-"""What goes between a controller and its solver process: frames of a length and msgpack, one pair a solve."""
+"""The messages between a controller and its solver process.
+
+A frame is the length of its body (4 bytes, big-endian) and the body, which is msgpack.
+"""
 
 import struct
 from typing import BinaryIO
@@ -12,8 +15,11 @@ FRAME_MAX_BYTES = 64 * 1024 * 1024
 LENGTH = struct.Struct(">I")
 
 
-class Ask(Struct, frozen=True, omit_defaults=True):
-    """``policy`` is packed, and there only when it differs from the last one. ``limit_s`` bounds a run."""
+class SolveRequest(Struct, frozen=True, omit_defaults=True):
+    """One problem to solve. ``number`` comes back in the reply; ``limit_s`` bounds each run of the solver.
+
+    ``policy`` is the packed policy of the problem. It is empty if the request before had the same one.
+    """
 
     number: int
     problem: Problem
@@ -21,8 +27,8 @@ class Ask(Struct, frozen=True, omit_defaults=True):
     limit_s: float = 5.0
 
 
-class Answer(Struct, frozen=True, omit_defaults=True):
-    """``plan`` is None where the solver had none; ``why`` then says so. Sizes and time are for people."""
+class SolveReply(Struct, frozen=True, omit_defaults=True):
+    """The plan, or None and why there is none. ``solve_ms``, ``rows`` and ``columns`` are for the log."""
 
     number: int
     plan: Plan | None = None
@@ -33,40 +39,40 @@ class Answer(Struct, frozen=True, omit_defaults=True):
 
 
 class FrameError(ValueError):
-    """The other side sent what can't be a frame."""
+    """The bytes are no frame, or no message of the expected kind."""
 
 
 _encoder = msgspec.msgpack.Encoder()
-_asks = msgspec.msgpack.Decoder(Ask)
-_answers = msgspec.msgpack.Decoder(Answer)
+_request_decoder = msgspec.msgpack.Decoder(SolveRequest)
+_reply_decoder = msgspec.msgpack.Decoder(SolveReply)
 
 
-def framed(message: Ask | Answer) -> bytes:
+def framed(message: SolveRequest | SolveReply) -> bytes:
     """The bytes of one message. Raises ``FrameError`` if it is too large."""
     body = _encoder.encode(message)
     if len(body) > FRAME_MAX_BYTES:
-        raise FrameError(f"a message of {len(body)} bytes; at most {FRAME_MAX_BYTES} are allowed")
+        raise FrameError(f"a message has {len(body)} bytes: at most {FRAME_MAX_BYTES} are allowed")
     return LENGTH.pack(len(body)) + body
 
 
 def length_of(head: bytes) -> int:
-    """The body's length. Raises ``FrameError``."""
+    """The length of the body in bytes. Raises ``FrameError`` if it is larger than any message may be."""
     size: int = LENGTH.unpack(head)[0]
     if size > FRAME_MAX_BYTES:
-        raise FrameError(f"a message of {size} bytes is announced; at most {FRAME_MAX_BYTES} are allowed")
+        raise FrameError(f"a message of {size} bytes is announced: at most {FRAME_MAX_BYTES} are allowed")
     return size
 
 
-def answer_in(body: bytes) -> Answer:
-    """Raises ``FrameError``."""
+def decode_reply(body: bytes) -> SolveReply:
+    """The reply from its body. Raises ``FrameError``."""
     try:
-        return _answers.decode(body)
+        return _reply_decoder.decode(body)
     except msgspec.MsgspecError as error:
-        raise FrameError(f"not an answer: {error}") from None
+        raise FrameError(f"the body is no reply of a solver: {error}") from None
 
 
-def read_ask(stream: BinaryIO) -> Ask | None:
-    """The next question, or None at the end of the stream. Raises ``FrameError``."""
+def read_request(stream: BinaryIO) -> SolveRequest | None:
+    """The next request, or None when the stream ends, also within a frame. Raises ``FrameError``."""
     head = stream.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None
@@ -75,6 +81,6 @@ def read_ask(stream: BinaryIO) -> Ask | None:
     if len(body) < size:
         return None
     try:
-        return _asks.decode(body)
+        return _request_decoder.decode(body)
     except msgspec.MsgspecError as error:
-        raise FrameError(f"not a question: {error}") from None
+        raise FrameError(f"the body is no request to a solver: {error}") from None

@@ -88,9 +88,9 @@ async def test_a_killed_solver_leaves_the_last_plan_and_is_followed_by_another()
             os.kill(first, signal.SIGKILL)
             await until(lambda: dispatcher.pid not in (None, first), 20, "another solver")
         assert dispatcher.plan is held
-        kept = [line for line in said if line["event"] == "no plan: the last one is kept"]
+        kept = [line for line in said if line["event"] == "no new plan: the last one stays"]
         assert [(line["why"], line["has_plan"]) for line in kept] == [
-            ("the solver process ended with -9", True)
+            ("the solver process ended with status -9", True)
         ]
         dispatcher.ask(later(ASKED.at_ms + EVERY_MS), PACKED)
         newer = await until(
@@ -104,7 +104,7 @@ async def test_a_late_solver_is_killed_and_said() -> None:
     """One that never answers is gone after its time, and nothing waits for it."""
     silent = (sys.executable, "-c", "import sys; sys.stdin.buffer.read()")
     with structlog.testing.capture_logs() as said:
-        async with running(Dispatcher(lambda: None, command=silent, answer_within_s=0.2)) as dispatcher:
+        async with running(Dispatcher(lambda: None, command=silent, reply_within_s=0.2)) as dispatcher:
             dispatcher.ask(ASKED, PACKED)
             pid = await until(lambda: dispatcher.pid, 10, "the solver")
             await until(lambda: not alive(pid), 10, "its end")
@@ -157,7 +157,7 @@ async def test_a_controller_goes_on_without_its_solver(
         assert plan["rows"] > 0
         first = (await controller.until_said("solver started"))["pid"]
         os.kill(first, signal.SIGKILL)
-        kept = await controller.until_said("no plan: the last one is kept")
+        kept = await controller.until_said("no new plan: the last one stays")
         assert kept["has_plan"] is True
         drained = await tieline(settings, "drain", "oci", "--reason", "test", "--for", "1h")
         assert drained.status == 0, drained.err

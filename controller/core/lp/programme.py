@@ -1,8 +1,8 @@
 """A problem as arrays: what each unit of load costs, and how much room there is. No solver is used here.
 
-Costs are in points per unit/s. Each kind of cost outweighs those after it in this order: shed load by
-criticality, burst against the right of first refusal, critical load without room after a loss, a degraded
-pool, burst and its price, latency, and any move away from the table in force. docs/dispatch.md has the table.
+Costs are in points per unit/s. From the heaviest: shed load by criticality, burst against the right of first
+refusal, critical load without room after a loss, a degraded pool, burst and its price, latency, and any move
+away from the table in force. They lie so far apart that a lesser goal does not pay for a greater one.
 """
 
 from typing import NamedTuple
