@@ -1,19 +1,45 @@
-"""Tieline's client library: routes inference requests between providers, in memory.
+"""Tieline's client library: routes inference requests between pools of several providers, in memory.
 
-Names are imported when they are first used, so that ``import tieline`` costs nothing and optional packages
-stay optional.
+What is public:
+
+- the names in ``__all__``, from this package: ``AsyncClient``, ``Client``, ``offline`` and ``options`` to
+  route requests; ``Producer`` to send events; the values that these take and return; and their errors, which
+  ``help(tieline.TielineError)`` draws as a tree;
+- the modules without an underscore. For applications: ``testing`` (fake pools), ``metrics``, ``overlay``,
+  ``credentials`` and ``tokens``. For event producers, and for programs that read Tieline's topics and tables:
+  ``events``, ``cloudevents``, ``topics``, ``table``, ``kafka``, ``keys``, ``providers``. Two small tools are
+  public because the rest of Tieline uses them: ``backoff`` and ``quantiles``.
+
+Everything whose name begins with an underscore is private and may change. The private wings, from the call of
+the application down to the wire: ``_setup`` (how a client is put together), ``_tables`` (where tables come
+from), ``_routing`` (which pool), ``_health`` (which pools this process keeps away from), ``_request`` (one
+request), ``_transports`` and ``_http`` (its way to the pool and back), ``_reports`` and ``_sending`` (what
+was observed, and its way out), ``_process`` (clock and forks). Each explains itself in its ``__init__``.
+
+Names are imported when they are first used. So ``import tieline`` loads nothing, and a package that is
+optional is only needed by those who use it. Each public name has one home, the module in ``_HOMES``;
+tests/unit/client/test_public_names.py keeps the lists below equal.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tieline import backoff as backoff
     from tieline import cloudevents as cloudevents
+    from tieline import credentials as credentials
+    from tieline import errors as errors
     from tieline import events as events
+    from tieline import kafka as kafka
+    from tieline import keys as keys
     from tieline import metrics as metrics
     from tieline import overlay as overlay
+    from tieline import producer as producer
+    from tieline import providers as providers
+    from tieline import quantiles as quantiles
     from tieline import table as table
     from tieline import testing as testing
+    from tieline import tokens as tokens
     from tieline import topics as topics
     from tieline._client import AsyncClient, offline
     from tieline._request.options import Timeouts, options
@@ -41,41 +67,52 @@ if TYPE_CHECKING:
     from tieline.tokens import EntraToken, GoogleToken
 
 _HOMES = {
-    "Applied": "_tables.status",
-    "AsyncClient": "_client",
-    "Brokers": "kafka",
-    "Client": "_sync",
-    "ClosedError": "errors",
-    "ConfigurationError": "errors",
-    "Delivery": "_sending.connection",
-    "EntraToken": "tokens",
-    "GoogleToken": "tokens",
-    "InvalidEventError": "errors",
-    "KafkaUnavailableError": "errors",
-    "MissingCredentialError": "credentials",
-    "MissingExtraError": "errors",
-    "MissingTopicError": "errors",
-    "Needs": "_routing.route",
-    "Outcome": "_routing.route",
-    "Producer": "producer",
-    "ProducerClosedError": "errors",
-    "ProducerError": "errors",
-    "ProducerStatus": "producer",
-    "Reason": "_routing.route",
-    "RefusedError": "errors",
-    "ResultClass": "events",
-    "Route": "_routing.route",
-    "Shed": "_routing.route",
-    "State": "_tables.status",
-    "Status": "_tables.status",
-    "TielineError": "errors",
-    "Timeouts": "_request.options",
-    "Token": "credentials",
-    "TooLargeError": "errors",
-    "offline": "_client",
-    "options": "_request.options",
+    "_client": ("AsyncClient", "offline"),
+    "_request.options": ("Timeouts", "options"),
+    "_routing.route": ("Needs", "Outcome", "Reason", "Route", "Shed"),
+    "_sending.connection": ("Delivery",),
+    "_sync": ("Client",),
+    "_tables.status": ("Applied", "State", "Status"),
+    "credentials": ("MissingCredentialError", "Token"),
+    "errors": (
+        "ClosedError",
+        "ConfigurationError",
+        "InvalidEventError",
+        "KafkaUnavailableError",
+        "MissingExtraError",
+        "MissingTopicError",
+        "ProducerClosedError",
+        "ProducerError",
+        "RefusedError",
+        "TielineError",
+        "TooLargeError",
+    ),
+    "events": ("ResultClass",),
+    "kafka": ("Brokers",),
+    "producer": ("Producer", "ProducerStatus"),
+    "tokens": ("EntraToken", "GoogleToken"),
 }
-_MODULES = frozenset({"cloudevents", "events", "metrics", "overlay", "table", "testing", "topics"})
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = frozenset(
+    {
+        "backoff",
+        "cloudevents",
+        "credentials",
+        "errors",
+        "events",
+        "kafka",
+        "keys",
+        "metrics",
+        "overlay",
+        "producer",
+        "providers",
+        "quantiles",
+        "table",
+        "testing",
+        "tokens",
+        "topics",
+    }
+)
 
 __all__ = [
     "Applied",
@@ -117,7 +154,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"tieline.{name}")
-    home = _HOMES.get(name)
+    home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'tieline' has no attribute {name!r}")
     value = getattr(import_module(f"tieline.{home}"), name)

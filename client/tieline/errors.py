@@ -1,23 +1,24 @@
-"""What the library raises. Nothing here is raised because the control plane is away."""
+"""The errors of the library. None is raised because the control plane is away."""
 
 
 class TielineError(Exception):
     """Base of all errors of this library.
 
     TielineError
-    ├── ConfigurationError            a setting that can't work; the message says which and what to do
+    ├── ConfigurationError            a setting can't work; the message says which one and what is expected
     │   ├── MissingExtraError         an optional package is not installed
-    │   └── MissingCredentialError    no secret of that name, or its function failed
-    ├── ClosedError                   used after ``close()`` or before ``async with``
+    │   └── MissingCredentialError    there is no secret of that name, or its function failed
+    ├── ClosedError                   used before ``start()`` or ``async with``, or after ``close()``
     └── ProducerError                 ``tieline.Producer`` could not write an event
-        ├── InvalidEventError         the event itself: correct it
-        │   └── TooLargeError         over the topic's limit: send fewer pools in one event
-        ├── MissingTopicError         Kafka answers and has no such topic: create it, or correct the prefix
-        ├── KafkaUnavailableError     Kafka was not reached in time; whether the event was written is unknown
-        ├── RefusedError              Kafka refused it, for instance for want of rights
-        └── ProducerClosedError       not started, or stopped
+        ├── InvalidEventError         the event is wrong: correct it
+        │   └── TooLargeError         larger than the topic takes: send fewer pools in one event
+        ├── MissingTopicError         Kafka has no such topic: create it, or correct the prefix
+        ├── KafkaUnavailableError     Kafka did not answer in time; whether the event was written is unknown
+        ├── RefusedError              Kafka refused the event, for instance for lack of permission
+        └── ProducerClosedError       used before ``start()`` or after ``stop()``
 
-    ``TableError``, ``OverlayError`` and ``Poison``, of the contract's modules, are ``ValueError``s instead.
+    ``TableError`` (``tieline.table``), ``OverlayError`` (``tieline.overlay``) and ``Poison``
+    (``tieline.cloudevents``) are no ``TielineError``s but ``ValueError``s: they say that data is wrong.
     """
 
 
@@ -37,7 +38,7 @@ class ClosedError(TielineError, RuntimeError):
 
 
 class ProducerError(TielineError):
-    """An event was not (or not certainly) written. ``TielineError`` draws the tree."""
+    """An event was not written, or it is unknown whether it was. ``TielineError`` draws the tree."""
 
 
 class InvalidEventError(ProducerError, ValueError):
@@ -49,7 +50,7 @@ class TooLargeError(InvalidEventError):
 
 
 class MissingTopicError(ProducerError):
-    """Kafka answers, but has no such topic."""
+    """Kafka answers, and has no such topic."""
 
 
 class KafkaUnavailableError(ProducerError):
@@ -57,7 +58,7 @@ class KafkaUnavailableError(ProducerError):
 
 
 class RefusedError(ProducerError):
-    """Kafka answered with a refusal."""
+    """Kafka refused the event."""
 
 
 class ProducerClosedError(ProducerError):

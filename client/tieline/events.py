@@ -2,19 +2,24 @@
 
 Every event is a frozen, tagged msgspec struct; the tag (``type`` in the body) is also the CloudEvents type
 without its ``tieline.`` prefix. Durations and instants are integers in milliseconds (instants since the Unix
-epoch); load is in the policy's load unit (default tokens), rates are per second. The limits of each field are
-in its type; ``cloudevents.encode`` and ``decode`` hold an event to them and to ``misfit``. Why it is so, and
-what is made of each event, is in docs/events.md.
+epoch); load is in the policy's load unit (by default tokens), rates are per second. The type of each field
+states its limits. ``cloudevents.encode`` and ``decode`` check an event against them and with ``misfit``. The
+reasons, and what is done with each event, are in docs/events.md.
 
-Fields that mean the same everywhere: ``source`` names a producer, as the policy registers it; within one
-process of it a random ``incarnation`` (compared for equality only) and a ``sequence`` that rises by at least
-one per event and stream. ``provider`` and ``region`` are what the event speaks of. ``window_start_ms`` to
-``window_end_ms`` is when it was seen, ``interval_ms`` how long until the next, ``issued_ms`` when it was
-said. ``text`` is for people.
+These fields mean the same in every event:
+
+- ``source``: the producer, by the name that the policy has for it;
+- ``incarnation``: a random name of one process of the producer, compared for equality only;
+- ``sequence``: within an incarnation and stream, higher by at least one in each event;
+- ``provider``, ``region``: what the event is about;
+- ``window_start_ms`` to ``window_end_ms``: the time in which it was observed;
+- ``interval_ms``: how long until the next event of this stream;
+- ``issued_ms``: when the source stated it;
+- ``text``: for people.
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Struct
 
@@ -60,7 +65,7 @@ class ResultClass(StrEnum):
     CONNECT = "connect"  # refused, unreachable, reset before the first byte
     AUTH = "auth"  # 401, 403: configuration
     NOT_FOUND = "not_found"  # 404 on the model: configuration
-    CLIENT_ERROR = "client_error"  # 400, 413, 422, content filter: the caller's own
+    CLIENT_ERROR = "client_error"  # 400, 413, 422, content filter: the caller's own fault
     CUT = "cut"  # stream broken after its first token
 
 
@@ -71,7 +76,7 @@ CONFIGURATION_FAULTS = frozenset({ResultClass.AUTH, ResultClass.NOT_FOUND})
 
 
 class Outcomes(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Attempts in one window, counted by result class. Field names are ``ResultClass`` values, which see."""
+    """Attempts in one window, counted by result class. The field names are the values of ``ResultClass``."""
 
     ok: Count = 0
     throttled: Count = 0
@@ -100,12 +105,12 @@ class Outcomes(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class PoolObservation(Struct, frozen=True, omit_defaults=True, gc=False):
-    """What one source saw of one pool in one window; ``None`` means not measured.
+    """What one source observed of one pool in one window; ``None`` means not measured.
 
-    Quantiles are nearest rank (``tieline.quantiles``): ``first_token_*`` from sending to the first output,
-    ``per_token_p50_ms`` of each request's mean between those after it. ``in_flight``: requests without an end
-    yet; ``oldest_in_flight_ms``: how long the oldest of them has waited. Feeds the findings of
-    docs/concepts.md.
+    Quantiles are nearest rank (``tieline.quantiles``). ``first_token_*``: from sending the request to its
+    first output. ``per_token_p50_ms``: of each request's mean time between the tokens after the first.
+    ``in_flight``: requests that have not ended; ``oldest_in_flight_ms``: how long the oldest of them has
+    waited. The findings of docs/concepts.md are made from it.
     """
 
     pool: PoolId
@@ -116,11 +121,11 @@ class PoolObservation(Struct, frozen=True, omit_defaults=True, gc=False):
     per_token_p50_ms: LatencyMs | None = None
     in_flight: Count = 0
     oldest_in_flight_ms: DurationMs = 0
-    ejected: ResultClass | None = None  # the class for which this process has left the pool, if it has
+    ejected: ResultClass | None = None  # why this process keeps away from the pool, if it does
 
 
 class Report(Struct, frozen=True, tag_field="type", tag="report.v1"):
-    """What a prober or gateway saw in one window of every pool it watches in one region."""
+    """What a prober or gateway observed in one window, of every pool that it watches in one region."""
 
     source: Name
     provider: ProviderId
@@ -138,8 +143,8 @@ StatementKind: TypeAlias = Literal["status", "maintenance", "declined", "verdict
 
 
 class Claim(Struct, frozen=True, omit_defaults=True, gc=False):
-    """One thing (``state``) a source claims from ``starts_ms`` (None: now) until ``expires_ms``. No pools
-    named: the whole region."""
+    """A source claims that ``pools`` are in ``state`` from ``starts_ms`` (None: now) until ``expires_ms``.
+    Without pools the claim is about the whole region."""
 
     state: ClaimState
     expires_ms: InstantMs
@@ -149,8 +154,8 @@ class Claim(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Statement(Struct, frozen=True, tag_field="type", tag="statement.v1"):
-    """A source's whole view of one region, of one ``kind``; one without claims retracts what it said
-    before."""
+    """All that a source claims of one ``kind`` about one region. It replaces the source's previous statement
+    of that kind and region; one without claims retracts it."""
 
     source: Name
     provider: ProviderId
@@ -163,9 +168,10 @@ class Statement(Struct, frozen=True, tag_field="type", tag="statement.v1"):
 
 
 class PoolCapacity(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Limits of one pool: ``limit`` is usable now in all, ``committed`` the part of it already paid for,
-    ``in_use`` what is taken of it. ``requests_per_s`` and ``concurrency`` (requests in flight) limit as well:
-    the tightest counts. The price is in the policy's money. None: not known, or no such limit."""
+    """Limits of one pool. ``limit_units_per_s``: all that can be used now; ``committed_units_per_s``: the
+    part of it that is paid for already; ``in_use_units_per_s``: what is used. ``requests_per_s`` and
+    ``concurrency`` (requests in flight) are further limits: the tightest one counts. The price is in the
+    policy's currency. None: not known, or no such limit."""
 
     pool: PoolId
     limit_units_per_s: Rate
@@ -177,7 +183,7 @@ class PoolCapacity(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class GroupCapacity(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Limits shared by the pools of a quota ``group`` of the policy; fields as in ``PoolCapacity``."""
+    """Limits that the pools of a quota ``group`` of the policy share; fields as in ``PoolCapacity``."""
 
     group: Name
     limit_units_per_s: Rate
@@ -187,7 +193,7 @@ class GroupCapacity(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class PlannedChange(Struct, frozen=True, omit_defaults=True, gc=False):
-    """A limit of a pool that will hold from ``from_ms`` until ``until_ms`` (None: for good)."""
+    """A limit of a pool that will apply from ``from_ms`` until ``until_ms`` (None: for good)."""
 
     pool: PoolId
     from_ms: InstantMs
@@ -197,8 +203,8 @@ class PlannedChange(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Capacity(Struct, frozen=True, tag_field="type", tag="capacity.v1"):
-    """Limits that a source claims for the ``pools`` of one region and their quota ``groups`` until
-    ``expires_ms``, and those ``planned`` for later."""
+    """The limits that a source states for the ``pools`` of one region and their quota ``groups``; they count
+    until ``expires_ms``. ``planned``: limits that will apply later."""
 
     source: Name
     provider: ProviderId
@@ -213,8 +219,8 @@ class Capacity(Struct, frozen=True, tag_field="type", tag="capacity.v1"):
 
 
 class Flow(Struct, frozen=True, omit_defaults=True, gc=False):
-    """What one client was asked to serve of one (workload, origin) in one window: ``offered`` in all,
-    ``shed`` turned away, in requests and load."""
+    """What one client was asked to serve of one (workload, origin) in one window. ``requests`` and
+    ``offered_units``: all of it; ``shed_requests`` and ``shed_units``: the part that was turned away."""
 
     workload: Name
     origin: Name
@@ -225,12 +231,12 @@ class Flow(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Demand(Struct, frozen=True, tag_field="type", tag="demand.v1"):
-    """A client's report of one window: offered load, outcomes by pool, and the table it holds.
+    """A client's report of one window: offered load, outcomes by pool, and the table in force.
 
-    ``generation`` is ``lineage:epoch:seq`` or empty when the client holds no table; ``state`` is that of its
-    ``Status``. ``urgent`` marks a report sent at once because the client has just ejected a pool or applied
-    an urgent generation. ``flows`` by origin, ``pools`` by attempt: a request that failed over is in two of
-    them.
+    ``generation``: ``lineage:epoch:seq``, empty when the client has no table. ``state``: that of its
+    ``Status``. ``urgent``: the report was sent at once, because the client has just ejected a pool or put an
+    urgent generation in force. ``flows``: one for each origin. ``pools`` count attempts: a request that
+    failed over counts at two pools.
     """
 
     client: Name
@@ -261,13 +267,14 @@ OF_THE_WHOLE_TABLE = ("freeze", "unfreeze", "override", "restore")
 
 
 class Command(Struct, frozen=True, tag_field="type", tag="command.v1"):
-    """An operator's order: always with actor and reason, and but for taking one back with its expiry.
+    """An operator's order. It always has an actor and a reason, and an expiry unless it takes one back.
 
-    ``drain`` takes pools out of routing, ``freeze`` forbids moves by choice, ``override`` lifts one
-    ``guard``, ``verdict`` puts ``state`` in the place of what was found, ``approve`` lets a provider in mode
-    recommend be acted on, ``failback`` lets pools return that wait for it. ``TAKES_BACK`` says what ends
-    each: every order of that kind with exactly this scope (and guard). Scope ``*`` is the whole table, for
-    freezes and overrides. ``signature`` is empty in the unsigned development mode, which every output names.
+    ``drain`` takes pools out of routing. ``freeze`` forbids moves by choice. ``override`` lifts one
+    ``guard``. ``verdict`` puts ``state`` in the place of the state that was found. ``approve`` lets the
+    controller act on a provider that is in the mode ``recommend``. ``failback`` lets pools return that wait
+    for it. ``TAKES_BACK`` names the verb that ends each: it ends every order of that kind with exactly this
+    scope (and guard). The scope ``*`` is the whole table; only freezes and overrides may have it.
+    ``signature`` is empty in the unsigned development mode, which every output names.
     """
 
     id: Name
@@ -283,8 +290,9 @@ class Command(Struct, frozen=True, tag_field="type", tag="command.v1"):
 
 
 class Claimed(Struct, frozen=True, tag_field="type", tag="leader.claim.v1"):
-    """A standby's claim to lead. ``names_epoch`` is the epoch it saw in force, ``last_heartbeat_offset`` the
-    offset of that epoch's last heartbeat it saw. The claim's own offset becomes its epoch, if it is valid."""
+    """A standby's claim to lead. ``names_epoch``: the epoch that it saw in force; ``last_heartbeat_offset``:
+    the offset of the last heartbeat of that epoch that it saw. If the claim is valid its own offset becomes
+    the new epoch."""
 
     identity: Name
     names_epoch: Annotated[int, Meta(ge=-1, le=2**53)]
@@ -299,23 +307,14 @@ class Heartbeat(Struct, frozen=True, tag_field="type", tag="leader.heartbeat.v1"
 
 
 class Resigned(Struct, frozen=True, tag_field="type", tag="leader.resigned.v1"):
-    """The leader of ``epoch`` has stopped: the next claim need not wait."""
+    """The leader of ``epoch`` has stopped, so the next claim need not wait."""
 
     identity: Name
     epoch: Sequence
 
 
 Event: TypeAlias = Report | Statement | Capacity | Demand | Command | Claimed | Heartbeat | Resigned
-EVENT_TYPES: tuple[type[Event], ...] = (
-    Report,
-    Statement,
-    Capacity,
-    Demand,
-    Command,
-    Claimed,
-    Heartbeat,
-    Resigned,
-)
+EVENT_TYPES: tuple[type[Event], ...] = get_args(Event)
 
 
 def stale_after_ms(
@@ -333,7 +332,7 @@ def stale_after_ms(
 
 
 def pool_of(scope: str) -> tuple[str, str]:
-    """The ``scope`` ``provider/region/...`` -> (provider, region)."""
+    """(provider, region) of a pool's id or of the scope ``provider/region``."""
     provider, region, *_ = scope.split("/", 2)
     return provider, region
 
@@ -344,21 +343,21 @@ def in_scope(pool: str, scope: str) -> bool:
 
 
 def misfit(event: Event) -> str | None:
-    """What contradicts itself in an event whose fields all have the right type, or None."""
+    """What is contradictory in an event whose fields all have the right type; None if nothing is."""
     match event:
         case Report() | Capacity():
-            home = f"{event.provider}/{event.region}"
-            named = [row.pool for row in event.pools]
+            place = f"{event.provider}/{event.region}"
+            pools = [row.pool for row in event.pools]
             if isinstance(event, Capacity):
-                named += [row.pool for row in event.planned if row.pool not in named]
-            return _foreign_or_twice(named, home) or _window_fault(event)
+                pools += [row.pool for row in event.planned if row.pool not in pools]
+            return _pools_fault(pools, place) or _window_fault(event)
         case Statement():
-            home = event.provider if event.region == "*" else f"{event.provider}/{event.region}"
+            place = event.provider if event.region == "*" else f"{event.provider}/{event.region}"
             for claim in event.claims:
-                if fault := _foreign_or_twice(list(claim.pools), home):
+                if fault := _pools_fault(list(claim.pools), place):
                     return fault
         case Demand():
-            return _foreign_or_twice([row.pool for row in event.pools], "") or _window_fault(event)
+            return _pools_fault([row.pool for row in event.pools], "") or _window_fault(event)
         case Command():
             return _order_fault(event)
         case _:
@@ -379,14 +378,15 @@ def _order_fault(order: Command) -> str | None:
     return None
 
 
-def _foreign_or_twice(pools: list[str], home: str) -> str | None:
+def _pools_fault(pools: list[str], place: str) -> str | None:
+    """``place``: the provider, or provider/region, that all pools must be in; empty for any."""
     if len(set(pools)) != len(pools):
         return "a pool is named twice"
-    if home:
-        within = home + "/"
+    if place:
+        prefix = place + "/"
         for pool in pools:
-            if not pool.startswith(within):
-                return f"pool {pool} is not in {home}"
+            if not pool.startswith(prefix):
+                return f"pool {pool} is not in {place}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Where Kafka is, and how to be let in: one value that every connection is made from."""
+"""Where Kafka is, and how to authenticate: one value that every connection is made from."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?\Z")
 
 @dataclass(frozen=True, slots=True)
 class Brokers:
-    """``servers`` is ``host:port[,host:port...]``. ``tls``: None is an open connection.
+    """``servers``: ``host:port[,host:port...]``. ``tls``: None for a connection that is not encrypted.
 
-    ``mechanism``: one of ``MECHANISMS`` with ``username`` and ``password``, or empty for no SASL; whoever
-    shows a certificate instead gives it to ``tls``. Printed, it is the servers alone.
+    ``mechanism``: one of ``MECHANISMS``, with ``username`` and ``password``; empty for no SASL. A client
+    certificate is given to ``tls`` instead. ``str()`` of it is the servers alone, without secrets.
     """
 
     servers: str
@@ -33,27 +33,27 @@ class Brokers:
 
     @property
     def protocol(self) -> str:
-        """What Kafka calls ``security.protocol``."""
+        """Kafka's ``security.protocol``."""
         if self.mechanism:
             return "SASL_SSL" if self.tls else "SASL_PLAINTEXT"
         return "SSL" if self.tls else "PLAINTEXT"
 
     def arguments(self) -> dict[str, Any]:
-        """What every aiokafka client takes to connect."""
-        told: dict[str, Any] = {"bootstrap_servers": self.servers, "security_protocol": self.protocol}
+        """The arguments that every aiokafka client takes to connect."""
+        arguments: dict[str, Any] = {"bootstrap_servers": self.servers, "security_protocol": self.protocol}
         if self.tls:
-            told["ssl_context"] = self.tls
+            arguments["ssl_context"] = self.tls
         if self.mechanism:
-            told |= {
+            arguments |= {
                 "sasl_mechanism": self.mechanism,
                 "sasl_plain_username": self.username,
                 "sasl_plain_password": self.password,
             }
-        return told
+        return arguments
 
 
 def brokers_of(kafka: str | Brokers) -> Brokers:
-    """The servers of an open Kafka may be given as text."""
+    """``Brokers`` as they are, and text as the servers of a Kafka without TLS and SASL."""
     return Brokers(kafka) if isinstance(kafka, str) else kafka
 
 
@@ -62,14 +62,17 @@ def connecting(kafka: str | Brokers) -> dict[str, Any]:
     return brokers_of(kafka).arguments()
 
 
-def checked_brokers(given: Any) -> Brokers:
-    """Kafka's address. Raises ConfigurationError for one that can't be."""
-    kafka = Brokers(given) if isinstance(given, str) else given
-    if not isinstance(kafka, Brokers):
-        raise ConfigurationError(f"kafka={type(given).__name__}: expected host:port or tieline.Brokers(...)")
-    if not all(_SERVER.match(server.strip()) for server in kafka.servers.split(",")):
-        shown = kafka.servers.rpartition("@")[2]
-        raise ConfigurationError(f"kafka={shown!r}: expected host:port[,host:port...] without any scheme")
-    if kafka.mechanism and kafka.mechanism not in MECHANISMS:
-        raise ConfigurationError(f"kafka: mechanism={kafka.mechanism!r} is none of {', '.join(MECHANISMS)}")
-    return kafka
+def checked_brokers(kafka: Any) -> Brokers:
+    """``kafka``, which the application passed, as ``Brokers``. Raises ConfigurationError for an address or a
+    mechanism that can't work."""
+    brokers = brokers_of(kafka)
+    if not isinstance(brokers, Brokers):
+        raise ConfigurationError(f"kafka={type(kafka).__name__}: expected host:port or tieline.Brokers(...)")
+    if not all(_SERVER.match(server.strip()) for server in brokers.servers.split(",")):
+        shown = brokers.servers.rpartition("@")[2]  # without what may be a password
+        raise ConfigurationError(f"kafka={shown!r}: expected host:port[,host:port...] without a scheme")
+    if brokers.mechanism and brokers.mechanism not in MECHANISMS:
+        raise ConfigurationError(
+            f"kafka: mechanism={brokers.mechanism!r}: expected one of {', '.join(MECHANISMS)}"
+        )
+    return brokers

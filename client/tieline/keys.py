@@ -1,5 +1,7 @@
-"""Names in Redis that more than one part uses. All keys of one installation share one hash tag, so that one
-script may touch them together on a cluster; ``namespace`` keeps installations (and tests) apart.
+"""Names of keys and channels in Redis.
+
+All keys of one installation have the same hash tag, so that on a cluster they lie on one node and one script
+may use them together. ``namespace`` keeps installations, and tests, apart.
 """
 
 from dataclasses import dataclass
@@ -18,26 +20,26 @@ class Keys:
 
     @property
     def routes(self) -> str:
-        """Hash: field ``manifest`` and one field ``slice:<workload>/<origin>`` a route."""
+        """Hash: the field ``manifest``, and for each route a field ``slice:<workload>/<origin>``."""
         return self._key("routes")
 
     @property
     def routes_hint(self) -> str:
-        """Channel: ``<generation> <urgent 0|1>`` after each projection. A hint, never the delivery."""
+        """Channel: ``<generation> <urgent 0|1>`` after each new table. Only a hint: it may be lost."""
         return self._key("routes-hint")
 
     @property
     def overlay(self) -> str:
-        """String: the signed emergency overlay. A new one is hinted at on ``routes_hint`` as urgent."""
+        """String: the signed emergency overlay. A new one is announced on ``routes_hint`` as urgent."""
         return self._key("overlay")
 
     @property
     def tables_hint(self) -> str:
-        """Channel: ``<writer> <table> <field>`` after each material write. A hint, never the delivery."""
+        """Channel: ``<writer> <table> <field>`` after each material write. Only a hint: it may be lost."""
         return self._key("tables-hint")
 
     def table(self, name: str) -> str:
-        """Hash of one live table: health, statements, capacity, demand, progress."""
+        """Hash: one live table (health, statements, capacity, demand or progress)."""
         return self._key(f"table:{name}")
 
 

@@ -1,12 +1,14 @@
-"""The emergency overlay: pools to keep away from at once, by an operator's signature, for at most four hours.
+"""The emergency overlay: an operator excludes pools at every client at once, for at most four hours.
 
-It needs no Kafka and no controller, only a way to the clients: Redis, a controller's HTTP endpoint or a file.
-It can only exclude. Each client checks it against public keys of its own, so that whoever may write to those
-places can do nothing with that; a newer overlay replaces an older one whole, and one without exclusions takes
-it back.
+It needs no Kafka and no controller, only a place that clients read: Redis, a controller's HTTP endpoint, or a
+file. It can exclude pools and do nothing else. Each client checks its signature with public keys that the
+application passed, so being able to write to those places gives nobody any power. A newer overlay replaces an
+older one whole; one that excludes nothing takes the older one back.
 
-It travels as JSON: ``payload`` (the overlay as JSON text, these very characters signed), ``key`` (which
-public key) and ``signature`` (Ed25519, base64). Keys are PEM, of ``openssl genpkey -algorithm ed25519``.
+It travels as JSON with three fields: ``payload`` (the overlay as JSON text; exactly these characters are
+signed), ``key`` (the name of the public key) and ``signature`` (Ed25519, in base64). Keys are PEM files, made
+by ``openssl genpkey -algorithm ed25519``. Operators make overlays with ``tieline overlay``
+(docs/operating.md).
 """
 
 import base64
@@ -29,21 +31,21 @@ LASTS_MAX_MS = 4 * 3_600_000
 CLOCK_SKEW_MAX_MS = 60_000
 SCOPES_MAX = 500
 OVERLAY_MAX_BYTES = 128 * 1024
-_DOMAIN = b"tieline-overlay-1\n"  # so that a signature made for anything else is none here
+_DOMAIN = b"tieline-overlay-1\n"  # signed with the payload: a signature for anything else is not valid here
 _PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
 
 
 class OverlayError(ValueError):
-    """An overlay that must not be honoured; the message says why."""
+    """An overlay must not be honoured; the message says why."""
 
 
 class OverlayExpiredError(OverlayError):
-    """Its time is over: nothing is wrong with it."""
+    """The overlay has expired; nothing else is wrong with it."""
 
 
 class Overlay(Struct, frozen=True):
-    """What is excluded, for ``reason`` by ``actor``: providers, provider/region or whole pools, from
-    ``issued_ms`` until ``expires_ms`` (Unix). ``namespace`` is the installation's."""
+    """What is excluded, and by whom. ``exclude``: providers, provider/region, or whole pools; ``issued_ms``
+    until ``expires_ms``: Unix time; ``namespace``: of the installation that it is for."""
 
     id: Name
     namespace: str
@@ -65,29 +67,29 @@ _payload = msgspec.json.Decoder(Overlay)
 _signed = msgspec.json.Decoder(_Signed)
 
 
-def public_keys(given: Iterable[str | Path]) -> PublicKeys:
-    """Public keys by their names, from PEM texts or the paths of files with one or more of them.
+def public_keys(texts_or_paths: Iterable[str | Path]) -> PublicKeys:
+    """Public keys by their names, from PEM texts or the paths of files that contain one or more of them.
 
-    Raises ConfigurationError for what is no key, MissingExtraError without cryptography.
+    Raises ConfigurationError where there is no Ed25519 key, MissingExtraError without cryptography.
     """
     keys: PublicKeys = {}
-    for one in given:
-        is_text = isinstance(one, str) and "-----BEGIN" in one
-        for pem in _PEM.findall(str(one) if is_text else _text_of(Path(one))) or [""]:
-            place = "overlay_keys" if is_text else str(one)
+    for item in texts_or_paths:
+        is_text = isinstance(item, str) and "-----BEGIN" in item
+        for pem in _PEM.findall(str(item) if is_text else _text_of(Path(item))) or [""]:
+            place = "overlay_keys" if is_text else str(item)
             key = _public_key(pem, place)
             keys[key_name(key)] = key
     return keys
 
 
 def key_name(key: "Ed25519PublicKey") -> str:
-    """Short, and the same everywhere: part of the SHA-256 of the key itself."""
+    """A short name that is the same everywhere: the first 16 hex digits of the key's SHA-256."""
     return sha256(key.public_bytes_raw()).hexdigest()[:16]
 
 
 def sign(overlay: Overlay, private: "Ed25519PrivateKey") -> bytes:
-    """The overlay as it travels, signed with the ``private`` key. Raises OverlayError for one that no client
-    would honour."""
+    """Sign the overlay with the ``private`` key and return it as it travels. Raises OverlayError for one that
+    no client would honour."""
     payload = msgspec.json.encode(overlay)
     _check(payload, overlay.namespace, overlay.issued_ms)
     signature = base64.b64encode(private.sign(_DOMAIN + payload)).decode()
@@ -95,23 +97,23 @@ def sign(overlay: Overlay, private: "Ed25519PrivateKey") -> bytes:
 
 
 def verify(data: bytes, keys: PublicKeys, *, namespace: str, now_ms: int) -> Overlay:
-    """The overlay, if one of the keys signed it and it holds now (Unix milliseconds), else OverlayError."""
+    """The overlay, if one of the keys signed it and it applies at ``now_ms`` (Unix). Raises OverlayError."""
     signed = _envelope(data)
     key = keys.get(signed.key)
     if key is None:
-        raise OverlayError(f"signed by the key {signed.key!r}, which is not among overlay_keys")
+        raise OverlayError(f"it is signed by the key {signed.key!r}, which is not among overlay_keys")
     from cryptography.exceptions import InvalidSignature
 
     try:
         key.verify(base64.b64decode(signed.signature, validate=True), _DOMAIN + signed.payload.encode())
     except (InvalidSignature, ValueError):
-        raise OverlayError(f"its signature is not that of the key {signed.key!r}") from None
+        raise OverlayError(f"its signature was not made with the key {signed.key!r}") from None
     return _check(signed.payload.encode(), namespace, now_ms)
 
 
 def peek(data: bytes) -> Overlay:
-    """What an overlay says of itself, whoever made it: for showing and comparing, never for honouring. Raises
-    OverlayError for what is none."""
+    """The overlay without checking who signed it: to show or compare it, never to act on it. Raises
+    OverlayError for data that is not an overlay."""
     try:
         return _payload.decode(_envelope(data).payload)
     except msgspec.MsgspecError as error:
@@ -120,7 +122,7 @@ def peek(data: bytes) -> Overlay:
 
 def _envelope(data: bytes) -> _Signed:
     if len(data) > OVERLAY_MAX_BYTES:
-        raise OverlayError(f"more than {OVERLAY_MAX_BYTES} bytes")
+        raise OverlayError(f"it takes more than {OVERLAY_MAX_BYTES} bytes")
     try:
         return _signed.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -133,11 +135,11 @@ def _check(payload: bytes, namespace: str, now_ms: int) -> Overlay:
     except msgspec.MsgspecError as error:
         raise OverlayError(f"not an overlay: {error}") from None
     if overlay.namespace != namespace:
-        raise OverlayError(f"it is for the namespace {overlay.namespace!r}, this is {namespace!r}")
+        raise OverlayError(f"it is for the namespace {overlay.namespace!r}, and this is {namespace!r}")
     if not 0 < overlay.expires_ms - overlay.issued_ms <= LASTS_MAX_MS:
         raise OverlayError("it lasts for more than 4 h, or ends before it begins")
     if overlay.issued_ms > now_ms + CLOCK_SKEW_MAX_MS:
-        raise OverlayError("it is issued in the future: look at the clocks")
+        raise OverlayError("it was issued in the future: compare the clocks of the machines")
     if overlay.expires_ms <= now_ms:
         raise OverlayExpiredError("it has expired")
     return overlay
@@ -162,6 +164,6 @@ def _public_key(pem: str, place: str) -> "Ed25519PublicKey":
         key = None
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigurationError(
-            f"{place}: no Ed25519 public key in PEM, as `openssl pkey -pubout` makes them"
+            f"{place}: expected an Ed25519 public key in PEM, made by `openssl pkey -pubout`"
         )
     return key

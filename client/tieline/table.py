@@ -1,10 +1,15 @@
-"""The route table: what it is, how it travels, and what must hold of every one that does.
+"""The route table: what it contains, how it is encoded, and what must be true of every table.
 
-A table holds, for each (workload, origin), integer weights in 1e-6 over pools and the share to shed; weights
-and shed sum to exactly one million. Pools are named once and referred to by index, so a dense table of
-400 pools x 20 workloads x 8 origins stays near 1 MB. Clients fetch slices: one route with just its pools,
-and a manifest that names the generation and each slice's checksum. ``check()`` runs before a table leaves
-and after it arrives.
+For each (workload, origin) the table has a *route*: integer weights in parts per million over pools, and the
+share to shed; together they are exactly one million. Pools are listed once and referred to by index, so a
+dense table of 400 pools x 20 workloads x 8 origins takes about 1 MB.
+
+Clients do not fetch the whole table but a *manifest*, which names the generation and the checksum of each
+slice, and the *slices* they need: a slice is one route with just its pools. An unchanged route has the same
+bytes in every generation.
+
+``check()`` runs before a table leaves the controller, and each slice is checked again where it arrives. So a
+partial, empty or damaged table is never used (tests/unit/client/test_table.py).
 """
 
 from collections.abc import Iterator
@@ -27,18 +32,19 @@ Adapter: TypeAlias = Literal["openai", "azure", "azure_classic", "vertex", "oci"
 
 
 class TableError(ValueError):
-    """A table, slice or manifest that must not be used; the message says what and where."""
+    """A table, slice or manifest must not be used; the message says what is wrong and where."""
 
 
 class Generation(Struct, frozen=True, array_like=True):
-    """``(lineage, epoch, seq)``: one history of Kafka, one leadership in it, one publication in that."""
+    """Which table this is. ``lineage``: one history of Kafka; ``epoch``: one leadership within it; ``seq``:
+    one publication within that."""
 
     lineage: str
     epoch: int
     seq: int
 
     def newer_than(self, other: "Generation | None") -> bool:
-        """Whether this follows ``other``; across lineages nothing follows anything."""
+        """Whether this comes after ``other``. Generations of two lineages can't be compared: False."""
         if other is None:
             return True
         return self.lineage == other.lineage and (self.epoch, self.seq) > (other.epoch, other.seq)
@@ -48,8 +54,8 @@ class Generation(Struct, frozen=True, array_like=True):
 
 
 class ModelOffer(Struct, frozen=True, omit_defaults=True):
-    """A logical model that a pool serves, under the provider's own ``name`` for it. ``features``: by the
-    policy's words, such as ``tools``; ``Needs`` asks for them."""
+    """A logical model that a pool serves, and the provider's own ``name`` for it. ``features``: by the
+    policy's names for them, such as ``tools``; ``Needs`` asks for them."""
 
     model: Name
     name: str
@@ -58,9 +64,9 @@ class ModelOffer(Struct, frozen=True, omit_defaults=True):
 
 
 class PoolInfo(Struct, frozen=True, omit_defaults=True):
-    """What a client must know to send a request to a pool: the base ``url``, the shape (``adapter``, see the
-    README) and the models. ``geography``: the legal region it lies in. ``credential`` names one, and never is
-    one."""
+    """What a client must know to send a request to a pool: its base ``url``, its models, and by ``adapter``
+    the form of its requests (see the README). ``geography``: the legal region it lies in. ``credential``: the
+    name of a secret, never the secret."""
 
     pool: PoolId
     geography: str
@@ -71,13 +77,13 @@ class PoolInfo(Struct, frozen=True, omit_defaults=True):
 
     @property
     def provider(self) -> str:
-        """Who runs the pool: the first part of its id."""
+        """The provider that runs the pool: the first part of its id."""
         return self.pool.split("/", 1)[0]
 
 
 class Split(Struct, frozen=True, array_like=True):
-    """How one route's requests divide: ``weights[i]`` parts per million to pool index ``pools[i]``, ``shed``
-    parts to nobody; all together one million."""
+    """How the requests of one route are divided: ``weights[i]`` parts per million go to the pool with index
+    ``pools[i]``, and ``shed`` parts are turned away; all together one million."""
 
     pools: tuple[int, ...]
     weights: tuple[Share, ...]
@@ -85,10 +91,10 @@ class Split(Struct, frozen=True, array_like=True):
 
 
 class Route(Struct, frozen=True, omit_defaults=True):
-    """One (workload, origin). ``split`` is in force, ``shed_reason`` says why it sheds, if it does.
-    ``on_loss[provider]`` applies when a client has lost most of that provider.
+    """One (workload, origin). ``split`` applies; ``shed_reason`` says why it sheds, if it does.
+    ``on_loss[provider]`` applies instead while a client has lost most of that provider.
 
-    ``last_resort``: pools, in order, that a client may try a request on when it has nothing left for it.
+    ``last_resort``: pools, in order, that a client may try for a request that has nowhere else to go.
     """
 
     workload: Name
@@ -106,12 +112,12 @@ class Route(Struct, frozen=True, omit_defaults=True):
 
 
 class ClientSettings(Struct, frozen=True, omit_defaults=True):
-    """What the table tells every client, by the policy's ``clients``; durations in milliseconds.
+    """What the table tells every client, from the policy's section ``clients``; durations in milliseconds.
 
-    ``report_interval_ms``: between two reports. ``attempts_max``: of one request, in all.
-    ``first_token_timeout_ms``, ``idle_timeout_ms``: how long a stream is waited for, at its beginning and
-    between two pieces. ``stale_after_ms``: without a word from the source, until ``status`` says so.
-    ``load_unit``: what is counted as load.
+    ``report_interval_ms``: between two reports. ``attempts_max``: of one request, all together.
+    ``first_token_timeout_ms``, ``idle_timeout_ms``: how long to wait for the first output of a stream, and
+    between two pieces of it. ``stale_after_ms``: how long the source may be silent before the client's state
+    is ``stale``. ``load_unit``: what is counted as load.
     """
 
     report_interval_ms: int = 1_000
@@ -123,8 +129,8 @@ class ClientSettings(Struct, frozen=True, omit_defaults=True):
 
 
 class RouteTable(Struct, frozen=True):
-    """One whole publication, made at ``made_ms`` (Unix): pools once each, routes that refer to them by index.
-    ``schema``: of all this; a reader of another refuses it."""
+    """One whole publication, made at ``made_ms`` (Unix): each pool once, and routes that refer to pools by
+    index. ``schema``: the version of this format; a reader of another version refuses the table."""
 
     generation: Generation
     made_ms: int
@@ -135,7 +141,8 @@ class RouteTable(Struct, frozen=True):
 
 
 class Slice(Struct, frozen=True):
-    """One route and its pools, renumbered. Without a generation: an unchanged route keeps its bytes."""
+    """One route with just its pools, whose indices are counted anew. It has no generation, so that an
+    unchanged route keeps its bytes."""
 
     pools: tuple[PoolInfo, ...]
     route: Route
@@ -146,8 +153,8 @@ class Slice(Struct, frozen=True):
 class Manifest(Struct, frozen=True):
     """Which slices a generation consists of: ``slices[route name]`` is the checksum of the slice's bytes.
 
-    ``urgent_seq`` is the seq of the last publication of this epoch that contained a forced move or a
-    command: a client that holds an older one fetches at once, others spread over 200 ms.
+    ``urgent_seq``: the seq of the last publication of this epoch that contained a forced move or a command. A
+    client whose table is older than that fetches at once; the others spread over 200 ms.
     """
 
     generation: Generation
@@ -158,8 +165,8 @@ class Manifest(Struct, frozen=True):
 
 
 class Bundle(Struct, frozen=True, omit_defaults=True):
-    """A manifest and some of its slices as they travel over HTTP: bytes in bytes, so that checksums hold.
-    ``overlay``: the signed emergency overlay, if there is one."""
+    """A manifest and some of its slices as they travel over HTTP. They stay encoded within the bundle, so
+    that the checksums apply to them. ``overlay``: the signed emergency overlay, if there is one."""
 
     manifest: bytes
     slices: dict[str, bytes]
@@ -167,7 +174,7 @@ class Bundle(Struct, frozen=True, omit_defaults=True):
 
 
 def checksum(data: bytes) -> str:
-    """128 bits of BLAKE2b of ``data`` in hex: guards against damage, not against malice."""
+    """128 bits of BLAKE2b of ``data`` in hex. It detects damage; it does not prove who made the data."""
     return blake2b(data, digest_size=16).hexdigest()
 
 
@@ -179,7 +186,7 @@ _bundle_decoder = msgspec.msgpack.Decoder(Bundle)
 
 
 def encode_table(table: RouteTable) -> bytes:
-    """The checked table as bytes; refuses one over 8 MiB and says its size."""
+    """Check the table and return it as bytes. Raises ``TableError``, also for more than 8 MiB."""
     check(table)
     data = _encoder.encode(table)
     if len(data) > TABLE_MAX_BYTES:
@@ -188,7 +195,7 @@ def encode_table(table: RouteTable) -> bytes:
 
 
 def decode_table(data: bytes) -> RouteTable:
-    """Bytes as a checked table, else ``TableError``."""
+    """The table that the bytes encode, checked. Raises ``TableError``."""
     try:
         table = _table_decoder.decode(data)
     except msgspec.MsgspecError as error:
@@ -198,36 +205,36 @@ def decode_table(data: bytes) -> RouteTable:
 
 
 def slices(table: RouteTable) -> dict[str, bytes]:
-    """Route name -> the bytes of its slice, each with only the pools that it refers to."""
+    """Route name -> the bytes of its slice, which has only the pools that the route refers to."""
     return {route.name: _encoder.encode(_slice(table, route)) for route in table.routes}
 
 
 def manifest(table: RouteTable, parts: dict[str, bytes], *, urgent_seq: int) -> bytes:
-    """The manifest of ``parts``, made by ``slices(table)``, as bytes; ``urgent_seq`` as in ``Manifest``."""
+    """The encoded manifest of ``parts``, which are ``slices(table)``; ``urgent_seq`` as in ``Manifest``."""
     sums = {name: checksum(data) for name, data in parts.items()}
-    return encode_manifest(Manifest(table.generation, table.made_ms, sums, urgent_seq))
+    return encode_manifest(Manifest(table.generation, table.made_ms, sums, urgent_seq=urgent_seq))
 
 
-def encode_manifest(held: Manifest) -> bytes:
+def encode_manifest(manifest: Manifest) -> bytes:
     """A manifest as bytes."""
-    return _encoder.encode(held)
+    return _encoder.encode(manifest)
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """Bytes as a manifest of a known schema with at least one slice, else ``TableError``."""
+    """The manifest that the bytes encode. Raises ``TableError``, also for another schema or no slices."""
     try:
-        held = _manifest_decoder.decode(data)
+        manifest = _manifest_decoder.decode(data)
     except msgspec.MsgspecError as error:
         raise TableError(f"not a manifest: {error}") from None
-    if held.schema != SCHEMA:
-        raise TableError(f"manifest of schema {held.schema}, this library reads {SCHEMA}")
-    if not held.slices:
+    if manifest.schema != SCHEMA:
+        raise TableError(f"manifest of schema {manifest.schema}; this library reads schema {SCHEMA}")
+    if not manifest.slices:
         raise TableError("an empty manifest")
-    return held
+    return manifest
 
 
 def decode_bundle(data: bytes) -> Bundle:
-    """Bytes as a bundle, whose parts are not looked at, else ``TableError``."""
+    """The bundle that the bytes encode; its parts are not decoded yet. Raises ``TableError``."""
     try:
         return _bundle_decoder.decode(data)
     except msgspec.MsgspecError as error:
@@ -240,23 +247,25 @@ def encode_bundle(bundle: Bundle) -> bytes:
 
 
 def decode_slice(data: bytes, expected_checksum: str) -> Slice:
-    """Bytes as a checked slice whose checksum is the manifest's, else ``TableError``."""
+    """The slice that the bytes encode, checked. ``expected_checksum``: what the manifest says. Raises
+    ``TableError``."""
     if checksum(data) != expected_checksum:
-        raise TableError("the slice's checksum is not the manifest's")
+        raise TableError("the checksum of the slice is not the one in the manifest")
     try:
         part = _slice_decoder.decode(data)
     except msgspec.MsgspecError as error:
         raise TableError(f"not a slice: {error}") from None
     if part.schema != SCHEMA:
-        raise TableError(f"slice of schema {part.schema}, this library reads {SCHEMA}")
+        raise TableError(f"slice of schema {part.schema}; this library reads schema {SCHEMA}")
     _check_route(part.route, part.pools)
     return part
 
 
 def check(table: RouteTable) -> None:
-    """What must hold of every table, else ``TableError``: no empty table, whole shares, pools that exist."""
+    """Raise ``TableError`` unless the table has routes and pools, every split sums to one million, and every
+    index refers to a pool."""
     if table.schema != SCHEMA:
-        raise TableError(f"table of schema {table.schema}, this library reads {SCHEMA}")
+        raise TableError(f"table of schema {table.schema}; this library reads schema {SCHEMA}")
     if not table.routes or not table.pools:
         raise TableError("an empty table")
     if len({info.pool for info in table.pools}) != len(table.pools):
@@ -270,23 +279,24 @@ def check(table: RouteTable) -> None:
 def _check_route(route: Route, pools: tuple[PoolInfo, ...]) -> None:
     _check_split(route.split, pools, route.name)
     if route.split.shed == MILLION and not route.shed_reason:
-        raise TableError(f"{route.name}: everything is shed and no reason given")
+        raise TableError(f"{route.name}: everything is shed, and shed_reason is empty")
     for provider, split in route.on_loss.items():
         _check_split(split, pools, f"{route.name} on loss of {provider}")
         if any(pools[index].provider == provider and weight for index, weight in _pairs(split)):
-            raise TableError(f"{route.name} on loss of {provider}: still has weight on it")
-    _check_pools(route.last_resort, pools, f"{route.name} last resort", "a pool is named twice")
+            raise TableError(f"{route.name} on loss of {provider}: a pool of {provider} still has weight")
+    _check_indices(route.last_resort, pools, f"{route.name} last resort", "a pool is named twice")
 
 
 def _check_split(split: Split, pools: tuple[PoolInfo, ...], place: str) -> None:
     if len(split.pools) != len(split.weights):
-        raise TableError(f"{place}: {len(split.pools)} pools and {len(split.weights)} weights")
-    _check_pools(split.pools, pools, place, "a pool has two weights")
+        raise TableError(f"{place}: {len(split.pools)} pools but {len(split.weights)} weights")
+    _check_indices(split.pools, pools, place, "a pool has two weights")
     if (total := sum(split.weights) + split.shed) != MILLION:
         raise TableError(f"{place}: weights and shed sum to {total}, not {MILLION}")
 
 
-def _check_pools(indices: tuple[int, ...], pools: tuple[PoolInfo, ...], place: str, twice: str) -> None:
+def _check_indices(indices: tuple[int, ...], pools: tuple[PoolInfo, ...], place: str, twice: str) -> None:
+    """``twice``: the error for an index that occurs twice."""
     if len(set(indices)) != len(indices):
         raise TableError(f"{place}: {twice}")
     if any(not 0 <= index < len(pools) for index in indices):
@@ -300,18 +310,18 @@ def _pairs(split: Split) -> Iterator[tuple[int, int]]:
 def _slice(table: RouteTable, route: Route) -> Slice:
     splits = (route.split, *route.on_loss.values())
     used = sorted({*route.last_resort, *(index for split in splits for index in split.pools)})
-    number = {index: place for place, index in enumerate(used)}
+    new_index = {index: position for position, index in enumerate(used)}
 
     def renumber(split: Split) -> Split:
-        return Split(tuple(number[index] for index in split.pools), split.weights, split.shed)
+        return Split(tuple(new_index[index] for index in split.pools), split.weights, split.shed)
 
     renumbered = Route(
         route.workload,
         route.origin,
         route.criticality,
-        renumber(route.split),
-        route.shed_reason,
-        {provider: renumber(split) for provider, split in route.on_loss.items()},
-        tuple(number[index] for index in route.last_resort),
+        split=renumber(route.split),
+        shed_reason=route.shed_reason,
+        on_loss={provider: renumber(split) for provider, split in route.on_loss.items()},
+        last_resort=tuple(new_index[index] for index in route.last_resort),
     )
     return Slice(tuple(table.pools[index] for index in used), renumbered, table.settings)

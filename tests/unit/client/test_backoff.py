@@ -20,3 +20,10 @@ def test_success_begins_anew() -> None:
     backoff.next_s()
     backoff.reset()
     assert backoff.next_s() == 0.5
+
+
+def test_a_wait_is_at_least_what_the_other_side_asked_for() -> None:
+    """Retry-After is never shortened; a longer wait of our own stays."""
+    backoff = Backoff(2.0, 8.0, chance=lambda: 1.0)
+    assert backoff.next_s(at_least_s=3.0) == 3.0
+    assert backoff.next_s(at_least_s=3.0) == 4.0

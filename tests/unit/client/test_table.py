@@ -55,13 +55,13 @@ WRONG = {
     "a route is listed twice": _table(_route(), _route()),
     "sum to 999999": _table(_route(Split((0,), (999_999,)))),
     "two weights": _table(_route(Split((0, 0), (500_000, 500_000)))),
-    "1 pools and 2 weights": _table(_route(Split((0,), (500_000, 500_000)))),
+    "1 pools but 2 weights": _table(_route(Split((0,), (500_000, 500_000)))),
     "does not list": _table(_route(Split((9,), (MILLION,)))),
-    "no reason given": _table(_route(Split((), (), MILLION))),
+    "shed_reason is empty": _table(_route(Split((), (), MILLION))),
     "chat/eu last resort: refers to": _table(_route(last_resort=(3,))),
     "chat/eu last resort: refers to a": _table(_route(last_resort=(-1,))),
     "chat/eu last resort: a pool is named twice": _table(_route(last_resort=(1, 1))),
-    "still has weight on it": _table(_route(on_loss={"azure": Split((1,), (MILLION,))})),
+    "a pool of azure still has weight": _table(_route(on_loss={"azure": Split((1,), (MILLION,))})),
     "schema 9": _table(schema=9),
 }
 

@@ -1,0 +1,44 @@
+"""Waking waiters, and an event loop in a thread of its own."""
+
+import asyncio
+import threading
+
+import pytest
+
+from tieline._process.loops import LoopThread, Notifier
+from tieline.errors import ClosedError
+
+
+async def test_all_who_wait_are_woken_and_nobody_who_comes_later() -> None:
+    """A notification is for the moment: whoever waits afterwards waits for the next one."""
+    notifier = Notifier()
+    early = [asyncio.create_task(notifier.wait()) for _ in range(2)]
+    await asyncio.sleep(0)
+    notifier.notify_all()
+    late = asyncio.create_task(notifier.wait())
+    await asyncio.gather(*early)
+    assert not late.done()
+    notifier.notify_all()
+    await late
+
+
+def test_coroutines_run_in_the_thread_of_the_loop() -> None:
+    """And their results and errors come back to the caller; before the start and after the end they are
+    refused."""
+
+    async def thread() -> threading.Thread:
+        return threading.current_thread()
+
+    async def fails() -> None:
+        raise ValueError("from the loop")
+
+    loop = LoopThread()
+    with pytest.raises(ClosedError, match="not running"):
+        loop.run(thread())
+    loop.start()
+    assert loop.run(thread()) is not threading.current_thread()
+    with pytest.raises(ValueError, match="from the loop"):
+        loop.run(fails())
+    loop.stop()
+    with pytest.raises(ClosedError, match="not running"):
+        loop.run(thread())

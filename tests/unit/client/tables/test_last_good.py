@@ -1,0 +1,53 @@
+"""The last good file: read again as it was written, never used damaged or for another route."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import tieline
+from tests.unit.client.made_tables import part
+from tests.waiting import until
+from tieline._routing.compile import Held
+from tieline._tables.last_good import read_last_good, write_last_good
+from tieline.table import Generation, TableError
+
+RAW = msgspec.msgpack.encode(part({"a/r/x": 1_000_000}))
+
+
+def test_last_good_comes_back_as_written(tmp_path: Path) -> None:
+    """What was written is read again; nothing else is left beside it."""
+    path = tmp_path / "deep" / "routes.bin"
+    write_last_good(path, Generation("l", 1, 4), {"eu": RAW})
+    assert read_last_good(path, "chat", ["eu"]) == Held(
+        Generation("l", 1, 4), {"eu": part({"a/r/x": 1_000_000})}
+    )
+    assert [file.name for file in path.parent.iterdir()] == ["routes.bin"]
+    assert read_last_good(tmp_path / "absent", "chat", ["eu"]) is None
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    """A file cut short, altered by one bit, or of something else is never used."""
+    path = tmp_path / "routes.bin"
+    write_last_good(path, Generation("l", 1, 4), {"eu": RAW})
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:], b"", b"something else"):
+        path.write_bytes(damaged)
+        with pytest.raises(TableError, match="damaged"):
+            read_last_good(path, "chat", ["eu"])
+
+
+@pytest.mark.parametrize(("workload", "origin"), [("api", "eu"), ("chat", "jp")])
+async def test_a_file_of_another_route_is_never_used(tmp_path: Path, workload: str, origin: str) -> None:
+    """Neither as the source nor as the last good table: what one workload or origin may use need not be
+    lawful for another. The error names what there is."""
+    path, absent = tmp_path / "routes.bin", tmp_path / "absent"
+    await asyncio.to_thread(write_last_good, path, Generation("l", 1, 4), {"eu": RAW})
+    async with tieline.AsyncClient(path, workload=workload, origin=origin) as client:
+        await until(lambda: client.status.error != "", 10, "the file is looked at")
+        shed = client.pick("chat-large")
+        assert isinstance(shed, tieline.Shed)
+        assert shed.text.endswith(f"routes.bin: has no route {workload}/{origin}; it has chat/eu")
+    async with tieline.AsyncClient(absent, workload=workload, origin=origin, last_good=path) as client:
+        assert isinstance(client.pick("chat-large"), tieline.Shed)
