@@ -1,10 +1,12 @@
 """The cases of `script/bench plan` that solve the whole table.
 
-One sample is one whole solve, from the problem to the plan, from scratch: no basis is kept from one to the
-next. Each is another hour of the day: the table in force is the plan of the hour before, every route's demand
-has changed by up to a fifth. `from merit order` starts from a table that no solver has touched, the farthest
-from the optimum. Load is high enough that losses bind. Beside the times: failure domains screened after the
-solve, those of them that joined the programme as they were not survived, and losses that remain so.
+A sample is one whole solve from scratch, from the problem to the plan: no basis is kept from one to the next.
+Each sample is another hour of the day: the table in force is the plan of the hour before, and every route's
+demand has changed by up to a fifth. The load is high enough that losses bind. `from merit order` starts from
+a table that no solver has touched, which lies farthest from the optimum.
+
+The other cases count, for each plan, the failure domains that were screened, those of them that joined the
+programme because they were not survived, and the losses that are not survived even so.
 """
 
 import time
@@ -14,7 +16,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from bench._frame import Case
-from bench._plan_world import policy_of, problem_under
+from bench._plan_world import Size, policy_of, problem_under
 from controller.core.lp.solve import solve
 from controller.core.model.dispatch_plan import Plan, Problem
 from controller.core.moves.first_table import first_draft
@@ -24,20 +26,36 @@ from tieline.table import Split
 
 FILLED = 0.85
 HOURS = 12
-COLD = 3
+COLD_SOLVES = 3
 SWING = 0.2
+
+
+class Sample(NamedTuple):
+    """One solve: the milliseconds that passed, those that the processor worked, and the plan."""
+
+    clock_ms: float
+    processor_ms: float
+    plan: Plan
+
+
+class ColdSolves(NamedTuple):
+    """Solves of one problem whose table in force no solver has touched."""
+
+    compiled: CompiledPolicy
+    problem: Problem
+    samples: list[Sample]
 
 
 def _next_hour(compiled: CompiledPolicy, problem: Problem, plan: Plan, hour: int) -> Problem:
     """The plan is the table in force, and each route's demand has moved on by its own rhythm."""
-    held = list(problem.held)
+    in_force = list(problem.held)
     for target in plan.targets:
-        held[target.route] = Split(target.pools, target.weights, target.shed)
+        in_force[target.route] = Split(target.pools, target.weights, target.shed)
     demand = tuple(
         route.expected_units_per_s * (1 + SWING * ((hour * 7 + number * 3) % 11 - 5) / 5)
         for number, route in enumerate(compiled.routes)
     )
-    return replace(problem, held=tuple(held), demand=demand)
+    return replace(problem, held=tuple(in_force), demand=demand)
 
 
 def _merit_order(compiled: CompiledPolicy) -> tuple[Split, ...]:
@@ -49,44 +67,34 @@ def _merit_order(compiled: CompiledPolicy) -> tuple[Split, ...]:
     )
 
 
-class Took(NamedTuple):
-    """Milliseconds on the clock, and of the processor."""
-
-    clock: float
-    processor: float
-
-
-def _timed(compiled: CompiledPolicy, problem: Problem) -> tuple[Took, Plan]:
+def _sample(compiled: CompiledPolicy, problem: Problem) -> Sample:
     began, worked = time.perf_counter(), time.process_time()
     plan = solve(compiled, problem).plan
-    return Took((time.perf_counter() - began) * 1_000, (time.process_time() - worked) * 1_000), plan
+    return Sample((time.perf_counter() - began) * 1_000, (time.process_time() - worked) * 1_000, plan)
 
 
-def solved_from_merit_order(
-    size: tuple[int, int, int],
-) -> tuple[CompiledPolicy, Problem, list[tuple[Took, Plan]]]:
-    """The installation's compiled, its first problem, and what each of a few solves of it took."""
-    policy = policy_of(*size, filled=FILLED)
+def solved_from_merit_order(size: Size) -> ColdSolves:
+    """A few solves of the installation's first problem; one before them, uncounted, loads the solver."""
+    policy = policy_of(size, filled=FILLED)
     compiled = compile_policy(policy)
     problem = problem_under(policy, _merit_order(compiled))
     solve(compiled, problem)
-    return compiled, problem, [_timed(compiled, problem) for _ in range(COLD)]
+    return ColdSolves(compiled, problem, [_sample(compiled, problem) for _ in range(COLD_SOLVES)])
 
 
-def dispatch_cases(name: str, size: tuple[int, int, int], target: dict[str, float]) -> Iterator[Case]:
+def dispatch_cases(name: str, size: Size, target: dict[str, float]) -> Iterator[Case]:
     """``name`` says the size, e.g. `400 pools`."""
-    rules, problem, cold = solved_from_merit_order(size)
+    compiled, problem, cold = solved_from_merit_order(size)
     name = f"dispatch {name}"
-    plan = cold[-1][1]
-    samples, plans = [], []
+    samples = [cold[-1]]
     for hour in range(HOURS):
-        problem = _next_hour(rules, problem, plan, hour)
-        took, plan = _timed(rules, problem)
-        samples.append(took)
-        plans.append(plan)
-    yield Case(name, "ms", [took.clock for took in samples], target)
-    yield Case(f"{name}, processor", "ms", [took.processor for took in samples])
-    yield Case(f"{name}, from merit order", "ms", [took.clock for took, _ in cold])
+        problem = _next_hour(compiled, problem, samples[-1].plan, hour)
+        samples.append(_sample(compiled, problem))
+    del samples[0]
+    plans = [sample.plan for sample in samples]
+    yield Case(name, "ms", [sample.clock_ms for sample in samples], target)
+    yield Case(f"{name}, processor", "ms", [sample.processor_ms for sample in samples])
+    yield Case(f"{name}, from merit order", "ms", [sample.clock_ms for sample in cold])
     yield Case(f"{name}, screened", "domains", [plan.screened for plan in plans])
     yield Case(f"{name}, added", "domains", [len(plan.added) for plan in plans])
     yield Case(f"{name}, not survived", "losses", [len(plan.unmet) for plan in plans])

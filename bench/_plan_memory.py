@@ -1,7 +1,7 @@
 """The cases of `script/bench plan` that say how much memory a decision takes.
 
-Each in a process of its own, that does nothing else: its peak, interpreter and modules included.
-`memory of steps`: a settled installation with all rows, one loss and one step without news.
+Each runs in a process of its own that does nothing else; its peak includes the interpreter and all modules.
+`memory of steps`: a settled installation with all rows, one loss, and one step without news.
 `memory of dispatch`: three solves from scratch.
 """
 
@@ -11,20 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench._frame import Case
+from bench._plan_world import Size
 
 WITHIN_S = 600
 KIB_PER_MB = 1_000_000 / 1_024
 
 
-def memory_cases(work: str, name: str, size: tuple[int, int, int]) -> Iterator[Case]:
-    """``work``: `steps` or `dispatch`; ``name`` says the size, e.g. `400 pools`."""
+def memory_cases(work: str, name: str, size: Size) -> Iterator[Case]:
+    """``work`` is `steps` or `dispatch`; ``name`` says the size, e.g. `400 pools`."""
     command = [sys.executable, "-m", "bench._plan_memory", work, *map(str, size)]
-    ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=WITHIN_S)
-    yield Case(f"memory of {work} {name}", "MB", [float(ran.stdout.split()[-1])])
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, timeout=WITHIN_S)
+    yield Case(f"memory of {work} {name}", "MB", [float(ended.stdout.split()[-1])])
 
 
-def _work(work: str, size: tuple[int, int, int]) -> None:
-    # Each imported here: the planner's process never loads the solver.
+def _work(work: str, size: Size) -> None:
+    # Each module is imported here, because the planner's process never loads the solver.
     if work == "dispatch":
         from bench._plan_dispatch import solved_from_merit_order
 
@@ -36,12 +37,12 @@ def _work(work: str, size: tuple[int, int, int]) -> None:
 
 
 def _peak_mb() -> float:
-    """Of this program alone: what getrusage says counts what forked it as well."""
+    """The peak of this program alone. What getrusage says includes the process that forked it."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (kib,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
     return int(kib) / KIB_PER_MB
 
 
 if __name__ == "__main__":
-    _work(sys.argv[1], (int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
+    _work(sys.argv[1], Size(*map(int, sys.argv[2:5])))
     print(round(_peak_mb(), 1))

@@ -1,9 +1,9 @@
 """The cases of `script/bench plan` in which a loaded pool is lost.
 
-`reflex`: one whole ``step``. All rows are there (two probers and a fleet source in every region, clients'
-outcomes at every pool); those of the lost pool's region are new, as after an event; the step ends with a
-table. Another pool each time. `quiet`: the same with news that changes nothing. `processor`: without the time
-in which others had it.
+`reflex`: one whole ``step`` that ends with a table, for another lost pool each time. All rows are there: two
+probers and a fleet source in every region, and clients' outcomes at every pool. The rows of the lost pool's
+region are new, as after an event. `quiet`: the same with news that changes nothing. `processor`: only the
+time that this process worked.
 """
 
 import time
@@ -13,14 +13,13 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from bench._frame import Case
-from bench._plan_world import policy_of
+from bench._plan_world import NOW_MS, Size, policy_of
 from controller.core.planner import Planner
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Office, Snapshot
 from streams.rows import DemandRow, DemandSecond, FlowSum, PoolSum, Position, Progress, Row
 from tieline.events import Capacity, Outcomes, PoolCapacity, PoolObservation, Report
 
-NOW_MS = 1_800_000_000_000
 PROBERS = ("prober", "prober-us")
 SECONDS = 10
 
@@ -33,17 +32,7 @@ class Installation:
         self.regions: dict[tuple[str, str], list[str]] = {}
         for pool in policy.pools:
             self.regions.setdefault((pool.provider, pool.region), []).append(pool.id)
-        self.snapshot = Snapshot(
-            policy,
-            Office(policy.lineage, 1, 1, NOW_MS - 60_000, NOW_MS - 60_000),
-            tuple(row for place in sorted(self.regions) for row in self._reports(place, frozenset())),
-            (),
-            tuple(self._capacity(place) for place in sorted(self.regions)),
-            (self._demand(),),
-            tuple(
-                Progress(f"tieline.{topic}", 0, 1, 1, NOW_MS) for topic in ("capacity", "demand", "reports")
-            ),
-        )
+        self.snapshot = self._first_snapshot()
         self.planner = Planner()
         for _ in range(3):
             ready = self.planner.step(self.snapshot, NOW_MS)
@@ -53,86 +42,125 @@ class Installation:
             self.snapshot, office=replace(self.snapshot.office, voluntary_after_ms=NOW_MS + 3_600_000)
         )
 
+    def _first_snapshot(self) -> Snapshot:
+        regions = sorted(self.regions)
+        began_ms = NOW_MS - 60_000
+        return Snapshot(
+            policy=self.policy,
+            office=Office(
+                lineage=self.policy.lineage,
+                epoch=1,
+                next_seq=1,
+                took_office_ms=began_ms,
+                voluntary_after_ms=began_ms,
+            ),
+            reports=tuple(row for region in regions for row in self._reports(region, frozenset())),
+            capacities=tuple(self._capacity(region) for region in regions),
+            demand=(self._demand(),),
+            progress=tuple(
+                Progress(f"tieline.{topic}", 0, 1, end_offset=1, at_ms=NOW_MS)
+                for topic in ("capacity", "demand", "reports")
+            ),
+        )
+
     def loaded(self) -> list[str]:
-        """Pools that carry something, the same order every time."""
+        """The pools that carry something, in the same order every time."""
         assert self.snapshot.table is not None
         used = {index for route in self.snapshot.table.routes for index in route.split.pools}
         return [self.snapshot.table.pools[index].pool for index in sorted(used)]
 
     def after(self, pool: str, *, lost: bool) -> Snapshot:
-        """The snapshot with new reports of the pool's region."""
+        """The snapshot with new reports of the pool's region, in which the pool is lost or well."""
         provider, region = pool.split("/")[:2]
         bad = frozenset([pool]) if lost else frozenset[str]()
         new = {(row.event.source, provider, region): row for row in self._reports((provider, region), bad)}
         reports = tuple(self._newer(row, new) for row in self.snapshot.reports)
-        return replace(
-            self.snapshot, reports=reports, demand=(self._demand(bad),) if lost else self.snapshot.demand
-        )
+        demand = (self._demand(bad),) if lost else self.snapshot.demand
+        return replace(self.snapshot, reports=reports, demand=demand)
 
     @staticmethod
     def _newer(row: Row, new: dict[tuple[str, str, str], Row]) -> Row:
         assert isinstance(row.event, Report)
         return new.get((row.event.source, row.event.provider, row.event.region), row)
 
-    def _reports(self, place: tuple[str, str], bad: frozenset[str]) -> list[Row]:
+    def _reports(self, region: tuple[str, str], bad: frozenset[str]) -> list[Row]:
         rows = []
         for source in PROBERS:
-            seen = tuple(
-                PoolObservation(pool, Outcomes(server_error=1) if pool in bad else Outcomes(ok=1))
-                for pool in self.regions[place]
+            event = Report(
+                source=source,
+                provider=region[0],
+                region=region[1],
+                incarnation="one",
+                sequence=1,
+                window_start_ms=NOW_MS - 2_000,
+                window_end_ms=NOW_MS,
+                interval_ms=2_000,
+                pools=tuple(
+                    PoolObservation(pool, Outcomes(server_error=1) if pool in bad else Outcomes(ok=1))
+                    for pool in self.regions[region]
+                ),
             )
-            event = Report(source, *place, "one", 1, NOW_MS - 2_000, NOW_MS, 2_000, seen)
-            rows.append(Row(event, Position("reports", 0, 1), NOW_MS, NOW_MS))
+            rows.append(Row(event, Position("reports", 0, 1), NOW_MS, evidence_ms=NOW_MS))
         return rows
 
-    def _capacity(self, place: tuple[str, str]) -> Row:
+    def _capacity(self, region: tuple[str, str]) -> Row:
         limits = {pool.id: pool.limit_units_per_s for pool in self.policy.pools}
-        stated = tuple(PoolCapacity(pool, limits[pool]) for pool in self.regions[place])
-        event = Capacity("fleet", *place, "one", 1, NOW_MS, NOW_MS + 60_000, stated)
-        return Row(event, Position("capacity", 0, 1), NOW_MS, NOW_MS)
+        event = Capacity(
+            source="fleet",
+            provider=region[0],
+            region=region[1],
+            incarnation="one",
+            sequence=1,
+            issued_ms=NOW_MS,
+            expires_ms=NOW_MS + 60_000,
+            pools=tuple(PoolCapacity(pool, limits[pool]) for pool in self.regions[region]),
+        )
+        return Row(event, Position("capacity", 0, 1), NOW_MS, evidence_ms=NOW_MS)
 
     def _demand(self, bad: frozenset[str] = frozenset()) -> DemandRow:
         flows = tuple(
-            FlowSum(workload.id, origin, 10, units, 0, 0.0)
+            FlowSum(workload.id, origin, 10, offered_units=units, shed_requests=0, shed_units=0.0)
             for workload in self.policy.workloads
             for origin, units in sorted(workload.expected_units_per_s.items())
         )
-        good = PoolSum("", Outcomes(ok=30), 300.0, 4, Outcomes())
-        ill = PoolSum("", Outcomes(timeout=30), 0.0, 4, Outcomes(timeout=4))
+        good = PoolSum("", Outcomes(ok=30), 300.0, reporters=4, failing=Outcomes())
+        ill = PoolSum("", Outcomes(timeout=30), 0.0, reporters=4, failing=Outcomes(timeout=4))
         pools = tuple(replace(ill if pool.id in bad else good, pool=pool.id) for pool in self.policy.pools)
-        seconds = tuple(DemandSecond(NOW_MS - age * 1_000, 4, flows, pools) for age in range(SECONDS, 0, -1))
+        seconds = tuple(
+            DemandSecond(NOW_MS - age * 1_000, 4, flows, pools=pools) for age in range(SECONDS, 0, -1)
+        )
         return DemandRow(Position("demand", 0, 1), seconds)
 
 
-class Took(NamedTuple):
-    """Milliseconds of each step, on the clock and of the processor."""
+class StepTimes(NamedTuple):
+    """For each step, the milliseconds that passed and those that the processor worked."""
 
-    clock: list[float]
-    processor: list[float]
+    clock_ms: list[float]
+    processor_ms: list[float]
 
 
-def _timed_ms(planner: Planner, snapshots: Sequence[Snapshot], *, moves: bool) -> Took:
-    took = Took([], [])
+def _timed(planner: Planner, snapshots: Sequence[Snapshot], *, moves: bool) -> StepTimes:
+    """Steps through the snapshots. Raises RuntimeError unless all give a table (``moves``), or none does."""
+    times = StepTimes([], [])
     for snapshot in snapshots:
         began, worked = time.perf_counter_ns(), time.process_time_ns()
         ready = planner.step(snapshot, NOW_MS)
-        took.processor.append((time.process_time_ns() - worked) / 1e6)
-        took.clock.append((time.perf_counter_ns() - began) / 1e6)
+        times.processor_ms.append((time.process_time_ns() - worked) / 1e6)
+        times.clock_ms.append((time.perf_counter_ns() - began) / 1e6)
         if (ready.table is not None) is not moves:
             raise RuntimeError(f"expected {'a' if moves else 'no'} new table: {ready.decisions[:3]}")
-    return took
+    return times
 
 
-def reflex_cases(
-    name: str, size: tuple[int, int, int], samples: int, target: dict[str, float]
-) -> Iterator[Case]:
+def reflex_cases(name: str, size: Size, samples: int, target: dict[str, float]) -> Iterator[Case]:
     """``name`` says the size, e.g. `400 pools`."""
-    place = Installation(policy_of(*size))
-    pools = place.loaded()
+    installation = Installation(policy_of(size))
+    pools = installation.loaded()
     chosen = [pools[number * 7 % len(pools)] for number in range(samples)]
-    lost = _timed_ms(place.planner, [place.after(pool, lost=True) for pool in chosen], moves=True)
-    quiet = _timed_ms(place.planner, [place.after(pool, lost=False) for pool in chosen], moves=False)
-    yield Case(f"reflex {name}", "ms", lost.clock, target)
-    yield Case(f"reflex {name}, processor", "ms", lost.processor)
-    yield Case(f"quiet {name}", "ms", quiet.clock)
-    yield Case(f"quiet {name}, processor", "ms", quiet.processor)
+    planner = installation.planner
+    lost = _timed(planner, [installation.after(pool, lost=True) for pool in chosen], moves=True)
+    quiet = _timed(planner, [installation.after(pool, lost=False) for pool in chosen], moves=False)
+    yield Case(f"reflex {name}", "ms", lost.clock_ms, target)
+    yield Case(f"reflex {name}, processor", "ms", lost.processor_ms)
+    yield Case(f"quiet {name}", "ms", quiet.clock_ms)
+    yield Case(f"quiet {name}, processor", "ms", quiet.processor_ms)
