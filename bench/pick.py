@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from bench._frame import Case, run
 from bench._peers import litellm
 from tieline._routing.affinity import compile_slots
-from tieline._routing.compile import Held
 from tieline._routing.router import Router
+from tieline._routing.slices import ClientTable
 from tieline.events import ResultClass
 from tieline.table import Generation, ModelOffer, PoolInfo, Route, Slice, Split
 
@@ -49,7 +49,7 @@ def _slice(count: int) -> Slice:
 def _router(count: int) -> Router:
     now_ms = [1_000_000]
     router = Router("chat", "eu", clock=lambda: now_ms[0], phase=0.25)
-    router.apply(Held(Generation("bench", 1, 1), {"eu": _slice(count)}))
+    router.apply(ClientTable(Generation("bench", 1, 1), {"eu": _slice(count)}))
     for _ in range(5):
         router.record("p1/r1/d", MODEL, ResultClass.SERVER_ERROR)
     for _ in range(10):
@@ -86,7 +86,7 @@ def _affinity(router: Router) -> list[float]:
 def _compile(router: Router, count: int) -> list[float]:
     samples = []
     for seq in range(2, 102):
-        held = Held(Generation("bench", 1, seq), {"eu": _slice(count)})
+        held = ClientTable(Generation("bench", 1, seq), {"eu": _slice(count)})
         began = time.perf_counter_ns()
         router.apply(held)
         router.pick(MODEL)

@@ -34,7 +34,7 @@ from tieline._fake_pools import (
 )
 from tieline._http.messages import Headers
 from tieline._process import clock as _clock
-from tieline._routing.compile import Held
+from tieline._routing.slices import ClientTable
 from tieline._tables.checks import Subscriber, TableUpdate
 from tieline.events import PoolId
 from tieline.table import (
@@ -246,7 +246,8 @@ class FakePools:
         whole = RouteTable(table.generation, _clock.now_ms(), infos, routes=(route,), settings=self._settings)
         raw = slices(whole)[route.name]
         parts = {subscriber.origin: decode_slice(raw, checksum(raw))}
-        subscriber.take(TableUpdate(Held(table.generation, parts, urgent=True), {subscriber.origin: raw}))
+        update = ClientTable(table.generation, parts, urgent=True)
+        subscriber.take(TableUpdate(update, {subscriber.origin: raw}))
 
     def _wake_all(self) -> None:
         for loop, wake in list(self._wake.items()):

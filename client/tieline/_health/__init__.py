@@ -1,1 +1,28 @@
-"""Which pools this process keeps away from."""
+"""Which pools this one process keeps away from, by what its own requests met there. PURE, monotonic
+milliseconds.
+
+In comes how each attempt ended (``tieline.events.ResultClass``). Out goes, for each pool: whether it is
+*out*, since when, until when and for which class; or which share of its requests is not sent there. The
+planner decides for all processes within seconds; this is what one process does meanwhile, and what goes on
+when the planner is gone.
+
+    class                                  says           the pool is out
+    -------------------------------------  -------------  ---------------------------------------------
+    server_error, timeout, connect, cut    health         after 5 straight failures, or when more than
+                                                          half of at least 10 in 10 s failed: 30 s times
+                                                          the ejections in a row, at most 300 s
+    throttled                              capacity       until its Retry-After, at most 300 s
+    auth, not_found (for that model)       configuration  300 s
+    client_error                           the caller     never
+
+- *Coming back*: a throttled pool, and a single model, at once. Any other pool is *half open*: one request
+  finds out, and the others keep away until it has succeeded (the circuit breaker of M. Nygard, Release It!).
+- *Not everything at once*: leaving a pool that still succeeds now and then (partial failure) must leave at
+  least half of the route's weight in; the last pool that serves a model always stays. The router decides
+  that, as it knows the table; see ``may_leave``.
+- *Throttle*: a pool that turns most of its requests away is sent fewer, so that it spends its work on what it
+  serves.
+
+``ejection`` judges one pool, ``verdicts`` holds all of them, ``counts`` counts over the last seconds. Tested
+in tests/unit/client/health, and with the router in tests/unit/client/routing/test_router.py.
+"""

@@ -1,13 +1,11 @@
-"""PURE. Whether this process leaves a pool, for how long, and how it comes back. Monotonic milliseconds.
-
-A pool is left after 5 straight failures (nothing works: *total*), or when more than half of at least 10
-requests in 10 s failed (*partial*), for 30 s x consecutive ejections, at most 300 s. Only the classes of
-``HEALTH_FAILURES`` count. 429 keeps it out until its Retry-After; 401, 403 and a 404 on the model are
-faults of configuration and keep it out for 300 s. Then it is half open: one request finds out.
+"""PURE. One pool as this process sees it: whether to leave it, for how long, how it comes back, and which
+share of its requests to keep away from it. The package's docstring has the rules. Times are monotonic
+milliseconds.
 """
 
 from msgspec import Struct
 
+from tieline._health.counts import RecentCounts
 from tieline.events import CONFIGURATION_FAULTS, HEALTH_FAILURES, ResultClass
 
 STRAIGHT_FAILURES = 5
@@ -20,6 +18,14 @@ RETRY_AFTER_DEFAULT_MS = 1_000
 NO_SUCCESS_MS = 10_000
 PROBE_MAX_MS = 30_000
 
+BUCKET_MS = 10_000  # of what a throttle counts
+BUCKETS = 12
+LEVELS = 16
+_ACCEPTED_FACTOR = 2
+
+_GOOD, _BAD = range(2)
+_WANTED, _ACCEPTED = range(2)
+
 
 class Out(Struct, frozen=True):
     """Why and until when this process keeps away from a pool."""
@@ -30,16 +36,19 @@ class Out(Struct, frozen=True):
 
 
 class PoolHealth:
-    """What this process saw of one pool."""
+    """What this process has seen of one pool.
+
+    ``out``: why it is left, None while it is in. ``ejections``: how many in a row, for its health.
+    ``straight``: failures of health in a row. ``since_success``: requests of any end but the caller's own
+    mistakes since the last success. ``last_success_ms``: when it last gave real output.
+    """
 
     __slots__ = (
         "_admitted_ms",
-        "_bad",
+        "_counts",
         "_first_request_ms",
-        "_good",
         "_last_out_ms",
         "_probing_until_ms",
-        "_seconds",
         "ejections",
         "last_success_ms",
         "out",
@@ -49,51 +58,49 @@ class PoolHealth:
 
     def __init__(self) -> None:
         self.out: Out | None = None
-        self.ejections = 0  # consecutive ones
-        self.straight = 0  # failures in a row
-        self.since_success = 0  # requests of any end since the last success
+        self.ejections = 0
+        self.straight = 0
+        self.since_success = 0
         self.last_success_ms: int | None = None
         self._first_request_ms: int | None = None
         self._admitted_ms = 0
-        self._last_out_ms = 0
+        self._last_out_ms = 0  # how long the last ejection lasted
         self._probing_until_ms = -1
-        self._seconds = [-1] * WINDOW_S
-        self._good = [0] * WINDOW_S
-        self._bad = [0] * WINDOW_S
+        self._counts = RecentCounts(2, buckets=WINDOW_S, bucket_ms=1_000)
 
     def record(self, result: ResultClass, now_ms: int) -> None:
-        """One request has ended so. Errors that are the caller's own leave no mark."""
+        """One request has ended with ``result``. The caller's own errors leave no mark."""
         if self._first_request_ms is None:
             self._first_request_ms = now_ms
         if result is ResultClass.OK:
             self.alive(now_ms)
             self.straight = self.since_success = 0
-            self._count(self._good, now_ms)
+            self._counts.add(_GOOD, now_ms)
         elif result is not ResultClass.CLIENT_ERROR:
             self.since_success += 1
         if result in HEALTH_FAILURES:
             self.straight += 1
-            self._count(self._bad, now_ms)
+            self._counts.add(_BAD, now_ms)
 
     def alive(self, now_ms: int) -> None:
-        """The pool has just given real output. Only an end well reached is a success: this one may yet be
-        cut."""
+        """The pool has just given real output. That is not yet a success: the stream may be cut."""
         self.last_success_ms = now_ms
 
     def wants_out(self, now_ms: int) -> bool:
-        """Whether one of the two rules says to leave."""
+        """Whether one of the two rules about health says to leave."""
         if self.straight >= STRAIGHT_FAILURES:
             return True
-        good, bad = self._sums(now_ms)
+        good, bad = self._counts.sums(now_ms)
         return good + bad >= WINDOW_REQUESTS_MIN and bad > good
 
     @property
     def partial(self) -> bool:
-        """Whether some requests still succeed, so that leaving is a matter of share, not of life."""
+        """Whether some requests still succeed. Then leaving is a matter of how much the others can bear."""
         return self.straight < STRAIGHT_FAILURES
 
     def fruitless(self, now_ms: int) -> bool:
-        """No success for 10 s, or in the last 5 requests: leaving it for one that succeeds costs no token."""
+        """Whether it had no success for 10 s, or in its last 5 requests. Leaving it for one that succeeds
+        then costs no token of the retry budget."""
         if self.since_success >= STRAIGHT_FAILURES:
             return True
         since = self.last_success_ms if self.last_success_ms is not None else self._first_request_ms
@@ -101,18 +108,19 @@ class PoolHealth:
 
     def successes_per_s(self, now_ms: int) -> float:
         """Requests that ended well, over the last 10 s."""
-        return self._sums(now_ms)[0] / WINDOW_S
+        return self._counts.sums(now_ms)[_GOOD] / WINDOW_S
 
     def eject(self, result: ResultClass, now_ms: int, retry_after_ms: int | None = None) -> Out:
         """Leave the pool. The caller has asked ``wants_out`` and whether the others can bear it."""
         if result is ResultClass.THROTTLED:
-            wanted = RETRY_AFTER_DEFAULT_MS if retry_after_ms is None else retry_after_ms
-            until_ms = now_ms + min(max(wanted, 1), OUT_MAX_MS)
+            wait_ms = RETRY_AFTER_DEFAULT_MS if retry_after_ms is None else retry_after_ms
+            until_ms = now_ms + min(max(wait_ms, 1), OUT_MAX_MS)
         elif result in CONFIGURATION_FAULTS:
             until_ms = now_ms + CONFIGURATION_OUT_MS
         else:
+            # It has stayed in for longer than it was out: this ejection is not one more in a row.
             if self.out is None and now_ms - self._admitted_ms > max(self._last_out_ms, BASE_MS):
-                self.ejections = 0  # it has stayed in for longer than it was out: a new story
+                self.ejections = 0
             self.ejections += 1
             self._last_out_ms = min(BASE_MS * self.ejections, OUT_MAX_MS)
             until_ms = now_ms + self._last_out_ms
@@ -127,32 +135,53 @@ class PoolHealth:
         self.straight = self.since_success = 0
         self._admitted_ms = now_ms
         self._probing_until_ms = -1
-        self._seconds = [-1] * WINDOW_S
+        self._counts.clear()
 
     def due(self, now_ms: int) -> bool:
-        """Whether its time out is over and nobody is finding out yet."""
+        """Whether its time out is over and no request is finding out yet."""
         return self.out is not None and now_ms >= self.out.until_ms and now_ms >= self._probing_until_ms
 
     def probing(self, now_ms: int) -> bool:
-        """Whether one request is finding out just now."""
+        """Whether a request is finding out just now."""
         return self.out is not None and now_ms < self._probing_until_ms
 
     def probe(self, now_ms: int) -> None:
-        """One request goes there to find out; if it is never heard of again, another may after 30 s."""
+        """One request goes there to find out. If it is never heard of again, another may after 30 s."""
         self._probing_until_ms = now_ms + PROBE_MAX_MS
 
     def next_due_ms(self) -> int | None:
         """When ``due`` will next become true, or None."""
         return None if self.out is None else max(self.out.until_ms, self._probing_until_ms)
 
-    def _count(self, counts: list[int], now_ms: int) -> None:
-        second = now_ms // 1_000
-        index = second % WINDOW_S
-        if self._seconds[index] != second:
-            self._seconds[index], self._good[index], self._bad[index] = second, 0, 0
-        counts[index] += 1
 
-    def _sums(self, now_ms: int) -> tuple[int, int]:
-        second = now_ms // 1_000
-        live = [index for index, at in enumerate(self._seconds) if second - WINDOW_S < at <= second]
-        return sum(self._good[index] for index in live), sum(self._bad[index] for index in live)
+class Throttle:
+    """Adaptive throttling of one pool (B. Beyer et al., Site Reliability Engineering, chapter 21).
+
+    Of the requests meant for the pool, the share max(0, (requests - 2 x accepted) / (requests + 1)) over two
+    minutes goes elsewhere without being sent. A request that ends with 429 was turned away; every other was
+    accepted.
+
+    ``level``: that share in sixteenths, as choices are compiled anew when it changes. Never all sixteen: a
+    pool that is sent nothing could not show that it has room again.
+    """
+
+    __slots__ = ("_counts", "level")
+
+    def __init__(self) -> None:
+        self.level = 0
+        self._counts = RecentCounts(2, buckets=BUCKETS, bucket_ms=BUCKET_MS)
+
+    def record(self, now_ms: int, *, accepted: bool) -> bool:
+        """One request has ended; it stands for those not sent as well. Says whether ``level`` changed."""
+        self._counts.add(_WANTED, now_ms, LEVELS / (LEVELS - self.level))
+        self._counts.add(_ACCEPTED, now_ms, accepted)
+        if accepted and self.level == 0:
+            return False  # an accepted request raises no level
+        return self.look(now_ms)
+
+    def look(self, now_ms: int) -> bool:
+        """Judge anew, as counts grow old. Says whether ``level`` changed."""
+        wanted, accepted = self._counts.sums(now_ms)
+        share = max(0.0, (wanted - _ACCEPTED_FACTOR * accepted) / (wanted + 1))
+        before, self.level = self.level, min(LEVELS - 1, int(share * LEVELS))
+        return self.level != before

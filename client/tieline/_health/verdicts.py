@@ -1,19 +1,18 @@
-"""PURE. What this process has seen of each pool, and which of them it keeps away from, wholly, for one model,
-or in part. Not thread-safe: the router has a lock. Times are monotonic milliseconds.
+"""PURE. All pools as this process sees them: which it keeps away from, wholly, for one model, or in part. Not
+thread-safe: the router has a lock. Times are monotonic milliseconds.
 """
 
 from collections.abc import Callable, Collection, Mapping
 
-from tieline._health.ejection import Out, PoolHealth
-from tieline._health.throttle import BUCKET_MS, LEVELS, Throttle
+from tieline._health.ejection import BUCKET_MS, LEVELS, Out, PoolHealth, Throttle
 from tieline.events import CONFIGURATION_FAULTS, HEALTH_FAILURES, ResultClass
 
-Endpoint = tuple[str, str, str]  # URL, adapter, name of the credential
+Address = tuple[str, str, str]  # of a pool: its URL, adapter and the name of its credential
 MayLeave = Callable[[str, PoolHealth], bool]
 
 
 class Verdicts:
-    """``due``: pools whose time out is over and of which nobody is finding out yet. ``next_due_ms``: when
+    """``due``: pools whose time out is over and of which no request is finding out yet. ``next_due_ms``: when
     ``tick`` has something to do."""
 
     def __init__(self) -> None:
@@ -24,9 +23,10 @@ class Verdicts:
         self._throttles: dict[str, Throttle] = {}
 
     def health(self, pool: str) -> PoolHealth:
-        """The pool's record, made at its first use."""
+        """The pool's record, begun at its first use."""
         health = self._health.get(pool)
         if health is None:
+            # Also asked without the router's lock; of two threads that begin one, both get the same.
             health = self._health.setdefault(pool, PoolHealth())
         return health
 
@@ -44,15 +44,15 @@ class Verdicts:
 
     def outs(self) -> dict[str, Out]:
         """Every pool that this process keeps away from, wholly or for a model."""
-        found = {pool: health.out for (pool, _), health in self._models.items() if health.out}
-        return found | {pool: health.out for pool, health in self._health.items() if health.out}
+        for_models = {pool: health.out for (pool, _), health in self._models.items() if health.out}
+        return for_models | {pool: health.out for pool, health in self._health.items() if health.out}
 
     def model_outs(self) -> dict[tuple[str, str], Out]:
         """(pool, model) -> why this process keeps away from one model on a pool whose others it uses."""
         return {key: health.out for key, health in self._models.items() if health.out}
 
     def kept_back(self, pool: str) -> float:
-        """The share of what is meant for the pool that is not sent there, because it turns most away."""
+        """The share of the pool's requests that is not sent there, because it turns most away."""
         throttle = self._throttles.get(pool)
         return throttle.level / LEVELS if throttle is not None else 0.0
 
@@ -66,14 +66,14 @@ class Verdicts:
         retry_after_ms: int | None,
         may_leave: MayLeave,
     ) -> tuple[bool, Out | None]:
-        """What one attempt says about its pool. Gives (whether choices must be made anew, why the pool was
-        left if it was just now). ``may_leave``: whether the others can bear it."""
+        """Take in what one attempt says about its pool. Gives (whether choices must be compiled anew, why the
+        pool was left if it was just now). ``may_leave(pool, health)``: whether the others can bear it."""
         health = self.health(pool)
         health.record(result, now_ms)
         changed = self._throttled(pool, result, now_ms)
         if health.out is not None:
-            again, out = self._record_out(health, result, retry_after_ms, now_ms)
-            return changed or again, out
+            out_changed, out = self._record_out(health, result, retry_after_ms, now_ms)
+            return changed or out_changed, out
         if result is ResultClass.NOT_FOUND and model:
             fault = self._models.setdefault((pool, model), PoolHealth())
             return True, fault.eject(result, now_ms)
@@ -83,8 +83,8 @@ class Verdicts:
         return changed, None
 
     def alive(self, pool: str, now_ms: int) -> bool:
-        """A stream from the pool has begun to speak: enough for a half-open pool to come back. Says whether
-        it has."""
+        """A stream from the pool has given its first output: enough for a half-open pool to come back. Says
+        whether it has."""
         health = self.health(pool)
         health.alive(now_ms)
         if not health.probing(now_ms):
@@ -93,9 +93,12 @@ class Verdicts:
         return True
 
     def tick(self, now_ms: int, carried: Collection[str]) -> bool:
-        """Let pools whose time is over come back: throttled ones at once, the others half open. A pool that
-        the table gives nothing (``carried`` names the others) comes back by the planner's word. Says whether
-        there was anything to do."""
+        """Let pools whose time is over come back: throttled ones at once, the others half open.
+
+        ``carried``: pools to which the table gives weight. Another one is not sent requests that could find
+        out, so it comes back without: whether it is used again is the planner's decision. Says whether there
+        was anything to do.
+        """
         if self.next_due_ms is None or now_ms < self.next_due_ms:
             return False
         for fault in self._models.values():
@@ -112,18 +115,21 @@ class Verdicts:
         self.refresh(now_ms)
         return True
 
-    def swap(self, before: Mapping[str, Endpoint], after: Mapping[str, Endpoint]) -> None:
-        """Another table: what was seen stays, except of pools that are gone or have another endpoint."""
-        for pool, endpoint in after.items():
-            if before.get(pool, endpoint) != endpoint:
+    def swap(self, before: Mapping[str, Address], after: Mapping[str, Address]) -> None:
+        """Another table is in force: what was seen stays, except of pools that are gone or have another
+        address."""
+        for pool, address in after.items():
+            if before.get(pool, address) != address:
                 self._health.pop(pool, None)
                 self._throttles.pop(pool, None)
-        self._health = {p: h for p, h in self._health.items() if p in after or h.out is not None}
-        self._models = {key: h for key, h in self._models.items() if key[0] in after}
-        self._throttles = {p: t for p, t in self._throttles.items() if p in after}
+        self._health = {
+            pool: health for pool, health in self._health.items() if pool in after or health.out is not None
+        }
+        self._models = {key: health for key, health in self._models.items() if key[0] in after}
+        self._throttles = {pool: throttle for pool, throttle in self._throttles.items() if pool in after}
 
     def refresh(self, now_ms: int) -> None:
-        """After any change: who is due, and when the next is."""
+        """Work out ``due`` and ``next_due_ms``; call it after any change."""
         outs = {pool: health for pool, health in self._health.items() if health.out is not None}
         self.due = tuple(sorted(pool for pool, health in outs.items() if health.due(now_ms)))
         faults = [health for health in self._models.values() if health.out is not None]
@@ -141,7 +147,7 @@ class Verdicts:
     def _record_out(
         self, health: PoolHealth, result: ResultClass, retry_after_ms: int | None, now_ms: int
     ) -> tuple[bool, Out | None]:
-        """Answers of a pool that is out: only the half-open request's counts, and a later Retry-After."""
+        """The answer of a pool that is out. Only the half-open request's counts, and a later Retry-After."""
         assert health.out is not None
         if health.probing(now_ms):
             if result in (ResultClass.OK, ResultClass.CLIENT_ERROR):

@@ -124,7 +124,7 @@ class Reporter:
     def take(self, *, urgent: bool = False) -> Demand:
         """The window as a report; the next window begins."""
         parts, now_ms = self._parts, self._epoch_ms()
-        router, table = parts.router, parts.router.held
+        router, table = parts.router, parts.router.table
         flows, pools = parts.window.take(
             router.workload, router.take_counts(), router.outs(), parts.flights, parts.clock()
         )

@@ -1,13 +1,15 @@
-"""PURE. Sessions onto pools, so that prompt caches stay warm: a Maglev table (Eisenbud et al., NSDI 2016).
+"""PURE. Sessions onto pools, so that prompt caches stay warm: a Maglev table (D. Eisenbud et al., Maglev: A
+Fast and Reliable Software Network Load Balancer, NSDI 2016), made exact.
 
-Each pool walks its own permutation of the slots and takes a free one whenever its turn comes; turns are
-dealt in proportion to the weights. A pool gets the whole slots of its share that way; what is left of all the
-shares are parts of slots, and they divide the slots that stay free. So every pool has exactly its share, one
-of a millionth included, and nearly every session is found by one look into a list.
-The table depends on pools and weights alone: every process maps a session alike.
+Each pool walks its own permutation of the slots and takes a free one whenever its turn comes; turns are dealt
+in proportion to the weights. A pool gets the whole slots of its share that way. What is left of all the
+shares are parts of slots, and those divide the slots that stay free. So every pool has exactly its share, one
+of a millionth included, and nearly every session needs one look into a list. The table depends on pools and
+weights alone: every process maps a session alike.
 
-A pool that is out leaves the table as it is. Its sessions hop to other slots, each along its own chain,
-until they meet a pool that is in: nobody else's session moves, and all come back when the pool does.
+A pool that is out leaves the table as it is. Its sessions hop to other slots, each along its own chain, until
+they meet a pool that is in: nobody else's session moves, and all come back when the pool does. (Weighted
+rendezvous hashing would do the same for 17 us a session at 40 pools.)
 """
 
 from bisect import bisect_right
@@ -37,15 +39,17 @@ class Slots(Struct, frozen=True):
 
     def owner(self, point: int) -> str:
         """The pool at this point."""
-        found = self.owners[point % SLOTS]
-        if isinstance(found, str):
-            return found
+        owner = self.owners[point % SLOTS]
+        if isinstance(owner, str):
+            return owner
+        # The place within the slot must not depend on the slot: the point is mixed first (a multiplicative
+        # hash).
         place = (point * _MIX % _WORD) * self.total // _WORD
-        return self.names[bisect_right(self.edges, found * self.total + place)]
+        return self.names[bisect_right(self.edges, owner * self.total + place)]
 
 
 class Affinity:
-    """Slots of one set of (pool, weight); compiled at its first use, some 10 ms for 400 pools."""
+    """Slots of one set of (pool, weight); compiled at their first use, some 10 ms for 400 pools."""
 
     __slots__ = ("_slots", "_weights")
 
@@ -64,15 +68,16 @@ class Affinity:
             self._slots = compile_slots(self._weights)
         return self._slots
 
-    def follow(self, point: int, inside: Mapping[str | int, _T]) -> _T | None:
-        """What ``inside`` holds for the first pool that is in along the chain that begins at ``point``."""
+    def follow(self, point: int, pools_in: Mapping[str | int, _T]) -> _T | None:
+        """What ``pools_in`` has for the first of its pools along the chain that begins at ``point``; None
+        when the chain meets none in 24 hops."""
         slots = self.compile()
         if not slots.owners:
             return None
         for _ in range(HOPS_MAX):
-            found = inside.get(slots.owner(point))
-            if found is not None:
-                return found
+            value = pools_in.get(slots.owner(point))
+            if value is not None:
+                return value
             point = (point * 1_664_525 + 1_013_904_223) % _POINTS
         return None
 
@@ -83,33 +88,39 @@ def compile_slots(weights: Sequence[tuple[str, int]]) -> Slots:
     if not ordered:
         return Slots([])
     total = sum(weight for _, weight in ordered)
-    whole = [weight * SLOTS // total for _, weight in ordered]
+    quotas = [weight * SLOTS // total for _, weight in ordered]
     turns = sorted(
-        ((2 * turn + 1) / quota, index) for index, quota in enumerate(whole) for turn in range(quota)
+        ((2 * turn + 1) / quota, index) for index, quota in enumerate(quotas) for turn in range(quota)
     )
     walks = [_walk(pool) for pool, _ in ordered]
     at = [offset for offset, _ in walks]
-    taken: list[str | None] = [None] * SLOTS
+    owners: list[str | None] = [None] * SLOTS
     for _, index in turns:
         slot, skip = at[index], walks[index][1]
-        while taken[slot] is not None:
+        while owners[slot] is not None:
             slot = (slot + skip) % SLOTS
-        taken[slot] = ordered[index][0]
+        owners[slot] = ordered[index][0]
         at[index] = (slot + skip) % SLOTS
-    return _divided(taken, total, [(pool, weight * SLOTS % total) for pool, weight in ordered])
+    return _divided(owners, total, [(pool, weight * SLOTS % total) for pool, weight in ordered])
 
 
-def _divided(taken: Sequence[str | None], total: int, parts: Sequence[tuple[str, int]]) -> Slots:
+def _divided(owners: Sequence[str | None], total: int, parts: Sequence[tuple[str, int]]) -> Slots:
     """The free slots, numbered, and the parts of slots that divide them."""
-    owners: list[str | int] = []
+    owners_or_numbers: list[str | int] = []
     free = 0
-    for pool in taken:
-        owners.append(free if pool is None else pool)
+    for pool in owners:
+        owners_or_numbers.append(free if pool is None else pool)
         free += pool is None
-    left = [(pool, part) for pool, part in parts if part]
-    return Slots(owners, total, tuple(pool for pool, _ in left), tuple(accumulate(part for _, part in left)))
+    rows = [(pool, part) for pool, part in parts if part]
+    return Slots(
+        owners_or_numbers,
+        total,
+        names=tuple(pool for pool, _ in rows),
+        edges=tuple(accumulate(part for _, part in rows)),
+    )
 
 
 def _walk(pool: str) -> tuple[int, int]:
+    """(first slot, skip) of the pool's permutation."""
     digest = blake2b(pool.encode(), digest_size=16).digest()
     return int.from_bytes(digest[:8], "big") % SLOTS, int.from_bytes(digest[8:], "big") % (SLOTS - 1) + 1

@@ -1,56 +1,47 @@
 """PURE. The retry budget of one process, and the pace at which a pool takes over what another has dropped.
 
 Retries may add 10 % to the requests, plus 3 a second, over 10 s: without that, every caller's retries
-multiply the load on what is left, just when that is least able to bear it. What leaves a pool that gives
-nothing is no such multiplication, but it comes all at once: it is let out at the pace of the room that the
-planner keeps on every pool, a quarter of what the pool is serving.
+multiply the load on what is left, just when that is least able to bear it. What leaves a pool that serves
+nothing is no such multiplication, but it comes all at once. It is let out at the pace of the room that the
+planner keeps on every pool: a quarter of what the pool is serving, as usable capacity is 80 % of the limit.
 """
 
 from collections.abc import Callable
 
+from tieline._health.counts import RecentCounts
+
 WINDOW_S = 10
 SHARE = 0.10
 PER_S = 3
-ROOM_SHARE = 0.25  # usable capacity is 80 % of the limit: so much more than it serves is left
-PACE_AT_ONCE_MS = 1_000  # of its room, a pool that was left in peace takes so much at once
+ROOM_SHARE = 0.25
+PACE_AT_ONCE_MS = 1_000  # a pool that nobody has left for may take what it would in so long, all at once
+_REQUESTS, _RETRIES = range(2)
 
 
 class RetryBudget:
-    """Counts requests and retries by the second. Times are monotonic milliseconds."""
+    """Counts requests and retries by the second. Not thread-safe: its user has a lock. Times are monotonic
+    milliseconds."""
 
-    __slots__ = ("_requests", "_retries", "_seconds")
+    __slots__ = ("_counts",)
 
     def __init__(self) -> None:
-        self._seconds = [-1] * WINDOW_S
-        self._requests = [0] * WINDOW_S
-        self._retries = [0] * WINDOW_S
+        self._counts = RecentCounts(2, buckets=WINDOW_S, bucket_ms=1_000)
 
     def request(self, now_ms: int) -> None:
         """One request has begun."""
-        self._requests[self._bucket(now_ms)] += 1
+        self._counts.add(_REQUESTS, now_ms)
 
     def take(self, now_ms: int) -> bool:
         """Spend one token, if there is one."""
-        bucket = self._bucket(now_ms)
         if self.left(now_ms) < 1:
             return False
-        self._retries[bucket] += 1
+        self._counts.add(_RETRIES, now_ms)
         return True
 
     def left(self, now_ms: int) -> float:
         """Tokens left in the window that ends now."""
-        second = now_ms // 1_000
-        live = [index for index, at in enumerate(self._seconds) if second - WINDOW_S < at <= second]
-        requests = sum(self._requests[index] for index in live)
-        retries = sum(self._retries[index] for index in live)
+        requests, retries = self._counts.sums(now_ms)
         return SHARE * requests + PER_S * WINDOW_S - retries
-
-    def _bucket(self, now_ms: int) -> int:
-        second = now_ms // 1_000
-        index = second % WINDOW_S
-        if self._seconds[index] != second:
-            self._seconds[index], self._requests[index], self._retries[index] = second, 0, 0
-        return index
 
 
 class Pace:

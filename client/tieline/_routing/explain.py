@@ -4,31 +4,26 @@ from typing import Any
 
 from tieline._health.ejection import Out
 from tieline._health.verdicts import Verdicts
-from tieline._routing import compile as compiling
-from tieline._routing.compile import Held
+from tieline._routing.slices import ClientTable, split_in_force, weighted
+from tieline.table import Slice, Split
 
 
-def explained(held: Held, verdicts: Verdicts, now_ms: int) -> list[dict[str, Any]]:
+def explain(table: ClientTable, verdicts: Verdicts, now_ms: int) -> list[dict[str, Any]]:
     """One row for each origin and pool that the route gives weight, now or when nothing is out, or names as
     its last resort.
 
     ``weight_ppm``: in the split in force, which ``split`` names. ``out``: the result class for which all
     requests keep away, with ``out_since_ms`` (ago) and ``out_for_ms`` (still; 0: the next request finds out).
-    ``models_out``: the same for single models. ``kept_back``: the share not sent for being turned away.
-    ``last_resort``: the pool's place in that order, from 1; None if it has none.
+    ``models_out``: the same for single models. ``kept_back``: the share not sent because the pool turns most
+    requests away. ``last_resort``: the pool's place in that order, from 1; None if it has none.
     """
     rows = []
     models = verdicts.model_outs()
-    for origin, part in sorted(held.parts.items()):
-        split, reason = compiling.split_in_force(part, verdicts.out_of)
-        weights = {info.pool: weight for info, weight in compiling.weighted(part, split)}
-        for info, _ in compiling.weighted(part, part.route.split):
-            weights.setdefault(info.pool, 0)
-        last = {part.pools[index].pool: at for at, index in enumerate(part.route.last_resort, start=1)}
-        for pool in last:
-            weights.setdefault(pool, 0)
-        for pool, weight in weights.items():
-            of_pool = {model: out for (name, model), out in models.items() if name == pool}
+    for origin, part in sorted(table.parts.items()):
+        split, reason = split_in_force(part, verdicts.out_of)
+        places = {part.pools[index].pool: at for at, index in enumerate(part.route.last_resort, start=1)}
+        for pool, weight in _weights(part, split).items():
+            pool_models = {model: out for (name, model), out in models.items() if name == pool}
             rows.append(
                 {
                     "origin": origin,
@@ -36,12 +31,22 @@ def explained(held: Held, verdicts: Verdicts, now_ms: int) -> list[dict[str, Any
                     "weight_ppm": weight,
                     "split": reason.value,
                     **_out(verdicts.out_of(pool, ""), now_ms),
-                    "models_out": {model: _out(out, now_ms) for model, out in of_pool.items()},
+                    "models_out": {model: _out(out, now_ms) for model, out in pool_models.items()},
                     "kept_back": verdicts.kept_back(pool),
-                    "last_resort": last.get(pool),
+                    "last_resort": places.get(pool),
                 }
             )
     return rows
+
+
+def _weights(part: Slice, split: Split) -> dict[str, int]:
+    """Every pool that a row is about, with its weight in the split in force."""
+    weights = {info.pool: weight for info, weight in weighted(part, split)}
+    for info, _ in weighted(part, part.route.split):
+        weights.setdefault(info.pool, 0)
+    for index in part.route.last_resort:
+        weights.setdefault(part.pools[index].pool, 0)
+    return weights
 
 
 def _out(out: Out | None, now_ms: int) -> dict[str, Any]:

@@ -5,7 +5,8 @@ integers, the step coprime to the line's length). After as many picks as the lin
 picked exactly as often as its weight says, a weight of one millionth included, and on the way each target's
 picks are spread evenly. Finding the target is one bisection in C: 9 comparisons at 400 pools.
 
-A choice never changes once compiled, but for the point; ejections and table swaps compile a new one.
+A choice never changes once compiled, but for the point; ejections and table swaps compile a new one. Threads
+that pick at the same moment may get the same step: that costs evenness, never correctness.
 """
 
 from bisect import bisect_right
@@ -14,7 +15,7 @@ from itertools import accumulate
 from math import gcd
 from zlib import crc32
 
-from tieline._health.throttle import LEVELS
+from tieline._health.ejection import LEVELS
 from tieline._routing.affinity import SLOTS, Affinity
 from tieline._routing.route import Reason, Route, Shed, Target
 from tieline.table import MILLION
@@ -23,19 +24,22 @@ _GOLDEN = 0.6180339887498949
 
 
 class Choice:
-    """Targets with weights, and the share to shed. ``phase`` in [0, 1) is where the walk starts: processes
-    that start together should not pick in step. ``affinity`` may know more pools than ``targets``: those
-    are out. ``back``: shares of what is meant for a pool that are not sent there; others get them, and what
-    all pools keep back is shed."""
+    """Targets with weights, and the share to shed.
+
+    ``phase`` in [0, 1): where the walk starts; processes that start together should not pick in step.
+    ``affinity`` may know more pools than ``targets``: those are out. ``kept_back``: shares of what is meant
+    for a pool that are not sent there; other pools get them. ``hits``: picks by result; ``session_picks``:
+    those that needed no step of the walk.
+    """
 
     __slots__ = (
         "_affinity",
         "_at",
-        "_back",
-        "_back_phase",
         "_by_pool",
         "_edges",
-        "_elsewhere",
+        "_kept_back",
+        "_kept_back_phase",
+        "_other_routes",
         "_results",
         "_retry_phase",
         "_routes",
@@ -57,11 +61,11 @@ class Choice:
         reason: Reason = Reason.WEIGHTED,
         phase: float = 0.0,
         affinity: Affinity | None = None,
-        back: Mapping[str, float] | None = None,
+        kept_back: Mapping[str, float] | None = None,
     ) -> None:
-        self._back, self._back_phase = back or {}, phase
+        self._kept_back, self._kept_back_phase = kept_back or {}, phase
         self._routes = [
-            (Route(target, reason), _kept(weight, self._back.get(target.pool, 0.0)) if back else weight)
+            (Route(target, reason), self._weight_sent(target.pool, weight) if kept_back else weight)
             for target, weight in targets
             if weight > 0
         ]
@@ -78,13 +82,13 @@ class Choice:
         self._step = _coprime_step(self._span)
         self._at = int(phase * self._span) % self._span
         self._retry_phase = phase
-        self._elsewhere = self._without(())  # what has no reason to pass over any pool
+        self._other_routes = self._without(())  # for what has no reason to pass over any pool
         self._affinity = affinity or Affinity([(r.target.pool, weight) for r, weight in self._routes])
         self._sheds = shed_ppm > 0 or not self._routes
         self._slots: list[str | int] | None = None
         self._by_pool: dict[str | int, Route] = {}  # by what a slot says; no number is a pool
         self.hits = [0] * len(self._results)
-        self.session_picks = 0  # those that needed no step of the walk
+        self.session_picks = 0
 
     @property
     def empty(self) -> bool:
@@ -130,8 +134,13 @@ class Choice:
         if slots is None:
             slots = self._compile_sessions()
         point = crc32(session.encode("utf-8", "surrogatepass"))
-        found = self._by_pool.get(slots[point % SLOTS]) or self._hop(point)
-        return self._held_back(found) if self._back else found
+        route = self._by_pool.get(slots[point % SLOTS]) or self._hop(point)
+        return self._spared(route) if self._kept_back else route
+
+    def excluding(self, exclude: Collection[str]) -> Route | Shed:
+        """A target by weight that is not among ``exclude``; not counted as a pick. No share is shed here: the
+        request was let in before."""
+        return self._by_weight(exclude)
 
     def _compile_sessions(self) -> list[str | int]:
         """At the first session after a swap or an ejection; slots last as long as the weights do."""
@@ -139,37 +148,34 @@ class Choice:
         self._slots = self._affinity.compile().owners
         return self._slots
 
-    def _held_back(self, found: Route | Shed) -> Route | Shed:
-        """A session's request goes elsewhere for once when its pool takes less than it is meant to."""
-        share = self._back.get(found.pool, 0.0) if isinstance(found, Route) else 0.0
+    def _spared(self, route: Route | Shed) -> Route | Shed:
+        """A session's request goes elsewhere for once when its pool is sent less than it is meant to get."""
+        share = self._kept_back.get(route.pool, 0.0) if isinstance(route, Route) else 0.0
         if not share:
-            return found
-        self._back_phase = (self._back_phase + _GOLDEN) % 1.0
-        return found if self._back_phase >= share else self._by_weight(())
+            return route
+        self._kept_back_phase = (self._kept_back_phase + _GOLDEN) % 1.0
+        return route if self._kept_back_phase >= share else self._by_weight(())
 
     def _hop(self, point: int) -> Route | Shed:
         return self._affinity.follow(point, self._by_pool) or self._by_weight(())
 
-    def excluding(self, exclude: Collection[str]) -> Route | Shed:
-        """A target by weight that is not among ``exclude``; not counted as a pick. No share is shed here: the
-        request has been let in before."""
-        return self._by_weight(exclude)
-
     def _by_weight(self, exclude: Collection[str]) -> Route | Shed:
-        routes, edges = self._without(exclude) if exclude else self._elsewhere
+        routes, edges = self._without(exclude) if exclude else self._other_routes
         if not routes:
-            return Shed(Reason.NO_POOL, self._shed.text, self._shed.retry_after_ms, self._shed.why)
+            shed = self._shed
+            return Shed(Reason.NO_POOL, shed.text, retry_after_ms=shed.retry_after_ms, why=shed.why)
         self._retry_phase = (self._retry_phase + _GOLDEN) % 1.0  # a walk of its own: retries are rare
         return routes[bisect_right(edges, int(self._retry_phase * edges[-1]))]
 
     def _without(self, exclude: Collection[str]) -> tuple[list[Route], list[int]]:
-        left = [(route.target, weight) for route, weight in self._routes if route.target.pool not in exclude]
-        routes = [Route(target, Reason.FAILOVER) for target, _ in left]
-        return routes, list(accumulate(weight for _, weight in left))
+        """Routes and the edges of their weights, without these pools."""
+        rows = [(route.target, weight) for route, weight in self._routes if route.target.pool not in exclude]
+        routes = [Route(target, Reason.FAILOVER) for target, _ in rows]
+        return routes, list(accumulate(weight for _, weight in rows))
 
-
-def _kept(weight: int, back: float) -> int:
-    return max(1, round(weight * LEVELS * (1 - back)))
+    def _weight_sent(self, pool: str, weight: int) -> int:
+        """What is left of the weight, in sixteenths so that it stays a whole number; at least one."""
+        return max(1, round(weight * LEVELS * (1 - self._kept_back.get(pool, 0.0))))
 
 
 def _with_shed(weights: Sequence[int], shed_ppm: int) -> list[int]:
@@ -181,6 +187,7 @@ def _with_shed(weights: Sequence[int], shed_ppm: int) -> list[int]:
 
 
 def _coprime_step(span: int) -> int:
+    """A step near the golden ratio of the line that meets every point of it before any twice."""
     step = max(1, int(span * _GOLDEN))
     while gcd(step, span) != 1:
         step += 1

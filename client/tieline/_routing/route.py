@@ -19,16 +19,14 @@ class Reason(StrEnum):
     HALF_OPEN = "half_open"  # the one request that finds out whether an ejected pool is back
     HELD = "held"  # the pool holds what the request refers to
     PROVIDER_LOST = "provider_lost"  # the table's on_loss weights apply
-    LAST_RESORT = "last_resort"  # nothing else is left: a pool that the table names for that
-    SHED = "shed"  # the table says so
+    LAST_RESORT = "last_resort"  # no other pool is left: one that the table names for that
+    SHED = "shed"  # the table sheds this share of the requests
     NO_TABLE = "no_table"
     NO_ROUTE = "no_route"  # the client follows no such (workload, origin)
     NO_MODEL = "no_model"  # no pool of the route serves the model, or with these needs
     NO_POOL = "no_pool"  # every pool that could is out
     THROTTLED = "throttled"  # every pool that could is out until its Retry-After
-    BAD_OPTION = (
-        "bad_option"  # a header of the request asks for what can't be; of answers alone, never of picks
-    )
+    BAD_OPTION = "bad_option"  # a header asks for what can't be; only of answers, never of picks
 
 
 class Needs(Struct, frozen=True):
@@ -96,15 +94,17 @@ class Route(Struct, frozen=True, eq=False):
     def report(self, outcome: Outcome) -> None:
         """Say how the request ended; call it once a request. The ``outcome`` feeds ejection here and the
         planner there. Never waits; from any thread. Raises ValueError for a result that is no ResultClass."""
-        if type(outcome.result) is not ResultClass:  # its value is one to Python, but not to us
+        # A plain string equals its member of ResultClass, but other code asks for the member by identity.
+        if type(outcome.result) is not ResultClass:
             outcome = replace(outcome, result=ResultClass(outcome.result))
         self.target.report(self.target, outcome)
 
 
 class Shed(Struct, frozen=True, eq=False):
     """No route for this request. ``text``: a sentence for its caller. ``why`` names each pool that was
-    considered with the reason it is out; ``retry_after_ms`` is None when nobody can say. ``left``: what may
-    be tried all the same, best first, each at its pool's pace; a client's ``pick`` has done so."""
+    considered with the reason it is out; ``retry_after_ms`` is None when nobody can say. ``fallbacks``:
+    routes that may be tried all the same, best first, each at its pool's pace; a client's ``pick`` has done
+    so, and leaves none."""
 
     reason: Reason
     text: str = ""

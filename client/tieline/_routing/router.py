@@ -1,4 +1,4 @@
-"""Where the next request goes: the table held, the pools this process keeps away from, and compiled
+"""Where the next request goes: the table in force, the pools this process keeps away from, and compiled
 choices.
 
 No I/O. ``pick`` reads one compiled choice and nothing else; choices are compiled anew when the table is
@@ -13,21 +13,27 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from tieline._health.ejection import Out, PoolHealth
-from tieline._health.verdicts import Endpoint, Verdicts
-from tieline._routing import compile as compiling
-from tieline._routing.affinity import Affinity
+from tieline._health.verdicts import Verdicts
 from tieline._routing.budget import Pace
-from tieline._routing.compile import Candidate, Held
-from tieline._routing.explain import explained
-from tieline._routing.left import Request, beyond, left
+from tieline._routing.choices import ChoiceKey, Choices
+from tieline._routing.compile import compile_choice, target_of
+from tieline._routing.explain import explain
+from tieline._routing.fallback import PoolQuery, after_losses, with_fallbacks
 from tieline._routing.pick import Choice
 from tieline._routing.route import Needs, Outcome, Reason, Route, Shed, Target
+from tieline._routing.slices import (
+    Candidate,
+    ClientTable,
+    candidate_named,
+    candidates,
+    may_leave,
+    normalise,
+    offer_for,
+    weighted,
+)
 from tieline.events import ResultClass
 from tieline.table import Slice
 
-CHOICES_MAX = 512
-PARTIAL_SHARE_MAX = 0.5
-_Key = tuple[str, str, Needs | None]  # origin, model, normalised needs
 EjectionListener = Callable[[str, Out], None]
 
 
@@ -45,7 +51,9 @@ class Pick(Protocol):
 
 
 class Router:
-    """Thread-safe; ``pick`` takes no lock. ``phase`` in [0, 1) differs between processes."""
+    """Thread-safe; ``pick`` takes no lock. ``phase`` in [0, 1) differs between processes. ``why_no_table``:
+    what to say while there is none. Listeners are called in the thread of whoever reports, ``on_ejection``
+    with the lock held."""
 
     def __init__(self, workload: str, origin: str, *, clock: Callable[[], int], phase: float) -> None:
         self.workload = workload
@@ -56,19 +64,16 @@ class Router:
         self._clock = clock
         self._phase = phase
         self._lock = RLock()
-        self._held: Held | None = None
-        self._plain: dict[str, Choice] = {}  # model -> choice: what the fast path knows
-        self._choices: dict[_Key, Choice] = {}
-        self._affinities: dict[_Key, Affinity] = {}
-        self._phases: dict[_Key, float] = {}
+        self._table: ClientTable | None = None
+        self._choices = Choices(origin)
+        self._plain = self._choices.plain  # the same mapping: one look less for each pick
         self._verdicts = Verdicts()
         self._pace = Pace(lambda pool, now_ms: self.health(pool).successes_per_s(now_ms))
-        self._counted: dict[str, list[int]] = {}  # origin -> picks and sheds of choices that are gone
 
     @property
-    def held(self) -> Held | None:
+    def table(self) -> ClientTable | None:
         """The table in force."""
-        return self._held
+        return self._table
 
     def pick(
         self,
@@ -83,18 +88,17 @@ class Router:
 
         ``session`` keeps a conversation on its pool; pools that don't meet ``needs`` or are in ``exclude``
         are out. With ``exclude`` it is a retry: it is not counted as offered and not shed. When no pool is
-        left the route may be the table's last resort, by its ``reason``, as long as that has room.
+        left the route may be a fallback (the table's last resort, by its ``reason``), as long as that has
+        room.
         """
         if needs is None and not exclude:
             choice = self._plain.get(model)
             if choice is not None:
                 return choice.next() if session is None else choice.for_session(session)
-        found = self.choose(model, session=session, needs=needs, exclude=exclude)
-        return (
-            self._at_once(found, retry=bool(exclude))
-            if isinstance(found, Shed) and found.fallbacks
-            else found
-        )
+        result = self.choose(model, session=session, needs=needs, exclude=exclude)
+        if isinstance(result, Shed) and result.fallbacks:
+            return self._fall_back(result, is_retry=bool(exclude))
+        return result
 
     def choose(
         self,
@@ -105,59 +109,32 @@ class Router:
         exclude: Collection[str] = (),
         origin: str | None = None,
     ) -> Route | Shed:
-        """``pick`` for any of the client's origins, the long way. What is ``left`` when there is no route the
-        caller may try at each pool's pace (``reserve``); if it doesn't, the request was ``turned_away``."""
+        """``pick`` for any of the client's origins, which leaves fallbacks to the caller: it may try each at
+        its pool's pace (``reserve``). If it tries none, the request was ``turned_away``."""
         choice = (
             self._plain.get(model) if needs is None and (origin is None or origin == self.origin) else None
         )
         if choice is not None and not exclude:
             return choice.next() if session is None else choice.for_session(session)
         with self._lock:
-            return self._choose(model, session, needs, exclude, origin or self.origin)
+            return self._choose(model, session, needs, exclude=exclude, origin=origin or self.origin)
 
     def holder(self, pool: str, model: str, *, origin: str | None = None) -> Route | Shed:
         """The pool that holds what a request refers to: weights and ejections don't matter, there is no
         other."""
         origin = origin or self.origin
         with self._lock:
-            part = None if self._held is None else self._held.parts.get(origin)
-            if self._held is None or part is None:
+            part = None if self._table is None else self._table.parts.get(origin)
+            if self._table is None or part is None:
                 return self._nowhere(origin)
-            count = self._count(origin)
-            count[0] += 1
-            row = compiling.only(part, pool, model)
+            count = self._choices.count(origin)
+            count.offered += 1
+            row = candidate_named(part, pool, model)
             if row is None:
-                count[1] += 1
-                return Shed(Reason.NO_POOL, f"{pool} holds what this request refers to, and has no route now")
-            found = compiling.target(row, model, origin, str(self._held.generation), self.report)
-            return Route(found, Reason.HELD)
-
-    def _choose(
-        self, model: str, session: str | None, needs: Needs | None, exclude: Collection[str], origin: str
-    ) -> Route | Shed:
-        now_ms = self._clock()
-        self.tick(now_ms)
-        part = None if self._held is None else self._held.parts.get(origin)
-        if part is None:
-            return self._nowhere(origin)
-        key = (origin, model, compiling.normalise(part, needs))
-        choice = self._choice(key, part, now_ms)
-        if exclude:
-            result = choice.excluding(exclude)
-            if isinstance(result, Shed):
-                request = self._request(key, part)
-                result = beyond(request, exclude) or left(request, choice, exclude, now_ms)
-            return result
-        if self._verdicts.due and (probe := self._probe(key, part, now_ms)) is not None:
-            self._count(origin)[0] += 1
-            return probe
-        result = choice.next() if session is None else choice.for_session(session)
-        if choice.empty:
-            result = left(self._request(key, part), choice, (), now_ms)
-            self._count(origin)[1] -= bool(result.fallbacks)  # who turns it away in the end says so
-            if result.retry_after_ms is not None:
-                self._drop(key)  # it was right when the choice was compiled: say it anew the next time
-        return result
+                count.shed += 1
+                text = f"{pool} holds what this request refers to, and has no route now"
+                return Shed(Reason.NO_POOL, text)
+            return Route(self._target(row, model, origin), Reason.HELD)
 
     def reserve(self, pool: str, now_ms: int, wait_max_ms: int) -> int | None:
         """When the pool takes one more request that others have dropped; see ``Pace``."""
@@ -165,84 +142,116 @@ class Router:
             return self._pace.reserve(pool, now_ms, wait_max_ms)
 
     def turned_away(self, origin: str) -> None:
-        """A request for which something was left has not been sent."""
+        """A request for which there were fallbacks has not been sent."""
         with self._lock:
-            self._count(origin)[1] += 1
+            self._choices.count(origin).shed += 1
 
-    def _at_once(self, nothing: Shed, *, retry: bool) -> Route | Shed:
-        """The first of what is left whose pool has room now: a pick waits for nothing."""
+    def _choose(
+        self, model: str, session: str | None, needs: Needs | None, *, exclude: Collection[str], origin: str
+    ) -> Route | Shed:
         now_ms = self._clock()
-        for route in nothing.fallbacks:
+        self.tick(now_ms)
+        part = None if self._table is None else self._table.parts.get(origin)
+        if part is None:
+            return self._nowhere(origin)
+        key = ChoiceKey(origin, model, normalise(part, needs))
+        choice = self._choice(key, part, now_ms)
+        if exclude:
+            result = choice.excluding(exclude)
+            if isinstance(result, Shed):
+                query = self._query(key, part)
+                result = after_losses(query, exclude) or with_fallbacks(query, choice, exclude, now_ms=now_ms)
+            return result
+        if self._verdicts.due and (probe := self._probe(key, part, now_ms)) is not None:
+            self._choices.count(origin).offered += 1
+            return probe
+        result = choice.next() if session is None else choice.for_session(session)
+        if choice.empty:
+            result = with_fallbacks(self._query(key, part), choice, (), now_ms=now_ms)
+            # The choice has counted it as shed; whether it is shows when its fallbacks were tried
+            # (``turned_away``).
+            self._choices.count(origin).shed -= bool(result.fallbacks)
+            if result.retry_after_ms is not None:
+                self._choices.drop(
+                    key
+                )  # its time counts from when it was compiled: compile it anew next time
+        return result
+
+    def _fall_back(self, shed: Shed, *, is_retry: bool) -> Route | Shed:
+        """The first of the fallbacks whose pool has room now: a pick waits for nothing."""
+        now_ms = self._clock()
+        for route in shed.fallbacks:
             if self.reserve(route.pool, now_ms, 1) is not None:
                 return route
-        if not retry:
+        if not is_retry:
             self.turned_away(self.origin)
-        full = (f"{route.pool}: no room now" for route in nothing.fallbacks)
-        return replace(nothing, why=(*nothing.why, *full), fallbacks=())
+        full = (f"{route.pool}: no room now" for route in shed.fallbacks)
+        return replace(shed, why=(*shed.why, *full), fallbacks=())
 
     def _nowhere(self, origin: str) -> Shed:
-        count = self._count(origin)
-        count[0] += 1
-        count[1] += 1
-        if self._held is None:
+        count = self._choices.count(origin)
+        count.offered += 1
+        count.shed += 1
+        if self._table is None:
             text = "no route table has been received yet, and there is no last good one"
             return Shed(Reason.NO_TABLE, f"{text}: {self.why_no_table}")
         text = f"this client follows no route {self.workload}/{origin}: name the origin in its `origins=`"
         return Shed(Reason.NO_ROUTE, text)
 
-    def _choice(self, key: _Key, part: Slice, now_ms: int) -> Choice:
+    def _choice(self, key: ChoiceKey, part: Slice, now_ms: int) -> Choice:
         choice = self._choices.get(key)
         if choice is None:
-            if len(self._choices) >= CHOICES_MAX:
-                self._forget_choices()
-            assert self._held is not None
-            choice, self._affinities[key] = compiling.compile_choice(
+            assert self._table is not None
+            choice, affinity = compile_choice(
                 part,
-                key[1],
-                key[2],
-                generation=self._held.generation,
+                key.model,
+                key.needs,
+                generation=self._table.generation,
                 out_of=self._verdicts.out_of,
                 kept_back=self._verdicts.kept_back,
                 report=self.report,
-                phase=self._phases.get(key, self._phase),
-                affinity=self._affinities.get(key),
+                phase=self._choices.phase(key, self._phase),
+                affinity=self._choices.affinity(key),
                 now_ms=now_ms,
             )
-            self._choices[key] = choice
-        plain = key[0] == self.origin and key[2] is None and not choice.empty
-        if plain and not self._awaits_probe(part, key[1]):
-            self._plain[key[1]] = choice
+            self._choices.put(key, choice, affinity)
+        is_plain = key.origin == self.origin and key.needs is None and not choice.empty
+        if is_plain and not self._awaits_probe(part, key.model):
+            self._plain[key.model] = choice
         return choice
 
     def _awaits_probe(self, part: Slice, model: str) -> bool:
+        """Whether a request for the model may be the one that finds out about a pool: then none may go past
+        that."""
         return any(
-            info.pool in self._verdicts.due
-            and (not model or compiling.offer_for(info, model, None) is not None)
-            for info, _ in (compiling.weighted(part, part.route.split) if self._verdicts.due else ())
+            info.pool in self._verdicts.due and (not model or offer_for(info, model, None) is not None)
+            for info, _ in (weighted(part, part.route.split) if self._verdicts.due else ())
         )
 
-    def _request(self, key: _Key, part: Slice) -> Request:
-        assert self._held is not None
-        stamp = str(self._held.generation)
+    def _query(self, key: ChoiceKey, part: Slice) -> PoolQuery:
+        return PoolQuery(
+            part=part,
+            model=key.model,
+            needs=key.needs,
+            out_of=self._verdicts.out_of,
+            target_of=lambda row: self._target(row, key.model, key.origin),
+            phase=self._phase,
+        )
 
-        def aim(row: Candidate) -> Target:
-            return compiling.target(row, key[1], key[0], stamp, self.report)
+    def _target(self, row: Candidate, model: str, origin: str) -> Target:
+        assert self._table is not None
+        return target_of(row, model, origin, generation=str(self._table.generation), report=self.report)
 
-        return Request(part, key[1], key[2], self._verdicts.out_of, aim, self._phase)
-
-    def _probe(self, key: _Key, part: Slice, now_ms: int) -> Route | None:
+    def _probe(self, key: ChoiceKey, part: Slice, now_ms: int) -> Route | None:
         """The request that finds out whether a pool whose time is over is back, if this one may go there."""
-        assert self._held is not None
-        pools = compiling.weighted(part, part.route.split)
-        rows = compiling.candidates(pools, key[1], key[2], lambda _pool, _model: None)
-        for row in rows:
+        pools = weighted(part, part.route.split)
+        for row in candidates(pools, key.model, key.needs, out_of=lambda _pool, _model: None):
             health = self._verdicts.known(row.info.pool)
             if row.info.pool not in self._verdicts.due or health is None or not health.due(now_ms):
                 continue
             health.probe(now_ms)
             self._refresh(now_ms)
-            found = compiling.target(row, key[1], key[0], str(self._held.generation), self.report)
-            return Route(found, Reason.HALF_OPEN)
+            return Route(self._target(row, key.model, key.origin), Reason.HALF_OPEN)
         return None
 
     def outs(self) -> dict[str, Out]:
@@ -251,11 +260,11 @@ class Router:
             return self._verdicts.outs()
 
     def health(self, pool: str) -> PoolHealth:
-        """The pool's record, made at its first use."""
+        """The pool's record, begun at its first use."""
         return self._verdicts.health(pool)
 
     def report(self, target: Target, outcome: Outcome) -> None:
-        """One request by ``target`` has ended so."""
+        """One request by ``target`` has ended."""
         self.record(target.pool, target.model, outcome.result, retry_after_ms=outcome.retry_after_ms)
         for listener in self.on_outcome:
             listener(target, outcome)
@@ -263,7 +272,7 @@ class Router:
     def record(
         self, pool: str, model: str, result: ResultClass, *, retry_after_ms: int | None = None
     ) -> None:
-        """What one attempt says about its pool; may eject it or take it back."""
+        """Take in what one attempt says about its pool; may eject it or take it back."""
         now_ms = self._clock()
         with self._lock:
             changed, out = self._verdicts.record(
@@ -273,32 +282,11 @@ class Router:
                 self._changed(pool, out, now_ms)
 
     def alive(self, pool: str) -> None:
-        """A stream from the pool has begun to speak: enough for a half-open pool to come back."""
+        """A stream from the pool has given its first output: enough for a half-open pool to come back."""
         now_ms = self._clock()
         with self._lock:
             if self._verdicts.alive(pool, now_ms):
                 self._changed(pool, None, now_ms)
-
-    def _may_leave(self, pool: str, health: PoolHealth) -> bool:
-        """Whether the others can bear it: never the last pool of a model, and for partial failure never
-        more than half of a route's weight."""
-        if self._held is None:
-            return False
-        leaving = Out(ResultClass.SERVER_ERROR, 0, 0)
-
-        def out_of(other: str, model: str) -> Out | None:
-            return leaving if other == pool else self._verdicts.out_of(other, model)
-
-        for part in self._held.parts.values():
-            info = next((info for info in part.pools if info.pool == pool), None)
-            if info is None:
-                continue
-            if health.partial and compiling.out_share(part, out_of) > PARTIAL_SHARE_MAX:
-                return False
-            models = [offer.model for offer in info.models] or [""]
-            if not all(compiling.survives(part, model, out_of) for model in models):
-                return False
-        return True
 
     def tick(self, now_ms: int) -> None:
         """Let pools whose time is over come back."""
@@ -306,83 +294,52 @@ class Router:
         if due_ms is None or now_ms < due_ms:
             return
         with self._lock:
-            if self._verdicts.tick(now_ms, self._carried()):
-                self._forget_choices()
+            carried = set() if self._table is None else self._table.carried()
+            if self._verdicts.tick(now_ms, carried):
+                self._choices.forget()
 
     @property
     def next_due_ms(self) -> int | None:
         """When ``tick`` has something to do."""
         return self._verdicts.next_due_ms
 
-    def apply(self, held: Held) -> None:
-        """Swap the table. Ejections stay, except those for a fault of configuration that has been changed."""
+    def apply(self, table: ClientTable) -> None:
+        """Swap the table. Ejections stay, except those of pools whose address or credential has changed."""
         with self._lock:
-            before, self._held = self._held, held
-            self._verdicts.swap(_endpoints(before), _endpoints(held))
-            self._forget_choices()
+            before, self._table = self._table, table
+            self._verdicts.swap({} if before is None else before.addresses(), table.addresses())
+            self._choices.forget()
             self._refresh(self._clock())
-
-    def _carried(self) -> set[str]:
-        parts = () if self._held is None else self._held.parts.values()
-        return {info.pool for part in parts for info, _ in compiling.weighted(part, part.route.split)}
 
     def after_fork(self) -> None:
         """In a child process: the table and what was learnt of pools stay; counts are the parent's."""
         self._lock = RLock()
-        self._plain, self._choices = {}, {}
-        self._counted.clear()
+        self._choices.after_fork()
 
     def take_counts(self) -> dict[str, tuple[int, int]]:
         """Origin -> (requests offered, shed) since the last call."""
         with self._lock:
-            for key, choice in self._choices.items():
-                self._add_counts(key[0], choice)
-            taken = {origin: (count[0], count[1]) for origin, count in sorted(self._counted.items())}
-            self._counted.clear()
-            return taken
+            return self._choices.take_counts()
 
     def explain(self) -> list[dict[str, Any]]:
-        """See ``explained``."""
+        """Which pool is out, why and until when; the rows of ``tieline._routing.explain.explain``."""
         with self._lock:
-            held = self._held
-            return explained(held, self._verdicts, self._clock()) if held is not None else []
+            return [] if self._table is None else explain(self._table, self._verdicts, self._clock())
+
+    def _may_leave(self, pool: str, health: PoolHealth) -> bool:
+        if self._table is None:
+            return False
+        return may_leave(self._table, pool, health, out_of=self._verdicts.out_of)
 
     def _changed(self, pool: str, out: Out | None, now_ms: int) -> None:
-        self._forget_choices()
+        self._choices.forget()
         self._refresh(now_ms)
         if out is not None:
             for listener in self.on_ejection:
                 listener(pool, out)
 
     def _refresh(self, now_ms: int) -> None:
+        """After any change. While a pool awaits the request that finds out, every pick takes the long way."""
         self._verdicts.refresh(now_ms)
         if self._verdicts.due:
-            self._plain = {}
-
-    def _forget_choices(self) -> None:
-        self._plain = {}
-        for key in list(self._choices):
-            self._drop(key)
-
-    def _drop(self, key: _Key) -> None:
-        choice = self._choices.pop(key, None)
-        if key[0] == self.origin:
-            self._plain.pop(key[1], None)
-        if choice is not None:
-            self._add_counts(key[0], choice)
-            self._phases[key] = choice.phase
-
-    def _add_counts(self, origin: str, choice: Choice) -> None:
-        picks, sheds = choice.take_counts()
-        if picks:
-            count = self._count(origin)
-            count[0] += picks
-            count[1] += sheds
-
-    def _count(self, origin: str) -> list[int]:
-        return self._counted.setdefault(origin, [0, 0])
-
-
-def _endpoints(held: Held | None) -> dict[str, Endpoint]:
-    parts = () if held is None else held.parts.values()
-    return {info.pool: (info.url, info.adapter, info.credential) for part in parts for info in part.pools}
+            self._plain.clear()

@@ -116,7 +116,7 @@ class Core:
 
     def settings(self) -> ClientSettings:
         """The table's settings, or the defaults without a table, with the application's own time-outs."""
-        table = self.router.held
+        table = self.router.table
         part = table.parts.get(self.router.origin) if table is not None else None
         table_settings = part.settings if part is not None else _DEFAULTS
         if self._table_settings is not table_settings:

@@ -5,14 +5,14 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from tieline._routing.compile import Held
+from tieline._routing.slices import ClientTable
 from tieline.table import Generation, Manifest, TableError, decode_manifest, decode_slice
 
 
 class TableUpdate(Struct, frozen=True):
     """A table that may be put in force, and its slices as bytes by origin, for the last good file."""
 
-    table: Held
+    table: ClientTable
     raw: dict[str, bytes]
 
 
@@ -86,7 +86,7 @@ def examine(
         if slices[origin].route.name != name:
             raise TableError(f"the slice {name} holds the route {slices[origin].route.name}")
         raw[origin] = part
-    return TableUpdate(Held(manifest.generation, slices, _is_urgent(manifest, in_force)), raw)
+    return TableUpdate(ClientTable(manifest.generation, slices, _is_urgent(manifest, in_force)), raw)
 
 
 def require_same_lineage(place: str, offered: Generation, in_force: Generation | None) -> None:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from msgspec.structs import replace
 
 from tieline._health.ejection import Out
-from tieline._routing.compile import Held, split_in_force
+from tieline._routing.slices import ClientTable, split_in_force
 from tieline.events import ResultClass, in_scope
 from tieline.table import MILLION, Slice, Split
 
@@ -19,7 +19,7 @@ ALL_EXCLUDED = "every pool is excluded by an emergency overlay"
 _EXCLUDED = Out(ResultClass.CONNECT, 0, 0)
 
 
-def without_excluded(table: Held, exclude: tuple[str, ...]) -> Held:
+def without_excluded(table: ClientTable, exclude: tuple[str, ...]) -> ClientTable:
     """The same generation without the pools in ``exclude`` (providers, provider/region, or whole pools)."""
     if not exclude:
         return table

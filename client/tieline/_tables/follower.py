@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from tieline._process import clock as _clock
-from tieline._routing.compile import Held
 from tieline._routing.router import Router
+from tieline._routing.slices import ClientTable
 from tieline._tables.checks import TableUpdate
 from tieline._tables.exclusion import without_excluded
 from tieline._tables.last_good import read_last_good, write_last_good
@@ -44,7 +44,7 @@ class TableFollower:
         self._last_good = last_good
         self._on_change, self._on_urgent = on_change, on_urgent
         self._tracker = StateTracker(_clock.monotonic_ms())
-        self._table: Held | None = None  # as it came; the router has the same one under the overlay
+        self._table: ClientTable | None = None  # as it came; the router has the same one under the overlay
         self._newest: TableUpdate | None = None  # with the bytes that the file needs
         self._unsaved = False
         self._refusal = ""
@@ -64,7 +64,7 @@ class TableFollower:
 
     def state(self, stale_after_ms: int) -> tuple[State, int]:
         """The state now, and for how many milliseconds it has lasted."""
-        has_table = self._router.held is not None
+        has_table = self._router.table is not None
         return self._tracker.state(_clock.monotonic_ms(), has_table=has_table, stale_after_ms=stale_after_ms)
 
     @property
@@ -125,7 +125,7 @@ class TableFollower:
     @property
     def held_generation(self) -> Generation | None:
         """The generation in force."""
-        table = self._router.held
+        table = self._router.table
         return table.generation if table is not None else None
 
     def heard(self) -> None:
@@ -178,7 +178,7 @@ class TableFollower:
         if self._table is not None:
             self._put_in_force(self._table)
 
-    def _put_in_force(self, table: Held) -> Applied:
+    def _put_in_force(self, table: ClientTable) -> Applied:
         self._table = table
         self._router.apply(without_excluded(table, self.overlays.excluded))
         return Applied(

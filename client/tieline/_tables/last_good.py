@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from tieline._routing.compile import Held
+from tieline._routing.slices import ClientTable
 from tieline._tables.checks import Subscriber, TableUpdate, require_same_lineage
 from tieline.table import SCHEMA, Generation, TableError, checksum, decode_slice
 
@@ -58,7 +58,7 @@ def write_last_good(
         raise
 
 
-def read_last_good(path: Path, workload: str, origins: Collection[str]) -> Held | None:
+def read_last_good(path: Path, workload: str, origins: Collection[str]) -> ClientTable | None:
     """The table in the file, or None if there is no file.
 
     Raises ``TableError`` for a file that can't be used, also when it lacks the route of this workload and one
@@ -81,7 +81,7 @@ def read_last_good(path: Path, workload: str, origins: Collection[str]) -> Held 
     names = {part.route.name for part in parts.values()}
     if lacks := sorted({f"{workload}/{origin}" for origin in origins} - names):
         raise TableError(f"{path}: has no route {', '.join(lacks)}; it has {', '.join(sorted(names))}")
-    return Held(content.generation, parts, overlay=content.overlay)
+    return ClientTable(content.generation, parts, overlay=content.overlay)
 
 
 class FileSource:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tieline._routing.compile import Held
 from tieline._routing.route import Outcome, Target
 from tieline._routing.router import Router
+from tieline._routing.slices import ClientTable
 from tieline.table import Generation, ModelOffer, PoolInfo, Route, Slice, Split
 
 MODEL = "chat-large"
@@ -52,17 +52,17 @@ def part(
     return Slice(pools, Route("chat", "eu", "critical", split(weights, shed), "no capacity", lost, last))
 
 
-def router(held: Slice | None, time: Time, *, seq: int = 1, phase: float = 0.0) -> Router:
-    """A router that holds this slice."""
-    made = Router("chat", "eu", clock=time, phase=phase)
-    if held is not None:
-        made.apply(generation(held, seq))
-    return made
+def router(slice_in_force: Slice | None, time: Time, *, seq: int = 1, phase: float = 0.0) -> Router:
+    """A router with this slice in force."""
+    routing = Router("chat", "eu", clock=time, phase=phase)
+    if slice_in_force is not None:
+        routing.apply(generation(slice_in_force, seq))
+    return routing
 
 
-def generation(held: Slice, seq: int) -> Held:
+def generation(slice_in_force: Slice, seq: int) -> ClientTable:
     """The slice as generation ``test:1:seq``."""
-    return Held(Generation("test", 1, seq), {"eu": held})
+    return ClientTable(Generation("test", 1, seq), {"eu": slice_in_force})
 
 
 def target(pool: str) -> Target:

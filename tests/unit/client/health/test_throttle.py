@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.unit.client.made_tables import MODEL, Time, part, router
-from tieline._health.throttle import LEVELS, Throttle
+from tieline._health.ejection import LEVELS, Throttle
 from tieline._routing.route import Reason, Route, Shed
 from tieline._routing.router import Router
 from tieline.events import ResultClass
@@ -27,7 +27,7 @@ def test_the_share_is_the_formulas() -> None:
     throttle = Throttle()
     for _ in range(20):
         throttle.record(NOW, accepted=True)
-    while throttle._wanted[NOW // 10_000 % 12] < 100:
+    while throttle._counts.sums(NOW)[0] < 100:
         throttle.record(NOW, accepted=False)
     assert throttle.level == int((100 - 40) / 101 * LEVELS)
 

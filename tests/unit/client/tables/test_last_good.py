@@ -9,7 +9,7 @@ import pytest
 import tieline
 from tests.unit.client.made_tables import part
 from tests.waiting import until
-from tieline._routing.compile import Held
+from tieline._routing.slices import ClientTable
 from tieline._tables.last_good import read_last_good, write_last_good
 from tieline.table import Generation, TableError
 
@@ -20,7 +20,7 @@ def test_last_good_comes_back_as_written(tmp_path: Path) -> None:
     """What was written is read again; nothing else is left beside it."""
     path = tmp_path / "deep" / "routes.bin"
     write_last_good(path, Generation("l", 1, 4), {"eu": RAW})
-    assert read_last_good(path, "chat", ["eu"]) == Held(
+    assert read_last_good(path, "chat", ["eu"]) == ClientTable(
         Generation("l", 1, 4), {"eu": part({"a/r/x": 1_000_000})}
     )
     assert [file.name for file in path.parent.iterdir()] == ["routes.bin"]

@@ -1,0 +1,168 @@
+"""PURE. What of the table is in force now: which split, which pools of it could serve a request, and whether
+a pool may be left."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from msgspec import Struct
+
+from tieline._health.ejection import Out, PoolHealth
+from tieline._health.verdicts import Address
+from tieline._routing.route import Needs, Reason
+from tieline.events import ResultClass
+from tieline.table import Generation, ModelOffer, PoolInfo, Slice, Split
+
+PARTIAL_SHARE_MAX = 0.5
+OutOf = Callable[[str, str], Out | None]  # (pool, model) -> why this process keeps away from it, if it does
+
+
+class ClientTable(Struct, frozen=True):
+    """The table as one client has it: a slice for each origin, all of one generation. ``urgent``: it contains
+    a forced move or an order. ``overlay``: the signed emergency overlay that was saved with it in a file, b""
+    for none."""
+
+    generation: Generation
+    parts: dict[str, Slice]
+    urgent: bool = False
+    overlay: bytes = b""
+
+    def addresses(self) -> dict[str, Address]:
+        """Where each pool is, and by which secret."""
+        infos = (info for part in self.parts.values() for info in part.pools)
+        return {info.pool: (info.url, info.adapter, info.credential) for info in infos}
+
+    def carried(self) -> set[str]:
+        """Pools that a route gives weight when nothing is lost."""
+        return {info.pool for part in self.parts.values() for info, _ in weighted(part, part.route.split)}
+
+
+class Candidate(Struct, frozen=True):
+    """A pool that could serve a request, under its own ``name`` for the model; ``out``: why it does not
+    now."""
+
+    info: PoolInfo
+    name: str
+    weight: int
+    out: Out | None
+
+    @property
+    def why_not(self) -> str:
+        """The pool and why it is out, in words. One that is not out was passed over, for instance as tried
+        before."""
+        return f"{self.info.pool}: {self.out.result if self.out is not None else 'passed over'}"
+
+
+def offer_for(info: PoolInfo, model: str, needs: Needs | None) -> ModelOffer | None:
+    """The pool's offer of the logical model that meets the needs; without a model named, any offer does."""
+    for offer in info.models:
+        if model and offer.model != model:
+            continue
+        if needs is None:
+            return offer
+        long_enough = offer.context_tokens == 0 or offer.context_tokens >= needs.context_tokens
+        if long_enough and needs.features.issubset(offer.features):
+            return offer
+    return None
+
+
+def normalise(part: Slice, needs: Needs | None) -> Needs | None:
+    """Needs that select the same pools become equal, so that compiled choices stay few: the context is
+    rounded up to the next limit that any pool offers."""
+    if needs is None or (needs.context_tokens <= 0 and not needs.features):
+        return None
+    limits = sorted({offer.context_tokens for info in part.pools for offer in info.models})
+    context = next((limit for limit in limits if limit >= needs.context_tokens), needs.context_tokens)
+    beyond = limits[-1] + 1 if limits else 0
+    return Needs(min(context, beyond), needs.features)
+
+
+def weighted(part: Slice, split: Split) -> Iterator[tuple[PoolInfo, int]]:
+    """The pools that a split gives weight, in its order."""
+    for index, weight in zip(split.pools, split.weights, strict=True):
+        if weight > 0:
+            yield part.pools[index], weight
+
+
+def candidates(
+    pools: Iterable[tuple[PoolInfo, int]], model: str, needs: Needs | None, *, out_of: OutOf
+) -> tuple[Candidate, ...]:
+    """Those of the pools (with weights) that could serve the request, in or out."""
+    rows = []
+    for info, weight in pools:
+        offer = offer_for(info, model, needs)
+        if offer is not None or not model:
+            name = offer.name if offer is not None and model else ""
+            rows.append(Candidate(info, name, weight, out=out_of(info.pool, model)))
+    return tuple(rows)
+
+
+def candidate_named(part: Slice, pool: str, model: str) -> Candidate | None:
+    """The pool by its name, whatever its weight and health; None when the slice doesn't list it."""
+    for info in part.pools:
+        if info.pool == pool:
+            offer = offer_for(info, model, None)
+            return Candidate(info, offer.name if offer is not None and model else "", weight=0, out=None)
+    return None
+
+
+def lost_providers(part: Slice, out_of: OutOf) -> tuple[str, ...]:
+    """Providers of which more than half of the weight is out here. A throttled pool is full, not lost."""
+    total: dict[str, int] = {}
+    gone: dict[str, int] = {}
+    for info, weight in weighted(part, part.route.split):
+        total[info.provider] = total.get(info.provider, 0) + weight
+        if _is_gone(out_of(info.pool, "")):
+            gone[info.provider] = gone.get(info.provider, 0) + weight
+    return tuple(sorted(name for name, weight in gone.items() if 2 * weight > total[name]))
+
+
+def split_in_force(part: Slice, out_of: OutOf) -> tuple[Split, Reason]:
+    """The route's own split, or the table's ``on_loss`` split of a lost provider: of several, the one that
+    keeps most weight on pools that are in."""
+    route = part.route
+    splits = [route.on_loss[name] for name in lost_providers(part, out_of) if name in route.on_loss]
+    if not splits:
+        return route.split, Reason.WEIGHTED
+
+    def weight_in(split: Split) -> int:
+        return sum(weight for info, weight in weighted(part, split) if out_of(info.pool, "") is None)
+
+    return max(splits, key=weight_in), Reason.PROVIDER_LOST
+
+
+def may_leave(table: ClientTable, pool: str, health: PoolHealth, *, out_of: OutOf) -> bool:
+    """Whether the others can bear it: never the last pool of a model, and for partial failure never more than
+    half of a route's weight."""
+    leaving = Out(ResultClass.SERVER_ERROR, 0, 0)
+
+    def out_then(other: str, model: str) -> Out | None:
+        return leaving if other == pool else out_of(other, model)
+
+    for part in table.parts.values():
+        info = next((info for info in part.pools if info.pool == pool), None)
+        if info is None:
+            continue
+        if health.partial and _gone_share(part, out_then) > PARTIAL_SHARE_MAX:
+            return False
+        models = [offer.model for offer in info.models] or [""]
+        if not all(_survives(part, model, out_then) for model in models):
+            return False
+    return True
+
+
+def _gone_share(part: Slice, out_of: OutOf) -> float:
+    """The part of the route's weight that is out here."""
+    rows = [(weight, out_of(info.pool, "")) for info, weight in weighted(part, part.route.split)]
+    gone = sum(weight for weight, out in rows if _is_gone(out))
+    return gone / max(1, sum(weight for weight, _ in rows))
+
+
+def _survives(part: Slice, model: str, out_of: OutOf) -> bool:
+    """Whether any pool of the split in force is left for the model."""
+    split, _ = split_in_force(part, out_of)
+    rows = candidates(weighted(part, split), model, None, out_of=out_of)
+    return any(not _is_gone(row.out) for row in rows)
+
+
+def _is_gone(out: Out | None) -> bool:
+    """Whether the pool serves nothing here. A throttled pool still serves: it is only full for the moment."""
+    return out is not None and out.result is not ResultClass.THROTTLED
