@@ -1,7 +1,7 @@
 """Prints what the image needs from the package index, one requirement a line.
 
-Out of the two distributions' own pyproject.toml, so that nothing is named twice. The extras are those that
-the controller asks of the client library; the client comes from this project, never from an index.
+The requirements are those of the two pyproject.toml files, so none is named twice. The client library comes
+from this project, never from an index; its extras are those that the controller requires.
 """
 
 import tomllib

@@ -1,9 +1,12 @@
-"""The commands that the lab adds to `tieline`, by the entry point `tieline.commands`."""
+"""The commands that this distribution adds to `tieline`, by the entry point `tieline.commands`.
+
+`controller.cli` lists them only if this distribution is installed.
+"""
 
 from controller.cli import Command
 
 COMMANDS = {
-    "demo": Command("lab.demo.command", "the main job, from failures to figures, on this machine"),
+    "demo": Command("lab.demo.command", "the whole system under faults, on this machine"),
     "stack": Command("lab.stack.command", "an embedded Kafka and Valkey, for a first try"),
     "standins": Command("lab.standins.command", "stand-ins for providers, for a first try"),
 }

@@ -44,15 +44,24 @@ COMMANDS = {
     "probe": Command("controller.cli.probe", "probe every pool and report its health"),
 }
 GROUP = "tieline.commands"  # entry points: each a mapping from the names of commands to `Command`
+LAB_COMMANDS = ("demo", "stack", "standins")  # the distribution tieline-lab adds them by its entry point
+NO_LAB = (
+    "this command is part of the distribution tieline-lab, which is not installed: "
+    "install it from the directory lab of a checkout of Tieline (pip install -e lab)"
+)
 EPILOG = """\
-Kafka and Redis are found by --kafka and --redis, or by TIELINE_KAFKA and TIELINE_REDIS; `tieline stack` runs
-both here and prints the settings. `tieline COMMAND --help` says more about one command."""
+Kafka and Redis are found by --kafka and --redis, or by TIELINE_KAFKA and TIELINE_REDIS{stack}.
+`tieline COMMAND --help` says more about one command."""
+EPILOG_STACK = "; `tieline stack` runs\nboth here and prints the settings"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns its status. A user's mistake is one sentence and status 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     commands = COMMANDS if given and given[0] in COMMANDS else {**COMMANDS, **_added()}
+    if given and given[0] in LAB_COMMANDS and given[0] not in commands:
+        print(f"tieline {given[0]}: {NO_LAB}", file=sys.stderr)
+        return EXIT_USAGE
     chosen = given[0] if given and given[0] in commands else None
     args = _parser(commands, chosen).parse_args(given)
     run = import_module(commands[args.command].module).run
@@ -81,7 +90,7 @@ def _parser(commands: Mapping[str, Command], chosen: str | None) -> argparse.Arg
     parser = argparse.ArgumentParser(
         prog="tieline",
         description="Keeps AI inference requests served when a pool, a region or a whole provider fails.",
-        epilog=EPILOG,
+        epilog=EPILOG.format(stack=EPILOG_STACK if "stack" in commands else ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

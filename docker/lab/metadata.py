@@ -1,6 +1,6 @@
-"""Writes what Python needs to find a distribution's entry points, out of its pyproject.toml.
+"""Writes the metadata of a distribution from its pyproject.toml, so that Python finds its entry points.
 
-The image holds the lab as files on the path, without an installer. An installer would note this of it.
+The image holds the lab as files on the path, without an installer. An installer would write the same.
 """
 
 import sys
@@ -9,15 +9,17 @@ from pathlib import Path
 
 
 def main(source: Path, target: Path) -> None:
-    """Makes ``target/NAME-VERSION.dist-info`` with METADATA and entry_points.txt."""
+    """Creates ``target/NAME-VERSION.dist-info`` with METADATA and entry_points.txt."""
     project = tomllib.loads(source.read_text())["project"]
     place = target / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     place.mkdir(parents=True)
     lines = ["Metadata-Version: 2.1", f"Name: {project['name']}", f"Version: {project['version']}"]
     (place / "METADATA").write_text("\n".join(lines) + "\n")
-    groups = project["entry-points"].items()
-    text = [f"[{group}]\n" + "".join(f"{n} = {v}\n" for n, v in named.items()) for group, named in groups]
-    (place / "entry_points.txt").write_text("\n".join(text))
+    sections = [
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
+        for group, entries in project["entry-points"].items()
+    ]
+    (place / "entry_points.txt").write_text("\n".join(sections))
 
 
 if __name__ == "__main__":

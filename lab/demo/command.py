@@ -1,4 +1,4 @@
-"""``tieline demo``: the main job of Tieline, end to end, with every part real."""
+"""``tieline demo``: the whole system on one machine, with every part real but the providers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
     """Describes the command to the ``tieline`` parser."""
     parser = subparsers.add_parser(
         "demo",
-        help="the main job, from failures to figures, on this machine",
+        help="the whole system under faults, on this machine",
         description="Runs Kafka, Valkey, a controller, stand-ins for four providers, a prober and calling "
         "applications. Breaks some of them, and ends with what was measured. The exit status is 1 when a "
         "request was lost, a table was stale or empty, or a contract was broken.",

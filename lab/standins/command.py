@@ -48,7 +48,7 @@ async def _serve(configs: Sequence[StandinConfig], address: Address | None) -> i
             standins.append(await undo.enter_async_context(await StandinProcess.spawn(description)))
             _show(standins[-1])
         await undo.enter_async_context(monitored(address, lambda: _vitals(standins)))
-        _say(f"{len(standins)} stand-ins are ready; ^C ends them")
+        _say(f"stand-ins ready: {len(standins)}; ^C ends them")
         return await _until(stop, standins)
 
 

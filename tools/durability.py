@@ -1,4 +1,4 @@
-"""Sends records to Kafka, has it killed meanwhile, and counts those acknowledged that are still there."""
+"""Whether Kafka keeps what it acknowledged: records are sent while it is killed, and counted afterwards."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
-BEFORE = 500
+KILL_AFTER_RECORDS = 500
 IN_FLIGHT_MAX = 50
 BACK_WITHIN_S = 120.0
-AGAIN_AFTER_S = 0.5
+RETRY_AFTER_S = 0.5
 
 
-async def acknowledged_records_outlive(
+async def count_survivors(
     bootstrap: str, kill: Callable[[], None], start: Callable[[], None]
 ) -> tuple[int, int]:
-    """How many records were acknowledged, and how many of them can be read after the kill and the start."""
+    """Returns how many records Kafka acknowledged, and how many of these can be read afterwards.
+
+    ``kill`` and ``start`` kill the broker at ``bootstrap`` and start it again. Raises TimeoutError if it
+    isn't back within two minutes.
+    """
     topic = f"drill-{uuid.uuid4().hex[:8]}"
     await _create(bootstrap, topic)
     acknowledged = await _send_until_killed(bootstrap, topic, kill)
     await asyncio.to_thread(start)
-    found = await _read_when_back(bootstrap, topic)
-    return len(acknowledged), len(acknowledged & found)
+    bodies = await _read_when_back(bootstrap, topic)
+    return len(acknowledged), len(acknowledged & bodies)
 
 
 async def _create(bootstrap: str, topic: str) -> None:
@@ -38,7 +42,7 @@ async def _create(bootstrap: str, topic: str) -> None:
 
 
 async def _send_until_killed(bootstrap: str, topic: str, kill: Callable[[], None]) -> set[bytes]:
-    """Sends without a pause; the kill comes in the middle of it."""
+    """Sends without a pause, and kills the broker in the middle of it. Returns what was acknowledged."""
     acknowledged: set[bytes] = set()
     enough = asyncio.Event()
     room = asyncio.Semaphore(IN_FLIGHT_MAX)
@@ -50,12 +54,12 @@ async def _send_until_killed(bootstrap: str, topic: str, kill: Callable[[], None
             try:
                 await producer.send_and_wait(topic, body)
             except KafkaError:
-                return  # not acknowledged: nothing is promised of it
+                return  # Kafka promises nothing of a record that it has not acknowledged
             acknowledged.add(body)
-            if len(acknowledged) == BEFORE:
+            if len(acknowledged) == KILL_AFTER_RECORDS:
                 enough.set()
 
-    sending = [asyncio.create_task(send(str(number).encode())) for number in range(10 * BEFORE)]
+    sending = [asyncio.create_task(send(str(number).encode())) for number in range(10 * KILL_AFTER_RECORDS)]
     await enough.wait()
     await asyncio.to_thread(kill)
     await asyncio.wait(sending, timeout=5)
@@ -75,7 +79,7 @@ async def _read_when_back(bootstrap: str, topic: str) -> set[bytes]:
             try:
                 return await _read(bootstrap, topic)
             except (KafkaError, OSError):
-                await asyncio.sleep(AGAIN_AFTER_S)
+                await asyncio.sleep(RETRY_AFTER_S)
 
 
 async def _read(bootstrap: str, topic: str) -> set[bytes]:
@@ -85,10 +89,10 @@ async def _read(bootstrap: str, topic: str) -> set[bytes]:
         await consumer.start()
         consumer.assign([place])
         end = (await consumer.end_offsets([place]))[place]
-        found: set[bytes] = set()
+        bodies: set[bytes] = set()
         while await consumer.position(place) < end:
             batches = await consumer.getmany(place, timeout_ms=1_000)
-            found |= {record.value for records in batches.values() for record in records}
-        return found
+            bodies |= {record.value for records in batches.values() for record in records}
+        return bodies
     finally:
         await consumer.stop()
