@@ -8,11 +8,12 @@ from controller.core.capacity.demand import demand_of
 from controller.core.capacity.remember import remember
 from controller.core.capacity.stated import stated_capacity
 from controller.core.capacity.usable import Caps, capacities
-from controller.core.evidence.finding import SILENT, Finding, Kind, judge_all
-from controller.core.evidence.gather import Evidence, Reach, gather, hearing
-from controller.core.evidence.health import Setting, advance, due_ms, is_settled
-from controller.core.evidence.siblings import refusing
-from controller.core.evidence.trust import unheard_share
+from controller.core.evidence.finding import SILENT, Finding, Kind
+from controller.core.evidence.gather import Evidence, gather
+from controller.core.evidence.health import Conditions, advance, due_ms, is_settled
+from controller.core.evidence.hearing import Reach, hear, unheard_share
+from controller.core.evidence.judge import judge_all
+from controller.core.evidence.siblings import refusing_pools
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import Reason, State, Verdict
@@ -59,7 +60,7 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
     limits = snapshot.policy.thresholds
     written = memo.once(compile_policy, snapshot.policy)
     reach = Reach(snapshot.progress, limits, now_ms)
-    heard = hearing(snapshot.reports, reach, limits, now_ms, memo)
+    heard = hear(snapshot.reports, reach, limits, now_ms, memo)
     evidence = gather(snapshot.reports, heard, snapshot.demand, reach, limits, now_ms, memo)
     before = snapshot.memory or Memory()
     asked = demand_of(written, snapshot.demand, reach, before.reported, now_ms, memo)
@@ -73,7 +74,7 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
     caps = _made_fresh(capacities(compiled, said, remembered, now_ms, memo), given)
     complete = any(seen.clients is not None and seen.clients.ok for seen in evidence.values())
     ill = {compiled.pools[index] for index in held.ill}
-    refuse = refusing(compiled, evidence, snapshot.table, asked.units)
+    refuse = refusing_pools(compiled, evidence, snapshot.table, asked.units)
     found = judge_all(evidence, limits, remembered, ill, refuse, memo, siblings_complete=complete)
     findings = outranked(compiled, found, given.verdicts, now_ms)
     pools, changes, due = _health(snapshot, compiled, remembered, findings, given, caps, now_ms, memo)
@@ -134,7 +135,7 @@ def _health(
     restless: set[str] = set()
     changes: list[Verdict] = []
     due: list[int] = []
-    plain = Setting(now_ms, policy.thresholds, snapshot.office.took_office_ms)
+    plain = Conditions(now_ms, policy.thresholds, snapshot.office.took_office_ms)
     kept = memo.last(_Advanced)
     again = kept.again(compiled, before, findings) if kept else range(len(compiled.pools))
     for index in again:

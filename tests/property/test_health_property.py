@@ -11,7 +11,7 @@ from controller.core.evidence.health import (
     POSSIBLE,
     TRANSITIONS,
     Act,
-    Setting,
+    Conditions,
     advance,
     due_ms,
     ramp_share,
@@ -25,7 +25,7 @@ STEP_MS = LIMITS.ramp_step_min_ms
 
 
 class Moment(NamedTuple):
-    """So long after the last one this is found, on evidence so old, in such a setting."""
+    """So long after the last one this is found, on evidence so old, in such a conditions."""
 
     after_ms: int
     kind: Kind
@@ -63,8 +63,8 @@ def lived(history: list[Moment]) -> list[Change]:
         now_ms += moment.after_ms
         reason = REASONS.get(moment.kind, Reason.SUCCEEDING)
         finding = Finding(moment.kind, reason, evidence_ms=now_ms - moment.age_ms)
-        setting = Setting(now_ms, LIMITS, fresh_capacity=moment.fresh_capacity, wanted=moment.wanted)
-        after = advance(held, finding, setting)
+        conditions = Conditions(now_ms, LIMITS, fresh_capacity=moment.fresh_capacity, wanted=moment.wanted)
+        after = advance(held, finding, conditions)
         changes.append(Change(held, after, moment, now_ms))
         held = after
     return changes
@@ -138,7 +138,7 @@ def test_what_is_due_by_time_comes_by_time(history: list[Moment]) -> None:
     """Until the instant that a pool names as due, good evidence of the same kind changes nothing more."""
     held = lived(history)[-1].after
     now_ms = max(NOW_MS, held.since_ms, held.ramp_since_ms, held.good_since_ms)
-    due = due_ms(held, Setting(now_ms, LIMITS))
+    due = due_ms(held, Conditions(now_ms, LIMITS))
     if due is not None and due > now_ms + 1:
-        early = Setting(due - 1, LIMITS)
+        early = Conditions(due - 1, LIMITS)
         assert advance(held, Finding(Kind.GOOD, Reason.SUCCEEDING, evidence_ms=due - 1), early) is held

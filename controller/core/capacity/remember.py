@@ -10,7 +10,7 @@ from controller.core.capacity.usable import (
     note_requests,
     note_throttling,
 )
-from controller.core.evidence.baseline import note_usual
+from controller.core.evidence.baseline import remember_usual
 from controller.core.evidence.gather import Evidence
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import PoolMemory
@@ -92,7 +92,7 @@ def _noted(
     if held.throttled_ms or (clients and clients.throttled):
         held = note_throttling(held, clients, limits, now_ms)
     if not held.usual_p50_ms or now_ms - held.usual_ms >= limits.usual_period_ms:
-        held = note_usual(held, clients, limits, now_ms)
+        held = remember_usual(held, clients, limits, now_ms)
     if index in by_requests:
         held = note_requests(held, clients, limits)
     known = compiled.policy.pools[index].limit_units_per_s

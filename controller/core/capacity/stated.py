@@ -8,7 +8,7 @@ but nothing is moved onto it. Where no source is registered that could state it,
 
 from typing import NamedTuple
 
-from controller.core.evidence.gather import Reach
+from controller.core.evidence.hearing import Reach
 from controller.core.model.memo import Memo
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Policy, Pool, QuotaGroup

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from controller.core.capacity.stated import Limits, Said, Stated, could_be_stated, limits_of
-from controller.core.evidence.client_sums import Clients
+from controller.core.evidence.client_sums import ClientOutcomes
 from controller.core.model.memo import Memo
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
@@ -146,7 +146,7 @@ def limited_by_requests(compiled: CompiledPolicy, said: Stated) -> set[int]:
     }
 
 
-def note_requests(held: PoolMemory, seen: Clients | None, limits: Thresholds) -> PoolMemory:
+def note_requests(held: PoolMemory, seen: ClientOutcomes | None, limits: Thresholds) -> PoolMemory:
     """Units per request, and units/s per request in flight, as clients meet them; the same object while
     they are about what they were."""
     if seen is None or seen.ok < limits.requests_min or seen.units <= 0:
@@ -162,7 +162,9 @@ def _is_same(now: float, before: float, limits: Thresholds) -> bool:
     return abs(now - before) <= limits.same_share * before
 
 
-def note_throttling(held: PoolMemory, seen: Clients | None, limits: Thresholds, now_ms: int) -> PoolMemory:
+def note_throttling(
+    held: PoolMemory, seen: ClientOutcomes | None, limits: Thresholds, now_ms: int
+) -> PoolMemory:
     """429 speaks about capacity: what was served while they came is what there is. Remembered for a while,
     since a pool that is no longer sent too much no longer says so; the same object if nothing is new."""
     if seen is not None and seen.throttled:

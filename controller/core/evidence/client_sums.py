@@ -1,27 +1,30 @@
-"""Clients' outcomes at each pool, added up over all partitions and over the shortest time that tells.
+"""Clients' outcomes at each pool, added up over all partitions and the shortest time that says something.
 
-The newest seconds, at least two of them, then as many as it takes to have enough requests, at most the
-window: so a loaded pool is judged within two seconds and a quiet one on all there is.
+The newest seconds count: at least ``window_min_ms`` of them, then as many as it takes to have enough
+requests, at most ``window_ms``. So a loaded pool is judged within two seconds, a quiet one by all there is.
 """
 
 from itertools import groupby
 from typing import NamedTuple
 
-from controller.core.evidence.reporter_cap import capped_share, largest
+from msgspec import Struct
+
+from controller.core.evidence.reporter_cap import capped_share, largest_reporters
 from controller.core.model.memo import Memo
 from controller.core.policy.thresholds import Thresholds
 from streams.rows import DemandRow, PoolSum
 from tieline.events import Outcomes
 
 
-class Clients(NamedTuple):
-    """Clients' attempts at one pool over ``span_ms``. ``requests`` are those that speak about health.
+class ClientOutcomes(Struct, frozen=True, gc=False):
+    """Clients' attempts at one pool over ``span_ms``, of which the newest second starts at ``latest_ms``.
 
-    ``failing`` counts reporters with failures and no success (``failing_configuration``,
-    ``failing_client_error`` likewise); ``latest_ms`` starts the newest second. ``throttled_served`` is the
-    most that was served in one second in which the pool also answered 429. ``capped_share`` is the failing
-    share with no reporter counting for too much, None where that is the plain share. Of ``users`` that sent
-    anything there, ``stuck`` wait for long and get nothing.
+    ``requests`` are the attempts that speak about health; ``auth``, ``not_found``, ``throttled`` and
+    ``client_error`` count the others. ``failing`` counts reporters with failures and no success; so do
+    ``failing_configuration`` and ``failing_client_error`` for their kinds. ``throttled_served`` is the most
+    units/s that were served in one second in which the pool also answered 429. ``capped_share`` is the
+    failing share with no reporter counting for too much, None where that is the plain share. Of ``users``
+    that sent anything, ``stuck`` have waited for long and got nothing.
     """
 
     requests: int
@@ -68,17 +71,17 @@ class Window(NamedTuple):
     from_ms: int
 
 
-_Parts = list[tuple[int, PoolSum]]
+_Seconds = list[tuple[int, PoolSum]]
 _Counts = tuple[int, int, int, int]
 
 
-class _KeptSums(NamedTuple):
+class _LastSums(NamedTuple):
     """The last sums, the windows that they are of, and by pool the seconds that they add up."""
 
     windows: tuple[Window, ...]
-    limits: Thresholds
-    parts: dict[str, _Parts]
-    sums: dict[str, Clients]
+    thresholds: Thresholds
+    seconds: dict[str, _Seconds]
+    sums: dict[str, ClientOutcomes]
 
     def answers(self, windows: tuple[Window, ...]) -> bool:
         """Whether these windows are the same rows from the same seconds on."""
@@ -88,25 +91,25 @@ class _KeptSums(NamedTuple):
         )
 
 
-def sum_clients(windows: tuple[Window, ...], limits: Thresholds, memo: Memo) -> dict[str, Clients]:
+def sum_clients(windows: tuple[Window, ...], thresholds: Thresholds, memo: Memo) -> dict[str, ClientOutcomes]:
     """Pool -> what clients met there. A pool whose seconds are those of last time keeps the same sum."""
-    kept = memo.last(_KeptSums)
-    if kept is None or kept.limits is not limits:
-        kept = _KeptSums((), limits, {}, {})
-    elif kept.answers(windows):
-        return kept.sums
-    parts = _telling(windows, limits)
+    last = memo.last(_LastSums)
+    if last is None or last.thresholds is not thresholds:
+        last = _LastSums((), thresholds, {}, sums={})
+    elif last.answers(windows):
+        return last.sums
+    seconds = _telling_seconds(windows, thresholds)
     sums = {
-        pool: kept.sums[pool] if kept.parts.get(pool) == seconds else _add_up(seconds, limits)
-        for pool, seconds in parts.items()
+        pool: last.sums[pool] if last.seconds.get(pool) == own else _add_up(own, thresholds)
+        for pool, own in seconds.items()
     }
-    memo.keep(_KeptSums(windows, limits, parts, sums))
+    memo.keep(_LastSums(windows, thresholds, seconds, sums=sums))
     return sums
 
 
-def _telling(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, _Parts]:
-    """Pool -> the newest seconds of all partitions, newest first, as many as it takes to tell."""
-    seconds = sorted(
+def _telling_seconds(windows: tuple[Window, ...], thresholds: Thresholds) -> dict[str, _Seconds]:
+    """Pool -> its newest seconds of all partitions, newest first, as many as it takes to say something."""
+    rows = sorted(
         (
             (second.second_ms, second.pools)
             for row, from_ms in windows
@@ -115,99 +118,96 @@ def _telling(windows: tuple[Window, ...], limits: Thresholds) -> dict[str, _Part
         ),
         key=lambda item: -item[0],
     )
-    found: dict[str, _Parts] = {}
-    done: set[str] = set()
-    for second_ms, group in groupby(seconds, key=lambda item: item[0]):
-        fresh: list[_Parts] = []
-        for _, pools in group:
-            for seen in [one for one in pools if one.pool not in done]:
-                if (parts := found.get(seen.pool)) is None:
-                    parts = found[seen.pool] = []
-                parts.append((second_ms, seen))
-                fresh.append(parts)
-        for parts in fresh:
-            newest_ms, seen = parts[0]
-            if newest_ms - second_ms + 1000 >= limits.window_min_ms and (
-                seen.outcomes.ok >= limits.requests_min or _requests(parts) >= limits.requests_min
+    by_pool: dict[str, _Seconds] = {}
+    complete: set[str] = set()
+    for second_ms, group in groupby(rows, key=lambda item: item[0]):
+        grown: list[_Seconds] = []
+        for _, sums in group:
+            for pool_sum in [pool_sum for pool_sum in sums if pool_sum.pool not in complete]:
+                if (seconds := by_pool.get(pool_sum.pool)) is None:
+                    seconds = by_pool[pool_sum.pool] = []
+                seconds.append((second_ms, pool_sum))
+                grown.append(seconds)
+        for seconds in grown:
+            newest_ms, newest = seconds[0]
+            if newest_ms - second_ms + 1000 >= thresholds.window_min_ms and (
+                newest.outcomes.ok >= thresholds.requests_min
+                or _health_attempts(seconds) >= thresholds.requests_min
             ):
-                done.add(seen.pool)
-    return found
+                complete.add(newest.pool)
+    return by_pool
 
 
-def _requests(parts: _Parts) -> int:
-    """``Outcomes.health_attempts`` of all parts, written out because the property takes twice as long."""
+def _health_attempts(seconds: _Seconds) -> int:
+    """``Outcomes.health_attempts`` of all seconds, written out because the property takes twice as long."""
     count = 0
-    for _, seen in parts:
-        out = seen.outcomes
+    for _, pool_sum in seconds:
+        out = pool_sum.outcomes
         count += out.ok + out.server_error + out.timeout + out.connect + out.cut
     return count
 
 
-def _add_up(parts: _Parts, limits: Thresholds) -> Clients:
-    """The sum of one pool's seconds, newest first. Clients sit in one partition each, so the reporters of one
-    second add up over partitions; over time the second with most of them counts."""
+def _add_up(seconds: _Seconds, thresholds: Thresholds) -> ClientOutcomes:
+    """The sum of one pool's seconds, newest first."""
+    # One loop over everything: it runs for every second of every pool whenever clients report. Each client
+    # sits in one partition, so the reporters of one second add up over partitions; over time the second with
+    # the most of them counts.
     ok = failures = throttled = auth = not_found = refused = in_flight = oldest_ms = users = stuck = 0
     units = served = 0.0
     p99_ms: float | None = None
-    latest_ms = at_ms = parts[0][0]
-    now, most = _Second(), (0, 0, 0, 0)
-    for second_ms, seen in parts:
+    latest_ms = at_ms = seconds[0][0]
+    second, most = _Second(), (0, 0, 0, 0)
+    for second_ms, pool_sum in seconds:
         if second_ms != at_ms:
-            most, served = now.merged(most, served)
-            now, at_ms = _Second(), second_ms
-        out = seen.outcomes
-        # ``out.health_failures`` written out: this runs for every second of every pool whenever clients
-        # report, and with the property it takes a fifth longer.
+            most, served = second.merged(most, served)
+            second, at_ms = _Second(), second_ms
+        out = pool_sum.outcomes
+        # ``out.health_failures`` written out: with the property the loop takes a fifth longer.
         failed = out.server_error + out.timeout + out.connect + out.cut
         ok, failures, throttled = ok + out.ok, failures + failed, throttled + out.throttled
         auth, not_found, refused = auth + out.auth, not_found + out.not_found, refused + out.client_error
-        units += seen.units
+        units += pool_sum.units
         if second_ms == latest_ms:
-            in_flight, users, stuck = in_flight + seen.in_flight, users + seen.users, stuck + seen.stuck
-        if seen.oldest_in_flight_ms > oldest_ms:
-            oldest_ms = seen.oldest_in_flight_ms
-        if seen.first_token_p99_ms is not None:
-            p99_ms = max(p99_ms or 0.0, seen.first_token_p99_ms)
-        now.reporters += seen.reporters
-        now.units += seen.units
-        now.throttled += out.throttled
-        if failed:
-            now.failing += _failing(seen, limits)
-        if out.auth or out.not_found:
-            now.configuration += seen.failing.configuration_faults
-        now.refused += seen.failing.client_error
-    (reporters, failing, configuration, refusing), served = now.merged(most, served)
-    named = largest(seen for _, seen in parts) if failures else []
+            in_flight += pool_sum.in_flight
+            users, stuck = users + pool_sum.users, stuck + pool_sum.stuck
+        if pool_sum.oldest_in_flight_ms > oldest_ms:
+            oldest_ms = pool_sum.oldest_in_flight_ms
+        if pool_sum.first_token_p99_ms is not None:
+            p99_ms = max(p99_ms or 0.0, pool_sum.first_token_p99_ms)
+        second.count(pool_sum, failed, thresholds)
+    (reporters, failing, configuration, refusing), served = second.merged(most, served)
+    named = largest_reporters(pool_sum for _, pool_sum in seconds) if failures else []
     reporters = max(reporters, len(named))
-    return Clients(
-        ok + failures,
-        failures,
-        auth,
-        not_found,
-        ok,
-        throttled,
-        reporters,
-        min(failing, reporters),
-        min(configuration, reporters),
-        in_flight,
-        oldest_ms,
-        p99_ms,
-        units,
-        latest_ms - at_ms + 1000,
-        latest_ms,
-        served,
-        refused,
-        min(refusing, reporters),
-        _mean_p50_ms(parts),
-        users,
-        stuck,
-        capped_share(named, ok + failures, failures, reporters, limits) if failures else None,
+    share = capped_share(named, ok + failures, failures, reporters, thresholds) if failures else None
+    return ClientOutcomes(
+        requests=ok + failures,
+        failures=failures,
+        auth=auth,
+        not_found=not_found,
+        ok=ok,
+        throttled=throttled,
+        reporters=reporters,
+        failing=min(failing, reporters),
+        failing_configuration=min(configuration, reporters),
+        in_flight=in_flight,
+        oldest_in_flight_ms=oldest_ms,
+        first_token_p99_ms=p99_ms,
+        units=units,
+        span_ms=latest_ms - at_ms + 1000,
+        latest_ms=latest_ms,
+        throttled_served=served,
+        client_error=refused,
+        failing_client_error=min(refusing, reporters),
+        first_token_p50_ms=_mean_p50_ms(seconds),
+        users=users,
+        stuck=stuck,
+        capped_share=share,
     )
 
 
-def _mean_p50_ms(parts: _Parts) -> float | None:
-    """Medians can't be merged exactly: their mean, weighted by successes."""
-    weights = [(seen.first_token_p50_ms, seen.outcomes.ok) for _, seen in parts]
+def _mean_p50_ms(seconds: _Seconds) -> float | None:
+    """Medians can't be merged exactly, so this is their mean, weighted by successes."""
+    weights = [(pool_sum.first_token_p50_ms, pool_sum.outcomes.ok) for _, pool_sum in seconds]
     whole = sum(ok for p50_ms, ok in weights if p50_ms is not None)
     return sum(p50_ms * ok for p50_ms, ok in weights if p50_ms is not None) / whole if whole else None
 
@@ -221,6 +221,18 @@ class _Second:
         self.reporters = self.failing = self.configuration = self.refused = self.throttled = 0
         self.units = 0.0
 
+    def count(self, pool_sum: PoolSum, failed: int, thresholds: Thresholds) -> None:
+        """One partition's part of the second; ``failed`` of its attempts speak against the pool."""
+        out = pool_sum.outcomes
+        self.reporters += pool_sum.reporters
+        self.units += pool_sum.units
+        self.throttled += out.throttled
+        if failed:
+            self.failing += _failing_reporters(pool_sum, thresholds)
+        if out.auth or out.not_found:
+            self.configuration += pool_sum.failing.configuration_faults
+        self.refused += pool_sum.failing.client_error
+
     def merged(self, most: _Counts, served: float) -> tuple[_Counts, float]:
         """The most of each count so far, and the most served in a second that also answered 429."""
         counts = (self.reporters, self.failing, self.configuration, self.refused)
@@ -230,14 +242,12 @@ class _Second:
         return most, max(served, self.units) if self.throttled else served
 
 
-def _failing(seen: PoolSum, limits: Thresholds) -> int:
+def _failing_reporters(pool_sum: PoolSum, thresholds: Thresholds) -> int:
     """Reporters of which no attempt succeeded or, where a reporter's own counts are known, most failed."""
-    return max(
-        seen.failing.health_failures,
-        sum(1 for share in seen.largest if _mostly_fails(share.outcomes, limits)),
-    )
+    count = pool_sum.failing.health_failures
+    return max(count, sum(1 for share in pool_sum.largest if _mostly_fails(share.outcomes, thresholds)))
 
 
-def _mostly_fails(out: Outcomes, limits: Thresholds) -> bool:
+def _mostly_fails(out: Outcomes, thresholds: Thresholds) -> bool:
     failures = out.health_failures
-    return failures > 0 and failures >= limits.failing_share_down * out.health_attempts
+    return failures > 0 and failures >= thresholds.failing_share_down * out.health_attempts

@@ -1,11 +1,13 @@
-"""Health of a pool as one table: (state, finding) -> what happens. Nothing else changes a state.
+"""Health of a pool as one table: (state, kind of finding) -> what happens. Nothing else changes a state.
 
-``tools/diagram.py`` draws it into docs/concepts.md.
+Silence moves nothing: after it a pool keeps its state, or becomes unknown and keeps what it carries.
 
-Silence moves nothing: where it stands in the table, a pool keeps its state, or becomes unknown and keeps what
-it carries. After `down` a pool is held down for clamp(outage, 30 s, 300 s) x 2^(relapses in the last hour),
-at most 1 h, then climbs the ramp, each step at least 30 s and on success with fresh capacity. A relapse is to
-go down again within an hour of the last hold-down's end.
+After an outage a pool stays down for a hold-down of clamp(outage, ``hold_down_min_ms``, ``hold_down_max_ms``)
+x 2^relapses, at most ``hold_down_cap_ms``. A relapse is to go down again within ``relapse_window_ms`` of the
+end of the last hold-down. Then the pool climbs the ramp: each step lasts at least ``ramp_step_min_ms``, and
+the next needs evidence of success and fresh capacity.
+
+``tools/diagram.py`` draws the table into docs/concepts.md.
 """
 
 from enum import StrEnum
@@ -18,20 +20,20 @@ from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
 from controller.core.policy.thresholds import Thresholds
 
-RELAPSES_KEPT = 12
+RELAPSES_MAX = 12  # so many are remembered; fewer double the hold-down beyond its cap
 
 
 class Act(StrEnum):
-    """What the table tells to do."""
+    """What happens to a pool. The state that it leads to stands beside it; the others keep the state."""
 
     STAY = "stay"
     HEAL = "heal"  # -> healthy
     CLEAR = "clear"  # -> healthy once good evidence has lasted
-    DEGRADE = "degrade"
+    DEGRADE = "degrade"  # -> degraded
     FALL = "fall"  # -> down
-    STILL_BAD = "still_bad"  # stays down, and the outage lasts on
-    RISE = "rise"  # down -> recovering once the hold-down is over
-    CLIMB = "climb"  # one ramp step, or the last one -> healthy
+    STILL_BAD = "still_bad"  # the outage goes on
+    RISE = "rise"  # -> recovering once the hold-down is over
+    CLIMB = "climb"  # the next step of the ramp; after the last one -> healthy
     FORGET = "forget"  # -> unknown
 
 
@@ -91,18 +93,19 @@ POSSIBLE = frozenset(
 
 
 class ImpossibleTransitionError(ValueError):
-    """The table does not lead to this state from the one held: a fault of the program, never of its input."""
+    """No finding leads from one state to the other: a fault of the program, never of its input."""
 
 
-class Setting(NamedTuple):
-    """What else the table's conditions ask. ``wanted``: critical demand is shed that this pool could serve.
+class Conditions(NamedTuple):
+    """What else decides what happens to a pool.
 
-    Evidence from before ``evidence_after_ms`` (the take-over) forces nothing. ``manual``: failback waits for
-    an operator. ``vouched``: an operator calls the pool healthy, which ends the hold-down as well.
+    Evidence from before ``evidence_after_ms``, the take-over, forces nothing. ``wanted``: the pool could
+    serve critical demand that is shed. ``manual``: its failback waits for an operator. ``vouched``: an
+    operator calls it healthy, which also ends the hold-down.
     """
 
     now_ms: int
-    limits: Thresholds
+    thresholds: Thresholds
     evidence_after_ms: int = 0
     fresh_capacity: bool = True
     wanted: bool = False
@@ -110,128 +113,129 @@ class Setting(NamedTuple):
     vouched: bool = False
 
 
-def advance(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
+def advance(memory: PoolMemory, finding: Finding, conditions: Conditions) -> PoolMemory:
     """The pool's memory after this finding; the same object if nothing changed."""
-    act = TRANSITIONS[held.state, finding.kind]
-    if act in (Act.FALL, Act.DEGRADE, Act.STILL_BAD) and finding.evidence_ms <= setting.evidence_after_ms:
-        return held
+    act = TRANSITIONS[memory.state, finding.kind]
+    if act in (Act.FALL, Act.DEGRADE, Act.STILL_BAD) and finding.evidence_ms <= conditions.evidence_after_ms:
+        return memory
     match act:
         case Act.STAY:
-            return _stay(held, finding)
+            return _stay(memory, finding)
         case Act.HEAL:
-            return entered(held, State.HEALTHY, finding.reason, setting.now_ms)
+            return enter(memory, State.HEALTHY, finding.reason, conditions.now_ms)
         case Act.CLEAR:
-            return _clear(held, finding, setting)
+            return _clear(memory, finding, conditions)
         case Act.DEGRADE:
-            return entered(held, State.DEGRADED, finding.reason, setting.now_ms)
+            return enter(memory, State.DEGRADED, finding.reason, conditions.now_ms)
         case Act.FALL:
-            return _fall(held, finding, setting)
+            return _fall(memory, finding, conditions)
         case Act.STILL_BAD:
-            return _still_bad(held, finding, setting)
+            return _still_bad(memory, finding, conditions)
         case Act.RISE:
-            return _rise(held, setting)
+            return _rise(memory, conditions)
         case Act.CLIMB:
-            return _climb(held, finding, setting)
+            return _climb(memory, finding, conditions)
         case Act.FORGET:
-            return entered(held, State.UNKNOWN, Reason.STALE, setting.now_ms)
+            return enter(memory, State.UNKNOWN, Reason.STALE, conditions.now_ms)
 
 
-def is_settled(held: PoolMemory) -> bool:
-    """Whether silence leaves the pool as it is, for ever: nothing to look up, nothing to wait for."""
-    return held.state is State.UNKNOWN
+def is_settled(memory: PoolMemory) -> bool:
+    """Whether a pool without evidence stays as it is for ever, so that nobody needs to look at it."""
+    return memory.state is State.UNKNOWN
 
 
-def due_ms(held: PoolMemory, setting: Setting) -> int | None:
-    """When this pool's state may change by time alone, or None."""
-    match held.state:
+def due_ms(memory: PoolMemory, conditions: Conditions) -> int | None:
+    """When this pool's state may next change by time alone; None if it can't."""
+    match memory.state:
         case State.DOWN:
-            return held.hold_until_ms
+            return memory.hold_until_ms
         case State.RECOVERING:
-            return held.ramp_since_ms + setting.limits.ramp_step_min_ms
-        case State.DEGRADED if held.good_since_ms:
-            return held.good_since_ms + setting.limits.clear_after_ms
+            return memory.ramp_since_ms + conditions.thresholds.ramp_step_min_ms
+        case State.DEGRADED if memory.good_since_ms:
+            return memory.good_since_ms + conditions.thresholds.clear_after_ms
         case _:
             return None
 
 
-def ramp_share(held: PoolMemory, limits: Thresholds) -> float:
-    """The part of its capacity that the pool may use at its step of the ramp."""
-    if held.state is not State.RECOVERING:
+def ramp_share(memory: PoolMemory, thresholds: Thresholds) -> float:
+    """The share of its capacity that may be used at the pool's step of the ramp."""
+    if memory.state is not State.RECOVERING:
         return 1.0
-    return limits.ramp_steps[min(held.ramp_step, len(limits.ramp_steps) - 1)]
+    return thresholds.ramp_steps[min(memory.ramp_step, len(thresholds.ramp_steps) - 1)]
 
 
-def entered(held: PoolMemory, state: State, reason: Reason, now_ms: int) -> PoolMemory:
-    """The pool in its new state. Raises ``ImpossibleTransitionError`` where no finding leads there."""
-    if (held.state, state) not in POSSIBLE:
-        raise ImpossibleTransitionError(f"no finding leads from {held.state} to {state}")
-    return replace(held, state=state, reason=reason, since_ms=now_ms, good_since_ms=0)
+def enter(memory: PoolMemory, state: State, reason: Reason, now_ms: int) -> PoolMemory:
+    """The pool in its new state. Raises ``ImpossibleTransitionError`` if no finding leads there."""
+    if (memory.state, state) not in POSSIBLE:
+        raise ImpossibleTransitionError(f"no finding leads from {memory.state} to {state}")
+    return replace(memory, state=state, reason=reason, since_ms=now_ms, good_since_ms=0)
 
 
-def _stay(held: PoolMemory, finding: Finding) -> PoolMemory:
-    if held.state is State.DEGRADED and (held.good_since_ms or held.reason is not finding.reason):
-        reason = finding.reason if finding.kind in (Kind.WEAK, Kind.WORD) else held.reason
-        return replace(held, good_since_ms=0, reason=reason)
-    return held
+def _stay(memory: PoolMemory, finding: Finding) -> PoolMemory:
+    if memory.state is State.DEGRADED and (memory.good_since_ms or memory.reason is not finding.reason):
+        reason = finding.reason if finding.kind in (Kind.WEAK, Kind.WORD) else memory.reason
+        return replace(memory, good_since_ms=0, reason=reason)
+    return memory
 
 
-def _clear(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
-    if not held.good_since_ms:
-        return replace(held, good_since_ms=setting.now_ms)
-    if setting.now_ms - held.good_since_ms < setting.limits.clear_after_ms:
-        return held
-    return entered(held, State.HEALTHY, finding.reason, setting.now_ms)
+def _clear(memory: PoolMemory, finding: Finding, conditions: Conditions) -> PoolMemory:
+    if not memory.good_since_ms:
+        return replace(memory, good_since_ms=conditions.now_ms)
+    if conditions.now_ms - memory.good_since_ms < conditions.thresholds.clear_after_ms:
+        return memory
+    return enter(memory, State.HEALTHY, finding.reason, conditions.now_ms)
 
 
-def _fall(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
-    now_ms, limits = setting.now_ms, setting.limits
-    since_ms = now_ms - limits.relapse_window_ms
-    relapses = tuple(at for at in held.relapses_ms if at > since_ms)
-    if held.hold_until_ms > since_ms and held.hold_until_ms:
-        relapses = (*relapses, now_ms)[-RELAPSES_KEPT:]
+def _fall(memory: PoolMemory, finding: Finding, conditions: Conditions) -> PoolMemory:
+    now_ms, thresholds = conditions.now_ms, conditions.thresholds
+    since_ms = now_ms - thresholds.relapse_window_ms
+    relapses = tuple(at for at in memory.relapses_ms if at > since_ms)
+    if memory.hold_until_ms > since_ms and memory.hold_until_ms:
+        relapses = (*relapses, now_ms)[-RELAPSES_MAX:]
     down = replace(
-        entered(held, State.DOWN, finding.reason, now_ms),
+        enter(memory, State.DOWN, finding.reason, now_ms),
         down_since_ms=now_ms,
         relapses_ms=relapses,
         ramp_step=0,
         ramp_since_ms=0,
     )
-    return replace(down, hold_until_ms=_hold_until_ms(down, now_ms, limits))
+    return replace(down, hold_until_ms=_hold_until_ms(down, now_ms, thresholds))
 
 
-def _still_bad(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
-    """The outage lasts until the newest bad evidence; the hold-down counts from there."""
-    until_ms = _hold_until_ms(held, max(held.down_since_ms, finding.evidence_ms), setting.limits)
-    reason = finding.reason if finding.kind is not Kind.WEAK else held.reason
-    if until_ms <= held.hold_until_ms and reason is held.reason:
-        return held
-    return replace(held, hold_until_ms=max(until_ms, held.hold_until_ms), reason=reason)
+def _still_bad(memory: PoolMemory, finding: Finding, conditions: Conditions) -> PoolMemory:
+    """The outage lasts until the newest bad evidence, and the hold-down counts from there."""
+    until_ms = _hold_until_ms(memory, max(memory.down_since_ms, finding.evidence_ms), conditions.thresholds)
+    reason = finding.reason if finding.kind is not Kind.WEAK else memory.reason
+    if until_ms <= memory.hold_until_ms and reason is memory.reason:
+        return memory
+    return replace(memory, hold_until_ms=max(until_ms, memory.hold_until_ms), reason=reason)
 
 
-def _hold_until_ms(held: PoolMemory, bad_until_ms: int, limits: Thresholds) -> int:
-    outage_ms = bad_until_ms - held.down_since_ms
-    hold_ms = min(max(outage_ms, limits.hold_down_min_ms), limits.hold_down_max_ms)
-    return bad_until_ms + min(hold_ms << len(held.relapses_ms), limits.hold_down_cap_ms)
+def _hold_until_ms(memory: PoolMemory, bad_until_ms: int, thresholds: Thresholds) -> int:
+    outage_ms = bad_until_ms - memory.down_since_ms
+    hold_ms = min(max(outage_ms, thresholds.hold_down_min_ms), thresholds.hold_down_max_ms)
+    return bad_until_ms + min(hold_ms << len(memory.relapses_ms), thresholds.hold_down_cap_ms)
 
 
-def _rise(held: PoolMemory, setting: Setting) -> PoolMemory:
-    """The canary: the ramp's first step. At once while critical demand is shed that it could serve."""
-    if setting.manual and not setting.vouched:
-        over = setting.now_ms >= held.hold_until_ms
-        waits = over and held.reason is not Reason.FAILBACK_MANUAL
-        return replace(held, reason=Reason.FAILBACK_MANUAL) if waits else held
-    if setting.now_ms < held.hold_until_ms and not (setting.wanted or setting.vouched):
-        return held
-    reason = Reason.OPERATOR_VERDICT if setting.vouched else Reason.HOLD_DOWN_OVER
-    risen = entered(held, State.RECOVERING, reason, setting.now_ms)
-    return replace(risen, ramp_step=0, ramp_since_ms=setting.now_ms)
+def _rise(memory: PoolMemory, conditions: Conditions) -> PoolMemory:
+    """The first step of the ramp; before the hold-down is over if critical demand is shed meanwhile."""
+    if conditions.manual and not conditions.vouched:
+        over = conditions.now_ms >= memory.hold_until_ms
+        waits = over and memory.reason is not Reason.FAILBACK_MANUAL
+        return replace(memory, reason=Reason.FAILBACK_MANUAL) if waits else memory
+    if conditions.now_ms < memory.hold_until_ms and not (conditions.wanted or conditions.vouched):
+        return memory
+    reason = Reason.OPERATOR_VERDICT if conditions.vouched else Reason.HOLD_DOWN_OVER
+    risen = enter(memory, State.RECOVERING, reason, conditions.now_ms)
+    return replace(risen, ramp_step=0, ramp_since_ms=conditions.now_ms)
 
 
-def _climb(held: PoolMemory, finding: Finding, setting: Setting) -> PoolMemory:
-    rested = setting.now_ms - held.ramp_since_ms >= setting.limits.ramp_step_min_ms
-    shown = finding.evidence_ms > held.ramp_since_ms
-    if not (rested and shown and setting.fresh_capacity):
-        return held
-    if held.ramp_step + 1 >= len(setting.limits.ramp_steps):
-        return entered(held, State.HEALTHY, Reason.RAMP_DONE, setting.now_ms)
-    return replace(held, reason=Reason.RAMP_STEP, ramp_step=held.ramp_step + 1, ramp_since_ms=setting.now_ms)
+def _climb(memory: PoolMemory, finding: Finding, conditions: Conditions) -> PoolMemory:
+    has_rested = conditions.now_ms - memory.ramp_since_ms >= conditions.thresholds.ramp_step_min_ms
+    has_succeeded = finding.evidence_ms > memory.ramp_since_ms
+    if not (has_rested and has_succeeded and conditions.fresh_capacity):
+        return memory
+    if memory.ramp_step + 1 >= len(conditions.thresholds.ramp_steps):
+        return enter(memory, State.HEALTHY, Reason.RAMP_DONE, conditions.now_ms)
+    step = memory.ramp_step + 1
+    return replace(memory, reason=Reason.RAMP_STEP, ramp_step=step, ramp_since_ms=conditions.now_ms)

@@ -4,7 +4,7 @@ An alarm stands for as long as the snapshot shows its cause. It is derived anew 
 remember it or end it.
 """
 
-from controller.core.evidence.gather import Hearing, Reach, hearing
+from controller.core.evidence.hearing import Hearing, Reach, hear
 from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import CONFIGURATION_REASONS, Reason, State, Verdict
@@ -59,9 +59,9 @@ def _unreached_reporters(snapshot: Snapshot, now_ms: int, memo: Memo) -> list[Ve
     """
     thresholds = snapshot.policy.thresholds
     reach = Reach(snapshot.progress, thresholds, now_ms)
-    heard = hearing(snapshot.reports, reach, thresholds, now_ms, memo)
-    rows = zip(snapshot.reports, heard, strict=True)
-    sources = sorted({row.event.source for row, status in rows if status is Hearing.OF_ITS_OWN})
+    hearings = hear(snapshot.reports, reach, thresholds, now_ms, memo)
+    rows = zip(snapshot.reports, hearings, strict=True)
+    sources = sorted({row.event.source for row, status in rows if status is Hearing.OWN_NETWORK})
     verdicts = [Verdict(source, Reason.REPORTER_OF_ITS_OWN, now_ms) for source in sources]
     seconds = [row.seconds[-1] for row in snapshot.demand if row.seconds]
     if clients := sum(second.excluded for second in seconds):

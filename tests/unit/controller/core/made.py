@@ -1,7 +1,8 @@
 """Policies and evidence for the tests of the core, with everything that does not matter filled in."""
 
-from controller.core.evidence.client_sums import Clients
-from controller.core.evidence.gather import Evidence, Probe
+from controller.core.evidence.client_sums import ClientOutcomes
+from controller.core.evidence.gather import Evidence
+from controller.core.evidence.hearing import Probe
 from controller.core.moves.draft import GAINS, Draft, Limits
 from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import Origin, Policy, Pool, Provider, QuotaGroup, Source, Workload
@@ -102,7 +103,7 @@ def limits(compiled: CompiledPolicy, *, grades: dict[str, int] | None = None, sc
     )
 
 
-def clients(ok: int = 0, failures: int = 0, **more: float) -> Clients:
+def clients(ok: int = 0, failures: int = 0, **more: float) -> ClientOutcomes:
     """Four clients' outcomes in the last two seconds; all of them fail if most requests do."""
     values: dict[str, object] = {
         "requests": ok + failures,
@@ -122,7 +123,7 @@ def clients(ok: int = 0, failures: int = 0, **more: float) -> Clients:
         "latest_ms": NOW_MS - 2_000,
         **more,
     }
-    return Clients(**values)  # type: ignore[arg-type]
+    return ClientOutcomes(**values)  # type: ignore[arg-type]
 
 
 def probe(source: str = "prober", *, ok: int = 0, failures: int = 0, auth: int = 0) -> Probe:
@@ -131,7 +132,7 @@ def probe(source: str = "prober", *, ok: int = 0, failures: int = 0, auth: int =
 
 
 def seen(
-    said: Clients | None = None, *probes: Probe, ejected_by: int = 0, clients_heard: int = 4
+    said: ClientOutcomes | None = None, *probes: Probe, ejected_by: int = 0, clients_heard: int = 4
 ) -> Evidence:
     """What is known of one pool."""
     return Evidence(said, probes, ejected_by, clients_heard, NOW_MS - 1_000 if ejected_by else 0)

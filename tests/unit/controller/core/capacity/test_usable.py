@@ -13,7 +13,7 @@ from controller.core.capacity.usable import (
     note_requests,
     note_throttling,
 )
-from controller.core.evidence.gather import Reach
+from controller.core.evidence.hearing import Reach
 from controller.core.model.memo import Memo
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from controller.core.evidence.baseline import note_usual
+from controller.core.evidence.baseline import remember_usual
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
 from tests.unit.controller.core.made import LIMITS, NOW_MS, clients
@@ -15,7 +15,7 @@ LATER_MS = NOW_MS + LIMITS.usual_period_ms
 def test_the_first_telling_window_of_a_healthy_pool_is_usual() -> None:
     """Few requests, or an ill pool, teach nothing."""
     met = clients(20, first_token_p50_ms=150.0)
-    learnt = note_usual(PoolMemory(State.HEALTHY), met, LIMITS, NOW_MS)
+    learnt = remember_usual(PoolMemory(State.HEALTHY), met, LIMITS, NOW_MS)
     assert (learnt.usual_p50_ms, learnt.usual_p99_ms, learnt.usual_ms) == (150.0, 400.0, NOW_MS)
     for held, seen in (
         (PoolMemory(State.DEGRADED), met),
@@ -23,7 +23,7 @@ def test_the_first_telling_window_of_a_healthy_pool_is_usual() -> None:
         (PoolMemory(State.HEALTHY), clients(20)),
         (PoolMemory(State.HEALTHY), None),
     ):
-        assert note_usual(held, seen, LIMITS, NOW_MS) is held
+        assert remember_usual(held, seen, LIMITS, NOW_MS) is held
 
 
 @pytest.mark.parametrize(
@@ -32,15 +32,15 @@ def test_the_first_telling_window_of_a_healthy_pool_is_usual() -> None:
 def test_it_follows_only_what_is_far_off_and_a_little_at_a_time(p50_ms: float, usual_ms: float) -> None:
     """Within half as much again nothing changes, so that noise costs no publication; then a tenth up, a fifth
     down."""
-    now = note_usual(KNOWN, clients(20, first_token_p50_ms=p50_ms), LIMITS, LATER_MS)
+    now = remember_usual(KNOWN, clients(20, first_token_p50_ms=p50_ms), LIMITS, LATER_MS)
     assert now.usual_p50_ms == pytest.approx(usual_ms)
 
 
 def test_it_changes_once_in_ten_minutes_and_not_while_the_pool_is_ill() -> None:
     """But a pool that is slow for hours is at last as usual."""
     met = clients(20, first_token_p50_ms=900.0)
-    assert note_usual(KNOWN, met, LIMITS, LATER_MS - 1) is KNOWN
+    assert remember_usual(KNOWN, met, LIMITS, LATER_MS - 1) is KNOWN
     failing = replace(KNOWN, state=State.DEGRADED, reason=Reason.SOME_FAILING)
-    assert note_usual(failing, met, LIMITS, LATER_MS) is failing
+    assert remember_usual(failing, met, LIMITS, LATER_MS) is failing
     slow = replace(KNOWN, state=State.DEGRADED, reason=Reason.SLOW)
-    assert note_usual(slow, met, LIMITS, LATER_MS).usual_p50_ms == pytest.approx(220.0)
+    assert remember_usual(slow, met, LIMITS, LATER_MS).usual_p50_ms == pytest.approx(220.0)

@@ -2,15 +2,16 @@
 
 import pytest
 
-from controller.core.evidence.finding import About, Finding, Kind, judge
+from controller.core.evidence.finding import Finding, Kind, PoolContext
 from controller.core.evidence.gather import Evidence
+from controller.core.evidence.judge import judge
 from controller.core.model.reasons import Reason
 from tests.unit.controller.core.made import LIMITS, clients, probe, seen
 
 
 def said(evidence: Evidence, *, status: bool = False, siblings: bool = True, **about: object) -> Finding:
     """The finding under shipped thresholds."""
-    return judge(evidence, LIMITS, About(status, siblings, **about))  # type: ignore[arg-type]
+    return judge(evidence, LIMITS, PoolContext(status, siblings, **about))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

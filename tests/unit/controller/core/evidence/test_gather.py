@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from controller.core.evidence.client_sums import Window, sum_clients
-from controller.core.evidence.gather import Evidence, Reach, gather, hearing
+from controller.core.evidence.gather import Evidence, gather
+from controller.core.evidence.hearing import Reach, hear
 from controller.core.model.memo import Memo
 from streams.rows import DemandRow, DemandSecond, Ejection, PoolSum, Position, Progress, ReporterShare, Row
 from tests.unit.controller.core.made import LIMITS, NOW_MS
@@ -51,8 +52,8 @@ def known(
 ) -> Evidence | None:
     """What is known of the pool now."""
     memo, reach = Memo(), Reach(progress() if at is None else at, LIMITS, NOW_MS)
-    heard = hearing(reports, reach, LIMITS, NOW_MS, memo)
-    return gather(reports, heard, demand, reach, LIMITS, NOW_MS, memo).get(POOL)
+    hearings = hear(reports, reach, LIMITS, NOW_MS, memo)
+    return gather(reports, hearings, demand, reach, LIMITS, NOW_MS, memo).get(POOL)
 
 
 def test_the_policy_says_how_long_a_report_is_evidence() -> None:

@@ -7,11 +7,11 @@ from controller.core.evidence.finding import Finding, Kind
 from controller.core.evidence.health import (
     TRANSITIONS,
     Act,
+    Conditions,
     ImpossibleTransitionError,
-    Setting,
     advance,
     due_ms,
-    entered,
+    enter,
     ramp_share,
 )
 from controller.core.model.memory import PoolMemory
@@ -29,9 +29,9 @@ def found(kind: Kind, at_ms: int = NOW_MS) -> Finding:
     )
 
 
-def now(after_ms: int = 0, **more: object) -> Setting:
+def now(after_ms: int = 0, **more: object) -> Conditions:
     """So long after NOW_MS."""
-    return Setting(NOW_MS + after_ms, LIMITS, **more)  # type: ignore[arg-type]
+    return Conditions(NOW_MS + after_ms, LIMITS, **more)  # type: ignore[arg-type]
 
 
 def down(**more: object) -> PoolMemory:
@@ -69,7 +69,7 @@ def test_an_impossible_transition_raises_and_changes_nothing(state: State, after
     """No way leads from down to full weight but up the ramp, and none onto the ramp but from down."""
     held = PoolMemory(state, since_ms=NOW_MS)
     with pytest.raises(ImpossibleTransitionError, match=f"from {state} to {after}"):
-        entered(held, after, Reason.SUCCEEDING, NOW_MS + 1)
+        enter(held, after, Reason.SUCCEEDING, NOW_MS + 1)
     assert held == PoolMemory(state, since_ms=NOW_MS)
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.core.evidence.reporter_cap import capped_share, largest
+from controller.core.evidence.reporter_cap import capped_share, largest_reporters
 from streams.rows import PoolSum, ReporterShare
 from tests.unit.controller.core.made import LIMITS
 from tieline.events import Outcomes
@@ -71,4 +71,4 @@ def test_reporters_are_added_up_over_seconds() -> None:
     first = PoolSum("p", Outcomes(), 0.0, 2, Outcomes(), largest=once)
     again = (ReporterShare("a", Outcomes(ok=1, throttled=9)), ReporterShare("b", Outcomes(cut=2)))
     second = PoolSum("p", Outcomes(), 0.0, 2, Outcomes(), largest=again)
-    assert largest([first, second]) == [(5, 1), (2, 2)]
+    assert largest_reporters([first, second]) == [(5, 1), (2, 2)]

@@ -3,7 +3,7 @@
 import pytest
 
 from controller.core.evidence.gather import Evidence
-from controller.core.evidence.siblings import refusing
+from controller.core.evidence.siblings import refusing_pools
 from controller.core.moves.held_table import table_of
 from controller.core.policy.compiled import compile_policy
 from tests.unit.controller.core.made import clients, policy, pool, seen, workload
@@ -27,7 +27,7 @@ def met(served: int, refused: int) -> Evidence:
 def blamed(a: Evidence, b: Evidence | None, *, chat: float = 100.0, api: float = 0.0) -> set[str]:
     """Who refuses what its siblings serve; half of chat goes to each of the two pools, all of api to a."""
     evidence = {A: a} if b is None else {A: a, B: b}
-    return refusing(RULES, evidence, TABLE, [chat, api])
+    return refusing_pools(RULES, evidence, TABLE, [chat, api])
 
 
 @pytest.mark.parametrize(
@@ -64,5 +64,5 @@ def test_where_almost_nothing_can_be_compared_nobody_is_blamed() -> None:
 
 def test_without_a_table_or_load_nothing_is_said() -> None:
     """Who calls a pool is known from the table alone."""
-    assert refusing(RULES, {A: met(0, 50), B: met(50, 0)}, None, [100.0, 0.0]) == set()
+    assert refusing_pools(RULES, {A: met(0, 50), B: met(50, 0)}, None, [100.0, 0.0]) == set()
     assert blamed(met(0, 50), met(50, 0), chat=0.0) == set()

@@ -3,8 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from controller.core.evidence.gather import Hearing
-from controller.core.evidence.trust import unheard_share
+from controller.core.evidence.hearing import Hearing, unheard_share
 from controller.core.model.reasons import Reason
 from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Source
@@ -16,7 +15,7 @@ from tests.unit.controller.core.moves.test_eligible import SMALL
 from tieline.events import Report
 
 RULES = compile_policy(policy((pool("azure/r"), pool("gcp/r")), sources=(Source("prober", "probe"),)))
-FRESH, SILENT, HELD, OWN = Hearing.FRESH, Hearing.SILENT, Hearing.HELD, Hearing.OF_ITS_OWN
+FRESH, SILENT, UNREAD, OWN = Hearing.FRESH, Hearing.SILENT, Hearing.UNREAD, Hearing.OWN_NETWORK
 
 
 def row(provider: str) -> Row:
@@ -32,8 +31,8 @@ def row(provider: str) -> Row:
         ((SILENT, SILENT, FRESH, FRESH), 0.0),
         ((SILENT, FRESH, SILENT, FRESH), 0.5),
         ((SILENT, SILENT, SILENT, SILENT), 1.0),
-        ((HELD, HELD, HELD, HELD), 0.0),
-        ((SILENT, OWN, HELD, FRESH), 0.0),
+        ((UNREAD, UNREAD, UNREAD, UNREAD), 0.0),
+        ((SILENT, OWN, UNREAD, FRESH), 0.0),
     ],
     ids=[
         "all heard",
