@@ -1,4 +1,4 @@
-"""The project's rules that no other tool checks, as a program: `python tools/tidy.py`.
+"""The project's rules that no other tool checks, as a program: `python -m tools.tidy`.
 
 Each finding is one line, `file:line: what is wrong: the remedy`. Exits 1 if there is any.
 """
@@ -21,7 +21,6 @@ CHECKED = (*SHIPPED, "lab", "examples", "bench", "tools", "tests")
 # The rim: where a clock may be read. Everything else takes its time as an argument.
 CLOCKS = (
     "controller/process/clock.py",
-    "streams/clock.py",
     "client/tieline/_process/clock.py",
     "bench/",
     "tests/",
