@@ -1,4 +1,4 @@
-"""What a person must look at, and for how long."""
+"""Alarms: which faults raise one, and for how long it stands."""
 
 from msgspec.structs import replace
 
@@ -12,51 +12,52 @@ from tests.scenarios.world import World
 GAP_MS = 40_000
 
 
-def world() -> World:
-    """In steady state."""
-    made = World(load_policy(HERE / "policies" / "small.yaml"))
-    made.decide()
-    for _ in made.run(5_000):
+def steady_world() -> World:
+    """A small installation in steady state."""
+    world = World(load_policy(HERE / "policies" / "small.yaml"))
+    world.decide()
+    for _ in world.run(5_000):
         pass
-    return made
+    return world
 
 
-def said(made: World, memory: Memory | None = None) -> list[tuple[str, Reason]]:
-    """Each alarm's subject and reason."""
-    found = alarms(made.snapshot(), memory or made.memory or Memory(), made.now_ms)
-    return [(alarm.subject, alarm.reason) for alarm in found]
+def standing(world: World, memory: Memory | None = None) -> list[tuple[str, Reason]]:
+    """Subject and reason of each alarm that stands now."""
+    verdicts = alarms(world.snapshot(), memory or world.memory or Memory(), world.now_ms)
+    return [(alarm.subject, alarm.reason) for alarm in verdicts]
 
 
-def test_a_well_installation_has_none() -> None:
-    """Nothing is raised for nothing."""
-    assert said(world()) == []
+def test_an_installation_without_faults_has_no_alarm() -> None:
+    """Nothing stands in steady state."""
+    assert standing(steady_world()) == []
 
 
-def test_a_source_is_named_once_with_its_largest_gap() -> None:
-    """However many regions it reports on; and only while that is news."""
-    made = world()
-    made.reporting.of("prober").skew_ms = -GAP_MS
-    for _ in made.run(2_000):
+def test_a_source_with_a_wrong_clock_has_one_alarm_for_as_long_as_its_reports_count() -> None:
+    """However many regions it reports on, it is named once, with its largest gap."""
+    world = steady_world()
+    world.reporting.of("prober").skew_ms = -GAP_MS
+    for _ in world.run(2_000):
         pass
-    (alarm,) = alarms(made.snapshot(), Memory(), made.now_ms)
+    (alarm,) = alarms(world.snapshot(), Memory(), world.now_ms)
     assert (alarm.subject, alarm.reason, alarm.value) == ("prober", Reason.CLOCK_OR_DELAY, GAP_MS)
-    made.now_ms += 13_000
-    assert said(made) == [("prober", Reason.CLOCK_OR_DELAY)]
-    made.now_ms += 1_000
-    assert said(made) == []
+    world.now_ms += 13_000
+    assert standing(world) == [("prober", Reason.CLOCK_OR_DELAY)]
+    world.now_ms += 1_000
+    assert standing(world) == []
 
 
-def test_configuration_faults_last_as_long_as_the_pool_is_out() -> None:
-    """Any other reason to be down is none for an alarm."""
-    made = world()
+def test_a_configuration_fault_is_an_alarm_as_long_as_the_pool_is_down() -> None:
+    """A pool that is down for another reason has no alarm, nor has one that recovers."""
+    world = steady_world()
     down = PoolMemory(State.DOWN, Reason.CONFIGURATION_AUTH)
-    assert said(made, Memory(pools={"gcp/iowa/gem": down})) == [("gcp/iowa/gem", Reason.CONFIGURATION_AUTH)]
-    assert said(made, Memory(pools={"gcp/iowa/gem": replace(down, reason=Reason.CLIENTS_FAILING)})) == []
-    assert said(made, Memory(pools={"gcp/iowa/gem": replace(down, state=State.RECOVERING)})) == []
+    pool = "gcp/iowa/gem"
+    assert standing(world, Memory(pools={pool: down})) == [(pool, Reason.CONFIGURATION_AUTH)]
+    assert standing(world, Memory(pools={pool: replace(down, reason=Reason.CLIENTS_FAILING)})) == []
+    assert standing(world, Memory(pools={pool: replace(down, state=State.RECOVERING)})) == []
 
 
 def test_a_clock_that_jumped_is_an_alarm() -> None:
-    """The table is held meanwhile."""
-    made = world()
-    made.clock_trusted = False
-    assert said(made) == [("table", Reason.CLOCK_JUMPED)]
+    """It concerns the whole table, which is held meanwhile."""
+    world = steady_world()
+    world.clock_trusted = False
+    assert standing(world) == [("table", Reason.CLOCK_JUMPED)]

@@ -1,4 +1,4 @@
-"""Commitments: metered, projected over their calendar period, and what would be left unused."""
+"""Commitments are metered and projected over their calendar period; what would be left unused is named."""
 
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ DAY_MS = 86_400_000
 
 
 def at(*when: int) -> int:
-    """UTC."""
+    """The instant in UTC, in milliseconds."""
     return round(datetime(*when, tzinfo=UTC).timestamp() * 1_000)  # type: ignore[misc, arg-type]
 
 
@@ -32,37 +32,38 @@ def at(*when: int) -> int:
     ],
 )
 def test_periods_are_of_the_calendar(period: str, start: tuple[int, ...], end: tuple[int, ...]) -> None:
-    """Month, quarter and year, the last of each included."""
+    """The last hour of a month, quarter and year still lies in it."""
     assert period_of(period, at(2026, 12, 31, 23)) == (at(*start), at(*end))  # type: ignore[arg-type]
 
 
-def test_use_is_projected_and_the_rest_is_paid_for_nothing() -> None:
-    """A day's use stands for every day of the period; in units, or at the policy's prices in money."""
-    given = replace(
+def test_use_is_projected_and_the_rest_is_a_shortfall() -> None:
+    """A day's use stands for every day of the period. Without metered use there is no projection."""
+    committed = replace(
         POLICY,
         committed_spend=(
             CommittedSpend("azure", "month", units=1_000.0),
             CommittedSpend("gcp", "month", money=10.0),
         ),
     )
-    used = {"azure": ProviderUse(10.0, 1.0), "gcp": ProviderUse(5.0, 2.0)}
-    units, money = spend(given, used, DAY_MS, at(2026, 11, 24))
+    use = {"azure": ProviderUse(10.0, 1.0), "gcp": ProviderUse(5.0, 2.0)}
+    units, money = spend(committed, use, DAY_MS, at(2026, 11, 24))
     assert (units.used, units.projected, units.shortfall) == (10.0, 300.0, 700.0)
     assert (money.used, money.projected, money.shortfall) == (2.0, 60.0, 0.0)
-    (nothing, _) = spend(given, {}, 0, at(2026, 11, 24))
-    assert (nothing.projected, nothing.shortfall) == (None, None)
+    (unmetered, _) = spend(committed, {}, 0, at(2026, 11, 24))
+    assert (unmetered.projected, unmetered.shortfall) == (None, None)
 
 
 def test_rates_are_the_load_of_the_table_in_force() -> None:
-    """Units of each provider's pools, and what they are worth at its price; metered over time."""
+    """They are the units/s of each provider's pools, and their worth at its price; use adds them up."""
     world = World(POLICY)
     world.demand = {("chat", "eu"): 60.0}
     world.decide()
     list(world.run(3_000))
     assert world.table is not None
-    found = rates(world.snapshot(), world.table, world.now_ms)
-    assert sum(one.units_per_s for one in found.values()) == pytest.approx(60.0)
-    assert found["azure"].money_per_s == pytest.approx(found["azure"].units_per_s * 5 / 1e6)
+    by_provider = rates(world.snapshot(), world.table, world.now_ms)
+    assert sum(rate.units_per_s for rate in by_provider.values()) == pytest.approx(60.0)
+    azure = by_provider["azure"]
+    assert azure.money_per_s == pytest.approx(azure.units_per_s * 5 / 1e6)
     assert ProviderUse(1.0, 1.0).plus(ProviderRate(2.0, 3.0), 10) == ProviderUse(21.0, 31.0)
 
 
@@ -74,9 +75,9 @@ def test_burst_costs_and_committed_does_not() -> None:
     world.decide()
     list(world.run(3_000))
     assert world.table is not None
-    known = assess(world.snapshot(), world.now_ms)
-    draft = HeldTable(compiled, world.table).draft(known.demand)
-    worth = measure(draft, known.caps, {}, world.now_ms)
+    assessment = assess(world.snapshot(), world.now_ms)
+    draft = HeldTable(compiled, world.table).draft(assessment.demand)
+    worth = measure(draft, assessment.caps, {}, world.now_ms)
     burst = {"azure": max(0.0, draft.load[0] - 40.0), "gcp": draft.load[1]}
     assert worth.burst_used == pytest.approx(burst)
     money = (burst["azure"] * 5 + burst["gcp"] * 9) * 3_600 / 1e6
