@@ -20,7 +20,7 @@ from bench._frame import Case, run
 from controller.bootstrap import collect_seldom
 from controller.kafka.topics import ensure_topics
 from lab.stack.stack import Stack
-from streams.app import Ingest, IngestSettings, Registered
+from streams.app import Ingest, IngestSettings, Registry
 from streams.tables import RedisTables
 from tieline.cloudevents import encode
 from tieline.events import Outcomes, PoolObservation, Report
@@ -33,7 +33,7 @@ SENT_AT_ONCE = 500
 IDLE_SAMPLES = 500
 READY_WITHIN_S = 60.0
 PROMISED_US = 500.0  # a record: at least 2,000 records/s
-KNOWN = Registered(
+KNOWN = Registry(
     frozenset({"azure"}),
     frozenset(SOURCES),
     frozenset(f"azure/{region}/p{number}" for region in REGIONS for number in range(POOLS)),

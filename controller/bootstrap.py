@@ -28,7 +28,7 @@ from controller.process.supervise import end_on_signals, together
 from controller.process.telemetry import without_password
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
-from streams.app import Ingest, IngestSettings, Registered
+from streams.app import Ingest, IngestSettings, Registry
 from streams.tables import RedisTables
 from tieline.backoff import Backoff
 
@@ -45,9 +45,9 @@ def in_force(policy: Policy, *, unsigned: bool) -> PolicyInForce:
     return PolicyInForce(policy, encode_policy(policy), version_of(policy), unsigned=unsigned)
 
 
-def registered(policy: Policy) -> Registered:
+def registry_of(policy: Policy) -> Registry:
     """What the ingesting part checks events against."""
-    return Registered(
+    return Registry(
         frozenset(provider.id for provider in policy.providers),
         frozenset(source.id for source in policy.sources),
         frozenset(pool.id for pool in policy.pools),
@@ -78,7 +78,7 @@ class Controller:
         self.dispatcher = Dispatcher(self._wake)
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
         self.offsets = Offsets(kafka, ingest.consumed)
-        self.ingest = Ingest(ingest, registered(policy), tables, now_ms=now_ms, on_material=self._wake)
+        self.ingest = Ingest(ingest, registry_of(policy), tables, now_ms=now_ms, on_material=self._wake)
         self.agent = RoutingAgent(
             in_force(policy, unsigned=settings.unsigned),
             Surroundings(
@@ -144,7 +144,7 @@ class Controller:
                     await hints.subscribe(self._keys.tables_hint)
                     backoff.reset()
                     async for hint in hints.listen():
-                        if self._tables.woken(hint["data"]):
+                        if self._tables.note_hint(hint["data"]):
                             self._wake()
             except (RedisError, OSError):
                 await asyncio.sleep(backoff.next_s())

@@ -10,68 +10,70 @@ from typing import Any
 
 import faust
 
-from streams.lane import Lane
-from streams.positions import ClockOffsets
-from streams.record import Held, Record
+from streams.judge import Record
+from streams.lane import Delivery, Lane
+from streams.positions import ClockOffsets, Partition
 from streams.topic_ids import TopicFacts
 
 ToRecord = Callable[[Any], Record]
 
 
 def add_agent(
-    app: faust.App, topic: str, lane: Lane, to_record: ToRecord, on_error: Callable[[BaseException], None]
+    app: faust.App, topic: str, lane: Lane, *, to_record: ToRecord, on_error: Callable[[BaseException], None]
 ) -> None:
-    """One agent on one topic, strictly in order. ``on_error`` hears of an error in it, and then it stands
-    still: Faust would start it again past the record it had in hand."""
+    """Adds one agent on one topic, strictly in order. ``on_error`` is told of an error in it; the agent then
+    stands still, because Faust would start it again after the record that it was working on."""
     channel = app.topic(
         topic,
         key_type=bytes,
         value_type=bytes,
-        key_serializer="raw",
+        key_serializer="raw",  # Faust must decode nothing: what it can't decode would stop the agent
         value_serializer="raw",
-        allow_empty=True,
+        allow_empty=True,  # a record without a body is poison, and goes to the dead letters like others
     )
 
     async def agent(stream: Any) -> None:
         try:
             async for event in stream.events():
-                await lane.put(hold(app, event, to_record))
-        except Exception as error:  # noqa: BLE001 (told to the watchdog, which ends this session)
+                await lane.put(delivery_of(app, event, to_record))
+        except Exception as error:  # noqa: BLE001 (passed on to the watchdog, which ends this session)
             on_error(error)
             await asyncio.Event().wait()
 
+    # More than one at a time would lose the events in flight when partitions change hands (faust#606).
     app.agent(channel, name=topic, concurrency=1)(agent)
 
 
-def hold(app: faust.App, event: Any, to_record: ToRecord) -> Held:
-    """The record of a Faust event, unacknowledged until its lane says so."""
+def delivery_of(app: faust.App, event: Any, to_record: ToRecord) -> Delivery:
+    """The record of a Faust event, unacknowledged until its lane acknowledges it."""
     message = event.message
     message.incref()
-    return Held(
-        to_record(message),
-        message.generation_id or 0,
+    return Delivery(
+        record=to_record(message),
+        generation=message.generation_id or 0,
         acknowledge=event.ack,
         release=lambda: app.consumer.unacked.discard(message),
     )
 
 
 def record_reader(app: faust.App, facts: Mapping[str, TopicFacts], clock: ClockOffsets) -> ToRecord:
-    """Faust's message -> our record; notes the clock's distance on records that are the last of their log."""
+    """A function from Faust's message to our record. It also notes the clock's distance to the broker's, on
+    records that are the last of their log: others have waited in it."""
 
     def to_record(message: Any) -> Record:
         append_ms = round(message.timestamp * 1000)
         end_offset = app.consumer.highwater(message.tp)
         if end_offset is None or message.offset + 1 >= end_offset:
-            clock.note_arrival(message.topic, message.partition, append_ms)
+            clock.note_arrival(Partition(message.topic, message.partition), append_ms)
         return Record(
-            message.topic,
-            facts[message.topic].id,
-            message.partition,
-            message.offset,
-            append_ms,
-            message.key,
-            message.value,
-            tuple(message.headers or ()),
+            topic=message.topic,
+            topic_id=facts[message.topic].id,
+            partition=message.partition,
+            offset=message.offset,
+            append_ms=append_ms,
+            key=message.key,
+            value=message.value,
+            headers=tuple(message.headers or ()),
         )
 
     return to_record

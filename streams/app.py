@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
+from typing import Any, NoReturn
 
 import faust
 import structlog
@@ -17,22 +17,21 @@ from streams.logs import limit_library_logs
 from streams.positions import ClockOffsets
 from streams.rebuild import Recovery
 from streams.session import Session
-from streams.settings import IngestSettings, Registered
+from streams.settings import IngestSettings, Registry
 from streams.store import Tables
 from streams.topic_ids import TopicFacts, topic_facts
 from streams.watchdog import keep_running, watch
 from tieline.kafka import Brokers, brokers_of
 
-__all__ = ["Ingest", "IngestSettings", "Registered", "build_app"]
+__all__ = ["Ingest", "IngestSettings", "Registry", "build_app"]
 
-# A member without partitions polls nothing; after this time Faust would never let it take over.
 NEVER_S = 30 * 86_400.0
 
 log = structlog.get_logger(__name__)
 
 
 def build_app(settings: IngestSettings) -> faust.App:
-    """A Faust app that only reads: no tables, no topics declared, no leader, no web server."""
+    """A Faust app that only reads: no tables, no topics of its own, no leader, no web server."""
     brokers = brokers_of(settings.bootstrap)
     return faust.App(
         settings.group,
@@ -41,20 +40,27 @@ def build_app(settings: IngestSettings) -> faust.App:
         store="memory://",
         datadir=str(Path(gettempdir()) / f"{settings.group}-faust"),
         autodiscover=False,
+        # Without a committed offset everything that is there must be read: it may be all there ever was.
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.heartbeat_s,
+        # A member without partitions polls nothing. After this time Faust would never let it take over, so it
+        # is longer than any process lives; the watchdog notices what stands still.
         broker_max_poll_interval=NEVER_S,
         broker_commit_interval=settings.commit_every_s,
+        # False would acknowledge the event in flight when the app stops. True may hang instead, which
+        # ``Session.stop`` ends by force.
         stream_wait_empty=True,
+        # Every topic exists before: the controller creates them with the settings that its promises need.
         topic_allow_declare=False,
         topic_disable_leader=True,
+        # Its web server would listen on every address.
         web_enabled=False,
     )
 
 
 def _credentials(brokers: Brokers) -> Any:
-    """The same in Faust's words."""
+    """The credentials of the brokers, as Faust wants them; None without any."""
     if brokers.mechanism:
         return faust.SASLCredentials(
             username=brokers.username,
@@ -68,92 +74,100 @@ def _credentials(brokers: Brokers) -> Any:
 class Ingest:
     """Keeps the live tables up to date from the four event topics, restarting itself when it has to.
 
-    ``registered`` may be replaced while it runs. ``on_material`` is called, in this loop, after rows that
-    could change a decision were stored; readers elsewhere have the hint channel.
+    ``registry`` may be replaced while it runs. ``now_ms`` is the wall clock. ``on_material`` is called, in
+    this loop, after rows that could change a decision were stored; readers in other processes have the hint
+    channel.
     """
 
     def __init__(
         self,
         settings: IngestSettings,
-        registered: Registered,
+        registry: Registry,
         tables: Tables,
         now_ms: Callable[[], int],
         on_material: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._tables = tables
-        self._judge = Judge(settings.topics, registered)
+        self._judge = Judge(settings.topics, registry)
         self._clock = ClockOffsets(now_ms)
         self._on_material = on_material
-        self._recovery = Recovery(settings, tables, lambda: self.registered, now_ms)
+        self._recovery = Recovery(settings, tables, registry=lambda: self.registry, now_ms=now_ms)
         self._facts: dict[str, TopicFacts] = {}
         self._session: Session | None = None
         self._ready = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
-        self._counted: Counter[str] = Counter()
+        self._task: asyncio.Task[None] | None = None
+        self._counts_before: Counter[str] = Counter()  # of the sessions that have ended
 
     @property
-    def registered(self) -> Registered:
-        """What the policy knows; assign when a policy change takes effect."""
-        return self._judge.registered
+    def registry(self) -> Registry:
+        """What the policy names; assign when a policy change takes effect."""
+        return self._judge.registry
 
-    @registered.setter
-    def registered(self, value: Registered) -> None:
-        self._judge.registered = value
+    @registry.setter
+    def registry(self, value: Registry) -> None:
+        self._judge.registry = value
 
     @property
     def counts(self) -> dict[str, int]:
         """Records, refusals, skips, dead letters and retries since the start, by name."""
         live = self._session.counts() if self._session else Counter[str]()
-        return dict(sorted((self._counted + live).items()))
+        return dict(sorted((self._counts_before + live).items()))
 
     async def start(self) -> None:
         """Begins in the background and returns; Kafka and Redis may come later. ``ready`` waits for them."""
         limit_library_logs()
-        self._running = asyncio.create_task(keep_running(self._live), name="ingest")
+        self._task = asyncio.create_task(keep_running(self._live), name="ingest")
 
     async def ready(self, within_s: float) -> bool:
-        """Whether it came to own its partitions within that time."""
+        """Whether it came to own partitions within that time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._ready.wait()
         return self._ready.is_set()
 
     async def wait(self) -> None:
-        """Returns when stopped; raises what ended it if it could not be kept running. Put it beside your own
-        tasks, so that an ingest that has died is noticed."""
-        if self._running is not None:
+        """Returns when stopped; raises what ended it if it could not be kept running. Await it beside your
+        own tasks, so that an ingest that has died is noticed."""
+        if self._task is not None:
             with suppress(asyncio.CancelledError):
-                await asyncio.shield(self._running)
+                await asyncio.shield(self._task)
 
     async def stop(self) -> None:
-        """Ends within the grace of the settings. May be called twice."""
-        if self._running is not None:
-            running, self._running = self._running, None
-            running.cancel()
+        """Ends within the time of the settings. May be called twice."""
+        if self._task is not None:
+            task, self._task = self._task, None
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await running
+                await task
 
-    async def _live(self) -> None:
+    async def _live(self) -> NoReturn:
+        """One session: from the ids of the topics until something is wrong, which it raises."""
         self._facts = await topic_facts(self._settings.bootstrap, self._settings.consumed)
         await self._recover()
         session = Session(
-            self._settings, self._tables, self._judge, self._clock, self._recover, self._on_material
+            self._settings,
+            self._tables,
+            judge=self._judge,
+            clock=self._clock,
+            recover=self._recover,
+            on_material=self._on_material,
         )
         session.on_assigned = self._note_assigned
         app = build_app(self._settings)
         to_record = record_reader(app, self._facts, self._clock)
         for topic, lane in session.lanes.items():
-            add_agent(app, topic, lane, to_record, session.note_agent_error)
+            add_agent(app, topic, lane, to_record=to_record, on_error=session.note_agent_error)
         try:
             self._session = session
             await session.start(app)
             limit_library_logs()
             await watch(session)
         finally:
+            # Also after an error: an app that was started and not stopped keeps the process alive.
             self._ready.clear()
             await session.stop()
-            self._counted += session.counts()
+            self._counts_before += session.counts()
             self._session = None
 
     async def _recover(self) -> None:

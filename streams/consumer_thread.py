@@ -1,7 +1,16 @@
-"""Faust's consumer lives in a thread with a loop of its own; this makes that thread mortal.
+"""Changes to the thread in which Faust's consumer lives: it can be ended, and it fetches without long waits.
 
-Stopping an app while Kafka is away waits for a commit without end, and the thread then keeps the whole
-process alive, and its partitions too once Kafka is back. So it is a daemon, and can be ended by force.
+Faust runs its consumer in a thread with an event loop of its own. Two traps come with that:
+
+- Stopping an app while Kafka is away waits for a commit without end. The thread then keeps the whole process
+  alive, and keeps its partitions once Kafka is back. So the thread becomes a daemon (``prepare``) and can be
+  ended by force (``abandon``).
+- A fetch that no partition has news for is held by the broker for 1.5 s, a constant of Faust's, and handing
+  over a record takes four tasks. ``quick_start`` and ``quick_first`` shorten both, and change neither order
+  nor promises.
+
+All of it reaches into private parts of pinned versions (requirements.lock);
+tests/integration/test_streams_consumer.py fails if those parts change.
 """
 
 import asyncio
@@ -18,7 +27,7 @@ CANCEL_WITHIN_S = 2.0
 WaitFirst: TypeAlias = Callable[..., Awaitable[Any]]
 
 
-class _Mortal(WorkerThread):  # type: ignore[misc]
+class _DaemonThread(WorkerThread):  # type: ignore[misc]
     """Does not keep the process alive, and ends without a traceback when its loop is stopped by force."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -34,10 +43,10 @@ class _Mortal(WorkerThread):  # type: ignore[misc]
 
 
 def prepare(app: Any) -> None:
-    """Before the app starts: Faust's thread made mortal, and its fetching quick."""
+    """Changes the app's consumer and its thread. Call before the app starts."""
     app.consumer.wait_first = quick_first(app.consumer.wait_first)
     thread = app.consumer._thread
-    thread.Worker = _Mortal
+    thread.Worker = _DaemonThread
     create = thread._create_consumer
 
     def create_consumer(loop: asyncio.AbstractEventLoop) -> Any:
@@ -49,11 +58,12 @@ def prepare(app: Any) -> None:
 
 
 def quick_start(consumer: Any, long_wait_ms: int = FETCH_LONG_WAIT_MS) -> Callable[[], Awaitable[None]]:
-    """The start of an aiokafka consumer that lets no partition wait for the silence of others.
+    """The start of an aiokafka consumer in which no partition waits for the silence of others.
 
-    A broker holds a fetch of partitions without news for as long as it is told to (by Faust 1.5 s), and
-    answers no other meanwhile. A partition whose last records are still being handed over is left out of the
-    fetch, and its next records wait until that ends. So only a fetch of every partition waits long.
+    A broker holds a fetch of partitions without news for as long as the fetch says (Faust says 1.5 s), and
+    answers no other fetch of this consumer meanwhile. A partition whose last records are still being handed
+    over is left out of the fetch, and its next records wait until the fetch ends. So only a fetch of all
+    partitions may wait long.
     """
     start = consumer.start
 
@@ -72,8 +82,10 @@ def quick_start(consumer: Any, long_wait_ms: int = FETCH_LONG_WAIT_MS) -> Callab
 
 
 async def abandon(app: Any) -> None:
-    """Ends the thread of an app that does not stop: cancels everything in its loop, then stops the loop. What
-    was not committed stays so."""
+    """Ends the thread of an app that does not stop: cancels everything in its loop, then stops the loop.
+
+    What was not committed stays uncommitted, and is read again.
+    """
     thread = app.consumer._thread
     worker: threading.Thread | None = thread._thread
     if worker is None or not worker.is_alive():
@@ -88,9 +100,12 @@ async def abandon(app: Any) -> None:
 
 
 def quick_first(wait_first: WaitFirst) -> WaitFirst:
-    """Faust starts four tasks to hand one record to its agent, so that a suspension may interrupt it. Handing
-    over waits for nothing unless the agent's queue is full or flow is suspended; so it is begun in place, and
-    only what has to wait goes the long way, from where it stopped: order and interruption stay as they were.
+    """``wait_first`` of a Faust service, without tasks for what need not wait.
+
+    Faust starts four tasks to hand one record to its agent, so that a suspension may interrupt it. But the
+    hand-over waits only when the agent's queue is full or the flow is suspended. So it is begun in place, and
+    only if it has to wait does it go Faust's way, from where it stopped: order and interruption stay as they
+    were.
     """
 
     async def first_of(first: Any, *others: Any, **options: Any) -> Any:
@@ -112,15 +127,15 @@ def quick_first(wait_first: WaitFirst) -> WaitFirst:
     return first_of
 
 
-async def _go_on(begun: Coroutine[Any, Any, Any], waiting_for: Any) -> Any:
-    return await _Rest(begun, waiting_for)
+async def _go_on(coroutine: Coroutine[Any, Any, Any], waiting_for: Any) -> Any:
+    return await _Rest(coroutine, waiting_for)
 
 
 class _Rest:
-    """A coroutine that was begun elsewhere and waits for something."""
+    """The rest of a coroutine that was begun elsewhere and waits for something."""
 
-    def __init__(self, begun: Coroutine[Any, Any, Any], waiting_for: Any) -> None:
-        self._begun = begun
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], waiting_for: Any) -> None:
+        self._coroutine = coroutine
         self._waiting_for = waiting_for
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -128,17 +143,17 @@ class _Rest:
         while True:
             try:
                 try:
-                    sent = yield waiting_for
-                except BaseException as error:  # noqa: BLE001 (cancellations too are its own to handle)
-                    waiting_for = self._begun.throw(error)
+                    value = yield waiting_for
+                except BaseException as error:  # noqa: BLE001 (the coroutine handles cancellations too)
+                    waiting_for = self._coroutine.throw(error)
                 else:
-                    waiting_for = self._begun.send(sent)
+                    waiting_for = self._coroutine.send(value)
             except StopIteration as end:
                 return end.value
 
 
-def _call(loop: asyncio.AbstractEventLoop, what: Any) -> None:
+def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
     try:
-        loop.call_soon_threadsafe(what)
+        loop.call_soon_threadsafe(callback)
     except RuntimeError:
-        pass  # closed in the meantime
+        pass  # the loop was closed in the meantime

@@ -1,4 +1,4 @@
-"""Records that can never be taken, kept whole on the dead-letter topic with reason and place."""
+"""Records that can never be taken, appended whole to the dead-letter topic with the reason and the place."""
 
 import asyncio
 import hashlib
@@ -8,12 +8,13 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from streams.record import Record
+from streams.judge import Record
 from tieline.cloudevents import Poison
 from tieline.kafka import Brokers, connecting
 from tieline.topics import MIB
 
-# Bodies are counted compressed by the broker and plain by the producer, so the producer's own limit is wide.
+# The broker counts bodies as they were compressed and the producer counts them plain, so the producer's limit
+# is wide, and the broker's decides.
 REQUEST_MAX_BYTES = 32 * MIB
 CUT_TO_BYTES = MIB
 DELIVERY_WITHIN_MS = 10_000
@@ -38,13 +39,13 @@ class DeadLetters:
     async def send(self, letters: Sequence[DeadLetter]) -> None:
         """Returns when every letter is on the topic; raises ``KafkaError`` or ``OSError`` if one may not be.
 
-        May be repeated: a letter then stands there twice, and never not at all.
+        May be called again with the same letters: some are then there twice, and none is missing.
         """
         if not letters:
             return
         producer = await self._ready()
-        sent = [await self._append(producer, letter.record, headers_of(letter)) for letter in letters]
-        for letter, delivery in zip(letters, sent, strict=True):
+        deliveries = [await self._append(producer, letter.record, headers_of(letter)) for letter in letters]
+        for letter, delivery in zip(letters, deliveries, strict=True):
             try:
                 await delivery
             except MessageSizeTooLargeError:
@@ -86,16 +87,16 @@ class DeadLetters:
         return delivery
 
     async def _append_cut(self, producer: AIOKafkaProducer, letter: DeadLetter) -> "asyncio.Future[object]":
-        """A body that was compressed on its way in may be larger than the topic takes: its start is kept, its
-        size and checksum tell the rest."""
+        """A body that was compressed on its way in may be larger than the topic takes. Then the letter has
+        its first MiB, and headers with its size and the checksum of the whole."""
         record, value = letter.record, letter.record.value or b""
         headers = [*headers_of(letter), ("tieline_cut_from_bytes", str(len(value)).encode())]
         return await self._append(producer, record._replace(value=value[:CUT_TO_BYTES]), headers)
 
 
 def headers_of(letter: DeadLetter) -> list[tuple[str, bytes]]:
-    """The record's own headers, then ours. An empty body and none at all have the same checksum."""
-    record, poison = letter
+    """The record's own headers, then ours. An empty body and no body have the same checksum."""
+    record, poison = letter.record, letter.poison
     return [
         *record.headers,
         ("tieline_reason", poison.reason.encode()),

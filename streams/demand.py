@@ -15,16 +15,39 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from streams.fold import Refused, evidence_ms
+from streams.fold import Refusal, evidence_ms
 from streams.material import load_moved, tells_failure
-from streams.reporters import is_of_its_own
 from streams.rows import DemandRow, Ejection, Position
-from streams.sums import SecondTally
-from tieline.events import Demand, PoolObservation, stale_after_ms
+from streams.sums import SecondTally, is_stuck
+from tieline.events import Demand, Outcomes, PoolObservation, stale_after_ms
 
-SECONDS_KEPT = 20
+SECONDS_MAX = 20
 CLIENTS_MAX = 50_000
 EJECTIONS_MAX = 5_000
+OWN_NETWORK_MIN = 2  # providers
+
+
+def answers(outcomes: Outcomes) -> bool:
+    """Whether anything came back that shows a working way to the pool: a success, a limit, a refusal."""
+    return bool(outcomes.ok or outcomes.throttled or outcomes.client_error)
+
+
+def is_of_its_own(observations: Iterable[PoolObservation], *, was: bool) -> bool:
+    """Whether a client's report shows that its own network fails, not the pools. ``was``: its last one did.
+
+    A client for which nothing gets through on several providers, and on none anything does, says more about
+    itself than about the pools. Once that is so it stays so until something gets through: a client that has
+    left every pool sends nothing more that could fail. The controller holds probers to the same rule
+    (controller/core/evidence/gather.py).
+    """
+    failing: set[str] = set()
+    for observation in observations:
+        outcomes = observation.outcomes
+        if answers(outcomes):
+            return False
+        if outcomes.health_failures or outcomes.configuration_faults or is_stuck(observation):
+            failing.add(observation.pool.split("/", 1)[0])
+    return was or len(failing) >= OWN_NETWORK_MIN
 
 
 class _Client(NamedTuple):
@@ -33,7 +56,7 @@ class _Client(NamedTuple):
     incarnation: str
     sequence: int
     generation: str
-    heard_until_ms: int
+    silent_after_ms: int
     failing: frozenset[str]
     of_its_own: bool
 
@@ -51,59 +74,55 @@ class DemandFold:
         self._offered_at_wake = 0.0
         self._newest_ms = max(self._seconds, default=0)
 
-    def add(
-        self, event: Demand, position: Position, append_ms: int, known_pools: frozenset[str]
-    ) -> bool | Refused:
-        """Sums one report that the judge has taken; answers whether it is material.
+    def add(self, event: Demand, position: Position, append_ms: int, pools: frozenset[str]) -> bool | Refusal:
+        """Sums one report that the judge has accepted. Returns whether it is material, or why it is refused.
 
-        Pools that the policy doesn't know (a client may hold a table older than the policy) are left out, and
-        of a client to whom nothing gets through on any provider everything but its load.
+        ``pools`` are those of the policy: what a report says of others (its client may use a table older than
+        the policy) is left out. Of a client whose own network fails everything but its load is left out.
         """
-        held = self.position
-        if held is not None and held.topic_id == position.topic_id and position.offset <= held.offset:
-            return Refused.REPEATED
+        if self.position and self.position.shares_log(position) and position.offset <= self.position.offset:
+            return Refusal.REPEATED
         before = self._clients.get(event.client)
-        if (
-            before is not None
-            and before.incarnation == event.incarnation
-            and event.sequence <= before.sequence
-        ):
-            return Refused.OLDER
+        same_process = before is not None and before.incarnation == event.incarnation
+        if before is not None and same_process and event.sequence <= before.sequence:
+            return Refusal.OLDER
         self.position = position
         at_ms = evidence_ms(event, append_ms)
         of_its_own = is_of_its_own(event.pools, was=before is not None and before.of_its_own)
-        observations = [seen for seen in event.pools if seen.pool in known_pools and not of_its_own]
+        observations = [row for row in event.pools if row.pool in pools and not of_its_own]
         second_ms = at_ms // 1000 * 1000
-        rolled = second_ms > self._newest_ms
-        if second_ms > self._newest_ms - SECONDS_KEPT * 1000:
+        begins_second = second_ms > self._newest_ms
+        if second_ms > self._newest_ms - SECONDS_MAX * 1000:
             self._second(second_ms).add(event, observations, excluded=of_its_own)
         ejections_moved = self._note_ejections(event, observations, at_ms)
         if of_its_own:
             ejections_moved |= self._forget_ejections(event.client)
-        after = self._remember(event, observations, at_ms, of_its_own)
+        after = self._remember(event, observations, at_ms, of_its_own=of_its_own)
         return (
             event.urgent
             or before is None
             or ejections_moved
             or bool(before.failing | after.failing)
-            or (rolled and self._load_moved(second_ms))
+            or (begins_second and self._load_moved(second_ms))
         )
 
     def row(self) -> DemandRow:
-        """The row to store. Only after a first ``add`` or from a stored row."""
+        """The row to store. Raises ``ValueError`` if nothing was summed and no stored row was given."""
         if self.position is None:
             raise ValueError("nothing was summed yet")
         return DemandRow(
-            self.position,
-            tuple(self._seconds[second_ms].sum() for second_ms in sorted(self._seconds)),
-            tuple(ejection for _, ejection in sorted(self._ejections.items())),
-            dict(sorted(self._generations.items())) if self._generations else self._base_generations,
+            position=self.position,
+            seconds=tuple(self._seconds[second_ms].sum() for second_ms in sorted(self._seconds)),
+            ejections=tuple(ejection for _, ejection in sorted(self._ejections.items())),
+            generations=dict(sorted(self._generations.items()))
+            if self._generations
+            else self._base_generations,
         )
 
     def _second(self, second_ms: int) -> SecondTally:
         if second_ms > self._newest_ms:
             self._newest_ms = second_ms
-            oldest_ms = second_ms - SECONDS_KEPT * 1000
+            oldest_ms = second_ms - SECONDS_MAX * 1000
             for old in [s for s in self._seconds if s <= oldest_ms]:
                 del self._seconds[old]
             self._forget_silent(second_ms)
@@ -113,7 +132,8 @@ class DemandFold:
         return tally
 
     def _load_moved(self, second_ms: int) -> bool:
-        """Compared once a second, between whole seconds: within one the sum only grows."""
+        """Whether the load moved since readers were last woken for it. Compared between whole seconds, when
+        one is over: within a second the sum only grows."""
         whole = [s for s in self._seconds if s < second_ms]
         if not whole:
             return False
@@ -124,19 +144,29 @@ class DemandFold:
         return True
 
     def _note_ejections(self, event: Demand, observations: Iterable[PoolObservation], at_ms: int) -> bool:
-        """Ejections in force. A pool that a report doesn't mention keeps what was said until it runs out."""
+        """Updates the ejections; returns whether any began, ended or changed its class.
+
+        A pool that a report doesn't mention keeps its ejection until that expires.
+        """
         moved = False
         until_ms = at_ms + stale_after_ms(event.interval_ms)
-        for seen in observations:
-            key = (event.client, seen.pool)
-            held = self._ejections.get(key)
-            if seen.ejected is None:
+        for observation in observations:
+            key = (event.client, observation.pool)
+            before = self._ejections.get(key)
+            if observation.ejected is None:
                 moved |= self._ejections.pop(key, None) is not None
-            elif held is not None and held.result == seen.ejected:
-                self._ejections[key] = Ejection(*key, seen.ejected, held.since_ms, until_ms)
-            elif held is not None or len(self._ejections) < EJECTIONS_MAX:
-                self._ejections[key] = Ejection(*key, seen.ejected, at_ms, until_ms)
-                moved = True
+                continue
+            goes_on = before is not None and before.result == observation.ejected
+            if before is None and len(self._ejections) >= EJECTIONS_MAX:
+                continue
+            self._ejections[key] = Ejection(
+                client=event.client,
+                pool=observation.pool,
+                result=observation.ejected,
+                since_ms=before.since_ms if before is not None and goes_on else at_ms,
+                until_ms=until_ms,
+            )
+            moved |= not goes_on
         return moved
 
     def _forget_ejections(self, client: str) -> bool:
@@ -146,12 +176,15 @@ class DemandFold:
         return bool(mine)
 
     def _remember(
-        self, event: Demand, observations: Iterable[PoolObservation], at_ms: int, of_its_own: bool
+        self, event: Demand, observations: Iterable[PoolObservation], at_ms: int, *, of_its_own: bool
     ) -> _Client:
-        failing = frozenset(seen.pool for seen in observations if tells_failure(seen.outcomes))
-        heard_until_ms = at_ms + stale_after_ms(event.interval_ms)
         client = _Client(
-            event.incarnation, event.sequence, event.generation, heard_until_ms, failing, of_its_own
+            incarnation=event.incarnation,
+            sequence=event.sequence,
+            generation=event.generation,
+            silent_after_ms=at_ms + stale_after_ms(event.interval_ms),
+            failing=frozenset(row.pool for row in observations if tells_failure(row.outcomes)),
+            of_its_own=of_its_own,
         )
         if (before := self._clients.pop(event.client, None)) is not None:
             self._drop_generation(before.generation)
@@ -163,9 +196,9 @@ class DemandFold:
         return client
 
     def _forget_silent(self, now_ms: int) -> None:
-        for name in [name for name, held in self._clients.items() if held.heard_until_ms < now_ms]:
+        for name in [name for name, client in self._clients.items() if client.silent_after_ms < now_ms]:
             self._drop_generation(self._clients.pop(name).generation)
-        for key in [key for key, held in self._ejections.items() if held.until_ms < now_ms]:
+        for key in [key for key, ejection in self._ejections.items() if ejection.until_ms < now_ms]:
             del self._ejections[key]
 
     def _drop_generation(self, generation: str) -> None:

@@ -1,55 +1,45 @@
-"""One event into one row: ``fold(row, event, position, append_ms) -> Row | Refused``. Pure.
+"""The rule by which an event becomes a row, ``fold(row, event, position, append_ms) -> Row | Refusal``. Pure.
 
 A row holds the last accepted event of one (source, region). Late, repeated and reordered records change
-nothing, so a topic may be read again from any earlier place and the rows end the same.
+nothing, so a topic may be read again from any earlier place and the rows end up the same.
 """
 
 from enum import StrEnum
 
-from streams.material import is_material
-from streams.rows import DUPLICATE_FOR_MS, Position, Row
-from tieline.events import Capacity, Demand, Report, Statement, stale_after_ms
+from msgspec.structs import replace
 
-__all__ = [
-    "Refused",
-    "evidence_ms",
-    "fold",
-    "gap_ms",
-    "is_material",
-    "supersedes",
-]
+from streams.rows import DUPLICATE_FOR_MS, IngestEvent, Position, Row, RowEvent
+from tieline.events import Demand, Report, stale_after_ms
 
 EVIDENCE_AFTER_WINDOW_MS = 2_000
 RETIRED_MAX = 4
 
 
-class Refused(StrEnum):
-    """Why a valid event changes nothing. None of them is a fault of the record."""
+class Refusal(StrEnum):
+    """Why a valid event changes nothing. None of these is a fault of the record."""
 
     REPEATED = "repeated"  # not after the row's own place in the same log
     OLDER = "older"  # sequence not above the row's
     RETIRED = "retired"  # from an incarnation that this source has left
 
 
-def window_end_ms(event: Report | Statement | Capacity | Demand) -> int:
-    """The instant that the event speaks of: end of its window, or its issue."""
+def window_end_ms(event: IngestEvent) -> int:
+    """The instant that the event speaks of: the end of its window, or its issue."""
     return event.window_end_ms if isinstance(event, Report | Demand) else event.issued_ms
 
 
-def evidence_ms(event: Report | Statement | Capacity | Demand, append_ms: int) -> int:
+def evidence_ms(event: IngestEvent, append_ms: int) -> int:
     """min(append, end of window + 2 s): a producer's clock can make evidence older, never younger."""
     return min(append_ms, window_end_ms(event) + EVIDENCE_AFTER_WINDOW_MS)
 
 
-def gap_ms(event: Report | Statement | Capacity | Demand, append_ms: int) -> int:
-    """From the instant that the event speaks of until the broker took it; negative: its clock is ahead."""
+def gap_ms(event: IngestEvent, append_ms: int) -> int:
+    """Time from the instant that the event speaks of until its append; negative if its clock is ahead."""
     return append_ms - window_end_ms(event)
 
 
-def fold(
-    row: Row | None, event: Report | Statement | Capacity, position: Position, append_ms: int
-) -> Row | Refused:
-    """The row after an ``event`` that the judge has taken, or why it changes nothing.
+def fold(row: Row | None, event: RowEvent, position: Position, append_ms: int) -> Row | Refusal:
+    """The row after an ``event`` that the judge has accepted, or why the event changes nothing.
 
     - Of the same topic id and partition only a higher offset may change the row: that makes reading again
       harmless. Across topic ids (the topic was recreated) or partitions (their number was changed) offsets
@@ -60,50 +50,43 @@ def fold(
       retired.
     - A retired incarnation is refused. If it speaks of a later instant than the row does, it is no straggler
       but alive beside its successor: two producers use one source's name, and the row says so. Once the
-      successor has been silent for longer than its word counts, the one that lives is taken again.
+      successor has been silent for longer than its events count, the producer that lives is taken again.
     """
     if row is None:
-        return _row(None, event, position, append_ms, ())
-    same_log = (row.position.topic_id, row.position.partition) == (position.topic_id, position.partition)
+        return _row(None, event, position, append_ms, retired=())
+    same_log = row.position.shares_log(position)
     if same_log and position.offset <= row.position.offset:
-        return Refused.REPEATED
+        return Refusal.REPEATED
     if event.incarnation == row.event.incarnation:
         if event.sequence <= row.event.sequence:
-            return Refused.OLDER
-        return _row(row, event, position, append_ms, row.retired)
+            return Refusal.OLDER
+        return _row(row, event, position, append_ms, retired=row.retired)
     if event.incarnation in row.retired:
         if not same_log or window_end_ms(event) <= window_end_ms(row.event):
-            return Refused.RETIRED
+            return Refusal.RETIRED
         if append_ms - row.append_ms <= _counts_for_ms(row.event):
-            return _marked_duplicate(row, position, append_ms)
-    left = (name for name in row.retired if name != event.incarnation)
-    retired = (*left, row.event.incarnation)[-RETIRED_MAX:]
-    return _row(row, event, position, append_ms, retired)
+            # The evidence stays, and is known now to come from one of two producers.
+            return replace(row, position=position, duplicate=True, duplicate_ms=append_ms)
+    others = (name for name in row.retired if name != event.incarnation)
+    retired = (*others, row.event.incarnation)[-RETIRED_MAX:]
+    return _row(row, event, position, append_ms, retired=retired)
 
 
-def supersedes(new: Row, held: Row | None) -> bool:
+def supersedes(new: Row, old: Row | None) -> bool:
     """Whether a rebuilt row may replace a stored one: the later place in one log, else as ``fold`` says."""
-    if held is None:
+    if old is None:
         return True
-    same_log = (held.position.topic_id, held.position.partition) == (
-        new.position.topic_id,
-        new.position.partition,
-    )
-    if same_log:
-        return new.position.offset > held.position.offset
-    return not isinstance(fold(held, new.event, new.position, new.append_ms), Refused)
+    if old.position.shares_log(new.position):
+        return new.position.offset > old.position.offset
+    return not isinstance(fold(old, new.event, new.position, new.append_ms), Refusal)
 
 
-def _counts_for_ms(event: Report | Statement | Capacity) -> int:
+def _counts_for_ms(event: RowEvent) -> int:
     return stale_after_ms(event.interval_ms) if isinstance(event, Report) else DUPLICATE_FOR_MS
 
 
 def _row(
-    old: Row | None,
-    event: Report | Statement | Capacity,
-    position: Position,
-    append_ms: int,
-    retired: tuple[str, ...],
+    old: Row | None, event: RowEvent, position: Position, append_ms: int, *, retired: tuple[str, ...]
 ) -> Row:
     duplicate = old is not None and old.is_duplicated(append_ms)
     return Row(
@@ -115,18 +98,4 @@ def _row(
         retired=retired,
         duplicate=duplicate,
         duplicate_ms=old.duplicate_ms if old is not None and duplicate else 0,
-    )
-
-
-def _marked_duplicate(row: Row, position: Position, append_ms: int) -> Row:
-    """The same evidence, known now to come from one of two producers."""
-    return Row(
-        event=row.event,
-        position=position,
-        append_ms=row.append_ms,
-        evidence_ms=row.evidence_ms,
-        gap_ms=row.gap_ms,
-        retired=row.retired,
-        duplicate=True,
-        duplicate_ms=append_ms,
     )

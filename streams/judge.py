@@ -1,33 +1,54 @@
-"""One record -> its event, or why not: the contract, then what the policy knows. Pure."""
+"""One record as read from Kafka -> its event, or why there is none: the contract, then the policy. Pure."""
 
-from typing import TypeAlias
+from typing import NamedTuple
 
 from streams.fold import gap_ms
-from streams.record import Record
-from streams.settings import Registered
+from streams.rows import IngestEvent, Position, RowEvent
+from streams.settings import Registry
 from tieline.cloudevents import Poison, Rejection, decode, type_of
 from tieline.events import Capacity, Demand, Report, Statement, stale_after_ms
 from tieline.topics import Topics
 
 FUTURE_MAX_MS = 60_000
 
-Taken: TypeAlias = Report | Statement | Capacity | Demand
+
+class Record(NamedTuple):
+    """A record as read from Kafka. ``append_ms`` is the broker's time."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+    append_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+    @property
+    def position(self) -> Position:
+        """Its place in Kafka."""
+        return Position(self.topic_id, self.partition, self.offset)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of key and value."""
+        return len(self.key or b"") + len(self.value or b"")
 
 
 class Judge:
-    """Decides over records of one installation's topics."""
+    """Judges the records of one installation's topics by the contract and by ``registry``."""
 
-    def __init__(self, topics: Topics, registered: Registered) -> None:
-        self.registered = registered
-        self._type_by_topic: dict[str, type[Taken]] = {
+    def __init__(self, topics: Topics, registry: Registry) -> None:
+        self.registry = registry
+        self._type_by_topic: dict[str, type[IngestEvent]] = {
             topics.reports.name: Report,
             topics.statements.name: Statement,
             topics.capacity.name: Capacity,
             topics.demand.name: Demand,
         }
 
-    def event(self, record: Record) -> Taken:
-        """The event of a record, or ``Poison``. Whatever goes wrong in here is the record's fault."""
+    def event(self, record: Record) -> IngestEvent:
+        """The event of a record. Raises ``Poison``, and nothing else, for whatever is wrong with it."""
         try:
             event = decode(record.headers, record.value, record.key or b"")
             expected = self._type_by_topic[record.topic]
@@ -42,25 +63,25 @@ class Judge:
             raise Poison(Rejection.INVALID, f"unexpected {type(error).__name__}: {error}"[:500]) from error
         return event
 
-    def _check_known(self, event: Taken) -> None:
-        """Providers, sources and pools must be in the policy. Clients need no entry, and what they say of
-        pools that the policy no longer knows is left out later: they may hold an older table."""
+    def _check_known(self, event: IngestEvent) -> None:
+        """Providers, sources and pools must be in the policy. Clients need no entry, and the pools that they
+        report are checked later: a client may use an older table than the policy's."""
         if isinstance(event, Demand):
             return
-        if event.provider not in self.registered.providers:
+        if event.provider not in self.registry.providers:
             raise Poison(Rejection.UNKNOWN_PROVIDER, f"provider {event.provider} is not in the policy")
-        if event.source not in self.registered.sources:
+        if event.source not in self.registry.sources:
             raise Poison(Rejection.UNKNOWN_SOURCE, f"source {event.source} is not in the policy")
-        named = _pools_of(event)
-        if not self.registered.pools.issuperset(named):
-            unknown = next(pool for pool in named if pool not in self.registered.pools)
+        pools = _pools_of(event)
+        if not self.registry.pools.issuperset(pools):
+            unknown = next(pool for pool in pools if pool not in self.registry.pools)
             raise Poison(Rejection.UNKNOWN_POOL, f"pool {unknown} is not in the policy")
 
 
-def refuse_future(event: Taken, append_ms: int) -> None:
-    """Raises ``Poison`` when the event speaks of an instant more than 60 s after the broker took it.
+def refuse_future(event: IngestEvent, append_ms: int) -> None:
+    """Raises ``Poison`` when the event speaks of an instant more than 60 s after its append.
 
-    Expiries, starts of maintenance and planned changes lie in the future by their nature and are not asked.
+    Expiries, starts of maintenance and planned changes lie in the future by their nature and are not checked.
     """
     ahead_ms = -gap_ms(event, append_ms)
     if ahead_ms > FUTURE_MAX_MS:
@@ -69,20 +90,21 @@ def refuse_future(event: Taken, append_ms: int) -> None:
         raise Poison(Rejection.FUTURE, f"{name} lies {ahead_s} s after the record's append time")
 
 
-def is_stale(event: Taken, append_ms: int, now_ms: int) -> bool:
-    """Whether a perishable report has lain in Kafka for longer than its staleness: a backlog, not news.
+def is_stale(event: IngestEvent, append_ms: int, now_ms: int) -> bool:
+    """Whether a perishable report has lain in Kafka for longer than it counts: a backlog, not news.
 
-    One that was old when the broker took it is kept: it ages by itself, and its gap is worth an alarm.
+    A report that was old already at its append is not stale by this rule: its evidence ages by itself, and
+    its gap is worth an alarm.
     """
     if not isinstance(event, Report | Demand):
         return False
     return now_ms - append_ms > stale_after_ms(event.interval_ms)
 
 
-def _pools_of(event: Report | Statement | Capacity) -> list[str]:
+def _pools_of(event: RowEvent) -> list[str]:
     match event:
         case Report():
-            return [seen.pool for seen in event.pools]
+            return [observation.pool for observation in event.pools]
         case Statement():
             return [pool for claim in event.claims for pool in claim.pools]
         case _:

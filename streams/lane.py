@@ -1,25 +1,39 @@
-"""From one agent to its handler: records in order, held unacknowledged, handled in groups.
+"""From one agent to its handler: records in order, unacknowledged, handled in groups.
 
 A record waits for nothing when the handler is idle; while one group is on its way to Redis the next gathers.
-Acknowledging is the lane's alone and comes after the whole group is safe, so neither an exception nor a
-cancelled agent can acknowledge what is not stored.
+Only the lane acknowledges, and only after the whole group is safe, so neither an exception nor a cancelled
+agent can acknowledge what is not stored.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
-from streams.handling import Yielded
-from streams.record import Held, Record
+from streams.handling import HandBack
+from streams.judge import Record
+from streams.positions import Partition
 
 GROUP_MAX_BYTES = 4 * 1024 * 1024
 
 
 class LaneError(RuntimeError):
-    """The lane has ended; records given to it now are released."""
+    """The lane has ended; a record that is put into it now is released."""
+
+
+class Delivery(NamedTuple):
+    """A record that its consumer keeps unacknowledged until exactly one of the two functions is called.
+
+    ``generation`` rises with every assignment of partitions.
+    """
+
+    record: Record
+    generation: int
+    acknowledge: Callable[[], object]
+    release: Callable[[], object]  # not handled here: it stays uncommitted and is read again
 
 
 class Lane:
-    """One topic's way. ``run`` must be running for anything to be handled."""
+    """One topic's way to its handler. Nothing is handled unless ``run`` is running."""
 
     def __init__(
         self,
@@ -30,77 +44,79 @@ class Lane:
     ) -> None:
         self._handle = handle
         self._group_max = group_max
-        self._waiting: asyncio.Queue[Held] = asyncio.Queue(maxsize=waiting_max)
+        self._waiting: asyncio.Queue[Delivery] = asyncio.Queue(maxsize=waiting_max)
         self._end = asyncio.Event()
-        self._given_back = -1  # generation of the last record that was given back
-        self.next_offsets: dict[tuple[str, int], int] = {}  # by topic and partition, of what is safe
+        self._generation_handed_back = -1  # the newest of which a record was handed back
+        self.next_offsets: dict[Partition, int] = {}  # by partition, the first offset that is not yet safe
 
-    async def put(self, held: Held) -> None:
-        """Takes a record over; waits while too many wait already. Raises ``LaneError`` when it has ended."""
+    async def put(self, delivery: Delivery) -> None:
+        """Takes a record over; waits while too many wait already. Raises ``LaneError`` when the lane has
+        ended."""
         if self._end.is_set():
-            held.release()
+            delivery.release()
             raise LaneError("the lane has ended")
         try:
-            await self._waiting.put(held)
+            await self._waiting.put(delivery)
         except BaseException:
-            held.release()
+            delivery.release()
             raise
         if self._end.is_set():  # while this waited for room
-            self._release(self._drained())
+            self._release(self._drain())
 
     async def run(self) -> None:
-        """Handles until cancelled. What is left then is released, and so it is if anything raises.
+        """Handles until cancelled. Whatever is left then is released, also if anything raises.
 
-        After a record was given back none of its generation is handled: to acknowledge a later one could
-        commit past it. The next generation starts again from what is committed.
+        After a record was handed back, no other of its generation is handled: to acknowledge a later one
+        could commit past it. The next generation starts again from what is committed.
         """
-        group: list[Held] = []
+        group: list[Delivery] = []
         try:
             while True:
                 group = await self._next_group()
                 if not group:
                     continue
                 try:
-                    await self._handle([held.record for held in group])
-                except Yielded:
-                    self._given_back = max(held.generation for held in group)
+                    await self._handle([delivery.record for delivery in group])
+                except HandBack:
+                    self._generation_handed_back = max(delivery.generation for delivery in group)
                     self._release(group)
-                    self._release(self._drained())
+                    self._release(self._drain())
                 else:
                     self._acknowledge(group)
                 group = []
         finally:
             self._end.set()
             self._release(group)
-            self._release(self._drained())
+            self._release(self._drain())
 
-    def forget(self, topic: str, partition: int) -> None:
-        """The partition is another's now."""
-        self.next_offsets.pop((topic, partition), None)
+    def forget(self, partition: Partition) -> None:
+        """The partition belongs to another process now."""
+        self.next_offsets.pop(partition, None)
 
-    async def _next_group(self) -> list[Held]:
-        held = await self._waiting.get()
-        group: list[Held] = []
+    async def _next_group(self) -> list[Delivery]:
+        delivery = await self._waiting.get()
+        group: list[Delivery] = []
         size_bytes = 0
         while True:
-            if held.generation > self._given_back:
-                group.append(held)
-                size_bytes += held.record.size_bytes
+            if delivery.generation > self._generation_handed_back:
+                group.append(delivery)
+                size_bytes += delivery.record.size_bytes
             else:
-                held.release()
+                delivery.release()
             full = len(group) >= self._group_max or size_bytes >= GROUP_MAX_BYTES
             if full or self._waiting.empty():
                 return group
-            held = self._waiting.get_nowait()
+            delivery = self._waiting.get_nowait()
 
-    def _acknowledge(self, group: Sequence[Held]) -> None:
-        for held in group:
-            held.acknowledge()
-            self.next_offsets[held.record.topic, held.record.partition] = held.record.offset + 1
+    def _acknowledge(self, group: Sequence[Delivery]) -> None:
+        for delivery in group:
+            delivery.acknowledge()
+            record = delivery.record
+            self.next_offsets[Partition(record.topic, record.partition)] = record.offset + 1
 
-    def _release(self, group: Sequence[Held]) -> None:
-        for held in group:
-            held.release()
+    def _release(self, group: Sequence[Delivery]) -> None:
+        for delivery in group:
+            delivery.release()
 
-    def _drained(self) -> list[Held]:
+    def _drain(self) -> list[Delivery]:
         return [self._waiting.get_nowait() for _ in range(self._waiting.qsize())]

@@ -1,12 +1,29 @@
-"""Keeps the Kafka libraries' logs readable: the same line at most once in ten seconds (they write about a
-thousand while Kafka is away for eleven), and nothing below a warning."""
+"""How often the same thing is logged: once in ten seconds, by this package and by the Kafka libraries.
+
+While Kafka is away for eleven seconds its libraries write about a thousand lines. Of those only warnings
+pass, and each of them once in ten seconds.
+"""
 
 import logging
 from collections import OrderedDict
 
 LIBRARIES = ("faust", "mode", "aiokafka")
-REPEAT_AFTER_S = 10.0
+LOG_EVERY_S = 10.0
 TEMPLATES_MAX = 500
+
+
+class LogPace:
+    """Lets each kind of message through once in ten seconds. Instants are seconds of any steady clock."""
+
+    def __init__(self) -> None:
+        self._passed_at: dict[str, float] = {}
+
+    def allows(self, kind: str, now_s: float) -> bool:
+        """Whether a message of this kind may be logged now; if so, the next one has to wait."""
+        if now_s - self._passed_at.get(kind, -LOG_EVERY_S) < LOG_EVERY_S:
+            return False
+        self._passed_at[kind] = now_s
+        return True
 
 
 class RateLimit(logging.Filter):
@@ -18,15 +35,16 @@ class RateLimit(logging.Filter):
         self._suppressed: dict[tuple[str, str], int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Says how many were left out when it passes one again."""
+        """Whether the record passes; one that does says how many before it did not. Critical ones always
+        pass."""
         if record.levelno >= logging.CRITICAL:
             return True
         key = (record.name, str(record.msg)[:200])
-        now = record.created
-        if now - self._passed_at.get(key, -REPEAT_AFTER_S) < REPEAT_AFTER_S:
+        now_s = record.created
+        if now_s - self._passed_at.get(key, -LOG_EVERY_S) < LOG_EVERY_S:
             self._suppressed[key] = self._suppressed.get(key, 0) + 1
             return False
-        self._passed_at[key] = now
+        self._passed_at[key] = now_s
         self._passed_at.move_to_end(key)
         while len(self._passed_at) > TEMPLATES_MAX:
             oldest, _ = self._passed_at.popitem(last=False)
@@ -40,7 +58,7 @@ _limit = RateLimit()
 
 
 def limit_library_logs() -> None:
-    """May be called again; loggers made since then are limited too."""
+    """Limits the loggers that the libraries have made so far. May be called again for later ones."""
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in sorted(logging.root.manager.loggerDict):

@@ -1,13 +1,13 @@
 """Whether a new row could change a decision, so that the routing agent is woken at once. Pure.
 
-It errs on the side of waking: a wake too many costs one reading of the tables, a wake too few costs until the
-agent's timer. What never wakes by itself is a newer window with the same healthy picture.
+It errs on the side of waking: a wake too many costs one reading of the tables, a wake too few costs the time
+until the agent's timer. A newer window with the same healthy picture never wakes by itself.
 """
 
 from streams.rows import Row
 from tieline.events import Capacity, Outcomes, PoolObservation, Report, Statement, stale_after_ms
 
-STUCK_AFTER_MS = 2_000  # a request in flight for longer may be one that never ends
+LONG_IN_FLIGHT_MS = 2_000  # a request in flight for longer may be one that never ends
 MOVED_SHARE = 0.05
 LATENCY_MOVED_SHARE = 0.25
 
@@ -31,7 +31,7 @@ def is_material(old: Row | None, new: Row) -> bool:
 def report_moved(old: Report, new: Report) -> bool:
     """Whether a report's picture of any pool differs in a way that counts.
 
-    A source names its pools in the same order as a rule; this runs for every pool of every record.
+    A source usually names its pools in the same order; this runs for every pool of every record.
     """
     if len(old.pools) != len(new.pools):
         return True
@@ -44,20 +44,22 @@ def report_moved(old: Report, new: Report) -> bool:
 
 
 def _reordered_moved(old: Report, new: Report) -> bool:
-    before = {seen.pool: seen for seen in old.pools}
-    return any(observation_moved(before.get(seen.pool), seen) for seen in new.pools)
+    before = {observation.pool: observation for observation in old.pools}
+    return any(observation_moved(before.get(after.pool), after) for after in new.pools)
 
 
 def observation_moved(old: PoolObservation | None, new: PoolObservation) -> bool:
     """Whether one pool's picture differs. Any telling failure counts, old or new: evidence of it adds up."""
     if old is None or old.ejected is not new.ejected:
         return True
-    was, now = old.outcomes, new.outcomes
-    if tells_failure(now) or (was != now and tells_failure(was)):
+    before, after = old.outcomes, new.outcomes
+    if tells_failure(after) or (before != after and tells_failure(before)):
         return True
-    if bool(was.ok) is not bool(now.ok) or now.client_error > now.ok or was.client_error > was.ok:
+    if bool(before.ok) is not bool(after.ok):
         return True
-    if old.oldest_in_flight_ms > STUCK_AFTER_MS or new.oldest_in_flight_ms > STUCK_AFTER_MS:
+    if after.client_error > after.ok or before.client_error > before.ok:
+        return True
+    if old.oldest_in_flight_ms > LONG_IN_FLIGHT_MS or new.oldest_in_flight_ms > LONG_IN_FLIGHT_MS:
         return True
     p99_ms = old.first_token_p99_ms
     return p99_ms != new.first_token_p99_ms and _moved(p99_ms, new.first_token_p99_ms, LATENCY_MOVED_SHARE)
@@ -69,7 +71,7 @@ def tells_failure(outcomes: Outcomes) -> bool:
 
 
 def capacity_moved(old: Capacity, new: Capacity) -> bool:
-    """Whether limits, plans or prices differ, or the use of any moved by more than 5 %."""
+    """Whether limits, plans or prices differ, or the use of any pool moved by more than 5 %."""
     if len(old.pools) != len(new.pools) or old.groups != new.groups or old.planned != new.planned:
         return True
     for before, after in zip(old.pools, new.pools, strict=True):

@@ -26,7 +26,7 @@ class MemoryState:
         self.hints = 0  # material writes so far
 
     def clear(self) -> None:
-        """Everything is gone, as after a restart of a Redis without persistence."""
+        """Loses everything, as a Redis without persistence does when it restarts."""
         self.run = None
         self.rows.clear()
         self.progress.clear()
@@ -37,17 +37,17 @@ class MemoryTables:
 
     def __init__(self, state: MemoryState | None = None) -> None:
         self.state = state or MemoryState()
-        self._joined: str | None = None
+        self._run: str | None = None  # the one that this process has joined
 
     async def read(self) -> Contents:
         """See ``Tables``."""
         return Contents(
-            self._plain(HEALTH),
-            self._plain(STATEMENTS),
-            self._plain(CAPACITY),
-            tuple(row for row in self._sorted(DEMAND) if isinstance(row, DemandRow)),
-            tuple(row for _, row in sorted(self.state.progress.items())),
-            self.state.run,
+            reports=self._plain(HEALTH),
+            statements=self._plain(STATEMENTS),
+            capacities=self._plain(CAPACITY),
+            demand=tuple(row for row in self._sorted(DEMAND) if isinstance(row, DemandRow)),
+            progress=tuple(row for _, row in sorted(self.state.progress.items())),
+            run=self.state.run,
         )
 
     async def renew(self) -> Contents:
@@ -56,15 +56,16 @@ class MemoryTables:
 
     async def load(self, table: str, fields: Sequence[str]) -> dict[str, AnyRow]:
         """See ``Tables``."""
-        held = self.state.rows.get(table, {})
-        return {field: held[field] for field in fields if field in held}
+        rows = self.state.rows.get(table, {})
+        return {field: rows[field] for field in fields if field in rows}
 
     async def put(self, writes: Sequence[Write]) -> list[bool]:
         """See ``Tables``."""
         self._check_run()
-        taken = await self.restore(writes)
-        self.state.hints += sum(ok and write.material for ok, write in zip(taken, writes, strict=True))
-        return taken
+        answers = await self.restore(writes)
+        pairs = zip(answers, writes, strict=True)
+        self.state.hints += sum(accepted and write.material for accepted, write in pairs)
+        return answers
 
     async def restore(self, writes: Sequence[Write]) -> list[bool]:
         """See ``Tables``."""
@@ -84,23 +85,23 @@ class MemoryTables:
         """See ``Tables``."""
         if self.state.run != run:
             return False
-        self._joined = run
+        self._run = run
         return True
 
     async def establish(self, run: str) -> str:
         """See ``Tables``."""
         self.state.run = self.state.run or run
-        self._joined = self.state.run
+        self._run = self.state.run
         return self.state.run
 
     def _check_run(self) -> None:
-        if self._joined is None or self._joined != self.state.run:
-            raise TablesLostError(f"joined run {self._joined}, found {self.state.run}")
+        if self._run is None or self._run != self.state.run:
+            raise TablesLostError(f"this process joined run {self._run}, the tables are of {self.state.run}")
 
     def _compare_and_set(self, write: Write) -> bool:
         table = self.state.rows.setdefault(write.table, {})
-        held = table.get(write.field)
-        if (held.position if held else None) != write.expected:
+        row = table.get(write.field)
+        if (row.position if row else None) != write.expected:
             return False
         table[write.field] = write.row
         return True

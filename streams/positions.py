@@ -1,40 +1,46 @@
 """Where partitions begin, end and were committed, and how far our clock is from the brokers'."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tieline.kafka import Brokers, connecting
 
-Place: TypeAlias = tuple[str, int]  # topic, partition
-
 REQUEST_TIMEOUT_MS = 5_000
 
 
+class Partition(NamedTuple):
+    """One partition of a topic."""
+
+    topic: str
+    number: int
+
+
 class ClockOffsets:
-    """Running minimum of arrival - append per partition: our clock's distance to the broker's, plus the
-    shortest way. Only records that were the last of their log on arrival count; others have waited."""
+    """Running minimum of arrival - append per partition: the distance from the broker's clock to ours, plus
+    the shortest time on the way. Only records that were the last of their log on arrival count; others have
+    waited in it."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self.now_ms = now_ms
-        self._by_place: dict[Place, int] = {}
+        self._by_partition: dict[Partition, int] = {}
 
-    def note_arrival(self, topic: str, partition: int, append_ms: int) -> None:
+    def note_arrival(self, partition: Partition, append_ms: int) -> None:
         """A record arrives now."""
         offset_ms = self.now_ms() - append_ms
-        held = self._by_place.get((topic, partition))
-        if held is None or offset_ms < held:
-            self._by_place[topic, partition] = offset_ms
+        least_ms = self._by_partition.get(partition)
+        if least_ms is None or offset_ms < least_ms:
+            self._by_partition[partition] = offset_ms
 
-    def offset_ms(self, topic: str, partition: int) -> int:
+    def offset_ms(self, partition: Partition) -> int:
         """The partition's own, or 0 while none of its records has arrived."""
-        return self._by_place.get((topic, partition), 0)
+        return self._by_partition.get(partition, 0)
 
     def broker_now_ms(self) -> int:
         """The brokers' time by our clock, as near as the nearest partition shows."""
-        return self.now_ms() - min(self._by_place.values(), default=0)
+        return self.now_ms() - min(self._by_partition.values(), default=0)
 
 
 class Offsets:
@@ -65,18 +71,18 @@ class Offsets:
         if admin is not None:
             await admin.close()
 
-    async def ends(self, places: Sequence[Place]) -> dict[Place, int]:
+    async def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """The offset that the next record of each partition will have."""
-        found = await self._consumer.end_offsets([TopicPartition(*place) for place in places])
-        return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+        ends = await self._consumer.end_offsets([TopicPartition(*partition) for partition in partitions])
+        return {Partition(*partition): offset for partition, offset in ends.items()}
 
-    async def starts(self, places: Iterable[Place]) -> dict[Place, int]:
-        """Where the group goes on: what it committed, else the first offset there is."""
-        partitions = [TopicPartition(*place) for place in places]
-        first = await self._consumer.beginning_offsets(partitions)
-        committed = await self._admin.list_consumer_group_offsets(self._group, partitions=partitions)
-        found = {}
-        for tp in partitions:
-            held = committed.get(tp)
-            found[tp.topic, tp.partition] = max(first[tp], held.offset if held else 0)
-        return found
+    async def starts(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Where the group goes on: at what it committed, else at the first offset there is."""
+        topic_partitions = [TopicPartition(*partition) for partition in partitions]
+        first = await self._consumer.beginning_offsets(topic_partitions)
+        committed = await self._admin.list_consumer_group_offsets(self._group, partitions=topic_partitions)
+        starts = {}
+        for partition in topic_partitions:
+            commit = committed.get(partition)
+            starts[Partition(*partition)] = max(first[partition], commit.offset if commit else 0)
+        return starts

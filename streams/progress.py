@@ -8,29 +8,29 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
-from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
 
 from streams.lane import Lane
-from streams.positions import ClockOffsets, Offsets, Place
+from streams.logs import LogPace
+from streams.positions import ClockOffsets, Offsets, Partition
 from streams.rows import Progress
 from streams.store import Tables, TablesLostError
-
-LOG_EVERY_S = 10.0
+from streams.watchdog import AWAY
 
 log = structlog.get_logger(__name__)
 
 
 class ProgressReporter:
-    """The progress of one process's partitions. ``lanes`` by topic; ``assigned`` says which are ours now."""
+    """The progress of one process's partitions. ``lanes`` by topic; ``assigned`` says which are ours now;
+    ``recover`` joins or rebuilds tables that are lost."""
 
     def __init__(
         self,
+        *,
         tables: Tables,
         offsets: Offsets,
         lanes: Mapping[str, Lane],
         clock: ClockOffsets,
-        assigned: Callable[[], set[Place]],
+        assigned: Callable[[], set[Partition]],
         recover: Callable[[], Awaitable[None]],
     ) -> None:
         self._tables = tables
@@ -39,9 +39,9 @@ class ProgressReporter:
         self._clock = clock
         self._assigned = assigned
         self._recover = recover
-        self._starts: dict[Place, int] = {}
-        self._behind_since: dict[Place, tuple[int, float]] = {}
-        self._logged_at = -LOG_EVERY_S
+        self._starts: dict[Partition, int] = {}
+        self._behind_since: dict[Partition, tuple[int, float]] = {}  # next offset, and since when (loop time)
+        self._pace = LogPace()
 
     async def run(self, every_s: float) -> None:
         """Reports until cancelled. Kafka or Redis being away is logged, not raised."""
@@ -50,56 +50,58 @@ class ProgressReporter:
                 await self.report()
             except TablesLostError:
                 await self._try_to_recover()
-            except (KafkaError, RedisError, OSError, TimeoutError) as error:
+            except AWAY as error:
                 self._note_trouble(error)
             await asyncio.sleep(every_s)
 
     async def report(self) -> None:
-        """One row a partition. Without any partition it still finds out whether the tables are lost."""
-        places = sorted(self._assigned())
-        self._starts = {place: at for place, at in self._starts.items() if place in places}
-        if unknown := [place for place in places if place not in self._starts]:
+        """Writes one row for each partition. Without any it still finds out whether the tables are lost."""
+        partitions = sorted(self._assigned())
+        self._starts = {ours: at for ours, at in self._starts.items() if ours in partitions}
+        if unknown := [partition for partition in partitions if partition not in self._starts]:
             self._starts |= await self._offsets.starts(unknown)
-        # The end is asked first and our own place taken after it: so the two never make us look ahead.
-        ends = await self._offsets.ends(places) if places else {}
-        rows = [self._row(place, ends[place]) for place in places]
+        # The end is asked first and our own place read after it: so the two never make us look ahead.
+        ends = await self._offsets.ends(partitions) if partitions else {}
+        rows = [self._row(partition, ends[partition]) for partition in partitions]
         self._note_standing(rows)
         await self._tables.put_progress(rows)
 
-    def stalled(self, after_s: float) -> Place | None:
-        """A partition that has records and has not advanced for that long."""
-        now = asyncio.get_running_loop().time()
-        for place, (_, since) in sorted(self._behind_since.items()):
-            if now - since > after_s:
-                return place
+    def stalled(self, after_s: float) -> Partition | None:
+        """A partition that has records and has not advanced for that long, or None."""
+        now_s = asyncio.get_running_loop().time()
+        for partition, (_, since) in sorted(self._behind_since.items()):
+            if now_s - since > after_s:
+                return partition
         return None
 
-    def _row(self, place: Place, end_offset: int) -> Progress:
-        topic, partition = place
-        next_offset = self._lanes[topic].next_offsets.get(place, self._starts[place])
-        offset_ms = self._clock.offset_ms(topic, partition)
+    def _row(self, partition: Partition, end_offset: int) -> Progress:
+        lane = self._lanes[partition.topic]
+        next_offset = lane.next_offsets.get(partition, self._starts[partition])
         return Progress(
-            topic, partition, min(next_offset, end_offset), end_offset, self._clock.now_ms(), offset_ms
+            topic=partition.topic,
+            partition=partition.number,
+            next_offset=min(next_offset, end_offset),
+            end_offset=end_offset,
+            at_ms=self._clock.now_ms(),
+            clock_offset_ms=self._clock.offset_ms(partition),
         )
 
     def _note_standing(self, rows: list[Progress]) -> None:
-        now = asyncio.get_running_loop().time()
+        now_s = asyncio.get_running_loop().time()
         standing = {}
         for row in rows:
             if not row.caught_up:
-                place = (row.topic, row.partition)
-                offset, since = self._behind_since.get(place, (-1, now))
-                standing[place] = (row.next_offset, since if offset == row.next_offset else now)
+                partition = Partition(row.topic, row.partition)
+                offset, since = self._behind_since.get(partition, (-1, now_s))
+                standing[partition] = (row.next_offset, since if offset == row.next_offset else now_s)
         self._behind_since = standing
 
     async def _try_to_recover(self) -> None:
         try:
             await self._recover()
-        except (KafkaError, RedisError, OSError, TimeoutError, TablesLostError) as error:
+        except (*AWAY, TablesLostError) as error:
             self._note_trouble(error)
 
     def _note_trouble(self, error: Exception) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._logged_at > LOG_EVERY_S:
-            self._logged_at = now
+        if self._pace.allows("progress_not_written", asyncio.get_running_loop().time()):
             log.warning("progress_not_written", why=f"{type(error).__name__}: {error}")

@@ -1,4 +1,8 @@
-"""What one process has read of the tables, kept so that only what is new has to be read and decoded. Pure."""
+"""What one process has read of the tables, so that only what is new has to be read and decoded. Pure.
+
+Readers tell by identity what is new: an unchanged row stays the same object from reading to reading. Rows
+that this process wrote itself need no decoding, and those it woke readers for need no reading either.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -19,103 +23,108 @@ from streams.store import (
 NAMES = (HEALTH, STATEMENTS, CAPACITY, DEMAND, PROGRESS)
 
 
-class Place(NamedTuple):
-    """Where a row lies."""
+class RowKey(NamedTuple):
+    """Which row: its table, and its field there."""
 
     table: str
     field: str
 
 
-class Packed(NamedTuple):
+class PackedRow(NamedTuple):
     """A row as it is stored, and as it is used."""
 
     data: bytes
     row: Any
 
 
-Woken = dict[Place, Packed | None]  # None: another process wrote it
+Wakes = dict[RowKey, PackedRow | None]  # None: another process wrote it, so it has to be read
 
 
 class Reading:
-    """The rows of the last reading, and those of which readers were woken since then.
-
-    Rows that this process wrote need no decoding, and those it woke readers for not even reading.
-    """
+    """The rows of the last reading, and those for which readers were woken since then."""
 
     def __init__(self) -> None:
         self.contents: Contents | None = None  # None: nothing was read yet
-        self._rows: dict[str, dict[str, Packed]] = {name: {} for name in NAMES}
-        self._listed: dict[str, tuple[Any, ...]] = {}
-        self._written: dict[Place, Packed] = {}
-        self._woken: Woken = {}
+        self._rows: dict[str, dict[str, PackedRow]] = {name: {} for name in NAMES}
+        self._lists: dict[str, tuple[Any, ...]] = {}  # the same rows as ``Contents`` has them
+        self._own_writes: dict[RowKey, PackedRow] = {}
+        self._wakes: Wakes = {}
 
-    def begin(self) -> Woken:
-        """Before reading: what readers were woken for. Whatever is noted from now on may be newer."""
-        woken, self._woken = self._woken, {}
-        return woken
+    def begin(self) -> Wakes:
+        """Call before reading. Returns for what readers were woken; what is noted from now on may be newer
+        than what this reading finds."""
+        wakes, self._wakes = self._wakes, {}
+        return wakes
 
-    def fail(self, woken: Woken) -> None:
-        """Nothing was read; takes what ``begin`` gave."""
-        self._woken = woken | self._woken
+    def fail(self, wakes: Wakes) -> None:
+        """Nothing could be read: ``wakes``, as ``begin`` returned them, wait for the next reading."""
+        self._wakes = wakes | self._wakes
 
     def finish(self, run: str | None, tables: Iterable[Mapping[bytes, bytes]]) -> Contents:
-        """Everything, by the order of ``NAMES``."""
-        written, self._written = self._written, {}
+        """Everything was read: ``tables`` in the order of ``NAMES``, by field."""
+        own_writes, self._own_writes = self._own_writes, {}
         for name, table in zip(NAMES, tables, strict=True):
             before = self._rows[name]
-            rows: dict[str, Packed] = {}
+            rows: dict[str, PackedRow] = {}
             for raw in sorted(table):
                 field, data = raw.decode(), table[raw]
-                known = before.get(field)
-                if known is None or known.data != data:
-                    known = written.get(Place(name, field))
-                if known is None or known.data != data:
-                    known = packed(name, data)
-                rows[field] = known
+                row = before.get(field)
+                if row is None or row.data != data:
+                    row = own_writes.get(RowKey(name, field))
+                if row is None or row.data != data:
+                    row = unpack_row(name, data)
+                rows[field] = row
             self._rows[name] = rows
             self._list(name)
         return self._contents(run)
 
-    def wrote(self, place: Place, data: bytes, row: AnyRow, *, woke: bool) -> None:
-        """This process has written a row."""
-        self._written[place] = Packed(data, row)
-        if woke or place in self._woken:
-            self._woken[place] = self._written[place]
+    def note_own_write(self, key: RowKey, data: bytes, row: AnyRow, *, wakes: bool) -> None:
+        """This process has written a row; ``wakes``: readers were woken for it."""
+        self._own_writes[key] = PackedRow(data, row)
+        # A quiet write after one that woke is renewed too, or the renewed row would be older than the stored.
+        if wakes or key in self._wakes:
+            self._wakes[key] = self._own_writes[key]
 
-    def woken_by_another(self, place: Place) -> None:
+    def note_foreign_write(self, key: RowKey) -> None:
         """Another process says that it has written a row."""
-        if place.table in self._rows:
-            self._woken[place] = None
+        if key.table in self._rows:  # another version may have more tables
+            self._wakes[key] = None
 
-    def renew(self, woken: Woken) -> Contents:
-        """The last reading with those rows renewed for which readers were woken; they are all read by now."""
+    def renew(self, wakes: Wakes) -> Contents:
+        """The last reading with those rows renewed for which readers were woken. ``wakes``: as ``begin``
+        returned them, with the rows of other processes filled in. Raises ``ValueError`` before a reading."""
         if self.contents is None:
             raise ValueError("nothing was read yet")
         changed = set()
-        for place, new in woken.items():
-            held = self._rows[place.table].get(place.field)
-            if new is not None and not (held and _is_before(new.row.position, held.row.position)):
-                self._rows[place.table][place.field] = new
-                changed.add(place.table)
+        for key, new in wakes.items():
+            old = self._rows[key.table].get(key.field)
+            # A write that was answered late may be older than what a reading has found meanwhile.
+            if new is not None and not (old and _is_before(new.row.position, old.row.position)):
+                self._rows[key.table][key.field] = new
+                changed.add(key.table)
         for name in changed:
             self._list(name)
         return self._contents(self.contents.run)
 
     def _contents(self, run: str | None) -> Contents:
-        health, statements, capacity, demand, progress = (self._listed[name] for name in NAMES)
-        self.contents = Contents(health, statements, capacity, demand, progress, run)
+        self.contents = Contents(
+            reports=self._lists[HEALTH],
+            statements=self._lists[STATEMENTS],
+            capacities=self._lists[CAPACITY],
+            demand=self._lists[DEMAND],
+            progress=self._lists[PROGRESS],
+            run=run,
+        )
         return self.contents
 
     def _list(self, name: str) -> None:
-        self._listed[name] = tuple(held.row for _, held in sorted(self._rows[name].items()))
+        self._lists[name] = tuple(packed.row for _, packed in sorted(self._rows[name].items()))
 
 
-def packed(table: str, data: bytes) -> Packed:
+def unpack_row(table: str, data: bytes) -> PackedRow:
     """A stored row, decoded. Raises ``msgspec.MsgspecError`` as ``unpack`` does."""
-    return Packed(data, unpack_progress(data) if table == PROGRESS else unpack(table, data))
+    return PackedRow(data, unpack_progress(data) if table == PROGRESS else unpack(table, data))
 
 
-def _is_before(new: Position, held: Position) -> bool:
-    """Whether the place lies before the other in the same log."""
-    same_log = (new.topic_id, new.partition) == (held.topic_id, held.partition)
-    return same_log and new.offset < held.offset
+def _is_before(new: Position, old: Position) -> bool:
+    return new.shares_log(old) and new.offset < old.offset

@@ -8,19 +8,18 @@ come to the same rows, and the first marker wins.
 
 import asyncio
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.demand import SECONDS_KEPT
+from streams.demand import SECONDS_MAX
 from streams.fold import supersedes
-from streams.judge import Judge
+from streams.judge import Judge, Record
 from streams.memory import MemoryTables
-from streams.record import Record
 from streams.rows import DemandRow, Row
-from streams.settings import IngestSettings, Registered
+from streams.settings import IngestSettings, Registry
 from streams.store import CAPACITY, DEMAND, HEALTH, STATEMENTS, AnyRow, Tables, Write
 from streams.storing import DemandItem, DemandStorer, RowItem, RowStorer
 from streams.topic_ids import TopicFacts
@@ -28,12 +27,12 @@ from tieline.cloudevents import Poison
 from tieline.events import STALE_AFTER_MAX_MS, Demand
 from tieline.kafka import connecting
 
-DEMAND_READ_MS = 3 * SECONDS_KEPT * 1000
-BATCH = 500
+DEMAND_READ_MS = 3 * SECONDS_MAX * 1000
+BATCH_RECORDS_MAX = 500
 POLL_MS = 1_000
 IDLE_POLLS_MAX = 30
-RACES_MAX = 20
-TAIL_PER_SOURCE = 8
+RESTORE_TRIES_MAX = 20
+TAIL_PER_SOURCE_MAX = 8
 
 log = structlog.get_logger(__name__)
 
@@ -49,12 +48,13 @@ class Recovery:
         self,
         settings: IngestSettings,
         tables: Tables,
-        registered: Callable[[], Registered],
+        *,
+        registry: Callable[[], Registry],
         now_ms: Callable[[], int],
     ) -> None:
         self._settings = settings
         self._tables = tables
-        self._registered = registered
+        self._registry = registry
         self._now_ms = now_ms
         self._lock = asyncio.Lock()
 
@@ -64,21 +64,21 @@ class Recovery:
             run = await self._tables.run()
             if run is not None and await self._tables.join(run):
                 return
-            judge = Judge(self._settings.topics, self._registered())
-            rows = await rebuild(self._settings, judge, facts, self._tables, self._now_ms())
+            judge = Judge(self._settings.topics, self._registry())
+            rows = await rebuild(self._settings, self._tables, judge, facts=facts, now_ms=self._now_ms())
             run = await self._tables.establish(uuid.uuid4().hex)
             log.info("tables_rebuilt", rows=rows, run=run)
 
 
 async def rebuild(
-    settings: IngestSettings, judge: Judge, facts: dict[str, TopicFacts], tables: Tables, now_ms: int
+    settings: IngestSettings, tables: Tables, judge: Judge, *, facts: dict[str, TopicFacts], now_ms: int
 ) -> int:
-    """Reads, folds and restores; answers how many rows there are. The caller establishes the run."""
+    """Reads, folds and restores. Returns how many rows there are. The caller establishes the run."""
     folded = MemoryTables()
     await folded.establish("rebuild")
-    rows = RowStorer(folded, lambda _: None)
-    demand = DemandStorer(folded, lambda _: None, lambda: judge.registered.pools)
-    # Earliest: a fetcher that resets a position behind our back may make us read too much, never too little.
+    rows = RowStorer(folded, Counter())
+    demand = DemandStorer(folded, Counter(), pools=lambda: judge.registry.pools)
+    # Earliest: if the fetcher resets a position by itself we may read too much, and never too little.
     consumer = AIOKafkaConsumer(
         **connecting(settings.bootstrap), enable_auto_commit=False, auto_offset_reset="earliest"
     )
@@ -86,13 +86,13 @@ async def rebuild(
     try:
         topics = settings.topics
         for name in (topics.statements.name, topics.capacity.name):
-            async for batch in _records(consumer, name, facts[name], None):
+            async for batch in _records(consumer, name, facts[name], since_ms=None):
                 await rows.store(_items(judge, batch))
-        since_ms = now_ms - STALE_AFTER_MAX_MS
-        reports = _records(consumer, topics.reports.name, facts[topics.reports.name], since_ms)
+        name = topics.reports.name
+        reports = _records(consumer, name, facts[name], since_ms=now_ms - STALE_AFTER_MAX_MS)
         await rows.store(_items(judge, await _tails(reports)))
-        since_ms = now_ms - DEMAND_READ_MS
-        async for batch in _records(consumer, topics.demand.name, facts[topics.demand.name], since_ms):
+        name = topics.demand.name
+        async for batch in _records(consumer, name, facts[name], since_ms=now_ms - DEMAND_READ_MS):
             await demand.store(_items(judge, batch))
     finally:
         await consumer.stop()
@@ -100,24 +100,33 @@ async def rebuild(
 
 
 async def _records(
-    consumer: AIOKafkaConsumer, topic: str, facts: TopicFacts, since_ms: int | None
+    consumer: AIOKafkaConsumer, topic: str, facts: TopicFacts, *, since_ms: int | None
 ) -> AsyncIterator[list[Record]]:
     """Every record from ``since_ms`` (None: the first) to the ends as they are now, in order by partition."""
     partitions = [TopicPartition(topic, number) for number in range(facts.partitions)]
     consumer.assign(partitions)
     ends = await consumer.end_offsets(partitions)
-    await _seek(consumer, partitions, ends, since_ms)
+    await _seek(consumer, partitions, ends, since_ms=since_ms)
     idle = 0
     while behind := [tp for tp in partitions if await consumer.position(tp) < ends[tp]]:
-        fetched = await consumer.getmany(*behind, timeout_ms=POLL_MS, max_records=BATCH)
+        fetched = await consumer.getmany(*behind, timeout_ms=POLL_MS, max_records=BATCH_RECORDS_MAX)
         idle = 0 if fetched else idle + 1
         if idle > IDLE_POLLS_MAX:
             raise RebuildError(f"{topic} could not be read to its end: {len(behind)} partitions left")
         batch = [
-            Record(topic, facts.id, tp.partition, m.offset, m.timestamp, m.key, m.value, tuple(m.headers))
+            Record(
+                topic=topic,
+                topic_id=facts.id,
+                partition=tp.partition,
+                offset=message.offset,
+                append_ms=message.timestamp,
+                key=message.key,
+                value=message.value,
+                headers=tuple(message.headers),
+            )
             for tp, messages in sorted(fetched.items())
-            for m in messages
-            if m.offset < ends[tp]
+            for message in messages
+            if message.offset < ends[tp]
         ]
         if batch:
             yield batch
@@ -127,32 +136,34 @@ async def _seek(
     consumer: AIOKafkaConsumer,
     partitions: Sequence[TopicPartition],
     ends: dict[TopicPartition, int],
+    *,
     since_ms: int | None,
 ) -> None:
     if since_ms is None:
         for tp, offset in (await consumer.beginning_offsets(partitions)).items():
             consumer.seek(tp, offset)
         return
-    found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+    starts = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
     for tp in partitions:
-        at = found.get(tp)
-        consumer.seek(tp, at.offset if at is not None else ends[tp])
+        start = starts.get(tp)
+        consumer.seek(tp, start.offset if start is not None else ends[tp])
 
 
 async def _tails(batches: AsyncIterator[list[Record]]) -> list[Record]:
-    """Of reports only the last few of each key and source can matter, and decoding is the dear part."""
+    """The last few records of each key and source. Of reports no others can matter, and decoding is what
+    takes time."""
     tails: dict[tuple[int, bytes | None, bytes], deque[Record]] = {}
     async for batch in batches:
         for record in batch:
             source = next((value for name, value in record.headers if name.lower() == "ce_source"), b"")
-            kept = tails.setdefault((record.partition, record.key, source), deque(maxlen=TAIL_PER_SOURCE))
-            kept.append(record)
-    kept_records = [record for tail in tails.values() for record in tail]
-    return sorted(kept_records, key=lambda record: (record.partition, record.offset))
+            key = (record.partition, record.key, source)
+            tails.setdefault(key, deque(maxlen=TAIL_PER_SOURCE_MAX)).append(record)
+    records = [record for tail in tails.values() for record in tail]
+    return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
 def _items(judge: Judge, batch: Sequence[Record]) -> list[RowItem | DemandItem]:
-    """The valid ones. The others were, or will be, dead-lettered by the agents."""
+    """The valid ones. The others were, or will be, dead-lettered by the handlers."""
     items: list[RowItem | DemandItem] = []
     for record in batch:
         try:
@@ -169,34 +180,39 @@ def _items(judge: Judge, batch: Sequence[Record]) -> list[RowItem | DemandItem]:
 async def _restore(folded: MemoryTables, tables: Tables) -> int:
     restored = 0
     for table in (STATEMENTS, CAPACITY, HEALTH, DEMAND):
-        fields = sorted(folded.state.rows.get(table, {}).items())
-        for start in range(0, len(fields), BATCH):
-            await _restore_batch(table, dict(fields[start : start + BATCH]), tables)
-        restored += len(fields)
+        rows = sorted(folded.state.rows.get(table, {}).items())
+        for start in range(0, len(rows), BATCH_RECORDS_MAX):
+            await _restore_batch(table, dict(rows[start : start + BATCH_RECORDS_MAX]), tables)
+        restored += len(rows)
     return restored
 
 
 async def _restore_batch(table: str, rows: dict[str, AnyRow], tables: Tables) -> None:
     """Puts each row where nothing newer is. The first try assumes an empty place; a refusal shows what is."""
-    held: dict[str, AnyRow] = {}
-    for _ in range(RACES_MAX):
+    stored: dict[str, AnyRow] = {}
+    for _ in range(RESTORE_TRIES_MAX):
         writes = [
-            Write(table, field, held[field].position if field in held else None, row, False)
+            Write(
+                table,
+                field,
+                expected=stored[field].position if field in stored else None,
+                row=row,
+                material=False,
+            )
             for field, row in rows.items()
         ]
-        taken = await tables.restore(writes)
-        refused = [write.field for write, ok in zip(writes, taken, strict=True) if not ok]
+        answers = await tables.restore(writes)
+        refused = [write.field for write, accepted in zip(writes, answers, strict=True) if not accepted]
         if not refused:
             return
-        held = await tables.load(table, refused)
-        rows = {field: rows[field] for field in refused if _newer(rows[field], held.get(field))}
+        stored = await tables.load(table, refused)
+        rows = {field: rows[field] for field in refused if _is_newer(rows[field], stored.get(field))}
     raise RebuildError(f"table {table} keeps being written by another process")
 
 
-def _newer(row: AnyRow, held: AnyRow | None) -> bool:
+def _is_newer(row: AnyRow, stored: AnyRow | None) -> bool:
     if isinstance(row, Row):
-        return supersedes(row, held if isinstance(held, Row) else None)
-    if not isinstance(held, DemandRow):
+        return supersedes(row, stored if isinstance(stored, Row) else None)
+    if not isinstance(stored, DemandRow) or not stored.position.shares_log(row.position):
         return True
-    same_log = held.position.topic_id == row.position.topic_id
-    return not same_log or row.position.offset > held.position.offset
+    return row.position.offset > stored.position.offset

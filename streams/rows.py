@@ -1,14 +1,20 @@
 """What one field of a live table holds. Shared by the agents that write rows and the core that reads them.
 
-Rows are packed with msgpack. A row remembers where in Kafka it comes from, so that late, repeated and
-reordered records change nothing. Instants are milliseconds since the Unix epoch.
+Rows are packed with msgpack as arrays, so the order of the fields is part of the stored format. A row
+remembers where in Kafka it comes from, so that late, repeated and reordered records change nothing. Instants
+are milliseconds since the Unix epoch.
 """
+
+from typing import TypeAlias
 
 from msgspec import Struct
 
-from tieline.events import STALE_AFTER_MAX_MS, Capacity, Outcomes, Report, ResultClass, Statement
+from tieline.events import STALE_AFTER_MAX_MS, Capacity, Demand, Outcomes, Report, ResultClass, Statement
 
-GAP_MAX_MS = 10_000  # from an end of window to the append: more is a wrong clock or a delay
+RowEvent: TypeAlias = Report | Statement | Capacity
+IngestEvent: TypeAlias = RowEvent | Demand
+
+GAP_MAX_MS = 10_000  # between the end of a window and its append: more is a wrong clock or a delay
 DUPLICATE_FOR_MS = STALE_AFTER_MAX_MS  # the longest any report may count
 
 
@@ -19,26 +25,30 @@ class Position(Struct, frozen=True, array_like=True, gc=False):
     partition: int
     offset: int
 
+    def shares_log(self, other: "Position") -> bool:
+        """Whether the two offsets can be compared: they belong to the same partition of the same topic."""
+        return self.topic_id == other.topic_id and self.partition == other.partition
+
 
 class Row(Struct, frozen=True, array_like=True):
     """The last accepted event of one (source, region), or (source, region, kind) for statements.
 
     ``evidence_ms`` = min(append time, end of window + 2 s): a producer's clock can make evidence older,
     never younger. ``gap_ms`` is append time minus end of window (or issue). ``retired`` holds the last few
-    incarnations this row has left; ``duplicate`` says that two of them alternate.
+    incarnations of the source that this row no longer takes; ``duplicate`` says that two of them alternate.
     """
 
-    event: Report | Statement | Capacity
+    event: RowEvent
     position: Position
     append_ms: int
     evidence_ms: int
     gap_ms: int = 0
     retired: tuple[str, ...] = ()
     duplicate: bool = False
-    duplicate_ms: int = 0  # append time of the last sign of it
+    duplicate_ms: int = 0  # append time of the last sign of two producers
 
     def is_duplicated(self, at_ms: int) -> bool:
-        """Whether two producers were seen under the row's source, no longer ago than reports can count."""
+        """Whether two producers used the row's source name, no longer ago than a report can count."""
         return self.duplicate and at_ms - self.duplicate_ms < DUPLICATE_FOR_MS
 
 
@@ -54,7 +64,7 @@ class FlowSum(Struct, frozen=True, array_like=True, gc=False):
 
 
 class ReporterShare(Struct, frozen=True, array_like=True, gc=False):
-    """One reporter's part of a sum: kept for the largest few, so that a reporter can be capped."""
+    """One reporter's part of a sum: listed for the largest few, so that a reporter can be capped."""
 
     client: str
     outcomes: Outcomes
@@ -63,10 +73,10 @@ class ReporterShare(Struct, frozen=True, array_like=True, gc=False):
 class PoolSum(Struct, frozen=True, array_like=True, gc=False):
     """Clients' outcomes at one pool in one second.
 
-    ``reporters`` counts clients with at least one attempt, ``failing`` those that had failures of a class
-    and no success (one count per class). ``largest`` holds the up to 4 reporters with most attempts.
-    ``users`` are clients with attempts or requests in flight there, ``stuck`` those of them whose oldest one
-    waits for long while none of theirs succeeds.
+    ``reporters`` counts clients with at least one attempt, ``failing`` those that had failures of a class and
+    no success (one count per class). ``largest`` holds up to four reporters, those with the most attempts.
+    ``users`` counts clients with attempts or requests in flight there, ``stuck`` those of them whose oldest
+    request has waited for long while none of their requests succeeds.
     """
 
     pool: str
@@ -86,13 +96,13 @@ class PoolSum(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Ejection(Struct, frozen=True, array_like=True, gc=False):
-    """A client has left a pool for this class; it stays listed until that client reports otherwise."""
+    """A client has left a pool because of failures of this class; listed until it reports otherwise."""
 
     client: str
     pool: str
     result: ResultClass
     since_ms: int
-    until_ms: int  # forgotten then, if the client is not heard again
+    until_ms: int  # the ejection is dropped then, unless the client reports again
 
 
 class DemandSecond(Struct, frozen=True, array_like=True):
@@ -102,23 +112,23 @@ class DemandSecond(Struct, frozen=True, array_like=True):
     clients: int
     flows: tuple[FlowSum, ...]
     pools: tuple[PoolSum, ...]
-    excluded: int = 0  # of the clients: to whom nothing gets through on any provider; only their load counts
+    excluded: int = 0  # clients whose own network fails (``demand.is_of_its_own``): only their load counts
 
 
 class DemandRow(Struct, frozen=True, array_like=True):
-    """One partition's recent seconds, oldest first, and the position up to which they are summed."""
+    """The recent seconds of one partition, oldest first, and the position up to which they are summed."""
 
     position: Position
     seconds: tuple[DemandSecond, ...]
     ejections: tuple[Ejection, ...] = ()
-    generations: dict[str, int] = {}  # generation held -> clients, of the last complete second
+    generations: dict[str, int] = {}  # generation of the table in use -> number of clients
 
 
 class Progress(Struct, frozen=True, array_like=True, gc=False):
-    """How far one partition is consumed: ``next_offset`` of ``end_offset`` at ``at_ms`` (controller clock).
+    """How far one partition is consumed: ``next_offset`` of ``end_offset`` at ``at_ms`` (controller's clock).
 
-    ``clock_offset_ms`` is the running minimum of arrival minus append time: the clock's distance to the
-    broker, plus the shortest way.
+    ``clock_offset_ms`` is the running minimum of arrival minus append time: the distance between the
+    controller's clock and the broker's, plus the shortest time on the way.
     """
 
     topic: str
@@ -130,4 +140,5 @@ class Progress(Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def caught_up(self) -> bool:
+        """Whether everything that the partition contained then has been consumed."""
         return self.next_offset >= self.end_offset

@@ -12,7 +12,7 @@ from streams.deadletter import DeadLetters
 from streams.handling import Gate, Handler
 from streams.judge import Judge
 from streams.lane import Lane
-from streams.positions import ClockOffsets, Offsets, Place
+from streams.positions import ClockOffsets, Offsets, Partition
 from streams.progress import ProgressReporter
 from streams.settings import IngestSettings
 from streams.store import Tables
@@ -24,27 +24,41 @@ log = structlog.get_logger(__name__)
 
 
 class Session:
-    """Everything that reads one installation's events, over one Faust app that it starts and stops."""
+    """Everything that reads one installation's events, over one Faust app that it starts and stops.
+
+    ``recover`` and ``on_material``: see ``Handler``.
+    """
 
     def __init__(
         self,
         settings: IngestSettings,
         tables: Tables,
+        *,
         judge: Judge,
         clock: ClockOffsets,
         recover: Callable[[], Awaitable[None]],
         on_material: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self.gate = Gate()
-        self.handlers: dict[str, Handler] = {}
-        self.lanes: dict[str, Lane] = {}
+        self._tables = tables
+        self._judge = judge
+        self._clock = clock
+        self._recover = recover
+        self._on_material = on_material
+        self._gate = Gate()
         self._dead_letters = DeadLetters(settings.bootstrap, settings.topics.deadletter.name)
         self._offsets = Offsets(settings.bootstrap, settings.group)
-        for topic in settings.consumed:
-            self._add_lane(topic, tables, judge, clock, recover, on_material)
-        self.progress = ProgressReporter(tables, self._offsets, self.lanes, clock, self.assigned, recover)
-        self.on_assigned: Callable[[int], None] = lambda _: None  # hears of each assignment's size
+        self._handlers = {topic: self._handler(topic) for topic in settings.consumed}
+        self.lanes = {topic: self._lane(handler) for topic, handler in self._handlers.items()}
+        self._progress = ProgressReporter(
+            tables=tables,
+            offsets=self._offsets,
+            lanes=self.lanes,
+            clock=clock,
+            assigned=self.assigned,
+            recover=recover,
+        )
+        self.on_assigned: Callable[[int], None] = lambda _: None  # is told the size of each assignment
         self._agent_error: BaseException | None = None
         self._app: Any = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -53,7 +67,7 @@ class Session:
         """Starts reading through ``app``, a Faust app whose agents feed the lanes."""
         self._app = app
         prepare(app)
-        self.gate.rebalancing = lambda: bool(app.rebalancing)
+        self._gate.rebalancing = lambda: bool(app.rebalancing)
         app.on_partitions_revoked.connect(self._on_revoked)
         app.on_partitions_assigned.connect(self._on_assigned)
         await self._offsets.start()
@@ -61,14 +75,14 @@ class Session:
             self._tasks[topic] = asyncio.create_task(lane.run(), name=f"lane {topic}")
         await app.start()
         every_s = self._settings.progress_every_s
-        self._tasks["progress"] = asyncio.create_task(self.progress.run(every_s), name="progress")
+        self._tasks["progress"] = asyncio.create_task(self._progress.run(every_s), name="progress")
 
     async def stop(self) -> None:
-        """Lets running work end, within the grace; whatever is not safe then stays uncommitted.
+        """Lets running work end, within its time; whatever is not safe then stays uncommitted.
 
         Never raises: the caller is on its way out, or about to start another session.
         """
-        self.gate.close()
+        self._gate.close()
         if self._app is not None:
             await self._end("app", self._app.stop())
             await abandon(self._app)
@@ -78,14 +92,14 @@ class Session:
         await self._end("dead letters", self._dead_letters.stop())
         await self._end("offsets", self._offsets.stop())
 
-    def assigned(self) -> set[Place]:
+    def assigned(self) -> set[Partition]:
         """The partitions that this process reads now."""
         if self._app is None or self._app.rebalancing:
             return set()
-        return {(tp.topic, tp.partition) for tp in self._app.consumer.assignment()}
+        return {Partition(tp.topic, tp.partition) for tp in self._app.consumer.assignment()}
 
     def note_agent_error(self, error: BaseException) -> None:
-        """An agent has ended: this session can't go on, as nobody knows what the agent had in hand."""
+        """An agent has ended: this session can't go on, as nobody knows what the agent was working on."""
         self._agent_error = error
 
     def complaint(self) -> str | None:
@@ -101,43 +115,38 @@ class Session:
         for name, agent in sorted(self._app.agents.items()):
             if agent.should_stop or agent.crashed:
                 return f"agent {name} has stopped"
-        place = self.progress.stalled(STALLED_AFTER_S)
-        if place is not None and self.handlers[place[0]].held_back_since is None:
-            return f"partition {place[1]} of {place[0]} does not advance"
+        stalled = self._progress.stalled(STALLED_AFTER_S)
+        if stalled is not None and self._handlers[stalled.topic].held_back_since is None:
+            return f"partition {stalled.number} of {stalled.topic} does not advance"
         return None
 
     def counts(self) -> Counter[str]:
         """What all handlers counted so far."""
         total: Counter[str] = Counter()
-        for handler in self.handlers.values():
+        for handler in self._handlers.values():
             total.update(handler.counts)
         return total
 
-    def _add_lane(
-        self,
-        topic: str,
-        tables: Tables,
-        judge: Judge,
-        clock: ClockOffsets,
-        recover: Callable[[], Awaitable[None]],
-        on_material: Callable[[], None],
-    ) -> None:
+    def _handler(self, topic: str) -> Handler:
         counts: Counter[str] = Counter()
-
-        def count(name: str) -> None:
-            counts[name] += 1
-
         storer: Storer
         if topic == self._settings.topics.demand.name:
-            storer = DemandStorer(tables, count, lambda: judge.registered.pools)
+            storer = DemandStorer(self._tables, counts, pools=lambda: self._judge.registry.pools)
         else:
-            storer = RowStorer(tables, count)
-        handler = Handler(
-            judge, storer, self._dead_letters, self.gate, recover, on_material, clock.broker_now_ms
+            storer = RowStorer(self._tables, counts)
+        return Handler(
+            judge=self._judge,
+            storer=storer,
+            dead_letters=self._dead_letters,
+            gate=self._gate,
+            recover=self._recover,
+            on_material=self._on_material,
+            live_now_ms=self._clock.broker_now_ms,
+            counts=counts,
         )
-        handler.counts = counts
-        self.handlers[topic] = handler
-        self.lanes[topic] = Lane(
+
+    def _lane(self, handler: Handler) -> Lane:
+        return Lane(
             handler.handle,
             group_max=self._settings.records_per_batch_max,
             waiting_max=self._settings.records_waiting_max,
@@ -145,24 +154,27 @@ class Session:
 
     async def _on_revoked(self, _app: Any, revoked: set[Any], **_: Any) -> None:
         for tp in revoked:
-            self.lanes[tp.topic].forget(tp.topic, tp.partition)
+            self.lanes[tp.topic].forget(Partition(tp.topic, tp.partition))
 
     async def _on_assigned(self, _app: Any, assigned: set[Any], **_: Any) -> None:
         self.on_assigned(len(assigned))
 
-    async def _end(self, what: str, ending: Coroutine[Any, Any, None]) -> None:
-        """Waits for it within the grace, then leaves it: Faust swallows cancellations while it stops."""
-        task = asyncio.create_task(ending, name=f"end {what}")
+    async def _end(self, part: str, ending: Coroutine[Any, Any, None]) -> None:
+        """Waits for the end of a part within its time, then leaves it alone.
+
+        A wait with a time limit would not do: Faust swallows cancellations while it stops.
+        """
+        task = asyncio.create_task(ending, name=f"end {part}")
         done, _ = await asyncio.wait({task}, timeout=self._settings.stop_within_s)
         if not done:
             task.cancel()
-            task.add_done_callback(_look_at)
-            log.warning("stopped_hard", what=what, why=f"took over {self._settings.stop_within_s} s")
+            task.add_done_callback(_retrieve_error)
+            log.warning("stopped_hard", what=part, why=f"took over {self._settings.stop_within_s} s")
         elif error := task.exception():
-            log.warning("stopped_hard", what=what, why=f"{type(error).__name__}: {error}")
+            log.warning("stopped_hard", what=part, why=f"{type(error).__name__}: {error}")
 
 
-def _look_at(task: asyncio.Task[None]) -> None:
-    """An error that nobody waits for any more is no news."""
+def _retrieve_error(task: asyncio.Task[None]) -> None:
+    """Keeps asyncio from logging an error that nobody waits for any more."""
     if not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""What the ingesting part is told, as typed values. Nothing here reads the environment."""
+"""Settings of the ingesting part, as typed values. Nothing here reads the environment."""
 
 from dataclasses import dataclass, field
 
@@ -8,8 +8,8 @@ from tieline.topics import PREFIX, Topics
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
-    """What the policy knows: ids of providers, names of sources, ids of pools (provider/region/deployment).
+class Registry:
+    """What the policy names: ids of providers, names of sources, ids of pools (provider/region/deployment).
 
     ``sources`` are those of reports, statements and capacity; clients that report demand need no entry.
     """
@@ -24,7 +24,8 @@ class IngestSettings:
     """Settings of one ingesting process. ``namespace`` prefixes topics and consumer group.
 
     ``session_timeout_s`` bounds how long the partitions of a killed process stay silent; the broker's own
-    minimum is 6 s. ``stop_within_s`` is the grace that running work gets at the end.
+    minimum is 6 s. ``stop_within_s`` is how long each running part may take to end. A batch has at most
+    ``records_per_batch_max`` records, and at most ``records_waiting_max`` of a topic wait for theirs.
     """
 
     bootstrap: str | Brokers
@@ -57,7 +58,7 @@ class IngestSettings:
 
     @property
     def consumed(self) -> tuple[str, ...]:
-        """The topics that agents read, in the order of the design."""
+        """The topics that agents read."""
         return (
             self.topics.reports.name,
             self.topics.statements.name,

@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from streams.rows import DemandRow, Position, Progress, Row
-from tieline.events import Capacity, Report, Statement
+from streams.rows import DemandRow, Position, Progress, Row, RowEvent
+from tieline.events import Report, Statement
 
 HEALTH = "health"
 STATEMENTS = "statements"
@@ -19,7 +19,7 @@ AnyRow: TypeAlias = Row | DemandRow
 
 
 class TablesLostError(RuntimeError):
-    """The tables are not those that this process knew (emptied, or rebuilt by another): load them again."""
+    """The tables are not those that this process has joined (emptied, or rebuilt by another): join again."""
 
 
 class Contents(NamedTuple):
@@ -38,7 +38,10 @@ class Contents(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One compare-and-set: ``row`` goes into ``table[field]`` if what is there was read from ``expected``."""
+    """One compare-and-set: ``row`` goes into ``table[field]`` if the row there is from ``expected``.
+
+    ``material``: the change could alter a decision, so readers are woken.
+    """
 
     table: str
     field: str
@@ -48,7 +51,7 @@ class Write:
 
 
 class Tables(Protocol):
-    """The live tables. As a rule one process writes a field; a second one is noticed, not harmful."""
+    """The live tables. Usually one process writes a field; a second one is noticed and does no harm."""
 
     async def read(self) -> Contents:
         """Everything, as of one moment."""
@@ -57,8 +60,8 @@ class Tables(Protocol):
     async def renew(self) -> Contents:
         """The last reading, with every row renewed for which readers were woken since then.
 
-        Other rows, and progress, are as they were: what changed there could change no decision. Whoever
-        lives by this reads everything now and then, as hints may be lost.
+        Other rows, and progress, are as they were: what changed there could change no decision. A reader that
+        relies on this must still ``read`` everything now and then, because hints may be lost.
         """
         ...
 
@@ -67,15 +70,15 @@ class Tables(Protocol):
         ...
 
     async def put(self, writes: Sequence[Write]) -> list[bool]:
-        """One answer a write, in order: whether it was taken. A refused field is loaded afresh next time.
+        """Returns for each write, in order, whether it was accepted. A refused field is loaded anew later.
 
-        Wakes readers once for each material write that was taken. Raises ``TablesLostError`` if the tables'
-        run is not the one this process has joined; then nothing was written.
+        Wakes readers once for each material write that was accepted. Raises ``TablesLostError`` if the run of
+        the tables is not the one that this process has joined; then nothing was written.
         """
         ...
 
     async def put_progress(self, rows: Iterable[Progress]) -> None:
-        """How far partitions are consumed; the last writer wins. Raises ``TablesLostError``."""
+        """Stores how far partitions are consumed; the last writer wins. Raises ``TablesLostError``."""
         ...
 
     async def run(self) -> str | None:
@@ -83,11 +86,13 @@ class Tables(Protocol):
         ...
 
     async def join(self, run: str) -> bool:
-        """Writes go to ``run`` from now on, if that is the one in force; cached rows are forgotten."""
+        """Writes go to ``run`` from now on, if that is the one in force; cached rows are forgotten.
+
+        Returns whether it is."""
         ...
 
     async def establish(self, run: str) -> str:
-        """Makes ``run`` the tables' run if they have none; answers, and joins, the one in force."""
+        """Makes ``run`` the tables' run if they have none. Joins the one in force, and returns it."""
         ...
 
     async def restore(self, writes: Sequence[Write]) -> list[bool]:
@@ -95,8 +100,9 @@ class Tables(Protocol):
         ...
 
 
-def field_of(event: Report | Statement | Capacity) -> tuple[str, str]:
-    """(table, field) of the row that an event belongs to: one for each (source, region), and kind."""
+def field_of(event: RowEvent) -> tuple[str, str]:
+    """(table, field) of the row that an event belongs to: one for each (source, region), and kind of
+    statement."""
     place = f"{event.provider}/{event.region}/{event.source}"
     match event:
         case Report():
@@ -118,7 +124,8 @@ def demand_field(partition: int) -> str:
 
 
 def head(position: Position | None) -> bytes:
-    """A position as text: what the stored script compares, so that no double ever rounds an offset."""
+    """A position as text. The stored script compares it as text, because Lua's numbers are doubles and would
+    round offsets above 2^53."""
     if position is None:
         return b""
     return f"{position.topic_id}|{position.partition}|{position.offset}\n".encode()

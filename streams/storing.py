@@ -1,17 +1,17 @@
-"""Events into rows: load what is held, fold, compare and set, and again for those that lost a race."""
+"""Events into rows: load what is stored, fold, compare and set, and again for those that lost a race."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from streams.demand import DemandFold
-from streams.fold import Refused, fold, is_material
-from streams.rows import DemandRow, Position, Row
+from streams.fold import Refusal, fold
+from streams.material import is_material
+from streams.rows import DemandRow, Position, Row, RowEvent
 from streams.store import DEMAND, Tables, Write, demand_field, field_of
-from tieline.events import Capacity, Demand, Report, Statement
+from tieline.events import Demand
 
 RACES_MAX = 50
-
-Count = Callable[[str], None]
 
 
 class RaceError(RuntimeError):
@@ -19,15 +19,15 @@ class RaceError(RuntimeError):
 
 
 class RowItem(NamedTuple):
-    """One event for a row, with where and when Kafka has it."""
+    """One event for a row, with its place and time in Kafka."""
 
-    event: Report | Statement | Capacity
+    event: RowEvent
     position: Position
     append_ms: int
 
 
 class DemandItem(NamedTuple):
-    """One client's report, with where and when Kafka has it."""
+    """One client's report, with its place and time in Kafka."""
 
     event: Demand
     position: Position
@@ -40,21 +40,24 @@ class Storer(Protocol):
     async def store(self, items: Sequence[RowItem | DemandItem]) -> bool:
         """Returns when all are stored or proven to change nothing; says whether anything material was.
 
-        Raises what the tables raise; then it may be called again with the same items.
+        Raises what the tables raise, or ``RaceError``; then it may be called again with the same items.
         """
         ...
 
     def forget(self) -> None:
-        """The tables are others now: nothing that is remembered of them holds."""
+        """The tables are others now: nothing that is remembered of them is true any more."""
         ...
 
 
 class RowStorer:
-    """Reports, statements and capacity: one write a field, however many of its events are in a batch."""
+    """Reports, statements and capacity: one write for each field, however many of its events are in a batch.
 
-    def __init__(self, tables: Tables, count: Count) -> None:
+    ``counts`` takes the refusals, by name.
+    """
+
+    def __init__(self, tables: Tables, counts: Counter[str]) -> None:
         self._tables = tables
-        self._count = count
+        self._counts = counts
 
     async def store(self, items: Sequence[RowItem | DemandItem]) -> bool:
         """See ``Storer``."""
@@ -64,12 +67,12 @@ class RowStorer:
                 by_field.setdefault(field_of(item.event), []).append(item)
         material = False
         for _ in range(RACES_MAX):
-            writes = await self._folded(by_field)
+            writes = await self._writes(by_field)
             if not writes:
                 return material
-            taken = await self._tables.put(writes)
-            for write, ok in zip(writes, taken, strict=True):
-                if ok:
+            answers = await self._tables.put(writes)
+            for write, accepted in zip(writes, answers, strict=True):
+                if accepted:
                     material |= write.material
                     by_field.pop((write.table, write.field))
         raise RaceError("rows keep being written by another process")
@@ -77,36 +80,47 @@ class RowStorer:
     def forget(self) -> None:
         """See ``Storer``: rows are remembered by the tables themselves."""
 
-    async def _folded(self, by_field: dict[tuple[str, str], list[RowItem]]) -> list[Write]:
-        held: dict[tuple[str, str], Row] = {}
+    async def _writes(self, by_field: dict[tuple[str, str], list[RowItem]]) -> list[Write]:
+        """What to write. Fields whose events change nothing are removed from ``by_field``."""
+        stored: dict[tuple[str, str], Row] = {}
         for table in sorted({table for table, _ in by_field}):
-            loaded = await self._tables.load(table, [field for name, field in by_field if name == table])
-            held |= {(table, field): row for field, row in loaded.items() if isinstance(row, Row)}
+            rows = await self._tables.load(table, [field for name, field in by_field if name == table])
+            stored |= {(table, field): row for field, row in rows.items() if isinstance(row, Row)}
         writes = []
         for (table, field), items in list(by_field.items()):
-            before = row = held.get((table, field))
-            material = False
-            for item in items:
-                folded = fold(row, item.event, item.position, item.append_ms)
-                if isinstance(folded, Refused):
-                    self._count(folded)
-                else:
-                    material |= is_material(row, folded)
-                    row = folded
+            before = stored.get((table, field))
+            row, material = self._fold(before, items)
             if row is None or row is before:
                 del by_field[table, field]
-            else:
-                writes.append(Write(table, field, before.position if before else None, row, material))
+                continue
+            expected = before.position if before else None
+            writes.append(Write(table, field, expected, row=row, material=material))
         return writes
+
+    def _fold(self, row: Row | None, items: Sequence[RowItem]) -> tuple[Row | None, bool]:
+        """The row after all events of one field, and whether any of them was material."""
+        material = False
+        for item in items:
+            after = fold(row, item.event, item.position, item.append_ms)
+            if isinstance(after, Refusal):
+                self._counts[after] += 1
+            else:
+                material |= is_material(row, after)
+                row = after
+        return row, material
 
 
 class DemandStorer:
-    """Clients' reports: one write a partition. ``known_pools`` is asked each time: the policy may change."""
+    """Clients' reports: one write for each partition.
 
-    def __init__(self, tables: Tables, count: Count, known_pools: Callable[[], frozenset[str]]) -> None:
+    ``pools`` gives the pools of the policy, and is called each time because the policy may change. ``counts``
+    takes the refusals, by name.
+    """
+
+    def __init__(self, tables: Tables, counts: Counter[str], pools: Callable[[], frozenset[str]]) -> None:
         self._tables = tables
-        self._count = count
-        self._known_pools = known_pools
+        self._counts = counts
+        self._pools = pools
         self._folds: dict[int, DemandFold] = {}
 
     async def store(self, items: Sequence[RowItem | DemandItem]) -> bool:
@@ -127,29 +141,30 @@ class DemandStorer:
     async def _store(self, partition: int, items: Sequence[DemandItem]) -> bool:
         field = demand_field(partition)
         for _ in range(RACES_MAX):
-            demand = self._folds.pop(partition, None)
-            if demand is None:
-                held = (await self._tables.load(DEMAND, [field])).get(field)
-                demand = DemandFold(held if isinstance(held, DemandRow) else None)
-            before = demand.position
-            material = self._add(demand, items)
-            if demand.position != before:
-                # While the outcome is unknown the sums are kept out of the way: a failure drops them.
-                row = demand.row()
-                [taken] = await self._tables.put([Write(DEMAND, field, before, row, material)])
-                if not taken:
+            # While the outcome of the write is unknown the sums are not in ``_folds``: a failure drops them,
+            # and the next try starts from what is really stored.
+            sums = self._folds.pop(partition, None)
+            if sums is None:
+                row = (await self._tables.load(DEMAND, [field])).get(field)
+                sums = DemandFold(row if isinstance(row, DemandRow) else None)
+            before = sums.position
+            material = self._add(sums, items)
+            if sums.position != before:
+                write = Write(DEMAND, field, before, row=sums.row(), material=material)
+                [accepted] = await self._tables.put([write])
+                if not accepted:
                     continue
-            self._folds[partition] = demand
+            self._folds[partition] = sums
             return material
         raise RaceError(f"partition {partition} of the demand table keeps being written by another process")
 
-    def _add(self, demand: DemandFold, items: Sequence[DemandItem]) -> bool:
+    def _add(self, sums: DemandFold, items: Sequence[DemandItem]) -> bool:
         material = False
-        known = self._known_pools()
+        pools = self._pools()
         for item in items:
-            added = demand.add(item.event, item.position, item.append_ms, known)
-            if isinstance(added, Refused):
-                self._count(added)
+            outcome = sums.add(item.event, item.position, item.append_ms, pools)
+            if isinstance(outcome, Refusal):
+                self._counts[outcome] += 1
             else:
-                material |= added
+                material |= outcome
         return material

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable
 
-from streams.reporters import is_stuck
 from streams.rows import DemandSecond, FlowSum, PoolSum, ReporterShare
 from tieline.events import Demand, Flow, Outcomes, PoolObservation, ResultClass
 
 REPORTERS_PER_POOL_MAX = 10_000
-LARGEST_KEPT = 4
+LARGEST_MAX = 4
+STUCK_AFTER_MS = 10_000
 _CLASSES = tuple(kind.value for kind in ResultClass)
 _OK = _CLASSES.index(ResultClass.OK)
 
 
 def counts(outcomes: Outcomes) -> list[int]:
-    """One number a result class, in the order of ``ResultClass``."""
+    """One number for each result class, in the order of ``ResultClass``."""
     return [
         outcomes.ok,
         outcomes.throttled,
@@ -32,12 +32,20 @@ def outcomes_of(numbers: Iterable[int]) -> Outcomes:
     return Outcomes(*numbers)
 
 
+def is_stuck(observation: PoolObservation) -> bool:
+    """Whether requests of this reporter have been in flight for more than 10 s and none succeeds."""
+    waits_long = observation.oldest_in_flight_ms > STUCK_AFTER_MS
+    return bool(observation.in_flight and waits_long and not observation.outcomes.ok)
+
+
 class PoolTally:
     """One pool in one second. ``base`` is what an earlier owner of the partition had summed already."""
 
     def __init__(self, pool: str, base: PoolSum | None = None) -> None:
         self.pool = pool
-        self._base = base or PoolSum(pool, Outcomes(), 0.0, 0, Outcomes())
+        self._base = base or PoolSum(
+            pool=pool, outcomes=Outcomes(), units=0.0, reporters=0, failing=Outcomes()
+        )
         self._total = counts(self._base.outcomes)
         self._units = self._base.units
         self._reporters: dict[str, list[int]] = {}
@@ -52,30 +60,37 @@ class PoolTally:
         self._per_token_p50 = _Mean(self._base.per_token_p50_ms, ok)
         self._first_p99_ms = self._base.first_token_p99_ms
 
-    def add(self, client: str, seen: PoolObservation) -> None:
-        """One client's window."""
-        numbers = counts(seen.outcomes)
-        self._total = [a + b for a, b in zip(self._total, numbers, strict=True)]
-        self._units += seen.units
+    def add(self, client: str, observation: PoolObservation) -> None:
+        """Adds what one client saw in one window."""
+        outcomes = observation.outcomes
+        numbers = counts(outcomes)
+        self._total = _added(self._total, numbers)
+        self._units += observation.units
         if any(numbers):
             self._add_reporter(client, numbers)
-        if seen.ejected is not None:
+        if observation.ejected is not None:
             self._ejected.add(client)
         else:
             self._ejected.discard(client)
-        self._in_flight[client] = seen.in_flight
-        if seen.in_flight or any(numbers):
+        self._in_flight[client] = observation.in_flight
+        if observation.in_flight or any(numbers):
             self._users.add(client)
-        (self._stuck.add if is_stuck(seen) else self._stuck.discard)(client)
-        self._oldest_ms = max(self._oldest_ms, seen.oldest_in_flight_ms)
-        self._first_p50.add(seen.first_token_p50_ms, seen.outcomes.ok)
-        self._per_token_p50.add(seen.per_token_p50_ms, seen.outcomes.ok)
-        if seen.first_token_p99_ms is not None:
-            self._first_p99_ms = max(self._first_p99_ms or 0.0, seen.first_token_p99_ms)
+        if is_stuck(observation):
+            self._stuck.add(client)
+        else:
+            self._stuck.discard(client)
+        self._oldest_ms = max(self._oldest_ms, observation.oldest_in_flight_ms)
+        self._first_p50.add(observation.first_token_p50_ms, outcomes.ok)
+        self._per_token_p50.add(observation.per_token_p50_ms, outcomes.ok)
+        if observation.first_token_p99_ms is not None:
+            self._first_p99_ms = max(self._first_p99_ms or 0.0, observation.first_token_p99_ms)
 
     def sum(self) -> PoolSum:
-        """Quantiles of several clients can't be merged exactly: p50 is their mean weighted by successes, p99
-        the largest."""
+        """The pool's sum as it stands.
+
+        Quantiles of several clients can't be merged exactly: p50 is their mean weighted by successes, p99 the
+        largest.
+        """
         failing = counts(self._base.failing)
         for numbers in self._reporters.values():
             if not numbers[_OK]:
@@ -100,7 +115,7 @@ class PoolTally:
     def _add_reporter(self, client: str, numbers: list[int]) -> None:
         before = self._reporters.get(client)
         if before is not None:
-            self._reporters[client] = [a + b for a, b in zip(before, numbers, strict=True)]
+            self._reporters[client] = _added(before, numbers)
         elif len(self._reporters) < REPORTERS_PER_POOL_MAX:
             self._reporters[client] = numbers
         else:
@@ -110,13 +125,13 @@ class PoolTally:
         shares = {share.client: counts(share.outcomes) for share in self._base.largest}
         for client, numbers in self._reporters.items():
             earlier = shares.get(client)
-            shares[client] = [a + b for a, b in zip(earlier, numbers, strict=True)] if earlier else numbers
-        ranked = sorted(shares.items(), key=lambda item: (-sum(item[1]), item[0]))
-        return tuple(ReporterShare(client, outcomes_of(numbers)) for client, numbers in ranked[:LARGEST_KEPT])
+            shares[client] = _added(earlier, numbers) if earlier else numbers
+        ranking = sorted(shares.items(), key=lambda item: (-sum(item[1]), item[0]))
+        return tuple(ReporterShare(client, outcomes_of(numbers)) for client, numbers in ranking[:LARGEST_MAX])
 
 
 class SecondTally:
-    """All clients of one partition in one second."""
+    """All clients of one partition in one second. ``base``: see ``PoolTally``."""
 
     def __init__(self, second_ms: int, base: DemandSecond | None = None) -> None:
         self.second_ms = second_ms
@@ -129,7 +144,8 @@ class SecondTally:
         self._sum = base
 
     def add(self, event: Demand, observations: Iterable[PoolObservation], *, excluded: bool = False) -> None:
-        """One client's report, with those of its pools that count. ``excluded``: none of them does."""
+        """Adds one client's report, with those ``observations`` of it that count. ``excluded``: none of them
+        does."""
         self._sum = None
         self._clients.add(event.client)
         if excluded:
@@ -137,21 +153,21 @@ class SecondTally:
         for flow in event.flows:
             key = (flow.workload, flow.origin)
             self._flows[key] = _flow_sum(self._flows.get(key), flow)
-        for seen in observations:
-            tally = self._pools.get(seen.pool)
+        for observation in observations:
+            tally = self._pools.get(observation.pool)
             if tally is None:
-                tally = self._pools[seen.pool] = PoolTally(seen.pool)
-            tally.add(event.client, seen)
+                tally = self._pools[observation.pool] = PoolTally(observation.pool)
+            tally.add(event.client, observation)
 
     def sum(self) -> DemandSecond:
         """The second as it stands; the same object until something is added."""
         if self._sum is None:
             self._sum = DemandSecond(
-                self.second_ms,
-                self._base_clients + len(self._clients),
-                tuple(flow for _, flow in sorted(self._flows.items())),
-                tuple(tally.sum() for _, tally in sorted(self._pools.items())),
-                self._base_excluded + len(self._excluded),
+                second_ms=self.second_ms,
+                clients=self._base_clients + len(self._clients),
+                flows=tuple(flow for _, flow in sorted(self._flows.items())),
+                pools=tuple(tally.sum() for _, tally in sorted(self._pools.items())),
+                excluded=self._base_excluded + len(self._excluded),
             )
         return self._sum
 
@@ -177,16 +193,24 @@ class _Mean:
         return self._weighted / self._weight if self._weight else None
 
 
-def _flow_sum(held: FlowSum | None, flow: Flow) -> FlowSum:
-    if held is None:
-        return FlowSum(
-            flow.workload, flow.origin, flow.requests, flow.offered_units, flow.shed_requests, flow.shed_units
-        )
+def _added(some: list[int], more: list[int]) -> list[int]:
+    return [a + b for a, b in zip(some, more, strict=True)]
+
+
+def _flow_sum(before: FlowSum | None, flow: Flow) -> FlowSum:
+    before = before or FlowSum(
+        workload=flow.workload,
+        origin=flow.origin,
+        requests=0,
+        offered_units=0.0,
+        shed_requests=0,
+        shed_units=0.0,
+    )
     return FlowSum(
-        flow.workload,
-        flow.origin,
-        held.requests + flow.requests,
-        held.offered_units + flow.offered_units,
-        held.shed_requests + flow.shed_requests,
-        held.shed_units + flow.shed_units,
+        workload=flow.workload,
+        origin=flow.origin,
+        requests=before.requests + flow.requests,
+        offered_units=before.offered_units + flow.offered_units,
+        shed_requests=before.shed_requests + flow.shed_requests,
+        shed_units=before.shed_units + flow.shed_units,
     )

@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from streams.reading import NAMES, Place, Reading, packed
+from streams.reading import NAMES, Reading, RowKey, unpack_row
 from streams.rows import Progress
 from streams.store import (
     PROGRESS,
@@ -29,7 +29,9 @@ from streams.store import (
 )
 from tieline.keys import Keys
 
-CACHED_ROWS_MAX = 20_000
+ROWS_CACHED_MAX = 20_000
+# First elements of the stored scripts' answers.
+ACCEPTED = 1
 LOST = -1
 _LUA = files("streams") / "lua"
 
@@ -42,15 +44,15 @@ class RedisTables:
         self._keys = keys
         self._writer = secrets.token_hex(8)  # named in each hint, so that a process can tell its own
         self._marker = keys.table("run")
-        self._joined = ""
-        self._cache: OrderedDict[tuple[str, str], AnyRow] = OrderedDict()
+        self._run = ""  # the one that this process has joined
+        self._cache: OrderedDict[RowKey, AnyRow] = OrderedDict()
         self._reading = Reading()
         self._cas = redis.register_script((_LUA / "cas.lua").read_text())
         self._progress = redis.register_script((_LUA / "progress.lua").read_text())
 
     async def read(self) -> Contents:
-        """Everything in one transaction. Rows whose bytes are known already aren't decoded."""
-        woken = self._reading.begin()
+        """See ``Tables``: in one transaction. Rows whose bytes are unchanged aren't decoded."""
+        wakes = self._reading.begin()
         try:
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.get(self._marker)
@@ -58,54 +60,57 @@ class RedisTables:
                     pipe.hgetall(self._keys.table(name))
                 marker, *tables = await pipe.execute()
         except BaseException:
-            self._reading.fail(woken)
+            self._reading.fail(wakes)
             raise
         return self._reading.finish(marker.decode() if marker else None, tables)
 
     async def renew(self) -> Contents:
-        """See ``Tables``: what this process wrote itself needs no way to Redis."""
+        """See ``Tables``: what this process wrote itself need not be read from Redis."""
         if self._reading.contents is None:
             return await self.read()
-        woken = self._reading.begin()
-        unread = [place for place, row in woken.items() if row is None]
+        wakes = self._reading.begin()
+        unread = [key for key, row in wakes.items() if row is None]
         if unread:
             try:
                 async with self._redis.pipeline(transaction=False) as pipe:
-                    for place in unread:
-                        pipe.hget(self._keys.table(place.table), place.field)
+                    for key in unread:
+                        pipe.hget(self._keys.table(key.table), key.field)
                     values = await pipe.execute()
-                read = {p: packed(p.table, d) for p, d in zip(unread, values, strict=True) if d is not None}
+                pairs = zip(unread, values, strict=True)
+                rows = {key: unpack_row(key.table, data) for key, data in pairs if data is not None}
             except BaseException:
-                self._reading.fail(woken)
+                self._reading.fail(wakes)
                 raise
-            woken |= read
-        return self._reading.renew(woken)
+            wakes |= rows
+        return self._reading.renew(wakes)
 
-    def woken(self, hint: bytes) -> bool:
-        """Takes in a hint; whether it tells of another process's write, and so of something to ``renew``."""
-        writer, _, place = hint.decode().partition(" ")
+    def note_hint(self, hint: bytes) -> bool:
+        """Takes in a message of the hint channel. Returns whether it tells of another process's write, and so
+        of something to ``renew``."""
+        writer, _, key = hint.decode().partition(" ")
         if writer == self._writer:
             return False
-        table, _, field = place.partition(" ")
-        self._reading.woken_by_another(Place(table, field))
+        table, _, field = key.partition(" ")
+        self._reading.note_foreign_write(RowKey(table, field))
         return True
 
     async def load(self, table: str, fields: Sequence[str]) -> dict[str, AnyRow]:
         """See ``Tables``: from the cache, the rest in one round trip."""
-        missing = [field for field in fields if (table, field) not in self._cache]
+        keys = [RowKey(table, field) for field in fields]
+        missing = [key for key in keys if key not in self._cache]
         if missing:
-            values = await self._redis.hmget(self._keys.table(table), missing)
-            for field, value in zip(missing, values, strict=True):
+            values = await self._redis.hmget(self._keys.table(table), [key.field for key in missing])
+            for key, value in zip(missing, values, strict=True):
                 if value is not None:
-                    self._remember(table, field, unpack(table, value))
-        held = ((field, self._cache.get((table, field))) for field in fields)
-        return {field: row for field, row in held if row is not None}
+                    self._remember(key, unpack(table, value))
+        rows = ((key.field, self._cache.get(key)) for key in keys)
+        return {field: row for field, row in rows if row is not None}
 
     async def put(self, writes: Sequence[Write]) -> list[bool]:
         """See ``Tables``: all in one round trip, each atomic by itself."""
-        if not self._joined:
-            raise TablesLostError("no run was joined")
-        return await self._put(writes, self._joined)
+        if not self._run:
+            raise TablesLostError("this process has joined no run of the tables")
+        return await self._put(writes, self._run)
 
     async def restore(self, writes: Sequence[Write]) -> list[bool]:
         """See ``Tables``."""
@@ -113,12 +118,12 @@ class RedisTables:
 
     async def put_progress(self, rows: Iterable[Progress]) -> None:
         """See ``Tables``."""
-        arguments: list[bytes | str] = [self._joined or "none"]
+        arguments: list[bytes | str] = [self._run or "none"]
         for row in rows:
             arguments += [progress_field(row.topic, row.partition), pack_progress(row)]
         answer = await self._progress(keys=[self._keys.table(PROGRESS), self._marker], args=arguments)
         if answer == LOST:
-            raise TablesLostError(f"the tables are not of run {self._joined}")
+            raise TablesLostError(f"the tables are not of run {self._run}")
 
     async def run(self) -> str | None:
         """See ``Tables``."""
@@ -129,7 +134,7 @@ class RedisTables:
         """See ``Tables``."""
         if await self.run() != run:
             return False
-        self._joined = run
+        self._run = run
         self._cache.clear()
         return True
 
@@ -142,6 +147,7 @@ class RedisTables:
         return in_force
 
     async def _put(self, writes: Sequence[Write], run: str) -> list[bool]:
+        """``run`` empty: whatever run the tables are of, and without waking anybody."""
         values = [pack(write.row) for write in writes]
         try:
             answers = await self._run_script(writes, values, run)
@@ -149,26 +155,25 @@ class RedisTables:
             # Some of them may have been executed: only Redis knows, so ask it next time.
             self._forget(writes)
             raise
-        taken = []
+        accepted = []
         for write, data, answer in zip(writes, values, answers, strict=True):
             if answer[0] == LOST:
                 self._forget(writes)
                 raise TablesLostError(f"the tables are not of run {run}")
-            taken.append(answer[0] == 1)
-            if answer[0] == 1:
-                self._remember(write.table, write.field, write.row)
-                self._reading.wrote(
-                    Place(write.table, write.field), data, write.row, woke=write.material and run != ""
-                )
+            accepted.append(answer[0] == ACCEPTED)
+            key = RowKey(write.table, write.field)
+            if answer[0] == ACCEPTED:
+                self._remember(key, write.row)
+                self._reading.note_own_write(key, data, write.row, wakes=write.material and run != "")
             elif answer[1]:
-                self._remember(write.table, write.field, unpack(write.table, answer[1]))
+                self._remember(key, unpack(write.table, answer[1]))
             else:
-                self._cache.pop((write.table, write.field), None)
-        return taken
+                self._cache.pop(key, None)
+        return accepted
 
     async def _run_script(self, writes: Sequence[Write], values: Sequence[bytes], run: str) -> list[Any]:
-        """One EVALSHA a write in one pipeline. A Redis that forgot the script is given it again; writes that
-        were executed before it forgot are then refused, as their rows are there already."""
+        """One EVALSHA for each write, in one pipeline. A Redis that forgot the script gets it again; writes
+        that were executed before it forgot are then refused, because their rows are there already."""
         try:
             return await self._send(writes, values, run)
         except NoScriptError:
@@ -179,27 +184,19 @@ class RedisTables:
         channel = self._keys.tables_hint
         async with self._redis.pipeline(transaction=False) as pipe:
             for write, data in zip(writes, values, strict=True):
-                pipe.evalsha(
-                    self._cas.sha,
-                    2,
-                    self._keys.table(write.table),
-                    self._marker,
-                    run,
-                    write.field,
-                    head(write.expected),
-                    data,
-                    channel,
-                    f"{self._writer} {write.table} {write.field}" if write.material and run else "",
-                )
+                hint = f"{self._writer} {write.table} {write.field}" if write.material and run else ""
+                keys = (self._keys.table(write.table), self._marker)
+                arguments = (run, write.field, head(write.expected), data, channel, hint)
+                pipe.evalsha(self._cas.sha, len(keys), *keys, *arguments)
             answers: list[Any] = await pipe.execute()
         return answers
 
-    def _remember(self, table: str, field: str, row: AnyRow) -> None:
-        self._cache[table, field] = row
-        self._cache.move_to_end((table, field))
-        while len(self._cache) > CACHED_ROWS_MAX:
+    def _remember(self, key: RowKey, row: AnyRow) -> None:
+        self._cache[key] = row
+        self._cache.move_to_end(key)
+        while len(self._cache) > ROWS_CACHED_MAX:
             self._cache.popitem(last=False)
 
     def _forget(self, writes: Sequence[Write]) -> None:
         for write in writes:
-            self._cache.pop((write.table, write.field), None)
+            self._cache.pop(RowKey(write.table, write.field), None)

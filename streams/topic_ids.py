@@ -1,7 +1,7 @@
-"""The ids of topics: they change when a topic is recreated, and then offsets start again.
+"""The ids of topics: an id changes when its topic is recreated, and then the offsets start again.
 
-aiokafka asks for metadata in a version without ids, so this is the request in the version that has them
-(KIP-516; brokers since 3.1).
+aiokafka asks for metadata in a version without ids, so this is the request in version 12, which has them
+(KIP-516; brokers since 3.1). The schemas name the fields of Kafka's protocol in the order of the wire.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class TopicIdsError(RuntimeError):
 
 
 class TopicFacts(NamedTuple):
-    """What Kafka says of one topic. ``id`` is another one when the topic was recreated."""
+    """What Kafka says of one topic. A recreated topic has another ``id``."""
 
     id: str
     partitions: int
@@ -54,49 +54,48 @@ class _Uuid:
         return str(value)
 
 
+_TEXT = CompactString("utf-8")
+_BROKER = (("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT), ("tags", TaggedFields))
+_PARTITION = (
+    ("error_code", Int16),
+    ("partition", Int32),
+    ("leader", Int32),
+    ("leader_epoch", Int32),
+    ("replicas", CompactArray(Int32)),
+    ("in_sync", CompactArray(Int32)),
+    ("offline", CompactArray(Int32)),
+    ("tags", TaggedFields),
+)
+_TOPIC = (
+    ("error_code", Int16),
+    ("name", _TEXT),
+    ("topic_id", _Uuid),
+    ("is_internal", Boolean),
+    ("partitions", CompactArray(*_PARTITION)),
+    ("authorized_operations", Int32),
+    ("tags", TaggedFields),
+)
+_RESPONSE = (
+    ("throttle_time_ms", Int32),
+    ("brokers", CompactArray(*_BROKER)),
+    ("cluster_id", _TEXT),
+    ("controller_id", Int32),
+    ("topics", CompactArray(*_TOPIC)),
+    ("tags", TaggedFields),
+)
+_TOPIC_ASKED = (("topic_id", _Uuid), ("name", _TEXT), ("tags", TaggedFields))
+_REQUEST = (
+    ("topics", CompactArray(*_TOPIC_ASKED)),
+    ("allow_auto_topic_creation", Boolean),
+    ("include_topic_authorized_operations", Boolean),
+    ("tags", TaggedFields),
+)
+
+
 class _MetadataResponse(Response):  # type: ignore[misc]
     API_KEY = 3
     API_VERSION = 12
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            CompactArray(
-                ("node_id", Int32),
-                ("host", CompactString("utf-8")),
-                ("port", Int32),
-                ("rack", CompactString("utf-8")),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("cluster_id", CompactString("utf-8")),
-        ("controller_id", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("error_code", Int16),
-                ("name", CompactString("utf-8")),
-                ("topic_id", _Uuid),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", CompactArray(Int32)),
-                        ("in_sync", CompactArray(Int32)),
-                        ("offline", CompactArray(Int32)),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
+    SCHEMA = Schema(*_RESPONSE)
 
 
 class _MetadataRequestV12(RequestStruct):  # type: ignore[misc]
@@ -104,15 +103,7 @@ class _MetadataRequestV12(RequestStruct):  # type: ignore[misc]
     API_VERSION = 12
     FLEXIBLE_VERSION = True
     RESPONSE_TYPE = _MetadataResponse
-    SCHEMA = Schema(
-        (
-            "topics",
-            CompactArray(("topic_id", _Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields)),
-        ),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-        ("tags", TaggedFields),
-    )
+    SCHEMA = Schema(*_REQUEST)
 
 
 class _MetadataRequest(Request[_MetadataRequestV12]):  # type: ignore[misc]
@@ -124,7 +115,11 @@ class _MetadataRequest(Request[_MetadataRequestV12]):  # type: ignore[misc]
         self._names = sorted(names)
 
     def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class([(_NO_ID, name, {}) for name in self._names], False, False, {})
+        """The request: these topics by name, missing ones not created, without our rights to them."""
+        tags: dict[int, bytes] = {}
+        topics = [(_NO_ID, name, tags) for name in self._names]
+        create_missing, name_rights = False, False
+        return request_struct_class(topics, create_missing, name_rights, tags)
 
 
 async def topic_facts(bootstrap: str | Brokers, names: Iterable[str]) -> dict[str, TopicFacts]:
@@ -137,9 +132,9 @@ async def topic_facts(bootstrap: str | Brokers, names: Iterable[str]) -> dict[st
             answer = await client.send(client.get_random_node(), _MetadataRequest(names))
         finally:
             await client.close()
-    found = {}
-    for error_code, name, topic_id, _, partitions, *_ in answer.topics:
+    facts = {}
+    for error_code, name, topic_id, _, partitions, *_ in answer.topics:  # in the order of ``_TOPIC``
         if error_code:
             raise TopicIdsError(f"topic {name} has no id (error {error_code}): create the topics first")
-        found[name] = TopicFacts(str(topic_id), len(partitions))
-    return found
+        facts[name] = TopicFacts(str(topic_id), len(partitions))
+    return facts

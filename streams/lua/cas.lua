@@ -1,7 +1,7 @@
 -- One compare-and-set of one row.
 -- KEYS: the table, the run marker
 -- ARGV: run ('' skips the check: a rebuild), field, expected head ('' for none), value, channel, hint ('' for none)
--- Answers {1} taken, {0, what is there} refused, {-1} another run.
+-- Answers {1} accepted, {0, what is there} refused, {-1} another run.
 -- Heads are compared as text: Lua numbers are doubles and would round offsets above 2^53.
 if ARGV[1] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[1] then
   return {-1}

@@ -21,14 +21,14 @@ from tieline.keys import Keys
 def row(sequence: int, *, region: str = "eu", partition: int = 0) -> Row:
     """A health row whose offset is its sequence."""
     event = report(sequence, seen(f"azure/{region}/a", ok=sequence), region=region)
-    made = fold(None, event, at(sequence, partition), T0_MS)
-    assert isinstance(made, Row)
-    return made
+    after = fold(None, event, at(sequence, partition), T0_MS)
+    assert isinstance(after, Row)
+    return after
 
 
 def write(new: Row, expected: Position | None, material: bool = False) -> Write:
     """The write of a row into its own field."""
-    return Write(*field_of(new.event), expected, new, material)
+    return Write(*field_of(new.event), expected, row=new, material=material)
 
 
 class TablesContract(ABC):
@@ -57,14 +57,14 @@ class TablesContract(ABC):
         limit = fold(None, capacity(3), at(1), T0_MS)
         assert isinstance(limit, Row)
         demand = DemandRow(at(5), ())
-        writes = [write(one, None) for one in rows]
+        writes = [write(new, None) for new in rows]
         writes += [
-            Write(*field_of(limit.event), None, limit, False),
-            Write(DEMAND, "000000", None, demand, False),
+            Write(*field_of(limit.event), None, row=limit, material=False),
+            Write(DEMAND, "000000", None, row=demand, material=False),
         ]
         assert await self.tables.put(writes) == [True] * 5
         contents = await self.other.read()
-        assert [held.event.region for held in contents.reports] == ["eu", "jp", "us"]
+        assert [row.event.region for row in contents.reports] == ["eu", "jp", "us"]
         assert (contents.capacities, contents.demand, contents.statements) == ((limit,), (demand,), ())
         assert contents.run == "run-1"
         assert await self.tables.read() == contents
@@ -89,9 +89,9 @@ class TablesContract(ABC):
         """No comparison goes through a double."""
         await self.start()
         big = 2**53
-        held = fold(None, report(1), at(big + 1), T0_MS)
-        assert isinstance(held, Row)
-        await self.tables.put([write(held, None)])
+        first = fold(None, report(1), at(big + 1), T0_MS)
+        assert isinstance(first, Row)
+        await self.tables.put([write(first, None)])
         assert await self.tables.put([write(row(2), at(big))]) == [False]
         assert await self.tables.put([write(row(2), at(big + 1))]) == [True]
 
@@ -128,16 +128,17 @@ class TablesContract(ABC):
         rows = [Progress(topic, number, 1, 2, T0_MS) for topic in ("b", "a") for number in (10, 2)]
         await self.tables.put_progress(rows)
         await self.other.put_progress([Progress("a", 2, 2, 2, T0_MS + 1)])
-        held = (await self.tables.read()).progress
-        assert [(one.topic, one.partition) for one in held] == [("a", 2), ("a", 10), ("b", 2), ("b", 10)]
-        assert held[0].caught_up
-        assert not held[1].caught_up
+        stored = (await self.tables.read()).progress
+        places = [(row.topic, row.partition) for row in stored]
+        assert places == [("a", 2), ("a", 10), ("b", 2), ("b", 10)]
+        assert stored[0].caught_up
+        assert not stored[1].caught_up
 
     async def test_what_woke_is_renewed(self) -> None:
         """Every material write since the last reading is in what is renewed; nothing else is lost by it."""
         await self.start()
         rows = [row(1, region=region) for region in ("eu", "jp", "us")]
-        await self.tables.put([write(one, None) for one in rows])
+        await self.tables.put([write(new, None) for new in rows])
         before = await self.tables.read()
         new = row(2, region="jp")
         await self.tables.put([write(new, at(1), True), write(row(1, region="uk"), None, True)])
@@ -248,18 +249,18 @@ class TestRedisTables(TablesContract):
         await self.tables.put_progress([Progress("a", 0, 1, 1, T0_MS)])
 
     async def test_hints_name_what_other_processes_wrote(self) -> None:
-        """A hint of one's own tells nothing new; another's is read when the contents are renewed."""
+        """A process's own hint tells it nothing new; another's row is read when the contents are renewed."""
         await self.start()
         await self.tables.put([write(row(1), None)])
         await self.tables.read()
         await self.other.put([write(row(2), at(1), True)])
         assert (await self.tables.renew()).reports == (row(1),)
         hint = await self.next_hint()
-        assert not self.other.woken(hint)
-        assert self.tables.woken(hint)
+        assert not self.other.note_hint(hint)
+        assert self.tables.note_hint(hint)
         assert (await self.tables.renew()).reports == (row(2),)
         await self.other.put([write(row(3), at(2), True)])
-        assert self.tables.woken(await self.next_hint())
+        assert self.tables.note_hint(await self.next_hint())
         await self.empty()
         assert (await self.tables.renew()).reports == (row(2),)
         assert (await self.tables.read()).reports == ()

@@ -12,14 +12,14 @@ from redis.asyncio import Redis
 
 from streams.app import Ingest, IngestSettings
 from streams.tables import RedisTables
-from tests.integration.ingesting import REGISTERED, now_ms
+from tests.integration.ingesting import REGISTRY, now_ms
 
 
 async def main(bootstrap: str, redis_url: str, namespace: str) -> None:
     """Ingests until told to stop."""
     settings = IngestSettings(bootstrap, namespace)
     redis = Redis.from_url(redis_url, socket_timeout=2.0)
-    ingest = Ingest(settings, REGISTERED, RedisTables(redis, settings.keys), now_ms)
+    ingest = Ingest(settings, REGISTRY, RedisTables(redis, settings.keys), now_ms)
     await ingest.start()
     try:
         if await ingest.ready(60):

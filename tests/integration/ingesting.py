@@ -15,14 +15,14 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from redis.asyncio import Redis
 
 from controller.kafka.topics import ensure_topics
-from streams.app import Ingest, IngestSettings, Registered
+from streams.app import Ingest, IngestSettings, Registry
 from streams.tables import RedisTables
 from tieline.cloudevents import encode
 from tieline.events import Event, Outcomes, PoolObservation, Report
 from tieline.kafka import Brokers, connecting
 
 REGIONS = tuple(f"r{number}" for number in range(8))
-REGISTERED = Registered(
+REGISTRY = Registry(
     frozenset({"azure"}),
     frozenset(f"probe-{number}" for number in range(10)) | {"status-1", "fleet-1"},
     frozenset(f"azure/{region}/p{number}" for region in REGIONS for number in range(50)),
@@ -66,7 +66,7 @@ class Lab:
     async def ingest(self, *, ready_within_s: float = 40.0, **options: Any) -> AsyncIterator[Ingest]:
         """A running ingest; stopped at the end, whatever happens."""
         tables = RedisTables(self.redis, self.settings.keys)
-        running = Ingest(self.settings, REGISTERED, tables, now_ms, **options)
+        running = Ingest(self.settings, REGISTRY, tables, now_ms, **options)
         await running.start()
         try:
             if ready_within_s:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from streams.app import Ingest, IngestSettings, Registered
+from streams.app import Ingest, IngestSettings, Registry
 from streams.tables import RedisTables
 from tests.integration.fuzzed import POOLS_PER_REGION, PROVIDER, SOURCES, SPOILERS, Fuzzed, fuzz, regions
 from tests.integration.ingesting import Lab, lab, now_ms
@@ -18,11 +18,11 @@ SEED = 20_260_731
 CHUNK = 250
 
 
-def registered() -> Registered:
+def registry() -> Registry:
     """A policy that knows everything the valid records name."""
     places = [*regions(RECORDS), "last"]
     pools = frozenset(f"{PROVIDER}/{r}/p{n}" for r in places for n in range(POOLS_PER_REGION))
-    return Registered(frozenset({PROVIDER}), frozenset(SOURCES), pools)
+    return Registry(frozenset({PROVIDER}), frozenset(SOURCES), pools)
 
 
 @pytest.mark.timeout(300)
@@ -34,7 +34,7 @@ async def test_every_fuzzed_record_ends_where_it_belongs(
     records = fuzz(SEED, RECORDS)
     assert {made.spoilt for made in records if not made.valid} == {spoil.__name__ for spoil in SPOILERS}
     async with lab(kafka_bootstrap, redis_url, prefix) as it:
-        ingest = Ingest(it.settings, registered(), RedisTables(it.redis, it.settings.keys), now_ms)
+        ingest = Ingest(it.settings, registry(), RedisTables(it.redis, it.settings.keys), now_ms)
         await ingest.start()
         try:
             assert await ingest.ready(40)

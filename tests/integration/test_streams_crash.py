@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from streams.app import Ingest
 from streams.store import Write
 from streams.tables import RedisTables
-from tests.integration.ingesting import REGIONS, REGISTERED, Lab, lab, now_ms, report
+from tests.integration.ingesting import REGIONS, REGISTRY, Lab, lab, now_ms, report
 from tests.places import ROOT
 from tests.stacks import RealStack
 from tests.waiting import until
@@ -196,7 +196,7 @@ async def test_a_fault_of_ours_acknowledges_nothing(
 ) -> None:
     """An unexpected error ends the session; the watchdog starts another, which reads the events again."""
     async with lab(kafka_bootstrap, redis_url, prefix) as it:
-        ingest = Ingest(it.settings, REGISTERED, Faulty(it.redis, it.settings.keys), now_ms)
+        ingest = Ingest(it.settings, REGISTRY, Faulty(it.redis, it.settings.keys), now_ms)
         await ingest.start()
         try:
             assert await ingest.ready(40)

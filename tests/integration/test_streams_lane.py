@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from streams.handling import Yielded
-from streams.lane import Lane, LaneError
-from streams.record import Held, Record
+from streams.handling import HandBack
+from streams.judge import Record
+from streams.lane import Delivery, Lane, LaneError
 from tests.waiting import until
 
 
@@ -20,10 +20,19 @@ class Consumer:
     def __init__(self) -> None:
         self.log: list[tuple[str, int]] = []
 
-    def held(self, offset: int, generation: int = 1) -> Held:
+    def delivery(self, offset: int, generation: int = 1) -> Delivery:
         """A record of the one partition."""
-        record = Record("t", "id", 0, offset, 0, b"k", b"v", ())
-        return Held(
+        record = Record(
+            topic="t",
+            topic_id="id",
+            partition=0,
+            offset=offset,
+            append_ms=0,
+            key=b"k",
+            value=b"v",
+            headers=(),
+        )
+        return Delivery(
             record,
             generation,
             acknowledge=lambda: self.log.append(("acknowledged", offset)),
@@ -55,10 +64,10 @@ async def test_records_are_acknowledged_in_order_after_their_group_is_safe() -> 
 
     lane = Lane(handle, group_max=4, waiting_max=100)
     async with running(lane):
-        await lane.put(consumer.held(0))
+        await lane.put(consumer.delivery(0))
         await until(lambda: groups)
         for offset in range(1, 8):
-            await lane.put(consumer.held(offset))
+            await lane.put(consumer.delivery(offset))
         assert consumer.log == []
         proceed.set()
         await until(lambda: len(consumer.log) == 8)
@@ -67,23 +76,23 @@ async def test_records_are_acknowledged_in_order_after_their_group_is_safe() -> 
     assert lane.next_offsets == {("t", 0): 8}
 
 
-async def test_what_is_given_back_stays_unacknowledged_and_so_does_all_after_it() -> None:
-    """To acknowledge a later record of the same generation could commit past the one given back."""
+async def test_what_is_handed_back_stays_unacknowledged_and_so_does_all_after_it() -> None:
+    """To acknowledge a later record of the same generation could commit past the one handed back."""
     consumer = Consumer()
     yields = True
 
     async def handle(records: Sequence[Record]) -> None:
         if yields:
-            raise Yielded
+            raise HandBack
 
     lane = Lane(handle, group_max=1, waiting_max=100)
     async with running(lane):
-        await lane.put(consumer.held(0))
+        await lane.put(consumer.delivery(0))
         await until(lambda: consumer.log)
         yields = False
-        await lane.put(consumer.held(1))
+        await lane.put(consumer.delivery(1))
         await until(lambda: len(consumer.log) == 2)
-        await lane.put(consumer.held(0, generation=2))
+        await lane.put(consumer.delivery(0, generation=2))
         await until(lambda: len(consumer.log) == 3)
     assert consumer.log == [("released", 0), ("released", 1), ("acknowledged", 0)]
 
@@ -97,11 +106,11 @@ async def test_an_error_in_the_handler_releases_everything_and_ends_the_lane() -
 
     lane = Lane(handle, group_max=1, waiting_max=1)
     async with running(lane) as task:
-        putting = [asyncio.create_task(lane.put(consumer.held(offset))) for offset in range(4)]
+        putting = [asyncio.create_task(lane.put(consumer.delivery(offset))) for offset in range(4)]
         await asyncio.gather(*putting, return_exceptions=True)
         await until(task.done)
         with pytest.raises(LaneError):
-            await lane.put(consumer.held(9))
+            await lane.put(consumer.delivery(9))
         assert isinstance(task.exception(), ZeroDivisionError)
     assert sorted(consumer.log) == [("released", offset) for offset in (0, 1, 2, 3, 9)]
 
@@ -117,9 +126,9 @@ async def test_a_full_lane_makes_its_agent_wait() -> None:
     lane = Lane(handle, group_max=1, waiting_max=2)
     async with running(lane):
         for offset in range(3):
-            await lane.put(consumer.held(offset))
+            await lane.put(consumer.delivery(offset))
             await asyncio.sleep(0)
-        waiting = asyncio.create_task(lane.put(consumer.held(3)))
+        waiting = asyncio.create_task(lane.put(consumer.delivery(3)))
         await asyncio.sleep(0)
         assert not waiting.done()
         waiting.cancel()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.demand import DemandFold
-from streams.fold import Refused, fold
+from streams.fold import Refusal, fold
 from streams.rows import DemandRow, Row
 from tests.unit.streams.made import T0_MS, at, demand, report, seen
 
@@ -19,7 +19,7 @@ def final(order: list[tuple[int, int]], incarnation: str = "one") -> Row | None:
     for offset, sequence in order:
         event = report(sequence, seen(ok=sequence), incarnation=incarnation)
         folded = fold(row, event, at(offset), T0_MS)
-        row = row if isinstance(folded, Refused) else folded
+        row = row if isinstance(folded, Refusal) else folded
     return row
 
 
@@ -60,7 +60,7 @@ def test_rewinds_are_harmless_with_any_incarnations(names: list[str], data: st.D
             at_ms = T0_MS + offset * apart_ms
             event = report(offset, incarnation=name, end_ms=at_ms)
             folded = fold(row, event, at(offset), at_ms)
-            row = row if isinstance(folded, Refused) else folded
+            row = row if isinstance(folded, Refusal) else folded
         return row
 
     once = read(None, 0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from streams.demand import DemandFold
-from streams.fold import Refused, fold
+from streams.fold import Refusal, fold
 from streams.judge import refuse_future
 from streams.rows import DemandRow, Position, Row
 from tieline.cloudevents import Poison
@@ -237,7 +237,7 @@ class Reporting:
             self.rejected += 1
         else:
             row = fold(rows.get(key), event, Position(topic, 0, self.offset), now_ms)
-            if not isinstance(row, Refused):
+            if not isinstance(row, Refusal):
                 rows[key] = row
 
     def _probed(self, source: str, pool: str) -> PoolObservation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.record import Record
+from streams.judge import Record
 from streams.rows import Position
 from tieline.cloudevents import JSON, MSGPACK, encode
 from tieline.events import (
@@ -44,20 +44,48 @@ def report(
     interval_ms: int = 1_000,
 ) -> Report:
     """A probe's report of one second."""
-    return Report(source, provider, region, incarnation, sequence, end_ms - 1_000, end_ms, interval_ms, pools)
+    return Report(
+        source=source,
+        provider=provider,
+        region=region,
+        incarnation=incarnation,
+        sequence=sequence,
+        window_start_ms=end_ms - 1_000,
+        window_end_ms=end_ms,
+        interval_ms=interval_ms,
+        pools=pools,
+    )
 
 
 def statement(
     sequence: int = 1, *claims: Claim, issued_ms: int = T0_MS, incarnation: str = "one"
 ) -> Statement:
     """A status page's view of one region."""
-    return Statement("status-1", "azure", "eu", "status", incarnation, sequence, issued_ms, claims)
+    return Statement(
+        source="status-1",
+        provider="azure",
+        region="eu",
+        kind="status",
+        incarnation=incarnation,
+        sequence=sequence,
+        issued_ms=issued_ms,
+        claims=claims,
+    )
 
 
 def capacity(sequence: int = 1, limit: float = 100.0, *, in_use: float | None = None) -> Capacity:
     """Limits of one pool for a minute."""
     row = PoolCapacity("azure/eu/a", limit, in_use_units_per_s=in_use)
-    return Capacity("fleet-1", "azure", "eu", "one", sequence, T0_MS, T0_MS + 60_000, (row,))
+    return Capacity(
+        source="fleet-1",
+        provider="azure",
+        region="eu",
+        incarnation="one",
+        sequence=sequence,
+        issued_ms=T0_MS,
+        expires_ms=T0_MS + 60_000,
+        pools=(row,),
+    )
 
 
 def demand(
@@ -73,13 +101,13 @@ def demand(
     """A client's report of one second of chat from the EU."""
     flow = Flow("chat", "eu", requests=1, offered_units=units)
     return Demand(
-        client,
-        incarnation,
-        sequence,
-        end_ms - 1_000,
-        end_ms,
-        1_000,
-        generation,
+        client=client,
+        incarnation=incarnation,
+        sequence=sequence,
+        window_start_ms=end_ms - 1_000,
+        window_end_ms=end_ms,
+        interval_ms=1_000,
+        generation=generation,
         urgent=urgent,
         flows=(flow,),
         pools=pools,
@@ -98,12 +126,12 @@ def record(
     """The event as the broker would hand it over."""
     encoded = encode(event, time_ms=append_ms, content_type=JSON if json else MSGPACK)
     return Record(
-        topic,
-        TOPIC_ID,
-        partition,
-        offset,
-        append_ms,
-        encoded.key,
-        encoded.value,
-        tuple(encoded.headers),
+        topic=topic,
+        topic_id=TOPIC_ID,
+        partition=partition,
+        offset=offset,
+        append_ms=append_ms,
+        key=encoded.key,
+        value=encoded.value,
+        headers=tuple(encoded.headers),
     )

@@ -1,19 +1,21 @@
-"""Sums of clients' reports."""
+"""Sums of clients' reports, and whose fault it is what they report: the pools' or their own network's."""
 
 from __future__ import annotations
 
 import pytest
 
-from streams.demand import SECONDS_KEPT, DemandFold
-from streams.fold import Refused
+from streams.demand import SECONDS_MAX, DemandFold, is_of_its_own
+from streams.fold import Refusal
 from streams.rows import DemandRow, PoolSum
+from streams.sums import is_stuck
 from tests.unit.streams.made import T0_MS, at, demand, seen
-from tieline.events import Demand, Outcomes, ResultClass
+from tieline.events import Demand, Outcomes, PoolObservation, ResultClass
 
 POOLS = frozenset({"azure/eu/a", "azure/eu/b"})
+A, B, C = "azure/eu/a", "gcp/eu/b", "azure/us/c"
 
 
-def add(fold: DemandFold, offset: int, event: Demand, append_ms: int | None = None) -> bool | Refused:
+def add(fold: DemandFold, offset: int, event: Demand, append_ms: int | None = None) -> bool | Refusal:
     """One report, appended when its window ended."""
     return fold.add(event, at(offset), append_ms or event.window_end_ms, POOLS)
 
@@ -60,10 +62,10 @@ def test_a_record_is_never_summed_twice() -> None:
     """Neither when it is read again, nor by a new owner that starts from the stored row."""
     fold = DemandFold()
     add(fold, 4, demand("a", 1, seen(ok=3)))
-    assert add(fold, 4, demand("a", 1, seen(ok=3))) is Refused.REPEATED
+    assert add(fold, 4, demand("a", 1, seen(ok=3))) is Refusal.REPEATED
     owner = DemandFold(fold.row())
-    assert add(owner, 4, demand("a", 1, seen(ok=3))) is Refused.REPEATED
-    assert add(fold, 5, demand("a", 1, seen(ok=3))) is Refused.OLDER
+    assert add(owner, 4, demand("a", 1, seen(ok=3))) is Refusal.REPEATED
+    assert add(fold, 5, demand("a", 1, seen(ok=3))) is Refusal.OLDER
     assert fold.row().seconds == owner.row().seconds
 
 
@@ -86,7 +88,7 @@ def test_twenty_seconds_are_kept() -> None:
     for number in range(30):
         add(fold, number, demand("a", number, end_ms=T0_MS + number * 1_000))
     seconds = [second.second_ms for second in fold.row().seconds]
-    assert seconds == [T0_MS + number * 1_000 for number in range(30 - SECONDS_KEPT, 30)]
+    assert seconds == [T0_MS + number * 1_000 for number in range(30 - SECONDS_MAX, 30)]
     add(fold, 30, demand("late", 1, end_ms=T0_MS - 5_000), T0_MS + 30_000)
     assert [second.second_ms for second in fold.row().seconds] == seconds
     assert fold.row().position == at(30)
@@ -143,3 +145,58 @@ def test_load_that_moved_by_more_than_five_percent_wakes(units: float, expected:
         for number, load in enumerate(loads)
     ]
     assert woke == [True, True, False, expected]
+
+
+def met(pool: str, **counts: int) -> PoolObservation:
+    """What one client met at a pool."""
+    return PoolObservation(pool, Outcomes(**counts))
+
+
+def test_who_fails_on_every_provider_speaks_of_itself() -> None:
+    """At least two of them; on one provider alone, however many pools, it may be the provider."""
+    assert is_of_its_own([met(A, timeout=3), met(B, connect=1)], was=False)
+    assert not is_of_its_own([met(A, timeout=3), met(C, connect=1)], was=False)
+    assert not is_of_its_own([met(A, timeout=3), met(B)], was=False)
+
+
+def test_whatever_gets_through_shows_a_working_network() -> None:
+    """A success, a 429, a 400 came back over it."""
+    for through in ({"ok": 1}, {"throttled": 1}, {"client_error": 1}):
+        assert not is_of_its_own([met(A, timeout=3), met(B, connect=9, **through)], was=True)
+
+
+def test_a_standstill_is_a_failure_like_others() -> None:
+    """Requests in flight for more than 10 s of which none comes out."""
+    waiting = PoolObservation(B, in_flight=2, oldest_in_flight_ms=10_001)
+    assert is_stuck(waiting)
+    assert not is_stuck(PoolObservation(B, Outcomes(ok=1), in_flight=2, oldest_in_flight_ms=10_001))
+    assert not is_stuck(PoolObservation(B, in_flight=2, oldest_in_flight_ms=10_000))
+    assert is_of_its_own([met(A, timeout=3), waiting], was=False)
+
+
+def test_it_stays_so_until_something_gets_through() -> None:
+    """A client that has left every pool sends nothing more that could fail."""
+    left = [PoolObservation(pool, ejected=ResultClass.TIMEOUT) for pool in (A, B)]
+    assert is_of_its_own(left, was=True)
+    assert not is_of_its_own(left, was=False)
+
+
+def test_of_a_client_of_its_own_only_the_load_counts() -> None:
+    """Not its outcomes nor its ejections; it is counted, and counts again once something gets through."""
+    fold = DemandFold()
+    pools = frozenset({A, B})
+
+    def add(number: int, *observations: PoolObservation) -> None:
+        event = demand("a", number, *observations, units=10.0)
+        fold.add(event, at(number), event.window_end_ms, pools)
+
+    add(0, seen(A, ok=1, ejected=ResultClass.TIMEOUT))
+    assert [ejection.pool for ejection in fold.row().ejections] == [A]
+    add(1, met(A, timeout=3), met(B, timeout=3))
+    (second,) = fold.row().seconds
+    assert (second.second_ms, second.clients, second.excluded) == (T0_MS, 1, 1)
+    assert second.flows[0].offered_units == 20.0
+    assert [pool.outcomes for pool in second.pools] == [Outcomes(ok=1)]
+    assert fold.row().ejections == ()
+    add(2, met(A, timeout=3), met(B, ok=1))
+    assert sum(pool.outcomes.timeout for pool in fold.row().seconds[-1].pools) == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.fold import Refused, fold, supersedes
+from streams.fold import Refusal, fold, supersedes
 from streams.rows import Row
 from tests.unit.streams.made import T0_MS, at, report
 
@@ -26,14 +26,14 @@ def test_first_event_becomes_the_row() -> None:
 def test_same_log_takes_only_higher_offsets(offset: int) -> None:
     """Reading again from any earlier place changes nothing, whatever the sequence says."""
     row = folded(None, report(1), at(5), T0_MS)
-    assert fold(row, report(9), at(offset), T0_MS) is Refused.REPEATED
+    assert fold(row, report(9), at(offset), T0_MS) is Refusal.REPEATED
 
 
 @pytest.mark.parametrize("sequence", [3, 4])
 def test_same_incarnation_takes_only_higher_sequences(sequence: int) -> None:
     """A late record of the same process changes nothing."""
     row = folded(None, report(4), at(5), T0_MS)
-    assert fold(row, report(sequence), at(6), T0_MS) is Refused.OLDER
+    assert fold(row, report(sequence), at(6), T0_MS) is Refusal.OLDER
 
 
 @pytest.mark.parametrize("place", [at(0, partition=1), at(0, topic_id="another")])
@@ -41,7 +41,7 @@ def test_another_log_is_decided_by_sequence(place: object) -> None:
     """Offsets of another partition or a recreated topic mean nothing: the producer's own order decides."""
     row = folded(None, report(4), at(5), T0_MS)
     assert folded(row, report(5), place, T0_MS).position == place
-    assert fold(row, report(4), place, T0_MS) is Refused.OLDER
+    assert fold(row, report(4), place, T0_MS) is Refusal.OLDER
 
 
 def test_new_incarnation_retires_the_old() -> None:
@@ -49,7 +49,7 @@ def test_new_incarnation_retires_the_old() -> None:
     row = folded(None, report(900, incarnation="one"), at(1), T0_MS)
     row = folded(row, report(1, incarnation="two", end_ms=T0_MS + 1_000), at(2), T0_MS + 1_000)
     assert row.retired == ("one",)
-    assert fold(row, report(901, incarnation="one"), at(3), T0_MS + 1_100) is Refused.RETIRED
+    assert fold(row, report(901, incarnation="one"), at(3), T0_MS + 1_100) is Refusal.RETIRED
     assert not row.duplicate
 
 

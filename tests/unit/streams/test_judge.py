@@ -6,16 +6,15 @@ from typing import Any
 
 import pytest
 
-from streams.judge import Judge, is_stale, refuse_future
-from streams.record import Record
-from streams.settings import Registered
+from streams.judge import Judge, Record, is_stale, refuse_future
+from streams.settings import Registry
 from tests.unit.streams.made import T0_MS, capacity, demand, record, report, seen, statement
 from tieline.cloudevents import Poison, Rejection
 from tieline.events import Capacity, Claim, Demand, Event, Report, Statement
 from tieline.topics import Topics
 
 TOPICS = Topics("t")
-KNOWN = Registered(
+KNOWN = Registry(
     frozenset({"azure"}), frozenset({"probe-1", "status-1", "fleet-1"}), frozenset({"azure/eu/a"})
 )
 JUDGE = Judge(TOPICS, KNOWN)
