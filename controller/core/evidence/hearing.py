@@ -1,7 +1,7 @@
 """Which sources are heard: fresh, silent, or not to be blamed, and what each row of a prober says.
 
 A silent source is missed only if its partition was read to the end. A source to which nothing gets through on
-any provider speaks of its own network (streams/reporters.py), so what it says of pools is left out.
+any provider speaks of its own network (streams/demand.py), so what it says of pools is left out.
 """
 
 from enum import StrEnum
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from controller.core.model.memo import Memo
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.thresholds import Thresholds
-from streams.reporters import OWN_NETWORK_MIN, answers
+from streams.demand import OWN_NETWORK_MIN, answers
 from streams.rows import Progress, Row
 from tieline.events import PoolObservation, Report
 
