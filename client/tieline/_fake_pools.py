@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import msgspec
 from msgspec import Struct
 
+from tieline._http.connections import Idle
 from tieline._http.flights import Flight
-from tieline._http.idle import Idle
 from tieline._http.messages import Headers, WireError
 from tieline._process import clock as _clock
 from tieline.events import ResultClass

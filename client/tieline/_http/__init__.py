@@ -1,1 +1,22 @@
-"""HTTP over sockets."""
+"""HTTP/1.1 over sockets: connections, requests on their way, and a controller's endpoint.
+
+In comes a request as values (method, URL, headers, body) with a ``Flight``, which says until when to wait.
+Out comes an answer whose head has been read and whose body is read on demand, or a ``WireError`` with the
+class of its failure: ``connect`` before the answer's head, ``cut`` after it, ``timeout`` when the flight's
+time is over.
+
+- ``messages``: requests and answers without any library's classes.
+- ``http1``: one connection's state over h11, sans I/O.
+- ``wire_async``, ``wire_sync``: sockets around it, awaiting and blocking; ``connections``: what both have in
+  common, and those kept alive between requests.
+- ``flights``: every attempt on its way, by pool. They bound how many requests one pool may hold, tell how old
+  the oldest is, and let requests be called back from a pool that stalls.
+- ``endpoint``: a controller's HTTP endpoint, from which tables come and to which reports go.
+
+Why not the pools of httpcore: they look at every idle connection for every request, and their streams wait in
+ways that can't be called back. Why no retries, redirects or proxies: whether to try again is decided in one
+place only (tieline._request), and a redirect would carry a secret to another host.
+
+Tested in tests/unit/client/http, and over TLS and faults in tests/integration/test_client_tls.py and
+test_client_chaos.py.
+"""

@@ -1,5 +1,6 @@
 """A controller's HTTP endpoint as a client sees it: one address, one token, every answer bounded in size and
-time. A redirect is an error and never followed: the token would go with it.
+time. A redirect is an error and never followed, as the token would go with it. docs/http-table.md describes
+the other end.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from tieline._http.connections import WireAnswer
 from tieline._http.flights import Flight
 from tieline._http.messages import Headers, WireError, find, retry_after_ms
 from tieline._process import clock as _clock
@@ -18,7 +20,7 @@ from tieline.errors import ConfigurationError, MissingExtraError
 from tieline.events import ResultClass
 
 if TYPE_CHECKING:
-    from tieline._http.wire_async import AsyncAnswer, AsyncWire
+    from tieline._http.wire_async import AsyncWire
 
 CREDENTIAL = "controller"
 CONNECT_S = 2.0
@@ -35,7 +37,7 @@ _MEANING = {
 
 class EndpointError(Exception):
     """The endpoint was not reached, or refused. ``retry_after_s``: what it asked for, else 0. ``again``: the
-    same may succeed later."""
+    same request may succeed later."""
 
     def __init__(self, text: str, retry_after_s: float = 0.0, *, again: bool = True) -> None:
         super().__init__(text)
@@ -43,7 +45,7 @@ class EndpointError(Exception):
         self.again = again
 
 
-class Answered(NamedTuple):
+class EndpointAnswer(NamedTuple):
     """A whole answer of 200, 202 or 304."""
 
     status: int
@@ -91,12 +93,12 @@ class Endpoint:
 
     def __init__(self, url: str, token: Credential | None) -> None:
         self.url = check_url(url)
-        given = {CREDENTIAL: token} if token is not None else None
         self._has_token = token is not None
-        self._credentials = Credentials(given, _clock.monotonic_ms)
+        sources = {CREDENTIAL: token} if token is not None else None
+        self._credentials = Credentials(sources, _clock.monotonic_ms)
         self._wire: AsyncWire | None = None
 
-    async def get(self, path: str, headers: Headers, *, max_bytes: int) -> Answered:
+    async def get(self, path: str, headers: Headers, *, max_bytes: int) -> EndpointAnswer:
         """A whole answer. Raises ``EndpointError``."""
         return await self._whole("GET", path, headers, b"", max_bytes)
 
@@ -135,12 +137,14 @@ class Endpoint:
         if wire is not None:
             wire.close()
 
-    async def _whole(self, method: str, path: str, headers: Headers, body: bytes, max_bytes: int) -> Answered:
+    async def _whole(
+        self, method: str, path: str, headers: Headers, body: bytes, max_bytes: int
+    ) -> EndpointAnswer:
         try:
             async with asyncio.timeout(ANSWER_S):
                 answer = await self._begin(method, path, headers, body, _flight(self.url))
                 try:
-                    return Answered(answer.status, answer.headers, await self._read(answer, max_bytes))
+                    return EndpointAnswer(answer.status, answer.headers, await self._read(answer, max_bytes))
                 finally:
                     answer.close()
         except TimeoutError:
@@ -150,17 +154,17 @@ class Endpoint:
 
     async def _begin(
         self, method: str, path: str, headers: Headers, body: bytes, flight: Flight
-    ) -> "AsyncAnswer":
+    ) -> WireAnswer:
         """An answer of 200, 202 or 304 whose body has not been read."""
         if self._wire is None:
             from tieline._http.wire_async import AsyncWire
 
             self._wire = AsyncWire()
         try:
-            sent = [*headers, *await self._authorization()]
+            all_headers = [*headers, *await self._authorization()]
             async with asyncio.timeout(ANSWER_S):
                 answer = await self._wire.open(
-                    method, self.url + path, sent, body, flight=flight, connect_s=CONNECT_S
+                    method, self.url + path, all_headers, body, flight=flight, connect_s=CONNECT_S
                 )
         except TimeoutError:
             raise EndpointError(f"{self.url}: no answer within {ANSWER_S:g} s") from None
@@ -179,10 +183,10 @@ class Endpoint:
         except MissingCredentialError as error:
             if self._has_token:
                 raise EndpointError(f"{self.url}: {error}") from None
-            return []  # the endpoint may need none; if it does it says so
+            return []  # the endpoint may need no token; one that does refuses with 401
         return [(b"authorization", b"Bearer " + secret.encode("latin-1"))]
 
-    async def _refused(self, answer: "AsyncAnswer") -> EndpointError:
+    async def _refused(self, answer: WireAnswer) -> EndpointError:
         if answer.status in (401, 403):
             self._credentials.forget(CREDENTIAL)
         meaning = _MEANING.get(answer.status, "a redirect" if 300 <= answer.status < 400 else "refused")
@@ -196,7 +200,7 @@ class Endpoint:
         again = answer.status == 429 or answer.status >= 500
         return EndpointError(text, min(wait_ms / 1_000, RETRY_AFTER_MAX_S), again=again)
 
-    async def _read(self, answer: "AsyncAnswer", max_bytes: int) -> bytes:
+    async def _read(self, answer: WireAnswer, max_bytes: int) -> bytes:
         parts, size = [], 0
         while data := await answer.read():
             size += len(data)
@@ -207,7 +211,7 @@ class Endpoint:
 
 
 def _flight(url: str) -> Flight:
-    """Up to an answer's head; whoever waits for more sets its time."""
+    """A flight with the time for an answer's head; whoever waits for more sets its time anew."""
     flight = Flight(url, _clock.monotonic_ms())
     flight.due_ms += round(ANSWER_S * 1_000)
     return flight

@@ -9,8 +9,12 @@ POOL_IN_FLIGHT_MAX = 512  # a pool that hangs can hold this many requests, and t
 
 
 class Flight:
-    """One attempt on its way. ``due_ms``: when waiting for its next bytes ends; whoever waits looks at it
-    anew each time. ``abandon`` ends the wait at once while nothing of the answer has been handed on."""
+    """One attempt on its way.
+
+    ``due_ms``: when waiting for its next bytes ends (monotonic); whoever waits looks at it anew each time, so
+    it may be changed meanwhile. ``abandon`` ends the wait at once, from any thread, while nothing of the
+    answer has been handed on; None when nobody waits. ``abandoned``: it was called back by that.
+    """
 
     __slots__ = ("abandon", "abandoned", "began_ms", "due_ms", "pool")
 
@@ -23,8 +27,11 @@ class Flight:
 
 
 class Flights:
-    """All of one process, in the order they began. ``full`` holds the pools that have ``pool_max``; each of
-    ``on_begin`` hears the pool of every attempt that leaves. Thread-safe."""
+    """All of one process, in the order they began. Thread-safe.
+
+    ``full``: pools that have ``pool_max`` on their way. ``on_begin``: each listener is called with the pool
+    of every attempt that leaves.
+    """
 
     def __init__(self, pool_max: int = POOL_IN_FLIGHT_MAX) -> None:
         self.full: set[str] = set()
@@ -41,8 +48,8 @@ class Flights:
             flights[flight] = None
             if len(flights) >= self._pool_max:
                 self.full.add(pool)
-        for hear in self.on_begin:
-            hear(pool)
+        for listener in self.on_begin:
+            listener(pool)
         return flight
 
     def end(self, flight: Flight) -> None:
@@ -73,20 +80,20 @@ class Flights:
             return sorted(pool for pool, flights in self._by_pool.items() if flights)
 
     def stalled(self, pool: str, result: ResultClass) -> int:
-        """The pool was left for ``result``: if it stalls, call back what waits for its first byte, oldest
-        first."""
+        """The pool was left for ``result``. If it stalls, call back what waits for its first byte, oldest
+        first; gives how many those were."""
         if result is not ResultClass.TIMEOUT:
             return 0
         with self._lock:
             flights = list(self._by_pool.get(pool, ()))
-        called = 0
+        count = 0
         for flight in flights:
-            abandon = flight.abandon
+            abandon = flight.abandon  # read once: the request's own thread may clear it
             if abandon is not None:
                 flight.abandoned = True
                 abandon()
-                called += 1
-        return called
+                count += 1
+        return count
 
     def after_fork(self) -> None:
         """In the child: what is on its way is the parent's."""

@@ -1,8 +1,5 @@
 """PURE, sans I/O. One HTTP/1.1 connection over h11: bytes in, answers out. Blocking and asynchronous sockets
-are two thin rims around it.
-
-h11 is what httpcore and httpcore2 are made of as well. Their pools are not used: they look at every idle
-connection for every request, and their streams wait in ways that can't be called back.
+are two thin rims around it. httpx2 and httpx speak HTTP/1.1 by h11 as well.
 """
 
 from functools import lru_cache
@@ -21,9 +18,10 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Place(Struct, frozen=True):
-    """A URL taken apart. ``key`` is what a connection can be shared by."""
+    """A URL taken apart. ``key`` (scheme, host, port): requests to places of one key can share a
+    connection."""
 
-    key: tuple[str, str, int]  # scheme, host, port
+    key: tuple[str, str, int]
     target: bytes
     host_header: bytes
 
@@ -41,7 +39,8 @@ class Place(Struct, frozen=True):
 
 @lru_cache(URLS_KEPT)
 def place_of(url: str) -> Place:
-    """Raises ``WireError`` for a URL that no request can be sent to: the table's fault, not the caller's."""
+    """The URL taken apart. Raises ``WireError`` of class ``connect`` for one that no request can be sent to:
+    the table is wrong there, not the caller, and another pool may be right."""
     try:
         parts = urlsplit(url)
         port, default = parts.port, _PORTS[parts.scheme]
@@ -61,24 +60,26 @@ def _target(parts: SplitResult) -> str:
 
 
 class Http1:
-    """One connection's state. ``receive`` what came (b"" at its end), then ask for ``head`` and ``body``."""
+    """One connection's state. ``receive`` what came (b"" at its end), then ask for ``head`` and ``body``.
+    ``headed``: the answer's head has come."""
 
     __slots__ = ("_broken", "_ended", "_h11", "headed")
 
     def __init__(self) -> None:
         self._h11 = h11.Connection(our_role=h11.CLIENT, max_incomplete_event_size=HEAD_MAX_BYTES)
-        self.headed = False  # the answer's head has come
+        self.headed = False
         self._ended = False
         self._broken: WireError | None = None
 
     def request(self, method: str, place: Place, headers: Headers, body: bytes) -> bytes:
-        """The bytes of a request. Raises ``WireError`` for headers that HTTP does not allow."""
-        named = [(b"host", place.host_header), *headers]
+        """The bytes of a request. Raises ``WireError`` of class ``client_error`` for headers that HTTP does
+        not allow."""
+        lines = [(b"host", place.host_header), *headers]
         if body or method in _WITH_BODY:
-            named.append((b"content-length", b"%d" % len(body)))
+            lines.append((b"content-length", b"%d" % len(body)))
         send = self._h11.send
         try:
-            head = send(h11.Request(method=method, target=place.target, headers=named)) or b""
+            head = send(h11.Request(method=method, target=place.target, headers=lines)) or b""
             if body:
                 send(h11.Data(data=body))
             send(h11.EndOfMessage())
@@ -91,7 +92,8 @@ class Http1:
         self._h11.receive_data(data)
 
     def head(self) -> tuple[int, Headers] | None:
-        """Status and headers, or None while more bytes are needed. Raises ``WireError``."""
+        """Status and headers, or None while more bytes are needed. Raises ``WireError`` of class
+        ``connect``."""
         while True:
             event = self._next(ResultClass.CONNECT)
             if event is h11.NEED_DATA:
@@ -104,7 +106,7 @@ class Http1:
 
     def body(self) -> bytes | None:
         """All of the body that has come since; b"" at its end, None while more bytes are needed. Raises
-        ``WireError``, but not before what came whole was given."""
+        ``WireError`` of class ``cut``, but not before what came whole was given."""
         if self._ended:
             return b""
         parts = []
@@ -126,7 +128,8 @@ class Http1:
         raise self._broken
 
     def reusable(self) -> bool:
-        """Whether the connection can carry another request; makes it ready for one."""
+        """Whether the connection can carry another request; makes it ready for one. A server that has sent
+        more than it was asked for is not trusted with another."""
         state = self._h11
         if state.our_state is not h11.DONE or state.their_state is not h11.DONE or state.trailing_data[0]:
             return False

@@ -1,8 +1,8 @@
-"""The connections of an asynchronous client: asyncio protocols around ``Http1``. No redirects, no retries, no
-proxies from the environment.
+"""The connections of an asynchronous client: asyncio protocols around ``Http1``.
 
-Who waits for bytes waits on a future of the connection. One timer for each connection looks at the flight's
-``due_ms``: an ``asyncio.timeout`` around each wait would cost more than all else that is done with a chunk.
+Whoever waits for bytes waits on a future of the connection. One timer for each connection looks at the
+flight's ``due_ms``: an ``asyncio.timeout`` around each wait would cost more than all else that is done with a
+chunk.
 """
 
 import asyncio
@@ -11,19 +11,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+from tieline._http.connections import (
+    Idle,
+    WireAnswer,
+    closed_here,
+    not_connected_in_time,
+    socket_failure,
+    tls_context,
+)
 from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
-from tieline._http.idle import Idle, tls_context
 from tieline._http.messages import Headers, WireError
 from tieline._process import clock as _clock
 from tieline._process.fork import let_go
 from tieline.events import ResultClass
 
 HAPPY_EYEBALLS_S = 0.25
-HELD_MAX_BYTES = 256 * 1024  # of an answer that its reader has not taken yet
+BACKLOG_MAX_BYTES = 256 * 1024  # of an answer that its reader has not taken yet
 
 
-class Connection(asyncio.Protocol):
+class AsyncConnection(asyncio.Protocol):
     """One connection, one request at a time."""
 
     def __init__(self, wire: "AsyncWire", place: Place) -> None:
@@ -37,23 +44,23 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_s = 0.0
-        self._held_bytes = 0
+        self._backlog_bytes = 0
         self._gone = ""
 
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ready."""
+        """Connected, and for TLS shaken hands."""
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """For the request on its way; a server that speaks unasked is left."""
+        """For the request on its way. A server that sends something between two requests is left."""
         if self._flight is None:
             self.discard()
             return
         self.http.receive(data)
-        self._held_bytes += len(data)
-        if self._held_bytes > HELD_MAX_BYTES and self._transport is not None:
+        self._backlog_bytes += len(data)
+        if self._backlog_bytes > BACKLOG_MAX_BYTES and self._transport is not None:
             self._transport.pause_reading()
         self._wake()
 
@@ -75,7 +82,7 @@ class Connection(asyncio.Protocol):
         """Send a request; gives the answer's status and headers. Raises ``WireError``."""
         assert self._transport is not None
         self._flight = flight
-        self._held_bytes = 0
+        self._backlog_bytes = 0
         flight.abandon = self._abandon
         self._transport.write(data)
         while (head := self.http.head()) is None:
@@ -86,10 +93,14 @@ class Connection(asyncio.Protocol):
         """What has come of the body, b"" at its end. Raises ``WireError``."""
         while (data := self.http.body()) is None:
             await self._wait(ResultClass.CUT)
-        if self._held_bytes > HELD_MAX_BYTES and self._transport is not None:
+        if self._backlog_bytes > BACKLOG_MAX_BYTES and self._transport is not None:
             self._transport.resume_reading()
-        self._held_bytes = 0
+        self._backlog_bytes = 0
         return data
+
+    def answer(self, status: int, headers: Headers) -> WireAnswer:
+        """The answer with this head, its body to be read."""
+        return WireAnswer(status, headers, self, read=self.read, read_closed=_read_closed)
 
     def release(self) -> None:
         """The answer is not needed any more: keep the connection if it was read to its end."""
@@ -141,7 +152,8 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(max(0.0, due_s - _clock.monotonic_s()), self._look)
 
     def _look(self) -> None:
-        """Nobody waits: the next wait sets the timer again. Waiting for longer by now: look again then."""
+        """The timer has run out. If nobody waits, the next wait sets it again; if the flight may wait for
+        longer by now, it looks again then."""
         self._timer = None
         flight, waiter = self._flight, self._waiter
         if flight is None or waiter is None or waiter.done():
@@ -157,53 +169,31 @@ class Connection(asyncio.Protocol):
             waiter.set_exception(WireError(ResultClass.TIMEOUT, "called back: the pool gives nothing"))
 
 
-class AsyncAnswer:
-    """An answer whose body is still on its way. Once closed it has no connection: that may carry another
-    request by then."""
-
-    __slots__ = ("_connection", "headers", "read", "status")
-
-    def __init__(self, status: int, headers: Headers, connection: Connection) -> None:
-        self.status = status
-        self.headers = headers
-        self.read = connection.read
-        self._connection: Connection | None = connection
-
-    def close(self) -> None:
-        """Let go of the connection. May be called again."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self.read = _over
-            connection.release()
-
-
-async def _over() -> bytes:
-    raise WireError(ResultClass.CUT, "the answer was closed here")
+async def _read_closed() -> bytes:
+    raise closed_here()
 
 
 class AsyncWire:
     """Every connection of one client, in one event loop."""
 
     def __init__(self) -> None:
-        self.idle: Idle[Connection] = Idle()
-        self.connections: set[Connection] = set()
+        self.idle: Idle[AsyncConnection] = Idle()
+        self.connections: set[AsyncConnection] = set()
         self._tls: ssl.SSLContext | None = None
 
     async def open(
         self, method: str, url: str, headers: Headers, body: bytes, *, flight: Flight, connect_s: float
-    ) -> AsyncAnswer:
-        """Up to the answer's head. Raises ``WireError``: all that goes wrong before it is a failed
+    ) -> WireAnswer:
+        """Up to the answer's head. Raises ``WireError``: everything that goes wrong before it is a failed
         connection."""
         place = place_of(url)
         connection = self.idle.take(place.key) or await self._connect(place, flight, connect_s)
         try:
-            status, answered = await connection.ask(
-                flight, connection.http.request(method, place, headers, body)
-            )
+            head = await connection.ask(flight, connection.http.request(method, place, headers, body))
         except BaseException:
             connection.discard()
             raise
-        return AsyncAnswer(status, answered, connection)
+        return connection.answer(*head)
 
     def close(self) -> None:
         """Close every connection."""
@@ -215,25 +205,24 @@ class AsyncWire:
         for connection in self.connections:
             connection.forked()
 
-    async def _connect(self, place: Place, flight: Flight, connect_s: float) -> Connection:
+    async def _connect(self, place: Place, flight: Flight, connect_s: float) -> AsyncConnection:
         _, host, port = place.key
         left_s = max(0.0, flight.due_ms / 1_000 - _clock.monotonic_s())
         try:
-            with _called_back(flight):
+            with _may_be_called_back(flight):
                 async with asyncio.timeout(min(connect_s, left_s)):
                     loop = asyncio.get_running_loop()
                     _, connection = await loop.create_connection(
-                        lambda: Connection(self, place),
+                        lambda: AsyncConnection(self, place),
                         host,
                         port,
                         ssl=self._tls_for(place),
                         **_racing(loop, place),
                     )
         except TimeoutError:
-            late = ResultClass.CONNECT if connect_s < left_s else ResultClass.TIMEOUT
-            raise WireError(late, f"no connection within {min(connect_s, left_s):g} s") from None
+            raise not_connected_in_time(connect_s, left_s) from None
         except OSError as error:
-            raise WireError(ResultClass.CONNECT, f"{type(error).__name__}: {error}") from None
+            raise socket_failure(error, ResultClass.CONNECT) from None
         self.connections.add(connection)
         return connection
 
@@ -246,23 +235,24 @@ class AsyncWire:
 
 
 @contextmanager
-def _called_back(flight: Flight) -> Iterator[None]:
-    """A flight may be called back while it connects: the task's own cancellation becomes a ``WireError``."""
+def _may_be_called_back(flight: Flight) -> Iterator[None]:
+    """A flight may be called back while it connects, by cancelling its task. That cancellation becomes a
+    ``WireError``; one that comes from elsewhere, also at the same moment, stays one."""
     task = asyncio.current_task()
     assert task is not None
-    called = False
+    is_called_back = False
     before = task.cancelling()
 
     def abandon() -> None:
-        nonlocal called
-        called = True
+        nonlocal is_called_back
+        is_called_back = True
         task.cancel()
 
     flight.abandon = abandon
     try:
         yield
     except asyncio.CancelledError:
-        if called and task.uncancel() <= before:
+        if is_called_back and task.uncancel() <= before:
             raise WireError(ResultClass.TIMEOUT, "called back: the pool gives nothing") from None
         raise
     finally:
@@ -270,7 +260,7 @@ def _called_back(flight: Flight) -> Iterator[None]:
 
 
 def _racing(loop: asyncio.AbstractEventLoop, place: Place) -> dict[str, Any]:
-    """A name's addresses are tried side by side where the loop can: asyncio's own. uvloop's takes no such
-    argument, and tries one after another."""
-    able = isinstance(loop, asyncio.BaseEventLoop) and place.named
-    return {"happy_eyeballs_delay": HAPPY_EYEBALLS_S} if able else {}
+    """A name's addresses are tried side by side where the event loop can do that (RFC 8305): asyncio's own
+    loop. uvloop's takes no such argument, and tries one after another."""
+    can_race = isinstance(loop, asyncio.BaseEventLoop) and place.named
+    return {"happy_eyeballs_delay": HAPPY_EYEBALLS_S} if can_race else {}

@@ -1,5 +1,8 @@
 """The connections of a synchronous client: blocking sockets around ``Http1``, used in the caller's own
-thread."""
+thread.
+
+A request that waits in ``recv`` is called back from another thread by shutting its socket down.
+"""
 
 import contextlib
 import select
@@ -7,9 +10,16 @@ import socket
 import ssl
 from threading import Lock
 
+from tieline._http.connections import (
+    Idle,
+    WireAnswer,
+    closed_here,
+    not_connected_in_time,
+    socket_failure,
+    tls_context,
+)
 from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
-from tieline._http.idle import Idle, tls_context
 from tieline._http.messages import Headers, WireError
 from tieline._process import clock as _clock
 from tieline._process.fork import let_go
@@ -30,7 +40,8 @@ class SyncConnection:
         self._flight: Flight | None = None
 
     def usable(self) -> bool:
-        """An idle connection on which something has come is being closed by its server."""
+        """Whether the server has kept it too: one on which something has come, between two requests, is being
+        closed."""
         with contextlib.suppress(OSError, ValueError):
             poll = select.poll()
             poll.register(self._sock, select.POLLIN)
@@ -55,6 +66,10 @@ class SyncConnection:
         while (data := self.http.body()) is None:
             self._wait(ResultClass.CUT)
         return data
+
+    def answer(self, status: int, headers: Headers) -> WireAnswer:
+        """The answer with this head, its body to be read."""
+        return WireAnswer(status, headers, self, read=self.read, read_closed=_read_closed)
 
     def release(self) -> None:
         """The answer is not needed any more: keep the connection if it was read to its end."""
@@ -96,37 +111,18 @@ class SyncConnection:
     def _failure(self, error: OSError, failed_as: ResultClass) -> WireError:
         if isinstance(error, TimeoutError):
             return WireError(ResultClass.TIMEOUT, "nothing came in time")
-        return WireError(failed_as, f"{type(error).__name__}: {error}")
+        return socket_failure(error, failed_as)
 
     def _abandon(self, flight: Flight) -> None:
-        """From another thread: whoever waits in ``recv`` wakes."""
+        """From another thread: whoever waits in ``recv`` wakes. The connection may carry another flight by
+        then."""
         if self._flight is flight:
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
 
 
-class SyncAnswer:
-    """An answer whose body is still on its way. Once closed it has no connection: that may carry another
-    request by then."""
-
-    __slots__ = ("_connection", "headers", "read", "status")
-
-    def __init__(self, status: int, headers: Headers, connection: SyncConnection) -> None:
-        self.status = status
-        self.headers = headers
-        self.read = connection.read
-        self._connection: SyncConnection | None = connection
-
-    def close(self) -> None:
-        """Let go of the connection. May be called again."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self.read = _over
-            connection.release()
-
-
-def _over() -> bytes:
-    raise WireError(ResultClass.CUT, "the answer was closed here")
+def _read_closed() -> bytes:
+    raise closed_here()
 
 
 class SyncWire:
@@ -140,16 +136,16 @@ class SyncWire:
 
     def open(
         self, method: str, url: str, headers: Headers, body: bytes, *, flight: Flight, connect_s: float
-    ) -> SyncAnswer:
+    ) -> WireAnswer:
         """As ``AsyncWire.open``."""
         place = place_of(url)
         connection = self.idle.take(place.key) or self._connect(place, flight, connect_s)
         try:
-            status, answered = connection.ask(flight, connection.http.request(method, place, headers, body))
+            head = connection.ask(flight, connection.http.request(method, place, headers, body))
         except BaseException:
             connection.discard()
             raise
-        return SyncAnswer(status, answered, connection)
+        return connection.answer(*head)
 
     def close(self) -> None:
         """Close every connection."""
@@ -170,10 +166,9 @@ class SyncWire:
             if place.tls:
                 sock = self._context().wrap_socket(sock, server_hostname=host)
         except TimeoutError:
-            late = ResultClass.CONNECT if connect_s < left_s else ResultClass.TIMEOUT
-            raise WireError(late, f"no connection within {min(connect_s, left_s):g} s") from None
+            raise not_connected_in_time(connect_s, left_s) from None
         except OSError as error:
-            raise WireError(ResultClass.CONNECT, f"{type(error).__name__}: {error}") from None
+            raise socket_failure(error, ResultClass.CONNECT) from None
         connection = SyncConnection(self, place, sock)
         self.connections[connection] = None
         return connection

@@ -7,10 +7,11 @@ from threading import Thread
 import pytest
 
 from tests.waiting import until_sync
+from tieline._http.connections import WireAnswer
 from tieline._http.flights import Flight
 from tieline._http.http1 import place_of
 from tieline._http.messages import WireError
-from tieline._http.wire_sync import SyncAnswer, SyncConnection, SyncWire
+from tieline._http.wire_sync import SyncConnection, SyncWire
 from tieline._process import clock as _clock
 from tieline.events import ResultClass
 
@@ -33,11 +34,11 @@ def flight(limit_ms: int = 5_000) -> Flight:
     return made
 
 
-def answered(connection: SyncConnection, body: bytes, server: socket.socket) -> SyncAnswer:
+def answered(connection: SyncConnection, body: bytes, server: socket.socket) -> WireAnswer:
     """The next request over the connection, and what the server has said to it."""
     server.sendall(HEAD + body)
     status, headers = connection.ask(flight(), connection.http.request("POST", PLACE, [], b""))
-    return SyncAnswer(status, headers, connection)
+    return connection.answer(status, headers)
 
 
 def test_a_closed_answer_touches_nothing(pair: tuple[SyncConnection, socket.socket]) -> None:

@@ -1,0 +1,162 @@
+"""What both wires have in common: connections kept alive between requests, answers on their way, TLS, and the
+words for failures."""
+
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from tieline._http.messages import Headers, WireError
+from tieline._process import clock as _clock
+from tieline.errors import MissingExtraError
+from tieline.events import ResultClass
+
+KEEP_ALIVE_S = 30.0
+KEEP_ALIVE_MAX = 128  # idle ones to one place
+
+Key = tuple[str, str, int]  # scheme, host, port
+
+
+class Connection(Protocol):
+    """A connection of either wire, as far as it is kept between requests."""
+
+    idle_since_s: float
+
+    def usable(self) -> bool:
+        """Whether its other end has kept it as well."""
+        ...
+
+    def discard(self) -> None:
+        """Close it."""
+        ...
+
+    def release(self) -> None:
+        """Its answer is not needed any more: keep it for another request, or close it."""
+        ...
+
+
+C = TypeVar("C", bound=Connection)
+
+
+class Idle(Generic[C]):
+    """Connections that may be used again, by place. Newest first, so that those not needed grow old and are
+    closed. Thread-safe: deques give and take whole elements.
+
+    There is no limit on connections in use: ``Flights`` has one for each pool, so that one that hangs can't
+    starve the others.
+    """
+
+    def __init__(self) -> None:
+        self._by_place: dict[Key, deque[C]] = {}
+
+    def take(self, key: Key) -> C | None:
+        """One to use, or None."""
+        connections = self._by_place.get(key)
+        while connections:
+            try:
+                connection = connections.pop()
+            except IndexError:  # another thread took the last one
+                return None
+            if _clock.monotonic_s() - connection.idle_since_s < KEEP_ALIVE_S and connection.usable():
+                return connection
+            connection.discard()
+        return None
+
+    def give(self, key: Key, connection: C) -> None:
+        """It may be used again."""
+        connections = self._by_place.setdefault(key, deque())
+        connection.idle_since_s = _clock.monotonic_s()
+        connections.append(connection)
+        if len(connections) > KEEP_ALIVE_MAX:
+            _close_oldest(connections, lambda _: True)
+
+    def tidy(self) -> None:
+        """Close those that nobody has used for long."""
+        now_s = _clock.monotonic_s()
+        for connections in list(self._by_place.values()):
+            while _close_oldest(connections, lambda c: now_s - c.idle_since_s >= KEEP_ALIVE_S):
+                pass
+
+    def close(self) -> None:
+        """Close all."""
+        for connections in list(self._by_place.values()):
+            while _close_oldest(connections, lambda _: True):
+                pass
+
+
+def _close_oldest(connections: deque[C], is_old: Callable[[C], bool]) -> bool:
+    """Closes the oldest if it is old enough; says whether it did."""
+    try:
+        connection = connections.popleft()
+    except IndexError:
+        return False
+    if is_old(connection):
+        connection.discard()
+        return True
+    connections.appendleft(connection)
+    return False
+
+
+class WireAnswer:
+    """An answer whose body is still on its way. ``read`` gives bytes, b"" at their end; or something to await
+    for them.
+
+    Once closed it has no connection, as that may carry another request by then: reading goes to
+    ``read_closed``.
+    """
+
+    __slots__ = ("_connection", "_read_closed", "headers", "read", "status")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Headers,
+        connection: Connection,
+        *,
+        read: Callable[[], Any],
+        read_closed: Callable[[], Any],
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.read = read
+        self._read_closed = read_closed
+        self._connection: Connection | None = connection
+
+    def close(self) -> None:
+        """Let go of the connection. May be called again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self.read = self._read_closed
+            connection.release()
+
+
+def closed_here() -> WireError:
+    """An answer that was closed here was read again."""
+    return WireError(ResultClass.CUT, "the answer was closed here")
+
+
+def not_connected_in_time(connect_s: float, left_s: float) -> WireError:
+    """No connection within the limit for connecting (``connect``), or within the time left to the whole
+    request (``timeout``), whichever is shorter."""
+    result = ResultClass.CONNECT if connect_s < left_s else ResultClass.TIMEOUT
+    return WireError(result, f"no connection within {min(connect_s, left_s):g} s")
+
+
+def socket_failure(error: OSError, result: ResultClass) -> WireError:
+    """What a socket's error means at this moment."""
+    return WireError(result, f"{type(error).__name__}: {error}")
+
+
+def tls_context() -> ssl.SSLContext:
+    """The context that httpx2 or httpx would use: their authorities, and what the environment says. Raises
+    MissingExtraError when neither is installed."""
+    try:
+        from httpx2 import create_ssl_context
+    except ImportError:
+        try:
+            from httpx import create_ssl_context
+        except ImportError:
+            raise MissingExtraError("httpx2", "httpx2") from None
+    context = create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
