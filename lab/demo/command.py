@@ -118,7 +118,7 @@ async def _demo(args: argparse.Namespace, console: Console, directory: Path) -> 
         facts = await current.finish()
     finally:
         await current.close()
-    for line in report(facts, run_plan.differences, (*current.notes, *current.failures)):
+    for line in report(facts, run_plan.differences, current.notes, current.failures):
         console.print(line, markup=False, soft_wrap=True)
     return 0 if facts.passed and not current.failures else EXIT_FAILED
 

@@ -11,18 +11,25 @@ LOST_SHOWN_MAX = 5
 LABEL_WIDTH = 30
 
 
-def report(facts: Facts, differences: Sequence[Difference], notes: Sequence[str] = ()) -> list[str]:
-    """One fact a line, then ``notes`` and the settings that differ from the shipped; the verdict last."""
+def report(
+    facts: Facts, differences: Sequence[Difference], notes: Sequence[str] = (), failures: Sequence[str] = ()
+) -> list[str]:
+    """The settings that differ from the shipped ones, one fact a line, then ``notes``; the verdict last.
+
+    ``failures``: promises that a drill saw broken. The run has passed only if there is none.
+    """
     return [
+        "",
+        *setting_lines(differences),
         "",
         *_requests(facts),
         *_reactions(facts),
         *_promises(facts),
         *(f"lost: {request_id}" for request_id in facts.lost[:LOST_SHOWN_MAX]),
         *notes,
-        *setting_lines(differences),
+        *(f"not as promised: {failure}" for failure in failures),
         "",
-        "passed" if facts.passed else "FAILED",
+        "passed" if facts.passed and not failures else "FAILED",
     ]
 
 
@@ -36,7 +43,7 @@ def _requests(facts: Facts) -> Iterable[str]:
     yield _line("requests sent", facts.sent)
     yield _line("succeeded", facts.succeeded)
     yield _line("shed by policy", f"{sum(facts.shed.values())} ({shed})")
-    yield _line("failed on order (4xx)", facts.ordered)
+    yield _line("refused by a fault (4xx)", facts.ordered)
     yield _line("lost", len(facts.lost))
     yield _line("sent again by applications", f"{facts.resent} (the stream broke after its first token)")
 
@@ -46,7 +53,8 @@ def _reactions(facts: Facts) -> Iterable[str]:
         yield _line("last request after a fault", _when(departure))
     if (reaction := facts.reaction) is not None:
         quantiles = f"p50 {reaction.p50_ms:.0f} ms, p99 {reaction.p99_ms:.0f} ms"
-        yield _line("event to table at a client", f"{quantiles} ({reaction.count} urgent tables and clients)")
+        count = f"{reaction.count} values, one for each urgent table and client"
+        yield _line("event to table in use", f"{quantiles} ({count})")
     yield _line("tables published", facts.generations)
 
 

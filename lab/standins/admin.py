@@ -22,11 +22,10 @@ _JSON = "application/json"
 
 
 class CapacityOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """A new capacity for ``pools`` (None: all):
+    """A new capacity for ``pools`` (None: all).
 
-    ``tokens_per_s``, or ``factor`` times the configured capacity.
-
-    ``concurrency_max`` limits the requests under way.
+    It is ``tokens_per_s``, or ``factor`` times the configured capacity. ``concurrency_max`` limits the
+    requests under way.
     """
 
     pools: Annotated[tuple[str, ...], Meta(min_length=1, max_length=200)] | None = None

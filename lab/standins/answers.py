@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 from aiohttp import web
@@ -32,7 +32,7 @@ class HostState:
     faults: FaultBook
     wall_ms: Callable[[], int]
     time_scale: float
-    stopping: bool = field(default=False)
+    stopping: bool = False
 
 
 class Answerer:
@@ -119,9 +119,8 @@ class Answerer:
                 status=refusal.status, body=refusal.body(), content_type=_JSON, headers=headers
             )
         if exchange.fault == "hang":
-            await (
-                asyncio.Event().wait()
-            )  # until the caller leaves, the process stops, or ANSWER_MAX_S have passed
+            # This waits until the caller leaves, the process stops, or ANSWER_MAX_S have passed.
+            await asyncio.Event().wait()
         if exchange.fault == "reset":
             entry.end("fault", None)
             return _broken(exchange.request, reset=True)

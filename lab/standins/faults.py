@@ -15,10 +15,8 @@ FaultKind: TypeAlias = Literal[
 ]  # fmt: skip
 KINDS: tuple[str, ...] = get_args(FaultKind)
 STATUS_KINDS = frozenset({"503", "429", "400", "401", "404"})
-PREEMPTING_KINDS = STATUS_KINDS | {
-    "hang",
-    "reset",
-}  # they strike before any capacity is used; the others spoil an answer
+# These strike before any capacity is used; the others spoil an answer.
+PREEMPTING_KINDS = STATUS_KINDS | {"hang", "reset"}
 STREAM_KINDS = frozenset({"end_without_done", "error_event"})  # they spoil streams only
 ACTIVE_MAX = 100
 _SPECIFIC: dict[str, frozenset[str]] = {
@@ -101,6 +99,7 @@ class FaultBook:
 
     @property
     def active(self) -> tuple[ActiveFault, ...]:
+        """The faults that are on, the first ordered first."""
         return tuple(self._active)
 
     def add(self, order: FaultOrder) -> ActiveFault:

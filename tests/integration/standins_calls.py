@@ -85,11 +85,3 @@ async def logged(process: StandinProcess, request_id: str, outcome: str) -> ledg
     attempt = await until(found, what=f"{request_id} logged as {outcome}")
     assert attempt is not None
     return attempt
-
-
-def runs(pid: int) -> bool:
-    """Whether a process runs (a zombie, which only waits to be collected, doesn't)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except OSError:
-        return False

@@ -15,7 +15,7 @@ import pytest
 
 from lab.children import Child
 from lab.errors import ChildError
-from tests.integration.standins_calls import runs
+from tests.processes import parent_of, runs
 from tests.waiting import until, until_sync
 
 READY = "ready"
@@ -159,7 +159,6 @@ def test_a_killed_parent_leaves_no_child(tmp_path: Path) -> None:
 async def test_a_killed_keeper_leaves_no_child(start: Start) -> None:
     """The process between parent and child may be killed too: Linux then kills the child."""
     child = await start(SERVES)
-    keeper = int(Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    os.kill(keeper, signal.SIGKILL)
+    os.kill(parent_of(child.pid), signal.SIGKILL)
     await until(lambda: not runs(child.pid), within_s=GONE_WITHIN_S, what="the child's end")
     assert not child.running

@@ -17,6 +17,7 @@ from controller.core.model.dispatch_plan import Problem
 from controller.core.policy.policy import encode_policy
 from controller.dispatch.dispatcher import EVERY_MS, Dispatcher
 from tests.integration.controllers import Fleet, settings_of, tieline
+from tests.processes import runs
 from tests.unit.controller.core.lp.test_solve import problem
 from tests.unit.controller.core.made import policy, pool
 from tests.waiting import until
@@ -52,14 +53,6 @@ async def running(dispatcher: Dispatcher) -> AsyncIterator[Dispatcher]:
 def later(at_ms: int) -> Problem:
     """The same question, asked at another time."""
     return replace(ASKED, at_ms=at_ms)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 async def test_answers_and_wakes_the_agent() -> None:
@@ -107,7 +100,7 @@ async def test_a_late_solver_is_killed_and_said() -> None:
         async with running(Dispatcher(lambda: None, command=silent, reply_within_s=0.2)) as dispatcher:
             dispatcher.ask(ASKED, PACKED)
             pid = await until(lambda: dispatcher.pid, 10, "the solver")
-            await until(lambda: not alive(pid), 10, "its end")
+            await until(lambda: not runs(pid), 10, "its end")
             await until(lambda: dispatcher.pid not in (None, pid), 10, "another")
     assert dispatcher.plan is None
     assert "the solver was not done after 0.2 s" in [line.get("why") for line in said]
@@ -131,18 +124,18 @@ async def test_the_solver_ends_with_the_controller_however_that_ends() -> None:
     async with running(Dispatcher(lambda: None)) as dispatcher:
         dispatcher.ask(ASKED, PACKED)
         own = await until(lambda: dispatcher.pid, 20, "the solver")
-    assert not alive(own)
+    assert not runs(own)
     starter = await asyncio.create_subprocess_exec(
         sys.executable, "-c", STARTER, stderr=asyncio.subprocess.PIPE
     )
     try:
         assert starter.stderr is not None
         pid = int(await asyncio.wait_for(_line_of(starter.stderr), 20))
-        assert alive(pid)
+        assert runs(pid)
     finally:
         starter.kill()
         await starter.wait()
-    await until(lambda: not alive(pid), 10, "the end of the orphan")
+    await until(lambda: not runs(pid), 10, "the end of the orphan")
 
 
 async def test_a_controller_goes_on_without_its_solver(
@@ -162,9 +155,9 @@ async def test_a_controller_goes_on_without_its_solver(
         drained = await tieline(settings, "drain", "oci", "--reason", "test", "--for", "1h")
         assert drained.status == 0, drained.err
         second = (await controller.until_said("solver started", 2))["pid"]
-        assert alive(second)
+        assert runs(second)
         await controller.kill()
-        await until(lambda: not alive(second), 10, "the end of the solver")
+        await until(lambda: not runs(second), 10, "the end of the solver")
 
 
 async def _line_of(stream: asyncio.StreamReader) -> str:

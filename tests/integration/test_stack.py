@@ -1,4 +1,4 @@
-"""The embedded stack against its promises: real processes, real jars, real deaths."""
+"""The embedded stack keeps its promises: real processes, real jars, real deaths."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from lab.errors import StackError
 from lab.stack.cache import cache_directory
 from lab.stack.jars import Jar, ensure_jars, pinned
 from lab.stack.stack import Stack
+from tests.processes import runs
 from tests.waiting import until_sync
 
 GONE_WITHIN_S = 5.0
@@ -41,7 +42,7 @@ asyncio.run(hold())
 
 @pytest.fixture(scope="module")
 def embedded() -> Iterator[Stack]:
-    """One for these tests: what `--stack` chooses for others doesn't matter here."""
+    """An embedded stack for these tests, whatever `--stack` chooses for others."""
     with ThreadPoolExecutor(1) as elsewhere:
         running = elsewhere.submit(lambda: asyncio.run(Stack.start())).result()
         yield running
@@ -50,7 +51,7 @@ def embedded() -> Iterator[Stack]:
 
 @pytest.fixture
 async def own_embedded() -> AsyncIterator[Stack]:
-    """For one test that stops, kills or pauses it."""
+    """An embedded stack for one test that stops, kills or pauses it."""
     async with await Stack.start() as running:
         yield running
 
@@ -60,14 +61,6 @@ def cache(tmp_path: Path, embedded: Stack) -> Path:
     """A cache of the test's own with copies of the jars, so that it may spoil them."""
     shutil.copytree(cache_directory() / "maven", tmp_path / "maven")
     return tmp_path
-
-
-def alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def produce_and_read(stack: Stack, topic: str, body: bytes | None) -> list[bytes]:
@@ -111,7 +104,7 @@ async def test_starts_in_time_and_leaves_nothing(embedded: Stack) -> None:
     await second.stop()
     assert took_s < READY_WITHIN_S
     assert not second.directory.exists()
-    assert not any(map(alive, pids))
+    assert not any(map(runs, pids))
 
 
 async def test_kafka_keeps_its_data_and_port(own_embedded: Stack, prefix: str) -> None:
@@ -146,17 +139,17 @@ async def test_valkey_pauses_and_comes_back_empty(own_embedded: Stack) -> None:
 
 
 def test_killed_parent_leaves_no_process(cache: Path) -> None:
-    """SIGKILL of the process that holds a stack ends Kafka and Valkey within 5 s; the next start tidies."""
+    """SIGKILL of a stack's owner ends Kafka and Valkey within 5 s; the next start removes their directory."""
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(cache)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     with holder.stdout:
         kafka, valkey, directory = holder.stdout.readline().split()
-    assert alive(int(kafka))
-    assert alive(int(valkey))
+    assert runs(int(kafka))
+    assert runs(int(valkey))
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     until_sync(
-        lambda: not alive(int(kafka)) and not alive(int(valkey)), GONE_WITHIN_S, "the end of both servers"
+        lambda: not runs(int(kafka)) and not runs(int(valkey)), GONE_WITHIN_S, "the end of both servers"
     )
     assert Path(directory).is_dir()
 
@@ -213,7 +206,7 @@ def spoil(jar: Jar, cache: Path) -> None:
 
 
 def test_spoilt_jar_is_fetched_again(cache: Path) -> None:
-    """A jar with four altered bytes is noticed before the start, said, and replaced by the pinned one."""
+    """A jar with four altered bytes is noticed before the start, reported, and replaced by the pinned one."""
     jar = next(jar for jar in pinned() if "slf4j-api" in jar.path)
     spoil(jar, cache)
     said: list[str] = []

@@ -54,7 +54,7 @@ FAULTS: list[tuple[str, dict[str, Any], bool, str, str]] = [
 async def test_every_fault_strikes_and_goes(
     shared: StandinProcess, kind: str, fields: dict[str, Any], stream: bool, sees: str, logs: str
 ) -> None:
-    """While a fault is on callers see it and the log names it; cleared, the next request is answered."""
+    """While a fault is on, callers see it and the log names it; once it is cleared, requests are answered."""
     request_id = fresh_id("fault")
     timeout_s = 0.5 if sees == "timeout" else 5.0
     async with client() as http:
@@ -70,7 +70,7 @@ async def test_every_fault_strikes_and_goes(
 
 
 async def test_refuse_closes_the_socket_and_opens_it_again(shared: StandinProcess) -> None:
-    """Open connections are closed, new ones refused; cleared, the pool answers on the same port."""
+    """Open connections are closed and new ones refused; once cleared, the pool answers on the same port."""
     async with client() as http:
         assert await call(http, shared.url(POOL)) == "ok"
         await shared.fault("refuse", pools=[POOL])

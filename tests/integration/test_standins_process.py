@@ -1,4 +1,4 @@
-"""The life of a stand-in process: killed, stopped, orphaned, run by the command, heard on Kafka."""
+"""The life of a stand-in process: killed, stopped, orphaned, run by the command, publishing to Kafka."""
 
 import asyncio
 import os
@@ -14,7 +14,8 @@ from controller.kafka.topics import ensure_topics
 from lab.errors import ChildError
 from lab.standins.config import KafkaConfig
 from lab.standins.process import StandinProcess
-from tests.integration.standins_calls import KEYED, POOL, call, client, config, logged, runs, seen_of
+from tests.integration.standins_calls import KEYED, POOL, call, client, config, logged, seen_of
+from tests.processes import runs
 from tests.waiting import until
 from tieline import cloudevents
 from tieline.events import Capacity
@@ -55,7 +56,7 @@ async def test_sigkill_loses_no_line(tmp_path: Path) -> None:
 
 
 async def test_a_stop_is_orderly(tmp_path: Path) -> None:
-    """SIGTERM ends with status 0 within seconds, cuts what hangs, and the log says so."""
+    """SIGTERM ends it with status 0 within seconds; requests that hang are cut, and the log says so."""
     process = await StandinProcess.spawn(config(tmp_path))
     async with client() as http:
         await process.fault("hang")
@@ -91,7 +92,7 @@ async def test_it_dies_with_its_parent(tmp_path: Path) -> None:
 
 
 async def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
-    """A child that can't listen ends, and the spawner says why."""
+    """A stand-in that can't listen ends, and the error says why."""
     first = await StandinProcess.spawn(config(tmp_path / "first"))
     clash = msgspec.structs.replace(first.config_as_run, log_dir=str(tmp_path / "second"))
     async with first:

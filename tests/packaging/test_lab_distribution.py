@@ -1,4 +1,4 @@
-"""The lab is a distribution of its own: its commands come with it and go with it."""
+"""The lab is a distribution of its own: its commands are there exactly when it is installed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_without_the_lab_nothing_speaks_of_it(site: Path) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_lab_says_how_to_get_it(site: Path, command: str) -> None:
-    """Without the lab its commands are one sentence with the remedy, and a user's mistake."""
+    """Without the lab its commands end with status 2 and one sentence that names the remedy."""
     answer = tieline(site, command)
     assert answer.returncode == 2
     assert answer.stdout == ""

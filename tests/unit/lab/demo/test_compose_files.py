@@ -17,13 +17,13 @@ from lab.standins.config import StandinConfig, parse
 
 @pytest.fixture(scope="module")
 def written() -> dict[str, str]:
-    """Every file."""
+    """File name -> text."""
     settings = Settings("kafka:9092", "redis://valkey:6379/0")
     return compose_files.files(compose_files.compose_plan(), settings, Path("/somewhere"))
 
 
 def standins(written: dict[str, str]) -> dict[str, StandinConfig]:
-    """By pool."""
+    """Pool id -> the configuration that serves it."""
     found = (
         one for name, text in written.items() if name.startswith("standins-") for one in parse(text, name)
     )
@@ -51,6 +51,6 @@ def test_ports_are_told_apart(written: dict[str, str]) -> None:
 
 
 def test_traffic_goes_by_the_same_kafka_and_redis(written: dict[str, str]) -> None:
-    """The generator is told the settings' own addresses, and writes its notes where compose collects them."""
+    """The generator gets the addresses of the settings, and writes its notes where compose collects them."""
     caller = msgspec.json.decode(written["caller.json"], type=CallerConfig)
     assert (caller.kafka, caller.redis, caller.notes) == ("kafka:9092", "redis://valkey:6379/0", "-")

@@ -1,4 +1,4 @@
-"""What a take-over may change (its number), and how hold-downs and ramps go on over it."""
+"""A take-over changes only the generation, and hold-downs and ramps continue over it."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def ramp(step: int, since_ms: int) -> PoolMemory:
 
 
 def test_a_take_over_may_change_nothing_but_the_number() -> None:
-    """Weights and memory travel unchanged into a higher epoch."""
+    """Weights and memory are the same in the first table of a higher epoch."""
     before = record(7, down(9_000))
     assert take_over_faults(before, record(1, down(9_000), epoch=5)) == []
     assert take_over_faults(before, record(8, down(9_000))) == ["epoch 0 does not follow epoch 0"]
@@ -62,7 +62,7 @@ def test_a_take_over_may_change_nothing_but_the_number() -> None:
     ],
 )
 def test_hold_downs_and_ramps_keep_on(steps: list[tuple[int, PoolMemory]], said: str | None) -> None:
-    """Each way of losing the thread is found, and the two lawful courses are not accused."""
+    """Each way to restart, cut or skip them is reported, and the two lawful courses are not."""
     records = [record(n, memory, published_ms=at_ms) for n, (at_ms, memory) in enumerate(steps)]
     found = course_faults(POOL, records, THRESHOLDS)
     assert (found == []) if said is None else (said in found[0])

@@ -1,4 +1,4 @@
-"""What a run ends with: lost, departures, reactions, contracts, staleness."""
+"""What a run ends with: lost requests, departures, reactions, contracts, stale tables."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ def test_every_request_is_counted_once_and_what_has_no_answer_is_lost(policy: Po
 
 
 def test_a_contract_is_counted_where_the_request_arrived(policy: Policy) -> None:
-    """The workload `api` is exclusive to azure: a request of it that reached another is a breach."""
+    """The workload `api` is exclusive to azure, so a request of it at another provider is a breach."""
     calls = collect(
         [
             start("a", "api"),
@@ -85,7 +85,7 @@ def test_a_contract_is_counted_where_the_request_arrived(policy: Policy) -> None
 
 
 def test_residency_is_a_contract_too(policy: Policy) -> None:
-    """A European request that reached America broke residency, whoever served it."""
+    """A European request that reached America broke residency, whichever provider served it."""
     pool = "azure/eastus2/gpt-4o"
     calls = collect([start("c"), RequestEnd("c", 1_100, "ok", status=200)])
     assert counted(policy, calls, served("c", pool)).broken_contracts == (
@@ -94,14 +94,14 @@ def test_residency_is_a_contract_too(policy: Policy) -> None:
 
 
 def test_probes_are_no_callers_requests(policy: Policy) -> None:
-    """The prober reaches every pool, and neither wins nor loses anything."""
+    """The prober reaches every pool, and its requests are not counted."""
     calls = collect([start("c"), RequestEnd("c", 1_100, "ok", status=200)])
     result = counted(policy, calls, [*served("c", GCP), *served("probe-1", AZURE)])
     assert (result.sent, result.passed) == (1, True)
 
 
 def test_the_last_request_to_a_fault_counts_while_it_lasts() -> None:
-    """Before the fault and after its end requests may go there; long after it they are single tries."""
+    """Requests before the fault and after its end don't count; those long after its start count apart."""
     times = (900, 1_000, 1_900, 40_000, 60_000)
     calls = collect(PoolAttempt(at_ms, AZURE) for at_ms in times)
     result = departure(Fault("hang", (AZURE,), 1_000, until_ms=50_000), calls)
@@ -110,7 +110,7 @@ def test_the_last_request_to_a_fault_counts_while_it_lasts() -> None:
 
 
 def test_reactions_count_urgent_generations_that_rest_on_an_event() -> None:
-    """Neither a generation that nobody hurried for nor one without an event is a reaction."""
+    """A generation that isn't urgent, or that rests on no event, is no reaction."""
     calls = collect(
         [
             TableApplied(1_020, "chat", generation="l:0:2", urgent=True),
@@ -127,7 +127,7 @@ def test_reactions_count_urgent_generations_that_rest_on_an_event() -> None:
 
 
 def test_a_stale_table_fails_the_run_unless_it_had_to_be(policy: Policy) -> None:
-    """A stack stopped on purpose excuses what clients say meanwhile, and only then."""
+    """Only while the stack is stopped on purpose may clients report a stale table."""
     calls = collect([ClientStatus(5_000, "chat", "stale"), ClientStatus(9_000, "chat", "live")])
     assert stale(calls, ()) == ("chat: stale",)
     assert stale(calls, [(4_000, 6_000)]) == ()
@@ -135,13 +135,13 @@ def test_a_stale_table_fails_the_run_unless_it_had_to_be(policy: Policy) -> None
 
 
 def test_an_empty_table_fails_the_run(policy: Policy) -> None:
-    """A request that met no table at all is not merely lost."""
+    """A request for which the client had no table fails the run also as an empty table."""
     calls = collect([start("c"), RequestEnd("c", 1_100, "failed", status=503, why="no_table")])
     assert stale(calls, ()) == ("chat: no_table",)
 
 
 def test_notes_read_back_as_written_and_half_a_line_is_left_out() -> None:
-    """A caller that was killed leaves whole lines and at most half a one."""
+    """A killed caller leaves whole lines and at most half a line at the end."""
     lines: list[CallerNote] = [
         start("a"),
         RequestEnd("a", 1, "ok", status=200),
@@ -153,9 +153,12 @@ def test_notes_read_back_as_written_and_half_a_line_is_left_out() -> None:
 
 
 def test_the_report_ends_with_the_verdict(policy: Policy) -> None:
-    """Whoever reads only the last line knows."""
+    """The last line says whether every promise was kept, also those that a drill looked at."""
     calls = collect([start("c"), RequestEnd("c", 1_100, "ok", status=200)])
-    assert report(counted(policy, calls, served("c", GCP)), [])[-1] == "passed"
+    passed = counted(policy, calls, served("c", GCP))
+    assert report(passed, [])[-1] == "passed"
+    drilled = report(passed, [], failures=["the take-over changed weights"])
+    assert drilled[-3:] == ["not as promised: the take-over changed weights", "", "FAILED"]
     failed = report(counted(policy, collect([start("c")]), []), [])
     assert failed[-1] == "FAILED"
     assert "lost: c" in failed

@@ -1,4 +1,4 @@
-"""Incidents are files that replay: each that we keep is whole, ordered, and fits its own policy."""
+"""Incidents are files that replay: each is complete, in order, and fits its own policy."""
 
 import pytest
 
@@ -23,7 +23,7 @@ happenings:
 
 @pytest.mark.parametrize("name", incident_ids(INCIDENTS))
 def test_an_incident_fits_its_policy_and_ends_well(name: str) -> None:
-    """Every scope lies in the policy, no fault is left on, and its load can be sent from here."""
+    """Every scope is in the policy, every fault is cleared, and its load can be sent from one machine."""
     policy = load_policy(INCIDENTS / name / "policy.yaml")
     incident = read(INCIDENTS / name, policy)
     assert incident.id == name
@@ -37,12 +37,12 @@ def test_an_incident_fits_its_policy_and_ends_well(name: str) -> None:
 
 
 def test_the_six_recorded_incidents_are_here() -> None:
-    """None is forgotten."""
+    """There are six in examples/incidents."""
     assert len(incident_ids(INCIDENTS)) == 6
 
 
 def test_times_run_over_midnight() -> None:
-    """`+1d` is the day after, so an incident may last a night."""
+    """`+1d` is the day after, so an incident may last over midnight."""
     incident = parse(WHOLE, "f.yaml", load_policy(POLICY))
     assert [one.minute for one in incident.happenings] == [600, 1_470]
 
@@ -59,14 +59,14 @@ def test_times_run_over_midnight() -> None:
     ],
 )
 def test_a_mistake_is_named_with_its_place(old: str, new: str, said: str) -> None:
-    """A file that can't be replayed never starts a run."""
+    """The error says where in the file it is, and what is wrong there."""
     with pytest.raises(IncidentError) as caught:
         parse(WHOLE.replace(old, new), "f.yaml", load_policy(POLICY))
     assert said in str(caught.value)
 
 
 def test_all_well_again_retracts_what_was_claimed() -> None:
-    """An operational status is no claim that could outlive the incident."""
+    """The status operational leaves no claim behind."""
     ill, well = (
         parse(
             WHOLE.replace(

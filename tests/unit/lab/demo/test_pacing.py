@@ -6,7 +6,7 @@ from lab.demo.pacing import LATE_MAX_S, Share, anchored, in_proportion, is_strea
 
 
 def test_every_stretch_of_requests_keeps_the_mix() -> None:
-    """No workload comes in a lump: any hundred requests hold each share to within one."""
+    """Requests of a workload are spread evenly: a hundred have the exact mix, and a part of them nearly."""
     mix = [Share("chat", "us", 5, "m"), Share("api", "us", 3, "m"), Share("batch", "us", 2, "m")]
     hundred = [share.workload for share in islice(in_proportion(mix), 100)]
     assert [hundred.count(name) for name in ("chat", "api", "batch")] == [50, 30, 20]

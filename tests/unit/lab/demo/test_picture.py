@@ -1,4 +1,4 @@
-"""What is shown: where load goes by the table, what came to the stand-ins, and each change once."""
+"""What is shown: where the table sends load, what arrived at the stand-ins, and each change once."""
 
 from io import StringIO
 
@@ -32,7 +32,7 @@ def _policy() -> Policy:
 
 
 def record(seq: int, weights: tuple[int, int], states: tuple[State, State], shed: int = 0) -> RoutesRecord:
-    """Every route goes to the same two pools."""
+    """A publication whose routes all have the same two pools."""
     generation = Generation("l", 0, seq)
     pools = (PoolInfo(AZURE, "eu", "http://a/v1"), PoolInfo(GCP, "eu", "http://g/v1"))
     routes = tuple(
@@ -46,7 +46,7 @@ def record(seq: int, weights: tuple[int, int], states: tuple[State, State], shed
 
 
 def test_shares_are_of_the_load_and_sum_to_one(picture: Picture) -> None:
-    """What is shed counts beside the pools."""
+    """The part that is shed counts as well."""
     picture.publication(record(1, (600_000, 300_000), (State.HEALTHY, State.HEALTHY), 100_000))
     shares = picture.provider_shares()
     assert shares["azure"] == pytest.approx(0.6)
@@ -55,7 +55,7 @@ def test_shares_are_of_the_load_and_sum_to_one(picture: Picture) -> None:
 
 
 def test_each_change_is_told_once(picture: Picture) -> None:
-    """A state or a share that stays is no news, and a fence says nothing at all."""
+    """A state or a share that stays the same is not repeated, and a fence adds no line."""
     picture.publication(record(1, (600_000, 400_000), (State.HEALTHY, State.HEALTHY)))
     told = len(picture.moments)
     picture.publication(fence("l", 7, 1))
@@ -70,7 +70,7 @@ def test_each_change_is_told_once(picture: Picture) -> None:
 
 
 def test_what_came_to_a_stand_in_shows_for_two_seconds(picture: Picture) -> None:
-    """Rates follow the logs; capacity is what the stand-in said last."""
+    """Rates follow the logs; capacity is the one logged last."""
     picture.standin_lines(
         [
             LogLine("capacity", 0, pool=AZURE, tokens_per_s=500.0),

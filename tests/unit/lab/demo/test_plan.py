@@ -27,7 +27,7 @@ def test_the_demo_has_eight_pools_over_four_providers(shipped: Policy) -> None:
 
 
 def test_every_threshold_that_differs_is_named(shipped: Policy) -> None:
-    """Nothing is changed in silence: the differences are exactly what is not as shipped."""
+    """The differences are exactly the settings that are not as shipped."""
     planned = plan(shipped, DEMO, MEAN_TOKENS, only=DEMO_POOLS)
     named = {one.name: (one.used, one.shipped) for one in planned.differences}
     for name in shipped.thresholds.__struct_fields__:
@@ -40,7 +40,7 @@ def test_every_threshold_that_differs_is_named(shipped: Policy) -> None:
 
 
 def test_the_derived_policy_is_one_that_tieline_reads(shipped: Policy) -> None:
-    """Written, read back and checked, it is the same policy, and holds no credential."""
+    """Written to YAML and read again it is the same policy, and it has no credentials."""
     planned = plan(shipped, DEMO, MEAN_TOKENS, only=DEMO_POOLS)
     urls = {pool.id: f"http://127.0.0.1:{9_000 + n}/v1" for n, pool in enumerate(planned.policy.pools)}
     policy = addressed(planned.policy, urls)
@@ -50,7 +50,7 @@ def test_the_derived_policy_is_one_that_tieline_reads(shipped: Policy) -> None:
 
 
 def test_stand_ins_can_give_what_the_policy_says(shipped: Policy) -> None:
-    """One process a provider-region, with each pool's limit and the provider's own model names."""
+    """Each pool has a stand-in with its limit and the provider's own model names."""
     planned = plan(shipped, DEMO, MEAN_TOKENS, only=DEMO_POOLS)
     configs = standins(planned, log_dir="x", kafka="k:1", namespace="demo")
     given = {c.pool_id(pool): pool for c in configs for pool in c.pools}
@@ -61,13 +61,13 @@ def test_stand_ins_can_give_what_the_policy_says(shipped: Policy) -> None:
 
 
 def test_a_route_without_a_pool_is_refused(shipped: Policy) -> None:
-    """A selection of pools that leaves a workload nowhere to go never starts."""
+    """A selection of pools that leaves a workload without a pool is an error."""
     with pytest.raises(UserError, match="no pool of the run may serve"):
         plan(shipped, DEMO, MEAN_TOKENS, only=("gcp/us-central1/gemini-pro",))
 
 
 def test_callers_share_the_load_and_begin_apart(shipped: Policy) -> None:
-    """Two processes send the whole rate between them, from different places of the trace."""
+    """Two processes together send the whole rate, from different rows of the trace."""
     planned = plan(shipped, DEMO, MEAN_TOKENS, only=DEMO_POOLS)
     one, two = callers(planned, 1_000, redis="redis://r", kafka="k:1", namespace="demo", directory="d")
     assert one.rate_per_s + two.rate_per_s == pytest.approx(DEMO.requests_per_s)
@@ -77,8 +77,8 @@ def test_callers_share_the_load_and_begin_apart(shipped: Policy) -> None:
     }
 
 
-def test_phases_name_regions_that_exist_and_end_within_ninety_seconds(shipped: Policy) -> None:
-    """Every act hits a stand-in, each fault is taken back, and the deadlines add up to the promise."""
+def test_phases_name_regions_that_exist_and_take_less_than_a_minute(shipped: Policy) -> None:
+    """Every act has a stand-in, each fault is taken back, and the shortest run is less than a minute."""
     planned = plan(shipped, DEMO, MEAN_TOKENS, only=DEMO_POOLS)
     acts = [act for phase in phases(planned.policy, DEMO_ROLES) for act in phase.acts]
     assert all(pools_of(planned.policy, act.region) for act in acts)
@@ -90,7 +90,7 @@ def test_phases_name_regions_that_exist_and_end_within_ninety_seconds(shipped: P
 
 
 def test_a_policy_without_expected_load_is_refused(shipped: Policy) -> None:
-    """Nobody could say how much the stand-ins have to give."""
+    """Without it the capacity of the stand-ins can't be derived."""
     silent = replace(
         shipped, workloads=tuple(replace(one, expected_units_per_s={}) for one in shipped.workloads)
     )

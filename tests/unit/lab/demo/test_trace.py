@@ -27,7 +27,7 @@ def test_offsets_count_from_the_first_request() -> None:
     ],
 )
 def test_a_wrong_trace_is_refused_with_its_line(lines: list[str], says: str) -> None:
-    """Every fault names the line."""
+    """Every error names the line."""
     with pytest.raises(TraceError, match=says):
         parse(lines, "t")
 

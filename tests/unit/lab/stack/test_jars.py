@@ -1,4 +1,4 @@
-"""The pinned jars: only exactly these are ever put on the classpath."""
+"""Only the pinned jars come onto the classpath."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JAR = Jar(PATH, hashlib.sha256(GOOD).hexdigest())
 
 
 class Shop:
-    """A place to fetch from that serves the bytes it was given, and counts."""
+    """A source of jars that serves fixed bytes, and counts its visits."""
 
     def __init__(self, content: bytes | None) -> None:
         self.content = content
@@ -71,7 +71,7 @@ def test_missing_is_fetched_and_said(tmp_path: Path) -> None:
 
 
 def test_intact_is_not_fetched(tmp_path: Path) -> None:
-    """A cached jar with the right sum needs no network, and nothing is said."""
+    """A cached jar with the right sum needs no network and no message."""
     put(tmp_path, GOOD)
     shop = Shop(None)
     assert ensure(tmp_path, shop)[1] == []
@@ -79,7 +79,7 @@ def test_intact_is_not_fetched(tmp_path: Path) -> None:
 
 
 def test_spoilt_is_replaced_once(tmp_path: Path) -> None:
-    """A cached jar with a wrong sum is said and fetched again, once."""
+    """A cached jar with a wrong sum is reported and fetched again, once."""
     path = put(tmp_path, b"another jar")
     shop = Shop(GOOD)
     _, said = ensure(tmp_path, shop)
@@ -98,7 +98,7 @@ def test_wrong_download_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_network_is_one_sentence(tmp_path: Path) -> None:
-    """Without a network the error is one line that names the jar and where a copy would do."""
+    """Without a network the error is one line that names the jar and the place to put a copy."""
     with pytest.raises(JarError) as caught:
         ensure(tmp_path, Shop(None))
     assert "\n" not in str(caught.value)

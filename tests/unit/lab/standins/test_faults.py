@@ -1,4 +1,4 @@
-"""Faults: what an order may say, and which requests meet it."""
+"""Faults: what an order may contain, and which requests it strikes."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_a_wrong_order_is_refused_with_its_reason(body: bytes, says: str) -> Non
 
 
 def test_a_share_strikes_that_share_and_always_the_same() -> None:
-    """30 % of the requests meet a fault ordered for 30 %, and the same ones in a second life."""
+    """A fault ordered for 30 % strikes 30 % of the requests, and the same ones after a restart."""
     book, again = FaultBook(seed=1), FaultBook(seed=1)
     for one in (book, again):
         one.add(FaultOrder(kind="503", share=0.3))
@@ -46,7 +46,7 @@ def test_pool_and_model_limit_a_fault() -> None:
 
 
 def test_the_first_ordered_fault_that_fits_wins() -> None:
-    """Two faults on one pool: the earlier strikes; once cleared, the later does."""
+    """Of two faults on one pool the earlier strikes; once it is cleared, the later does."""
     book = FaultBook(seed=1)
     first, _ = book.add(FaultOrder(kind="hang")), book.add(FaultOrder(kind="reset"))
     assert (order := book.meets("p", "m", "k")) is not None

@@ -1,4 +1,4 @@
-"""The log of a stand-in keeps within what it was told to keep."""
+"""The log of a stand-in stays within its limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lab.standins.journal import Journal
 
 
 def test_a_long_log_begins_anew(tmp_path: Path) -> None:
-    """Two files at most, each little more than the limit, and the newest lines are there."""
+    """There are at most two files, each hardly above the limit, and they have the newest lines."""
     journal = Journal(tmp_path / "a.jsonl", "run", lambda: 0, keep_bytes=1_000)
     for number in range(500):
         journal.note("capacity", pool=f"p{number}")
@@ -20,7 +20,7 @@ def test_a_long_log_begins_anew(tmp_path: Path) -> None:
 
 
 def test_without_a_limit_nothing_is_set_aside(tmp_path: Path) -> None:
-    """The demo counts from the whole log."""
+    """One file keeps everything, which the demo needs for its facts."""
     journal = Journal(tmp_path / "a.jsonl", "run", lambda: 0)
     for number in range(500):
         journal.note("capacity", pool=f"p{number}")

@@ -36,7 +36,7 @@ def test_an_arrival_without_an_end_was_in_flight() -> None:
 
 
 def test_a_torn_last_line_is_dropped_and_any_other_is_an_error() -> None:
-    """A killed process may leave half a line at the end, nowhere else."""
+    """A killed process may leave half a line, but only at the end."""
     whole = encoded([arrival("r-1", "x", 10)])
     assert len(ledger.parse([*whole, b'{"event":"ar'])) == 1
     with pytest.raises(LedgerError, match="Line 1"):
@@ -44,7 +44,7 @@ def test_a_torn_last_line_is_dropped_and_any_other_is_an_error() -> None:
 
 
 def test_the_largest_overload_is_the_fullest_window() -> None:
-    """Offered load counts what was refused, admitted load doesn't; the window slides, open at its start."""
+    """Offered load includes refused requests, admitted load doesn't; the window's start is not part of it."""
     lines = [
         arrival("1", "a", 1_000, 500),
         arrival("2", "b", 1_999, 500),

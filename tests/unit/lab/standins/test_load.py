@@ -18,7 +18,7 @@ def test_admits_the_burst_and_then_says_when() -> None:
 
 
 def test_the_wait_it_names_is_long_enough() -> None:
-    """A caller that comes back exactly after the time it was told is admitted."""
+    """A caller that comes back exactly after the wait is admitted."""
     bucket = TokenBucket(700, burst_s=1.0, now_ms=0)
     assert bucket.take(700, 0) == 0
     wait_ms = bucket.take(333, 100)
@@ -33,7 +33,7 @@ def test_over_time_no_more_than_the_capacity() -> None:
 
 
 def test_a_request_larger_than_the_burst_is_served_and_paid_for() -> None:
-    """It is admitted when the bucket is full, and others wait until what it owes is earned."""
+    """It is admitted when the bucket is full, and others wait until the debt is paid."""
     bucket = TokenBucket(100, burst_s=1.0, now_ms=0)
     assert bucket.take(500, 0) == 0
     assert bucket.take(1, 4_000) > 0
@@ -41,7 +41,7 @@ def test_a_request_larger_than_the_burst_is_served_and_paid_for() -> None:
 
 
 def test_a_smaller_capacity_bites_at_once() -> None:
-    """What was saved at the larger capacity doesn't outlive it."""
+    """Savings shrink to the new burst."""
     bucket = TokenBucket(1_000, burst_s=1.0, now_ms=0)
     bucket.change(100, now_ms=0)
     assert bucket.take(100, 0) == 0
@@ -49,7 +49,7 @@ def test_a_smaller_capacity_bites_at_once() -> None:
 
 
 def test_no_capacity_refuses_everything() -> None:
-    """With zero tokens/s nothing is admitted, and the caller is told the longest wait."""
+    """With zero tokens/s nothing is admitted, and the wait is the longest one."""
     bucket = TokenBucket(0, burst_s=1.0, now_ms=0)
     assert bucket.take(1, 1e9) == RETRY_AFTER_MAX_MS
 

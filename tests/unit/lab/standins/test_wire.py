@@ -35,7 +35,7 @@ def test_a_deployment_in_the_path_names_the_model() -> None:
     "body", [b"", b"[]", b"{}", b'{"model":"m","messages":[]}', b'{"messages":[{"role":"user"}]}', b"\xff"]
 )
 def test_what_is_no_request_is_refused(body: bytes) -> None:
-    """Neither rubbish nor a body without messages or model passes."""
+    """A body that is no JSON, or has no messages or no model, is refused."""
     with pytest.raises(wire.BadRequestError):
         wire.parse_chat(body, "/v1/chat/completions", tokens_default=1, tokens_max=1)
 
