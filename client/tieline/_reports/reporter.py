@@ -162,7 +162,7 @@ class Reporter:
 
 
 class UrgentGate:
-    """PURE. Lets at most one urgent report a second pass for each pool."""
+    """Lets at most one urgent report a second pass for each pool. Times are monotonic milliseconds."""
 
     def __init__(self, every_ms: int = URGENT_EVERY_MS) -> None:
         self._every_ms = every_ms

@@ -54,7 +54,8 @@ class Applied(Struct, frozen=True):
 
 
 class StateTracker:
-    """PURE. Derives the client's ``State`` from when its source answered, in monotonic milliseconds."""
+    """Derives the client's ``State`` from when its source answered. Reads no clock; times are monotonic
+    milliseconds."""
 
     def __init__(self, now_ms: int) -> None:
         self.error = ""
