@@ -281,7 +281,8 @@ class RoutingAgent:
 
     def _log_alarms(self, snapshot: Snapshot, memory: Memory, at_ms: int) -> None:
         """Each alarm when it begins, and when it ends."""
-        standing = {(alarm.subject, str(alarm.reason)): alarm for alarm in alarms(snapshot, memory, at_ms)}
+        due = alarms(snapshot, memory, at_ms, self._planner.memo)
+        standing = {(alarm.subject, str(alarm.reason)): alarm for alarm in due}
         for key in sorted(standing.keys() - self._alarms):
             self._log.warning("alarm", about=key[0], reason=key[1], words=sentence(standing[key], at_ms))
         for about, reason in sorted(self._alarms - standing.keys()):

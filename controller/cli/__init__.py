@@ -1,4 +1,24 @@
-"""The command `tieline`. Each subcommand lives in a module of its own, loaded only when it is asked for."""
+"""The command `tieline`: its subcommands, one module each, loaded only when they are asked for.
+
+What goes in: arguments and the environment (``process.settings``). What comes out: text for people, or with
+`--json` one JSON object, on standard output; errors and logs on standard error; and an exit status:
+
+- 0: it was done. 1: it was not done or not confirmed, as the subcommand's help says (an order that no
+  publication contains yet, a replay that differs). 2: the operator's mistake or an absent server, told in one
+  sentence that names the place and the remedy. 130: interrupted. A traceback is a fault of this program.
+- Reasons are sentences on a terminal (``core.model.words``) and codes in JSON, so that programs compare codes
+  and people never need to know them.
+
+There are three kinds of subcommands. `controller`, `web` and `probe` run until a signal ends them. `status`,
+`explain`, `whatif`, `replay` and `spend` only read: they take one snapshot of Kafka and Redis (``live``) or
+the recorded decisions, decide again on paper by the planner's own code, and change nothing. `drain`, `freeze`
+and the other orders, `overlay` and `emit` write: each checks what it can before it sends, and says what came
+of it.
+
+A module has ``add_parser(subparsers)`` and ``run(args) -> int``. Other installed distributions add
+subcommands by the entry point ``tieline.commands``. Rich draws tables; ``terminal`` has what subcommands
+share. Tests: tests/unit/controller/cli, tests/integration/test_cli.py, test_orders.py, test_replay.py.
+"""
 
 from __future__ import annotations
 
@@ -14,36 +34,42 @@ EXIT_INTERRUPTED = 130
 
 
 class Command(NamedTuple):
-    """One subcommand: the module with `add_parser(subparsers)` and `run(args) -> int`, and a line of help."""
+    """One subcommand: its module, and its line in `tieline --help`."""
 
     module: str
     help: str
 
 
 COMMANDS = {
-    "controller": Command("controller.cli.controller", "take events in, decide, publish route tables"),
-    "web": Command("controller.cli.web", "route tables and reports over HTTP"),
-    "status": Command("controller.cli.status", "providers and pools: state, capacity, load, weight, why"),
-    "explain": Command("controller.cli.explain", "why a route or a pool has what it has"),
-    "whatif": Command("controller.cli.whatif", "what a loss or growth would leave, changing nothing"),
+    "controller": Command("controller.cli.controller", "take events in, decide, and publish route tables"),
+    "web": Command("controller.cli.web", "serve route tables and take reports over HTTP"),
+    "status": Command(
+        "controller.cli.status", "show providers and pools: state, capacity, load, weight, and why"
+    ),
+    "explain": Command("controller.cli.explain", "say why a route or a pool gets what it gets"),
+    "whatif": Command("controller.cli.whatif", "say what a loss or growth would leave, and change nothing"),
     "replay": Command("controller.cli.replay", "decide recorded decisions again, or by another policy"),
-    "spend": Command("controller.cli.spend", "commitments: used, projected, and what would be left unused"),
-    "drain": Command("controller.cli.orders", "take a pool, region or provider out of routing for a while"),
+    "spend": Command("controller.cli.spend", "show commitments: used, projected, and what would stay unused"),
+    "drain": Command(
+        "controller.cli.orders", "take a pool, a region or a provider out of routing for a while"
+    ),
     "undrain": Command("controller.cli.orders", "take a drain back"),
-    "freeze": Command("controller.cli.orders", "no moves by choice, of the whole table or of a scope"),
+    "freeze": Command("controller.cli.orders", "stop moves by choice, in the whole table or in a scope"),
     "unfreeze": Command("controller.cli.orders", "take a freeze back"),
     "override": Command("controller.cli.orders", "lift one guard for a while"),
     "restore": Command("controller.cli.orders", "take an override back"),
-    "verdict": Command("controller.cli.orders", "say yourself how a pool, region or provider is"),
+    "verdict": Command("controller.cli.orders", "set the state of a pool, a region or a provider yourself"),
     "retract": Command("controller.cli.orders", "take a verdict back"),
     "approve": Command("controller.cli.orders", "let a provider in mode recommend be acted on"),
     "revoke": Command("controller.cli.orders", "take an approval back"),
     "failback": Command("controller.cli.orders", "let pools return whose failback is manual"),
-    "overlay": Command("controller.cli.overlay", "exclude pools at every client at once, by signature"),
+    "overlay": Command(
+        "controller.cli.overlay", "exclude pools at every client at once, by a signed overlay"
+    ),
     "emit": Command("controller.cli.emit", "send a health or capacity event"),
     "probe": Command("controller.cli.probe", "probe every pool and report its health"),
 }
-GROUP = "tieline.commands"  # entry points: each a mapping from the names of commands to `Command`
+GROUP = "tieline.commands"  # entry points: each is a mapping from names to `Command`
 LAB_COMMANDS = ("demo", "stack", "standins")  # the distribution tieline-lab adds them by its entry point
 NO_LAB = (
     "this command is part of the distribution tieline-lab, which is not installed: "
@@ -56,21 +82,21 @@ EPILOG_STACK = "; `tieline stack` runs\nboth here and prints the settings"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one subcommand and returns its status. A user's mistake is one sentence and status 2."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    commands = COMMANDS if given and given[0] in COMMANDS else {**COMMANDS, **_added()}
-    if given and given[0] in LAB_COMMANDS and given[0] not in commands:
-        print(f"tieline {given[0]}: {NO_LAB}", file=sys.stderr)
+    """Runs one subcommand and returns its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    commands = COMMANDS if words and words[0] in COMMANDS else {**COMMANDS, **_added()}
+    if words and words[0] in LAB_COMMANDS and words[0] not in commands:
+        print(f"tieline {words[0]}: {NO_LAB}", file=sys.stderr)
         return EXIT_USAGE
-    chosen = given[0] if given and given[0] in commands else None
-    args = _parser(commands, chosen).parse_args(given)
+    chosen = words[0] if words and words[0] in commands else None
+    args = _parser(commands, chosen).parse_args(words)
     run = import_module(commands[args.command].module).run
     try:
         return int(run(args))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read the output has gone
+        sys.stderr.close()  # the reader of the output has gone
         return EXIT_INTERRUPTED
     except Exception as error:
         sentence = import_module("controller.cli.mistakes").sentence_of(error)
@@ -82,11 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _added() -> dict[str, Command]:
     """The commands that other installed distributions add."""
-    return {name: command for found in entry_points(group=GROUP) for name, command in found.load().items()}
+    return {name: command for point in entry_points(group=GROUP) for name, command in point.load().items()}
 
 
 def _parser(commands: Mapping[str, Command], chosen: str | None) -> argparse.ArgumentParser:
-    """The parser: complete for the chosen subcommand, a line of help for every other."""
+    """The parser: complete for the chosen subcommand, with one line of help for every other."""
     parser = argparse.ArgumentParser(
         prog="tieline",
         description="Keeps AI inference requests served when a pool, a region or a whole provider fails.",

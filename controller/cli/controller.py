@@ -16,15 +16,14 @@ def add_parser(subparsers: Any) -> None:
     """Adds the subcommand."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "controller",
-        help="take events in, decide, publish route tables",
-        description="Takes events in, and while it leads decides and publishes route tables. Any number may "
-        "run; Kafka arbitrates. Ends cleanly on SIGTERM, at once on a second one.",
+        description="Takes events in and, while it leads, decides and publishes route tables. Any number may "
+        "run; Kafka arbitrates which one leads. Ends cleanly on SIGTERM, at once on a second one.",
     )
     add_controller_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs until told to end."""
+    """Runs until SIGTERM or SIGINT."""
     configure()
     settings = read_settings(args, os.environ, needs=(KAFKA, REDIS, POLICY))
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the thread that Faust fetches in, too

@@ -1,4 +1,4 @@
-"""``tieline emit health|capacity``: one event from the command line, a file or standard input to Kafka."""
+"""``tieline emit health|capacity``: sends an event from flags, a file or standard input to Kafka."""
 
 from __future__ import annotations
 
@@ -12,31 +12,29 @@ from typing import Any
 
 from controller.cli.event_input import INPUT_MAX_BYTES, Identity, InputError, Kind, events, load
 from controller.process import clock
-from controller.process.errors import UserError
 from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
 from tieline.events import Capacity, Outcomes, Report
 from tieline.producer import Producer, ProducerError
 
 OUTCOMES = Outcomes.__struct_fields__
 EXIT_FAILED = 1
-EXIT_USAGE = 2
 
 
 def add_parser(subparsers: Any) -> None:
-    """Describe the command to the ``tieline`` parser."""
+    """Adds the subcommand and its own."""
     parser = subparsers.add_parser(
         "emit",
-        help="send a health or capacity event",
-        description="Send an event to Kafka and say where it lies. A region's pools travel together.",
+        description="Sends an event to Kafka and prints its topic, partition and offset. All pools of a "
+        "region go into one event.",
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="health|capacity")
-    health = kinds.add_parser("health", help="what a source saw of some pools in a window")
+    health = kinds.add_parser("health", help="what a source saw of some pools in a window of time")
     capacity = kinds.add_parser("capacity", help="limits of some pools until they expire")
-    for one in (health, capacity):
-        add_stack_arguments(one)
-        one.add_argument("--source", default="", help="the registered source that says this")
-        one.add_argument("--pool", action="append", help="provider/region/deployment; may be given again")
-        one.add_argument("--file", help="events as YAML or JSON instead of flags; - for standard input")
+    for kind in (health, capacity):
+        add_stack_arguments(kind)
+        kind.add_argument("--source", default="", help="the source of the event, as the policy registers it")
+        kind.add_argument("--pool", action="append", help="provider/region/deployment; may be given again")
+        kind.add_argument("--file", help="events as YAML or JSON instead of flags; - for standard input")
     for name in OUTCOMES:
         health.add_argument(_flag(name), type=int, metavar="N", help=f"attempts that ended {name}")
     health.add_argument("--units", type=float, help="load served in the window, e.g. tokens")
@@ -44,31 +42,30 @@ def add_parser(subparsers: Any) -> None:
     health.add_argument("--first-token-p99-ms", type=float)
     health.add_argument("--in-flight", type=int)
     health.add_argument("--oldest-in-flight-ms", type=int)
-    health.add_argument("--interval-ms", type=int, help="length of the window, and until the next (10000)")
-    capacity.add_argument("--limit-units-per-s", type=float, help="usable now in all")
-    capacity.add_argument("--committed-units-per-s", type=float, help="the part of it already paid for")
+    health.add_argument(
+        "--interval-ms", type=int, help="length of the window, and time until the next event (10000)"
+    )
+    capacity.add_argument("--limit-units-per-s", type=float, help="everything that is usable now")
+    capacity.add_argument(
+        "--committed-units-per-s", type=float, help="the part of it that is paid for already"
+    )
     capacity.add_argument("--in-use-units-per-s", type=float)
     capacity.add_argument("--price-per-million-units", type=float)
-    capacity.add_argument("--expires-after-ms", type=int, help="how long the claim holds (600000)")
-    parser.set_defaults(run=run)
+    capacity.add_argument("--expires-after-ms", type=int, help="for how long this counts (600000)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status 0: all acknowledged; 1: Kafka did not take it; 2: the input is wrong."""
-    try:
-        settings = read_settings(args, os.environ, needs=(KAFKA,))
-        identity = Identity(args.source, secrets.token_hex(8), clock.now_ms())
-        place, given = _given(args, identity.now_ms)
-        made = events(args.kind, given, identity, place)
-        return asyncio.run(_send(settings, made))
-    except (InputError, UserError) as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_USAGE
+    """Returns 0 when Kafka acknowledged all events, 1 when it did not take one. Raises InputError."""
+    settings = read_settings(args, os.environ, needs=(KAFKA,))
+    identity = Identity(args.source, secrets.token_hex(8), clock.now_ms())
+    place, descriptions = _descriptions(args, identity.now_ms)
+    to_send = events(args.kind, descriptions, identity, place=place)
+    return asyncio.run(_send(settings, to_send))
 
 
-async def _send(settings: Settings, made: list[Report | Capacity]) -> int:
+async def _send(settings: Settings, to_send: list[Report | Capacity]) -> int:
     async with Producer(settings.kafka, prefix=settings.namespace) as producer:
-        for event in made:
+        for event in to_send:
             try:
                 sent = await producer.send(event)
             except ProducerError as error:
@@ -82,8 +79,8 @@ async def _send(settings: Settings, made: list[Report | Capacity]) -> int:
     return 0
 
 
-def _given(args: argparse.Namespace, now_ms: int) -> tuple[str, list[dict[str, Any]]]:
-    """(where it comes from, events as plain values). Raises InputError."""
+def _descriptions(args: argparse.Namespace, now_ms: int) -> tuple[str, list[dict[str, Any]]]:
+    """Where the events come from, and the events as plain values. Raises InputError."""
     if args.file and args.pool:
         raise InputError("Give either --file or --pool, not both.")
     if args.file:
@@ -91,8 +88,8 @@ def _given(args: argparse.Namespace, now_ms: int) -> tuple[str, list[dict[str, A
     if not args.pool:
         raise InputError("Name at least one --pool provider/region/deployment, or a --file.")
     kind: Kind = args.kind
-    one = _health(args) if kind == "health" else _capacity(args, now_ms)
-    return "command line", [one]
+    description = _health(args) if kind == "health" else _capacity(args, now_ms)
+    return "command line", [description]
 
 
 def _read(name: str) -> tuple[str, list[dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""PURE: what an operator typed or wrote into a file, as events. Faults are named by their field."""
+"""Events from what an operator typed or wrote into a file. A fault is named by its field. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 import yaml
 from msgspec import Struct
 
+from controller.process.errors import UserError
 from tieline.events import Capacity, PoolCapacity, PoolObservation, Report, misfit, pool_of
 
 Kind = Literal["health", "capacity"]
@@ -20,12 +21,12 @@ _EVENT: dict[Kind, type[Struct]] = {"health": Report, "capacity": Capacity}
 _ROW: dict[Kind, type[Struct]] = {"health": PoolObservation, "capacity": PoolCapacity}
 
 
-class InputError(ValueError):
-    """What was given can't become an event: one sentence with place, field and fault."""
+class InputError(UserError):
+    """The input is not an event: one sentence with place, field and fault."""
 
 
 class Identity(Struct, frozen=True):
-    """Who sends, and when: what an event needs and nobody wants to type."""
+    """What an event needs and an operator need not type: its source, a new incarnation, and the time."""
 
     source: str
     incarnation: str
@@ -33,7 +34,7 @@ class Identity(Struct, frozen=True):
 
 
 def load(text: str, place: str) -> list[dict[str, Any]]:
-    """YAML or JSON text of one event, or of a list of them, as plain values. Raises InputError."""
+    """The events in YAML or JSON text, one or a list of them, as plain values. Raises InputError."""
     if len(text.encode()) > INPUT_MAX_BYTES:
         raise InputError(f"{place} is larger than {INPUT_MAX_BYTES} bytes.")
     try:
@@ -42,59 +43,62 @@ def load(text: str, place: str) -> list[dict[str, Any]]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{place}{line}: {getattr(error, 'problem', None) or 'not YAML or JSON'}.") from None
-    found = raw if isinstance(raw, list) else [raw]
-    if not found or not all(isinstance(one, dict) for one in found):
+    descriptions = raw if isinstance(raw, list) else [raw]
+    if not descriptions or not all(isinstance(item, dict) for item in descriptions):
         raise InputError(f"{place}: expected one event (fields with values) or a list of events.")
-    if len(found) > EVENTS_MAX:
-        raise InputError(f"{place}: {len(found)} events, at most {EVENTS_MAX} go at once.")
-    return found
+    if len(descriptions) > EVENTS_MAX:
+        raise InputError(f"{place} has {len(descriptions)} events: send at most {EVENTS_MAX} at once.")
+    return descriptions
 
 
 def events(
-    kind: Kind, given: Sequence[Mapping[str, Any]], identity: Identity, place: str
+    kind: Kind, descriptions: Sequence[Mapping[str, Any]], identity: Identity, *, place: str
 ) -> list[Report | Capacity]:
-    """Events of a kind, one for each provider-region among the pools of each one given.
+    """Events of one kind: for each description one event per provider and region among its pools.
 
-    A record is its source's whole view of a region, so all pools of a region belong in one. What is left out
-    is filled in: source, incarnation, sequence, the window (the last 10 s) or the expiry (in 10 min).
-    Raises InputError.
+    A record is its source's whole view of a region, so all pools of a region belong in one event. Fields that
+    are left out are filled in: source, incarnation, sequence, the window (the last 10 s) or the expiry (in 10
+    min). ``place`` names the input in errors. Raises InputError.
     """
-    made: list[Report | Capacity] = []
-    for number, one in enumerate(given):
-        at = place if len(given) == 1 else f"{place}, event {number + 1}"
-        for home, rows in sorted(_by_region(one, at).items()):
-            fields = {**_defaults(kind, one, identity, len(made) + 1), **one, "pools": rows}
+    result: list[Report | Capacity] = []
+    for number, description in enumerate(descriptions):
+        at = place if len(descriptions) == 1 else f"{place}, event {number + 1}"
+        for home, rows in sorted(_by_region(description, at).items()):
+            defaults = _defaults(kind, description, identity, sequence=len(result) + 1)
+            fields = {**defaults, **description, "pools": rows}
             fields["provider"], fields["region"] = home
-            made.append(_convert(kind, fields, at))
-    return made
+            result.append(_convert(kind, fields, at))
+    return result
 
 
-def _by_region(one: Mapping[str, Any], at: str) -> dict[tuple[str, str], list[Any]]:
-    rows = one.get("pools")
+def _by_region(description: Mapping[str, Any], at: str) -> dict[tuple[str, str], list[Any]]:
+    rows = description.get("pools")
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{at}: field pools: expected a list with at least one pool.")
-    named = (one.get("provider"), one.get("region"))
+    stated = (description.get("provider"), description.get("region"))
     homes: dict[tuple[str, str], list[Any]] = {}
     for index, row in enumerate(rows):
         pool = row.get("pool") if isinstance(row, dict) else None
         if not isinstance(pool, str) or pool.count("/") < 2:
             raise InputError(f"{at}: field pools[{index}].pool: expected provider/region/deployment.")
         provider, region = pool_of(pool)
-        home = (str(named[0] or provider), str(named[1] or region))
+        home = (str(stated[0] or provider), str(stated[1] or region))
         homes.setdefault(home, []).append(row)
     return homes
 
 
-def _defaults(kind: Kind, one: Mapping[str, Any], identity: Identity, sequence: int) -> dict[str, Any]:
+def _defaults(
+    kind: Kind, description: Mapping[str, Any], identity: Identity, *, sequence: int
+) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "source": identity.source,
         "incarnation": identity.incarnation,
         "sequence": sequence,
     }
     if kind == "health":
-        window_ms = one.get("interval_ms", WINDOW_MS)
+        window_ms = description.get("interval_ms", WINDOW_MS)
         length_ms = window_ms if isinstance(window_ms, int) else WINDOW_MS
-        end_ms = one.get("window_end_ms", identity.now_ms)
+        end_ms = description.get("window_end_ms", identity.now_ms)
         start_ms = end_ms - length_ms if isinstance(end_ms, int) else identity.now_ms
         return {**fields, "window_start_ms": start_ms, "window_end_ms": end_ms, "interval_ms": length_ms}
     return {**fields, "issued_ms": identity.now_ms, "expires_ms": identity.now_ms + EXPIRES_AFTER_MS}
@@ -109,7 +113,7 @@ def _convert(kind: Kind, fields: Mapping[str, Any], at: str) -> Report | Capacit
     for index, row in enumerate(fields["pools"]):
         _refuse_unknown(row, set(_ROW[kind].__struct_fields__), f"{at}: field pools[{index}].")
     if not fields["source"]:
-        raise InputError(f"{at}: field source: name the registered source that says this.")
+        raise InputError(f"{at}: field source: name the source of the event, as the policy registers it.")
     try:
         event: Report | Capacity = msgspec.convert({**fields, "type": tag}, cls)
     except msgspec.ValidationError as error:
@@ -119,15 +123,17 @@ def _convert(kind: Kind, fields: Mapping[str, Any], at: str) -> Report | Capacit
     return event
 
 
-def _refuse_unknown(given: Mapping[str, Any], known: set[str], at: str) -> None:
-    """A misspelt field would else be dropped in silence, and its default be sent as a fact."""
-    for name in given:
-        if name not in known:
-            raise InputError(f"{at}{name}: unknown; known are {', '.join(sorted(known))}.")
+def _refuse_unknown(fields: Mapping[str, Any], allowed: set[str], at: str) -> None:
+    """Raises InputError for a misspelt field, whose default would otherwise be sent as a fact."""
+    for name in fields:
+        if name not in allowed:
+            raise InputError(
+                f"{at}{name}: there is no such field; the fields are {', '.join(sorted(allowed))}."
+            )
 
 
 def _words(message: str) -> str:
-    """msgspec's "Expected `int` >= 0 - at `$.pools[0].units`" with the field first."""
+    """The error of msgspec, such as "Expected `int` >= 0 - at `$.pools[0].units`", with the field first."""
     fault, _, place = message.partition(" - at `$")
     fault = (fault[:1].lower() + fault[1:]).replace("`", "")
     field = place.rstrip("`").lstrip(".")

@@ -1,6 +1,7 @@
 """`tieline explain chat/eu`, `tieline explain azure/swedencentral/gpt-4o`: why it has what it has.
 
-Decides again on the live tables: evidence, state, capacity, rules, weights, and for what gets nothing, why.
+It decides again on the live tables: evidence, state, capacity, rules and weights, and why the others get
+nothing.
 """
 
 import argparse
@@ -17,12 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from controller.cli.live import Moment, present
-from controller.cli.screen import screen
+from controller.cli.terminal import screen
 from controller.core.inspect.explain import Explanation, PoolWhy, RouteWhy, explain
 from controller.core.inspect.why_no_share import NoShare
 from controller.core.lp.problem import problem_of
-from controller.core.model.reasons import Reason, Verdict
-from controller.core.model.words import WORDS, duration, sentence
+from controller.core.model.reasons import Verdict
+from controller.core.model.words import duration, in_words, lasting, sentence
 from controller.core.policy.check import near_miss
 from controller.core.policy.policy import encode_policy
 from controller.core.snapshot import Snapshot
@@ -37,9 +38,9 @@ SOLVE_S_MAX = 5.0
 ANSWER_S_MAX = 15.0
 
 
-class Answer(Struct, frozen=True, omit_defaults=True):
-    """Everything that `--json` prints: ``pool`` or ``route`` is there. ``next_step`` is what deciding again
-    says of it."""
+class ExplainReport(Struct, frozen=True, omit_defaults=True):
+    """Everything that `--json` prints. Either ``pool`` or ``route`` is there; ``next_step`` is what deciding
+    again says about it."""
 
     generation: str
     at_ms: int
@@ -51,54 +52,59 @@ class Answer(Struct, frozen=True, omit_defaults=True):
 
 def add_parser(subparsers: Any) -> None:
     """Adds the subcommand."""
-    parser = subparsers.add_parser(
-        "explain", help="why a route or a pool has what it has", description=__doc__
-    )
+    parser = subparsers.add_parser("explain", description=__doc__)
     parser.add_argument("name", metavar="ROUTE|POOL", help="workload/origin, or provider/region/deployment")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     add_stack_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when it was explained."""
+    """Returns 0. Raises ``UserError`` for a name that the policy does not have."""
     settings = read_settings(args, os.environ)
     quiet()
     moment = asyncio.run(present(settings))
-    found = answer(moment, args.name.strip().rstrip("/"))
+    report = explained(moment, args.name.strip().rstrip("/"))
     if args.json:
-        print(msgspec.json.encode(found).decode())
+        print(msgspec.json.encode(report).decode())
     else:
-        draw(found, screen())
+        draw(report, screen())
     return 0
 
 
-def answer(moment: Moment, name: str) -> Answer:
-    """What there is to say of one name. Raises ``UserError`` for one that the policy doesn't have."""
-    said = explain(_planned(moment), moment.at_ms)
+def explained(moment: Moment, name: str) -> ExplainReport:
+    """Everything about one name. Raises ``UserError`` for a name that the policy does not have."""
+    explanation = explain(_planned(moment), moment.at_ms)
     table = moment.snapshot.table
-    generation = str(table.generation) if table is not None else ""
-    about = _about(said, name)
-    if name in said.pools:
-        return Answer(generation, moment.at_ms, moment.unsigned, pool=said.pools[name], next_step=about)
-    if name in said.routes:
-        return Answer(generation, moment.at_ms, moment.unsigned, route=said.routes[name], next_step=about)
-    raise UserError(_unknown(said, name))
+    if name not in explanation.pools and name not in explanation.routes:
+        raise UserError(_unknown(explanation, name))
+    return ExplainReport(
+        str(table.generation) if table is not None else "",
+        moment.at_ms,
+        moment.unsigned,
+        pool=explanation.pools.get(name),
+        route=explanation.routes.get(name),
+        next_step=_about(explanation, name),
+    )
 
 
-def _unknown(said: Explanation, name: str) -> str:
-    """A provider, a region or a workload has several; anything else may be a slip."""
-    if inside := [known for known in (*said.routes, *said.pools) if name and known.startswith(f"{name}/")]:
+def _unknown(explanation: Explanation, name: str) -> str:
+    """The names that the operator may have meant: those inside a wider name, or one that looks alike."""
+    names = (*explanation.routes, *explanation.pools)
+    if inside := [other for other in names if name and other.startswith(f"{name}/")]:
         return f"{name} is not one route or pool: give one of {', '.join(inside)}"
     return (
-        f"the policy in force has no route or pool {name!r}{near_miss(name, {*said.pools, *said.routes})}; "
-        f"give workload/origin, such as {min(said.routes)}, or provider/region/deployment, such as "
-        f"{min(said.pools)}"
+        f"the policy in force has no route or pool {name!r}{near_miss(name, set(names))}; give "
+        f"workload/origin, such as {min(explanation.routes)}, or provider/region/deployment, "
+        f"such as {min(explanation.pools)}"
     )
 
 
 def _planned(moment: Moment) -> Snapshot:
-    """The snapshot with a plan for the whole table, as the dispatch would make it now: in a process of its
-    own, since the solver writes where it likes. Without an answer merit order explains what it can."""
+    """The snapshot with a plan for the whole table, as the dispatch would make it now.
+
+    The solver runs in a process of its own, because it prints to standard output. Without a plan the
+    explanation goes by merit order.
+    """
     snapshot = moment.snapshot
     problem, policy = problem_of(snapshot, moment.at_ms), encode_policy(snapshot.policy)
     request = framed(SolveRequest(1, problem, policy, limit_s=SOLVE_S_MAX))
@@ -109,50 +115,54 @@ def _planned(moment: Moment) -> Snapshot:
         return snapshot
 
 
-def _about(said: Explanation, name: str) -> tuple[Verdict, ...]:
-    wanted = {name, "table"} | (set(said.routes[name].weights) if name in said.routes else set())
-    return tuple(verdict for verdict in said.next_step if verdict.subject in wanted)
+def _about(explanation: Explanation, name: str) -> tuple[Verdict, ...]:
+    route = explanation.routes.get(name)
+    subjects = {name, "table"} | (set(route.weights) if route is not None else set())
+    return tuple(verdict for verdict in explanation.next_step if verdict.subject in subjects)
 
 
-def draw(found: Answer, console: Console) -> None:
-    """On a terminal."""
-    parts = [f"generation {found.generation}"] + ([UNSIGNED_NOTICE] if found.unsigned_dev_mode else [])
+def draw(report: ExplainReport, console: Console) -> None:
+    """Draws the report on a terminal."""
+    parts = [f"generation {report.generation}"] + ([UNSIGNED_NOTICE] if report.unsigned_dev_mode else [])
     console.print("; ".join(parts), markup=False)
-    if found.pool is not None:
-        _draw_pool(found.pool, found.at_ms, console)
-    if found.route is not None:
-        _draw_route(found.route, found.at_ms, console)
-    if found.next_step:
-        console.print("\ndeciding again now says")
-        for verdict in found.next_step:
-            console.print(f"  {sentence(verdict, found.at_ms)}", markup=False)
+    if report.pool is not None:
+        _draw_pool(report.pool, report.at_ms, console)
+    if report.route is not None:
+        _draw_route(report.route, report.at_ms, console)
+    if report.next_step:
+        console.print("\nthe next decision would say")
+        for verdict in report.next_step:
+            console.print(f"  {sentence(verdict, report.at_ms)}", markup=False)
 
 
 def _draw_pool(why: PoolWhy, at_ms: int, console: Console) -> None:
     table = Table(title=why.pool, title_justify="left", show_header=False)
-    table.add_row("evidence", seen(why.evidence, at_ms))
-    table.add_row("state", f"{why.state.after}: {told(why.state, at_ms)}")
-    usable = "as its provider's mode sets no bound, all" if why.usable_units_per_s is None else (
-        f"{why.usable_units_per_s:,.0f}/s"
-    )  # fmt: skip
-    ramp = f", at {why.ramp_share:.0%} of its ramp" if why.ramp_share < 1 else ""
-    table.add_row(
-        "capacity",
-        f"{told(replace(why.capacity, value=None), at_ms)}: limit {why.limit_units_per_s:,.0f}/s, committed "
-        f"{why.committed_units_per_s:,.0f}/s; usable {usable}{ramp}",
-    )
+    table.add_row("evidence", evidence_text(why.evidence, at_ms))
+    table.add_row("state", f"{why.state.after}: {verdict_text(why.state, at_ms)}")
+    table.add_row("capacity", _capacity_text(why, at_ms))
     for verdict in why.rules:
-        table.add_row(verdict.after or "rule", told(verdict, at_ms))
+        table.add_row(verdict.after or "rule", verdict_text(verdict, at_ms))
     table.add_row("carries", f"{why.load_units_per_s:,.0f}/s")
     for route, share in why.weights.items():
         table.add_row(f"weight in {route}", f"{share:.2%}")
     console.print(table)
     if why.nothing:
-        _draw_nothing("nothing of", why.nothing.items(), at_ms, console)
+        _draw_nothing("gets nothing of", why.nothing.items(), at_ms, console)
+
+
+def _capacity_text(why: PoolWhy, at_ms: int) -> str:
+    usable = "all of it, as its provider's mode sets no bound"
+    if why.usable_units_per_s is not None:
+        usable = f"{why.usable_units_per_s:,.0f}/s"
+    ramp = f", at {why.ramp_share:.0%} of its ramp" if why.ramp_share < 1 else ""
+    return (
+        f"{verdict_text(replace(why.capacity, value=None), at_ms)}: limit {why.limit_units_per_s:,.0f}/s, "
+        f"committed {why.committed_units_per_s:,.0f}/s; usable {usable}{ramp}"
+    )
 
 
 def _draw_route(why: RouteWhy, at_ms: int, console: Console) -> None:
-    shed = f"; sheds {why.shed:.1%}: {_reason_of(why.shed_reason)}" if why.shed else ""
+    shed = f"; sheds {why.shed:.1%}: {in_words(why.shed_reason)}" if why.shed else ""
     console.print(
         f"{why.route} ({why.criticality}): {why.demand_units_per_s:,.0f}/s offered{shed}", markup=False
     )
@@ -167,7 +177,7 @@ def _draw_route(why: RouteWhy, at_ms: int, console: Console) -> None:
             pool.state.after,
             usable,
             f"{pool.load_units_per_s:,.0f}",
-            seen(pool.evidence, at_ms),
+            evidence_text(pool.evidence, at_ms),
         )
     console.print(table)
     if why.last_resort:
@@ -181,18 +191,18 @@ def _draw_nothing(heading: str, rows: Iterable[tuple[str, NoShare]], at_ms: int,
     table.add_column(heading, no_wrap=True)
     table.add_column("why")
     for name, nothing in rows:
-        table.add_row(name, told_nothing(nothing, at_ms))
+        table.add_row(name, no_share_text(nothing, at_ms))
     console.print(table)
 
 
-def told(verdict: Verdict, at_ms: int) -> str:
+def verdict_text(verdict: Verdict, at_ms: int) -> str:
     """The sentence without its subject and state."""
     return sentence(replace(verdict, subject="", before="", after=""), at_ms).removeprefix(": ")
 
 
-def seen(evidence: Verdict, at_ms: int) -> str:
-    """What the evidence says, how old it is, and when the first of it goes stale."""
-    text = told(replace(evidence, since_ms=0, until_ms=None), at_ms)
+def evidence_text(evidence: Verdict, at_ms: int) -> str:
+    """What the evidence says, how old it is, and when the first of it becomes stale."""
+    text = verdict_text(replace(evidence, since_ms=0, until_ms=None), at_ms)
     if evidence.since_ms:
         text += f"; {duration(max(0, at_ms - evidence.since_ms))} old"
     if evidence.until_ms is not None and evidence.until_ms > at_ms:
@@ -200,23 +210,15 @@ def seen(evidence: Verdict, at_ms: int) -> str:
     return text
 
 
-def told_nothing(nothing: NoShare, at_ms: int) -> str:
-    """Which rule, whom or what it names, since and until when."""
-    verdict = nothing.verdict
-    text = WORDS[verdict.reason]
-    if nothing.named:
-        rest = len(nothing.named) - NAMED_MAX
-        text += f" ({', '.join(nothing.named[:NAMED_MAX])}{f' and {rest} more' if rest > 0 else ''})"
+def no_share_text(no_share: NoShare, at_ms: int) -> str:
+    """The rule that keeps load away, who or what it names, since when and until when."""
+    verdict = no_share.verdict
+    text = in_words(verdict.reason)
+    if no_share.named:
+        rest = len(no_share.named) - NAMED_MAX
+        text += f" ({', '.join(no_share.named[:NAMED_MAX])}{f' and {rest} more' if rest > 0 else ''})"
     if verdict.because:
-        text += f" ({verdict.because})"
+        text += f" ({in_words(verdict.because)})"
     if verdict.after == "down":
         text = f"down: {text}"
-    if verdict.since_ms and verdict.since_ms < at_ms:
-        text += f", for {duration(at_ms - verdict.since_ms)}"
-    if verdict.until_ms is not None and verdict.until_ms > at_ms:
-        text += f", {duration(verdict.until_ms - at_ms)} to go"
-    return text
-
-
-def _reason_of(text: str) -> str:
-    return WORDS.get(Reason(text), text) if text in set(Reason) else text
+    return text + lasting(verdict, at_ms)

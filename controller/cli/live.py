@@ -1,6 +1,6 @@
-"""The present as one snapshot: the live tables, the newest publication and the commands in force.
+"""The present as one snapshot: the live tables, the newest publication and the orders in force.
 
-What a controller would decide on now, for commands that explain or ask what if. Nothing is changed.
+It is what a controller would decide on now, for commands that explain or ask what if. Nothing is changed.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from controller.commands.in_force import CommandReader
 from controller.commands.log import CommandLog
-from controller.core.policy.policy import Policy
+from controller.core.policy.policy import decode_policy
 from controller.core.snapshot import Office, Snapshot
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
@@ -26,11 +26,10 @@ from tieline.events import Command
 READ_WITHIN_S = 15.0
 SCHEMA = 1
 FILE_MAX_BYTES = 256 * 1024 * 1024
-_policy_decoder = msgspec.msgpack.Decoder(Policy)
 
 
 class Moment(Struct, frozen=True, omit_defaults=True):
-    """A snapshot and when it was taken. ``unsigned``: operators' commands need no signature here."""
+    """A snapshot and when it was taken. ``unsigned``: operators' orders need no signature here."""
 
     at_ms: int
     snapshot: Snapshot
@@ -43,7 +42,7 @@ _decoder = msgspec.msgpack.Decoder(Moment)
 
 
 async def present(settings: Settings) -> Moment:
-    """Now. Raises ``UserError`` when nothing was published yet, KafkaError, RedisError."""
+    """The moment now. Raises ``UserError`` when nothing was published yet, KafkaError, RedisError."""
     try:
         async with asyncio.timeout(READ_WITHIN_S):
             async with RoutesReader(settings.kafka, settings.topics.routes.name) as routes:
@@ -75,7 +74,7 @@ async def read_commands(settings: Settings, *, unsigned_allowed: bool) -> Comman
 
 
 def save(moment: Moment, path: Path) -> None:
-    """Writes it down. Raises ``UserError``."""
+    """Writes the moment into a file. Raises ``UserError``."""
     try:
         path.write_bytes(_encoder.encode(moment))
     except OSError as error:
@@ -83,17 +82,20 @@ def save(moment: Moment, path: Path) -> None:
 
 
 def load(path: Path) -> Moment:
-    """The way back. Raises ``UserError``."""
+    """The moment in a file that ``save`` wrote. Raises ``UserError``."""
     try:
         if path.stat().st_size > FILE_MAX_BYTES:
-            raise UserError(f"{path} is too large to be a snapshot")
+            raise UserError(f"{path} is too large for a snapshot: it has more than {FILE_MAX_BYTES} bytes")
         moment = _decoder.decode(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from None
     except msgspec.MsgspecError:
         raise UserError(f"{path} is not a snapshot: write one with `tieline whatif --save FILE`") from None
     if moment.schema != SCHEMA:
-        raise UserError(f"{path} is a snapshot of schema {moment.schema}, this version reads {SCHEMA}")
+        raise UserError(
+            f"{path} is a snapshot of schema {moment.schema}, and this version reads schema {SCHEMA}: "
+            "write a new one with `tieline whatif --save FILE`"
+        )
     return moment
 
 
@@ -108,17 +110,17 @@ async def _with_tables(settings: Settings, record: RoutesRecord, commands: Comma
 
 
 def snapshot_of(record: RoutesRecord, contents: Contents, commands: tuple[Command, ...]) -> Snapshot:
-    """What the next decision after this publication rests on."""
+    """What the next decision after this publication would rest on."""
     last = record.generation
     return Snapshot(
-        _policy_decoder.decode(record.policy),
-        Office(last.lineage, last.epoch, last.seq + 1, 0, 0),
+        decode_policy(record.policy),
+        Office(last.lineage, last.epoch, last.seq + 1, took_office_ms=0, voluntary_after_ms=0),
         contents.reports,
-        contents.statements,
-        contents.capacities,
-        contents.demand,
-        contents.progress,
-        commands,
-        record.memory,
-        record.table,
+        statements=contents.statements,
+        capacities=contents.capacities,
+        demand=contents.demand,
+        progress=contents.progress,
+        commands=commands,
+        memory=record.memory,
+        table=record.table,
     )

@@ -1,4 +1,4 @@
-"""Which errors are a user's mistake or an absent server, and the one sentence to say of each."""
+"""Which errors are a user's mistake or an absent server, and the one sentence for each."""
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from redis.exceptions import AuthenticationError, RedisError
@@ -13,23 +13,23 @@ from tieline.table import TableError
 
 
 def sentence_of(error: BaseException) -> str | None:
-    """What is wrong and what to do, or None: then it is a fault of this program."""
+    """What is wrong and what to do about it; None for a fault of this program."""
     match error:
         case UserError() | PolicyError() | TopicError():
             return str(error)
         case KafkaConnectionError():
             return f"Kafka can't be reached ({_first_line(error)}): start it, or correct --kafka or {KAFKA}"
         case KafkaError():
-            return f"Kafka refused: {_first_line(error)}"
+            return f"Kafka refused the request: {_first_line(error)}"
         case AuthenticationError():
             return f"Redis refused the password: correct the URL in --redis or {REDIS}"
         case RedisConnectionError():
             return f"Redis can't be reached ({_first_line(error)}): start it, or correct --redis or {REDIS}"
         case RedisError():
-            return f"Redis refused: {_first_line(error)}"
+            return f"Redis refused the request: {_first_line(error)}"
         case TableError():
             return (
-                f"the routes on record can't be read: {_first_line(error)}; use the version that wrote them"
+                f"the published routes can't be read: {_first_line(error)}; use the version that wrote them"
             )
         case _:
             return None

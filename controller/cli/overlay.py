@@ -1,7 +1,9 @@
-"""`tieline overlay`: the emergency overlay, for when Kafka and the controllers can't be waited for.
+"""`tieline overlay`: excludes pools at every client, for emergencies in which Kafka or the controllers are
+away.
 
-Excludes pools at every client that was given the public key, for at most 4 h, through Redis or a file. It
-needs no Kafka and no controller. Where those work, `tieline drain` is the better way: the planner then knows.
+An overlay is signed, lasts at most 4 h, and reaches every client that has the public key through Redis or a
+file. It needs no Kafka and no controller. While those work, use `tieline drain`, because then the planner
+knows.
 """
 
 import argparse
@@ -10,13 +12,12 @@ import getpass
 import os
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from controller.cli.orders import duration_ms
+from controller.cli.terminal import duration_ms, invalid_field, utc
 from controller.core.policy.check import near_miss
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
@@ -36,12 +37,10 @@ REDIS_WITHIN_S = 5.0
 
 def add_parser(subparsers: Any) -> None:
     """Adds the subcommand and its own."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "overlay", help="exclude pools at every client at once, by signature", description=__doc__
-    )
+    parser: argparse.ArgumentParser = subparsers.add_parser("overlay", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     exclude = verbs.add_parser(
-        "exclude", help="keep every client away from pools; replaces what was excluded"
+        "exclude", help="keep every client away from these pools; replaces the overlay before"
     )
     exclude.add_argument(
         "scope", nargs="+", metavar="SCOPE", help="PROVIDER, PROVIDER/REGION or a whole pool"
@@ -49,23 +48,25 @@ def add_parser(subparsers: Any) -> None:
     exclude.add_argument(
         "--for", dest="duration", default="1h", metavar="TIME", help="how long (1h), at most 4h"
     )
-    exclude.add_argument("--unknown", action="store_true", help="also scopes that the table in Redis lacks")
-    withdraw = verbs.add_parser("withdraw", help="exclude nothing any more")
+    exclude.add_argument("--unknown", action="store_true", help="accept scopes that the table in Redis lacks")
+    withdraw = verbs.add_parser("withdraw", help="end the overlay")
     for verb in (exclude, withdraw):
         verb.add_argument("--reason", required=True, help="why; clients log it")
-        verb.add_argument("--actor", help="who says so (default: the user of this machine)")
+        verb.add_argument("--actor", help="who issues it (default: your login)")
         verb.add_argument("--key", type=Path, required=True, metavar="FILE", help="private Ed25519 key, PEM")
-        verb.add_argument("--out", type=Path, metavar="FILE", help="write it there, for overlay= of clients")
-        verb.add_argument("--no-redis", action="store_true", help="only write the file")
+        verb.add_argument(
+            "--out", type=Path, metavar="FILE", help="write it into a file, for overlay= of clients"
+        )
+        verb.add_argument("--no-redis", action="store_true", help="write the file only")
         add_stack_arguments(verb)
-    show = verbs.add_parser("show", help="what is excluded now, and whether the signature is good")
-    show.add_argument("--file", type=Path, metavar="FILE", help="of a file instead of Redis")
+    show = verbs.add_parser("show", help="show what is excluded now, and check the signature")
+    show.add_argument("--file", type=Path, metavar="FILE", help="read a file instead of Redis")
     show.add_argument("--public-key", type=Path, metavar="FILE", help="check the signature by it")
     add_stack_arguments(show)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when it was written; raises ``UserError``."""
+    """Returns 0 when it was written or shown. Raises ``UserError``."""
     quiet()
     from_redis = not getattr(args, "no_redis", False) and not getattr(args, "file", None)
     settings = read_settings(args, os.environ, needs=(REDIS,) if from_redis else ())
@@ -74,22 +75,22 @@ def run(args: argparse.Namespace) -> int:
 
 async def _issue(args: argparse.Namespace, settings: Settings, to_redis: bool) -> int:
     if not to_redis and args.out is None:
-        raise UserError("--no-redis: then give --out FILE, or it goes nowhere")
+        raise UserError("--no-redis needs --out FILE, as the overlay would go nowhere")
     key = _private_key(args.key)
-    overlay = _made(args, settings.namespace, now_ms())
+    overlay = _overlay_of(args, settings.namespace, now_ms())
     data = sign(overlay, key)
     if to_redis:
         await _publish(settings, overlay, data, known_only=not getattr(args, "unknown", True))
-        print(f"in Redis, for clients of {settings.namespace!r} and for `tieline web`")
+        print(f"written to Redis, for clients of namespace {settings.namespace!r} and for `tieline web`")
     if args.out is not None:
         _write(args.out, data)
-        print(f"in {args.out}")
-    print(_said(overlay))
+        print(f"written to {args.out}")
+    print(_described(overlay))
     return 0
 
 
-def _made(args: argparse.Namespace, namespace: str, issued_ms: int) -> Overlay:
-    # A withdrawal lasts as long as any older overlay can: an old one found somewhere must not come back.
+def _overlay_of(args: argparse.Namespace, namespace: str, issued_ms: int) -> Overlay:
+    # A withdrawal lasts as long as any older overlay can, so that an old one in some file does not come back.
     lasts_ms = duration_ms(args.duration) if args.verb == "exclude" else LASTS_MAX_MS
     if lasts_ms > LASTS_MAX_MS:
         raise UserError(f"--for {args.duration}: an overlay lasts at most 4h; use `tieline drain` for longer")
@@ -98,15 +99,15 @@ def _made(args: argparse.Namespace, namespace: str, issued_ms: int) -> Overlay:
         f"ov-{secrets.token_hex(6)}",
         namespace,
         tuple(scopes),
-        issued_ms,
-        issued_ms + lasts_ms,
-        args.actor or getpass.getuser(),
-        args.reason,
+        issued_ms=issued_ms,
+        expires_ms=issued_ms + lasts_ms,
+        actor=args.actor or getpass.getuser(),
+        reason=args.reason,
     )
     try:
         return msgspec.convert(msgspec.to_builtins(overlay), Overlay)
     except msgspec.ValidationError as error:
-        raise UserError(f"the overlay can't be made: {error}") from None
+        raise UserError(invalid_field(error)) from None
 
 
 async def _publish(settings: Settings, overlay: Overlay, data: bytes, *, known_only: bool) -> None:
@@ -115,9 +116,12 @@ async def _publish(settings: Settings, overlay: Overlay, data: bytes, *, known_o
         async with asyncio.timeout(REDIS_WITHIN_S):
             if known_only:
                 _check_scopes(overlay.exclude, await _pools(redis, settings))
-            held = await redis.get(settings.keys.overlay)
-            if held and (newer := _newer(held, overlay)) is not None:
-                raise UserError(f"a newer overlay lies in Redis ({newer.id}): look at the clocks")
+            stored = await redis.get(settings.keys.overlay)
+            if stored and (newer := _newer(stored, overlay)) is not None:
+                raise UserError(
+                    f"Redis holds an overlay that was issued later ({newer.id}): compare the clocks of the "
+                    "machines that issue overlays"
+                )
             await redis.set(settings.keys.overlay, data, pxat=overlay.expires_ms)
             await redis.publish(settings.keys.routes_hint, f"overlay:{overlay.id} 1")
     except TimeoutError:
@@ -136,34 +140,35 @@ async def _pools(redis: Any, settings: Settings) -> set[str]:
     try:
         sums = decode_manifest(data).slices
         parts = await redis.hmget(settings.keys.routes, *map(slice_field, sums))
-        found = zip(parts, sums.values(), strict=True)
-        return {info.pool for part, sum_ in found if part for info in decode_slice(part, sum_).pools}
+        slices = zip(parts, sums.values(), strict=True)
+        return {info.pool for part, sum_ in slices if part for info in decode_slice(part, sum_).pools}
     except TableError:
         return set()
 
 
 def _check_scopes(scopes: Sequence[str], pools: set[str]) -> None:
-    """A scope that is mistyped would exclude nothing, unnoticed."""
-    known = pools | {pool.rsplit("/", 1)[0] for pool in pools} | {pool.split("/")[0] for pool in pools}
+    """Raises ``UserError`` for a scope without pools: a mistyped one would exclude nothing, and nobody would
+    see."""
+    names = pools | {pool.rsplit("/", 1)[0] for pool in pools} | {pool.split("/")[0] for pool in pools}
     for scope in scopes:
         if pools and not any(in_scope(pool, scope) for pool in pools):
             raise UserError(
-                f"the table has nothing within {scope!r}{near_miss(scope, known)} (or give --unknown)"
+                f"the table in Redis has no pool in {scope!r}{near_miss(scope, names)} (--unknown accepts it)"
             )
 
 
 async def _show(args: argparse.Namespace, settings: Settings) -> int:
     data = _read(args.file) if args.file is not None else await _stored(settings)
     if not data:
-        print("no overlay")
+        print("there is no overlay")
         return 0
     try:
-        print(_said(peek(data)))
+        print(_described(peek(data)))
         if args.public_key is not None:
             verify(data, public_keys([args.public_key]), namespace=settings.namespace, now_ms=now_ms())
-            print("the signature is good and it holds now")
+            print("the signature is good, and the overlay is in force")
     except OverlayError as error:
-        raise UserError(f"it is not honoured: {error}") from None
+        raise UserError(f"clients do not honour this overlay: {error}") from None
     return 0
 
 
@@ -175,18 +180,17 @@ async def _stored(settings: Settings) -> bytes:
         await redis.aclose()
 
 
-def _newer(held: bytes, than: Overlay) -> Overlay | None:
+def _newer(stored: bytes, than: Overlay) -> Overlay | None:
     try:
-        found = peek(held)
+        overlay = peek(stored)
     except OverlayError:
         return None
-    return found if found.issued_ms > than.issued_ms else None
+    return overlay if overlay.issued_ms > than.issued_ms else None
 
 
-def _said(overlay: Overlay) -> str:
-    until = datetime.fromtimestamp(overlay.expires_ms / 1000, UTC)
+def _described(overlay: Overlay) -> str:
     return (
-        f"{overlay.id} by {overlay.actor}, until {until:%Y-%m-%d %H:%M:%S} UTC: {overlay.reason}\n"
+        f"{overlay.id} by {overlay.actor}, until {utc(overlay.expires_ms)}: {overlay.reason}\n"
         f"excludes {', '.join(overlay.exclude) or 'nothing'}"
     )
 
@@ -199,12 +203,12 @@ def _private_key(path: Path) -> "Ed25519PrivateKey":
         raise UserError("cryptography is not installed: pip install 'tieline[overlay]'") from None
     try:
         key = load_pem_private_key(_read(path), None)
-    except (ValueError, TypeError):  # what was wrong could repeat some of the key
+    except (ValueError, TypeError):  # the error could repeat some of the key, so it is not shown
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise UserError(
-            f"{path}: no Ed25519 private key in PEM, unencrypted, as "
-            "`openssl genpkey -algorithm ed25519 -out FILE` makes them"
+            f"{path} is not an unencrypted Ed25519 private key in PEM: make one with "
+            "`openssl genpkey -algorithm ed25519 -out FILE`"
         )
     return key
 

@@ -1,18 +1,21 @@
-"""What `tieline status` says, as values: one row a pool, one a provider. Pure.
+"""What `tieline status` shows, as values: a row for each provider, pool and route. Pure.
 
-Made from whatever could be read: the newest publication (its memory says states and reasons), the live tables
+Made from whatever could be read: the newest publication (its memory has states and reasons), the live tables
 (capacity and load), or only the projection in Redis (weights alone).
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import State
+from controller.core.model.words import in_words
 from controller.core.policy.policy import Policy
 from controller.leading.vitals import pool_shares
+from streams.rows import DemandSecond
 from streams.store import Contents
 from tieline.events import Capacity, Command, Verb, in_scope
 from tieline.table import MILLION, ClientSettings, Generation, PoolInfo, Route, RouteTable, Slice, Split
@@ -22,11 +25,14 @@ ORDERED: dict[Verb, str] = {"drain": "drained", "freeze": "frozen", "verdict": "
 
 
 class PoolRow(Struct, frozen=True):
-    """One pool. ``weight`` is its mean share over all routes; None: not known from what could be read."""
+    """One pool. ``weight`` is its mean share over all routes. ``reason`` is the code of why it is in its
+    state, ``why`` says that in words, after the orders that concern it. None: not known from what could be
+    read."""
 
     pool: str
     weight: float
     state: str = "?"
+    reason: str = ""
     why: str = ""
     since_ms: int | None = None
     capacity_units_per_s: float | None = None
@@ -44,11 +50,13 @@ class ProviderRow(Struct, frozen=True):
 
 
 class RouteRow(Struct, frozen=True):
-    """One (workload, origin): the share of each pool that has one, and the share shed."""
+    """One (workload, origin): the share of each pool that has one, the share that is shed, and why it is: by
+    code and in words."""
 
     route: str
     shares: dict[str, float]
     shed: float
+    reason: str = ""
     why: str = ""
 
 
@@ -69,14 +77,23 @@ def overview(
     policy: Policy | None = None,
     commands: tuple[Command, ...] = (),
 ) -> Overview:
-    """Everything that the given parts say."""
+    """Everything that can be said from these parts."""
     remembered = memory.pools if memory else {}
     limits = capacities(contents, policy, now_ms)
     loads = loads_of(contents)
     weights = pool_shares(table)
     pools = tuple(
-        _pool_row(info.pool, weights, remembered.get(info.pool), limits, loads, commands)
-        for info in sorted(table.pools, key=lambda info: info.pool)
+        _pool_row(
+            PoolRow(
+                name,
+                weights.get(name, 0.0),
+                capacity_units_per_s=limits.get(name),
+                load_units_per_s=loads.get(name),
+            ),
+            remembered.get(name),
+            commands,
+        )
+        for name in sorted(info.pool for info in table.pools)
     )
     providers = sorted({row.pool.split("/", 1)[0] for row in pools})
     return Overview(
@@ -87,66 +104,81 @@ def overview(
 
 
 def capacities(contents: Contents, policy: Policy | None, now_ms: int) -> dict[str, float]:
-    """Pool -> the limit stated last that has not expired, else the policy's."""
+    """Pool -> the limit that was stated last and has not expired, else the policy's, in units/s."""
     limits = {pool.id: pool.limit_units_per_s for pool in policy.pools} if policy else {}
     for row in sorted(contents.capacities, key=lambda row: row.append_ms):
         if isinstance(row.event, Capacity) and row.event.expires_ms > now_ms:
-            limits.update({one.pool: one.limit_units_per_s for one in row.event.pools})
+            limits.update({stated.pool: stated.limit_units_per_s for stated in row.event.pools})
     return limits
 
 
 def loads_of(contents: Contents) -> dict[str, float]:
-    """Pool -> load per second over the last complete seconds of demand; empty when no client reports."""
-    newest_ms = max((row.seconds[-1].second_ms for row in contents.demand if row.seconds), default=0)
+    """Pool -> load in units/s over the last complete seconds of demand; empty when no client reports."""
     loads: dict[str, float] = defaultdict(float)
-    for row in contents.demand:
-        for second in row.seconds:
-            if newest_ms - LOAD_WINDOW_MS <= second.second_ms < newest_ms:
-                for pool in second.pools:
-                    loads[pool.pool] += pool.units * 1_000 / LOAD_WINDOW_MS
+    for second in _last_seconds(contents):
+        for pool in second.pools:
+            loads[pool.pool] += pool.units * 1_000 / LOAD_WINDOW_MS
     return dict(loads)
 
 
+def offered_of(contents: Contents) -> dict[str, float]:
+    """Route -> offered load in units/s over the same seconds, what is shed included."""
+    offered: dict[str, float] = defaultdict(float)
+    for second in _last_seconds(contents):
+        for flow in second.flows:
+            offered[f"{flow.workload}/{flow.origin}"] += flow.offered_units * 1_000 / LOAD_WINDOW_MS
+    return dict(offered)
+
+
+def _last_seconds(contents: Contents) -> Iterator[DemandSecond]:
+    newest_ms = max((row.seconds[-1].second_ms for row in contents.demand if row.seconds), default=0)
+    for row in contents.demand:
+        for second in row.seconds:
+            if newest_ms - LOAD_WINDOW_MS <= second.second_ms < newest_ms:
+                yield second
+
+
 def from_slices(generation: Generation, made_ms: int, parts: Mapping[str, Slice]) -> RouteTable:
-    """The table that a projection's slices were cut from, but for pools that no route names."""
+    """The table that a projection's slices were cut from, without the pools that no route names."""
     infos = {info.pool: info for part in parts.values() for info in part.pools}
     pools: tuple[PoolInfo, ...] = tuple(infos[name] for name in sorted(infos))
     place = {info.pool: index for index, info in enumerate(pools)}
     settings = next((part.settings for part in parts.values()), ClientSettings())
     routes = []
     for part in parts.values():
-        split = part.route.split
+        route, split = part.route, part.route.split
         indices = tuple(place[part.pools[index].pool] for index in split.pools)
         whole = Split(indices, split.weights, split.shed)
         routes.append(
             Route(
-                part.route.workload, part.route.origin, part.route.criticality, whole, part.route.shed_reason
+                route.workload,
+                route.origin,
+                route.criticality,
+                split=whole,
+                shed_reason=route.shed_reason,
             )
         )
-    return RouteTable(generation, made_ms, pools, tuple(routes), settings)
+    return RouteTable(generation, made_ms, pools, routes=tuple(routes), settings=settings)
 
 
-def _pool_row(
-    pool: str,
-    weights: Mapping[str, float],
-    remembered: PoolMemory | None,
-    limits: Mapping[str, float],
-    loads: Mapping[str, float],
-    commands: tuple[Command, ...],
-) -> PoolRow:
-    state, why, since_ms = "?", "", None
-    if remembered is not None:
-        state, why, since_ms = remembered.state.value, remembered.reason.value, remembered.since_ms or None
-    named = [order for order in commands if order.scope != "*" and in_scope(pool, order.scope)]
-    narrowest = {order.verb: order for order in sorted(named, key=lambda order: len(order.scope))}
-    told = [
+def _pool_row(row: PoolRow, memory: PoolMemory | None, commands: tuple[Command, ...]) -> PoolRow:
+    """The row with its state, and why it is in it."""
+    why = ""
+    if memory is not None:
+        row = replace(
+            row, state=memory.state.value, reason=memory.reason.value, since_ms=memory.since_ms or None
+        )
+        why = in_words(memory.reason)
+    concerning = [order for order in commands if order.scope != "*" and in_scope(row.pool, order.scope)]
+    narrowest = {order.verb: order for order in sorted(concerning, key=lambda order: len(order.scope))}
+    texts = [
         f"{words} {order.state}{' ' if order.state else ''}by {order.actor}: {order.reason}"
         for verb, words in ORDERED.items()
         if (order := narrowest.get(verb))
     ]
-    if told:
-        why = "; ".join(told) + (f" ({why})" if why else "")
-    return PoolRow(pool, weights.get(pool, 0.0), state, why, since_ms, limits.get(pool), loads.get(pool))
+    if texts:
+        why = "; ".join(texts) + (f" ({why})" if why else "")
+    return replace(row, why=why)
 
 
 def _provider_row(provider: str, pools: tuple[PoolRow, ...]) -> ProviderRow:
@@ -158,8 +190,8 @@ def _provider_row(provider: str, pools: tuple[PoolRow, ...]) -> ProviderRow:
         provider,
         sum(row.weight for row in own),
         {state: count for state, count in states.items() if count},
-        sum(limits) if limits else None,
-        sum(loads) if loads else None,
+        capacity_units_per_s=sum(limits) if limits else None,
+        load_units_per_s=sum(loads) if loads else None,
     )
 
 
@@ -169,4 +201,10 @@ def _route_row(route: Route, table: RouteTable) -> RouteRow:
         for index, weight in zip(route.split.pools, route.split.weights, strict=True)
         if weight
     }
-    return RouteRow(route.name, shares, route.split.shed / MILLION, route.shed_reason)
+    return RouteRow(
+        route.name,
+        shares,
+        route.split.shed / MILLION,
+        reason=route.shed_reason,
+        why=in_words(route.shed_reason),
+    )

@@ -1,4 +1,4 @@
-"""``tieline probe``: probe every pool of a policy until told to stop."""
+"""``tieline probe``: probes every pool of a policy until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -35,10 +35,9 @@ _log = structlog.get_logger("tieline.probe")
 
 
 def add_parser(subparsers: Any) -> None:
-    """Describe the command to the ``tieline`` parser."""
+    """Adds the subcommand."""
     parser = subparsers.add_parser(
         "probe",
-        help="probe every pool and report its health",
         description="Sends a request of one token to every pool at an interval and reports what came of it. "
         "A pool's credential NAME is read from the variable TIELINE_CREDENTIAL_<NAME>.",
     )
@@ -49,11 +48,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--pool", action="append", default=[], help="only this pool; may be given again")
     parser.add_argument("--interval-ms", type=int, default=2_000, help="between two probes of a pool (2000)")
     parser.add_argument("--timeout-ms", type=int, default=3_000, help="for the first token (3000)")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status 0 after SIGTERM or SIGINT; 2: the input is wrong."""
+    """Returns 0 after SIGTERM or SIGINT, 2 when the input is wrong."""
     from controller.policy_file import PolicyError, load_policy
 
     telemetry.configure()
@@ -102,7 +100,7 @@ async def _until_stopped(prober: Prober, producer: Producer, settings: Settings)
 
 
 def _vitals(status: ProducerStatus) -> Vitals:
-    """Well: connected, and the last report was taken."""
+    """A prober is well while it is connected and Kafka took its last report."""
     complaint = status.error or ("" if status.connected else "not connected to Kafka yet")
     reports = {
         "delivered": status.delivered,
@@ -111,5 +109,5 @@ def _vitals(status: ProducerStatus) -> Vitals:
         "failed": status.failed,
     }
     return Vitals(
-        complaint, (Figure("reports", "reports by what became of them", reports, "what", counter=True),)
+        complaint, (Figure("reports", "reports by what became of them", reports, label="what", counter=True),)
     )

@@ -1,6 +1,6 @@
 """`tieline spend`: every commitment of the policy: used, projected for its period, and what would be left.
 
-Metered from the decisions on record: what each table in force sent to a provider, while it was in force.
+It is metered from the recorded decisions: what each table sent to a provider while it was in force.
 """
 
 import argparse
@@ -13,9 +13,8 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from controller.cli.instants import rfc3339
 from controller.cli.replay import Reading, add_range_arguments, range_of
-from controller.cli.screen import screen
+from controller.cli.terminal import rfc3339, screen
 from controller.core.inspect.spend import ProviderRate, ProviderUse, SpendRow, rates, spend
 from controller.core.model.memo import Memo
 from controller.core.policy.policy import Policy
@@ -24,7 +23,7 @@ from controller.process.settings import KAFKA, Settings, add_stack_arguments, re
 from controller.process.telemetry import quiet
 
 
-class Metered(Struct, frozen=True):
+class SpendReport(Struct, frozen=True):
     """What `--json` prints. ``from_ms`` is the first decision that was metered."""
 
     from_ms: int
@@ -36,44 +35,43 @@ class Metered(Struct, frozen=True):
 
 def add_parser(subparsers: Any) -> None:
     """Adds the subcommand."""
-    parser = subparsers.add_parser(
-        "spend", help="commitments: used, projected, and what would be left unused", description=__doc__
-    )
+    parser = subparsers.add_parser("spend", description=__doc__)
     add_range_arguments(parser, "-24h")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     add_stack_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when something was metered."""
+    """Returns 0. Raises ``UserError`` when nothing was decided in the range."""
     from_ms, to_ms = range_of(args)
     settings = read_settings(args, os.environ, needs=(KAFKA,))
     quiet()
-    found = asyncio.run(_metered(settings, from_ms, to_ms))
+    report = asyncio.run(_metered(settings, from_ms, to_ms))
     if args.json:
-        print(msgspec.json.encode(found).decode())
+        print(msgspec.json.encode(report).decode())
     else:
-        draw(found, screen())
+        draw(report, screen())
     return 0
 
 
-async def _metered(settings: Settings, from_ms: int, to_ms: int) -> Metered:
-    """Each table counts from its decision to the next one, the last to the end of the range."""
+async def _metered(settings: Settings, from_ms: int, to_ms: int) -> SpendReport:
+    """Counts each table from its decision to the next one, and the last one to the end of the range."""
     reading = Reading(settings, from_ms, to_ms)
     used: dict[str, ProviderUse] = {}
     now: dict[str, ProviderRate] = {}
     policy: Policy | None = None
     memo = Memo()
     first_ms = since_ms = 0
-    async for found in reading.decisions():
-        used = _plus(used, now, found.now_ms - since_ms)
-        first_ms, since_ms = first_ms or found.now_ms, found.now_ms
-        policy = found.snapshot.policy
-        now = rates(found.snapshot, found.published, found.now_ms, memo)
+    async for rebuilt in reading.decisions():
+        used = _plus(used, now, rebuilt.now_ms - since_ms)
+        first_ms, since_ms = first_ms or rebuilt.now_ms, rebuilt.now_ms
+        policy = rebuilt.snapshot.policy
+        now = rates(rebuilt.snapshot, rebuilt.published, rebuilt.now_ms, memo)
     if policy is None:
         raise UserError(f"nothing was decided since {rfc3339(from_ms)}: give an earlier --from")
     used = _plus(used, now, to_ms - since_ms)
-    return Metered(first_ms, to_ms, used, now, spend(policy, used, to_ms - first_ms, to_ms))
+    commitments = spend(policy, used, to_ms - first_ms, to_ms)
+    return SpendReport(first_ms, to_ms, used, rates=now, commitments=commitments)
 
 
 def _plus(
@@ -85,23 +83,23 @@ def _plus(
     }
 
 
-def draw(found: Metered, console: Console) -> None:
-    """On a terminal."""
-    console.print(f"metered from {rfc3339(found.from_ms)} to {rfc3339(found.to_ms)}")
+def draw(report: SpendReport, console: Console) -> None:
+    """Draws the report on a terminal."""
+    console.print(f"metered from {rfc3339(report.from_ms)} to {rfc3339(report.to_ms)}")
     table = Table(title="providers", title_justify="left")
     for heading in ("provider", "units", "worth at list price", "units/s now"):
         table.add_column(heading, justify="left" if heading == "provider" else "right")
-    for provider in sorted(found.rates):
-        used, rate = found.used.get(provider, ProviderUse()), found.rates[provider]
+    for provider in sorted(report.rates):
+        used, rate = report.used.get(provider, ProviderUse()), report.rates[provider]
         table.add_row(provider, f"{used.units:,.0f}", f"{used.money:,.2f}", f"{rate.units_per_s:,.0f}")
     console.print(table)
-    if not found.commitments:
+    if not report.commitments:
         console.print("the policy names no committed spend")
         return
     table = Table(title="committed spend", title_justify="left")
     for heading in ("provider", "period", "committed", "used while metered", "projected", "left unused"):
         table.add_column(heading, justify="left" if heading in ("provider", "period") else "right")
-    for row in found.commitments:
+    for row in report.commitments:
         projected = "-" if row.projected is None else f"{row.projected:,.0f}"
         left = "-" if row.shortfall is None else f"{row.shortfall:,.0f}"
         committed = f"{row.committed:,.0f} {row.kind}"

@@ -1,6 +1,6 @@
 """`tieline status`: who leads, which generation is in force, and every provider and pool with its reason.
 
-Reads the newest publication from Kafka and the live tables from Redis, or what it can from Redis alone.
+It reads the newest publication from Kafka and the live tables from Redis, or what Redis alone has.
 """
 
 import argparse
@@ -13,17 +13,17 @@ from aiokafka.errors import KafkaError
 from msgspec import Struct
 from redis.exceptions import RedisError
 
-from controller.cli import tables as drawn
+from controller.cli import status_tables
 from controller.cli.live import READ_WITHIN_S, read_commands, snapshot_of
 from controller.cli.overview import Overview, from_slices, overview
-from controller.cli.screen import screen
+from controller.cli.terminal import screen
 from controller.commands.log import CommandLog
 from controller.core.guards.withheld import MODES
 from controller.core.inspect.alarms import alarms
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import Verdict
 from controller.core.planner import step
-from controller.core.policy.policy import Policy
+from controller.core.policy.policy import decode_policy
 from controller.core.snapshot import Snapshot
 from controller.kafka.ordered_log import Tail
 from controller.leading.log import NO_EPOCH, LeaderLog
@@ -42,10 +42,9 @@ from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.table import RouteTable, decode_manifest, decode_slice
 
 HEARTBEATS_READ_MAX = 50
-_policy_decoder = msgspec.msgpack.Decoder(Policy)
 
 
-class Leading(Struct, frozen=True):
+class LeaderRow(Struct, frozen=True):
     """Who leads: ``heard_ms`` is the append time of the last heartbeat."""
 
     epoch: int
@@ -55,16 +54,18 @@ class Leading(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """Everything that `--json` prints. ``commands`` are the orders in force, ``withheld`` what a provider's
-    mode holds back now, ``alarms`` what a person must look at. ``missing`` says what could not be read, and
-    why."""
+    """Everything that `--json` prints.
+
+    ``commands``: the orders in force. ``withheld``: moves that a provider's mode holds back now. ``alarms``:
+    what a person must look at. ``missing``: what could not be read, and why.
+    """
 
     generation: str
     published_ms: int
     at_ms: int
     unsigned_dev_mode: bool | None
     policy_version: str
-    leader: Leading | None
+    leader: LeaderRow | None
     overview: Overview
     commands: tuple[Command, ...] = ()
     withheld: tuple[Verdict, ...] = ()
@@ -73,18 +74,16 @@ class Status(Struct, frozen=True):
 
 
 class FromKafka(Struct, frozen=True):
-    """What Kafka says."""
+    """What Kafka holds: the newest publication, who leads, and the orders."""
 
     record: RoutesRecord
-    leader: Leading | None
+    leader: LeaderRow | None
     commands: CommandLog
 
 
 def add_parser(subparsers: Any) -> None:
     """Adds the subcommand."""
-    parser = subparsers.add_parser(
-        "status", help="providers and pools: state, capacity, load, weight, why", description=__doc__
-    )
+    parser = subparsers.add_parser("status", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     add_stack_arguments(parser)
 
@@ -99,57 +98,63 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(msgspec.json.encode(status).decode())
     else:
-        drawn.draw(status, screen())
+        status_tables.draw(status, screen())
     return 0
 
 
 async def _read(settings: Settings) -> Status:
     missing: list[str] = []
-    said, (contents, projected) = await asyncio.gather(
+    from_kafka, (contents, projected) = await asyncio.gather(
         _from_kafka(settings, missing), _from_redis(settings, missing)
     )
     at_ms = now_ms()
-    if said is not None and said.record.table is not None:
-        record = said.record
-        commands = said.commands.in_force(at_ms)
-        policy = _policy_decoder.decode(record.policy)
-        whole = overview(
-            said.record.table, contents, at_ms, memory=record.memory, policy=policy, commands=commands
+    if from_kafka is not None and from_kafka.record.table is not None:
+        record = from_kafka.record
+        commands = from_kafka.commands.in_force(at_ms)
+        policy = decode_policy(record.policy)
+        rows = overview(
+            from_kafka.record.table, contents, at_ms, memory=record.memory, policy=policy, commands=commands
         )
         snapshot = snapshot_of(record, contents, commands)
         return Status(
-            str(record.generation),
-            record.published_ms,
-            at_ms,
-            record.unsigned_commands,
-            record.policy_version,
-            said.leader,
-            whole,
-            commands,
-            () if missing else held_back(snapshot, at_ms),
-            alarms(snapshot, record.memory or Memory(), at_ms),
-            tuple(missing),
+            generation=str(record.generation),
+            published_ms=record.published_ms,
+            at_ms=at_ms,
+            unsigned_dev_mode=record.unsigned_commands,
+            policy_version=record.policy_version,
+            leader=from_kafka.leader,
+            overview=rows,
+            commands=commands,
+            withheld=() if missing else held_back(snapshot, at_ms),
+            alarms=alarms(snapshot, record.memory or Memory(), at_ms),
+            missing=tuple(missing),
         )
     if projected is None:
         why = "; ".join(missing) or "no controller has published yet: start one with `tieline controller`"
         raise UserError(f"nothing to show: {why}")
-    shown = overview(projected, contents, at_ms)
     return Status(
-        str(projected.generation), projected.made_ms, at_ms, None, "", None, shown, missing=tuple(missing)
+        generation=str(projected.generation),
+        published_ms=projected.made_ms,
+        at_ms=at_ms,
+        unsigned_dev_mode=None,
+        policy_version="",
+        leader=None,
+        overview=overview(projected, contents, at_ms),
+        missing=tuple(missing),
     )
 
 
 def held_back(snapshot: Snapshot, at_ms: int) -> tuple[Verdict, ...]:
-    """What would be done now with pools whose provider's mode forbids it."""
+    """The moves that would be made now if the mode of their pools' provider allowed it."""
     if all(provider.mode == "act" for provider in snapshot.policy.providers):
         return ()
     modes = MODES.values()
-    return tuple(said for said in step(snapshot, at_ms).decisions if said.reason in modes)
+    return tuple(verdict for verdict in step(snapshot, at_ms).decisions if verdict.reason in modes)
 
 
 async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | None:
     if not settings.kafka:
-        missing.append(f"{KAFKA} is not set: states, reasons and leader are not known")
+        missing.append(f"{KAFKA} is not set: so states, reasons and the leader are not known")
         return None
     try:
         async with asyncio.timeout(READ_WITHIN_S):
@@ -164,8 +169,8 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
         return None
 
 
-async def _leading(settings: Settings) -> Leading | None:
-    """Read off the last records of the leader log: heartbeats name the epoch in force."""
+async def _leading(settings: Settings) -> LeaderRow | None:
+    """Who leads, by the last records of the leader log, in which heartbeats name the epoch in force."""
     log = LeaderLog()
     identity = ""
 
@@ -185,7 +190,7 @@ async def _leading(settings: Settings) -> Leading | None:
     await _read_all(tail)
     if log.epoch == NO_EPOCH:
         return None
-    return Leading(log.epoch, log.heartbeat_append_ms, identity, log.resigned)
+    return LeaderRow(log.epoch, log.heartbeat_append_ms, identity, resigned=log.resigned)
 
 
 async def _read_all(tail: Tail) -> None:
@@ -200,7 +205,7 @@ async def _read_all(tail: Tail) -> None:
 
 async def _from_redis(settings: Settings, missing: list[str]) -> tuple[Contents, RouteTable | None]:
     if not settings.redis:
-        missing.append(f"{REDIS} is not set: capacity stated and load are not known")
+        missing.append(f"{REDIS} is not set: so stated capacity and load are not known")
         return Contents(), None
     redis = connect_redis(settings.redis)
     try:

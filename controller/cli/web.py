@@ -10,10 +10,9 @@ import uvloop
 from controller.process.errors import SettingError
 from controller.process.settings import REDIS, add_stack_arguments, read_settings
 from controller.process.telemetry import configure
-from controller.web.limits import Limits
+from controller.web.admission import TOKENS, Bounds
 from controller.web.run import run_web
 from controller.web.server import read_listen
-from controller.web.tokens import TOKENS
 
 LISTEN = "127.0.0.1:8440"
 
@@ -22,7 +21,6 @@ def add_parser(subparsers: Any) -> None:
     """Adds the subcommand."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "web",
-        help="route tables and reports over HTTP",
         description="Serves the route table (as msgpack and as JSON, with ETag and server-sent events) and "
         "takes clients' reports on to Kafka. Needs Redis; without Kafka it takes no reports. Any number may "
         "run. See docs/http-table.md.",
@@ -34,26 +32,27 @@ def add_parser(subparsers: Any) -> None:
         "--tokens",
         type=Path,
         metavar="FILE",
-        help=f"who may ask: bearer tokens, one a line; read anew when it changes (and {TOKENS})",
+        help=f"bearer tokens of callers, one a line, read anew when the file changes (and those in {TOKENS})",
     )
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, PEM")
     parser.add_argument(
         "--requests-per-s",
         type=float,
-        default=Limits().requests_per_s,
+        default=Bounds().requests_per_s,
         metavar="N",
-        help=f"from one address, twice that at once ({Limits().requests_per_s:g}); raise it behind a proxy",
+        help=f"requests/s from one address, twice that at once ({Bounds().requests_per_s:g}); raise it "
+        "behind a proxy",
     )
     add_stack_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs until told to end."""
+    """Runs until SIGTERM or SIGINT."""
     configure()
     settings = read_settings(args, os.environ, needs=(REDIS,))
     if not 1 <= args.requests_per_s <= 1e6:
         raise SettingError("--requests-per-s: give a number from 1 to 1000000")
-    limits = Limits(requests_per_s=args.requests_per_s, burst=2 * args.requests_per_s)
+    bounds = Bounds(requests_per_s=args.requests_per_s, burst=2 * args.requests_per_s)
     listen = read_listen(args.listen, args.tls_cert, args.tls_key)
-    return uvloop.run(run_web(settings, listen, args.tokens, limits))
+    return uvloop.run(run_web(settings, listen, args.tokens, bounds))

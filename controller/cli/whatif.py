@@ -1,6 +1,6 @@
 """`tieline whatif --lose azure --growth 20%`: what a loss or growth would leave, by the planner's own rules.
 
-Reads the live tables (or a snapshot file) and changes nothing. `--n-1` asks for every single loss.
+It reads the live tables (or a snapshot file) and changes nothing. `--n-1` asks for every single loss.
 """
 
 import argparse
@@ -16,9 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from controller.cli.instants import rfc3339
 from controller.cli.live import Moment, load, present, save
-from controller.cli.screen import screen
+from controller.cli.terminal import accept_signed_values, rfc3339, screen
 from controller.core.inspect.measure import Measurement
 from controller.core.inspect.what_if import (
     Loss,
@@ -28,6 +27,7 @@ from controller.core.inspect.what_if import (
     single_losses,
     what_ifs,
 )
+from controller.core.model.words import sentence
 from controller.core.policy.check import near_miss
 from controller.core.policy.policy import Policy
 from controller.process.errors import UserError
@@ -37,7 +37,7 @@ from controller.process.telemetry import quiet
 GROWTH_PERCENT_MAX = 10_000
 
 
-class Asking(Struct, frozen=True):
+class WhatIfReport(Struct, frozen=True):
     """What `--json` prints: the answers in the order of ``names``."""
 
     at_ms: int
@@ -49,11 +49,8 @@ class Asking(Struct, frozen=True):
 
 def add_parser(subparsers: Any) -> None:
     """Adds the subcommand."""
-    parser = subparsers.add_parser(
-        "whatif", help="what a loss or growth would leave, changing nothing", description=__doc__
-    )
-    # argparse takes -10% for an option, as only plain negative numbers are values to it.
-    parser._negative_number_matcher = re.compile(r"-\d+(\.\d*)?%?\Z")
+    parser = subparsers.add_parser("whatif", description=__doc__)
+    accept_signed_values(parser)
     parser.add_argument(
         "--lose",
         action="append",
@@ -62,19 +59,21 @@ def add_parser(subparsers: Any) -> None:
         help="a provider, provider/region, pool or failure domain; may be given several times",
     )
     parser.add_argument(
-        "--growth", default="0%", metavar="N%", help="demand grows by so much, e.g. 20%% or -10%%"
+        "--growth", default="0%", metavar="N%", help="how much demand grows, e.g. 20%% or -10%%"
     )
-    parser.add_argument("--n-1", action="store_true", dest="n_1", help="every single loss, one line each")
+    parser.add_argument(
+        "--n-1", action="store_true", dest="n_1", help="ask for every single loss, one line each"
+    )
     parser.add_argument(
         "--at", default="now", metavar="now|FILE", help="the live tables, or a saved snapshot"
     )
-    parser.add_argument("--save", metavar="FILE", help="write the snapshot down for `--at FILE`")
+    parser.add_argument("--save", metavar="FILE", help="write the snapshot into a file, for `--at FILE`")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     add_stack_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when it was answered."""
+    """Returns 0. Raises ``UserError`` for a question that can't be asked."""
     if args.n_1 and args.lose:
         raise UserError("--n-1 asks for every single loss: leave --lose out")
     growth = growth_of(args.growth)
@@ -86,26 +85,26 @@ def run(args: argparse.Namespace) -> int:
     names: tuple[str, ...]
     if args.n_1:
         single = single_losses(policy)
-        names = ("nothing", *(f"{one.kind} {one.name}" for one in single))
-        questions = [WhatIfQuestion((), growth), *(WhatIfQuestion(one.pools, growth) for one in single)]
+        names = ("nothing", *(f"{loss.kind} {loss.name}" for loss in single))
+        questions = [WhatIfQuestion((), growth), *(WhatIfQuestion(loss.pools, growth) for loss in single)]
     else:
         names = (" and ".join(args.lose) or "nothing",)
         questions = [WhatIfQuestion(lost_pools(policy, args.lose), growth)]
     answers = what_ifs(moment.snapshot, moment.at_ms, questions)
     table = moment.snapshot.table
     generation = str(table.generation) if table is not None else ""
-    found = Asking(moment.at_ms, generation, policy.clients.load_unit, names, answers)
+    report = WhatIfReport(moment.at_ms, generation, policy.clients.load_unit, names=names, answers=answers)
     if args.json:
-        print(msgspec.json.encode(found).decode())
+        print(msgspec.json.encode(report).decode())
     else:
-        draw(found, screen(), every=args.n_1)
+        draw(report, screen(), every=args.n_1)
     return 0
 
 
 def growth_of(text: str) -> float:
     """``20%`` -> 0.2. Raises ``UserError``."""
-    found = re.fullmatch(r"([+-]?\d{1,5}(?:\.\d{1,3})?)\s*%", text.strip())
-    percent = float(found[1]) if found else -100.0
+    typed = re.fullmatch(r"([+-]?\d{1,5}(?:\.\d{1,3})?)\s*%", text.strip())
+    percent = float(typed[1]) if typed else -100.0
     if not -100 < percent <= GROWTH_PERCENT_MAX:
         raise UserError(f"--growth {text!r}: give a percentage above -100%, like 20% or -10%")
     return percent / 100
@@ -113,17 +112,17 @@ def growth_of(text: str) -> float:
 
 def lost_pools(policy: Policy, names: list[str]) -> tuple[str, ...]:
     """The pools that are lost with these names, in the policy's order. Raises ``UserError``."""
-    known: dict[str, list[Loss]] = {}
-    for one in losses(policy):
-        known.setdefault(one.name, []).append(one)
+    by_name: dict[str, list[Loss]] = {}
+    for loss in losses(policy):
+        by_name.setdefault(loss.name, []).append(loss)
     lost: set[str] = set()
-    for name in (given.strip().rstrip("/") for given in names):
-        if name not in known:
+    for name in (typed.strip().rstrip("/") for typed in names):
+        if name not in by_name:
             raise UserError(
                 f"--lose {name!r}: the policy has no such provider, region, pool or failure domain"
-                f"{near_miss(name, set(known))}"
+                f"{near_miss(name, set(by_name))}"
             )
-        lost.update(pool for one in known[name] for pool in one.pools)
+        lost.update(pool for loss in by_name[name] for pool in loss.pools)
     return tuple(pool.id for pool in policy.pools if pool.id in lost)
 
 
@@ -133,30 +132,28 @@ def _moment(args: argparse.Namespace) -> Moment:
     return asyncio.run(present(read_settings(args, os.environ)))
 
 
-def draw(found: Asking, console: Console, *, every: bool) -> None:
-    """On a terminal."""
-    console.print(f"as of {rfc3339(found.at_ms)}, generation {found.generation}; nothing was changed")
-    growth = found.answers[0].growth
+def draw(report: WhatIfReport, console: Console, *, every: bool) -> None:
+    """Draws the report on a terminal."""
+    console.print(f"as of {rfc3339(report.at_ms)}, generation {report.generation}; nothing was changed")
+    growth = report.answers[0].growth
     if growth:
         console.print(f"demand {growth:+.0%}")
     if every:
-        _draw_every(found, console)
+        _draw_every(report, console)
     else:
-        _draw_one(found, found.answers[0], console)
-    for name, answer in zip(found.names, found.answers, strict=True):
+        _draw_one(report, report.answers[0], console)
+    for name, answer in zip(report.names, report.answers, strict=True):
         for verdict in answer.after.broken:
-            console.print(
-                Text(f"{name}: BROKEN: {verdict.subject} {verdict.reason} {verdict.after}", style="red")
-            )
+            console.print(Text(f"{name}: BROKEN: {sentence(verdict, report.at_ms)}", style="red"))
 
 
-def _draw_every(found: Asking, console: Console) -> None:
+def _draw_every(report: WhatIfReport, console: Console) -> None:
     table = Table(title="every single loss", title_justify="left")
     table.add_column("lost", no_wrap=True)
     headings = ("served", "shed critical", "shed sheddable", "fails", "overloads", "burst/h", "moved/s")
     for heading in headings:
         table.add_column(heading, justify="right")
-    for name, answer in zip(found.names, found.answers, strict=True):
+    for name, answer in zip(report.names, report.answers, strict=True):
         after = answer.after
         critical, sheddable = _critical_shed(after)
         table.add_row(
@@ -177,11 +174,11 @@ def _critical_shed(worth: Measurement) -> tuple[float, float]:
     return critical, worth.shed - critical
 
 
-def _draw_one(found: Asking, answer: WhatIfAnswer, console: Console) -> None:
+def _draw_one(report: WhatIfReport, answer: WhatIfAnswer, console: Console) -> None:
     before, after = answer.before, answer.after
-    lost = f"without {found.names[0]}" if answer.lost else "nothing lost"
+    lost = f"without {report.names[0]}" if answer.lost else "nothing lost"
     table = Table(title=lost, title_justify="left")
-    for heading in (f"{found.load_unit}/s", "now", "then"):
+    for heading in (f"{report.load_unit}/s", "now", "then"):
         table.add_column(heading, justify="left" if heading.endswith("/s") else "right")
     rows = (("offered", before.offered, after.offered), ("served", before.served, after.served))
     for name, was, now in (*rows, ("fails at lost or failing pools", before.failed, after.failed)):
@@ -200,13 +197,13 @@ def _draw_one(found: Asking, answer: WhatIfAnswer, console: Console) -> None:
 
 
 def _draw_routes(answer: WhatIfAnswer, console: Console) -> None:
-    table = Table(title="routes that shed or fail then", title_justify="left")
+    table = Table(title="routes that would shed or fail", title_justify="left")
     for heading in ("route", "criticality", "offered/s", "served/s", "shed/s", "fails/s"):
         table.add_column(heading, justify="right" if heading.endswith("/s") else "left")
-    for one in answer.after.routes:
-        if one.shed or one.failed:
-            figures = (one.offered, one.served, one.shed, one.failed)
-            table.add_row(one.route, one.criticality, *(f"{units:,.0f}" for units in figures))
+    for route in answer.after.routes:
+        if route.shed or route.failed:
+            figures = (route.offered, route.served, route.shed, route.failed)
+            table.add_row(route.route, route.criticality, *(f"{units:,.0f}" for units in figures))
     if table.row_count:
         console.print(table)
 
@@ -215,12 +212,12 @@ def _draw_pools(answer: WhatIfAnswer, console: Console) -> None:
     table = Table(title="pools", title_justify="left")
     for heading in ("pool", "now/s", "then/s", "limit/s", ""):
         table.add_column(heading, justify="right" if heading.endswith("/s") else "left")
-    over = {one.subject for one in answer.after.overloads}
+    over = {overload.subject for overload in answer.after.overloads}
     lost = frozenset(answer.lost)
-    for one in answer.pools:
-        note = "lost" if one.pool in lost else "overloaded" if one.pool in over else ""
-        figures = (one.before, one.after, one.limit)
-        table.add_row(one.pool, *(f"{units:,.0f}" for units in figures), Text(note, style="red"))
+    for pool in answer.pools:
+        note = "lost" if pool.pool in lost else "overloaded" if pool.pool in over else ""
+        figures = (pool.before, pool.after, pool.limit)
+        table.add_row(pool.pool, *(f"{units:,.0f}" for units in figures), Text(note, style="red"))
     console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""What is answered to each request; who may ask and how often is decided before (``gate``)."""
+"""The answer to each request. Who may ask, and how often, is decided before (``server``)."""
 
 import asyncio
 import socket
@@ -10,9 +10,8 @@ import structlog
 from aiohttp import web
 
 from controller.process.clock import monotonic_ms
-from controller.web.board import Board, Served
-from controller.web.limits import Limits
-from controller.web.tokens import Tokens
+from controller.web.admission import Bounds, Tokens
+from controller.web.board import Board, ServedTable
 from tieline.cloudevents import JSON, MSGPACK, Poison, decode_body
 from tieline.events import Demand
 from tieline.overlay import OverlayError, peek
@@ -22,19 +21,19 @@ RETRY_AFTER_S = 1
 
 
 class Answers:
-    """``producer`` None: reports are not taken, for want of Kafka."""
+    """The handlers of all paths. ``producer`` None: without Kafka, reports are refused."""
 
-    def __init__(self, board: Board, producer: Producer | None, limits: Limits, tokens: Tokens) -> None:
+    def __init__(self, board: Board, producer: Producer | None, *, bounds: Bounds, tokens: Tokens) -> None:
         self.tokens = tokens
         self._board = board
         self._producer = producer
-        self._limits = limits
+        self._bounds = bounds
         self.counts: Counter[str] = Counter()
         self.streams = 0
         self._log = structlog.get_logger("web")
 
     def routes(self) -> list[web.AbstractRouteDef]:
-        """Path by path."""
+        """Every path and its handler."""
         return [
             web.get("/v1/table/{workload}", self.table),
             web.get("/v1/events", self.events),
@@ -48,10 +47,12 @@ class Answers:
         return self.tokens.allowed(request.headers.get("authorization", ""))
 
     async def table(self, request: web.Request) -> web.Response:
-        """Routes of one workload: all, or those of each ``origin=``."""
+        """The routes of one workload: all of them, or those of each ``origin=``."""
         served = self._board.served
         if served is None:
-            return said(503, f"no route table yet: {self._board.error}", retry_after_s=RETRY_AFTER_S)
+            return refusal(
+                503, f"there is no route table yet: {self._board.error}", retry_after_s=RETRY_AFTER_S
+            )
         packed = MSGPACK in request.headers.get("accept", "")
         etag = served.etag if packed else _json_etag(served)
         headers = {"etag": etag, "vary": "accept", "cache-control": "no-cache"}
@@ -61,17 +62,21 @@ class Answers:
         try:
             names = served.routes(request.match_info["workload"], tuple(request.query.getall("origin", ())))
         except KeyError as error:
-            return said(404, f"the table has no route {error.args[0]}; it has {_some(served)}")
+            return refusal(404, f"the table has no route {error.args[0]}; it has {_names(served)}")
         self.counts["tables sent"] += 1
         body = served.bundle(names) if packed else served.json(names)
         return web.Response(body=body, content_type=MSGPACK if packed else JSON, headers=headers)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events: what is newest, at once, at each change, and every few seconds. A reader that
-        falls behind misses what has been overtaken; one that does not read at all is dropped."""
-        if self.streams >= self._limits.streams_max:
+        """Server-sent events that name the newest table: at once, at each change, and every few seconds.
+
+        A reader that falls behind misses what was overtaken; one that does not read at all is dropped.
+        """
+        if self.streams >= self._bounds.streams_max:
             self.counts["streams refused"] += 1
-            return said(503, "too many streams: poll with If-None-Match", retry_after_s=10 * RETRY_AFTER_S)
+            return refusal(
+                503, "too many streams are open: poll with If-None-Match", retry_after_s=10 * RETRY_AFTER_S
+            )
         stream = web.StreamResponse(
             headers={
                 "content-type": "text/event-stream",
@@ -83,7 +88,7 @@ class Answers:
         try:
             await stream.prepare(request)
             await self._follow(request, stream)
-        except ConnectionError:  # its reader has gone, as readers do
+        except ConnectionError:  # the reader closed the connection
             pass
         finally:
             self.counts["streams ended"] += 1
@@ -91,17 +96,17 @@ class Answers:
         return stream
 
     async def _follow(self, request: web.Request, stream: web.StreamResponse) -> None:
-        self._hold_little(request)
-        sent: Served | None = None
+        self._shrink_buffers(request)
+        sent: ServedTable | None = None
         while True:
             served = self._board.served
-            # Not at a stream's beginning: a fleet that connects again should not fetch all at once.
+            # Nothing is urgent when a stream begins: a fleet that reconnects should not fetch all at once.
             urgent = served is not None and sent is not None and served.is_urgent_after(sent)
             try:
-                async with asyncio.timeout(self._limits.write_within_s):
+                async with asyncio.timeout(self._bounds.write_within_s):
                     await stream.write(_event(served, urgent))
             except TimeoutError:
-                self._drop(request, "it did not read for so long", self._limits.write_within_s)
+                self._drop(request, "its reader did not read in time", self._bounds.write_within_s)
                 return
             sent = served
             if self._board.served is sent:
@@ -110,49 +115,52 @@ class Answers:
                 self._drop(request, "its token is no longer valid", 0.0)
                 return
 
-    def _hold_little(self, request: web.Request) -> None:
-        """A reader that does not read should show soon, and cost little until then."""
-        transport, size = request.transport, self._limits.stream_buffer_bytes
+    def _shrink_buffers(self, request: web.Request) -> None:
+        """Makes the buffers small, so that a reader that does not read is noticed soon and costs little."""
+        transport, size = request.transport, self._bounds.stream_buffer_bytes
         if transport is not None:
             transport.set_write_buffer_limits(high=size)
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
     async def _pause(self) -> None:
         try:
-            async with asyncio.timeout(self._limits.repeat_every_s):
+            async with asyncio.timeout(self._bounds.repeat_every_s):
                 await self._board.next_change()
         except TimeoutError:
             pass
 
     def _drop(self, request: web.Request, reason: str, after_s: float) -> None:
         self.counts[f"streams dropped: {reason}"] += 1
-        self._log.warning("dropped a stream", peer=request.remote, reason=reason, after_s=after_s)
+        self._log.warning("a stream was dropped", peer=request.remote, reason=reason, after_s=after_s)
         if request.transport is not None:
             request.transport.abort()
 
     async def report(self, request: web.Request) -> web.Response:
-        """One report of a client, on its way to Kafka. 202: it was taken, and may yet be lost."""
+        """Takes one report of a client and queues it for Kafka. 202 means that it was taken; it may still be
+        lost."""
         if self._producer is None:
-            return said(503, "this endpoint takes no reports: it was given no Kafka", retry_after_s=30)
+            return refusal(503, "this endpoint takes no reports: it has no Kafka", retry_after_s=30)
         try:
-            async with asyncio.timeout(self._limits.body_within_s):
+            async with asyncio.timeout(self._bounds.body_within_s):
                 body = await request.read()
         except TimeoutError:
-            return said(408, f"the report did not arrive within {self._limits.body_within_s:g} s")
+            return refusal(408, f"the report did not arrive within {self._bounds.body_within_s:g} s")
         try:
             event = decode_body(Demand, body, request.content_type)
         except Poison as poison:
             self.counts[f"reports refused: {poison.reason}"] += 1
-            return said(400, f"{poison.reason}: {poison.place}")
+            return refusal(400, f"{poison.reason}: {poison.place}")
         if self._producer.status.buffered >= BUFFER_EVENTS_MAX:
             self.counts["reports refused: Kafka is away and the buffer full"] += 1
-            return said(503, "Kafka is away and the buffer is full", retry_after_s=RETRY_AFTER_S)
+            return refusal(
+                503, "Kafka is away and the buffer is full: try again later", retry_after_s=RETRY_AFTER_S
+            )
         self._producer.post(event)
         self.counts["reports taken"] += 1
         return web.Response(status=202)
 
     async def status(self, _request: web.Request) -> web.Response:
-        """For operators: what is served, how old it is, who is connected, what was refused."""
+        """For operators: what is served, how old it is, open streams, and counts of everything refused."""
         board, served, producer = self._board, self._board.served, self._producer
         answer: dict[str, Any] = {
             "generation": str(served.generation) if served else None,
@@ -168,37 +176,37 @@ class Answers:
         return web.Response(body=msgspec.json.encode(answer), content_type=JSON)
 
     async def health(self, _request: web.Request) -> web.Response:
-        """200 while there is a table to serve, however old; needs no token."""
+        """200 while there is a table to serve, however old. Needs no token."""
         if self._board.served is None:
-            return said(503, "no route table yet", retry_after_s=RETRY_AFTER_S)
+            return refusal(503, "there is no route table yet", retry_after_s=RETRY_AFTER_S)
         return web.Response(text="ok\n")
 
 
-def said(status: int, text: str, *, retry_after_s: float = 0.0) -> web.Response:
-    """A refusal in one line."""
+def refusal(status: int, text: str, *, retry_after_s: float = 0.0) -> web.Response:
+    """A refusal: one line of plain text."""
     headers = {"retry-after": str(max(1, round(retry_after_s)))} if retry_after_s else None
     return web.Response(status=status, text=text + "\n", headers=headers)
 
 
-def _json_etag(served: Served) -> str:
+def _json_etag(served: ServedTable) -> str:
     return f'{served.etag[:-1]};json"'
 
 
-def _event(served: Served | None, urgent: bool) -> bytes:
+def _event(served: ServedTable | None, urgent: bool) -> bytes:
     if served is None:
         return b": no table yet\n\n"
-    said_now = {"generation": str(served.generation), "etag": served.etag, "urgent": urgent}
-    return b"event: table\ndata: " + msgspec.json.encode(said_now) + b"\n\n"
+    data = {"generation": str(served.generation), "etag": served.etag, "urgent": urgent}
+    return b"event: table\ndata: " + msgspec.json.encode(data) + b"\n\n"
 
 
-def _overlay_of(served: Served | None) -> str | None:
-    """Its name as it says itself: whether it counts is for those to find out who have the keys."""
+def _overlay_of(served: ServedTable | None) -> str | None:
+    """The overlay's id, unchecked: only clients have the keys that show whether it counts."""
     try:
         return peek(served.overlay).id if served is not None and served.overlay else None
     except OverlayError as error:
         return str(error)
 
 
-def _some(served: Served) -> str:
+def _names(served: ServedTable) -> str:
     names = sorted(served.parts)
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

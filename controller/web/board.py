@@ -1,7 +1,4 @@
-"""What the endpoint serves: the newest table and overlay it knows, as they are asked for.
-
-Kept in memory, so that it goes on being served while Redis and every controller are away.
-"""
+"""What the endpoint serves: the newest table and overlay, in memory, encoded as callers ask for them."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -20,32 +17,31 @@ from tieline.table import (
     encode_manifest,
 )
 
-KEPT_ANSWERS_MAX_BYTES = 64 * 1024 * 1024  # of one generation
-Answers = dict[tuple[str, tuple[str, ...]], bytes]
+ENCODED_MAX_BYTES = 64 * 1024 * 1024  # kept of one generation
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """One generation with the overlay that was there with it."""
+class ServedTable:
+    """One generation, with the overlay that was there with it. ``parts`` are its slices by route name."""
 
     manifest: Manifest
     parts: dict[str, bytes]
     overlay: bytes = b""
-    _answers: Answers = field(default_factory=dict)
+    _encoded: dict[tuple[str, tuple[str, ...]], bytes] = field(default_factory=dict)
 
     @property
     def generation(self) -> Generation:
-        """Of the table."""
+        """The table's generation."""
         return self.manifest.generation
 
     @property
     def etag(self) -> str:
-        """Quoted; changes with the table and with the overlay."""
+        """In quotes; it changes with the table and with the overlay."""
         mark = f"+{checksum(self.overlay)[:16]}" if self.overlay else ""
         return f'"{self.generation}{mark}"'
 
-    def is_urgent_after(self, before: "Served") -> bool:
-        """Whether what comes after ``before`` contains a forced move, a command or another overlay."""
+    def is_urgent_after(self, before: "ServedTable") -> bool:
+        """Whether a reader that has ``before`` misses a forced move, an order or another overlay."""
         if before.overlay != self.overlay:
             return True
         if self.generation.epoch == before.generation.epoch:
@@ -53,13 +49,15 @@ class Served:
         return self.manifest.urgent_seq > 0
 
     def routes(self, workload: str, origins: tuple[str, ...]) -> tuple[str, ...]:
-        """The names of the routes asked for; without origins all of the workload's. Raises KeyError with the
-        first that there is not."""
+        """The names of the workload's routes from these origins, or from all of them if none is given.
+
+        Raises KeyError with the first route that the table does not have.
+        """
         if not origins:
-            found = tuple(sorted(name for name in self.manifest.slices if name.split("/")[0] == workload))
-            if not found:
+            names = tuple(sorted(name for name in self.manifest.slices if name.split("/")[0] == workload))
+            if not names:
                 raise KeyError(f"{workload}/*")
-            return found
+            return names
         names = tuple(f"{workload}/{origin}" for origin in sorted(set(origins)))
         for name in names:
             if name not in self.manifest.slices:
@@ -67,70 +65,69 @@ class Served:
         return names
 
     def bundle(self, names: tuple[str, ...]) -> bytes:
-        """For Tieline's own client: the bytes whose checksums the manifest holds."""
-        return self._kept("bundle", names)
+        """These routes for Tieline's own client, in the bytes whose checksums the manifest holds."""
+        return self._encode("bundle", names)
 
     def json(self, names: tuple[str, ...]) -> bytes:
-        """For everybody else."""
-        return self._kept("json", names)
+        """These routes for everybody else."""
+        return self._encode("json", names)
 
-    def _kept(self, kind: str, names: tuple[str, ...]) -> bytes:
-        answer = self._answers.get((kind, names))
+    def _encode(self, kind: str, names: tuple[str, ...]) -> bytes:
+        answer = self._encoded.get((kind, names))
         if answer is None:
             answer = self._bundle(names) if kind == "bundle" else self._plain(names).encoded()
-            if len(answer) + sum(map(len, self._answers.values())) <= KEPT_ANSWERS_MAX_BYTES:
-                self._answers[kind, names] = answer
+            if len(answer) + sum(map(len, self._encoded.values())) <= ENCODED_MAX_BYTES:
+                self._encoded[kind, names] = answer
         return answer
 
     def _bundle(self, names: tuple[str, ...]) -> bytes:
         sums = {name: self.manifest.slices[name] for name in names}
-        few = encode_manifest(
-            Manifest(self.generation, self.manifest.made_ms, sums, self.manifest.urgent_seq)
-        )
-        return encode_bundle(Bundle(few, {name: self.parts[name] for name in names}, self.overlay))
+        manifest = Manifest(self.generation, self.manifest.made_ms, sums, urgent_seq=self.manifest.urgent_seq)
+        slices = {name: self.parts[name] for name in names}
+        return encode_bundle(Bundle(encode_manifest(manifest), slices, self.overlay))
 
     def _plain(self, names: tuple[str, ...]) -> PlainTable:
         slices = [decode_slice(self.parts[name], self.manifest.slices[name]) for name in names]
         return plain_table(self.manifest, slices, self.overlay)
 
 
-def served(fields: dict[str, bytes], overlay: bytes, before: Served | None) -> Served | None:
-    """PURE. What was read, checked: something new to serve, or None when what is served is the newest.
+def newer_table(fields: dict[str, bytes], overlay: bytes, before: ServedTable | None) -> ServedTable | None:
+    """What to serve from now on, from the fields read in Redis; None when ``before`` is the newest. Pure.
 
-    Within one lineage the table never goes back. Another lineage lies in Redis only once it was adopted
-    there; clients decide for themselves. Raises ``TableError``: then what is served stays.
+    Within one lineage the table never goes back. Redis holds another lineage only once it was adopted there,
+    and clients decide for themselves. Raises ``TableError`` for a damaged table: ``before`` then stays.
     """
     data = fields.get(MANIFEST_FIELD)
     if data is None:
         raise TableError("no route table has been published yet")
     manifest = decode_manifest(data)
-    now, held = manifest.generation, before.generation if before is not None else None
-    if before is not None and held is not None and now.lineage == held.lineage and not now.newer_than(held):
-        return None if overlay == before.overlay else Served(before.manifest, before.parts, overlay)
+    now, last = manifest.generation, before.generation if before is not None else None
+    if before is not None and last is not None and now.lineage == last.lineage and not now.newer_than(last):
+        return None if overlay == before.overlay else ServedTable(before.manifest, before.parts, overlay)
     parts = {}
     for name, expected in manifest.slices.items():
         part = fields.get(slice_field(name))
         if part is None or checksum(part) != expected:
             raise TableError(f"the slice {name} is missing or damaged")
         parts[name] = part
-    return Served(manifest, parts, overlay)
+    return ServedTable(manifest, parts, overlay)
 
 
 class Board:
-    """Holds what is served; ``next_change`` waits for the next."""
+    """Holds what is served; ``next_change`` waits for something else to be served."""
 
     def __init__(self) -> None:
-        self.served: Served | None = None
+        self.served: ServedTable | None = None
         self._changed = asyncio.Event()
-        self.heard_ms: int | None = None  # when Redis was last read, monotonic
+        self.heard_ms: int | None = None  # when Redis was last read, by the steady clock
         self.error = "Redis has not been read yet"
 
-    def show(self, new: Served) -> None:
-        """From now on this is served."""
-        self.served = new
+    def show(self, table: ServedTable) -> None:
+        """Serves this table from now on."""
+        self.served = table
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def next_change(self) -> None:
-        """Returns when something else is served than now."""
+        """Returns when another table is served than now."""
         await self._changed.wait()

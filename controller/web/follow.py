@@ -1,4 +1,4 @@
-"""Follows the projection in Redis: a hint, and a look every second because hints may be lost."""
+"""Follows the projection in Redis: at each hint, and once a second because hints may be lost."""
 
 import asyncio
 from typing import Any
@@ -7,17 +7,19 @@ import structlog
 from redis.exceptions import RedisError
 
 from controller.process.clock import monotonic_ms
-from controller.web.board import Board, Served, served
+from controller.web.board import Board, ServedTable, newer_table
+from tieline.backoff import Backoff
 from tieline.keys import MANIFEST_FIELD, Keys
 from tieline.table import TableError
 
 LOOK_EVERY_S = 1.0
 REDIS_WITHIN_S = 2.0
-AGAIN_AFTER_S = 0.5
+RETRY_FIRST_S = 0.5
+RETRY_LONGEST_S = 2.0
 
 
 class Follower:
-    """Keeps a board at what lies in Redis. What is served goes on being served while Redis is away."""
+    """Keeps a board at what Redis holds. While Redis is away the board keeps its table."""
 
     def __init__(self, redis: Any, keys: Keys, board: Board) -> None:
         self._redis = redis
@@ -27,44 +29,51 @@ class Follower:
         self._log = structlog.get_logger("web")
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Follows until cancelled."""
+        backoff = Backoff(RETRY_FIRST_S, RETRY_LONGEST_S)
         while True:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as hints:
                     await hints.subscribe(self._keys.routes_hint)
                     while True:
                         await self._look()
+                        backoff.reset()
                         await hints.get_message(timeout=LOOK_EVERY_S)
             except (RedisError, OSError, TimeoutError) as error:
-                self._say(f"Redis: {type(error).__name__}")
-                await asyncio.sleep(AGAIN_AFTER_S)
+                self._report(f"Redis: {type(error).__name__}")
+                await asyncio.sleep(backoff.next_s())
 
     async def _look(self) -> None:
         async with asyncio.timeout(REDIS_WITHIN_S):
             manifest = await self._redis.hget(self._keys.routes, MANIFEST_FIELD)
             overlay = await self._redis.get(self._keys.overlay) or b""
             fields = {MANIFEST_FIELD.encode(): manifest}
-            if manifest is None or manifest != self._manifest:  # else no slice need be read: mostly
+            if manifest is None or manifest != self._manifest:  # otherwise no slice need be read
                 fields = await self._redis.hgetall(self._keys.routes)
-        named = {name.decode(): value for name, value in fields.items()}
+        by_name = {name.decode(): value for name, value in fields.items()}
         try:
-            new = served(named, overlay, self._board.served)
+            new = newer_table(by_name, overlay, self._board.served)
         except TableError as error:
-            self._say(str(error))
+            self._report(str(error))
             return
-        self._manifest = named[MANIFEST_FIELD]
+        self._manifest = by_name[MANIFEST_FIELD]
         self._board.heard_ms = monotonic_ms()
-        self._say("")
+        self._report("")
         if new is not None:
             self._warn_of_another_lineage(new)
             self._board.show(new)
 
-    def _warn_of_another_lineage(self, new: Served) -> None:
+    def _warn_of_another_lineage(self, new: ServedTable) -> None:
         before = self._board.served
         if before is not None and before.generation.lineage != new.generation.lineage:
-            self._log.warning("another lineage was adopted", generation=str(new.generation))
+            self._log.warning(
+                "serves the table of another lineage, which was adopted", generation=str(new.generation)
+            )
 
-    def _say(self, error: str) -> None:
+    def _report(self, error: str) -> None:
         if error != self._board.error:
-            self._log.log(30 if error else 20, "route tables", error=error or "none")
+            if error:
+                self._log.warning("the route table can't be read; the last one is served", error=error)
+            else:
+                self._log.info("the route table is read")
             self._board.error = error

@@ -1,6 +1,6 @@
-"""PURE. The table as documented JSON, so that a gateway in any language can use it (docs/http-table.md).
+"""The table as documented JSON, so that a gateway in any language can use it (docs/http-table.md). Pure.
 
-Each route names its pools in full, with weight and address together: no index, no second look-up.
+Each route names its pools in full, with weight and address together, so that nothing need be looked up.
 """
 
 import base64
@@ -16,7 +16,7 @@ from tieline.table import Manifest, PoolInfo, Slice, Split
 
 
 class PlainPool(Struct, frozen=True):
-    """A pool with its weight in a split, in parts per million. ``credential`` names a secret and is none."""
+    """A pool with its weight in a split, in parts per million. ``credential`` is the name of a secret."""
 
     pool: str
     weight_ppm: int
@@ -35,8 +35,8 @@ class PlainSplit(Struct, frozen=True):
 
 
 class PlainRoute(Struct, frozen=True):
-    """One (workload, origin). ``on_loss[provider]`` applies when that provider is lost; ``last_resort`` is
-    tried, in order, when nothing else is left, and has no weight."""
+    """One (workload, origin). ``on_loss[provider]`` applies when that provider is lost. ``last_resort``: the
+    pools to try, in order, when nothing else is left; they have no weight."""
 
     workload: str
     origin: str
@@ -63,14 +63,14 @@ class PlainTable(Struct, frozen=True):
 
 
 def plain_table(manifest: Manifest, slices: Iterable[Slice], overlay: bytes) -> PlainTable:
-    """These routes of one generation."""
+    """These routes of one generation. ``slices`` must not be empty."""
     parts = tuple(slices)
     return PlainTable(
         str(manifest.generation),
         manifest.made_ms,
         asdict(parts[0].settings),
-        tuple(_route(part) for part in parts),
-        base64.b64encode(overlay).decode(),
+        routes=tuple(_route(part) for part in parts),
+        overlay_base64=base64.b64encode(overlay).decode(),
     )
 
 
@@ -81,11 +81,11 @@ def _route(part: Slice) -> PlainRoute:
         route.workload,
         route.origin,
         route.criticality,
-        split.pools,
-        split.shed_ppm,
-        route.shed_reason,
-        on_loss,
-        tuple(_pool(part.pools[index], 0) for index in route.last_resort),
+        pools=split.pools,
+        shed_ppm=split.shed_ppm,
+        shed_reason=route.shed_reason,
+        on_loss=on_loss,
+        last_resort=tuple(_pool(part.pools[index], 0) for index in route.last_resort),
     )
 
 
@@ -101,8 +101,8 @@ def _pool(info: PoolInfo, weight: int) -> PlainPool:
         info.pool,
         weight,
         info.url,
-        info.adapter,
-        info.credential,
-        info.geography,
-        tuple(map(asdict, info.models)),
+        adapter=info.adapter,
+        credential=info.credential,
+        geography=info.geography,
+        models=tuple(map(asdict, info.models)),
     )

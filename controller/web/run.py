@@ -1,4 +1,4 @@
-"""One endpoint process: put together, run and taken apart."""
+"""One endpoint process: its parts are built, run and closed here."""
 
 import asyncio
 import os
@@ -11,23 +11,22 @@ from controller.process.connections import connect_redis
 from controller.process.settings import Settings
 from controller.process.supervise import end_on_signals, together
 from controller.process.telemetry import without_password
+from controller.web.admission import TOKENS, Bounds, Tokens
 from controller.web.answers import Answers
 from controller.web.board import Board
 from controller.web.follow import Follower
-from controller.web.limits import Limits
 from controller.web.server import Listen, Server
-from controller.web.tokens import TOKENS, Tokens
 from tieline.producer import Producer
 
 
-async def run_web(settings: Settings, listen: Listen, tokens_file: Path | None, limits: Limits) -> int:
-    """Until SIGTERM or SIGINT. 0 after a clean stop. Raises ``SettingError`` for what can't work."""
+async def run_web(settings: Settings, listen: Listen, tokens_file: Path | None, bounds: Bounds) -> int:
+    """Runs until SIGTERM or SIGINT; returns 0 after a clean end. Raises ``SettingError``."""
     log = structlog.get_logger("web")
     asked_to_end = end_on_signals()
     board = Board()
     tokens = Tokens(tokens_file, os.environ)
     producer = Producer(settings.kafka, prefix=settings.namespace) if settings.kafka else None
-    server = Server(listen, Answers(board, producer, limits, tokens), limits)
+    server = Server(listen, Answers(board, producer, bounds=bounds, tokens=tokens), bounds)
     async with AsyncExitStack() as closing:
         redis = connect_redis(settings.redis)
         closing.push_async_callback(redis.aclose)
@@ -39,14 +38,14 @@ async def run_web(settings: Settings, listen: Listen, tokens_file: Path | None, 
             url=url,
             redis=without_password(settings.redis),
             namespace=settings.namespace,
-            reports="to Kafka" if producer else "not taken: no Kafka given",
-            callers=f"{len(tokens)} keys"
+            reports="to Kafka" if producer else "refused, as TIELINE_KAFKA is not set",
+            callers=f"those with one of {len(tokens)} tokens"
             if len(tokens)
-            else f"anybody on this machine: no {TOKENS}, no file",
+            else f"anybody on this machine, as neither {TOKENS} nor --tokens is given",
         )
         if not listen.is_loopback and listen.certificate is None:
             log.warning(
-                "callers' keys travel unencrypted: give --tls-cert and --tls-key, or put TLS in front"
+                "callers' tokens travel unencrypted: give --tls-cert and --tls-key, or put TLS in front"
             )
         running = asyncio.create_task(
             together({"tables": Follower(redis, settings.keys, board).run(), "keys": server.reread_tokens()})

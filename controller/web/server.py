@@ -1,4 +1,4 @@
-"""The endpoint put together: who is let in, how many at once, how fast; and its run."""
+"""The server of the endpoint: it listens, lets callers in within the bounds, and passes requests on."""
 
 import asyncio
 import ssl
@@ -13,8 +13,8 @@ from aiohttp import web
 
 from controller.process.clock import monotonic_ms
 from controller.process.errors import SettingError
-from controller.web.answers import Answers, said
-from controller.web.limits import Limits, Rates
+from controller.web.admission import Bounds, Rates
+from controller.web.answers import Answers, refusal
 
 REREAD_EVERY_S = 2.0
 STOP_WITHIN_S = 2.0
@@ -23,7 +23,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Listen(NamedTuple):
-    """Where to listen: an address, and files of certificate and key for TLS."""
+    """Where to listen, and the files of certificate and key for TLS."""
 
     host: str
     port: int
@@ -32,12 +32,12 @@ class Listen(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Whether only this machine can reach the address."""
         return self.host == "localhost" or ip_address(self.host).is_loopback
 
 
 def read_listen(text: str, certificate: Path | None = None, key: Path | None = None) -> Listen:
-    """``HOST:PORT``, ``[::1]:PORT``. Raises ``SettingError``."""
+    """The place in ``ADDRESS:PORT`` or ``[::1]:PORT``. Raises ``SettingError``."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
@@ -52,31 +52,34 @@ def read_listen(text: str, certificate: Path | None = None, key: Path | None = N
         )
     if (certificate is None) != (key is None):
         raise SettingError("give both --tls-cert and --tls-key, or neither")
-    return Listen(host, number, certificate, key)
+    return Listen(host, number, certificate, key=key)
 
 
 class Server:
-    """``async with Server(...).listening() as url``."""
+    """``async with Server(...).listening() as url``. Raises ``SettingError`` for an open address without
+    tokens."""
 
-    def __init__(self, listen: Listen, answers: Answers, limits: Limits) -> None:
+    def __init__(self, listen: Listen, answers: Answers, bounds: Bounds) -> None:
         if not listen.is_loopback and not len(answers.tokens):
             raise SettingError(
-                f"--listen {listen.host}: an address that others reach needs tokens: give --tokens FILE"
+                f"--listen {listen.host}: other machines can reach this address, so it needs tokens: give "
+                "--tokens FILE"
             )
         self._listen = listen
         self._answers = answers
-        self._limits = limits
-        self._rates = Rates(limits)
+        self._bounds = bounds
+        self._rates = Rates(bounds)
         self._mute: dict[int, asyncio.TimerHandle] = {}  # connections that have made no request yet
         self._log = structlog.get_logger("web")
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str]:
-        """Its base URL, once it listens. Raises ``SettingError`` when it can't."""
-        app = web.Application(middlewares=[self._gate], client_max_size=self._limits.body_max_bytes)
+        """Listens as long as the context lasts, and gives the base URL. Raises ``SettingError`` when it
+        can't."""
+        app = web.Application(middlewares=[self._gate], client_max_size=self._bounds.body_max_bytes)
         app.add_routes(self._answers.routes())
         runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=self._limits.idle_s, shutdown_timeout=STOP_WITHIN_S
+            app, access_log=None, keepalive_timeout=self._bounds.idle_s, shutdown_timeout=STOP_WITHIN_S
         )
         await runner.setup()
         try:
@@ -89,27 +92,30 @@ class Server:
             await runner.cleanup()
 
     async def reread_tokens(self) -> None:
-        """Follows the file of tokens until cancelled."""
+        """Reads the file of tokens anew when it changes, until cancelled."""
         while True:
             await asyncio.sleep(REREAD_EVERY_S)
             try:
                 if self._answers.tokens.reread():
-                    self._log.info("tokens read anew", keys=len(self._answers.tokens))
+                    self._log.info("the tokens were read anew", keys=len(self._answers.tokens))
             except SettingError as error:
-                self._log.warning("the former tokens stay in force", reason=str(error))
+                self._log.warning("the new tokens can't be used; the former ones stay", error=str(error))
 
     async def _bind(self, runner: web.AppRunner) -> asyncio.Server:
         loop, accept = asyncio.get_running_loop(), runner.server
         assert accept is not None
 
         def connected() -> asyncio.BaseProtocol:
-            here = {*self._mute, *map(id, accept.connections)}  # a connection in its TLS handshake is mute
-            if len(here) >= self._limits.connections_max:
+            open_now = {
+                *self._mute,
+                *map(id, accept.connections),
+            }  # a connection in its TLS handshake counts too
+            if len(open_now) >= self._bounds.connections_max:
                 self._answers.counts["connections refused"] += 1
                 return _Refusal()
             handler = accept()
-            # The timer holds the handler, so that its id stays its own as long as it is a key here.
-            timer = loop.call_later(self._limits.first_request_within_s, self._end_mute, handler)
+            # The timer keeps the handler alive, so that nothing else gets its id while it is a key here.
+            timer = loop.call_later(self._bounds.first_request_within_s, self._end_mute, handler)
             self._mute[id(handler)] = timer
             return handler
 
@@ -120,11 +126,11 @@ class Server:
                 self._listen.host,
                 self._listen.port,
                 ssl=tls,
-                ssl_handshake_timeout=self._limits.first_request_within_s if tls else None,
+                ssl_handshake_timeout=self._bounds.first_request_within_s if tls else None,
             )
         except OSError as error:
             place = f"{self._listen.host}:{self._listen.port}"
-            raise SettingError(f"--listen {place}: can't listen there: {error.strerror}") from None
+            raise SettingError(f"--listen {place}: it can't listen there: {error.strerror}") from None
 
     def _tls(self) -> ssl.SSLContext | None:
         if self._listen.certificate is None or self._listen.key is None:
@@ -133,7 +139,7 @@ class Server:
         try:
             context.load_cert_chain(self._listen.certificate, self._listen.key)
         except (OSError, ssl.SSLError) as error:
-            raise SettingError(f"--tls-cert, --tls-key: can't be used: {error.strerror or error}") from None
+            raise SettingError(f"--tls-cert and --tls-key can't be used: {error.strerror or error}") from None
         return context
 
     def _end_mute(self, handler: web.RequestHandler) -> None:
@@ -144,27 +150,27 @@ class Server:
 
     @web.middleware
     async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Everybody passes here: not too often, and with a token."""
+        """Refuses a request that comes too often or without a valid token, and passes on every other."""
         if (timer := self._mute.pop(id(request.protocol), None)) is not None:
             timer.cancel()
         if wait_ms := self._rates.wait_ms(request.remote or "", monotonic_ms()):
             self._answers.counts["requests refused: too many"] += 1
-            return said(429, "too many requests from this address", retry_after_s=wait_ms / 1_000)
+            return refusal(429, "too many requests from this address", retry_after_s=wait_ms / 1_000)
         if request.path not in OPEN_PATHS and not self._answers.allowed(request):
             self._answers.counts["requests refused: token"] += 1
-            answer = said(401, "a valid token is needed: Authorization: Bearer TOKEN")
+            answer = refusal(401, "a valid token is needed: Authorization: Bearer TOKEN")
             answer.headers["www-authenticate"] = "Bearer"
             return answer
         try:
             return await handler(request)
         except web.HTTPRequestEntityTooLarge:
-            return said(413, f"more than {self._limits.body_max_bytes} bytes")
+            return refusal(413, f"the body has more than {self._bounds.body_max_bytes} bytes")
         except web.HTTPException as error:
-            return said(error.status, error.reason)
+            return refusal(error.status, error.reason)
 
 
 class _Refusal(asyncio.Protocol):
-    """A connection too many."""
+    """Closes a connection at once, because there are too many."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -102,7 +102,8 @@ async def test_signed_mode_refuses_unsigned_commands(fleet: Fleet) -> None:
         (("drain", "oci", "--reason", "x", "--for", "1h"), {"TIELINE_KAFKA": NOBODY}, "can't be reached"),
         (("drain", "oci", "--reason", "x", "--for", "1h"), {}, "start a controller"),
         (("drain", "oci", "--reason", "x", "--for", "90d"), {}, "at most 30d"),
-        (("drain", "OCI!", "--reason", "x", "--for", "1h"), {}, "scope is not valid"),
+        (("drain", "oci", "--reason", "", "--for", "1h"), {}, "--reason must not be empty"),
+        (("drain", "OCI!", "--reason", "x", "--for", "1h"), {}, "SCOPE is not valid"),
     ],
 )
 async def test_mistake_is_one_sentence(

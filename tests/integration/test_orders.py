@@ -99,8 +99,9 @@ async def test_verdict_moves_load(fleet: Fleet) -> None:
     assert said.rstrip().endswith("-> 0.0%")
     assert "0.0% ->" not in said
     row = next(row for row in (await status(fleet))["overview"]["pools"] if row["pool"] == ACTED_ON)
-    assert (row["state"], row["why"]) == ("down", "called down by kim: a drill (operator_verdict)")
-    assert "an operator says so (kim: a drill)" in await explained(fleet, ACTED_ON)
+    assert (row["state"], row["reason"]) == ("down", "operator_verdict")
+    assert row["why"] == "called down by kim: a drill (an operator's verdict says so)"
+    assert "an operator's verdict says so (kim: a drill)" in await explained(fleet, ACTED_ON)
     assert "when a client has nothing left: coreweave/us-east-04/gpt-oss" in await explained(fleet, "chat/us")
 
 
@@ -143,7 +144,7 @@ async def test_orders_in_force_are_listed_with_their_end(fleet: Fleet) -> None:
         "tieline restore fresh_capacity --scope oci",
     ):
         assert text in shown.out
-    assert "frozen by an operator: no moves by choice (kim: a drill)" in await explained(fleet, ACTED_ON)
+    assert "an operator froze it: nothing moves by choice (kim: a drill)" in await explained(fleet, ACTED_ON)
     await order(fleet, "unfreeze")
     await order(fleet, "restore", "fresh_capacity", "--scope", "oci")
     verbs = {command["verb"] for command in (await status(fleet))["commands"]}

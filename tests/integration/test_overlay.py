@@ -137,12 +137,15 @@ async def test_mistakes_are_said_and_nothing_is_issued(
         for arguments, words in (
             (("exclude", "azur", *good), "did you mean azure?"),
             (("exclude", "azure", "--for", "5h", *good), "at most 4h"),
-            (("exclude", "azure", "--reason", "x", "--key", str(keys.public)), "no Ed25519 private key"),
-            (("exclude", "azure", "--no-redis", *good), "give --out FILE"),
-            (("exclude", "not a scope", "--unknown", *good), "can't be made"),
+            (
+                ("exclude", "azure", "--reason", "x", "--key", str(keys.public)),
+                "is not an unencrypted Ed25519 private key",
+            ),
+            (("exclude", "azure", "--no-redis", *good), "--no-redis needs --out FILE"),
+            (("exclude", "not a scope", "--unknown", *good), "SCOPE is not valid"),
         ):
             ended = await command(settings, "overlay", *arguments)
             assert (ended.status, ended.err.count("\n")) == (2, 1), ended.err
             assert words in ended.err
         assert await tables.connection.get(tables.keys.overlay) is None
-        assert await order(settings, "show") == "no overlay\n"
+        assert await order(settings, "show") == "there is no overlay\n"

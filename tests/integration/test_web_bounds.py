@@ -14,11 +14,10 @@ import aiohttp
 from aiohttp import web
 
 import tieline
+from controller.web.admission import TOKENS, Bounds, Tokens
 from controller.web.answers import Answers
-from controller.web.board import Board, served
-from controller.web.limits import Limits
+from controller.web.board import Board, newer_table
 from controller.web.server import Listen, Server
-from controller.web.tokens import TOKENS, Tokens
 from tests.integration.recording import Asked, recording
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, pool_info, table
 from tests.waiting import until
@@ -51,7 +50,7 @@ class Rig(NamedTuple):
         parts = slices(wanted)
         fields = {slice_field(name): data for name, data in parts.items()}
         fields[MANIFEST_FIELD] = manifest(wanted, parts, urgent_seq=0)
-        new = served(fields, b"", self.board.served)
+        new = newer_table(fields, b"", self.board.served)
         assert new is not None
         self.board.show(new)
 
@@ -70,11 +69,11 @@ class Rig(NamedTuple):
 
 
 @asynccontextmanager
-async def listening(limits: Limits, producer: Producer | None = None) -> AsyncIterator[Rig]:
-    """Serves ``ONE`` within these limits."""
+async def listening(bounds: Bounds, producer: Producer | None = None) -> AsyncIterator[Rig]:
+    """Serves ``ONE`` within these bounds."""
     board = Board()
-    answers = Answers(board, producer, limits, Tokens(None, {TOKENS: TOKEN}))
-    server = Server(Listen("127.0.0.1", 0), answers, limits)
+    answers = Answers(board, producer, bounds=bounds, tokens=Tokens(None, {TOKENS: TOKEN}))
+    server = Server(Listen("127.0.0.1", 0), answers, bounds)
     async with server.listening() as url:
         rig = Rig(url, board, answers)
         rig.show(ONE)
@@ -87,11 +86,11 @@ def session() -> aiohttp.ClientSession:
 
 async def test_a_stream_that_is_not_read_is_dropped_with_a_reason() -> None:
     """It costs the endpoint a few kilobytes for the time allowed, and others go on."""
-    limits = Limits(repeat_every_s=0.001, write_within_s=0.3, stream_buffer_bytes=4_096)
-    async with listening(limits) as rig:
+    bounds = Bounds(repeat_every_s=0.001, write_within_s=0.3, stream_buffer_bytes=4_096)
+    async with listening(bounds) as rig:
         with rig.connect() as deaf:
             deaf.send(f"GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n".encode())
-            reason = "streams dropped: it did not read for so long"
+            reason = "streams dropped: its reader did not read in time"
             await until(lambda: rig.answers.counts[reason] == 1, 20, "the drop")
             await until(lambda: rig.answers.streams == 0, 5, "its place free")
         async with rig.client() as client:
@@ -100,7 +99,7 @@ async def test_a_stream_that_is_not_read_is_dropped_with_a_reason() -> None:
 
 async def test_without_a_stream_the_poll_finds_out() -> None:
     """No stream to be had: tables still arrive, and an unchanged one is not sent again."""
-    async with listening(Limits(streams_max=0)) as rig, rig.client() as client:
+    async with listening(Bounds(streams_max=0)) as rig, rig.client() as client:
         assert await client.ready(5), client.status
         await until(lambda: rig.answers.counts["tables not modified"] >= 1, 10, "an unchanged table")
         assert rig.answers.counts["tables sent"] == 1
@@ -110,7 +109,7 @@ async def test_without_a_stream_the_poll_finds_out() -> None:
 
 async def test_connections_are_bounded_and_mute_ones_ended() -> None:
     """One connection too many is refused at once; one that never asks is ended, and its place is free."""
-    async with listening(Limits(connections_max=1, first_request_within_s=0.2)) as rig:
+    async with listening(Bounds(connections_max=1, first_request_within_s=0.2)) as rig:
         loop = asyncio.get_running_loop()
 
         async def gone(one: socket.socket) -> bool:
@@ -131,7 +130,7 @@ async def test_connections_are_bounded_and_mute_ones_ended() -> None:
 
 async def test_requests_are_bounded_in_rate() -> None:
     """Too many from one address get 429 with a time to wait."""
-    async with listening(Limits(requests_per_s=1.0, burst=3.0)) as rig, session() as http:
+    async with listening(Bounds(requests_per_s=1.0, burst=3.0)) as rig, session() as http:
         statuses = []
         for _ in range(4):
             async with http.get(f"{rig.url}/v1/status") as answer:
@@ -143,14 +142,14 @@ async def test_requests_are_bounded_in_rate() -> None:
 async def test_reports_are_looked_at_before_they_are_taken() -> None:
     """Too large a report gets 413; what is no report 400 with the place; without Kafka none is taken."""
     producer = Producer("127.0.0.1:1")
-    async with producer, listening(Limits(body_max_bytes=100), producer) as rig, session() as http:
+    async with producer, listening(Bounds(body_max_bytes=100), producer) as rig, session() as http:
         async with http.post(f"{rig.url}/v1/reports", data=b"x" * 200) as answer:
             assert answer.status == 413
         async with http.post(f"{rig.url}/v1/reports", json={"client": "a"}) as answer:
             assert answer.status == 400
             assert "missing required field" in await answer.text()
     async with (
-        listening(Limits()) as rig,
+        listening(Bounds()) as rig,
         session() as http,
         http.post(f"{rig.url}/v1/reports", json={}) as answer,
     ):
@@ -168,8 +167,8 @@ async def test_over_tls(tmp_path: Path) -> None:
         stderr=asyncio.subprocess.DEVNULL,
     )
     assert await making.wait() == 0
-    answers = Answers(Board(), None, Limits(), Tokens(None, {TOKENS: TOKEN}))
-    server = Server(Listen("127.0.0.1", 0, certificate, key), answers, Limits())
+    answers = Answers(Board(), None, bounds=Bounds(), tokens=Tokens(None, {TOKENS: TOKEN}))
+    server = Server(Listen("127.0.0.1", 0, certificate, key=key), answers, Bounds())
     async with server.listening() as url:
         assert url.startswith("https://")
         for trusted, token, said in (

@@ -1,4 +1,4 @@
-"""Reasons as values: why something is so, since when, until when. Words are made in ``words.py``."""
+"""Reasons as values: why something is so, since when and until when. ``words`` turns them into sentences."""
 
 from enum import StrEnum
 
@@ -114,12 +114,12 @@ CONFIGURATION_REASONS = (Reason.CONFIGURATION_AUTH, Reason.CONFIGURATION_NOT_FOU
 
 
 class Verdict(Struct, frozen=True, omit_defaults=True):
-    """Something about a subject has a reason: a pool, a route ``workload/origin``, a provider, a source,
+    """Why something is so. ``subject`` is a pool, a route ``workload/origin``, a provider, a source,
     ``clients`` or ``table``.
 
-    ``before`` and ``after`` are states or shares as text where the verdict is a change; ``value`` is what was
-    measured and ``limit`` what it was held against (shares, units/s or ms, as the reason says). ``because``:
-    an operator's name and words, or the reason of a move that is held back.
+    ``before`` and ``after`` are states or shares as text, where the verdict is a change. ``value`` was
+    measured and ``limit`` is what it was compared with: shares, units/s, counts or ms, as the reason says.
+    ``because``: an operator's name and words, or the code of the reason for a move that is held back.
     """
 
     subject: str

@@ -1,95 +1,103 @@
-"""Reasons in words, for people. The only place where a verdict becomes a sentence."""
+"""Reasons in words, for people: the only place where a reason becomes a sentence.
+
+Each text in ``WORDS`` is about the verdict's subject, which it calls "it", and can be read alone.
+"""
+
+from collections.abc import Mapping
 
 from controller.core.model.reasons import Reason, Verdict
 
-WORDS: dict[Reason, str] = {
-    Reason.NO_EVIDENCE: "nothing is known of it yet",
-    Reason.STALE: "nothing has been heard of it for too long; it keeps what it carries and gains nothing",
-    Reason.CLIENTS_FAILING: "clients' requests fail",
-    Reason.PROBES_FAILING: "two probers fail",
-    Reason.CLIENTS_AND_PROBES_FAILING: "clients' requests and probes fail",
-    Reason.ONE_SOURCE_FAILING: "one prober alone fails",
-    Reason.SOME_FAILING: "some of clients' requests fail",
-    Reason.EJECTED_BY_CLIENTS: "clients have left it by themselves",
-    Reason.NO_PROGRESS: "requests go in and none comes out, while other pools complete theirs",
-    Reason.STATUS_STATEMENT: "a status page says so",
-    Reason.CONFIGURATION_AUTH: "credentials are refused (401, 403): a configuration fault",
-    Reason.CONFIGURATION_NOT_FOUND: "the model is not found (404): a configuration fault",
-    Reason.SLOW: "it answers, but its first tokens take far longer than they use to",
-    Reason.MODEL_FAULT: "it refuses requests (400) that its siblings serve: a fault of the model",
-    Reason.SUCCEEDING: "requests succeed",
-    Reason.HOLD_DOWN: "held down after its outage",
-    Reason.HOLD_DOWN_OVER: "the hold-down is over: the first step of the ramp",
-    Reason.RAMP_STEP: "one step up the ramp",
-    Reason.RAMP_DONE: "the ramp is climbed",
-    Reason.CLOCK_OR_DELAY: "its reports reach the brokers long after they were made, or before: a wrong "
-    "clock, or a delay",
+WORDS: Mapping[str, str] = {
+    Reason.NO_EVIDENCE: "no source has reported on it yet",
+    Reason.STALE: "no source has reported on it for too long: it keeps what it carries and gains nothing",
+    Reason.CLIENTS_FAILING: "clients' requests fail there",
+    Reason.PROBES_FAILING: "the probes of two sources fail there",
+    Reason.CLIENTS_AND_PROBES_FAILING: "clients' requests and probes fail there",
+    Reason.ONE_SOURCE_FAILING: "the probes of one source fail there, and nobody else confirms it",
+    Reason.SOME_FAILING: "some of the clients' requests fail there",
+    Reason.EJECTED_BY_CLIENTS: "clients have stopped using it by themselves",
+    Reason.NO_PROGRESS: "requests go in and no answers come out, while other pools complete theirs",
+    Reason.STATUS_STATEMENT: "a status page reports trouble there",
+    Reason.CONFIGURATION_AUTH: "it refuses the credentials (401, 403): a fault of configuration",
+    Reason.CONFIGURATION_NOT_FOUND: "it does not know the model (404): a fault of configuration",
+    Reason.SLOW: "it answers, but its first tokens take far longer than usual",
+    Reason.MODEL_FAULT: "it refuses requests (400) that its siblings serve: a fault of its model",
+    Reason.SUCCEEDING: "requests succeed there",
+    Reason.HOLD_DOWN: "it is held down after its outage",
+    Reason.HOLD_DOWN_OVER: "its hold-down is over, and its ramp begins",
+    Reason.RAMP_STEP: "its ramp goes up by one step",
+    Reason.RAMP_DONE: "its ramp is complete",
+    Reason.CLOCK_OR_DELAY: "its reports reach Kafka long after they were made, or before: its clock is "
+    "wrong, or they are delayed",
     Reason.DUPLICATE_SOURCE: "two producers report under its name: give each a name of its own",
-    Reason.REPORTER_OF_ITS_OWN: "nothing gets through to it on any provider, so its own network is ill",
-    Reason.CAPACITY_STATED: "capacity as stated",
-    Reason.CAPACITY_COMMITTED: "capacity as the policy commits, as nobody states it",
-    Reason.CAPACITY_EXPIRED: "its stated capacity has expired; nothing is moved onto it",
-    Reason.QUOTA_GROUP: "its quota group's limit",
-    Reason.THROTTLED: "capacity as its 429s showed",
-    Reason.REQUESTS_LIMIT: "its limit of requests/s, at the size that its requests have",
-    Reason.CONCURRENCY_LIMIT: "its limit of requests in flight, at the time that they take",
-    Reason.CAPACITY_RAMPED: "capacity that is new comes into use step by step",
-    Reason.CAPACITY_PLANNED: "capacity as it was planned to be from now on",
-    Reason.DRAINED: "drained by an operator",
-    Reason.MAINTENANCE: "under announced maintenance",
-    Reason.FROZEN: "frozen by an operator: no moves by choice",
-    Reason.OPERATOR_VERDICT: "an operator says so",
-    Reason.APPROVED: "its provider is in mode recommend, and an operator lets it be acted on",
+    Reason.REPORTER_OF_ITS_OWN: "none of its requests succeeds on any provider: its own network is at fault",
+    Reason.CAPACITY_STATED: "a source states its capacity",
+    Reason.CAPACITY_COMMITTED: "no source states its capacity, so the policy's committed capacity counts",
+    Reason.CAPACITY_EXPIRED: "its stated capacity has expired: nothing is moved onto it",
+    Reason.QUOTA_GROUP: "its quota group's limit binds it",
+    Reason.THROTTLED: "its 429 answers show how much it can carry",
+    Reason.REQUESTS_LIMIT: "its limit of requests/s binds it, at the size of its requests",
+    Reason.CONCURRENCY_LIMIT: "its limit of requests in flight binds it, at the time that its requests take",
+    Reason.CAPACITY_RAMPED: "its new capacity comes into use step by step",
+    Reason.CAPACITY_PLANNED: "its planned capacity counts from now on",
+    Reason.DRAINED: "an operator drained it",
+    Reason.MAINTENANCE: "it is under announced maintenance",
+    Reason.FROZEN: "an operator froze it: nothing moves by choice",
+    Reason.OPERATOR_VERDICT: "an operator's verdict says so",
+    Reason.APPROVED: "its provider is in mode recommend, and an operator approved acting on it",
     Reason.MODE_OBSERVE: "its provider is in mode observe: it keeps what it carries",
-    Reason.MODE_RECOMMEND: "its provider is in mode recommend: it keeps what it carries until approved",
-    Reason.FAILBACK_MANUAL: "failback is manual: it waits for `tieline failback`",
+    Reason.MODE_RECOMMEND: "its provider is in mode recommend: it keeps what it carries until an operator "
+    "approves",
+    Reason.FAILBACK_MANUAL: "its failback is manual: it waits for `tieline failback`",
     Reason.NOT_LAWFUL: "the policy does not allow it here",
-    Reason.EXCLUSIVE_ELSEWHERE: "unlawful: the workload goes through another provider only",
-    Reason.PROVIDER_NOT_ALLOWED: "unlawful: its provider is not among those allowed to the workload",
-    Reason.PINNED_ELSEWHERE: "unlawful: the workload is pinned to other pools",
-    Reason.RESIDENCY_OF_ORIGIN: "unlawful: data from this origin may not go where it is",
-    Reason.RESIDENCY_OF_WORKLOAD: "unlawful: data of this workload may not go where it is",
-    Reason.MODEL_NOT_OFFERED: "unlawful: it does not offer every model of the workload",
-    Reason.CONTEXT_TOO_SHORT: "unlawful: a model's context is shorter than the workload needs",
-    Reason.FEATURE_NOT_OFFERED: "unlawful: a model lacks a feature that the workload needs",
-    Reason.UNKNOWN_LAST: "its health is unknown: it would get critical load, and only after all others",
-    Reason.DEGRADED_LATE: "it is degraded: it gets only what no healthy pool takes",
+    Reason.EXCLUSIVE_ELSEWHERE: "the policy binds this workload to another provider",
+    Reason.PROVIDER_NOT_ALLOWED: "the policy allows this workload other providers only",
+    Reason.PINNED_ELSEWHERE: "the policy pins this workload to other pools",
+    Reason.RESIDENCY_OF_ORIGIN: "data from this origin may go to other geographies only",
+    Reason.RESIDENCY_OF_WORKLOAD: "data of this workload may go to other geographies only",
+    Reason.MODEL_NOT_OFFERED: "it does not offer every model that this workload needs",
+    Reason.CONTEXT_TOO_SHORT: "one of its models has a shorter context than this workload needs",
+    Reason.FEATURE_NOT_OFFERED: "one of its models lacks a feature that this workload needs",
+    Reason.UNKNOWN_LAST: "its health is unknown: it gets critical load only, after all other pools",
+    Reason.DEGRADED_LATE: "it is degraded: it gets only what no healthy pool can take",
     Reason.NO_CAPACITY: "it has no usable capacity",
     Reason.NO_ROOM: "other load fills what it may carry",
-    Reason.GROUP_FULL: "other pools fill its quota group's limit",
-    Reason.PROVIDER_SHARE_FULL: "its provider already has the largest share allowed",
+    Reason.GROUP_FULL: "other pools use up its quota group's limit",
+    Reason.PROVIDER_SHARE_FULL: "its provider already has the largest share that the policy allows",
     Reason.LATER_IN_MERIT: "pools before it in merit order carry everything",
-    Reason.PLANNED_ELSEWHERE: "the plan for the whole table has others carry everything",
-    Reason.MOVE_DUE: "load comes to it with the next moves by choice",
-    Reason.FIRST_TABLE: "the first table of this lineage, from the policy alone",
+    Reason.PLANNED_ELSEWHERE: "the plan for the whole table gives this load to other pools",
+    Reason.MOVE_DUE: "it gets load with the next moves by choice",
+    Reason.FIRST_TABLE: "the first table of this lineage is made from the policy alone",
     Reason.POOL_LOST: "its load moved away",
-    Reason.OVERLOAD: "load above its capacity moved away",
-    Reason.MADE_WAY: "load made way for more critical load",
-    Reason.SHED_NO_ROOM: "shed: no lawful pool has room",
-    Reason.SHED_RESTORED: "less is shed: there is room again",
+    Reason.OVERLOAD: "the load above its capacity moved away",
+    Reason.MADE_WAY: "its load made way for more critical load",
+    Reason.SHED_NO_ROOM: "load is shed, because no lawful pool has room",
+    Reason.SHED_RESTORED: "less load is shed, because there is room again",
     Reason.FAILBACK: "load returns to it",
-    Reason.PLANNED_AHEAD: "load moved onto it, as another pool's maintenance or smaller limit is coming",
-    Reason.SHARE_EXCEEDED: "its provider carried more than its largest share",
+    Reason.PLANNED_AHEAD: "load moved onto it, before another pool's maintenance or smaller limit begins",
+    Reason.SHARE_EXCEEDED: "its provider carried more than the largest share that the policy allows",
     Reason.MERIT_ORDER: "load moved onto it by merit order",
     Reason.PLAN: "load moved onto it by the plan for the whole table",
-    Reason.KEEP_WARM: "a trickle keeps it known",
-    Reason.KEPT_NO_ALTERNATIVE: "it keeps load: no lawful alternative has room",
+    Reason.KEEP_WARM: "it gets a trickle of load, so that its health stays known",
+    Reason.KEPT_NO_ALTERNATIVE: "it keeps load, because no lawful alternative has room",
     Reason.POLICY_CHANGED: "the policy changed",
-    Reason.ON_LOSS_RENEWED: "what to do when a provider is lost was decided anew",
-    Reason.LAST_RESORT_LEFT: "no request is tried on it any more when nothing else is left",
-    Reason.LAST_RESORT_JOINED: "requests may be tried on it when nothing else is left",
-    Reason.NOT_SETTLED: "held: the tables are still being read after the take-over",
-    Reason.CLOCK_JUMPED: "held: this controller's clock can't be trusted",
-    Reason.SOURCES_UNHEARD: "no moves by choice: too many sources are silent",
-    Reason.GUARD_EMPTY_TABLE: "guard: the table would not have been whole; the one in force stays",
-    Reason.GUARD_FRESH_CAPACITY: "guard: a pool without fresh capacity would have gained load",
-    Reason.GUARD_PROVIDERS_LOST: "guard: most providers are lost; pools that still succeed stay in",
-    Reason.GUARD_PROVIDER_SHARE: "guard: a provider would have got more than its share",
-    Reason.GUARD_LAWFUL: "guard: a pool would have got load that it may not serve",
-    Reason.GUARD_OVERRIDDEN: "an operator has overridden this guard",
+    Reason.ON_LOSS_RENEWED: "the splits for the loss of each provider were decided anew",
+    Reason.LAST_RESORT_LEFT: "clients no longer try it when they have nothing else left",
+    Reason.LAST_RESORT_JOINED: "clients may try it again when they have nothing else left",
+    Reason.NOT_SETTLED: "the routes stay: the tables of evidence are still being read after the take-over",
+    Reason.CLOCK_JUMPED: "the routes stay: this controller's clock can't be trusted",
+    Reason.SOURCES_UNHEARD: "nothing moves by choice: too many sources are silent",
+    Reason.GUARD_EMPTY_TABLE: "by the guard whole_table only a whole table is published: the one in force "
+    "stays",
+    Reason.GUARD_FRESH_CAPACITY: "by the guard fresh_capacity no load moves onto pools with stale capacity",
+    Reason.GUARD_PROVIDERS_LOST: "by the guard providers_lost pools that still succeed stay in use while "
+    "most providers are lost",
+    Reason.GUARD_PROVIDER_SHARE: "by the guard provider_share no provider gets more than the policy allows",
+    Reason.GUARD_LAWFUL: "by the guard lawful no pool gets load that it may not serve",
+    Reason.GUARD_OVERRIDDEN: "an operator's override lets this pass",
 }
 
-#: Reasons whose measure is a share, and those whose measure is milliseconds; else it is units/s or a count.
+#: Reasons whose value is a share, and those whose value is in milliseconds. All others are units/s or counts.
 SHARES = frozenset(
     (
         Reason.CLIENTS_FAILING,
@@ -110,8 +118,13 @@ SHARES = frozenset(
 DURATIONS = frozenset((Reason.NO_PROGRESS, Reason.SLOW, Reason.CLOCK_OR_DELAY))
 
 
+def in_words(reason: str) -> str:
+    """The words for a reason's code; any other text, such as an operator's, as it is."""
+    return WORDS.get(reason, reason)
+
+
 def sentence(verdict: Verdict, now_ms: int) -> str:
-    """One verdict in one line: subject, change, reason, measure, since and until."""
+    """One verdict in one line: subject, change, reason, value, cause, since when and until when."""
     parts = [verdict.subject]
     if verdict.after:
         parts.append(f"{verdict.before} -> {verdict.after}" if verdict.before else verdict.after)
@@ -119,7 +132,13 @@ def sentence(verdict: Verdict, now_ms: int) -> str:
     if measure := measured(verdict):
         text += f" ({measure})"
     if verdict.because:
-        text += f" ({verdict.because})"
+        text += f" ({in_words(verdict.because)})"
+    return text + lasting(verdict, now_ms)
+
+
+def lasting(verdict: Verdict, now_ms: int) -> str:
+    """For how long it has been so, and for how long it still will be: ``, for 6 s, 29 s to go``."""
+    text = ""
     if verdict.since_ms and verdict.since_ms < now_ms:
         text += f", for {duration(now_ms - verdict.since_ms)}"
     if verdict.until_ms is not None and verdict.until_ms > now_ms:
@@ -128,7 +147,7 @@ def sentence(verdict: Verdict, now_ms: int) -> str:
 
 
 def measured(verdict: Verdict) -> str:
-    """What was measured and what it was held against, in the reason's own unit; empty if nothing was."""
+    """The value and what it was compared with, in the reason's own unit; empty without a value."""
     if verdict.value is None or (verdict.reason is Reason.SUCCEEDING and not verdict.value):
         return ""
     if verdict.reason is Reason.SUCCEEDING:

@@ -180,7 +180,7 @@ def _unlawful_last_resorts(policy: Policy) -> Iterator[Fault]:
             barred: dict[str, list[str]] = {}
             for origin in origins_of(policy, workload):
                 reason = forbidden_by(pool, workload, origin)
-                words = WORDS[reason].removeprefix("unlawful: ") if reason is not None else ""
+                words = WORDS[reason] if reason is not None else ""
                 barred.setdefault(words, []).append(origin.id)
             if "" not in barred:
                 why = "; ".join(f"from {', '.join(origins)}: {words}" for words, origins in barred.items())

@@ -167,11 +167,17 @@ class Policy(Struct, frozen=True, omit_defaults=True):
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoder = msgspec.msgpack.Decoder(Policy)
 
 
 def encode_policy(policy: Policy) -> bytes:
     """The policy's canonical encoding: the same policy gives the same bytes."""
     return _encoder.encode(policy)
+
+
+def decode_policy(data: bytes) -> Policy:
+    """The policy in these bytes. Raises MsgspecError."""
+    return _decoder.decode(data)
 
 
 def version_of(policy: Policy) -> str:

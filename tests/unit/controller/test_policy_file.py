@@ -139,7 +139,7 @@ def test_a_last_resort_that_no_origin_may_use_is_a_mistake() -> None:
     assert mistake.startswith(f"policy.yaml:{line_of('exclusive_provider: azure') + 1}: ")
     assert (
         "workloads[1].last_resort[0]: gcp/europe-west4/gemini-pro may not serve api from any of its origins "
-        "(from us, eu, jp: the workload goes through another provider only); take it out, or loosen"
+        "(from us, eu, jp: the policy binds this workload to another provider); take it out, or loosen"
     ) in mistake
     (mistake,) = changed("exclusive_provider: azure", "provider_share_max: {oci: 0}\n    " + (
         "last_resort: [oci/uk-london-1/gpt-oss]"

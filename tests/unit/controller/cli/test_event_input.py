@@ -19,7 +19,7 @@ def test_a_short_file_becomes_whole_events() -> None:
       - {pool: gcp/us-east1/b, in_flight: 3}
       - {pool: azure/eastus/c}
     """
-    azure, gcp = events("health", load(text, "f.yaml"), ME, "f.yaml")
+    azure, gcp = events("health", load(text, "f.yaml"), ME, place="f.yaml")
     assert isinstance(azure, Report)
     assert [row.pool for row in azure.pools] == ["azure/eastus/a", "azure/eastus/c"]
     assert azure.pools[0].outcomes == Outcomes(ok=9, timeout=1)
@@ -34,16 +34,16 @@ def test_a_short_file_becomes_whole_events() -> None:
 def test_capacity_expires_by_itself() -> None:
     """A claim without an expiry holds for ten minutes, and a given one is kept."""
     row = {"pool": "oci/uk-london-1/a", "limit_units_per_s": 500}
-    (event,) = events("capacity", [{"pools": [row]}], ME, "x")
+    (event,) = events("capacity", [{"pools": [row]}], ME, place="x")
     assert isinstance(event, Capacity)
     assert event.expires_ms == NOW_MS + 600_000
-    (event,) = events("capacity", [{"pools": [row], "expires_ms": NOW_MS + 5}], ME, "x")
+    (event,) = events("capacity", [{"pools": [row], "expires_ms": NOW_MS + 5}], ME, place="x")
     assert isinstance(event, Capacity)
     assert event.expires_ms == NOW_MS + 5
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "said"),
+    ("kind", "description", "expected"),
     [
         ("health", {}, "field pools: expected a list"),
         ("health", {"pools": [{"pool": "azure"}]}, r"pools\[0\].pool: expected provider/region/deployment"),
@@ -52,8 +52,12 @@ def test_capacity_expires_by_itself() -> None:
             {"pools": [{"pool": "a/b/c", "outcomes": {"ok": -1}}]},
             r"pools\[0\].outcomes.ok: expected int",
         ),
-        ("health", {"pools": [{"pool": "a/b/c", "in_fligt": 1}]}, r"pools\[0\].in_fligt: unknown; known are"),
-        ("health", {"pools": [{"pool": "a/b/c"}], "surce": "x"}, "field surce: unknown"),
+        (
+            "health",
+            {"pools": [{"pool": "a/b/c", "in_fligt": 1}]},
+            r"pools\[0\].in_fligt: there is no such field",
+        ),
+        ("health", {"pools": [{"pool": "a/b/c"}], "surce": "x"}, "field surce: there is no such"),
         ("health", {"pools": [{"pool": "a/b/c"}], "region": "x"}, "pool a/b/c is not in a/x"),
         ("health", {"pools": [{"pool": "a/b/c"}], "type": "capacity.v1"}, "not a health event"),
         ("health", {"pools": [{"pool": "a/b/c"}], "interval_ms": "long"}, "field interval_ms: expected int"),
@@ -63,19 +67,19 @@ def test_capacity_expires_by_itself() -> None:
     ],
 )
 def test_a_fault_is_named_by_its_field(
-    kind: Literal["health", "capacity"], given: dict[str, object], said: str
+    kind: Literal["health", "capacity"], description: dict[str, object], expected: str
 ) -> None:
     """Every mistake gives one sentence with place and field."""
-    with pytest.raises(InputError, match=said) as caught:
-        events(kind, [given], ME, "f.yaml")
+    with pytest.raises(InputError, match=expected) as caught:
+        events(kind, [description], ME, place="f.yaml")
     assert str(caught.value).startswith("f.yaml: ")
     assert "\n" not in str(caught.value)
 
 
 def test_a_source_has_to_be_named() -> None:
     """Without a source nobody could say whose word it is."""
-    with pytest.raises(InputError, match="field source: name the registered source"):
-        events("health", [{"pools": [{"pool": "a/b/c"}]}], Identity("", "inc", NOW_MS), "x")
+    with pytest.raises(InputError, match="field source: name the source"):
+        events("health", [{"pools": [{"pool": "a/b/c"}]}], Identity("", "inc", NOW_MS), place="x")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from controller.cli import main
-from controller.cli.described import described
 from controller.cli.orders import ORDERS, check_policy
+from controller.cli.terminal import described
 from controller.core.policy.policy import Provider, encode_policy
 from controller.process.errors import UserError
 from controller.routes.record import RoutesRecord
@@ -42,7 +42,7 @@ def published() -> RoutesRecord:
         ("restore fresh_capcity", "did you mean fresh_capacity?"),
         ("drain *", "drain needs a provider, a region or a pool"),
         ("verdict oci down --for 31d", "at most 30d"),
-        ("freeze OCI!", "scope is not valid"),
+        ("freeze OCI!", "SCOPE is not valid: give PROVIDER, PROVIDER/REGION or a whole pool name"),
     ],
 )
 def test_order_that_can_not_be_given_says_why(
@@ -52,6 +52,22 @@ def test_order_that_can_not_be_given_says_why(
     words = typed.split()
     times = () if "--for" in words or words[0] in TAKES_BACK else ("--for", "1h")
     assert main([*words, "--reason", "x", *times, *NOWHERE]) == 2
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "expected"),
+    [
+        ("--reason", "", "--reason must not be empty"),
+        ("--reason", "x" * 2_001, "--reason must have at most 2000 characters"),
+        ("--actor", "x" * 201, "--actor must have at most 200 characters"),
+    ],
+)
+def test_a_text_that_an_order_does_not_take_names_its_flag(
+    flag: str, value: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The operator reads the flag that was typed, not a field of the contract."""
+    assert main(["drain", "oci", "--for", "1h", "--reason", "x", flag, value, *NOWHERE]) == 2
     assert expected in capsys.readouterr().err
 
 

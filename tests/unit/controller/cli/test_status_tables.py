@@ -7,7 +7,7 @@ from rich.console import Console
 
 from controller.cli.overview import Overview
 from controller.cli.status import Status
-from controller.cli.tables import draw
+from controller.cli.status_tables import draw
 from controller.core.inspect.alarms import alarms
 from controller.core.model.memory import Memory
 from controller.policy_file import load_policy

@@ -170,7 +170,7 @@ def test_what_a_mode_holds_back_names_the_move_and_its_reason() -> None:
     last = of(world, Reason.MODE_RECOMMEND)[-1]
     assert (last.subject, last.before, last.after) == (GCP, f"{before:.1%}", "0.0%")
     assert last.because == Reason.CLIENTS_AND_PROBES_FAILING
-    assert "until approved" in sentence(last, world.now_ms)
+    assert "until an operator approves" in sentence(last, world.now_ms)
     world.commands = [order("approve", "gcp", world.now_ms)]
     world.said.clear()
     list(world.run(2_000))

@@ -1,11 +1,16 @@
-"""Instants as an operator types them."""
+"""What commands share at the terminal: instants as an operator types and reads them, and the width."""
+
+import os
+import subprocess
+import sys
 
 import pytest
 
-from controller.cli.instants import instant_ms, rfc3339
+from controller.cli.terminal import instant_ms, rfc3339
 from controller.process.errors import UserError
 
 NOW_MS = 1_800_000_000_000
+DRAW = "from controller.cli.terminal import screen; print(screen().width)"
 
 
 @pytest.mark.parametrize(
@@ -35,3 +40,13 @@ def test_instants_are_said_in_utc_to_the_millisecond() -> None:
     """The way back."""
     assert rfc3339(NOW_MS + 7) == "2027-01-15T08:00:00.007Z"
     assert instant_ms(rfc3339(NOW_MS + 7), 0, "--to") == NOW_MS + 7
+
+
+@pytest.mark.parametrize(("columns", "width"), [({}, 160), ({"COLUMNS": "90"}, 90)])
+def test_a_pipe_is_wide_enough_for_whole_names(columns: dict[str, str], width: int) -> None:
+    """Without a terminal nothing says how wide it is; COLUMNS does, where it is set."""
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | columns
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW], env=environment, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert int(done.stdout) == width

@@ -1,4 +1,4 @@
-"""`tieline status` on a terminal."""
+"""What `tieline status` draws on a terminal."""
 
 from typing import TYPE_CHECKING
 
@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from controller.cli.described import described
-from controller.core.model.words import sentence
+from controller.cli.terminal import described
+from controller.core.model.words import duration, sentence
 from controller.process.settings import UNSIGNED_NOTICE
-from tieline.events import TAKES_BACK
+from tieline.events import TAKES_BACK, Command
 
 if TYPE_CHECKING:
     from controller.cli.status import Status
@@ -36,30 +36,24 @@ def draw(status: "Status", console: Console) -> None:
 
 
 def head(status: "Status") -> str:
-    """Generation, age, leader and mode in one line."""
-    parts = [f"generation {status.generation}, published {span(status.at_ms - status.published_ms)} ago"]
+    """Generation, its age, the leader and the mode in one line."""
+    parts = [f"generation {status.generation}, published {_ago(status.at_ms - status.published_ms)}"]
     if status.leader is None:
         parts.append("leader not known")
     elif status.leader.resigned:
         parts.append(f"no leader: epoch {status.leader.epoch} resigned")
     else:
-        heard = span(status.at_ms - status.leader.heard_ms)
+        heard = _ago(status.at_ms - status.leader.heard_ms)
         parts.append(
-            f"leader {status.leader.identity[:8] or '?'} (epoch {status.leader.epoch}) heard {heard} ago"
+            f"leader {status.leader.identity[:8] or '?'} (epoch {status.leader.epoch}) heard {heard}"
         )
     if status.unsigned_dev_mode:
         parts.append(UNSIGNED_NOTICE)
     return "; ".join(parts)
 
 
-def span(length_ms: int) -> str:
-    """A duration in its largest fitting unit."""
-    length_s = max(length_ms, 0) / 1000
-    if length_s < 60:
-        return f"{length_s:.1f} s"
-    if length_s < 3_600:
-        return f"{length_s / 60:.0f} min"
-    return f"{length_s / 3_600:.1f} h"
+def _ago(length_ms: int) -> str:
+    return f"{duration(max(length_ms, 0))} ago"
 
 
 def _orders(status: "Status") -> Table:
@@ -67,16 +61,18 @@ def _orders(status: "Status") -> Table:
     for heading in ("order", "by", "why", "ends in", "taken back by"):
         table.add_column(heading)
     for order in status.commands:
-        back = next((verb for verb, taken in TAKES_BACK.items() if taken == order.verb), "")
-        scope = "" if order.scope == "*" else f" --scope {order.scope}" if order.guard else f" {order.scope}"
-        table.add_row(
-            described(order),
-            order.actor,
-            order.reason,
-            span((order.expires_ms or 0) - status.at_ms),
-            f"tieline {back}{f' {order.guard}' if order.guard else ''}{scope}" if back else "",
-        )
+        left_ms = max((order.expires_ms or 0) - status.at_ms, 0)
+        table.add_row(described(order), order.actor, order.reason, duration(left_ms), _taken_back_by(order))
     return table
+
+
+def _taken_back_by(order: Command) -> str:
+    """The command that ends the order before its time; empty where there is none."""
+    verb = next((back for back, taken in TAKES_BACK.items() if taken == order.verb), "")
+    if not verb:
+        return ""
+    scope = "" if order.scope == "*" else f" --scope {order.scope}" if order.guard else f" {order.scope}"
+    return f"tieline {verb}{f' {order.guard}' if order.guard else ''}{scope}"
 
 
 def _providers(status: "Status") -> Table:
@@ -97,12 +93,12 @@ def _providers(status: "Status") -> Table:
 
 def _pools(status: "Status") -> Table:
     table = Table(title="pools", title_justify="left")
-    for heading in ("pool", "state", "capacity/s", "load/s", "weight", "since", "why"):
+    for heading in ("pool", "state", "capacity/s", "load/s", "weight", "for", "why"):
         table.add_column(
             heading, justify="right" if heading in ("capacity/s", "load/s", "weight") else "left"
         )
     for row in status.overview.pools:
-        since = "" if row.since_ms is None else span(status.at_ms - row.since_ms)
+        since = "" if row.since_ms is None else duration(max(status.at_ms - row.since_ms, 0))
         table.add_row(
             row.pool,
             Text(row.state, style=COLOURS.get(row.state, "")),

@@ -1,0 +1,96 @@
+"""What commands share at the terminal: times as an operator types and reads them, orders in words, the
+screen."""
+
+import argparse
+import re
+import sys
+from datetime import UTC, datetime
+
+import msgspec
+from rich.console import Console
+
+from controller.commands.log import OVERRIDE_MAX_MS
+from controller.process.errors import UserError
+from tieline.events import Command
+
+PIPED_COLUMNS = 160
+EPOCH_MS_MIN = 1_000_000_000_000
+_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def accept_signed_values(parser: argparse.ArgumentParser) -> None:
+    """Lets an option take a value such as ``-10m`` or ``-10%``.
+
+    argparse takes such a text for an option, because to it only plain negative numbers are values.
+    """
+    parser._negative_number_matcher = re.compile(r"-\d+(\.\d*)?[smhd%]?\Z")
+
+
+def instant_ms(text: str, now_ms: int, flag: str) -> int:
+    """``now``, ``-10m`` (s, m, h, d), epoch milliseconds, or RFC 3339 with its zone. Raises ``UserError``."""
+    typed = text.strip()
+    if typed == "now":
+        return now_ms
+    if back := re.fullmatch(r"-(\d{1,9})([smhd])", typed):
+        return now_ms - int(back[1]) * _UNITS_MS[back[2]]
+    if typed.isdigit() and int(typed) >= EPOCH_MS_MIN:
+        return int(typed)
+    try:
+        instant = datetime.fromisoformat(typed)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise UserError(
+            f"{flag} {text!r}: give RFC 3339 with its zone (2026-01-31T12:00:00Z), epoch milliseconds, "
+            "-10m (s, m, h or d before now), or now"
+        )
+    return round(instant.timestamp() * 1_000)
+
+
+def duration_ms(text: str) -> int:
+    """``90s``, ``30m``, ``1h``, ``2d`` in milliseconds, at most 30 days. Raises ``UserError``."""
+    typed = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
+    length_ms = int(typed[1]) * _UNITS_MS[typed[2]] if typed else 0
+    if not 0 < length_ms <= OVERRIDE_MAX_MS:
+        raise UserError(f"--for {text!r}: give a time like 90s, 30m, 1h or 2d, at most 30d")
+    return length_ms
+
+
+def rfc3339(at_ms: int) -> str:
+    """``2026-01-31T12:00:00.000Z``: to the millisecond, as ``instant_ms`` reads it."""
+    instant = datetime.fromtimestamp(at_ms / 1_000, UTC)
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def utc(at_ms: int) -> str:
+    """``2026-01-31 12:00:00 UTC``: to the second, for people."""
+    return f"{datetime.fromtimestamp(at_ms / 1_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def described(command: Command) -> str:
+    """In words: ``drain azure``, ``freeze the whole table``, ``override fresh_capacity for oci``."""
+    scope = "the whole table" if command.scope == "*" else command.scope
+    if command.guard:
+        return f"{command.verb} {command.guard} for {scope}"
+    return f"{command.verb} {scope} {command.state}".rstrip()
+
+
+def screen() -> Console:
+    """Standard output. A pipe or file gets 160 columns, or as COLUMNS says, so that names stay whole."""
+    console = Console(highlight=False)
+    if not sys.stdout.isatty() and "COLUMNS" not in console._environ:
+        console.width = PIPED_COLUMNS
+    return console
+
+
+def invalid_field(error: msgspec.ValidationError) -> str:
+    """What to correct when an order or overlay does not take a value that an operator typed."""
+    text, _, path = str(error).partition(" - at `$.")
+    field = re.split(r"[`\[]", path)[0]
+    if field in ("scope", "exclude"):
+        return "SCOPE is not valid: give PROVIDER, PROVIDER/REGION or a whole pool name"
+    if ">= 1" in text:
+        return f"--{field} must not be empty"
+    if longest := re.search(r"<= (\d+)", text):
+        return f"--{field} must have at most {longest[1]} characters"
+    return f"--{field} is not valid"

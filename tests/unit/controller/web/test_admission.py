@@ -1,0 +1,41 @@
+"""Who is let in, and how often."""
+
+from pathlib import Path
+
+import pytest
+
+from controller.process.errors import SettingError
+from controller.web.admission import TOKENS, Bounds, Rates, Tokens
+
+FIRST = "a-token-of-some-length"
+
+
+def test_each_address_has_a_rate_of_its_own() -> None:
+    """A burst passes, then the rate; the wait told is enough; others don't feel it."""
+    rates = Rates(Bounds(requests_per_s=10.0, burst=2.0))
+    assert [rates.wait_ms("a", 0) for _ in range(3)] == [0, 0, 100]
+    assert rates.wait_ms("b", 0) == 0
+    assert rates.wait_ms("a", 99) > 0
+    assert rates.wait_ms("a", 100) == 0
+
+
+def test_tokens_are_kept_as_digests_only(tmp_path: Path) -> None:
+    """From a file and the environment; a changed file is read anew; a bad one changes nothing."""
+    path = tmp_path / "tokens"
+    path.write_text(f"# clients\n\n{FIRST}\n")
+    tokens = Tokens(path, {TOKENS: "b" * 20})
+    assert tokens.allowed(f"Bearer {FIRST}")
+    assert tokens.allowed("bearer " + "b" * 20)
+    assert not tokens.allowed(f"Basic {FIRST}")
+    assert not tokens.allowed("")
+    assert FIRST not in repr(tokens) + str(vars(tokens))
+    path.write_text("short\n")
+    with pytest.raises(SettingError, match="token 1 is not valid") as caught:
+        tokens.reread()
+    assert "short" not in str(caught.value)
+    assert tokens.allowed(f"Bearer {FIRST}")
+    path.write_text("c" * 20 + "\n")
+    assert tokens.reread()
+    assert not tokens.reread()
+    assert tokens.allowed("Bearer " + "c" * 20)
+    assert not tokens.allowed(f"Bearer {FIRST}")
