@@ -10,13 +10,14 @@ from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.thresholds import Thresholds
 from streams.rows import DemandRow
 
-_Flows = dict[tuple[str, str], tuple[float, float]]  # units/s, requests/s
+_Flows = dict[tuple[str, str], tuple[float, float]]
+"""(workload, origin) -> (units/s, requests/s)."""
 
 
-class Demanded(NamedTuple):
-    """By route: units/s and, as far as clients report, requests/s. Not to be changed by who reads it.
+class Demand(NamedTuple):
+    """By route: units/s, and requests/s as far as clients report them. Readers must not change the lists.
 
-    ``reported``: names of routes that were ever reported, sorted.
+    ``reported``: names of the routes that were ever reported, sorted.
     """
 
     units: list[float]
@@ -24,13 +25,13 @@ class Demanded(NamedTuple):
     reported: tuple[str, ...]
 
 
-class _KeptDemand(NamedTuple):
+class _LastDemand(NamedTuple):
     """The last answer, and what it was the answer to."""
 
     compiled: CompiledPolicy
     flows: Sequence[_Flows]
     reported: tuple[str, ...]
-    demanded: Demanded
+    demand: Demand
 
     def answers(self, compiled: CompiledPolicy, flows: Sequence[_Flows], reported: tuple[str, ...]) -> bool:
         same = len(flows) == len(self.flows) and all(map(is_, flows, self.flows))
@@ -44,19 +45,21 @@ def demand_of(
     reported: tuple[str, ...],
     now_ms: int,
     memo: Memo,
-) -> Demanded:
-    """What every route is asked for. Offered load includes what was shed.
+) -> Demand:
+    """The demand of every route; load that was shed is part of it. The same object while no row is new.
 
-    A partition without a report for ``stale_min_ms``, though it is consumed to its end, has no clients.
+    ``reported``: names of the routes that had been reported before. A partition that was read to its end and
+    holds no report of the last ``stale_min_ms`` has no clients.
     """
     thresholds = compiled.policy.thresholds
-    heard = [row for row in rows if row.seconds and not _silent(row, reach, thresholds, now_ms)]
-    flows = memo.each(_rates, heard, thresholds)
-    kept = memo.last(_KeptDemand)
-    if kept is None or not kept.answers(compiled, flows, reported):
-        kept = _KeptDemand(compiled, flows, reported, _demanded(compiled, _added_up(flows), reported))
-        memo.keep(kept)
-    return kept.demanded
+    loud = [row for row in rows if row.seconds and not _is_silent(row, reach, thresholds, now_ms)]
+    flows = memo.each(_rates, loud, thresholds)
+    last = memo.last(_LastDemand)
+    if last is not None and last.answers(compiled, flows, reported):
+        return last.demand
+    demand = _by_route(compiled, _added_up(flows), reported)
+    memo.keep(_LastDemand(compiled, flows, reported, demand=demand))
+    return demand
 
 
 def _added_up(rows: Sequence[_Flows]) -> _Flows:
@@ -68,27 +71,29 @@ def _added_up(rows: Sequence[_Flows]) -> _Flows:
     return totals
 
 
-def _demanded(compiled: CompiledPolicy, totals: _Flows, reported: tuple[str, ...]) -> Demanded:
-    known = set(reported)
-    demand, rates = [], []
+def _by_route(compiled: CompiledPolicy, totals: _Flows, reported: tuple[str, ...]) -> Demand:
+    names = set(reported)
+    units, requests = [], []
     for route in compiled.routes:
-        now = totals.get((route.workload, route.origin))
-        if now is not None:
-            known.add(route.name)
-        demand.append((now[0] if now else 0.0) if route.name in known else route.expected_units_per_s)
-        rates.append(now[1] if now else 0.0)
-    return Demanded(demand, rates, reported if len(known) == len(reported) else tuple(sorted(known)))
+        total = totals.get((route.workload, route.origin))
+        if total is not None:
+            names.add(route.name)
+        units.append((total[0] if total else 0.0) if route.name in names else route.expected_units_per_s)
+        requests.append(total[1] if total else 0.0)
+    return Demand(units, requests, reported if len(names) == len(reported) else tuple(sorted(names)))
 
 
-def _silent(row: DemandRow, reach: Reach, thresholds: Thresholds, now_ms: int) -> bool:
-    heard_ms = row.seconds[-1].second_ms + 1000
-    return heard_ms + thresholds.stale_min_ms <= now_ms and reach.is_current("demand", row.position.partition)
+def _is_silent(row: DemandRow, reach: Reach, thresholds: Thresholds, now_ms: int) -> bool:
+    last_ms = row.seconds[-1].second_ms + 1000
+    is_old = last_ms + thresholds.stale_min_ms <= now_ms
+    return is_old and reach.is_current("demand", row.position.partition)
 
 
 def _rates(row: DemandRow, thresholds: Thresholds) -> _Flows:
-    """Mean load of each flow over the last whole seconds."""
+    """The mean load of each flow over the last whole seconds; the newest second may still be growing."""
     newest_ms = row.seconds[-1].second_ms
-    whole = [s for s in row.seconds if newest_ms - thresholds.demand_window_ms <= s.second_ms < newest_ms]
+    from_ms = newest_ms - thresholds.demand_window_ms
+    whole = [second for second in row.seconds if from_ms <= second.second_ms < newest_ms]
     seconds = whole or list(row.seconds[-1:])
     span_s = max(1, (seconds[-1].second_ms - seconds[0].second_ms) // 1000 + 1)
     units: dict[tuple[str, str], float] = {}

@@ -1,48 +1,52 @@
-"""What is to be remembered of each pool from what was met and stated, whatever its health."""
+"""What is remembered of each pool's capacity and usual times from one decision to the next.
+
+A pool that is no longer sent too much no longer answers 429, a limit that just grew looks like any other, and
+the size of a request shows only while requests are served. So what was met is noted in the pool's memory.
+"""
 
 from typing import NamedTuple
 
-from controller.core.capacity.stated import Stated
-from controller.core.capacity.usable import (
-    is_news,
-    limited_by_requests,
-    note_lump,
-    note_requests,
-    note_throttling,
-)
+from msgspec.structs import replace
+
+from controller.core.capacity.stated import StatedCapacity, StatedPool
+from controller.core.capacity.usable import limited_by_requests
 from controller.core.evidence.baseline import remember_usual
+from controller.core.evidence.client_sums import ClientOutcomes
 from controller.core.evidence.gather import Evidence
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import PoolMemory
+from controller.core.model.reasons import State
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.thresholds import Thresholds
 
 NEW = PoolMemory()
 
 
-class _Remembered(NamedTuple):
-    """What the last answer was the answer to. ``restless``: pools to look at in every step, as time alone may
-    change what is remembered of them, or something just did; all others stay as they are until ``until_ms``
-    while the same is known of them."""
+class _LastMemories(NamedTuple):
+    """What the last answer was the answer to.
+
+    ``restless``: pools to look at in every step, as time alone may change what is remembered of them, or
+    something just did. All others stay as they are until ``until_ms`` while the same is known of them.
+    """
 
     compiled: CompiledPolicy
-    said: Stated
+    stated: StatedCapacity
     before: dict[str, PoolMemory]
     evidence: dict[str, Evidence]
     restless: frozenset[str]
     until_ms: int | None
 
-    def again(
+    def pools_to_look_at(
         self,
         compiled: CompiledPolicy,
-        said: Stated,
+        stated: StatedCapacity,
         before: dict[str, PoolMemory],
         evidence: dict[str, Evidence],
         now_ms: int,
     ) -> set[str]:
-        """The pools to look at."""
-        over = self.until_ms is not None and self.until_ms <= now_ms
-        if over or compiled.policy is not self.compiled.policy or said is not self.said:
+        """The names of the pools of which something new may have to be remembered."""
+        is_over = self.until_ms is not None and self.until_ms <= now_ms
+        if is_over or compiled.policy is not self.compiled.policy or stated is not self.stated:
             return set(compiled.pools)
         news = changed_keys(self.before, before) | changed_keys(self.evidence, evidence) | self.restless
         return {name for name in news if name in compiled.pool_index}
@@ -52,70 +56,172 @@ def remember(
     compiled: CompiledPolicy,
     before: dict[str, PoolMemory],
     evidence: dict[str, Evidence],
-    said: Stated,
+    stated: StatedCapacity,
     now_ms: int,
     memo: Memo,
 ) -> dict[str, PoolMemory]:
-    """Every pool's memory, with what throttling shows now, what is usual, what a request is where that limits
-    the pool, and capacity that is new. The very same if nothing is new; pools of which nothing is known that
-    was not known last time are not looked at."""
-    kept = memo.last(_Remembered)
-    again = kept.again(compiled, said, before, evidence, now_ms) if kept else set(compiled.pools)
-    limits = compiled.policy.thresholds
-    by_requests = memo.once(limited_by_requests, compiled, said)
-    new: dict[str, PoolMemory] = {}
+    """Every pool's memory by name, in the policy's order, with what was met and stated since ``before``.
+
+    The same object if nothing is new. Pools of which nothing new is known are not looked at.
+    """
+    last = memo.last(_LastMemories)
+    names = set(compiled.pools)
+    if last is not None:
+        names = last.pools_to_look_at(compiled, stated, before, evidence, now_ms)
+    sized = memo.once(limited_by_requests, compiled, stated)
+    changed: dict[str, PoolMemory] = {}
     restless: set[str] = set()
-    for name in again:
-        was = before.get(name, NEW)
-        now = _noted(compiled, compiled.pool_index[name], was, evidence.get(name), said, by_requests, now_ms)
+    for name in names:
+        was, index = before.get(name, NEW), compiled.pool_index[name]
+        now = _remembered(compiled, index, was, evidence.get(name), stated, sized, now_ms)
         if now is not was:
-            new[name] = now
+            changed[name] = now
         if now is not was or now.throttled_ms or now.lump_since_ms or now.smaller_since_ms:
             restless.add(name)
-    due_ms = _due_ms(before, limits, now_ms, memo)
-    memo.keep(_Remembered(compiled, said, before, evidence, frozenset(restless), due_ms))
+    memo.keep(
+        _LastMemories(
+            compiled,
+            stated,
+            before,
+            evidence=evidence,
+            restless=frozenset(restless),
+            until_ms=_usual_due_ms(before, compiled.policy.thresholds, now_ms, memo),
+        )
+    )
     if tuple(before) != compiled.pools:
         before = {name: before.get(name, NEW) for name in compiled.pools}
-    return {**before, **new} if new else before
+    return {**before, **changed} if changed else before
 
 
-def _noted(
+def _remembered(
     compiled: CompiledPolicy,
     index: int,
-    held: PoolMemory,
-    seen: Evidence | None,
-    said: Stated,
-    by_requests: set[int],
+    memory: PoolMemory,
+    evidence: Evidence | None,
+    stated: StatedCapacity,
+    sized: set[int],
     now_ms: int,
 ) -> PoolMemory:
-    limits, clients = compiled.policy.thresholds, seen.clients if seen else None
-    if held.throttled_ms or (clients and clients.throttled):
-        held = note_throttling(held, clients, limits, now_ms)
-    if not held.usual_p50_ms or now_ms - held.usual_ms >= limits.usual_period_ms:
-        held = remember_usual(held, clients, limits, now_ms)
-    if index in by_requests:
-        held = note_requests(held, clients, limits)
-    known = compiled.policy.pools[index].limit_units_per_s
-    if (one := said.pools.get(index)) is not None and is_news(held, one, known):
-        held = note_lump(held, one, known, limits, now_ms)
-    return held
+    """One pool's memory; ``sized``: the pools of which the size of a request must be known."""
+    thresholds, clients = compiled.policy.thresholds, evidence.clients if evidence else None
+    if memory.throttled_ms or (clients and clients.throttled):
+        memory = remember_throttling(memory, clients, thresholds, now_ms)
+    if not memory.usual_p50_ms or now_ms - memory.usual_ms >= thresholds.usual_period_ms:
+        memory = remember_usual(memory, clients, thresholds, now_ms)
+    if index in sized:
+        memory = remember_requests(memory, clients, thresholds)
+    known_limit = compiled.policy.pools[index].limit_units_per_s
+    statement = stated.pools.get(index)
+    if statement is not None and _may_change_limit(memory, statement, known_limit):
+        memory = remember_limit(memory, statement.limits.units, known_limit, thresholds, now_ms)
+    return memory
 
 
 class _UsualDue(NamedTuple):
-    """When the first pool's usual times may change again, by this memory and these thresholds."""
+    """When the first pool's usual times may change again, by these memories and thresholds."""
 
     before: dict[str, PoolMemory]
-    limits: Thresholds
+    thresholds: Thresholds
     due_ms: int | None
 
 
-def _due_ms(before: dict[str, PoolMemory], limits: Thresholds, now_ms: int, memo: Memo) -> int | None:
-    """When a pool's usual times may next change. Looked up anew once that is over."""
-    kept = memo.last(_UsualDue)
-    same = kept is not None and kept.before is before and kept.limits is limits
-    if kept is not None and same and (kept.due_ms is None or now_ms < kept.due_ms):
-        return kept.due_ms
-    times = [pool.usual_ms + limits.usual_period_ms for pool in before.values() if pool.usual_p50_ms]
+def _usual_due_ms(
+    before: dict[str, PoolMemory], thresholds: Thresholds, now_ms: int, memo: Memo
+) -> int | None:
+    """When a pool's usual times may next change; looked up anew once that is over."""
+    last = memo.last(_UsualDue)
+    is_same = last is not None and last.before is before and last.thresholds is thresholds
+    if last is not None and is_same and (last.due_ms is None or now_ms < last.due_ms):
+        return last.due_ms
+    times = [pool.usual_ms + thresholds.usual_period_ms for pool in before.values() if pool.usual_p50_ms]
     due_ms = min((at for at in times if at > now_ms), default=None)
-    memo.keep(_UsualDue(before, limits, due_ms))
+    memo.keep(_UsualDue(before, thresholds, due_ms))
     return due_ms
+
+
+def remember_requests(
+    memory: PoolMemory, clients: ClientOutcomes | None, thresholds: Thresholds
+) -> PoolMemory:
+    """With units per request, and units/s per request in flight, as clients meet them.
+
+    The same object while they are about what they were.
+    """
+    if clients is None or clients.ok < thresholds.requests_min or clients.units <= 0:
+        return memory
+    size, slot = clients.units / clients.ok, memory.units_per_slot
+    if clients.in_flight:
+        slot = clients.units / (clients.span_ms / 1_000) / clients.in_flight
+    same_size = _is_same(size, memory.units_per_request, thresholds)
+    if same_size and _is_same(slot, memory.units_per_slot, thresholds):
+        return memory
+    return replace(memory, units_per_request=size, units_per_slot=slot)
+
+
+def remember_throttling(
+    memory: PoolMemory, clients: ClientOutcomes | None, thresholds: Thresholds, now_ms: int
+) -> PoolMemory:
+    """With what was served while 429s came, as long as that limits the pool. The same object if that is not
+    new."""
+    if clients is not None and clients.throttled:
+        attempts = clients.requests + clients.throttled
+        enough = attempts >= thresholds.requests_min
+        if enough and clients.throttled >= thresholds.throttled_share * attempts:
+            served = clients.throttled_served
+            moved = abs(served - memory.throttled_units_per_s) > thresholds.same_share * served
+            if served > 0 and (moved or now_ms - memory.throttled_ms >= thresholds.throttled_renew_ms):
+                return replace(memory, throttled_units_per_s=served, throttled_ms=now_ms)
+            return memory
+    forget_after_ms = thresholds.throttled_forget_factor * thresholds.throttled_hold_ms
+    if memory.throttled_ms and now_ms - memory.throttled_ms > forget_after_ms:
+        return replace(memory, throttled_units_per_s=0.0, throttled_ms=0)
+    return memory
+
+
+def remember_limit(
+    memory: PoolMemory, limit: float, policy_limit: float, thresholds: Thresholds, now_ms: int
+) -> PoolMemory:
+    """With which part of the stated ``limit`` is known, and which is new and climbs the ramp.
+
+    Until something was stated, the limit of the policy is the known one. A smaller limit is known only once
+    it was stated for ``lump_known_ms``, so that a limit which comes back soon is not new. The same object if
+    nothing changes.
+    """
+    known_limit = policy_limit if memory.limit_units_per_s < 0 else memory.limit_units_per_s
+    if limit > known_limit * (1 + thresholds.lump_share):
+        return _climb(memory, known_limit, limit, thresholds, now_ms)
+    if limit >= known_limit or _is_same(limit, known_limit, thresholds):
+        is_settled = not (memory.smaller_since_ms or memory.lump_since_ms)
+        if _is_same(limit, known_limit, thresholds) and is_settled:
+            return memory
+        return replace(memory, limit_units_per_s=max(limit, known_limit), smaller_since_ms=0, lump_since_ms=0)
+    if not memory.smaller_since_ms or memory.lump_since_ms:
+        return replace(memory, limit_units_per_s=known_limit, smaller_since_ms=now_ms, lump_since_ms=0)
+    if now_ms - memory.smaller_since_ms >= thresholds.lump_known_ms:
+        return replace(memory, limit_units_per_s=limit, smaller_since_ms=0)
+    return memory
+
+
+def _climb(
+    memory: PoolMemory, known_limit: float, limit: float, thresholds: Thresholds, now_ms: int
+) -> PoolMemory:
+    """The first step of new capacity, or the next one; after the last all of it is known."""
+    if not memory.lump_since_ms:
+        return replace(
+            memory, limit_units_per_s=known_limit, smaller_since_ms=0, lump_step=0, lump_since_ms=now_ms
+        )
+    has_rested = now_ms - memory.lump_since_ms >= thresholds.ramp_step_min_ms
+    if not has_rested or memory.state is not State.HEALTHY:
+        return memory
+    if memory.lump_step + 2 >= len(thresholds.ramp_steps):
+        return replace(memory, limit_units_per_s=limit, lump_step=0, lump_since_ms=0)
+    return replace(memory, lump_step=memory.lump_step + 1, lump_since_ms=now_ms)
+
+
+def _may_change_limit(memory: PoolMemory, statement: StatedPool, policy_limit: float) -> bool:
+    """Whether what is stated may change what is remembered of the limit: a quick look."""
+    known_limit = policy_limit if memory.limit_units_per_s < 0 else memory.limit_units_per_s
+    return statement.limits.units != known_limit or bool(memory.lump_since_ms + memory.smaller_since_ms)
+
+
+def _is_same(now: float, before: float, thresholds: Thresholds) -> bool:
+    return abs(now - before) <= thresholds.same_share * before

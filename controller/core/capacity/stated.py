@@ -1,9 +1,7 @@
-"""What sources state of capacity, taken together: limits that hold, limits that are planned, and until when.
+"""What sources state of capacity, taken together: limits in force, limits that are planned, and until when.
 
-Of several sources the tightest counts. A statement holds until its expiry; then the policy's committed
-capacity is assumed, and nothing is moved onto the pool until somebody states it anew. While its partition is
-not consumed to its end a newer one may be there that nobody has read: what is over goes on to limit the pool,
-but nothing is moved onto it. Where no source is registered that could state it, the policy's figure stands.
+Of several sources the tightest limit counts. A statement that is over goes on to limit its pool while its
+partition was not read to the end, since a newer one may be there; but then nothing is moved onto the pool.
 """
 
 from typing import NamedTuple
@@ -12,68 +10,73 @@ from controller.core.evidence.hearing import Reach
 from controller.core.model.memo import Memo
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Policy, Pool, QuotaGroup
-from controller.core.policy.thresholds import Thresholds
 from streams.rows import Row
 from tieline.events import Capacity, GroupCapacity, PoolCapacity, in_scope
 
 STATING_KINDS = ("fleet", "quota")
 
 
-class Limits(NamedTuple):
-    """Of a pool or a quota group: units/s, requests/s, requests in flight; None: not limited."""
+class LoadLimits(NamedTuple):
+    """Limits of a pool or a quota group: units/s, requests/s, requests in flight; None: not limited."""
 
     units: float
     requests: float | None = None
     slots: float | None = None
 
-    def tightest(self, other: "Limits") -> "Limits":
+    def tightest(self, other: "LoadLimits") -> "LoadLimits":
         """The tighter of each."""
-        return Limits(
+        return LoadLimits(
             min(self.units, other.units),
             _least(self.requests, other.requests),
             _least(self.slots, other.slots),
         )
 
+    @property
+    def limits_requests(self) -> bool:
+        """Whether requests are limited, be it their rate or how many are in flight."""
+        return self.requests is not None or self.slots is not None
 
-class Said(NamedTuple):
-    """What is stated of one pool, until ``until_ms``. ``committed``: None as the policy says."""
 
-    limits: Limits
+class StatedPool(NamedTuple):
+    """What is stated of one pool, until ``until_ms``. ``committed``: None if the policy's figure stands."""
+
+    limits: LoadLimits
     committed: float | None
     until_ms: int
 
 
-class Stated(NamedTuple):
-    """``pools``: by index, those of which something is stated. ``expired``: those of which something was, and
-    ``late``: those of which it is not known whether it still is.
+class StatedCapacity(NamedTuple):
+    """All that is stated. ``pools`` by pool index: those of which something is stated.
 
-    ``groups``: limits by group index, the policy's own included. ``coming``: by pool index, a smaller limit
-    in units/s that holds within ``lead_ms``. ``until_ms``: holds so long without any event, None: for ever.
+    ``expired``: pools of which something was stated and no longer is. ``groups``: limits by group index, the
+    policy's own included. ``planned``: by pool index a smaller limit in units/s that begins within
+    ``thresholds.lead_ms``. ``until_ms``: when the first of this changes without any event, None if never.
+    ``late``: pools of which it is not known whether what was stated still holds.
     """
 
-    pools: dict[int, Said]
+    pools: dict[int, StatedPool]
     expired: frozenset[int]
-    groups: list[Limits]
-    coming: dict[int, float]
+    groups: list[LoadLimits]
+    planned: dict[int, float]
     until_ms: int | None
     late: frozenset[int] = frozenset()
 
 
-class _KeptStatement(NamedTuple):
+class _LastStatement(NamedTuple):
     """The last answer, and what it was the answer to."""
 
     compiled: CompiledPolicy
     rows: tuple[Row, ...]
-    read: frozenset[int]
+    current: frozenset[int]
     from_ms: int
-    stated: Stated
+    stated: StatedCapacity
 
     def answers(
-        self, compiled: CompiledPolicy, rows: tuple[Row, ...], read: frozenset[int], now_ms: int
+        self, compiled: CompiledPolicy, rows: tuple[Row, ...], current: frozenset[int], now_ms: int
     ) -> bool:
         if (
             compiled.policy is not self.compiled.policy
-            or read != self.read
+            or current != self.current
             or len(rows) != len(self.rows)
             or now_ms < self.from_ms
             or (self.stated.until_ms is not None and now_ms >= self.stated.until_ms)
@@ -84,103 +87,116 @@ class _KeptStatement(NamedTuple):
 
 def stated_capacity(
     compiled: CompiledPolicy, rows: tuple[Row, ...], reach: Reach, now_ms: int, memo: Memo
-) -> Stated:
+) -> StatedCapacity:
     """What is stated now; the same object while no statement is new and none begins or ends."""
     partitions = {row.position.partition for row in rows}
-    read = frozenset(partition for partition in partitions if reach.is_current("capacity", partition))
-    kept = memo.last(_KeptStatement)
-    if kept is None or not kept.answers(compiled, rows, read, now_ms):
-        kept = _KeptStatement(compiled, rows, read, now_ms, _stated(compiled, rows, read, now_ms))
-        memo.keep(kept)
-    return kept.stated
-
-
-def lead_ms(limits: Thresholds) -> int:
-    """How long before it begins a planned change is made room for: as long as moves by choice need to take
-    everything away, and two periods more."""
-    return limits.shift_period_ms * (round(1 / max(limits.shift_share_max, 0.01)) + 2)
-
-
-def _stated(compiled: CompiledPolicy, rows: tuple[Row, ...], read: frozenset[int], now_ms: int) -> Stated:
-    """``read``: the partitions that are consumed to their end."""
-    pools: dict[int, Said] = {}
-    fresh: set[int] = set()
-    expired: set[int] = set()
-    groups = [_of_group(group) for group in compiled.policy.quota_groups]
-    number = {name: index for index, name in enumerate(compiled.groups)}
-    times: list[int] = []
-    counting: list[Capacity] = []
-    for row in rows:
-        if not isinstance(event := row.event, Capacity):
-            continue
-        times.append(event.expires_ms)
-        over = event.expires_ms <= now_ms
-        counts = not over or row.position.partition not in read
-        for said in event.pools:
-            index = compiled.pool_index.get(said.pool)
-            if index is None:
-                continue
-            if counts:
-                pools[index] = _tighter(pools.get(index), said, event.expires_ms)
-            (expired if over else fresh).add(index)
-        if counts:
-            counting.append(event)
-            for group in (one for one in event.groups if one.group in number):
-                groups[number[group.group]] = groups[number[group.group]].tightest(_of_group(group))
-    coming = _planned(compiled, counting, pools, now_ms, times)
-    until_ms = min((at for at in times if at > now_ms), default=None)
-    late = frozenset(pools.keys() - fresh)
-    return Stated(pools, frozenset(expired), groups, coming, until_ms, late)
-
-
-def _tighter(held: Said | None, said: PoolCapacity, until_ms: int) -> Said:
-    limits = Limits(said.limit_units_per_s, said.requests_per_s, said.concurrency)
-    if held is None:
-        return Said(limits, said.committed_units_per_s, until_ms)
-    first = held.limits.units <= limits.units
-    committed, ends_ms = (held.committed, held.until_ms) if first else (said.committed_units_per_s, until_ms)
-    return Said(held.limits.tightest(limits), committed, ends_ms)
-
-
-def _planned(
-    compiled: CompiledPolicy, events: list[Capacity], pools: dict[int, Said], now_ms: int, times: list[int]
-) -> dict[int, float]:
-    """Changes in force into ``pools``, those that are near returned; when any begins or ends into times."""
-    coming: dict[int, float] = {}
-    lead = lead_ms(compiled.policy.thresholds)
-    for event in events:
-        for change in event.planned:
-            index = compiled.pool_index.get(change.pool)
-            ends_ms = change.until_ms or event.expires_ms
-            times += [change.from_ms - lead, change.from_ms, ends_ms]
-            over = now_ms >= ends_ms and change.until_ms is not None  # else it ends when its statement does
-            if index is None or now_ms < change.from_ms - lead or over:
-                continue
-            limit = change.limit_units_per_s
-            if change.from_ms > now_ms:
-                coming[index] = min(limit, coming.get(index, limit))
-            elif index in pools:
-                held = pools[index]
-                pools[index] = held._replace(limits=held.limits.tightest(Limits(limit)))
-    return coming
-
-
-def limits_of(pool: Pool) -> Limits:
-    """What the policy says of a pool beside its units/s."""
-    return Limits(pool.limit_units_per_s, pool.requests_per_s, pool.concurrency)
-
-
-def _of_group(group: QuotaGroup | GroupCapacity) -> Limits:
-    return Limits(group.limit_units_per_s, group.requests_per_s, group.concurrency)
-
-
-def _least(one: float | None, other: float | None) -> float | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)
+    current = frozenset(partition for partition in partitions if reach.is_current("capacity", partition))
+    last = memo.last(_LastStatement)
+    if last is not None and last.answers(compiled, rows, current, now_ms):
+        return last.stated
+    stated = _Statements(compiled, current, now_ms).taken_together(rows)
+    memo.keep(_LastStatement(compiled, rows, current, from_ms=now_ms, stated=stated))
+    return stated
 
 
 def could_be_stated(policy: Policy) -> tuple[bool, ...]:
     """Per pool whether a registered source could state its capacity."""
     scopes = [source.scope for source in policy.sources if source.kind in STATING_KINDS]
     return tuple(any(in_scope(pool.id, scope) for scope in scopes) for pool in policy.pools)
+
+
+def policy_limits(pool: Pool) -> LoadLimits:
+    """The limits that the policy gives a pool."""
+    return LoadLimits(pool.limit_units_per_s, pool.requests_per_s, pool.concurrency)
+
+
+class _Statements:
+    """Statements while they are taken together. ``current``: the partitions that were read to their end."""
+
+    def __init__(self, compiled: CompiledPolicy, current: frozenset[int], now_ms: int) -> None:
+        self._compiled = compiled
+        self._current = current
+        self._now_ms = now_ms
+        self._pools: dict[int, StatedPool] = {}
+        self._fresh: set[int] = set()
+        self._expired: set[int] = set()
+        self._groups = [_group_limits(group) for group in compiled.policy.quota_groups]
+        self._group_index = {name: index for index, name in enumerate(compiled.groups)}
+        self._times_ms: list[int] = []
+        self._counting: list[Capacity] = []
+
+    def taken_together(self, rows: tuple[Row, ...]) -> StatedCapacity:
+        """What the rows amount to now."""
+        for row in rows:
+            if isinstance(row.event, Capacity):
+                self._take(row.event, row.position.partition)
+        planned = self._take_plans()
+        return StatedCapacity(
+            self._pools,
+            frozenset(self._expired),
+            self._groups,
+            planned=planned,
+            until_ms=min((at for at in self._times_ms if at > self._now_ms), default=None),
+            late=frozenset(self._pools.keys() - self._fresh),
+        )
+
+    def _take(self, event: Capacity, partition: int) -> None:
+        """Takes one statement in, as far as it still counts."""
+        self._times_ms.append(event.expires_ms)
+        is_over = event.expires_ms <= self._now_ms
+        counts = not is_over or partition not in self._current
+        for pool in event.pools:
+            index = self._compiled.pool_index.get(pool.pool)
+            if index is None:
+                continue
+            if counts:
+                self._pools[index] = _tighter(self._pools.get(index), pool, event.expires_ms)
+            (self._expired if is_over else self._fresh).add(index)
+        if not counts:
+            return
+        self._counting.append(event)
+        for group in event.groups:
+            if (number := self._group_index.get(group.group)) is not None:
+                self._groups[number] = self._groups[number].tightest(_group_limits(group))
+
+    def _take_plans(self) -> dict[int, float]:
+        """Takes in the planned changes that are in force. Returns those that begin soon, by pool index."""
+        soon: dict[int, float] = {}
+        lead_ms = self._compiled.policy.thresholds.lead_ms
+        for event in self._counting:
+            for change in event.planned:
+                index = self._compiled.pool_index.get(change.pool)
+                ends_ms = change.until_ms or event.expires_ms
+                self._times_ms += [change.from_ms - lead_ms, change.from_ms, ends_ms]
+                # A change without an end ends with its statement, and that counts here.
+                is_over = self._now_ms >= ends_ms and change.until_ms is not None
+                if index is None or self._now_ms < change.from_ms - lead_ms or is_over:
+                    continue
+                limit = change.limit_units_per_s
+                if change.from_ms > self._now_ms:
+                    soon[index] = min(limit, soon.get(index, limit))
+                elif index in self._pools:
+                    pool = self._pools[index]
+                    self._pools[index] = pool._replace(limits=pool.limits.tightest(LoadLimits(limit)))
+        return soon
+
+
+def _tighter(before: StatedPool | None, pool: PoolCapacity, until_ms: int) -> StatedPool:
+    """The tightest limits of both; the committed part and the end are those of the tighter in units/s."""
+    limits = LoadLimits(pool.limit_units_per_s, pool.requests_per_s, pool.concurrency)
+    if before is None:
+        return StatedPool(limits, pool.committed_units_per_s, until_ms)
+    together = before.limits.tightest(limits)
+    if before.limits.units <= limits.units:
+        return before._replace(limits=together)
+    return StatedPool(together, pool.committed_units_per_s, until_ms)
+
+
+def _group_limits(group: QuotaGroup | GroupCapacity) -> LoadLimits:
+    return LoadLimits(group.limit_units_per_s, group.requests_per_s, group.concurrency)
+
+
+def _least(first: float | None, second: float | None) -> float | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return min(first, second)

@@ -1,19 +1,16 @@
-"""What each pool may carry: the tightest of its limits, its quota group's, and what throttling shows.
+"""What each pool may carry: the tightest of its own limits, its quota group's, and what throttling shows.
 
-Limits of requests/s and of requests in flight are turned into units/s by the size that the pool's requests
-have and the time that they take. Capacity that is new (a lump) comes into use by the steps of a ramp.
+Limits of requests/s and of requests in flight become units/s by the size that the pool's requests have and
+the time that they take. Of capacity that is new only a part counts, see remember.py.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
-from controller.core.capacity.stated import Limits, Said, Stated, could_be_stated, limits_of
-from controller.core.evidence.client_sums import ClientOutcomes
+from controller.core.capacity.stated import LoadLimits, StatedCapacity, could_be_stated, policy_limits
 from controller.core.model.memo import Memo
 from controller.core.model.memory import PoolMemory
-from controller.core.model.reasons import Reason, State
+from controller.core.model.reasons import Reason
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Policy
 from controller.core.policy.thresholds import Thresholds
@@ -22,7 +19,10 @@ UNBOUNDED = float("inf")  # units/s, where nothing limits them
 
 
 class PoolCap(NamedTuple):
-    """Limits of one pool in units/s, before headroom and ramp. ``fresh``: load may be moved onto it."""
+    """The limit of one pool in units/s before headroom and ramp, and which reason set it.
+
+    ``committed``: the part of it that is paid for. ``fresh``: load may be moved onto the pool.
+    """
 
     limit: float
     committed: float
@@ -31,209 +31,155 @@ class PoolCap(NamedTuple):
     until_ms: int | None = None
 
     def within(self, limit: float, reason: Reason) -> "PoolCap":
-        """The same, no larger than ``limit``."""
+        """The same, no larger than ``limit``; the same object if it is within it."""
         if limit >= self.limit:
             return self
         return self._replace(limit=limit, committed=min(self.committed, limit), reason=reason)
 
 
 class Caps(NamedTuple):
-    """By pool index; ``groups`` by group index, in units/s. ``coming``: by pool index, a smaller limit that
-    will hold soon."""
+    """The limits of all pools by index, and of quota groups by index in units/s.
+
+    ``planned``: by pool index, a smaller limit in units/s that begins soon.
+    """
 
     pools: list[PoolCap]
     groups: list[float]
-    coming: dict[int, float]
+    planned: dict[int, float]
 
 
 def capacities(
-    compiled: CompiledPolicy, said: Stated, memory: dict[str, PoolMemory], now_ms: int, memo: Memo
+    compiled: CompiledPolicy,
+    stated: StatedCapacity,
+    memories: dict[str, PoolMemory],
+    now_ms: int,
+    memo: Memo,
 ) -> Caps:
-    """What every pool and quota group may carry now; the same object while nothing else is stated and no pool
-    is throttled, ramped, or limited by its requests."""
-    base = memo.once(_base, said, compiled.policy, memo.once(could_be_stated, compiled.policy))
+    """What every pool and quota group may carry now. ``memories``: what is remembered of the pools, by name.
+
+    The same object while nothing else is stated and no pool is throttled, ramped, or limited by its requests.
+    """
+    thresholds = compiled.policy.thresholds
+    base = memo.once(_stated_caps, stated, compiled.policy, memo.once(could_be_stated, compiled.policy))
     pools = base.pools
-    for index, held in memo.once(_bound, compiled.pools, memory):
-        cap = _ramped(base.pools[index], held, compiled.policy.thresholds)
-        for limit, reason in _by_requests(_limits(compiled, said, index), held):
+    for index, memory in memo.once(_limiting_memories, compiled.pools, memories):
+        cap = _ramped(base.pools[index], memory, thresholds)
+        for limit, reason in _request_limits(_limits(compiled, stated, index), memory):
             cap = cap.within(limit, reason)
-        cap = _throttled(cap, held, compiled.policy.thresholds, now_ms)
+        cap = _throttled(cap, memory, thresholds, now_ms)
         if cap is not base.pools[index]:
             pools = list(pools) if pools is base.pools else pools
             pools[index] = cap
-    groups = _groups(compiled, said, memory, base.groups)
-    return base if pools is base.pools and groups is base.groups else Caps(pools, groups, base.coming)
+    groups = _group_units(compiled, stated, memories, base.groups)
+    return base if pools is base.pools and groups is base.groups else Caps(pools, groups, base.planned)
 
 
-def _bound(names: tuple[str, ...], memory: dict[str, PoolMemory]) -> list[tuple[int, PoolMemory]]:
-    """The pools of which something is remembered that may limit them."""
-    pairs = ((index, memory[name]) for index, name in enumerate(names) if name in memory)
+def limited_by_requests(compiled: CompiledPolicy, stated: StatedCapacity) -> set[int]:
+    """The pools of which the size of a request must be known, as a limit of requests binds them."""
+    groups = {group for group, limits in enumerate(stated.groups) if limits.limits_requests}
+    return {
+        index
+        for index, pool in enumerate(compiled.policy.pools)
+        if policy_limits(pool).limits_requests
+        or compiled.group_of[index] in groups
+        or (index in stated.pools and stated.pools[index].limits.limits_requests)
+    }
+
+
+def _limiting_memories(
+    names: tuple[str, ...], memories: dict[str, PoolMemory]
+) -> list[tuple[int, PoolMemory]]:
+    """The pools of which something is remembered that may limit them, by index."""
+    pairs = ((index, memories[name]) for index, name in enumerate(names) if name in memories)
     return [
-        (index, held)
-        for index, held in pairs
-        if held.throttled_ms or held.lump_since_ms or held.units_per_request
+        (index, memory)
+        for index, memory in pairs
+        if memory.throttled_ms or memory.lump_since_ms or memory.units_per_request
     ]
 
 
-def _base(said: Stated, policy: Policy, could: tuple[bool, ...]) -> Caps:
+def _stated_caps(stated: StatedCapacity, policy: Policy, could_state: tuple[bool, ...]) -> Caps:
     """What is stated or assumed of each pool, whatever is remembered of it."""
     pools = []
     for index, pool in enumerate(policy.pools):
-        assumed, committed = pool.assumed_units_per_s, pool.committed_units_per_s
-        if (one := said.pools.get(index)) is not None:
-            limit = one.limits.units
-            paid = min(committed if one.committed is None else one.committed, limit)
-            fresh = index not in said.late
-            until_ms = one.until_ms if fresh else None
-            pools.append(PoolCap(limit, paid, fresh, Reason.CAPACITY_STATED, until_ms))
+        committed = pool.committed_units_per_s
+        if (statement := stated.pools.get(index)) is not None:
+            limit = statement.limits.units
+            paid = committed if statement.committed is None else statement.committed
+            fresh = index not in stated.late
+            cap = PoolCap(
+                limit,
+                min(paid, limit),
+                fresh,
+                reason=Reason.CAPACITY_STATED,
+                until_ms=statement.until_ms if fresh else None,
+            )
         else:
-            expired = index in said.expired
-            reason = Reason.CAPACITY_EXPIRED if expired else Reason.CAPACITY_COMMITTED
-            pools.append(PoolCap(assumed, committed, not could[index], reason))
-    return Caps(pools, [limits.units for limits in said.groups], said.coming)
+            is_expired = index in stated.expired
+            reason = Reason.CAPACITY_EXPIRED if is_expired else Reason.CAPACITY_COMMITTED
+            cap = PoolCap(pool.assumed_units_per_s, committed, not could_state[index], reason=reason)
+        pools.append(cap)
+    return Caps(pools, [limits.units for limits in stated.groups], stated.planned)
 
 
-def _limits(compiled: CompiledPolicy, said: Stated, index: int) -> Limits:
-    """The policy's limits of requests, or those stated in their place."""
-    own = limits_of(compiled.policy.pools[index])
-    if (one := said.pools.get(index)) is None:
+def _limits(compiled: CompiledPolicy, stated: StatedCapacity, index: int) -> LoadLimits:
+    """The limits of requests that the policy gives a pool, or those stated in their place."""
+    own = policy_limits(compiled.policy.pools[index])
+    if (statement := stated.pools.get(index)) is None:
         return own
-    requests, slots = one.limits.requests, one.limits.slots
-    return Limits(
-        one.limits.units,
-        own.requests if requests is None else requests,
-        own.slots if slots is None else slots,
+    limits = statement.limits
+    return LoadLimits(
+        limits.units,
+        own.requests if limits.requests is None else limits.requests,
+        own.slots if limits.slots is None else limits.slots,
     )
 
 
-def _by_requests(limits: Limits, held: PoolMemory) -> Iterator[tuple[float, Reason]]:
+def _request_limits(limits: LoadLimits, memory: PoolMemory) -> Iterator[tuple[float, Reason]]:
     """Limits of requests as units/s, as far as it is known what a request is."""
-    if limits.requests is not None and held.units_per_request:
-        yield limits.requests * held.units_per_request, Reason.REQUESTS_LIMIT
-    if limits.slots is not None and held.units_per_slot:
-        yield limits.slots * held.units_per_slot, Reason.CONCURRENCY_LIMIT
+    if limits.requests is not None and memory.units_per_request:
+        yield limits.requests * memory.units_per_request, Reason.REQUESTS_LIMIT
+    if limits.slots is not None and memory.units_per_slot:
+        yield limits.slots * memory.units_per_slot, Reason.CONCURRENCY_LIMIT
 
 
-def _groups(
-    compiled: CompiledPolicy, said: Stated, memory: dict[str, PoolMemory], units: list[float]
+def _group_units(
+    compiled: CompiledPolicy, stated: StatedCapacity, memories: dict[str, PoolMemory], units: list[float]
 ) -> list[float]:
-    """Limits of quota groups in units/s. Whatever mix of its pools serves, the pool with the smallest
-    requests keeps the group within its limit of requests. The very same list if that changes nothing."""
-    found = units
-    for group, limits in enumerate(said.groups):
-        if limits.requests is None and limits.slots is None:
+    """The limits of quota groups in units/s: ``units``, or less where a group limits requests.
+
+    The pool with the smallest requests decides: so the group keeps its limit of requests whatever mix of its
+    pools serves. The same list if no limit of requests binds.
+    """
+    tightest = units
+    for group, limits in enumerate(stated.groups):
+        if not limits.limits_requests:
             continue
         members = [
             name for name, owner in zip(compiled.pools, compiled.group_of, strict=True) if owner == group
         ]
-        known = [held for held in map(memory.get, members) if held is not None and held.units_per_request]
-        tight = min((by for held in known for by, _ in _by_requests(limits, held)), default=UNBOUNDED)
-        if tight < found[group]:
-            found = list(found) if found is units else found
-            found[group] = tight
-    return found
+        sized = [memories[name] for name in members if name in memories and memories[name].units_per_request]
+        limit = min((by for memory in sized for by, _ in _request_limits(limits, memory)), default=UNBOUNDED)
+        if limit < tightest[group]:
+            tightest = list(tightest) if tightest is units else tightest
+            tightest[group] = limit
+    return tightest
 
 
-def limited_by_requests(compiled: CompiledPolicy, said: Stated) -> set[int]:
-    """The pools of which it must be known what a request is."""
-    groups = {g for g, limits in enumerate(said.groups) if (limits.requests, limits.slots) != (None, None)}
-    return {
-        index
-        for index, pool in enumerate(compiled.policy.pools)
-        if (pool.requests_per_s, pool.concurrency) != (None, None)
-        or compiled.group_of[index] in groups
-        or (index in said.pools and said.pools[index].limits[1:] != (None, None))
-    }
-
-
-def note_requests(held: PoolMemory, seen: ClientOutcomes | None, limits: Thresholds) -> PoolMemory:
-    """Units per request, and units/s per request in flight, as clients meet them; the same object while
-    they are about what they were."""
-    if seen is None or seen.ok < limits.requests_min or seen.units <= 0:
-        return held
-    size = seen.units / seen.ok
-    slot = seen.units / (seen.span_ms / 1_000) / seen.in_flight if seen.in_flight else held.units_per_slot
-    if _is_same(size, held.units_per_request, limits) and _is_same(slot, held.units_per_slot, limits):
-        return held
-    return replace(held, units_per_request=size, units_per_slot=slot)
-
-
-def _is_same(now: float, before: float, limits: Thresholds) -> bool:
-    return abs(now - before) <= limits.same_share * before
-
-
-def note_throttling(
-    held: PoolMemory, seen: ClientOutcomes | None, limits: Thresholds, now_ms: int
-) -> PoolMemory:
-    """429 speaks about capacity: what was served while they came is what there is. Remembered for a while,
-    since a pool that is no longer sent too much no longer says so; the same object if nothing is new."""
-    if seen is not None and seen.throttled:
-        attempts = seen.requests + seen.throttled
-        if attempts >= limits.requests_min and seen.throttled >= limits.throttled_share * attempts:
-            now = seen.throttled_served
-            moved = abs(now - held.throttled_units_per_s) > limits.same_share * now
-            if now > 0 and (moved or now_ms - held.throttled_ms >= limits.throttled_renew_ms):
-                return replace(held, throttled_units_per_s=now, throttled_ms=now_ms)
-            return held
-    if (
-        held.throttled_ms
-        and now_ms - held.throttled_ms > limits.throttled_forget_factor * limits.throttled_hold_ms
-    ):
-        return replace(held, throttled_units_per_s=0.0, throttled_ms=0)
-    return held
-
-
-def _throttled(cap: PoolCap, held: PoolMemory, limits: Thresholds, now_ms: int) -> PoolCap:
+def _throttled(cap: PoolCap, memory: PoolMemory, thresholds: Thresholds, now_ms: int) -> PoolCap:
     """The tighter of what is stated and what throttling showed, which grows back step by step."""
-    if not held.throttled_ms:
+    if not memory.throttled_ms:
         return cap
-    over_ms = now_ms - held.throttled_ms - limits.throttled_hold_ms
-    steps = max(0, over_ms // max(1, limits.shift_period_ms) + 1)
-    shown = held.throttled_units_per_s * limits.throttled_regain**steps
-    return cap.within(max(shown, cap.limit * limits.throttled_floor_share), Reason.THROTTLED)
+    over_ms = now_ms - memory.throttled_ms - thresholds.throttled_hold_ms
+    steps = max(0, over_ms // max(1, thresholds.shift_period_ms) + 1)
+    limit = memory.throttled_units_per_s * thresholds.throttled_regain**steps
+    return cap.within(max(limit, cap.limit * thresholds.throttled_floor_share), Reason.THROTTLED)
 
 
-def is_news(held: PoolMemory, said: Said, known: float) -> bool:
-    """Whether what is stated may change what is remembered of a pool's limit: a quick look."""
-    was = held.limit_units_per_s
-    return said.limits.units != (known if was < 0 else was) or bool(
-        held.lump_since_ms + held.smaller_since_ms
-    )
-
-
-def note_lump(held: PoolMemory, said: Said, known: float, limits: Thresholds, now_ms: int) -> PoolMemory:
-    """Capacity that appears in a lump is a promise that nobody has tried: the known part is used at once,
-    the rest by the steps of the ramp, each only while the pool is healthy. ``known`` is the policy's limit,
-    for a pool of which nothing was stated yet. The same object if nothing is new."""
-    now, was = said.limits.units, known if held.limit_units_per_s < 0 else held.limit_units_per_s
-    if now > was * (1 + limits.lump_share):
-        return _climbed(held, was, now, limits, now_ms)
-    if now >= was or _is_same(now, was, limits):
-        if _is_same(now, was, limits) and not (held.smaller_since_ms or held.lump_since_ms):
-            return held
-        return replace(held, limit_units_per_s=max(now, was), smaller_since_ms=0, lump_since_ms=0)
-    if not held.smaller_since_ms or held.lump_since_ms:
-        return replace(held, limit_units_per_s=was, smaller_since_ms=now_ms, lump_since_ms=0)
-    if now_ms - held.smaller_since_ms >= limits.lump_known_ms:
-        return replace(held, limit_units_per_s=now, smaller_since_ms=0)
-    return held
-
-
-def _climbed(held: PoolMemory, was: float, now: float, limits: Thresholds, now_ms: int) -> PoolMemory:
-    """The first step of a lump, or the next; after the last all of it is known."""
-    if not held.lump_since_ms:
-        return replace(held, limit_units_per_s=was, smaller_since_ms=0, lump_step=0, lump_since_ms=now_ms)
-    if now_ms - held.lump_since_ms < limits.ramp_step_min_ms or held.state is not State.HEALTHY:
-        return held
-    if held.lump_step + 2 >= len(limits.ramp_steps):
-        return replace(held, limit_units_per_s=now, lump_step=0, lump_since_ms=0)
-    return replace(held, lump_step=held.lump_step + 1, lump_since_ms=now_ms)
-
-
-def _ramped(cap: PoolCap, held: PoolMemory, limits: Thresholds) -> PoolCap:
-    """What was known before, and of the lump as much as its step allows."""
-    if not held.lump_since_ms or cap.reason is not Reason.CAPACITY_STATED:
+def _ramped(cap: PoolCap, memory: PoolMemory, thresholds: Thresholds) -> PoolCap:
+    """What was known before, and as much of the new capacity as its step of the ramp allows."""
+    if not memory.lump_since_ms or cap.reason is not Reason.CAPACITY_STATED:
         return cap
-    lump = cap.limit - held.limit_units_per_s
-    step = limits.ramp_steps[min(held.lump_step, len(limits.ramp_steps) - 1)]
-    return cap.within(held.limit_units_per_s + max(lump, 0.0) * step, Reason.CAPACITY_RAMPED)
+    lump = cap.limit - memory.limit_units_per_s
+    step = thresholds.ramp_steps[min(memory.lump_step, len(thresholds.ramp_steps) - 1)]
+    return cap.within(memory.limit_units_per_s + max(lump, 0.0) * step, Reason.CAPACITY_RAMPED)

@@ -140,7 +140,7 @@ def _judge_pool(use: Use, basis: _Basis, index: int) -> None:
 
 
 def _ahead(compiled: CompiledPolicy, caps: Caps, held: Claims) -> dict[int, float]:
-    found = {index: limit * compiled.policy.headroom for index, limit in caps.coming.items()}
+    found = {index: limit * compiled.policy.headroom for index, limit in caps.planned.items()}
     found.update(dict.fromkeys(held.coming, 0.0))
     return {index: most for index, most in sorted(found.items()) if index not in held.withdrawn}
 

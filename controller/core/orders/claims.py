@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from controller.core.capacity.stated import lead_ms
 from controller.core.model.reasons import Reason
 from controller.core.orders.in_force import Orders
 from controller.core.policy.compiled import CompiledPolicy
@@ -33,7 +32,7 @@ def claims_in_force(
     withdrawn: dict[int, tuple[Reason, int]] = {}
     due: list[int] = []
     coming: set[int] = set()
-    lead = lead_ms(compiled.policy.thresholds)
+    lead = compiled.policy.thresholds.lead_ms
     for row in statements:
         event = row.event
         if not isinstance(event, Statement):

@@ -104,6 +104,14 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     on_loss_period_ms: Period = 60_000  # and without one this often
     on_loss_share_min: Fraction = 0.05  # of a route: a smaller difference in ``on_loss`` is not published
 
+    @property
+    def lead_ms(self) -> int:
+        """How long before it begins a planned change is made room for.
+
+        So long do moves by choice need to take everything away, and two periods more.
+        """
+        return self.shift_period_ms * (round(1 / max(self.shift_share_max, 0.01)) + 2)
+
     def stale_after_ms(self, interval_ms: int) -> int:
         """For how long a report counts whose source promised the next one after ``interval_ms``."""
         return stale_after_ms(

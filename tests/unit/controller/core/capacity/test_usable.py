@@ -3,16 +3,9 @@
 from msgspec.structs import replace
 
 from controller.core.capacity.demand import demand_of
-from controller.core.capacity.stated import Limits as StatedLimits
-from controller.core.capacity.stated import Said, Stated, lead_ms, stated_capacity
-from controller.core.capacity.usable import (
-    PoolCap,
-    capacities,
-    limited_by_requests,
-    note_lump,
-    note_requests,
-    note_throttling,
-)
+from controller.core.capacity.remember import remember_limit, remember_requests, remember_throttling
+from controller.core.capacity.stated import StatedCapacity, stated_capacity
+from controller.core.capacity.usable import PoolCap, capacities, limited_by_requests
 from controller.core.evidence.hearing import Reach
 from controller.core.model.memo import Memo
 from controller.core.model.memory import PoolMemory
@@ -47,7 +40,7 @@ def cap(*rows: Row, sources: tuple[Source, ...] = FLEET, memory: PoolMemory | No
     return capacities(compiled, told(compiled, *rows), remembered, NOW_MS, Memo()).pools[0]
 
 
-def told(compiled: CompiledPolicy, *rows: Row) -> Stated:
+def told(compiled: CompiledPolicy, *rows: Row) -> StatedCapacity:
     """What the rows state now."""
     return stated_capacity(compiled, rows, READ, NOW_MS, Memo())
 
@@ -99,7 +92,7 @@ def test_a_group_is_bound_by_the_tighter_of_policy_and_statement() -> None:
 def test_throttling_shows_a_limit_that_grows_back() -> None:
     """It holds for 30 s, then grows by a tenth every 10 s; never below a tenth of what is stated."""
     seen = clients(40, throttled=10, throttled_served=50.0)
-    held = note_throttling(PoolMemory(), seen, LIMITS, NOW_MS)
+    held = remember_throttling(PoolMemory(), seen, LIMITS, NOW_MS)
     assert (held.throttled_units_per_s, held.throttled_ms) == (50.0, NOW_MS)
     limits = []
     for age_ms in (0, 29_999, 30_000, 40_000, 200_000):
@@ -113,9 +106,9 @@ def test_throttling_shows_a_limit_that_grows_back() -> None:
 def test_a_few_429_are_no_limit() -> None:
     """Less than 5 % of the attempts, or too few attempts, say nothing; the memory stays the same object."""
     held = PoolMemory()
-    assert note_throttling(held, clients(99, throttled=5, throttled_served=50.0), LIMITS, NOW_MS) is held
-    assert note_throttling(held, clients(9, throttled=10, throttled_served=50.0), LIMITS, NOW_MS) is held
-    assert note_throttling(held, None, LIMITS, NOW_MS) is held
+    assert remember_throttling(held, clients(99, throttled=5, throttled_served=50.0), LIMITS, NOW_MS) is held
+    assert remember_throttling(held, clients(9, throttled=10, throttled_served=50.0), LIMITS, NOW_MS) is held
+    assert remember_throttling(held, None, LIMITS, NOW_MS) is held
 
 
 def flows(age_s: int, units: float) -> DemandSecond:
@@ -174,7 +167,7 @@ def test_a_lump_is_ramped_and_what_is_known_is_not() -> None:
 
 def noted(held: PoolMemory, limit: float, now_ms: int) -> PoolMemory:
     """What is remembered of azure/a (limit 200 by policy) after this was stated."""
-    return note_lump(held, Said(StatedLimits(limit), None, now_ms + 1), 200, LIMITS, now_ms)
+    return remember_limit(held, limit, 200, LIMITS, now_ms)
 
 
 def test_limits_of_requests_count_at_the_size_and_time_of_its_requests() -> None:
@@ -195,11 +188,11 @@ def test_limits_of_requests_count_at_the_size_and_time_of_its_requests() -> None
 
 def test_what_a_request_is_comes_from_clients_and_is_kept_while_it_is_about_the_same() -> None:
     """50 requests of 4 units in two seconds, 5 in flight: 4 units each, 20 units/s for each in flight."""
-    held = note_requests(PoolMemory(), clients(50, units=200.0, in_flight=5), LIMITS)
+    held = remember_requests(PoolMemory(), clients(50, units=200.0, in_flight=5), LIMITS)
     assert (held.units_per_request, held.units_per_slot) == (4.0, 20.0)
-    assert note_requests(held, clients(50, units=210.0, in_flight=5), LIMITS) is held
-    assert note_requests(held, clients(5, units=200.0), LIMITS) is held
-    assert note_requests(held, None, LIMITS) is held
+    assert remember_requests(held, clients(50, units=210.0, in_flight=5), LIMITS) is held
+    assert remember_requests(held, clients(5, units=200.0), LIMITS) is held
+    assert remember_requests(held, None, LIMITS) is held
 
 
 def test_a_group_with_a_limit_of_requests_is_bound_by_the_smallest_requests() -> None:
@@ -219,7 +212,7 @@ def test_a_planned_limit_is_known_in_time_and_holds_from_its_start() -> None:
         (PoolCapacity("azure/a/d", 150),), planned=(PlannedChange("azure/a/d", NOW_MS + 300_000, 60),),
     )  # fmt: skip
     row = Row(event, Position("capacity", 0, 1), NOW_MS, NOW_MS)
-    lead = lead_ms(LIMITS)
+    lead = LIMITS.lead_ms
     assert lead == 120_000
     for wait_ms, limit, coming in (
         (0, 150, {}),
@@ -228,5 +221,5 @@ def test_a_planned_limit_is_known_in_time_and_holds_from_its_start() -> None:
         (300_000, 60, {}),
     ):
         said = stated_capacity(made, (row,), READ, NOW_MS + wait_ms, Memo())
-        assert (said.pools[0].limits.units, said.coming) == (limit, coming)
+        assert (said.pools[0].limits.units, said.planned) == (limit, coming)
     assert stated_capacity(made, (row,), READ, NOW_MS, Memo()).until_ms == NOW_MS + 300_000 - lead
