@@ -130,9 +130,14 @@ class WireAnswer:
             connection.release()
 
 
-def closed_here() -> WireError:
-    """An answer that was closed here was read again."""
-    return WireError(ResultClass.CUT, "the answer was closed here")
+def closed_here(result: ResultClass = ResultClass.CUT) -> WireError:
+    """An answer is read, or waited for, that was closed here."""
+    return WireError(result, "the answer was closed here")
+
+
+def nothing_in_time() -> WireError:
+    """The time of a flight is over."""
+    return WireError(ResultClass.TIMEOUT, "nothing came in time")
 
 
 def not_connected_in_time(connect_s: float, left_s: float) -> WireError:

@@ -16,6 +16,7 @@ from tieline._http.connections import (
     WireAnswer,
     closed_here,
     not_connected_in_time,
+    nothing_in_time,
     socket_failure,
     tls_context,
 )
@@ -131,7 +132,7 @@ class AsyncConnection(asyncio.Protocol):
             raise WireError(failed_as, self._gone)
         flight = self._flight
         if flight is None:
-            raise WireError(failed_as, "the connection was closed here")
+            raise closed_here(failed_as)
         due_s = flight.due_ms / 1_000
         if self._timer is None or due_s < self._timer_due_s:
             self._set_timer(due_s)
@@ -161,12 +162,16 @@ class AsyncConnection(asyncio.Protocol):
         if flight.due_ms > _clock.monotonic_ms():
             self._set_timer(flight.due_ms / 1_000)
         else:
-            waiter.set_exception(WireError(ResultClass.TIMEOUT, "nothing came in time"))
+            waiter.set_exception(nothing_in_time())
 
     def _abandon(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            waiter.set_exception(WireError(ResultClass.TIMEOUT, "called back: the pool gives nothing"))
+            waiter.set_exception(_called_back())
+
+
+def _called_back() -> WireError:
+    return WireError(ResultClass.TIMEOUT, "called back: the pool gives nothing")
 
 
 async def _read_closed() -> bytes:
@@ -253,7 +258,7 @@ def _may_be_called_back(flight: Flight) -> Iterator[None]:
         yield
     except asyncio.CancelledError:
         if is_called_back and task.uncancel() <= before:
-            raise WireError(ResultClass.TIMEOUT, "called back: the pool gives nothing") from None
+            raise _called_back() from None
         raise
     finally:
         flight.abandon = None

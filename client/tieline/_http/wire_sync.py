@@ -15,6 +15,7 @@ from tieline._http.connections import (
     WireAnswer,
     closed_here,
     not_connected_in_time,
+    nothing_in_time,
     socket_failure,
     tls_context,
 )
@@ -102,15 +103,15 @@ class SyncConnection:
     def _left_s(self) -> float:
         flight = self._flight
         if flight is None:
-            raise WireError(ResultClass.CUT, "the connection was closed here")
+            raise closed_here()
         left_s = flight.due_ms / 1_000 - _clock.monotonic_s()
         if left_s <= 0 or flight.abandoned:
-            raise WireError(ResultClass.TIMEOUT, "nothing came in time")
+            raise nothing_in_time()
         return left_s
 
     def _failure(self, error: OSError, failed_as: ResultClass) -> WireError:
         if isinstance(error, TimeoutError):
-            return WireError(ResultClass.TIMEOUT, "nothing came in time")
+            return nothing_in_time()
         return socket_failure(error, failed_as)
 
     def _abandon(self, flight: Flight) -> None:

@@ -46,8 +46,8 @@ class Answer:
         self.closed += 1
 
 
-Made = Answer | WireError
-Does = Callable[[Open], Made]
+Reaction = Answer | WireError
+Does = Callable[[Open], Reaction]
 
 
 def answers(status: int = 200, body: bytes = WHOLE, **headers: str) -> Does:
@@ -67,17 +67,17 @@ def fails(result: ResultClass) -> Does:
 
 
 class Bench:
-    """A router, tools, and pools that do as they are told; time passes only when something waits."""
+    """A router, tools, and pools that do what the test says; time passes only when something waits."""
 
     def __init__(self, routing: Router, time: Time, **pools: Does) -> None:
         self.time, self.router = time, routing
         self.pools = {f"{name}/r/x": does for name, does in pools.items()}
         self.sent: list[tuple[str, Open]] = []
-        self.given: list[Answer] = []
+        self.answers: list[Answer] = []
         self.waited_ms: list[int] = []
         self.window, self.holders, self.budget = DemandWindow(), Holders(), RetryBudget()
         self.settings = ClientSettings()
-        self.credentials = Credentials({"given": "secret"}, time)
+        self.credentials = Credentials({"known": "secret"}, time)
         self.flights = Flights()
         routing.on_outcome.append(self.window.observe)
         self.tools = Tools(
@@ -101,7 +101,7 @@ class Bench:
         named = headers or {}
         raw = [(name.encode(), value.encode()) for name, value in named.items()]
         body = msgspec.json.encode({"model": MODEL, **fields})
-        exchange = Exchange(self.tools, HttpRequest("POST", path, raw, body, named)).run()
+        exchange = Exchange(self.tools, HttpRequest("POST", path, raw, body=body, named=named)).run()
         value: Any = None
         try:
             do = next(exchange)
@@ -133,13 +133,13 @@ class Bench:
     def _open(self, do: Open) -> Answer:
         pool = do.flight.pool
         self.sent.append((pool, do))
-        made = self.pools[pool](do)
-        if isinstance(made, WireError):
-            if made.result is ResultClass.TIMEOUT and not do.flight.abandoned:
+        reaction = self.pools[pool](do)
+        if isinstance(reaction, WireError):
+            if reaction.result is ResultClass.TIMEOUT and not do.flight.abandoned:
                 self.time.now_ms = max(self.time.now_ms, do.flight.due_ms)
-            raise made
-        self.given.append(made)
-        return made
+            raise reaction
+        self.answers.append(reaction)
+        return reaction
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Outcomes by pool since the last look."""
@@ -152,5 +152,5 @@ class Bench:
 
 def header(reply: Reply, name: str) -> str | None:
     """One of the reply's headers."""
-    found: Iterable[bytes] = (value for given, value in reply.headers if given.lower() == name.encode())
-    return next((value.decode() for value in found), None)
+    values: Iterable[bytes] = (value for key, value in reply.headers if key.lower() == name.encode())
+    return next((value.decode() for value in values), None)

@@ -9,13 +9,13 @@ NOW = 5_000_000
 
 
 def failed(health: PoolHealth, count: int, now_ms: int = NOW) -> None:
-    """So many straight failures."""
+    """So many failures in a row."""
     for _ in range(count):
         health.record(ResultClass.SERVER_ERROR, now_ms)
 
 
 def test_five_straight_failures() -> None:
-    """Four are endured, five are not; one success in between begins the count anew."""
+    """Four failures in a row are endured, five are not; one success in between begins the count anew."""
     health = PoolHealth()
     failed(health, 4)
     assert not health.wants_out(NOW)
@@ -49,7 +49,8 @@ def test_other_classes_say_nothing_about_health(result: ResultClass) -> None:
 
 
 def test_ejections_grow() -> None:
-    """30 s x consecutive ejections, at most 300 s; a long stay inside begins a new story."""
+    """An ejection lasts 30 s x consecutive ejections, at most 300 s; after a long stay inside the count
+    begins anew."""
     health, now_ms, times = PoolHealth(), NOW, []
     for _ in range(12):
         out = health.eject(ResultClass.CONNECT, now_ms)
@@ -63,7 +64,7 @@ def test_ejections_grow() -> None:
 
 
 def test_throttled_until_retry_after() -> None:
-    """429 keeps the pool out as long as it asked, at most 300 s, a second if it did not say."""
+    """A 429 keeps the pool out as long as it asked, at most 300 s; for a second if it did not say."""
     health = PoolHealth()
     assert health.eject(ResultClass.THROTTLED, NOW, 2_500).until_ms == NOW + 2_500
     assert health.eject(ResultClass.THROTTLED, NOW, 10**9).until_ms == NOW + OUT_MAX_MS
@@ -91,7 +92,7 @@ def test_half_open_lets_one_through() -> None:
 
 
 def test_fruitless_pools_are_left_for_free() -> None:
-    """No success in the last five requests, or for 10 s with a request in between."""
+    """Such a pool had no success in its last five requests, or none for 10 s with a request in between."""
     health = PoolHealth()
     assert not health.fruitless(NOW)
     health.record(ResultClass.OK, NOW)
@@ -103,7 +104,7 @@ def test_fruitless_pools_are_left_for_free() -> None:
 
 
 def test_the_callers_errors_make_no_pool_fruitless() -> None:
-    """Ten bad requests in a row are the caller's: the pool is as good as it was."""
+    """Ten bad requests in a row are the caller's own; the pool is as good as before."""
     health = PoolHealth()
     health.record(ResultClass.OK, NOW)
     for _ in range(10):

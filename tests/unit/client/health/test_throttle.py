@@ -33,8 +33,8 @@ def test_the_share_is_the_formulas() -> None:
 
 
 def test_a_trickle_always_goes() -> None:
-    """However much is turned away, one in sixteen is sent, so that recovery shows; after two minutes all is
-    forgotten."""
+    """However much is turned away, one in sixteen is sent, so that recovery shows; after two minutes
+    everything is forgotten."""
     throttle = Throttle()
     for _ in range(10_000):
         throttle.record(NOW, accepted=False)
@@ -45,7 +45,7 @@ def test_a_trickle_always_goes() -> None:
 
 
 def throttled(routing: Router, time: Time, *pools: str) -> None:
-    """These pools turn much away and are back after their Retry-After."""
+    """Let these pools turn much away, and be back after their Retry-After."""
     for _ in range(20):
         for pool in pools:
             routing.record(pool, MODEL, ResultClass.THROTTLED, retry_after_ms=100)
@@ -64,8 +64,8 @@ def picked(routing: Router, session: bool) -> Counter[str]:
 
 @pytest.mark.parametrize("session", [False, True])
 def test_others_get_what_is_not_sent(session: bool) -> None:
-    """A pool at 15 sixteenths gets a sixteenth of what it is meant to; nothing is shed while another takes
-    all."""
+    """A pool at 15 sixteenths gets a sixteenth of its share; nothing is shed while another pool takes
+    everything."""
     time = Time()
     routing = router(part({A: 500_000, B: 500_000}), time)
     throttled(routing, time, A)
@@ -87,7 +87,7 @@ def test_what_all_turn_away_is_turned_away_here(session: bool) -> None:
 
 
 def test_it_comes_back_with_its_answers() -> None:
-    """As the pool accepts again its share grows back, step by step, to all of it."""
+    """As the pool accepts requests again its share grows back, step by step, to all of it."""
     time = Time()
     routing = router(part({A: 500_000, B: 500_000}), time)
     throttled(routing, time, A)

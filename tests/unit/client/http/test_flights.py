@@ -5,7 +5,8 @@ from tieline.events import ResultClass
 
 
 def test_a_stall_calls_back_what_waits() -> None:
-    """Oldest first; what has begun to arrive is left alone, and no other class calls anything back."""
+    """The oldest request is called back first; an answer that has begun to arrive is left alone, and no other
+    class calls anything back."""
     flights, called = Flights(), list[int]()
     for number in range(3):
         flight = flights.begin("a/r/x", number)

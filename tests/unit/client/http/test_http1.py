@@ -64,7 +64,7 @@ def test_a_connection_that_ends_early_is_told_apart(message: bytes, data: st.Dat
 
 
 def test_what_was_asked() -> None:
-    """Host and length are made here, everything else is as it was given."""
+    """Host and length are made here; every other header is sent as it was given."""
     sent = Http1().request("POST", PLACE, [(b"X-A", b"1")], b"{}")
     assert sent == (b"POST /v1/x?y=1 HTTP/1.1\r\nhost: pool.example\r\nX-A: 1\r\ncontent-length: 2\r\n\r\n{}")
     with pytest.raises(WireError) as caught:
@@ -73,7 +73,7 @@ def test_what_was_asked() -> None:
 
 
 def test_a_server_that_closes_is_not_used_again() -> None:
-    """Nor one that says more than it was asked."""
+    """Nor is one that sends more than it was asked for."""
     closing = asked()
     assert read(closing, [WHOLE.replace(b"X-Kind: Plain", b"connection: close")]) == b"hello"
     assert not closing.reusable()
@@ -92,7 +92,7 @@ def test_a_server_that_closes_is_not_used_again() -> None:
     ],
 )
 def test_places(url: str, key: tuple[str, str, int], host: bytes) -> None:
-    """A URL says whom to connect to and what to call him."""
+    """A URL says where to connect to and what to write into the Host header."""
     place = place_of(url)
     assert (place.key, place.host_header) == (key, host)
 

@@ -18,7 +18,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 async def answer(served: asyncio.Event, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One request, one answer, until the other end is gone."""
+    """Serve one request, and wait until the other end is gone."""
     await reader.readuntil(b"\r\n\r\n")
     writer.write(ANSWER)
     await reader.read()
@@ -48,7 +48,7 @@ async def asked_by(host: str) -> int:
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_request_connects(loop: str, host: str) -> None:
-    """What one loop takes as an argument, another refuses: the answer comes in both."""
+    """One loop takes an argument that another refuses, yet the answer comes in both."""
     factory: Callable[[], asyncio.AbstractEventLoop] = LOOPS[loop]
     with asyncio.Runner(loop_factory=factory) as runner:
         assert runner.run(asked_by(host)) == 200

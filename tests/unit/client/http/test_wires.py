@@ -28,14 +28,14 @@ def pair() -> Iterator[tuple[SyncConnection, socket.socket]]:
 
 
 def flight(limit_ms: int = 5_000) -> Flight:
-    """One that may take so long."""
+    """A flight that may take so long."""
     made = Flight("a/r/x", _clock.monotonic_ms())
     made.due_ms += limit_ms
     return made
 
 
 def answered(connection: SyncConnection, body: bytes, server: socket.socket) -> WireAnswer:
-    """The next request over the connection, and what the server has said to it."""
+    """The answer to the next request over the connection, of which the server has sent this body."""
     server.sendall(HEAD + body)
     status, headers = connection.ask(flight(), connection.http.request("POST", PLACE, [], b""))
     return connection.answer(status, headers)
@@ -56,7 +56,7 @@ def test_a_closed_answer_touches_nothing(pair: tuple[SyncConnection, socket.sock
 
 
 def test_silence_is_a_time_out(pair: tuple[SyncConnection, socket.socket]) -> None:
-    """Before the answer and in its middle alike."""
+    """The wait ends with the class of a time-out when the time of the flight is over."""
     connection, server = pair
     with pytest.raises(WireError) as caught:
         connection.ask(flight(20), connection.http.request("POST", PLACE, [], b""))
@@ -65,7 +65,7 @@ def test_silence_is_a_time_out(pair: tuple[SyncConnection, socket.socket]) -> No
 
 
 def test_a_flight_is_called_back(pair: tuple[SyncConnection, socket.socket]) -> None:
-    """Another thread wakes whoever waits for it, long before its time is over."""
+    """Another thread wakes the request that waits, long before its time is over."""
     connection, _ = pair
     waiting = flight(60_000)
 

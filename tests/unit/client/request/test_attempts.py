@@ -14,18 +14,18 @@ DEADLINE_MS = 1_020_000
 
 
 def machine(routing: Router, budget: RetryBudget | None = None, *, bound: bool = False) -> Attempts:
-    """A request with 20 s."""
+    """The machine of a request that has 20 s."""
     wish = Wish(MODEL, DEADLINE_MS, bound=bound)
     return Attempts(wish, routing.choose, budget or RetryBudget(), pacing=routing)
 
 
 def no_pool(_pool: str) -> bool:
-    """Every pool has its successes."""
+    """Says of every pool that it has had a success lately."""
     return False
 
 
 def pool(action: Action) -> str:
-    """Where the action sends to."""
+    """The pool that the action sends to."""
     assert isinstance(action, Send)
     return action.route.pool
 
@@ -52,7 +52,8 @@ def test_two_pools_take_turns() -> None:
 
 
 def test_the_only_pool_is_tried_again() -> None:
-    """With nowhere else to go, a failure of health is tried again where it was, out of the budget."""
+    """With nowhere else to go, a request whose pool failed is tried there again, for a token of the
+    budget."""
     time, budget = Time(), RetryBudget()
     routing = router(part({"a/r/x": 1_000_000}), time)
     attempts = machine(routing, budget)
@@ -65,7 +66,7 @@ def test_the_only_pool_is_tried_again() -> None:
 
 
 def test_own_errors_end_at_once() -> None:
-    """A 400 is handed on after one attempt."""
+    """A 400 is the caller's own error: it is handed on after one attempt."""
     time = Time()
     attempts = machine(router(part(THREE), time))
     attempts.begin(time())
@@ -81,7 +82,7 @@ def test_bound_requests_never_move() -> None:
 
 
 def test_the_deadline_is_one_for_all() -> None:
-    """Each attempt gets what is left; past the deadline there is none."""
+    """Each attempt gets the time that is left of the deadline; past it there is no attempt."""
     time = Time()
     attempts = machine(router(part(THREE), time))
     begun = attempts.begin(time())
@@ -96,8 +97,8 @@ def test_the_deadline_is_one_for_all() -> None:
 
 
 def test_an_empty_budget_fails_fast() -> None:
-    """Without a token the last failure is handed on; leaving a pool without any success for one that has some
-    costs none, leaving it for another of that kind does."""
+    """Without a token the last failure is handed on. Leaving a pool without any success for one that has some
+    costs no token; leaving it for another such pool does."""
     time, budget = Time(), RetryBudget()
     poor, rich, doomed = (machine(router(part(THREE), time), budget) for _ in range(3))
     first, *_ = (pool(attempts.begin(time())) for attempts in (poor, rich, doomed))
@@ -121,7 +122,8 @@ def test_throttled_leaves_at_once_if_it_can() -> None:
 
 @pytest.mark.parametrize(("retry_after_ms", "waits"), [(5_000, True), (25_000, False)])
 def test_throttled_alone_waits_if_it_fits(retry_after_ms: int, waits: bool) -> None:
-    """The only pool is at its limit: wait for it, if the deadline allows, and then try it again."""
+    """When the only pool is at its limit, the request waits for it if the deadline allows, and then tries it
+    again."""
     time = Time()
     routing = router(part({"a/r/x": 1_000_000}), time)
     attempts = machine(routing)
@@ -137,8 +139,8 @@ def test_throttled_alone_waits_if_it_fits(retry_after_ms: int, waits: bool) -> N
 
 
 def test_nothing_to_send_is_refused_with_its_reason() -> None:
-    """Without a table, and when the table sheds all, the request is refused and says which of the two it
-    was."""
+    """Without a table, and when the table sheds everything, the request is refused and says which of the two
+    it was."""
     time = Time()
     without = machine(router(None, time)).begin(time())
     assert isinstance(without, Refuse)
@@ -154,25 +156,26 @@ FAILED = ResultClass.SERVER_ERROR
 
 
 def all_out(routing: Router, result: ResultClass = ResultClass.AUTH, retry_after_ms: int = 60_000) -> None:
-    """This process keeps away from both pools of the split."""
+    """Make this process keep away from both pools of the split."""
     for name in TWO:
         routing.record(name, MODEL, result, retry_after_ms=retry_after_ms)
 
 
 def fill(routing: Router, time: Time, until_ms: int = 1) -> None:
-    """Others take all places at the last resort that are free until then."""
+    """Let other requests take all places at the last resort that are free until then."""
     while routing.reserve(L, time(), until_ms) is not None:
         pass
 
 
 def reason(action: Action) -> Reason:
-    """Why the action sends where it sends."""
+    """The reason of the action's route."""
     assert isinstance(action, Send)
     return action.route.reason
 
 
 def test_a_first_attempt_goes_to_the_last_resort_when_nothing_else_is_left() -> None:
-    """At once while there is room, else after a wait that fits the deadline, to the place then kept there."""
+    """It goes at once while the last resort has room, else after a wait that fits the deadline, to the place
+    that was kept there meanwhile."""
     time = Time()
     routing = router(part(TWO, last_resort=(L,)), time)
     all_out(routing)
@@ -187,7 +190,7 @@ def test_a_first_attempt_goes_to_the_last_resort_when_nothing_else_is_left() -> 
 
 
 def test_who_waits_for_the_last_resort_goes_where_a_pool_is_back() -> None:
-    """What was decided before the wait is looked at again after it."""
+    """What was decided before a wait is decided anew after it."""
     time = Time()
     routing = router(part(TWO, last_resort=(L,)), time)
     all_out(routing, ResultClass.THROTTLED, 5_000)
@@ -202,7 +205,7 @@ def test_who_waits_for_the_last_resort_goes_where_a_pool_is_back() -> None:
 
 
 def test_a_place_at_a_pool_that_has_gone_is_worth_nothing() -> None:
-    """It was left here meanwhile: the request ends and says why."""
+    """When the last resort is left during the wait, the request ends and says why each pool is out."""
     time = Time()
     routing = router(part(TWO, last_resort=(L,)), time)
     all_out(routing)
@@ -216,7 +219,7 @@ def test_a_place_at_a_pool_that_has_gone_is_worth_nothing() -> None:
 
 
 def test_without_room_in_time_the_request_ends_and_names_every_pool() -> None:
-    """The last resort is not buried under what others dropped."""
+    """A request never goes to the last resort before its turn, so that the last resort is not overrun."""
     time = Time()
     routing = router(part(TWO, last_resort=(L,)), time)
     all_out(routing)
@@ -228,7 +231,7 @@ def test_without_room_in_time_the_request_ends_and_names_every_pool() -> None:
 
 
 def test_a_pool_that_is_back_sooner_is_waited_for_instead() -> None:
-    """All are at their limits; the first is back before the last resort has room."""
+    """All pools are at their limits, and the first is back before the last resort has room."""
     time = Time()
     routing = router(part(TWO, last_resort=(L,)), time)
     all_out(routing, ResultClass.THROTTLED, 2_000)
@@ -239,7 +242,7 @@ def test_a_pool_that_is_back_sooner_is_waited_for_instead() -> None:
 
 
 def test_after_every_pool_was_tried_the_last_resort_is_once() -> None:
-    """Both fail, then it; a failure there names all three."""
+    """Both pools fail, then the last resort is tried once; a failure there names all three."""
     time = Time()
     attempts = machine(router(part(TWO, last_resort=(L,)), time))
     pools = [pool(attempts.begin(time()))]
@@ -251,8 +254,8 @@ def test_after_every_pool_was_tried_the_last_resort_is_once() -> None:
 
 
 def test_leaving_the_dead_for_the_last_resort_costs_no_token() -> None:
-    """Leaving a pool that still serves does, and then it is tried again itself while the last resort is
-    full."""
+    """Leaving a pool that still serves costs one; while the last resort is full such a pool is tried again
+    itself."""
     time, budget = Time(), RetryBudget()
     routing = router(part({"a/r/x": 1_000_000}, last_resort=(L,)), time)
     dead, alive, paid = (machine(routing, budget) for _ in range(3))
@@ -274,7 +277,8 @@ def test_leaving_the_dead_for_the_last_resort_costs_no_token() -> None:
 
 
 def test_a_dead_pool_alone_is_left_for_the_last_resort_however_long_its_queue() -> None:
-    """It is never ejected; trying it again would gain nothing, so the request waits for its place."""
+    """The only pool is never ejected, and trying it again would gain nothing, so the request waits for its
+    place at the last resort."""
     time = Time()
     routing = router(part({"a/r/x": 1_000_000}, last_resort=(L,)), time)
     attempts = machine(routing)
@@ -286,7 +290,7 @@ def test_a_dead_pool_alone_is_left_for_the_last_resort_however_long_its_queue() 
 
 
 def test_bound_requests_have_no_last_resort() -> None:
-    """What they refer to is not there."""
+    """The state that they refer to is not there."""
     time = Time()
     routing = router(part(TWO, last_resort=(L,)), time)
     all_out(routing)
@@ -294,7 +298,7 @@ def test_bound_requests_have_no_last_resort() -> None:
 
 
 def test_with_no_pool_left_each_is_named_with_how_it_ended() -> None:
-    """Those tried here, and those that were out before."""
+    """The refusal names the pools that were tried here and those that were out before."""
     time = Time()
     routing = router(part({**TWO, "a/r/x": 1, "b/r/x": 999_999}), time)
     routing.record("a/r/x", MODEL, ResultClass.THROTTLED, retry_after_ms=50_000)

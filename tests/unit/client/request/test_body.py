@@ -16,7 +16,7 @@ def test_only_the_top_level_model_changes() -> None:
 
 
 def test_what_routing_needs() -> None:
-    """Model, stream, and the limit of the answer."""
+    """The model, whether to stream, and the limit of the answer are read."""
     body = read_body(json.dumps({"model": "m", "stream": True, "max_completion_tokens": 9}).encode())
     assert (body.model, body.stream, body.output_tokens_max) == ("m", True, 9)
     assert body.refers == ()
@@ -42,12 +42,13 @@ def test_what_routing_needs() -> None:
 def test_what_a_provider_holds_is_named(
     path: str, fields: dict[str, object], refers: tuple[str, ...]
 ) -> None:
-    """Ids in fields of their own or in the path, at any depth; not what texts, tool calls and schemas say."""
+    """Ids are read from fields of their own at any depth and from the path, but not from texts, tool calls
+    and schemas."""
     assert read_body(json.dumps(fields).encode(), path).refers == refers
 
 
 def test_what_a_provider_will_hold_is_known() -> None:
-    """What is made under a stateful path or with ``store``, JSON or not."""
+    """It will hold what is made under a stateful path or with ``store``, whether the body is JSON or not."""
     assert read_body(b"--form", "/files").keeps
     assert read_body(b"{}", "/responses").keeps
     assert read_body(b'{"store":true}', "/chat/completions").keeps
@@ -56,7 +57,7 @@ def test_what_a_provider_will_hold_is_known() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"--boundary", b"[1]", b'{"model": 7}', b'{"model": "m"', b"\xff{"])
 def test_what_cant_be_read_travels_as_it_is(raw: bytes) -> None:
-    """Multipart, broken JSON and odd types are the provider's to judge."""
+    """Multipart, broken JSON and values of unexpected types are for the provider to judge."""
     body = read_body(raw)
     assert body.model == ""
     assert body.with_model("") == raw

@@ -1,4 +1,4 @@
-"""What a caller is told of a mistake of its own: the place, and what to do."""
+"""What a caller is told of its own mistake: where it is, and what to do."""
 
 import json
 
@@ -13,7 +13,7 @@ A, B = "a/r/x", "b/r/x"
 
 
 def bench(**credentials: str) -> Bench:
-    """Two pools that serve; some ask for the secret of that name."""
+    """Two pools that serve; each may need the secret of this name."""
     time = Time()
     infos = {pool: info(pool, credential=credentials.get(pool[0], "")) for pool in (A, B)}
     return Bench(router(part({A: 500_000, B: 500_000}, infos=infos), time), time, a=answers(), b=answers())
@@ -27,8 +27,7 @@ def said(reply: Reply) -> str:
 
 @pytest.mark.parametrize("wrong", ["20s", "0", "-1", "nan", "inf", "86400", ""])
 def test_a_deadline_that_is_none_is_refused(wrong: str) -> None:
-    """With 400, before anything is sent, not passed over as if it had not been asked for; the header is
-    named."""
+    """The answer is a 400 that names the header, and nothing is sent: the mistake is not passed over."""
     asked = bench()
     reply = asked.ask(headers={"x-tieline-deadline": wrong})
     assert (reply.status, header(reply, "x-tieline-reason")) == (400, Reason.BAD_OPTION)
@@ -39,20 +38,21 @@ def test_a_deadline_that_is_none_is_refused(wrong: str) -> None:
 
 
 def test_an_origin_that_the_client_does_not_follow_is_named() -> None:
-    """With where to name it."""
+    """The refusal says where to name the origin."""
     reply = bench().ask(headers={"x-tieline-origin": "jp"})
     assert (reply.status, header(reply, "x-tieline-reason")) == (503, "no_route")
     assert said(reply) == "this client follows no route chat/jp: name the origin in its `origins=`"
 
 
 def test_an_unknown_model_is_told_which_there_are() -> None:
-    """A provider's own name in place of the logical one is the usual slip."""
+    """A provider's own name in place of the logical one is the usual mistake, so the refusal lists the
+    logical ones."""
     reply = bench().ask(model="gpt-4o")
     assert said(reply) == "no pool of chat/eu serves gpt-4o; it has chat-large"
 
 
 def test_a_missing_secret_is_named_with_its_variable() -> None:
-    """By the request that met it; a pool whose secret is there serves meanwhile."""
+    """The request that met it says so; a pool whose secret is there serves meanwhile."""
     asked = bench(a="azure-eu", b="gcp")
     reply = asked.ask()
     assert (reply.status, asked.sent) == (503, [])
@@ -60,21 +60,21 @@ def test_a_missing_secret_is_named_with_its_variable() -> None:
         assert f"auth, credential {name!r} is missing: pass it or set TIELINE_CREDENTIAL_{variable}" in said(
             reply
         )
-    asked = bench(a="azure-eu", b="given")
+    asked = bench(a="azure-eu", b="known")
     assert {header(asked.ask(), "x-tieline-pool") for _ in range(4)} == {B}
 
 
 @pytest.mark.parametrize(
     ("status", "why"),
     [
-        (401, "auth, the credential 'given' was refused"),
-        (403, "auth, the credential 'given' was refused"),
+        (401, "auth, the credential 'known' was refused"),
+        (403, "auth, the credential 'known' was refused"),
         (404, "not_found, the model 'big' is unknown there"),
     ],
 )
 def test_a_provider_that_refuses_is_told_with_what_it_refused(status: int, why: str) -> None:
-    """By the names that the policy gives them; the secret is nowhere."""
-    asked = bench(a="given", b="given")
+    """The error names the credential or the model as the policy does, and never shows the secret."""
+    asked = bench(a="known", b="known")
     asked.pools = dict.fromkeys(asked.pools, answers(status, b"{}"))
     reply = asked.ask()
     assert reply.status == 503
@@ -84,7 +84,7 @@ def test_a_provider_that_refuses_is_told_with_what_it_refused(status: int, why: 
 
 
 def test_without_a_table_the_refusal_says_why_there_is_none() -> None:
-    """That the client was never started; afterwards what its source last met with."""
+    """It says that the client was never started, and afterwards what went wrong at the source."""
     routes = router(None, Time())
     before = routes.pick("chat-large")
     assert isinstance(before, Shed)

@@ -31,7 +31,7 @@ ERROR = b'{"error":{"message":"no","code":"x"}}'
 
 
 def bench(weights: dict[str, int] | None = None, **pools: Does) -> Bench:
-    """Pools ``a`` and ``b``, ``a`` first."""
+    """Pools ``a`` and ``b``; the first request goes to ``a``."""
     time = Time()
     return Bench(router(part(weights or BOTH), time), time, **pools)
 
@@ -73,12 +73,13 @@ def test_what_fails_before_output_goes_to_the_next_pool(
     assert header(reply, "x-tieline-reason") == "failover"
     assert [pool for pool, _ in tried.sent] == [A, B]
     assert tried.counts()[A] == {result.value: 1}
-    assert all(answer.closed == 1 for answer in tried.given[: -1 if stream else None])
+    assert all(answer.closed == 1 for answer in tried.answers[: -1 if stream else None])
 
 
 @pytest.mark.parametrize("status", [400, 402, 409, 413, 422])
 def test_the_callers_own_errors_are_returned_as_they_are(status: int) -> None:
-    """No second attempt, no mark on health, the provider's own words."""
+    """There is no second attempt and no mark on the pool's health, and the caller reads the provider's own
+    words."""
     tried = bench(a=answers(status, ERROR, x_ms_region="eu"), b=answers())
     for _ in range(20):
         reply = tried.ask(headers={"x-tieline-session": "one"})
@@ -90,7 +91,7 @@ def test_the_callers_own_errors_are_returned_as_they_are(status: int) -> None:
 
 
 def test_a_filtered_prompt_in_a_stream_is_the_callers() -> None:
-    """An error event of that kind ends the request with a 400."""
+    """An error event that says so ends the request with a 400."""
     tried = bench(a=streams(b'data: {"error":{"code":"content_filter","message":"no"}}\n\n'), b=GOOD_STREAM)
     reply = tried.ask(stream=True)
     assert (reply.status, len(tried.sent)) == (400, 1)
@@ -108,7 +109,8 @@ def test_the_final_failure_is_a_plain_answer() -> None:
 
 
 def test_without_any_answer_the_failure_is_made_here() -> None:
-    """504 for silence, 503 for a connection, in OpenAI's shape, with the pool's name and the reason."""
+    """It is a 504 for silence and a 503 for a failed connection, in OpenAI's shape, with the pool's name and
+    the reason."""
     for result, status in ((ResultClass.TIMEOUT, 504), (ResultClass.CONNECT, 503)):
         reply = bench(a=fails(result), b=fails(result)).ask(stream=True)
         assert reply.status == status
@@ -117,7 +119,7 @@ def test_without_any_answer_the_failure_is_made_here() -> None:
 
 
 def test_one_deadline_over_all_attempts() -> None:
-    """Each attempt gets what is left of it; when it is over there is no other."""
+    """Each attempt gets what is left of the deadline; when that is over there is no other attempt."""
     tried = bench(a=fails(ResultClass.TIMEOUT), b=fails(ResultClass.TIMEOUT))
     began_ms = tried.time()
     reply = tried.ask(stream=True, headers={"x-tieline-deadline": "15"})
@@ -126,7 +128,8 @@ def test_one_deadline_over_all_attempts() -> None:
 
 
 def test_limits_come_from_the_settings() -> None:
-    """First token of a stream as the table says; a whole answer 50 ms more for each token it may have."""
+    """The first token of a stream may take as long as the table says, and a whole answer 50 ms more for each
+    token it may have."""
     tried = bench(a=answers(), b=answers())
     tried.settings = ClientSettings(first_token_timeout_ms=700)
     began_ms = tried.time()
@@ -136,9 +139,10 @@ def test_limits_come_from_the_settings() -> None:
 
 
 def test_throttled_alone_waits() -> None:
-    """The only pool asks for two seconds: wait so long, then send; no wait beyond the deadline is begun."""
-    given = iter([answers(429, ERROR, retry_after="2"), answers()])
-    tried = bench({A: 1_000_000}, a=lambda do: next(given)(do))
+    """The only pool asks for two seconds: the request waits that long and is sent again. A wait that would
+    end after the deadline is not begun."""
+    reactions = iter([answers(429, ERROR, retry_after="2"), answers()])
+    tried = bench({A: 1_000_000}, a=lambda do: next(reactions)(do))
     reply = tried.ask()
     assert (reply.status, tried.waited_ms) == (200, [2_000])
     tried = bench({A: 1_000_000}, a=answers(429, ERROR, retry_after="2"))
@@ -147,23 +151,24 @@ def test_throttled_alone_waits() -> None:
 
 
 def test_a_stream_is_committed_with_its_first_output() -> None:
-    """What was held back comes first and whole; a later break is told and counted as cut, never spliced."""
+    """What was held back comes first and whole. A later break is raised and counted as cut, and no other
+    answer is spliced on."""
     tried = bench(a=streams(ROLE, WORD, WireError(ResultClass.CUT, "reset")), b=GOOD_STREAM)
     relay = tried.ask(stream=True).relay
     assert relay is not None
     assert relay.prefix == ROLE + WORD
     with pytest.raises(WireError) as caught:
         relay.answer.read()
-    told = relay.broken(caught.value)
-    assert told is not None
-    assert not told.idle
+    broken = relay.broken(caught.value)
+    assert broken is not None
+    assert not broken.idle
     relay.close()
     assert tried.counts() == {A: {"cut": 1}}
-    assert tried.given[0].closed == 1
+    assert tried.answers[0].closed == 1
 
 
 def test_an_end_without_the_last_event_is_a_cut() -> None:
-    """So is a stall beyond the idle limit; each is counted once."""
+    """So is a stall beyond the idle limit. Each is counted once."""
     tried = bench(a=streams(WORD), b=GOOD_STREAM)
     relay = tried.ask(stream=True).relay
     assert relay is not None
@@ -180,7 +185,7 @@ def test_an_end_without_the_last_event_is_a_cut() -> None:
 
 
 def test_a_whole_stream_is_a_success_whatever_follows() -> None:
-    """After [DONE] neither how the connection goes down nor who closes it matters."""
+    """After [DONE] it does not matter how the connection goes down, nor who closes it."""
     tried = bench(a=streams(WORD, DONE), b=GOOD_STREAM)
     relay = tried.ask(stream=True).relay
     assert relay is not None
@@ -194,7 +199,7 @@ def test_a_whole_stream_is_a_success_whatever_follows() -> None:
 
 
 def test_leaving_a_stream_early_is_no_failure() -> None:
-    """The caller had his reasons."""
+    """A caller that stops reading says nothing about the pool: it counts as ok."""
     tried = bench(a=streams(WORD, WORD), b=GOOD_STREAM)
     relay = tried.ask(stream=True).relay
     assert relay is not None
@@ -203,7 +208,8 @@ def test_leaving_a_stream_early_is_no_failure() -> None:
 
 
 def test_called_back_requests_go_elsewhere_for_nothing() -> None:
-    """With the budget spent, what is called back from a pool that stalls still moves, at the other's pace."""
+    """Requests that are called back from a pool that stalls still move when the budget is spent, at the pace
+    of the pool that takes over."""
 
     def stalls(do: Open) -> WireError:
         do.flight.abandoned = True
@@ -220,27 +226,27 @@ def test_called_back_requests_go_elsewhere_for_nothing() -> None:
 
 def test_what_a_pool_holds_stays_with_it() -> None:
     """A response is continued by the pool that gave it, whatever the weights and its health, and nowhere
-    else; whoever is answered well is remembered too."""
+    else. A pool that answers well for an id is remembered too."""
     tried = bench(a=answers(200, b'{"id":"resp_1"}'), b=answers(200, b'{"id":"resp_2"}'))
-    made: dict[str, str] = {}
-    while len(made) < 2:
+    ids: dict[str, str] = {}
+    while len(ids) < 2:
         reply = tried.ask("/responses")
-        made[header(reply, "x-tieline-pool") or ""] = reply.body.decode().split('"')[3]
-    for pool, held in made.items():
+        ids[header(reply, "x-tieline-pool") or ""] = reply.body.decode().split('"')[3]
+    for pool, name in ids.items():
         for _ in range(5):
-            reply = tried.ask("/responses", previous_response_id=held)
+            reply = tried.ask("/responses", previous_response_id=name)
             assert header(reply, "x-tieline-pool") == pool
             assert header(reply, "x-tieline-reason") == "held"
     tried.pools[A] = answers(503, ERROR)
     for _ in range(6):
-        reply = tried.ask("/responses", previous_response_id=made[A])
+        reply = tried.ask("/responses", previous_response_id=ids[A])
         assert (reply.status, header(reply, "x-tieline-attempts")) == (503, "1")
         assert header(reply, "x-tieline-gave-up") == "bound"
     assert A in tried.router.outs()
 
 
 def test_streamed_responses_are_remembered() -> None:
-    """By the id that the first event names."""
+    """They are remembered by the id that their first event names."""
     first = b'event: response.created\ndata: {"type":"response.created","response":{"id":"resp_9"}}\n\n'
     text = b'data: {"type":"response.output_text.delta","delta":"Hi"}\n\n'
     tried = bench(a=lambda _: Answer(200, EVENTS, first, text), b=GOOD_STREAM)
@@ -258,16 +264,16 @@ def test_a_missing_state_says_nothing_about_a_model() -> None:
 
 
 def test_a_held_pool_at_its_limit_is_waited_for() -> None:
-    """There is no other: its Retry-After is kept if it fits."""
-    given = iter([answers(429, ERROR, retry_after_ms="1500"), answers()])
-    tried = bench(a=lambda do: next(given)(do), b=answers(500, ERROR))
+    """There is no other pool for such a request, so it waits for Retry-After if that fits."""
+    reactions = iter([answers(429, ERROR, retry_after_ms="1500"), answers()])
+    tried = bench(a=lambda do: next(reactions)(do), b=answers(500, ERROR))
     tried.holders.learn(["f"], A)
     reply = tried.ask("/batches", input_file_id="f")
     assert (reply.status, tried.waited_ms) == (200, [1_500])
 
 
 def test_requests_that_http_does_not_allow_are_the_callers() -> None:
-    """They are no failure of a pool: a 400, made here."""
+    """They end with a 400 that is made here, and count as no failure of a pool."""
     tried = bench(a=fails(ResultClass.CLIENT_ERROR), b=answers())
     reply = tried.ask()
     assert (reply.status, len(tried.sent)) == (400, 1)
@@ -275,7 +281,7 @@ def test_requests_that_http_does_not_allow_are_the_callers() -> None:
 
 
 def test_load_is_told_by_what_answers_say() -> None:
-    """Offered once a request, served by the usage in the answer."""
+    """A request is offered once, and served by the usage that its answer names."""
     tried = bench(a=answers(500, ERROR), b=answers(200, WHOLE))
     tried.ask()
     flows, rows = tried.window.take("chat", tried.router.take_counts(), {}, tried.flights, tried.time())
@@ -295,8 +301,8 @@ def resort(**pools: Does) -> Bench:
 @pytest.mark.parametrize("status", [401, 404, 429, 503])
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_last_resort_serves_when_nothing_else_does(status: int, stream: bool) -> None:
-    """The third attempt of the first request, the first attempt of those for which both are out; and nothing
-    is counted as shed."""
+    """It is the third attempt of the first request, and the first attempt of requests for which both pools
+    are out. None of them counts as shed."""
     fault = answers(status, ERROR, retry_after="200")
     tried = resort(a=fault, b=fault, l=GOOD_STREAM if stream else answers())
     replies = [tried.ask(stream=stream) for _ in range(3)]
@@ -308,7 +314,8 @@ def test_the_last_resort_serves_when_nothing_else_does(status: int, stream: bool
 
 
 def test_without_a_last_resort_a_503_names_every_pool() -> None:
-    """Of the request that finds it out, and of those that come after; and so if the last resort is out."""
+    """So do the request that meets the faults and those after it; and so does a request whose last resort is
+    out too."""
     text = b"every pool of chat/eu is out: a/r/x: auth; b/r/x: not_found"
     for last in (None, answers(401, ERROR)):
         a, b = answers(401, ERROR), answers(404, ERROR)
@@ -328,7 +335,8 @@ def test_without_a_last_resort_a_503_names_every_pool() -> None:
 
 
 def test_what_failed_at_the_last_resort_too_names_all_that_was_tried() -> None:
-    """The last answer as it is, with the others in a header; and made here where there was none."""
+    """The caller gets the last answer as it is with the others in a header, or an error made here where there
+    was no answer."""
     tried = resort(a=answers(503, ERROR), b=fails(ResultClass.CONNECT), l=answers(500, ERROR))
     reply = tried.ask()
     assert (reply.status, reply.body) == (500, ERROR)
@@ -346,7 +354,8 @@ def test_what_failed_at_the_last_resort_too_names_all_that_was_tried() -> None:
 
 
 def test_the_last_resort_is_taken_at_its_pace() -> None:
-    """Each request waits for its place, in order; one whose deadline comes first is told who has no room."""
+    """Each request waits for its place, in order. One whose deadline comes first is told which pool has no
+    room."""
     fault = answers(401, ERROR)
     tried = resort(a=fault, b=fault, l=answers(503, ERROR))
     for _ in range(2):
@@ -368,7 +377,7 @@ def test_the_last_resort_is_taken_at_its_pace() -> None:
 
 
 def test_a_last_resort_that_is_full_is_not_used() -> None:
-    """It holds as many requests as one process may have there."""
+    """It has as many requests as one process may have there."""
     tried = resort(a=answers(401, ERROR), b=answers(401, ERROR), l=answers())
     tried.ask()
     while L not in tried.flights.full:

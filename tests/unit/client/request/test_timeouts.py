@@ -10,12 +10,12 @@ from tieline.table import ClientSettings, Slice
 
 
 def core(timeouts: Timeouts | None) -> Core:
-    """Of an application with these."""
+    """The core of an application with these time-outs."""
     return Core("chat", "eu", None, clock=Time(), phase=0.0, timeouts=timeouts)
 
 
 def test_they_hold_over_every_table() -> None:
-    """What is set is kept whatever the table says, what is not set follows the table."""
+    """A time-out that is set stays whatever the table says; one that is not set follows the table."""
     made = core(Timeouts(first_token=2.5, stale_after=60))
     before = made.settings()
     assert (before.first_token_timeout_ms, before.idle_timeout_ms, before.stale_after_ms) == (

@@ -6,13 +6,13 @@ NOW = 7_000_000
 
 
 def test_a_quiet_process_may_retry_thirty_times() -> None:
-    """Without requests, 3 a second over 10 s are there at once, and no more."""
+    """Without requests, 3 retries a second over 10 s are there at once, and no more."""
     budget = RetryBudget()
     assert sum(budget.take(NOW) for _ in range(100)) == 30
 
 
 def test_requests_earn_a_tenth() -> None:
-    """200 requests earn 20 more."""
+    """200 requests earn 20 retries more."""
     budget = RetryBudget()
     for _ in range(200):
         budget.request(NOW)
@@ -38,7 +38,7 @@ def test_what_was_dropped_is_let_out_at_a_pace() -> None:
 
 
 def test_a_wait_too_long_is_not_reserved() -> None:
-    """Who can't wait takes nobody's place."""
+    """A request that can't wait so long takes no place."""
     pace = Pace(lambda _pool, _now_ms: 0.0)
     while pace.reserve("a/r/x", NOW, 500) is not None:
         pass

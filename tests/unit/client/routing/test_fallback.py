@@ -1,4 +1,4 @@
-"""What is left for a request when no pool of the split in force is: whom to try, in which order, and whom
+"""Where a request may go when no pool of the split in force is left: which pools, in which order, and which
 never."""
 
 import pytest
@@ -16,27 +16,28 @@ LATER_MS = 60_000
 
 
 def out(routing: Router, pool: str, result: ResultClass) -> None:
-    """This process leaves the pool for that."""
+    """Make this process leave the pool for that."""
     for _ in range(5):
         routing.record(pool, MODEL, result, retry_after_ms=LATER_MS)
     assert pool in routing.outs()
 
 
 def nothing(routing: Router, **asked: object) -> Shed:
-    """What there is instead of a route."""
+    """The shed that a request gets in place of a route."""
     found = routing.choose(MODEL, **asked)  # type: ignore[arg-type]
     assert isinstance(found, Shed)
     return found
 
 
 def left(routing: Router, **asked: object) -> list[tuple[str, str]]:
-    """(pool, reason) of what may be tried, in order."""
+    """(pool, reason) of the fallbacks, in order."""
     return [(route.pool, route.reason.value) for route in nothing(routing, **asked).fallbacks]
 
 
 @pytest.mark.parametrize("result", [ResultClass.THROTTLED, ResultClass.AUTH])
 def test_the_last_resort_is_left_when_all_are_out(result: ResultClass) -> None:
-    """In the table's order, also for a first attempt; not while one pool of the split is in."""
+    """Its pools come in the table's order, also for a first attempt, but not while one pool of the split is
+    in."""
     routing = router(part(EVEN, last_resort=(M, L)), Time())
     out(routing, A, result)
     assert {one.pool for one in (routing.pick(MODEL) for _ in range(20)) if isinstance(one, Route)} == {B}
@@ -45,7 +46,7 @@ def test_the_last_resort_is_left_when_all_are_out(result: ResultClass) -> None:
 
 
 def test_after_all_were_tried_it_is_the_one_not_tried() -> None:
-    """While one is left a retry goes there; a request never comes to one of them twice."""
+    """While a pool is left a retry goes there; a request never comes to a last resort twice."""
     routing = router(part(EVEN, last_resort=(M, L, B)), Time())
     assert isinstance(routing.choose(MODEL, exclude=(A,)), Route)
     assert left(routing, exclude=(A, B)) == [(M, "last_resort"), (L, "last_resort")]
@@ -54,7 +55,8 @@ def test_after_all_were_tried_it_is_the_one_not_tried() -> None:
 
 
 def test_who_is_out_for_good_is_not_tried_and_who_is_ill_comes_last() -> None:
-    """Neither before its Retry-After nor while it can't serve as it is configured; each is named."""
+    """A last resort is not tried before its Retry-After, nor while it can't serve as it is configured. Each
+    pool that is skipped is named."""
     time = Time()
     routing = router(part(EVEN, last_resort=(L, M, "n/r/x", "o/r/x")), time)
     out(routing, L, ResultClass.SERVER_ERROR)
@@ -74,7 +76,7 @@ def test_who_is_out_for_good_is_not_tried_and_who_is_ill_comes_last() -> None:
 
 
 def test_a_model_that_is_missing_there_bars_it_for_that_model_alone() -> None:
-    """404 on one model of a last resort leaves its others."""
+    """A 404 on one model of a last resort leaves its other models."""
     both = info(L, models=(ModelOffer(MODEL, "big"), ModelOffer("small", "small")))
     one = info(A, models=(ModelOffer(MODEL, "big"), ModelOffer("small", "small")))
     routing = router(part({A: MILLION}, infos={A: one, L: both}, last_resort=(L,)), Time())
@@ -87,8 +89,8 @@ def test_a_model_that_is_missing_there_bars_it_for_that_model_alone() -> None:
 
 
 def test_what_the_table_sheds_and_what_nobody_offers_stays_so() -> None:
-    """How much is carried is the planner's to say; and a route that never served a model has no last resort
-    for it."""
+    """How much is carried is for the planner to decide, and a route that never served a model has no last
+    resort for it."""
     shed = router(part({A: 0}, shed=MILLION, last_resort=(L,)), Time())
     for asked in ({}, {"exclude": (A,)}):
         found = nothing(shed, **asked)
@@ -100,7 +102,7 @@ def test_what_the_table_sheds_and_what_nobody_offers_stays_so() -> None:
 
 
 def test_it_must_offer_what_the_request_needs() -> None:
-    """Pools whose context is too short are none."""
+    """A pool whose context is too short is no fallback."""
     long = (ModelOffer(MODEL, "big", 128_000),)
     infos = {A: info(A, models=long), L: info(L, models=long)}
     routing = router(part(EVEN, infos=infos, last_resort=(M, L)), Time())
@@ -120,7 +122,8 @@ def test_what_a_loss_would_leave_comes_before_it() -> None:
 
 
 def test_a_pool_that_a_loss_would_not_use_comes_before_it_too() -> None:
-    """The split for a lost provider names one other pool, which is full: the route's own is still there."""
+    """The split for a lost provider names one other pool, which is full; the pool of the route's own split
+    comes before the last resort."""
     routing = router(part(EVEN, on_loss={"a": {M: MILLION}}, last_resort=(L,)), Time())
     out(routing, A, ResultClass.AUTH)
     out(routing, M, ResultClass.THROTTLED)
@@ -128,7 +131,8 @@ def test_a_pool_that_a_loss_would_not_use_comes_before_it_too() -> None:
 
 
 def test_a_pick_takes_it_at_its_pools_pace() -> None:
-    """Without waiting: a pool at rest takes four at once (3/s over a second), then the pick says why not."""
+    """A pick waits for nothing: a pool at rest takes four requests at once (3/s over a second), and then the
+    pick says why not."""
     time = Time()
     routing = router(part(EVEN, last_resort=(L,)), time)
     for pool in EVEN:
@@ -149,7 +153,7 @@ def test_a_pick_takes_it_at_its_pools_pace() -> None:
 
 
 def test_a_first_attempt_for_which_something_is_left_counts_as_shed_only_if_it_is_turned_away() -> None:
-    """Whoever tries what is left says so."""
+    """Whoever tries the fallbacks reports when none took the request."""
     routing = router(part({A: MILLION}, last_resort=(L,)), Time())
     out(routing, A, ResultClass.AUTH)
     nothing(routing)
@@ -160,7 +164,7 @@ def test_a_first_attempt_for_which_something_is_left_counts_as_shed_only_if_it_i
 
 
 def test_every_pool_is_named_with_why_it_is_out() -> None:
-    """Tried, at its limit, or faulty; a retry that finds nothing names them as well."""
+    """A pool was tried, is at its limit, or is faulty; a retry that finds no pool names them as well."""
     routing = router(part({A: 400_000, B: 300_000, M: 300_000}), Time())
     out(routing, B, ResultClass.AUTH)
     found = routing.pick(MODEL, exclude=(A, M))
@@ -174,7 +178,7 @@ def test_every_pool_is_named_with_why_it_is_out() -> None:
 
 
 def test_it_is_explained() -> None:
-    """With its place, and why it is out."""
+    """A row shows its place in the order, and why it is out."""
     time = Time()
     routing = router(part(EVEN, last_resort=(L, B)), time)
     out(routing, L, ResultClass.AUTH)

@@ -13,7 +13,7 @@ SHED = Shed(Reason.SHED, "no capacity")
 
 
 def drawn(choice: Choice, count: int) -> Counter[str]:
-    """Picks by pool, shed ones under ``shed``."""
+    """How often each pool was picked, shed requests under ``shed``."""
     seen: Counter[str] = Counter()
     for _ in range(count):
         found = choice.next()
@@ -45,7 +45,7 @@ def test_shed_share_is_kept_when_pools_are_out() -> None:
 
 
 def test_nothing_left_gives_the_reason() -> None:
-    """Without targets every pick is the shed that says why."""
+    """Without targets every pick gives the shed that says why."""
     choice = Choice([(target("a/b/c"), 0)], shed=SHED)
     assert choice.empty
     assert choice.next() is SHED

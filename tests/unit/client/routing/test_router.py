@@ -22,7 +22,7 @@ def picked(routing: Router, count: int = 300, model: str = MODEL) -> Counter[str
 
 
 def fail(routing: Router, pool: str, count: int = 5, result: ResultClass = ResultClass.SERVER_ERROR) -> None:
-    """So many requests to the pool end so."""
+    """Let so many requests to the pool end with this class."""
     for _ in range(count):
         routing.record(pool, MODEL, result)
 
@@ -77,7 +77,8 @@ def test_partial_failure_takes_at_most_half_of_the_weight() -> None:
 
 
 def test_throttled_pools_are_out_until_their_retry_after() -> None:
-    """They come back by themselves, at once and, if they take most of what they are sent, wholly."""
+    """They come back by themselves at once, and with all their weight if they take most of what they are
+    sent."""
     time = Time()
     routing = router(part(THREE), time)
     routing.record(A, MODEL, ResultClass.OK)
@@ -89,7 +90,7 @@ def test_throttled_pools_are_out_until_their_retry_after() -> None:
 
 
 def test_all_throttled_says_when() -> None:
-    """With every pool at its limit a pick says so, names them, and when the first is back."""
+    """With every pool at its limit a pick says so, names them, and says when the first is back."""
     time = Time()
     routing = router(part(THREE), time)
     for number, pool in enumerate(sorted(THREE), start=2):
@@ -103,7 +104,7 @@ def test_all_throttled_says_when() -> None:
 
 
 def test_configuration_faults_take_the_pool_out() -> None:
-    """401 takes it out at once; a new endpoint or credential in the table takes it back."""
+    """A 401 takes the pool out at once; a new URL or credential in the table takes it back."""
     time = Time()
     routing = router(part(THREE), time)
     routing.record(A, MODEL, ResultClass.AUTH)
@@ -115,7 +116,7 @@ def test_configuration_faults_take_the_pool_out() -> None:
 
 
 def test_a_missing_model_leaves_its_siblings_in() -> None:
-    """404 on one model takes out that model on that pool, and nothing else."""
+    """A 404 on one model takes out that model on that pool, and nothing else."""
     time = Time()
     both = info(A, models=(ModelOffer(MODEL, "big"), ModelOffer("small", "small")))
     routing = router(part(THREE, infos={A: both}), time)
@@ -125,8 +126,8 @@ def test_a_missing_model_leaves_its_siblings_in() -> None:
 
 
 def test_a_lost_provider_applies_its_on_loss_weights() -> None:
-    """More than half of a provider's weight ejected: the table's weights for its loss apply until it is
-    back."""
+    """When more than half of a provider's weight is ejected, the table's weights for its loss apply until it
+    is back."""
     time = Time()
     weights = {"a/r/x": 300_000, "a/r/y": 500_000, B: 200_000}
     routing = router(part(weights, on_loss={"a": {B: 100_000, C: 900_000}}), time)
@@ -148,7 +149,7 @@ def test_a_lost_provider_applies_its_on_loss_weights() -> None:
 
 
 def test_the_only_pool_of_a_route_may_go_if_the_table_has_another() -> None:
-    """All weight on one pool that dies: its on_loss weights take over, at once for retries."""
+    """All weight is on one pool that dies: the on_loss weights take over, for retries at once."""
     time = Time()
     routing = router(part({A: 1_000_000}, on_loss={"a": {B: 1_000_000}}), time)
     retry = routing.pick(MODEL, exclude=(A,))
@@ -159,7 +160,8 @@ def test_the_only_pool_of_a_route_may_go_if_the_table_has_another() -> None:
 
 
 def test_needs_and_models_filter() -> None:
-    """Pools that don't serve the model, or not with what is needed, are out; if none does, it says so."""
+    """Pools that don't serve the model, or not with what is needed, are out; if none serves it, the pick says
+    so."""
     time = Time()
     offers = {
         A: info(A, models=(ModelOffer(MODEL, "big", 8_000),)),
