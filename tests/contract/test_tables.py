@@ -13,21 +13,21 @@ from streams.memory import MemoryState, MemoryTables
 from streams.rows import DemandRow, Position, Progress, Row
 from streams.store import CAPACITY, DEMAND, HEALTH, Tables, TablesLostError, Write, field_of
 from streams.tables import RedisTables
-from tests.unit.streams.made import T0_MS, at, capacity, report, seen
+from tests.unit.streams.made import T0_MS, at, capacity, observation, report
 from tests.waiting import until
 from tieline.keys import Keys
 
 
 def row(sequence: int, *, region: str = "eu", partition: int = 0) -> Row:
     """A health row whose offset is its sequence."""
-    event = report(sequence, seen(f"azure/{region}/a", ok=sequence), region=region)
+    event = report(sequence, observation(f"azure/{region}/a", ok=sequence), region=region)
     after = fold(None, event, at(sequence, partition), T0_MS)
     assert isinstance(after, Row)
     return after
 
 
 def write(new: Row, expected: Position | None, material: bool = False) -> Write:
-    """The write of a row into its own field."""
+    """The write of a row into the field of its event."""
     return Write(*field_of(new.event), expected, row=new, material=material)
 
 
@@ -51,7 +51,7 @@ class TablesContract(ABC):
         assert await self.other.join(run)
 
     async def test_written_rows_are_read_sorted_by_field(self) -> None:
-        """Every kind of row comes back as it went, in the order of its fields."""
+        """Every kind of row comes back as it was written, sorted by its field."""
         await self.start()
         rows = [row(1, region=region) for region in ("us", "eu", "jp")]
         limit = fold(None, capacity(3), at(1), T0_MS)
@@ -70,7 +70,7 @@ class TablesContract(ABC):
         assert await self.tables.read() == contents
 
     async def test_a_write_based_on_another_row_is_refused(self) -> None:
-        """Compare-and-set: of two writers that folded on the same row only the first is taken."""
+        """Of two writers that folded on the same row only the first is accepted."""
         await self.start()
         assert await self.tables.put([write(row(1), None)]) == [True]
         assert await self.other.put([write(row(2), None)]) == [False]
@@ -79,14 +79,14 @@ class TablesContract(ABC):
         assert (await self.tables.load(HEALTH, ["azure/eu/probe-1"])) == {"azure/eu/probe-1": row(2)}
 
     async def test_topic_id_and_partition_are_compared_too(self) -> None:
-        """The same offset elsewhere is another place."""
+        """A write based on the same offset of another log is refused."""
         await self.start()
         await self.tables.put([write(row(1), None)])
         for elsewhere in (at(1, partition=1), at(1, topic_id="another"), at(10), at(11)):
             assert await self.other.put([write(row(2), elsewhere)]) == [False]
 
     async def test_offsets_above_2_to_the_53_are_told_apart(self) -> None:
-        """No comparison goes through a double."""
+        """Neighbouring offsets above 2^53, which a double can't tell apart, are different positions."""
         await self.start()
         big = 2**53
         first = fold(None, report(1), at(big + 1), T0_MS)
@@ -96,21 +96,21 @@ class TablesContract(ABC):
         assert await self.tables.put([write(row(2), at(big + 1))]) == [True]
 
     async def test_one_refusal_does_not_hold_up_the_others(self) -> None:
-        """Answers stand in the order of the writes."""
+        """The answers are in the order of the writes, and each write is decided by itself."""
         await self.start()
         await self.tables.put([write(row(1), None)])
         writes = [write(row(2), None), write(row(1, region="us"), None)]
         assert await self.tables.put(writes) == [False, True]
 
     async def test_load_gives_what_exists(self) -> None:
-        """And nothing for a field that doesn't."""
+        """Fields without a row are absent from what is loaded."""
         await self.start()
         await self.tables.put([write(row(1), None)])
         assert await self.other.load(HEALTH, ["azure/eu/probe-1", "nobody"]) == {"azure/eu/probe-1": row(1)}
         assert await self.other.load(CAPACITY, ["azure/eu/probe-1"]) == {}
 
-    async def test_only_material_writes_that_were_taken_wake(self) -> None:
-        """A hint for each of them, none for a refused one or one that changes nothing."""
+    async def test_only_material_writes_that_were_accepted_wake(self) -> None:
+        """Each accepted material write is announced once; refused and immaterial ones are not."""
         await self.start()
         await self.tables.put([write(row(1), None, True), write(row(1, region="us"), None)])
         await self.tables.put([write(row(9), None, True)])
@@ -123,7 +123,7 @@ class TablesContract(ABC):
         return await self.hints() == expected
 
     async def test_progress_is_read_sorted_by_topic_and_partition(self) -> None:
-        """The last report of each partition."""
+        """The last row of each partition is read, sorted by topic and then by number."""
         await self.start()
         rows = [Progress(topic, number, 1, 2, T0_MS) for topic in ("b", "a") for number in (10, 2)]
         await self.tables.put_progress(rows)
@@ -135,7 +135,7 @@ class TablesContract(ABC):
         assert not stored[1].caught_up
 
     async def test_what_woke_is_renewed(self) -> None:
-        """Every material write since the last reading is in what is renewed; nothing else is lost by it."""
+        """A renewal has every material write since the last reading, and all other rows as they were."""
         await self.start()
         rows = [row(1, region=region) for region in ("eu", "jp", "us")]
         await self.tables.put([write(new, None) for new in rows])
@@ -148,20 +148,20 @@ class TablesContract(ABC):
         assert await self.tables.renew() == renewed == await self.tables.read()
 
     async def test_the_first_renewal_reads_everything(self) -> None:
-        """Nothing is known before."""
+        """Without an earlier reading a renewal is a reading."""
         await self.start()
         await self.other.put([write(row(1), None)])
         assert (await self.tables.renew()).reports == (row(1),)
 
     async def test_nothing_is_written_before_a_run_is_joined(self) -> None:
-        """A process that does not know which tables these are must not add to them."""
+        """A process that has joined no run can't write rows or progress."""
         with pytest.raises(TablesLostError):
             await self.tables.put([write(row(1), None)])
         with pytest.raises(TablesLostError):
             await self.tables.put_progress([])
 
     async def test_emptied_tables_take_nothing_until_rebuilt(self) -> None:
-        """A row in an empty table would look like the whole truth; readers see that there is no run."""
+        """After tables were emptied nothing is accepted, and readers see that they have no run."""
         await self.start()
         await self.tables.put([write(row(1), None)])
         await self.empty()
@@ -173,7 +173,7 @@ class TablesContract(ABC):
         assert (contents.run, contents.reports, contents.progress) == (None, (), ())
 
     async def test_a_rebuild_restores_and_then_establishes(self) -> None:
-        """Rows first, the marker last; the first of two rebuilders names the run; caches are forgotten."""
+        """Rows come first and the run last; the first of two rebuilders names it; caches are dropped."""
         await self.start()
         await self.tables.put([write(row(5), None)])
         await self.empty()
@@ -185,7 +185,7 @@ class TablesContract(ABC):
         assert await self.tables.put([write(row(8), at(7))]) == [True]
 
     async def test_only_the_run_in_force_can_be_joined(self) -> None:
-        """Another name is refused."""
+        """Joining any other run is refused."""
         assert await self.tables.run() is None
         assert not await self.tables.join("run-1")
         await self.start()
@@ -193,30 +193,30 @@ class TablesContract(ABC):
 
 
 class TestMemoryTables(TablesContract):
-    """In a dict."""
+    """The tables in a dict keep the contract."""
 
     @pytest.fixture(autouse=True)
     def both(self) -> None:
-        """Two tables over one state."""
+        """Two processes over one state."""
         self.state = MemoryState()
         self.tables, self.other = MemoryTables(self.state), MemoryTables(self.state)
 
     async def hints(self) -> int:
-        """Counted by the state."""
+        """See ``TablesContract``: counted by the state."""
         return self.state.hints
 
     async def empty(self) -> None:
-        """Cleared."""
+        """See ``TablesContract``."""
         self.state.clear()
 
 
 @pytest.mark.integration
 class TestRedisTables(TablesContract):
-    """In a real Valkey, with pub/sub as the hint."""
+    """The tables in a real Valkey keep the contract; hints come by pub/sub."""
 
     @pytest.fixture(autouse=True)
     async def both(self, redis_url: str, prefix: str) -> AsyncIterator[None]:
-        """Two tables with a connection pool each, and a subscriber to the hints."""
+        """Two processes with a connection pool each, and a subscriber to the hints."""
         self.keys = Keys(prefix)
         self.redis, second = Redis.from_url(redis_url), Redis.from_url(redis_url)
         self.tables: RedisTables = RedisTables(self.redis, self.keys)
@@ -229,7 +229,7 @@ class TestRedisTables(TablesContract):
         await second.aclose()
 
     async def hints(self) -> int:
-        """Messages on the channel so far."""
+        """See ``TablesContract``: messages on the channel so far."""
         while (message := await self.subscription.get_message(timeout=0.05)) is not None:
             self.heard += message["type"] == "message"
         return self.heard
@@ -275,7 +275,7 @@ class TestRedisTables(TablesContract):
                 return data
 
     async def test_a_stale_cache_is_noticed_and_read_again(self) -> None:
-        """Redis compares with what is really there; the refused process then sees that row."""
+        """A write that is based on a cached row is refused; the process then sees the row that is stored."""
         await self.start()
         await self.tables.put([write(row(1), None)])
         await self.other.load(HEALTH, ["azure/eu/probe-1"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from streams.demand import DemandFold
 from streams.fold import Refusal, fold
 from streams.rows import DemandRow, Row
-from tests.unit.streams.made import T0_MS, at, demand, report, seen
+from tests.unit.streams.made import T0_MS, at, demand, observation, report
 
 offsets = st.lists(st.integers(0, 2**60), min_size=1, max_size=12, unique=True).map(sorted)
 
@@ -17,7 +17,7 @@ def final(order: list[tuple[int, int]], incarnation: str = "one") -> Row | None:
     """The row after (offset, sequence) pairs in this order."""
     row: Row | None = None
     for offset, sequence in order:
-        event = report(sequence, seen(ok=sequence), incarnation=incarnation)
+        event = report(sequence, observation(ok=sequence), incarnation=incarnation)
         folded = fold(row, event, at(offset), T0_MS)
         row = row if isinstance(folded, Refusal) else folded
     return row
@@ -49,9 +49,9 @@ def test_reading_again_from_anywhere(sequences: list[int], data: st.DataObject) 
 
 @given(st.lists(st.sampled_from(["one", "two", "three"]), min_size=1, max_size=20), st.data())
 def test_rewinds_are_harmless_with_any_incarnations(names: list[str], data: st.DataObject) -> None:
-    """Restarts and doubled sources included: to read a whole log twice changes nothing.
+    """Reading a log again changes nothing, also with producers that restart or share a name.
 
-    Records lie far enough apart that a producer may go stale and an older one be taken again.
+    Records may lie so far apart that a producer goes stale and an older one is accepted again.
     """
     apart_ms = data.draw(st.sampled_from([1, 6_000, 20_000]))
 
@@ -71,9 +71,9 @@ def test_rewinds_are_harmless_with_any_incarnations(names: list[str], data: st.D
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 5)), min_size=1, max_size=25), st.data())
 def test_demand_sums_survive_a_change_of_owner(reports: list[tuple[str, int]], data: st.DataObject) -> None:
-    """Wherever the partition changes hands, and however far the new owner rewinds, sums are exact."""
+    """Wherever a partition changes hands, and however far its new owner rewinds, the sums are exact."""
     log = [
-        demand(client, offset, seen(ok=ok), end_ms=T0_MS + offset * 300)
+        demand(client, offset, observation(ok=ok), end_ms=T0_MS + offset * 300)
         for offset, (client, ok) in enumerate(reports)
     ]
 
@@ -89,7 +89,7 @@ def test_demand_sums_survive_a_change_of_owner(reports: list[tuple[str, int]], d
 
 
 def sums(row: DemandRow) -> list[object]:
-    """What must be exact: load and outcomes of each second."""
+    """What must be exact: load and outcomes of each second, without the counts of clients."""
     return [
         (second.second_ms, second.flows, [(pool.pool, pool.outcomes) for pool in second.pools])
         for second in row.seconds

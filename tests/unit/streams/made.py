@@ -24,12 +24,14 @@ TOPIC_ID = "6f1d0c0e-0000-4000-8000-000000000001"
 
 
 def at(offset: int, partition: int = 0, topic_id: str = TOPIC_ID) -> Position:
-    """A place in Kafka."""
+    """A position in the log of the tests."""
     return Position(topic_id, partition, offset)
 
 
-def seen(pool: str = "azure/eu/a", *, ejected: ResultClass | None = None, **counts: int) -> PoolObservation:
-    """One pool, by result class."""
+def observation(
+    pool: str = "azure/eu/a", *, ejected: ResultClass | None = None, **counts: int
+) -> PoolObservation:
+    """What a source saw of one pool: ``counts`` by result class."""
     return PoolObservation(pool, Outcomes(**counts), ejected=ejected)
 
 
@@ -43,7 +45,7 @@ def report(
     region: str = "eu",
     interval_ms: int = 1_000,
 ) -> Report:
-    """A probe's report of one second."""
+    """A prober's report of one second."""
     return Report(
         source=source,
         provider=provider,

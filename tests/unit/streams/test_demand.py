@@ -1,4 +1,4 @@
-"""Sums of clients' reports, and whose fault it is what they report: the pools' or their own network's."""
+"""Clients' reports are summed per second, and those of a client whose own network fails are recognised."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from streams.demand import SECONDS_MAX, DemandFold, is_of_its_own
 from streams.fold import Refusal
 from streams.rows import DemandRow, PoolSum
 from streams.sums import is_stuck
-from tests.unit.streams.made import T0_MS, at, demand, seen
+from tests.unit.streams.made import T0_MS, at, demand, observation
 from tieline.events import Demand, Outcomes, PoolObservation, ResultClass
 
 POOLS = frozenset({"azure/eu/a", "azure/eu/b"})
@@ -16,21 +16,21 @@ A, B, C = "azure/eu/a", "gcp/eu/b", "azure/us/c"
 
 
 def add(fold: DemandFold, offset: int, event: Demand, append_ms: int | None = None) -> bool | Refusal:
-    """One report, appended when its window ended."""
+    """Adds one report; it was appended when its window ended unless ``append_ms`` says otherwise."""
     return fold.add(event, at(offset), append_ms or event.window_end_ms, POOLS)
 
 
 def pool(row: DemandRow, second: int = -1) -> PoolSum:
-    """The only pool of a second."""
+    """The only pool of one second of the row."""
     (only,) = row.seconds[second].pools
     return only
 
 
 def test_reports_of_one_second_are_summed() -> None:
-    """Load, outcomes, clients and reporters of a partition, by second of evidence."""
+    """Load and outcomes of a second are sums over clients; clients and reporters are counted once."""
     fold = DemandFold()
-    add(fold, 0, demand("a", 1, seen(ok=3), units=10.0))
-    add(fold, 1, demand("b", 1, seen(ok=1, timeout=2), units=5.0))
+    add(fold, 0, demand("a", 1, observation(ok=3), units=10.0))
+    add(fold, 1, demand("b", 1, observation(ok=1, timeout=2), units=5.0))
     row = fold.row()
     (second,) = row.seconds
     assert (second.second_ms, second.clients) == (T0_MS, 2)
@@ -40,50 +40,50 @@ def test_reports_of_one_second_are_summed() -> None:
 
 
 def test_failing_reporters_are_counted_by_class() -> None:
-    """A client fails on a pool when it had failures there and no success at all; once a class."""
+    """A client counts as failing, once for each class, while it had failures at the pool and no success."""
     fold = DemandFold()
-    add(fold, 0, demand("a", 1, seen(timeout=5, connect=1)))
-    add(fold, 1, demand("b", 1, seen(timeout=1)))
-    add(fold, 2, demand("c", 1, seen(ok=1, timeout=9)))
+    add(fold, 0, demand("a", 1, observation(timeout=5, connect=1)))
+    add(fold, 1, demand("b", 1, observation(timeout=1)))
+    add(fold, 2, demand("c", 1, observation(ok=1, timeout=9)))
     assert pool(fold.row()).failing == Outcomes(timeout=2, connect=1)
-    add(fold, 3, demand("b", 2, seen(ok=1)))
+    add(fold, 3, demand("b", 2, observation(ok=1)))
     assert pool(fold.row()).failing == Outcomes(timeout=1, connect=1)
 
 
 def test_the_largest_four_reporters_are_named() -> None:
-    """So that one reporter's part of the evidence can be capped."""
+    """The row lists the four reporters with most attempts, so that one reporter's part can be capped."""
     fold = DemandFold()
     for number in range(6):
-        add(fold, number, demand(f"c{number}", 1, seen(ok=number + 1)))
+        add(fold, number, demand(f"c{number}", 1, observation(ok=number + 1)))
     assert [share.client for share in pool(fold.row()).largest] == ["c5", "c4", "c3", "c2"]
 
 
 def test_a_record_is_never_summed_twice() -> None:
-    """Neither when it is read again, nor by a new owner that starts from the stored row."""
+    """A record that is read again is refused, also by a new owner that starts from the stored row."""
     fold = DemandFold()
-    add(fold, 4, demand("a", 1, seen(ok=3)))
-    assert add(fold, 4, demand("a", 1, seen(ok=3))) is Refusal.REPEATED
+    add(fold, 4, demand("a", 1, observation(ok=3)))
+    assert add(fold, 4, demand("a", 1, observation(ok=3))) is Refusal.REPEATED
     owner = DemandFold(fold.row())
-    assert add(owner, 4, demand("a", 1, seen(ok=3))) is Refusal.REPEATED
-    assert add(fold, 5, demand("a", 1, seen(ok=3))) is Refusal.OLDER
+    assert add(owner, 4, demand("a", 1, observation(ok=3))) is Refusal.REPEATED
+    assert add(fold, 5, demand("a", 1, observation(ok=3))) is Refusal.OLDER
     assert fold.row().seconds == owner.row().seconds
 
 
 def test_a_new_owner_goes_on_from_the_stored_second() -> None:
-    """Sums stay exact; reporters of the second so far are its base."""
+    """A new owner of a partition adds to the stored sums, and to the stored number of reporters."""
     fold = DemandFold()
-    add(fold, 0, demand("a", 1, seen(ok=2)))
-    add(fold, 1, demand("b", 1, seen(timeout=2)))
+    add(fold, 0, demand("a", 1, observation(ok=2)))
+    add(fold, 1, demand("b", 1, observation(timeout=2)))
     owner = DemandFold(fold.row())
-    add(owner, 2, demand("c", 1, seen(timeout=1)))
+    add(owner, 2, demand("c", 1, observation(timeout=1)))
     row = owner.row()
     assert pool(row).outcomes == Outcomes(ok=2, timeout=3)
     assert (pool(row).reporters, pool(row).failing, row.seconds[-1].clients) == (3, Outcomes(timeout=2), 3)
     assert [share.client for share in pool(row).largest] == ["a", "b", "c"]
 
 
-def test_twenty_seconds_are_kept() -> None:
-    """Older seconds go, and a report that is older still moves the offset but no sum."""
+def test_a_row_has_the_last_twenty_seconds() -> None:
+    """Older seconds are dropped. A report of an older second moves the offset and changes no sum."""
     fold = DemandFold()
     for number in range(30):
         add(fold, number, demand("a", number, end_ms=T0_MS + number * 1_000))
@@ -95,19 +95,20 @@ def test_twenty_seconds_are_kept() -> None:
 
 
 def test_ejections_stay_until_the_client_says_otherwise_or_falls_silent() -> None:
-    """With the instant of the first mention; a client that is not heard again is forgotten."""
+    """An ejection has the instant of its first mention, and ends when its client reports or falls silent."""
     fold = DemandFold()
-    add(fold, 0, demand("a", 1, seen(ejected=ResultClass.TIMEOUT)))
-    add(fold, 1, demand("b", 1, seen(ejected=ResultClass.CONNECT)))
-    add(fold, 2, demand("a", 2, seen(ejected=ResultClass.TIMEOUT), end_ms=T0_MS + 1_000))
-    add(fold, 3, demand("b", 2, seen(ok=1), end_ms=T0_MS + 1_000))
-    (held,) = fold.row().ejections
-    assert (held.client, held.pool, held.result, held.since_ms) == ("a", "azure/eu/a", "timeout", T0_MS)
+    add(fold, 0, demand("a", 1, observation(ejected=ResultClass.TIMEOUT)))
+    add(fold, 1, demand("b", 1, observation(ejected=ResultClass.CONNECT)))
+    add(fold, 2, demand("a", 2, observation(ejected=ResultClass.TIMEOUT), end_ms=T0_MS + 1_000))
+    add(fold, 3, demand("b", 2, observation(ok=1), end_ms=T0_MS + 1_000))
+    (ejection,) = fold.row().ejections
+    assert (ejection.client, ejection.pool, ejection.result) == ("a", "azure/eu/a", "timeout")
+    assert ejection.since_ms == T0_MS
     add(fold, 4, demand("b", 3, end_ms=T0_MS + 60_000))
     assert fold.row().ejections == ()
 
 
-def test_generations_held_are_counted_by_client() -> None:
+def test_generations_are_counted_by_client() -> None:
     """Each client counts once, with the generation of its last report."""
     fold = DemandFold()
     add(fold, 0, demand("a", 1, generation="lab:1:1"))
@@ -117,27 +118,27 @@ def test_generations_held_are_counted_by_client() -> None:
 
 
 def test_pools_that_the_policy_does_not_know_are_left_out() -> None:
-    """A client may hold a table older than the policy; the rest of its report counts."""
+    """A client may use a table older than the policy: what it says of other pools counts."""
     fold = DemandFold()
-    add(fold, 0, demand("a", 1, seen(ok=1), seen("gone/eu/x", timeout=9)))
+    add(fold, 0, demand("a", 1, observation(ok=1), observation("gone/eu/x", timeout=9)))
     assert pool(fold.row()).pool == "azure/eu/a"
 
 
 def test_what_wakes() -> None:
-    """A client appearing, urgency, failures as they come and go, ejections; not the same again."""
+    """A new client, urgency, failures that begin or end, and ejections wake; the same picture does not."""
     fold = DemandFold()
-    assert add(fold, 0, demand("a", 1, seen(ok=1))) is True
-    assert add(fold, 1, demand("a", 2, seen(ok=1))) is False
-    assert add(fold, 2, demand("a", 3, seen(ok=1), urgent=True)) is True
-    assert add(fold, 3, demand("a", 4, seen(ok=1, throttled=1))) is True
-    assert add(fold, 4, demand("a", 5, seen(ok=1))) is True
-    assert add(fold, 5, demand("a", 6, seen(ok=1))) is False
-    assert add(fold, 6, demand("a", 7, seen(ok=1, ejected=ResultClass.CUT))) is True
+    assert add(fold, 0, demand("a", 1, observation(ok=1))) is True
+    assert add(fold, 1, demand("a", 2, observation(ok=1))) is False
+    assert add(fold, 2, demand("a", 3, observation(ok=1), urgent=True)) is True
+    assert add(fold, 3, demand("a", 4, observation(ok=1, throttled=1))) is True
+    assert add(fold, 4, demand("a", 5, observation(ok=1))) is True
+    assert add(fold, 5, demand("a", 6, observation(ok=1))) is False
+    assert add(fold, 6, demand("a", 7, observation(ok=1, ejected=ResultClass.CUT))) is True
 
 
 @pytest.mark.parametrize(("units", "expected"), [(104.0, False), (106.0, True)])
 def test_load_that_moved_by_more_than_five_percent_wakes(units: float, expected: bool) -> None:
-    """Compared between whole seconds, when a new one begins."""
+    """The load of whole seconds is compared with that of the last wake when a new second begins."""
     fold = DemandFold()
     loads = (100.0, 100.0, units, 100.0)
     woke = [
@@ -147,42 +148,42 @@ def test_load_that_moved_by_more_than_five_percent_wakes(units: float, expected:
     assert woke == [True, True, False, expected]
 
 
-def met(pool: str, **counts: int) -> PoolObservation:
-    """What one client met at a pool."""
-    return PoolObservation(pool, Outcomes(**counts))
-
-
 def test_who_fails_on_every_provider_speaks_of_itself() -> None:
-    """At least two of them; on one provider alone, however many pools, it may be the provider."""
-    assert is_of_its_own([met(A, timeout=3), met(B, connect=1)], was=False)
-    assert not is_of_its_own([met(A, timeout=3), met(C, connect=1)], was=False)
-    assert not is_of_its_own([met(A, timeout=3), met(B)], was=False)
+    """A client that fails at two providers and succeeds at none speaks of its own network; failures at
+    several pools of one provider may be that provider's."""
+    assert is_of_its_own([observation(A, timeout=3), observation(B, connect=1)], was=False)
+    assert not is_of_its_own([observation(A, timeout=3), observation(C, connect=1)], was=False)
+    assert not is_of_its_own([observation(A, timeout=3), observation(B)], was=False)
 
 
 def test_whatever_gets_through_shows_a_working_network() -> None:
-    """A success, a 429, a 400 came back over it."""
-    for through in ({"ok": 1}, {"throttled": 1}, {"client_error": 1}):
-        assert not is_of_its_own([met(A, timeout=3), met(B, connect=9, **through)], was=True)
+    """A success, a 429 and a 400 each prove that the client's network works."""
+    for outcomes in (
+        Outcomes(ok=1, connect=9),
+        Outcomes(throttled=1, connect=9),
+        Outcomes(client_error=1, connect=9),
+    ):
+        assert not is_of_its_own([observation(A, timeout=3), PoolObservation(B, outcomes)], was=True)
 
 
 def test_a_standstill_is_a_failure_like_others() -> None:
-    """Requests in flight for more than 10 s of which none comes out."""
+    """Requests that have been in flight for more than 10 s, with no success, count as a failure."""
     waiting = PoolObservation(B, in_flight=2, oldest_in_flight_ms=10_001)
     assert is_stuck(waiting)
     assert not is_stuck(PoolObservation(B, Outcomes(ok=1), in_flight=2, oldest_in_flight_ms=10_001))
     assert not is_stuck(PoolObservation(B, in_flight=2, oldest_in_flight_ms=10_000))
-    assert is_of_its_own([met(A, timeout=3), waiting], was=False)
+    assert is_of_its_own([observation(A, timeout=3), waiting], was=False)
 
 
 def test_it_stays_so_until_something_gets_through() -> None:
-    """A client that has left every pool sends nothing more that could fail."""
+    """A client that has left every pool sends nothing that could fail, so its network stays suspected."""
     left = [PoolObservation(pool, ejected=ResultClass.TIMEOUT) for pool in (A, B)]
     assert is_of_its_own(left, was=True)
     assert not is_of_its_own(left, was=False)
 
 
 def test_of_a_client_of_its_own_only_the_load_counts() -> None:
-    """Not its outcomes nor its ejections; it is counted, and counts again once something gets through."""
+    """Outcomes and ejections of a client whose network fails are left out until something gets through."""
     fold = DemandFold()
     pools = frozenset({A, B})
 
@@ -190,13 +191,13 @@ def test_of_a_client_of_its_own_only_the_load_counts() -> None:
         event = demand("a", number, *observations, units=10.0)
         fold.add(event, at(number), event.window_end_ms, pools)
 
-    add(0, seen(A, ok=1, ejected=ResultClass.TIMEOUT))
+    add(0, observation(A, ok=1, ejected=ResultClass.TIMEOUT))
     assert [ejection.pool for ejection in fold.row().ejections] == [A]
-    add(1, met(A, timeout=3), met(B, timeout=3))
+    add(1, observation(A, timeout=3), observation(B, timeout=3))
     (second,) = fold.row().seconds
     assert (second.second_ms, second.clients, second.excluded) == (T0_MS, 1, 1)
     assert second.flows[0].offered_units == 20.0
     assert [pool.outcomes for pool in second.pools] == [Outcomes(ok=1)]
     assert fold.row().ejections == ()
-    add(2, met(A, timeout=3), met(B, ok=1))
+    add(2, observation(A, timeout=3), observation(B, ok=1))
     assert sum(pool.outcomes.timeout for pool in fold.row().seconds[-1].pools) == 3

@@ -10,14 +10,14 @@ from tests.unit.streams.made import T0_MS, at, report
 
 
 def folded(row: Row | None, *args: object) -> Row:
-    """A fold that must be taken."""
+    """The row after an event that must be accepted."""
     result = fold(row, *args)  # type: ignore[arg-type]
     assert isinstance(result, Row)
     return result
 
 
 def test_first_event_becomes_the_row() -> None:
-    """An empty place takes any event, with where and when Kafka has it."""
+    """Where no row is, any event becomes one, with its position and times."""
     row = folded(None, report(7), at(3), T0_MS + 40)
     assert (row.event.sequence, row.position, row.append_ms, row.gap_ms) == (7, at(3), T0_MS + 40, 40)
 
@@ -31,17 +31,17 @@ def test_same_log_takes_only_higher_offsets(offset: int) -> None:
 
 @pytest.mark.parametrize("sequence", [3, 4])
 def test_same_incarnation_takes_only_higher_sequences(sequence: int) -> None:
-    """A late record of the same process changes nothing."""
+    """A record of the same process that comes late changes nothing."""
     row = folded(None, report(4), at(5), T0_MS)
     assert fold(row, report(sequence), at(6), T0_MS) is Refusal.OLDER
 
 
-@pytest.mark.parametrize("place", [at(0, partition=1), at(0, topic_id="another")])
-def test_another_log_is_decided_by_sequence(place: object) -> None:
+@pytest.mark.parametrize("elsewhere", [at(0, partition=1), at(0, topic_id="another")])
+def test_another_log_is_decided_by_sequence(elsewhere: object) -> None:
     """Offsets of another partition or a recreated topic mean nothing: the producer's own order decides."""
     row = folded(None, report(4), at(5), T0_MS)
-    assert folded(row, report(5), place, T0_MS).position == place
-    assert fold(row, report(4), place, T0_MS) is Refusal.OLDER
+    assert folded(row, report(5), elsewhere, T0_MS).position == elsewhere
+    assert fold(row, report(4), elsewhere, T0_MS) is Refusal.OLDER
 
 
 def test_new_incarnation_retires_the_old() -> None:
@@ -54,7 +54,7 @@ def test_new_incarnation_retires_the_old() -> None:
 
 
 def test_last_four_incarnations_are_remembered() -> None:
-    """The memory of retired incarnations is bounded."""
+    """A row lists the last four retired incarnations and forgets older ones."""
     row = folded(None, report(1, incarnation="i0"), at(0), T0_MS)
     for number in range(1, 7):
         row = folded(row, report(1, incarnation=f"i{number}"), at(number), T0_MS)

@@ -1,4 +1,4 @@
-"""Which records are taken, and why the others are not."""
+"""Which records the judge accepts, and why it refuses the others."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ import pytest
 
 from streams.judge import Judge, Record, is_stale, refuse_future
 from streams.settings import Registry
-from tests.unit.streams.made import T0_MS, capacity, demand, record, report, seen, statement
+from tests.unit.streams.made import T0_MS, capacity, demand, observation, record, report, statement
 from tieline.cloudevents import Poison, Rejection
 from tieline.events import Capacity, Claim, Demand, Event, Report, Statement
 from tieline.topics import Topics
 
 TOPICS = Topics("t")
-KNOWN = Registry(
+REGISTRY = Registry(
     frozenset({"azure"}), frozenset({"probe-1", "status-1", "fleet-1"}), frozenset({"azure/eu/a"})
 )
-JUDGE = Judge(TOPICS, KNOWN)
+JUDGE = Judge(TOPICS, REGISTRY)
 GOOD: list[tuple[Event, str]] = [
-    (report(1, seen(ok=1)), TOPICS.reports.name),
+    (report(1, observation(ok=1)), TOPICS.reports.name),
     (statement(1, Claim("down", T0_MS + 9_000, pools=("azure/eu/a",))), TOPICS.statements.name),
     (capacity(1), TOPICS.capacity.name),
     (demand(), TOPICS.demand.name),
 ]
 
 
-def rejected(made: Record, judge: Judge = JUDGE) -> Rejection:
-    """Why it is not taken."""
+def rejected(record: Record) -> Rejection:
+    """Why the record is refused."""
     with pytest.raises(Poison) as raised:
-        judge.event(made)
+        JUDGE.event(record)
     assert raised.value.place
     return raised.value.reason
 
 
 @pytest.mark.parametrize(("event", "topic"), GOOD)
 @pytest.mark.parametrize("json", [False, True])
-def test_good_records_are_taken(event: Event, topic: str, json: bool) -> None:
-    """Every kind, in both encodings."""
+def test_good_records_are_accepted(event: Event, topic: str, json: bool) -> None:
+    """Every kind of event is accepted, in both encodings."""
     assert JUDGE.event(record(event, topic, json=json)) == event
 
 
-def test_an_event_on_the_wrong_topic_is_not() -> None:
+def test_an_event_on_the_wrong_topic_is_refused() -> None:
     """A demand report on the reports topic would be folded by the wrong rule."""
     assert rejected(record(demand(), TOPICS.reports.name)) is Rejection.UNKNOWN_TYPE
 
@@ -51,7 +51,7 @@ def test_an_event_on_the_wrong_topic_is_not() -> None:
     [
         (report(1, provider="nebula"), TOPICS.reports.name, Rejection.UNKNOWN_PROVIDER),
         (report(1, source="stranger"), TOPICS.reports.name, Rejection.UNKNOWN_SOURCE),
-        (report(1, seen("azure/eu/zz")), TOPICS.reports.name, Rejection.UNKNOWN_POOL),
+        (report(1, observation("azure/eu/zz")), TOPICS.reports.name, Rejection.UNKNOWN_POOL),
         (
             statement(1, Claim("down", T0_MS, pools=("azure/eu/zz",))),
             TOPICS.statements.name,
@@ -59,14 +59,14 @@ def test_an_event_on_the_wrong_topic_is_not() -> None:
         ),
     ],
 )
-def test_what_the_policy_does_not_know_is_not(event: Event, topic: str, reason: Rejection) -> None:
-    """Provider, source and pools must be registered."""
+def test_what_the_policy_does_not_name_is_refused(event: Event, topic: str, reason: Rejection) -> None:
+    """Provider, source and pools of an event must be in the policy."""
     assert rejected(record(event, topic)) is reason
 
 
 def test_clients_need_no_entry() -> None:
-    """Any client may report, also of pools that the policy has dropped."""
-    event = demand("never-heard-of", 1, seen("gone/eu/a", ok=1))
+    """Any client may report, also about pools that the policy no longer has."""
+    event = demand("never-heard-of", 1, observation("gone/eu/a", ok=1))
     assert JUDGE.event(record(event, TOPICS.demand.name)) == event
 
 
@@ -80,7 +80,7 @@ def test_more_than_a_minute_ahead_is_poison(event: Report | Statement | Demand |
 
 
 def test_future_key_and_absence_are_refused() -> None:
-    """More than a minute ahead; a key that is not the event's; no key; no body."""
+    """A record from the future, without its event's key, without a body or without headers is refused."""
     good = record(report(1), TOPICS.reports.name)
     assert rejected(good._replace(append_ms=T0_MS - 60_001)) is Rejection.FUTURE
     assert rejected(good._replace(key=b"azure/us")) is Rejection.KEY_MISMATCH
@@ -93,7 +93,7 @@ def test_future_key_and_absence_are_refused() -> None:
 @pytest.mark.parametrize("body", [b"[" * 200_000, b'{"a":' * 100_000, b"\xc1", b"\x91" * 100_000])
 @pytest.mark.parametrize("content_type", [b"application/json", b"application/msgpack"])
 def test_depth_and_rubbish_never_escape(body: bytes, content_type: bytes) -> None:
-    """No body, however odd, raises anything but Poison."""
+    """No body, however odd, raises anything but ``Poison``."""
     good = record(report(1), TOPICS.reports.name)
     headers = tuple((n, content_type if n == "content-type" else v) for n, v in good.headers)
     assert rejected(good._replace(value=body, headers=headers)) in {Rejection.UNDECODABLE, Rejection.INVALID}
@@ -103,13 +103,13 @@ def test_depth_and_rubbish_never_escape(body: bytes, content_type: bytes) -> Non
     "headers", [None, ((None, None),), (("ce_type", None),), ((b"ce_type", "x"),), (1, 2)]
 )
 def test_headers_of_any_kind_never_escape(headers: Any) -> None:
-    """Nor do headers that no client of ours would send."""
+    """No headers, however odd, raise anything but ``Poison``."""
     good = record(report(1), TOPICS.reports.name)
     assert rejected(good._replace(headers=headers)) in {Rejection.NOT_CLOUDEVENTS, Rejection.INVALID}
 
 
 def test_only_perishables_go_stale() -> None:
-    """Reports and demand by three intervals, at least 15 s; statements and capacity by their own expiry."""
+    """Reports and demand go stale after three intervals, at least 15 s; statements and capacity expire."""
     assert not is_stale(report(1), T0_MS, T0_MS + 15_000)
     assert is_stale(report(1), T0_MS, T0_MS + 15_001)
     assert is_stale(demand(), T0_MS, T0_MS + 15_001)
@@ -118,5 +118,5 @@ def test_only_perishables_go_stale() -> None:
 
 
 def test_a_report_that_was_late_at_the_broker_is_news_all_the_same() -> None:
-    """Its evidence is old and ages by itself; dropped in silence, a wrong clock would never be noticed."""
+    """A report that was old at its append is not stale: if it were dropped, nobody would notice its clock."""
     assert not is_stale(report(1), T0_MS + 60_000, T0_MS + 60_000)

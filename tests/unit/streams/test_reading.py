@@ -1,4 +1,4 @@
-"""What a process keeps of its readings: no row goes back, none is decoded twice, none that woke is missed."""
+"""What a process remembers of its readings: no row goes back, none is decoded twice, no wake is missed."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from streams.fold import fold
 from streams.reading import PackedRow, Reading, RowKey
 from streams.rows import Row
 from streams.store import HEALTH, pack
-from tests.unit.streams.made import T0_MS, at, report, seen
+from tests.unit.streams.made import T0_MS, at, observation, report
 
 FIELD = "azure/eu/probe-1"
 KEY = RowKey(HEALTH, FIELD)
 
 
 def row(offset: int, *, topic_id: str = "one") -> Row:
-    """A row that lies there in the log."""
-    made = fold(None, report(offset, seen(ok=offset)), at(offset, topic_id=topic_id), T0_MS)
-    assert isinstance(made, Row)
-    return made
+    """The row of a record with this offset."""
+    first = fold(None, report(offset, observation(ok=offset)), at(offset, topic_id=topic_id), T0_MS)
+    assert isinstance(first, Row)
+    return first
 
 
-def read(reading: Reading, held: Row) -> tuple[Row, ...]:
-    """The tables hold one row, and are read."""
+def read(reading: Reading, stored: Row) -> tuple[Row, ...]:
+    """Reads tables in which one row is stored."""
     reading.begin()
-    return reading.finish("run", [{FIELD.encode(): pack(held)}, {}, {}, {}, {}]).reports
+    return reading.finish("run", [{FIELD.encode(): pack(stored)}, {}, {}, {}, {}]).reports
 
 
-def test_rows_that_are_known_stay_the_same_objects() -> None:
-    """Those read before and those written by this process: readers tell what is new by identity."""
+def test_unchanged_rows_stay_the_same_objects() -> None:
+    """Rows that were read before, or written by this process, are the same objects: readers rely on it."""
     reading = Reading()
     first = read(reading, row(1))
     assert read(reading, row(1))[0] is first[0]
-    written = row(2)
-    reading.note_own_write(KEY, pack(written), written, wakes=False)
-    assert read(reading, row(2))[0] is written
+    own = row(2)
+    reading.note_own_write(KEY, pack(own), own, wakes=False)
+    assert read(reading, row(2))[0] is own
     assert read(reading, row(3)) == (row(3),)
 
 
 def test_what_is_written_during_a_reading_is_renewed_after_it() -> None:
-    """The reading may have seen the tables as they were before."""
+    """A row that was written while the tables were read is renewed, as the reading may have missed it."""
     reading = Reading()
     reading.begin()
     reading.note_own_write(KEY, pack(row(2)), row(2), wakes=True)
@@ -46,7 +46,7 @@ def test_what_is_written_during_a_reading_is_renewed_after_it() -> None:
 
 
 def test_a_failed_reading_forgets_no_wake() -> None:
-    """What woke before it and what woke during it is renewed by the next."""
+    """What woke readers before a reading that fails, or during it, waits for the next."""
     reading = Reading()
     read(reading, row(1))
     reading.note_own_write(KEY, pack(row(2)), row(2), wakes=True)
@@ -57,7 +57,7 @@ def test_a_failed_reading_forgets_no_wake() -> None:
 
 
 def test_no_row_goes_back_in_its_log() -> None:
-    """A write that was answered late may be older than what was read; in another log places say nothing."""
+    """A write that is older than the row that was read does not replace it, unless it is of another log."""
     reading = Reading()
     read(reading, row(5))
     reading.note_own_write(KEY, pack(row(4)), row(4), wakes=True)
@@ -67,7 +67,7 @@ def test_no_row_goes_back_in_its_log() -> None:
 
 
 def test_a_quiet_write_after_one_that_woke_is_the_one_renewed() -> None:
-    """Else the renewed row would be older than the tables'."""
+    """The newest row is renewed even if only an older one woke readers."""
     reading = Reading()
     read(reading, row(1))
     reading.note_own_write(KEY, pack(row(2)), row(2), wakes=True)
@@ -76,7 +76,7 @@ def test_a_quiet_write_after_one_that_woke_is_the_one_renewed() -> None:
 
 
 def test_unknown_tables_in_hints_are_passed_over() -> None:
-    """Another version may have more tables."""
+    """A hint about a table that only another version has is ignored."""
     reading = Reading()
     reading.note_foreign_write(RowKey("weather", FIELD))
     assert reading.begin() == {}

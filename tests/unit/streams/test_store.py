@@ -1,4 +1,4 @@
-"""How rows lie in the tables."""
+"""How rows are packed, and which field each has."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from streams.store import (
     unpack,
     unpack_progress,
 )
-from tests.unit.streams.made import T0_MS, at, report, seen, statement
+from tests.unit.streams.made import T0_MS, at, observation, report, statement
 
 
 def test_rows_come_back_as_they_went() -> None:
-    """Pack and unpack are each other's reverse, for each kind of row."""
-    row = fold(None, report(1, seen(ok=3)), at(2**60), T0_MS)
+    """Unpacking reverses packing, for each kind of row."""
+    row = fold(None, report(1, observation(ok=3)), at(2**60), T0_MS)
     assert isinstance(row, Row)
     assert unpack(HEALTH, pack(row)) == row
     demand = DemandRow(at(7), ())
@@ -31,14 +31,14 @@ def test_rows_come_back_as_they_went() -> None:
 
 
 def test_neighbouring_offsets_above_2_to_the_53_have_different_heads() -> None:
-    """The stored script compares text, so that a double never takes one offset for the next."""
+    """The text that the stored script compares differs for each offset, partition and topic id."""
     assert head(at(2**53)) != head(at(2**53 + 1))
     assert not head(at(12)).startswith(head(at(1)))
     assert head(None) == b""
 
 
 def test_one_field_for_each_source_and_region() -> None:
-    """And for each kind of statement; partitions sort as numbers."""
+    """Each (source, region), and each kind of statement, has a field; partitions sort as numbers."""
     assert field_of(report(1)) == (HEALTH, "azure/eu/probe-1")
     assert field_of(statement(1)) == (STATEMENTS, "azure/eu/status-1/status")
     assert progress_field("t", 2) < progress_field("t", 10)

@@ -1,0 +1,43 @@
+"""The same thing is logged once in ten seconds."""
+
+import logging
+
+from streams.logs import LOG_EVERY_S, LogPace, RateLimit
+
+
+def line(
+    template: str, *, at_s: float, level: int = logging.WARNING, name: str = "aiokafka"
+) -> logging.LogRecord:
+    """A record as a library's logger makes it."""
+    record = logging.LogRecord(name, level, __file__, 1, template, (), None)
+    record.created = at_s
+    return record
+
+
+def test_each_kind_of_message_passes_once_in_ten_seconds() -> None:
+    """A kind waits for ten seconds after it passed, and for no other kind."""
+    pace = LogPace()
+    assert pace.allows("held_back", 5.0)
+    assert not pace.allows("held_back", 5.0 + LOG_EVERY_S - 0.1)
+    assert pace.allows("dead_letter", 6.0)
+    assert pace.allows("held_back", 5.0 + LOG_EVERY_S)
+    assert not pace.allows("held_back", 5.0 + LOG_EVERY_S + 0.1)
+
+
+def test_repeated_lines_of_a_library_are_counted_instead() -> None:
+    """The line that passes after ten seconds says how many like it were left out."""
+    limit = RateLimit()
+    assert limit.filter(line("no broker", at_s=100.0))
+    assert not limit.filter(line("no broker", at_s=101.0))
+    assert not limit.filter(line("no broker", at_s=102.0))
+    assert limit.filter(line("another template", at_s=102.0))
+    assert limit.filter(line("no broker", at_s=102.0, name="faust"))
+    again = line("no broker", at_s=100.0 + LOG_EVERY_S)
+    assert limit.filter(again)
+    assert again.msg == "no broker (2 more like this were left out)"
+
+
+def test_critical_lines_always_pass() -> None:
+    """A line of the highest level is never left out."""
+    limit = RateLimit()
+    assert all(limit.filter(line("lost", at_s=1.0, level=logging.CRITICAL)) for _ in range(3))
