@@ -1,6 +1,8 @@
-"""Reads a policy from YAML. Every mistake is named with file, line and field, all of them at once.
+"""Reads a policy from YAML. All mistakes are reported at once, each with its file, line and field.
 
-The file's nodes are walked against the policy's own types, so that what is allowed is said only once, there.
+The file's nodes are walked beside the policy's own types (``core.policy.policy``), so that each limit is
+stated once, there. Only what no type can say, such as a reference to a missing provider, is checked
+afterwards (``core.policy.check``).
 """
 
 import types
@@ -24,7 +26,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class PolicyError(ValueError):
-    """A policy file that can't be used. ``str()`` has one line a mistake: ``file:line: field: what``."""
+    """A policy file that can't be used. ``str()`` has a line for each mistake: ``file:line: field: what``."""
 
     def __init__(self, mistakes: list[str]) -> None:
         self.mistakes = tuple(mistakes)
@@ -35,7 +37,7 @@ class PolicyError(ValueError):
 
 
 def load_policy(path: FilePath | str) -> Policy:
-    """The checked policy in a YAML file, else ``PolicyError``."""
+    """The checked policy in a YAML file. Raises ``PolicyError``."""
     file = FilePath(path)
     try:
         with file.open("rb") as stream:
@@ -43,22 +45,22 @@ def load_policy(path: FilePath | str) -> Policy:
     except OSError as error:
         raise PolicyError([f"{file}: can't be read: {error.strerror or error}"]) from None
     if len(data) > FILE_BYTES_MAX:
-        raise PolicyError([f"{file}: larger than {FILE_BYTES_MAX} bytes"])
+        raise PolicyError([f"{file}: the file has more than {FILE_BYTES_MAX} bytes"])
     return parse_policy(data, name=str(file))
 
 
 def parse_policy(data: bytes | str, *, name: str = "policy.yaml") -> Policy:
-    """The checked policy in YAML text, else ``PolicyError``; ``name`` stands for the file in errors."""
+    """The checked policy in YAML text. ``name`` stands for the file in errors. Raises ``PolicyError``."""
     try:
         root = yaml.compose(data, Loader=_LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{name}:{mark.line + 1}" if mark else name
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise PolicyError([f"{place}: not YAML: {what}"]) from None
+        raise PolicyError([f"{place}: this is not YAML: {what}"]) from None
     if root is None:
         raise PolicyError([f"{name}: the file is empty; examples/multicloud.yaml shows what belongs in it"])
-    reading = _Reading(name)
+    reading = _PolicyReading(name)
     value = reading.value(root, Policy, ())
     if reading.mistakes:
         raise PolicyError(reading.in_order())
@@ -70,8 +72,8 @@ def parse_policy(data: bytes | str, *, name: str = "policy.yaml") -> Policy:
     return policy
 
 
-class _Reading:
-    """One walk over one file: plain values out, mistakes and the lines of every path kept."""
+class _PolicyReading:
+    """One walk over one file: it gives plain values, and collects mistakes and the line of every field."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -82,17 +84,17 @@ class _Reading:
         return [text for _, text in sorted(self.mistakes, key=lambda mistake: mistake[0])]
 
     def mistake(self, path: Path, text: str) -> None:
-        """Noted at the line of the path, or of the nearest part above it that the file has."""
-        known = path
-        while known and known not in self._lines:
-            known = known[:-1]
-        line = self._lines.get(known, 1)
+        """Notes a mistake at the field's line, or at the line of the nearest field around it in the file."""
+        nearest = path
+        while nearest and nearest not in self._lines:
+            nearest = nearest[:-1]
+        line = self._lines.get(nearest, 1)
         self.mistakes.append((line, f"{self._name}:{line}: {_dotted(path)}: {text}"))
 
     def value(self, node: yaml.Node, hint: Any, path: Path) -> Any:
         self._lines.setdefault(path, node.start_mark.line + 1)
         if len(path) > DEPTH_MAX:
-            self.mistake(path, "nested too deeply")
+            self.mistake(path, f"this is nested more than {DEPTH_MAX} levels deep")
             return None
         bare, inner = _shape(hint)
         if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
@@ -109,30 +111,30 @@ class _Reading:
             self.mistake(path, f"expected fields such as {', '.join(cls.__struct_fields__[:3])}")
             return None
         hints = _hints(cls)
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for key, child in self._entries(node, path):
             if key in hints:
-                found[key] = self.value(child, hints[key], (*path, key))
+                values[key] = self.value(child, hints[key], (*path, key))
             else:
                 self._lines[(*path, key)] = child.start_mark.line + 1
                 self.mistake((*path, key), f"unknown field{near_miss(key, hints)}")
         for missing in _required(cls):
-            if missing not in found:
+            if missing not in values:
                 self.mistake((*path, missing), "missing" + _example(missing))
-        return found
+        return values
 
     def _entries(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[str, yaml.Node]]:
-        seen: set[str] = set()
+        keys: set[str] = set()
         for key_node, child in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                self.mistake(path, "a field's name must be plain text")
+                self.mistake(path, "the name of a field must be plain text")
                 continue
             key = str(key_node.value)
             self._lines[(*path, key)] = key_node.start_mark.line + 1
-            if key in seen:
-                self.mistake((*path, key), "given twice")
+            if key in keys:
+                self.mistake((*path, key), "this field is given twice")
                 continue
-            seen.add(key)
+            keys.add(key)
             yield key, child
 
     def _leaf(self, node: yaml.Node, hint: Any, path: Path) -> Any:
@@ -149,7 +151,7 @@ class _Reading:
             if meta.min_length is not None and len(items) < meta.min_length:
                 self.mistake(path, f"needs at least {meta.min_length}")
             if meta.max_length is not None and len(items) > meta.max_length:
-                self.mistake(path, f"has {len(items)} entries, at most {meta.max_length} are allowed")
+                self.mistake(path, f"has {len(items)} entries; at most {meta.max_length} are allowed")
         return items
 
 
@@ -165,7 +167,7 @@ def _required(cls: type[msgspec.Struct]) -> tuple[str, ...]:
 
 
 def _shape(hint: Any) -> tuple[Any, Any]:
-    """(bare type, type of what it holds) of a hint without Annotated and Optional."""
+    """A hint without Annotated and Optional, as (bare type, type of its items)."""
     while get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     if get_origin(hint) in (Union, types.UnionType):
@@ -179,7 +181,7 @@ def _shape(hint: Any) -> tuple[Any, Any]:
 
 
 def _plain(node: yaml.Node) -> Any:
-    """A node as plain values. Text that YAML would read as a date stays text."""
+    """A node as a plain value. Text that YAML would read as a date stays text."""
     if isinstance(node, yaml.ScalarNode):
         if node.tag == "tag:yaml.org,2002:timestamp":
             return node.value
@@ -191,13 +193,14 @@ def _plain(node: yaml.Node) -> Any:
 
 
 def _words(error: str, plain: Any, hint: Any) -> str:
+    """What is wrong with a value, from the error of msgspec and what the type says about itself."""
     text = error.split(" - at ")[0]
     text = text[:1].lower() + text[1:]
     shown = f", got {plain!r}" if isinstance(plain, str | int | float | bool) else ""
     metas = [meta for meta in get_args(hint)[1:] if isinstance(meta, msgspec.Meta)]
-    said = next((meta.description for meta in metas if meta.description), None)
-    if "matching regex" in text and said:
-        text = f"expected {said}"
+    description = next((meta.description for meta in metas if meta.description), None)
+    if "matching regex" in text and description:
+        text = f"expected {description}"
     if "enum value" in text or "Invalid" in error:
         choices = [str(arg) for arg in get_args(hint)]
         if isinstance(plain, str) and choices:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from controller.core.model.memory import PoolMemory
+from controller.core.model.words import in_words
 from controller.core.policy.policy import Policy
 from controller.routes.record import RoutesRecord
 from lab.demo.records import RequestEnd
@@ -98,7 +99,7 @@ class Picture:
         for pool, memory in _pool_memories(record).items():
             state_before = before[pool].state if pool in before else "unknown"
             if state_before != memory.state:
-                text = f"{pool}: {state_before} -> {memory.state} ({_words(memory)})"
+                text = f"{pool}: {state_before} -> {memory.state}: {in_words(memory.reason)}"
                 self.note(record.published_ms, "state", text)
         self._note_shares(record)
 

@@ -63,7 +63,7 @@ def test_each_change_is_told_once(picture: Picture) -> None:
     assert len(picture.moments) == told
     picture.publication(record(3, (0, 1_000_000), (State.DOWN, State.HEALTHY)))
     assert [moment.text for moment in picture.moments[told:]] == [
-        f"{AZURE}: healthy -> down (succeeding)",
+        f"{AZURE}: healthy -> down: requests succeed there",
         "generation 0:3: gcp 100 %",
     ]
     assert picture.generations == 3
