@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tests.stacks import RealStack
 
 FOLDERS = ("unit", "property", "scenarios", "contract", "integration", "packaging")
-REAL = {"integration"}
 ON_EITHER = {"stack", "own_stack", "redis_url"}  # fixtures by which a test runs on whichever stack was chosen
 skipped_integration = pytest.StashKey[list[str]]()
 
@@ -46,6 +45,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[skipped_integration] = []
+    config.pluginmanager.register(SkipWatch(config.stash[skipped_integration]), "skip watch")
+
+
+class SkipWatch:
+    """Notes skipped integration tests where all reports arrive, also those of parallel workers."""
+
+    def __init__(self, skipped: list[str]) -> None:
+        self._skipped = skipped
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A test that is expected to fail is no skipped one."""
+        if report.skipped and "integration" in report.keywords and not hasattr(report, "wasxfail"):
+            self._skipped.append(report.nodeid)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -57,20 +69,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     items.sort(key=place)
     for item in items:
-        if _folder(item.path, config.rootpath) in REAL:
+        if _folder(item.path, config.rootpath) == "integration":
             item.add_marker(pytest.mark.integration)
     if config.getoption("stack") == "containers":
         kept = [item for item in items if ON_EITHER & set(getattr(item, "fixturenames", ()))]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if report.skipped and item.get_closest_marker("integration") and not hasattr(report, "wasxfail"):
-        item.config.stash[skipped_integration].append(item.nodeid)
-    return report
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
