@@ -28,14 +28,14 @@ def plan(policy: Policy, credentials: Credentials, only: Iterable[str] = ()) -> 
     A pool whose secret is missing, or is such that no header can carry it, is left out: probing it without
     one would accuse it of refusing us. Raises ProbeError for an unknown pool, and when nothing is left.
     """
-    wanted = sorted(set(only))
+    names = sorted(set(only))
     pools = {pool.id: pool for pool in policy.pools}
-    for name in wanted:
+    for name in names:
         if name not in pools:
             raise ProbeError(f"Pool {name} is not in the policy; it has {', '.join(sorted(pools))}.")
     targets: dict[str, tuple[ProbeTarget, ...]] = {}
     missing: dict[str, str] = {}
-    for name in wanted or sorted(pools):
+    for name in names or sorted(pools):
         credential = pools[name].credential
         if credential and not _has_secret(credentials, credential):
             missing[name] = variable_of(credential)

@@ -86,17 +86,17 @@ def success(reply: Reply, route: Route, attempts: Attempts) -> Reply:
 def final_failure(opening: Opening, route: Route, attempts: Attempts, *, end: GiveUp) -> Reply:
     """The last failure as a normal HTTP response that no SDK tries again. Where no pool is left, an error
     that names why each is out instead."""
-    reply, reason, tried = opening.reply, route.reason, "; ".join(attempts.endings.values())
+    reply, reason, endings = opening.reply, route.reason, "; ".join(attempts.endings.values())
     if end.shed is not None:
         reply, reason = refusal(end.shed), end.shed.reason
     elif reply is None:
-        text = f"{route.pool}: {opening.text} (attempt {attempts.count}, no other: {end.why}; {tried})"
+        text = f"{route.pool}: {opening.text} (attempt {attempts.count}, no other: {end.why}; {endings})"
         status = _STATUS_WITHOUT_ANSWER.get(opening.result, 503)
         reply = failure(status, text, code=f"tieline_{opening.result}")
     reply.headers = [(name, value) for name, value in reply.headers if name.lower() not in _REPLACED] + [
         (b"x-should-retry", b"false"),
         (b"x-tieline-gave-up", end.why.encode()),
-        (b"x-tieline-tried", tried.encode()),
+        (b"x-tieline-tried", endings.encode()),
     ]
     return _stamped(reply, route, attempts, reason)
 

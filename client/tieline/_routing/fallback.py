@@ -38,8 +38,8 @@ def after_losses(query: PoolQuery, tried: Collection[str]) -> Route | None:
     """All that the split in force allows was tried: by the table's split without the providers of what was
     tried."""
     on_loss = query.part.route.on_loss
-    lost = sorted({pool.split("/", 1)[0] for pool in tried})
-    return _untried(query, [on_loss[provider] for provider in lost if provider in on_loss], tried)
+    providers = sorted({pool.split("/", 1)[0] for pool in tried})
+    return _untried(query, [on_loss[provider] for provider in providers if provider in on_loss], tried)
 
 
 def with_fallbacks(query: PoolQuery, choice: Choice, tried: Collection[str], *, now_ms: int) -> Shed:
