@@ -6,9 +6,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from tieline.kafka import Brokers, connecting
-
-REQUEST_TIMEOUT_MS = 5_000
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
 
 
 class Partition(NamedTuple):

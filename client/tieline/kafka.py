@@ -11,6 +11,7 @@ from tieline.errors import ConfigurationError
 
 PLAIN, SCRAM_256, SCRAM_512 = "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"
 MECHANISMS = (PLAIN, SCRAM_256, SCRAM_512)
+REQUEST_TIMEOUT_MS = 5_000  # of one request of a consumer or admin client, until Kafka counts as away
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?\Z")
 
 

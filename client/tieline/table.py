@@ -14,7 +14,7 @@ partial, empty or damaged table is never used (tests/unit/client/test_table.py).
 
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -24,6 +24,7 @@ from tieline.events import Name, PoolId, ProviderId
 MILLION = 1_000_000
 SCHEMA = 1
 TABLE_MAX_BYTES = 8 * 1024 * 1024
+_T = TypeVar("_T")
 
 Share = Annotated[int, Meta(ge=0, le=MILLION, description="parts per million")]
 Criticality: TypeAlias = Literal["critical_plus", "critical", "sheddable_plus", "sheddable"]
@@ -222,12 +223,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 def decode_manifest(data: bytes) -> Manifest:
     """The manifest that the bytes encode. Raises ``TableError``, also for another schema or no slices."""
-    try:
-        manifest = _manifest_decoder.decode(data)
-    except msgspec.MsgspecError as error:
-        raise TableError(f"not a manifest: {error}") from None
-    if manifest.schema != SCHEMA:
-        raise TableError(f"manifest of schema {manifest.schema}; this library reads schema {SCHEMA}")
+    manifest = _decoded(_manifest_decoder, data, "a manifest")
+    _check_schema("manifest", manifest.schema)
     if not manifest.slices:
         raise TableError("an empty manifest")
     return manifest
@@ -235,10 +232,7 @@ def decode_manifest(data: bytes) -> Manifest:
 
 def decode_bundle(data: bytes) -> Bundle:
     """The bundle that the bytes encode; its parts are not decoded yet. Raises ``TableError``."""
-    try:
-        return _bundle_decoder.decode(data)
-    except msgspec.MsgspecError as error:
-        raise TableError(f"not a bundle of manifest and slices: {error}") from None
+    return _decoded(_bundle_decoder, data, "a bundle of manifest and slices")
 
 
 def encode_bundle(bundle: Bundle) -> bytes:
@@ -251,21 +245,28 @@ def decode_slice(data: bytes, expected_checksum: str) -> Slice:
     ``TableError``."""
     if checksum(data) != expected_checksum:
         raise TableError("the checksum of the slice is not the one in the manifest")
-    try:
-        part = _slice_decoder.decode(data)
-    except msgspec.MsgspecError as error:
-        raise TableError(f"not a slice: {error}") from None
-    if part.schema != SCHEMA:
-        raise TableError(f"slice of schema {part.schema}; this library reads schema {SCHEMA}")
+    part = _decoded(_slice_decoder, data, "a slice")
+    _check_schema("slice", part.schema)
     _check_route(part.route, part.pools)
     return part
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[_T], data: bytes, kind: str) -> _T:
+    try:
+        return decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise TableError(f"not {kind}: {error}") from None
+
+
+def _check_schema(kind: str, schema: int) -> None:
+    if schema != SCHEMA:
+        raise TableError(f"{kind} of schema {schema}; this library reads schema {SCHEMA}")
 
 
 def check(table: RouteTable) -> None:
     """Raise ``TableError`` unless the table has routes and pools, every split sums to one million, and every
     index refers to a pool."""
-    if table.schema != SCHEMA:
-        raise TableError(f"table of schema {table.schema}; this library reads schema {SCHEMA}")
+    _check_schema("table", table.schema)
     if not table.routes or not table.pools:
         raise TableError("an empty table")
     if len({info.pool for info in table.pools}) != len(table.pools):

@@ -24,7 +24,7 @@ from streams.tables import RedisTables
 from tieline.events import Command
 
 READ_WITHIN_S = 15.0
-SCHEMA = 1
+SNAPSHOT_SCHEMA = 1
 FILE_MAX_BYTES = 256 * 1024 * 1024
 
 
@@ -34,7 +34,7 @@ class Moment(Struct, frozen=True, omit_defaults=True):
     at_ms: int
     snapshot: Snapshot
     unsigned: bool = False
-    schema: int = SCHEMA
+    schema: int = SNAPSHOT_SCHEMA
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
@@ -91,9 +91,9 @@ def load(path: Path) -> Moment:
         raise UserError(f"{path} can't be read: {error.strerror}") from None
     except msgspec.MsgspecError:
         raise UserError(f"{path} is not a snapshot: write one with `tieline whatif --save FILE`") from None
-    if moment.schema != SCHEMA:
+    if moment.schema != SNAPSHOT_SCHEMA:
         raise UserError(
-            f"{path} is a snapshot of schema {moment.schema}, and this version reads schema {SCHEMA}: "
+            f"{path} is a snapshot of schema {moment.schema}, and this version reads {SNAPSHOT_SCHEMA}: "
             "write a new one with `tieline whatif --save FILE`"
         )
     return moment

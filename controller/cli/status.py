@@ -26,7 +26,7 @@ from controller.core.planner import step
 from controller.core.policy.policy import decode_policy
 from controller.core.snapshot import Snapshot
 from controller.kafka.ordered_log import Tail
-from controller.leading.log import NO_EPOCH, LeaderLog
+from controller.leading.log import LeaderLog
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.errors import UserError
@@ -34,6 +34,7 @@ from controller.process.settings import KAFKA, REDIS, Settings, add_stack_argume
 from controller.process.telemetry import quiet
 from controller.routes.reader import RoutesReader
 from controller.routes.record import RoutesRecord
+from controller.routes.rule import NO_EPOCH
 from streams.store import Contents
 from streams.tables import RedisTables
 from tieline.cloudevents import Poison, decode

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from controller.kafka.ordered_log import FETCH_MAX_BYTES, REQUEST_TIMEOUT_MS
+from controller.kafka.ordered_log import FETCH_MAX_BYTES
 from controller.process.errors import TopicMissingError
-from tieline.kafka import Brokers, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
 
 POLL_MS = 1_000
 RECORDS_PER_POLL_MAX = 200

@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.rows import Progress
-from tieline.kafka import Brokers, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
 
-REQUEST_TIMEOUT_MS = 5_000
 Ends = dict[tuple[str, int], int]
 
 

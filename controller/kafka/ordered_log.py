@@ -13,7 +13,7 @@ from aiokafka.structs import ConsumerRecord
 
 from controller.process.errors import LogLostError, TopicMissingError
 from tieline.backoff import Backoff
-from tieline.kafka import Brokers, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
 from tieline.topics import MIB
 
 Take = Callable[["ConsumerRecord[bytes | None, bytes | None]"], None]
@@ -21,7 +21,6 @@ Take = Callable[["ConsumerRecord[bytes | None, bytes | None]"], None]
 POLL_MS = 1_000
 FETCH_MAX_WAIT_MS = 250
 FETCH_MAX_BYTES = 10 * 1024 * 1024
-REQUEST_TIMEOUT_MS = 5_000
 RECORDS_PER_POLL_MAX = 500
 RETRY_FIRST_S = 0.2
 RETRY_LONGEST_S = 1.0

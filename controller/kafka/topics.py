@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from tieline.kafka import Brokers, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
 from tieline.topics import Topic, Topics
 
 ADMIN_TIMEOUT_S = 15.0
-REQUEST_TIMEOUT_MS = 5_000
 READY_POLL_S = 0.05
 TOPIC_ALREADY_EXISTS = 36
 EQUAL = ("cleanup.policy", "message.timestamp.type")

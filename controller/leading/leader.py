@@ -17,12 +17,12 @@ from controller.leading.log import (
     CLAIM_DELAY_MAX_MS,
     HEARTBEAT_EVERY_MS,
     LEASE_MS,
-    NO_EPOCH,
     SILENCE_MS,
     LeaderLog,
 )
 from controller.process.clock import apart_ms, monotonic_ms, now_ms
 from controller.process.errors import Deposed
+from controller.routes.rule import NO_EPOCH
 from tieline.backoff import Backoff
 from tieline.cloudevents import Poison, decode, encode
 from tieline.events import Claimed, Event, Heartbeat, Resigned

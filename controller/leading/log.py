@@ -6,10 +6,10 @@ their append times.
 
 from dataclasses import dataclass, replace
 
+from controller.routes.rule import NO_EPOCH
 from tieline.events import Claimed, Event, Heartbeat, Resigned
 from tieline.topics import DAY_MS
 
-NO_EPOCH = -1
 NO_OFFSET = -1
 SILENCE_MS = 2_500
 CLAIM_DELAY_MAX_MS = 500

@@ -3,11 +3,11 @@
 from collections import defaultdict
 
 from controller.leading.leader import Leader
-from controller.leading.log import NO_EPOCH
 from controller.process.clock import monotonic_ms, now_ms
 from controller.process.monitor import Figure, Vitals
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
+from controller.routes.rule import NO_EPOCH
 from streams.app import Ingest
 from tieline.table import MILLION, RouteTable
 

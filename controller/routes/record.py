@@ -11,7 +11,7 @@ from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
 ROUTES_TYPE = "tieline.routes.v1"
 DECISION_TYPE = "tieline.decision.v1"
-SCHEMA = 1
+RECORD_SCHEMA = 1
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -34,7 +34,7 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
     urgent_seq: int = 0
     commands_next_offset: int = 0
     unsigned_commands: bool = False
-    schema: int = SCHEMA
+    schema: int = RECORD_SCHEMA
 
     def key(self) -> bytes:
         """The Kafka key of the record."""
@@ -94,8 +94,8 @@ def decode_record(data: bytes) -> RoutesRecord:
         record = _decoder.decode(data)
     except msgspec.MsgspecError as error:
         raise TableError(f"not a routes record: {error}") from None
-    if record.schema != SCHEMA:
-        raise TableError(f"the routes record has schema {record.schema}; this version reads {SCHEMA}")
+    if record.schema != RECORD_SCHEMA:
+        raise TableError(f"the routes record has schema {record.schema}; this version reads {RECORD_SCHEMA}")
     if record.table is not None:
         check(record.table)
     return record

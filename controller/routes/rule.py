@@ -10,7 +10,7 @@ counted, so it contains their decisions.
 
 from dataclasses import dataclass, replace
 
-NO_EPOCH = -1
+NO_EPOCH = -1  # as long as no claim, fence or publication was read
 FENCE_SUFFIX = "/fence"
 
 

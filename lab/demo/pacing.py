@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from lab.standins.wire import CHARACTERS_PER_TOKEN
+
 LATE_MAX_S = 0.5
 PROMPT = "the tie-line carries "
-CHARACTERS_PER_TOKEN = 4
 GOLDEN_RATIO = 0.618033988749895
 
 

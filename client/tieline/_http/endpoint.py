@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CREDENTIAL = "controller"
 CONNECT_S = 2.0
 ANSWER_S = 5.0
-ERROR_BODY_MAX = 4 * 1024
+SHORT_BODY_MAX = 4 * 1024
 RETRY_AFTER_MAX_S = 30.0
 _MEANING = {
     401: "the token was refused",
@@ -105,7 +105,7 @@ class Endpoint:
     async def post(self, path: str, body: bytes, content_type: str) -> None:
         """Returns when the endpoint has taken it. Raises ``EndpointError``."""
         headers = [(b"content-type", content_type.encode())]
-        await self._whole("POST", path, headers, body, ERROR_BODY_MAX)
+        await self._whole("POST", path, headers, body, SHORT_BODY_MAX)
 
     async def lines(self, path: str, *, silent_s: float, line_max: int) -> AsyncIterator[bytes]:
         """The lines of an answer that goes on, at most ``line_max`` bytes each. Raises ``EndpointError``,
@@ -192,7 +192,7 @@ class Endpoint:
         meaning = _MEANING.get(answer.status, "a redirect" if 300 <= answer.status < 400 else "refused")
         with contextlib.suppress(WireError, EndpointError, TimeoutError):
             async with asyncio.timeout(ANSWER_S):
-                body = await self._read(answer, ERROR_BODY_MAX)
+                body = await self._read(answer, SHORT_BODY_MAX)
             if (find(answer.headers, b"content-type") or "").startswith("text/plain"):
                 meaning = body.decode("utf-8", "replace").strip()[:300] or meaning
         wait_ms = retry_after_ms(answer.headers, _clock.now_ms()) or 0

@@ -8,6 +8,11 @@ from msgspec import Struct
 from tieline._routing.slices import ClientTable
 from tieline.table import Generation, Manifest, TableError, decode_manifest, decode_slice
 
+# How sources look for news. Waits are random within their bounds, so that many clients spread their reads.
+POLL_MIN_S, POLL_MAX_S = 1.0, 2.0
+JITTER_MAX_S = 0.2  # after a hint of a table that is not urgent
+FILE_POLL_S = 1.0
+
 
 class TableUpdate(Struct, frozen=True):
     """A table that may be put in force, and its slices as bytes by origin, for the last good file."""

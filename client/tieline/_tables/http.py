@@ -16,16 +16,14 @@ from msgspec import Struct
 
 from tieline._http.messages import find
 from tieline._process import clock as _clock
-from tieline._tables.checks import Subscriber, examine
+from tieline._tables.checks import JITTER_MAX_S, POLL_MAX_S, POLL_MIN_S, Subscriber, examine
 from tieline.backoff import Backoff
 from tieline.table import TABLE_MAX_BYTES, TableError, decode_bundle
 
 if TYPE_CHECKING:
     from tieline._http.endpoint import Endpoint
 
-POLL_MIN_S, POLL_MAX_S = 1.0, 2.0
 POLL_BESIDE_STREAM_S = 15.0
-JITTER_MAX_S = 0.2
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.05, 2.0
 SILENT_S = 7.0  # the endpoint repeats itself every 2 s
 LINE_MAX = 16 * 1024

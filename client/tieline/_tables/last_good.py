@@ -14,10 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from tieline._routing.slices import ClientTable
-from tieline._tables.checks import Subscriber, TableUpdate, require_same_lineage
+from tieline._tables.checks import FILE_POLL_S, Subscriber, TableUpdate, require_same_lineage
 from tieline.table import SCHEMA, Generation, TableError, checksum, decode_slice
 
-POLL_S = 1.0
 FILE_MAX_BYTES = 32 * 1024 * 1024
 _MAGIC = b"tieline-last-good-1\n"
 
@@ -97,7 +96,7 @@ class FileSource:
                 await self._look(subscriber)
             except TableError as error:
                 subscriber.failed(str(error))
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(FILE_POLL_S)
 
     async def _look(self, subscriber: Subscriber) -> None:
         table = await asyncio.to_thread(read_last_good, self._path, self._workload, self._origins)

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tieline import overlay as overlays
+from tieline._tables.checks import FILE_POLL_S
 from tieline.overlay import OVERLAY_MAX_BYTES, Overlay, OverlayError, OverlayExpiredError, PublicKeys
-
-POLL_S = 1.0
 
 
 class Overlays:
@@ -80,7 +79,7 @@ class OverlayFile:
         """Read until cancelled."""
         while True:
             self._on_read(await asyncio.to_thread(self._read))
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(FILE_POLL_S)
 
     def _read(self) -> bytes:
         try:

@@ -14,13 +14,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from tieline._process.clock import monotonic_s
-from tieline._tables.checks import Subscriber, examine
+from tieline._tables.checks import JITTER_MAX_S, POLL_MAX_S, POLL_MIN_S, Subscriber, examine
 from tieline.backoff import Backoff
 from tieline.keys import MANIFEST_FIELD, Keys, slice_field
 from tieline.table import TableError
 
-POLL_MIN_S, POLL_MAX_S = 1.0, 2.0
-JITTER_MAX_S = 0.2
 TIMEOUT_S = 2.0
 RECONNECT_MIN_S, RECONNECT_MAX_S = 0.05, 2.0
 HEALTH_CHECK_S = 15
