@@ -22,7 +22,7 @@ from tieline._routing.affinity import compile_slots
 from tieline._routing.router import Router
 from tieline._routing.slices import ClientTable
 from tieline.events import ResultClass
-from tieline.table import Generation, ModelOffer, PoolInfo, Slice, Split, TableRoute
+from tieline.table import Generation, ModelOffer, PoolInfo, Route, Slice, Split
 
 POOLS = (4, 40, 400)
 PICKS = 100_000
@@ -42,8 +42,7 @@ def _slice(count: int) -> Slice:
     raw = [1 + number * number for number in range(count)]
     weights = [max(1, weight * 900_000 // sum(raw)) for weight in raw]
     weights[-1] += 950_000 - sum(weights)
-    split = Split(tuple(range(count)), tuple(weights), 50_000)
-    route = TableRoute("chat", "eu", "critical", split=split, shed_reason="capacity")
+    route = Route("chat", "eu", "critical", Split(tuple(range(count)), tuple(weights), 50_000), "capacity")
     return Slice(pools, route)
 
 

@@ -22,16 +22,7 @@ from bench._frame import Case, report
 from lab.standins.config import Latency, PoolConfig, StandinConfig
 from lab.standins.process import StandinProcess
 from tieline._tables.last_good import write_last_good
-from tieline.table import (
-    ClientSettings,
-    Generation,
-    ModelOffer,
-    PoolInfo,
-    RouteTable,
-    Split,
-    TableRoute,
-    slices,
-)
+from tieline.table import ClientSettings, Generation, ModelOffer, PoolInfo, Route, RouteTable, Split, slices
 
 PLACES = (("azure", "uksouth"), ("gcp", "europe-west4"), ("oci", "uk-london-1"))
 LATENCY = Latency(first_token_ms=5, spread=0.1, load_growth=0, token_ms=0.1)
@@ -74,7 +65,7 @@ def _write_table(path: Path, running: Sequence[StandinProcess]) -> None:
     pools = tuple(PoolInfo(p, "eu", one.url(p), models=offers) for one in running for p in one.ports)
     third = 1_000_000 // len(pools)
     weights = (1_000_000 - third * (len(pools) - 1), *(third,) * (len(pools) - 1))
-    route = TableRoute("chat", "eu", "critical", Split(tuple(range(len(pools))), weights))
+    route = Route("chat", "eu", "critical", Split(tuple(range(len(pools))), weights))
     table = RouteTable(Generation("soak", 1, 1), 1, pools, (route,), SETTINGS)
     write_last_good(path, table.generation, {"eu": slices(table)["chat/eu"]})
 

@@ -22,7 +22,7 @@ import tieline
 from bench._frame import Case, run
 from bench._peers import litellm
 from tieline._tables.last_good import write_last_good
-from tieline.table import Generation, ModelOffer, PoolInfo, RouteTable, Split, TableRoute, slices
+from tieline.table import Generation, ModelOffer, PoolInfo, Route, RouteTable, Split, slices
 
 PAIRS = 1_500
 LITELLM_PAIRS = 200
@@ -56,7 +56,7 @@ def write_table(path: Path, url: str) -> None:
     offer = (ModelOffer(MODEL, "big"),)
     pools = tuple(PoolInfo(f"p{n % 4}/r{n}/d", "eu", url, models=offer) for n in range(POOLS))
     split = Split(tuple(range(POOLS)), (1_000_000 // POOLS,) * POOLS)
-    table = RouteTable(Generation("bench", 1, 1), 1, pools, (TableRoute("chat", "eu", "critical", split),))
+    table = RouteTable(Generation("bench", 1, 1), 1, pools, (Route("chat", "eu", "critical", split),))
     write_last_good(path, table.generation, {"eu": slices(table)["chat/eu"]})
 
 

@@ -91,7 +91,7 @@ class Split(Struct, frozen=True, array_like=True):
     shed: Share = 0
 
 
-class TableRoute(Struct, frozen=True, omit_defaults=True):
+class Route(Struct, frozen=True, omit_defaults=True):
     """One (workload, origin). ``split`` applies; ``shed_reason`` says why it sheds, if it does.
     ``on_loss[provider]`` applies instead while a client has lost most of that provider.
 
@@ -136,7 +136,7 @@ class RouteTable(Struct, frozen=True):
     generation: Generation
     made_ms: int
     pools: tuple[PoolInfo, ...]
-    routes: tuple[TableRoute, ...]
+    routes: tuple[Route, ...]
     settings: ClientSettings = ClientSettings()
     schema: int = SCHEMA
 
@@ -146,7 +146,7 @@ class Slice(Struct, frozen=True):
     unchanged route keeps its bytes."""
 
     pools: tuple[PoolInfo, ...]
-    route: TableRoute
+    route: Route
     settings: ClientSettings = ClientSettings()
     schema: int = SCHEMA
 
@@ -277,7 +277,7 @@ def check(table: RouteTable) -> None:
         _check_route(route, table.pools)
 
 
-def _check_route(route: TableRoute, pools: tuple[PoolInfo, ...]) -> None:
+def _check_route(route: Route, pools: tuple[PoolInfo, ...]) -> None:
     _check_split(route.split, pools, route.name)
     if route.split.shed == MILLION and not route.shed_reason:
         raise TableError(f"{route.name}: everything is shed, and shed_reason is empty")
@@ -308,7 +308,7 @@ def _pairs(split: Split) -> Iterator[tuple[int, int]]:
     return zip(split.pools, split.weights, strict=True)
 
 
-def _slice(table: RouteTable, route: TableRoute) -> Slice:
+def _slice(table: RouteTable, route: Route) -> Slice:
     splits = (route.split, *route.on_loss.values())
     used = sorted({*route.last_resort, *(index for split in splits for index in split.pools)})
     new_index = {index: position for position, index in enumerate(used)}
@@ -316,7 +316,7 @@ def _slice(table: RouteTable, route: TableRoute) -> Slice:
     def renumber(split: Split) -> Split:
         return Split(tuple(new_index[index] for index in split.pools), split.weights, split.shed)
 
-    renumbered = TableRoute(
+    renumbered = Route(
         route.workload,
         route.origin,
         route.criticality,

@@ -43,9 +43,9 @@ from tieline.table import (
     Generation,
     ModelOffer,
     PoolInfo,
+    Route,
     RouteTable,
     Split,
-    TableRoute,
     checksum,
     decode_slice,
     slices,
@@ -234,7 +234,7 @@ class FakePools:
         if not table.generation.newer_than(subscriber.held_generation):
             return
         infos = tuple(_info(pool, self._model) for pool in table.pools)
-        route = TableRoute(
+        route = Route(
             subscriber.workload,
             subscriber.origin,
             "critical",

@@ -16,7 +16,7 @@ from controller.process.settings import Settings
 from controller.routes.record import RoutesRecord
 from streams.tables import RedisTables
 from tieline.events import in_scope
-from tieline.table import MILLION, RouteTable, TableRoute
+from tieline.table import MILLION, Route, RouteTable
 
 REDIS_WITHIN_S = 2.0
 NAMED_MAX = 4
@@ -85,7 +85,7 @@ def share(table: RouteTable, scope: str) -> float:
     return total / len(table.routes) / MILLION
 
 
-def _parts(table: RouteTable, route: TableRoute) -> dict[str, int]:
+def _parts(table: RouteTable, route: Route) -> dict[str, int]:
     weights = zip(route.split.pools, route.split.weights, strict=True)
     return {table.pools[index].pool: weight for index, weight in weights}
 

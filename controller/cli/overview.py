@@ -18,7 +18,7 @@ from controller.leading.vitals import pool_shares
 from streams.rows import DemandSecond
 from streams.store import Contents
 from tieline.events import Capacity, Command, Verb, in_scope
-from tieline.table import MILLION, ClientSettings, Generation, PoolInfo, RouteTable, Slice, Split, TableRoute
+from tieline.table import MILLION, ClientSettings, Generation, PoolInfo, Route, RouteTable, Slice, Split
 
 LOAD_WINDOW_MS = 5_000
 ORDERED: dict[Verb, str] = {"drain": "drained", "freeze": "frozen", "verdict": "called"}
@@ -150,7 +150,7 @@ def from_slices(generation: Generation, made_ms: int, parts: Mapping[str, Slice]
         indices = tuple(place[part.pools[index].pool] for index in split.pools)
         whole = Split(indices, split.weights, split.shed)
         routes.append(
-            TableRoute(
+            Route(
                 route.workload,
                 route.origin,
                 route.criticality,
@@ -195,7 +195,7 @@ def _provider_row(provider: str, pools: tuple[PoolRow, ...]) -> ProviderRow:
     )
 
 
-def _route_row(route: TableRoute, table: RouteTable) -> RouteRow:
+def _route_row(route: Route, table: RouteTable) -> RouteRow:
     shares = {
         table.pools[index].pool: weight / MILLION
         for index, weight in zip(route.split.pools, route.split.weights, strict=True)

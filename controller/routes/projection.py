@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from tieline.keys import MANIFEST_FIELD, Keys, slice_field
-from tieline.table import Generation, Manifest, RouteTable, TableRoute, checksum, slices
+from tieline.table import Generation, Manifest, Route, RouteTable, checksum, slices
 
 CHECK_EVERY_S = 1.0
 REDIS_WITHIN_S = 2.0
@@ -171,7 +171,7 @@ def cut(table: RouteTable, before: Projection | None) -> dict[str, bytes]:
     """Route name -> its slice. A route that is equal in ``before`` keeps that slice's bytes."""
     if before is None or before.table.pools != table.pools or before.table.settings != table.settings:
         return slices(table)
-    routes: dict[str, TableRoute] = {route.name: route for route in before.table.routes}
+    routes: dict[str, Route] = {route.name: route for route in before.table.routes}
     new = tuple(route for route in table.routes if routes.get(route.name) != route)
     encoded = slices(replace(table, routes=new))
     return {route.name: encoded.get(route.name) or before.parts[route.name] for route in table.routes}

@@ -8,7 +8,7 @@ from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import State
 from controller.core.policy.thresholds import Thresholds
 from controller.routes.record import RoutesRecord
-from tieline.table import TableRoute
+from tieline.table import Route
 
 LATE_MAX_MS = 15_000
 
@@ -77,5 +77,5 @@ def _ramp_faults(before: PoolMemory, after: PoolMemory, thresholds: Thresholds) 
     return faults
 
 
-def _routes(record: RoutesRecord) -> dict[str, TableRoute]:
+def _routes(record: RoutesRecord) -> dict[str, Route]:
     return {route.name: route for route in record.table.routes} if record.table is not None else {}

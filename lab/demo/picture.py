@@ -13,7 +13,7 @@ from controller.core.policy.policy import Policy
 from controller.routes.record import RoutesRecord
 from lab.demo.records import RequestEnd
 from lab.standins.ledger import LogLine
-from tieline.table import MILLION, RouteTable, TableRoute
+from tieline.table import MILLION, Route, RouteTable
 
 RATE_WINDOW_MS = 2_000
 SHARE_STEP = 0.02  # smaller moves are not reported
@@ -146,7 +146,7 @@ class Picture:
         shed = sum(share * route.split.shed / MILLION for route, share in self._routes(table))
         return {**shares, "shed": shed}
 
-    def _routes(self, table: RouteTable | None) -> list[tuple[TableRoute, float]]:
+    def _routes(self, table: RouteTable | None) -> list[tuple[Route, float]]:
         """Each route of the table with its part of the expected load."""
         total = sum(self._expected_units.values())
         return [

@@ -17,9 +17,9 @@ from tieline.table import (
     Generation,
     ModelOffer,
     PoolInfo,
+    Route,
     RouteTable,
     Split,
-    TableRoute,
     encode_table,
     manifest,
     slices,
@@ -50,7 +50,7 @@ def table(
     """A table of one route over these pools."""
     split = Split(tuple(range(len(pools))), weights, shed)
     reason = "capacity" if shed else ""
-    route = TableRoute(WORKLOAD, ORIGIN, "critical", split, reason, dict(on_loss or {}), last_resort)
+    route = Route(WORKLOAD, ORIGIN, "critical", split, reason, dict(on_loss or {}), last_resort)
     return RouteTable(Generation(lineage, 1, seq), 1_790_000_000_000, pools, (route,), settings)
 
 

@@ -3,7 +3,7 @@
 from controller.core.moves.draft import Draft
 from controller.core.moves.reflex import NOWHERE, Homeless
 from controller.core.policy.compiled import CompiledPolicy
-from tieline.table import MILLION, Generation, RouteTable, Split, TableRoute
+from tieline.table import MILLION, Generation, Route, RouteTable, Split
 
 
 class HeldTable:
@@ -18,7 +18,7 @@ class HeldTable:
         self.weights: list[dict[int, int]] = []
         self.shed: list[int] = []
         self.orphans: list[Homeless] = []
-        self.routes: list[TableRoute | None] = []
+        self.routes: list[Route | None] = []
         self.same_pools = table.pools == compiled.infos
         self.same_settings = table.settings == compiled.policy.clients
         self._drafted: Draft | None = None
@@ -74,7 +74,7 @@ def table_of(
 ) -> RouteTable:
     """The whole table."""
     routes = tuple(
-        TableRoute(rule.workload, rule.origin, rule.criticality, split, why, losses, last)
+        Route(rule.workload, rule.origin, rule.criticality, split, why, losses, last)
         for rule, split, losses, last, why in zip(
             compiled.routes, splits, on_loss, last_resort, why_shed, strict=True
         )

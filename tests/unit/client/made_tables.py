@@ -6,7 +6,7 @@ from typing import Any
 from tieline._routing.route import Outcome, Target
 from tieline._routing.router import Router
 from tieline._routing.slices import ClientTable
-from tieline.table import Generation, ModelOffer, PoolInfo, Slice, Split, TableRoute
+from tieline.table import Generation, ModelOffer, PoolInfo, Route, Slice, Split
 
 MODEL = "chat-large"
 
@@ -49,7 +49,7 @@ def part(
 
     lost = {provider: split(row, 0) for provider, row in (on_loss or {}).items()}
     last = tuple(map(names.index, last_resort))
-    return Slice(pools, TableRoute("chat", "eu", "critical", split(weights, shed), "no capacity", lost, last))
+    return Slice(pools, Route("chat", "eu", "critical", split(weights, shed), "no capacity", lost, last))
 
 
 def router(slice_in_force: Slice | None, time: Time, *, seq: int = 1, phase: float = 0.0) -> Router:

@@ -8,10 +8,10 @@ from tieline.table import (
     Generation,
     Manifest,
     PoolInfo,
+    Route,
     RouteTable,
     Split,
     TableError,
-    TableRoute,
     check,
     checksum,
     decode_manifest,
@@ -31,12 +31,12 @@ POOLS = tuple(
 SPLIT = Split((0, 2), (600_000, 400_000))
 
 
-def _route(split: Split = SPLIT, **more: object) -> TableRoute:
+def _route(split: Split = SPLIT, **more: object) -> Route:
     on_loss = {"azure": Split((2,), (700_000,), 300_000), "gcp": Split((0,), (MILLION,))}
-    return msgspec.structs.replace(TableRoute("chat", "eu", "critical", split, on_loss=on_loss), **more)
+    return msgspec.structs.replace(Route("chat", "eu", "critical", split, on_loss=on_loss), **more)
 
 
-def _table(*routes: TableRoute, **more: object) -> RouteTable:
+def _table(*routes: Route, **more: object) -> RouteTable:
     table = RouteTable(Generation("main", 3, 4), 1_790_000_000_000, POOLS, routes or (_route(),))
     return msgspec.structs.replace(table, **more)
 

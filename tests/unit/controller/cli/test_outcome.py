@@ -6,7 +6,7 @@ from controller.cli.outcome import outcome
 from controller.core.policy.policy import encode_policy
 from controller.routes.record import RoutesRecord
 from tests.unit.controller.core.made import NOW_MS, policy, pool
-from tieline.table import Generation, PoolInfo, RouteTable, Split, TableRoute
+from tieline.table import Generation, PoolInfo, Route, RouteTable, Split
 
 POOLS = ("azure/r/d", "gcp/r/d", "oci/r/d")
 PACKED = encode_policy(policy((pool("azure/r"), pool("gcp/r"), pool("oci/r"))))
@@ -16,7 +16,7 @@ def record(seq: int, chat: Split, batch: Split) -> RoutesRecord:
     """A publication of two routes over three pools."""
     generation = Generation("test", 0, seq)
     routes = tuple(
-        TableRoute(workload, "eu", "critical", split=split)
+        Route(workload, "eu", "critical", split=split)
         for workload, split in (("chat", chat), ("batch", batch))
     )
     infos = tuple(PoolInfo(name, "eu", "https://pool/v1") for name in POOLS)

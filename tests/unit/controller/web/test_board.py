@@ -10,10 +10,10 @@ from tieline.table import (
     Generation,
     ModelOffer,
     PoolInfo,
+    Route,
     RouteTable,
     Split,
     TableError,
-    TableRoute,
     checksum,
     decode_bundle,
     decode_manifest,
@@ -31,7 +31,7 @@ def fields(seq: int, *, lineage: str = "l", urgent_seq: int = 0) -> dict[str, by
     """A table of two routes as it lies in Redis."""
     lost = {"azure": Split((1,), (1_000_000,))}
     routes = tuple(
-        TableRoute("chat", origin, "critical", Split((0, 1), (1, 999_999)), on_loss=lost, last_resort=(1,))
+        Route("chat", origin, "critical", Split((0, 1), (1, 999_999)), on_loss=lost, last_resort=(1,))
         for origin in ("eu", "us")
     )
     wanted = RouteTable(Generation(lineage, 1, seq), 1, POOLS, routes)

@@ -10,7 +10,7 @@ from controller.core.model.reasons import State
 from controller.core.policy.thresholds import Thresholds
 from controller.routes.record import RoutesRecord
 from lab.demo.continuity import course_faults, take_over_faults
-from tieline.table import Generation, PoolInfo, RouteTable, Split, TableRoute
+from tieline.table import Generation, PoolInfo, Route, RouteTable, Split
 
 POOL = "azure/eastus/a"
 THRESHOLDS = Thresholds(ramp_step_min_ms=5_000)
@@ -20,7 +20,7 @@ def record(seq: int, memory: PoolMemory, *, epoch: int = 0, published_ms: int = 
     generation = Generation("l", epoch, seq)
     table = RouteTable(
         generation, 1, (PoolInfo(POOL, "us", "http://x/v1"),),
-        (TableRoute("chat", "us", "critical", Split((0,), (1_000_000,))),),
+        (Route("chat", "us", "critical", Split((0,), (1_000_000,))),),
     )  # fmt: skip
     return RoutesRecord(generation, published_ms, table, Memory(pools={POOL: memory}))
 

@@ -16,7 +16,7 @@ from lab.demo.scenario import all_healthy, emptied, within_capacity
 from lab.demo.show import LineScreen, TableScreen, table_of
 from lab.standins.ledger import LogLine
 from tests.places import EXAMPLE_POLICY
-from tieline.table import Generation, PoolInfo, RouteTable, Split, TableRoute
+from tieline.table import Generation, PoolInfo, Route, RouteTable, Split
 
 EXAMPLE = EXAMPLE_POLICY
 AZURE, GCP = "azure/swedencentral/gpt-4o", "gcp/europe-west4/gemini-pro"
@@ -36,7 +36,7 @@ def record(seq: int, weights: tuple[int, int], states: tuple[State, State], shed
     generation = Generation("l", 0, seq)
     pools = (PoolInfo(AZURE, "eu", "http://a/v1"), PoolInfo(GCP, "eu", "http://g/v1"))
     routes = tuple(
-        TableRoute(one.id, origin, one.criticality, Split((0, 1), weights, shed))
+        Route(one.id, origin, one.criticality, Split((0, 1), weights, shed))
         for one in _policy().workloads
         for origin in one.expected_units_per_s
     )
