@@ -35,13 +35,12 @@ def fields_are_named(sources: list[Source]) -> Iterator[Finding]:
 
 
 def classes_are_unique(sources: list[Source]) -> Iterator[Finding]:
-    """Within a wing no two classes have the same name, and within a distribution no two public ones."""
+    """Within a wing no two classes have the same name. A module beside the wings is a wing of its own."""
     places: dict[tuple[str, str], list[tuple[Source, ast.ClassDef]]] = defaultdict(list)
     for source in sources:
         if source.within(*PLACES):
             for node in _classes(source):
-                home = _wing(source) if node.name.startswith("_") else source.name.partition(".")[0]
-                places[home, node.name].append((source, node))
+                places[_wing(source), node.name].append((source, node))
     for (home, name), twins in places.items():
         for source, node in twins[1:]:
             first = twins[0][0].path
@@ -65,6 +64,6 @@ def _classes(source: Source) -> Iterator[ast.ClassDef]:
 
 
 def _wing(source: Source) -> str:
-    """``controller.core``, ``tieline._tables``, ``lab.demo``; ``streams`` is one wing."""
+    """``controller.core``, ``tieline._tables``, ``tieline.table``, ``lab.demo``; ``streams`` is one wing."""
     parts = source.name.split(".")
-    return ".".join(parts[:2]) if len(parts) > 2 else parts[0]
+    return parts[0] if parts[0] == "streams" else ".".join(parts[:2])

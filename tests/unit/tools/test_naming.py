@@ -36,14 +36,14 @@ def test_tests_may_be_shorter() -> None:
 @pytest.mark.parametrize(
     ("paths", "name", "count"),
     [
-        (("controller/cli/a.py", "controller/web/b.py"), "Answer", 1),
-        (("controller/cli/a.py", "controller/web/b.py"), "_Answer", 0),
-        (("controller/cli/a.py", "controller/cli/b.py"), "_Answer", 1),
-        (("controller/cli/a.py", "streams/b.py"), "Answer", 0),
+        (("controller/core/model/a.py", "controller/core/lp/b.py"), "Answer", 1),
+        (("streams/a.py", "streams/b.py"), "_Answer", 1),
+        (("controller/cli/a.py", "controller/web/b.py"), "Answer", 0),
+        (("client/tieline/table.py", "client/tieline/_routing/route.py"), "Route", 0),
     ],
 )
 def test_a_class_name_stands_for_one_class(paths: tuple[str, ...], name: str, count: int) -> None:
-    """Public names are unique in a distribution, private ones in a wing."""
+    """Names are unique in a wing; a public module of the client is a wing of its own."""
     sources = [Source(path, f'"""A."""\nclass {name}:\n    """A."""\n') for path in paths]
     assert len(list(classes_are_unique(sources))) == count
 
