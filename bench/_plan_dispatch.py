@@ -48,14 +48,14 @@ class ColdSolves(NamedTuple):
 
 def _next_hour(compiled: CompiledPolicy, problem: Problem, plan: Plan, hour: int) -> Problem:
     """The plan is the table in force, and each route's demand has moved on by its own rhythm."""
-    in_force = list(problem.held)
+    in_force = list(problem.in_force)
     for target in plan.targets:
         in_force[target.route] = Split(target.pools, target.weights, target.shed)
     demand = tuple(
         route.expected_units_per_s * (1 + SWING * ((hour * 7 + number * 3) % 11 - 5) / 5)
         for number, route in enumerate(compiled.routes)
     )
-    return replace(problem, held=tuple(in_force), demand=demand)
+    return replace(problem, in_force=tuple(in_force), demand=demand)
 
 
 def _merit_order(compiled: CompiledPolicy) -> tuple[Split, ...]:

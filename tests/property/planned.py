@@ -194,7 +194,7 @@ def _place(
     moved = min(policy.thresholds.latency_band_ms / 1000, 0.5)
     for r in active:
         route, units = compiled.routes[r], problem.demand[r]
-        held = dict(zip(problem.held[r].pools, problem.held[r].weights, strict=True))
+        held = dict(zip(problem.in_force[r].pools, problem.in_force[r].weights, strict=True))
         demand: dict[tuple[object, ...], float] = {("shed", r): 1.0}
         model.column(("shed", r), SHED[route.rank])
         for p in (p for p in ready if p in route.lawful_set and problem.usable[p] > 0):

@@ -78,14 +78,16 @@ def test_a_plan_is_lawful_and_within_every_limit(world: World) -> None:
     flows = flows_of(problem, plan)
     load = [0.0] * len(compiled.pools)
     held_load = [0.0] * len(compiled.pools)
-    for route, split in enumerate(problem.held):
+    for route, split in enumerate(problem.in_force):
         for pool, parts in zip(split.pools, split.weights, strict=True):
             held_load[pool] += parts / MILLION * problem.demand[route]
     for (_, pool), units in flows.items():
         load[pool] += units
     for target in plan.targets:
         rule = compiled.routes[target.route]
-        held = dict(zip(problem.held[target.route].pools, problem.held[target.route].weights, strict=True))
+        held = dict(
+            zip(problem.in_force[target.route].pools, problem.in_force[target.route].weights, strict=True)
+        )
         assert sum(target.weights) + target.shed == MILLION
         assert rule.lawful_set.issuperset(target.pools)
         for pool, parts in zip(target.pools, target.weights, strict=True):
@@ -144,10 +146,10 @@ def test_a_plan_that_is_in_force_stays(world: World) -> None:
     policy, problem = world
     compiled = compile_policy(policy)
     first = solve(compiled, problem).plan
-    held = list(problem.held)
+    held = list(problem.in_force)
     for target in first.targets:
         held[target.route] = Split(target.pools, target.weights, target.shed)
-    again = solve(compiled, replace(problem, held=tuple(held))).plan
+    again = solve(compiled, replace(problem, in_force=tuple(held))).plan
     before, after = flows_of(problem, first), flows_of(problem, again)
     moved = sum(abs(before.get(key, 0.0) - after.get(key, 0.0)) for key in {*before, *after})
     assert moved <= 2 * ROUNDING + 1e-4 * sum(problem.demand)

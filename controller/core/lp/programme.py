@@ -124,7 +124,7 @@ def _flows(problem: Problem, routes: Ints, load: Floats, pools: int) -> Floats:
     """[R, P] where the table in force puts the load of each route."""
     flows = np.zeros((len(routes), pools))
     for place, route in enumerate(routes):
-        split = problem.held[route]
+        split = problem.in_force[route]
         if split.pools:
             flows[place, list(split.pools)] = np.array(split.weights) * (load[place] / MILLION)
     return flows

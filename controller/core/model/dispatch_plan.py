@@ -1,7 +1,7 @@
-"""What the dispatch is asked and what it answers, as plain values: a ``Problem`` in, a ``Plan`` out.
+"""What the dispatch is asked and what it answers: a ``Problem`` in, a ``Plan`` out.
 
-Both travel between processes and the plan is part of the recorded snapshot, so that deciding again never
-calls a solver. Pools are the policy's own numbers; load is in units/s, shares in parts per million.
+Both travel between processes. The plan is part of the recorded snapshot, so that deciding again never calls a
+solver. Pools and routes are the policy's indices, load is in units/s, shares are in parts per million.
 """
 
 from typing import Literal, TypeAlias
@@ -14,17 +14,17 @@ Relief: TypeAlias = Literal["shed", "contract", "security", "cost"]
 
 
 class Problem(Struct, frozen=True):
-    """The world as the programme sees it. By pool: ``usable``, ``committed``, ``grade`` (draft.py's).
+    """What the linear programme is to solve.
 
-    ``held`` is the table in force by route, in the policy's pool numbers. ``refused``: pools of the holder
-    of the first refusal whose burst it has declined now. ``unshared``: providers whose largest shares an
-    operator overrides.
+    ``demand`` and ``in_force``, the table in force, are by route. ``usable``, ``committed`` and ``grade`` (see
+    moves/draft.py) are by pool, ``group_usable`` is by quota group. ``refused``: pools on which the holder of
+    the first refusal gives no burst now. ``unshared``: providers whose largest shares an operator overrides.
     """
 
     policy_version: str
     at_ms: int
     demand: tuple[float, ...]
-    held: tuple[Split, ...]
+    in_force: tuple[Split, ...]
     usable: tuple[float, ...]
     committed: tuple[float, ...]
     grade: tuple[int, ...]
@@ -34,9 +34,9 @@ class Problem(Struct, frozen=True):
 
 
 class Target(Struct, frozen=True, array_like=True):
-    """The share of one route that each pool should carry; with ``shed`` they sum to one million.
+    """The share of one route that each pool should carry; with ``shed`` the weights sum to one million.
 
-    ``route`` is its number among the policy's routes. A route without load has no target.
+    A route without load has no target.
     """
 
     route: int
@@ -46,7 +46,7 @@ class Target(Struct, frozen=True, array_like=True):
 
 
 class Shortfall(Struct, frozen=True, array_like=True):
-    """Critical load that has no lawful room when ``lost`` (a provider or another failure domain) is lost.
+    """Critical load that has no lawful room once ``lost``, a provider or another failure domain, is lost.
 
     ``geographies``: where that load may go at all. ``routes`` are named ``workload/origin``.
     """
@@ -58,8 +58,10 @@ class Shortfall(Struct, frozen=True, array_like=True):
 
 
 class Marginal(Struct, frozen=True, array_like=True):
-    """A limit that binds: one unit/s more of it would improve the programme by ``worth`` cost points, and
-    what that would buy. ``limit`` is a pool or a quota group."""
+    """A limit that binds: one unit/s more of it would improve the plan by ``worth`` points of cost.
+
+    ``limit`` names a pool or a quota group, ``relieves`` what the improvement would be.
+    """
 
     limit: str
     worth: float
@@ -69,9 +71,9 @@ class Marginal(Struct, frozen=True, array_like=True):
 class Plan(Struct, frozen=True):
     """Where all load should be. ``inputs`` is the digest of the problem that it answers.
 
-    ``met`` and ``unmet`` name the losses that critical load survives as planned, and those it does not, with
-    ``shortfalls`` saying where. Providers are always inside the programme; ``screened`` other failure domains
-    were looked at afterwards and ``added`` of them joined it because they were not survived.
+    ``met`` names the losses that critical load survives as planned, ``unmet`` those that it does not, and
+    ``shortfalls`` says where. Losses of providers are always part of the programme. Of other failure domains
+    ``screened`` were looked at afterwards, and those in ``added`` joined it as they were not survived.
     """
 
     policy_version: str

@@ -34,9 +34,9 @@ class Memo:
 
     def once(self, make: Callable[[*Inputs], T], *inputs: *Inputs) -> T:
         """``make(*inputs)``; the answer of the last call while all inputs are the same objects."""
-        kept = self._answers.get(make)
-        if kept is not None and _are_same(kept[0], inputs):
-            answer: T = kept[1]
+        last = self._answers.get(make)
+        if last is not None and _are_same(last[0], inputs):
+            answer: T = last[1]
             return answer
         answer = make(*inputs)
         self._answers[make] = (inputs, answer)

@@ -1,5 +1,7 @@
-"""What the planner remembers from one decision to the next. It travels with the table, so that another leader
-goes on where this one stopped. States, instants and budgets only: evidence is read anew each time.
+"""What the planner remembers from one decision to the next: states, instants and budgets, never counters.
+
+It travels with the table, so that another leader goes on where this one stopped. Evidence is not part of it:
+each decision reads that anew.
 """
 
 from msgspec import Struct
@@ -8,17 +10,23 @@ from controller.core.model.reasons import Reason, State
 
 
 class PoolMemory(Struct, frozen=True, omit_defaults=True):
-    """One pool. ``relapses_ms``: when it went down again within the relapse window, oldest first.
+    """One pool. Instants are 0 where they do not apply, measured values 0 while they are unknown.
 
-    ``ramp_step`` indexes ``thresholds.ramp_steps`` while recovering; ``ramp_since_ms`` is that step's start.
-    ``good_since_ms``: since when a degraded pool's evidence is good, 0 when it is not.
-    ``throttled_units_per_s`` is what it last served while it answered 429, at ``throttled_ms``; 0 when that
-    no longer limits it. ``usual_p50_ms`` and ``usual_p99_ms`` are what its first tokens use to take, 0 while
-    that is not known; ``usual_ms`` is when that last changed.
-    ``limit_units_per_s`` is the limit that is not new (below 0: none was stated yet), and less is stated
-    since ``smaller_since_ms``; a lump beyond it is at ``lump_step`` of the ramp since ``lump_since_ms``.
-    ``units_per_request`` and ``units_per_slot`` (units/s for each request in flight) are what its requests
-    are, noted where they limit it, 0 while that is not known.
+    Health: ``down_since_ms`` and ``hold_until_ms`` are of the last outage; ``relapses_ms`` are the instants
+    at which the pool went down again within the relapse window, oldest first. ``ramp_step`` indexes
+    ``thresholds.ramp_steps`` while the pool recovers, since ``ramp_since_ms``. ``good_since_ms``: since when
+    the evidence of a degraded pool is good.
+
+    Throttling: the pool served ``throttled_units_per_s`` when it last answered 429, at ``throttled_ms``.
+
+    Usual first tokens: ``usual_p50_ms`` and ``usual_p99_ms``, last changed at ``usual_ms``.
+
+    New capacity: up to ``limit_units_per_s`` the stated limit is known (below 0: none was stated yet). A
+    smaller one is stated since ``smaller_since_ms``. What is stated beyond it is at step ``lump_step`` of the
+    ramp since ``lump_since_ms``.
+
+    Size of requests: ``units_per_request``, and ``units_per_slot``: units/s for each request in flight. They
+    are remembered only where requests limit the pool.
     """
 
     state: State = State.UNKNOWN
@@ -44,8 +52,10 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
 
 
 class Shift(Struct, frozen=True, array_like=True):
-    """That a route's share at a pool rose (else: fell) to ``parts`` per million at ``at_ms``, by the numbers
-    of the memory's policy. ``turns`` counts how often it went back and forth by choice without rest between.
+    """That a route's share at a pool changed to ``parts`` per million at ``at_ms``; ``rose`` says which way.
+
+    Route and pool are indices of the policy that the memory is of. ``turns`` counts how often the share went
+    back and forth by choice without rest between.
     """
 
     route: int
@@ -57,11 +67,12 @@ class Shift(Struct, frozen=True, array_like=True):
 
 
 class Memory(Struct, frozen=True, omit_defaults=True):
-    """The planner's memory. ``pools`` is in the policy's order; ``voluntary_ms`` is when load last moved by
-    choice; ``reported`` names the routes whose demand clients have reported, sorted. ``on_loss_due``: the
-    table's ``on_loss`` were only patched in haste and are to be decided anew, ``on_loss_ms`` when they last
-    were. ``shifts`` is what moved of
-    late, one of each route and pool: what must not be moved back by choice yet.
+    """The planner's memory under one policy. ``pools`` is by name, in the policy's order.
+
+    ``voluntary_ms``: when load last moved by choice. ``reported``: names of the routes whose demand clients
+    have ever reported, sorted. ``on_loss_due``: the ``on_loss`` of the table were only patched, and are to be
+    decided anew; ``on_loss_ms``: when they last were. ``shifts``: the newest shift of each route and pool,
+    which must not be taken back by choice yet.
     """
 
     policy_version: str = ""
