@@ -89,7 +89,7 @@ def _add_arguments(parser: argparse.ArgumentParser, verb: Verb, order: Order) ->
     parser.set_defaults(scope="*", guard="", state="")
     places = "PROVIDER, PROVIDER/REGION or a whole pool name"
     if "guard" in order.takes:
-        guards = "; ".join(f"{name}: {guard.says}" for name, guard in OVERRIDABLE.items())
+        guards = "; ".join(f"{name}: {guard.ensures}" for name, guard in OVERRIDABLE.items())
         parser.add_argument("guard", metavar="GUARD", help=guards)
     if "--scope" in order.takes:
         parser.add_argument("--scope", metavar="SCOPE", help=f"{places}; without it the whole table")

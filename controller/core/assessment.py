@@ -21,7 +21,7 @@ from controller.core.moves.eligible import Use, eligible
 from controller.core.moves.modes import bound_by_mode
 from controller.core.moves.reversal import Barred
 from controller.core.orders.claims import Claims, claims_in_force, declined_pools
-from controller.core.orders.in_force import Orders, orders_in_force, outranked
+from controller.core.orders.in_force import Orders, orders_in_force, with_verdicts
 from controller.core.policy.compiled import CRITICAL_RANK, CompiledPolicy, compile_policy, rules_in_force
 from controller.core.snapshot import Snapshot
 
@@ -76,7 +76,7 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
     ill = {compiled.pools[index] for index in held.ill}
     refuse = refusing_pools(compiled, evidence, snapshot.table, asked.units)
     found = judge_all(evidence, limits, remembered, ill, refuse, memo, siblings_complete=complete)
-    findings = outranked(compiled, found, given.verdicts, now_ms)
+    findings = with_verdicts(compiled, found, given.verdicts, now_ms)
     pools, changes, due = _health(snapshot, compiled, remembered, findings, given, caps, now_ms, memo)
     memory = _memory(before, compiled, pools, asked.reported)
     panic_allowed = not given.lifts("providers_lost")

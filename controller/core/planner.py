@@ -23,7 +23,7 @@ from controller.core.moves.last_resort import last_resorts, resorts_changed, res
 from controller.core.moves.modes import without_choice
 from controller.core.moves.on_loss import differ, on_loss, patched
 from controller.core.moves.reflex import NOWHERE, Moved, find_places, settle
-from controller.core.orders.in_force import told
+from controller.core.orders.in_force import order_verdict
 from controller.core.policy.compiled import CRITICAL_RANK, LOWEST_RANK, CompiledPolicy
 from controller.core.snapshot import Ready, Snapshot
 from tieline.table import MILLION, Generation, RouteTable, Split
@@ -179,8 +179,8 @@ def _unchanged(known: Assessment, memory: Memory, said: list[Verdict], now_ms: i
         said.append(Verdict("table", Reason.SOURCES_UNHEARD, now_ms, value=known.unheard))
     if known.use.panic:
         said.append(Verdict("table", Reason.GUARD_PROVIDERS_LOST, now_ms))
-    freezes = (order for order in known.orders.given if order.verb == "freeze")
-    said += [told(order.scope.replace("*", "table"), Reason.FROZEN, order) for order in freezes]
+    freezes = (order for order in known.orders.commands if order.verb == "freeze")
+    said += [order_verdict(order.scope.replace("*", "table"), Reason.FROZEN, order) for order in freezes]
     changed = known.memory is not memory
     return Ready(known.memory, None, tuple(said), memory_changed=changed, wake_ms=known.due_ms)
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from controller.core.assessment import Assessment
 from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.eligible import too_many_lost
-from controller.core.orders.in_force import told
+from controller.core.orders.in_force import order_verdict
 from controller.core.policy.shares import most_parts, provider_parts
 from tieline.events import Command
 from tieline.table import MILLION, Split
@@ -30,7 +30,7 @@ def overridden(known: Assessment, splits: list[Split], held: list[Split | None])
 
 
 def _said(subject: str, guard: str, order: Command, value: float | None = None) -> Verdict:
-    return replace(told(subject, Reason.GUARD_OVERRIDDEN, order, value), after=guard)
+    return replace(order_verdict(subject, Reason.GUARD_OVERRIDDEN, order, value), after=guard)
 
 
 def _fresh_capacity(

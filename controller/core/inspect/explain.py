@@ -17,7 +17,7 @@ from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.moves.draft import KEEPS, OUT, Draft
 from controller.core.moves.held_table import HeldTable
 from controller.core.moves.modes import bound_pools
-from controller.core.orders.in_force import told
+from controller.core.orders.in_force import order_verdict
 from controller.core.planner import Planner
 from controller.core.snapshot import Snapshot
 from tieline.events import Command
@@ -174,7 +174,7 @@ def _rules(assessment: Assessment, index: int) -> list[Verdict]:
     if index in bound_pools(compiled, assessment.orders):
         verdicts.append(Verdict(name, MODES[mode], 0))
     for reason, order in _orders(assessment, index, mode):
-        verdicts.append(replace(told(name, reason, order), after=order.guard))
+        verdicts.append(replace(order_verdict(name, reason, order), after=order.guard))
     if limits.grade[index] == KEEPS and not assessment.caps.pools[index].fresh:
         verdicts.append(Verdict(name, Reason.CAPACITY_EXPIRED, 0))
     group = compiled.group_of[index]

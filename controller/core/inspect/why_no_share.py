@@ -18,7 +18,7 @@ from controller.core.model.reasons import CONFIGURATION_REASONS, Reason, State, 
 from controller.core.moves.draft import GAINS_LAST, GAINS_LATE, OUT, Draft
 from controller.core.moves.modes import bound_pools, without_choice
 from controller.core.moves.voluntary import planned
-from controller.core.orders.in_force import told
+from controller.core.orders.in_force import order_verdict
 from controller.core.policy.lawful import forbidden_by
 from controller.core.policy.policy import Origin, Pool, Workload
 from controller.core.policy.shares import parts_left, provider_parts
@@ -143,7 +143,7 @@ def _withdrawn(context: ShareContext, pool: int) -> NoShare | None:
     if reason is Reason.DRAINED:
         drains = [
             order
-            for order in assessment.orders.given
+            for order in assessment.orders.commands
             if order.verb == "drain" and in_scope(name, order.scope)
         ]
         since_ms = max((order.issued_ms for order in drains), default=0)
@@ -224,7 +224,7 @@ def _held_back(context: ShareContext, route: int, pool: int) -> NoShare | None:
         frozen = assessment.orders.frozen
         givers = context.in_force.weights[route]
         order = frozen.get(pool) or next(frozen[giver] for giver in givers if giver in frozen)
-        return NoShare(told(context.pool_name(pool), Reason.FROZEN, order))
+        return NoShare(order_verdict(context.pool_name(pool), Reason.FROZEN, order))
     if too_little_heard(assessment):
         return context.no_share(pool, Reason.SOURCES_UNHEARD, value=assessment.unheard)
     return None

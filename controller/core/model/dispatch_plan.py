@@ -16,9 +16,9 @@ Relief: TypeAlias = Literal["shed", "contract", "security", "cost"]
 class Problem(Struct, frozen=True):
     """What the linear programme is to solve.
 
-    ``demand`` and ``in_force``, the table in force, are by route. ``usable``, ``committed`` and ``grade`` (see
-    moves/draft.py) are by pool, ``group_usable`` is by quota group. ``refused``: pools on which the holder of
-    the first refusal gives no burst now. ``unshared``: providers whose largest shares an operator overrides.
+    ``demand`` and ``in_force``, the table in force, are by route. ``usable``, ``committed`` and ``grade``
+    (moves/draft.py) are by pool, ``group_usable`` is by quota group. ``refused``: pools on which the holder
+    of the first refusal gives no burst now. ``unshared``: providers whose largest shares are overridden.
     """
 
     policy_version: str

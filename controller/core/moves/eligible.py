@@ -60,7 +60,7 @@ class _Basis(NamedTuple):
             and self.caps is other.caps
             and self.panic == other.panic
             and self.claims.withdrawn == other.claims.withdrawn
-            and self.claims.coming == other.claims.coming
+            and self.claims.maintenance_soon == other.claims.maintenance_soon
         )
 
 
@@ -130,7 +130,7 @@ def _judge_pool(use: Use, basis: _Basis, index: int) -> None:
     usable = cap.limit * part
     if index in basis.claims.withdrawn:
         grade, keeps = OUT, 0.0
-    elif index in basis.claims.coming and grade == GAINS:
+    elif index in basis.claims.maintenance_soon and grade == GAINS:
         grade = GAINS_LATE  # what it takes it must give away again soon
     committed = cap.committed * part
     use.limits.usable[index] = usable
@@ -141,7 +141,7 @@ def _judge_pool(use: Use, basis: _Basis, index: int) -> None:
 
 def _ahead(compiled: CompiledPolicy, caps: Caps, held: Claims) -> dict[int, float]:
     found = {index: limit * compiled.policy.headroom for index, limit in caps.planned.items()}
-    found.update(dict.fromkeys(held.coming, 0.0))
+    found.update(dict.fromkeys(held.maintenance_soon, 0.0))
     return {index: most for index, most in sorted(found.items()) if index not in held.withdrawn}
 
 

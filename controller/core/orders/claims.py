@@ -1,4 +1,4 @@
-"""What sources claim until an expiry, and what operators have ordered: by pool index."""
+"""What sources claim until an expiry, and which pools operators have drained: by pool index."""
 
 from typing import NamedTuple
 
@@ -8,70 +8,73 @@ from controller.core.policy.compiled import CompiledPolicy
 from streams.rows import Row
 from tieline.events import Claim, Statement, in_scope
 
-ILL = ("degraded", "down")
+ILL_STATES = ("degraded", "down")
 
 
 class Claims(NamedTuple):
-    """``ill`` pools have a status page against them; ``withdrawn`` ones are drained or under maintenance.
+    """``ill``: pools that a status page calls ill, until when. ``withdrawn``: pools that are drained or under
+    maintenance, with the reason and until when.
 
-    Both map a pool's index to when that ends. ``coming``: pools whose maintenance begins so soon that room is
-    made for it. ``due_ms`` is when the next claim begins or ends, or None.
+    ``due_ms``: when the next claim begins or ends; None if none does. ``maintenance_soon``: pools whose
+    maintenance begins so soon that room is made for it.
     """
 
     ill: dict[int, int]
     withdrawn: dict[int, tuple[Reason, int]]
     due_ms: int | None
-    coming: frozenset[int] = frozenset()
+    maintenance_soon: frozenset[int] = frozenset()
 
 
 def claims_in_force(
-    compiled: CompiledPolicy, statements: tuple[Row, ...], given: Orders, now_ms: int
+    compiled: CompiledPolicy, statements: tuple[Row, ...], orders: Orders, now_ms: int
 ) -> Claims:
-    """What holds now."""
+    """What is claimed and drained now."""
     ill: dict[int, int] = {}
     withdrawn: dict[int, tuple[Reason, int]] = {}
-    due: list[int] = []
-    coming: set[int] = set()
-    lead = compiled.policy.thresholds.lead_ms
-    for row in statements:
-        event = row.event
-        if not isinstance(event, Statement):
+    times_ms: list[int] = []
+    soon: set[int] = set()
+    lead_ms = compiled.policy.thresholds.lead_ms
+    for statement, claim in _claims(statements):
+        starts_ms = claim.starts_ms or 0
+        times_ms += [starts_ms - lead_ms, starts_ms, claim.expires_ms]
+        is_soon = starts_ms - lead_ms <= now_ms < min(starts_ms, claim.expires_ms)
+        if claim.state == "maintenance" and is_soon:
+            soon.update(_pools(compiled, statement, claim))
+        if not starts_ms <= now_ms < claim.expires_ms:
             continue
-        for claim in event.claims:
-            starts_ms = claim.starts_ms or 0
-            due += [at for at in (starts_ms - lead, starts_ms, claim.expires_ms) if at > now_ms]
-            if claim.state == "maintenance" and starts_ms - lead <= now_ms < min(starts_ms, claim.expires_ms):
-                coming.update(_pools(compiled, event, claim))
-            if not starts_ms <= now_ms < claim.expires_ms:
-                continue
-            if claim.state == "maintenance":
-                for index in _pools(compiled, event, claim):
-                    withdrawn[index] = (Reason.MAINTENANCE, claim.expires_ms)
-            elif claim.state in ILL and event.kind == "status":
-                for index in _pools(compiled, event, claim):
-                    ill[index] = max(ill.get(index, 0), claim.expires_ms)
-    for index, drain in given.drained.items():
+        if claim.state == "maintenance":
+            for index in _pools(compiled, statement, claim):
+                withdrawn[index] = (Reason.MAINTENANCE, claim.expires_ms)
+        elif claim.state in ILL_STATES and statement.kind == "status":
+            for index in _pools(compiled, statement, claim):
+                ill[index] = max(ill.get(index, 0), claim.expires_ms)
+    for index, drain in orders.drained.items():
         withdrawn[index] = (Reason.DRAINED, drain.expires_ms or 0)
-    return Claims(ill, withdrawn, min(due, default=None), frozenset(coming))
-
-
-def _pools(compiled: CompiledPolicy, event: Statement, claim: Claim) -> list[int]:
-    if claim.pools:
-        return [compiled.pool_index[pool] for pool in claim.pools if pool in compiled.pool_index]
-    scope = event.provider if event.region == "*" else f"{event.provider}/{event.region}"
-    return [index for index, pool in enumerate(compiled.pools) if in_scope(pool, scope)]
+    due_ms = min((at for at in times_ms if at > now_ms), default=None)
+    return Claims(ill, withdrawn, due_ms, maintenance_soon=frozenset(soon))
 
 
 def declined_pools(compiled: CompiledPolicy, statements: tuple[Row, ...], now_ms: int) -> frozenset[int]:
-    """Pools of the holder of the first refusal that it has declined to give burst on."""
+    """Pools on which the holder of the first refusal gives no burst now."""
     holder = compiled.policy.first_refusal
-    found: set[int] = set()
-    for row in statements:
-        event = row.event
-        if not isinstance(event, Statement) or event.kind != "declined" or event.provider != holder:
+    pools: set[int] = set()
+    for statement, claim in _claims(statements):
+        if statement.kind != "declined" or statement.provider != holder or claim.state != "declined":
             continue
-        for claim in event.claims:
-            if claim.state != "declined" or not (claim.starts_ms or 0) <= now_ms < claim.expires_ms:
-                continue
-            found.update(_pools(compiled, event, claim))
-    return frozenset(found)
+        if (claim.starts_ms or 0) <= now_ms < claim.expires_ms:
+            pools.update(_pools(compiled, statement, claim))
+    return frozenset(pools)
+
+
+def _claims(rows: tuple[Row, ...]) -> list[tuple[Statement, Claim]]:
+    return [
+        (row.event, claim) for row in rows if isinstance(row.event, Statement) for claim in row.event.claims
+    ]
+
+
+def _pools(compiled: CompiledPolicy, statement: Statement, claim: Claim) -> list[int]:
+    """The pools that a claim names, or else all of its statement's region or provider."""
+    if claim.pools:
+        return [compiled.pool_index[pool] for pool in claim.pools if pool in compiled.pool_index]
+    scope = statement.provider if statement.region == "*" else f"{statement.provider}/{statement.region}"
+    return [index for index, pool in enumerate(compiled.pools) if in_scope(pool, scope)]

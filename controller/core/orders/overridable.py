@@ -1,6 +1,6 @@
-"""The guards by name: which an operator may override, for what, and which never. Pure, and without state.
+"""The guards by name: which of them an operator may override, for which scopes, and which never.
 
-A name is the guard's own; its reason is ``guard_`` and that name where it is one of ``guards.py``.
+The name is that of the guard's function, if it is one of guards/last_look.py.
 """
 
 from typing import Literal, NamedTuple
@@ -9,9 +9,9 @@ from controller.core.policy.check import near_miss
 
 
 class Overridable(NamedTuple):
-    """``says``: what the guard is for. ``smallest``: the smallest scope for which it can be overridden."""
+    """A guard that can be overridden: what it ``ensures``, and the smallest scope for which it can be."""
 
-    says: str
+    ensures: str
     smallest: Literal["pool", "provider", "table"]
 
 
@@ -19,7 +19,7 @@ OVERRIDABLE: dict[str, Overridable] = {
     "fresh_capacity": Overridable("nothing is moved onto a pool without fresh capacity", "pool"),
     "provider_share": Overridable("no provider gets more of a workload than the policy allows", "provider"),
     "providers_lost": Overridable(
-        "beyond half of the providers lost, pools that still succeed stay in", "table"
+        "once too many providers are lost, pools that still succeed stay in", "table"
     ),
     "sources_unheard": Overridable("no moves by choice while too many sources are silent", "table"),
 }
@@ -31,14 +31,14 @@ NEVER: dict[str, str] = {
 
 
 def override_fault(guard: str, scope: str) -> str | None:
-    """Why this guard can't be overridden for this scope, in one sentence, or None."""
+    """Why this guard can't be overridden for this scope, in one sentence; None if it can."""
     if guard in NEVER:
         return f"the guard {guard} can't be overridden: {NEVER[guard]}"
     if guard not in OVERRIDABLE:
         return f"there is no guard {guard!r}{near_miss(guard, OVERRIDABLE)}"
     smallest = OVERRIDABLE[guard].smallest
     if smallest == "table" and scope != "*":
-        return f"the guard {guard} is of the whole table: it can't be overridden for {scope} alone"
+        return f"the guard {guard} holds for the whole table: it can't be overridden for {scope} alone"
     if smallest == "provider" and "/" in scope:
-        return f"the guard {guard} is of whole providers: give {scope.split('/')[0]}, or the whole table"
+        return f"the guard {guard} holds for whole providers: give {scope.split('/')[0]}, or the whole table"
     return None

@@ -106,8 +106,8 @@ def test_the_log_says_when_it_was_given() -> None:
         (replace(order(), guard="fresh_capacity"), True, "names no guard"),
         (replace(order("verdict"), state=""), True, "needs state"),
         (replace(order("override"), guard="fresh_capcity"), True, "did you mean fresh_capacity?"),
-        (replace(order("override"), guard="providers_lost"), True, "of the whole table"),
-        (replace(order("override"), guard="provider_share"), True, "of whole providers"),
+        (replace(order("override"), guard="providers_lost"), True, "for the whole table"),
+        (replace(order("override"), guard="provider_share"), True, "for whole providers"),
         (None, True, "not an order"),
     ],
 )

@@ -16,7 +16,7 @@ from controller.core.model.memo import Memo
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.model.words import sentence
 from controller.core.moves.draft import GAINS, KEEPS
-from controller.core.orders.in_force import NO_ORDERS, orders_in_force, outranked
+from controller.core.orders.in_force import NO_ORDERS, orders_in_force, with_verdicts
 from controller.core.orders.overridable import NEVER, OVERRIDABLE
 from controller.core.planner import step
 from controller.core.policy.compiled import compile_policy, rules_in_force
@@ -102,12 +102,12 @@ def test_a_verdict_outranks_the_finding_but_not_what_was_measured() -> None:
     verdicts = orders_in_force(
         compiled, (order("verdict", "azure", state="healthy"),), NOW_MS, Memo()
     ).verdicts
-    found = outranked(compiled, findings, verdicts, NOW_MS)
+    found = with_verdicts(compiled, findings, verdicts, NOW_MS)
     assert (found[AZURE].kind, found[AZURE].reason) == (Kind.GOOD, Reason.OPERATOR_VERDICT)
     assert (found[AZURE].success, found[AZURE].until_ms) == (0.3, NOW_MS + HOUR_MS)
     assert found[GCP] is seen
-    assert outranked(compiled, findings, {}, NOW_MS) is findings
-    assert outranked(compiled, {}, verdicts, NOW_MS)[AZURE].success is SILENT.success
+    assert with_verdicts(compiled, findings, {}, NOW_MS) is findings
+    assert with_verdicts(compiled, {}, verdicts, NOW_MS)[AZURE].success is SILENT.success
 
 
 def test_a_lasting_verdict_gives_nothing_new_to_remember_each_second() -> None:
