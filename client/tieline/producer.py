@@ -84,13 +84,15 @@ class _Record(NamedTuple):
 class Producer:
     """Sends events. Start it and use it in one event loop. Starting never raises because Kafka is away.
 
-    ``bootstrap``: Kafka as ``host:port[,host:port]``, or ``Brokers`` with TLS and SASL. ``source``: the name
-    that the policy has for this producer; ``observe`` needs it. ``prefix``: of the topics.
-    ``send_timeout_s`` bounds every send from its call to the acknowledgement; ``buffer_events_max`` bounds
-    what ``post`` keeps while Kafka is away. ``linger_ms``: how long aiokafka waits for more records before it
-    sends a batch; 0 because records that wait for an acknowledgement are batched anyway. ``content_type``: of
-    bodies, ``cloudevents.MSGPACK`` or ``JSON``. ``now_ms``: the clock by which events are stamped and expire,
-    Unix milliseconds.
+    - ``bootstrap``: Kafka as ``host:port[,host:port]``, or ``Brokers`` with TLS and SASL.
+    - ``source``: the name that the policy has for this producer; only ``observe`` needs it.
+    - ``prefix``: what the topics begin with.
+    - ``send_timeout_s``: the longest time from the call of a send to its acknowledgement.
+    - ``buffer_events_max``: how many posted events wait at most while Kafka is away.
+    - ``linger_ms``: how long aiokafka waits for more records before it sends a batch; 0 because records that
+      wait for an acknowledgement are batched anyway.
+    - ``content_type``: of the bodies, ``cloudevents.MSGPACK`` or ``JSON``.
+    - ``now_ms``: the clock by which events are stamped and expire, in Unix milliseconds.
 
     Raises ConfigurationError for an address that can't be used, MissingExtraError without aiokafka. The
     errors of every send are ``ProducerError``s.

@@ -69,15 +69,17 @@ class _Published(NamedTuple):
 class FakePools:
     """A source of tables whose pools exist only in this process.
 
-    ``weights``: pools (``provider/region/deployment``) and their weights, in any unit, because only shares
-    count. ``model``: the logical model that all of them serve, each under the name of its deployment.
-    ``shed``: the share that the table sheds, from 0 to below 1. ``on_loss``: provider -> the weights that
-    apply once a client has lost most of that provider. ``last_resort``: pools, in order, for requests that
-    have nowhere else to go. ``answer``: makes the text that a pool answers to a request. ``settings``: what
-    the table tells clients, for instance short time limits. ``requests``: the attempts that reached a pool,
-    in order.
+    - ``weights``: pools (``provider/region/deployment``) and their weights, in any unit, because only shares
+      count.
+    - ``model``: the logical model that all of them serve, each under the name of its deployment.
+    - ``shed``: the share that the table sheds, from 0 to below 1.
+    - ``on_loss``: provider -> the weights that apply once a client has lost most of that provider.
+    - ``last_resort``: pools, in order, for requests that have nowhere else to go.
+    - ``answer``: makes the text that a pool answers to a request.
+    - ``settings``: what the table tells clients, for instance short time limits.
 
-    Raises ValueError for weights or pools that a table can't have.
+    ``requests`` lists the attempts that reached a pool, in order. Raises ValueError for weights or pools that
+    a table can't have.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ _log = logging.getLogger("tieline")
 
 
 class State(StrEnum):
-    """Where a client stands. The states follow one another like this::
+    """The state of a client. States follow one another like this::
 
         off -> initializing or last_good -> live <-> stale -> off
 
@@ -28,10 +28,15 @@ class State(StrEnum):
 
 
 class Status(Struct, frozen=True):
-    """``since_ms``: how long the state has lasted. ``generation``: the table in force, ``lineage:epoch:seq``,
-    empty without one. ``age_ms``: time since the source last answered, None if it never did. ``error``: what
-    is wrong with the source, empty when nothing is. ``reports_dropped``: how many reports were given up.
-    ``overlay``: the id of the emergency overlay in force, or empty; ``overlay_error``: why one is refused."""
+    """Where a client stands.
+
+    - ``since_ms``: how long the state has lasted.
+    - ``generation``: the table in force, ``lineage:epoch:seq``; empty without one.
+    - ``age_ms``: time since the source last answered, None if it never did.
+    - ``error``: what is wrong with the source; empty when nothing is.
+    - ``reports_dropped``: how many reports were given up.
+    - ``overlay``: the id of the emergency overlay in force, or empty; ``overlay_error``: why one is refused.
+    """
 
     state: State
     since_ms: int

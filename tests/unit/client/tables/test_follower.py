@@ -1,0 +1,140 @@
+"""What a client does with what its source reports."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tests.unit.client.made_tables import Time, generation, part, router
+from tieline._process import clock
+from tieline._routing.router import Router
+from tieline._tables.checks import TableUpdate
+from tieline._tables.follower import TableFollower
+from tieline._tables.overlays import Overlays
+from tieline._tables.status import Applied, State
+from tieline.overlay import Overlay, key_name, sign
+from tieline.table import Slice
+
+A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
+BOTH = part({A: 500_000, B: 500_000})
+PRIVATE = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+KEYS = {key_name(PRIVATE.public_key()): PRIVATE.public_key()}
+
+
+class Calls:
+    """Counts how often the follower called back."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self.urgent = 0
+
+    def changed(self) -> None:
+        self.changes += 1
+
+    def hurry(self) -> None:
+        self.urgent += 1
+
+
+def follower(last_good: Path | None = None, calls: Calls | None = None) -> tuple[TableFollower, Router]:
+    """A follower without a table, and the router it feeds."""
+    calls = calls or Calls()
+    empty = router(None, Time())
+    overlays = Overlays(KEYS, "tieline")
+    return TableFollower(empty, overlays, last_good, on_change=calls.changed, on_urgent=calls.hurry), empty
+
+
+def update(slice_: Slice, seq: int, *, urgent: bool = False) -> TableUpdate:
+    """What a source would report of this slice."""
+    table = msgspec.structs.replace(generation(slice_, seq), urgent=urgent)
+    return TableUpdate(table, {"eu": msgspec.msgpack.encode(slice_)})
+
+
+def signed_overlay(*exclude: str) -> bytes:
+    """An overlay that applies now, for an hour."""
+    now_ms = clock.now_ms()
+    overlay = Overlay(
+        id="ov-1",
+        namespace="tieline",
+        exclude=exclude,
+        issued_ms=now_ms,
+        expires_ms=now_ms + 3_600_000,
+        actor="root",
+        reason="fire",
+    )
+    return sign(overlay, PRIVATE)
+
+
+def pools(routing: Router) -> list[str]:
+    """The pools of the table in force."""
+    assert routing.table is not None
+    return [info.pool for info in routing.table.parts["eu"].pools]
+
+
+def test_a_newer_table_is_in_force_at_once_and_announced() -> None:
+    """To every listener, also after one that raises; an urgent one is acknowledged at once."""
+    calls, heard = Calls(), list[Applied]()
+    following, routing = follower(calls=calls)
+
+    def fails(_applied: Applied) -> None:
+        raise ValueError("the application's own mistake")
+
+    following.on_table += [fails, heard.append]
+    following.take(update(BOTH, 1))
+    following.take(update(BOTH, 2, urgent=True))
+    assert pools(routing) == [A, B]
+    assert str(following.held_generation) == "test:1:2"
+    assert [(applied.generation, applied.urgent) for applied in heard] == [
+        ("test:1:1", False),
+        ("test:1:2", True),
+    ]
+    assert (calls.changes, calls.urgent) == (2, 1)
+
+
+def test_an_error_of_the_source_leaves_the_table_in_force() -> None:
+    """The error shows until the source answers again."""
+    following, routing = follower()
+    following.take(update(BOTH, 1))
+    following.failed("Redis: refused")
+    errors = [following.error, routing.why_no_table]
+    following.heard()
+    assert [*errors, following.error] == ["Redis: refused", "Redis: refused", ""]
+    assert pools(routing) == [A, B]
+
+
+def test_an_overlay_applies_to_this_table_and_the_next() -> None:
+    """Until it expires, whatever is read where it was."""
+    following, routing = follower()
+    following.take(update(BOTH, 1))
+    following.overlay(signed_overlay("azure"))
+    assert pools(routing) == [B]
+    following.take(update(BOTH, 2))
+    following.overlay(b"")
+    assert pools(routing) == [B]
+    assert following.overlays.excluded == ("azure",)
+
+
+async def test_table_and_overlay_come_back_from_the_last_good_file(tmp_path: Path) -> None:
+    """The next start begins with both, in the state ``last_good``."""
+    path = tmp_path / "routes.bin"
+    before, _ = follower(path)
+    before.take(update(BOTH, 7))
+    before.overlay(signed_overlay("azure"))
+    unsaved = [before.unsaved]
+    await before.save()
+    assert [*unsaved, before.unsaved] == [True, False]
+    after, routing = follower(path)
+    await after.start(["eu"])
+    assert (str(after.held_generation), pools(routing)) == ("test:1:7", [B])
+    assert after.state(10_000)[0] is State.LAST_GOOD
+
+
+async def test_a_file_that_cant_be_read_is_an_error_and_no_table(tmp_path: Path) -> None:
+    """The client starts without a table, and says why."""
+    path = tmp_path / "routes.bin"
+    await asyncio.to_thread(path.write_bytes, b"rubbish")
+    following, routing = follower(path)
+    await following.start(["eu"])
+    assert routing.table is None
+    assert "damaged" in following.error
+    assert following.state(10_000)[0] is State.INITIALIZING
