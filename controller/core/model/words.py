@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from controller.core.model.reasons import Reason, Verdict
 
 WORDS: Mapping[str, str] = {
-    Reason.NO_EVIDENCE: "no source has reported on it yet",
+    Reason.NO_EVIDENCE: "there is no fresh evidence about it",
     Reason.STALE: "no source has reported on it for too long: it keeps what it carries and gains nothing",
     Reason.CLIENTS_FAILING: "clients' requests fail there",
     Reason.PROBES_FAILING: "the probes of two sources fail there",
@@ -97,7 +97,7 @@ WORDS: Mapping[str, str] = {
     Reason.GUARD_OVERRIDDEN: "an operator's override lets this pass",
 }
 
-#: Reasons whose value is a share, and those whose value is in milliseconds. All others are units/s or counts.
+#: Reasons whose value is a share, in milliseconds, or a number of clients. All other values are in units/s.
 SHARES = frozenset(
     (
         Reason.CLIENTS_FAILING,
@@ -111,11 +111,21 @@ SHARES = frozenset(
         Reason.SHED_NO_ROOM,
         Reason.SHED_RESTORED,
         Reason.SOURCES_UNHEARD,
+        Reason.MOVE_DUE,
+        Reason.PROVIDER_SHARE_FULL,
         Reason.GUARD_PROVIDER_SHARE,
         Reason.GUARD_OVERRIDDEN,
     )
 )
 DURATIONS = frozenset((Reason.NO_PROGRESS, Reason.SLOW, Reason.CLOCK_OR_DELAY))
+COUNTS = frozenset((Reason.EJECTED_BY_CLIENTS, Reason.REPORTER_OF_ITS_OWN))
+
+
+#: The words for a move that is held back, which may go either way.
+CAUSES: Mapping[str, str] = {
+    Reason.MERIT_ORDER: "by merit order",
+    Reason.PLAN: "by the plan for the whole table",
+}
 
 
 def in_words(reason: str) -> str:
@@ -132,7 +142,7 @@ def sentence(verdict: Verdict, now_ms: int) -> str:
     if measure := measured(verdict):
         text += f" ({measure})"
     if verdict.because:
-        text += f" ({in_words(verdict.because)})"
+        text += f" ({CAUSES.get(verdict.because) or in_words(verdict.because)})"
     return text + lasting(verdict, now_ms)
 
 
@@ -160,7 +170,11 @@ def measured(verdict: Verdict) -> str:
 def _amount(reason: Reason, value: float) -> str:
     if reason in SHARES:
         return f"{value:.1%}"
-    return duration(round(value)) if reason in DURATIONS else f"{value:,g}"
+    if reason in DURATIONS:
+        return duration(round(value))
+    if reason in COUNTS:
+        return f"{value:,.0f}"
+    return f"{value:,.0f} units/s" if value >= 10 else f"{value:.2g} units/s"
 
 
 def duration(milliseconds: int) -> str:
