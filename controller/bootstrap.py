@@ -24,7 +24,7 @@ from controller.process.connections import connect_redis
 from controller.process.errors import UserError
 from controller.process.monitor import Vitals, monitored
 from controller.process.settings import UNSIGNED_NOTICE, Settings
-from controller.process.supervise import end_on_signals, together
+from controller.process.supervise import end_on_signals, together, until_asked
 from controller.process.telemetry import without_password
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
@@ -177,11 +177,7 @@ async def run_controller(settings: Settings) -> int:
     ):
         collect_seldom()
         running = asyncio.create_task(controller.run())
-        ending = asyncio.create_task(asked_to_end.wait())
-        await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
-        if running.done():
-            running.result()
+        await until_asked(asked_to_end, running)
         log.info("stopping")
         # Resign while the reader of the leader log still runs, so that a standby need not wait for silence.
         await controller.leader.retire()

@@ -13,6 +13,7 @@ from controller.commands.in_force import CommandReader
 from controller.commands.log import CommandLog
 from controller.core.policy.policy import decode_policy
 from controller.core.snapshot import Office, Snapshot
+from controller.kafka.ordered_log import Tail
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.errors import UserError
@@ -63,6 +64,13 @@ async def read_commands(settings: Settings, *, unsigned_allowed: bool) -> Comman
         settings.kafka, settings.topics.commands.name, unsigned_allowed=unsigned_allowed, quiet=True
     )
     await reader.start()
+    await read_once(reader)
+    return reader.log
+
+
+async def read_once(reader: CommandReader | Tail) -> None:
+    """Reads a log to its end as it is now, with a reader that was started, and stops the reader. Raises
+    ``TimeoutError`` after ``READ_WITHIN_S``."""
     reading = asyncio.create_task(reader.run())
     try:
         await reader.read_all(READ_WITHIN_S)
@@ -70,7 +78,6 @@ async def read_commands(settings: Settings, *, unsigned_allowed: bool) -> Comman
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         await reader.stop()
-    return reader.log
 
 
 def save(moment: Moment, path: Path) -> None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from redis.exceptions import RedisError
 
 from controller.cli import status_tables
-from controller.cli.live import READ_WITHIN_S, read_commands, snapshot_of
+from controller.cli.live import READ_WITHIN_S, read_commands, read_once, snapshot_of
 from controller.cli.overview import Overview, from_slices, overview
 from controller.cli.terminal import screen
 from controller.commands.log import CommandLog
@@ -188,20 +188,10 @@ async def _leading(settings: Settings) -> LeaderRow | None:
     tail = Tail(settings.kafka, settings.topics.leader.name, take)
     await tail.start(last=HEARTBEATS_READ_MAX)
     log = LeaderLog.starting_at(tail.first_offset)
-    await _read_all(tail)
+    await read_once(tail)
     if log.epoch == NO_EPOCH:
         return None
     return LeaderRow(log.epoch, log.heartbeat_append_ms, identity, resigned=log.resigned)
-
-
-async def _read_all(tail: Tail) -> None:
-    reading = asyncio.create_task(tail.run())
-    try:
-        await tail.read_all(READ_WITHIN_S)
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-        await tail.stop()
 
 
 async def _from_redis(settings: Settings, missing: list[str]) -> tuple[Contents, RouteTable | None]:

@@ -43,6 +43,15 @@ def _error_of(task: "asyncio.Task[None]", name: str) -> BaseException:
     return task.exception() or TaskEndedError(f"task {name!r} ended")
 
 
+async def until_asked(asked: asyncio.Event, task: "asyncio.Task[None]") -> None:
+    """Returns once ``asked`` is set or the task returns. Raises the error of a task that ends before."""
+    ending = asyncio.create_task(asked.wait())
+    await asyncio.wait({task, ending}, return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    if task.done():
+        task.result()
+
+
 def end_on_signals() -> asyncio.Event:
     """An event that the first SIGTERM or SIGINT sets. The second signal ends the process at once."""
     asked = asyncio.Event()

@@ -9,7 +9,7 @@ import structlog
 
 from controller.process.connections import connect_redis
 from controller.process.settings import Settings
-from controller.process.supervise import end_on_signals, together
+from controller.process.supervise import end_on_signals, together, until_asked
 from controller.process.telemetry import without_password
 from controller.web.admission import TOKENS, Bounds, Tokens
 from controller.web.answers import Answers
@@ -50,11 +50,7 @@ async def run_web(settings: Settings, listen: Listen, tokens_file: Path | None, 
         running = asyncio.create_task(
             together({"tables": Follower(redis, settings.keys, board).run(), "keys": server.reread_tokens()})
         )
-        ending = asyncio.create_task(asked_to_end.wait())
-        await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
-        if running.done():
-            running.result()
+        await until_asked(asked_to_end, running)
         log.info("stopping")
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
