@@ -31,6 +31,11 @@ def write(new: Row, expected: Position | None, material: bool = False) -> Write:
     return Write(*field_of(new.event), expected, row=new, material=material)
 
 
+def progress(topic: str, partition: int, *, next_offset: int = 2) -> Progress:
+    """How far a partition of two records is consumed."""
+    return Progress(topic, partition, next_offset=next_offset, end_offset=2, at_ms=T0_MS)
+
+
 class TablesContract(ABC):
     """What holds of any tables. ``tables`` and ``other`` stand for two processes over the same state."""
 
@@ -125,9 +130,9 @@ class TablesContract(ABC):
     async def test_progress_is_read_sorted_by_topic_and_partition(self) -> None:
         """The last row of each partition is read, sorted by topic and then by number."""
         await self.start()
-        rows = [Progress(topic, number, 1, 2, T0_MS) for topic in ("b", "a") for number in (10, 2)]
+        rows = [progress(topic, number, next_offset=1) for topic in ("b", "a") for number in (10, 2)]
         await self.tables.put_progress(rows)
-        await self.other.put_progress([Progress("a", 2, 2, 2, T0_MS + 1)])
+        await self.other.put_progress([progress("a", 2, next_offset=2)])
         stored = (await self.tables.read()).progress
         places = [(row.topic, row.partition) for row in stored]
         assert places == [("a", 2), ("a", 10), ("b", 2), ("b", 10)]
@@ -168,7 +173,7 @@ class TablesContract(ABC):
         with pytest.raises(TablesLostError):
             await self.tables.put([write(row(2), at(1))])
         with pytest.raises(TablesLostError):
-            await self.other.put_progress([Progress("a", 0, 1, 1, T0_MS)])
+            await self.other.put_progress([progress("a", 0)])
         contents = await self.tables.read()
         assert (contents.run, contents.reports, contents.progress) == (None, (), ())
 
@@ -246,7 +251,7 @@ class TestRedisTables(TablesContract):
         await self.redis.script_flush()
         assert await self.tables.put([write(row(2), at(1)), write(row(1, region="us"), None)]) == [True, True]
         await self.redis.script_flush()
-        await self.tables.put_progress([Progress("a", 0, 1, 1, T0_MS)])
+        await self.tables.put_progress([progress("a", 0)])
 
     async def test_hints_name_what_other_processes_wrote(self) -> None:
         """A process's own hint tells it nothing new; another's row is read when the contents are renewed."""

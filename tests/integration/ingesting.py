@@ -18,7 +18,18 @@ from controller.kafka.topics import ensure_topics
 from streams.app import Ingest, IngestSettings, Registry
 from streams.tables import RedisTables
 from tieline.cloudevents import encode
-from tieline.events import Event, Outcomes, PoolObservation, Report
+from tieline.events import (
+    Capacity,
+    Claim,
+    Demand,
+    Event,
+    Flow,
+    Outcomes,
+    PoolCapacity,
+    PoolObservation,
+    Report,
+    Statement,
+)
 from tieline.kafka import Brokers, connecting
 
 REGIONS = tuple(f"r{number}" for number in range(8))
@@ -39,7 +50,9 @@ def report(
 ) -> Report:
     """A report of the second that ends now; it counts for 15 min."""
     end_ms = now_ms()
-    seen = tuple(PoolObservation(f"azure/{region}/p{number}", Outcomes(ok=ok)) for number in range(pools))
+    observations = tuple(
+        PoolObservation(f"azure/{region}/p{number}", Outcomes(ok=ok)) for number in range(pools)
+    )
     values = {"incarnation": "one", "interval_ms": 900_000, **fields}
     return Report(
         source=source,
@@ -48,8 +61,52 @@ def report(
         sequence=sequence,
         window_start_ms=end_ms - 1_000,
         window_end_ms=end_ms,
-        pools=seen,
+        pools=observations,
         **values,
+    )
+
+
+def statement(claim: Claim) -> Statement:
+    """A status page's view of one region, with one claim."""
+    return Statement(
+        source="status-1",
+        provider="azure",
+        region="r0",
+        kind="status",
+        incarnation="one",
+        sequence=1,
+        issued_ms=now_ms(),
+        claims=(claim,),
+    )
+
+
+def capacity(limit: PoolCapacity) -> Capacity:
+    """The limit of one pool for a minute."""
+    at_ms = now_ms()
+    return Capacity(
+        source="fleet-1",
+        provider="azure",
+        region="r0",
+        incarnation="one",
+        sequence=1,
+        issued_ms=at_ms,
+        expires_ms=at_ms + 60_000,
+        pools=(limit,),
+    )
+
+
+def demand(*observations: PoolObservation) -> Demand:
+    """A client's report of the second that ends now: nine requests of chat from the EU, 90 units."""
+    end_ms = now_ms()
+    return Demand(
+        client="app-1",
+        incarnation="one",
+        sequence=1,
+        window_start_ms=end_ms - 1_000,
+        window_end_ms=end_ms,
+        interval_ms=1_000,
+        flows=(Flow("chat", "eu", requests=9, offered_units=90.0),),
+        pools=observations,
     )
 
 

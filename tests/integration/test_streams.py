@@ -8,49 +8,31 @@ import msgspec
 import pytest
 
 from streams.store import Contents
-from tests.integration.ingesting import lab, now_ms, report
+from tests.integration.ingesting import capacity, demand, lab, now_ms, report, statement
 from tests.waiting import until
 from tieline.events import (
-    Capacity,
     Claim,
-    Demand,
-    Flow,
     Outcomes,
     PoolCapacity,
     PoolObservation,
     Report,
-    Statement,
 )
 
 
 async def test_every_kind_of_event_reaches_its_table(
     kafka_bootstrap: str, redis_url: str, prefix: str
 ) -> None:
-    """Reports, statements, capacity and demand; the caller is woken; partitions are shown as caught up."""
-    woken: list[int] = []
+    """Each of the four kinds becomes a row, the caller is woken, and every partition is read to its end."""
+    wakes: list[int] = []
     async with (
         lab(kafka_bootstrap, redis_url, prefix) as it,
-        it.ingest(on_material=lambda: woken.append(1)) as ingest,
+        it.ingest(on_material=lambda: wakes.append(1)) as ingest,
     ):
         at_ms = now_ms()
         claim = Claim("degraded", at_ms + 60_000)
         limit = PoolCapacity("azure/r0/p0", 100.0)
-        seen = PoolObservation("azure/r0/p0", Outcomes(ok=5))
-        await it.send(
-            report(1, pools=3),
-            Statement("status-1", "azure", "r0", "status", "one", 1, at_ms, (claim,)),
-            Capacity("fleet-1", "azure", "r0", "one", 1, at_ms, at_ms + 60_000, (limit,)),
-            Demand(
-                "app-1",
-                "one",
-                1,
-                at_ms - 1_000,
-                at_ms,
-                1_000,
-                flows=(Flow("chat", "eu", 9, 90.0),),
-                pools=(seen,),
-            ),
-        )
+        observation = PoolObservation("azure/r0/p0", Outcomes(ok=5))
+        await it.send(report(1, pools=3), statement(claim), capacity(limit), demand(observation))
 
         async def whole() -> Contents | None:
             contents = await it.tables.read()
@@ -60,12 +42,12 @@ async def test_every_kind_of_event_reaches_its_table(
         contents = await until(whole, what="a row in each table")
         first = contents.reports[0].event
         assert isinstance(first, Report)
-        assert [seen.pool for seen in first.pools] == [f"azure/r0/p{n}" for n in range(3)]
+        assert [observation.pool for observation in first.pools] == [f"azure/r0/p{n}" for n in range(3)]
         assert getattr(contents.statements[0].event, "claims", None) == (claim,)
         assert getattr(contents.capacities[0].event, "pools", None) == (limit,)
         assert contents.demand[0].seconds[0].flows[0].offered_units == 90.0
         assert contents.reports[0].append_ms >= at_ms
-        assert woken
+        assert wakes
 
         async def caught_up() -> bool:
             progress = (await it.tables.read()).progress
@@ -79,7 +61,7 @@ async def test_every_kind_of_event_reaches_its_table(
 async def test_poison_goes_whole_to_the_dead_letter_topic(
     kafka_bootstrap: str, redis_url: str, prefix: str
 ) -> None:
-    """Key, value and headers as they were, then reason, place, checksum and origin; the next one is taken."""
+    """A letter has key, value and headers of its record, then reason, place, checksum and origin."""
     async with lab(kafka_bootstrap, redis_url, prefix) as it, it.ingest():
         topic = it.settings.topics.reports.name
         await it.deliver([(topic, b"some key", b"rubbish", [("mine", b"1"), ("mine", b"2")])])
@@ -176,13 +158,9 @@ async def test_a_restart_of_redis_is_rebuilt_from_kafka(
 ) -> None:
     """Emptied tables fill again by themselves, under a new run, as they were."""
     async with lab(kafka_bootstrap, redis_url, prefix) as it, it.ingest():
-        at_ms = now_ms()
-        claim = Claim("down", at_ms + 600_000)
-        await it.send(
-            *(report(n + 1, source=f"probe-{n}") for n in range(5)),
-            Statement("status-1", "azure", "r0", "status", "one", 1, at_ms, (claim,)),
-            Demand("app-1", "one", 1, at_ms - 1_000, at_ms, 1_000, flows=(Flow("chat", "eu", 9, 90.0),)),
-        )
+        claim = Claim("down", now_ms() + 600_000)
+        reports = [report(number + 1, source=f"probe-{number}") for number in range(5)]
+        await it.send(*reports, statement(claim), demand())
 
         async def filled() -> Contents | None:
             contents = await it.tables.read()

@@ -26,7 +26,7 @@ def test_rows_come_back_as_they_went() -> None:
     assert unpack(HEALTH, pack(row)) == row
     demand = DemandRow(at(7), ())
     assert unpack(DEMAND, pack(demand)) == demand
-    progress = Progress("t.reports", 3, 5, 9, T0_MS, -4)
+    progress = Progress("t.reports", 3, next_offset=5, end_offset=9, at_ms=T0_MS, clock_offset_ms=-4)
     assert unpack_progress(pack_progress(progress)) == progress
 
 
