@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from controller.cli.live import Moment, present
-from controller.cli.terminal import screen
+from controller.cli.terminal import NAMED_MAX, screen
 from controller.core.inspect.explain import Explanation, PoolWhy, RouteWhy, explain
 from controller.core.inspect.why_no_share import NoShare
 from controller.core.lp.problem import problem_of
@@ -33,7 +33,6 @@ from controller.process.errors import UserError
 from controller.process.settings import UNSIGNED_NOTICE, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
 
-NAMED_MAX = 4
 SOLVE_S_MAX = 5.0
 ANSWER_S_MAX = 15.0
 

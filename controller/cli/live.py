@@ -18,13 +18,12 @@ from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.errors import UserError
 from controller.process.settings import Settings
-from controller.routes.reader import RoutesReader
+from controller.routes.reader import READ_WITHIN_S, RoutesReader
 from controller.routes.record import RoutesRecord
 from streams.store import Contents
 from streams.tables import RedisTables
 from tieline.events import Command
 
-READ_WITHIN_S = 15.0
 SNAPSHOT_SCHEMA = 1
 FILE_MAX_BYTES = 256 * 1024 * 1024
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from redis.exceptions import RedisError
 
 from controller.cli.overview import offered_of
+from controller.cli.terminal import NAMED_MAX
 from controller.core.policy.policy import decode_policy
 from controller.process.connections import connect_redis
 from controller.process.settings import Settings
@@ -19,7 +20,6 @@ from tieline.events import in_scope
 from tieline.table import MILLION, Route, RouteTable
 
 REDIS_WITHIN_S = 2.0
-NAMED_MAX = 4
 UNITS_MIN = 0.5  # less is rounding, not a move
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from controller.cli import EXIT_USAGE
 from controller.probe.prober import Pace, Prober
 from controller.probe.targets import ProbeError, plan, source
 from controller.process import clock, telemetry
@@ -28,7 +29,6 @@ from controller.process.settings import (
 from tieline.credentials import Credentials
 from tieline.producer import Producer, ProducerStatus
 
-EXIT_USAGE = 2
 INTERVAL_MIN_MS = 200
 TIMEOUT_MAX_MS = 60_000
 _log = structlog.get_logger("tieline.probe")

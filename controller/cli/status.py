@@ -14,7 +14,7 @@ from msgspec import Struct
 from redis.exceptions import RedisError
 
 from controller.cli import status_tables
-from controller.cli.live import READ_WITHIN_S, read_commands, read_once, snapshot_of
+from controller.cli.live import read_commands, read_once, snapshot_of
 from controller.cli.overview import Overview, from_slices, overview
 from controller.cli.terminal import screen
 from controller.commands.log import CommandLog
@@ -32,7 +32,7 @@ from controller.process.connections import connect_redis
 from controller.process.errors import UserError
 from controller.process.settings import KAFKA, REDIS, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
-from controller.routes.reader import RoutesReader
+from controller.routes.reader import READ_WITHIN_S, RoutesReader
 from controller.routes.record import RoutesRecord
 from controller.routes.rule import NO_EPOCH
 from streams.store import Contents

@@ -14,6 +14,7 @@ from controller.process.errors import UserError
 from tieline.events import Command
 
 PIPED_COLUMNS = 160
+NAMED_MAX = 4  # more in one line are counted, not named
 EPOCH_MS_MIN = 1_000_000_000_000
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 

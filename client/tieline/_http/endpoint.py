@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tieline._http.wire_async import AsyncWire
 
 CREDENTIAL = "controller"
-CONNECT_S = 2.0
+CONTROLLER_CONNECT_S = 2.0
 ANSWER_S = 5.0
 SHORT_BODY_MAX = 4 * 1024
 RETRY_AFTER_MAX_S = 30.0
@@ -164,7 +164,7 @@ class Endpoint:
             all_headers = [*headers, *await self._authorization()]
             async with asyncio.timeout(ANSWER_S):
                 answer = await self._wire.open(
-                    method, self.url + path, all_headers, body, flight=flight, connect_s=CONNECT_S
+                    method, self.url + path, all_headers, body, flight=flight, connect_s=CONTROLLER_CONNECT_S
                 )
         except TimeoutError:
             raise EndpointError(f"{self.url}: no answer within {ANSWER_S:g} s") from None

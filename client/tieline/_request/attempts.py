@@ -26,7 +26,7 @@ from tieline.events import ResultClass
 
 ATTEMPTS_MAX = 3
 WAIT_MAX_MS = 30_000
-_NO_POOL = ("",)  # excludes no pool, but still says that this is no first attempt
+_NO_EXCLUSION = ("",)  # excludes no pool, but still says that this is no first attempt
 
 
 class Choose(Protocol):
@@ -135,7 +135,7 @@ class Attempts:
         """The action after a ``Wait``. What was decided before the wait is decided anew: a pool may be
         back."""
         moves = not self._wish.bound and (self._tried or self._place)
-        choice = self._choose_other(self._tried or _NO_POOL) if moves else self._choose_first()
+        choice = self._choose_other(self._tried or _NO_EXCLUSION) if moves else self._choose_first()
         if isinstance(choice, Route):
             return self._send(choice, now_ms)
         if (action := self._fall_back(choice, now_ms)) is not None:
@@ -220,7 +220,7 @@ class Attempts:
         """A pool that was tried, but not the one that has just failed. When that is the only one that is in,
         that one: a connection that went stale should not fail a request."""
         choice = self._choose_other(self._tried[-1:])
-        return choice if isinstance(choice, Route) else self._choose_other(_NO_POOL)
+        return choice if isinstance(choice, Route) else self._choose_other(_NO_EXCLUSION)
 
     def _fall_back(self, shed: Shed, now_ms: int, *, at_once: bool = False) -> Action | None:
         """The table's fallbacks, when no pool of the split is left: the first of them that has room now, else
