@@ -13,7 +13,7 @@ import msgspec
 
 from tieline.events import ResultClass
 from tieline.providers import Header, auth_for, url_for
-from tieline.providers.answers import EVENT_STREAM, classify_error, classify_status, media_type
+from tieline.providers.answers import EVENT_STREAM, media_type, reading_of_error, reading_of_status
 from tieline.providers.streams import Phase, StreamReader
 from tieline.table import Adapter
 
@@ -104,7 +104,7 @@ class _Reading:
     async def of(self, response: httpx2.Response, limit: asyncio.Timeout, timeout_s: float) -> ResultClass:
         """Reads to the end, the stream's last event or ``BODY_MAX_BYTES``; puts ``limit`` off at the first
         token."""
-        result = classify_status(response.status_code, names_model=True)
+        result = reading_of_status(response.status_code, names_model=True).result
         if result is not ResultClass.OK:
             return result
         is_stream = media_type(response.headers.get("content-type")) == EVENT_STREAM
@@ -117,7 +117,7 @@ class _Reading:
                 continue
             phase = reader.feed(data)
             if phase is Phase.ERROR:
-                return classify_error(reader.error)
+                return reading_of_error(reader.error).result
             if phase is Phase.OUTPUT and self.first_token_ms is None:
                 self.first_token_ms = float(max(0, self._monotonic_ms() - self._began_ms))
                 limit.reschedule(asyncio.get_running_loop().time() + timeout_s)

@@ -14,6 +14,7 @@ from tieline._routing.pick import Choice
 from tieline._routing.route import Reason, Route, Shed
 from tieline._routing.router import Router
 from tieline.events import HEALTH_FAILURES, ResultClass
+from tieline.providers.answers import reading_of_result
 
 SHED = Shed(Reason.SHED, "x")
 NAMES = [f"p{n % 3}/r{n}/d" for n in range(9)]
@@ -128,7 +129,9 @@ def request(
 ) -> Iterator[tuple[Route, list[str]]]:
     """One request whose attempts end somehow: each route that it is sent by, with the pools tried before."""
     tried: list[str] = []
-    attempts = Attempts(Wish(MODEL, time() + 8_000), routing.choose, budget, pacing=routing)
+    attempts = Attempts(
+        Wish(MODEL, time() + 8_000), routing.choose, budget, pacing=routing, next_wait_ms=lambda: 500
+    )
     action = attempts.begin(time())
     while not isinstance(action, GiveUp | Refuse):
         if isinstance(action, Wait):
@@ -142,7 +145,7 @@ def request(
             return
         time.pass_ms(data.draw(st.integers(0, 500)))
         action = attempts.failed(
-            result,
+            reading_of_result(result),
             time(),
             fruitless=lambda pool: routing.health(pool).fruitless(time()),
             retry_after_ms=3_000,

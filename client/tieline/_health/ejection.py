@@ -49,6 +49,7 @@ class PoolHealth:
         "_first_request_ms",
         "_last_out_ms",
         "_probing_until_ms",
+        "_refused",
         "ejections",
         "last_success_ms",
         "out",
@@ -66,17 +67,25 @@ class PoolHealth:
         self._admitted_ms = 0
         self._last_out_ms = 0  # how long the last ejection lasted
         self._probing_until_ms = -1
+        self._refused: set[int] = set()
         self._counts = RecentCounts(2, buckets=WINDOW_S, bucket_ms=1_000)
 
+    def refused(self, subject: int) -> bool:
+        """The pool refused this one request. Whether it has now refused five different ones, with no success
+        since the first of them."""
+        self._refused.add(subject)
+        return len(self._refused) >= STRAIGHT_FAILURES
+
     def record(self, result: ResultClass, now_ms: int) -> None:
-        """One request has ended with ``result``. The caller's own errors leave no mark."""
+        """One request has ended with ``result``, which speaks about the pool."""
         if self._first_request_ms is None:
             self._first_request_ms = now_ms
         if result is ResultClass.OK:
             self.alive(now_ms)
             self.straight = self.since_success = 0
+            self._refused.clear()
             self._counts.add(_GOOD, now_ms)
-        elif result is not ResultClass.CLIENT_ERROR:
+        else:
             self.since_success += 1
         if result in HEALTH_FAILURES:
             self.straight += 1
@@ -133,6 +142,7 @@ class PoolHealth:
         """The pool is back: what it did before is forgotten, except how often it was left."""
         self.out = None
         self.straight = self.since_success = 0
+        self._refused.clear()
         self._admitted_ms = now_ms
         self._probing_until_ms = -1
         self._counts.clear()

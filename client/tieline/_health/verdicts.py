@@ -5,10 +5,12 @@ thread-safe: the router has a lock. Times are monotonic milliseconds.
 from collections.abc import Callable, Collection, Mapping
 
 from tieline._health.ejection import BUCKET_MS, LEVELS, Out, PoolHealth, Throttle
+from tieline.blame import BLAME_OF_RESULT, UNMARKED, Blame
 from tieline.events import CONFIGURATION_FAULTS, HEALTH_FAILURES, ResultClass
 
 Address = tuple[str, str, str]  # of a pool: its URL, adapter and the name of its credential
 MayLeave = Callable[[str, PoolHealth], bool]
+_CONFIGURED = frozenset({Blame.ACCOUNT, Blame.MODEL})
 
 
 class Verdicts:
@@ -65,20 +67,26 @@ class Verdicts:
         *,
         retry_after_ms: int | None,
         may_leave: MayLeave,
+        blame: Blame | None = None,
+        subject: int = 0,
     ) -> tuple[bool, Out | None]:
         """Take in what one attempt says about its pool. Gives (whether choices must be compiled anew, why the
-        pool was left if it was just now). ``may_leave(pool, health)``: whether the others can bear it."""
+        pool was left if it was just now). ``may_leave(pool, health)``: whether the others can bear it.
+        ``blame``, ``subject``: as in ``Outcome``."""
         health = self.health(pool)
+        blame = BLAME_OF_RESULT[result] if blame is None else blame
+        if blame in UNMARKED:
+            return self._record_unmarked(health, result, blame, subject=subject, now_ms=now_ms)
         health.record(result, now_ms)
         changed = self._throttled(pool, result, now_ms)
         if health.out is not None:
             out_changed, out = self._record_out(health, result, retry_after_ms, now_ms)
             return changed or out_changed, out
-        if result is ResultClass.NOT_FOUND and model:
+        if blame is Blame.MODEL and model:
             fault = self._models.setdefault((pool, model), PoolHealth())
             return True, fault.eject(result, now_ms)
         unhealthy = result in HEALTH_FAILURES and health.wants_out(now_ms) and may_leave(pool, health)
-        if unhealthy or result is ResultClass.THROTTLED or result in CONFIGURATION_FAULTS:
+        if unhealthy or result is ResultClass.THROTTLED or blame in _CONFIGURED:
             return True, health.eject(result, now_ms, retry_after_ms)
         return changed, None
 
@@ -144,13 +152,26 @@ class Verdicts:
             throttle = self._throttles[pool] = Throttle()
         return throttle.record(now_ms, accepted=result is not ResultClass.THROTTLED)
 
+    def _record_unmarked(
+        self, health: PoolHealth, result: ResultClass, blame: Blame, *, subject: int, now_ms: int
+    ) -> tuple[bool, Out | None]:
+        """An answer that speaks of one request, or of its moment: the pool answers, which is all that a half
+        open one must show. Refusals of different requests with nothing else between them are a fault."""
+        if health.probing(now_ms):
+            health.admit(now_ms)
+            return True, None
+        refused = blame is Blame.REQUEST and result in CONFIGURATION_FAULTS
+        if refused and health.out is None and health.refused(subject):
+            return True, health.eject(result, now_ms)
+        return False, None
+
     def _record_out(
         self, health: PoolHealth, result: ResultClass, retry_after_ms: int | None, now_ms: int
     ) -> tuple[bool, Out | None]:
         """The answer of a pool that is out. Only the half-open request's counts, and a later Retry-After."""
         assert health.out is not None
         if health.probing(now_ms):
-            if result in (ResultClass.OK, ResultClass.CLIENT_ERROR):
+            if result is ResultClass.OK:
                 health.admit(now_ms)
                 return True, None
             return True, health.eject(result, now_ms, retry_after_ms)

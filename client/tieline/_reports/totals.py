@@ -100,7 +100,7 @@ class Totals:
             row = self._pools.get(target.pool)
             if row is None:
                 row = self._pools[target.pool] = _PoolTotals()
-            result = outcome.result.value
+            result = outcome.counted_as.value
             row.results[result] = row.results.get(result, 0) + 1
             row.units += max(0.0, outcome.units)
             if outcome.first_token_ms is not None:

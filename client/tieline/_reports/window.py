@@ -79,7 +79,8 @@ class DemandWindow:
             row = self._pools.get(target.pool)
             if row is None:
                 row = self._pools[target.pool] = _PoolCounts()
-            row.results[outcome.result] = row.results.get(outcome.result, 0) + 1
+            result = outcome.counted_as
+            row.results[result] = row.results.get(result, 0) + 1
             row.units += max(0.0, outcome.units)
             if outcome.first_token_ms is not None:
                 row.first_token.add(min(max(outcome.first_token_ms, 0.0), LATENCY_MAX_MS))

@@ -13,6 +13,7 @@ from collections.abc import Generator
 from typing import Any, TypeAlias, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tieline import providers as _providers
 from tieline._http.flights import Flight
@@ -32,6 +33,7 @@ from tieline._routing.route import Target
 from tieline.credentials import MissingCredentialError
 from tieline.events import ResultClass
 from tieline.providers import answers as _answers
+from tieline.providers.answers import Reading, reading_of_result
 from tieline.providers.streams import Phase, StreamReader, read_whole
 
 ERROR_BODY_MAX = 1024 * 1024
@@ -90,39 +92,38 @@ class Call(Struct, frozen=True):
 def attempt(call: Call, target: Target, flight: Flight, now_epoch_ms: int) -> Steps[Opening]:
     """Raises nothing of its own. An answer that is not handed on is closed."""
     answer: Answer | None = None
+    is_token = False
     try:
-        answer = yield from _send(call, target, flight)
-        opening = yield from _read(call, answer, now_epoch_ms)
+        secret = None
+        if target.credential:
+            secret = yield GetSecret(target.credential, flight.due_ms)
+            is_token = secret[1]
+        answer = yield _sending(call, target, flight, secret)
+        opening = yield from _read(call, target, answer, now_epoch_ms)
     except MissingCredentialError as error:
-        return Opening(ResultClass.AUTH, str(error))
+        return Opening(reading_of_result(ResultClass.AUTH), str(error))
     except WireError as error:
         # What a connection says when it is closed under a request that is called back depends on its moment.
         result = ResultClass.TIMEOUT if flight.abandoned else error.result
-        opening = Opening(result, str(error))
+        opening = Opening(reading_of_result(result), str(error))
     if opening.answer is None and answer is not None:
         answer.close()
+    opening.is_token = is_token
     return opening
 
 
-def _send(call: Call, target: Target, flight: Flight) -> Steps[Answer]:
+def _sending(call: Call, target: Target, flight: Flight, secret: tuple[str, bool] | None) -> Open:
     request, auth = call.request, None
-    if target.credential:
-        secret, is_token = yield GetSecret(target.credential, flight.due_ms)
-        auth = _providers.auth_for(target.adapter, secret, is_token=is_token)
+    if secret is not None:
+        auth = _providers.auth_for(target.adapter, secret[0], is_token=secret[1])
     headers = request_headers(request, call.request_id, auth, stream=call.body.stream)
     url = _providers.url_for(target.adapter, target.url, path=request.path, model=target.name)
-    answer: Answer = yield Open(
-        request.method, url, headers, body=call.body.with_model(target.name), flight=flight
-    )
-    return answer
+    return Open(request.method, url, headers, body=call.body.with_model(target.name), flight=flight)
 
 
-def _read(call: Call, answer: Answer, now_epoch_ms: int) -> Steps[Opening]:
-    result = _answers.classify_status(answer.status, names_model=call.names_model)
-    if result is not ResultClass.OK:
-        body = yield from _read_body(answer, ERROR_BODY_MAX)
-        reply = Reply(answer.status, reply_headers(answer.headers), body or b"")
-        return Opening(result, reply=reply, retry_after_ms=retry_after_ms(answer.headers, now_epoch_ms))
+def _read(call: Call, target: Target, answer: Answer, now_epoch_ms: int) -> Steps[Opening]:
+    if answer.status // 100 != 2:
+        return (yield from _read_refusal(call, target, answer, now_epoch_ms))
     kind = _answers.media_type(find(answer.headers, b"content-type"))
     plain = find(answer.headers, b"content-encoding") in (None, "identity")
     reply = Reply(answer.status, reply_headers(answer.headers))
@@ -131,11 +132,38 @@ def _read(call: Call, answer: Answer, now_epoch_ms: int) -> Steps[Opening]:
     if kind == _answers.JSON:
         body = yield from _read_body(answer, WHOLE_BODY_MAX)
         if body is None:
-            return Opening(ResultClass.SERVER_ERROR, f"the answer is larger than {WHOLE_BODY_MAX} bytes")
+            return Opening(_answers.UNHEALTHY, f"the answer is larger than {WHOLE_BODY_MAX} bytes")
         reply.body = body
         usage, answer_id = read_whole(body) if plain else (None, "")
-        return Opening(result, reply=reply, usage=usage, answer_id=answer_id)
-    return Opening(result, reply=reply, answer=answer)
+        return Opening(_answers.GOOD, reply=reply, usage=usage, answer_id=answer_id)
+    return Opening(_answers.GOOD, reply=reply, answer=answer)
+
+
+def _read_refusal(call: Call, target: Target, answer: Answer, now_epoch_ms: int) -> Steps[Opening]:
+    """An answer with an error status: what it means, in the provider's own words."""
+    body = (yield from _read_body(answer, ERROR_BODY_MAX)) or b""
+    error = _answers.error_in_body(body)
+    reading = _answers.reading_of_status(
+        answer.status,
+        error,
+        names_model=call.names_model,
+        names_deployment=call.names_model and target.adapter == "azure_classic",
+    )
+    reply = Reply(answer.status, reply_headers(answer.headers), body)
+    wait_ms = retry_after_ms(answer.headers, now_epoch_ms)
+    reading = _as_told(reading, find(answer.headers, b"x-should-retry"))
+    return Opening(reading, reply=reply, retry_after_ms=wait_ms, error=error)
+
+
+def _as_told(reading: Reading, should_retry: str | None) -> Reading:
+    """The reading with the provider's own word on another try. It speaks of this provider: a pool that failed
+    may be left for another one all the same."""
+    match should_retry:
+        case "true":
+            return replace(reading, elsewhere=True, again=True)
+        case "false" if reading.again:
+            return replace(reading, again=False)
+    return reading
 
 
 def _read_body(answer: Answer, bytes_max: int) -> Steps[bytes | None]:
@@ -157,7 +185,7 @@ def _read_until_output(answer: Answer, reply: Reply) -> Steps[Opening]:
         phase = reader.feed(data)
         if phase is Phase.OUTPUT:
             return Opening(
-                ResultClass.OK,
+                _answers.GOOD,
                 reply=reply,
                 answer=answer,
                 prefix=parts[0] if len(parts) == 1 else b"".join(parts),
@@ -165,6 +193,6 @@ def _read_until_output(answer: Answer, reply: Reply) -> Steps[Opening]:
                 answer_id=reader.answer_id,
             )
         if phase is Phase.ERROR:
-            result = _answers.classify_error(reader.error)
-            return Opening(result, reply=error_event(reader, result))
-    return Opening(ResultClass.CUT, "the stream ended before any output")
+            reading = _answers.reading_of_error(reader.error)
+            return Opening(reading, reply=error_event(reader, reading.result))
+    return Opening(reading_of_result(ResultClass.CUT), "the stream ended before any output")

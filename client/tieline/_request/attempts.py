@@ -3,8 +3,12 @@
 At most three attempts in total, one deadline over all of them, one retry loop only. Failover happens before
 the first output token reaches the caller; whoever drives the machine stops asking once that is out.
 
+How an attempt ended is a ``Reading``. ``elsewhere`` allows another pool, which always comes first. ``again``
+allows the same pool: with nowhere else to go the request waits a little, longer each time and as long as that
+pool asked for at least, and is sent there once more. A pool whose answer allows neither is not asked again.
+
     begin() -> Send | Wait | Refuse
-    Send -> the attempt failed -> failed() -> Send | Wait | GiveUp
+    Send -> the attempt failed -> failed(reading) -> Send | Wait | GiveUp
     Wait -> the time has passed -> resume() -> Send | Wait | GiveUp | Refuse
 
 A retry is paid for in one of two ways. Leaving a pool that still succeeds takes a token of the retry budget,
@@ -22,11 +26,14 @@ from msgspec.structs import replace
 
 from tieline._routing.budget import RetryBudget
 from tieline._routing.route import Needs, Reason, Route, Shed
+from tieline.blame import Blame
 from tieline.events import ResultClass
+from tieline.providers.answers import Reading, Topic
 
 ATTEMPTS_MAX = 3
 WAIT_MAX_MS = 30_000
 _NO_EXCLUSION = ("",)  # excludes no pool, but still says that this is no first attempt
+_MAY_BE_UNDER_WAY = frozenset({ResultClass.TIMEOUT, ResultClass.CUT})
 
 
 class Choose(Protocol):
@@ -53,6 +60,8 @@ class Why(StrEnum):
     """Why a request ends with the failure it last met."""
 
     CALLER = "caller"  # the caller's own error
+    PROVIDER = "provider"  # the provider says that the request should not be tried again
+    BILLED = "may_be_billed"  # a costly request that was sent may be under way still
     ATTEMPTS = "attempts"
     DEADLINE = "deadline"
     BUDGET = "retry_budget"
@@ -68,15 +77,15 @@ class Send(Struct, frozen=True):
 
 
 class Wait(Struct, frozen=True):
-    """Wait so long, then ``resume``: every pool is at its limit, or the one that is to take over has no room
-    yet. The wait fits the deadline."""
+    """Wait so long, then ``resume``: every pool is at its limit, the one that is to take over has no room
+    yet, or the same pool is asked again. The wait fits the deadline."""
 
     wait_ms: int
 
 
 class GiveUp(Struct, frozen=True):
-    """Hand the last failure to the caller; or, where no pool is left, ``shed``, which names why each is
-    out."""
+    """Hand a provider's own failure to the caller; or, where no provider has answered and no pool is left,
+    ``shed``, which names why each is out."""
 
     why: Why
     shed: Shed | None = None
@@ -108,17 +117,31 @@ class Attempts:
     """The machine of one request. Times are monotonic milliseconds.
 
     ``count``: attempts so far. ``endings``: pool -> how its last attempt ended, in words that name the pool.
+    ``next_wait_ms``: the next wait before a pool is asked again.
     """
 
-    def __init__(self, wish: Wish, choose: Choose, budget: RetryBudget, *, pacing: Pacing) -> None:
+    def __init__(
+        self,
+        wish: Wish,
+        choose: Choose,
+        budget: RetryBudget,
+        *,
+        pacing: Pacing,
+        next_wait_ms: Callable[[], int],
+    ) -> None:
         self.count = 0
         self.endings: dict[str, str] = {}
         self._wish = wish
         self._choose = choose
         self._budget = budget
         self._pacing = pacing
+        self._next_wait_ms = next_wait_ms
+        self._needs = wish.needs
         self._tried: list[str] = []
+        self._spent: set[str] = set()  # pools that would answer this request no differently
+        self._not_before_ms: dict[str, int] = {}  # what each asked for by Retry-After
         self._reason = Reason.WEIGHTED  # of the last attempt's route
+        self._context_tokens = 0  # of the last attempt's route; 0: the table does not say
         self._place = ""  # the pool that keeps a place for this request while it waits
         self._waited = False  # for a Retry-After: once a request
 
@@ -148,50 +171,79 @@ class Attempts:
 
     def failed(
         self,
-        result: ResultClass,
+        reading: Reading,
         now_ms: int,
         *,
         fruitless: Callable[[str], bool],
         called_back: bool = False,
         retry_after_ms: int | None = None,
         because: str = "",
+        final: Why | None = None,
     ) -> Action:
-        """The action after the last attempt ended with ``result``, with nothing handed to the caller.
+        """The action after the last attempt ended as ``reading`` says, with nothing handed to the caller.
 
         ``because``: what the result does not say. ``fruitless(pool)``: it has had no success for a while.
         Leaving such a pool for one that has costs no token, nor does being ``called_back`` from one that
-        stalls; both go at the other pool's pace.
+        stalls; both go at the other pool's pace. ``final``: why there must be no other attempt.
         """
-        self._note(result, because)
-        if (end := self._end(result, retry_after_ms, now_ms)) is not None:
+        self._note(reading, because, retry_after_ms, now_ms)
+        if final is not None:
+            return GiveUp(final)
+        if (end := self._end(reading, retry_after_ms, now_ms)) is not None:
             return end
         free = called_back or fruitless(self._tried[-1])
         choice = self._choose_other(self._tried)
-        if isinstance(choice, Shed):
-            again = self._choose_again()
-            # One that still serves is tried again before a wait for the last resort, but not in the end.
-            may_wait = isinstance(again, Shed) or fruitless(again.pool) or self._is_last_attempt()
-            action = self._fall_back_from(choice, now_ms, free=free, at_once=not may_wait)
-            if action is not None:
-                return action
-            if isinstance(again, Shed):
-                wait = self._wait(choice.retry_after_ms, now_ms) if result is ResultClass.THROTTLED else None
-                return wait or GiveUp(Why.NO_OTHER, self._explained(choice))
-            choice = again
-        return self._retry(choice, now_ms, free=free and not fruitless(choice.pool))
+        if isinstance(choice, Route):
+            return self._retry(choice, now_ms, free=free and not fruitless(choice.pool))
+        again = self._choose_again()
+        # One that still serves is tried again before a wait for the last resort, but not in the end.
+        may_wait = isinstance(again, Shed) or fruitless(again.pool) or self._is_last_attempt()
+        action = self._fall_back_from(choice, now_ms, free=free, at_once=not may_wait)
+        if action is not None:
+            return action
+        if isinstance(again, Route):
+            return self._ask_again(again.pool, now_ms)
+        if reading.result is ResultClass.THROTTLED and (wait := self._wait(choice.retry_after_ms, now_ms)):
+            return wait
+        return GiveUp(Why.CALLER if reading.blame is Blame.CALLER else Why.NO_OTHER, self._explained(choice))
 
-    def _end(self, result: ResultClass, retry_after_ms: int | None, now_ms: int) -> Action | None:
+    def _end(self, reading: Reading, retry_after_ms: int | None, now_ms: int) -> Action | None:
         """What forbids another pool, whichever pools there are; None if nothing does."""
-        if result is ResultClass.CLIENT_ERROR:
+        if not (reading.elsewhere or reading.again):
+            return GiveUp(Why.CALLER if reading.blame is Blame.CALLER else Why.PROVIDER)
+        if reading.topic is Topic.CONTEXT and not self._ask_for_more_context():
             return GiveUp(Why.CALLER)
         if self.count >= self._wish.attempts_max:
-            return GiveUp(Why.ATTEMPTS)
+            return GiveUp(Why.BOUND if self._wish.bound else Why.ATTEMPTS)
         if now_ms >= self._wish.deadline_ms:
             return GiveUp(Why.DEADLINE)
         if self._wish.bound:
-            wait = self._wait(retry_after_ms, now_ms) if result is ResultClass.THROTTLED else None
-            return wait or GiveUp(Why.BOUND)
+            return self._end_of_bound(reading, retry_after_ms, now_ms)
         return None
+
+    def _end_of_bound(self, reading: Reading, retry_after_ms: int | None, now_ms: int) -> Action:
+        """There is only the one pool. It is asked again, unless what it was asked may be under way there."""
+        if reading.result is ResultClass.THROTTLED:
+            return self._wait(retry_after_ms, now_ms) or GiveUp(Why.BOUND)
+        if reading.again and reading.result not in _MAY_BE_UNDER_WAY:
+            return self._ask_again(self._tried[-1], now_ms)
+        return GiveUp(Why.BOUND)
+
+    def _ask_again(self, pool: str, now_ms: int) -> Action:
+        """Wait a little before a pool that has failed this request is asked again: for a token."""
+        wait_ms = max(self._next_wait_ms(), self._not_before_ms.get(pool, 0) - now_ms)
+        if wait_ms >= self._room_ms(now_ms):
+            return GiveUp(Why.DEADLINE if wait_ms <= WAIT_MAX_MS else Why.NO_OTHER)
+        return Wait(wait_ms) if self._budget.take(now_ms) else GiveUp(Why.BUDGET)
+
+    def _ask_for_more_context(self) -> bool:
+        """From now on only pools with a longer context than the last one's are asked. False if the table
+        does not say how long that is: then none is known to be longer."""
+        context_tokens = self._context_tokens
+        if context_tokens == 0:
+            return False
+        self._needs = replace(self._needs or Needs(), context_tokens=context_tokens + 1)
+        return True
 
     def _retry(self, route: Route, now_ms: int, *, free: bool) -> Action:
         """For no token at the pool's pace, else for a token."""
@@ -210,17 +262,17 @@ class Attempts:
 
     def _choose_first(self) -> Route | Shed:
         wish = self._wish
-        return self._choose(wish.model, session=wish.session, needs=wish.needs, origin=wish.origin)
+        return self._choose(wish.model, session=wish.session, needs=self._needs, origin=wish.origin)
 
     def _choose_other(self, exclude: Collection[str]) -> Route | Shed:
         wish = self._wish
-        return self._choose(wish.model, needs=wish.needs, origin=wish.origin, exclude=exclude)
+        return self._choose(wish.model, needs=self._needs, origin=wish.origin, exclude=exclude)
 
     def _choose_again(self) -> Route | Shed:
-        """A pool that was tried, but not the one that has just failed. When that is the only one that is in,
-        that one: a connection that went stale should not fail a request."""
-        choice = self._choose_other(self._tried[-1:])
-        return choice if isinstance(choice, Route) else self._choose_other(_NO_EXCLUSION)
+        """A pool that was tried and may answer differently, but not the one that has just failed. When that
+        is the only such one that is in, that one."""
+        choice = self._choose_other({*self._spent, self._tried[-1]})
+        return choice if isinstance(choice, Route) else self._choose_other(self._spent or _NO_EXCLUSION)
 
     def _fall_back(self, shed: Shed, now_ms: int, *, at_once: bool = False) -> Action | None:
         """The table's fallbacks, when no pool of the split is left: the first of them that has room now, else
@@ -254,9 +306,13 @@ class Attempts:
             self._budget.take(now_ms)
         return action
 
-    def _note(self, result: ResultClass, because: str) -> None:
+    def _note(self, reading: Reading, because: str, retry_after_ms: int | None, now_ms: int) -> None:
         pool = self._tried[-1]
-        ending = f"{result}, {because}" if because else f"{result}"
+        if not reading.again:
+            self._spent.add(pool)
+        if retry_after_ms is not None:
+            self._not_before_ms[pool] = now_ms + retry_after_ms
+        ending = f"{reading.result}, {because}" if because else f"{reading.result}"
         last_resort = " (last resort)" if self._reason is Reason.LAST_RESORT else ""
         self.endings[pool] = f"{pool}: {ending}{last_resort}"
 
@@ -270,6 +326,7 @@ class Attempts:
         self.count += 1
         self._tried.append(route.pool)
         self._reason = route.reason
+        self._context_tokens = route.target.offer.context_tokens if route.target.offer is not None else 0
         return Send(route, max(1, self._wish.deadline_ms - now_ms))
 
     def _wait(self, wait_ms: int | None, now_ms: int) -> Wait | None:

@@ -24,6 +24,8 @@ from tieline._request.reply import Opening, Reply, final_failure, refusal, succe
 from tieline._routing.budget import RetryBudget
 from tieline._routing.route import Needs, Outcome, Reason, Route, Shed, Target
 from tieline._routing.router import Router
+from tieline.backoff import Backoff
+from tieline.blame import Blame
 from tieline.events import ResultClass
 from tieline.providers.streams import StreamReader
 from tieline.table import ClientSettings
@@ -32,6 +34,9 @@ DEADLINE_DEFAULT_MS = 600_000
 WHOLE_ANSWER_MS_PER_TOKEN = 50
 WHOLE_ANSWER_TOKENS_DEFAULT = 1_000
 WAITING_MAX = 1_000
+# Waits before a pool is asked again. Each is shortened by up to half at random: the first takes 0.5 to 1 s.
+AGAIN_FIRST_S = 1.0
+AGAIN_LONGEST_S = 8.0
 
 
 class Meter(Protocol):
@@ -68,6 +73,8 @@ class Exchange:
         self._call = Call(request, body, request.named.get("x-request-id") or os.urandom(16).hex())
         self._began_ms = tools.clock()
         self._fault = options.fault
+        self._backoff: Backoff | None = None
+        self._renewed = False  # a token, for this request
         self._origin = options.origin or tools.router.origin
         self._holder: str | None = None
         if body.refers:
@@ -89,22 +96,28 @@ class Exchange:
         tools, call = self._tools, self._call
         if self._fault:
             return refusal(Shed(Reason.BAD_OPTION, self._fault))
-        attempts = Attempts(self._wish, self._choose, tools.budget, pacing=tools.router)
+        attempts = Attempts(
+            self._wish,
+            self._choose,
+            tools.budget,
+            pacing=tools.router,
+            next_wait_ms=self._next_wait_ms,
+        )
         units = tools.estimator.expect(len(call.request.body), call.body.output_tokens_max)
         tools.meter.offered(self._origin, units)
         with tools.lock:
             action = attempts.begin(self._began_ms)
-        last: tuple[Opening, Route] | None = None
+        ends: list[tuple[Opening, Route]] = []
         while True:
             match action:
                 case Send(route=route):
                     opening, called_back = yield from self._attempt(action)
                     if opening.result is ResultClass.OK and opening.reply is not None:
                         return success(opening.reply, route, attempts)
-                    last = opening, route
+                    ends.append((opening, route))
                     with tools.lock:
                         action = attempts.failed(
-                            opening.result,
+                            opening.reading,
                             tools.clock(),
                             fruitless=self._fruitless,
                             called_back=called_back,
@@ -115,8 +128,8 @@ class Exchange:
                     yield from self._wait(wait_ms)
                     with tools.lock:
                         action = attempts.resume(tools.clock())
-                case GiveUp() if last is not None:
-                    return final_failure(*last, attempts, end=action)
+                case GiveUp() if ends:
+                    return final_failure(ends, attempts, end=action)
                 case Refuse(shed=shed):
                     tools.meter.shed(self._origin, units)
                     if shed.fallbacks:
@@ -148,6 +161,12 @@ class Exchange:
             return router.choose(model, needs=needs, exclude=full, origin=origin)
         return choice
 
+    def _next_wait_ms(self) -> int:
+        """The next wait before a pool is asked again that has failed this request."""
+        if self._backoff is None:
+            self._backoff = Backoff(AGAIN_FIRST_S, AGAIN_LONGEST_S)
+        return int(self._backoff.next_s() * 1_000)
+
     def _wait(self, wait_ms: int) -> Steps[None]:
         """Waits, unless a thousand other requests of this process wait already: those would all come at
         once."""
@@ -172,6 +191,10 @@ class Exchange:
         opening: Opening | None = None
         try:
             opening = yield from attempt(call, target, flight, tools.epoch_ms())
+            if self._may_renew(opening):
+                self._renewed = True
+                tools.refused(target.credential)
+                opening = yield from attempt(call, target, flight, tools.epoch_ms())
         finally:
             flight.abandon = None
             if opening is None or opening.answer is None:
@@ -181,7 +204,7 @@ class Exchange:
         if opening.answer is not None:
             self._relay(target, opening, flight)
             return opening, False
-        if opening.result is ResultClass.AUTH and target.credential:
+        if opening.reading.blame is Blame.ACCOUNT and opening.is_token:
             tools.refused(target.credential)
         # A caller's own short deadline ended it, not the pool's limit: that says nothing about a pool which
         # served others meanwhile.
@@ -189,6 +212,12 @@ class Exchange:
         if not (impatient and self._gave_output_since(target.pool, began_ms)):
             self._report(target, opening)
         return opening, flight.abandoned
+
+    def _may_renew(self, opening: Opening) -> bool:
+        """Whether a token was refused that may only be an old one: it is renewed once, at no attempt's
+        cost."""
+        refused = opening.reading.blame is Blame.ACCOUNT and opening.reading.again
+        return refused and opening.is_token and not self._renewed
 
     def _first_output_ms(self, body: Body) -> int:
         """How long a pool may stay silent: to the first token of a stream, or to the end of a whole answer,
@@ -222,7 +251,14 @@ class Exchange:
             if opening.usage is not None:
                 tools.estimator.learn(body_bytes, *opening.usage)
                 units = float(sum(opening.usage))
-        outcome = Outcome(opening.result, units, retry_after_ms=opening.retry_after_ms)
+        refused = opening.reading.blame is Blame.REQUEST
+        outcome = Outcome(
+            opening.result,
+            units,
+            retry_after_ms=opening.retry_after_ms,
+            blame=opening.reading.blame,
+            subject=hash((call.request.method, call.request.path, call.request.body)) if refused else 0,
+        )
         tools.router.report(target, outcome)
 
     def _relay(self, target: Target, opening: Opening, flight: Flight) -> None:
@@ -257,12 +293,12 @@ class Exchange:
 
 def _configuration_fault(target: Target, opening: Opening) -> str:
     """What is wrong with the configuration, if that is what an attempt has met; else ""."""
-    match opening.result:
-        case ResultClass.AUTH if opening.reply is None:
+    match opening.reading.blame:
+        case Blame.ACCOUNT if opening.reply is None:
             return opening.text
-        case ResultClass.AUTH if target.credential:
+        case Blame.ACCOUNT if target.credential:
             return f"the credential {target.credential!r} was refused"
-        case ResultClass.NOT_FOUND:
+        case Blame.MODEL:
             return f"the model {target.name!r} is unknown there"
         case _:
             return ""

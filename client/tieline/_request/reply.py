@@ -6,6 +6,8 @@ Errors made here have OpenAI's own shape, so that ``except openai.APIStatusError
 generation, the number of attempts and the reason in ``x-tieline-*`` headers.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import Struct
 
@@ -13,14 +15,17 @@ from tieline._http.messages import Answer, Headers
 from tieline._request.attempts import Attempts, GiveUp
 from tieline._request.relay import Relay
 from tieline._routing.route import Reason, Route, Shed
+from tieline.blame import Blame
 from tieline.events import ResultClass
+from tieline.providers.answers import NO_ERROR, ProviderError, Reading, error_in, status_of_error
 from tieline.providers.streams import StreamReader, TokenCounts
 
 # The status of an error that is made here, by what it tells of.
 _STATUS_OF_REFUSAL = {Reason.SHED: 429, Reason.THROTTLED: 429, Reason.BAD_OPTION: 400}  # else 503
 _STATUS_WITHOUT_ANSWER = {ResultClass.TIMEOUT: 504, ResultClass.CLIENT_ERROR: 400}  # else 503
-_STATUS_OF_ERROR_EVENT = {ResultClass.THROTTLED: 429, ResultClass.CLIENT_ERROR: 400}  # else 500
 _KIND = {429: "rate_limit_error", 400: "invalid_request_error"}  # else server_error
+# What a caller whose request no pool served wants to read first; of all others the last.
+_ABOUT_THE_REQUEST = (Blame.CALLER, Blame.REQUEST)
 _REPLACED = (b"x-should-retry", b"x-tieline-reason")
 
 
@@ -36,10 +41,11 @@ class Reply(Struct):
 class Opening(Struct):
     """How far an attempt came. With ``result`` OK the reply may be handed on, and if there is an ``answer``
     the rest of its body is still to come, after ``prefix``. ``reply`` is None when there was no answer at
-    all; ``text`` then says why. ``usage``: token counts, where the answer names them. ``answer_id`` names
-    what the provider holds for the caller from now on, "" for nothing."""
+    all; ``text`` then says why. ``error``: the provider's own, in whatever shape it came. ``is_token``: the
+    secret that was sent came from a function. ``usage``: token counts, where the answer names them.
+    ``answer_id`` names what the provider holds for the caller from now on, "" for nothing."""
 
-    result: ResultClass
+    reading: Reading
     text: str = ""
     reply: Reply | None = None
     retry_after_ms: int | None = None
@@ -48,6 +54,13 @@ class Opening(Struct):
     prefix: bytes = b""
     reader: StreamReader | None = None
     answer_id: str = ""
+    error: ProviderError = NO_ERROR
+    is_token: bool = False
+
+    @property
+    def result(self) -> ResultClass:
+        """Its class in reports."""
+        return self.reading.result
 
 
 def refusal(shed: Shed) -> Reply:
@@ -64,10 +77,9 @@ def refusal(shed: Shed) -> Reply:
 
 def error_event(reader: StreamReader, result: ResultClass) -> Reply:
     """The error that a provider sent inside a stream before any output, with the status it would have had."""
-    status = _STATUS_OF_ERROR_EVENT.get(result, 500)
-    error = reader.error if isinstance(reader.error, dict) else {}
-    text = str(error.get("message") or "an error event before any output")
-    return failure(status, text, code=str(error.get("code") or result.value))
+    error = error_in(reader.error)
+    text = error.message or "an error event before any output"
+    return failure(status_of_error(error), text, code=error.code or result.value)
 
 
 def failure(status: int, text: str, *, code: str, headers: Headers | None = None) -> Reply:
@@ -83,11 +95,13 @@ def success(reply: Reply, route: Route, attempts: Attempts) -> Reply:
     return _stamped(reply, route, attempts, route.reason)
 
 
-def final_failure(opening: Opening, route: Route, attempts: Attempts, *, end: GiveUp) -> Reply:
-    """The last failure as a normal HTTP response that no SDK tries again. Where no pool is left, an error
-    that names why each is out instead."""
+def final_failure(ends: Sequence[tuple[Opening, Route]], attempts: Attempts, *, end: GiveUp) -> Reply:
+    """The failure that says most about the request, as a normal HTTP response that no SDK tries again: a
+    provider's own status and words if any has answered. Where none has and no pool is left, an error that
+    names why each is out. ``ends``: how each attempt ended, in order."""
+    opening, route = _most_telling(ends, prefer_answers=end.shed is not None)
     reply, reason, endings = opening.reply, route.reason, "; ".join(attempts.endings.values())
-    if end.shed is not None:
+    if end.shed is not None and reply is None:
         reply, reason = refusal(end.shed), end.shed.reason
     elif reply is None:
         text = f"{route.pool}: {opening.text} (attempt {attempts.count}, no other: {end.why}; {endings})"
@@ -99,6 +113,15 @@ def final_failure(opening: Opening, route: Route, attempts: Attempts, *, end: Gi
         (b"x-tieline-tried", endings.encode()),
     ]
     return _stamped(reply, route, attempts, reason)
+
+
+def _most_telling(ends: Sequence[tuple[Opening, Route]], *, prefer_answers: bool) -> tuple[Opening, Route]:
+    answered = [end for end in ends if end[0].reply is not None]
+    for blame in _ABOUT_THE_REQUEST:
+        for end in answered:
+            if end[0].reading.blame is blame:
+                return end
+    return answered[-1] if answered and prefer_answers else ends[-1]
 
 
 def _stamped(reply: Reply, route: Route, attempts: Attempts, reason: Reason) -> Reply:

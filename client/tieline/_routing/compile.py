@@ -76,6 +76,7 @@ def target_of(row: Candidate, model: str, origin: str, *, generation: str, repor
         origin=origin,
         generation=generation,
         report=report,
+        offer=row.offer,
     )
 
 

@@ -6,8 +6,9 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tieline.events import ResultClass
-from tieline.table import Adapter
+from tieline.blame import BLAME_OF_RESULT, UNMARKED, Blame
+from tieline.events import CONFIGURATION_FAULTS, ResultClass
+from tieline.table import Adapter, ModelOffer
 
 
 class Reason(StrEnum):
@@ -40,18 +41,38 @@ class Needs(Struct, frozen=True):
 class Outcome(Struct, frozen=True):
     """How one request by a route ended: ``result``, by the classes of docs/events.md. ``units``: the load it
     was, in the policy's unit (default tokens, prompt and answer). ``first_token_ms``: from sending to the
-    first output; ``per_token_ms``: the mean of those after it; None: not measured. ``retry_after_ms``: what a
-    429 asked for."""
+    first output; ``per_token_ms``: the mean of those after it; None: not measured. ``retry_after_ms``: what
+    the pool asked for. ``blame``: whom it speaks about, None for what the class alone says. ``subject``: a
+    number that tells requests apart where the blame is the request's. ``waited_ms`` of at most ``limit_ms``:
+    how long an attempt without an answer was waited for; 0: not measured."""
 
     result: ResultClass
     units: float = 0.0
     first_token_ms: float | None = None
     per_token_ms: float | None = None
     retry_after_ms: int | None = None
+    blame: Blame | None = None
+    subject: int = 0
+    waited_ms: int = 0
+    limit_ms: int = 0
+
+    @property
+    def blamed(self) -> Blame:
+        """Whom it speaks about."""
+        return BLAME_OF_RESULT[self.result] if self.blame is None else self.blame
+
+    @property
+    def counted_as(self) -> ResultClass:
+        """The class that reports and metrics count. What is only this one request's is no fault of the
+        pool's configuration."""
+        if self.result in CONFIGURATION_FAULTS and self.blame in UNMARKED:
+            return ResultClass.CLIENT_ERROR
+        return self.result
 
 
 class Target(Struct, frozen=True, eq=False):
-    """One pool as seen from one route and model, under one generation."""
+    """One pool as seen from one route and model, under one generation. ``offer``: what the table says
+    of the model there; None for a request that names no model."""
 
     pool: str
     url: str
@@ -62,6 +83,7 @@ class Target(Struct, frozen=True, eq=False):
     origin: str
     generation: str
     report: Callable[["Target", Outcome], None]
+    offer: ModelOffer | None = None
 
 
 class Route(Struct, frozen=True, eq=False):

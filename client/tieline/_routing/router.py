@@ -31,6 +31,7 @@ from tieline._routing.slices import (
     offer_for,
     weighted,
 )
+from tieline.blame import Blame
 from tieline.events import ResultClass
 from tieline.table import Slice
 
@@ -265,18 +266,40 @@ class Router:
 
     def report(self, target: Target, outcome: Outcome) -> None:
         """One request by ``target`` has ended."""
-        self.record(target.pool, target.model, outcome.result, retry_after_ms=outcome.retry_after_ms)
+        self.record(
+            target.pool,
+            target.model,
+            outcome.result,
+            retry_after_ms=outcome.retry_after_ms,
+            blame=outcome.blame,
+            subject=outcome.subject,
+        )
         for listener in self.on_outcome:
             listener(target, outcome)
 
     def record(
-        self, pool: str, model: str, result: ResultClass, *, retry_after_ms: int | None = None
+        self,
+        pool: str,
+        model: str,
+        result: ResultClass,
+        *,
+        retry_after_ms: int | None = None,
+        blame: Blame | None = None,
+        subject: int = 0,
     ) -> None:
-        """Take in what one attempt says about its pool; may eject it or take it back."""
+        """Take in what one attempt says about its pool; may eject it or take it back. ``blame``, ``subject``:
+        as in ``Outcome``."""
         now_ms = self._clock()
         with self._lock:
             changed, out = self._verdicts.record(
-                pool, model, result, now_ms, retry_after_ms=retry_after_ms, may_leave=self._may_leave
+                pool,
+                model,
+                result,
+                now_ms,
+                retry_after_ms=retry_after_ms,
+                may_leave=self._may_leave,
+                blame=blame,
+                subject=subject,
             )
             if changed:
                 self._changed(pool, out, now_ms)

@@ -36,13 +36,14 @@ class ClientTable(Struct, frozen=True):
 
 
 class Candidate(Struct, frozen=True):
-    """A pool that could serve a request, under its own ``name`` for the model; ``out``: why it does not
-    now."""
+    """A pool that could serve a request, by its ``offer`` of the model and under its own ``name`` for it, if
+    the request names a model; ``out``: why it does not now."""
 
     info: PoolInfo
     name: str
     weight: int
     out: Out | None
+    offer: ModelOffer | None = None
 
     @property
     def why_not(self) -> str:
@@ -90,8 +91,7 @@ def candidates(
     for info, weight in pools:
         offer = offer_for(info, model, needs)
         if offer is not None or not model:
-            name = offer.name if offer is not None and model else ""
-            rows.append(Candidate(info, name, weight, out=out_of(info.pool, model)))
+            rows.append(_candidate(info, offer if model else None, weight, out=out_of(info.pool, model)))
     return tuple(rows)
 
 
@@ -99,9 +99,12 @@ def candidate_named(part: Slice, pool: str, model: str) -> Candidate | None:
     """The pool by its name, whatever its weight and health; None when the slice doesn't list it."""
     for info in part.pools:
         if info.pool == pool:
-            offer = offer_for(info, model, None)
-            return Candidate(info, offer.name if offer is not None and model else "", weight=0, out=None)
+            return _candidate(info, offer_for(info, model, None) if model else None, 0, out=None)
     return None
+
+
+def _candidate(info: PoolInfo, offer: ModelOffer | None, weight: int, *, out: Out | None) -> Candidate:
+    return Candidate(info, offer.name if offer is not None else "", weight, out=out, offer=offer)
 
 
 def lost_providers(part: Slice, out_of: OutOf) -> tuple[str, ...]:

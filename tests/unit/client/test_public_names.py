@@ -10,8 +10,8 @@ import tieline.metrics
 import tieline.testing
 
 MODULES = (
-    *("backoff", "cloudevents", "credentials", "errors", "events", "kafka", "keys", "metrics", "overlay"),
-    *("producer", "providers", "quantiles", "table", "testing", "tokens", "topics"),
+    *("backoff", "blame", "cloudevents", "credentials", "errors", "events", "kafka", "keys", "metrics"),
+    *("overlay", "producer", "providers", "quantiles", "table", "testing", "tokens", "topics"),
 )
 
 

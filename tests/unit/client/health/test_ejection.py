@@ -3,6 +3,8 @@
 import pytest
 
 from tieline._health.ejection import BASE_MS, CONFIGURATION_OUT_MS, OUT_MAX_MS, PoolHealth
+from tieline._health.verdicts import Verdicts
+from tieline.blame import Blame
 from tieline.events import ResultClass
 
 NOW = 5_000_000
@@ -105,9 +107,42 @@ def test_fruitless_pools_are_left_for_free() -> None:
 
 def test_the_callers_errors_make_no_pool_fruitless() -> None:
     """Ten bad requests in a row are the caller's own; the pool is as good as before."""
-    health = PoolHealth()
-    health.record(ResultClass.OK, NOW)
-    for _ in range(10):
-        health.record(ResultClass.CLIENT_ERROR, NOW)
+    verdicts = Verdicts()
+    for result in (ResultClass.OK, *[ResultClass.CLIENT_ERROR] * 10):
+        verdicts.record("a", "m", result, NOW, retry_after_ms=None, may_leave=lambda _pool, _health: True)
+    health = verdicts.health("a")
     assert not health.fruitless(NOW + 10_000)
     assert not health.wants_out(NOW)
+
+
+def refuse(verdicts: Verdicts, *subjects: int, result: ResultClass = ResultClass.AUTH) -> None:
+    """Pool a refuses the requests of these numbers, each for itself."""
+    for subject in subjects:
+        verdicts.record(
+            "a",
+            "m",
+            result,
+            NOW,
+            retry_after_ms=None,
+            may_leave=lambda _pool, _health: True,
+            blame=Blame.REQUEST,
+            subject=subject,
+        )
+
+
+def test_refusals_of_single_requests_mark_no_pool() -> None:
+    """However often one request is refused, and however many are with a success in between."""
+    verdicts = Verdicts()
+    refuse(verdicts, *[7] * 20, 1, 2, 3)
+    verdicts.record("a", "m", ResultClass.OK, NOW, retry_after_ms=None, may_leave=lambda _p, _h: True)
+    refuse(verdicts, 4, 5, 6, 7)
+    assert verdicts.outs() == {}
+
+
+def test_five_different_refusals_in_a_row_are_a_fault_of_the_pool() -> None:
+    """Nothing else comes from there, so it is not the requests."""
+    verdicts = Verdicts()
+    refuse(verdicts, 1, 2, 3, 4, result=ResultClass.NOT_FOUND)
+    assert verdicts.outs() == {}
+    refuse(verdicts, 5)
+    assert verdicts.outs()["a"].result is ResultClass.AUTH

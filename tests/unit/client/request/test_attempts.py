@@ -2,32 +2,16 @@
 
 import pytest
 
+from tests.unit.client.attempting import AGAIN_MS, machine, no_pool, pool
 from tests.unit.client.made_tables import MODEL, Time, part, router
-from tieline._request.attempts import Action, Attempts, GiveUp, Refuse, Send, Wait, Why, Wish
+from tieline._request.attempts import Action, GiveUp, Refuse, Send, Wait, Why
 from tieline._routing.budget import RetryBudget
 from tieline._routing.route import Reason
 from tieline._routing.router import Router
 from tieline.events import ResultClass
+from tieline.providers.answers import reading_of_result as read
 
 THREE = {"a/r/x": 400_000, "b/r/x": 300_000, "c/r/x": 300_000}
-DEADLINE_MS = 1_020_000
-
-
-def machine(routing: Router, budget: RetryBudget | None = None, *, bound: bool = False) -> Attempts:
-    """The machine of a request that has 20 s."""
-    wish = Wish(MODEL, DEADLINE_MS, bound=bound)
-    return Attempts(wish, routing.choose, budget or RetryBudget(), pacing=routing)
-
-
-def no_pool(_pool: str) -> bool:
-    """Says of every pool that it has had a success lately."""
-    return False
-
-
-def pool(action: Action) -> str:
-    """The pool that the action sends to."""
-    assert isinstance(action, Send)
-    return action.route.pool
 
 
 def test_three_attempts_three_pools() -> None:
@@ -36,33 +20,36 @@ def test_three_attempts_three_pools() -> None:
     attempts = machine(router(part(THREE), time))
     pools = {pool(attempts.begin(time()))}
     for _ in range(2):
-        pools.add(pool(attempts.failed(ResultClass.SERVER_ERROR, time(), fruitless=no_pool)))
+        pools.add(pool(attempts.failed(read(ResultClass.SERVER_ERROR), time(), fruitless=no_pool)))
     assert pools == set(THREE)
-    assert attempts.failed(ResultClass.TIMEOUT, time(), fruitless=no_pool) == GiveUp(Why.ATTEMPTS)
+    assert attempts.failed(read(ResultClass.TIMEOUT), time(), fruitless=no_pool) == GiveUp(Why.ATTEMPTS)
 
 
 def test_two_pools_take_turns() -> None:
-    """With two pools the third attempt goes back to the first, never to the one that has just failed."""
+    """With two pools the third attempt goes back to the first, never to the one that has just failed, and
+    only after a wait."""
     time = Time()
     attempts = machine(router(part({"a/r/x": 500_000, "b/r/x": 500_000}), time))
     first = pool(attempts.begin(time()))
-    second = pool(attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool))
+    second = pool(attempts.failed(read(ResultClass.CONNECT), time(), fruitless=no_pool))
     assert second != first
-    assert pool(attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool)) == first
+    assert attempts.failed(read(ResultClass.CONNECT), time(), fruitless=no_pool) == Wait(AGAIN_MS)
+    assert pool(attempts.resume(time.pass_ms(AGAIN_MS))) == first
 
 
 def test_the_only_pool_is_tried_again() -> None:
-    """With nowhere else to go, a request whose pool failed is tried there again, for a token of the
-    budget."""
+    """With nowhere else to go, a request whose pool failed waits a little and is tried there again, for a
+    token of the budget."""
     time, budget = Time(), RetryBudget()
     routing = router(part({"a/r/x": 1_000_000}), time)
     attempts = machine(routing, budget)
     attempts.begin(time())
-    assert pool(attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool)) == "a/r/x"
+    assert attempts.failed(read(ResultClass.CONNECT), time(), fruitless=no_pool) == Wait(AGAIN_MS)
+    assert pool(attempts.resume(time.pass_ms(AGAIN_MS))) == "a/r/x"
     assert routing.take_counts() == {"eu": (1, 0)}
     while budget.take(time()):
         pass
-    assert attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool) == GiveUp(Why.BUDGET)
+    assert attempts.failed(read(ResultClass.CONNECT), time(), fruitless=no_pool) == GiveUp(Why.BUDGET)
 
 
 def test_own_errors_end_at_once() -> None:
@@ -70,15 +57,22 @@ def test_own_errors_end_at_once() -> None:
     time = Time()
     attempts = machine(router(part(THREE), time))
     attempts.begin(time())
-    assert attempts.failed(ResultClass.CLIENT_ERROR, time(), fruitless=no_pool) == GiveUp(Why.CALLER)
+    assert attempts.failed(read(ResultClass.CLIENT_ERROR), time(), fruitless=no_pool) == GiveUp(Why.CALLER)
 
 
 def test_bound_requests_never_move() -> None:
-    """A request that refers to a provider's state fails where that state is."""
+    """A request that refers to a provider's state is tried again where that state is, after a wait, and
+    nowhere else. What may be under way there still is not tried again."""
     time = Time()
-    attempts = machine(router(part(THREE), time), bound=True)
+    attempts = machine(router(part({"a/r/x": 1_000_000}), time), bound=True)
     attempts.begin(time())
-    assert attempts.failed(ResultClass.SERVER_ERROR, time(), fruitless=no_pool) == GiveUp(Why.BOUND)
+    for _ in range(2):
+        assert attempts.failed(read(FAILED), time(), fruitless=no_pool) == Wait(AGAIN_MS)
+        assert pool(attempts.resume(time.pass_ms(AGAIN_MS))) == "a/r/x"
+    assert attempts.failed(read(FAILED), time(), fruitless=no_pool) == GiveUp(Why.BOUND)
+    silent = machine(router(part(THREE), time), bound=True)
+    silent.begin(time())
+    assert silent.failed(read(ResultClass.TIMEOUT), time(), fruitless=no_pool) == GiveUp(Why.BOUND)
 
 
 def test_the_deadline_is_one_for_all() -> None:
@@ -88,10 +82,10 @@ def test_the_deadline_is_one_for_all() -> None:
     begun = attempts.begin(time())
     assert isinstance(begun, Send)
     assert begun.left_ms == 20_000
-    second = attempts.failed(ResultClass.TIMEOUT, time.pass_ms(10_000), fruitless=no_pool)
+    second = attempts.failed(read(ResultClass.TIMEOUT), time.pass_ms(10_000), fruitless=no_pool)
     assert isinstance(second, Send)
     assert second.left_ms == 10_000
-    assert attempts.failed(ResultClass.TIMEOUT, time.pass_ms(10_000), fruitless=no_pool) == GiveUp(
+    assert attempts.failed(read(ResultClass.TIMEOUT), time.pass_ms(10_000), fruitless=no_pool) == GiveUp(
         Why.DEADLINE
     )
 
@@ -105,9 +99,9 @@ def test_an_empty_budget_fails_fast() -> None:
     while budget.take(time()):
         pass
     failure = ResultClass.SERVER_ERROR
-    assert poor.failed(failure, time(), fruitless=no_pool) == GiveUp(Why.BUDGET)
-    assert pool(rich.failed(failure, time(), fruitless=lambda name: name == first)) != first
-    assert doomed.failed(failure, time(), fruitless=lambda _: True) == GiveUp(Why.BUDGET)
+    assert poor.failed(read(failure), time(), fruitless=no_pool) == GiveUp(Why.BUDGET)
+    assert pool(rich.failed(read(failure), time(), fruitless=lambda name: name == first)) != first
+    assert doomed.failed(read(failure), time(), fruitless=lambda _: True) == GiveUp(Why.BUDGET)
 
 
 def test_throttled_leaves_at_once_if_it_can() -> None:
@@ -117,7 +111,7 @@ def test_throttled_leaves_at_once_if_it_can() -> None:
     attempts = machine(routing)
     first = pool(attempts.begin(time()))
     routing.record(first, MODEL, ResultClass.THROTTLED, retry_after_ms=5_000)
-    assert pool(attempts.failed(ResultClass.THROTTLED, time(), fruitless=no_pool)) != first
+    assert pool(attempts.failed(read(ResultClass.THROTTLED), time(), fruitless=no_pool)) != first
 
 
 @pytest.mark.parametrize(("retry_after_ms", "waits"), [(5_000, True), (25_000, False)])
@@ -129,7 +123,7 @@ def test_throttled_alone_waits_if_it_fits(retry_after_ms: int, waits: bool) -> N
     attempts = machine(routing)
     attempts.begin(time())
     routing.record("a/r/x", MODEL, ResultClass.THROTTLED, retry_after_ms=retry_after_ms)
-    action = attempts.failed(ResultClass.THROTTLED, time(), fruitless=no_pool)
+    action = attempts.failed(read(ResultClass.THROTTLED), time(), fruitless=no_pool)
     if not waits:
         assert isinstance(action, GiveUp)
         assert action.why is Why.NO_OTHER
@@ -246,9 +240,9 @@ def test_after_every_pool_was_tried_the_last_resort_is_once() -> None:
     time = Time()
     attempts = machine(router(part(TWO, last_resort=(L,)), time))
     pools = [pool(attempts.begin(time()))]
-    pools += [pool(attempts.failed(FAILED, time(), fruitless=no_pool)) for _ in range(2)]
+    pools += [pool(attempts.failed(read(FAILED), time(), fruitless=no_pool)) for _ in range(2)]
     assert sorted(pools) == ["a/r/x", "b/r/x", L]
-    assert attempts.failed(ResultClass.CONNECT, time(), fruitless=no_pool) == GiveUp(Why.ATTEMPTS)
+    assert attempts.failed(read(ResultClass.CONNECT), time(), fruitless=no_pool) == GiveUp(Why.ATTEMPTS)
     assert attempts.endings[L] == "l/r/x: connect (last resort)"
     assert sorted(attempts.endings) == sorted(pools)
 
@@ -262,18 +256,18 @@ def test_leaving_the_dead_for_the_last_resort_costs_no_token() -> None:
     for attempts in (dead, alive, paid):
         attempts.begin(time())
     before = budget.left(time())
-    assert pool(dead.failed(FAILED, time(), fruitless=lambda name: name != L)) == L
+    assert pool(dead.failed(read(FAILED), time(), fruitless=lambda name: name != L)) == L
     assert budget.left(time()) == before
-    assert pool(alive.failed(FAILED, time(), fruitless=no_pool)) == L
+    assert pool(alive.failed(read(FAILED), time(), fruitless=no_pool)) == L
     assert budget.left(time()) == before - 1
     fill(routing, time)
-    assert pool(paid.failed(FAILED, time(), fruitless=no_pool)) == "a/r/x"
+    assert paid.failed(read(FAILED), time(), fruitless=no_pool) == Wait(AGAIN_MS)
     poor = machine(routing, budget)
     poor.begin(time())
     while budget.take(time()):
         pass
     time.pass_ms(1_000)
-    assert poor.failed(FAILED, time(), fruitless=no_pool) == GiveUp(Why.BUDGET)
+    assert poor.failed(read(FAILED), time(), fruitless=no_pool) == GiveUp(Why.BUDGET)
 
 
 def test_a_dead_pool_alone_is_left_for_the_last_resort_however_long_its_queue() -> None:
@@ -284,7 +278,7 @@ def test_a_dead_pool_alone_is_left_for_the_last_resort_however_long_its_queue() 
     attempts = machine(routing)
     attempts.begin(time())
     fill(routing, time)
-    wait = attempts.failed(FAILED, time(), fruitless=lambda name: name != L)
+    wait = attempts.failed(read(FAILED), time(), fruitless=lambda name: name != L)
     assert isinstance(wait, Wait)
     assert pool(attempts.resume(time.pass_ms(wait.wait_ms))) == L
 
@@ -305,7 +299,7 @@ def test_with_no_pool_left_each_is_named_with_how_it_ended() -> None:
     attempts = machine(routing)
     assert pool(attempts.begin(time())) == "b/r/x"
     routing.record("b/r/x", MODEL, ResultClass.AUTH)
-    end = attempts.failed(ResultClass.AUTH, time(), fruitless=no_pool)
+    end = attempts.failed(read(ResultClass.AUTH), time(), fruitless=no_pool)
     assert isinstance(end, GiveUp)
     assert end.shed is not None
     assert end.shed.why == ("a/r/x: throttled", "b/r/x: auth")

@@ -68,19 +68,25 @@ def test_a_missing_secret_is_named_with_its_variable() -> None:
     ("status", "why"),
     [
         (401, "auth, the credential 'known' was refused"),
-        (403, "auth, the credential 'known' was refused"),
-        (404, "not_found, the model 'big' is unknown there"),
+        (402, "auth, the credential 'known' was refused"),
+        (410, "not_found, the model 'big' is unknown there"),
     ],
 )
 def test_a_provider_that_refuses_is_told_with_what_it_refused(status: int, why: str) -> None:
-    """The error names the credential or the model as the policy does, and never shows the secret."""
+    """The answer is the provider's own; a header of it names the credential or the model as the policy does,
+    and nothing shows the secret. Later requests, which no pool is asked for, are told the class."""
     asked = bench(a="known", b="known")
     asked.pools = dict.fromkeys(asked.pools, answers(status, b"{}"))
     reply = asked.ask()
-    assert reply.status == 503
+    assert (reply.status, reply.body) == (status, b"{}")
+    tried = header(reply, "x-tieline-tried")
+    assert tried is not None
     for pool in (A, B):
-        assert f"{pool}: {why}" in said(reply)
-    assert "secret" not in said(reply)
+        assert f"{pool}: {why}" in tried
+    assert "secret" not in tried
+    later = asked.ask()
+    assert later.status == 503
+    assert f"{A}: {why.split(',')[0]}" in said(later)
 
 
 def test_without_a_table_the_refusal_says_why_there_is_none() -> None:
