@@ -59,7 +59,7 @@ def test_layout_shows_the_order_of_imports(contract: str, heading: str) -> None:
     rules.read(ROOT / ".importlinter")
     layers = rules[f"importlinter:contract:{contract}"]["layers"].strip().splitlines()
     drawn = "".join(f"    {layer.replace(' : ', ', ')}\n" for layer in layers)
-    assert f"\n{heading}\n{drawn}" in LAYOUT
+    assert f"\n{heading}\n{drawn}" in LAYOUT, f"docs/layout.md needs these layers of .importlinter:\n{drawn}"
 
 
 def expanded(pattern: str) -> Iterator[str]:
