@@ -12,9 +12,10 @@ pool asked for at least, and is sent there once more. A pool whose answer allows
     Wait -> the time has passed -> resume() -> Send | Wait | GiveUp | Refuse
 
 A retry is paid for in one of two ways. Leaving a pool that still succeeds takes a token of the retry budget,
-so that retries can't multiply the load. Leaving a pool that has had no success for a while multiplies
-nothing, as that pool serves nothing, and so is free; but then all its requests leave at once, and each waits
-for its turn at the pool that takes over (``Pacing.reserve``).
+so that retries can't multiply the load. Leaving a pool that has had no success for a while, or that has
+turned the request away, multiplies nothing and so is free; but then many requests may leave at once. While
+there are tokens those pay for moving at once; then each waits for its turn at the pool that takes over
+(``Pacing.reserve``).
 """
 
 from collections.abc import Callable, Collection
@@ -24,7 +25,7 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tieline._routing.budget import RetryBudget
+from tieline._routing.budget import RetryBudget, Turn
 from tieline._routing.route import Needs, Reason, Route, Shed
 from tieline.blame import Blame
 from tieline.events import ResultClass
@@ -53,7 +54,8 @@ class Choose(Protocol):
 class Pacing(Protocol):
     """When a pool takes one more request that others have dropped; see ``Pace``."""
 
-    def reserve(self, pool: str, now_ms: int, wait_max_ms: int) -> int | None: ...
+    def reserve(self, pool: str, now_ms: int, wait_max_ms: int) -> Turn | None: ...
+    def look(self, turn: Turn, now_ms: int) -> int: ...
 
 
 class Why(StrEnum):
@@ -142,7 +144,8 @@ class Attempts:
         self._not_before_ms: dict[str, int] = {}  # what each asked for by Retry-After
         self._reason = Reason.WEIGHTED  # of the last attempt's route
         self._context_tokens = 0  # of the last attempt's route; 0: the table does not say
-        self._place = ""  # the pool that keeps a place for this request while it waits
+        self._turn: Turn | None = None  # the place of this request while it waits for a pool's room
+        self._turn_until_ms = 0
         self._waited = False  # for a Retry-After: once a request
 
     def begin(self, now_ms: int) -> Action:
@@ -157,7 +160,12 @@ class Attempts:
     def resume(self, now_ms: int) -> Action:
         """The action after a ``Wait``. What was decided before the wait is decided anew: a pool may be
         back."""
-        moves = not self._wish.bound and (self._tried or self._place)
+        if self._turn is not None and (wait_ms := self._pacing.look(self._turn, now_ms)):
+            if now_ms + wait_ms < self._turn_until_ms:
+                return Wait(wait_ms)
+            if self._tried:
+                return GiveUp(Why.BUDGET)
+        moves = not self._wish.bound and (self._tried or self._turn is not None)
         choice = self._choose_other(self._tried or _NO_EXCLUSION) if moves else self._choose_first()
         if isinstance(choice, Route):
             return self._send(choice, now_ms)
@@ -191,7 +199,8 @@ class Attempts:
             return GiveUp(final)
         if (end := self._end(reading, retry_after_ms, now_ms)) is not None:
             return end
-        free = called_back or fruitless(self._tried[-1])
+        # A pool that turns a request away has not worked on it: moving it multiplies nothing.
+        free = called_back or reading.result is ResultClass.THROTTLED or fruitless(self._tried[-1])
         choice = self._choose_other(self._tried)
         if isinstance(choice, Route):
             return self._retry(choice, now_ms, free=free and not fruitless(choice.pool))
@@ -246,16 +255,20 @@ class Attempts:
         return True
 
     def _retry(self, route: Route, now_ms: int, *, free: bool) -> Action:
-        """For no token at the pool's pace, else for a token."""
-        if free:
-            wait_ms = self._pacing.reserve(route.pool, now_ms, self._room_ms(now_ms))
-            if wait_ms == 0:
-                return self._send(route, now_ms)
-            if wait_ms is not None:
-                return Wait(wait_ms)
-        if not self._budget.take(now_ms):
-            return GiveUp(Why.BUDGET)
-        return self._send(route, now_ms)
+        """For no token if the pool has room now, else for a token, else at the pool's pace."""
+        has_room = free and self._pacing.reserve(route.pool, now_ms, 1) is not None
+        if has_room or self._budget.take(now_ms):
+            return self._send(route, now_ms)
+        return (free and self._wait_for_turn(route, now_ms)) or GiveUp(Why.BUDGET)
+
+    def _wait_for_turn(self, route: Route, now_ms: int) -> Wait | None:
+        """A place in the line before the pool, if its turn comes in time."""
+        room_ms = self._room_ms(now_ms)
+        turn = self._pacing.reserve(route.pool, now_ms, room_ms)
+        if turn is None:
+            return None
+        self._turn, self._turn_until_ms = turn, now_ms + room_ms
+        return Wait(max(1, turn.wait_ms))
 
     def _is_last_attempt(self) -> bool:
         return self.count + 1 == self._wish.attempts_max
@@ -278,23 +291,23 @@ class Attempts:
         """The table's fallbacks, when no pool of the split is left: the first of them that has room now, else
         (unless it must be ``at_once``) the first that has in time and before a pool that is at its limit is
         back."""
-        place, self._place = self._place, ""
+        turn, self._turn = self._turn, None
         if self._wish.bound:
             return None
         room_ms = self._room_ms(now_ms)
         if shed.retry_after_ms is not None and not self._waited:
             room_ms = min(room_ms, shed.retry_after_ms)
         for route in shed.fallbacks:
-            if route.pool == place:
+            if turn is not None and route.pool == turn.pool:
                 return self._send(route, now_ms)
         for wait_max_ms in (1,) if at_once else (1, room_ms):
             for route in shed.fallbacks:
-                wait_ms = self._pacing.reserve(route.pool, now_ms, wait_max_ms)
-                if wait_ms == 0:
+                turn = self._pacing.reserve(route.pool, now_ms, wait_max_ms)
+                if turn is not None and turn.wait_ms == 0:
                     return self._send(route, now_ms)
-                if wait_ms is not None:
-                    self._place = route.pool
-                    return Wait(wait_ms)
+                if turn is not None:
+                    self._turn, self._turn_until_ms = turn, now_ms + wait_max_ms
+                    return Wait(turn.wait_ms)
         return None
 
     def _fall_back_from(self, shed: Shed, now_ms: int, *, free: bool, at_once: bool) -> Action | None:
@@ -324,6 +337,7 @@ class Attempts:
 
     def _send(self, route: Route, now_ms: int) -> Send:
         self.count += 1
+        self._turn = None
         self._tried.append(route.pool)
         self._reason = route.reason
         self._context_tokens = route.target.offer.context_tokens if route.target.offer is not None else 0

@@ -37,6 +37,7 @@ WAITING_MAX = 1_000
 # Waits before a pool is asked again. Each is shortened by up to half at random: the first takes 0.5 to 1 s.
 AGAIN_FIRST_S = 1.0
 AGAIN_LONGEST_S = 8.0
+_MOVED = frozenset({Reason.FAILOVER, Reason.LAST_RESORT})
 
 
 class Meter(Protocol):
@@ -201,6 +202,8 @@ class Exchange:
                 tools.flights.end(flight)
         if opening.result is ResultClass.OK:
             self._learn(target, opening)
+            if send.route.reason in _MOVED:
+                tools.router.took_over(target.pool)
         if opening.answer is not None:
             self._relay(target, opening, flight)
             return opening, False

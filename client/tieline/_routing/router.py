@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tieline._health.ejection import Out, PoolHealth
 from tieline._health.verdicts import Verdicts
-from tieline._routing.budget import Pace
+from tieline._routing.budget import Pace, Turn
 from tieline._routing.choices import ChoiceKey, Choices
 from tieline._routing.compile import compile_choice, target_of
 from tieline._routing.explain import explain
@@ -137,10 +137,21 @@ class Router:
                 return Shed(Reason.NO_POOL, text)
             return Route(self._target(row, model, origin), Reason.HELD)
 
-    def reserve(self, pool: str, now_ms: int, wait_max_ms: int) -> int | None:
+    def reserve(self, pool: str, now_ms: int, wait_max_ms: int) -> Turn | None:
         """When the pool takes one more request that others have dropped; see ``Pace``."""
         with self._lock:
             return self._pace.reserve(pool, now_ms, wait_max_ms)
+
+    def look(self, turn: Turn, now_ms: int) -> int:
+        """Milliseconds until the next look at whether the turn has come up; 0: it has."""
+        with self._lock:
+            return self._pace.look(turn, now_ms)
+
+    def took_over(self, pool: str) -> None:
+        """The pool has answered a request that another has dropped: it has room for more."""
+        now_ms = self._clock()
+        with self._lock:
+            self._pace.answered(pool, now_ms)
 
     def turned_away(self, origin: str) -> None:
         """A request for which there were fallbacks has not been sent."""
@@ -291,6 +302,8 @@ class Router:
         as in ``Outcome``."""
         now_ms = self._clock()
         with self._lock:
+            if result in (ResultClass.THROTTLED, ResultClass.TIMEOUT):
+                self._pace.full(pool, now_ms)
             changed, out = self._verdicts.record(
                 pool,
                 model,

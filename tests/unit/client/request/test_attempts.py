@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.unit.client.attempting import AGAIN_MS, machine, no_pool, pool
+from tests.unit.client.attempting import AGAIN_MS, DEADLINE_MS, machine, no_pool, pool
 from tests.unit.client.made_tables import MODEL, Time, part, router
-from tieline._request.attempts import Action, GiveUp, Refuse, Send, Wait, Why
+from tieline._request.attempts import Action, Attempts, GiveUp, Refuse, Send, Wait, Why
 from tieline._routing.budget import RetryBudget
 from tieline._routing.route import Reason
 from tieline._routing.router import Router
@@ -161,6 +161,14 @@ def fill(routing: Router, time: Time, until_ms: int = 1) -> None:
         pass
 
 
+def after_waiting(attempts: Attempts, action: Action, time: Time) -> Action:
+    """What follows once the request has looked as often as it was told whether its turn has come."""
+    assert isinstance(action, Wait)
+    while isinstance(action, Wait):
+        action = attempts.resume(time.pass_ms(action.wait_ms))
+    return action
+
+
 def reason(action: Action) -> Reason:
     """The reason of the action's route."""
     assert isinstance(action, Send)
@@ -176,11 +184,11 @@ def test_a_first_attempt_goes_to_the_last_resort_when_nothing_else_is_left() -> 
     begun = machine(routing).begin(time())
     assert (pool(begun), reason(begun)) == (L, Reason.LAST_RESORT)
     fill(routing, time)
-    second = machine(routing)
-    wait = second.begin(time())
-    assert wait == Wait(333)
+    second, began_ms = machine(routing), time()
+    wait = second.begin(began_ms)
     fill(routing, time, 10_000)
-    assert pool(second.resume(time.pass_ms(333))) == L
+    assert pool(after_waiting(second, wait, time)) == L
+    assert 333 <= time() - began_ms < 400
 
 
 def test_who_waits_for_the_last_resort_goes_where_a_pool_is_back() -> None:
@@ -207,7 +215,7 @@ def test_a_place_at_a_pool_that_has_gone_is_worth_nothing() -> None:
     attempts = machine(routing)
     assert isinstance(attempts.begin(time()), Wait)
     routing.record(L, MODEL, ResultClass.AUTH)
-    end = attempts.resume(time.pass_ms(333))
+    end = attempts.resume(time.pass_ms(400))
     assert isinstance(end, Refuse)
     assert end.shed.why == ("a/r/x: auth", "b/r/x: auth", "l/r/x: auth (last resort)")
 
@@ -279,8 +287,51 @@ def test_a_dead_pool_alone_is_left_for_the_last_resort_however_long_its_queue() 
     attempts.begin(time())
     fill(routing, time)
     wait = attempts.failed(read(FAILED), time(), fruitless=lambda name: name != L)
-    assert isinstance(wait, Wait)
-    assert pool(attempts.resume(time.pass_ms(wait.wait_ms))) == L
+    assert pool(after_waiting(attempts, wait, time)) == L
+
+
+def test_a_burst_that_moves_spends_tokens_first_and_then_waits_its_turn() -> None:
+    """Of 60 requests that leave a dead pool at once, ten go by the room of the other and 30 by the tokens.
+    The others wait until its answers have made room, and cost no token."""
+    time, budget = Time(), RetryBudget()
+    routing = router(part({"a/r/x": 999_999, "b/r/x": 1}), time)
+    requests = [machine(routing, budget) for _ in range(60)]
+    actions = []
+    for attempts in requests:
+        pool(attempts.begin(time()))
+        actions.append(attempts.failed(read(FAILED), time(), fruitless=lambda name: name == "a/r/x"))
+    waiting = [pair for pair in zip(requests, actions, strict=True) if isinstance(pair[1], Wait)]
+    assert 14 <= len(waiting) <= 20
+    assert budget.left(time()) < 1
+    for _ in range(10):
+        routing.took_over("b/r/x")
+    assert all(isinstance(attempts.resume(time()), Send) for attempts, _ in waiting)
+
+
+def test_a_turn_that_never_comes_ends_the_request() -> None:
+    """A pool that takes nothing more is waited for 30 s, or to the deadline, and no longer."""
+    time, budget = Time(), RetryBudget()
+    routing = router(part({"a/r/x": 500_000, "b/r/x": 500_000}), time)
+    attempts = machine(routing, budget)
+    first = pool(attempts.begin(time()))
+    other = next(name for name in ("a/r/x", "b/r/x") if name != first)
+    while routing.reserve(other, time(), 19_000) is not None:
+        pass
+    while budget.take(time()):
+        pass
+    action = attempts.failed(read(FAILED), time(), fruitless=lambda name: name == first)
+    assert after_waiting(attempts, action, time) == GiveUp(Why.BUDGET)
+    assert time() <= DEADLINE_MS
+
+
+def test_a_throttled_request_leaves_for_no_token() -> None:
+    """A pool that serves others and turns this request away has not worked on it: the move costs no token."""
+    time, budget = Time(), RetryBudget()
+    attempts = machine(router(part(THREE), time), budget)
+    attempts.begin(time())
+    before = budget.left(time())
+    assert isinstance(attempts.failed(read(ResultClass.THROTTLED), time(), fruitless=no_pool), Send)
+    assert budget.left(time()) == before
 
 
 def test_bound_requests_have_no_last_resort() -> None:

@@ -359,8 +359,8 @@ def test_what_failed_at_the_last_resort_too_names_all_that_was_tried() -> None:
 
 
 def test_the_last_resort_is_taken_at_its_pace() -> None:
-    """Each request waits for its place, in order. One whose deadline comes first is told which pool has no
-    room."""
+    """While it answers it takes the next at once. A request whose deadline comes before its turn is told
+    which pool has no room."""
     fault = answers(401, ERROR)
     tried = resort(a=fault, b=fault, l=answers(503, ERROR))
     for _ in range(2):
@@ -371,8 +371,7 @@ def test_the_last_resort_is_taken_at_its_pace() -> None:
         reply = tried.ask()
         assert (reply.status, header(reply, "x-tieline-pool")) == (200, L)
         stamps.append(tried.time())
-    for begin, end in zip(stamps, stamps[6:], strict=False):
-        assert end - begin >= 600
+    assert stamps[-1] - stamps[0] < 1_000
     while tried.router.reserve(L, tried.time(), 9_000) is not None:
         pass
     reply = tried.ask(headers={"x-tieline-deadline": "5"})

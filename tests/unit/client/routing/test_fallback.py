@@ -131,20 +131,19 @@ def test_a_pool_that_a_loss_would_not_use_comes_before_it_too() -> None:
 
 
 def test_a_pick_takes_it_at_its_pools_pace() -> None:
-    """A pick waits for nothing: a pool at rest takes four requests at once (3/s over a second), and then the
-    pick says why not."""
+    """A pick waits for nothing: a pool at rest takes ten requests at once, and then the pick says why not."""
     time = Time()
     routing = router(part(EVEN, last_resort=(L,)), time)
     for pool in EVEN:
         out(routing, pool, ResultClass.THROTTLED)
-    found = [routing.pick(MODEL) for _ in range(10)]
-    assert [one.pool for one in found if isinstance(one, Route)] == [L] * 4
-    assert {one.reason for one in found[:4]} == {Reason.LAST_RESORT}
+    found = [routing.pick(MODEL) for _ in range(16)]
+    assert [one.pool for one in found if isinstance(one, Route)] == [L] * 10
+    assert {one.reason for one in found[:10]} == {Reason.LAST_RESORT}
     refused = found[-1]
     assert isinstance(refused, Shed)
     assert (refused.reason, refused.fallbacks, refused.retry_after_ms) == (Reason.THROTTLED, (), LATER_MS)
     assert refused.why == (f"{A}: throttled", f"{B}: throttled", f"{L}: no room now")
-    assert routing.take_counts() == {"eu": (10, 6)}
+    assert routing.take_counts() == {"eu": (16, 6)}
     time.pass_ms(1_000)
     again = routing.pick(MODEL, exclude=(A, B))
     assert isinstance(again, Route)
