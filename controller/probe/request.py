@@ -108,7 +108,7 @@ class _Reading:
         if result is not ResultClass.OK:
             return result
         is_stream = media_type(response.headers.get("content-type")) == EVENT_STREAM
-        reader, size = StreamReader(), 0
+        reader, size = StreamReader(PATH), 0
         async for data in response.aiter_bytes():
             size += len(data)
             if size > BODY_MAX_BYTES:
@@ -122,5 +122,5 @@ class _Reading:
                 self.first_token_ms = float(max(0, self._monotonic_ms() - self._began_ms))
                 limit.reschedule(asyncio.get_running_loop().time() + timeout_s)
             if reader.ended:
-                return ResultClass.OK
-        return ResultClass.CUT if is_stream else ResultClass.OK
+                break
+        return reader.close(clean=True) if is_stream else ResultClass.OK

@@ -128,7 +128,7 @@ def _read(call: Call, target: Target, answer: Answer, now_epoch_ms: int) -> Step
     plain = find(answer.headers, b"content-encoding") in (None, "identity")
     reply = Reply(answer.status, reply_headers(answer.headers))
     if kind == _answers.EVENT_STREAM and plain:
-        return (yield from _read_until_output(answer, reply))
+        return (yield from _read_until_output(call, answer, reply))
     if kind == _answers.JSON:
         body = yield from _read_body(answer, WHOLE_BODY_MAX)
         if body is None:
@@ -177,9 +177,9 @@ def _read_body(answer: Answer, bytes_max: int) -> Steps[bytes | None]:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _read_until_output(answer: Answer, reply: Reply) -> Steps[Opening]:
+def _read_until_output(call: Call, answer: Answer, reply: Reply) -> Steps[Opening]:
     """Up to the first output: until then the request may still change its pool."""
-    read, reader, parts = Read(answer), StreamReader(), []
+    read, reader, parts = Read(answer), StreamReader(call.request.path, call.body.answers), []
     while data := (yield read):
         parts.append(data)
         phase = reader.feed(data)
@@ -193,6 +193,16 @@ def _read_until_output(answer: Answer, reply: Reply) -> Steps[Opening]:
                 answer_id=reader.answer_id,
             )
         if phase is Phase.ERROR:
-            reading = _answers.reading_of_error(reader.error)
-            return Opening(reading, reply=error_event(reader, reading.result))
-    return Opening(reading_of_result(ResultClass.CUT), "the stream ended before any output")
+            return _error_before_output(reader)
+    reader.close(clean=True)  # the last event may lack the empty line after it
+    if reader.phase is Phase.ERROR:
+        return _error_before_output(reader)
+    if reader.phase is Phase.WAITING or not reader.ended:
+        return Opening(reading_of_result(ResultClass.CUT), "the stream ended before any output")
+    reply.body = b"".join(parts)
+    return Opening(_answers.GOOD, reply=reply, usage=reader.usage, answer_id=reader.answer_id)
+
+
+def _error_before_output(reader: StreamReader) -> Opening:
+    reading = _answers.reading_of_error(reader.error)
+    return Opening(reading, reply=error_event(reader, reading.result))

@@ -41,14 +41,16 @@ _joiner = msgspec.json.Encoder()
 
 class Body(Struct, frozen=True):
     """A request's body. ``fields`` is None for one that is not a JSON object: it travels as it is.
-    ``refers``: ids of what a provider holds (a response, a file, a thread), from the path and the body; such
-    a request can't be served elsewhere. ``keeps``: the provider will hold what it answers."""
+    ``answers``: how many choices or images it asks for. ``refers``: ids of what a provider holds (a response,
+    a file, a thread), from the path and the body; such a request can't be served elsewhere. ``keeps``: the
+    provider will hold what it answers."""
 
     raw: bytes
     fields: dict[str, msgspec.Raw] | None = None
     model: str = ""
     stream: bool = False
     output_tokens_max: int | None = None
+    answers: int = 1
     refers: tuple[str, ...] = ()
     keeps: bool = False
 
@@ -78,9 +80,19 @@ def read_body(raw: bytes, path: str = "") -> Body:
         model if isinstance(model, str) else "",
         stream=_value(fields, "stream") is True,
         output_tokens_max=next((limit for limit in limits if isinstance(limit, int) and limit > 0), None),
+        answers=_answers(fields),
         refers=path_ids + _body_ids(raw, fields),
         keeps=keeps or _value(fields, "store") is True,
     )
+
+
+def _answers(fields: dict[str, msgspec.Raw]) -> int:
+    """``n`` for each of the prompts; only completions take several, as a list of texts or of token lists."""
+    if "n" not in fields and "prompt" not in fields:
+        return 1
+    count, prompt = _value(fields, "n"), _value(fields, "prompt")
+    prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+    return prompts * (count if isinstance(count, int) and count > 0 else 1)
 
 
 def _body_ids(raw: bytes, fields: dict[str, msgspec.Raw]) -> tuple[str, ...]:

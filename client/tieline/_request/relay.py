@@ -39,7 +39,7 @@ class Relay:
         self._clock = clock
         self._finish: Finish | None = finish
         if reader is not None and reader.ended:
-            self._end(ResultClass.OK)
+            self._end(reader.result_so_far)
 
     @property
     def complete(self) -> bool:
@@ -56,29 +56,31 @@ class Relay:
         if reader is not None:
             reader.feed(data)
             if reader.ended:
-                self._end(ResultClass.OK)
+                self._end(reader.result_so_far)
 
     def over(self) -> None:
         """The body has ended. Raises ``StreamBrokenError`` when it ended without its last event."""
-        if self._reader is not None and not self._reader.ended:
-            self._end(ResultClass.CUT)
+        reader = self._reader
+        self._end(ResultClass.OK if reader is None else reader.close(clean=True))
+        if reader is not None and not reader.ended:
             raise StreamBrokenError("the stream ended without its last event")
-        self._end(ResultClass.OK)
 
     def broken(self, error: WireError) -> StreamBrokenError | None:
         """Reading failed. Gives the error to raise to the caller; None after the last event, as it does not
         matter then how the connection goes down."""
+        result = ResultClass.CUT if self._reader is None else self._reader.close(clean=False)
         if self.complete:
             return None
-        self._end(ResultClass.CUT)
+        self._end(result)
         if error.result is ResultClass.TIMEOUT:
             text = f"nothing came for {self._idle_ms / 1_000:g} s in the middle of the stream"
             return StreamBrokenError(text, idle=True)
         return StreamBrokenError(f"the stream broke after its first output: {error}")
 
     def close(self) -> None:
-        """The caller is done. A caller that leaves early is no failure of the pool: it counts as ok."""
-        self._end(ResultClass.OK)
+        """The caller is done. A caller that leaves early is no failure of the pool: it counts as ok, unless
+        an error event came before."""
+        self._end(ResultClass.OK if self._reader is None else self._reader.result_so_far)
         self.answer.close()
 
     def _end(self, result: ResultClass) -> None:

@@ -1,0 +1,49 @@
+"""PURE. What an answer cost: the token counts that a stream's event or a whole answer names.
+
+Chat completions call the two counts ``prompt_tokens`` and ``completion_tokens``; the responses, images and
+audio APIs call them ``input_tokens`` and ``output_tokens``. A count that is no whole number counts as absent:
+transcriptions may be paid by their seconds.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+TokenCounts = tuple[int, int]  # of the prompt, of the answer
+_PROMPT_FIELDS = ("prompt_tokens", "input_tokens")
+_ANSWER_FIELDS = ("completion_tokens", "output_tokens")
+
+
+class _WholeAnswer(Struct):
+    usage: Any = None
+    id: Any = None
+
+
+_whole_decoder = msgspec.json.Decoder(_WholeAnswer)
+
+
+def read_whole(body: bytes) -> tuple[TokenCounts | None, str]:
+    """(token counts, the answer's id) of an answer that is no stream; None and "" for what it does not name
+    or can't be read."""
+    try:
+        answer = _whole_decoder.decode(body)
+    except msgspec.MsgspecError:
+        return None, ""
+    return token_counts(answer.usage), answer.id if isinstance(answer.id, str) else ""
+
+
+def token_counts(usage: Any) -> TokenCounts | None:
+    """The counts in the value of a ``usage`` field; None where it names none for the prompt."""
+    if not isinstance(usage, dict):
+        return None
+    prompt, answer = _count(usage, _PROMPT_FIELDS), _count(usage, _ANSWER_FIELDS)
+    return None if prompt is None else (prompt, answer or 0)
+
+
+def _count(usage: dict[str, Any], names: tuple[str, str]) -> int | None:
+    for name in names:
+        value = usage.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None
