@@ -17,7 +17,9 @@ of it.
 
 A module has ``add_parser(subparsers)`` and ``run(args) -> int``. Other installed distributions add
 subcommands by the entry point ``tieline.commands``. Rich draws tables; ``terminal`` has what subcommands
-share. Tests: tests/unit/controller/cli, tests/integration/test_cli.py, test_orders.py, test_replay.py.
+share.
+
+Tests: tests/unit/controller/cli, tests/integration/test_cli.py, test_orders.py, test_replay.py.
 """
 
 from __future__ import annotations

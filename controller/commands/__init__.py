@@ -16,6 +16,8 @@ reads as part of its snapshot. The rules, all applied by the pure fold in ``log`
 Orders lie in Kafka and not in the leader's memory: the next leader reads the same log and has the same orders
 with the same ends. A publication names the offset before which every order is taken into account
 (``commands_next_offset``); that is what `tieline drain` and the other commands wait for. What an order does
-to a decision is told in ``core.orders``. Tests: tests/unit/controller/commands,
-tests/property/test_orders_property.py, tests/integration/test_orders.py.
+to a decision is told in ``core.orders``.
+
+Tests: tests/unit/controller/commands, tests/property/test_orders_property.py,
+tests/integration/test_orders.py.
 """

@@ -14,6 +14,8 @@ record was appended must assume that it was, and that it may still appear later.
 
 ``offsets`` tells a new leader how far the evidence reached when it took over. ``topics`` creates missing
 topics and refuses existing ones whose settings would break a promise, naming the setting and the command to
-change it. Tests: tests/unit/controller/kafka, tests/integration/test_leader.py,
+change it.
+
+Tests: tests/unit/controller/kafka, tests/integration/test_leader.py,
 tests/integration/test_agent.py.
 """

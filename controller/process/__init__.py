@@ -17,5 +17,6 @@ per event, and an exit status. The rules:
 - ``monitor`` answers ``GET /healthz`` and ``GET /metrics`` for every command that runs for long.
 
 This is the lowest wing: it imports nothing else of the controller.
+
 Tests: tests/unit/controller/process, tests/integration/test_secured.py, tests/integration/test_cli.py.
 """

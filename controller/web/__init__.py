@@ -22,6 +22,8 @@ or a decision. The rules:
 - A report is answered 202 when it is on its way to Kafka. It is perishable, and may still be lost.
 
 Signed overlays pass through unopened: whether one counts is decided by the clients, which have the keys. The
-format is documented in docs/http-table.md. Tests: tests/unit/controller/web, tests/integration/test_web.py,
+format is documented in docs/http-table.md.
+
+Tests: tests/unit/controller/web, tests/integration/test_web.py,
 tests/integration/test_web_bounds.py.
 """
