@@ -5,35 +5,12 @@ everything else reaches the pool as the caller wrote it, byte for byte. That cos
 and 0.24 ms at 400 kB, where decoding and encoding the whole would cost 1.5 ms.
 """
 
-import re
-from typing import Any
-
 import msgspec
 from msgspec import Struct
 
-# Collections whose members one provider holds: /responses/ID, /files/ID/content, /threads/ID/runs/ID ...
-STATEFUL = frozenset(
-    {
-        "assistants",
-        "batches",
-        "containers",
-        "conversations",
-        "evals",
-        "files",
-        "fine_tuning",
-        "responses",
-        "threads",
-        "uploads",
-        "vector_stores",
-    }
-)
+from tieline._request.references import ids_in_body, read_path, value_in
+
 _LIMIT_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-# Fields that refer to a member of one: "previous_response_id", "vector_store_ids" ...
-_REFERABLE = (
-    "previous_response|file|input_file|assistant|thread|batch|vector_store|conversation|container|upload"
-)
-_ID_FIELDS = re.compile(rb'"(?:%s)_ids?"\s*:\s*("[^"\\]+"|\[[^\]]*\])' % _REFERABLE.encode())
-_STRINGS = re.compile(rb'"([^"\\]+)"')
 
 _splitter = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _joiner = msgspec.json.Encoder()
@@ -63,26 +40,24 @@ class Body(Struct, frozen=True):
 
 def read_body(raw: bytes, path: str = "") -> Body:
     """What routing needs of a request. Never raises: what can't be read here, the provider judges."""
-    first, *rest = path.partition("?")[0].strip("/").split("/")
-    keeps = first in STATEFUL
-    path_ids = tuple(rest[::2]) if keeps else ()
+    place = read_path(path)
     if raw[:1] != b"{":
-        return Body(raw, refers=path_ids, keeps=keeps)
+        return Body(raw, refers=place.ids, keeps=place.stateful)
     try:
         fields = _splitter.decode(raw)
     except msgspec.MsgspecError:
-        return Body(raw, refers=path_ids, keeps=keeps)
-    model = _value(fields, "model")
-    limits = [_value(fields, name) for name in _LIMIT_FIELDS]
+        return Body(raw, refers=place.ids, keeps=place.stateful)
+    model = value_in(fields, "model")
+    limits = [value_in(fields, name) for name in _LIMIT_FIELDS]
     return Body(
         raw,
         fields,
         model if isinstance(model, str) else "",
-        stream=_value(fields, "stream") is True,
+        stream=value_in(fields, "stream") is True,
         output_tokens_max=next((limit for limit in limits if isinstance(limit, int) and limit > 0), None),
         answers=_answers(fields),
-        refers=path_ids + _body_ids(raw, fields),
-        keeps=keeps or _value(fields, "store") is True,
+        refers=place.ids + ids_in_body(place.words, raw, fields),
+        keeps=place.stateful or value_in(fields, "store") is True,
     )
 
 
@@ -90,31 +65,6 @@ def _answers(fields: dict[str, msgspec.Raw]) -> int:
     """``n`` for each of the prompts; only completions take several, as a list of texts or of token lists."""
     if "n" not in fields and "prompt" not in fields:
         return 1
-    count, prompt = _value(fields, "n"), _value(fields, "prompt")
+    count, prompt = value_in(fields, "n"), value_in(fields, "prompt")
     prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
     return prompts * (count if isinstance(count, int) and count > 0 else 1)
-
-
-def _body_ids(raw: bytes, fields: dict[str, msgspec.Raw]) -> tuple[str, ...]:
-    """The ids that fields name, at any depth. A text inside a message has its quotes escaped in JSON, so only
-    real fields match."""
-    ids: list[str] = []
-    if b'_id"' in raw or b'_ids"' in raw:
-        for value in _ID_FIELDS.findall(raw):
-            ids += [name.decode("utf-8", "replace") for name in _STRINGS.findall(value)]
-    for name in ("conversation", "container"):
-        value = _value(fields, name)
-        reference = value.get("id") if isinstance(value, dict) else value
-        if isinstance(reference, str):
-            ids.append(reference)
-    return tuple(ids)
-
-
-def _value(fields: dict[str, msgspec.Raw], name: str) -> Any:
-    raw = fields.get(name)
-    if raw is None:
-        return None
-    try:
-        return msgspec.json.decode(raw)
-    except msgspec.MsgspecError:
-        return None

@@ -23,30 +23,6 @@ def test_what_routing_needs() -> None:
     assert not body.keeps
 
 
-@pytest.mark.parametrize(
-    ("path", "fields", "refers"),
-    [
-        ("/responses", {"previous_response_id": "resp_1"}, ("resp_1",)),
-        ("/responses", {"conversation": {"id": "conv_1"}, "container": "cntr_1"}, ("conv_1", "cntr_1")),
-        ("/batches", {"input_file_id": "file-1"}, ("file-1",)),
-        ("/vector_stores/vs_1/files", {"file_id": "file-1"}, ("vs_1", "file-1")),
-        ("/responses", {"tools": [{"type": "file_search", "vector_store_ids": ["v1", "v2"]}]}, ("v1", "v2")),
-        ("/chat/completions", {"messages": [{"content": [{"file": {"file_id": "f"}}]}]}, ("f",)),
-        ("/threads/t1/runs/r1?limit=2", {}, ("t1", "r1")),
-        ("/chat/completions", {"messages": [{"content": 'it said "file_id": "x"'}]}, ()),
-        ("/chat/completions", {"messages": [{"role": "tool", "tool_call_id": "call_1"}]}, ()),
-        ("/chat/completions", {"tools": [{"properties": {"file_id": {"type": "string"}}}]}, ()),
-        ("/responses", {"previous_response_id": None, "container": {"type": "auto"}}, ()),
-    ],
-)
-def test_what_a_provider_holds_is_named(
-    path: str, fields: dict[str, object], refers: tuple[str, ...]
-) -> None:
-    """Ids are read from fields of their own at any depth and from the path, but not from texts, tool calls
-    and schemas."""
-    assert read_body(json.dumps(fields).encode(), path).refers == refers
-
-
 def test_what_a_provider_will_hold_is_known() -> None:
     """It will hold what is made under a stateful path or with ``store``, whether the body is JSON or not."""
     assert read_body(b"--form", "/files").keeps
