@@ -18,8 +18,8 @@ from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.moves.eligible import Use, eligible
-from controller.core.moves.modes import bound_by_mode
-from controller.core.moves.reversal import Barred
+from controller.core.moves.modes import within_modes
+from controller.core.moves.reversal import ReversalLimits
 from controller.core.orders.claims import Claims, claims_in_force, declined_pools
 from controller.core.orders.in_force import Orders, orders_in_force, with_verdicts
 from controller.core.policy.compiled import CRITICAL_RANK, CompiledPolicy, compile_policy, rules_in_force
@@ -51,7 +51,7 @@ class Assessment(NamedTuple):
     unheard: float
     due_ms: int | None
     orders: Orders
-    barred: Barred
+    barred: ReversalLimits
 
 
 def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessment:
@@ -88,7 +88,7 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
         findings,
         held,
         caps,
-        bound_by_mode(acting, compiled, given),
+        within_modes(acting, compiled, given),
         acting,
         asked.units,
         asked.requests,
@@ -97,7 +97,7 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
         unheard_share(compiled, snapshot.reports, heard),
         _earliest([*due, said.until_ms], held, given, findings, now_ms),
         given,
-        Barred(memory, limits, now_ms),
+        ReversalLimits(memory, limits, now_ms),
     )
 
 

@@ -8,8 +8,8 @@ from controller.core.model.reasons import Reason, State
 from controller.core.moves.draft import Draft
 from controller.core.moves.eligible import Use
 from controller.core.moves.held_table import HeldTable
-from controller.core.moves.reflex import Moved
-from controller.core.moves.voluntary import approach, keep_warm, planned
+from controller.core.moves.unplaced import Move
+from controller.core.moves.voluntary import approach, keep_warm, target_of
 
 
 class Chosen(NamedTuple):
@@ -17,7 +17,7 @@ class Chosen(NamedTuple):
 
     draft: Draft
     target: Draft
-    moves: list[Moved]
+    moves: list[Move]
 
 
 def too_little_heard(known: Assessment) -> bool:
@@ -29,7 +29,7 @@ def too_little_heard(known: Assessment) -> bool:
 def chosen(known: Assessment, use: Use, before: HeldTable, plan: Plan | None) -> Chosen:
     """One step by choice from the table in force, within ``use``."""
     draft = before.draft(known.demand)
-    target = planned(draft, use, plan)
+    target = target_of(draft, use, plan)
     keep_warm(target, use, known.evidence, known.requests)
     pools = known.memory.pools
     ramping = {i for i, name in enumerate(known.compiled.pools) if pools[name].state is State.RECOVERING}

@@ -19,10 +19,11 @@ from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.draft import OUT, Draft
 from controller.core.moves.first_table import first_draft
 from controller.core.moves.held_table import HeldTable, split_of, table_of
-from controller.core.moves.last_resort import last_resorts, resorts_changed, resorts_said
-from controller.core.moves.modes import without_choice
-from controller.core.moves.on_loss import differ, on_loss, patched
-from controller.core.moves.reflex import NOWHERE, Moved, find_places, settle
+from controller.core.moves.last_resort import last_resort_changes, last_resort_verdicts, last_resorts
+from controller.core.moves.modes import within_freezes
+from controller.core.moves.on_loss import decide_on_loss, on_loss_differs, patch_on_loss
+from controller.core.moves.reflex import find_places, settle
+from controller.core.moves.unplaced import NOWHERE, Move
 from controller.core.orders.in_force import order_verdict
 from controller.core.policy.compiled import CRITICAL_RANK, LOWEST_RANK, CompiledPolicy
 from controller.core.snapshot import Ready, Snapshot
@@ -49,7 +50,7 @@ class Plan(NamedTuple):
     """A draft worth publishing, with what moved in it. ``renewed``: the table's first under its policy."""
 
     draft: Draft
-    moves: list[Moved]
+    moves: list[Move]
     urgent: bool
     voluntary: bool
     renewed: bool = False
@@ -126,7 +127,7 @@ def _matters(draft: Draft, before: HeldTable, known: Assessment) -> bool:
 
 def _last_resort_changed(known: Assessment, before: HeldTable) -> Plan | None:
     """The same weights with another last resort, at once; in haste if a pool is not to be tried any more."""
-    gone, new = resorts_changed(before, last_resorts(known.compiled, known.use))
+    gone, new = last_resort_changes(before, last_resorts(known.compiled, known.use))
     return Plan(before.draft(known.demand), [], bool(gone), False) if gone or new else None
 
 
@@ -135,7 +136,7 @@ def _by_choice(snapshot: Snapshot, known: Assessment, before: HeldTable, now_ms:
     if not _may_choose(snapshot, known, now_ms):
         return None
     plan = _fresh_plan(snapshot, known, now_ms)
-    step = chosen(known, without_choice(known.use, known.orders), before, plan)
+    step = chosen(known, within_freezes(known.use, known.orders), before, plan)
     return Plan(step.draft, step.moves, False, True) if step.moves else None
 
 
@@ -160,7 +161,7 @@ def _on_loss_renewed(snapshot: Snapshot, known: Assessment, before: HeldTable, n
     if not hasty and not _on_loss_is_old(snapshot, known, now_ms):
         return None
     draft = before.draft(known.demand)
-    if hasty or differ(before, on_loss(draft, known.use)):
+    if hasty or on_loss_differs(before, decide_on_loss(draft, known.use)):
         return Plan(draft, [], False, False)
     return None
 
@@ -196,7 +197,7 @@ def _publish(
     compiled, draft = known.compiled, plan.draft
     splits = _splits(draft, before)
     hasty = plan.urgent and before is not None and not plan.renewed
-    losses = patched(before, known.use) if before and hasty else on_loss(draft, known.use)
+    losses = patch_on_loss(before, known.use) if before and hasty else decide_on_loss(draft, known.use)
     proposal = Proposal(
         compiled,
         known.use,
@@ -283,7 +284,7 @@ def _said(known: Assessment, plan: Plan, before: HeldTable, now_ms: int) -> list
     elif not plan.moves and not plan.urgent:
         said.append(Verdict("table", Reason.ON_LOSS_RENEWED, now_ms))
     if not plan.renewed:
-        said += resorts_said(
+        said += last_resort_verdicts(
             compiled, known.use, before, withdrawn=known.claims.withdrawn, memory=known.memory, now_ms=now_ms
         )
     load = before.draft(known.demand).load

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from controller.core.model.dispatch_plan import Problem
-from controller.core.moves.draft import GAINS, GAINS_LATE, OUT, ROOM_MIN_PARTS, Draft, Limits
+from controller.core.moves.draft import GAINS, GAINS_LATE, OUT, ROOM_MIN_PARTS, Draft, DraftLimits
 from controller.core.moves.eligible import Use
-from controller.core.moves.reflex import NOWHERE, Homeless, find_places, settle
+from controller.core.moves.reflex import find_places, settle
+from controller.core.moves.unplaced import whole_routes
 from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from tests.property.planned import most_served, policies, problems
 from tieline.table import MILLION
@@ -35,12 +36,11 @@ def losses(draw: st.DrawFn, *, shares: bool) -> Lost:
     problem = draw(problems(policy, (GAINS, GAINS, GAINS, GAINS_LATE)))
     compiled = compile_policy(policy)
     count = len(compiled.routes)
-    limits = Limits(
+    limits = DraftLimits(
         list(problem.usable), list(problem.committed), list(problem.grade), list(problem.group_usable)
     )
     before = Draft(compiled, list(problem.demand), [{} for _ in range(count)], [0] * count)
-    everything = [Homeless(rule.rank, i, NOWHERE, MILLION, False) for i, rule in enumerate(compiled.routes)]
-    find_places(before, Use(limits, list(limits.usable), {}, False), everything, [])
+    find_places(before, Use(limits, list(limits.usable), {}, False), whole_routes(compiled), [])
     gone = draw(st.sets(st.sampled_from(range(len(compiled.pools))), min_size=1, max_size=2))
     grade = [OUT if pool in gone else old for pool, old in enumerate(problem.grade)]
     use = Use(limits._replace(grade=grade), list(limits.usable), {}, False)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from controller.core.evidence.gather import Evidence
 from controller.core.evidence.hearing import Probe
 from controller.core.model.reasons import Reason
@@ -31,7 +33,7 @@ class Kind(StrEnum):
     SILENT = "silent"
 
 
-class Finding(NamedTuple):
+class Finding(Struct, frozen=True, gc=False):
     """One pool's evidence in one word. ``value`` (a share, a count of clients, or ms) exceeds ``limit``.
 
     ``success`` is the share of attempts that succeed, None without attempts. ``evidence_ms`` is the instant

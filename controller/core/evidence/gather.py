@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from controller.core.evidence.client_sums import ClientOutcomes, Window, sum_clients
 from controller.core.evidence.hearing import Hearing, Probe, Reach, RowReading, read_row
 from controller.core.model.memo import Memo, changed_keys
@@ -12,7 +14,7 @@ from streams.rows import DemandRow, Row
 SECONDS_HEARD = 3  # the newest seconds of a partition, of which the fullest counts its clients
 
 
-class Evidence(NamedTuple):
+class Evidence(Struct, frozen=True, gc=False):
     """All that is known of one pool's health.
 
     ``ejected_by`` of ``clients_heard`` clients have left it by themselves, and one of them last said so at

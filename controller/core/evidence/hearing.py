@@ -7,6 +7,8 @@ any provider speaks of its own network (streams/demand.py), so what it says of p
 from enum import StrEnum
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from controller.core.model.memo import Memo
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.thresholds import Thresholds
@@ -28,7 +30,7 @@ class Hearing(StrEnum):
     OWN_NETWORK = "own_network"
 
 
-class Probe(NamedTuple):
+class Probe(Struct, frozen=True, gc=False):
     """One prober's last window of one pool. ``requests`` are those that speak about health."""
 
     source: str

@@ -72,26 +72,28 @@ def judge(evidence: Evidence, thresholds: Thresholds, context: PoolContext) -> F
     """The finding that all evidence of a pool amounts to."""
     accused = context.status_says_ill or context.refuses
     if not accused and _is_plainly_good(evidence, thresholds, context):
-        return _finding(evidence, Kind.GOOD, Reason.SUCCEEDING, 0.0, None)
+        return Finding(
+            Kind.GOOD,
+            Reason.SUCCEEDING,
+            0.0,
+            success=1.0,
+            evidence_ms=_newest_ms(evidence),
+            until_ms=evidence.until_ms,
+        )
     case = case_of(evidence, thresholds, context)
     for rule in RULES:
         if answer := rule(case):
-            return _finding(evidence, *answer)
+            kind, reason, value, limit = answer
+            return Finding(
+                kind,
+                reason,
+                value,
+                limit=limit,
+                success=_success_share(evidence),
+                evidence_ms=_newest_ms(evidence),
+                until_ms=evidence.until_ms,
+            )
     return SILENT
-
-
-def _finding(
-    evidence: Evidence, kind: Kind, reason: Reason, value: float | None, limit: float | None
-) -> Finding:
-    return Finding(
-        kind,
-        reason,
-        value,
-        limit=limit,
-        success=_success_share(evidence),
-        evidence_ms=_newest_ms(evidence),
-        until_ms=evidence.until_ms,
-    )
 
 
 def _is_plainly_good(evidence: Evidence, thresholds: Thresholds, context: PoolContext) -> bool:

@@ -6,7 +6,7 @@ from controller.core.model.dispatch_plan import Plan
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.moves.draft import Draft
 from controller.core.moves.held_table import HeldTable
-from controller.core.moves.modes import bound_pools, without_choice
+from controller.core.moves.modes import bound_pools, within_freezes
 from controller.core.moves.reflex import settle
 from controller.core.policy.compiled import LOWEST_RANK
 from tieline.table import MILLION
@@ -30,7 +30,7 @@ def withheld_by_choice(known: Assessment, before: HeldTable, plan: Plan | None, 
     bound = bound_pools(known.compiled, known.orders)
     if not bound or too_little_heard(known):
         return []
-    step = chosen(known, without_choice(known.acting, known.orders), before, plan)
+    step = chosen(known, within_freezes(known.acting, known.orders), before, plan)
     moving = {pool for pool in bound if _parts(before.weights, pool) != _parts(step.draft.weights, pool)}
     return _changes(known, sorted(moving), before, step.target, now_ms)
 

@@ -17,13 +17,13 @@ from controller.core.model.reasons import Reason, State
 from controller.core.moves.draft import Draft
 from controller.core.moves.eligible import Use, eligible
 from controller.core.moves.held_table import HeldTable
-from controller.core.moves.modes import bound_by_mode
-from controller.core.moves.reflex import NOWHERE, Homeless, find_places, settle
+from controller.core.moves.modes import within_modes
+from controller.core.moves.reflex import find_places, settle
+from controller.core.moves.unplaced import UnplacedLoad, whole_routes
 from controller.core.policy.compiled import LOWEST_RANK, CompiledPolicy
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
 from tieline.events import in_scope
-from tieline.table import MILLION
 
 
 class Loss(Struct, frozen=True):
@@ -140,17 +140,16 @@ def _answer(
     )
 
 
-def _start(snapshot: Snapshot, compiled: CompiledPolicy, demand: list[float]) -> tuple[Draft, list[Homeless]]:
+def _start(
+    snapshot: Snapshot, compiled: CompiledPolicy, demand: list[float]
+) -> tuple[Draft, list[UnplacedLoad]]:
     """The table in force as a draft, and what has no place in it. Without a table, no load has a place."""
     if snapshot.table is not None:
         before = HeldTable(compiled, snapshot.table)
         return before.draft(demand), list(before.orphans)
     count = len(compiled.routes)
-    homeless = [
-        Homeless(rule.rank, index, NOWHERE, parts=MILLION, soft=False)
-        for index, rule in enumerate(compiled.routes)
-    ]
-    return Draft(compiled, demand, [{} for _ in range(count)], shed=[0] * count), homeless
+    empty = Draft(compiled, demand, [{} for _ in range(count)], shed=[0] * count)
+    return empty, whole_routes(compiled)
 
 
 def _use_without(assessment: Assessment, lost: frozenset[str]) -> Use:
@@ -169,4 +168,4 @@ def _use_without(assessment: Assessment, lost: frozenset[str]) -> Use:
         Memo(),
         panic_allowed=not assessment.orders.lifts("providers_lost"),
     )
-    return bound_by_mode(use, assessment.compiled, assessment.orders)
+    return within_modes(use, assessment.compiled, assessment.orders)

@@ -16,8 +16,8 @@ from controller.core.guards.withheld import MODES
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import CONFIGURATION_REASONS, Reason, State, Verdict
 from controller.core.moves.draft import GAINS_LAST, GAINS_LATE, OUT, Draft
-from controller.core.moves.modes import bound_pools, without_choice
-from controller.core.moves.voluntary import planned
+from controller.core.moves.modes import bound_pools, within_freezes
+from controller.core.moves.voluntary import target_of
 from controller.core.orders.in_force import order_verdict
 from controller.core.policy.lawful import forbidden_by
 from controller.core.policy.policy import Origin, Pool, Workload
@@ -71,9 +71,9 @@ def share_context(snapshot: Snapshot, assessment: Assessment, in_force: Draft, n
     plan, fresh_ms = snapshot.plan, snapshot.policy.thresholds.plan_fresh_ms
     if plan is not None and not plan.is_fresh(assessment.compiled.version, fresh_ms, now_ms):
         plan = None
-    target = planned(in_force, assessment.use, plan)
-    use = without_choice(assessment.use, assessment.orders)
-    allowed = target if use is assessment.use else planned(in_force, use, plan)
+    target = target_of(in_force, assessment.use, plan)
+    use = within_freezes(assessment.use, assessment.orders)
+    allowed = target if use is assessment.use else target_of(in_force, use, plan)
     routes = frozenset(wish.route for wish in plan.targets) if plan is not None else frozenset()
     return ShareContext(
         snapshot=snapshot,

@@ -10,7 +10,7 @@ from controller.core.assessment import assess
 from controller.core.model.dispatch_plan import Problem
 from controller.core.model.memo import Memo
 from controller.core.moves.held_table import HeldTable, split_of
-from controller.core.moves.modes import without_choice
+from controller.core.moves.modes import within_freezes
 from controller.core.orders.claims import declined_pools
 from controller.core.snapshot import Snapshot
 from tieline.table import Split
@@ -27,7 +27,7 @@ def problem_of(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Pro
     memo = memo or Memo()
     assessment = assess(snapshot, now_ms, memo)
     compiled = assessment.compiled
-    limits = without_choice(assessment.use, assessment.orders).looking_ahead().limits
+    limits = within_freezes(assessment.use, assessment.orders).looking_ahead().limits
     return Problem(
         policy_version=compiled.version,
         at_ms=now_ms,

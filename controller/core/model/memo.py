@@ -47,18 +47,23 @@ class Memo:
     ) -> Sequence[T]:
         """``make(subject, *inputs)`` of every subject, in their order. Not to be changed by the caller.
 
-        Subjects that were in the last call's list keep their answer while ``inputs`` are the same objects.
+        A subject that the last call's list had in the same place keeps its answer while ``inputs`` are the
+        same objects. If the list has another length, it keeps it in whatever place.
         """
         before, before_inputs, answers = self._lists.get(make, ((), (), []))
         if not _are_same(before_inputs, inputs):
-            before, answers = (), []
+            answers = [make(subject, *inputs) for subject in subjects]
         elif _are_same(before, subjects):
             return answers
-        # The memo holds the subjects of last time, so no other object can have the id of one of them.
-        by_id = dict(zip(map(id, before), answers, strict=True))
-        answers = [
-            by_id[id(subject)] if id(subject) in by_id else make(subject, *inputs) for subject in subjects
-        ]
+        elif len(before) == len(subjects):
+            pairs = zip(subjects, before, answers, strict=True)
+            answers = [answer if new is old else make(new, *inputs) for new, old, answer in pairs]
+        else:
+            # The memo holds the subjects of last time, so no other object can have the id of one of them.
+            by_id = dict(zip(map(id, before), answers, strict=True))
+            answers = [
+                by_id[id(subject)] if id(subject) in by_id else make(subject, *inputs) for subject in subjects
+            ]
         self._lists[make] = (subjects, inputs, answers)
         return answers
 

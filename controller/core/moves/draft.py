@@ -1,8 +1,8 @@
-"""The table while it is being worked on: weights, shed and load, changed only in ways that conserve both.
+"""The table while it is worked on: weights, shed and load, changed only in ways that conserve both.
 
-Every route's weights and shed sum to one million before and after each operation, so no rounding is left for
-the end. Load and room are in units/s. A draft knows nothing of health: it is given what each pool may carry
-(``usable``), how much of that is paid for (``committed``) and which pools may gain, and keeps within it.
+The weights and the shed parts of a route sum to one million whenever nobody holds parts of it, so no rounding
+is left for the end. Load and room are in units/s. A draft knows nothing of health: ``DraftLimits`` says what
+each pool may carry, how much of that is paid for and which pools may gain, and the draft keeps within it.
 """
 
 from collections.abc import Sequence
@@ -12,20 +12,21 @@ from controller.core.policy.compiled import CompiledPolicy, RouteRules
 from controller.core.policy.shares import parts_left, provider_parts
 from tieline.table import MILLION
 
-SWEEPS_MAX = 4
-RECEIVERS_MAX = 16
-ROOM_MAX_FACTOR = 1_000_000  # x a route's demand: more room than this is no more
-ROOM_MIN_PARTS = 500  # of a million: less room than this is none, so that no crumbs are left about
+SWEEPS_MAX = 4  # rounds of dealing parts out to the pools of one tier
+RECEIVERS_MAX = 16  # pools that a forced move gives something at once
+ROOM_MAX_FACTOR = 1_000_000  # x a route's demand: more room than this counts as this much
+ROOM_MIN_PARTS = 500  # of a million: less room than this counts as none, so that no crumbs are spread
 
-GAINS = 0  # may receive load
-GAINS_LATE = 1  # receives only what no other takes
-GAINS_LAST = 2  # receives critical load only, after all others
+# Grades: what a pool may be used for. A larger one allows less.
+GAINS = 0  # may gain load
+GAINS_LATE = 1  # gains only what no pool of the grade before takes
+GAINS_LAST = 2  # gains critical load only, after all others
 KEEPS = 3  # keeps what it carries, gains nothing
 OUT = 4  # carries nothing
 
 
-class Limits(NamedTuple):
-    """What the draft must keep within. By pool index (``group_usable`` by group), in units/s."""
+class DraftLimits(NamedTuple):
+    """What the draft must keep within: units/s and grades by pool index, ``group_usable`` by group index."""
 
     usable: list[float]
     committed: list[float]
@@ -36,8 +37,9 @@ class Limits(NamedTuple):
 class Draft:
     """Weights of every route by pool index, in parts per million, and the load that follows from them.
 
-    ``few_receivers``: of many equally good pools only those with most room are given something, so that a
-    forced move touches few and takes little time. ``lawful``: every weight is known to be.
+    ``touched``: routes whose weights were changed. ``few_receivers``: of many equally good pools only those
+    with the most room gain something, so that a forced move touches few pools and takes little time.
+    ``lawful``: every weight is known to lie on a pool that is lawful for its route.
     """
 
     def __init__(
@@ -52,20 +54,16 @@ class Draft:
         self.lawful = False
         self.load = [0.0] * len(compiled.pools)
         self.group_load = [0.0] * len(compiled.groups)
-        load, group_load, group_of = (
-            self.load,
-            self.group_load,
-            compiled.group_of,
-        )  # the hottest loop of a step
-        for route, held in enumerate(weights):
+        load, group_load, group_of = self.load, self.group_load, compiled.group_of
+        for route, shares in enumerate(weights):  # the hottest loop of a decision
             if units := demand[route] / MILLION:
-                for pool, weight in held.items():
+                for pool, weight in shares.items():
                     load[pool] += weight * units
                     if (group := group_of[pool]) >= 0:
                         group_load[group] += weight * units
 
     def copy(self) -> "Draft":
-        """An independent draft of the same table; routes are shared until changed."""
+        """An independent draft of the same table. Routes are shared until one of the drafts changes them."""
         twin = object.__new__(Draft)
         twin.compiled, twin.demand = self.compiled, self.demand
         twin.weights, twin.shed = list(self.weights), list(self.shed)
@@ -75,29 +73,29 @@ class Draft:
         return twin
 
     def own(self, route: int) -> dict[int, int]:
-        """The route's weights, to be changed: copied at the first change."""
+        """The route's weights, to be changed by the caller: copied at the first change."""
         if route not in self.touched:
             self.touched.add(route)
             self.weights[route] = dict(self.weights[route])
         return self.weights[route]
 
     def take(self, route: int, pool: int, parts: int) -> None:
-        """Parts per million leave the pool and become the caller's to give away."""
-        held = self.own(route)
-        if left := held[pool] - parts:
-            held[pool] = left
+        """Parts per million leave the pool. The caller must give them away or shed them."""
+        weights = self.own(route)
+        if left := weights[pool] - parts:
+            weights[pool] = left
         else:
-            del held[pool]
+            del weights[pool]
         self._count(pool, -parts * self.demand[route] / MILLION)
 
     def give(self, route: int, pool: int, parts: int) -> None:
-        """Parts per million come to the pool."""
-        held = self.own(route)
-        held[pool] = held.get(pool, 0) + parts
+        """Parts per million, taken before, come to the pool."""
+        weights = self.own(route)
+        weights[pool] = weights.get(pool, 0) + parts
         self._count(pool, parts * self.demand[route] / MILLION)
 
     def set(self, route: int, weights: dict[int, int], shed: int) -> None:
-        """The route anew, whole: weights and shed must sum to one million."""
+        """Replaces the whole route: weights and shed must sum to one million."""
         for pool, parts in list(self.weights[route].items()):
             self.take(route, pool, parts)
         for pool, parts in weights.items():
@@ -105,11 +103,11 @@ class Draft:
         self.shed[route] = shed
 
     def shed_parts(self, route: int, parts: int) -> None:
-        """Parts per million are shed (or, negative, no longer)."""
+        """Parts per million, taken before, are shed; if negative, so many are shed no longer."""
         self.own(route)
         self.shed[route] += parts
 
-    def room(self, pool: int, cap: float, limits: Limits) -> float:
+    def room(self, pool: int, cap: float, limits: DraftLimits) -> float:
         """Units/s that the pool can still take under ``cap`` and its quota group's limit."""
         left = cap - self.load[pool]
         group = self.compiled.group_of[pool]
@@ -121,11 +119,11 @@ class Draft:
         self,
         route: int,
         parts: int,
-        limits: Limits,
+        limits: DraftLimits,
         grades: tuple[int, ...] = (GAINS, GAINS_LATE),
         barred: int = -1,
     ) -> int:
-        """Gives parts away in merit order to pools of these grades with room; returns those left over.
+        """Gives parts away in order of merit to pools with room, grade by grade. Returns the parts left over.
 
         ``barred`` is a pool that gets nothing.
         """
@@ -142,11 +140,17 @@ class Draft:
         return parts
 
     def _share(
-        self, route: int, rules: RouteRules, parts: int, ready: list[int], caps: list[float], limits: Limits
+        self,
+        route: int,
+        rules: RouteRules,
+        parts: int,
+        ready: list[int],
+        caps: list[float],
+        limits: DraftLimits,
     ) -> int:
-        """Parts among pools of one tier, in proportion to their room. Pools of a quota group or of a provider
-        with a share limit take each other's room: it is asked again at each gift, and what is then left goes
-        round again."""
+        """Gives parts to pools of one tier in proportion to their room. Returns the parts left over."""
+        # Pools of a quota group, or of a provider with a largest share, take each other's room: so the room
+        # is asked again at each gift, and what is left over then goes round again.
         if self.demand[route] <= 0 and not rules.share_max:
             return self._spread(route, parts, ready, caps)
         for sweep in range(SWEEPS_MAX + len(ready) // RECEIVERS_MAX):
@@ -173,46 +177,48 @@ class Draft:
         rooms: list[tuple[int, int]],
         total: int,
         caps: list[float],
-        limits: Limits,
+        limits: DraftLimits,
     ) -> int:
-        """One round: to each (room, -pool) in proportion. Returns parts left."""
-        wanted = min(parts, total)
+        """One round: to each (room, -pool) in proportion to its room. Returns the parts left over."""
+        offer = min(parts, total)
         for room, number in rooms:
             pool = -number
-            now = min(-(-wanted * room // total), parts)
-            if now > 0 and (rules.share_max or self.compiled.group_of[pool] >= 0):
-                now = min(now, self.room_parts(route, pool, caps[pool], limits))
-            if now > 0:
-                self.give(route, pool, now)
-                parts -= now
+            gift = min(-(-offer * room // total), parts)
+            if gift > 0 and (rules.share_max or self.compiled.group_of[pool] >= 0):
+                gift = min(gift, self.room_parts(route, pool, caps[pool], limits))
+            if gift > 0:
+                self.give(route, pool, gift)
+                parts -= gift
         return parts
 
     def _free_parts(
-        self, route: int, pools: Sequence[int], caps: Sequence[float] | dict[int, float], limits: Limits
+        self, route: int, pools: Sequence[int], caps: Sequence[float] | dict[int, float], limits: DraftLimits
     ) -> list[int]:
-        """Each pool's own room in parts of the route's demand; more than a million where it is larger. All at
-        once, as this is the hottest loop of a forced move."""
+        """Each pool's own room in parts per million of the route's demand, which may be more than a million.
+
+        For all pools at once, as this is the hottest loop of a forced move.
+        """
         if (demand := self.demand[route]) <= 0:
             return [MILLION] * len(pools)
         load, group_of, most = self.load, self.compiled.group_of, demand * ROOM_MAX_FACTOR
-        found = []
+        rooms = []
         for pool in pools:
             left = caps[pool] - load[pool]
             if (group := group_of[pool]) >= 0:
                 left = min(left, limits.group_usable[group] - self.group_load[group])
             room = int(left * MILLION / demand) if left < most else ROOM_MAX_FACTOR * MILLION
-            found.append(room if room > ROOM_MIN_PARTS else 0)
-        return found
+            rooms.append(room if room > ROOM_MIN_PARTS else 0)
+        return rooms
 
     def _spread(self, route: int, parts: int, ready: list[int], caps: list[float]) -> int:
-        """No demand: shares in proportion to capacity, whole parts by largest remainder."""
+        """Where there is no demand: gives parts in proportion to capacity."""
         for pool, share in zip(ready, whole([caps[pool] for pool in ready], parts), strict=True):
             if share:
                 self.give(route, pool, share)
         return 0
 
-    def room_parts(self, route: int, pool: int, cap: float, limits: Limits) -> int:
-        """How many parts of the route the pool can still take under ``cap`` and the route's share limits."""
+    def room_parts(self, route: int, pool: int, cap: float, limits: DraftLimits) -> int:
+        """How many parts of the route the pool can still take under ``cap`` and its provider's share."""
         room = min(self._free_parts(route, [pool], {pool: cap}, limits)[0], MILLION)
         if share_max := self.compiled.routes[route].share_max:
             owner = self.compiled.provider_of[pool]
@@ -229,7 +235,7 @@ class Draft:
 
 
 def whole(amounts: list[float], total: int) -> list[int]:
-    """``total`` divided in proportion to ``amounts`` into whole numbers (largest remainder, then place)."""
+    """``total`` divided into whole numbers in proportion to ``amounts``, by the largest remainder."""
     size = sum(amounts)
     exact = [amount / size * total for amount in amounts]
     shares = [int(part) for part in exact]

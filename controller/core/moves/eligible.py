@@ -1,7 +1,8 @@
-"""State, capacity and orders -> what each pool may be used for: the limits a draft keeps within.
+"""State, capacity and orders -> what each pool may be used for: the limits that a draft keeps within.
 
-Order of use: healthy, then degraded, then unknown up to what it carries; beyond that only for critical load
-that would be shed otherwise. A pool that succeeds at a share counts as that share of its capacity.
+A healthy pool gains load, a degraded one gains what no healthy pool takes, an unknown one only critical load
+that would be shed otherwise. A pool that succeeds at a share s counts as s of its capacity. Headroom and the
+step of a pool's ramp apply to its limit.
 """
 
 from collections.abc import Mapping
@@ -14,28 +15,28 @@ from controller.core.evidence.health import ramp_share
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import CONFIGURATION_REASONS, State
-from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT, Limits
+from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT, DraftLimits
 from controller.core.orders.claims import Claims
 from controller.core.policy.compiled import CompiledPolicy
 
 
 class Use(NamedTuple):
-    """Limits of all pools, and what they may keep although they are ill.
+    """What every pool may be used for, by index. Readers must not change it.
 
     ``keeps``: units/s that a pool may go on carrying when no lawful alternative has room, its headroom
-    included; ``lost`` maps each pool that is out for its health to the share of attempts it still succeeds
-    at. ``panic``: beyond half of the providers are lost. ``ahead``: pools that will carry no more than these
-    units/s soon, and from which moves by choice make room for that. Not to be changed by who reads it.
+    included. ``lost``: pools that are out for their health, with the share of attempts that still succeeds.
+    ``panic``: too many providers are lost, so pools that still succeed stay in. ``ahead``: pools that will
+    carry no more than these units/s soon; moves by choice make room for that.
     """
 
-    limits: Limits
+    limits: DraftLimits
     keeps: list[float]
     lost: dict[int, float]
     panic: bool
     ahead: Mapping[int, float] = MappingProxyType({})
 
     def looking_ahead(self) -> "Use":
-        """With what is planned as if it held now; the very same if nothing is."""
+        """With what is planned as if it held now; the same object if nothing is planned."""
         if not self.ahead:
             return self
         usable, committed = list(self.limits.usable), list(self.limits.committed)
@@ -44,17 +45,17 @@ class Use(NamedTuple):
         return self._replace(limits=self.limits._replace(usable=usable, committed=committed))
 
 
-class _Basis(NamedTuple):
-    """What an answer rests on; ``memory`` and ``findings`` are compared pool by pool."""
+class _UseBasis(NamedTuple):
+    """What an answer rests on; ``memories`` and ``findings`` are compared pool by pool."""
 
     compiled: CompiledPolicy
     caps: Caps
     panic: bool
     claims: Claims
-    memory: dict[str, PoolMemory]
+    memories: dict[str, PoolMemory]
     findings: dict[str, Finding]
 
-    def same_but_for_pools(self, other: "_Basis") -> bool:
+    def is_same_but_for_pools(self, other: "_UseBasis") -> bool:
         return (
             self.compiled is other.compiled
             and self.caps is other.caps
@@ -64,63 +65,87 @@ class _Basis(NamedTuple):
         )
 
 
-class _KeptUse(NamedTuple):
+class _LastUse(NamedTuple):
     """The last answer, and what it rests on."""
 
-    basis: _Basis
+    basis: _UseBasis
     use: Use
 
 
 def eligible(
     compiled: CompiledPolicy,
-    memory: dict[str, PoolMemory],
+    memories: dict[str, PoolMemory],
     findings: dict[str, Finding],
     caps: Caps,
-    held: Claims,
+    claims: Claims,
     memo: Memo,
     *,
     panic_allowed: bool = True,
 ) -> Use:
-    """What every pool may be used for now, were its provider in act. Pools of which nothing is new are as
-    they were."""
-    panic = panic_allowed and too_many_lost(compiled, memory)
-    basis = _Basis(compiled, caps, panic, held, memory, findings)
-    kept = memo.last(_KeptUse)
-    if kept is not None and kept.basis.same_but_for_pools(basis):
-        before, old = kept
-        news = changed_keys(before.memory, memory) | changed_keys(before.findings, findings)
-        again = [compiled.pool_index[name] for name in news if name in compiled.pool_index]
-        if not again:
-            return old
-        limits = Limits(
-            list(old.limits.usable),
-            list(old.limits.committed),
-            list(old.limits.grade),
-            old.limits.group_usable,
-        )
-        use = Use(limits, list(old.keeps), dict(old.lost), panic, old.ahead)
+    """What every pool may be used for now if its provider were in mode act.
+
+    ``memories`` and ``findings`` are by pool name. Pools of which nothing is new stay as they were.
+    """
+    panic = panic_allowed and too_many_lost(compiled, memories)
+    basis = _UseBasis(compiled, caps, panic, claims=claims, memories=memories, findings=findings)
+    last = memo.last(_LastUse)
+    if last is not None and last.basis.is_same_but_for_pools(basis):
+        before = last.basis
+        news = changed_keys(before.memories, memories) | changed_keys(before.findings, findings)
+        changed = [compiled.pool_index[name] for name in news if name in compiled.pool_index]
+        if not changed:
+            return last.use
+        use = _copied(last.use)
     else:
-        count = len(compiled.pools)
-        again = list(range(count))
-        groups = [limit * compiled.policy.headroom for limit in caps.groups]
-        limits = Limits([0.0] * count, [0.0] * count, [OUT] * count, groups)
-        use = Use(limits, [0.0] * count, {}, panic, _ahead(compiled, caps, held))
-    for index in again:
+        changed = list(range(len(compiled.pools)))
+        use = _blank(compiled, caps, claims, panic=panic)
+    for index in changed:
         _judge_pool(use, basis, index)
-    memo.keep(_KeptUse(basis, use))
+    memo.keep(_LastUse(basis, use))
     return use
 
 
-def _judge_pool(use: Use, basis: _Basis, index: int) -> None:
+def too_many_lost(compiled: CompiledPolicy, memories: dict[str, PoolMemory]) -> bool:
+    """Whether all pools are down in so many providers that those pools stay in that still succeed."""
+    lost = sum(
+        1
+        for pools in compiled.pools_of
+        if pools and all(memories[compiled.pools[index]].state is State.DOWN for index in pools)
+    )
+    return lost > compiled.policy.thresholds.providers_lost_share * len(compiled.providers)
+
+
+def _copied(use: Use) -> Use:
+    limits = use.limits
+    copied = DraftLimits(
+        list(limits.usable), list(limits.committed), list(limits.grade), group_usable=limits.group_usable
+    )
+    return use._replace(limits=copied, keeps=list(use.keeps), lost=dict(use.lost))
+
+
+def _blank(compiled: CompiledPolicy, caps: Caps, claims: Claims, *, panic: bool) -> Use:
+    count = len(compiled.pools)
+    groups = [limit * compiled.policy.headroom for limit in caps.groups]
+    limits = DraftLimits([0.0] * count, [0.0] * count, [OUT] * count, group_usable=groups)
+    return Use(limits, [0.0] * count, {}, panic=panic, ahead=_ahead(compiled, caps, claims))
+
+
+def _ahead(compiled: CompiledPolicy, caps: Caps, claims: Claims) -> dict[int, float]:
+    ahead = {index: limit * compiled.policy.headroom for index, limit in caps.planned.items()}
+    ahead.update(dict.fromkeys(claims.maintenance_soon, 0.0))
+    return {index: most for index, most in sorted(ahead.items()) if index not in claims.withdrawn}
+
+
+def _judge_pool(use: Use, basis: _UseBasis, index: int) -> None:
     """One pool's limits, grade and what it may keep, into ``use``."""
     compiled, name = basis.compiled, basis.compiled.pools[index]
-    policy, cap, held_pool = compiled.policy, basis.caps.pools[index], basis.memory[name]
-    state = held_pool.state
-    ramp = ramp_share(held_pool, policy.thresholds) if state is State.RECOVERING else 1.0
+    policy, cap, memory = compiled.policy, basis.caps.pools[index], basis.memories[name]
+    state = memory.state
+    ramp = ramp_share(memory, policy.thresholds) if state is State.RECOVERING else 1.0
     part = policy.headroom * ramp
     keeps, grade = cap.limit * ramp, _grade(state, cap.fresh)
     use.lost.pop(index, None)
-    if state is State.DOWN and held_pool.reason not in CONFIGURATION_REASONS:
+    if state is State.DOWN and memory.reason not in CONFIGURATION_REASONS:
         success = _success(state, basis.findings.get(name, SILENT))
         if index not in basis.claims.withdrawn:
             use.lost[index] = success
@@ -131,18 +156,12 @@ def _judge_pool(use: Use, basis: _Basis, index: int) -> None:
     if index in basis.claims.withdrawn:
         grade, keeps = OUT, 0.0
     elif index in basis.claims.maintenance_soon and grade == GAINS:
-        grade = GAINS_LATE  # what it takes it must give away again soon
+        grade = GAINS_LATE  # what it gains it must give away again soon
     committed = cap.committed * part
     use.limits.usable[index] = usable
     use.limits.committed[index] = committed if committed < usable else usable
     use.limits.grade[index] = grade
     use.keeps[index] = keeps
-
-
-def _ahead(compiled: CompiledPolicy, caps: Caps, held: Claims) -> dict[int, float]:
-    found = {index: limit * compiled.policy.headroom for index, limit in caps.planned.items()}
-    found.update(dict.fromkeys(held.maintenance_soon, 0.0))
-    return {index: most for index, most in sorted(found.items()) if index not in held.withdrawn}
 
 
 def _grade(state: State, fresh: bool) -> int:
@@ -160,13 +179,3 @@ def _success(state: State, finding: Finding) -> float:
     if finding.success is None:
         return 0.0 if state is State.DOWN else 1.0
     return finding.success
-
-
-def too_many_lost(compiled: CompiledPolicy, memory: dict[str, PoolMemory]) -> bool:
-    """Whether every pool is down by what was found in so many providers that those that succeed stay in."""
-    lost = sum(
-        1
-        for pools in compiled.pools_of
-        if pools and all(memory[compiled.pools[index]].state is State.DOWN for index in pools)
-    )
-    return lost > compiled.policy.thresholds.providers_lost_share * len(compiled.providers)

@@ -1,33 +1,36 @@
-"""The first table of a lineage: nothing is known yet, so the policy's committed capacity x 0.5 is used.
+"""The first table of a lineage. Nothing is known yet, so the policy's committed capacity is used in part.
 
-Exempt from "unknown gains nothing" and from the fresh-capacity guard. Critical load that this would shed may
-use the committed capacity up to the headroom.
+That part is ``first_table_share``. The rules that unknown pools gain nothing, and that nothing is moved
+onto a pool without fresh capacity, do not hold here. Critical load that would be shed may use the committed
+capacity up to the headroom.
 """
 
-from controller.core.moves.draft import GAINS, OUT, Draft, Limits
+from controller.core.moves.draft import GAINS, OUT, Draft, DraftLimits
 from controller.core.moves.eligible import Use
-from controller.core.moves.reflex import NOWHERE, Homeless, find_places, settle
+from controller.core.moves.reflex import find_places, settle
+from controller.core.moves.unplaced import whole_routes
 from controller.core.orders.claims import Claims
 from controller.core.policy.compiled import CRITICAL_RANK, CompiledPolicy
-from tieline.table import MILLION
 
 
-def first_draft(compiled: CompiledPolicy, held: Claims, demand: list[float]) -> Draft:
-    """Every route filled in merit order; drained pools and those under maintenance stay out."""
-    count = len(compiled.routes)
-    draft = Draft(compiled, demand, [{} for _ in range(count)], [0] * count)
-    whole = [
-        Homeless(route.rank, index, NOWHERE, MILLION, False) for index, route in enumerate(compiled.routes)
-    ]
-    find_places(draft, _use(compiled, held, compiled.policy.thresholds.first_table_share), whole, [])
-    settle(draft, _use(compiled, held, compiled.policy.headroom), restore_rank=CRITICAL_RANK)
+def first_draft(compiled: CompiledPolicy, claims: Claims, demand: list[float]) -> Draft:
+    """Every route filled in order of merit. Pools that are drained or under maintenance stay out."""
+    policy, count = compiled.policy, len(compiled.routes)
+    draft = Draft(compiled, demand, [{} for _ in range(count)], shed=[0] * count)
+    use = _use(compiled, claims, policy.thresholds.first_table_share)
+    find_places(draft, use, whole_routes(compiled), [])
+    settle(draft, _use(compiled, claims, policy.headroom), restore_rank=CRITICAL_RANK)
     return draft
 
 
-def _use(compiled: CompiledPolicy, held: Claims, share: float) -> Use:
+def _use(compiled: CompiledPolicy, claims: Claims, share: float) -> Use:
+    """``share`` of what every pool is assumed to have."""
     policy = compiled.policy
     usable = [pool.assumed_units_per_s * share for pool in policy.pools]
-    committed = [pool.committed_units_per_s * share for pool in policy.pools]
-    grades = [OUT if index in held.withdrawn else GAINS for index in range(len(usable))]
-    groups = [group.limit_units_per_s * share for group in policy.quota_groups]
-    return Use(Limits(usable, committed, grades, groups), usable, {}, False)
+    limits = DraftLimits(
+        usable,
+        [pool.committed_units_per_s * share for pool in policy.pools],
+        [OUT if index in claims.withdrawn else GAINS for index in range(len(usable))],
+        group_usable=[group.limit_units_per_s * share for group in policy.quota_groups],
+    )
+    return Use(limits, keeps=usable, lost={}, panic=False)

@@ -1,15 +1,16 @@
 """The table in force as a draft, and a draft as a table: weights by the policy's own pool numbers."""
 
 from controller.core.moves.draft import Draft
-from controller.core.moves.reflex import NOWHERE, Homeless
+from controller.core.moves.unplaced import NOWHERE, UnplacedLoad
 from controller.core.policy.compiled import CompiledPolicy
 from tieline.table import MILLION, Generation, Route, RouteTable, Split
 
 
 class HeldTable:
-    """What a table says under a policy. ``weights`` are shared: a draft copies a route before changing it.
+    """What a table says under a policy, by route. Drafts share ``weights`` and copy a route to change it.
 
-    ``orphans`` are parts on pools that the policy no longer has, and whole routes that the table lacks.
+    ``routes`` are the table's own, None where it lacks one. ``orphans``: parts on pools that the policy no
+    longer has, and whole routes that the table lacks.
     """
 
     def __init__(self, compiled: CompiledPolicy, table: RouteTable) -> None:
@@ -17,48 +18,57 @@ class HeldTable:
         self.table = table
         self.weights: list[dict[int, int]] = []
         self.shed: list[int] = []
-        self.orphans: list[Homeless] = []
-        self.routes: list[Route | None] = []
+        self.orphans: list[UnplacedLoad] = []
+        by_name = {(route.workload, route.origin): route for route in table.routes}
+        self.routes = [by_name.get((rules.workload, rules.origin)) for rules in compiled.routes]
         self.same_pools = table.pools == compiled.infos
-        self.same_settings = table.settings == compiled.policy.clients
-        self._drafted: Draft | None = None
-        number = [compiled.pool_index.get(info.pool, NOWHERE) for info in table.pools]
-        known = {(route.workload, route.origin): route for route in table.routes}
-        for index, route in enumerate(compiled.routes):
-            found = known.get((route.workload, route.origin))
-            self.routes.append(found)
-            weights: dict[int, int] = {}
-            if found is not None:
-                pairs = zip(found.split.pools, found.split.weights, strict=True)
-                weights = {number[pool]: parts for pool, parts in pairs if parts}
-            shed = found.split.shed if found is not None else 0
-            weights.pop(NOWHERE, None)
-            if missing := MILLION - shed - sum(weights.values()):
-                self.orphans.append(Homeless(route.rank, index, NOWHERE, missing, False))
-            self.weights.append(weights)
-            self.shed.append(shed)
-        self.lawful = all(
-            route.lawful_set.issuperset(weights)
-            for route, weights in zip(compiled.routes, self.weights, strict=True)
+        self._same_settings = table.settings == compiled.policy.clients
+        self._draft: Draft | None = None
+        pool_index = [compiled.pool_index.get(info.pool, NOWHERE) for info in table.pools]
+        for index in range(len(compiled.routes)):
+            self._read_route(index, pool_index)
+        self._lawful = all(
+            rules.lawful_set.issuperset(weights)
+            for rules, weights in zip(compiled.routes, self.weights, strict=True)
         )
+
+    def _read_route(self, index: int, pool_index: list[int]) -> None:
+        route, weights, shed = self.routes[index], dict[int, int](), 0
+        if route is not None:
+            pairs = zip(route.split.pools, route.split.weights, strict=True)
+            weights = {pool_index[pool]: parts for pool, parts in pairs if parts}
+            shed = route.split.shed
+        weights.pop(NOWHERE, None)
+        if missing := MILLION - shed - sum(weights.values()):
+            rank = self.compiled.routes[index].rank
+            self.orphans.append(UnplacedLoad(rank, index, NOWHERE, parts=missing, may_return=False))
+        self.weights.append(weights)
+        self.shed.append(shed)
 
     @property
     def fits(self) -> bool:
-        """Whether the table is of this very policy: same pools, routes and settings."""
+        """Whether the table is of this very policy: the same pools, routes and settings."""
         whole = len(self.table.routes) == len(self.compiled.routes) and None not in self.routes
-        return whole and self.same_pools and self.same_settings and not self.orphans
+        return whole and self.same_pools and self._same_settings and not self.orphans
 
     def draft(self, demand: list[float]) -> Draft:
         """The table as a draft under this demand. Orphans are not part of it."""
-        # Most steps meet the demand of the one before: its load needs no second sum.
-        if self._drafted is None or self._drafted.demand != demand:
-            self._drafted = Draft(self.compiled, list(demand), self.weights, self.shed)
-            self._drafted.lawful = self.lawful
-        return self._drafted.copy()
+        # Most decisions meet the demand of the one before, whose load needs no second sum.
+        if self._draft is None or self._draft.demand != demand:
+            self._draft = Draft(self.compiled, list(demand), self.weights, shed=self.shed)
+            self._draft.lawful = self._lawful
+        return self._draft.copy()
+
+    def splits(self) -> list[Split | None]:
+        """The split of each route by the policy's own pool numbers; None where the table lacks the route."""
+        if self.same_pools:
+            return [None if route is None else route.split for route in self.routes]
+        pairs = zip(self.weights, self.shed, strict=True)
+        return [split_of(weights, shed) for weights, shed in pairs]
 
 
 def split_of(weights: dict[int, int], shed: int) -> Split:
-    """One route's weights as they travel: pools in order, whole parts that sum to a million with shed."""
+    """One route's weights as a table has them: pools in order, without those that carry nothing."""
     pools = sorted(weights) if all(weights.values()) else sorted(p for p, parts in weights.items() if parts)
     return Split(tuple(pools), tuple(map(weights.__getitem__, pools)), shed)
 
@@ -72,11 +82,19 @@ def table_of(
     generation: Generation,
     made_ms: int,
 ) -> RouteTable:
-    """The whole table."""
+    """The whole table; the lists are by route."""
     routes = tuple(
-        Route(rule.workload, rule.origin, rule.criticality, split, why, losses, last)
-        for rule, split, losses, last, why in zip(
+        Route(
+            rules.workload,
+            rules.origin,
+            rules.criticality,
+            split=split,
+            shed_reason=reason,
+            on_loss=losses,
+            last_resort=resort,
+        )
+        for rules, split, losses, resort, reason in zip(
             compiled.routes, splits, on_loss, last_resort, why_shed, strict=True
         )
     )
-    return RouteTable(generation, made_ms, compiled.infos, routes, compiled.policy.clients)
+    return RouteTable(generation, made_ms, compiled.infos, routes=routes, settings=compiled.policy.clients)

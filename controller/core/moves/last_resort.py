@@ -1,7 +1,7 @@
-"""The last resort of each route: where clients may try a request for which they have nothing left.
+"""The last resort of each route: where a client may try a request for which it has nothing left.
 
-The policy names the pools; those that an operator or a source has withdrawn, or that can't serve as they are
-configured, are left out. A pool that is down stays: to try it beats a sure refusal.
+The policy names the pools. Those that an operator or a source has withdrawn, or whose configuration is at
+fault, are left out. A pool that is down stays in: to try it is better than a refusal that is certain.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from controller.core.policy.compiled import CompiledPolicy
 
 
 def last_resorts(compiled: CompiledPolicy, use: Use) -> list[tuple[int, ...]]:
-    """Per route the pools in the policy's order."""
+    """By route the pools that may be tried now, in the policy's order."""
     grade, lost = use.limits.grade, use.lost
     return [
         route.last_resort and tuple(pool for pool in route.last_resort if grade[pool] != OUT or pool in lost)
@@ -23,19 +23,19 @@ def last_resorts(compiled: CompiledPolicy, use: Use) -> list[tuple[int, ...]]:
     ]
 
 
-def resorts_changed(before: HeldTable, now: list[tuple[int, ...]]) -> tuple[set[int], set[int]]:
-    """The pools that the table in force names somewhere and ``now`` doesn't, and the other way round."""
-    gone: set[int] = set()
-    new: set[int] = set()
+def last_resort_changes(before: HeldTable, now: list[tuple[int, ...]]) -> tuple[set[int], set[int]]:
+    """The pools that leave the last resort of some route, and those that join one."""
+    left: set[int] = set()
+    joined: set[int] = set()
     for route, pools in zip(before.routes, now, strict=True):
         was = route.last_resort if route is not None and before.same_pools else ()
         if was != pools:
-            gone.update(set(was) - set(pools))
-            new.update(set(pools) - set(was))
-    return gone, new
+            left.update(set(was) - set(pools))
+            joined.update(set(pools) - set(was))
+    return left, joined
 
 
-def resorts_said(
+def last_resort_verdicts(
     compiled: CompiledPolicy,
     use: Use,
     before: HeldTable,
@@ -44,11 +44,11 @@ def resorts_said(
     memory: Memory,
     now_ms: int,
 ) -> list[Verdict]:
-    """Which pools leave the last resort of some route, and why, and which come to it."""
-    gone, new = resorts_changed(before, last_resorts(compiled, use))
-    names, said = compiled.pools, []
-    for pool in sorted(gone):
+    """Which pools leave the last resort of some route and why, and which join one."""
+    left, joined = last_resort_changes(before, last_resorts(compiled, use))
+    names, verdicts = compiled.pools, []
+    for pool in sorted(left):
         claim = withdrawn.get(pool)
-        why = claim[0] if claim is not None else memory.pools[names[pool]].reason
-        said.append(Verdict(names[pool], Reason.LAST_RESORT_LEFT, now_ms, because=why.value))
-    return said + [Verdict(names[pool], Reason.LAST_RESORT_JOINED, now_ms) for pool in sorted(new)]
+        reason = claim[0] if claim is not None else memory.pools[names[pool]].reason
+        verdicts.append(Verdict(names[pool], Reason.LAST_RESORT_LEFT, now_ms, because=reason.value))
+    return verdicts + [Verdict(names[pool], Reason.LAST_RESORT_JOINED, now_ms) for pool in sorted(joined)]

@@ -7,13 +7,30 @@ from controller.core.orders.in_force import Orders
 from controller.core.policy.compiled import CompiledPolicy
 
 
-def bound_by_mode(use: Use, compiled: CompiledPolicy, given: Orders) -> Use:
-    """Pools of providers that may not be acted on keep what they carry and gain nothing, whatever is found.
+def bound_pools(compiled: CompiledPolicy, orders: Orders) -> list[int]:
+    """The pools that may not be acted on now because of their provider's mode.
 
-    An operator's drain holds all the same, and an approval lets a provider in mode recommend be acted on.
-    The same object if nothing is bound.
+    An operator's drain is acted on in every mode, and an approval lets a provider in mode recommend be acted
+    on.
     """
-    bound = bound_pools(compiled, given)
+    modes = [provider.mode for provider in compiled.policy.providers]
+    if all(mode == "act" for mode in modes):
+        return []
+    return [
+        index
+        for index, provider in enumerate(compiled.provider_of)
+        if modes[provider] != "act"
+        and index not in orders.drained
+        and not (modes[provider] == "recommend" and index in orders.approved)
+    ]
+
+
+def within_modes(use: Use, compiled: CompiledPolicy, orders: Orders) -> Use:
+    """Pools that may not be acted on keep what they carry and gain nothing, whatever their health.
+
+    The same object if all pools may be acted on.
+    """
+    bound = bound_pools(compiled, orders)
     if not bound:
         return use
     limits = use.limits
@@ -24,26 +41,12 @@ def bound_by_mode(use: Use, compiled: CompiledPolicy, given: Orders) -> Use:
     return use._replace(limits=limits._replace(usable=usable, grade=grade), keeps=keeps, ahead=ahead)
 
 
-def bound_pools(compiled: CompiledPolicy, given: Orders) -> list[int]:
-    """Pools whose provider's mode forbids to act on them now."""
-    modes = [provider.mode for provider in compiled.policy.providers]
-    if all(mode == "act" for mode in modes):
-        return []
-    return [
-        index
-        for index, provider in enumerate(compiled.provider_of)
-        if modes[provider] != "act"
-        and index not in given.drained
-        and not (modes[provider] == "recommend" and index in given.approved)
-    ]
-
-
-def without_choice(use: Use, given: Orders) -> Use:
-    """The same for moves by choice: what is frozen keeps what it carries and gains nothing."""
-    if not given.frozen:
+def within_freezes(use: Use, orders: Orders) -> Use:
+    """For moves by choice: frozen pools keep what they carry and gain nothing."""
+    if not orders.frozen:
         return use
     grade = list(use.limits.grade)
-    for index in given.frozen:
+    for index in orders.frozen:
         grade[index] = KEEPS if grade[index] != OUT else OUT
-    ahead = {index: most for index, most in use.ahead.items() if index not in given.frozen}
+    ahead = {index: most for index, most in use.ahead.items() if index not in orders.frozen}
     return use._replace(limits=use.limits._replace(grade=grade), ahead=ahead)

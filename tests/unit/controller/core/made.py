@@ -3,7 +3,7 @@
 from controller.core.evidence.client_sums import ClientOutcomes
 from controller.core.evidence.gather import Evidence
 from controller.core.evidence.hearing import Probe
-from controller.core.moves.draft import GAINS, Draft, Limits
+from controller.core.moves.draft import GAINS, Draft, DraftLimits
 from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import Origin, Policy, Pool, Provider, QuotaGroup, Source, Workload
 from controller.core.policy.thresholds import Thresholds
@@ -91,11 +91,13 @@ def draft(
     )
 
 
-def limits(compiled: CompiledPolicy, *, grades: dict[str, int] | None = None, scale: float = 1.0) -> Limits:
+def limits(
+    compiled: CompiledPolicy, *, grades: dict[str, int] | None = None, scale: float = 1.0
+) -> DraftLimits:
     """Every pool at its policy's limit and gaining, unless said otherwise."""
     pools = compiled.policy.pools
     said = {f"{name}/d": grade for name, grade in (grades or {}).items()}
-    return Limits(
+    return DraftLimits(
         [one.limit_units_per_s * scale for one in pools],
         [one.committed_units_per_s * scale for one in pools],
         [said.get(one.id, GAINS) for one in pools],

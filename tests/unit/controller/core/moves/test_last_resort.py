@@ -6,7 +6,7 @@ from controller.core.model.reasons import Reason
 from controller.core.moves.draft import KEEPS, OUT
 from controller.core.moves.eligible import Use
 from controller.core.moves.held_table import HeldTable
-from controller.core.moves.last_resort import last_resorts, resorts_changed
+from controller.core.moves.last_resort import last_resort_changes, last_resorts
 from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Origin
 from controller.policy_file import load_policy
@@ -79,11 +79,11 @@ def test_what_changed_is_found_by_pool() -> None:
     assert made.table is not None
     before, known = HeldTable(compiled, made.table), assess(made.snapshot(), made.now_ms)
     now = last_resorts(compiled, known.use)
-    assert resorts_changed(before, now) == (set(), set())
+    assert last_resort_changes(before, now) == (set(), set())
     london = compiled.pool_index[LONDON]
     without = [tuple(pool for pool in pools if pool != london) for pools in now]
-    assert resorts_changed(before, without) == ({london}, set())
-    assert resorts_changed(before, [(london, *pools) for pools in without])[1] == {london}
+    assert last_resort_changes(before, without) == ({london}, set())
+    assert last_resort_changes(before, [(london, *pools) for pools in without])[1] == {london}
 
 
 def test_it_is_explained_by_route() -> None:

@@ -5,8 +5,8 @@ from controller.core.model.memory import Memory
 from controller.core.model.reasons import Reason
 from controller.core.moves.draft import KEEPS, OUT, Draft
 from controller.core.moves.eligible import Use
-from controller.core.moves.reversal import Barred
-from controller.core.moves.voluntary import approach, fill, planned
+from controller.core.moves.reversal import ReversalLimits
+from controller.core.moves.voluntary import approach, fill, target_of
 from controller.core.policy.compiled import compile_policy
 from tests.unit.controller.core.made import NOW_MS, draft, limits, policy, pool, workload
 from tieline.table import MILLION
@@ -31,9 +31,9 @@ def use(grades: dict[str, int] | None = None) -> Use:
     return Use(found, list(found.usable), {}, False)
 
 
-def unbarred() -> Barred:
+def unbarred() -> ReversalLimits:
     """Nothing has moved of late."""
-    return Barred(Memory(), GIVEN.thresholds, NOW_MS)
+    return ReversalLimits(Memory(), GIVEN.thresholds, NOW_MS)
 
 
 def held() -> Draft:
@@ -43,7 +43,7 @@ def held() -> Draft:
 
 def test_the_plans_shares_are_the_target_and_other_routes_follow_merit_order() -> None:
     """A route that the plan does not name is filled as without a plan."""
-    target = planned(held(), use(), plan_of(Target(0, (1, 2), (400_000, 600_000))))
+    target = target_of(held(), use(), plan_of(Target(0, (1, 2), (400_000, 600_000))))
     assert target.weights[0] == {1: 400_000, 2: 600_000}
     assert target.weights[1] == fill(held(), use()).weights[1]
     assert sum(target.load) == 70.0
@@ -51,21 +51,21 @@ def test_the_plans_shares_are_the_target_and_other_routes_follow_merit_order() -
 
 def test_without_a_plan_merit_order_fills_the_table() -> None:
     """The target is the one it always was."""
-    assert planned(held(), use(), None).weights == fill(held(), use()).weights
+    assert target_of(held(), use(), None).weights == fill(held(), use()).weights
 
 
 def test_a_plan_for_a_pool_that_may_gain_nothing_any_more_is_passed_over() -> None:
     """Since the plan was made the pool was lost or fell silent: that route follows merit order."""
     for grade in (OUT, KEEPS):
         now = use({"c/x": grade})
-        target = planned(held(), now, plan_of(Target(0, (1, 2), (400_000, 600_000))))
+        target = target_of(held(), now, plan_of(Target(0, (1, 2), (400_000, 600_000))))
         assert target.weights[0] == fill(held(), now).weights[0]
         assert 2 not in target.weights[0]
 
 
 def test_an_unlawful_plan_is_never_a_target() -> None:
     """The workload goes through a only, whatever a plan says."""
-    target = planned(held(), use(), plan_of(Target(1, (1,), (MILLION,))))
+    target = target_of(held(), use(), plan_of(Target(1, (1,), (MILLION,))))
     assert target.weights[1] == {0: MILLION}
 
 
@@ -80,7 +80,7 @@ def test_a_plan_is_of_one_policy_and_ages() -> None:
 def test_moves_towards_a_plan_are_bounded_and_say_so() -> None:
     """A tenth of the route's demand at a time, with the plan as the reason."""
     now = held()
-    target = planned(now, use(), plan_of(Target(0, (1,), (MILLION,)), Target(1, (0,), (MILLION,))))
+    target = target_of(now, use(), plan_of(Target(0, (1,), (MILLION,)), Target(1, (0,), (MILLION,))))
     moves = approach(now, target, use(), set(), unbarred(), Reason.PLAN)
     assert [(move.pool, move.parts, move.reason) for move in moves] == [(1, 100_000, Reason.PLAN)]
     assert now.weights[0] == {0: 900_000, 1: 100_000}

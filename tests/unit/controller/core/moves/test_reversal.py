@@ -3,8 +3,8 @@
 from controller.core.assessment import assess
 from controller.core.model.memory import Memory, Shift
 from controller.core.model.reasons import Reason
-from controller.core.moves.reflex import Moved
-from controller.core.moves.reversal import Barred
+from controller.core.moves.reversal import ReversalLimits
+from controller.core.moves.unplaced import Move
 from controller.core.policy.thresholds import Thresholds
 from controller.core.snapshot import Office, Snapshot
 from tests.unit.controller.core.made import NOW_MS, policy, pool, workload
@@ -14,15 +14,15 @@ LIMITS = Thresholds()
 WHILE_MS = LIMITS.reversal_ms
 
 
-def barred(memory: Memory, now_ms: int) -> Barred:
+def barred(memory: Memory, now_ms: int) -> ReversalLimits:
     """Under shipped thresholds."""
-    return Barred(memory, LIMITS, now_ms)
+    return ReversalLimits(memory, LIMITS, now_ms)
 
 
 def moved(memory: Memory, now_ms: int, to: int, reason: Reason, *, by_choice: bool) -> Memory:
     """One route's load goes from the other of two pools to this one."""
     before, now = {1 - to: MILLION}, {to: MILLION}
-    move = Moved(0, to, MILLION, reason, 1 - to) if by_choice else Moved(0, 1 - to, MILLION, reason)
+    move = Move(0, to, MILLION, reason, 1 - to) if by_choice else Move(0, 1 - to, MILLION, reason)
     shifts = barred(memory, now_ms).after([before], [now], [move], now_ms)
     return Memory("v", shifts=shifts)
 
@@ -52,7 +52,7 @@ def test_each_turn_doubles_the_while_up_to_an_hour() -> None:
 
 def test_what_was_moved_by_force_meanwhile_may_be_put_right() -> None:
     """The share rose by choice to 40 %, then by force to 70 %: by choice it may fall to the 40 % again."""
-    moves = [Moved(0, 1, 100_000, Reason.MERIT_ORDER, 0)]
+    moves = [Move(0, 1, 100_000, Reason.MERIT_ORDER, 0)]
     before, now = {0: 700_000, 1: 300_000}, {0: 600_000, 1: 400_000}
     shifts = barred(Memory("v"), NOW_MS).after([before], [now], moves, NOW_MS)
     assert barred(Memory("v", shifts=shifts), NOW_MS).floor(0, 1) == 400_000

@@ -6,7 +6,7 @@ from controller.core.evidence.gather import Evidence
 from controller.core.model.memory import Memory
 from controller.core.moves.draft import GAINS_LAST, Draft
 from controller.core.moves.eligible import Use
-from controller.core.moves.reversal import Barred
+from controller.core.moves.reversal import ReversalLimits
 from controller.core.moves.voluntary import approach, keep_warm
 from controller.core.policy.compiled import compile_policy
 from tests.unit.controller.core.made import LIMITS, NOW_MS, draft, limits, policy, pool, probe, seen
@@ -14,7 +14,7 @@ from tieline.table import MILLION
 
 RULES = compile_policy(policy((pool("azure/a"), pool("gcp/b"))))
 DEMAND = {"chat/eu": 50.0}
-FREE = Barred(Memory(), LIMITS, NOW_MS)
+FREE = ReversalLimits(Memory(), LIMITS, NOW_MS)
 
 
 def use(b_usable: float = 100.0, **grades: int) -> Use:
