@@ -56,12 +56,17 @@ class Generation(Struct, frozen=True, array_like=True):
 
 class ModelOffer(Struct, frozen=True, omit_defaults=True):
     """A logical model that a pool serves, and the provider's own ``name`` for it. ``features``: by the
-    policy's names for them, such as ``tools``; ``Needs`` asks for them."""
+    policy's names for them, such as ``tools``; ``Needs`` asks for them. ``first_token_timeout_ms``,
+    ``idle_timeout_ms``: instead of those of ``ClientSettings``, and ``whole_answer_timeout_ms`` for an answer
+    that is no stream; 0 leaves them as they are."""
 
     model: Name
     name: str
     context_tokens: int = 0  # 0: not limited
     features: tuple[str, ...] = ()
+    first_token_timeout_ms: Annotated[int, Meta(ge=0)] = 0
+    whole_answer_timeout_ms: Annotated[int, Meta(ge=0)] = 0
+    idle_timeout_ms: Annotated[int, Meta(ge=0)] = 0
 
 
 class PoolInfo(Struct, frozen=True, omit_defaults=True):

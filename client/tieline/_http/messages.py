@@ -39,8 +39,8 @@ class StreamBrokenError(Exception):
 
 class HttpRequest(Struct, frozen=True):
     """A caller's request. ``path`` is what follows the base URL, query included. ``named``: those of the
-    headers that begin with ``x-``, by lower-case name. ``timeout_s``: the read time-out of the caller's HTTP
-    client."""
+    headers that begin with ``x-``, by lower-case name. ``timeout_s``: the read time-out that the caller
+    has declared to its HTTP client."""
 
     method: str
     path: str

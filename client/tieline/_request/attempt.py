@@ -9,7 +9,7 @@ it; a connection that fails is thrown into them as a ``WireError``. Whoever runs
     output for a stream
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -37,6 +37,7 @@ from tieline.providers.answers import Reading, reading_of_result
 from tieline.providers.streams import Phase, StreamReader, read_whole
 
 ERROR_BODY_MAX = 1024 * 1024
+_COSTLY_PATHS = ("/images", "/audio", "/videos")
 WHOLE_BODY_MAX = 64 * 1024 * 1024
 
 
@@ -88,9 +89,17 @@ class Call(Struct, frozen=True):
         missing."""
         return bool(self.body.model) and not self.body.refers
 
+    @property
+    def is_costly(self) -> bool:
+        """Whether what is made is dear and takes long: images, audio, video."""
+        return self.request.method == "POST" and self.request.path.startswith(_COSTLY_PATHS)
 
-def attempt(call: Call, target: Target, flight: Flight, now_epoch_ms: int) -> Steps[Opening]:
-    """Raises nothing of its own. An answer that is not handed on is closed."""
+
+def attempt(
+    call: Call, target: Target, flight: Flight, now_epoch_ms: int, *, lives: Callable[[], None]
+) -> Steps[Opening]:
+    """Raises nothing of its own. An answer that is not handed on is closed. ``lives`` is called with all that
+    comes of a stream before its first output."""
     answer: Answer | None = None
     is_token = False
     try:
@@ -99,7 +108,7 @@ def attempt(call: Call, target: Target, flight: Flight, now_epoch_ms: int) -> St
             secret = yield GetSecret(target.credential, flight.due_ms)
             is_token = secret[1]
         answer = yield _sending(call, target, flight, secret)
-        opening = yield from _read(call, target, answer, now_epoch_ms)
+        opening = yield from _read(call, target, answer, now_epoch_ms, lives=lives)
     except MissingCredentialError as error:
         return Opening(reading_of_result(ResultClass.AUTH), str(error))
     except WireError as error:
@@ -121,14 +130,16 @@ def _sending(call: Call, target: Target, flight: Flight, secret: tuple[str, bool
     return Open(request.method, url, headers, body=call.body.with_model(target.name), flight=flight)
 
 
-def _read(call: Call, target: Target, answer: Answer, now_epoch_ms: int) -> Steps[Opening]:
+def _read(
+    call: Call, target: Target, answer: Answer, now_epoch_ms: int, *, lives: Callable[[], None]
+) -> Steps[Opening]:
     if answer.status // 100 != 2:
         return (yield from _read_refusal(call, target, answer, now_epoch_ms))
     kind = _answers.media_type(find(answer.headers, b"content-type"))
     plain = find(answer.headers, b"content-encoding") in (None, "identity")
     reply = Reply(answer.status, reply_headers(answer.headers))
     if kind == _answers.EVENT_STREAM and plain:
-        return (yield from _read_until_output(call, answer, reply))
+        return (yield from _read_until_output(call, answer, reply, lives))
     if kind == _answers.JSON:
         body = yield from _read_body(answer, WHOLE_BODY_MAX)
         if body is None:
@@ -177,7 +188,7 @@ def _read_body(answer: Answer, bytes_max: int) -> Steps[bytes | None]:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _read_until_output(call: Call, answer: Answer, reply: Reply) -> Steps[Opening]:
+def _read_until_output(call: Call, answer: Answer, reply: Reply, lives: Callable[[], None]) -> Steps[Opening]:
     """Up to the first output: until then the request may still change its pool."""
     read, reader, parts = Read(answer), StreamReader(call.request.path, call.body.answers), []
     while data := (yield read):
@@ -194,6 +205,7 @@ def _read_until_output(call: Call, answer: Answer, reply: Reply) -> Steps[Openin
             )
         if phase is Phase.ERROR:
             return _error_before_output(reader)
+        lives()
     reader.close(clean=True)  # the last event may lack the empty line after it
     if reader.phase is Phase.ERROR:
         return _error_before_output(reader)

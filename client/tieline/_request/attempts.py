@@ -216,6 +216,13 @@ class Attempts:
             return wait
         return GiveUp(Why.CALLER if reading.blame is Blame.CALLER else Why.NO_OTHER, self._explained(choice))
 
+    def may_leave(self) -> bool:
+        """Whether this request may go to another pool if the attempt under way fails."""
+        if self._wish.bound or self.count >= self._wish.attempts_max:
+            return False
+        choice = self._choose_other(self._tried)
+        return isinstance(choice, Route) or bool(choice.fallbacks)
+
     def _end(self, reading: Reading, retry_after_ms: int | None, now_ms: int) -> Action | None:
         """What forbids another pool, whichever pools there are; None if nothing does."""
         if not (reading.elsewhere or reading.again):

@@ -15,8 +15,15 @@ from msgspec import Struct
 from tieline._http.flights import Flight, Flights
 from tieline._http.messages import HttpRequest
 from tieline._request.attempt import Call, Pause, Steps, attempt
-from tieline._request.attempts import Attempts, GiveUp, Refuse, Send, Wait, Wish
-from tieline._request.body import Body, read_body
+from tieline._request.attempts import Attempts, GiveUp, Refuse, Send, Wait, Why, Wish
+from tieline._request.body import read_body
+from tieline._request.limits import (
+    COSTLY_AFTER_MS,
+    Waiting,
+    idle_ms,
+    waiting_for_stream,
+    waiting_for_whole,
+)
 from tieline._request.memory import Estimator, Holders
 from tieline._request.options import options_for
 from tieline._request.relay import Relay
@@ -26,18 +33,17 @@ from tieline._routing.route import Needs, Outcome, Reason, Route, Shed, Target
 from tieline._routing.router import Router
 from tieline.backoff import Backoff
 from tieline.blame import Blame
-from tieline.events import ResultClass
+from tieline.events import HEALTH_FAILURES, ResultClass
 from tieline.providers.streams import StreamReader
 from tieline.table import ClientSettings
 
 DEADLINE_DEFAULT_MS = 600_000
-WHOLE_ANSWER_MS_PER_TOKEN = 50
-WHOLE_ANSWER_TOKENS_DEFAULT = 1_000
 WAITING_MAX = 1_000
 # Waits before a pool is asked again. Each is shortened by up to half at random: the first takes 0.5 to 1 s.
 AGAIN_FIRST_S = 1.0
 AGAIN_LONGEST_S = 8.0
 _MOVED = frozenset({Reason.FAILOVER, Reason.LAST_RESORT})
+UNSENT_MAX_MS = 1_000  # a connection that fails so soon has carried no request
 
 
 class Meter(Protocol):
@@ -82,6 +88,8 @@ class Exchange:
             with tools.lock:
                 self._holder = tools.holders.pool_of(body.refers)
         allowed_s = options.deadline or request.timeout_s
+        self._is_declared = allowed_s is not None
+        self._resent = 0  # of a costly request
         self._wish = Wish(
             model=body.model,
             deadline_ms=self._began_ms + (int(allowed_s * 1_000) if allowed_s else DEADLINE_DEFAULT_MS),
@@ -112,7 +120,9 @@ class Exchange:
         while True:
             match action:
                 case Send(route=route):
-                    opening, called_back = yield from self._attempt(action)
+                    part_ms = self._part_ms(action, attempts)
+                    began_ms = tools.clock()
+                    opening, called_back = yield from self._attempt(action, part_ms)
                     if opening.result is ResultClass.OK and opening.reply is not None:
                         return success(opening.reply, route, attempts)
                     ends.append((opening, route))
@@ -124,13 +134,15 @@ class Exchange:
                             called_back=called_back,
                             retry_after_ms=opening.retry_after_ms,
                             because=_configuration_fault(route.target, opening),
+                            final=self._final(opening, began_ms, called_back=called_back),
                         )
                 case Wait(wait_ms=wait_ms):
                     yield from self._wait(wait_ms)
                     with tools.lock:
                         action = attempts.resume(tools.clock())
                 case GiveUp() if ends:
-                    return final_failure(ends, attempts, end=action)
+                    is_over = self._is_declared and tools.clock() >= self._wish.deadline_ms
+                    return final_failure(ends, attempts, end=action, is_over=is_over)
                 case Refuse(shed=shed):
                     tools.meter.shed(self._origin, units)
                     if shed.fallbacks:
@@ -182,20 +194,61 @@ class Exchange:
             with tools.lock:
                 tools.waiting -= 1
 
-    def _attempt(self, send: Send) -> Steps[tuple[Opening, bool]]:
+    def _part_ms(self, send: Send, attempts: Attempts) -> int | None:
+        """This attempt's part of a time-out that the caller declared: half of what is left while there is
+        another pool to go to, else all of it. None if it declared none."""
+        if not self._is_declared:
+            return None
+        return max(1, send.left_ms // 2) if attempts.may_leave() else send.left_ms
+
+    def _waiting(self, target: Target, send: Send, part_ms: int | None) -> Waiting:
+        call, settings, usual = self._call, self._tools.settings(), self._tools.router.usual
+        if call.body.stream:
+            usual_ms = usual.first_token_ms(target.pool, target.model)
+            return waiting_for_stream(settings, target.offer, usual_ms, left_ms=send.left_ms, part_ms=part_ms)
+        return waiting_for_whole(
+            settings,
+            target.offer,
+            usual.whole_ms(target.pool, target.model),
+            output_tokens_max=call.body.output_tokens_max,
+            left_ms=send.left_ms,
+            part_ms=send.left_ms if part_ms is None and call.is_costly else part_ms,
+        )
+
+    def _final(self, opening: Opening, began_ms: int, *, called_back: bool) -> Why | None:
+        """Why a request must not be sent again that may be under way, and billed, where it was sent: images,
+        audio, video, and whole answers that were waited for for long. It is sent again once at most, and only
+        when the pool shows that it has ended there: by an error, or a connection that broke."""
+        if opening.result not in HEALTH_FAILURES:
+            return None
+        waited_ms = self._tools.clock() - began_ms
+        is_long = not self._call.body.stream and waited_ms > COSTLY_AFTER_MS
+        if not (self._call.is_costly or is_long):
+            return None
+        if opening.result is ResultClass.TIMEOUT and opening.reply is None and not called_back:
+            return Why.BILLED
+        # What could not be connected at all was never sent.
+        self._resent += opening.result is not ResultClass.CONNECT or waited_ms > UNSENT_MAX_MS
+        return Why.BILLED if self._resent > 1 else None
+
+    def _attempt(self, send: Send, part_ms: int | None) -> Steps[tuple[Opening, bool]]:
         """Sends, waits for the first output, reports. Gives (how far it came, whether it was called back); an
         attempt on its way can be called back until its first output."""
         tools, call, target = self._tools, self._call, send.route.target
-        began_ms, first_ms = tools.clock(), self._first_output_ms(call.body)
+        began_ms, waiting = tools.clock(), self._waiting(target, send, part_ms)
         flight = tools.flights.begin(target.pool, began_ms)
-        flight.due_ms = began_ms + min(first_ms, send.left_ms)
+        flight.due_ms = began_ms + waiting.silence_ms
+
+        def lives() -> None:
+            flight.due_ms = min(tools.clock() + waiting.silence_ms, began_ms + waiting.whole_ms)
+
         opening: Opening | None = None
         try:
-            opening = yield from attempt(call, target, flight, tools.epoch_ms())
+            opening = yield from attempt(call, target, flight, tools.epoch_ms(), lives=lives)
             if self._may_renew(opening):
                 self._renewed = True
                 tools.refused(target.credential)
-                opening = yield from attempt(call, target, flight, tools.epoch_ms())
+                opening = yield from attempt(call, target, flight, tools.epoch_ms(), lives=lives)
         finally:
             flight.abandon = None
             if opening is None or opening.answer is None:
@@ -211,9 +264,13 @@ class Exchange:
             tools.refused(target.credential)
         # A caller's own short deadline ended it, not the pool's limit: that says nothing about a pool which
         # served others meanwhile.
-        impatient = opening.result is ResultClass.TIMEOUT and send.left_ms < first_ms and not flight.abandoned
+        impatient = (
+            opening.result is ResultClass.TIMEOUT
+            and waiting.silence_ms < waiting.own_ms
+            and not flight.abandoned
+        )
         if not (impatient and self._gave_output_since(target.pool, began_ms)):
-            self._report(target, opening)
+            self._report(target, opening, flight, limit_ms=waiting.silence_ms)
         return opening, flight.abandoned
 
     def _may_renew(self, opening: Opening) -> bool:
@@ -221,14 +278,6 @@ class Exchange:
         cost."""
         refused = opening.reading.blame is Blame.ACCOUNT and opening.reading.again
         return refused and opening.is_token and not self._renewed
-
-    def _first_output_ms(self, body: Body) -> int:
-        """How long a pool may stay silent: to the first token of a stream, or to the end of a whole answer,
-        which has no first token to wait for, with 50 ms more for each token it may have."""
-        limit_ms = self._tools.settings().first_token_timeout_ms
-        if body.stream:
-            return limit_ms
-        return limit_ms + WHOLE_ANSWER_MS_PER_TOKEN * (body.output_tokens_max or WHOLE_ANSWER_TOKENS_DEFAULT)
 
     def _fruitless(self, pool: str) -> bool:
         return self._tools.router.health(pool).fruitless(self._tools.clock())
@@ -245,9 +294,10 @@ class Exchange:
             with self._tools.lock:
                 self._tools.holders.learn(ids, target.pool)
 
-    def _report(self, target: Target, opening: Opening) -> None:
+    def _report(self, target: Target, opening: Opening, flight: Flight, *, limit_ms: int) -> None:
         """How an attempt ended whose answer came whole, or not at all."""
         tools, call, units = self._tools, self._call, 0.0
+        took_ms = tools.clock() - flight.began_ms
         if opening.result is ResultClass.OK:
             body_bytes = len(call.request.body)
             units = tools.estimator.expect(body_bytes, call.body.output_tokens_max)
@@ -261,6 +311,9 @@ class Exchange:
             retry_after_ms=opening.retry_after_ms,
             blame=opening.reading.blame,
             subject=hash((call.request.method, call.request.path, call.request.body)) if refused else 0,
+            waited_ms=took_ms,
+            limit_ms=limit_ms,
+            whole_ms=float(took_ms) if opening.result is ResultClass.OK else None,
         )
         tools.router.report(target, outcome)
 
@@ -288,7 +341,7 @@ class Exchange:
             opening.prefix,
             reader,
             flight=flight,
-            idle_ms=tools.settings().idle_timeout_ms,
+            idle_ms=idle_ms(tools.settings(), target.offer, self._call.request.timeout_s),
             clock=tools.clock,
             finish=finish,
         )

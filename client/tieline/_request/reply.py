@@ -30,12 +30,14 @@ _REPLACED = (b"x-should-retry", b"x-tieline-reason")
 
 
 class Reply(Struct):
-    """What the caller gets: a whole body, or one that is still on its way."""
+    """What the caller gets: a whole body, or one that is still on its way. ``timed_out``: the caller's own
+    time-out ended the request, and what it waited for; its HTTP library raises its own error then."""
 
     status: int
     headers: Headers
     body: bytes = b""
     relay: Relay | None = None
+    timed_out: str = ""
 
 
 class Opening(Struct):
@@ -95,10 +97,13 @@ def success(reply: Reply, route: Route, attempts: Attempts) -> Reply:
     return _stamped(reply, route, attempts, route.reason)
 
 
-def final_failure(ends: Sequence[tuple[Opening, Route]], attempts: Attempts, *, end: GiveUp) -> Reply:
+def final_failure(
+    ends: Sequence[tuple[Opening, Route]], attempts: Attempts, *, end: GiveUp, is_over: bool = False
+) -> Reply:
     """The failure that says most about the request, as a normal HTTP response that no SDK tries again: a
     provider's own status and words if any has answered. Where none has and no pool is left, an error that
-    names why each is out. ``ends``: how each attempt ended, in order."""
+    names why each is out. ``ends``: how each attempt ended, in order. ``is_over``: the time-out that the
+    caller declared is."""
     opening, route = _most_telling(ends, prefer_answers=end.shed is not None)
     reply, reason, endings = opening.reply, route.reason, "; ".join(attempts.endings.values())
     if end.shed is not None and reply is None:
@@ -107,6 +112,8 @@ def final_failure(ends: Sequence[tuple[Opening, Route]], attempts: Attempts, *, 
         text = f"{route.pool}: {opening.text} (attempt {attempts.count}, no other: {end.why}; {endings})"
         status = _STATUS_WITHOUT_ANSWER.get(opening.result, 503)
         reply = failure(status, text, code=f"tieline_{opening.result}")
+        if is_over and opening.result is ResultClass.TIMEOUT:
+            reply.timed_out = text
     reply.headers = [(name, value) for name, value in reply.headers if name.lower() not in _REPLACED] + [
         (b"x-should-retry", b"false"),
         (b"x-tieline-gave-up", end.why.encode()),

@@ -44,7 +44,8 @@ class Outcome(Struct, frozen=True):
     first output; ``per_token_ms``: the mean of those after it; None: not measured. ``retry_after_ms``: what
     the pool asked for. ``blame``: whom it speaks about, None for what the class alone says. ``subject``: a
     number that tells requests apart where the blame is the request's. ``waited_ms`` of at most ``limit_ms``:
-    how long an attempt without an answer was waited for; 0: not measured."""
+    how long an attempt without an answer was waited for; 0: not measured. ``whole_ms``: from sending to
+    the end of an answer that is no stream."""
 
     result: ResultClass
     units: float = 0.0
@@ -55,6 +56,7 @@ class Outcome(Struct, frozen=True):
     subject: int = 0
     waited_ms: int = 0
     limit_ms: int = 0
+    whole_ms: float | None = None
 
     @property
     def blamed(self) -> Blame:

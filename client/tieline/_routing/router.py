@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from tieline._health.ejection import Out, PoolHealth
+from tieline._health.usual import Usual
 from tieline._health.verdicts import Verdicts
 from tieline._routing.budget import Pace, Turn
 from tieline._routing.choices import ChoiceKey, Choices
@@ -53,8 +54,8 @@ class Pick(Protocol):
 
 class Router:
     """Thread-safe; ``pick`` takes no lock. ``phase`` in [0, 1) differs between processes. ``why_no_table``:
-    what to say while there is none. Listeners are called in the thread of whoever reports, ``on_ejection``
-    with the lock held."""
+    what to say while there is none. ``usual``: how long answers take. Listeners are called in the thread of
+    whoever reports, ``on_ejection`` with the lock held."""
 
     def __init__(self, workload: str, origin: str, *, clock: Callable[[], int], phase: float) -> None:
         self.workload = workload
@@ -68,6 +69,7 @@ class Router:
         self._table: ClientTable | None = None
         self._choices = Choices(origin)
         self._plain = self._choices.plain  # the same mapping: one look less for each pick
+        self.usual = Usual()
         self._verdicts = Verdicts()
         self._pace = Pace(lambda pool, now_ms: self.health(pool).successes_per_s(now_ms))
 
@@ -285,6 +287,13 @@ class Router:
             blame=outcome.blame,
             subject=outcome.subject,
         )
+        if outcome.result is ResultClass.OK:
+            self.usual.learn(
+                target.pool,
+                target.model,
+                first_token_ms=outcome.first_token_ms,
+                whole_ms=outcome.whole_ms,
+            )
         for listener in self.on_outcome:
             listener(target, outcome)
 

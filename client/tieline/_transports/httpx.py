@@ -17,6 +17,8 @@ class HttpxAsyncTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Every request goes where the route table says; its URL matters only behind the base."""
         reply = await self._send(value_of(request, await request.aread()))
+        if reply.timed_out:
+            raise httpx.ReadTimeout(reply.timed_out, request=request)
         stream = httpx.ByteStream(reply.body) if reply.relay is None else _HttpxAsyncBody(reply.relay)
         return httpx.Response(reply.status, headers=reply.headers, stream=stream, request=request)
 
@@ -30,6 +32,8 @@ class HttpxTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """As ``HttpxAsyncTransport``."""
         reply = self._send(value_of(request, request.read()))
+        if reply.timed_out:
+            raise httpx.ReadTimeout(reply.timed_out, request=request)
         stream = httpx.ByteStream(reply.body) if reply.relay is None else _HttpxSyncBody(reply.relay)
         return httpx.Response(reply.status, headers=reply.headers, stream=stream, request=request)
 

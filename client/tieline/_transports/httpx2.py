@@ -18,6 +18,8 @@ class Httpx2AsyncTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Every request goes where the route table says; its URL matters only behind the base."""
         reply = await self._send(value_of(request, await request.aread()))
+        if reply.timed_out:
+            raise httpx2.ReadTimeout(reply.timed_out, request=request)
         stream = httpx2.ByteStream(reply.body) if reply.relay is None else _Httpx2AsyncBody(reply.relay)
         return httpx2.Response(reply.status, headers=reply.headers, stream=stream, request=request)
 
@@ -31,6 +33,8 @@ class Httpx2Transport(httpx2.BaseTransport):
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """As ``Httpx2AsyncTransport``."""
         reply = self._send(value_of(request, request.read()))
+        if reply.timed_out:
+            raise httpx2.ReadTimeout(reply.timed_out, request=request)
         stream = httpx2.ByteStream(reply.body) if reply.relay is None else _Httpx2SyncBody(reply.relay)
         return httpx2.Response(reply.status, headers=reply.headers, stream=stream, request=request)
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from typing import Any, Protocol, TypeAlias
 
 from tieline._http.messages import Headers, HttpRequest, StreamBrokenError, WireError
+from tieline._request.limits import declared_s
 from tieline._request.relay import Relay
 from tieline._request.reply import Reply
 
@@ -57,7 +58,9 @@ def value_of(request: LibraryRequest, body: bytes) -> HttpRequest:
         headers,
         body=body,
         named=named,
-        timeout_s=timeout.get("read") if isinstance(timeout, Mapping) else None,
+        timeout_s=declared_s(timeout.get("read"), timeout.get("connect"))
+        if isinstance(timeout, Mapping)
+        else None,
     )
 
 

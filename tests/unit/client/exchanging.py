@@ -95,13 +95,19 @@ class Bench:
         )
 
     def ask(
-        self, path: str = "/chat/completions", *, headers: dict[str, str] | None = None, **fields: Any
+        self,
+        path: str = "/chat/completions",
+        *,
+        headers: dict[str, str] | None = None,
+        timeout_s: float | None = None,
+        **fields: Any,
     ) -> Reply:
-        """One request through an exchange."""
+        """One request through an exchange. ``timeout_s``: what its HTTP client declares."""
         named = headers or {}
         raw = [(name.encode(), value.encode()) for name, value in named.items()]
         body = msgspec.json.encode({"model": MODEL, **fields})
-        exchange = Exchange(self.tools, HttpRequest("POST", path, raw, body=body, named=named)).run()
+        request = HttpRequest("POST", path, raw, body=body, named=named, timeout_s=timeout_s)
+        exchange = Exchange(self.tools, request).run()
         value: Any = None
         try:
             do = next(exchange)

@@ -74,7 +74,7 @@ def test_what_fails_before_output_goes_to_the_next_pool(
     """The caller gets the other pool's answer; the first is counted by its class, and no connection is left
     open."""
     tried = bench(a=does, b=GOOD_STREAM if stream else answers())
-    reply = tried.ask(stream=stream)
+    reply = tried.ask(stream=stream, headers={"x-tieline-deadline": "18"})
     assert (reply.status, header(reply, "x-tieline-pool")) == (200, B)
     assert header(reply, "x-tieline-attempts") == "2"
     assert header(reply, "x-tieline-reason") == "failover"
@@ -126,12 +126,14 @@ def test_without_any_answer_the_failure_is_made_here() -> None:
 
 
 def test_one_deadline_over_all_attempts() -> None:
-    """Each attempt gets what is left of the deadline; when that is over there is no other attempt."""
+    """A silent pool gets half of what is left while there is another, and the last attempt all of it. When
+    that is over there is no other attempt, and the caller's HTTP library is to raise its own time-out."""
     tried = bench(a=fails(ResultClass.TIMEOUT), b=fails(ResultClass.TIMEOUT))
     began_ms = tried.time()
     reply = tried.ask(stream=True, headers={"x-tieline-deadline": "15"})
-    assert [do.flight.due_ms - began_ms for _, do in tried.sent] == [10_000, 15_000]
+    assert [do.flight.due_ms - began_ms for _, do in tried.sent] == [7_500, 15_000]
     assert header(reply, "x-tieline-gave-up") == "deadline"
+    assert reply.timed_out
 
 
 def test_limits_come_from_the_settings() -> None:
