@@ -88,16 +88,19 @@ async def test_the_last_resort_serves_every_request(
 async def test_without_one_a_503_says_why_each_pool_is_out(
     redis_url: str, prefix: str, running: dict[str, StandinProcess]
 ) -> None:
-    """One HTTP error that no SDK tries again."""
+    """A request that all refuse ends with a provider's own words, the next one with why each pool is out."""
     async with sdk(redis_url, prefix, running, ()) as (llm, _):
         await running[A].fault("401")
         await running[B].fault("404")
-        for attempts in ("2", None):
-            with pytest.raises(openai.InternalServerError) as caught:
-                await ask(llm)
-            assert caught.value.status_code == 503
-            assert f"{A}: auth; {B}: not_found" in str(caught.value)
-            headers = caught.value.response.headers
+        with pytest.raises(openai.APIStatusError, match=r"Incorrect API key|does not exist") as refusal:
+            await ask(llm)
+        assert refusal.value.status_code in (401, 404)
+        with pytest.raises(openai.InternalServerError) as none_left:
+            await ask(llm)
+        assert none_left.value.status_code == 503
+        assert f"{A}: auth; {B}: not_found" in str(none_left.value)
+        for error, attempts in ((refusal.value, "2"), (none_left.value, None)):
+            headers = error.response.headers
             assert headers["x-should-retry"] == "false"
             assert headers.get("x-tieline-attempts") == attempts
 
