@@ -75,7 +75,7 @@ class Exchange:
     """One caller's request: up to three attempts, one deadline."""
 
     def __init__(self, tools: Tools, request: HttpRequest) -> None:
-        options, body = options_for(request.named), read_body(request.body, request.path)
+        options, body = options_for(request.named), read_body(request.body, request.path, request.headers)
         self._tools = tools
         self._call = Call(request, body, request.named.get("x-request-id") or os.urandom(16).hex())
         self._began_ms = tools.clock()
@@ -112,7 +112,7 @@ class Exchange:
             pacing=tools.router,
             next_wait_ms=self._next_wait_ms,
         )
-        units = tools.estimator.expect(len(call.request.body), call.body.output_tokens_max)
+        units = tools.estimator.expect(call.body.text_bytes, call.body.output_tokens_max)
         tools.meter.offered(self._origin, units)
         with tools.lock:
             action = attempts.begin(self._began_ms)
@@ -299,7 +299,7 @@ class Exchange:
         tools, call, units = self._tools, self._call, 0.0
         took_ms = tools.clock() - flight.began_ms
         if opening.result is ResultClass.OK:
-            body_bytes = len(call.request.body)
+            body_bytes = call.body.text_bytes
             units = tools.estimator.expect(body_bytes, call.body.output_tokens_max)
             if opening.usage is not None:
                 tools.estimator.learn(body_bytes, *opening.usage)
@@ -319,7 +319,7 @@ class Exchange:
 
     def _relay(self, target: Target, opening: Opening, flight: Flight) -> None:
         """Puts into the reply what hands on the rest of its answer, and reports how that ends."""
-        tools, body_bytes = self._tools, len(self._call.request.body)
+        tools, body_bytes = self._tools, self._call.body.text_bytes
         first_at_ms, reader = tools.clock(), opening.reader
         assert opening.answer is not None
         assert opening.reply is not None

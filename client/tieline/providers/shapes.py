@@ -42,12 +42,13 @@ def _joined_url(base_url: str, path: str, model: str) -> str:  # noqa: ARG001  o
 
 def _azure_classic_url(base_url: str, path: str, model: str) -> str:
     """``/openai/deployments/MODEL/chat/completions?api-version=...``; an api-version of the caller's own
-    stays."""
+    stays. What names no model, such as a file, is not part of a deployment."""
     path, _, query = path.partition("?")
     if "api-version=" not in query:
         query = f"{query}&api-version={AZURE_API_VERSION}".lstrip("&")
     base_url = base_url.rstrip("/").removesuffix("/openai")
-    return f"{base_url}/openai/deployments/{quote(model, safe='')}{path}?{query}"
+    deployment = f"/deployments/{quote(model, safe='')}" if model else ""
+    return f"{base_url}/openai{deployment}{path}?{query}"
 
 
 def _bearer(secret: str, is_token: bool) -> Header:  # noqa: ARG001

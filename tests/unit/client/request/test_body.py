@@ -15,6 +15,12 @@ def test_only_the_top_level_model_changes() -> None:
     assert replaced == raw.replace(b'"model":"x","m"', b'"model":"big","m"')
 
 
+def test_space_before_the_object_changes_nothing() -> None:
+    """JSON allows it."""
+    body = read_body(b' \n{"model": "m"}')
+    assert (body.model, body.with_model("big")) == ("m", b'{"model":"big"}')
+
+
 def test_what_routing_needs() -> None:
     """The model, whether to stream, and the limit of the answer are read."""
     body = read_body(json.dumps({"model": "m", "stream": True, "max_completion_tokens": 9}).encode())
