@@ -123,7 +123,8 @@ class ClientSettings(Struct, frozen=True, omit_defaults=True):
     ``report_interval_ms``: between two reports. ``attempts_max``: of one request, all together.
     ``first_token_timeout_ms``, ``idle_timeout_ms``: how long to wait for the first output of a stream, and
     between two pieces of it. ``stale_after_ms``: how long the source may be silent before the client's state
-    is ``stale``. ``load_unit``: what is counted as load.
+    is ``stale``. ``load_unit``: what is counted as load. ``empty_answers``: whether an answer without any
+    content is served or tried again.
     """
 
     report_interval_ms: int = 1_000
@@ -132,6 +133,7 @@ class ClientSettings(Struct, frozen=True, omit_defaults=True):
     idle_timeout_ms: int = 10_000
     stale_after_ms: int = 10_000
     load_unit: str = "tokens"
+    empty_answers: Literal["serve", "retry"] = "serve"
 
 
 class RouteTable(Struct, frozen=True):

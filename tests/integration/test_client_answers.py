@@ -21,6 +21,7 @@ from tests.integration.answering import (
     error,
     events,
     pools,
+    raw,
     routes,
 )
 from tieline.table import ModelOffer
@@ -209,3 +210,51 @@ def test_a_prompt_that_is_too_long_goes_where_the_context_is_longer(kind: Kind, 
             (got,) = ask(kind, routes(tmp_path, running, offers=offers), {})
             assert text in got.text
     assert json.loads(running[A].asked[0].body)["model"] == "m"
+
+
+NO_ANSWERS = {
+    "empty": raw(b""),
+    "a page": raw(b"<html>Bad gateway</html>", kind="text/html"),
+    "a page as JSON": raw(b"<html>Bad gateway</html>"),
+    "half": raw(b'{"id":"c","choices":[{"message":{"cont'),
+    "an error": raw(b'{"error":{"message":"overloaded","code":503}}'),
+    "a flat error": raw(b'{"type":"error","code":"rate_limit_exceeded","message":"slow"}'),
+    "a text": raw(b'{"error":"it broke"}'),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", NO_ANSWERS)
+def test_a_good_status_without_an_answer_fails_over(kind: Kind, name: str, tmp_path: Path) -> None:
+    """The other pool serves; with none, the caller gets an error, and never an empty success."""
+    with pools(a=always(NO_ANSWERS[name]), b=always(chat("b"))) as running:
+        (got,) = ask(kind, routes(tmp_path, running), {})
+        assert (got.text, got.headers["x-tieline-attempts"]) == ("b", "2")
+    with pools(a=always(NO_ANSWERS[name])) as running:
+        (got,) = ask(kind, routes(tmp_path, running, attempts_max=1), {})
+        assert got.status in (429, 500, 503)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_of_the_callers_in_a_good_answer_costs_one_attempt(kind: Kind, tmp_path: Path) -> None:
+    """It gets the status that it stands for, and the provider's words."""
+    body = raw(b'{"error":{"type":"invalid_request_error","message":"no such role"}}')
+    with pools(a=always(body), b=always(chat("b"))) as running:
+        (got,) = ask(kind, routes(tmp_path, running), {})
+        assert (got.status, len(running[B].asked)) == (400, 0)
+    assert "no such role" in got.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_without_content_is_served_or_tried_again_by_the_setting(
+    kind: Kind, tmp_path: Path
+) -> None:
+    """By default it is served. If every pool gives none, it is served all the same."""
+    empty = always(raw(b'{"id":"c","object":"chat.completion","choices":[]}'))
+    with pools(a=empty, b=always(chat("b"))) as running:
+        (served,) = ask(kind, routes(tmp_path, running), {})
+        (again,) = ask(kind, routes(tmp_path, running, empty_answers="retry"), {})
+    assert (served.text, again.text) == ("", "b")
+    with pools(a=empty) as running:
+        (got,) = ask(kind, routes(tmp_path, running, empty_answers="retry", attempts_max=1), {})
+    assert (got.status, got.text) == (200, "")

@@ -33,10 +33,12 @@ from tieline._routing.route import Target
 from tieline.credentials import MissingCredentialError
 from tieline.events import ResultClass
 from tieline.providers import answers as _answers
-from tieline.providers.answers import Reading, reading_of_result
+from tieline.providers.answers import NO_ERROR, Reading, reading_of_result
 from tieline.providers.streams import Phase, StreamReader, read_whole
+from tieline.providers.whole import judge, must_be_json
 
 ERROR_BODY_MAX = 1024 * 1024
+HTML = "text/html"
 _COSTLY_PATHS = ("/images", "/audio", "/videos")
 WHOLE_BODY_MAX = 64 * 1024 * 1024
 
@@ -77,11 +79,13 @@ Steps: TypeAlias = Generator[Effect, Any, _T]
 
 
 class Call(Struct, frozen=True):
-    """One caller's request, the same for all its attempts."""
+    """One caller's request, the same for all its attempts. ``retry_empty``: an answer without any content is
+    to be tried again."""
 
     request: HttpRequest
     body: Body
     request_id: str
+    retry_empty: bool = False
 
     @property
     def names_model(self) -> bool:
@@ -140,19 +144,38 @@ def _read(
     reply = Reply(answer.status, reply_headers(answer.headers))
     if kind == _answers.EVENT_STREAM and plain:
         return (yield from _read_until_output(call, answer, reply, lives))
-    if kind == _answers.JSON:
-        body = yield from _read_body(answer, WHOLE_BODY_MAX)
-        if body is None:
-            return Opening(_answers.UNHEALTHY, f"the answer is larger than {WHOLE_BODY_MAX} bytes")
+    is_json = must_be_json(call.request.method, call.request.path, answer.status, kind)
+    if is_json or kind == _answers.JSON:
+        body, is_whole = yield from _read_body(answer, WHOLE_BODY_MAX)
+        if not is_whole:  # too large to be held back: it is handed on as it comes
+            return Opening(_answers.GOOD, reply=reply, answer=answer, prefix=body)
         reply.body = body
+        if is_json and (plain or not body or kind == HTML):
+            return _judged(call, reply, kind)
         usage, answer_id = read_whole(body) if plain else (None, "")
         return Opening(_answers.GOOD, reply=reply, usage=usage, answer_id=answer_id)
     return Opening(_answers.GOOD, reply=reply, answer=answer)
 
 
+def _judged(call: Call, reply: Reply, kind: str) -> Opening:
+    """A whole answer of an API whose answers are JSON, by what its body says."""
+    if kind == HTML:
+        return Opening(_answers.UNHEALTHY, "the answer is a page of HTML")
+    is_creation = call.request.method == "POST"
+    judged = judge(reply.body, is_creation=is_creation, retry_empty=call.retry_empty)
+    if judged.reading.result is ResultClass.OK:
+        return Opening(judged.reading, reply=reply, usage=judged.usage, answer_id=judged.answer_id)
+    if judged.error == NO_ERROR and not judged.is_own_status:
+        return Opening(judged.reading, judged.text)
+    if not judged.is_own_status:
+        reply.status = _answers.status_of_error(judged.error)
+    return Opening(judged.reading, judged.text, reply=reply, error=judged.error)
+
+
 def _read_refusal(call: Call, target: Target, answer: Answer, now_epoch_ms: int) -> Steps[Opening]:
     """An answer with an error status: what it means, in the provider's own words."""
-    body = (yield from _read_body(answer, ERROR_BODY_MAX)) or b""
+    body, is_whole = yield from _read_body(answer, ERROR_BODY_MAX)
+    body = body if is_whole else b""
     error = _answers.error_in_body(body)
     reading = _answers.reading_of_status(
         answer.status,
@@ -177,15 +200,15 @@ def _as_told(reading: Reading, should_retry: str | None) -> Reading:
     return reading
 
 
-def _read_body(answer: Answer, bytes_max: int) -> Steps[bytes | None]:
-    """The whole body; None if it is larger than that."""
+def _read_body(answer: Answer, bytes_max: int) -> Steps[tuple[bytes, bool]]:
+    """(what has come of the body, whether that is all): more than ``bytes_max`` are not waited for."""
     read, parts, size = Read(answer), [], 0
     while data := (yield read):
         size += len(data)
-        if size > bytes_max:
-            return None
         parts.append(data)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        if size > bytes_max:
+            return b"".join(parts), False
+    return (parts[0] if len(parts) == 1 else b"".join(parts)), True
 
 
 def _read_until_output(call: Call, answer: Answer, reply: Reply, lives: Callable[[], None]) -> Steps[Opening]:

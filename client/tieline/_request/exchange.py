@@ -77,7 +77,13 @@ class Exchange:
     def __init__(self, tools: Tools, request: HttpRequest) -> None:
         options, body = options_for(request.named), read_body(request.body, request.path, request.headers)
         self._tools = tools
-        self._call = Call(request, body, request.named.get("x-request-id") or os.urandom(16).hex())
+        settings = tools.settings()
+        self._call = Call(
+            request,
+            body,
+            request.named.get("x-request-id") or os.urandom(16).hex(),
+            retry_empty=settings.empty_answers == "retry",
+        )
         self._began_ms = tools.clock()
         self._fault = options.fault
         self._backoff: Backoff | None = None
@@ -97,7 +103,7 @@ class Exchange:
             needs=options.needs,
             origin=options.origin,
             bound=bool(body.refers),
-            attempts_max=tools.settings().attempts_max,
+            attempts_max=settings.attempts_max,
         )
 
     def run(self) -> Steps[Reply]:

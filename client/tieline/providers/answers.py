@@ -77,6 +77,7 @@ _NOT_FOUND = Reading(ResultClass.NOT_FOUND, Blame.REQUEST, elsewhere=True)
 _NOT_OFFERED = Reading(ResultClass.CLIENT_ERROR, Blame.REQUEST, elsewhere=True)
 NO_MODEL: Final = Reading(ResultClass.NOT_FOUND, Blame.MODEL, elsewhere=True)
 _PASSING = Reading(ResultClass.CLIENT_ERROR, Blame.MOMENT, elsewhere=True, again=True)
+EMPTY_ANSWER: Final = _PASSING
 _TOO_LONG = Reading(ResultClass.CLIENT_ERROR, Blame.CALLER, elsewhere=True, topic=Topic.CONTEXT)
 _UNSUPPORTED = Reading(ResultClass.CLIENT_ERROR, Blame.CALLER, elsewhere=True, topic=Topic.PARAMETER)
 _QUOTA = Reading(ResultClass.THROTTLED, Blame.POOL, elsewhere=True, again=True, topic=Topic.BILLING)

@@ -1,0 +1,146 @@
+"""PURE. Whether the body of an answer with a good status is an answer at all.
+
+A gateway in front of a pool may send 200 with an empty body, a page of HTML, half a JSON document, or nothing
+but an error object. For APIs whose answers are JSON such a body is a failure of the pool, or what its error
+says, and is never handed on as a success. Bodies of other APIs (audio, the contents of files) and of unknown
+paths are handed on as they are.
+
+``choices: []`` and choices without any content are ambiguous: a model may have nothing to say. They are
+judged only if the table's ``empty_answers`` says so.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from tieline.providers.answers import (
+    EMPTY_ANSWER,
+    EVENT_STREAM,
+    GOOD,
+    NO_ERROR,
+    UNHEALTHY,
+    ProviderError,
+    Reading,
+    error_in,
+    reading_of_error,
+)
+from tieline.providers.streams.usage import TokenCounts, token_counts
+
+_JSON_APIS = frozenset(
+    {
+        "assistants",
+        "batches",
+        "chat",
+        "completions",
+        "conversations",
+        "embeddings",
+        "fine_tuning",
+        "images",
+        "models",
+        "moderations",
+        "responses",
+        "threads",
+        "uploads",
+        "vector_stores",
+    }
+)
+_OUTPUT_FIELDS = ("content", "refusal", "tool_calls", "function_call", "audio", "reasoning_content")
+_NO_BODY = frozenset({204, 205})
+
+
+class _Body(Struct):
+    usage: Any = None
+    id: Any = None
+    error: Any = None
+    object: Any = None
+    type: Any = None
+    status: Any = None
+    choices: msgspec.Raw = msgspec.Raw(b"")
+
+
+_decoder = msgspec.json.Decoder(_Body)
+
+
+class Judged(Struct, frozen=True):
+    """What a body is. ``text`` says what is wrong with one that is no answer; ``error`` is the one that it
+    holds instead. ``is_own_status``: the answer's own status is kept, as it is an object that says itself
+    that it failed. ``usage``, ``answer_id``: as far as it names them."""
+
+    reading: Reading
+    text: str = ""
+    error: ProviderError = NO_ERROR
+    is_own_status: bool = False
+    usage: TokenCounts | None = None
+    answer_id: str = ""
+
+
+def must_be_json(method: str, path: str, status: int, kind: str) -> bool:
+    """Whether the body of this answer can only be JSON. ``path``: what follows ``/v1``; ``kind``: the
+    answer's media type, "" without one."""
+    if method == "HEAD" or status in _NO_BODY or kind == EVENT_STREAM:
+        return False
+    api, *rest = path.partition("?")[0].strip("/").split("/")
+    return api in _JSON_APIS and rest[-1:] != ["content"]
+
+
+def judge(body: bytes, *, is_creation: bool, retry_empty: bool) -> Judged:
+    """Read the body of an answer that must be JSON. ``is_creation``: the request made what the answer shows,
+    so that its failure is this request's. ``retry_empty``: an answer without any content is to be tried
+    again."""
+    if not body.strip():
+        return Judged(UNHEALTHY, "the answer is empty")
+    try:
+        answer = _decoder.decode(body)
+    except msgspec.ValidationError:
+        return _judge_other(body)
+    except msgspec.MsgspecError:
+        return Judged(UNHEALTHY, "the answer is no JSON, or breaks off")
+    failed = is_creation and answer.object == "response" and answer.status == "failed"
+    if failed or _is_only_error(answer):
+        value = answer.error if failed else msgspec.json.decode(body)
+        error = error_in(value)
+        return Judged(
+            reading_of_error(error), error.message or "the answer is an error", error, is_own_status=failed
+        )
+    if retry_empty and _is_empty(answer):
+        return Judged(EMPTY_ANSWER, "the answer has no content", is_own_status=True)
+    answer_id = answer.id if isinstance(answer.id, str) else ""
+    return Judged(GOOD, usage=token_counts(answer.usage), answer_id=answer_id)
+
+
+def _judge_other(body: bytes) -> Judged:
+    """JSON, but no object: a list of one error is Google's shape of an error."""
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.MsgspecError:
+        return Judged(UNHEALTHY, "the answer is no JSON, or breaks off")
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) and value[0].get("error"):
+        error = error_in(value)
+        return Judged(reading_of_error(error), error.message or "the answer is an error", error)
+    return Judged(GOOD)
+
+
+def _is_only_error(answer: _Body) -> bool:
+    if answer.object == "error" or (answer.type == "error" and not bytes(answer.choices)):
+        return True
+    return bool(answer.error) and answer.object is None and not bytes(answer.choices)
+
+
+def _is_empty(answer: _Body) -> bool:
+    """Whether it has choices, and none of them says anything."""
+    raw = bytes(answer.choices)
+    if not raw:
+        return False
+    choices = msgspec.json.decode(raw)
+    return isinstance(choices, list) and not any(_says_something(choice) for choice in choices)
+
+
+def _says_something(choice: Any) -> bool:
+    if not isinstance(choice, dict):
+        return True
+    message = choice.get("message")
+    parts = [choice.get("text")]
+    if isinstance(message, dict):
+        parts += [message.get(name) for name in _OUTPUT_FIELDS]
+    return any(parts)
