@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
+from tieline._http.flights import Flight
+from tieline._http.http1 import Http1
 from tieline._http.messages import Headers, WireError
 from tieline._process import clock as _clock
 from tieline.errors import MissingExtraError
@@ -13,14 +15,21 @@ from tieline.events import ResultClass
 
 KEEP_ALIVE_S = 30.0
 KEEP_ALIVE_MAX = 128  # idle ones to one place
+AGE_MAX_S = 300.0  # a name may lead to other addresses by then
+# A connection that its server has closed shows it within a round trip. One that fails later was asked in
+# earnest, and its server may have begun to generate.
+STALE_SHOWS_WITHIN_S = 5.0
 
 Key = tuple[str, str, int]  # scheme, host, port
 
 
 class Connection(Protocol):
-    """A connection of either wire, as far as it is kept between requests."""
+    """A connection of either wire, as far as it is kept between requests. Times are monotonic seconds:
+    ``opened_s`` when it was opened, ``idle_until_s`` when it is too old to be asked again."""
 
-    idle_since_s: float
+    http: Http1
+    opened_s: float
+    idle_until_s: float
 
     def usable(self) -> bool:
         """Whether its other end has kept it as well."""
@@ -57,15 +66,18 @@ class Idle(Generic[C]):
                 connection = connections.pop()
             except IndexError:  # another thread took the last one
                 return None
-            if _clock.monotonic_s() - connection.idle_since_s < KEEP_ALIVE_S and connection.usable():
+            if _clock.monotonic_s() < connection.idle_until_s and connection.usable():
                 return connection
             connection.discard()
         return None
 
     def give(self, key: Key, connection: C) -> None:
-        """It may be used again."""
+        """It may be used again: for 30 s, for less where its server keeps it for less, and not beyond the
+        greatest age of a connection."""
         connections = self._by_place.setdefault(key, deque())
-        connection.idle_since_s = _clock.monotonic_s()
+        connection.idle_until_s = min(
+            _clock.monotonic_s() + _idle_max_s(connection.http.keep_alive_s), connection.opened_s + AGE_MAX_S
+        )
         connections.append(connection)
         if len(connections) > KEEP_ALIVE_MAX:
             _close_oldest(connections, lambda _: True)
@@ -74,7 +86,7 @@ class Idle(Generic[C]):
         """Close those that nobody has used for long."""
         now_s = _clock.monotonic_s()
         for connections in list(self._by_place.values()):
-            while _close_oldest(connections, lambda c: now_s - c.idle_since_s >= KEEP_ALIVE_S):
+            while _close_oldest(connections, lambda c: now_s >= c.idle_until_s):
                 pass
 
     def close(self) -> None:
@@ -82,6 +94,25 @@ class Idle(Generic[C]):
         for connections in list(self._by_place.values()):
             while _close_oldest(connections, lambda _: True):
                 pass
+
+
+def _idle_max_s(keep_alive_s: float | None) -> float:
+    """For how long an idle connection is used again. A server that says for how long it keeps one (its
+    header ``Keep-Alive: timeout=N``) is left a second before that, so that no request meets its closing."""
+    if keep_alive_s is None:
+        return KEEP_ALIVE_S
+    return min(KEEP_ALIVE_S, max(keep_alive_s - 1.0, keep_alive_s / 2))
+
+
+def is_stale(connection: Connection, error: WireError, flight: Flight, asked_s: float) -> bool:
+    """Whether a kept connection that was asked at ``asked_s`` failed only because its server had left it. The
+    request is sent again over a new one then, at no attempt's cost and without blame for the pool."""
+    return (
+        error.result is ResultClass.CONNECT
+        and not connection.http.begun
+        and not flight.abandoned
+        and _clock.monotonic_s() - asked_s < STALE_SHOWS_WITHIN_S
+    )
 
 
 def _close_oldest(connections: deque[C], is_old: Callable[[C], bool]) -> bool:

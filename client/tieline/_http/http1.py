@@ -2,6 +2,8 @@
 are two thin rims around it. httpx2 and httpx speak HTTP/1.1 by h11 as well.
 """
 
+import re
+from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,6 +16,7 @@ from tieline.events import ResultClass
 HEAD_MAX_BYTES = 100 * 1024
 URLS_KEPT = 1_024
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i)(?:^|[,;\s])timeout\s*=\s*\"?(\d{1,9})")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -59,15 +62,27 @@ def _target(parts: SplitResult) -> str:
     return f"{path}?{parts.query}" if parts.query else path
 
 
+def keep_alive_s(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
+    """For how long the server keeps an idle connection, by its header ``Keep-Alive: timeout=N``; None where
+    it does not say. Names are in lower case."""
+    for name, value in headers:
+        if name == b"keep-alive" and (match := _KEEP_ALIVE_TIMEOUT.search(value)):
+            return float(match[1])
+    return None
+
+
 class Http1:
     """One connection's state. ``receive`` what came (b"" at its end), then ask for ``head`` and ``body``.
-    ``headed``: the answer's head has come."""
+    ``begun``: some of the answer has come. ``headed``: its head has come. ``keep_alive_s``: for how long the
+    server keeps the connection for another request, where it says so."""
 
-    __slots__ = ("_broken", "_ended", "_h11", "headed")
+    __slots__ = ("_broken", "_ended", "_h11", "begun", "headed", "keep_alive_s")
 
     def __init__(self) -> None:
         self._h11 = h11.Connection(our_role=h11.CLIENT, max_incomplete_event_size=HEAD_MAX_BYTES)
+        self.begun = False
         self.headed = False
+        self.keep_alive_s: float | None = None
         self._ended = False
         self._broken: WireError | None = None
 
@@ -89,6 +104,7 @@ class Http1:
 
     def receive(self, data: bytes) -> None:
         """Bytes as they came; b"" when no more will come."""
+        self.begun = self.begun or bool(data)
         self._h11.receive_data(data)
 
     def head(self) -> tuple[int, Headers] | None:
@@ -100,6 +116,7 @@ class Http1:
                 return None
             if isinstance(event, h11.Response):
                 self.headed = True
+                self.keep_alive_s = keep_alive_s(event.headers)
                 return event.status_code, event.headers.raw_items()
             if not isinstance(event, h11.InformationalResponse):
                 raise WireError(ResultClass.CONNECT, "the connection was closed before any answer")
@@ -134,7 +151,7 @@ class Http1:
         if state.our_state is not h11.DONE or state.their_state is not h11.DONE or state.trailing_data[0]:
             return False
         state.start_next_cycle()
-        self.headed = self._ended = False
+        self.begun = self.headed = self._ended = False
         return True
 
     def _next(self, failed_as: ResultClass) -> object:

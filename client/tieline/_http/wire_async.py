@@ -15,6 +15,7 @@ from tieline._http.connections import (
     Idle,
     WireAnswer,
     closed_here,
+    is_stale,
     not_connected_in_time,
     nothing_in_time,
     socket_failure,
@@ -37,7 +38,8 @@ class AsyncConnection(asyncio.Protocol):
     def __init__(self, wire: "AsyncWire", place: Place) -> None:
         self.place = place
         self.http = Http1()
-        self.idle_since_s = 0.0
+        self.opened_s = _clock.monotonic_s()
+        self.idle_until_s = 0.0
         self._wire = wire
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -78,6 +80,17 @@ class AsyncConnection(asyncio.Protocol):
     def usable(self) -> bool:
         """Whether the server has kept it too."""
         return not self._gone and self._transport is not None and not self._transport.is_closing()
+
+    async def open(
+        self, method: str, headers: Headers, body: bytes, *, place: Place, flight: Flight
+    ) -> WireAnswer:
+        """Send a request and wait for its answer's head. The connection is closed by whatever goes wrong."""
+        try:
+            head = await self.ask(flight, self.http.request(method, place, headers, body))
+        except BaseException:
+            self.discard()
+            raise
+        return self.answer(*head)
 
     async def ask(self, flight: Flight, data: bytes) -> tuple[int, Headers]:
         """Send a request; gives the answer's status and headers. Raises ``WireError``."""
@@ -190,15 +203,17 @@ class AsyncWire:
         self, method: str, url: str, headers: Headers, body: bytes, *, flight: Flight, connect_s: float
     ) -> WireAnswer:
         """Up to the answer's head. Raises ``WireError``: everything that goes wrong before it is a failed
-        connection."""
+        connection, except that a kept connection whose server has left it is replaced by a new one."""
         place = place_of(url)
-        connection = self.idle.take(place.key) or await self._connect(place, flight, connect_s)
-        try:
-            head = await connection.ask(flight, connection.http.request(method, place, headers, body))
-        except BaseException:
-            connection.discard()
-            raise
-        return connection.answer(*head)
+        if (connection := self.idle.take(place.key)) is not None:
+            asked_s = _clock.monotonic_s()
+            try:
+                return await connection.open(method, headers, body, place=place, flight=flight)
+            except WireError as error:
+                if not is_stale(connection, error, flight, asked_s):
+                    raise
+        connection = await self._connect(place, flight, connect_s)
+        return await connection.open(method, headers, body, place=place, flight=flight)
 
     def close(self) -> None:
         """Close every connection."""

@@ -14,6 +14,7 @@ from tieline._http.connections import (
     Idle,
     WireAnswer,
     closed_here,
+    is_stale,
     not_connected_in_time,
     nothing_in_time,
     socket_failure,
@@ -35,7 +36,8 @@ class SyncConnection:
     def __init__(self, wire: "SyncWire", place: Place, sock: socket.socket) -> None:
         self.place = place
         self.http = Http1()
-        self.idle_since_s = 0.0
+        self.opened_s = _clock.monotonic_s()
+        self.idle_until_s = 0.0
         self._wire = wire
         self._sock = sock
         self._flight: Flight | None = None
@@ -49,6 +51,15 @@ class SyncConnection:
             return not poll.poll(0)
         return False
 
+    def open(self, method: str, headers: Headers, body: bytes, *, place: Place, flight: Flight) -> WireAnswer:
+        """Send a request and wait for its answer's head. The connection is closed by whatever goes wrong."""
+        try:
+            head = self.ask(flight, self.http.request(method, place, headers, body))
+        except BaseException:
+            self.discard()
+            raise
+        return self.answer(*head)
+
     def ask(self, flight: Flight, data: bytes) -> tuple[int, Headers]:
         """Send a request; gives the answer's status and headers. Raises ``WireError``."""
         self._flight = flight
@@ -56,8 +67,10 @@ class SyncConnection:
         try:
             self._sock.settimeout(self._left_s())
             self._sock.sendall(data)
-        except OSError as error:
-            raise self._failure(error, ResultClass.CONNECT) from None
+        except TimeoutError:
+            raise nothing_in_time() from None
+        except OSError:
+            pass  # a server that closes before it has read everything may have answered: reading tells
         while (head := self.http.head()) is None:
             self._wait(ResultClass.CONNECT)
         return head
@@ -140,13 +153,15 @@ class SyncWire:
     ) -> WireAnswer:
         """As ``AsyncWire.open``."""
         place = place_of(url)
-        connection = self.idle.take(place.key) or self._connect(place, flight, connect_s)
-        try:
-            head = connection.ask(flight, connection.http.request(method, place, headers, body))
-        except BaseException:
-            connection.discard()
-            raise
-        return connection.answer(*head)
+        if (connection := self.idle.take(place.key)) is not None:
+            asked_s = _clock.monotonic_s()
+            try:
+                return connection.open(method, headers, body, place=place, flight=flight)
+            except WireError as error:
+                if not is_stale(connection, error, flight, asked_s):
+                    raise
+        connection = self._connect(place, flight, connect_s)
+        return connection.open(method, headers, body, place=place, flight=flight)
 
     def close(self) -> None:
         """Close every connection."""

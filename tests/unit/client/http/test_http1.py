@@ -103,3 +103,22 @@ def test_urls_that_cant_be_used(url: str) -> None:
     with pytest.raises(WireError) as caught:
         place_of(url)
     assert caught.value.result is ResultClass.CONNECT
+
+
+@pytest.mark.parametrize(
+    ("line", "seconds"),
+    [
+        (b"timeout=5", 5.0),
+        (b"max=100, Timeout = 75", 75.0),
+        (b'timeout="5"', 5.0),
+        (b"max=5", None),
+        (b"xtimeout=5", None),
+        (b"timeout=soon", None),
+    ],
+)
+def test_for_how_long_a_server_keeps_a_connection(line: bytes, seconds: float | None) -> None:
+    """It says so in the header ``Keep-Alive`` of each answer; one that doesn't say is None."""
+    http = asked()
+    http.receive(WHOLE.replace(b"X-Kind: Plain", b"Keep-Alive: " + line))
+    assert http.head() is not None
+    assert http.keep_alive_s == seconds

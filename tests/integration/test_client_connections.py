@@ -1,0 +1,69 @@
+"""Connections between a client and a pool: when one is kept, when it is left, and what that costs."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.connected import CLOSED, POOL, WAYS, always, answer, connected, table_file
+
+both = pytest.mark.parametrize("way", WAYS)
+
+
+@both
+async def test_kept_connections_that_went_stale_cost_nothing(way: str, tmp_path: Path) -> None:
+    """Twenty kept connections are closed by the server when they are asked again: every request is served by
+    a new one, in its first attempt and without a mark on the pool."""
+    async with (
+        connected(always(answer())) as pool,
+        WAYS[way](table_file(tmp_path, pool.port)) as caller,
+    ):
+        assert {reply.status_code for reply in await caller.ask_at_once(20)} == {200}
+        stale = pool.connections
+        pool.script = lambda connection, _: CLOSED if connection <= stale else answer()
+        replies = await caller.ask_at_once(20)
+        assert [reply.status_code for reply in replies] == [200] * 20
+        assert {reply.headers["x-tieline-attempts"] for reply in replies} == {"1"}
+        assert not next(row for row in caller.client.explain()["pools"] if row["pool"] == POOL)["out"]
+
+
+@both
+async def test_a_new_connection_that_closes_is_a_failed_attempt(way: str, tmp_path: Path) -> None:
+    """Only a kept connection is replaced without cost: a server that closes new ones as well is asked once
+    more and not again."""
+    async with (
+        connected(always(answer())) as pool,
+        WAYS[way](table_file(tmp_path, pool.port, attempts_max=1)) as caller,
+    ):
+        assert (await caller.ask()).status_code == 200
+        pool.script = always(CLOSED)
+        assert (await caller.ask()).status_code == 503
+        assert len(pool.heads) == 3
+
+
+@both
+async def test_an_answer_that_began_is_not_asked_for_again(way: str, tmp_path: Path) -> None:
+    """A kept connection that breaks within the head of an answer is a failed attempt."""
+    async with (
+        connected(always(answer())) as pool,
+        WAYS[way](table_file(tmp_path, pool.port)) as caller,
+    ):
+        assert (await caller.ask()).status_code == 200
+        pool.script = lambda connection, _: b"HTTP/1.1 200" if connection == 1 else answer()
+        reply = await caller.ask()
+        assert (reply.status_code, reply.headers["x-tieline-attempts"]) == (200, "2")
+
+
+@both
+async def test_a_server_says_for_how_long_it_keeps_a_connection(way: str, tmp_path: Path) -> None:
+    """``Keep-Alive: timeout=0`` keeps it for no other request, ``timeout=60`` does."""
+    async with (
+        connected(always(answer("keep-alive: timeout=0, max=9"))) as pool,
+        WAYS[way](table_file(tmp_path, pool.port)) as caller,
+    ):
+        for _ in range(3):
+            await caller.ask()
+        assert pool.connections == 3
+        pool.script = always(answer("Keep-Alive: timeout=60"))
+        for _ in range(3):
+            await caller.ask()
+        assert pool.connections == 4
