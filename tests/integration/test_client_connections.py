@@ -67,3 +67,24 @@ async def test_a_server_says_for_how_long_it_keeps_a_connection(way: str, tmp_pa
         for _ in range(3):
             await caller.ask()
         assert pool.connections == 4
+
+
+@both
+async def test_cookies_and_what_belongs_to_a_connection_stay_there(way: str, tmp_path: Path) -> None:
+    """A provider's cookie reaches neither the caller's HTTP library nor the next request; nor do headers that
+    either end's ``Connection`` names."""
+    theirs = ("set-cookie: sid=1; Path=/", "connection: x-theirs", "x-theirs: 1", "upgrade: h2c", "x-kept: 1")
+    mine = {"connection": "x-mine", "x-mine": "1", "te": "trailers", "cookie": "sid=2", "x-kept": "1"}
+    async with (
+        connected(always(answer(*theirs))) as pool,
+        WAYS[way](table_file(tmp_path, pool.port)) as caller,
+    ):
+        replies = [await caller.ask(headers=mine), await caller.ask()]
+        for reply in replies:
+            assert reply.headers["x-kept"] == "1"
+            assert not {"set-cookie", "connection", "x-theirs", "upgrade"} & set(reply.headers)
+            assert not reply.cookies
+        for head in pool.heads:
+            names = {line.partition(b":")[0].lower() for line in head.splitlines()[1:]}
+            assert not {b"cookie", b"connection", b"x-mine", b"te"} & names
+        assert b"x-kept: 1" in pool.heads[0].lower()

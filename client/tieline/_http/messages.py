@@ -16,9 +16,28 @@ Headers = list[tuple[bytes, bytes]]
 RETRY_AFTER_MAX_MS = 300_000
 
 # Made anew by each connection, in either direction (RFC 9110, section 7.6.1, and the body's length).
-_HOP_BY_HOP = frozenset({b"connection", b"content-length", b"keep-alive", b"transfer-encoding"})
-# The caller's own, and none of a provider's business: another host, and secrets that are not the pool's.
-_DROPPED_FROM_REQUEST = _HOP_BY_HOP | {b"api-key", b"authorization", b"host", b"proxy-authorization"}
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# The caller's own, and none of a provider's business: another host, and secrets that are not the pool's. A
+# cookie is one of them: the caller's HTTP library knows one host for all providers, and would send what one
+# of them set to the next. Bodies are sent at once, so nothing waits for what ``expect`` asks for.
+_DROPPED_FROM_REQUEST = _HOP_BY_HOP | {b"api-key", b"authorization", b"cookie", b"expect", b"host"}
+_DROPPED_FROM_ANSWER = _HOP_BY_HOP | {b"set-cookie"}
+_NAMES_NO_HEADER = (b"keep-alive", b"close")
+_NO_NAMES: frozenset[bytes] = frozenset()
 
 
 class WireError(Exception):
@@ -67,10 +86,11 @@ def request_headers(
     request: HttpRequest, request_id: str, auth: tuple[bytes, bytes] | None, *, stream: bool
 ) -> Headers:
     """The caller's headers as they go to a provider, with ``auth`` in place of the caller's own secret."""
+    dropped = _DROPPED_FROM_REQUEST | _named_by_connection(request.headers)
     headers = [
         (name, value)
         for name, value in request.headers
-        if (low := name.lower()) not in _DROPPED_FROM_REQUEST and not low.startswith(b"x-tieline-")
+        if (low := name.lower()) not in dropped and not low.startswith(b"x-tieline-")
     ]
     if stream:  # a stream is read here, so it must come uncompressed
         headers = [(name, value) for name, value in headers if name.lower() != b"accept-encoding"]
@@ -84,7 +104,19 @@ def request_headers(
 
 def reply_headers(headers: Headers) -> Headers:
     """A pool's headers as they go to the caller."""
-    return [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
+    dropped = _DROPPED_FROM_ANSWER | _named_by_connection(headers)
+    return [(name, value) for name, value in headers if name.lower() not in dropped]
+
+
+def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    """Lower-case names of the headers that belong to one connection because its ``Connection`` header names
+    them."""
+    values = [
+        value for name, value in headers if len(name) == len(b"connection") and name.lower() == b"connection"
+    ]
+    if all(value in _NAMES_NO_HEADER for value in values):
+        return _NO_NAMES
+    return frozenset(name.strip().lower() for value in values for name in value.split(b","))
 
 
 def find(headers: Headers, name: bytes) -> str | None:

@@ -8,7 +8,8 @@ CHAT = "/chat/completions"
 
 
 def test_the_callers_secrets_and_our_options_stay_here() -> None:
-    """authorization, api-key, host, content-length and x-tieline-* are dropped; a request id is added."""
+    """The caller's secrets, cookies, host, length and x-tieline-* are dropped, and what belongs to its
+    connection; a request id is added."""
     headers = {
         "Host": "tieline.invalid",
         "Authorization": "Bearer unused",
@@ -16,6 +17,11 @@ def test_the_callers_secrets_and_our_options_stay_here() -> None:
         "x-tieline-session": "s",
         "content-length": "3",
         "Accept-Encoding": "gzip",
+        "Cookie": "a=b",
+        "Connection": "X-Hop , keep-alive",
+        "x-hop": "mine",
+        "TE": "trailers",
+        "Upgrade": "h2c",
         "x-stainless-lang": "python",
     }
     request = HttpRequest(
@@ -41,8 +47,17 @@ def test_a_request_id_of_the_callers_own_stays() -> None:
 
 
 def test_what_belongs_to_a_connection_stays_with_it() -> None:
-    """The caller's connection has a length and a keep-alive of its own."""
-    headers = [(b"Content-Length", b"9"), (b"connection", b"close"), (b"x-ms-region", b"eu")]
+    """The caller's connection has a length and a keep-alive of its own. A cookie stays here too: the caller's
+    HTTP library would send it to every provider."""
+    headers = [
+        (b"Content-Length", b"9"),
+        (b"connection", b"close, X-Hop"),
+        (b"x-hop", b"theirs"),
+        (b"Set-Cookie", b"a=b"),
+        (b"Proxy-Authenticate", b"Basic"),
+        (b"Trailer", b"x-sum"),
+        (b"x-ms-region", b"eu"),
+    ]
     assert reply_headers(headers) == [(b"x-ms-region", b"eu")]
 
 
