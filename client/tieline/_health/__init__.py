@@ -9,14 +9,17 @@ when the planner is gone.
     class                                  says           the pool is out
     -------------------------------------  -------------  ---------------------------------------------
     server_error, timeout, connect, cut    health         after 5 straight failures, or when more than
-                                                          half of at least 10 in 10 s failed: 30 s times
-                                                          the ejections in a row, at most 300 s
-    throttled                              capacity       until its Retry-After, at most 300 s
-    auth, not_found (for that model)       configuration  300 s
+                                                          half of at least 10 in 10 s failed
+    throttled                              capacity       until its Retry-After, at most 300 s, if it
+                                                          serves nothing else meanwhile
+    auth, not_found (for that model)       configuration  at once
     client_error                           the caller     never
 
-- *Coming back*: a throttled pool, and a single model, at once. Any other pool is *half open*: one request
-  finds out, and the others keep away until it has succeeded (the circuit breaker of M. Nygard, Release It!).
+- *Coming back*: a throttled pool at once. Any other pool, and a single model, is *half open* after 1 s: one
+  real request finds out, and the others keep away until it has succeeded (the circuit breaker of M. Nygard,
+  Release It!). While trials fail the waits double up to 30 s, each shortened by up to half at random so that
+  many processes don't try together. The trial may fail over, so it costs nobody an answer. A pool that is
+  back gets 10, 25, 50 and 100 % of its weight, each step after a success and a second.
 - *Not everything at once*: leaving a pool that still succeeds now and then (partial failure) must leave at
   least half of the route's weight in; the last pool that serves a model always stays. The router decides
   that, as it knows the table; see ``may_leave``.

@@ -3,19 +3,28 @@ share of its requests to keep away from it. The package's docstring has the rule
 milliseconds.
 """
 
+import random
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from tieline._health.counts import RecentCounts
-from tieline.events import CONFIGURATION_FAULTS, HEALTH_FAILURES, ResultClass
+from tieline.backoff import Backoff
+from tieline.events import HEALTH_FAILURES, ResultClass
 
 STRAIGHT_FAILURES = 5
 WINDOW_S = 10
 WINDOW_REQUESTS_MIN = 10
-BASE_MS = 30_000
+TRIAL_FIRST_S = 1.0  # until the first real request finds out whether a pool is back; doubled each time
+TRIAL_LONGEST_S = 30.0
+SHARES = (0.10, 0.25, 0.50)  # of its weight while a pool comes back, then all of it
+STEP_MS = 1_000
+STEADY_MS = 30_000  # a pool that has been back for so long begins with the shortest wait again
 OUT_MAX_MS = 300_000
-CONFIGURATION_OUT_MS = 300_000
 RETRY_AFTER_DEFAULT_MS = 1_000
 NO_SUCCESS_MS = 10_000
+SERVES_MS = 2_000  # a success within this time shows that a pool serves, whatever it turns away
+SERVES_AT_ONCE_MS = 500  # the same when its last five requests had none
 PROBE_MAX_MS = 30_000
 
 BUCKET_MS = 10_000  # of what a throttle counts
@@ -38,34 +47,36 @@ class Out(Struct, frozen=True):
 class PoolHealth:
     """What this process has seen of one pool.
 
-    ``out``: why it is left, None while it is in. ``ejections``: how many in a row, for its health.
-    ``straight``: failures of health in a row. ``since_success``: requests of any end but the caller's own
-    mistakes since the last success. ``last_success_ms``: when it last gave real output.
+    ``out``: why it is left, None while it is in. ``straight``: failures of health in a row.
+    ``since_success``: requests of any end but the caller's own mistakes since the last success.
+    ``last_success_ms``: when it last gave real output.
     """
 
     __slots__ = (
         "_admitted_ms",
         "_counts",
         "_first_request_ms",
-        "_last_out_ms",
         "_probing_until_ms",
         "_refused",
-        "ejections",
+        "_step",
+        "_stepped_ms",
+        "_waits",
         "last_success_ms",
         "out",
         "since_success",
         "straight",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, chance: Callable[[], float] = random.random) -> None:
         self.out: Out | None = None
-        self.ejections = 0
         self.straight = 0
         self.since_success = 0
         self.last_success_ms: int | None = None
         self._first_request_ms: int | None = None
         self._admitted_ms = 0
-        self._last_out_ms = 0  # how long the last ejection lasted
+        self._waits = Backoff(TRIAL_FIRST_S, TRIAL_LONGEST_S, chance=chance)
+        self._step = len(SHARES)  # of coming back
+        self._stepped_ms = 0
         self._probing_until_ms = -1
         self._refused: set[int] = set()
         self._counts = RecentCounts(2, buckets=WINDOW_S, bucket_ms=1_000)
@@ -76,8 +87,14 @@ class PoolHealth:
         self._refused.add(subject)
         return len(self._refused) >= STRAIGHT_FAILURES
 
-    def record(self, result: ResultClass, now_ms: int) -> None:
-        """One request has ended with ``result``, which speaks about the pool."""
+    @property
+    def share(self) -> float:
+        """Of its weight that it gets: less than 1 while it comes back."""
+        return SHARES[self._step] if self._step < len(SHARES) else 1.0
+
+    def record(self, result: ResultClass, now_ms: int) -> bool:
+        """One request has ended with ``result``, which speaks about the pool. Says whether ``share``
+        changed."""
         if self._first_request_ms is None:
             self._first_request_ms = now_ms
         if result is ResultClass.OK:
@@ -90,6 +107,19 @@ class PoolHealth:
         if result in HEALTH_FAILURES:
             self.straight += 1
             self._counts.add(_BAD, now_ms)
+        return self.out is None and self._step < len(SHARES) and self._take_step(result, now_ms)
+
+    def _take_step(self, result: ResultClass, now_ms: int) -> bool:
+        """Coming back: a success gives it more, at most once a second; a failure takes the last step back."""
+        step = self._step
+        if result in HEALTH_FAILURES:
+            self._step = max(0, step - 1)
+        elif result is ResultClass.OK and now_ms - self._stepped_ms >= STEP_MS:
+            self._step = step + 1
+        else:
+            return False
+        self._stepped_ms = now_ms
+        return self._step != step
 
     def alive(self, now_ms: int) -> None:
         """The pool has just given real output. That is not yet a success: the stream may be cut."""
@@ -115,31 +145,37 @@ class PoolHealth:
         since = self.last_success_ms if self.last_success_ms is not None else self._first_request_ms
         return since is not None and self.since_success > 0 and now_ms - since >= NO_SUCCESS_MS
 
+    def serves(self, now_ms: int) -> bool:
+        """Whether it has answered lately, even if it turned others away."""
+        if self.last_success_ms is None:
+            return False
+        within_ms = SERVES_AT_ONCE_MS if self.since_success >= STRAIGHT_FAILURES else SERVES_MS
+        return now_ms - self.last_success_ms < within_ms
+
     def successes_per_s(self, now_ms: int) -> float:
         """Requests that ended well, over the last 10 s."""
         return self._counts.sums(now_ms)[_GOOD] / WINDOW_S
 
     def eject(self, result: ResultClass, now_ms: int, retry_after_ms: int | None = None) -> Out:
-        """Leave the pool. The caller has asked ``wants_out`` and whether the others can bear it."""
+        """Leave the pool, until its Retry-After or for a wait that doubles while it doesn't come back. The
+        caller has asked ``wants_out`` and whether the others can bear it."""
+        asked_ms = min(retry_after_ms, OUT_MAX_MS) if retry_after_ms is not None else 0
         if result is ResultClass.THROTTLED:
-            wait_ms = RETRY_AFTER_DEFAULT_MS if retry_after_ms is None else retry_after_ms
-            until_ms = now_ms + min(max(wait_ms, 1), OUT_MAX_MS)
-        elif result in CONFIGURATION_FAULTS:
-            until_ms = now_ms + CONFIGURATION_OUT_MS
+            until_ms = now_ms + max(1, RETRY_AFTER_DEFAULT_MS if retry_after_ms is None else asked_ms)
         else:
-            # It has stayed in for longer than it was out: this ejection is not one more in a row.
-            if self.out is None and now_ms - self._admitted_ms > max(self._last_out_ms, BASE_MS):
-                self.ejections = 0
-            self.ejections += 1
-            self._last_out_ms = min(BASE_MS * self.ejections, OUT_MAX_MS)
-            until_ms = now_ms + self._last_out_ms
+            if self.out is None and now_ms - self._admitted_ms > STEADY_MS:
+                self._waits.reset()
+            until_ms = now_ms + round(1_000 * self._waits.next_s(at_least_s=asked_ms / 1_000))
         since_ms = self.out.since_ms if self.out is not None and self.out.result is result else now_ms
         self.out = Out(result, since_ms, until_ms)
         self._probing_until_ms = -1
         return self.out
 
-    def admit(self, now_ms: int) -> None:
-        """The pool is back: what it did before is forgotten, except how often it was left."""
+    def admit(self, now_ms: int, *, by_steps: bool = True) -> None:
+        """The pool is back, with a part of its weight at first: what it did before is forgotten, except how
+        often it was left."""
+        self._step = 0 if by_steps else len(SHARES)
+        self._stepped_ms = now_ms
         self.out = None
         self.straight = self.since_success = 0
         self._refused.clear()

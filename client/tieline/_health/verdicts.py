@@ -2,6 +2,7 @@
 thread-safe: the router has a lock. Times are monotonic milliseconds.
 """
 
+import random
 from collections.abc import Callable, Collection, Mapping
 
 from tieline._health.ejection import BUCKET_MS, LEVELS, Out, PoolHealth, Throttle
@@ -14,11 +15,13 @@ _CONFIGURED = frozenset({Blame.ACCOUNT, Blame.MODEL})
 
 
 class Verdicts:
-    """``due``: pools whose time out is over and of which no request is finding out yet. ``next_due_ms``: when
-    ``tick`` has something to do."""
+    """``due``: pools, and (pool, model) for single models, whose time out is over and of which no request is
+    finding out yet. ``next_due_ms``: when ``tick`` has something to do. ``chance`` gives numbers from 0 to 1,
+    so that many processes that left a pool together don't try it together."""
 
-    def __init__(self) -> None:
-        self.due: tuple[str, ...] = ()
+    def __init__(self, *, chance: Callable[[], float] = random.random) -> None:
+        self.due: frozenset[str | tuple[str, str]] = frozenset()
+        self._chance = chance
         self.next_due_ms: int | None = None
         self._health: dict[str, PoolHealth] = {}
         self._models: dict[tuple[str, str], PoolHealth] = {}  # a 404 on one model leaves its siblings in
@@ -29,12 +32,8 @@ class Verdicts:
         health = self._health.get(pool)
         if health is None:
             # Also asked without the router's lock; of two threads that begin one, both get the same.
-            health = self._health.setdefault(pool, PoolHealth())
+            health = self._health.setdefault(pool, PoolHealth(chance=self._chance))
         return health
-
-    def known(self, pool: str) -> PoolHealth | None:
-        """The pool's record, if there is one."""
-        return self._health.get(pool)
 
     def out_of(self, pool: str, model: str) -> Out | None:
         """Why this process keeps away from the pool, or from one model on it; None when it doesn't."""
@@ -53,10 +52,30 @@ class Verdicts:
         """(pool, model) -> why this process keeps away from one model on a pool whose others it uses."""
         return {key: health.out for key, health in self._models.items() if health.out}
 
-    def kept_back(self, pool: str) -> float:
-        """The share of the pool's requests that is not sent there, because it turns most away."""
+    def turned_away(self, pool: str) -> float:
+        """The share of the pool's requests that is not sent there because it turns most away."""
         throttle = self._throttles.get(pool)
         return throttle.level / LEVELS if throttle is not None else 0.0
+
+    def kept_back(self, pool: str) -> float:
+        """The share of the pool's requests that is not sent there: because it turns most away, or because it
+        is just coming back."""
+        health = self._health.get(pool)
+        return 1.0 - (1.0 - self.turned_away(pool)) * (health.share if health is not None else 1.0)
+
+    def awaits(self, pool: str, model: str) -> bool:
+        """Whether a request for the model could find out about the pool, or about the model there."""
+        return pool in self.due or (pool, model) in self.due
+
+    def trial(self, pool: str, model: str, now_ms: int) -> bool:
+        """Whether a request for the model may go there now to find out; then it is the only one."""
+        health = self._health.get(pool)
+        if health is None or health.out is None:
+            health = self._models.get((pool, model))
+        if health is None or not health.due(now_ms):
+            return False
+        health.probe(now_ms)
+        return True
 
     def record(
         self,
@@ -75,18 +94,20 @@ class Verdicts:
         ``blame``, ``subject``: as in ``Outcome``."""
         health = self.health(pool)
         blame = BLAME_OF_RESULT[result] if blame is None else blame
+        changed = self._model_answered(pool, model, result, blame)
         if blame in UNMARKED:
-            return self._record_unmarked(health, result, blame, subject=subject, now_ms=now_ms)
-        health.record(result, now_ms)
-        changed = self._throttled(pool, result, now_ms)
+            more, out = self._record_unmarked(health, result, blame, subject=subject, now_ms=now_ms)
+            return changed or more, out
+        changed |= health.record(result, now_ms)
+        changed |= self._throttled(pool, result, now_ms)
         if health.out is not None:
             out_changed, out = self._record_out(health, result, retry_after_ms, now_ms)
             return changed or out_changed, out
         if blame is Blame.MODEL and model:
-            fault = self._models.setdefault((pool, model), PoolHealth())
-            return True, fault.eject(result, now_ms)
+            return self._record_fault(pool, model, result, now_ms)
         unhealthy = result in HEALTH_FAILURES and health.wants_out(now_ms) and may_leave(pool, health)
-        if unhealthy or result is ResultClass.THROTTLED or blame in _CONFIGURED:
+        is_full = result is ResultClass.THROTTLED and not health.serves(now_ms)
+        if unhealthy or is_full or blame in _CONFIGURED:
             return True, health.eject(result, now_ms, retry_after_ms)
         return changed, None
 
@@ -101,7 +122,8 @@ class Verdicts:
         return True
 
     def tick(self, now_ms: int, carried: Collection[str]) -> bool:
-        """Let pools whose time is over come back: throttled ones at once, the others half open.
+        """Let pools whose time is over come back: throttled ones at once, the others half open, as are single
+        models.
 
         ``carried``: pools to which the table gives weight. Another one is not sent requests that could find
         out, so it comes back without: whether it is used again is the planner's decision. Says whether there
@@ -109,15 +131,15 @@ class Verdicts:
         """
         if self.next_due_ms is None or now_ms < self.next_due_ms:
             return False
-        for fault in self._models.values():
-            if fault.due(now_ms):
-                fault.out = None
+        for key, fault in list(self._models.items()):
+            if key[0] not in carried and fault.due(now_ms):
+                del self._models[key]
         for pool, health in self._health.items():
             if health.out is not None and health.due(now_ms):
                 if health.out.result is ResultClass.THROTTLED:
                     health.out = None
                 elif pool not in carried:
-                    health.admit(now_ms)
+                    health.admit(now_ms, by_steps=False)
         for throttle in self._throttles.values():
             throttle.look(now_ms)
         self.refresh(now_ms)
@@ -139,9 +161,9 @@ class Verdicts:
     def refresh(self, now_ms: int) -> None:
         """Work out ``due`` and ``next_due_ms``; call it after any change."""
         outs = {pool: health for pool, health in self._health.items() if health.out is not None}
-        self.due = tuple(sorted(pool for pool, health in outs.items() if health.due(now_ms)))
-        faults = [health for health in self._models.values() if health.out is not None]
-        times = [due for health in [*outs.values(), *faults] if (due := health.next_due_ms()) is not None]
+        left: list[tuple[str | tuple[str, str], PoolHealth]] = [*outs.items(), *self._models.items()]
+        self.due = frozenset(key for key, health in left if health.due(now_ms))
+        times = [due for _, health in left if (due := health.next_due_ms()) is not None]
         if any(throttle.level for throttle in self._throttles.values()):
             times.append((now_ms // BUCKET_MS + 1) * BUCKET_MS)
         self.next_due_ms = min((at for at in times if at > now_ms), default=None)
@@ -151,6 +173,23 @@ class Verdicts:
         if throttle is None:
             throttle = self._throttles[pool] = Throttle()
         return throttle.record(now_ms, accepted=result is not ResultClass.THROTTLED)
+
+    def _model_answered(self, pool: str, model: str, result: ResultClass, blame: Blame) -> bool:
+        """Whether the pool has just shown that it has a model which it did not have."""
+        shows_it = result is ResultClass.OK or blame in (Blame.CALLER, Blame.MOMENT)
+        return shows_it and self._models.pop((pool, model), None) is not None
+
+    def _record_fault(
+        self, pool: str, model: str, result: ResultClass, now_ms: int
+    ) -> tuple[bool, Out | None]:
+        """The pool lacks one model. Of several requests that hear so together the first counts."""
+        fault = self._models.setdefault((pool, model), PoolHealth(chance=self._chance))
+        if fault.out is None:
+            return True, fault.eject(result, now_ms)
+        if not fault.probing(now_ms):
+            return False, None
+        fault.eject(result, now_ms)
+        return True, None
 
     def _record_unmarked(
         self, health: PoolHealth, result: ResultClass, blame: Blame, *, subject: int, now_ms: int
@@ -174,7 +213,8 @@ class Verdicts:
             if result is ResultClass.OK:
                 health.admit(now_ms)
                 return True, None
-            return True, health.eject(result, now_ms, retry_after_ms)
+            health.eject(result, now_ms, retry_after_ms)
+            return True, None
         if result is ResultClass.THROTTLED and health.out.result is ResultClass.THROTTLED:
             before_ms = health.out.until_ms
             return health.eject(result, now_ms, retry_after_ms).until_ms > before_ms, None

@@ -23,6 +23,7 @@ def compile_choice(
     generation: Generation,
     out_of: OutOf,
     kept_back: KeptBack,
+    turned_away: KeptBack,
     report: Report,
     phase: float,
     affinity: Affinity | None,
@@ -31,8 +32,8 @@ def compile_choice(
     """What may be picked now for (model, needs), and the affinity that it uses: ``affinity`` again if its
     weights still hold, as compiling one takes some 10 ms.
 
-    A pool that is sent less than its weight because it turns most away leaves the rest to the others. If all
-    of them keep something back, what every one of them would keep back is shed.
+    A pool that is sent less than its weight (``kept_back``) leaves the rest to the others. If all of them
+    turn requests away (``turned_away``), what every one of them would is shed.
     """
     split, reason = split_in_force(part, out_of)
     rows = candidates(weighted(part, split), model, needs, out_of=out_of)
@@ -43,10 +44,10 @@ def compile_choice(
         for row in rows
         if row.out is None
     ]
-    turned_away = round(MILLION * prod(back.values())) if back else 0
+    lost_ppm = round(MILLION * prod(map(turned_away, back))) if back else 0
     shed_ppm = split.shed if split.shed < MILLION else 0
     shed = _shed(part, split, rows, model=model, some_in=bool(targets), now_ms=now_ms)
-    if turned_away and not shed_ppm:
+    if lost_ppm and not shed_ppm:
         shed = Shed(Reason.THROTTLED, f"every pool of {part.route.name} turns most requests away")
     weights = tuple((row.info.pool, row.weight) for row in rows)
     if affinity is None or affinity.weights != weights:
@@ -54,7 +55,7 @@ def compile_choice(
     choice = Choice(
         targets,
         shed=shed,
-        shed_ppm=shed_ppm + (MILLION - shed_ppm) * turned_away // MILLION,
+        shed_ppm=shed_ppm + (MILLION - shed_ppm) * lost_ppm // MILLION,
         kept_back={pool: share for pool, share in back.items() if share},
         reason=reason,
         phase=phase,

@@ -6,6 +6,7 @@ swapped or a pool goes out or comes back, never by a pick of one that exists. Ti
 milliseconds.
 """
 
+import random
 from collections.abc import Callable, Collection
 from threading import RLock
 from typing import Any, Protocol
@@ -57,7 +58,15 @@ class Router:
     what to say while there is none. ``usual``: how long answers take. Listeners are called in the thread of
     whoever reports, ``on_ejection`` with the lock held."""
 
-    def __init__(self, workload: str, origin: str, *, clock: Callable[[], int], phase: float) -> None:
+    def __init__(
+        self,
+        workload: str,
+        origin: str,
+        *,
+        clock: Callable[[], int],
+        phase: float,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self.workload = workload
         self.origin = origin
         self.why_no_table = "the client is not running: use `async with`, `with`, or start()"
@@ -70,7 +79,7 @@ class Router:
         self._choices = Choices(origin)
         self._plain = self._choices.plain  # the same mapping: one look less for each pick
         self.usual = Usual()
-        self._verdicts = Verdicts()
+        self._verdicts = Verdicts(chance=chance)
         self._pace = Pace(lambda pool, now_ms: self.health(pool).successes_per_s(now_ms))
 
     @property
@@ -223,6 +232,7 @@ class Router:
                 generation=self._table.generation,
                 out_of=self._verdicts.out_of,
                 kept_back=self._verdicts.kept_back,
+                turned_away=self._verdicts.turned_away,
                 report=self.report,
                 phase=self._choices.phase(key, self._phase),
                 affinity=self._choices.affinity(key),
@@ -238,7 +248,8 @@ class Router:
         """Whether a request for the model may be the one that finds out about a pool: then none may go past
         that."""
         return any(
-            info.pool in self._verdicts.due and (not model or offer_for(info, model, None) is not None)
+            self._verdicts.awaits(info.pool, model)
+            and (not model or offer_for(info, model, None) is not None)
             for info, _ in (weighted(part, part.route.split) if self._verdicts.due else ())
         )
 
@@ -260,10 +271,8 @@ class Router:
         """The request that finds out whether a pool whose time is over is back, if this one may go there."""
         pools = weighted(part, part.route.split)
         for row in candidates(pools, key.model, key.needs, out_of=lambda _pool, _model: None):
-            health = self._verdicts.known(row.info.pool)
-            if row.info.pool not in self._verdicts.due or health is None or not health.due(now_ms):
+            if not self._verdicts.trial(row.info.pool, key.model, now_ms):
                 continue
-            health.probe(now_ms)
             self._refresh(now_ms)
             return Route(self._target(row, key.model, key.origin), Reason.HALF_OPEN)
         return None

@@ -54,7 +54,7 @@ def part(
 
 def router(slice_in_force: Slice | None, time: Time, *, seq: int = 1, phase: float = 0.0) -> Router:
     """A router with this slice in force."""
-    routing = Router("chat", "eu", clock=time, phase=phase)
+    routing = Router("chat", "eu", clock=time, phase=phase, chance=lambda: 1.0)
     if slice_in_force is not None:
         routing.apply(generation(slice_in_force, seq))
     return routing

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tieline._health.ejection import BASE_MS, CONFIGURATION_OUT_MS, OUT_MAX_MS, PoolHealth
+from tieline._health.ejection import OUT_MAX_MS, STEADY_MS, PoolHealth
 from tieline._health.verdicts import Verdicts
 from tieline.blame import Blame
 from tieline.events import ResultClass
@@ -50,19 +50,56 @@ def test_other_classes_say_nothing_about_health(result: ResultClass) -> None:
     assert not health.wants_out(NOW)
 
 
-def test_ejections_grow() -> None:
-    """An ejection lasts 30 s x consecutive ejections, at most 300 s; after a long stay inside the count
-    begins anew."""
-    health, now_ms, times = PoolHealth(), NOW, []
-    for _ in range(12):
-        out = health.eject(ResultClass.CONNECT, now_ms)
-        times.append(out.until_ms - now_ms)
-        now_ms = out.until_ms
-        health.admit(now_ms)
-    assert times[:3] == [BASE_MS, 2 * BASE_MS, 3 * BASE_MS]
-    assert times[-1] == OUT_MAX_MS
-    later_ms = now_ms + OUT_MAX_MS + 1
-    assert health.eject(ResultClass.CONNECT, later_ms).until_ms == later_ms + BASE_MS
+def left_for(health: PoolHealth, result: ResultClass, now_ms: int) -> int:
+    """How long the pool is left for this."""
+    return health.eject(result, now_ms).until_ms - now_ms
+
+
+@pytest.mark.parametrize("result", [ResultClass.CONNECT, ResultClass.AUTH, ResultClass.NOT_FOUND])
+def test_waits_double_while_trials_fail(result: ResultClass) -> None:
+    """A pool left for its health or its configuration is tried after 1 s, then 2, 4 and so on up to 30 s."""
+    health = PoolHealth(chance=lambda: 1.0)
+    waits = [left_for(health, result, NOW) for _ in range(8)]
+    assert waits == [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]
+
+
+def test_many_processes_do_not_try_together() -> None:
+    """Each wait is shortened by up to half at random."""
+    waits = {left_for(PoolHealth(), ResultClass.CONNECT, NOW) for _ in range(50)}
+    assert len(waits) > 20
+    assert all(500 <= wait <= 1_000 for wait in waits)
+
+
+def test_a_relapse_waits_longer_than_a_new_outage() -> None:
+    """After 30 s back the waits begin anew; before that they go on."""
+    health = PoolHealth(chance=lambda: 1.0)
+    assert left_for(health, ResultClass.CONNECT, NOW) == 1_000
+    health.admit(NOW)
+    assert left_for(health, ResultClass.CONNECT, NOW + 1_000) == 2_000
+    health.admit(NOW)
+    assert left_for(health, ResultClass.CONNECT, NOW + STEADY_MS + 1) == 1_000
+
+
+def test_a_pool_that_names_its_time_is_not_tried_before() -> None:
+    """Retry-After counts on any status."""
+    health = PoolHealth(chance=lambda: 1.0)
+    assert health.eject(ResultClass.SERVER_ERROR, NOW, 7_000).until_ms == NOW + 7_000
+    assert health.eject(ResultClass.SERVER_ERROR, NOW, 500).until_ms == NOW + 2_000
+
+
+def test_its_share_returns_by_steps() -> None:
+    """10, 25, 50 and 100 % of its weight, each after a success and a second; a failure takes a step back."""
+    health = PoolHealth()
+    assert health.share == 1.0
+    health.eject(ResultClass.CONNECT, NOW)
+    health.admit(NOW)
+    shares = []
+    for step, result in enumerate((ResultClass.OK, ResultClass.CUT, *[ResultClass.OK] * 3), start=1):
+        shares.append(health.share)
+        assert health.record(result, NOW + step * 1_000)
+        assert not health.record(ResultClass.OK, NOW + step * 1_000 + 999)
+    assert shares == [0.1, 0.25, 0.1, 0.25, 0.5]
+    assert health.share == 1.0
 
 
 def test_throttled_until_retry_after() -> None:
@@ -73,12 +110,18 @@ def test_throttled_until_retry_after() -> None:
     assert health.eject(ResultClass.THROTTLED, NOW).until_ms == NOW + 1_000
 
 
-@pytest.mark.parametrize("result", [ResultClass.AUTH, ResultClass.NOT_FOUND])
-def test_configuration_faults(result: ResultClass) -> None:
-    """They keep the pool out for five minutes and count as no ejection of health."""
+def test_a_pool_serves_while_it_answers_some() -> None:
+    """A success in the last 2 s shows it; after five requests without one, a success in the last 0.5 s."""
     health = PoolHealth()
-    assert health.eject(result, NOW).until_ms == NOW + CONFIGURATION_OUT_MS
-    assert health.ejections == 0
+    assert not health.serves(NOW)
+    health.record(ResultClass.OK, NOW)
+    health.record(ResultClass.THROTTLED, NOW)
+    assert health.serves(NOW + 1_999)
+    assert not health.serves(NOW + 2_000)
+    for _ in range(4):
+        health.record(ResultClass.THROTTLED, NOW)
+    assert health.serves(NOW + 499)
+    assert not health.serves(NOW + 500)
 
 
 def test_half_open_lets_one_through() -> None:
