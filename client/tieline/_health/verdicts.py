@@ -60,8 +60,12 @@ class Verdicts:
     def kept_back(self, pool: str) -> float:
         """The share of the pool's requests that is not sent there: because it turns most away, or because it
         is just coming back."""
+        return 1.0 - (1.0 - self.turned_away(pool)) * self.share(pool)
+
+    def share(self, pool: str) -> float:
+        """The share of its weight that the pool gets: less than 1 while it comes back."""
         health = self._health.get(pool)
-        return 1.0 - (1.0 - self.turned_away(pool)) * (health.share if health is not None else 1.0)
+        return health.share if health is not None else 1.0
 
     def awaits(self, pool: str, model: str) -> bool:
         """Whether a request for the model could find out about the pool, or about the model there."""

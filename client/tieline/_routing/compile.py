@@ -6,7 +6,15 @@ from math import prod
 from tieline._routing.affinity import Affinity
 from tieline._routing.pick import Choice
 from tieline._routing.route import Needs, Outcome, Reason, Shed, Target
-from tieline._routing.slices import Candidate, OutOf, candidates, split_in_force, weighted
+from tieline._routing.slices import (
+    Candidate,
+    OutOf,
+    ShareOf,
+    candidates,
+    split_in_force,
+    split_while_returning,
+    weighted,
+)
 from tieline.events import ResultClass
 from tieline.table import MILLION, Generation, Slice, Split
 
@@ -22,8 +30,8 @@ def compile_choice(
     *,
     generation: Generation,
     out_of: OutOf,
-    kept_back: KeptBack,
-    turned_away: KeptBack,
+    share_of: ShareOf,
+    turned_away: ShareOf,
     report: Report,
     phase: float,
     affinity: Affinity | None,
@@ -32,12 +40,16 @@ def compile_choice(
     """What may be picked now for (model, needs), and the affinity that it uses: ``affinity`` again if its
     weights still hold, as compiling one takes some 10 ms.
 
-    A pool that is sent less than its weight (``kept_back``) leaves the rest to the others. If all of them
-    turn requests away (``turned_away``), what every one of them would is shed.
+    A pool that is sent less than its weight, because it is coming back (``share_of``) or turns requests away
+    (``turned_away``), leaves the rest to the others. If all of them turn requests away, what every one of
+    them would is shed.
     """
     split, reason = split_in_force(part, out_of)
+    if reason is Reason.WEIGHTED and (mixed := split_while_returning(part, split, out_of, share_of)):
+        split, share_of = mixed, lambda _pool: 1.0
     rows = candidates(weighted(part, split), model, needs, out_of=out_of)
-    back = {row.info.pool: kept_back(row.info.pool) for row in rows if row.out is None}
+    pools = [row.info.pool for row in rows if row.out is None]
+    back = {pool: 1.0 - share_of(pool) * (1.0 - turned_away(pool)) for pool in pools}
     origin, stamp = part.route.origin, str(generation)
     targets = [
         (target_of(row, model, origin, generation=stamp, report=report), row.weight)

@@ -231,7 +231,7 @@ class Router:
                 key.needs,
                 generation=self._table.generation,
                 out_of=self._verdicts.out_of,
-                kept_back=self._verdicts.kept_back,
+                share_of=self._verdicts.share,
                 turned_away=self._verdicts.turned_away,
                 report=self.report,
                 phase=self._choices.phase(key, self._phase),

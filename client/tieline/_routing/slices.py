@@ -13,6 +13,8 @@ from tieline.table import Generation, ModelOffer, PoolInfo, Slice, Split
 
 PARTIAL_SHARE_MAX = 0.5
 OutOf = Callable[[str, str], Out | None]  # (pool, model) -> why this process keeps away from it, if it does
+ShareOf = Callable[[str], float]  # pool -> the share of its weight that it gets
+_RETURNING = Out(ResultClass.SERVER_ERROR, 0, 0)
 
 
 class ClientTable(Struct, frozen=True):
@@ -130,6 +132,32 @@ def split_in_force(part: Slice, out_of: OutOf) -> tuple[Split, Reason]:
         return sum(weight for info, weight in weighted(part, split) if out_of(info.pool, "") is None)
 
     return max(splits, key=weight_in), Reason.PROVIDER_LOST
+
+
+def split_while_returning(part: Slice, split: Split, out_of: OutOf, share_of: ShareOf) -> Split | None:
+    """The split between the route's own, ``split``, and the table's for the loss of a provider, while the
+    pools of that provider get their share back by steps. None when that makes no difference.
+
+    What the returning pools don't get yet stays where the table has put it for their loss; by the route's own
+    split alone it would all fall on the pools that are left there.
+    """
+
+    def out_or_returning(pool: str, model: str) -> Out | None:
+        return out_of(pool, model) or (_RETURNING if share_of(pool) < 1.0 else None)
+
+    lost = set(lost_providers(part, out_or_returning)) & part.route.on_loss.keys()
+    if not lost:
+        return None
+    other, _ = split_in_force(part, out_or_returning)
+    rows = [(info.pool, weight) for info, weight in weighted(part, split) if info.provider in lost]
+    back = sum(weight * share_of(pool) for pool, weight in rows if out_of(pool, "") is None)
+    part_back = back / sum(weight for _, weight in rows)
+    weights: dict[int, float] = {}
+    for one, factor in ((split, part_back), (other, 1.0 - part_back)):
+        for index, weight in zip(one.pools, one.weights, strict=True):
+            weights[index] = weights.get(index, 0.0) + weight * factor
+    shed = round(split.shed * part_back + other.shed * (1.0 - part_back))
+    return Split(tuple(weights), tuple(map(round, weights.values())), shed)
 
 
 def may_leave(table: ClientTable, pool: str, health: PoolHealth, *, out_of: OutOf) -> bool:

@@ -175,7 +175,7 @@ def test_a_missing_model_leaves_its_siblings_in() -> None:
 
 def test_a_lost_provider_applies_its_on_loss_weights() -> None:
     """When more than half of a provider's weight is ejected, the table's weights for its loss apply until it
-    is back."""
+    is back, and while it returns in part."""
     time = Time()
     weights = {"a/r/x": 300_000, "a/r/y": 500_000, B: 200_000}
     routing = router(part(weights, on_loss={"a": {B: 100_000, C: 900_000}}), time)
@@ -193,7 +193,13 @@ def test_a_lost_provider_applies_its_on_loss_weights() -> None:
         assert isinstance(probe, Route)
         assert probe.pool.startswith("a/")
         probe.report(Outcome(ResultClass.OK))
-    assert C not in picked(routing)
+    counts = []
+    for _ in range(4):
+        counts.append(picked(routing)[C])
+        time.pass_ms(1_000)
+        routing.record("a/r/x", MODEL, ResultClass.OK)
+        routing.record("a/r/y", MODEL, ResultClass.OK)
+    assert counts == pytest.approx([243, 203, 135, 0], abs=3)
 
 
 def test_the_only_pool_of_a_route_may_go_if_the_table_has_another() -> None:
