@@ -3,13 +3,11 @@ share of its requests to keep away from it. The package's docstring has the rule
 milliseconds.
 """
 
-import random
-from collections.abc import Callable
+from typing import Protocol
 
 from msgspec import Struct
 
 from tieline._health.counts import RecentCounts
-from tieline.backoff import Backoff
 from tieline.events import HEALTH_FAILURES, ResultClass
 
 STRAIGHT_FAILURES = 5
@@ -44,6 +42,13 @@ class Out(Struct, frozen=True):
     until_ms: int
 
 
+class Waits(Protocol):
+    """Waits before trials, in seconds; ``tieline.backoff.Backoff``."""
+
+    def next_s(self, *, at_least_s: float = 0.0) -> float: ...
+    def reset(self) -> None: ...
+
+
 class PoolHealth:
     """What this process has seen of one pool.
 
@@ -67,14 +72,14 @@ class PoolHealth:
         "straight",
     )
 
-    def __init__(self, *, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, waits: Waits) -> None:
         self.out: Out | None = None
         self.straight = 0
         self.since_success = 0
         self.last_success_ms: int | None = None
         self._first_request_ms: int | None = None
         self._admitted_ms = 0
-        self._waits = Backoff(TRIAL_FIRST_S, TRIAL_LONGEST_S, chance=chance)
+        self._waits = waits
         self._step = len(SHARES)  # of coming back
         self._stepped_ms = 0
         self._probing_until_ms = -1

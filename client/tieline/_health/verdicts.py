@@ -2,10 +2,9 @@
 thread-safe: the router has a lock. Times are monotonic milliseconds.
 """
 
-import random
 from collections.abc import Callable, Collection, Mapping
 
-from tieline._health.ejection import BUCKET_MS, LEVELS, Out, PoolHealth, Throttle
+from tieline._health.ejection import BUCKET_MS, LEVELS, Out, PoolHealth, Throttle, Waits
 from tieline.blame import BLAME_OF_RESULT, UNMARKED, Blame
 from tieline.events import CONFIGURATION_FAULTS, HEALTH_FAILURES, ResultClass
 
@@ -16,12 +15,12 @@ _CONFIGURED = frozenset({Blame.ACCOUNT, Blame.MODEL})
 
 class Verdicts:
     """``due``: pools, and (pool, model) for single models, whose time out is over and of which no request is
-    finding out yet. ``next_due_ms``: when ``tick`` has something to do. ``chance`` gives numbers from 0 to 1,
-    so that many processes that left a pool together don't try it together."""
+    finding out yet. ``next_due_ms``: when ``tick`` has something to do. ``new_waits`` makes the waits of one
+    pool."""
 
-    def __init__(self, *, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, new_waits: Callable[[], Waits]) -> None:
         self.due: frozenset[str | tuple[str, str]] = frozenset()
-        self._chance = chance
+        self._new_waits = new_waits
         self.next_due_ms: int | None = None
         self._health: dict[str, PoolHealth] = {}
         self._models: dict[tuple[str, str], PoolHealth] = {}  # a 404 on one model leaves its siblings in
@@ -32,7 +31,7 @@ class Verdicts:
         health = self._health.get(pool)
         if health is None:
             # Also asked without the router's lock; of two threads that begin one, both get the same.
-            health = self._health.setdefault(pool, PoolHealth(chance=self._chance))
+            health = self._health.setdefault(pool, PoolHealth(self._new_waits()))
         return health
 
     def out_of(self, pool: str, model: str) -> Out | None:
@@ -187,7 +186,7 @@ class Verdicts:
         self, pool: str, model: str, result: ResultClass, now_ms: int
     ) -> tuple[bool, Out | None]:
         """The pool lacks one model. Of several requests that hear so together the first counts."""
-        fault = self._models.setdefault((pool, model), PoolHealth(chance=self._chance))
+        fault = self._models.setdefault((pool, model), PoolHealth(self._new_waits()))
         if fault.out is None:
             return True, fault.eject(result, now_ms)
         if not fault.probing(now_ms):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from tieline._health.ejection import Out, PoolHealth
+from tieline._health.ejection import TRIAL_FIRST_S, TRIAL_LONGEST_S, Out, PoolHealth
 from tieline._health.usual import Usual
 from tieline._health.verdicts import Verdicts
 from tieline._routing.budget import Pace, Turn
@@ -33,6 +33,7 @@ from tieline._routing.slices import (
     offer_for,
     weighted,
 )
+from tieline.backoff import Backoff
 from tieline.blame import Blame
 from tieline.events import ResultClass
 from tieline.table import Slice
@@ -55,8 +56,9 @@ class Pick(Protocol):
 
 class Router:
     """Thread-safe; ``pick`` takes no lock. ``phase`` in [0, 1) differs between processes. ``why_no_table``:
-    what to say while there is none. ``usual``: how long answers take. Listeners are called in the thread of
-    whoever reports, ``on_ejection`` with the lock held."""
+    what to say while there is none. ``usual``: how long answers take. ``chance`` gives numbers from 0 to 1,
+    so that many processes that left a pool together don't try it together. Listeners are called in the thread
+    of whoever reports, ``on_ejection`` with the lock held."""
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class Router:
         self._choices = Choices(origin)
         self._plain = self._choices.plain  # the same mapping: one look less for each pick
         self.usual = Usual()
-        self._verdicts = Verdicts(chance=chance)
+        self._verdicts = Verdicts(lambda: Backoff(TRIAL_FIRST_S, TRIAL_LONGEST_S, chance=chance))
         self._pace = Pace(lambda pool, now_ms: self.health(pool).successes_per_s(now_ms))
 
     @property
