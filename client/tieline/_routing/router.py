@@ -26,11 +26,11 @@ from tieline._routing.route import Needs, Outcome, Reason, Route, Shed, Target
 from tieline._routing.slices import (
     Candidate,
     ClientTable,
+    awaits_trial,
     candidate_named,
     candidates,
     may_leave,
     normalise,
-    offer_for,
     weighted,
 )
 from tieline.backoff import Backoff
@@ -242,18 +242,9 @@ class Router:
             )
             self._choices.put(key, choice, affinity)
         is_plain = key.origin == self.origin and key.needs is None and not choice.empty
-        if is_plain and not self._awaits_probe(part, key.model):
+        if is_plain and not (self._verdicts.due and awaits_trial(part, key.model, self._verdicts.awaits)):
             self._plain[key.model] = choice
         return choice
-
-    def _awaits_probe(self, part: Slice, model: str) -> bool:
-        """Whether a request for the model may be the one that finds out about a pool: then none may go past
-        that."""
-        return any(
-            self._verdicts.awaits(info.pool, model)
-            and (not model or offer_for(info, model, None) is not None)
-            for info, _ in (weighted(part, part.route.split) if self._verdicts.due else ())
-        )
 
     def _query(self, key: ChoiceKey, part: Slice) -> PoolQuery:
         return PoolQuery(

@@ -109,6 +109,15 @@ def _candidate(info: PoolInfo, offer: ModelOffer | None, weight: int, *, out: Ou
     return Candidate(info, offer.name if offer is not None else "", weight, out=out, offer=offer)
 
 
+def awaits_trial(part: Slice, model: str, awaits: Callable[[str, str], bool]) -> bool:
+    """Whether a request for the model may be the one that finds out about a pool: then none may go past
+    that."""
+    return any(
+        awaits(info.pool, model) and (not model or offer_for(info, model, None) is not None)
+        for info, _ in weighted(part, part.route.split)
+    )
+
+
 def lost_providers(part: Slice, out_of: OutOf) -> tuple[str, ...]:
     """Providers of which more than half of the weight is out here. A throttled pool is full, not lost."""
     total: dict[str, int] = {}
