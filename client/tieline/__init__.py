@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         ProducerClosedError,
         ProducerError,
         RefusedError,
+        StreamRestartedError,
         TielineError,
         TooLargeError,
     )
@@ -84,6 +85,7 @@ _HOMES = {
         "ProducerClosedError",
         "ProducerError",
         "RefusedError",
+        "StreamRestartedError",
         "TielineError",
         "TooLargeError",
     ),
@@ -143,6 +145,7 @@ __all__ = [
     "Shed",
     "State",
     "Status",
+    "StreamRestartedError",
     "TielineError",
     "Timeouts",
     "Token",

@@ -21,6 +21,7 @@ from tieline._process import fork as _fork
 from tieline._process.loops import Notifier
 from tieline._reports.reporter import Reporter, Sink, UrgentGate, new_client_id
 from tieline._request.options import Timeouts
+from tieline._request.recovery import RECOVERY_BYTES_MAX
 from tieline._routing.router import Pick
 from tieline._setup.addresses import SourceAddress, Subscription, sink_at, source_at
 from tieline._setup.arguments import ClientArguments, parse_generation
@@ -62,6 +63,10 @@ class AsyncClient:
     - ``credentials``: secrets by the names that the table uses, as strings or callables; those that are not
       there come from ``TIELINE_CREDENTIAL_<NAME>``.
     - ``timeouts``: time limits instead of the table's.
+    - ``stream_recovery``: what happens to a stream that breaks after its first output. ``"raise"``: its error
+      is raised. ``"whole"``: a stream is held back until it is complete, and may go to another pool until
+      then; one of more than ``stream_recovery_bytes_max`` bytes (16 MiB) is handed on from there as with
+      "raise". ``"restart"``: the request is sent anew, and StreamRestartedError has the new response.
 
     Raises ConfigurationError for arguments that can't work, MissingExtraError without the package that one
     needs; never because the control plane or a provider is away. For ``pick`` see ``help(client.pick)``.
@@ -83,6 +88,8 @@ class AsyncClient:
         credentials: Mapping[str, Credential] | None = None,
         client_id: str | None = None,
         timeouts: Timeouts | None = None,
+        stream_recovery: str = "raise",
+        stream_recovery_bytes_max: int = RECOVERY_BYTES_MAX,
     ) -> None:
         ClientArguments(
             workload=workload,
@@ -94,6 +101,8 @@ class AsyncClient:
             credentials=credentials,
             overlay_keys=overlay_keys,
             timeouts=timeouts,
+            stream_recovery=stream_recovery,
+            stream_recovery_bytes_max=stream_recovery_bytes_max,
         ).check()
         self.workload, self.origin = workload, origin
         self._origins = (origin, *sorted(set(origins) - {origin}))
@@ -109,6 +118,7 @@ class AsyncClient:
             wire_factory=getattr(source, "wires", None),
             timeouts=timeouts,
         )
+        self._core.recover_streams(stream_recovery, stream_recovery_bytes_max)
         self.pick: Pick = self._core.router.pick
         overlays = Overlays(public_keys(overlay_keys) if overlay_keys else {}, namespace)
         self._follow(overlays, Path(last_good) if last_good is not None else None)

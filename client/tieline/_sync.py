@@ -16,6 +16,7 @@ from tieline._process import fork as _fork
 from tieline._process.loops import LoopThread
 from tieline._reports.reporter import Sink
 from tieline._request.options import Timeouts
+from tieline._request.recovery import RECOVERY_BYTES_MAX
 from tieline._request.reply import Reply
 from tieline._routing.route import Needs, Route, Shed
 from tieline._routing.router import Pick
@@ -53,6 +54,8 @@ class Client:
         credentials: Mapping[str, Credential] | None = None,
         client_id: str | None = None,
         timeouts: Timeouts | None = None,
+        stream_recovery: str = "raise",
+        stream_recovery_bytes_max: int = RECOVERY_BYTES_MAX,
     ) -> None:
         self._inner = AsyncClient(
             source,
@@ -68,6 +71,8 @@ class Client:
             credentials=credentials,
             client_id=client_id,
             timeouts=timeouts,
+            stream_recovery=stream_recovery,
+            stream_recovery_bytes_max=stream_recovery_bytes_max,
         )
         self._thread = LoopThread()
         self._forked = False

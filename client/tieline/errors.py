@@ -1,5 +1,7 @@
 """The errors of the library. None is raised because the control plane is away."""
 
+from typing import Any
+
 
 class TielineError(Exception):
     """Base of all errors of this library.
@@ -9,6 +11,7 @@ class TielineError(Exception):
     │   ├── MissingExtraError         an optional package is not installed
     │   └── MissingCredentialError    there is no secret of that name, or its function failed
     ├── ClosedError                   used before ``start()`` or ``async with``, or after ``close()``
+    ├── StreamRestartedError          a stream broke, and its request has been sent anew
     └── ProducerError                 ``tieline.Producer`` could not write an event
         ├── InvalidEventError         the event is wrong: correct it
         │   └── TooLargeError         larger than the topic takes: send fewer pools in one event
@@ -35,6 +38,17 @@ class MissingExtraError(ConfigurationError, ImportError):
 
 class ClosedError(TielineError, RuntimeError):
     """The client is not running."""
+
+
+class StreamRestartedError(TielineError):
+    """A stream broke after its first output, and its request was sent anew, with
+    ``stream_recovery="restart"``. What has come of the stream so far is not continued: begin again with
+    ``response``, an open streaming response of the same HTTP library whose output is on its way. Whoever does
+    not read it must close it."""
+
+    def __init__(self, text: str, response: Any) -> None:
+        super().__init__(text)
+        self.response = response
 
 
 class ProducerError(TielineError):

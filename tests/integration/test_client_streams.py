@@ -217,3 +217,88 @@ async def test_usage_of_a_streamed_response_is_reported(tmp_path: Path) -> None:
         )
         await http.post("/responses", json={"model": MODEL, "stream": True})
     assert reported == [(ResultClass.OK, 7.0)]
+
+
+def words_of(stream: bytes) -> str:
+    """The text of a chat completion's stream."""
+    return "Grüße" * stream.count(WORD)
+
+
+@pytest.mark.parametrize("way", [ASYNC, SYNC])
+@pytest.mark.parametrize("mode", ["whole", "restart"])
+async def test_a_broken_stream_is_recovered(mode: str, way: str, tmp_path: Path) -> None:
+    """Held back, the caller never learns of the break; restarted, it begins again with the new response,
+    which the SDK reads as any other."""
+    cut, good = ROLE + WORD + WORD, ROLE + WORD + WORD + WORD + STOP + DONE
+    ask: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "stream": True}
+    chunk_type = openai.types.chat.ChatCompletionChunk
+
+    async def use(file: Path) -> list[str]:
+        texts = [""]
+        async with tieline.offline(file, workload=WORKLOAD, origin=ORIGIN, stream_recovery=mode) as client:
+            assert await client.ready(5)
+            llm = openai.AsyncOpenAI(api_key="x", base_url=client.base_url, http_client=client.http_client())
+            parts = await llm.chat.completions.create(**ask)
+            try:
+                async for part in parts:
+                    texts[-1] += part.choices[0].delta.content or ""
+            except tieline.StreamRestartedError as error:
+                texts.append("")
+                async for part in openai.AsyncStream(cast_to=chunk_type, response=error.response, client=llm):
+                    texts[-1] += part.choices[0].delta.content or ""
+        return texts
+
+    def use_blocking(file: Path) -> list[str]:
+        texts = [""]
+        with tieline.Client(file, workload=WORKLOAD, origin=ORIGIN, stream_recovery=mode) as client:
+            assert client.ready(5)
+            llm = openai.OpenAI(api_key="x", base_url=client.base_url, http_client=client.http_client())
+            try:
+                for part in llm.chat.completions.create(**ask):
+                    texts[-1] += part.choices[0].delta.content or ""
+            except tieline.StreamRestartedError as error:
+                texts.append("")
+                for part in openai.Stream(cast_to=chunk_type, response=error.response, client=llm):
+                    texts[-1] += part.choices[0].delta.content or ""
+        return texts
+
+    async with served(cut) as bad, served(good) as other:
+        file = file_of(tmp_path, bad.url, other.url)
+        texts = await (use(file) if way == ASYNC else asyncio.to_thread(use_blocking, file))
+    assert texts == ([words_of(cut), words_of(good)] if mode == "restart" else [words_of(good)])
+
+
+@pytest.mark.parametrize("module", [httpx2, httpx])
+async def test_a_plain_client_begins_again(module: Any, tmp_path: Path) -> None:
+    """The new response is of the same library, and keeps the options that the request was made with; where no
+    pool is left the break itself is raised."""
+    cut, good = ROLE + WORD, ROLE + WORD + STOP + DONE
+    body = {"model": MODEL, "stream": True}
+
+    async def ask(file: Path, texts: list[bytes]) -> None:
+        async with (
+            tieline.offline(file, workload=WORKLOAD, origin=ORIGIN) as client,
+            client.http_client(library=module.__name__, base_url=client.base_url) as http,
+        ):
+            assert await client.ready(5)
+            with tieline.options(stream_recovery="restart"):
+                request = http.build_request("POST", "/chat/completions", json=body)
+                response = await http.send(request, stream=True)
+            while response is not None:
+                texts.append(b"")
+                try:
+                    async for data in response.aiter_raw():
+                        texts[-1] += data
+                    response = None
+                except tieline.StreamRestartedError as error:
+                    response = error.response
+                    assert isinstance(response, module.Response)
+
+    texts: list[bytes] = []
+    async with served(cut) as bad, served(good) as other:
+        await ask(file_of(tmp_path, bad.url, other.url), texts)
+    assert texts == [cut, good]
+    async with served(cut) as bad, served(cut) as other:
+        with pytest.raises(module.RemoteProtocolError):
+            await ask(file_of(tmp_path, bad.url, other.url), texts)
+    assert len(texts) == 2 + 3

@@ -59,7 +59,8 @@ class StreamBrokenError(Exception):
 class HttpRequest(Struct, frozen=True):
     """A caller's request. ``path`` is what follows the base URL, query included. ``named``: those of the
     headers that begin with ``x-``, by lower-case name. ``timeout_s``: the read time-out that the caller
-    has declared to its HTTP client."""
+    has declared to its HTTP client. ``left``: pools that were left
+    because a stream for this request broke there."""
 
     method: str
     path: str
@@ -67,6 +68,7 @@ class HttpRequest(Struct, frozen=True):
     body: bytes
     named: Mapping[str, str]
     timeout_s: float | None = None
+    left: tuple[str, ...] = ()
 
 
 class Answer(Protocol):

@@ -80,12 +80,14 @@ Steps: TypeAlias = Generator[Effect, Any, _T]
 
 class Call(Struct, frozen=True):
     """One caller's request, the same for all its attempts. ``retry_empty``: an answer without any content is
-    to be tried again."""
+    to be tried again. ``held_bytes_max``: how much of a stream is held back after its first output until it
+    is complete; 0: nothing."""
 
     request: HttpRequest
     body: Body
     request_id: str
     retry_empty: bool = False
+    held_bytes_max: int = 0
 
     @property
     def names_model(self) -> bool:
@@ -100,10 +102,10 @@ class Call(Struct, frozen=True):
 
 
 def attempt(
-    call: Call, target: Target, flight: Flight, now_epoch_ms: int, *, lives: Callable[[], None]
+    call: Call, target: Target, flight: Flight, now_epoch_ms: int, *, lives: Callable[[Phase], None]
 ) -> Steps[Opening]:
-    """Raises nothing of its own. An answer that is not handed on is closed. ``lives`` is called with all that
-    comes of a stream before its first output."""
+    """Raises nothing of its own. An answer that is not handed on is closed. ``lives`` is called whenever more
+    has come of a stream that is held back, with what it has shown so far."""
     answer: Answer | None = None
     is_token = False
     try:
@@ -135,7 +137,7 @@ def _sending(call: Call, target: Target, flight: Flight, secret: tuple[str, bool
 
 
 def _read(
-    call: Call, target: Target, answer: Answer, now_epoch_ms: int, *, lives: Callable[[], None]
+    call: Call, target: Target, answer: Answer, now_epoch_ms: int, *, lives: Callable[[Phase], None]
 ) -> Steps[Opening]:
     if answer.status // 100 != 2:
         return (yield from _read_refusal(call, target, answer, now_epoch_ms))
@@ -211,33 +213,50 @@ def _read_body(answer: Answer, bytes_max: int) -> Steps[tuple[bytes, bool]]:
     return (parts[0] if len(parts) == 1 else b"".join(parts)), True
 
 
-def _read_until_output(call: Call, answer: Answer, reply: Reply, lives: Callable[[], None]) -> Steps[Opening]:
-    """Up to the first output: until then the request may still change its pool."""
+def _read_until_output(
+    call: Call, answer: Answer, reply: Reply, lives: Callable[[Phase], None]
+) -> Steps[Opening]:
+    """Up to the first output, or to the end of a stream that is held back: until then the request may still
+    change its pool."""
     read, reader, parts = Read(answer), StreamReader(call.request.path, call.body.answers), []
+    size = 0
     while data := (yield read):
         parts.append(data)
+        size += len(data)
         phase = reader.feed(data)
-        if phase is Phase.OUTPUT:
-            return Opening(
-                _answers.GOOD,
-                reply=reply,
-                answer=answer,
-                prefix=parts[0] if len(parts) == 1 else b"".join(parts),
-                reader=reader,
-                answer_id=reader.answer_id,
-            )
-        if phase is Phase.ERROR:
-            return _error_before_output(reader)
-        lives()
+        if phase is Phase.OUTPUT and size > call.held_bytes_max:
+            return _handed_on(answer, reply, reader, b"".join(parts), is_held=call.held_bytes_max > 0)
+        if reader.error is not None:
+            return _error_event(reader)
+        if reader.ended:
+            return _handed_on(answer, reply, reader, b"".join(parts), is_held=True)
+        lives(phase)
     reader.close(clean=True)  # the last event may lack the empty line after it
-    if reader.phase is Phase.ERROR:
-        return _error_before_output(reader)
-    if reader.phase is Phase.WAITING or not reader.ended:
+    if reader.error is not None:
+        return _error_event(reader)
+    if reader.phase is Phase.WAITING:
         return Opening(reading_of_result(ResultClass.CUT), "the stream ended before any output")
+    if not reader.ended:
+        return Opening(reading_of_result(ResultClass.CUT), "the stream ended without its last event")
     reply.body = b"".join(parts)
     return Opening(_answers.GOOD, reply=reply, usage=reader.usage, answer_id=reader.answer_id)
 
 
-def _error_before_output(reader: StreamReader) -> Opening:
+def _handed_on(
+    answer: Answer, reply: Reply, reader: StreamReader, prefix: bytes, *, is_held: bool
+) -> Opening:
+    return Opening(
+        _answers.GOOD,
+        reply=reply,
+        answer=answer,
+        prefix=prefix,
+        reader=reader,
+        answer_id=reader.answer_id,
+        is_held=is_held,
+    )
+
+
+def _error_event(reader: StreamReader) -> Opening:
+    """An error that came before anything was handed on: a failed attempt."""
     reading = _answers.reading_of_error(reader.error)
     return Opening(reading, reply=error_event(reader, reading.result))

@@ -8,6 +8,7 @@ moments between two effects, never across one.
 import os
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Protocol
 
 from msgspec import Struct
@@ -26,6 +27,7 @@ from tieline._request.limits import (
 )
 from tieline._request.memory import Estimator, Holders
 from tieline._request.options import options_for
+from tieline._request.recovery import Recovery, sent_anew
 from tieline._request.relay import Relay
 from tieline._request.reply import Opening, Reply, final_failure, refusal, success
 from tieline._routing.budget import RetryBudget
@@ -34,7 +36,7 @@ from tieline._routing.router import Router
 from tieline.backoff import Backoff
 from tieline.blame import Blame
 from tieline.events import HEALTH_FAILURES, ResultClass
-from tieline.providers.streams import StreamReader
+from tieline.providers.streams import Phase
 from tieline.table import ClientSettings
 
 DEADLINE_DEFAULT_MS = 600_000
@@ -68,6 +70,7 @@ class Tools(Struct):
     clock: Callable[[], int]
     epoch_ms: Callable[[], int]
     lock: AbstractContextManager[object]
+    recovery: Recovery = Recovery()
     waiting: int = 0  # requests that wait for a pool's turn or Retry-After now
 
 
@@ -77,12 +80,14 @@ class Exchange:
     def __init__(self, tools: Tools, request: HttpRequest) -> None:
         options, body = options_for(request.named), read_body(request.body, request.path, request.headers)
         self._tools = tools
+        self._recovery = tools.recovery.of_request(options.stream_recovery)
         settings = tools.settings()
         self._call = Call(
             request,
             body,
             request.named.get("x-request-id") or os.urandom(16).hex(),
             retry_empty=settings.empty_answers == "retry",
+            held_bytes_max=self._recovery.held_bytes_max,
         )
         self._began_ms = tools.clock()
         self._fault = options.fault
@@ -168,7 +173,9 @@ class Exchange:
     ) -> Route | Shed:
         """The router's choice. A pool that has as many requests on their way as it may is passed over. A
         request for what one pool holds goes there, whatever the weights."""
-        router, full = self._tools.router, self._tools.flights.full
+        router, full, left = self._tools.router, self._tools.flights.full, self._call.request.left
+        if left:
+            full = {*full, *left}
         if self._holder is not None:
             return router.holder(self._holder, model, origin=origin)
         if exclude:
@@ -177,7 +184,8 @@ class Exchange:
             )
         choice = router.choose(model, session=session, needs=needs, origin=origin)
         if full and (choice.pool in full if isinstance(choice, Route) else choice.fallbacks):
-            return router.choose(model, needs=needs, exclude=full, origin=origin)
+            other = router.choose(model, needs=needs, exclude=full, origin=origin)
+            return choice if left and isinstance(other, Shed) else other
         return choice
 
     def _next_wait_ms(self) -> int:
@@ -245,8 +253,11 @@ class Exchange:
         flight = tools.flights.begin(target.pool, began_ms)
         flight.due_ms = began_ms + waiting.silence_ms
 
-        def lives() -> None:
-            flight.due_ms = min(tools.clock() + waiting.silence_ms, began_ms + waiting.whole_ms)
+        def lives(phase: Phase) -> None:
+            if phase is Phase.OUTPUT:
+                flight.due_ms = min(tools.clock() + self._idle_ms(target), began_ms + send.left_ms)
+            else:
+                flight.due_ms = min(tools.clock() + waiting.silence_ms, began_ms + waiting.whole_ms)
 
         opening: Opening | None = None
         try:
@@ -333,12 +344,11 @@ class Exchange:
 
         def finish(result: ResultClass) -> None:
             tools.flights.end(flight)
-            units = _streamed_units(tools.estimator, reader, body_bytes)
-            if reader is not None and reader.usage is not None:
-                tools.estimator.learn(body_bytes, *reader.usage)
-            events = reader.events if reader is not None else 0
-            per_token_ms = (tools.clock() - first_at_ms) / (events - 1) if events > 2 else None
-            first_ms = float(first_at_ms - flight.began_ms) if reader is not None else None
+            usage, events = (reader.usage, reader.events) if reader is not None else (None, 0)
+            units = tools.estimator.streamed(body_bytes, usage, events)
+            is_timed = reader is not None and not opening.is_held
+            per_token_ms = (tools.clock() - first_at_ms) / (events - 1) if is_timed and events > 2 else None
+            first_ms = float(first_at_ms - flight.began_ms) if is_timed else None
             outcome = Outcome(result, units, first_token_ms=first_ms, per_token_ms=per_token_ms)
             tools.router.report(target, outcome)
 
@@ -347,10 +357,26 @@ class Exchange:
             opening.prefix,
             reader,
             flight=flight,
-            idle_ms=idle_ms(tools.settings(), target.offer, self._call.request.timeout_s),
+            idle_ms=self._idle_ms(target),
             clock=tools.clock,
             finish=finish,
+            restart=partial(self._restart, target.pool) if self._recovery.mode == "restart" else None,
         )
+
+    def _idle_ms(self, target: Target) -> int:
+        return idle_ms(self._tools.settings(), target.offer, self._call.request.timeout_s)
+
+    def _restart(self, pool: str) -> HttpRequest | None:
+        """The request as it may be sent anew after its stream from this pool broke; None if it may not."""
+        tools, call, now_ms = self._tools, self._call, self._tools.clock()
+        if len(call.request.left) + 1 >= self._wish.attempts_max:
+            return None
+        if not self._fruitless(pool):
+            with tools.lock:
+                if tools.budget.left(now_ms) < 1:
+                    return None
+                tools.budget.take(now_ms)
+        return sent_anew(call.request, pool, call.request_id)
 
 
 def _configuration_fault(target: Target, opening: Opening) -> str:
@@ -364,11 +390,3 @@ def _configuration_fault(target: Target, opening: Opening) -> str:
             return f"the model {target.name!r} is unknown there"
         case _:
             return ""
-
-
-def _streamed_units(estimator: Estimator, reader: StreamReader | None, body_bytes: int) -> float:
-    """What a stream took: as it names its usage, else an estimate of the prompt and a token for each
-    event."""
-    if reader is not None and reader.usage is not None:
-        return float(sum(reader.usage))
-    return estimator.prompt(body_bytes) + (reader.events if reader is not None else 0)

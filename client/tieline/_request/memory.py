@@ -72,3 +72,11 @@ class Estimator:
             ratio = min(max(prompt_tokens * CHARACTERS_PER_TOKEN / body_bytes, _RATIO_MIN), _RATIO_MAX)
             self._ratio += _NEWEST_SHARE * (ratio - self._ratio)
         self._completion += _NEWEST_SHARE * (completion_tokens - self._completion)
+
+    def streamed(self, body_bytes: int, usage: tuple[int, int] | None, events: int) -> float:
+        """Units that a stream took: as it names its ``usage``, which is learned; else an estimate of the
+        prompt, and a token for each event."""
+        if usage is None:
+            return self.prompt(body_bytes) + events
+        self.learn(body_bytes, *usage)
+        return float(sum(usage))

@@ -15,6 +15,7 @@ from tieline._routing.route import Needs
 from tieline.errors import ConfigurationError
 from tieline.table import ClientSettings
 
+RECOVERIES = ("raise", "whole", "restart")
 EXPECTED_S = "expected seconds, more than 0 and less than a day"
 _EXPECTED: tuple[tuple[str, type | None, str], ...] = (
     ("session", str, "expected a string"),
@@ -32,6 +33,7 @@ class Options(Struct, frozen=True):
     deadline: float | None = None
     origin: str | None = None
     needs: Needs | None = None
+    stream_recovery: str | None = None
     fault: str = ""
 
 
@@ -72,16 +74,24 @@ def options(
     deadline: float | None = None,
     origin: str | None = None,
     needs: Needs | None = None,
+    stream_recovery: str | None = None,
 ) -> Iterator[None]:
     """Options for the requests made inside; what is not named stays as it is outside.
 
     ``session``: requests of one session go to one pool while that is in (for prompt caches). ``deadline``:
     seconds for all attempts together, else the read time-out of the HTTP client. ``origin``: one of the
-    client's ``origins``. ``needs``: what a pool's model must offer. They hold for the present task or thread
-    and what it begins; a request's own headers ``x-tieline-session``, ``-deadline`` and ``-origin`` go before
-    them. Raises ConfigurationError for a value that can't be.
+    client's ``origins``. ``needs``: what a pool's model must offer. ``stream_recovery``: what happens to a
+    stream that breaks, as for ``AsyncClient``. They hold for the present task or thread and what it begins; a
+    request's own headers ``x-tieline-session``, ``-deadline`` and ``-origin`` go before them. Raises
+    ConfigurationError for a value that can't be.
     """
-    values = {"session": session, "deadline": deadline, "origin": origin, "needs": needs}
+    values = {
+        "session": session,
+        "deadline": deadline,
+        "origin": origin,
+        "needs": needs,
+        "stream_recovery": stream_recovery,
+    }
     changes = {name: value for name, value in values.items() if value is not None}
     _check(changes)
     token = _current.set(replace(_current.get(), **changes))
@@ -108,11 +118,20 @@ def options_for(headers: Mapping[str, str]) -> Options:
         deadline=deadline or options_here.deadline,
         origin=origin or options_here.origin,
         needs=options_here.needs,
+        stream_recovery=options_here.stream_recovery,
         fault=fault,
     )
 
 
+def check_recovery(argument: str, value: object) -> None:
+    """Raises ConfigurationError for a value that is no way to recover a stream."""
+    if value not in RECOVERIES:
+        raise ConfigurationError(f"{argument}={value!r}: expected one of {', '.join(RECOVERIES)}")
+
+
 def _check(values: Mapping[str, object]) -> None:
+    if "stream_recovery" in values:
+        check_recovery("options: stream_recovery", values["stream_recovery"])
     for name, kind, expected in _EXPECTED:
         value = values.get(name)
         if value is not None and not (isinstance(value, kind) if kind is not None else _is_time(value)):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from tieline._http.flights import Flight
 from tieline._http.messages import Answer, StreamBrokenError, WireError
+from tieline._request.recovery import Restart
 from tieline.events import ResultClass
 from tieline.providers.streams import StreamReader
 
@@ -18,7 +19,9 @@ Finish = Callable[[ResultClass], None]
 
 class Relay:
     """``prefix``: bytes that were read already and come first. ``reader`` is None for a body that is no event
-    stream: its end needs no last event. ``finish`` is called once, with how the answer ended."""
+    stream: its end needs no last event. ``finish`` is called once, with how the answer ended.
+    ``restart``: gives the request to send when the stream has broken, or None where it may not be sent anew;
+    it is None itself for callers who did not ask for that."""
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class Relay:
         idle_ms: int,
         clock: Callable[[], int],
         finish: Finish,
+        restart: Restart | None = None,
     ) -> None:
         self.answer = answer
         self.prefix = prefix
@@ -38,6 +42,7 @@ class Relay:
         self._idle_ms = idle_ms
         self._clock = clock
         self._finish: Finish | None = finish
+        self.restart = restart
         if reader is not None and reader.ended:
             self._end(reader.result_so_far)
 

@@ -45,7 +45,8 @@ class Opening(Struct):
     the rest of its body is still to come, after ``prefix``. ``reply`` is None when there was no answer at
     all; ``text`` then says why. ``error``: the provider's own, in whatever shape it came. ``is_token``: the
     secret that was sent came from a function. ``usage``: token counts, where the answer names them.
-    ``answer_id`` names what the provider holds for the caller from now on, "" for nothing."""
+    ``answer_id`` names what the provider holds for the caller from now on, "" for nothing. ``is_held``:
+    output came before now, and was held back."""
 
     reading: Reading
     text: str = ""
@@ -56,6 +57,7 @@ class Opening(Struct):
     prefix: bytes = b""
     reader: StreamReader | None = None
     answer_id: str = ""
+    is_held: bool = False
     error: ProviderError = NO_ERROR
     is_token: bool = False
 

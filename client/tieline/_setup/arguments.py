@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 from msgspec import Struct
 
-from tieline._request.options import Timeouts
+from tieline._request.options import Timeouts, check_recovery
 from tieline.errors import ConfigurationError
 from tieline.events import Name
 from tieline.table import Generation
@@ -34,6 +34,8 @@ class ClientArguments(Struct, frozen=True, kw_only=True):
     credentials: Any
     overlay_keys: Any
     timeouts: Any
+    stream_recovery: Any
+    stream_recovery_bytes_max: Any
 
     def check(self) -> None:
         """Raise ConfigurationError for the first argument that can't work."""
@@ -57,6 +59,12 @@ class ClientArguments(Struct, frozen=True, kw_only=True):
         _check_credentials(self.credentials)
         if self.timeouts is not None and not isinstance(self.timeouts, Timeouts):
             raise ConfigurationError(f"timeouts={self.timeouts!r}: expected tieline.Timeouts(...)")
+        check_recovery("stream_recovery", self.stream_recovery)
+        bytes_max = self.stream_recovery_bytes_max
+        if not isinstance(bytes_max, int) or bytes_max < 1:
+            raise ConfigurationError(
+                f"stream_recovery_bytes_max={bytes_max!r}: expected a number of bytes above 0"
+            )
 
 
 def parse_generation(text: str) -> Generation:

@@ -12,6 +12,7 @@ from tieline._reports.window import DemandWindow
 from tieline._request.exchange import Tools
 from tieline._request.memory import Estimator, Holders
 from tieline._request.options import Timeouts
+from tieline._request.recovery import Recovery
 from tieline._request.reply import Reply
 from tieline._routing.budget import RetryBudget
 from tieline._routing.router import Router
@@ -95,6 +96,10 @@ class Core:
         self._async_runner: AsyncRunner | None = None
         self._sync_runner: SyncRunner | None = None
         self._wires: list[AsyncWire | SyncWire] = []
+
+    def recover_streams(self, recovery: str, bytes_max: int) -> None:
+        """What happens to streams that break, where a request does not say it; see ``AsyncClient``."""
+        self._tools.recovery = Recovery(recovery, bytes_max)
 
     def open(self) -> None:
         """Requests may be made from now on."""

@@ -1,11 +1,22 @@
 """Shells for httpx, which the openai SDK is made of up to 2.x: requests in, replies out, nothing decided."""
 
+from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
 import httpx
 
-from tieline._http.messages import StreamBrokenError
-from tieline._transports.shells import AsyncRelayedBody, Send, SendAsync, SyncRelayedBody, value_of
+from tieline._http.messages import HttpRequest, StreamBrokenError
+from tieline._request.reply import Reply
+from tieline._transports.shells import (
+    AsyncRelayedBody,
+    Send,
+    SendAsync,
+    SyncRelayedBody,
+    resend_async,
+    resend_sync,
+    value_of,
+)
 
 
 class HttpxAsyncTransport(httpx.AsyncBaseTransport):
@@ -17,10 +28,22 @@ class HttpxAsyncTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Every request goes where the route table says; its URL matters only behind the base."""
         reply = await self._send(value_of(request, await request.aread()))
+        return self._response(request, reply)
+
+    def _response(self, request: httpx.Request, reply: Reply) -> httpx.Response:
         if reply.timed_out:
             raise httpx.ReadTimeout(reply.timed_out, request=request)
-        stream = httpx.ByteStream(reply.body) if reply.relay is None else _HttpxAsyncBody(reply.relay)
+        if reply.relay is None:
+            stream: Any = httpx.ByteStream(reply.body)
+        else:
+            stream = _HttpxAsyncBody(reply.relay, partial(self._resend, request, copy_context()))
         return httpx.Response(reply.status, headers=reply.headers, stream=stream, request=request)
+
+    async def _resend(
+        self, request: httpx.Request, context: Context, anew: HttpRequest
+    ) -> httpx.Response | None:
+        reply = await resend_async(self._send, anew, context)
+        return None if reply is None else self._response(request, reply)
 
 
 class HttpxTransport(httpx.BaseTransport):
@@ -32,10 +55,20 @@ class HttpxTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """As ``HttpxAsyncTransport``."""
         reply = self._send(value_of(request, request.read()))
+        return self._response(request, reply)
+
+    def _response(self, request: httpx.Request, reply: Reply) -> httpx.Response:
         if reply.timed_out:
             raise httpx.ReadTimeout(reply.timed_out, request=request)
-        stream = httpx.ByteStream(reply.body) if reply.relay is None else _HttpxSyncBody(reply.relay)
+        if reply.relay is None:
+            stream: Any = httpx.ByteStream(reply.body)
+        else:
+            stream = _HttpxSyncBody(reply.relay, partial(self._resend, request, copy_context()))
         return httpx.Response(reply.status, headers=reply.headers, stream=stream, request=request)
+
+    def _resend(self, request: httpx.Request, context: Context, anew: HttpRequest) -> httpx.Response | None:
+        reply = resend_sync(self._send, anew, context)
+        return None if reply is None else self._response(request, reply)
 
 
 def async_client(send: SendAsync, settings: dict[str, Any]) -> httpx.AsyncClient:

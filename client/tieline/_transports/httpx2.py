@@ -1,12 +1,23 @@
 """Shells for httpx2, which the openai SDK is made of from 3.0 on: requests in, replies out, nothing
 decided."""
 
+from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
 import httpx2
 
-from tieline._http.messages import StreamBrokenError
-from tieline._transports.shells import AsyncRelayedBody, Send, SendAsync, SyncRelayedBody, value_of
+from tieline._http.messages import HttpRequest, StreamBrokenError
+from tieline._request.reply import Reply
+from tieline._transports.shells import (
+    AsyncRelayedBody,
+    Send,
+    SendAsync,
+    SyncRelayedBody,
+    resend_async,
+    resend_sync,
+    value_of,
+)
 
 
 class Httpx2AsyncTransport(httpx2.AsyncBaseTransport):
@@ -18,10 +29,22 @@ class Httpx2AsyncTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Every request goes where the route table says; its URL matters only behind the base."""
         reply = await self._send(value_of(request, await request.aread()))
+        return self._response(request, reply)
+
+    def _response(self, request: httpx2.Request, reply: Reply) -> httpx2.Response:
         if reply.timed_out:
             raise httpx2.ReadTimeout(reply.timed_out, request=request)
-        stream = httpx2.ByteStream(reply.body) if reply.relay is None else _Httpx2AsyncBody(reply.relay)
+        if reply.relay is None:
+            stream: Any = httpx2.ByteStream(reply.body)
+        else:
+            stream = _Httpx2AsyncBody(reply.relay, partial(self._resend, request, copy_context()))
         return httpx2.Response(reply.status, headers=reply.headers, stream=stream, request=request)
+
+    async def _resend(
+        self, request: httpx2.Request, context: Context, anew: HttpRequest
+    ) -> httpx2.Response | None:
+        reply = await resend_async(self._send, anew, context)
+        return None if reply is None else self._response(request, reply)
 
 
 class Httpx2Transport(httpx2.BaseTransport):
@@ -33,10 +56,20 @@ class Httpx2Transport(httpx2.BaseTransport):
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """As ``Httpx2AsyncTransport``."""
         reply = self._send(value_of(request, request.read()))
+        return self._response(request, reply)
+
+    def _response(self, request: httpx2.Request, reply: Reply) -> httpx2.Response:
         if reply.timed_out:
             raise httpx2.ReadTimeout(reply.timed_out, request=request)
-        stream = httpx2.ByteStream(reply.body) if reply.relay is None else _Httpx2SyncBody(reply.relay)
+        if reply.relay is None:
+            stream: Any = httpx2.ByteStream(reply.body)
+        else:
+            stream = _Httpx2SyncBody(reply.relay, partial(self._resend, request, copy_context()))
         return httpx2.Response(reply.status, headers=reply.headers, stream=stream, request=request)
+
+    def _resend(self, request: httpx2.Request, context: Context, anew: HttpRequest) -> httpx2.Response | None:
+        reply = resend_sync(self._send, anew, context)
+        return None if reply is None else self._response(request, reply)
 
 
 def async_client(send: SendAsync, settings: dict[str, Any]) -> httpx2.AsyncClient:

@@ -1,15 +1,19 @@
 """What the shells of httpx2 and httpx have in common, without their classes: a request as a value, and the
 body of a reply as it comes."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextvars import Context
 from typing import Any, Protocol, TypeAlias
 
 from tieline._http.messages import Headers, HttpRequest, StreamBrokenError, WireError
 from tieline._request.limits import declared_s
 from tieline._request.relay import Relay
 from tieline._request.reply import Reply
+from tieline.errors import StreamRestartedError
 
 DRAIN_MS = 100
+HTTP_ERRORS_FROM = 400
 _PREFIX = "/v1/"
 
 Send: TypeAlias = Callable[[HttpRequest], Reply]
@@ -71,18 +75,37 @@ def _path_behind_base(path: str) -> str:
     return f"/{rest}" if prefix and "?" not in before else path
 
 
+async def resend_async(send: SendAsync, request: HttpRequest, context: Context) -> Reply | None:
+    """Send a request anew with the options of its first time, which ``context`` holds. None where no pool
+    answers it."""
+
+    async def resend() -> Reply:
+        return await send(request)
+
+    reply = await asyncio.get_running_loop().create_task(resend(), context=context)
+    return None if reply.status >= HTTP_ERRORS_FROM else reply
+
+
+def resend_sync(send: Send, request: HttpRequest, context: Context) -> Reply | None:
+    """As ``resend_async``."""
+    reply = context.run(send, request)
+    return None if reply.status >= HTTP_ERRORS_FROM else reply
+
+
 class AsyncRelayedBody:
     """The body of a reply that is still on its way. A shell's class derives from this and from its library's
-    ``AsyncByteStream``, and says by ``error_for`` what its library raises for a stream that breaks."""
+    ``AsyncByteStream``, and says by ``error_for`` what its library raises for a stream that breaks.
+    ``resend`` gives the library's response to a request that is sent anew, None where it fails again."""
 
     error_for: Callable[[StreamBrokenError], Exception]
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, resend: Callable[[HttpRequest], Awaitable[Any]]) -> None:
         self._relay = relay
+        self._resend = resend
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Bytes as they come. Raises ``error_for`` of a stream that breaks, stalls, or ends without its last
-        event."""
+        event; StreamRestartedError instead where its request was sent anew."""
         relay = self._relay
         yield relay.prefix
         read = relay.answer.read
@@ -97,9 +120,9 @@ class AsyncRelayedBody:
             relay.over()
         except WireError as error:
             if (broken := relay.broken(error)) is not None:
-                raise self.error_for(broken) from None
+                raise await self._failure(broken) from None
         except StreamBrokenError as error:
-            raise self.error_for(error) from None
+            raise await self._failure(error) from None
 
     async def aclose(self) -> None:
         """Let go of the answer. Its connection is kept if the body is whole, which may take a moment to
@@ -115,14 +138,21 @@ class AsyncRelayedBody:
         finally:
             relay.close()
 
+    async def _failure(self, broken: StreamBrokenError) -> Exception:
+        self._relay.close()
+        request = self._relay.restart() if self._relay.restart is not None else None
+        response = await self._resend(request) if request is not None else None
+        return self.error_for(broken) if response is None else StreamRestartedError(str(broken), response)
+
 
 class SyncRelayedBody:
     """As ``AsyncRelayedBody``, for a library's ``SyncByteStream``."""
 
     error_for: Callable[[StreamBrokenError], Exception]
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, resend: Callable[[HttpRequest], Any]) -> None:
         self._relay = relay
+        self._resend = resend
 
     def __iter__(self) -> Iterator[bytes]:
         """As ``AsyncRelayedBody.__aiter__``."""
@@ -140,9 +170,9 @@ class SyncRelayedBody:
             relay.over()
         except WireError as error:
             if (broken := relay.broken(error)) is not None:
-                raise self.error_for(broken) from None
+                raise self._failure(broken) from None
         except StreamBrokenError as error:
-            raise self.error_for(error) from None
+            raise self._failure(error) from None
 
     def close(self) -> None:
         """As ``AsyncRelayedBody.aclose``."""
@@ -156,3 +186,9 @@ class SyncRelayedBody:
             pass
         finally:
             relay.close()
+
+    def _failure(self, broken: StreamBrokenError) -> Exception:
+        self._relay.close()
+        request = self._relay.restart() if self._relay.restart is not None else None
+        response = self._resend(request) if request is not None else None
+        return self.error_for(broken) if response is None else StreamRestartedError(str(broken), response)

@@ -107,6 +107,10 @@ class Bench:
         raw = [(name.encode(), value.encode()) for name, value in named.items()]
         body = msgspec.json.encode({"model": MODEL, **fields})
         request = HttpRequest("POST", path, raw, body=body, named=named, timeout_s=timeout_s)
+        return self.send(request)
+
+    def send(self, request: HttpRequest) -> Reply:
+        """This request through an exchange."""
         exchange = Exchange(self.tools, request).run()
         value: Any = None
         try:

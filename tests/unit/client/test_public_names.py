@@ -34,7 +34,7 @@ def test_public_names() -> None:
         *("TielineError", "Timeouts", "Token", "offline", "options"),
         *("Delivery", "InvalidEventError", "KafkaUnavailableError", "MissingCredentialError"),
         *("MissingTopicError", "ProducerClosedError", "ProducerError", "ProducerStatus", "RefusedError"),
-        "TooLargeError",
+        *("StreamRestartedError", "TooLargeError"),
     }
     module = importlib.import_module("tieline")
     assert all(getattr(module, name) is not None for name in tieline.__all__)
