@@ -17,7 +17,7 @@ from tieline.table import slices
 POOL = "azure/uksouth/gpt"
 ASK: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "?"}]}
 BODY = b'{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"sea"}}]}'
-CLOSED = b""  # instead of an answer: the connection is closed, as after a part of an answer's head
+CLOSED = b""  # instead of an answer: the connection is closed, as after a part of an answer
 
 Script: TypeAlias = Callable[[int, int], bytes]  # (connection, request upon it), from 1 -> the answer
 
@@ -31,6 +31,12 @@ def answer(*lines: str, body: bytes = BODY) -> bytes:
 def always(data: bytes) -> Script:
     """The same answer to every request."""
     return lambda _connection, _request: data
+
+
+def _is_whole(data: bytes) -> bool:
+    head, end, body = data.partition(b"\r\n\r\n")
+    length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+    return bool(end) and len(body) == int(length or b"0")
 
 
 class ConnectedPool:
@@ -55,7 +61,7 @@ class ConnectedPool:
                 data = self.script(connection, request)
                 writer.write(data)
                 await writer.drain()
-                if b"\r\n\r\n" not in data:
+                if not _is_whole(data):
                     return
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

@@ -1,10 +1,12 @@
 """Connections between a client and a pool: when one is kept, when it is left, and what that costs."""
 
+import json
+import socket
 from pathlib import Path
 
 import pytest
 
-from tests.integration.connected import CLOSED, POOL, WAYS, always, answer, connected, table_file
+from tests.integration.connected import CLOSED, POOL, WAYS, Script, always, answer, connected, table_file
 
 both = pytest.mark.parametrize("way", WAYS)
 
@@ -88,3 +90,53 @@ async def test_cookies_and_what_belongs_to_a_connection_stay_there(way: str, tmp
             names = {line.partition(b":")[0].lower() for line in head.splitlines()[1:]}
             assert not {b"cookie", b"connection", b"x-mine", b"te"} & names
         assert b"x-kept: 1" in pool.heads[0].lower()
+
+
+@both
+async def test_a_large_answer_is_handed_on_as_it_comes(way: str, tmp_path: Path) -> None:
+    """More than 64 MiB of JSON, and the connection is kept after it."""
+    body = json.dumps({"data": "x" * (66 * 1024 * 1024)}).encode()
+    async with (
+        connected(always(answer(body=body))) as pool,
+        WAYS[way](table_file(tmp_path, pool.port)) as caller,
+    ):
+        reply = await caller.ask()
+        assert (reply.status_code, reply.content == body) == (200, True)
+        pool.script = always(answer())
+        assert (await caller.ask()).status_code == 200
+        assert pool.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (always(CLOSED), f"the connection was closed by {POOL} before any answer"),
+        (always(b"HTTP/1.1 200 OK\r\n"), f"the connection was closed by {POOL} before any answer"),
+        (always(answer()[:-1]), f"the connection was closed by {POOL} in the middle of the answer"),
+        (always(b"SSH-2.0-x\r\n\r\n"), f"{POOL} sent something that is not a valid HTTP answer"),
+    ],
+)
+@both
+async def test_an_error_names_its_cause(way: str, script: Script, words: str, tmp_path: Path) -> None:
+    """In the caller's words: the pool, and what became of the connection to it."""
+    async with (
+        connected(script) as pool,
+        WAYS[way](table_file(tmp_path, pool.port, attempts_max=1)) as caller,
+    ):
+        reply = await caller.ask()
+        assert reply.status_code == 503
+        assert words in reply.json()["error"]["message"]
+
+
+@both
+async def test_a_pool_that_refuses_or_has_no_address_is_named(way: str, tmp_path: Path) -> None:
+    """With the place that was tried."""
+    with socket.socket() as bound:  # nobody listens there
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        async with WAYS[way](table_file(tmp_path, port, attempts_max=1)) as caller:
+            message = (await caller.ask()).json()["error"]["message"]
+            assert f"{POOL} refused the connection at 127.0.0.1:{port}" in message
+    async with WAYS[way](table_file(tmp_path, 80, host="pool.invalid", attempts_max=1)) as caller:
+        message = (await caller.ask()).json()["error"]["message"]
+        assert f"{POOL}: the name pool.invalid has no address" in message

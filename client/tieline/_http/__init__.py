@@ -8,7 +8,9 @@ time is over.
 - ``messages``: requests and answers without any library's classes.
 - ``http1``: one connection's state over h11, sans I/O.
 - ``wire_async``, ``wire_sync``: sockets around it, awaiting and blocking; ``connections``: what both have in
-  common, and those kept alive between requests.
+  common, and those kept alive between requests. A kept connection whose server has left it is replaced by a
+  new one, at no attempt's cost and without blame; one that is five minutes old is not used again.
+- ``failures``: what goes wrong with connections, in words that a caller knows.
 - ``flights``: every attempt on its way, by pool. They bound how many requests one pool may hold, tell how old
   the oldest is, and let requests be called back from a pool that stalls.
 - ``endpoint``: a controller's HTTP endpoint, from which tables come and to which reports go.
@@ -17,6 +19,6 @@ Why not the pools of httpcore: they look at every idle connection for every requ
 ways that can't be called back. Why no retries, redirects or proxies: whether to try again is decided in one
 place only (tieline._request), and a redirect would carry a secret to another host.
 
-Tested in tests/unit/client/http, and over TLS and faults in tests/integration/test_client_tls.py and
-test_client_chaos.py.
+Tested in tests/unit/client/http, and over TLS and faults in tests/integration/test_client_tls.py,
+test_client_connections.py and test_client_chaos.py.
 """

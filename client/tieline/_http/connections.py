@@ -1,5 +1,4 @@
-"""What both wires have in common: connections kept alive between requests, answers on their way, TLS, and the
-words for failures."""
+"""What both wires have in common: connections kept alive between requests, answers on their way, and TLS."""
 
 import ssl
 from collections import deque
@@ -159,28 +158,6 @@ class WireAnswer:
         if connection is not None:
             self.read = self._read_closed
             connection.release()
-
-
-def closed_here(result: ResultClass = ResultClass.CUT) -> WireError:
-    """An answer is read, or waited for, that was closed here."""
-    return WireError(result, "the answer was closed here")
-
-
-def nothing_in_time() -> WireError:
-    """The time of a flight is over."""
-    return WireError(ResultClass.TIMEOUT, "nothing came in time")
-
-
-def not_connected_in_time(connect_s: float, left_s: float) -> WireError:
-    """No connection within the limit for connecting (``connect``), or within the time left to the whole
-    request (``timeout``), whichever is shorter."""
-    result = ResultClass.CONNECT if connect_s < left_s else ResultClass.TIMEOUT
-    return WireError(result, f"no connection within {min(connect_s, left_s):g} s")
-
-
-def socket_failure(error: OSError, result: ResultClass) -> WireError:
-    """What a socket's error means at this moment."""
-    return WireError(result, f"{type(error).__name__}: {error}")
 
 
 def tls_context() -> ssl.SSLContext:

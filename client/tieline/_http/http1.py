@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 import h11
 from msgspec import Struct
 
+from tieline._http.failures import broken_off, invalid_request, no_http
 from tieline._http.messages import Headers, WireError
 from tieline.events import ResultClass
 
@@ -74,15 +75,18 @@ def keep_alive_s(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
 class Http1:
     """One connection's state. ``receive`` what came (b"" at its end), then ask for ``head`` and ``body``.
     ``begun``: some of the answer has come. ``headed``: its head has come. ``keep_alive_s``: for how long the
-    server keeps the connection for another request, where it says so."""
+    server keeps the connection for another request, where it says so. ``pool``: whose answer is awaited, for
+    errors."""
 
-    __slots__ = ("_broken", "_ended", "_h11", "begun", "headed", "keep_alive_s")
+    __slots__ = ("_broken", "_closed", "_ended", "_h11", "begun", "headed", "keep_alive_s", "pool")
 
     def __init__(self) -> None:
         self._h11 = h11.Connection(our_role=h11.CLIENT, max_incomplete_event_size=HEAD_MAX_BYTES)
         self.begun = False
         self.headed = False
         self.keep_alive_s: float | None = None
+        self.pool = "the server"
+        self._closed = False
         self._ended = False
         self._broken: WireError | None = None
 
@@ -98,13 +102,16 @@ class Http1:
             if body:
                 send(h11.Data(data=body))
             send(h11.EndOfMessage())
-        except h11.LocalProtocolError as error:
-            raise WireError(ResultClass.CLIENT_ERROR, f"the request is not valid HTTP: {error}") from None
+        except h11.LocalProtocolError:
+            raise invalid_request(lines) from None
         return head + body
 
     def receive(self, data: bytes) -> None:
         """Bytes as they came; b"" when no more will come."""
-        self.begun = self.begun or bool(data)
+        if data:
+            self.begun = True
+        else:
+            self._closed = True
         self._h11.receive_data(data)
 
     def head(self) -> tuple[int, Headers] | None:
@@ -119,7 +126,7 @@ class Http1:
                 self.keep_alive_s = keep_alive_s(event.headers)
                 return event.status_code, event.headers.raw_items()
             if not isinstance(event, h11.InformationalResponse):
-                raise WireError(ResultClass.CONNECT, "the connection was closed before any answer")
+                raise broken_off(self.pool, ResultClass.CONNECT)
 
     def body(self) -> bytes | None:
         """All of the body that has come since; b"" at its end, None while more bytes are needed. Raises
@@ -157,5 +164,5 @@ class Http1:
     def _next(self, failed_as: ResultClass) -> object:
         try:
             return self._h11.next_event()
-        except h11.RemoteProtocolError as error:
-            raise WireError(failed_as, str(error)) from None
+        except h11.RemoteProtocolError:
+            raise (broken_off if self._closed else no_http)(self.pool, failed_as) from None

@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from tieline._http.connections import (
-    Idle,
-    WireAnswer,
+from tieline._http.connections import Idle, WireAnswer, is_stale, tls_context
+from tieline._http.failures import (
+    broken_off,
+    called_back,
     closed_here,
-    is_stale,
+    not_connected,
     not_connected_in_time,
     nothing_in_time,
-    socket_failure,
-    tls_context,
 )
 from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
@@ -48,7 +47,8 @@ class AsyncConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_s = 0.0
         self._backlog_bytes = 0
-        self._gone = ""
+        self._gone = False
+        self._gone_by: Exception | None = None
 
     # asyncio's side
 
@@ -70,7 +70,7 @@ class AsyncConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Closed, by whichever end."""
         self._wire.connections.discard(self)
-        self._gone = self._gone or (f"{type(error).__name__}: {error}" if error else "closed by the server")
+        self._gone, self._gone_by = True, error
         if self._flight is not None and error is None:
             self.http.receive(b"")
         self._wake()
@@ -97,7 +97,7 @@ class AsyncConnection(asyncio.Protocol):
         assert self._transport is not None
         self._flight = flight
         self._backlog_bytes = 0
-        flight.abandon = self._abandon
+        flight.abandon, self.http.pool = self._abandon, flight.pool
         self._transport.write(data)
         while (head := self.http.head()) is None:
             await self._wait(ResultClass.CONNECT)
@@ -141,11 +141,11 @@ class AsyncConnection(asyncio.Protocol):
             let_go(self._transport.get_extra_info("socket"))
 
     async def _wait(self, failed_as: ResultClass) -> None:
-        if self._gone:
-            raise WireError(failed_as, self._gone)
         flight = self._flight
         if flight is None:
             raise closed_here(failed_as)
+        if self._gone:
+            raise broken_off(flight.pool, failed_as, self._gone_by)
         due_s = flight.due_ms / 1_000
         if self._timer is None or due_s < self._timer_due_s:
             self._set_timer(due_s)
@@ -180,11 +180,7 @@ class AsyncConnection(asyncio.Protocol):
     def _abandon(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            waiter.set_exception(_called_back())
-
-
-def _called_back() -> WireError:
-    return WireError(ResultClass.TIMEOUT, "called back: the pool gives nothing")
+            waiter.set_exception(called_back())
 
 
 async def _read_closed() -> bytes:
@@ -242,7 +238,7 @@ class AsyncWire:
         except TimeoutError:
             raise not_connected_in_time(connect_s, left_s) from None
         except OSError as error:
-            raise socket_failure(error, ResultClass.CONNECT) from None
+            raise not_connected(flight.pool, host, port, error) from None
         self.connections.add(connection)
         return connection
 
@@ -273,7 +269,7 @@ def _may_be_called_back(flight: Flight) -> Iterator[None]:
         yield
     except asyncio.CancelledError:
         if is_called_back and task.uncancel() <= before:
-            raise _called_back() from None
+            raise called_back() from None
         raise
     finally:
         flight.abandon = None

@@ -10,15 +10,13 @@ import socket
 import ssl
 from threading import Lock
 
-from tieline._http.connections import (
-    Idle,
-    WireAnswer,
+from tieline._http.connections import Idle, WireAnswer, is_stale, tls_context
+from tieline._http.failures import (
+    broken_off,
     closed_here,
-    is_stale,
+    not_connected,
     not_connected_in_time,
     nothing_in_time,
-    socket_failure,
-    tls_context,
 )
 from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
@@ -62,7 +60,7 @@ class SyncConnection:
 
     def ask(self, flight: Flight, data: bytes) -> tuple[int, Headers]:
         """Send a request; gives the answer's status and headers. Raises ``WireError``."""
-        self._flight = flight
+        self._flight, self.http.pool = flight, flight.pool
         flight.abandon = lambda: self._abandon(flight)
         try:
             self._sock.settimeout(self._left_s())
@@ -125,7 +123,7 @@ class SyncConnection:
     def _failure(self, error: OSError, failed_as: ResultClass) -> WireError:
         if isinstance(error, TimeoutError):
             return nothing_in_time()
-        return socket_failure(error, failed_as)
+        return broken_off(self.http.pool, failed_as, error)
 
     def _abandon(self, flight: Flight) -> None:
         """From another thread: whoever waits in ``recv`` wakes. The connection may carry another flight by
@@ -184,7 +182,7 @@ class SyncWire:
         except TimeoutError:
             raise not_connected_in_time(connect_s, left_s) from None
         except OSError as error:
-            raise socket_failure(error, ResultClass.CONNECT) from None
+            raise not_connected(flight.pool, host, port, error) from None
         connection = SyncConnection(self, place, sock)
         self.connections[connection] = None
         return connection
