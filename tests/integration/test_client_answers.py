@@ -258,3 +258,18 @@ def test_an_answer_without_content_is_served_or_tried_again_by_the_setting(
     with pools(a=empty) as running:
         (got,) = ask(kind, routes(tmp_path, running, empty_answers="retry", attempts_max=1), {})
     assert (got.status, got.text) == (200, "")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_parameter_that_one_pool_refuses_goes_where_it_is_taken(kind: Kind, tmp_path: Path) -> None:
+    """The first request fails over; those after it don't ask the pool that refuses it. Without another pool
+    the error is the caller's own."""
+    body = b'{"error":{"code":"unsupported_parameter","param":"seed","message":"seed is not supported"}}'
+    refuses: Does = lambda _number, asked: raw(body, 400) if b"seed" in asked.body else chat("a")  # noqa: E731
+    with pools(a=refuses, b=always(chat("b"))) as running:
+        got = ask(kind, routes(tmp_path, running), {"seed": 1}, {"seed": 1}, {"seed": 2}, {})
+        assert [one.text for one in got] == ["b", "b", "b", "a"]
+        assert [len(pool.asked) for pool in running.values()] == [2, 3]
+    with pools(a=refuses) as running:
+        (got_alone,) = ask(kind, routes(tmp_path, running), {"seed": 1})
+        assert (got_alone.status, len(running[A].asked)) == (400, 1)

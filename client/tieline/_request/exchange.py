@@ -20,6 +20,7 @@ from tieline._request.attempts import Attempts, GiveUp, Refuse, Send, Wait, Why,
 from tieline._request.body import read_body
 from tieline._request.limits import (
     COSTLY_AFTER_MS,
+    Resending,
     Waiting,
     idle_ms,
     waiting_for_stream,
@@ -28,14 +29,16 @@ from tieline._request.limits import (
 from tieline._request.memory import Estimator, Holders
 from tieline._request.options import options_for
 from tieline._request.recovery import Recovery, sent_anew
+from tieline._request.refusals import Refusals
 from tieline._request.relay import Relay
-from tieline._request.reply import Opening, Reply, final_failure, refusal, success
+from tieline._request.reply import Opening, Reply, configuration_fault, final_failure, refusal, success
 from tieline._routing.budget import RetryBudget
 from tieline._routing.route import Needs, Outcome, Reason, Route, Shed, Target
 from tieline._routing.router import Router
 from tieline.backoff import Backoff
 from tieline.blame import Blame
-from tieline.events import HEALTH_FAILURES, ResultClass
+from tieline.events import ResultClass
+from tieline.providers.answers import QUOTA_GONE
 from tieline.providers.streams import Phase
 from tieline.table import ClientSettings
 
@@ -45,7 +48,6 @@ WAITING_MAX = 1_000
 AGAIN_FIRST_S = 1.0
 AGAIN_LONGEST_S = 8.0
 _MOVED = frozenset({Reason.FAILOVER, Reason.LAST_RESORT})
-UNSENT_MAX_MS = 1_000  # a connection that fails so soon has carried no request
 
 
 class Meter(Protocol):
@@ -56,13 +58,15 @@ class Meter(Protocol):
 
 
 class Tools(Struct):
-    """What exchanges work with. ``lock`` guards ``budget``, ``holders`` and ``waiting``. ``refused(name)``: a
-    provider refused the secret of this name. ``clock`` is monotonic, ``epoch_ms`` the wall clock."""
+    """What exchanges work with. ``lock`` guards ``budget``, ``holders``, ``refusals`` and ``waiting``.
+    ``refused(name)``: a provider refused the secret of this name. ``clock`` is monotonic, ``epoch_ms`` the
+    wall clock."""
 
     router: Router
     flights: Flights
     budget: RetryBudget
     holders: Holders
+    refusals: Refusals
     estimator: Estimator
     meter: Meter
     settings: Callable[[], ClientSettings]
@@ -99,8 +103,13 @@ class Exchange:
             with tools.lock:
                 self._holder = tools.holders.pool_of(body.refers)
         allowed_s = options.deadline or request.timeout_s
+        # Pools that it comes from, and those that are known to refuse a parameter of it.
+        self._passed_over = set(request.left)
+        if not tools.refusals.is_empty and body.fields is not None:
+            with tools.lock:
+                self._passed_over |= tools.refusals.refusing(body.model, body.fields, self._began_ms)
         self._is_declared = allowed_s is not None
-        self._resent = 0  # of a costly request
+        self._resending = Resending()
         self._wish = Wish(
             model=body.model,
             deadline_ms=self._began_ms + (int(allowed_s * 1_000) if allowed_s else DEADLINE_DEFAULT_MS),
@@ -144,8 +153,8 @@ class Exchange:
                             fruitless=self._fruitless,
                             called_back=called_back,
                             retry_after_ms=opening.retry_after_ms,
-                            because=_configuration_fault(route.target, opening),
-                            final=self._final(opening, began_ms, called_back=called_back),
+                            because=configuration_fault(route.target, opening),
+                            final=self._final(opening, tools.clock() - began_ms, called_back),
                         )
                 case Wait(wait_ms=wait_ms):
                     yield from self._wait(wait_ms)
@@ -173,9 +182,10 @@ class Exchange:
     ) -> Route | Shed:
         """The router's choice. A pool that has as many requests on their way as it may is passed over. A
         request for what one pool holds goes there, whatever the weights."""
-        router, full, left = self._tools.router, self._tools.flights.full, self._call.request.left
-        if left:
-            full = {*full, *left}
+        router, full = self._tools.router, self._tools.flights.full
+        passed_over = self._passed_over
+        if passed_over:
+            full = full | passed_over
         if self._holder is not None:
             return router.holder(self._holder, model, origin=origin)
         if exclude:
@@ -185,7 +195,7 @@ class Exchange:
         choice = router.choose(model, session=session, needs=needs, origin=origin)
         if full and (choice.pool in full if isinstance(choice, Route) else choice.fallbacks):
             other = router.choose(model, needs=needs, exclude=full, origin=origin)
-            return choice if left and isinstance(other, Shed) else other
+            return choice if passed_over and isinstance(other, Shed) else other
         return choice
 
     def _next_wait_ms(self) -> int:
@@ -229,21 +239,13 @@ class Exchange:
             part_ms=send.left_ms if part_ms is None and call.is_costly else part_ms,
         )
 
-    def _final(self, opening: Opening, began_ms: int, *, called_back: bool) -> Why | None:
-        """Why a request must not be sent again that may be under way, and billed, where it was sent: images,
-        audio, video, and whole answers that were waited for for long. It is sent again once at most, and only
-        when the pool shows that it has ended there: by an error, or a connection that broke."""
-        if opening.result not in HEALTH_FAILURES:
+    def _final(self, opening: Opening, waited_ms: int, called_back: bool) -> Why | None:
+        """Why the request must not be sent again; None if it may be."""
+        call, has_answer = self._call, opening.reply is not None
+        if not (call.is_costly or (not call.body.stream and waited_ms > COSTLY_AFTER_MS)):
             return None
-        waited_ms = self._tools.clock() - began_ms
-        is_long = not self._call.body.stream and waited_ms > COSTLY_AFTER_MS
-        if not (self._call.is_costly or is_long):
-            return None
-        if opening.result is ResultClass.TIMEOUT and opening.reply is None and not called_back:
-            return Why.BILLED
-        # What could not be connected at all was never sent.
-        self._resent += opening.result is not ResultClass.CONNECT or waited_ms > UNSENT_MAX_MS
-        return Why.BILLED if self._resent > 1 else None
+        may = self._resending.may(opening.result, waited_ms, was_ended=has_answer or called_back)
+        return None if may else Why.BILLED
 
     def _attempt(self, send: Send, part_ms: int | None) -> Steps[tuple[Opening, bool]]:
         """Sends, waits for the first output, reports. Gives (how far it came, whether it was called back); an
@@ -274,10 +276,15 @@ class Exchange:
             self._learn(target, opening)
             if send.route.reason in _MOVED:
                 tools.router.took_over(target.pool)
+        if opening.reading.topic is not None or not tools.refusals.is_empty:
+            with tools.lock:
+                opening.reading = tools.refusals.take_in(
+                    target.pool, target.model, opening.reading, opening.error, tools.clock()
+                )
         if opening.answer is not None:
             self._relay(target, opening, flight)
             return opening, False
-        if opening.reading.blame is Blame.ACCOUNT and opening.is_token:
+        if opening.reading.blame is Blame.ACCOUNT and opening.is_token and opening.reading != QUOTA_GONE:
             tools.refused(target.credential)
         # A caller's own short deadline ended it, not the pool's limit: that says nothing about a pool which
         # served others meanwhile.
@@ -377,16 +384,3 @@ class Exchange:
                     return None
                 tools.budget.take(now_ms)
         return sent_anew(call.request, pool, call.request_id)
-
-
-def _configuration_fault(target: Target, opening: Opening) -> str:
-    """What is wrong with the configuration, if that is what an attempt has met; else ""."""
-    match opening.reading.blame:
-        case Blame.ACCOUNT if opening.reply is None:
-            return opening.text
-        case Blame.ACCOUNT if target.credential:
-            return f"the credential {target.credential!r} was refused"
-        case Blame.MODEL:
-            return f"the model {target.name!r} is unknown there"
-        case _:
-            return ""

@@ -17,11 +17,13 @@ Bytes that are no output yet show that a stream lives. They restart the wait, wi
 
 from msgspec import Struct
 
+from tieline.events import HEALTH_FAILURES, ResultClass
 from tieline.table import ClientSettings, ModelOffer
 
 WHOLE_ANSWER_MS_PER_TOKEN = 50
 WHOLE_ANSWER_TOKENS_DEFAULT = 1_000
 COSTLY_AFTER_MS = 10_000  # a whole answer that has taken so long is not thrown away lightly
+UNSENT_MAX_MS = 1_000  # a connection that fails so soon has carried no request
 USUAL_FACTOR = 3
 # The openai SDK's own time-outs, which it sends where its user has set none.
 SDK_READ_S = 600.0
@@ -36,6 +38,26 @@ class Waiting(Struct, frozen=True):
     silence_ms: int
     whole_ms: int
     own_ms: int
+
+
+class Resending:
+    """How often one request may be sent again that may be under way, and billed, where it was sent: images,
+    audio, video, and whole answers that were waited for for long. Once, and only when the pool shows that it
+    has ended there: by an error, or by a connection that broke."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def may(self, result: ResultClass, waited_ms: int, *, was_ended: bool) -> bool:
+        """Whether it may be sent again after an attempt that ended so. ``was_ended``: the pool has answered,
+        or the attempt was called back from one that stalls."""
+        if result not in HEALTH_FAILURES:
+            return True
+        if result is ResultClass.TIMEOUT and not was_ended:
+            return False
+        # What could not be connected at all was never sent.
+        self._count += result is not ResultClass.CONNECT or waited_ms > UNSENT_MAX_MS
+        return self._count <= 1
 
 
 def waiting_for_stream(

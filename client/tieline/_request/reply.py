@@ -14,10 +14,10 @@ from msgspec import Struct
 from tieline._http.messages import Answer, Headers
 from tieline._request.attempts import Attempts, GiveUp
 from tieline._request.relay import Relay
-from tieline._routing.route import Reason, Route, Shed
+from tieline._routing.route import Reason, Route, Shed, Target
 from tieline.blame import Blame
 from tieline.events import ResultClass
-from tieline.providers.answers import NO_ERROR, ProviderError, Reading, error_in, status_of_error
+from tieline.providers.answers import NO_ERROR, QUOTA_GONE, ProviderError, Reading, error_in, status_of_error
 from tieline.providers.streams import StreamReader, TokenCounts
 
 # The status of an error that is made here, by what it tells of.
@@ -141,3 +141,18 @@ def _stamped(reply: Reply, route: Route, attempts: Attempts, reason: Reason) -> 
         (b"x-tieline-reason", reason.encode()),
     ]
     return reply
+
+
+def configuration_fault(target: Target, opening: Opening) -> str:
+    """What is wrong with the configuration, if that is what an attempt has met; else ""."""
+    match opening.reading.blame:
+        case Blame.ACCOUNT if opening.reading == QUOTA_GONE:
+            return f"its account says {opening.error.code} again and again"
+        case Blame.ACCOUNT if opening.reply is None:
+            return opening.text
+        case Blame.ACCOUNT if target.credential:
+            return f"the credential {target.credential!r} was refused"
+        case Blame.MODEL:
+            return f"the model {target.name!r} is unknown there"
+        case _:
+            return ""

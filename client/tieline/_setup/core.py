@@ -13,6 +13,7 @@ from tieline._request.exchange import Tools
 from tieline._request.memory import Estimator, Holders
 from tieline._request.options import Timeouts
 from tieline._request.recovery import Recovery
+from tieline._request.refusals import Refusals
 from tieline._request.reply import Reply
 from tieline._routing.budget import RetryBudget
 from tieline._routing.router import Router
@@ -82,6 +83,7 @@ class Core:
             flights=self.flights,
             budget=self.budget,
             holders=Holders(),
+            refusals=Refusals(),
             estimator=Estimator(),
             meter=self.window,
             settings=self.settings,

@@ -81,6 +81,7 @@ EMPTY_ANSWER: Final = _PASSING
 _TOO_LONG = Reading(ResultClass.CLIENT_ERROR, Blame.CALLER, elsewhere=True, topic=Topic.CONTEXT)
 _UNSUPPORTED = Reading(ResultClass.CLIENT_ERROR, Blame.CALLER, elsewhere=True, topic=Topic.PARAMETER)
 _QUOTA = Reading(ResultClass.THROTTLED, Blame.POOL, elsewhere=True, again=True, topic=Topic.BILLING)
+QUOTA_GONE: Final = Reading(ResultClass.AUTH, Blame.ACCOUNT, elsewhere=True, topic=Topic.BILLING)
 
 STATUSES: Final = (
     StatusRow((400, 413, 422), "a mistake in the request", CALLERS_OWN),

@@ -13,6 +13,7 @@ from tieline._reports.window import DemandWindow
 from tieline._request.attempt import GetSecret, Open, Pause, Read
 from tieline._request.exchange import Exchange, Tools
 from tieline._request.memory import Estimator, Holders
+from tieline._request.refusals import Refusals
 from tieline._request.reply import Reply
 from tieline._routing.budget import RetryBudget
 from tieline._routing.router import Router
@@ -85,6 +86,7 @@ class Bench:
             flights=self.flights,
             budget=self.budget,
             holders=self.holders,
+            refusals=Refusals(),
             estimator=Estimator(),
             meter=self.window,
             settings=lambda: self.settings,
