@@ -1,7 +1,8 @@
 """Stand-ins for providers: real HTTP servers that answer like an inference provider and fail on command.
 
-One process stands for one provider-region and serves each of its pools on a port of its own. It speaks the
-OpenAI chat-completions format, whole answers and streams alike.
+One process stands for one provider-region and serves each of its pools on a port of its own. It speaks
+OpenAI's APIs (``apis``: chat, completions, responses, embeddings, images, audio, moderations, files, batches
+and models), whole answers (``wholes``) and each API's own streams (``streams``).
 
 What comes in: requests of callers on the pools' ports, and orders on the admin port (``admin``): switch a
 fault on or off, change a capacity. What goes out: answers, refusals and broken connections; a log of every
@@ -10,7 +11,7 @@ request (``journal``); the capacity of the pools, to Kafka (``capacity``).
 A request takes this way::
 
     port (ports) -> read the request (wire) -> judge (pool) -> note its arrival (journal)
-        -> answer, refuse or fail (answers) -> note its end (journal)
+        -> refuse (answers) or send an answer, whole or spoilt (sending) -> note its end (journal)
 
 ``pool`` judges in a fixed order: first the faults that strike before the service (``faults``), then key and
 model, then capacity (``load``: a token bucket). An admitted request is answered after a time that ``load``
@@ -24,5 +25,6 @@ draws from a latency model, slower under load.
 - *A dead port refuses and comes back under the same number* (``ports``), as a provider's address does.
 
 ``config`` says what to serve, ``host`` runs it, ``process`` starts it as a child. Tests:
-``tests/unit/lab/standins``, ``tests/integration/test_standins.py`` and ``test_standins_process.py``.
+``tests/unit/lab/standins``, and ``test_standins.py``, ``test_standins_apis.py`` and
+``test_standins_process.py`` in ``tests/integration``.
 """

@@ -1,27 +1,27 @@
-"""Answers chat-completion requests for one pool over HTTP, as ``pool.Pool`` decides."""
+"""Answers the requests to one pool's port over HTTP, as ``pool.Pool`` decides."""
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakSet
 
 import msgspec
 from aiohttp import web
 
 from lab.standins import wire
-from lab.standins.faults import STREAM_KINDS, FaultBook
-from lab.standins.journal import Entry, Journal
+from lab.standins.apis import JSON, Api, api_of, kept_id
+from lab.standins.faults import Arrival, FaultBook
+from lab.standins.journal import Journal
 from lab.standins.pool import Pool, Refusal, Verdict
+from lab.standins.sending import Exchange, Sender, broken
 
 ANSWER_MAX_S = 600.0
 REQUEST_MAX_BYTES = 8 * 1024 * 1024
 REQUEST_ID_MAX_CHARACTERS = 200
 REQUEST_ID_HEADERS = ("x-request-id", "x-tieline-request-id")
-_UNREADABLE = wire.ChatRequest(
+_UNREADABLE = wire.ModelRequest(
     model="", prompt_tokens=0, completion_tokens=0, finish_reason="stop", stream=False, include_usage=False
 )
-_JSON = "application/json"
 
 
 @dataclass(slots=True)
@@ -41,41 +41,72 @@ class Answerer:
     def __init__(self, pool: Pool, state: HostState) -> None:
         self._pool = pool
         self._state = state
+        self._sender = Sender(pool, state.wall_ms, state.time_scale)
+        self._used: WeakSet[asyncio.BaseTransport] = WeakSet()  # connections that have carried a request
         self._anonymous = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Looks only at the end of the path, so that the prefixes of all providers fit."""
-        if request.method == "POST" and request.path.endswith("/chat/completions"):
-            return await self._chat(request)
-        if request.method == "GET" and request.path.endswith("/models"):
-            return self._models(request)
-        body = wire.error_body(f"Unknown request URL: {request.method} {request.path}.", None, status=404)
-        return web.Response(status=404, body=body, content_type=_JSON)
+        api = api_of(request.path) if request.method == "POST" else None
+        response = await (self._ask(request, api) if api is not None else self._look_up(request))
+        if request.transport is not None:
+            self._used.add(request.transport)
+        return response
 
-    def _models(self, request: web.Request) -> web.Response:
-        if not self._pool.authorised(request.headers):
-            body = wire.error_body("Incorrect API key provided.", "invalid_api_key", status=401)
-            return web.Response(status=401, body=body, content_type=_JSON)
-        rows = [
-            {"id": model, "object": "model", "created": 0, "owned_by": self._pool.id}
-            for model in self._pool.config.models
-        ]
-        return web.Response(body=msgspec.json.encode({"object": "list", "data": rows}), content_type=_JSON)
+    async def _look_up(self, request: web.Request) -> web.StreamResponse:
+        """Reads or deletes what the pool keeps, or lists its models. These requests are not in the log."""
+        arrival = Arrival(self._pool.id, "", self._request_id(request), request.path)
+        verdict = self._pool.judge_lookup(arrival, request.headers, self._state.faults, _now_ms())
+        if verdict is not None and verdict.fault is not None and verdict.refusal is None:
+            return await self._fail(request, verdict)
+        if verdict is not None and verdict.refusal is not None:
+            return _refused(verdict.refusal, {})
+        body = self._looked_up(request.method, request.path)
+        if body is not None:
+            return web.Response(body=body, content_type=JSON)
+        message = f"Unknown request URL: {request.method} {request.path}."
+        return web.Response(status=404, body=wire.error_body(message, None, status=404), content_type=JSON)
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
+    def _looked_up(self, method: str, path: str) -> bytes | None:
+        """The answer to a request that looks something up; None if there is no such thing."""
+        models, kept = self._pool.config.models, self._pool.kept
+        if method == "GET" and path.endswith("/models"):
+            rows = [self._model(model) for model in models]
+            return msgspec.json.encode({"object": "list", "data": rows})
+        name = path.rpartition("/")[2]
+        if method == "GET" and path.endswith(f"/models/{name}") and name in models:
+            return msgspec.json.encode(self._model(name))
+        wanted = kept_id(path)
+        if wanted is None:
+            return None
+        if not wanted[1]:
+            return msgspec.json.encode({"object": "list", "data": [], "has_more": False})
+        if method == "DELETE" and wanted[1] in kept:
+            del kept[wanted[1]]
+            return msgspec.json.encode({"id": wanted[1], "object": "file", "deleted": True})
+        return kept.get(wanted[1])
+
+    def _model(self, name: str) -> dict[str, object]:
+        return {"id": name, "object": "model", "created": 0, "owned_by": self._pool.id}
+
+    async def _ask(self, request: web.Request, api: Api) -> web.StreamResponse:
         request_id = self._request_id(request)
-        chat, verdict = await self._judge(request, request_id)
+        content, verdict = await self._judge(request, request_id, api)
         fault = verdict.fault.kind if verdict.fault else None
         journal, pool = self._state.journal, self._pool
         pool.arrived += 1
-        entry = journal.arrive(request_id, pool.id, chat, admitted=verdict.admitted, fault=fault)
+        entry = journal.arrive(request_id, pool.id, content, admitted=verdict.admitted, fault=fault)
+        headers = {"x-request-id": request_id, **pool.rate_limits(_now_ms())}
+        exchange = Exchange(
+            request, request_id, api, content=content, verdict=verdict, entry=entry, headers=headers
+        )
         pool.in_flight += 1
         try:
             async with asyncio.timeout(ANSWER_MAX_S):
-                return await self._answer(_Exchange(request, request_id, chat, verdict=verdict, entry=entry))
+                return await self._answer(exchange)
         except TimeoutError:
             entry.end("stopped", None)
-            return _broken(request)
+            return broken(request)
         except (asyncio.CancelledError, ConnectionError):
             entry.end("stopped" if self._state.stopping else "aborted", None)
             raise
@@ -90,12 +121,17 @@ class Answerer:
         self._anonymous += 1
         return f"anonymous-{self._anonymous}"
 
-    async def _judge(self, request: web.Request, request_id: str) -> tuple[wire.ChatRequest, Verdict]:
-        config = self._pool.config
+    async def _judge(
+        self, request: web.Request, request_id: str, api: Api
+    ) -> tuple[wire.ModelRequest, Verdict]:
+        config, pool = self._pool.config, self._pool
         try:
-            chat = wire.parse_chat(
-                await request.read(),
+            body = await request.read()
+            content = wire.parse_request(
+                body,
                 request.path,
+                required=api.required,
+                needs_model=api.needs_model,
                 tokens_default=config.output_tokens_default,
                 tokens_max=config.output_tokens_max,
             )
@@ -106,145 +142,50 @@ class Answerer:
         except wire.BadRequestError as error:
             refusal = Refusal(400, "client_error", str(error), code="invalid_request")
             return _UNREADABLE, Verdict(admitted=False, refusal=refusal)
-        now_ms = asyncio.get_running_loop().time() * 1_000
-        return chat, self._pool.judge(chat, request_id, request.headers, self._state.faults, now_ms)
+        arrival = Arrival(pool.id, content.model, f"{pool.id}|{request_id}", request.path, body)
+        verdict = pool.judge(content, arrival, request.headers, faults=self._state.faults, now_ms=_now_ms())
+        if (
+            verdict.fault is not None
+            and verdict.fault.kind == "stale_connections"
+            and self._is_first(request)
+        ):
+            # This connection is a new one: the fault strikes the next request on it.
+            verdict = pool.judge(content, arrival, request.headers, faults=_NO_FAULTS, now_ms=_now_ms())
+        return content, verdict
 
-    async def _answer(self, exchange: "_Exchange") -> web.StreamResponse:
+    def _is_first(self, request: web.Request) -> bool:
+        return request.transport is None or request.transport not in self._used
+
+    async def _answer(self, exchange: Exchange) -> web.StreamResponse:
         verdict, entry = exchange.verdict, exchange.entry
         if verdict.refusal is not None:
-            refusal = verdict.refusal
-            entry.end(refusal.outcome, refusal.status)
-            headers = {**refusal.headers(), "x-request-id": exchange.request_id}
-            return web.Response(
-                status=refusal.status, body=refusal.body(), content_type=_JSON, headers=headers
-            )
-        if exchange.fault == "hang":
+            entry.end(verdict.refusal.outcome, verdict.refusal.status)
+            return _refused(verdict.refusal, exchange.headers)
+        if not verdict.admitted:
+            if exchange.fault != "hang":
+                entry.end("fault", None)
+            return await self._fail(exchange.request, verdict)
+        return await self._sender.send(exchange)
+
+    async def _fail(self, request: web.Request, verdict: Verdict) -> web.StreamResponse:
+        """What a fault does that sends nothing."""
+        if verdict.fault is not None and verdict.fault.kind == "hang":
             # This waits until the caller leaves, the process stops, or ANSWER_MAX_S have passed.
             await asyncio.Event().wait()
-        if exchange.fault == "reset":
-            entry.end("fault", None)
-            return _broken(exchange.request, reset=True)
-        if exchange.chat.stream:
-            return await self._stream(exchange)
-        return await self._whole(exchange)
-
-    async def _whole(self, exchange: "_Exchange") -> web.StreamResponse:
-        chat, times = exchange.chat, exchange.verdict.timing
-        scale = self._state.time_scale
-        await asyncio.sleep(
-            (times.first_token_ms + times.token_ms * chat.completion_tokens) * scale / 1_000
-            + exchange.extra_delay_s
-        )
-        body = wire.completion(chat, wire.completion_id(exchange.request_id), self._created_s())
-        if exchange.fault == "cut":
-            response = web.StreamResponse(headers=exchange.headers)
-            response.content_type = _JSON
-            response.content_length = len(body)
-            await response.prepare(exchange.request)
-            await response.write(body[: len(body) // 2])
-            exchange.entry.end("fault", 200)
-            return _broken(exchange.request, response)
-        exchange.entry.end("ok", 200, chat.tokens)
-        return web.Response(body=body, content_type=_JSON, headers=exchange.headers)
-
-    async def _stream(self, exchange: "_Exchange") -> web.StreamResponse:
-        """Sends the head and the role chunk when the first token is due.
-
-        The fault slow_first_token delays only the content: the head still comes at its normal time, as from a
-        provider that accepts a request and then stalls.
-        """
-        chat, times = exchange.chat, exchange.verdict.timing
-        clock, scale_s = asyncio.get_running_loop().time, self._state.time_scale / 1_000
-        due_s = clock() + times.first_token_ms * scale_s
-        await _until(due_s)
-        writer = wire.StreamWriter(chat, wire.completion_id(exchange.request_id), self._created_s())
-        response = web.StreamResponse(headers={**exchange.headers, "Cache-Control": "no-cache"})
-        response.content_type = "text/event-stream"
-        await response.prepare(exchange.request)
-        await response.write(writer.role())
-        due_s += exchange.extra_delay_s
-        for index, (tokens, event) in enumerate(writer.contents(self._pool.config.chunk_tokens)):
-            if exchange.breaks_at(index):
-                return await self._break_stream(exchange, response)
-            await _until(due_s)
-            await response.write(event)
-            due_s += tokens * times.token_ms * scale_s
-        if exchange.breaks_stream:
-            return await self._break_stream(exchange, response)
-        await _until(due_s)
-        exchange.entry.end("ok", 200, chat.tokens)
-        await response.write(writer.ending() + wire.DONE)
-        return response
-
-    async def _break_stream(self, exchange: "_Exchange", response: web.StreamResponse) -> web.StreamResponse:
-        exchange.entry.end("fault", 200)
-        if exchange.fault == "cut":
-            return _broken(exchange.request, response)
-        if exchange.fault == "error_event" and exchange.verdict.fault is not None:
-            await response.write(wire.error_event(exchange.verdict.fault.error_code or "server_error"))
-        return response  # HTTP sees a whole body; the stream in it lacks its end
-
-    def _created_s(self) -> int:
-        return self._state.wall_ms() // 1_000
+        return broken(request, reset=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Exchange:
-    """One request with everything that was decided about it."""
-
-    request: web.Request
-    request_id: str
-    chat: wire.ChatRequest
-    verdict: Verdict
-    entry: Entry
-
-    @property
-    def fault(self) -> str | None:
-        """The kind of the fault that strikes it."""
-        return self.verdict.fault.kind if self.verdict.fault else None
-
-    @property
-    def extra_delay_s(self) -> float:
-        """How much later the fault makes the first token."""
-        order = self.verdict.fault
-        return order.delay_ms / 1_000 if order and order.delay_ms else 0.0
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Those that every answer carries."""
-        return {"x-request-id": self.request_id}
-
-    @property
-    def breaks_stream(self) -> bool:
-        """Whether the fault breaks this stream: at its end, if it is shorter than ``after_chunks``."""
-        return self.fault == "cut" or self.fault in STREAM_KINDS
-
-    def breaks_at(self, index: int) -> bool:
-        """Whether the fault breaks the stream before content chunk ``index``."""
-        order = self.verdict.fault
-        return self.breaks_stream and order is not None and index >= (order.after_chunks or 0)
+_NO_FAULTS = FaultBook(seed=0)
 
 
-async def _until(due_s: float) -> None:
-    left_s = due_s - asyncio.get_running_loop().time()
-    if left_s > 0:
-        await asyncio.sleep(left_s)
+def _now_ms() -> float:
+    return asyncio.get_running_loop().time() * 1_000
 
 
-def _broken(
-    request: web.Request, response: web.StreamResponse | None = None, *, reset: bool = False
-) -> web.StreamResponse:
-    """Breaks the connection: at once with an RST if ``reset``, else with a FIN after what was written.
-
-    The framework needs a response from its handler. It can't write this one, because the transport is closed,
-    and drops it without an error.
-    """
-    transport = request.transport
-    if transport is not None:
-        if reset:
-            connection: socket.socket = transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            transport.abort()
-        else:
-            transport.close()
-    return response or web.Response()
+def _refused(refusal: Refusal, headers: dict[str, str]) -> web.Response:
+    return web.Response(
+        status=refusal.status,
+        body=refusal.body(),
+        content_type=JSON,
+        headers={**headers, **refusal.headers()},
+    )

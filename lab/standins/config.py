@@ -1,7 +1,7 @@
 """What a stand-in process serves, from YAML or JSON, checked. Everything but ``read`` is PURE."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -42,7 +42,8 @@ class PoolConfig(Struct, frozen=True, forbid_unknown_fields=True):
     once. Callers must send ``bearer_key`` as a Bearer token or in the header ``api-key``; with None they need
     no key. ``concurrency_max`` limits the requests under way. An answer whose length the caller does not set
     has ``output_tokens_default`` tokens; no answer has more than ``output_tokens_max``. A stream sends
-    ``chunk_tokens`` tokens in one event.
+    ``chunk_tokens`` tokens in one event. ``rate_limit_headers``: the shape of the ``x-ratelimit-*`` headers
+    of its answers; None for none.
     """
 
     deployment: Deployment
@@ -56,6 +57,7 @@ class PoolConfig(Struct, frozen=True, forbid_unknown_fields=True):
     output_tokens_default: Annotated[int, Meta(ge=1, le=100_000)] = 64
     output_tokens_max: Annotated[int, Meta(ge=1, le=100_000)] = 4_096
     chunk_tokens: Annotated[int, Meta(ge=1, le=1_000)] = 8
+    rate_limit_headers: Literal["openai", "azure"] | None = None
 
 
 class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,52 +1,97 @@
 """PURE: the faults that can be switched on, and which of them strikes a request."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, Literal, NamedTuple, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
 from lab.standins.load import uniform_pair
+from lab.standins.streams import Dialect, ErrorShape
 
 FaultKind: TypeAlias = Literal[
-    "503", "429", "400", "401", "404",
-    "hang", "refuse", "reset",
-    "slow_first_token", "cut", "end_without_done", "error_event",
+    "503", "429", "400", "401", "404", "status", "token_revoked", "burst",
+    "hang", "refuse", "reset", "stale_connections",
+    "slow_first_token", "stall", "cut", "body",
+    "end_without_done", "error_event", "dialect",
 ]  # fmt: skip
+SpoiltBody: TypeAlias = Literal["empty", "html", "broken_json", "error_only"]
 KINDS: tuple[str, ...] = get_args(FaultKind)
-STATUS_KINDS = frozenset({"503", "429", "400", "401", "404"})
+STATUS_KINDS = frozenset({"503", "429", "400", "401", "404", "status", "token_revoked", "burst"})
 # These strike before any capacity is used; the others spoil an answer.
-PREEMPTING_KINDS = STATUS_KINDS | {"hang", "reset"}
-STREAM_KINDS = frozenset({"end_without_done", "error_event"})  # they spoil streams only
+PREEMPTING_KINDS = STATUS_KINDS | {"hang", "reset", "stale_connections"}
+STREAM_KINDS = frozenset({"end_without_done", "error_event"})  # they break streams only
 ACTIVE_MAX = 100
+# Which fields have a meaning for which kind; "!" marks those that it needs.
 _SPECIFIC: dict[str, frozenset[str]] = {
-    "503": frozenset({"retry_after_ms"}),
-    "429": frozenset({"retry_after_ms"}),
-    "slow_first_token": frozenset({"delay_ms"}),
-    "cut": frozenset({"after_chunks"}),
-    "end_without_done": frozenset({"after_chunks"}),
-    "error_event": frozenset({"after_chunks", "error_code"}),
+    kind: frozenset(fields.split())
+    for kind, fields in {
+        **dict.fromkeys(("503", "429", "400", "401", "404"), "retry_after_ms headers"),
+        "status": "status! retry_after_ms error_code message headers",
+        "burst": "requests_per_s! retry_after_ms headers",
+        "token_revoked": "headers",
+        "slow_first_token": "delay_ms!",
+        "stall": "after_chunks",
+        "cut": "after_chunks",
+        "body": "content!",
+        "end_without_done": "after_chunks",
+        "error_event": "after_chunks error_code shape",
+        "dialect": "dialect!",
+    }.items()
 }
+_OPTIONS = frozenset(name.rstrip("!") for names in _SPECIFIC.values() for name in names)
 _PortionOfRequests = Annotated[float, Meta(gt=0, le=1)]
+_Text = Annotated[str, Meta(min_length=1, max_length=200)]
+_HeaderValue = Annotated[str, Meta(max_length=500, pattern=r"^[ -~]*\Z")]
+_HeaderName = Annotated[str, Meta(max_length=100, pattern=r"^[A-Za-z0-9-]+\Z")]
 
 
 class FaultOrder(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A fault as ordered: its kind, its pools and model (None: all), and its share of the requests.
 
-    ``delay_ms`` belongs to slow_first_token. ``after_chunks``, the content chunks sent before the fault
-    strikes, belongs to cut, end_without_done and error_event; ``error_code`` to error_event; and
-    ``retry_after_ms`` to 429 and 503. ``refuse`` closes the whole socket, so it takes neither share nor
-    model.
+    ``word`` limits it to requests whose body contains this word, ``path`` to those whose path ends so.
+
+    - *Refusals.* ``status``: any status from 400 to 599, with ``error_code``, ``message`` and ``headers``.
+      The kinds that are numbers are short for common ones. ``retry_after_ms`` gives them a Retry-After.
+      ``token_revoked``: 401 for the first secret that comes, until another one comes. ``burst``: 429 beyond
+      ``requests_per_s``.
+    - *Connections.* ``refuse`` closes the whole socket, so it takes no share and no filter.
+      ``stale_connections``: each connection carries one request; the next on it is reset, as on one that the
+      server has closed while it was idle.
+    - *Spoilt answers.* ``body``: status 200, and ``content`` instead of an answer. ``slow_first_token`` comes
+      ``delay_ms`` later. After ``after_chunks`` events with content, ``cut`` breaks the connection, ``stall``
+      goes silent, ``end_without_done`` ends the body, and ``error_event`` sends an error of this ``shape``
+      with this ``error_code`` and ends the body.
+    - *No fault.* ``dialect``: complete streams as other servers write them (``streams.in_dialect``).
     """
 
     kind: FaultKind
     pools: Annotated[tuple[str, ...], Meta(min_length=1, max_length=200)] | None = None
-    model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    model: _Text | None = None
+    word: _Text | None = None
+    path: _Text | None = None
     share: _PortionOfRequests = 1.0
     delay_ms: Annotated[int, Meta(ge=1, le=600_000)] | None = None
     after_chunks: Annotated[int, Meta(ge=0, le=10_000)] | None = None
     retry_after_ms: Annotated[int, Meta(ge=1, le=3_600_000)] | None = None
     error_code: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    message: Annotated[str, Meta(max_length=1_000)] | None = None
+    status: Annotated[int, Meta(ge=400, le=599)] | None = None
+    headers: dict[_HeaderName, _HeaderValue] | None = None
+    requests_per_s: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+    content: SpoiltBody | None = None
+    shape: ErrorShape | None = None
+    dialect: Dialect | None = None
+
+
+class Arrival(NamedTuple):
+    """What faults look at of a request. ``key``: decides, for a share, always the same."""
+
+    pool: str
+    model: str
+    key: str
+    path: str = ""
+    body: bytes = b""
 
 
 class ActiveFault(Struct, frozen=True):
@@ -80,13 +125,15 @@ def require_served(pools: Iterable[str] | None, served_pools: Iterable[str]) -> 
 
 def _check_fields(order: FaultOrder) -> None:
     allowed = _SPECIFIC.get(order.kind, frozenset())
-    for field in ("delay_ms", "after_chunks", "retry_after_ms", "error_code"):
-        if getattr(order, field) is not None and field not in allowed:
+    for field in sorted(_OPTIONS):
+        is_given, needed = getattr(order, field) is not None, f"{field}!" in allowed
+        if is_given and not needed and field not in allowed:
             raise FaultError(f"Field {field} has no meaning for fault {order.kind}: leave it out.")
-    if order.kind == "slow_first_token" and order.delay_ms is None:
-        raise FaultError("Fault slow_first_token needs delay_ms.")
-    if order.kind == "refuse" and (order.model is not None or order.share != 1.0):
-        raise FaultError("Fault refuse closes the whole socket: it takes no model and no share.")
+        if needed and not is_given:
+            raise FaultError(f"Fault {order.kind} needs {field}.")
+    filters = (order.model, order.word, order.path)
+    if order.kind == "refuse" and (filters != (None, None, None) or order.share != 1.0):
+        raise FaultError("Fault refuse closes the whole socket: it takes no model, word, path and no share.")
 
 
 class FaultBook:
@@ -122,24 +169,28 @@ class FaultBook:
         refusing = [fault.order for fault in self._active if fault.order.kind == "refuse"]
         return frozenset(pool for pool in pools if any(_covers(order, pool) for order in refusing))
 
-    def meets(self, pool: str, model: str, key: str) -> FaultOrder | None:
-        """The first fault that strikes this request.
-
-        For a share, the same ``key`` always decides the same.
-        """
+    def meets(self, arrival: Arrival) -> FaultOrder | None:
+        """The first fault that strikes this request."""
         for fault in self._active:
             order = fault.order
-            if order.kind == "refuse" or not _covers(order, pool):
+            if order.kind == "refuse" or not _concerns(order, arrival):
                 continue
-            if order.model is not None and order.model != model:
-                continue
-            if order.share >= 1.0 or uniform_pair(self.seed, f"{fault.id}|{key}")[0] < order.share:
+            if order.share >= 1.0 or uniform_pair(self.seed, f"{fault.id}|{arrival.key}")[0] < order.share:
                 return order
         return None
 
 
 def _covers(order: FaultOrder, pool: str) -> bool:
     return order.pools is None or pool in order.pools
+
+
+def _concerns(order: FaultOrder, arrival: Arrival) -> bool:
+    return (
+        _covers(order, arrival.pool)
+        and order.model in (None, arrival.model)
+        and (order.path is None or arrival.path.endswith(order.path))
+        and (order.word is None or order.word.encode() in arrival.body)
+    )
 
 
 def _fits(fault: ActiveFault, fault_id: int | None, kind: str | None) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from lab.standins.pool import Outcome
-from lab.standins.wire import ChatRequest
+from lab.standins.wire import ModelRequest
 
 READ_MAX_BYTES: Final = 1024 * 1024
 _encode = msgspec.json.Encoder().encode
@@ -65,7 +65,7 @@ class Journal:
         self._descriptor = _open(self.path)
 
     def arrive(
-        self, request_id: str, pool: str, chat: ChatRequest, *, admitted: bool, fault: str | None
+        self, request_id: str, pool: str, request: ModelRequest, *, admitted: bool, fault: str | None
     ) -> "Entry":
         """Notes an arrival. The entry that is returned notes the end."""
         self._arrivals += 1
@@ -75,10 +75,10 @@ class Journal:
             serial=serial,
             id=request_id,
             pool=pool,
-            model=chat.model,
-            prompt_tokens=chat.prompt_tokens,
-            completion_tokens=chat.completion_tokens,
-            stream=chat.stream,
+            model=request.model,
+            prompt_tokens=request.prompt_tokens,
+            completion_tokens=request.completion_tokens,
+            stream=request.stream,
             admitted=admitted,
             fault=fault,
         )

@@ -49,6 +49,11 @@ class TokenBucket:
         wait_ms = (need - self._level) / self.tokens_per_s * MILLISECONDS_PER_SECOND
         return min(max(wait_ms, 1.0), RETRY_AFTER_MAX_MS)
 
+    def left(self, now_ms: float) -> float:
+        """What may be used at once now."""
+        self._refill(now_ms)
+        return self._level
+
     def change(self, tokens_per_s: float, now_ms: float) -> None:
         """Another capacity from now on. A debt remains; savings shrink to the new burst."""
         self._refill(now_ms)

@@ -1,6 +1,9 @@
-"""PURE: the wire format of OpenAI's chat completions, from the bytes of a request to those of an answer."""
+"""PURE: what every API of a stand-in shares: how a request is read, the text of answers, ids and errors.
 
-from collections.abc import Iterator
+The formats of the answers are in ``wholes`` and ``streams``; ``apis`` says which API has which.
+"""
+
+import re
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated, Any
@@ -9,7 +12,6 @@ import msgspec
 from msgspec import Meta, Struct
 
 CHARACTERS_PER_TOKEN = 4
-DONE = b"data: [DONE]\n\n"
 _WORDS = (
     " power",
     " flows",
@@ -24,7 +26,10 @@ _WORDS = (
     " needed",
     ";",
 )
-_encode = msgspec.json.Encoder().encode
+# A field of a multipart form: its name, then its value up to the end of the line.
+_FORM_FIELD = re.compile(rb'name="(\w+)"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]*)\r\n')
+encode = msgspec.json.Encoder().encode
+Limit = Annotated[int, Meta(ge=1)] | None
 
 
 class _Message(Struct):
@@ -37,11 +42,18 @@ class _StreamOptions(Struct):
 
 
 class _Body(Struct):
-    messages: Annotated[list[_Message], Meta(min_length=1, max_length=10_000)]
+    messages: Annotated[list[_Message], Meta(min_length=1, max_length=10_000)] | None = None
+    prompt: Any = None
+    input: Any = None
+    input_file_id: str | None = None
+    voice: Any = None
     model: str | None = None
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_tokens: Limit = None
+    max_completion_tokens: Limit = None
+    max_output_tokens: Limit = None
+    n: Limit = None
     stream: bool | None = None
+    stream_format: str | None = None
     stream_options: _StreamOptions | None = None
 
 
@@ -53,8 +65,11 @@ class BadRequestError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """What a stand-in needs to know of a request. Token counts are estimates: four characters are a token."""
+class ModelRequest:
+    """What a stand-in needs to know of a request. Token counts are estimates: four characters are a token.
+
+    ``model`` is "" where the request names none. ``count``: how many choices, images or vectors it asks for.
+    """
 
     model: str
     prompt_tokens: int
@@ -62,6 +77,7 @@ class ChatRequest:
     finish_reason: str  # "length" when the caller's own limit cuts the answer, else "stop"
     stream: bool
     include_usage: bool
+    count: int = 1
 
     @property
     def tokens(self) -> int:
@@ -69,29 +85,47 @@ class ChatRequest:
         return self.prompt_tokens + self.completion_tokens
 
 
-def parse_chat(body: bytes, path: str, *, tokens_default: int, tokens_max: int) -> ChatRequest:
+def parse_request(
+    body: bytes, path: str, *, required: str, needs_model: bool, tokens_default: int, tokens_max: int
+) -> ModelRequest:
     """Reads a request. A model in a path with ``/deployments/NAME/`` takes precedence over the body's.
 
+    ``required``: the field that a request of this API must have; "file" is that of a multipart form.
     ``tokens_default`` is the length of an answer whose length the caller doesn't limit, ``tokens_max`` that
     of the longest answer. Raises BadRequestError.
     """
-    try:
-        content = _decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise BadRequestError(f"We could not parse the JSON body of your request: {error}") from None
-    model = _model_in_path(path) or content.model
-    if not model:
+    content = _read_form(body) if required == "file" else _read_json(body)
+    if required != "file" and getattr(content, required) in (None, "", []):
+        raise BadRequestError(f"Missing required parameter: '{required}'.")
+    model = _model_in_path(path) or content.model or ""
+    if needs_model and not model:
         raise BadRequestError("you must provide a model parameter")
-    limit = content.max_completion_tokens or content.max_tokens
+    limit = content.max_completion_tokens or content.max_output_tokens or content.max_tokens
     completion_tokens = min(limit or tokens_default, tokens_max)
-    return ChatRequest(
+    vectors = len(content.input) if isinstance(content.input, list) else 1
+    return ModelRequest(
         model=model,
-        prompt_tokens=_prompt_tokens(content.messages),
+        prompt_tokens=_prompt_tokens(content),
         completion_tokens=completion_tokens,
         finish_reason="length" if completion_tokens == limit else "stop",
-        stream=bool(content.stream),
+        stream=bool(content.stream) or content.stream_format == "sse",
         include_usage=bool(content.stream_options and content.stream_options.include_usage),
+        count=content.n or max(1, vectors),
     )
+
+
+def _read_json(body: bytes) -> _Body:
+    try:
+        return _decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise BadRequestError(f"We could not parse the JSON body of your request: {error}") from None
+
+
+def _read_form(body: bytes) -> _Body:
+    if b'name="file"' not in body and b'name="image' not in body:
+        raise BadRequestError("Missing required parameter: 'file'.")
+    fields = {name.decode(): value.decode("utf-8", "replace") for name, value in _FORM_FIELD.findall(body)}
+    return _Body(model=fields.get("model"), stream=fields.get("stream") == "true")
 
 
 def _model_in_path(path: str) -> str | None:
@@ -102,15 +136,21 @@ def _model_in_path(path: str) -> str | None:
     return None
 
 
-def _prompt_tokens(messages: list[_Message]) -> int:
-    characters = 0
-    for message in messages:
-        if isinstance(message.content, str):
-            characters += len(message.content)
-        else:
-            parts = message.content or []
-            characters += sum(len(str(part.get("text", ""))) for part in parts if isinstance(part, dict))
+def _prompt_tokens(content: _Body) -> int:
+    messages = [message.content for message in content.messages or ()]
+    characters = sum(_characters(part) for part in (messages, content.prompt, content.input))
     return max(1, -(-characters // CHARACTERS_PER_TOKEN))
+
+
+def _characters(value: Any) -> int:
+    """Of all texts in a prompt, however it nests them."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, list):
+        return sum(_characters(item) for item in value)
+    if isinstance(value, dict):
+        return _characters(value.get("text")) + _characters(value.get("content"))
+    return 0
 
 
 def text(start: int, end: int) -> str:
@@ -118,84 +158,35 @@ def text(start: int, end: int) -> str:
     return "".join(_WORDS[index % len(_WORDS)] for index in range(start, end))
 
 
-def completion_id(request_id: str) -> str:
-    """The id of an answer. The same request always gets the same."""
-    return "chatcmpl-" + blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+def answer_id(prefix: str, request_id: str) -> str:
+    """The id of an answer, as ``chatcmpl-...``. The same request always gets the same."""
+    return prefix + blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
-def completion(chat: ChatRequest, answer_id: str, created_s: int) -> bytes:
-    """The whole answer of a request that doesn't stream."""
-    message = {"role": "assistant", "content": text(0, chat.completion_tokens), "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": chat.finish_reason}
-    return _encode(
-        {
-            "id": answer_id,
-            "object": "chat.completion",
-            "created": created_s,
-            "model": chat.model,
-            "choices": [choice],
-            "usage": _usage(chat),
-        }
-    )
-
-
-def _usage(chat: ChatRequest) -> dict[str, int]:
+def usage(request: ModelRequest) -> dict[str, int]:
+    """Token counts as chat completions name them."""
     return {
-        "prompt_tokens": chat.prompt_tokens,
-        "completion_tokens": chat.completion_tokens,
-        "total_tokens": chat.tokens,
+        "prompt_tokens": request.prompt_tokens,
+        "completion_tokens": request.completion_tokens,
+        "total_tokens": request.tokens,
     }
 
 
-class StreamWriter:
-    """The server-sent events of one streamed answer."""
-
-    def __init__(self, chat: ChatRequest, answer_id: str, created_s: int) -> None:
-        self._chat = chat
-        self._head = {
-            "id": answer_id,
-            "object": "chat.completion.chunk",
-            "created": created_s,
-            "model": chat.model,
-        }
-
-    def role(self) -> bytes:
-        """The first chunk: the role of the speaker and no content."""
-        return self._chunk({"role": "assistant", "content": ""}, None)
-
-    def contents(self, chunk_tokens: int) -> Iterator[tuple[int, bytes]]:
-        """The content of the whole answer, as pairs of the tokens in a chunk and the chunk's event."""
-        for start in range(0, self._chat.completion_tokens, chunk_tokens):
-            end = min(start + chunk_tokens, self._chat.completion_tokens)
-            yield end - start, self._chunk({"content": text(start, end)}, None)
-
-    def ending(self) -> bytes:
-        """The finish reason and, if the caller wants it, the usage. Only ``[DONE]`` comes after it."""
-        last = self._chunk({}, self._chat.finish_reason)
-        if self._chat.include_usage:
-            last += _event({**self._head, "choices": [], "usage": _usage(self._chat)})
-        return last
-
-    def _chunk(self, delta: dict[str, str], finish_reason: str | None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        body: dict[str, Any] = {**self._head, "choices": [choice]}
-        if self._chat.include_usage:
-            body["usage"] = None
-        return _event(body)
-
-
-def _event(body: dict[str, Any]) -> bytes:
-    return b"data: " + _encode(body) + b"\n\n"
-
-
-def error_event(code: str) -> bytes:
-    """An error event in a stream whose status was 200."""
-    return b"data: " + error_body("The server had an error while processing your request.", code) + b"\n\n"
+def usage_of_parts(request: ModelRequest) -> dict[str, Any]:
+    """Token counts as the newer APIs name them."""
+    return {
+        "input_tokens": request.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": 0, "text_tokens": request.prompt_tokens, "image_tokens": 0},
+        "output_tokens": request.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": request.tokens,
+    }
 
 
 _ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    403: "permission_error",
     404: "invalid_request_error",
     413: "invalid_request_error",
     429: "rate_limit_error",
@@ -204,5 +195,5 @@ _ERROR_TYPES = {
 
 def error_body(message: str, code: str | None, *, status: int = 500, param: str | None = None) -> bytes:
     """An error in the form of OpenAI and of providers compatible with it."""
-    kind = _ERROR_TYPES.get(status, "server_error")
-    return _encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
+    kind = _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return encode({"error": {"message": message, "type": kind, "param": param, "code": code}})

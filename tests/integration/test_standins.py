@@ -141,7 +141,7 @@ async def test_other_providers_paths_and_unknown_ones(shared: StandinProcess) ->
             "/v1/projects/p/locations/l/endpoints/openapi",
         ):
             assert await call(http, base + prefix) == "ok"
-        unknown = await http.post(f"{base}/v1/embeddings", json={})
+        unknown = await http.post(f"{base}/v1/cookies", json={})
         assert (unknown.status_code, set(unknown.json()["error"])) == (
             404,
             {"message", "type", "param", "code"},

@@ -3,12 +3,21 @@
 import msgspec
 import pytest
 
-from lab.standins import wire
+from lab.standins import wholes, wire
+from lab.standins.streams import ChatStream
 
 
-def chat(body: dict[str, object], path: str = "/v1/chat/completions") -> wire.ChatRequest:
-    """Parse with a default of 64 and a limit of 1,000 tokens."""
-    return wire.parse_chat(msgspec.json.encode(body), path, tokens_default=64, tokens_max=1_000)
+def chat(body: object, path: str = "/v1/chat/completions") -> wire.ModelRequest:
+    """Parse a chat completion with a default of 64 and a limit of 1,000 tokens; ``body`` is JSON, or what
+    becomes JSON."""
+    return wire.parse_request(
+        body if isinstance(body, bytes) else msgspec.json.encode(body),
+        path,
+        required="messages",
+        needs_model=True,
+        tokens_default=64,
+        tokens_max=1_000,
+    )
 
 
 MESSAGES = [{"role": "user", "content": "x" * 400}, {"role": "user", "content": [{"text": "y" * 41}]}]
@@ -37,14 +46,14 @@ def test_a_deployment_in_the_path_names_the_model() -> None:
 def test_what_is_no_request_is_refused(body: bytes) -> None:
     """A body that is no JSON, or has no messages or no model, is refused."""
     with pytest.raises(wire.BadRequestError):
-        wire.parse_chat(body, "/v1/chat/completions", tokens_default=1, tokens_max=1)
+        chat(body)
 
 
 def test_a_stream_says_exactly_what_the_whole_answer_says() -> None:
     """The chunks' contents add up to the text of the answer that doesn't stream."""
     read = chat({"model": "m", "messages": MESSAGES, "max_tokens": 37, "stream": True})
-    whole = msgspec.json.decode(wire.completion(read, "id", 1))["choices"][0]["message"]["content"]
-    chunks = list(wire.StreamWriter(read, "id", 1).contents(8))
+    whole = msgspec.json.decode(wholes.chat_completion(read, "id", 1))["choices"][0]["message"]["content"]
+    chunks = list(ChatStream(read, "id", 1).contents(8))
     said = [msgspec.json.decode(event[6:])["choices"][0]["delta"]["content"] for _, event in chunks]
     assert "".join(said) == whole
     assert [tokens for tokens, _ in chunks] == [8, 8, 8, 8, 5]
