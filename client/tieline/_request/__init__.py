@@ -25,7 +25,9 @@ The rules, by how an attempt ended (``tieline.events.ResultClass``):
 There are at most three attempts under one deadline. Leaving a pool that still succeeds costs a token of the
 retry budget; leaving one that succeeds no more costs none, but goes at the pace of the pool that takes over.
 Once the first output has reached the caller there is no other attempt: two answers are never spliced. A
-request that refers to what one provider holds (a response, a file, a thread) goes there and nowhere else.
+request that refers to what one provider holds (a response, a file, a thread) goes there, or to a pool of the
+same endpoint and credential, and nowhere else: ``references`` reads what it refers to, ``ties`` says where
+that lets it go, and ``memory`` which pool holds it.
 
 Tested in tests/unit/client/request, and on sockets in tests/integration/test_client_requests.py.
 """

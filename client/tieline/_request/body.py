@@ -17,6 +17,7 @@ from tieline._request.references import PathReferences, ids_in_body, read_path, 
 
 _LIMIT_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
+_SAVES_WORK = frozenset({"previous_response_id", "prompt_cache_key"})
 _NO_HEADERS: Headers = []
 _SPACE_MAX = 64  # before a JSON object
 _PIECE_BYTES = 256 * 1024  # of a form that is read, so that a large one is not copied whole
@@ -76,6 +77,23 @@ def read_body(raw: bytes, path: str = "", headers: Headers = _NO_HEADERS) -> Bod
         refers=place.ids + ids_in_body(place.words, raw, fields),
         keeps=place.stateful or value_in(fields, "store") is True,
     )
+
+
+def unbound(body: Body, path: str) -> Body:
+    """The body without what ties it to one pool and only saves work there: ``previous_response_id``,
+    encrypted reasoning among the ``input``, and ``prompt_cache_key``."""
+    if body.fields is None:
+        return body
+    fields = {name: value for name, value in body.fields.items() if name not in _SAVES_WORK}
+    if "input" in fields and b'"encrypted_content"' in body.raw:
+        items = value_in(fields, "input")
+        if isinstance(items, list):
+            fields["input"] = msgspec.Raw(_joiner.encode([item for item in items if not _is_encrypted(item)]))
+    return body if fields == body.fields else read_body(_joiner.encode(fields), path)
+
+
+def _is_encrypted(item: object) -> bool:
+    return isinstance(item, dict) and item.get("type") == "reasoning" and bool(item.get("encrypted_content"))
 
 
 def _read_other(raw: bytes, place: PathReferences, headers: Headers) -> Body:

@@ -17,7 +17,7 @@ from tieline._http.flights import Flight, Flights
 from tieline._http.messages import HttpRequest
 from tieline._request.attempt import Call, Pause, Steps, attempt
 from tieline._request.attempts import Attempts, GiveUp, Refuse, Send, Wait, Why, Wish
-from tieline._request.body import read_body
+from tieline._request.body import read_body, unbound
 from tieline._request.limits import (
     COSTLY_AFTER_MS,
     Resending,
@@ -32,6 +32,7 @@ from tieline._request.recovery import Recovery, sent_anew
 from tieline._request.refusals import Refusals
 from tieline._request.relay import Relay
 from tieline._request.reply import Opening, Reply, configuration_fault, final_failure, refusal, success
+from tieline._request.ties import FREE, ids_in_end, ids_to_learn, route_of, ties_of
 from tieline._routing.budget import RetryBudget
 from tieline._routing.route import Needs, Outcome, Reason, Route, Shed, Target
 from tieline._routing.router import Router
@@ -83,6 +84,8 @@ class Exchange:
 
     def __init__(self, tools: Tools, request: HttpRequest) -> None:
         options, body = options_for(request.named), read_body(request.body, request.path, request.headers)
+        if options.unbind:
+            body = unbound(body, request.path)
         self._tools = tools
         self._recovery = tools.recovery.of_request(options.stream_recovery)
         settings = tools.settings()
@@ -98,10 +101,10 @@ class Exchange:
         self._backoff: Backoff | None = None
         self._renewed = False  # a token, for this request
         self._origin = options.origin or tools.router.origin
-        self._holder: str | None = None
+        self._ties = FREE
         if body.refers:
             with tools.lock:
-                self._holder = tools.holders.pool_of(body.refers)
+                self._ties = ties_of(body, tools.holders, tools.router, origin=self._origin)
         allowed_s = options.deadline or request.timeout_s
         # Pools that it comes from, and those that are known to refuse a parameter of it.
         self._passed_over = set(request.left)
@@ -116,7 +119,7 @@ class Exchange:
             session=options.session,
             needs=options.needs,
             origin=options.origin,
-            bound=bool(body.refers),
+            bound=self._ties.bound,
             attempts_max=settings.attempts_max,
         )
 
@@ -162,7 +165,7 @@ class Exchange:
                         action = attempts.resume(tools.clock())
                 case GiveUp() if ends:
                     is_over = self._is_declared and tools.clock() >= self._wish.deadline_ms
-                    return final_failure(ends, attempts, end=action, is_over=is_over)
+                    return final_failure(ends, attempts, end=action, is_over=is_over, held=self._ties.text)
                 case Refuse(shed=shed):
                     tools.meter.shed(self._origin, units)
                     if shed.fallbacks:
@@ -186,8 +189,8 @@ class Exchange:
         passed_over = self._passed_over
         if passed_over:
             full = full | passed_over
-        if self._holder is not None:
-            return router.holder(self._holder, model, origin=origin)
+        if self._ties.pool is not None:
+            return route_of(self._ties, router, model=model, exclude=exclude, origin=origin)
         if exclude:
             return router.choose(
                 model, needs=needs, exclude={*exclude, *full} if full else exclude, origin=origin
@@ -312,8 +315,9 @@ class Exchange:
 
     def _learn(self, target: Target, opening: Opening) -> None:
         """Remember what the pool holds: what the request referred to, and what it will refer to."""
-        body = self._call.body
-        ids = (*body.refers, opening.answer_id) if body.keeps and opening.answer_id else body.refers
+        self._remember(target, ids_to_learn(self._call.body, self._call.request.path, opening))
+
+    def _remember(self, target: Target, ids: tuple[str, ...]) -> None:
         if ids:
             with self._tools.lock:
                 self._tools.holders.learn(ids, target.pool)
@@ -351,6 +355,7 @@ class Exchange:
 
         def finish(result: ResultClass) -> None:
             tools.flights.end(flight)
+            self._remember(target, ids_in_end(self._call.request.path, reader))
             usage, events = (reader.usage, reader.events) if reader is not None else (None, 0)
             units = tools.estimator.streamed(body_bytes, usage, events)
             is_timed = reader is not None and not opening.is_held

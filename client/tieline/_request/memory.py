@@ -1,9 +1,10 @@
 """PURE. What one process remembers of the answers it has seen: which pool holds what, and how large requests
 are.
 
-Responses, files, threads and the like live at the provider that made them. A request that names one goes back
-to the pool that answered with it, and never anywhere else. Only this process's own answers are known, the
-latest 10,000 ids; an id that another process got is sent by weight, like any request.
+Responses, files, threads and the like live at the provider that made them. A request that names one goes
+back to the pool that answered with it, or to one that shares its endpoint and credential. Only this process's
+own answers are known, the latest 10,000 ids; an id that another process got is sent by weight, like any
+request.
 """
 
 from collections import OrderedDict
@@ -30,15 +31,12 @@ class Holders:
         while len(self._pools) > IDS_MAX:
             self._pools.popitem(last=False)
 
-    def pool_of(self, ids: Iterable[str]) -> str | None:
-        """The pool of the first id that is known, None if none is. That id is then the last to be
-        forgotten."""
-        for name in ids:
-            pool = self._pools.get(name)
-            if pool is not None:
-                self._pools.move_to_end(name)
-                return pool
-        return None
+    def pools_of(self, ids: Iterable[str]) -> dict[str, str]:
+        """Those of the ids that are known, with their pools. They are then the last to be forgotten."""
+        pools = {name: self._pools[name] for name in ids if name in self._pools}
+        for name in pools:
+            self._pools.move_to_end(name)
+        return pools
 
 
 class Estimator:

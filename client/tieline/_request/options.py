@@ -22,21 +22,25 @@ _EXPECTED: tuple[tuple[str, type | None, str], ...] = (
     ("deadline", None, EXPECTED_S),
     ("origin", str, "expected a string"),
     ("needs", Needs, "expected tieline.Needs(...)"),
+    ("unbind", bool, "expected True or False"),
 )
 
 
 class Options(Struct, frozen=True):
-    """What a caller may say of its requests. ``deadline`` in seconds, for all attempts together. ``fault``:
-    what is wrong with a header, "" if nothing is."""
+    """What a caller may say of its requests. ``deadline`` in seconds, for all attempts together. ``unbind``:
+    what ties them to a pool is left out where it only saves work. ``fault``: what is wrong with a header, ""
+    if nothing is."""
 
     session: str | None = None
     deadline: float | None = None
     origin: str | None = None
     needs: Needs | None = None
     stream_recovery: str | None = None
+    unbind: bool = False
     fault: str = ""
 
 
+_UNBIND = {"true": True, "false": False}
 _NO_OPTIONS = Options()
 _current: ContextVar[Options] = ContextVar("tieline_options", default=_NO_OPTIONS)
 
@@ -75,15 +79,18 @@ def options(
     origin: str | None = None,
     needs: Needs | None = None,
     stream_recovery: str | None = None,
+    unbind: bool | None = None,
 ) -> Iterator[None]:
     """Options for the requests made inside; what is not named stays as it is outside.
 
     ``session``: requests of one session go to one pool while that is in (for prompt caches). ``deadline``:
     seconds for all attempts together, else the read time-out of the HTTP client. ``origin``: one of the
     client's ``origins``. ``needs``: what a pool's model must offer. ``stream_recovery``: what happens to a
-    stream that breaks, as for ``AsyncClient``. They hold for the present task or thread and what it begins; a
-    request's own headers ``x-tieline-session``, ``-deadline`` and ``-origin`` go before them. Raises
-    ConfigurationError for a value that can't be.
+    stream that breaks, as for ``AsyncClient``. ``unbind``: requests are sent without
+    ``previous_response_id``, encrypted reasoning and ``prompt_cache_key``, so that any pool can serve them;
+    their ``input`` must then hold the whole conversation. They hold for the present task or thread and what
+    it begins; a request's own headers ``x-tieline-session``, ``-deadline``, ``-origin`` and ``-unbind`` go
+    before them. Raises ConfigurationError for a value that can't be.
     """
     values = {
         "session": session,
@@ -91,6 +98,7 @@ def options(
         "origin": origin,
         "needs": needs,
         "stream_recovery": stream_recovery,
+        "unbind": unbind,
     }
     changes = {name: value for name, value in values.items() if value is not None}
     _check(changes)
@@ -108,17 +116,21 @@ def options_for(headers: Mapping[str, str]) -> Options:
     session = headers.get("x-tieline-session")
     origin = headers.get("x-tieline-origin")
     deadline_text = headers.get("x-tieline-deadline")
-    if session is None and origin is None and deadline_text is None:
+    unbind_text = headers.get("x-tieline-unbind")
+    if session is None and origin is None and deadline_text is None and unbind_text is None:
         return options_here
     deadline, fault = None, ""
     if deadline_text is not None and (deadline := _seconds(deadline_text)) is None:
         fault = f"header x-tieline-deadline: {deadline_text!r}: {EXPECTED_S}"
+    if unbind_text is not None and unbind_text not in _UNBIND:
+        fault = f"header x-tieline-unbind: {unbind_text!r}: expected true or false"
     return Options(
         session=session or options_here.session,
         deadline=deadline or options_here.deadline,
         origin=origin or options_here.origin,
         needs=options_here.needs,
         stream_recovery=options_here.stream_recovery,
+        unbind=_UNBIND.get(unbind_text or "", options_here.unbind),
         fault=fault,
     )
 

@@ -11,6 +11,7 @@ each member of a list, and ``[type=a|b]`` only into members whose ``type`` is on
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -66,7 +67,12 @@ _WORDS = STATEFUL | {
 }
 
 _PARTS = "[type=input_file|input_image].file_id"
-_ITEM = (f".content{_PARTS}", f".output{_PARTS}", "[type=item_reference].id")
+_ITEM = (
+    f".content{_PARTS}",
+    f".output{_PARTS}",
+    "[type=item_reference].id",
+    "[type=reasoning].encrypted_content",
+)
 _MESSAGE = (".attachments[].file_id", ".content[type=image_file].image_file.file_id")
 _RESOURCES = (
     "tool_resources.code_interpreter.file_ids[]",
@@ -86,7 +92,7 @@ def _each(lists: str, ends: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{lists}{end}" if end.startswith("[") else f"{lists}[]{end}" for end in ends)
 
 
-_RESPONSE = (
+_REQUEST_OF_RESPONSE = (
     "previous_response_id",
     "conversation",
     "conversation.id",
@@ -112,9 +118,9 @@ _IN_BODY: Mapping[str, tuple[str, ...]] = {
     "evals/runs": ("data_source.source.id",),
     "fine_tuning/jobs": ("training_file", "validation_file"),
     "images/edits": ("images[].file_id", "mask.file_id"),
-    "responses": _RESPONSE,
-    "responses/compact": _RESPONSE,
-    "responses/input_tokens": _RESPONSE,
+    "responses": _REQUEST_OF_RESPONSE,
+    "responses/compact": _REQUEST_OF_RESPONSE,
+    "responses/input_tokens": _REQUEST_OF_RESPONSE,
     "threads": (*_each("messages", _MESSAGE), *_RESOURCES),
     "threads/messages": tuple(end[1:] for end in _MESSAGE),
     "threads/runs": (
@@ -129,6 +135,18 @@ _IN_BODY: Mapping[str, tuple[str, ...]] = {
     "vector_stores/file_batches": ("file_ids[]", "files[].file_id"),
     "vector_stores/files": ("file_id",),
     "videos": ("input_reference.file_id",),
+}
+
+
+# What later requests may refer to beside the id of the answer itself.
+_IN_ANSWER: Mapping[str, tuple[str, ...]] = {
+    "chat/completions": ("choices[].message.audio.id",),
+    "responses": (
+        "conversation.id",
+        "output[].id",
+        "output[type=reasoning].encrypted_content",
+        "output[type=code_interpreter_call].container_id",
+    ),
 }
 
 
@@ -149,6 +167,8 @@ class _Place(Struct, frozen=True):
     names: tuple[bytes, ...]
 
 
+ID_MAX_CHARACTERS = 128
+_splitter = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STEP = re.compile(r"(\w+)(?:\[(?:(\w+)=([\w|]+))?(\]))?")
 
 
@@ -165,6 +185,7 @@ def _place(text: str) -> _Place:
 
 
 _PLACES = {path: tuple(_place(text) for text in texts) for path, texts in _IN_BODY.items()}
+_ANSWER_PLACES = {path: tuple(_place(text) for text in texts) for path, texts in _IN_ANSWER.items()}
 
 
 class PathReferences(Struct, frozen=True):
@@ -190,16 +211,38 @@ def read_path(path: str) -> PathReferences:
 def ids_in_body(words: str, raw: bytes, fields: Mapping[str, msgspec.Raw]) -> tuple[str, ...]:
     """The ids in a JSON body, each once, in the order of the table. ``words``: of its path; ``fields``: the
     top-level values of ``raw``. Values of another type than the API's are passed over."""
+    return _ids_at(_PLACES.get(words, ()), raw, fields)
+
+
+def ids_in_answer(words: str, raw: bytes) -> tuple[str, ...]:
+    """The ids in a whole answer to a request for this path that later requests may refer to."""
+    places = _ANSWER_PLACES.get(words, ())
+    if not places:
+        return ()
+    try:
+        return _ids_at(places, raw, _splitter.decode(raw))
+    except msgspec.MsgspecError:
+        return ()
+
+
+def _ids_at(places: Iterable[_Place], raw: bytes, fields: Mapping[str, msgspec.Raw]) -> tuple[str, ...]:
     ids: dict[str, None] = {}
     values: dict[str, Any] = {}
-    for place in _PLACES.get(words, ()):
+    for place in places:
         name = place.steps[0].name
         if name not in fields or not all(inner in raw for inner in place.names):
             continue
         if name not in values:
             values[name] = value_in(fields, name)
         ids.update(dict.fromkeys(_values_at({name: values[name]}, place.steps)))
-    return tuple(ids)
+    return tuple(map(_as_id, ids))
+
+
+def _as_id(value: str) -> str:
+    """Encrypted reasoning is its own id, in a short form."""
+    if len(value) <= ID_MAX_CHARACTERS:
+        return value
+    return f"encrypted reasoning {sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 
 
 def value_in(fields: Mapping[str, msgspec.Raw], name: str) -> Any:

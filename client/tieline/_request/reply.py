@@ -100,18 +100,26 @@ def success(reply: Reply, route: Route, attempts: Attempts) -> Reply:
 
 
 def final_failure(
-    ends: Sequence[tuple[Opening, Route]], attempts: Attempts, *, end: GiveUp, is_over: bool = False
+    ends: Sequence[tuple[Opening, Route]],
+    attempts: Attempts,
+    *,
+    end: GiveUp,
+    is_over: bool = False,
+    held: str = "",
 ) -> Reply:
     """The failure that says most about the request, as a normal HTTP response that no SDK tries again: a
     provider's own status and words if any has answered. Where none has and no pool is left, an error that
     names why each is out. ``ends``: how each attempt ended, in order. ``is_over``: the time-out that the
-    caller declared is."""
+    caller declared is. ``held``: which pool holds what the request refers to."""
     opening, route = _most_telling(ends, prefer_answers=end.shed is not None)
     reply, reason, endings = opening.reply, route.reason, "; ".join(attempts.endings.values())
     if end.shed is not None and reply is None:
         reply, reason = refusal(end.shed), end.shed.reason
     elif reply is None:
-        text = f"{route.pool}: {opening.text} (attempt {attempts.count}, no other: {end.why}; {endings})"
+        whose = f"; {held}" if held else ""
+        text = (
+            f"{route.pool}: {opening.text} (attempt {attempts.count}, no other: {end.why}; {endings}{whose})"
+        )
         status = _STATUS_WITHOUT_ANSWER.get(opening.result, 503)
         reply = failure(status, text, code=f"tieline_{opening.result}")
         if is_over and opening.result is ResultClass.TIMEOUT:
@@ -121,6 +129,8 @@ def final_failure(
         (b"x-tieline-gave-up", end.why.encode()),
         (b"x-tieline-tried", endings.encode()),
     ]
+    if held:
+        reply.headers.append((b"x-tieline-held", held.encode()))
     return _stamped(reply, route, attempts, reason)
 
 

@@ -27,10 +27,10 @@ from tieline._routing.slices import (
     Candidate,
     ClientTable,
     awaits_trial,
-    candidate_named,
     candidates,
     may_leave,
     normalise,
+    sharing_state,
     weighted,
 )
 from tieline.backoff import Backoff
@@ -133,21 +133,28 @@ class Router:
         with self._lock:
             return self._choose(model, session, needs, exclude=exclude, origin=origin or self.origin)
 
-    def holder(self, pool: str, model: str, *, origin: str | None = None) -> Route | Shed:
-        """The pool that holds what a request refers to: weights and ejections don't matter, there is no
+    def holder(
+        self, pool: str, model: str, *, exclude: Collection[str] = (), origin: str | None = None
+    ) -> Route | Shed:
+        """The pool that holds what a request refers to, or one that shares its endpoint and credential:
+        weights don't matter. The holder comes first, and also when all of them are out, as there is no
         other."""
         origin = origin or self.origin
         with self._lock:
             part = None if self._table is None else self._table.parts.get(origin)
             if self._table is None or part is None:
                 return self._nowhere(origin)
+            rows = [
+                row
+                for row in sharing_state(part, pool, model, out_of=self._verdicts.out_of)
+                if row.info.pool not in exclude
+            ]
             count = self._choices.count(origin)
-            count.offered += 1
-            row = candidate_named(part, pool, model)
-            if row is None:
-                count.shed += 1
-                text = f"{pool} holds what this request refers to, and has no route now"
-                return Shed(Reason.NO_POOL, text)
+            count.offered += not exclude
+            if not rows:
+                count.shed += not exclude
+                return Shed(Reason.NO_POOL, f"{pool} can't be asked, and no other pool shares its state")
+            row = next((row for row in rows if row.out is None), rows[0])
             return Route(self._target(row, model, origin), Reason.HELD)
 
     def reserve(self, pool: str, now_ms: int, wait_max_ms: int) -> Turn | None:

@@ -2,6 +2,7 @@
 a pool may be left."""
 
 from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -97,12 +98,26 @@ def candidates(
     return tuple(rows)
 
 
-def candidate_named(part: Slice, pool: str, model: str) -> Candidate | None:
-    """The pool by its name, whatever its weight and health; None when the slice doesn't list it."""
-    for info in part.pools:
-        if info.pool == pool:
-            return _candidate(info, offer_for(info, model, None) if model else None, 0, out=None)
-    return None
+def sharing_state(part: Slice, pool: str, model: str, *, out_of: OutOf) -> tuple[Candidate, ...]:
+    """The pool by its name, whatever its weight, and after it those that see the same state and offer the
+    model: the same host by the same credential. None when the slice doesn't list the pool."""
+    holder = next((info for info in part.pools if info.pool == pool), None)
+    if holder is None:
+        return ()
+    account = _account(holder)
+    infos = [holder, *(info for info in part.pools if info is not holder and _account(info) == account)]
+    return tuple(
+        _candidate(info, offer, 0, out=out_of(info.pool, model))
+        for info in infos
+        if (offer := offer_for(info, model, None) if model else None) is not None
+        or not model
+        or info is holder
+    )
+
+
+def _account(info: PoolInfo) -> tuple[str, str, str]:
+    """Whose state a pool sees."""
+    return urlsplit(info.url).netloc.lower(), info.credential, info.adapter
 
 
 def _candidate(info: PoolInfo, offer: ModelOffer | None, weight: int, *, out: Out | None) -> Candidate:

@@ -50,13 +50,15 @@ class Mark(Enum):
 
 class Judgement(Struct, frozen=True):
     """What one event means. ``error``: the provider's error, for ERROR, and for LAST where the stream ended
-    by one. ``finished``: the choices of a chat completion that end with it."""
+    by one. ``finished``: the choices of a chat completion that end with it. ``whole``: for LAST, the answer
+    as JSON where the event repeats it."""
 
     mark: Mark
     error: Any = None
     finished: tuple[int, ...] = ()
     usage: Any = None
     answer_id: str = ""
+    whole: bytes = b""
 
 
 class Protocol(Struct, frozen=True):
@@ -118,7 +120,8 @@ class Protocol(Struct, frozen=True):
             mark = Mark.EARLY
         else:
             mark = Mark.EARLY if _is_early(kind) else Mark.OUTPUT
-        return Judgement(mark, error, finished=finished, usage=usage, answer_id=answer_id)
+        whole = bytes(chunk.response) if mark is Mark.LAST else b""
+        return Judgement(mark, error, finished=finished, usage=usage, answer_id=answer_id, whole=whole)
 
 
 _CHAT = Protocol((b"error", DONE, b'_tokens"'), by_choices=True)

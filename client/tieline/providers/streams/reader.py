@@ -30,7 +30,8 @@ class StreamReader:
     ``phase``: WAITING until the first output or error. ``error``: what an error event says, before or after
     the first output; None without one. ``ended``: the last event has come. ``events``: how many have come,
     the last and comments included. ``usage``: token counts, once an event names them. ``answer_id``: the id
-    by which a later request may refer to the answer, "" without one.
+    by which a later request may refer to the answer, "" without one. ``whole``: the answer as JSON, where
+    the last event repeats it.
     """
 
     def __init__(self, path: str = "", answers: int = 1) -> None:
@@ -40,6 +41,7 @@ class StreamReader:
         self.events = 0
         self.usage: TokenCounts | None = None
         self.answer_id = ""
+        self.whole = b""
         self._protocol = protocol_of(path)
         self._answers = max(1, answers)
         self._parser = EventParser()
@@ -125,6 +127,7 @@ class StreamReader:
             self.error = self.error or judgement.error or {}
         self._finished.update(judgement.finished)
         if judgement.mark is Mark.LAST:
+            self.whole = judgement.whole
             self._last_events += 1
             self.ended = not self._protocol.last_types or self._last_events >= self._answers
 

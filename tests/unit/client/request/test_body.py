@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tieline._request.body import read_body
+from tieline._request.body import read_body, unbound
 
 
 def test_only_the_top_level_model_changes() -> None:
@@ -43,3 +43,25 @@ def test_what_cant_be_read_travels_as_it_is(raw: bytes) -> None:
     body = read_body(raw)
     assert body.model == ""
     assert body.with_model("") == raw
+
+
+def test_unbound_leaves_out_what_only_saves_work() -> None:
+    """The previous response, encrypted reasoning and the key of the prompt cache go; what the caller says
+    and what only one provider has stay."""
+    reasoning = {"type": "reasoning", "encrypted_content": "x"}
+    message = {"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}
+    fields = {
+        "model": "m",
+        "input": [reasoning, message],
+        "previous_response_id": "r",
+        "prompt_cache_key": "k",
+    }
+    body = unbound(read_body(json.dumps(fields).encode(), "/responses"), "/responses")
+    assert json.loads(body.raw) == {"model": "m", "input": [message]}
+    assert body.refers == ("f",)
+
+
+@pytest.mark.parametrize("raw", [b'{"model":"m","input":"encrypted_content"}', b"--form", b""])
+def test_unbound_changes_nothing_else(raw: bytes) -> None:
+    """A request without any of them travels as the caller wrote it."""
+    assert unbound(read_body(raw, "/responses"), "/responses").raw is raw

@@ -261,7 +261,7 @@ def test_streamed_responses_are_remembered() -> None:
     tried = bench(a=lambda _: Answer(200, EVENTS, first, text), b=GOOD_STREAM)
     reply = tried.ask("/responses", stream=True)
     assert reply.relay is not None
-    assert tried.holders.pool_of(["resp_9"]) == A
+    assert tried.holders.pools_of(["resp_9"]) == {"resp_9": A}
 
 
 def test_a_missing_state_says_nothing_about_a_model() -> None:

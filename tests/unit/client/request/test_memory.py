@@ -10,10 +10,11 @@ def test_ids_lead_to_their_pool() -> None:
     holders = Holders()
     holders.learn(["resp_1", "file-1"], "a/r/x")
     holders.learn(["resp_2"], "b/r/x")
-    assert holders.pool_of(["unheard", "resp_2", "resp_1"]) == "b/r/x"
+    pools = holders.pools_of(["unheard", "resp_2", "resp_1"])
+    assert list(pools.items()) == [("resp_2", "b/r/x"), ("resp_1", "a/r/x")]
     holders.learn(["resp_1"], "b/r/x")
-    assert holders.pool_of(["resp_1"]) == "b/r/x"
-    assert holders.pool_of([]) is None
+    assert holders.pools_of(["resp_1"]) == {"resp_1": "b/r/x"}
+    assert holders.pools_of([]) == {}
 
 
 def test_the_oldest_are_forgotten() -> None:
@@ -22,9 +23,9 @@ def test_the_oldest_are_forgotten() -> None:
     holders.learn(["old", "used"], "a/r/x")
     for number in range(IDS_MAX - 1):
         holders.learn([f"r{number}"], "b/r/x")
-        holders.pool_of(["used"])
-    assert holders.pool_of(["used"]) == "a/r/x"
-    assert holders.pool_of(["old"]) is None
+        holders.pools_of(["used"])
+    assert holders.pools_of(["used"]) == {"used": "a/r/x"}
+    assert holders.pools_of(["old"]) == {}
 
 
 def test_load_is_estimated_until_answers_name_it() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tieline._request.body import read_body
-from tieline._request.references import read_path
+from tieline._request.references import ids_in_answer, read_path
 
 FILE_PART = {"type": "input_file", "file_id": "f"}
 SEARCH = {"type": "file_search", "vector_store_ids": ["v1", "v2"]}
@@ -142,3 +142,22 @@ def test_words_of_a_path_are_no_ids() -> None:
     assert (path.words, path.ids) == ("threads/runs/submit_tool_outputs", ("t1", "r1"))
     assert read_path("/threads/runs").ids == ()
     assert read_path("/models/ft:gpt").words == "models/ft:gpt"
+
+
+def test_encrypted_reasoning_is_an_id_of_its_own() -> None:
+    """It binds a request as the answer that held it named it, whole or streamed; an item without it does
+    not."""
+    secret = "x" * 5_000
+    item = {"type": "reasoning", "id": "rs_1", "encrypted_content": secret}
+    (name,) = read_body(json.dumps({"input": [item]}).encode(), "/responses").refers
+    assert len(name) < 100
+    answer = json.dumps({"output": [item, {"type": "message", "id": "msg_1"}]}).encode()
+    assert ids_in_answer("responses", answer) == ("rs_1", "msg_1", name)
+    plain = {"type": "reasoning", "id": "rs_1", "summary": []}
+    assert read_body(json.dumps({"input": [plain]}).encode(), "/responses").refers == ()
+
+
+@pytest.mark.parametrize("answer", [b"", b"[1]", b"<html>", b'{"output": 7}', b'{"output": [{"id": 7}]}'])
+def test_an_answer_of_another_shape_holds_nothing(answer: bytes) -> None:
+    """Whatever a provider sends, nothing is raised."""
+    assert ids_in_answer("responses", answer) == ()

@@ -1,0 +1,80 @@
+"""PURE. Where a request may go that refers to a provider's state: to the pool that holds it, and to those
+that share its endpoint and credential, as they see the same state.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+
+from msgspec import Struct
+
+from tieline._request.body import Body
+from tieline._request.memory import Holders
+from tieline._request.references import ids_in_answer, read_path
+from tieline._request.reply import Opening
+from tieline._routing.route import Route, Shed
+from tieline._routing.router import Router
+from tieline.providers.streams import StreamReader
+
+IDS_NAMED_MAX = 3
+ID_MAX_CHARACTERS = 80
+_UNPRINTABLE = re.compile(r"[^!-~]")
+
+
+class Ties(Struct, frozen=True):
+    """``pools``: which pool holds each id that the request refers to, as far as that is known here.
+    ``bound``: no more than one pool may serve it."""
+
+    pools: Mapping[str, str]
+    bound: bool = False
+
+    @property
+    def pool(self) -> str | None:
+        """The pool that the request is meant for; None where any may be asked."""
+        return next(iter(self.pools.values()), None)
+
+    @property
+    def text(self) -> str:
+        """Which pool holds what, in words; "" for nothing."""
+        names = list(self.pools)[:IDS_NAMED_MAX]
+        return ", ".join(f"{_printable(name)} is held by {self.pools[name]}" for name in names)
+
+
+FREE = Ties({})
+
+
+def ties_of(body: Body, holders: Holders, router: Router, *, origin: str) -> Ties:
+    """The ties of a request that refers to what some pool holds. One whose holder is not known goes by
+    weight, to one pool only: another one would not know the ids either."""
+    pools = holders.pools_of(body.refers)
+    if not pools:
+        return Ties(pools, bound=True)
+    first = next(iter(pools.values()))
+    other = router.holder(first, body.model, exclude=(first,), origin=origin)
+    return Ties(pools, bound=isinstance(other, Shed))
+
+
+def route_of(
+    ties: Ties, router: Router, *, model: str, exclude: Collection[str], origin: str | None
+) -> Route | Shed:
+    """The route of a request with a known holder; where there is none the answer says who holds what."""
+    assert ties.pool is not None
+    choice = router.holder(ties.pool, model, exclude=exclude, origin=origin)
+    if isinstance(choice, Route):
+        return choice
+    return Shed(choice.reason, f"{choice.text}: {ties.text}", choice.retry_after_ms, choice.why)
+
+
+def ids_to_learn(body: Body, path: str, opening: Opening) -> tuple[str, ...]:
+    """What the pool of a good answer holds: what the request referred to, and what later ones may."""
+    answer_ids = (opening.answer_id,) if body.keeps and opening.answer_id else ()
+    whole = opening.reply.body if opening.reply is not None else b""
+    return body.refers + answer_ids + (ids_in_answer(read_path(path).words, whole) if whole else ())
+
+
+def ids_in_end(path: str, reader: StreamReader | None) -> tuple[str, ...]:
+    """What the last event of a stream says that the pool holds, where it repeats the whole answer."""
+    return ids_in_answer(read_path(path).words, reader.whole) if reader is not None and reader.whole else ()
+
+
+def _printable(name: str) -> str:
+    return _UNPRINTABLE.sub("?", name[:ID_MAX_CHARACTERS])
