@@ -1,4 +1,8 @@
-"""The first half of a decision: snapshot -> what is known of every pool and route, and what to remember."""
+"""The first half of a decision: what is known of every pool and route now, and what is to be remembered.
+
+It goes through the chapters in their order: evidence, capacity, orders, then the pools' states, and what each
+pool may therefore be used for. Explanations, rehearsals and the dispatch rest on the same assessment.
+"""
 
 from typing import NamedTuple
 
@@ -8,32 +12,34 @@ from controller.core.capacity.demand import demand_of
 from controller.core.capacity.remember import remember
 from controller.core.capacity.stated import stated_capacity
 from controller.core.capacity.usable import Caps, capacities
-from controller.core.evidence.finding import SILENT, Finding, Kind
+from controller.core.evidence.finding import Finding
 from controller.core.evidence.gather import Evidence, gather
-from controller.core.evidence.health import Conditions, advance, due_ms, is_settled
 from controller.core.evidence.hearing import Reach, hear, unheard_share
 from controller.core.evidence.judge import judge_all
 from controller.core.evidence.siblings import refusing_pools
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import Memory, PoolMemory
-from controller.core.model.reasons import Reason, State, Verdict
+from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.eligible import Use, eligible
 from controller.core.moves.modes import within_modes
 from controller.core.moves.reversal import ReversalLimits
 from controller.core.orders.claims import Claims, claims_in_force, declined_pools
 from controller.core.orders.in_force import Orders, orders_in_force, with_verdicts
-from controller.core.policy.compiled import CRITICAL_RANK, CompiledPolicy, compile_policy, rules_in_force
+from controller.core.policy.compiled import CompiledPolicy, compile_policy, rules_in_force
+from controller.core.pool_states import next_states
 from controller.core.snapshot import Snapshot
 
 
 class Assessment(NamedTuple):
-    """All that a decision rests on; ``memory`` already is the new one.
+    """All that a decision rests on. ``evidence`` and ``findings`` are by pool name.
 
-    By route: ``demand`` in units/s, ``requests`` per second as clients report them, 0 where they don't.
-    ``written`` is the policy as it is written, ``compiled`` the same with the exceptions that hold now: share
-    limits that an operator overrides, burst that its holder has declined. ``use`` keeps within the modes
-    of providers; ``acting`` is what it would be with every provider in act: the same object if they are.
-    ``barred``: what may not be moved back by choice yet.
+    ``written`` is the policy as it is written. ``compiled`` is the same with the exceptions that hold now:
+    share limits that an operator overrides, burst that its holder has declined. By route: ``demand`` in
+    units/s, ``requests`` per second as clients report them, 0 where they don't. ``use`` keeps within the
+    modes of providers; ``acting`` is what it would be with every provider in mode act, and the same object
+    if they are. ``memory`` already is the new one, ``changes`` are the changes of state in it. ``unheard``:
+    the share of sources that are silent. ``reversal``: what may not be moved back by choice yet.
+    ``due_ms``: when any of this changes without an event.
     """
 
     written: CompiledPolicy
@@ -41,6 +47,7 @@ class Assessment(NamedTuple):
     evidence: dict[str, Evidence]
     findings: dict[str, Finding]
     claims: Claims
+    orders: Orders
     caps: Caps
     use: Use
     acting: Use
@@ -49,128 +56,84 @@ class Assessment(NamedTuple):
     memory: Memory
     changes: list[Verdict]
     unheard: float
+    reversal: ReversalLimits
     due_ms: int | None
-    orders: Orders
-    barred: ReversalLimits
 
 
 def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessment:
-    """Trust, health, capacity and eligibility as of now. Without a ``memo`` nothing is kept."""
+    """The assessment of a snapshot as of ``now_ms``. Without a ``memo`` nothing is kept."""
     memo = memo or Memo()
-    limits = snapshot.policy.thresholds
     written = memo.once(compile_policy, snapshot.policy)
-    reach = Reach(snapshot.progress, limits, now_ms)
-    heard = hear(snapshot.reports, reach, limits, now_ms, memo)
-    evidence = gather(snapshot.reports, heard, snapshot.demand, reach, limits, now_ms, memo)
-    before = snapshot.memory or Memory()
-    asked = demand_of(written, snapshot.demand, reach, before.reported, now_ms, memo)
-    given = orders_in_force(written, snapshot.commands, now_ms, memo)
-    held = claims_in_force(written, snapshot.statements, given, now_ms)
-    unshared = given.providers_of("provider_share", written)
+    thresholds, before = snapshot.policy.thresholds, snapshot.memory or Memory()
+    reach = Reach(snapshot.progress, thresholds, now_ms)
+
+    hearings = hear(snapshot.reports, reach, thresholds, now_ms, memo)
+    evidence = gather(snapshot.reports, hearings, snapshot.demand, reach, thresholds, now_ms, memo)
+
+    demand = demand_of(written, snapshot.demand, reach, before.reported, now_ms, memo)
+    stated = stated_capacity(written, snapshot.capacities, reach, now_ms, memo)
+    memories = remember(written, before.pools, evidence, stated, now_ms, memo)
+    caps = capacities(written, stated, memories, now_ms, memo)
+
+    orders = orders_in_force(written, snapshot.commands, now_ms, memo)
+    claims = claims_in_force(written, snapshot.statements, orders, now_ms)
+    unshared = orders.providers_of("provider_share", written)
     declined = declined_pools(written, snapshot.statements, now_ms)
     compiled = rules_in_force(written, unshared, declined, memo)
-    said = stated_capacity(compiled, snapshot.capacities, reach, now_ms, memo)
-    remembered = remember(compiled, before.pools, evidence, said, now_ms, memo)
-    caps = _made_fresh(capacities(compiled, said, remembered, now_ms, memo), given)
-    complete = any(seen.clients is not None and seen.clients.ok for seen in evidence.values())
-    ill = {compiled.pools[index] for index in held.ill}
-    refuse = refusing_pools(compiled, evidence, snapshot.table, asked.units)
-    found = judge_all(evidence, limits, remembered, ill, refuse, memo, siblings_complete=complete)
-    findings = with_verdicts(compiled, found, given.verdicts, now_ms)
-    pools, changes, due = _health(snapshot, compiled, remembered, findings, given, caps, now_ms, memo)
-    memory = _memory(before, compiled, pools, asked.reported)
-    panic_allowed = not given.lifts("providers_lost")
-    acting = eligible(compiled, pools, findings, caps, held, memo, panic_allowed=panic_allowed)
+    caps = _with_lifted_freshness(caps, orders)
+
+    findings = _findings(snapshot, written, evidence, memories, claims, demand.units, memo)
+    findings = with_verdicts(written, findings, orders.verdicts, now_ms)
+    states = next_states(snapshot, compiled, memories, findings, orders, caps, now_ms, memo)
+
+    panic_allowed = not orders.lifts("providers_lost")
+    acting = eligible(compiled, states.memories, findings, caps, claims, memo, panic_allowed=panic_allowed)
+    memory = _next_memory(before, compiled, states.memories, demand.reported)
+    times_ms = [*states.due_ms, stated.until_ms, claims.due_ms, orders.due_ms]
     return Assessment(
-        written,
-        compiled,
-        evidence,
-        findings,
-        held,
-        caps,
-        within_modes(acting, compiled, given),
-        acting,
-        asked.units,
-        asked.requests,
-        memory,
-        changes,
-        unheard_share(compiled, snapshot.reports, heard),
-        _earliest([*due, said.until_ms], held, given, findings, now_ms),
-        given,
-        ReversalLimits(memory, limits, now_ms),
+        written=written,
+        compiled=compiled,
+        evidence=evidence,
+        findings=findings,
+        claims=claims,
+        orders=orders,
+        caps=caps,
+        use=within_modes(acting, compiled, orders),
+        acting=acting,
+        demand=demand.units,
+        requests=demand.requests,
+        memory=memory,
+        changes=states.changes,
+        unheard=unheard_share(compiled, snapshot.reports, hearings),
+        reversal=ReversalLimits(memory, thresholds, now_ms),
+        due_ms=_earliest(times_ms, findings, now_ms),
     )
 
 
-class _Advanced(NamedTuple):
-    """What the last states rest on. ``restless``: pools that were not simply left as they were."""
-
-    compiled: CompiledPolicy
-    before: dict[str, PoolMemory]
-    findings: dict[str, Finding]
-    restless: frozenset[str]
-
-    def again(
-        self, compiled: CompiledPolicy, before: dict[str, PoolMemory], findings: dict[str, Finding]
-    ) -> list[int]:
-        """The pools to look at."""
-        if compiled.policy is not self.compiled.policy:
-            return list(range(len(compiled.pools)))
-        news = changed_keys(self.before, before) | changed_keys(self.findings, findings) | self.restless
-        return sorted(compiled.pool_index[name] for name in news if name in compiled.pool_index)
-
-
-def _health(
+def _findings(
     snapshot: Snapshot,
     compiled: CompiledPolicy,
-    before: dict[str, PoolMemory],
-    findings: dict[str, Finding],
-    given: Orders,
-    caps: Caps,
-    now_ms: int,
+    evidence: dict[str, Evidence],
+    memories: dict[str, PoolMemory],
+    claims: Claims,
+    demand: list[float],
     memo: Memo,
-) -> tuple[dict[str, PoolMemory], list[Verdict], list[int]]:
-    policy = snapshot.policy
-    wanted = _wanted(snapshot, compiled)
-    new: dict[str, PoolMemory] = {}
-    restless: set[str] = set()
-    changes: list[Verdict] = []
-    due: list[int] = []
-    plain = Conditions(now_ms, policy.thresholds, snapshot.office.took_office_ms)
-    kept = memo.last(_Advanced)
-    again = kept.again(compiled, before, findings) if kept else range(len(compiled.pools))
-    for index in again:
-        name = compiled.pools[index]
-        was = before[name]
-        finding = findings.get(name, SILENT)
-        if (finding is SILENT and is_settled(was)) or (
-            was.state is State.HEALTHY and finding.kind in (Kind.GOOD, Kind.FAIR)
-        ):
-            continue
-        restless.add(name)
-        manual = policy.providers[compiled.provider_of[index]].failback == "manual"
-        manual = manual and not given.releases(index, was.down_since_ms)
-        verdict = given.verdicts.get(index)
-        vouched = verdict is not None and verdict.state == "healthy"
-        fresh = caps.pools[index].fresh
-        setting = plain
-        if manual or vouched or not fresh or index in wanted:
-            setting = plain._replace(
-                fresh_capacity=fresh, wanted=index in wanted, manual=manual, vouched=vouched
-            )
-        now = advance(was, finding, setting)
-        if now is not was:
-            new[name] = now
-        if now is not was and (now.state is not was.state or now.ramp_step != was.ramp_step):
-            changes.append(_changed(name, was, now, finding))
-        if (at := due_ms(now, setting)) is not None and at > now_ms:
-            due.append(at)
-    memo.keep(_Advanced(compiled, before, findings, frozenset(restless)))
-    return {**before, **new} if new else before, changes, due
+) -> dict[str, Finding]:
+    """What the evidence of each pool amounts to, status pages and siblings considered."""
+    return judge_all(
+        evidence,
+        snapshot.policy.thresholds,
+        memories,
+        {compiled.pools[index] for index in claims.ill},
+        refusing_pools(compiled, evidence, snapshot.table, demand),
+        memo,
+        siblings_complete=any(pool.clients is not None and pool.clients.ok for pool in evidence.values()),
+    )
 
 
-def _made_fresh(caps: Caps, given: Orders) -> Caps:
-    """The same capacities; those whose freshness an operator does not ask for count as fresh."""
-    lifted = given.overridden.get("fresh_capacity", {})
+def _with_lifted_freshness(caps: Caps, orders: Orders) -> Caps:
+    """The same capacities, with those counting as fresh of which an operator does not ask that they are."""
+    lifted = orders.overridden.get("fresh_capacity", {})
     stale = [index for index in lifted if not caps.pools[index].fresh]
     if not stale:
         return caps
@@ -180,43 +143,19 @@ def _made_fresh(caps: Caps, given: Orders) -> Caps:
     return caps._replace(pools=pools)
 
 
-def _wanted(snapshot: Snapshot, compiled: CompiledPolicy) -> set[int]:
-    """Pools that could serve critical load which the table in force sheds."""
-    found: set[int] = set()
-    for route in snapshot.table.routes if snapshot.table else ():
-        index = compiled.route_index.get((route.workload, route.origin))
-        if route.split.shed and index is not None and compiled.routes[index].rank <= CRITICAL_RANK:
-            found.update(compiled.routes[index].lawful)
-    return found
-
-
-def _changed(name: str, was: PoolMemory, now: PoolMemory, finding: Finding) -> Verdict:
-    return Verdict(
-        name,
-        now.reason,
-        now.since_ms,
-        now.hold_until_ms if now.hold_until_ms > now.since_ms else None,
-        was.state.value,
-        now.state.value,
-        finding.value,
-        finding.limit,
-    )
-
-
-def _memory(
+def _next_memory(
     before: Memory, compiled: CompiledPolicy, pools: dict[str, PoolMemory], reported: tuple[str, ...]
 ) -> Memory:
-    """The same object if nothing is new."""
-    same = before.policy_version == compiled.version and before.reported == reported
-    if same and not changed_keys(before.pools, pools):
+    """The memory after this assessment; the same object if nothing is new."""
+    same_policy = before.policy_version == compiled.version
+    if same_policy and before.reported == reported and not changed_keys(before.pools, pools):
         return before
-    shifts = before.shifts if before.policy_version == compiled.version else ()  # numbered by the policy
+    # Shifts name routes and pools by their index in the policy, so they end with it.
+    shifts = before.shifts if same_policy else ()
     return replace(before, policy_version=compiled.version, pools=pools, reported=reported, shifts=shifts)
 
 
-def _earliest(
-    due: list[int | None], held: Claims, given: Orders, findings: dict[str, Finding], now_ms: int
-) -> int | None:
-    """When something falls due without any event."""
-    times = {held.due_ms, given.due_ms, *due, *{finding.until_ms for finding in findings.values()}}
-    return min((at for at in times if at is not None and at > now_ms), default=None)
+def _earliest(times_ms: list[int | None], findings: dict[str, Finding], now_ms: int) -> int | None:
+    """The first instant after now at which something changes without an event; None if nothing does."""
+    instants = {*times_ms, *{finding.until_ms for finding in findings.values()}}
+    return min((at for at in instants if at is not None and at > now_ms), default=None)

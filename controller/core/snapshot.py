@@ -1,4 +1,4 @@
-"""What the planner takes and gives: ``step(snapshot, now_ms) -> Ready``.
+"""What a decision takes and gives: ``Snapshot`` in, ``Ready`` out.
 
 Everything here is a frozen struct that msgspec can write down, so that any decision can be recorded and
 decided again to the same bytes.
@@ -18,10 +18,10 @@ from tieline.table import RouteTable
 class Office(Struct, frozen=True):
     """The leadership under which a decision is made.
 
-    ``settled``: the tables were consumed to the offsets seen at take-over; before that nothing is decided.
-    Forced moves need evidence newer than ``took_office_ms``; voluntary moves wait for
-    ``voluntary_after_ms``.
-    ``next_seq`` numbers the publication that this step may make.
+    ``settled``: the tables were read to the offsets seen at the take-over; before that nothing is decided.
+    Forced moves need evidence that is newer than ``took_office_ms``, moves by choice wait until
+    ``voluntary_after_ms``. ``next_seq`` numbers the publication that this decision may make.
+    ``clock_trusted``: the controller's clock has not jumped; while it has, the table is held.
     """
 
     lineage: str
@@ -34,9 +34,10 @@ class Office(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """Everything one decision rests on. Rows are sorted by table field; ``commands`` are those in force.
+    """Everything that one decision rests on. Rows are sorted by table field; ``commands`` are those in force.
 
-    ``plan`` is the dispatch's last answer; being part of this, deciding again never calls a solver.
+    ``memory`` and ``table`` are those of the last publication, None before the first. ``plan`` is the last
+    answer of the dispatch; as it is part of this, deciding again never calls a solver.
     """
 
     policy: Policy
@@ -53,11 +54,12 @@ class Snapshot(Struct, frozen=True):
 
 
 class Ready(Struct, frozen=True):
-    """What to do, in this order: append to the routes log, project into Redis, say why.
+    """What to do, in this order: append to the routes log, project into Redis, say why (``decisions``).
 
-    ``table`` is None when the one in force stays; ``memory`` is then still to be recorded if
-    ``memory_changed``. ``urgent``: contains a forced move or a command. ``wake_ms``: when something falls due
-    without any event (a hold-down ends, a ramp step, evidence goes stale), or None.
+    ``table`` is None if the one in force stays; ``memory`` is then still to be recorded if
+    ``memory_changed``. ``urgent``: clients must not wait for it, as load is lost or an order demands it.
+    ``wake_ms``: when something falls due without an event (a hold-down ends, a step of a ramp, evidence
+    goes stale); None if nothing does.
     """
 
     memory: Memory

@@ -1,8 +1,7 @@
 """What is not done because a provider's mode forbids it: said, so that an operator can approve or do it."""
 
 from controller.core.assessment import Assessment
-from controller.core.choice import chosen, too_little_heard
-from controller.core.model.dispatch_plan import Plan
+from controller.core.changes import Change, Situation, too_little_heard, voluntary_step
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.moves.draft import Draft
 from controller.core.moves.held_table import HeldTable
@@ -14,49 +13,69 @@ from tieline.table import MILLION
 MODES = {"observe": Reason.MODE_OBSERVE, "recommend": Reason.MODE_RECOMMEND}
 
 
-def withheld_by_force(known: Assessment, before: HeldTable, now_ms: int) -> list[Verdict]:
-    """Of each pool whose mode forbids to act: from which mean share of all routes to which a forced move
-    would take it, and why (``because``)."""
-    bound = bound_pools(known.compiled, known.orders)
+def withheld_moves(situation: Situation, change: Change | None) -> list[Verdict]:
+    """The forced moves that modes forbid, else the moves by choice that they forbid.
+
+    One verdict for each pool that may not be acted on and whose load would change: from which mean share of
+    all routes to which (``before``, ``after``), and why (``because``). Moves by choice are left out beside an
+    urgent change, which must not wait for them.
+    """
+    bound = bound_pools(situation.assessment.compiled, situation.assessment.orders)
     if not bound:
         return []
-    draft = before.draft(known.demand)
-    settle(draft, known.acting, restore_rank=LOWEST_RANK)
-    return _changes(known, bound, before, draft, now_ms)
+    withheld = _by_force(situation, bound)
+    if withheld or (change and change.urgent):
+        return withheld
+    return _by_choice(situation, bound)
 
 
-def withheld_by_choice(known: Assessment, before: HeldTable, plan: Plan | None, now_ms: int) -> list[Verdict]:
-    """The same for moves by choice: to where their steps would lead."""
-    bound = bound_pools(known.compiled, known.orders)
-    if not bound or too_little_heard(known):
+def _by_force(situation: Situation, bound: list[int]) -> list[Verdict]:
+    _, assessment, before, now_ms = situation
+    draft = before.draft(assessment.demand)
+    settle(draft, assessment.acting, restore_rank=LOWEST_RANK)
+    return _changes(assessment, bound, before, draft, now_ms)
+
+
+def _by_choice(situation: Situation, bound: list[int]) -> list[Verdict]:
+    _, assessment, before, now_ms = situation
+    if too_little_heard(assessment):
         return []
-    step = chosen(known, within_freezes(known.acting, known.orders), before, plan)
+    use = within_freezes(assessment.acting, assessment.orders)
+    step = voluntary_step(assessment, use, before, situation.plan)
     moving = {pool for pool in bound if _parts(before.weights, pool) != _parts(step.draft.weights, pool)}
-    return _changes(known, sorted(moving), before, step.target, now_ms)
+    return _changes(assessment, sorted(moving), before, step.target, now_ms)
 
 
 def _changes(
-    known: Assessment, pools: list[int], before: HeldTable, after: Draft, now_ms: int
+    assessment: Assessment, pools: list[int], before: HeldTable, after: Draft, now_ms: int
 ) -> list[Verdict]:
-    said = []
+    verdicts = []
+    compiled = assessment.compiled
     for pool in pools:
-        was, then = (_parts(weights, pool) for weights in (before.weights, after.weights))
+        was, then = _parts(before.weights, pool), _parts(after.weights, pool)
         if was == then:
             continue
-        name = known.compiled.pools[pool]
-        reason = MODES[known.compiled.policy.providers[known.compiled.provider_of[pool]].mode]
-        before_text, after_text = (f"{parts / MILLION / len(before.weights):.1%}" for parts in (was, then))
-        said.append(Verdict(name, reason, now_ms, None, before_text, after_text, because=_why(known, pool)))
-    return said
+        shares = [f"{parts / MILLION / len(before.weights):.1%}" for parts in (was, then)]
+        verdicts.append(
+            Verdict(
+                compiled.pools[pool],
+                MODES[compiled.policy.providers[compiled.provider_of[pool]].mode],
+                now_ms,
+                before=shares[0],
+                after=shares[1],
+                because=_reason(assessment, pool).value,
+            )
+        )
+    return verdicts
 
 
-def _why(known: Assessment, pool: int) -> str:
-    """The pool's own reason, else merit."""
-    if pool in known.claims.withdrawn:
-        return known.claims.withdrawn[pool][0].value
-    memory = known.memory.pools[known.compiled.pools[pool]]
-    return Reason.MERIT_ORDER.value if memory.state is State.HEALTHY else memory.reason.value
+def _reason(assessment: Assessment, pool: int) -> Reason:
+    """Why the pool's load would change: a claim, its state, else merit."""
+    if pool in assessment.claims.withdrawn:
+        return assessment.claims.withdrawn[pool][0]
+    memory = assessment.memory.pools[assessment.compiled.pools[pool]]
+    return Reason.MERIT_ORDER if memory.state is State.HEALTHY else memory.reason
 
 
-def _parts(weights: list[dict[int, int]], pool: int) -> int:
-    return sum(held.get(pool, 0) for held in weights)
+def _parts(routes: list[dict[int, int]], pool: int) -> int:
+    return sum(weights.get(pool, 0) for weights in routes)

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from controller.core.assessment import Assessment
-from controller.core.choice import too_little_heard
+from controller.core.changes import fresh_plan, too_little_heard
 from controller.core.guards.withheld import MODES
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import CONFIGURATION_REASONS, Reason, State, Verdict
@@ -68,9 +68,7 @@ class ShareContext(NamedTuple):
 
 def share_context(snapshot: Snapshot, assessment: Assessment, in_force: Draft, now_ms: int) -> ShareContext:
     """Prepares the answers about one table, which cost two fillings of it however many are asked for."""
-    plan, fresh_ms = snapshot.plan, snapshot.policy.thresholds.plan_fresh_ms
-    if plan is not None and not plan.is_fresh(assessment.compiled.version, fresh_ms, now_ms):
-        plan = None
+    plan = fresh_plan(snapshot, assessment.compiled, now_ms)
     target = target_of(in_force, assessment.use, plan)
     use = within_freezes(assessment.use, assessment.orders)
     allowed = target if use is assessment.use else target_of(in_force, use, plan)

@@ -84,8 +84,8 @@ def test_the_last_resort_is_held_to_the_law_as_well() -> None:
     """In the last moment of all no contract is broken either, on an untouched route included."""
     rules = rules_of(workload("api", exclusive="azure"))
     lawful = Split((0,), (MILLION,))
-    proposal = proposed(rules, lawful, lawful)._replace(last_resort=[(1, 0)], held_on_loss=[{}])
-    proposal = proposal._replace(on_loss=proposal.held_on_loss)
+    proposal = proposed(rules, lawful, lawful)._replace(last_resort=[(1, 0)], checked_on_loss=[{}])
+    proposal = proposal._replace(on_loss=proposal.checked_on_loss)
     apply_guards(proposal)
     assert proposal.last_resort == [(0,)]
     assert [verdict.reason for verdict in proposal.verdicts] == [Reason.GUARD_LAWFUL]
@@ -103,7 +103,7 @@ def test_an_empty_table_never_leaves() -> None:
     proposal = proposed(rules_of(), EVEN)
     proposal.splits.clear()
     proposal.on_loss.clear()
-    proposal.held.clear()
+    proposal.before.clear()
     with pytest.raises(UnlawfulTableError, match="empty"):
         apply_guards(proposal)
 

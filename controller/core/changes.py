@@ -1,0 +1,185 @@
+"""What the table should become now: the rules that may change it, in order; the first that applies counts.
+
+1. Forced: load on pools that are lost or full moves at once, and load that is shed returns if there is room.
+2. The last resort of a route changes with what its pools can serve.
+3. By choice: one bounded step towards the order of merit or the dispatch's plan, at most once in
+   ``shift_period_ms``, and none while too many sources are silent.
+4. ``on_loss`` is decided anew: soon after a forced publication, and once in ``on_loss_period_ms``.
+"""
+
+from typing import NamedTuple
+
+from controller.core.assessment import Assessment
+from controller.core.model.dispatch_plan import Plan
+from controller.core.model.memory import Memory
+from controller.core.model.reasons import Reason, State
+from controller.core.moves.draft import OUT, Draft
+from controller.core.moves.eligible import Use
+from controller.core.moves.first_table import first_draft
+from controller.core.moves.held_table import HeldTable
+from controller.core.moves.last_resort import last_resort_changes, last_resorts
+from controller.core.moves.modes import within_freezes
+from controller.core.moves.on_loss import decide_on_loss, on_loss_differs
+from controller.core.moves.reflex import find_places, settle
+from controller.core.moves.unplaced import Move
+from controller.core.moves.voluntary import approach, keep_warm, target_of
+from controller.core.policy.compiled import CRITICAL_RANK, LOWEST_RANK, CompiledPolicy
+from controller.core.snapshot import Snapshot
+from tieline.table import MILLION
+
+
+class Situation(NamedTuple):
+    """What the second half of a decision rests on; ``before`` is the table in force."""
+
+    snapshot: Snapshot
+    assessment: Assessment
+    before: HeldTable
+    now_ms: int
+
+    @property
+    def plan(self) -> Plan | None:
+        """The dispatch's plan, if it may guide moves now."""
+        return fresh_plan(self.snapshot, self.assessment.compiled, self.now_ms)
+
+
+class Change(NamedTuple):
+    """A draft that is worth a publication, with the moves that led to it.
+
+    ``urgent``: clients must not wait for it. ``voluntary``: load moves by choice. ``renewed``: it is the
+    first table under its policy.
+    """
+
+    draft: Draft
+    moves: list[Move]
+    urgent: bool
+    voluntary: bool = False
+    renewed: bool = False
+
+
+class VoluntaryStep(NamedTuple):
+    """``draft``: the table after one bounded step, with its ``moves``; ``target``: where such steps lead."""
+
+    draft: Draft
+    target: Draft
+    moves: list[Move]
+
+
+def first_change(assessment: Assessment) -> Change:
+    """The first table of a lineage."""
+    draft = first_draft(assessment.written, assessment.claims, assessment.demand)
+    return Change(draft, [], urgent=True)
+
+
+def change_due(situation: Situation) -> Change | None:
+    """What is to be published now; None if the table in force stays."""
+    return (
+        _forced(situation)
+        or _last_resort_changed(situation)
+        or _by_choice(situation)
+        or _on_loss_renewed(situation)
+    )
+
+
+def too_little_heard(assessment: Assessment) -> bool:
+    """Whether too many sources are silent for moves by choice, and no operator overrides that guard."""
+    share_max = assessment.compiled.policy.thresholds.unheard_share_max
+    return assessment.unheard > share_max and not assessment.orders.lifts("sources_unheard")
+
+
+def fresh_plan(snapshot: Snapshot, compiled: CompiledPolicy, now_ms: int) -> Plan | None:
+    """The dispatch's plan, if it was made under this policy and not too long ago."""
+    plan, fresh_ms = snapshot.plan, snapshot.policy.thresholds.plan_fresh_ms
+    return plan if plan is not None and plan.is_fresh(compiled.version, fresh_ms, now_ms) else None
+
+
+def voluntary_step(assessment: Assessment, use: Use, before: HeldTable, plan: Plan | None) -> VoluntaryStep:
+    """One step by choice from the table in force, within ``use``."""
+    draft = before.draft(assessment.demand)
+    target = target_of(draft, use, plan)
+    keep_warm(target, use, assessment.evidence, assessment.requests)
+    pools = assessment.memory.pools
+    names = enumerate(assessment.compiled.pools)
+    ramping = {index for index, name in names if pools[name].state is State.RECOVERING}
+    reason = Reason.PLAN if plan else Reason.MERIT_ORDER
+    moves = approach(draft, target, use, ramping, assessment.reversal, reason)
+    return VoluntaryStep(draft, target, moves)
+
+
+def on_loss_is_old(situation: Situation) -> bool:
+    """Whether ``on_loss`` should be decided anew because demand and capacity have moved on meanwhile."""
+    snapshot, assessment, _, now_ms = situation
+    memory = assessment.memory
+    period_ms = snapshot.policy.thresholds.on_loss_period_ms
+    if memory.on_loss_due or now_ms - memory.on_loss_ms < period_ms or assessment.orders.frozen:
+        return False
+    return all(partition.caught_up for partition in snapshot.progress) and _may_choose(situation)
+
+
+def _forced(situation: Situation) -> Change | None:
+    """What must move now: load on pools that are lost or full, and shed load for which there is room."""
+    snapshot, assessment, before, now_ms = situation
+    memory = snapshot.memory or Memory()
+    draft = before.draft(assessment.demand)
+    due = now_ms - memory.voluntary_ms >= snapshot.policy.thresholds.shift_period_ms
+    moves = settle(draft, assessment.use, restore_rank=LOWEST_RANK if due else CRITICAL_RANK)
+    if before.orphans:
+        find_places(draft, assessment.use, list(before.orphans), moves)
+    if not before.fits or memory.policy_version != assessment.compiled.version:
+        return Change(draft, moves, urgent=True, renewed=True)
+    return Change(draft, moves, urgent=True) if _matters(draft, before, assessment) else None
+
+
+def _matters(draft: Draft, before: HeldTable, assessment: Assessment) -> bool:
+    """Whether the change is worth a publication: load leaves a lost pool, or more than a little moves."""
+    grade = assessment.use.limits.grade
+    small = round(assessment.compiled.policy.thresholds.forced_share_min * MILLION)
+    for route in draft.touched:
+        was, now = before.weights[route], draft.weights[route]
+        if was == now and before.shed[route] == draft.shed[route]:
+            continue
+        moved = abs(before.shed[route] - draft.shed[route])
+        for pool in {*was, *now}:
+            change = abs(was.get(pool, 0) - now.get(pool, 0))
+            if change and pool not in now and grade[pool] == OUT:
+                return True
+            moved += change
+        if moved >= 2 * small:
+            return True
+    return False
+
+
+def _last_resort_changed(situation: Situation) -> Change | None:
+    """The same weights with another last resort; urgent if a pool is not to be tried any more."""
+    _, assessment, before, _ = situation
+    left, joined = last_resort_changes(before, last_resorts(assessment.compiled, assessment.use))
+    return Change(before.draft(assessment.demand), [], urgent=bool(left)) if left or joined else None
+
+
+def _by_choice(situation: Situation) -> Change | None:
+    if not _may_choose(situation):
+        return None
+    assessment = situation.assessment
+    use = within_freezes(assessment.use, assessment.orders)
+    step = voluntary_step(assessment, use, situation.before, situation.plan)
+    return Change(step.draft, step.moves, urgent=False, voluntary=True) if step.moves else None
+
+
+def _may_choose(situation: Situation) -> bool:
+    snapshot, assessment, _, now_ms = situation
+    period_ms = snapshot.policy.thresholds.shift_period_ms
+    if now_ms < max(snapshot.office.voluntary_after_ms, assessment.memory.voluntary_ms + period_ms):
+        return False
+    return not too_little_heard(assessment)
+
+
+def _on_loss_renewed(situation: Situation) -> Change | None:
+    """The same weights with ``on_loss`` decided anew, if it was only patched or would differ by now."""
+    snapshot, assessment, before, now_ms = situation
+    renew_ms = before.table.made_ms + snapshot.policy.thresholds.on_loss_after_ms
+    is_patched = assessment.memory.on_loss_due and now_ms >= renew_ms
+    if not is_patched and not on_loss_is_old(situation):
+        return None
+    draft = before.draft(assessment.demand)
+    if is_patched or on_loss_differs(before, decide_on_loss(draft, assessment.use)):
+        return Change(draft, [], urgent=False)
+    return None
