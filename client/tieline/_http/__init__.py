@@ -11,6 +11,8 @@ time is over.
   common, and those kept alive between requests. A kept connection whose server has left it is replaced by a
   new one, at no attempt's cost and without blame; one that is five minutes old is not used again.
 - ``failures``: what goes wrong with connections, in words that a caller knows.
+- ``dial_async``, ``dial_sync``: how a place is reached, the addresses of its name side by side; ``names``:
+  what those addresses are, also while the resolver is away.
 - ``flights``: every attempt on its way, by pool. They bound how many requests one pool may hold, tell how old
   the oldest is, and let requests be called back from a pool that stalls.
 - ``endpoint``: a controller's HTTP endpoint, from which tables come and to which reports go.

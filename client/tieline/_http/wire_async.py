@@ -6,12 +6,14 @@ chunk.
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import cast
 
 from tieline._http.connections import Idle, WireAnswer, is_stale, tls_context
+from tieline._http.dial_async import dial
 from tieline._http.failures import (
     broken_off,
     called_back,
@@ -23,11 +25,11 @@ from tieline._http.failures import (
 from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
 from tieline._http.messages import Headers, WireError
+from tieline._http.names import Names
 from tieline._process import clock as _clock
 from tieline._process.fork import let_go
 from tieline.events import ResultClass
 
-HAPPY_EYEBALLS_S = 0.25
 BACKLOG_MAX_BYTES = 256 * 1024  # of an answer that its reader has not taken yet
 
 
@@ -190,9 +192,10 @@ async def _read_closed() -> bytes:
 class AsyncWire:
     """Every connection of one client, in one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Names | None = None) -> None:
         self.idle: Idle[AsyncConnection] = Idle()
         self.connections: set[AsyncConnection] = set()
+        self._names = names or Names()
         self._tls: ssl.SSLContext | None = None
 
     async def open(
@@ -227,19 +230,22 @@ class AsyncWire:
         try:
             with _may_be_called_back(flight):
                 async with asyncio.timeout(min(connect_s, left_s)):
-                    loop = asyncio.get_running_loop()
-                    _, connection = await loop.create_connection(
-                        lambda: AsyncConnection(self, place),
-                        host,
-                        port,
-                        ssl=self._tls_for(place),
-                        **_racing(loop, place),
-                    )
+                    sock = await dial(self._names, host, port, named=place.named)
+                    connection = await self._upon(sock, place)
         except TimeoutError:
             raise not_connected_in_time(connect_s, left_s) from None
         except OSError as error:
             raise not_connected(flight.pool, host, port, error) from None
         self.connections.add(connection)
+        return connection
+
+    async def _upon(self, sock: socket.socket, place: Place) -> AsyncConnection:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: AsyncConnection(self, place),
+            sock=sock,
+            ssl=self._tls_for(place),
+            server_hostname=place.key[1] if place.tls else None,
+        )
         return connection
 
     def _tls_for(self, place: Place) -> ssl.SSLContext | None:
@@ -273,10 +279,3 @@ def _may_be_called_back(flight: Flight) -> Iterator[None]:
         raise
     finally:
         flight.abandon = None
-
-
-def _racing(loop: asyncio.AbstractEventLoop, place: Place) -> dict[str, Any]:
-    """A name's addresses are tried side by side where the event loop can do that (RFC 8305): asyncio's own
-    loop. uvloop's takes no such argument, and tries one after another."""
-    can_race = isinstance(loop, asyncio.BaseEventLoop) and place.named
-    return {"happy_eyeballs_delay": HAPPY_EYEBALLS_S} if can_race else {}

@@ -11,6 +11,7 @@ import ssl
 from threading import Lock
 
 from tieline._http.connections import Idle, WireAnswer, is_stale, tls_context
+from tieline._http.dial_sync import dial
 from tieline._http.failures import (
     broken_off,
     closed_here,
@@ -21,6 +22,7 @@ from tieline._http.failures import (
 from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
 from tieline._http.messages import Headers, WireError
+from tieline._http.names import Names
 from tieline._process import clock as _clock
 from tieline._process.fork import let_go
 from tieline.events import ResultClass
@@ -140,9 +142,10 @@ def _read_closed() -> bytes:
 class SyncWire:
     """Every connection of one client, for all its threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Names | None = None) -> None:
         self.idle: Idle[SyncConnection] = Idle()
         self.connections: dict[SyncConnection, None] = {}
+        self._names = names or Names()
         self._tls: ssl.SSLContext | None = None
         self._lock = Lock()
 
@@ -175,10 +178,7 @@ class SyncWire:
         _, host, port = place.key
         left_s = max(0.001, flight.due_ms / 1_000 - _clock.monotonic_s())
         try:
-            sock = socket.create_connection((host, port), min(connect_s, left_s))
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if place.tls:
-                sock = self._context().wrap_socket(sock, server_hostname=host)
+            sock = self._dialled(place, _clock.monotonic_s() + min(connect_s, left_s))
         except TimeoutError:
             raise not_connected_in_time(connect_s, left_s) from None
         except OSError as error:
@@ -186,6 +186,16 @@ class SyncWire:
         connection = SyncConnection(self, place, sock)
         self.connections[connection] = None
         return connection
+
+    def _dialled(self, place: Place, until_s: float) -> socket.socket:
+        _, host, port = place.key
+        sock = dial(self._names, host, port, named=place.named, until_s=until_s)
+        try:
+            sock.settimeout(max(0.001, until_s - _clock.monotonic_s()))
+            return self._context().wrap_socket(sock, server_hostname=host) if place.tls else sock
+        except BaseException:
+            sock.close()
+            raise
 
     def _context(self) -> ssl.SSLContext:
         with self._lock:
