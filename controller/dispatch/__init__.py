@@ -8,7 +8,7 @@ solver runs in a process of its own, and nothing ever waits for it.
 at most. The dispatcher starts the solver process with the first problem, sends each problem to it, and keeps
 the last plan that came back, which the agent puts into its next snapshot. A solver that is late is killed. A
 dead solver is followed by another, after a wait that doubles while they keep dying. Without a new plan the
-last one stays, and after 30 s (``PLAN_FRESH_MS``) moves by choice follow merit order instead.
+last one stays, and after ``thresholds.plan_fresh_ms`` moves by choice follow merit order instead.
 
 ``__main__.py`` is the solver process (`python -m controller.dispatch`). It reads a request on standard input,
 solves it, writes the reply on standard output, and goes on until its input ends. It remembers only the last

@@ -1,0 +1,52 @@
+"""What is remembered of a pool's capacity: throttling, new capacity, and the size of its requests."""
+
+from msgspec.structs import replace
+
+from controller.core.capacity.remember import remember_limit, remember_requests, remember_throttling
+from controller.core.model.memory import PoolMemory
+from controller.core.model.reasons import State
+from tests.unit.controller.core.capacity.statements import cap, statement
+from tests.unit.controller.core.made import LIMITS, NOW_MS, clients
+
+
+def test_a_few_429_are_no_limit() -> None:
+    """Less than 5 % of the attempts, or too few attempts, say nothing; the memory stays the same object."""
+    held = PoolMemory()
+    assert remember_throttling(held, clients(99, throttled=5, throttled_served=50.0), LIMITS, NOW_MS) is held
+    assert remember_throttling(held, clients(9, throttled=10, throttled_served=50.0), LIMITS, NOW_MS) is held
+    assert remember_throttling(held, None, LIMITS, NOW_MS) is held
+
+
+def noted(held: PoolMemory, limit: float, now_ms: int) -> PoolMemory:
+    """What is remembered of azure/a (limit 200 by policy) after this was stated."""
+    return remember_limit(held, limit, 200, LIMITS, now_ms)
+
+
+def test_a_lump_is_ramped_and_what_is_known_is_not() -> None:
+    """More than a quarter beyond what is known comes by the ramp's steps, each only while the pool is well;
+    when all of it is known nothing is ramped, and a limit that comes back within minutes is not new."""
+    well = PoolMemory(state=State.HEALTHY)
+    assert noted(well, 200, NOW_MS) is well
+    assert noted(well, 240, NOW_MS).limit_units_per_s == 240
+    held, now_ms, steps = noted(well, 1_200, NOW_MS), NOW_MS, []
+    while held.lump_since_ms:
+        steps.append(cap(statement(1_200), memory=held).limit)
+        ill = noted(replace(held, state=State.DEGRADED), 1_200, now_ms + 60_000)
+        assert ill.lump_step == held.lump_step
+        now_ms += LIMITS.ramp_step_min_ms
+        held = noted(held, 1_200, now_ms)
+    assert steps == [210, 300, 450, 700]
+    assert held.limit_units_per_s == 1_200
+    smaller = noted(held, 300, now_ms)
+    assert not noted(smaller, 1_200, now_ms + LIMITS.lump_known_ms - 1).lump_since_ms
+    forgotten = noted(smaller, 300, now_ms + LIMITS.lump_known_ms)
+    assert noted(forgotten, 1_200, now_ms + LIMITS.lump_known_ms).lump_since_ms
+
+
+def test_what_a_request_is_comes_from_clients_and_is_kept_while_it_is_about_the_same() -> None:
+    """50 requests of 4 units in two seconds, 5 in flight: 4 units each, 20 units/s for each in flight."""
+    held = remember_requests(PoolMemory(), clients(50, units=200.0, in_flight=5), LIMITS)
+    assert (held.units_per_request, held.units_per_slot) == (4.0, 20.0)
+    assert remember_requests(held, clients(50, units=210.0, in_flight=5), LIMITS) is held
+    assert remember_requests(held, clients(5, units=200.0), LIMITS) is held
+    assert remember_requests(held, None, LIMITS) is held
