@@ -12,6 +12,7 @@ from controller.core.model.words import WORDS
 from controller.core.policy.lawful import forbidden_by, lawful_pools, origins_of
 from controller.core.policy.policy import Policy, Pool, Workload
 from tieline.events import in_scope
+from tieline.table import ModelOffer
 
 NAMES_SHOWN_MAX = 12
 SIMILARITY_MIN = 0.6  # of ``difflib``: 1 is the same name
@@ -31,7 +32,12 @@ def faults(policy: Policy) -> list[Fault]:
 
     Faults that need all references to be right are looked for only once they are.
     """
-    contradictions = [*_duplicates(policy), *_references(policy), *_numbers(policy)]
+    contradictions = [
+        *_duplicates(policy),
+        *_references(policy),
+        *_numbers(policy),
+        *_mixed_embeddings(policy),
+    ]
     return contradictions or [*_routes_without_pools(policy), *_unlawful_last_resorts(policy)]
 
 
@@ -103,6 +109,7 @@ def _references(policy: Policy) -> Iterator[Fault]:
         path = ("committed_spend", place, "provider")
         yield from _unknown(path, "provider", spend.provider, names.providers)
     yield from _unknown(("first_refusal",), "provider", policy.first_refusal, names.providers)
+    yield from _unknown_keys(("same_model",), "model", policy.same_model, names.models)
 
 
 def _pool_references(path: Path, pool: Pool, names: _Names) -> Iterator[Fault]:
@@ -158,6 +165,37 @@ def _numbers(policy: Policy) -> Iterator[Fault]:
     if list(shares) != sorted(shares):
         text = "must lie between failing_share_clear and failing_share_down"
         yield Fault(("thresholds", "failing_share_degraded"), text)
+
+
+def _mixed_embeddings(policy: Policy) -> Iterator[Fault]:
+    """Offers of one logical embedding model under another name than the first offer's, unless the policy
+    states that the two are the same model. Vectors of two models can't be compared, so a failover between
+    them would spoil an index without any error."""
+    offers: dict[str, list[tuple[Path, ModelOffer]]] = {}
+    for number, pool in enumerate(policy.pools):
+        for place, offer in enumerate(pool.models):
+            offers.setdefault(offer.model, []).append((("pools", number, "models", place, "name"), offer))
+    for model, rows in offers.items():
+        if not any(_embeds(offer) for _, offer in rows):
+            continue
+        (first_path, first), *others = rows
+        same = policy.same_model.get(model, ())
+        for path, offer in others:
+            if offer.name != first.name and not {first.name, offer.name}.issubset(same):
+                names = ", ".join(dict.fromkeys((first.name, *same, offer.name)))
+                text = (
+                    f"{model} is an embedding model, and pools[{first_path[1]}] offers it as {first.name}, "
+                    f"this pool as {offer.name}: vectors of two models can't be compared; give one of them "
+                    f"another `model`, or state that they are the same: same_model: {{{model}: [{names}]}}"
+                )
+                yield Fault(path, text)
+
+
+def _embeds(offer: ModelOffer) -> bool:
+    """Whether it is an embedding model: by its features, or by a name as providers give them."""
+    return "embeddings" in offer.features or any(
+        "embed" in name.lower() for name in (offer.model, offer.name)
+    )
 
 
 def _routes_without_pools(policy: Policy) -> Iterator[Fault]:

@@ -149,6 +149,7 @@ class Policy(Struct, frozen=True, omit_defaults=True):
 
     ``lineage`` names the history of Kafka that tables are numbered in. ``first_refusal``: the provider whose
     burst is used before any other's. ``headroom``: the share of a pool's capacity that may be used.
+    ``same_model``: for a logical embedding model, names under which providers offer one and the same model.
     """
 
     lineage: Name
@@ -164,6 +165,7 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     headroom: Annotated[float, Meta(gt=0, le=1)] = 0.8
     thresholds: Thresholds = Thresholds()
     clients: ClientSettings = ClientSettings()
+    same_model: dict[Name, tuple[str, ...]] = {}
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
