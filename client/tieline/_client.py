@@ -63,6 +63,8 @@ class AsyncClient:
     - ``credentials``: secrets by the names that the table uses, as strings or callables; those that are not
       there come from ``TIELINE_CREDENTIAL_<NAME>``.
     - ``timeouts``: time limits instead of the table's.
+    - ``proxy``: where pools are reached through, ``http://[user:password@]host:port``; by default what
+      ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say, with "" none. Not for ``source``.
     - ``stream_recovery``: what happens to a stream that breaks after its first output. ``"raise"``: its error
       is raised. ``"whole"``: a stream is held back until it is complete, and may go to another pool until
       then; one of more than ``stream_recovery_bytes_max`` bytes (16 MiB) is handed on from there as with
@@ -88,6 +90,7 @@ class AsyncClient:
         credentials: Mapping[str, Credential] | None = None,
         client_id: str | None = None,
         timeouts: Timeouts | None = None,
+        proxy: str | None = None,
         stream_recovery: str = "raise",
         stream_recovery_bytes_max: int = RECOVERY_BYTES_MAX,
     ) -> None:
@@ -117,6 +120,7 @@ class AsyncClient:
             phase=random.random(),
             wire_factory=getattr(source, "wires", None),
             timeouts=timeouts,
+            proxy=proxy,
         )
         self._core.recover_streams(stream_recovery, stream_recovery_bytes_max)
         self.pick: Pick = self._core.router.pick

@@ -54,6 +54,7 @@ class Client:
         credentials: Mapping[str, Credential] | None = None,
         client_id: str | None = None,
         timeouts: Timeouts | None = None,
+        proxy: str | None = None,
         stream_recovery: str = "raise",
         stream_recovery_bytes_max: int = RECOVERY_BYTES_MAX,
     ) -> None:
@@ -71,6 +72,7 @@ class Client:
             credentials=credentials,
             client_id=client_id,
             timeouts=timeouts,
+            proxy=proxy,
             stream_recovery=stream_recovery,
             stream_recovery_bytes_max=stream_recovery_bytes_max,
         )

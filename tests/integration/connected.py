@@ -1,6 +1,7 @@
 """A pool that a test scripts by connection, and requests to it through the clients of both kinds."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -70,18 +71,20 @@ class ConnectedPool:
 
 
 @asynccontextmanager
-async def connected(script: Script, host: str = "127.0.0.1") -> AsyncIterator[ConnectedPool]:
+async def connected(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[ConnectedPool]:
     """A running pool."""
     pool = ConnectedPool(script)
-    async with await asyncio.start_server(pool.serve, host, 0, backlog=1_024) as server:
+    async with await asyncio.start_server(pool.serve, "127.0.0.1", 0, backlog=1_024, ssl=tls) as server:
         pool.port = server.sockets[0].getsockname()[1]
         yield pool
 
 
-def table_file(directory: Path, port: int, *, host: str = "127.0.0.1", attempts_max: int = 3) -> Path:
+def table_file(
+    directory: Path, port: int, *, host: str = "127.0.0.1", scheme: str = "http", attempts_max: int = 3
+) -> Path:
     """The file of a table whose only pool is at this place."""
     path = directory / "routes.bin"
-    info = pool_info(POOL, f"http://{host}:{port}/v1")
+    info = pool_info(POOL, f"{scheme}://{host}:{port}/v1")
     wanted = table((info,), (1_000_000,), settings=replace(SETTINGS, attempts_max=attempts_max))
     write_last_good(path, wanted.generation, {ORIGIN: slices(wanted)[f"{WORKLOAD}/{ORIGIN}"]})
     return path

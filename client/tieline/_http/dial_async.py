@@ -6,12 +6,13 @@ import socket
 from collections.abc import Sequence
 
 from tieline._http.names import NEXT_ADDRESS_S, Address, Names, literal, new_socket
+from tieline._http.proxies import Tunnel
 
 
-async def dial(names: Names, host: str, port: int, *, named: bool) -> socket.socket:
+async def dial(names: Names, host: str, port: int) -> socket.socket:
     """A connected socket. Raises OSError. There is no limit but that of the name's resolution: the caller
     sets one."""
-    addresses = await _addresses(names, host, port) if named else literal(host, port)
+    addresses = literal(host, port) or await _addresses(names, host, port)
     if len(addresses) == 1:
         return await _connected(addresses[0])
     return await first_connected(addresses)
@@ -47,6 +48,15 @@ async def first_connected(addresses: Sequence[Address]) -> socket.socket:
         for task in pending:
             task.cancel()
             task.add_done_callback(_close)
+
+
+async def lead_through(sock: socket.socket, tunnel: Tunnel) -> None:
+    """Make the proxy at the other end connect to the pool. Raises OSError, or ``WireError`` when it does
+    not."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(sock, tunnel.request)
+    while not tunnel.receive(await loop.sock_recv(sock, 4_096)):
+        pass
 
 
 async def _addresses(names: Names, host: str, port: int) -> list[Address]:

@@ -9,13 +9,14 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from errno import EINPROGRESS
 
 from tieline._http.names import NEXT_ADDRESS_S, Address, Names, literal, new_socket
+from tieline._http.proxies import Tunnel
 from tieline._process import clock as _clock
 
 
-def dial(names: Names, host: str, port: int, *, named: bool, until_s: float) -> socket.socket:
+def dial(names: Names, host: str, port: int, *, until_s: float) -> socket.socket:
     """A connected socket that does not block. Raises OSError, also TimeoutError at ``until_s``
     (monotonic)."""
-    addresses = _addresses(names, host, port, until_s) if named else literal(host, port)
+    addresses = literal(host, port) or _addresses(names, host, port, until_s)
     return first_connected(addresses, until_s)
 
 
@@ -51,6 +52,15 @@ def first_connected(addresses: Sequence[Address], until_s: float) -> socket.sock
     finally:
         for sock in pending.values():
             sock.close()
+
+
+def lead_through(sock: socket.socket, tunnel: Tunnel, until_s: float) -> None:
+    """Make the proxy at the other end connect to the pool. Raises OSError, or ``WireError`` when it does
+    not."""
+    sock.settimeout(max(0.001, until_s - _clock.monotonic_s()))
+    sock.sendall(tunnel.request)
+    while not tunnel.receive(sock.recv(4_096)):
+        sock.settimeout(max(0.001, until_s - _clock.monotonic_s()))
 
 
 def _addresses(names: Names, host: str, port: int, until_s: float) -> list[Address]:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tieline._http.failures import broken_off, invalid_request, no_http
 from tieline._http.messages import Headers, WireError
+from tieline._http.proxies import Proxy
 from tieline.events import ResultClass
 
 HEAD_MAX_BYTES = 100 * 1024
@@ -28,12 +29,6 @@ class Place(Struct, frozen=True):
     key: tuple[str, str, int]
     target: bytes
     host_header: bytes
-
-    @property
-    def named(self) -> bool:
-        """Whether the host is a name, which may have several addresses."""
-        host = self.key[1]
-        return ":" not in host and not host.replace(".", "").isdigit()
 
     @property
     def tls(self) -> bool:
@@ -76,9 +71,9 @@ class Http1:
     """One connection's state. ``receive`` what came (b"" at its end), then ask for ``head`` and ``body``.
     ``begun``: some of the answer has come. ``headed``: its head has come. ``keep_alive_s``: for how long the
     server keeps the connection for another request, where it says so. ``pool``: whose answer is awaited, for
-    errors."""
+    errors. ``proxy``: the other end is a proxy, which is asked for whole URLs."""
 
-    __slots__ = ("_broken", "_closed", "_ended", "_h11", "begun", "headed", "keep_alive_s", "pool")
+    __slots__ = ("_broken", "_closed", "_ended", "_h11", "begun", "headed", "keep_alive_s", "pool", "proxy")
 
     def __init__(self) -> None:
         self._h11 = h11.Connection(our_role=h11.CLIENT, max_incomplete_event_size=HEAD_MAX_BYTES)
@@ -86,6 +81,7 @@ class Http1:
         self.headed = False
         self.keep_alive_s: float | None = None
         self.pool = "the server"
+        self.proxy: Proxy | None = None
         self._closed = False
         self._ended = False
         self._broken: WireError | None = None
@@ -96,9 +92,13 @@ class Http1:
         lines = [(b"host", place.host_header), *headers]
         if body or method in _WITH_BODY:
             lines.append((b"content-length", b"%d" % len(body)))
+        target = place.target
+        if self.proxy is not None:
+            target = b"http://" + place.host_header + target
+            lines += self.proxy.headers
         send = self._h11.send
         try:
-            head = send(h11.Request(method=method, target=place.target, headers=lines)) or b""
+            head = send(h11.Request(method=method, target=target, headers=lines)) or b""
             if body:
                 send(h11.Data(data=body))
             send(h11.EndOfMessage())

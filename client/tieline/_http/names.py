@@ -94,8 +94,10 @@ class Names:
         question.set_result(answer)
 
 
-def literal(host: str, port: int) -> list[Address]:
-    """The address that an IP address stands for."""
+def literal(host: str, port: int) -> list[Address] | None:
+    """The address that an IP address stands for; None for a name, which may have several."""
+    if ":" not in host and not host.replace(".", "").isdigit():
+        return None
     return [(int(socket.AF_INET6 if ":" in host else socket.AF_INET), (host, port))]
 
 

@@ -13,12 +13,11 @@ from contextlib import contextmanager
 from typing import cast
 
 from tieline._http.connections import Idle, WireAnswer, is_stale, tls_context
-from tieline._http.dial_async import dial
+from tieline._http.dial_async import dial, lead_through
 from tieline._http.failures import (
     broken_off,
     called_back,
     closed_here,
-    not_connected,
     not_connected_in_time,
     nothing_in_time,
 )
@@ -26,6 +25,7 @@ from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
 from tieline._http.messages import Headers, WireError
 from tieline._http.names import Names
+from tieline._http.proxies import Proxies, Proxy, Tunnel, unreached
 from tieline._process import clock as _clock
 from tieline._process.fork import let_go
 from tieline.events import ResultClass
@@ -192,9 +192,10 @@ async def _read_closed() -> bytes:
 class AsyncWire:
     """Every connection of one client, in one event loop."""
 
-    def __init__(self, names: Names | None = None) -> None:
+    def __init__(self, proxies: Proxies | None = None, names: Names | None = None) -> None:
         self.idle: Idle[AsyncConnection] = Idle()
         self.connections: set[AsyncConnection] = set()
+        self._proxies = proxies or Proxies()
         self._names = names or Names()
         self._tls: ssl.SSLContext | None = None
 
@@ -225,19 +226,32 @@ class AsyncWire:
             connection.forked()
 
     async def _connect(self, place: Place, flight: Flight, connect_s: float) -> AsyncConnection:
-        _, host, port = place.key
+        proxy = self._proxies.proxy_for(place.key)
         left_s = max(0.0, flight.due_ms / 1_000 - _clock.monotonic_s())
         try:
             with _may_be_called_back(flight):
                 async with asyncio.timeout(min(connect_s, left_s)):
-                    sock = await dial(self._names, host, port, named=place.named)
+                    sock = await self._dialled(place, proxy, flight.pool)
                     connection = await self._upon(sock, place)
         except TimeoutError:
             raise not_connected_in_time(connect_s, left_s) from None
         except OSError as error:
-            raise not_connected(flight.pool, host, port, error) from None
+            raise unreached(flight.pool, place.key, proxy, error) from None
+        connection.http.proxy = None if place.tls else proxy
         self.connections.add(connection)
         return connection
+
+    async def _dialled(self, place: Place, proxy: Proxy | None, pool: str) -> socket.socket:
+        if proxy is None:
+            return await dial(self._names, *place.key[1:])
+        sock = await dial(self._names, proxy.host, proxy.port)
+        try:
+            if place.tls:
+                await lead_through(sock, Tunnel(proxy, pool, place.key))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     async def _upon(self, sock: socket.socket, place: Place) -> AsyncConnection:
         _, connection = await asyncio.get_running_loop().create_connection(

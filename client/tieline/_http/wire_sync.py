@@ -11,11 +11,10 @@ import ssl
 from threading import Lock
 
 from tieline._http.connections import Idle, WireAnswer, is_stale, tls_context
-from tieline._http.dial_sync import dial
+from tieline._http.dial_sync import dial, lead_through
 from tieline._http.failures import (
     broken_off,
     closed_here,
-    not_connected,
     not_connected_in_time,
     nothing_in_time,
 )
@@ -23,6 +22,7 @@ from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
 from tieline._http.messages import Headers, WireError
 from tieline._http.names import Names
+from tieline._http.proxies import Proxies, Proxy, Tunnel, unreached
 from tieline._process import clock as _clock
 from tieline._process.fork import let_go
 from tieline.events import ResultClass
@@ -142,9 +142,10 @@ def _read_closed() -> bytes:
 class SyncWire:
     """Every connection of one client, for all its threads."""
 
-    def __init__(self, names: Names | None = None) -> None:
+    def __init__(self, proxies: Proxies | None = None, names: Names | None = None) -> None:
         self.idle: Idle[SyncConnection] = Idle()
         self.connections: dict[SyncConnection, None] = {}
+        self._proxies = proxies or Proxies()
         self._names = names or Names()
         self._tls: ssl.SSLContext | None = None
         self._lock = Lock()
@@ -175,22 +176,28 @@ class SyncWire:
             connection.forked()
 
     def _connect(self, place: Place, flight: Flight, connect_s: float) -> SyncConnection:
-        _, host, port = place.key
+        proxy = self._proxies.proxy_for(place.key)
         left_s = max(0.001, flight.due_ms / 1_000 - _clock.monotonic_s())
         try:
-            sock = self._dialled(place, _clock.monotonic_s() + min(connect_s, left_s))
+            sock = self._dialled(place, proxy, flight.pool, _clock.monotonic_s() + min(connect_s, left_s))
         except TimeoutError:
             raise not_connected_in_time(connect_s, left_s) from None
         except OSError as error:
-            raise not_connected(flight.pool, host, port, error) from None
+            raise unreached(flight.pool, place.key, proxy, error) from None
         connection = SyncConnection(self, place, sock)
+        connection.http.proxy = None if place.tls else proxy
         self.connections[connection] = None
         return connection
 
-    def _dialled(self, place: Place, until_s: float) -> socket.socket:
+    def _dialled(self, place: Place, proxy: Proxy | None, pool: str, until_s: float) -> socket.socket:
         _, host, port = place.key
-        sock = dial(self._names, host, port, named=place.named, until_s=until_s)
+        if proxy is None:
+            sock = dial(self._names, host, port, until_s=until_s)
+        else:
+            sock = dial(self._names, proxy.host, proxy.port, until_s=until_s)
         try:
+            if proxy is not None and place.tls:
+                lead_through(sock, Tunnel(proxy, pool, place.key), until_s)
             sock.settimeout(max(0.001, until_s - _clock.monotonic_s()))
             return self._context().wrap_socket(sock, server_hostname=host) if place.tls else sock
         except BaseException:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tieline._http.flights import Flights
 from tieline._http.messages import HttpRequest
+from tieline._http.proxies import proxies_of
 from tieline._process import clock as _clock
 from tieline._process import fork
 from tieline._reports.window import DemandWindow
@@ -65,7 +66,9 @@ class Core:
         phase: float,
         wire_factory: WireFactory | None = None,
         timeouts: Timeouts | None = None,
+        proxy: str | None = None,
     ) -> None:
+        self._proxies = proxies_of(proxy)
         self._timeouts = timeouts or Timeouts()
         self._timeouts.check()
         self._table_settings = _DEFAULTS
@@ -138,7 +141,7 @@ class Core:
             self._require_open()
             from tieline._http.wire_async import AsyncWire
 
-            wire = AsyncWire() if self._wire_factory is None else self._wire_factory.for_async()
+            wire = AsyncWire(self._proxies) if self._wire_factory is None else self._wire_factory.for_async()
             self._wires.append(wire)
             self._async_runner = AsyncRunner(self._tools, self._credentials, wire)
         return await self._async_runner.send(request)
@@ -165,7 +168,9 @@ class Core:
             if self._sync_runner is None:  # another thread may have been quicker
                 from tieline._http.wire_sync import SyncWire
 
-                wire = SyncWire() if self._wire_factory is None else self._wire_factory.for_sync()
+                wire = (
+                    SyncWire(self._proxies) if self._wire_factory is None else self._wire_factory.for_sync()
+                )
                 self._wires.append(wire)
 
                 def secret(name: str, due_ms: int) -> tuple[str, bool]:

@@ -55,7 +55,7 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
     if refused := sorted(_REFUSED_SETTINGS & settings.keys()):
         raise ConfigurationError(
             f"http_client({refused[0]}=): Tieline's transport has its own connections, TLS and redirects; "
-            "leave it out (a private CA goes into SSL_CERT_FILE)"
+            "leave it out (a private CA goes into SSL_CERT_FILE, a proxy into the client's own proxy=)"
         )
 
 

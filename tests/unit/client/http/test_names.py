@@ -36,7 +36,7 @@ def in_loop(factory: Callable[[], asyncio.AbstractEventLoop]) -> Ask:
     """Asks within an event loop."""
 
     async def ask_async(names: Names, url: str, count: int) -> list[int]:
-        wire, statuses = AsyncWire(names), []
+        wire, statuses = AsyncWire(names=names), []
         try:
             for _ in range(count):
                 answer = await wire.open("GET", url, [], b"", flight=flight(), connect_s=5.0)
@@ -56,7 +56,7 @@ def in_loop(factory: Callable[[], asyncio.AbstractEventLoop]) -> Ask:
 
 def blocking(names: Names, url: str, count: int) -> list[int]:
     """Asks from this thread."""
-    wire, statuses = SyncWire(names), []
+    wire, statuses = SyncWire(names=names), []
     try:
         for _ in range(count):
             answer = wire.open("GET", url, [], b"", flight=flight(), connect_s=5.0)
