@@ -22,7 +22,7 @@ from tieline._process.loops import Notifier
 from tieline._reports.reporter import Reporter, Sink, UrgentGate, new_client_id
 from tieline._request.options import Timeouts
 from tieline._request.recovery import RECOVERY_BYTES_MAX
-from tieline._routing.router import Pick
+from tieline._routing.route import Pick
 from tieline._setup.addresses import SourceAddress, Subscription, sink_at, source_at
 from tieline._setup.arguments import ClientArguments, parse_generation
 from tieline._setup.core import Core

@@ -18,8 +18,7 @@ from tieline._reports.reporter import Sink
 from tieline._request.options import Timeouts
 from tieline._request.recovery import RECOVERY_BYTES_MAX
 from tieline._request.reply import Reply
-from tieline._routing.route import Needs, Route, Shed
-from tieline._routing.router import Pick
+from tieline._routing.route import Needs, Pick, Route, Shed
 from tieline._setup.addresses import SourceAddress
 from tieline._setup.core import Core
 from tieline._setup.http_clients import sync_http_client

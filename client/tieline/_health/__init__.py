@@ -20,6 +20,9 @@ when the planner is gone.
   Release It!). While trials fail the waits double up to 30 s, each shortened by up to half at random so that
   many processes don't try together. The trial may fail over, so it costs nobody an answer. A pool that is
   back gets 10, 25, 50 and 100 % of its weight, each step after a success and a second.
+- *Hanging*: a time-out counts when the pool's own limit ran out, when the pool served nobody meanwhile, or
+  when the caller waited three times as long as the pool's slow answers take. A caller who gave up sooner says
+  nothing. A pool of which more than half of the requests hang is left whatever its weight.
 - *Not everything at once*: leaving a pool that still succeeds now and then (partial failure) must leave at
   least half of the route's weight in; the last pool that serves a model always stays. The router decides
   that, as it knows the table; see ``may_leave``.

@@ -30,7 +30,7 @@ BUCKETS = 12
 LEVELS = 16
 _ACCEPTED_FACTOR = 2
 
-_GOOD, _BAD = range(2)
+_GOOD, _BAD, _HUNG, _UNANSWERED = range(4)
 _WANTED, _ACCEPTED = range(2)
 
 
@@ -62,6 +62,7 @@ class PoolHealth:
         "_counts",
         "_first_request_ms",
         "_probing_until_ms",
+        "_recorded_ms",
         "_refused",
         "_step",
         "_stepped_ms",
@@ -78,13 +79,14 @@ class PoolHealth:
         self.since_success = 0
         self.last_success_ms: int | None = None
         self._first_request_ms: int | None = None
+        self._recorded_ms = 0
         self._admitted_ms = 0
         self._waits = waits
         self._step = len(SHARES)  # of coming back
         self._stepped_ms = 0
         self._probing_until_ms = -1
         self._refused: set[int] = set()
-        self._counts = RecentCounts(2, buckets=WINDOW_S, bucket_ms=1_000)
+        self._counts = RecentCounts(4, buckets=WINDOW_S, bucket_ms=1_000)
 
     def refused(self, subject: int) -> bool:
         """The pool refused this one request. Whether it has now refused five different ones, with no success
@@ -100,6 +102,7 @@ class PoolHealth:
     def record(self, result: ResultClass, now_ms: int) -> bool:
         """One request has ended with ``result``, which speaks about the pool. Says whether ``share``
         changed."""
+        self._recorded_ms = now_ms
         if self._first_request_ms is None:
             self._first_request_ms = now_ms
         if result is ResultClass.OK:
@@ -112,6 +115,8 @@ class PoolHealth:
         if result in HEALTH_FAILURES:
             self.straight += 1
             self._counts.add(_BAD, now_ms)
+        if result is ResultClass.TIMEOUT:
+            self._counts.add(_HUNG, now_ms)
         return self.out is None and self._step < len(SHARES) and self._take_step(result, now_ms)
 
     def _take_step(self, result: ResultClass, now_ms: int) -> bool:
@@ -126,6 +131,10 @@ class PoolHealth:
         self._stepped_ms = now_ms
         return self._step != step
 
+    def unanswered(self, now_ms: int) -> None:
+        """A caller gave up before the pool could be called hung. That is no failure of the pool."""
+        self._counts.add(_UNANSWERED, now_ms)
+
     def alive(self, now_ms: int) -> None:
         """The pool has just given real output. That is not yet a success: the stream may be cut."""
         self.last_success_ms = now_ms
@@ -134,21 +143,33 @@ class PoolHealth:
         """Whether one of the two rules about health says to leave."""
         if self.straight >= STRAIGHT_FAILURES:
             return True
-        good, bad = self._counts.sums(now_ms)
+        good, bad, *_ = self._counts.sums(now_ms)
         return good + bad >= WINDOW_REQUESTS_MIN and bad > good
 
     @property
     def partial(self) -> bool:
-        """Whether some requests still succeed. Then leaving is a matter of how much the others can bear."""
-        return self.straight < STRAIGHT_FAILURES
+        """Whether some requests still succeed. Then leaving is a matter of how much the others can bear;
+        unless more than half hang, which takes their callers' time and not only an attempt."""
+        return self.straight < STRAIGHT_FAILURES and not self._hangs
+
+    @property
+    def _hangs(self) -> bool:
+        good, bad, hung, _ = self._counts.sums(self._recorded_ms)
+        return good + bad >= WINDOW_REQUESTS_MIN and 2 * hung > good + bad
 
     def fruitless(self, now_ms: int) -> bool:
-        """Whether it had no success for 10 s, or in its last 5 requests. Leaving it for one that succeeds
-        then costs no token of the retry budget."""
-        if self.since_success >= STRAIGHT_FAILURES:
+        """Whether it had no success for 10 s, or in its last 5 requests, or answered less than half of at
+        least 10 in 10 s in the time that their callers had. Leaving it for one that succeeds then costs no
+        token of the retry budget."""
+        if self.since_success >= STRAIGHT_FAILURES or self._leaves_callers_waiting(now_ms):
             return True
         since = self.last_success_ms if self.last_success_ms is not None else self._first_request_ms
         return since is not None and self.since_success > 0 and now_ms - since >= NO_SUCCESS_MS
+
+    def _leaves_callers_waiting(self, now_ms: int) -> bool:
+        good, bad, hung, unanswered = self._counts.sums(now_ms)
+        count = good + bad + unanswered
+        return count >= WINDOW_REQUESTS_MIN and 2 * (hung + unanswered) > count
 
     def serves(self, now_ms: int) -> bool:
         """Whether it has answered lately, even if it turned others away."""

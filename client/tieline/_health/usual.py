@@ -3,6 +3,8 @@
 from msgspec import Struct
 
 SAMPLES_MIN = 20  # before that nothing is usual yet
+SAMPLES_FEW = 5  # enough to tell a hang from an impatient caller, which costs nothing where it errs
+HANG_FACTOR = 3
 _RISE = 0.5  # of the difference, with each answer that took longer than the estimate
 _FALL = 0.01  # of the difference, with each that was quicker
 MODELS_MAX = 4_096
@@ -25,6 +27,11 @@ class Peak(Struct):
     def usual_ms(self) -> float:
         """What is usual; 0 before there were 20 answers."""
         return self.value_ms if self.count >= SAMPLES_MIN else 0.0
+
+    @property
+    def lately_ms(self) -> float:
+        """What took long among the answers so far; 0 before there were 5."""
+        return self.value_ms if self.count >= SAMPLES_FEW else 0.0
 
 
 class Usual:
@@ -56,3 +63,13 @@ class Usual:
         """What a whole answer usually takes there; 0 while that is unknown."""
         peak = self._whole.get((pool, model))
         return peak.usual_ms if peak is not None else 0.0
+
+    def lately_ms(self, pool: str, model: str, *, is_stream: bool) -> float:
+        """What took long among the answers so far; 0 while they are too few to tell."""
+        peak = (self._first if is_stream else self._whole).get((pool, model))
+        return peak.lately_ms if peak is not None else 0.0
+
+    def is_hang(self, pool: str, model: str, waited_ms: float, *, is_stream: bool) -> bool:
+        """Whether an attempt without an answer has been waited for three times as long as the slow ones among
+        the pool's answers take. False while those are too few to tell."""
+        return 0 < HANG_FACTOR * self.lately_ms(pool, model, is_stream=is_stream) <= waited_ms

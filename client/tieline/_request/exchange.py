@@ -24,6 +24,7 @@ from tieline._request.limits import (
     Waiting,
     idle_ms,
     waiting_for_stream,
+    waiting_for_trial,
     waiting_for_whole,
 )
 from tieline._request.memory import Estimator, Holders
@@ -157,7 +158,11 @@ class Exchange:
                             called_back=called_back,
                             retry_after_ms=opening.retry_after_ms,
                             because=configuration_fault(route.target, opening),
-                            final=self._final(opening, tools.clock() - began_ms, called_back),
+                            final=self._final(
+                                opening,
+                                tools.clock() - began_ms,
+                                called_back or route.reason is Reason.HALF_OPEN,
+                            ),
                         )
                 case Wait(wait_ms=wait_ms):
                     yield from self._wait(wait_ms)
@@ -255,6 +260,9 @@ class Exchange:
         attempt on its way can be called back until its first output."""
         tools, call, target = self._tools, self._call, send.route.target
         began_ms, waiting = tools.clock(), self._waiting(target, send, part_ms)
+        if send.route.reason is Reason.HALF_OPEN:
+            lately_ms = tools.router.usual.lately_ms(target.pool, target.model, is_stream=call.body.stream)
+            waiting = waiting_for_trial(waiting, tools.settings(), lately_ms)
         flight = tools.flights.begin(target.pool, began_ms)
         flight.due_ms = began_ms + waiting.silence_ms
 
@@ -290,13 +298,16 @@ class Exchange:
         if opening.reading.blame is Blame.ACCOUNT and opening.is_token and opening.reading != QUOTA_GONE:
             tools.refused(target.credential)
         # A caller's own short deadline ended it, not the pool's limit: that says nothing about a pool which
-        # served others meanwhile.
+        # served others meanwhile, unless it was long for that pool.
         impatient = (
             opening.result is ResultClass.TIMEOUT
             and waiting.silence_ms < waiting.own_ms
             and not flight.abandoned
+            and tools.router.is_impatient(target, tools.clock() - began_ms, is_stream=call.body.stream)
         )
-        if not (impatient and self._gave_output_since(target.pool, began_ms)):
+        if impatient:
+            tools.router.unanswered(target.pool)
+        else:
             self._report(target, opening, flight, limit_ms=waiting.silence_ms)
         return opening, flight.abandoned
 
@@ -308,10 +319,6 @@ class Exchange:
 
     def _fruitless(self, pool: str) -> bool:
         return self._tools.router.health(pool).fruitless(self._tools.clock())
-
-    def _gave_output_since(self, pool: str, began_ms: int) -> bool:
-        at_ms = self._tools.router.health(pool).last_success_ms
-        return at_ms is not None and at_ms >= began_ms
 
     def _learn(self, target: Target, opening: Opening) -> None:
         """Remember what the pool holds: what the request referred to, and what it will refer to."""

@@ -96,6 +96,16 @@ def waiting_for_whole(
     return Waiting(whole_ms, whole_ms, own_ms)
 
 
+def waiting_for_trial(waiting: Waiting, settings: ClientSettings, lately_ms: float) -> Waiting:
+    """For the request that finds out whether a pool is back. ``lately_ms``: what took long there, 0 if that
+    is unknown. Three times that is enough, so that a pool that still hangs costs its caller little; then the
+    request moves on."""
+    if lately_ms == 0:
+        return waiting
+    limit_ms = max(settings.first_token_timeout_ms, round(USUAL_FACTOR * lately_ms))
+    return Waiting(min(waiting.silence_ms, limit_ms), min(waiting.whole_ms, limit_ms), waiting.own_ms)
+
+
 def idle_ms(settings: ClientSettings, offer: ModelOffer | None, timeout_s: float | None) -> int:
     """How long a stream may be silent after its first output. ``timeout_s``: the read time-out of the
     caller's HTTP client, which is just that; None if it declared none."""

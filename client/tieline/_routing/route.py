@@ -1,7 +1,8 @@
 """What a pick gives: a ``Route`` to send one request by, or a ``Shed`` that says why there is none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -135,3 +136,16 @@ class Shed(Struct, frozen=True, eq=False):
     retry_after_ms: int | None = None
     why: tuple[str, ...] = ()
     fallbacks: tuple[Route, ...] = ()
+
+
+class Pick(Protocol):
+    """The shape of ``Router.pick``."""
+
+    def __call__(
+        self,
+        model: str,
+        *,
+        session: str | None = None,
+        needs: Needs | None = None,
+        exclude: Collection[str] = (),
+    ) -> Route | Shed: ...

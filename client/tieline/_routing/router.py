@@ -9,7 +9,7 @@ milliseconds.
 import random
 from collections.abc import Callable, Collection
 from threading import RLock
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -39,19 +39,6 @@ from tieline.events import ResultClass
 from tieline.table import Slice
 
 EjectionListener = Callable[[str, Out], None]
-
-
-class Pick(Protocol):
-    """The shape of ``Router.pick``, which see."""
-
-    def __call__(
-        self,
-        model: str,
-        *,
-        session: str | None = None,
-        needs: Needs | None = None,
-        exclude: Collection[str] = (),
-    ) -> Route | Shed: ...
 
 
 class Router:
@@ -334,6 +321,19 @@ class Router:
             )
             if changed:
                 self._changed(pool, out, now_ms)
+
+    def is_impatient(self, target: Target, waited_ms: int, *, is_stream: bool) -> bool:
+        """Whether a caller who gave up after so long says nothing about the pool: it served others meanwhile,
+        and its answers may take so long."""
+        at_ms = self.health(target.pool).last_success_ms
+        served = at_ms is not None and at_ms >= self._clock() - waited_ms
+        return served and not self.usual.is_hang(target.pool, target.model, waited_ms, is_stream=is_stream)
+
+    def unanswered(self, pool: str) -> None:
+        """A caller gave up before the pool could be called hung."""
+        now_ms = self._clock()
+        with self._lock:
+            self._verdicts.health(pool).unanswered(now_ms)
 
     def alive(self, pool: str) -> None:
         """A stream from the pool has given its first output: enough for a half-open pool to come back."""

@@ -209,3 +209,30 @@ def test_five_different_refusals_in_a_row_are_a_fault_of_the_pool() -> None:
     assert verdicts.outs() == {}
     refuse(verdicts, 5)
     assert verdicts.outs()["a"].result is ResultClass.AUTH
+
+
+def test_a_pool_that_mostly_hangs_is_no_partial_failure() -> None:
+    """When more than half of at least ten time out it is left, whatever its weight; other failures don't do
+    that."""
+    for result, is_partial in ((ResultClass.TIMEOUT, False), (ResultClass.SERVER_ERROR, True)):
+        health = new_pool()
+        for _ in range(5):
+            health.record(result, NOW)
+            health.record(ResultClass.OK, NOW)
+        assert health.partial
+        health.record(result, NOW)
+        assert health.wants_out(NOW)
+        assert health.partial is is_partial
+
+
+def test_a_pool_too_slow_for_its_callers_is_left_for_free() -> None:
+    """When more than half of its callers give up before it answers, moving to another pool costs no token;
+    but that is no failure of the pool."""
+    health = new_pool()
+    for _ in range(5):
+        health.record(ResultClass.OK, NOW)
+        health.unanswered(NOW)
+    assert not health.fruitless(NOW)
+    health.unanswered(NOW)
+    assert health.fruitless(NOW)
+    assert not health.wants_out(NOW)

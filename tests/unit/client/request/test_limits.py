@@ -23,6 +23,7 @@ from tieline._request.limits import (
     declared_s,
     idle_ms,
     waiting_for_stream,
+    waiting_for_trial,
     waiting_for_whole,
 )
 from tieline.events import ResultClass
@@ -186,3 +187,12 @@ def test_an_offers_own_limits_reach_the_attempt() -> None:
     began_ms = time()
     tried.ask(stream=True)
     assert tried.sent[0][1].flight.due_ms - began_ms == 120_000
+
+
+def test_a_trial_waits_three_times_the_usual() -> None:
+    """Where nothing is known of a pool it waits as any request; never less than the table's limit for a first
+    token."""
+    settings, waiting = ClientSettings(first_token_timeout_ms=1_500), Waiting(60_000, 60_000, 61_500)
+    assert waiting_for_trial(waiting, settings, 0.0) == waiting
+    assert waiting_for_trial(waiting, settings, 100.0) == Waiting(1_500, 1_500, 61_500)
+    assert waiting_for_trial(waiting, settings, 2_000.0) == Waiting(6_000, 6_000, 61_500)
