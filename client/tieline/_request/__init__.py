@@ -10,7 +10,7 @@ or an error made here in OpenAI's own shape. Between the two, four parts, each a
 - ``attempt.attempt``: one attempt at one pool. What to send, and what to read until it is known whether the
   answer is good.
 - ``relay.Relay``: the rest of an answer after its first output. Handed on as it comes, and watched for its
-  end.
+  end. ``recovery`` says what follows when that does not come.
 
 The first and third are generators. They yield *effects* (``Open``, ``Read``, ``GetSecret``, ``Pause``), and
 whoever runs them does those by blocking or by awaiting (``tieline._transports.run``) or from a script (the

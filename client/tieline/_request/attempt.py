@@ -38,6 +38,7 @@ from tieline.providers.streams import Phase, StreamReader, read_whole
 from tieline.providers.whole import judge, must_be_json
 
 ERROR_BODY_MAX = 1024 * 1024
+_UNTYPED = ("", "text/plain", "application/octet-stream")
 HTML = "text/html"
 _COSTLY_PATHS = ("/images", "/audio", "/videos")
 WHOLE_BODY_MAX = 64 * 1024 * 1024
@@ -144,9 +145,11 @@ def _read(
     kind = _answers.media_type(find(answer.headers, b"content-type"))
     plain = find(answer.headers, b"content-encoding") in (None, "identity")
     reply = Reply(answer.status, reply_headers(answer.headers))
-    if kind == _answers.EVENT_STREAM and plain:
-        return (yield from _read_until_output(call, answer, reply, lives))
     is_json = must_be_json(call.request.method, call.request.path, answer.status, kind)
+    # SDKs read what they asked for as a stream, whatever type it is said to have.
+    is_stream = kind == _answers.EVENT_STREAM or (call.body.stream and is_json and kind in _UNTYPED)
+    if is_stream and plain:
+        return (yield from _read_until_output(call, answer, reply, lives, kind=kind))
     if is_json or kind == _answers.JSON:
         body, is_whole = yield from _read_body(answer, WHOLE_BODY_MAX)
         if not is_whole:  # too large to be held back: it is handed on as it comes
@@ -214,7 +217,7 @@ def _read_body(answer: Answer, bytes_max: int) -> Steps[tuple[bytes, bool]]:
 
 
 def _read_until_output(
-    call: Call, answer: Answer, reply: Reply, lives: Callable[[Phase], None]
+    call: Call, answer: Answer, reply: Reply, lives: Callable[[Phase], None], *, kind: str
 ) -> Steps[Opening]:
     """Up to the first output, or to the end of a stream that is held back: until then the request may still
     change its pool."""
@@ -234,6 +237,9 @@ def _read_until_output(
     reader.close(clean=True)  # the last event may lack the empty line after it
     if reader.error is not None:
         return _error_event(reader)
+    if reader.phase is Phase.WAITING and kind != _answers.EVENT_STREAM:
+        reply.body = b"".join(parts)
+        return _judged(call, reply, kind)
     if reader.phase is Phase.WAITING:
         return Opening(reading_of_result(ResultClass.CUT), "the stream ended before any output")
     if not reader.ended:
