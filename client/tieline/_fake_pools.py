@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from tieline._http.connections import Idle
 from tieline._http.flights import Flight
-from tieline._http.messages import Headers, WireError
+from tieline._http.messages import Content, Headers, WireError
 from tieline._process import clock as _clock
 from tieline.events import ResultClass
 
@@ -111,10 +111,10 @@ class FakeAsyncWire(_FakeWire):
     """Stands in for the connections of an asynchronous client."""
 
     async def open(
-        self, _method: str, url: str, headers: Headers, body: bytes, *, flight: Flight, **_more: float
+        self, _method: str, url: str, headers: Headers, body: Content, *, flight: Flight, **_more: float
     ) -> _FakeAsyncAnswer:
         """Raises the ``WireError`` of the script, if it has one."""
-        script = self._take(url, headers, body)
+        script = self._take(url, headers, bytes(body))
         if script.hangs:
             loop, abandoned = asyncio.get_running_loop(), asyncio.Event()
             flight.abandon = partial(_set_in_loop, loop, abandoned)
@@ -134,10 +134,10 @@ class FakeSyncWire(_FakeWire):
     """Stands in for the connections of a synchronous client."""
 
     def open(
-        self, _method: str, url: str, headers: Headers, body: bytes, *, flight: Flight, **_more: float
+        self, _method: str, url: str, headers: Headers, body: Content, *, flight: Flight, **_more: float
     ) -> _FakeSyncAnswer:
         """Raises the ``WireError`` of the script, if it has one."""
-        script = self._take(url, headers, body)
+        script = self._take(url, headers, bytes(body))
         if script.hangs:
             abandoned = threading.Event()
             flight.abandon = abandoned.set

@@ -214,3 +214,45 @@ def test_a_form_whose_model_a_pool_does_not_have_fails_over(kind: Kind, tmp_path
     assert (part(first, "model"), part(second, "model")) == ("m-a", "m-b")
     assert first.body.replace(b"m-a", b"m-b") == second.body
     assert file in second.body
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_large_files_are_sent_again_whole(kind: Kind, tmp_path: Path) -> None:
+    """A recording of 8 MB reaches both pools byte for byte, each under its own name for the model."""
+    file = bytes(range(256)) * 32_768
+
+    def transcribe(llm: Any) -> Any:
+        return llm.audio.transcriptions.create(model="m", file=("a.wav", file))
+
+    with pools(a=always(error(404, "model_not_found")), b=always(raw(b'{"text": "hello"}'))) as running:
+        got = ask(kind, offering(tmp_path, running), transcribe)
+        first, second = running[A].asked[0], running[B].asked[0]
+    assert got[0].answer.text == "hello"
+    assert file in first.body
+    assert first.body.replace(b"\r\nm-a\r\n", b"\r\nm-b\r\n") == second.body
+
+
+def test_an_answer_that_comes_before_the_whole_file_is_taken(tmp_path: Path) -> None:
+    """A server that refuses a file by its length, without reading it, is heard at once."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(error(413, "too_large"))
+        await writer.drain()
+        await gone.wait()
+        writer.close()
+
+    async def run() -> Got:
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        pool = Pool(always(b""))
+        pool.port = server.sockets[0].getsockname()[1]
+        path = offering(tmp_path, {A: pool})
+        file = ("a.wav", bytes(32_000_000))
+        got = await _ask_async(path, (lambda llm: llm.audio.transcriptions.create(model="m", file=file),))
+        gone.set()
+        server.close()
+        pool.close()
+        return got[0]
+
+    gone = asyncio.Event()
+    assert asyncio.run(run()).status == 413

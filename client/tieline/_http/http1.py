@@ -11,11 +11,12 @@ import h11
 from msgspec import Struct
 
 from tieline._http.failures import broken_off, invalid_request, no_http
-from tieline._http.messages import Headers, WireError
+from tieline._http.messages import Content, Headers, Spliced, WireError
 from tieline._http.proxies import Proxy
 from tieline.events import ResultClass
 
 HEAD_MAX_BYTES = 100 * 1024
+LARGE_BYTES = 64 * 1024
 URLS_KEPT = 1_024
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i)(?:^|[,;\s])timeout\s*=\s*\"?(\d{1,9})")
@@ -86,9 +87,9 @@ class Http1:
         self._ended = False
         self._broken: WireError | None = None
 
-    def request(self, method: str, place: Place, headers: Headers, body: bytes) -> bytes:
-        """The bytes of a request. Raises ``WireError`` of class ``client_error`` for headers that HTTP does
-        not allow."""
+    def request(self, method: str, place: Place, headers: Headers, body: Content) -> tuple[bytes, Content]:
+        """The beginning of a request and the rest, b"" for none: a large body is not copied. Raises
+        ``WireError`` of class ``client_error`` for headers that HTTP does not allow."""
         lines = [(b"host", place.host_header), *headers]
         if body or method in _WITH_BODY:
             lines.append((b"content-length", b"%d" % len(body)))
@@ -100,11 +101,13 @@ class Http1:
         try:
             head = send(h11.Request(method=method, target=target, headers=lines)) or b""
             if body:
-                send(h11.Data(data=body))
+                self._h11.send_with_data_passthrough(h11.Data(data=body))  # type: ignore[arg-type]
             send(h11.EndOfMessage())
         except h11.LocalProtocolError:
             raise invalid_request(lines) from None
-        return head + body
+        if isinstance(body, Spliced) or len(body) > LARGE_BYTES:
+            return head, body
+        return head + body, b""
 
     def receive(self, data: bytes) -> None:
         """Bytes as they came; b"" when no more will come."""

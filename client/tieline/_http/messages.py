@@ -4,15 +4,16 @@ Three words, each for one thing: a *request* comes from the caller, an *answer* 
 (tieline._request.reply) goes to the caller.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
 from tieline.events import ResultClass
 
 Headers = list[tuple[bytes, bytes]]
+PIECE_BYTES = 256 * 1024
 RETRY_AFTER_MAX_MS = 300_000
 
 # Made anew by each connection, in either direction (RFC 9110, section 7.6.1, and the body's length).
@@ -38,6 +39,28 @@ _DROPPED_FROM_REQUEST = _HOP_BY_HOP | {b"api-key", b"authorization", b"cookie", 
 _DROPPED_FROM_ANSWER = _HOP_BY_HOP | {b"set-cookie"}
 _NAMES_NO_HEADER = (b"keep-alive", b"close")
 _NO_NAMES: frozenset[bytes] = frozenset()
+
+
+class Spliced(Struct, frozen=True):
+    """A body of which some bytes have been replaced. The others are parts of the caller's own, not a copy."""
+
+    parts: tuple[memoryview, ...]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.parts)
+
+
+Content: TypeAlias = bytes | Spliced
+
+
+def pieces_of(content: Content) -> Iterator[memoryview]:
+    """The content in pieces of a size that a socket takes at once, none of them a copy."""
+    for part in content.parts if isinstance(content, Spliced) else (memoryview(content),):
+        for at in range(0, len(part), PIECE_BYTES):
+            yield part[at : at + PIECE_BYTES]
 
 
 class WireError(Exception):

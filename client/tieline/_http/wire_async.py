@@ -23,7 +23,7 @@ from tieline._http.failures import (
 )
 from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
-from tieline._http.messages import Headers, WireError
+from tieline._http.messages import Content, Headers, WireError, pieces_of
 from tieline._http.names import Names
 from tieline._http.proxies import Proxies, Proxy, Tunnel, unreached
 from tieline._process import clock as _clock
@@ -51,6 +51,8 @@ class AsyncConnection(asyncio.Protocol):
         self._backlog_bytes = 0
         self._gone = False
         self._gone_by: Exception | None = None
+        self._is_full = False  # the system takes no more bytes for now
+        self._unsent = False  # the request was answered before all of it was sent
 
     # asyncio's side
 
@@ -77,6 +79,15 @@ class AsyncConnection(asyncio.Protocol):
             self.http.receive(b"")
         self._wake()
 
+    def pause_writing(self) -> None:
+        """The server takes bytes more slowly than they are given."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """It has taken most of them."""
+        self._is_full = False
+        self._wake()
+
     # the request's side
 
     def usable(self) -> bool:
@@ -84,7 +95,7 @@ class AsyncConnection(asyncio.Protocol):
         return not self._gone and self._transport is not None and not self._transport.is_closing()
 
     async def open(
-        self, method: str, headers: Headers, body: bytes, *, place: Place, flight: Flight
+        self, method: str, headers: Headers, body: Content, *, place: Place, flight: Flight
     ) -> WireAnswer:
         """Send a request and wait for its answer's head. The connection is closed by whatever goes wrong."""
         try:
@@ -94,16 +105,34 @@ class AsyncConnection(asyncio.Protocol):
             raise
         return self.answer(*head)
 
-    async def ask(self, flight: Flight, data: bytes) -> tuple[int, Headers]:
-        """Send a request; gives the answer's status and headers. Raises ``WireError``."""
+    async def ask(self, flight: Flight, request: tuple[bytes, Content]) -> tuple[int, Headers]:
+        """Send a request, its beginning and the rest; gives the answer's status and headers. Raises
+        ``WireError``."""
         assert self._transport is not None
         self._flight = flight
         self._backlog_bytes = 0
         flight.abandon, self.http.pool = self._abandon, flight.pool
-        self._transport.write(data)
+        self._transport.write(request[0])
+        if request[1] and (early := await self._send(request[1])) is not None:
+            return early
         while (head := self.http.head()) is None:
             await self._wait(ResultClass.CONNECT)
         return head
+
+    async def _send(self, rest: Content) -> tuple[int, Headers] | None:
+        """Send as fast as the server takes it. One that answers before it has everything gets no more, and
+        its connection is not used again: gives that answer's status and headers."""
+        assert self._transport is not None
+        for piece in pieces_of(rest):
+            if not self._gone:
+                self._transport.write(piece)
+            while self._is_full:
+                self._unsent = True
+                await self._wait(ResultClass.CONNECT)
+                if (head := self.http.head()) is not None:
+                    return head
+            self._unsent = False
+        return None
 
     async def read(self) -> bytes:
         """What has come of the body, b"" at its end. Raises ``WireError``."""
@@ -123,7 +152,7 @@ class AsyncConnection(asyncio.Protocol):
         if self._flight is None:
             return
         self._flight = None
-        if self.usable() and self.http.reusable():
+        if self.usable() and not self._unsent and self.http.reusable():
             self._wire.idle.give(self.place.key, self)
         else:
             self.discard()
@@ -200,7 +229,7 @@ class AsyncWire:
         self._tls: ssl.SSLContext | None = None
 
     async def open(
-        self, method: str, url: str, headers: Headers, body: bytes, *, flight: Flight, connect_s: float
+        self, method: str, url: str, headers: Headers, body: Content, *, flight: Flight, connect_s: float
     ) -> WireAnswer:
         """Up to the answer's head. Raises ``WireError``: everything that goes wrong before it is a failed
         connection, except that a kept connection whose server has left it is replaced by a new one."""

@@ -20,7 +20,7 @@ from tieline._http.failures import (
 )
 from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
-from tieline._http.messages import Headers, WireError
+from tieline._http.messages import Content, Headers, WireError, pieces_of
 from tieline._http.names import Names
 from tieline._http.proxies import Proxies, Proxy, Tunnel, unreached
 from tieline._process import clock as _clock
@@ -51,7 +51,9 @@ class SyncConnection:
             return not poll.poll(0)
         return False
 
-    def open(self, method: str, headers: Headers, body: bytes, *, place: Place, flight: Flight) -> WireAnswer:
+    def open(
+        self, method: str, headers: Headers, body: Content, *, place: Place, flight: Flight
+    ) -> WireAnswer:
         """Send a request and wait for its answer's head. The connection is closed by whatever goes wrong."""
         try:
             head = self.ask(flight, self.http.request(method, place, headers, body))
@@ -60,13 +62,17 @@ class SyncConnection:
             raise
         return self.answer(*head)
 
-    def ask(self, flight: Flight, data: bytes) -> tuple[int, Headers]:
-        """Send a request; gives the answer's status and headers. Raises ``WireError``."""
+    def ask(self, flight: Flight, request: tuple[bytes, Content]) -> tuple[int, Headers]:
+        """Send a request, its beginning and the rest; gives the answer's status and headers. Raises
+        ``WireError``."""
         self._flight, self.http.pool = flight, flight.pool
         flight.abandon = lambda: self._abandon(flight)
         try:
             self._sock.settimeout(self._left_s())
-            self._sock.sendall(data)
+            self._sock.sendall(request[0])
+            for piece in pieces_of(request[1]) if request[1] else ():
+                self._sock.settimeout(self._left_s())
+                self._sock.sendall(piece)
         except TimeoutError:
             raise nothing_in_time() from None
         except OSError:
@@ -151,7 +157,7 @@ class SyncWire:
         self._lock = Lock()
 
     def open(
-        self, method: str, url: str, headers: Headers, body: bytes, *, flight: Flight, connect_s: float
+        self, method: str, url: str, headers: Headers, body: Content, *, flight: Flight, connect_s: float
     ) -> WireAnswer:
         """As ``AsyncWire.open``."""
         place = place_of(url)

@@ -19,6 +19,7 @@ from tieline import providers as _providers
 from tieline._http.flights import Flight
 from tieline._http.messages import (
     Answer,
+    Content,
     Headers,
     HttpRequest,
     WireError,
@@ -58,7 +59,7 @@ class Open(Struct, frozen=True):
     method: str
     url: str
     headers: Headers
-    body: bytes
+    body: Content
     flight: Flight
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from tieline._http.messages import Headers, find
+from tieline._http.messages import Content, Headers, Spliced, find
 from tieline._request.form import Field, FormReader, boundary_of
 from tieline._request.references import PathReferences, ids_in_body, read_path, value_in
 
@@ -44,14 +44,16 @@ class Body(Struct, frozen=True):
     refers: tuple[str, ...] = ()
     keeps: bool = False
 
-    def with_model(self, name: str) -> bytes:
-        """The body under the pool's own name for the model; unchanged without a name, or where it has it."""
+    def with_model(self, name: str) -> Content:
+        """The body under the pool's own name for the model; unchanged without a name, or where it has it. The
+        files of a form are not copied."""
         if not name or name == self.model:
             return self.raw
         if self.fields is not None:
             return _joiner.encode({**self.fields, "model": name})
         if (field := self.model_field) is not None:
-            return b"".join((self.raw[: field.start], name.encode(), self.raw[field.end :]))
+            whole = memoryview(self.raw)
+            return Spliced((whole[: field.start], memoryview(name.encode()), whole[field.end :]))
         return self.raw
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tieline._http.http1 import Http1, place_of
-from tieline._http.messages import WireError
+from tieline._http.messages import Spliced, WireError, pieces_of
 from tieline.events import ResultClass
 
 WHOLE = b"HTTP/1.1 200 OK\r\nX-Kind: Plain\r\ncontent-length: 5\r\n\r\nhello"
@@ -66,7 +66,10 @@ def test_a_connection_that_ends_early_is_told_apart(message: bytes, data: st.Dat
 def test_what_was_asked() -> None:
     """Host and length are made here; every other header is sent as it was given."""
     sent = Http1().request("POST", PLACE, [(b"X-A", b"1")], b"{}")
-    assert sent == (b"POST /v1/x?y=1 HTTP/1.1\r\nhost: pool.example\r\nX-A: 1\r\ncontent-length: 2\r\n\r\n{}")
+    assert sent == (
+        b"POST /v1/x?y=1 HTTP/1.1\r\nhost: pool.example\r\nX-A: 1\r\ncontent-length: 2\r\n\r\n{}",
+        b"",
+    )
     with pytest.raises(WireError) as caught:
         Http1().request("POST", PLACE, [(b"x-a", b"1\r\nx-b: 2")], b"{}")
     assert caught.value.result is ResultClass.CLIENT_ERROR
@@ -122,3 +125,23 @@ def test_for_how_long_a_server_keeps_a_connection(line: bytes, seconds: float | 
     http.receive(WHOLE.replace(b"X-Kind: Plain", b"Keep-Alive: " + line))
     assert http.head() is not None
     assert http.keep_alive_s == seconds
+
+
+@given(st.binary(max_size=30), st.integers(0, 30), st.integers(0, 30))
+def test_a_spliced_body_is_sent_as_one(body: bytes, start: int, end: int) -> None:
+    """Its length and its bytes are those of the parts in their order."""
+    whole = memoryview(body)
+    spliced = Spliced((whole[:start], memoryview(b"new"), whole[end:]))
+    beginning, rest = Http1().request("POST", PLACE, [], spliced)
+    sent = b"".join(pieces_of(rest))
+    assert sent == body[:start] + b"new" + body[end:]
+    assert beginning.endswith(b"content-length: %d\r\n\r\n" % len(sent))
+
+
+def test_a_large_body_is_not_copied() -> None:
+    """It follows the head as the object that it is, in pieces that are parts of it."""
+    body = b"x" * 1_000_000
+    beginning, rest = Http1().request("POST", PLACE, [], body)
+    assert beginning.endswith(b"content-length: 1000000\r\n\r\n")
+    assert rest is body
+    assert all(piece.obj is body for piece in pieces_of(rest))
