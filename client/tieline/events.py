@@ -63,9 +63,9 @@ class ResultClass(StrEnum):
     SERVER_ERROR = "server_error"  # 5xx
     TIMEOUT = "timeout"  # 408, no first token in time
     CONNECT = "connect"  # refused, unreachable, reset before the first byte
-    AUTH = "auth"  # 401, 403: configuration
-    NOT_FOUND = "not_found"  # 404 on the model: configuration
-    CLIENT_ERROR = "client_error"  # 400, 413, 422, content filter: the caller's own fault
+    AUTH = "auth"  # 401, 402, every request refused: configuration
+    NOT_FOUND = "not_found"  # the model is unknown there: configuration
+    CLIENT_ERROR = "client_error"  # 400, 413, 422, content filter, 403 or 404 for one request
     CUT = "cut"  # stream broken after its first token
 
 

@@ -16,13 +16,16 @@ The first and third are generators. They yield *effects* (``Open``, ``Read``, ``
 whoever runs them does those by blocking or by awaiting (``tieline._transports.run``) or from a script (the
 unit tests).
 
-The rules, by how an attempt ended (``tieline.events.ResultClass``):
+What an attempt's end means is a ``Reading`` (``tieline.providers.answers``), which decides what follows:
 
-    ok            handed on client_error  handed on: the caller's own mistake, and no other pool would do
-    better throttled     another pool at once; where there is no other, a wait for Retry-After if it fits the
-    deadline any other     another pool
+- It was good: handed on.
+- Another pool may answer differently (``elsewhere``): that one, at once.
+- There is no other, and the same pool may answer differently in a moment (``again``): the same one, after a
+  wait that doubles, or as long as it asked for.
+- Neither: the provider's own answer is handed on. So it is when all pools have refused.
 
-There are at most three attempts under one deadline. Leaving a pool that still succeeds costs a token of the
+There are at most three attempts under one deadline, and ``limits`` says how long each may take. ``refusals``
+remembers what the answers say about requests to come. Leaving a pool that still succeeds costs a token of the
 retry budget; leaving one that succeeds no more costs none, but goes at the pace of the pool that takes over.
 Once the first output has reached the caller there is no other attempt: two answers are never spliced. A
 request that refers to what one provider holds (a response, a file, a thread) goes there, or to a pool of the

@@ -5,9 +5,10 @@ the deployment's name goes (the body or the path), and which header carries the 
 read alike for all of them:
 
 - A request's URL and the header with its secret come from ``url_for`` and ``auth_for`` (``shapes``).
-- A status, or an error that a provider sends inside a stream, becomes a ``ResultClass`` (``answers``). The
-  class decides everything after it: whether another pool is tried, whether it counts against the pool's
-  health, and what is reported.
+- A status, or an error in a body or a stream, becomes a ``Reading`` (``answers``): the class that is
+  reported, whom it blames, and whether another pool or the same one may answer differently. One request that
+  is refused says nothing about the pool.
+- A good status is no proof of an answer: the body of an API whose answers are JSON is judged (``whole``).
 - A stream is read up to its first real output (``streams``). Until then nothing has been handed on, so the
   request may still go to another pool. A stream that ends without the protocol's own last event was cut, even
   where its HTTP body ended well: the openai SDK itself would not notice.
