@@ -50,7 +50,7 @@ class _ConditionsOf:
     """The conditions of each pool. Those of most pools are the same and are made once."""
 
     def __init__(
-        self, snapshot: Snapshot, compiled: CompiledPolicy, orders: Orders, caps: Caps, now_ms: int
+        self, snapshot: Snapshot, compiled: CompiledPolicy, orders: Orders, *, caps: Caps, now_ms: int
     ) -> None:
         self._policy = snapshot.policy
         self._compiled = compiled
@@ -82,7 +82,7 @@ def next_states(
     memo: Memo,
 ) -> PoolStates:
     """What the findings make of every pool. Pools of which nothing is new are not looked at."""
-    conditions_of = _ConditionsOf(snapshot, compiled, orders, caps, now_ms)
+    conditions_of = _ConditionsOf(snapshot, compiled, orders, caps=caps, now_ms=now_ms)
     changed: dict[str, PoolMemory] = {}
     states = PoolStates(before, [], [])
     restless: set[str] = set()

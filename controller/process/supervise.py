@@ -43,9 +43,9 @@ def _error_of(task: "asyncio.Task[None]", name: str) -> BaseException:
     return task.exception() or TaskEndedError(f"task {name!r} ended")
 
 
-async def until_asked(asked: asyncio.Event, task: "asyncio.Task[None]") -> None:
-    """Returns once ``asked`` is set or the task returns. Raises the error of a task that ends before."""
-    ending = asyncio.create_task(asked.wait())
+async def until_asked(end: asyncio.Event, task: "asyncio.Task[None]") -> None:
+    """Returns once ``end`` is set or the task returns. Raises the error of a task that ends before."""
+    ending = asyncio.create_task(end.wait())
     await asyncio.wait({task, ending}, return_when=asyncio.FIRST_COMPLETED)
     ending.cancel()
     if task.done():
@@ -54,14 +54,14 @@ async def until_asked(asked: asyncio.Event, task: "asyncio.Task[None]") -> None:
 
 def end_on_signals() -> asyncio.Event:
     """An event that the first SIGTERM or SIGINT sets. The second signal ends the process at once."""
-    asked = asyncio.Event()
+    end = asyncio.Event()
 
     def on_signal() -> None:
-        if asked.is_set():
+        if end.is_set():
             os._exit(EXIT_AT_ONCE)
-        asked.set()
+        end.set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    return asked
+    return end

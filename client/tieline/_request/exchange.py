@@ -170,7 +170,9 @@ class Exchange:
                         action = attempts.resume(tools.clock())
                 case GiveUp() if ends:
                     is_over = self._is_declared and tools.clock() >= self._wish.deadline_ms
-                    return final_failure(ends, attempts, end=action, is_over=is_over, held=self._ties.text)
+                    return final_failure(
+                        ends, attempts, end=action, is_over=is_over, holder_text=self._ties.text
+                    )
                 case Refuse(shed=shed):
                     tools.meter.shed(self._origin, units)
                     if shed.fallbacks:

@@ -65,7 +65,11 @@ class Refusals:
         """Pools that are known to refuse one of these top-level fields of a request for this model."""
         for key in [key for key, until_ms in self._parameters.items() if until_ms <= now_ms]:
             del self._parameters[key]
-        return {pool for pool, known, name in self._parameters if known == model and name in fields}
+        return {
+            pool
+            for pool, refused_model, name in self._parameters
+            if refused_model == model and name in fields
+        }
 
     def refuse_quota(self, pool: str, code: str, now_ms: int) -> bool:
         """The pool says that a quota is used up. Whether that has been said for long enough to be the

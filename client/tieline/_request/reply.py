@@ -105,18 +105,18 @@ def final_failure(
     *,
     end: GiveUp,
     is_over: bool = False,
-    held: str = "",
+    holder_text: str = "",
 ) -> Reply:
     """The failure that says most about the request, as a normal HTTP response that no SDK tries again: a
     provider's own status and words if any has answered. Where none has and no pool is left, an error that
     names why each is out. ``ends``: how each attempt ended, in order. ``is_over``: the time-out that the
-    caller declared is. ``held``: which pool holds what the request refers to."""
+    caller declared is. ``holder_text``: which pool holds what the request refers to."""
     opening, route = _most_telling(ends, prefer_answers=end.shed is not None)
     reply, reason, endings = opening.reply, route.reason, "; ".join(attempts.endings.values())
     if end.shed is not None and reply is None:
         reply, reason = refusal(end.shed), end.shed.reason
     elif reply is None:
-        whose = f"; {held}" if held else ""
+        whose = f"; {holder_text}" if holder_text else ""
         text = (
             f"{route.pool}: {opening.text} (attempt {attempts.count}, no other: {end.why}; {endings}{whose})"
         )
@@ -129,8 +129,8 @@ def final_failure(
         (b"x-tieline-gave-up", end.why.encode()),
         (b"x-tieline-tried", endings.encode()),
     ]
-    if held:
-        reply.headers.append((b"x-tieline-held", held.encode()))
+    if holder_text:
+        reply.headers.append((b"x-tieline-held", holder_text.encode()))
     return _stamped(reply, route, attempts, reason)
 
 

@@ -61,7 +61,7 @@ def route_of(
     choice = router.holder(ties.pool, model, exclude=exclude, origin=origin)
     if isinstance(choice, Route):
         return choice
-    return Shed(choice.reason, f"{choice.text}: {ties.text}", choice.retry_after_ms, choice.why)
+    return Shed(choice.reason, f"{choice.text}: {ties.text}", choice.retry_after_ms, why=choice.why)
 
 
 def ids_to_learn(body: Body, path: str, opening: Opening) -> tuple[str, ...]:

@@ -177,8 +177,8 @@ def split_while_returning(part: Slice, split: Split, out_of: OutOf, share_of: Sh
     back = sum(weight * share_of(pool) for pool, weight in rows if out_of(pool, "") is None)
     part_back = back / sum(weight for _, weight in rows)
     weights: dict[int, float] = {}
-    for one, factor in ((split, part_back), (other, 1.0 - part_back)):
-        for index, weight in zip(one.pools, one.weights, strict=True):
+    for source, factor in ((split, part_back), (other, 1.0 - part_back)):
+        for index, weight in zip(source.pools, source.weights, strict=True):
             weights[index] = weights.get(index, 0.0) + weight * factor
     shed = round(split.shed * part_back + other.shed * (1.0 - part_back))
     return Split(tuple(weights), tuple(map(round, weights.values())), shed)
