@@ -99,7 +99,7 @@ class Protocol(Struct, frozen=True):
             chunk = _chunk_decoder.decode(text)
         except msgspec.ValidationError:
             return Judgement(Mark.OUTPUT)  # JSON, but no object: the caller may understand it
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):  # the latter for thousands of nested brackets
             error = _NO_JSON if self.needs_json else None
             return Judgement(Mark.ERROR if self.needs_json or name == "error" else Mark.OUTPUT, error)
         return self._judge_chunk(chunk, name, text)
@@ -184,7 +184,7 @@ _NO_RESPONSE = _Response()
 def _read_response(raw: msgspec.Raw) -> _Response:
     try:
         return _response_decoder.decode(raw) if raw else _NO_RESPONSE
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return _NO_RESPONSE
 
 

@@ -118,6 +118,13 @@ def test_an_error_before_output(error: bytes) -> None:
     assert StreamReader(CHAT).feed(ROLE + error) is Phase.ERROR
 
 
+def test_what_nests_too_deeply_is_no_json() -> None:
+    """No stream makes the reader raise."""
+    deep = b"[" * 200_000
+    assert StreamReader(CHAT).feed(b'data: {"choices":' + deep + b"\n\n") is Phase.ERROR
+    assert StreamReader(RESPONSES).feed(b'data: {"type":"response.x","response":' + deep + b"\n\n")
+
+
 def test_a_flat_error_is_read_like_a_nested_one() -> None:
     """The code of either is at hand."""
     nested, flat = StreamReader(RESPONSES), StreamReader(RESPONSES)
