@@ -37,6 +37,16 @@ def test_a_deadline_that_is_none_is_refused(wrong: str) -> None:
     assert asked.ask(headers={"x-tieline-deadline": "20.5"}).status == 200
 
 
+@pytest.mark.parametrize("wrong", ["1", "yes", "True", ""])
+def test_an_unbind_that_is_neither_true_nor_false_is_refused(wrong: str) -> None:
+    """As a deadline that is none."""
+    asked = bench()
+    reply = asked.ask(headers={"x-tieline-unbind": wrong})
+    assert (reply.status, asked.sent) == (400, [])
+    assert said(reply) == f"header x-tieline-unbind: {wrong!r}: expected true or false"
+    assert asked.ask(headers={"x-tieline-unbind": "false"}).status == 200
+
+
 def test_an_origin_that_the_client_does_not_follow_is_named() -> None:
     """The refusal says where to name the origin."""
     reply = bench().ask(headers={"x-tieline-origin": "jp"})
