@@ -147,6 +147,7 @@ class Attempts:
         self._turn: Turn | None = None  # the place of this request while it waits for a pool's room
         self._turn_until_ms = 0
         self._waited = False  # for a Retry-After: once a request
+        self._in_line = False  # others wait for the same Retry-After
 
     def begin(self, now_ms: int) -> Action:
         """The first action."""
@@ -163,17 +164,17 @@ class Attempts:
         if self._turn is not None and (wait_ms := self._pacing.look(self._turn, now_ms)):
             if now_ms + wait_ms < self._turn_until_ms:
                 return Wait(wait_ms)
-            if self._tried:
+            if self._tried and not self._waited:
                 return GiveUp(Why.BUDGET)
         moves = not self._wish.bound and (self._tried or self._turn is not None)
         choice = self._choose_other(self._tried or _NO_EXCLUSION) if moves else self._choose_first()
         if isinstance(choice, Route):
-            return self._send(choice, now_ms)
+            return self._send_in_turn(choice, now_ms)
         if (action := self._fall_back(choice, now_ms)) is not None:
             return action
         again = self._choose_again() if moves and self._tried else choice
         if isinstance(again, Route):
-            return self._send(again, now_ms)
+            return self._send_in_turn(again, now_ms)
         shed = self._explained(choice)
         return GiveUp(Why.NO_OTHER, shed) if self._tried else Refuse(shed)
 
@@ -250,6 +251,7 @@ class Attempts:
         wait_ms = max(self._next_wait_ms(), self._not_before_ms.get(pool, 0) - now_ms)
         if wait_ms >= self._room_ms(now_ms):
             return GiveUp(Why.DEADLINE if wait_ms <= WAIT_MAX_MS else Why.NO_OTHER)
+        self._in_line = pool in self._not_before_ms
         return Wait(wait_ms) if self._budget.take(now_ms) else GiveUp(Why.BUDGET)
 
     def _ask_for_more_context(self) -> bool:
@@ -267,6 +269,14 @@ class Attempts:
         if has_room or self._budget.take(now_ms):
             return self._send(route, now_ms)
         return (free and self._wait_for_turn(route, now_ms)) or GiveUp(Why.BUDGET)
+
+    def _send_in_turn(self, route: Route, now_ms: int) -> Action:
+        """Of those who waited for the same Retry-After only as many go at once as the pool has room for, the
+        others one after the other; one whose turn would come too late goes all the same."""
+        if not self._in_line or self._pacing.reserve(route.pool, now_ms, 1) is not None:
+            return self._send(route, now_ms)
+        self._in_line = False
+        return self._wait_for_turn(route, now_ms) or self._send(route, now_ms)
 
     def _wait_for_turn(self, route: Route, now_ms: int) -> Wait | None:
         """A place in the line before the pool, if its turn comes in time."""
@@ -344,7 +354,7 @@ class Attempts:
 
     def _send(self, route: Route, now_ms: int) -> Send:
         self.count += 1
-        self._turn = None
+        self._turn, self._in_line = None, False
         self._tried.append(route.pool)
         self._reason = route.reason
         self._context_tokens = route.target.offer.context_tokens if route.target.offer is not None else 0
@@ -354,7 +364,7 @@ class Attempts:
         """For a Retry-After: once a request, and only if it fits."""
         if wait_ms is None or self._waited or wait_ms >= self._room_ms(now_ms):
             return None
-        self._waited = True
+        self._waited = self._in_line = True
         return Wait(max(1, wait_ms))
 
     def _room_ms(self, now_ms: int) -> int:

@@ -354,3 +354,29 @@ def test_with_no_pool_left_each_is_named_with_how_it_ended() -> None:
     assert isinstance(end, GiveUp)
     assert end.shed is not None
     assert end.shed.why == ("a/r/x: throttled", "b/r/x: auth")
+
+
+def test_those_who_wait_for_one_retry_after_do_not_come_back_together() -> None:
+    """Thirty requests wait for the only pool; when its time is over they go there one after the other, as it
+    has room and answers, and all within their deadline."""
+    time = Time()
+    routing = router(part({"a/r/x": 1_000_000}), time)
+    for _ in range(10):
+        routing.record("a/r/x", MODEL, ResultClass.OK)
+    time.pass_ms(3_000)
+    routing.record("a/r/x", MODEL, ResultClass.THROTTLED, retry_after_ms=1_000)
+    requests = [machine(routing) for _ in range(30)]
+    assert [attempts.begin(time()) for attempts in requests] == [Wait(1_000)] * 30
+    time.pass_ms(1_000)
+    routing.tick(time())
+    due = [(attempts, attempts.resume(time())) for attempts in requests]
+    assert sum(isinstance(action, Send) for _, action in due) <= 10
+    sent_s = []
+    while due:
+        sent_s += [time() // 1_000 for _, action in due if isinstance(action, Send)]
+        waiting = [attempts for attempts, action in due if isinstance(action, Wait)]
+        time.pass_ms(50)
+        due = [(attempts, attempts.resume(time())) for attempts in waiting]
+    assert len(sent_s) == 30
+    assert max(map(sent_s.count, sent_s)) <= 14
+    assert time() < DEADLINE_MS
