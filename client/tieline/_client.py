@@ -239,6 +239,7 @@ class AsyncClient:
             reports_dropped=self._reporter.dropped,
             overlay=overlay.id if overlay is not None else "",
             overlay_error=follower.overlays.error,
+            credential_error=self._core.credential_alarm,
         )
 
     def on_status(self, listener: Callable[[Status], None]) -> None:
@@ -262,6 +263,7 @@ class AsyncClient:
             "error": status.error,
             "overlay": msgspec.to_builtins(self._follower.overlays.in_force),
             "overlay_error": status.overlay_error,
+            "credential_error": status.credential_error,
             "pools": core.router.explain(),
             "in_flight": {pool: core.flights.count(pool) for pool in core.flights.pools()},
             "retry_tokens": round(core.budget.left(_clock.monotonic_ms()), 1),
@@ -345,7 +347,8 @@ class AsyncClient:
         """Wake whoever waits, and tell listeners if the status differs from the last one they were told."""
         self._changed.notify_all()
         status = self.status
-        announced = (status.state, status.error, status.overlay, status.overlay_error)
+        errors = (status.error, status.overlay_error, status.credential_error)
+        announced = (status.state, status.overlay, *errors)
         if announced != self._announced:
             self._announced = announced
             notify(self._on_status, status)

@@ -7,9 +7,10 @@ in no repr. Tokens that expire are fetched anew before they do, beside the reque
     |----------------|--------------|---------|
                      last quarter, at most 4 min
 
-Between ``renew`` and ``last use`` requests go on with the token in hand while one call fetches the next. If
-that call fails, the token in hand is used to its ``last use``, and the function is asked again after 5 s at
-the earliest.
+Between ``renew`` and ``last use`` requests go on with the token in hand while one call fetches the next. If a
+call fails, that is an alarm of the client, and the function is asked again after 1 s, 2 s, 4 s and so on, at
+most 10 s, whether or not a request needs it. Meanwhile the token in hand is used to its ``last use``; after
+that requests fail at once, and go to pools with other credentials.
 """
 
 import asyncio
@@ -22,13 +23,15 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from tieline.backoff import Backoff
 from tieline.errors import ConfigurationError
 
 PREFIX = "TIELINE_CREDENTIAL_"
 TOKEN_DEFAULT_MS = 60_000
 RENEW_BEFORE_MAX_MS = 240_000
 LAST_USE_BEFORE_MAX_MS = 10_000
-AGAIN_AFTER_MS = 5_000
+AGAIN_FIRST_S = 1.0
+AGAIN_LONGEST_S = 10.0
 FETCH_TIMEOUT_S = 30.0
 _log = logging.getLogger("tieline")
 
@@ -63,6 +66,13 @@ class _TokenInUse(Struct, frozen=True):
         return "_TokenInUse(...)"
 
 
+class _Failure(Struct, frozen=True):
+    """Why a function gave no token. Until ``until_ms`` it is asked again by a timer and by no request."""
+
+    text: str
+    until_ms: int
+
+
 def variable_of(name: str) -> str:
     """The environment variable that holds a secret, e.g. TIELINE_CREDENTIAL_AZURE_EU for azure-eu: letters in
     capitals, everything but letters and digits an underscore."""
@@ -74,7 +84,8 @@ class Credentials:
 
     ``sources``: by the name in the table, a string or a function (plain or async) that gives a string or a
     ``Token``; a plain string from a function is kept for a minute. Names that are not there are looked up in
-    ``environment``. ``clock`` gives monotonic milliseconds.
+    ``environment``. ``clock`` gives monotonic milliseconds. ``on_back(name)`` is called when a function that
+    had failed gives a token again.
     """
 
     def __init__(
@@ -82,16 +93,26 @@ class Credentials:
         sources: Mapping[str, Credential] | None,
         clock: Callable[[], int],
         environment: Mapping[str, str] = os.environ,
+        *,
+        on_back: Callable[[str], None] | None = None,
     ) -> None:
         self._sources = dict(sources or {})
         self._clock = clock
         self._environment = environment
         self._tokens: dict[str, _TokenInUse] = {}
         self._fetches: dict[str, asyncio.Task[_TokenInUse]] = {}
-        self._not_before_ms: dict[str, int] = {}  # after a failure: no call for each request
+        self._failures: dict[str, _Failure] = {}
+        self._waits: dict[str, Backoff] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._on_back = on_back
 
     def __repr__(self) -> str:
         return f"Credentials({sorted(self._sources)})"
+
+    @property
+    def alarm(self) -> str:
+        """Which functions give no token, and why; "" while all do."""
+        return "; ".join(sorted(failure.text for failure in list(self._failures.values())))
 
     async def get(self, name: str) -> tuple[str, bool]:
         """(secret, whether it is a token, that is from a function). Raises ``MissingCredentialError`` when
@@ -115,9 +136,13 @@ class Credentials:
         if isinstance(source, str):
             return _usable(name, source), False
         token, now_ms = self._tokens.get(name), self._clock()
+        failure = self._failures.get(name)
+        by_timer = failure is not None and now_ms < failure.until_ms
         if token is None or now_ms >= token.until_ms:
+            if failure is not None and by_timer:
+                raise MissingCredentialError(failure.text)
             return None
-        renew = now_ms >= token.renew_ms and now_ms >= self._not_before_ms.get(name, 0)
+        renew = now_ms >= token.renew_ms and not by_timer
         return None if renew else (token.value, True)
 
     def forget(self, name: str) -> None:
@@ -125,9 +150,13 @@ class Credentials:
         self._tokens.pop(name, None)
 
     def close(self) -> None:
-        """End the calls that are on their way."""
+        """End the calls that are on their way, and those to come."""
         for task in self._fetches.values():
             task.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._failures.clear()
 
     def _fetch(self, name: str, function: SecretFunction) -> "asyncio.Task[_TokenInUse]":
         """The one call that is on its way for this name."""
@@ -162,10 +191,37 @@ class Credentials:
         if task.cancelled():
             return
         if (error := task.exception()) is not None:
-            self._not_before_ms[name] = self._clock() + AGAIN_AFTER_MS
-            _log.warning("%s", error)
-        else:
-            self._tokens[name] = task.result()
+            self._failed(name, str(error))
+            return
+        self._tokens[name] = task.result()
+        self._waits.pop(name, None)
+        if self._failures.pop(name, None) is not None:
+            _log.info("credential %r: its function gives tokens again", name)
+            if self._on_back is not None:
+                self._on_back(name)
+
+    def _failed(self, name: str, text: str) -> None:
+        before, wait_s = self._failures.get(name), self._wait_s(name)
+        if before is None or before.text != text:
+            _log.error("%s", text)
+        # Longer than the wait, so that requests stand back as well while the next call is on its way.
+        until_ms = self._clock() + round((wait_s + FETCH_TIMEOUT_S) * 1_000)
+        self._failures[name] = _Failure(text, until_ms)
+        if (timer := self._timers.pop(name, None)) is not None:
+            timer.cancel()
+        self._timers[name] = asyncio.get_running_loop().call_later(wait_s, self._again, name)
+
+    def _wait_s(self, name: str) -> float:
+        waits = self._waits.get(name)
+        if waits is None:
+            waits = self._waits[name] = Backoff(AGAIN_FIRST_S, AGAIN_LONGEST_S)
+        return waits.next_s()
+
+    def _again(self, name: str) -> None:
+        del self._timers[name]
+        source = self._sources[name]
+        assert not isinstance(source, str)
+        self._fetch(name, source)
 
     def _from_environment(self, name: str) -> str:
         variable = variable_of(name)

@@ -22,6 +22,7 @@ class Verdicts:
         self.due: frozenset[str | tuple[str, str]] = frozenset()
         self._new_waits = new_waits
         self.next_due_ms: int | None = None
+        self._credential_of: Mapping[str, str] = {}
         self._health: dict[str, PoolHealth] = {}
         self._models: dict[tuple[str, str], PoolHealth] = {}  # a 404 on one model leaves its siblings in
         self._throttles: dict[str, Throttle] = {}
@@ -148,9 +149,17 @@ class Verdicts:
         self.refresh(now_ms)
         return True
 
+    def hasten(self, credential: str, now_ms: int) -> None:
+        """There is a new secret of this name: pools that are out for theirs may be tried at once."""
+        for pool, health in self._health.items():
+            own = self._credential_of.get(pool)
+            if own == credential and health.out is not None and health.out.result is ResultClass.AUTH:
+                health.out = Out(ResultClass.AUTH, health.out.since_ms, now_ms)
+
     def swap(self, before: Mapping[str, Address], after: Mapping[str, Address]) -> None:
         """Another table is in force: what was seen stays, except of pools that are gone or have another
         address."""
+        self._credential_of = {pool: credential for pool, (_, _, credential) in after.items()}
         for pool, address in after.items():
             if before.get(pool, address) != address:
                 self._health.pop(pool, None)

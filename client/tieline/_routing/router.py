@@ -285,10 +285,7 @@ class Router:
         )
         if outcome.result is ResultClass.OK:
             self.usual.learn(
-                target.pool,
-                target.model,
-                first_token_ms=outcome.first_token_ms,
-                whole_ms=outcome.whole_ms,
+                target.pool, target.model, first_token_ms=outcome.first_token_ms, whole_ms=outcome.whole_ms
             )
         for listener in self.on_outcome:
             listener(target, outcome)
@@ -365,6 +362,12 @@ class Router:
             self._choices.forget()
             self._refresh(self._clock())
 
+    def secret_is_back(self, credential: str) -> None:
+        """A secret that could not be had is there again: pools that are out for it may be tried at once."""
+        with self._lock:
+            self._verdicts.hasten(credential, self._clock())
+            self._refresh(self._clock())
+
     def after_fork(self) -> None:
         """In a child process: the table and what was learnt of pools stay; counts are the parent's."""
         self._lock = RLock()
@@ -381,9 +384,7 @@ class Router:
             return [] if self._table is None else explain(self._table, self._verdicts, self._clock())
 
     def _may_leave(self, pool: str, health: PoolHealth) -> bool:
-        if self._table is None:
-            return False
-        return may_leave(self._table, pool, health, out_of=self._verdicts.out_of)
+        return self._table is not None and may_leave(self._table, pool, health, out_of=self._verdicts.out_of)
 
     def _changed(self, pool: str, out: Out | None, now_ms: int) -> None:
         self._choices.forget()

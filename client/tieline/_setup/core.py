@@ -74,9 +74,9 @@ class Core:
         self._table_settings = _DEFAULTS
         self._settings = self._timeouts.over(_DEFAULTS)
         self._secrets = credentials
-        self._credentials = Credentials(credentials, clock)
         self.clock = clock
         self.router = Router(workload, origin, clock=clock, phase=phase)
+        self._credentials = Credentials(credentials, clock, on_back=self.router.secret_is_back)
         self.flights = Flights()
         self.budget = RetryBudget()
         self.window = DemandWindow()
@@ -119,6 +119,11 @@ class Core:
         for wire in wires:
             wire.close()
 
+    @property
+    def credential_alarm(self) -> str:
+        """Which credentials' functions give no token, and why; "" while all do."""
+        return self._credentials.alarm
+
     def tidy(self) -> None:
         """Close connections that have been idle for long."""
         for wire in self._wires:
@@ -158,7 +163,7 @@ class Core:
             part.after_fork()
         fork.keep(self._wires, self._async_runner, self._sync_runner, self._credentials)
         self._wires, self._async_runner, self._sync_runner, self._open = [], None, None, False
-        self._credentials = Credentials(self._secrets, self.clock)
+        self._credentials = Credentials(self._secrets, self.clock, on_back=self.router.secret_is_back)
         self._tools.refused = self._credentials.forget
         self._tools.lock, self._tools.waiting = Lock(), 0
 

@@ -34,6 +34,7 @@ class Status(Struct, frozen=True):
     - ``generation``: the table in force, ``lineage:epoch:seq``; empty without one.
     - ``age_ms``: time since the source last answered, None if it never did.
     - ``error``: what is wrong with the source; empty when nothing is.
+    - ``credential_error``: which credentials' functions give no token, and why; empty while all do.
     - ``reports_dropped``: how many reports were given up.
     - ``overlay``: the id of the emergency overlay in force, or empty; ``overlay_error``: why one is refused.
     """
@@ -46,6 +47,7 @@ class Status(Struct, frozen=True):
     reports_dropped: int = 0
     overlay: str = ""
     overlay_error: str = ""
+    credential_error: str = ""
 
 
 class Applied(Struct, frozen=True):

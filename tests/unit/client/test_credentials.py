@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from tests.unit.client.made_tables import Time
+from tests.waiting import until
 from tieline.credentials import Credentials, MissingCredentialError, Token, variable_of
 
 SECRET = "s3cret-value"
@@ -144,3 +145,31 @@ async def test_a_secrets_own_line_end_does_no_harm() -> None:
     """As files have it."""
     assert await Credentials({"a": f"{SECRET}\n"}, Time()).get("a") == (SECRET, False)
     assert SECRET not in repr(Token(SECRET)) + repr(Credentials({"a": SECRET}, Time()))
+
+
+async def test_a_failing_function_is_an_alarm_until_it_gives_tokens_again() -> None:
+    """Requests fail at once meanwhile: it is asked again by a timer, whether or not any request comes, and
+    whoever waits for that is told."""
+    source, back = Counting(), list[str]()
+    credentials = Credentials({"a": source}, Time(), on_back=back.append)
+    source.fails = True
+    for _ in range(5):
+        with pytest.raises(MissingCredentialError, match="'a': its function raised RuntimeError"):
+            await credentials.get("a")
+    assert source.calls == 1
+    assert credentials.alarm == "credential 'a': its function raised RuntimeError"
+    source.fails = False
+    await until(lambda: bool(back), 5, "the function is asked again")
+    assert (back, credentials.alarm, source.calls) == (["a"], "", 2)
+    assert credentials.at_hand("a") == (f"{SECRET}-2", True)
+
+
+async def test_closing_ends_the_calls_to_come() -> None:
+    """Nothing asks a function of a client that is closed."""
+    source = Counting()
+    credentials = Credentials({"a": source}, Time())
+    source.fails = True
+    with pytest.raises(MissingCredentialError):
+        await credentials.get("a")
+    credentials.close()
+    assert (credentials.alarm, credentials._timers) == ("", {})
