@@ -16,7 +16,7 @@ for call in watcher.functions.values():
     call.can_block_in(*MAY_BLOCK)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def loop_never_blocks() -> Iterator[None]:
     """Raises BlockingError where product code sleeps or reads a file or a socket inside a running loop."""
     watcher.activate()
