@@ -1,9 +1,9 @@
 """What one planner keeps between its decisions, so that a decision costs only what is new.
 
-Most inputs of a decision are the very objects of the decision before: the policy, and every row, pool memory,
-finding or table that nothing has touched. Whether an input is new is therefore asked by identity (``is``),
-which costs nothing, and never by comparing contents. Every value in question is frozen or is not changed
-after it was handed on, so the same object stands for the same contents.
+Most inputs of a decision are the same objects as in the decision before: the policy, and every row, pool
+memory, finding or table that nothing has touched. Whether an input is new is therefore asked by identity
+(``is``), which costs nothing, and never by comparing contents. Every value in question is frozen or is not
+changed after it was handed on, so the same object stands for the same contents.
 
 Nothing here is part of a decision. A planner with an empty ``Memo`` decides the same bytes, only slower;
 tests/property/test_planner_property.py holds each stage to that.
