@@ -40,7 +40,6 @@ from tieline.providers.whole import judge, must_be_json
 
 ERROR_BODY_MAX = 1024 * 1024
 _UNTYPED = ("", "text/plain", "application/octet-stream")
-HTML = "text/html"
 _COSTLY_PATHS = ("/images", "/audio", "/videos")
 WHOLE_BODY_MAX = 64 * 1024 * 1024
 
@@ -156,7 +155,7 @@ def _read(
         if not is_whole:  # too large to be held back: it is handed on as it comes
             return Opening(_answers.GOOD, reply=reply, answer=answer, prefix=body)
         reply.body = body
-        if is_json and (plain or not body or kind == HTML):
+        if is_json and (plain or not body or kind == _answers.HTML):
             return _judged(call, reply, kind)
         usage, answer_id = read_whole(body) if plain else (None, "")
         return Opening(_answers.GOOD, reply=reply, usage=usage, answer_id=answer_id)
@@ -165,7 +164,7 @@ def _read(
 
 def _judged(call: Call, reply: Reply, kind: str) -> Opening:
     """A whole answer of an API whose answers are JSON, by what its body says."""
-    if kind == HTML:
+    if kind == _answers.HTML:
         return Opening(_answers.UNHEALTHY, "the answer is a page of HTML")
     is_creation = call.request.method == "POST"
     judged = judge(reply.body, is_creation=is_creation, retry_empty=call.retry_empty)

@@ -229,11 +229,11 @@ class Exchange:
                 tools.waiting -= 1
 
     def _part_ms(self, send: Send, attempts: Attempts) -> int | None:
-        """This attempt's part of a time-out that the caller declared: half of what is left while there is
-        another pool to go to, else all of it. None if it declared none."""
+        """This attempt's part of a time-out that the caller declared: half if it may be left for another."""
         if not self._is_declared:
             return None
-        return max(1, send.left_ms // 2) if attempts.may_leave() else send.left_ms
+        divides = not self._call.is_costly and attempts.may_leave()
+        return max(1, send.left_ms // 2) if divides else send.left_ms
 
     def _waiting(self, target: Target, send: Send, part_ms: int | None) -> Waiting:
         call, settings, usual = self._call, self._tools.settings(), self._tools.router.usual

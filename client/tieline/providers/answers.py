@@ -24,6 +24,7 @@ from tieline.events import HEALTH_FAILURES, ResultClass
 
 EVENT_STREAM: Final = "text/event-stream"
 JSON: Final = "application/json"
+HTML: Final = "text/html"
 
 
 class Topic(StrEnum):

@@ -1,9 +1,9 @@
 """PURE. Whether the body of an answer with a good status is an answer at all.
 
 A gateway in front of a pool may send 200 with an empty body, a page of HTML, half a JSON document, or nothing
-but an error object. For APIs whose answers are JSON such a body is a failure of the pool, or what its error
-says, and is never handed on as a success. Bodies of other APIs (audio, the contents of files) and of unknown
-paths are handed on as they are.
+but an error object. For APIs whose answers are JSON, and for audio and files where the answer is said to be
+JSON or HTML, such a body is a failure of the pool, or what its error says, and is never handed on as a
+success. Other bodies (sounds, the contents of files) and those of unknown paths are handed on as they are.
 
 ``choices: []`` and choices without any content are ambiguous: a model may have nothing to say. They are
 judged only if the table's ``empty_answers`` says so.
@@ -18,6 +18,8 @@ from tieline.providers.answers import (
     EMPTY_ANSWER,
     EVENT_STREAM,
     GOOD,
+    HTML,
+    JSON,
     NO_ERROR,
     UNHEALTHY,
     ProviderError,
@@ -45,6 +47,9 @@ _JSON_APIS = frozenset(
         "vector_stores",
     }
 )
+# What these answer may be something else, as the caller asked: JSON only where the answer says so itself. A
+# page of HTML it is never.
+_OFTEN_JSON_APIS = frozenset({"audio", "files"})
 _OUTPUT_FIELDS = ("content", "refusal", "tool_calls", "function_call", "audio", "reasoning_content")
 _NO_BODY = frozenset({204, 205})
 
@@ -81,7 +86,9 @@ def must_be_json(method: str, path: str, status: int, kind: str) -> bool:
     if method == "HEAD" or status in _NO_BODY or kind == EVENT_STREAM:
         return False
     api, *rest = path.partition("?")[0].strip("/").split("/")
-    return api in _JSON_APIS and rest[-1:] != ["content"]
+    if rest[-1:] == ["content"]:
+        return False
+    return api in _JSON_APIS or (api in _OFTEN_JSON_APIS and kind in (JSON, HTML))
 
 
 def judge(body: bytes, *, is_creation: bool, retry_empty: bool) -> Judged:

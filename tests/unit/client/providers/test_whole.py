@@ -23,11 +23,16 @@ CHAT = b'{"id":"c","object":"chat.completion","choices":[{"message":{"content":"
         ("GET", "/files/f/content", 200, "application/octet-stream", False),
         ("POST", "/audio/speech", 200, "audio/mpeg", False),
         ("POST", "/audio/transcriptions", 200, "text/plain", False),
+        ("POST", "/audio/transcriptions", 200, "application/json", True),
+        ("POST", "/audio/speech", 200, "text/html", True),
+        ("POST", "/files", 200, "application/json", True),
+        ("GET", "/files/f/content", 200, "application/json", False),
         ("POST", "/never/heard/of", 200, "text/html", False),
     ],
 )
 def test_which_answers_can_only_be_json(method: str, path: str, status: int, kind: str, must: bool) -> None:
-    """By the path's API; sounds, the contents of files and unknown APIs are handed on as they are."""
+    """By the path's API, and for audio and files by the type as well; sounds, the contents of files and
+    unknown APIs are handed on as they are."""
     assert must_be_json(method, path, status, kind) is must
 
 

@@ -169,6 +169,16 @@ def test_what_is_costly_is_sent_again_once_and_only_after_a_death(path: str) -> 
     assert (reply.status, len(tried.sent)) == (504, 1)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_costly_request_has_the_whole_time_of_its_caller(stream: bool) -> None:
+    """A silent pool is not left halfway: the pictures may be under way there, and are not ordered twice."""
+    tried = bench(a=fails(ResultClass.TIMEOUT), b=answers())
+    began_ms = tried.time()
+    reply = tried.ask("/images/generations", stream=stream, headers={"x-tieline-deadline": "15"})
+    assert [do.flight.due_ms - began_ms for _, do in tried.sent] == [15_000]
+    assert (header(reply, "x-tieline-gave-up"), bool(reply.timed_out)) == ("may_be_billed", True)
+
+
 def test_a_whole_answer_that_was_waited_for_for_long_is_not_sent_again_blindly() -> None:
     """After 10 s it may be under way, and billed; after less it fails over."""
     tried = bench(a=fails(ResultClass.TIMEOUT), b=answers())
