@@ -55,7 +55,9 @@ class Answerer:
 
     async def _look_up(self, request: web.Request) -> web.StreamResponse:
         """Reads or deletes what the pool keeps, or lists its models. These requests are not in the log."""
-        arrival = Arrival(self._pool.id, "", self._request_id(request), request.path)
+        arrival = Arrival(
+            self._pool.id, "", self._request_id(request), request.path, is_first=self._is_first(request)
+        )
         verdict = self._pool.judge_lookup(arrival, request.headers, self._state.faults, _now_ms())
         if verdict is not None and verdict.fault is not None and verdict.refusal is None:
             return await self._fail(request, verdict)
@@ -142,15 +144,15 @@ class Answerer:
         except wire.BadRequestError as error:
             refusal = Refusal(400, "client_error", str(error), code="invalid_request")
             return _UNREADABLE, Verdict(admitted=False, refusal=refusal)
-        arrival = Arrival(pool.id, content.model, f"{pool.id}|{request_id}", request.path, body)
+        arrival = Arrival(
+            pool.id,
+            content.model,
+            f"{pool.id}|{request_id}",
+            path=request.path,
+            body=body,
+            is_first=self._is_first(request),
+        )
         verdict = pool.judge(content, arrival, request.headers, faults=self._state.faults, now_ms=_now_ms())
-        if (
-            verdict.fault is not None
-            and verdict.fault.kind == "stale_connections"
-            and self._is_first(request)
-        ):
-            # This connection is a new one: the fault strikes the next request on it.
-            verdict = pool.judge(content, arrival, request.headers, faults=_NO_FAULTS, now_ms=_now_ms())
         return content, verdict
 
     def _is_first(self, request: web.Request) -> bool:
@@ -173,9 +175,6 @@ class Answerer:
             # This waits until the caller leaves, the process stops, or ANSWER_MAX_S have passed.
             await asyncio.Event().wait()
         return broken(request, reset=True)
-
-
-_NO_FAULTS = FaultBook(seed=0)
 
 
 def _now_ms() -> float:

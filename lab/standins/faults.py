@@ -85,13 +85,15 @@ class FaultOrder(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
 
 
 class Arrival(NamedTuple):
-    """What faults look at of a request. ``key``: decides, for a share, always the same."""
+    """What faults look at of a request. ``key``: decides, for a share, always the same. ``is_first``: nothing
+    came before it on its connection."""
 
     pool: str
     model: str
     key: str
     path: str = ""
     body: bytes = b""
+    is_first: bool = False
 
 
 class ActiveFault(Struct, frozen=True):
@@ -190,6 +192,7 @@ def _concerns(order: FaultOrder, arrival: Arrival) -> bool:
         and order.model in (None, arrival.model)
         and (order.path is None or arrival.path.endswith(order.path))
         and (order.word is None or order.word.encode() in arrival.body)
+        and not (order.kind == "stale_connections" and arrival.is_first)
     )
 
 

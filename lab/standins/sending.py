@@ -107,8 +107,8 @@ class Sender:
             case "error_only":
                 body, kind = wire.error_body("The server is overloaded.", "server_error"), JSON
             case _:
-                body, kind = b"", exchange.api.media_type
-        if exchange.content.stream and kind == exchange.api.media_type:
+                body, kind = b"", JSON
+        if exchange.content.stream and not body:
             kind = _EVENT_STREAM
         return web.Response(body=body, content_type=kind, headers=exchange.headers)
 

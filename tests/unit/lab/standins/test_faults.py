@@ -58,7 +58,7 @@ def test_path_and_word_limit_a_fault() -> None:
     book = FaultBook(seed=1)
     book.add(FaultOrder(kind="status", status=403, path="/embeddings", word="forbidden"))
     arrivals = [
-        Arrival("p", "m", "k", path, body)
+        Arrival("p", "m", "k", path=path, body=body)
         for path in ("/v1/embeddings", "/v1/responses")
         for body in (b'{"input": "forbidden"}', b'{"input": "a word"}')
     ]
