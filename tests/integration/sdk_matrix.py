@@ -1,18 +1,20 @@
-"""Every fault of the stand-ins, through the real openai SDK and through plain clients, in one environment:
+"""The faults of outcomes.md, through the real openai SDK and through plain clients, in one environment:
 
-    python sdk_matrix.py TABLE FAULTY_ADMIN_URL OTHER_ADMIN_URL
+    python sdk_matrix.py TABLE FAULTY_ADMIN_URL OTHER_ADMIN_URL [sample|whole]
 
 All weight is on the faulty pool; the table's ``on_loss`` weights lead to the other. Prints one JSON line for
 each case whose outcome is not the one expected, last a line with counts; needs nothing but the client, the
 SDK and its HTTP library, so that it runs with any version of them.
+
+The sample has some cells of each row, each by one API and one driver in turn; the whole has everything.
 """
 
 import asyncio
+import itertools
 import json
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,39 +22,35 @@ from typing import Any, NamedTuple
 import openai
 
 import tieline
+from tests.integration.matrix_calls import CALLS, Call, Driver
+from tests.integration.matrix_table import FILE, Row, rows
 
 PLACE: dict[str, Any] = {"workload": "chat", "origin": "eu"}
-ASK: dict[str, Any] = {"model": "chat-large", "messages": [{"role": "user", "content": "Where to?"}]}
-TOKENS = 24
+# These faults strike a request only after another one.
+SECOND = frozenset({"stale_connections", "burst"})
+
+
+UNHARMED = "faulty 1"
+FEW = 3
+STEP = 7  # it divides no number of pairs, so that in turn each pair is taken
 
 
 class Case(NamedTuple):
-    """``fault`` and its fields, on the faulty pool (``everywhere``: on both). ``whole`` and ``streamed``:
-    what must come of it, as ``outcome pool attempts``."""
+    """One cell of the table by one driver."""
 
-    fault: str
-    fields: dict[str, Any]
-    whole: str
-    streamed: str
-    everywhere: bool = False
+    row: Row
+    call: Call
+    driver: Driver
 
+    @property
+    def expected(self) -> str:
+        """What outcomes.md says."""
+        return self.row.outcomes[self.call.column]
 
-OTHER, FAULTY = "ok other 2", "ok faulty 1"
-CASES = (
-    Case("", {}, FAULTY, FAULTY),
-    *(Case(kind, {}, OTHER, OTHER) for kind in ("503", "401", "404", "hang", "refuse", "reset")),
-    Case("429", {"retry_after_ms": 60_000}, OTHER, OTHER),
-    Case("400", {}, "400 faulty 1", "400 faulty 1"),
-    Case("slow_first_token", {"delay_ms": 5_000}, OTHER, OTHER),
-    Case("cut", {"after_chunks": 1}, OTHER, "broken faulty 1"),
-    Case("end_without_done", {"after_chunks": 1}, FAULTY, "broken faulty 1"),
-    Case("error_event", {"after_chunks": 0}, FAULTY, OTHER),
-    Case("error_event", {"after_chunks": 0, "error_code": "rate_limit_exceeded"}, FAULTY, OTHER),
-    Case("error_event", {"after_chunks": 2}, FAULTY, "error event faulty 1"),
-    Case("503", {}, "503 faulty 3", "503 faulty 3", everywhere=True),
-    Case("400", {}, "400 faulty 1", "400 faulty 1", everywhere=True),
-    Case("refuse", {}, "503 faulty 3", "503 faulty 3", everywhere=True),
-)
+    @property
+    def calls(self) -> int:
+        """How many calls are made; the outcome is that of the last."""
+        return 2 if self.row.order and self.row.order["kind"] in SECOND else 1
 
 
 class Reports:
@@ -66,88 +64,34 @@ class Reports:
         return True
 
 
-def of(outcome: object, headers: Any) -> str:
-    """An outcome in a word, with where it came from."""
-    pool = "faulty" if headers.get("x-tieline-pool", "").startswith("azure/") else "other"
-    return f"{outcome} {pool} {headers.get('x-tieline-attempts', '-')}"
+def drivers() -> list[Driver]:
+    """Those that this environment has."""
+    sdk = "httpx2" if int(openai.VERSION.split(".")[0]) >= 3 else "httpx"
+    plain = [library for library in ("httpx2", "httpx") if find_spec(library) is not None]
+    kinds = [(sdk, True), *((library, False) for library in plain)]
+    return [Driver(library, is_sdk, is_async) for library, is_sdk in kinds for is_async in (True, False)]
 
 
-async def sdk_async(client: Any, stream: bool, library: str) -> str:
-    """One call of the asynchronous SDK, with the retries that it makes by default."""
-    http = client.http_client(library=library)
-    async with openai.AsyncOpenAI(api_key="unused", base_url=client.base_url, http_client=http) as llm:
-        try:
-            raw = await llm.chat.completions.with_raw_response.create(**ASK, max_tokens=TOKENS, stream=stream)
-        except openai.APIStatusError as error:
-            return of(error.status_code, error.response.headers)
-        try:
-            answer: Any = raw.parse()
-            texts = [answer] if not stream else [chunk async for chunk in answer]
-        except (openai.APIConnectionError, import_module(library).TransportError):
-            return of("broken", raw.headers)  # 2.x hands on what its HTTP library raises in a stream
-        except openai.APIError:
-            return of("error event", raw.headers)
-        return of("ok" if texts else "nothing", raw.headers)
+def cases(table: list[Row], *, whole: bool) -> Iterator[Case]:
+    """The cases, fault by fault."""
+    every, turn = drivers(), itertools.count()
+    for number, row in enumerate(table):
+        tried = [column for column, expected in row.outcomes.items() if expected != "-"]
+        for column in tried if whole else _sample(row, tried, number):
+            pairs = [
+                (call, driver)
+                for driver in every
+                for call in CALLS
+                if call.column == column and not (driver.is_sdk and call.sdk is None)
+            ]
+            for call, driver in pairs if whole else [pairs[next(turn) * STEP % len(pairs)]]:
+                yield Case(row, call, driver)
 
 
-def sdk_sync(client: Any, stream: bool, library: str) -> str:
-    """The same without asyncio."""
-    http = client.http_client(library=library)
-    with openai.OpenAI(api_key="unused", base_url=client.base_url, http_client=http) as llm:
-        try:
-            raw = llm.chat.completions.with_raw_response.create(**ASK, max_tokens=TOKENS, stream=stream)
-        except openai.APIStatusError as error:
-            return of(error.status_code, error.response.headers)
-        try:
-            answer: Any = raw.parse()
-            texts = [answer] if not stream else list(answer)
-        except (openai.APIConnectionError, import_module(library).TransportError):
-            return of("broken", raw.headers)  # 2.x hands on what its HTTP library raises in a stream
-        except openai.APIError:
-            return of("error event", raw.headers)
-        return of("ok" if texts else "nothing", raw.headers)
-
-
-def judged(status: int, headers: Any, text: str, stream: bool) -> str:
-    """What a plain client was given."""
-    if status != 200:
-        return of(status, headers)
-    if stream and '"error"' in text:
-        return of("error event", headers)
-    complete = "data: [DONE]" in text if stream else '"choices"' in text
-    return of("ok" if complete else "incomplete", headers)
-
-
-async def raw_async(client: Any, stream: bool, library: str) -> str:
-    """A plain asynchronous client. What follows an error event in a stream is not looked at."""
-    module, body = import_module(library), {**ASK, "max_tokens": TOKENS, "stream": stream}
-    text = ""
-    async with (
-        client.http_client(library=library, base_url=client.base_url) as http,
-        http.stream("POST", "/chat/completions", json=body) as answer,
-    ):
-        try:
-            async for piece in answer.aiter_text():
-                text += piece
-        except (module.RemoteProtocolError, module.ReadTimeout):
-            return of("error event" if '"error"' in text else "broken", answer.headers)
-        return judged(answer.status_code, answer.headers, text, stream)
-
-
-def raw_sync(client: Any, stream: bool, library: str) -> str:
-    """The same without asyncio."""
-    module, body = import_module(library), {**ASK, "max_tokens": TOKENS, "stream": stream}
-    text = ""
-    with (
-        client.http_client(library=library, base_url=client.base_url) as http,
-        http.stream("POST", "/chat/completions", json=body) as answer,
-    ):
-        try:
-            for piece in answer.iter_text():
-                text += piece
-        except (module.RemoteProtocolError, module.ReadTimeout):
-            return of("error event" if '"error"' in text else "broken", answer.headers)
-        return judged(answer.status_code, answer.headers, text, stream)
+def _sample(row: Row, columns: list[str], number: int) -> list[str]:
+    """Every second column; or those that the fault of this row is about, where it is about few."""
+    about = [column for column in columns if row.outcomes[column] != UNHARMED]
+    return about if 0 < len(about) <= FEW else columns[number % 2 :: 2]
 
 
 def order(method: str, url: str, body: dict[str, Any] | None = None) -> None:
@@ -157,55 +101,79 @@ def order(method: str, url: str, body: dict[str, Any] | None = None) -> None:
         answer.read()
 
 
-def drivers() -> Iterator[tuple[str, Callable[..., Any], bool, str]]:
-    """(name, what makes a call, whether it is asynchronous, library)."""
-    sdk = "httpx2" if int(openai.VERSION.split(".")[0]) >= 3 else "httpx"
-    yield "sdk async", sdk_async, True, sdk
-    yield "sdk sync", sdk_sync, False, sdk
-    for library in ("httpx2", "httpx"):
-        if find_spec(library) is not None:
-            yield f"{library} async", raw_async, True, library
-            yield f"{library} sync", raw_sync, False, library
+def set_faults(row: Row, faulty: str, other: str) -> None:
+    """Switch on the fault of this row and no other."""
+    for url in (faulty, other):
+        order("DELETE", f"{url}/faults?")
+        if row.order and (row.everywhere or url == faulty):
+            order("POST", f"{url}/faults", row.order)
 
 
-async def call_async(path: str, call: Callable[..., Any], stream: bool, library: str) -> str:
+def credentials() -> dict[str, Any]:
+    """A source of tokens that are good for an hour, each another one."""
+    numbers = itertools.count(1)
+    return {"key": lambda: tieline.Token(f"token-{next(numbers)}", 3_600_000)}
+
+
+async def run_async(path: str, case: Case) -> str:
     """With a client of its own: what one case does to a pool is nothing to the next."""
     reports = Reports()
-    async with tieline.AsyncClient(Path(path), **PLACE, kafka=reports) as client:
+    async with tieline.AsyncClient(Path(path), **PLACE, kafka=reports, credentials=credentials()) as client:
         assert await client.ready(10), client.status
-        found: str = await call(client, stream, library)
-    return found if reports.requests == 1 else f"{found}, asked {reports.requests} times"
+        async with case.driver.opened(client) as ask:
+            for _ in range(case.calls):
+                result: str = await ask(case.call)
+        result += _outs(client)
+    return _counted(result, reports, case)
 
 
-def call_sync(path: str, call: Callable[..., Any], stream: bool, library: str) -> str:
-    """As ``call_async``."""
+def run_sync(path: str, case: Case) -> str:
+    """As ``run_async``."""
     reports = Reports()
-    with tieline.Client(Path(path), **PLACE, kafka=reports) as client:
+    with tieline.Client(Path(path), **PLACE, kafka=reports, credentials=credentials()) as client:
         assert client.ready(10), client.status
-        found: str = call(client, stream, library)
-    return found if reports.requests == 1 else f"{found}, asked {reports.requests} times"
+        with case.driver.opened_sync(client) as ask:
+            for _ in range(case.calls):
+                result = ask(case.call)
+        result += _outs(client)
+    return _counted(result, reports, case)
 
 
-def main(path: str, faulty: str, other: str) -> int:
-    """Every case with every driver, streamed and not."""
-    ran = wrong = 0
-    for case in CASES:
-        for url in (faulty, other):
-            order("DELETE", f"{url}/faults?")
-            if case.fault and (case.everywhere or url == faulty):
-                order("POST", f"{url}/faults", {"kind": case.fault, **case.fields})
-        for name, call, is_async, library in drivers():
-            for stream in (False, True):
-                expected = case.streamed if stream else case.whole
-                made = call_async(path, call, stream, library) if is_async else None
-                found = asyncio.run(made) if made else call_sync(path, call, stream, library)
-                ran += 1
-                if found != expected:
-                    wrong += 1
-                    told = {"driver": name, "case": case, "stream": stream, "found": found}
-                    sys.stdout.write(json.dumps({**told, "expected": expected}) + "\n")
-    sys.stdout.write(json.dumps({"openai": openai.VERSION, "ran": ran, "wrong": wrong}) + "\n")
+def _outs(client: Any) -> str:
+    outs = [row for row in client.explain()["pools"] if row["out"] or row["models_out"]]
+    return " out" if outs else ""
+
+
+def _counted(result: str, reports: Reports, case: Case) -> str:
+    asked = reports.requests
+    return result if asked == case.calls else f"{result}, asked {asked} times"
+
+
+def main(path: str, faulty: str, other: str, extent: str = "sample") -> int:
+    """Every case of the sample, or of the whole."""
+    wrong = 0
+    every = list(cases(rows(FILE.read_text()), whole=extent == "whole"))
+    for row, of_row in itertools.groupby(every, lambda case: case.row):
+        for number, case in enumerate(of_row):
+            if number == 0 or case.calls > 1:  # what a fault remembers is nothing to the next case
+                set_faults(row, faulty, other)
+            running = run_async(path, case) if case.driver.is_async else None
+            result = asyncio.run(running) if running else run_sync(path, case)
+            if result != case.expected:
+                wrong += 1
+                place = {"fault": row.order, "everywhere": row.everywhere, "column": case.call.column}
+                by = {"path": case.call.path, "driver": case.driver.name}
+                say({**place, **by, "expected": case.expected, "outcome": result})
+    paths, names = {case.call.path for case in every}, {case.driver.name for case in every}
+    tried = len({id(case.row) for case in every})
+    say({"openai": openai.VERSION, "wrong": wrong, "rows": tried, "paths": len(paths), "drivers": len(names)})
     return int(wrong > 0)
+
+
+def say(line: dict[str, Any]) -> None:
+    """One line of the output."""
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
