@@ -10,7 +10,7 @@ from typing import Any
 
 import faust
 
-from streams.judge import Record
+from streams.contract_check import Record
 from streams.lane import Delivery, Lane
 from streams.positions import ClockOffsets, Partition
 from streams.topic_ids import TopicFacts

@@ -12,7 +12,7 @@ import faust
 import structlog
 
 from streams.agents import add_agent, record_reader
-from streams.judge import Judge
+from streams.contract_check import Judge
 from streams.logs import limit_library_logs
 from streams.positions import ClockOffsets
 from streams.rebuild import Recovery

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from streams.judge import Record
+from streams.contract_check import Record
 from tieline.cloudevents import Poison
 from tieline.kafka import Brokers, connecting
 from tieline.topics import MIB

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from streams.contract_check import Judge, Record, is_stale
 from streams.deadletter import DeadLetter, DeadLetters
 from streams.fold import gap_ms
-from streams.judge import Judge, Record, is_stale
 from streams.logs import LogPace
 from streams.rows import GAP_MAX_MS, IngestEvent
 from streams.store import TablesLostError

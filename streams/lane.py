@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from streams.contract_check import Record
 from streams.handling import HandBack
-from streams.judge import Record
 from streams.positions import Partition
 
 GROUP_MAX_BYTES = 4 * 1024 * 1024

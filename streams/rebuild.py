@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.contract_check import Judge, Record
 from streams.demand import SECONDS_MAX
 from streams.fold import supersedes
-from streams.judge import Judge, Record
 from streams.memory import MemoryTables
 from streams.rows import DemandRow, Row
 from streams.settings import IngestSettings, Registry

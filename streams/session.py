@@ -8,9 +8,9 @@ from typing import Any
 import structlog
 
 from streams.consumer_thread import abandon, prepare
+from streams.contract_check import Judge
 from streams.deadletter import DeadLetters
 from streams.handling import Gate, Handler
-from streams.judge import Judge
 from streams.lane import Lane
 from streams.positions import ClockOffsets, Offsets, Partition
 from streams.progress import ProgressReporter

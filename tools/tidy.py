@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tools.naming import classes_are_unique, fields_are_named, names_are_nouns
 from tools.purity import pure_files_keep_nothing
 from tools.source import Finding, Source
 
@@ -144,6 +145,7 @@ RULES: tuple[Rule, ...] = (
     tests_state_their_promise,
     modules_are_introduced,
     client_is_documented,
+    names_are_nouns,
     pure_files_keep_nothing,
 )
 
@@ -160,6 +162,8 @@ def check(sources: list[Source]) -> list[Finding]:
     """All findings, by file and line."""
     findings = [finding for source in sources for rule in RULES for finding in rule(source)]
     findings += every_module_is_used(sources)
+    findings += fields_are_named(sources)
+    findings += classes_are_unique(sources)
     return sorted(findings, key=lambda finding: (finding.path, finding.line, finding.what))
 
 

@@ -6,9 +6,9 @@ What is public:
   route requests; ``Producer`` to send events; the values that these take and return; and their errors, which
   ``help(tieline.TielineError)`` draws as a tree;
 - the modules without an underscore. For applications: ``testing`` (fake pools), ``metrics``, ``overlay``,
-  ``credentials`` and ``tokens``. For event producers, and for programs that read Tieline's topics and tables:
-  ``events``, ``cloudevents``, ``topics``, ``table``, ``kafka``, ``keys``, ``providers``. Two small tools are
-  public because the rest of Tieline uses them: ``backoff`` and ``quantiles``.
+  ``credentials`` and ``identity_tokens``. For event producers, and for programs that read Tieline's topics
+  and tables: ``events``, ``cloudevents``, ``topics``, ``table``, ``kafka``, ``keys``, ``providers``. Two
+  small tools are public because the rest of Tieline uses them: ``backoff`` and ``quantiles``.
 
 Everything whose name begins with an underscore is private and may change. The private wings, from the call of
 the application down to the wire: ``_setup`` (how a client is put together), ``_tables`` (where tables come
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tieline import credentials as credentials
     from tieline import errors as errors
     from tieline import events as events
+    from tieline import identity_tokens as identity_tokens
     from tieline import kafka as kafka
     from tieline import keys as keys
     from tieline import metrics as metrics
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from tieline import quantiles as quantiles
     from tieline import table as table
     from tieline import testing as testing
-    from tieline import tokens as tokens
     from tieline import topics as topics
     from tieline._client import AsyncClient, offline
     from tieline._request.options import Timeouts, options
@@ -63,9 +63,9 @@ if TYPE_CHECKING:
         TooLargeError,
     )
     from tieline.events import ResultClass
+    from tieline.identity_tokens import EntraToken, GoogleToken
     from tieline.kafka import Brokers
     from tieline.producer import Producer, ProducerStatus
-    from tieline.tokens import EntraToken, GoogleToken
 
 _HOMES = {
     "_client": ("AsyncClient", "offline"),
@@ -92,7 +92,7 @@ _HOMES = {
     "events": ("ResultClass",),
     "kafka": ("Brokers",),
     "producer": ("Producer", "ProducerStatus"),
-    "tokens": ("EntraToken", "GoogleToken"),
+    "identity_tokens": ("EntraToken", "GoogleToken"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = frozenset(
@@ -112,7 +112,7 @@ _MODULES = frozenset(
         "quantiles",
         "table",
         "testing",
-        "tokens",
+        "identity_tokens",
         "topics",
     }
 )

@@ -26,15 +26,15 @@ from controller.core.planner import step
 from controller.core.policy.policy import decode_policy
 from controller.core.snapshot import Snapshot
 from controller.kafka.ordered_log import Tail
-from controller.leading.log import LeaderLog
+from controller.leading.claim_rule import LeaderLog
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.errors import UserError
 from controller.process.settings import KAFKA, REDIS, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
+from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.reader import READ_WITHIN_S, RoutesReader
 from controller.routes.record import RoutesRecord
-from controller.routes.rule import NO_EPOCH
 from streams.store import Contents
 from streams.tables import RedisTables
 from tieline.cloudevents import Poison, decode

@@ -14,7 +14,7 @@ from controller.core.capacity.stated import stated_capacity
 from controller.core.capacity.usable import Caps, capacities
 from controller.core.evidence.finding import Finding
 from controller.core.evidence.gather import Evidence, gather
-from controller.core.evidence.hearing import Reach, hear, unheard_share
+from controller.core.evidence.heard_sources import Reach, hear, unheard_share
 from controller.core.evidence.judge import judge_all
 from controller.core.evidence.siblings import refusing_pools
 from controller.core.model.memo import Memo, changed_keys

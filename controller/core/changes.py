@@ -16,11 +16,11 @@ from controller.core.model.reasons import Reason, State
 from controller.core.moves.draft import OUT, Draft
 from controller.core.moves.eligible import Use
 from controller.core.moves.first_table import first_draft
+from controller.core.moves.forced import find_places, settle
 from controller.core.moves.held_table import HeldTable
 from controller.core.moves.last_resort import last_resort_changes, last_resorts
 from controller.core.moves.modes import within_freezes
 from controller.core.moves.on_loss import decide_on_loss, on_loss_differs
-from controller.core.moves.reflex import find_places, settle
 from controller.core.moves.unplaced import Move
 from controller.core.moves.voluntary import approach, keep_warm, target_of
 from controller.core.policy.compiled import CRITICAL_RANK, LOWEST_RANK, CompiledPolicy

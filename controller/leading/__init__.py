@@ -8,7 +8,7 @@ the same service that takes the publications, so whoever can't reach it can't pu
 The records: a claim names the epoch in force and the offset of that epoch's last heartbeat which its sender
 has read; a heartbeat and a resignation name their epoch. The offset of a valid claim is the new epoch.
 
-Claim rule (``log``), the same for every reader. A claim is valid only if
+Claim rule (``claim_rule``), the same for every reader. A claim is valid only if
 
 1. the epoch it names is in force at its place in the log: the last valid claim before it or, if retention
    removed that, the highest epoch that a heartbeat names;

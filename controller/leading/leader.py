@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from controller.kafka.ordered_log import Tail, start_producer, stop_producer
-from controller.leading.log import (
+from controller.leading.claim_rule import (
     CLAIM_DELAY_MAX_MS,
     HEARTBEAT_EVERY_MS,
     LEASE_MS,
@@ -22,7 +22,7 @@ from controller.leading.log import (
 )
 from controller.process.clock import apart_ms, monotonic_ms, now_ms
 from controller.process.errors import Deposed
-from controller.routes.rule import NO_EPOCH
+from controller.routes.counting_rule import NO_EPOCH
 from tieline.backoff import Backoff
 from tieline.cloudevents import Poison, decode, encode
 from tieline.events import Claimed, Event, Heartbeat, Resigned

@@ -5,9 +5,9 @@ from collections import defaultdict
 from controller.leading.leader import Leader
 from controller.process.clock import monotonic_ms, now_ms
 from controller.process.monitor import Figure, Vitals
+from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
-from controller.routes.rule import NO_EPOCH
 from streams.app import Ingest
 from tieline.table import MILLION, RouteTable
 

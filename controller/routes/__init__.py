@@ -4,9 +4,9 @@ A publication is one record: the whole table, the planner's memory, the policy i
 is complete in itself, so that compaction may drop older ones and any reader can go on from the newest that
 counts. Generations are ``lineage:epoch:seq``; within one lineage (epoch, seq) orders them.
 
-Counting rule (``rule``), the same for leader, standby and rebuild: **a record counts only if no higher epoch
-lies before it in the log.** Without it a deposed leader whose last record arrives late would be in force
-again.
+Counting rule (``counting_rule``), the same for leader, standby and rebuild: **a record counts only if no
+higher epoch lies before it in the log.** Without it a deposed leader whose last record arrives late would be
+in force again.
 
 Fence: a new leader first appends ``(epoch, 0)``, a record without a table. From its offset on nothing of a
 lower epoch counts. The leader reads the log up to the fence's own offset; the highest generation that counts

@@ -14,6 +14,7 @@ from aiokafka.structs import ConsumerRecord
 from controller.kafka.ordered_log import Tail, start_producer, stop_producer
 from controller.process.clock import now_ms
 from controller.process.errors import Deposed, NoLease, UserError
+from controller.routes.counting_rule import RoutesLog
 from controller.routes.record import (
     ROUTES_TYPE,
     RoutesRecord,
@@ -23,7 +24,6 @@ from controller.routes.record import (
     headers,
     seq_of,
 )
-from controller.routes.rule import RoutesLog
 from tieline.kafka import Brokers
 from tieline.table import RouteTable, TableError
 from tieline.topics import ROUTES_RECORD_MAX_BYTES

@@ -7,8 +7,8 @@ from types import TracebackType
 from aiokafka.structs import ConsumerRecord
 
 from controller.kafka.ordered_log import Tail
+from controller.routes.counting_rule import RoutesLog
 from controller.routes.record import RoutesRecord, decode_record, seq_of
-from controller.routes.rule import RoutesLog
 from tieline.kafka import Brokers
 
 READ_WITHIN_S = 15.0

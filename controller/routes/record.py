@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Struct
 
 from controller.core.model.memory import Memory
-from controller.routes.rule import fence_key, table_key
+from controller.routes.counting_rule import fence_key, table_key
 from tieline.cloudevents import MSGPACK
 from tieline.table import Generation, RouteTable, TableError, check
 from tieline.topics import ROUTES_RECORD_MAX_BYTES

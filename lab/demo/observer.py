@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from controller.decisions.record import Decision
+from controller.routes.counting_rule import epoch_of
 from controller.routes.record import RoutesRecord, decode_record
-from controller.routes.rule import epoch_of
 from lab.demo.picture import Picture
 from lab.demo.records import CallerNote, Calls, RequestEnd, collect, parse
 from lab.standins import ledger

@@ -56,7 +56,7 @@ class Answerer:
     async def _look_up(self, request: web.Request) -> web.StreamResponse:
         """Reads or deletes what the pool keeps, or lists its models. These requests are not in the log."""
         arrival = Arrival(
-            self._pool.id, "", self._request_id(request), request.path, is_first=self._is_first(request)
+            self._pool.id, "", self._request_id(request), path=request.path, is_first=self._is_first(request)
         )
         verdict = self._pool.judge_lookup(arrival, request.headers, self._state.faults, _now_ms())
         if verdict is not None and verdict.fault is not None and verdict.refusal is None:
@@ -71,7 +71,7 @@ class Answerer:
 
     def _looked_up(self, method: str, path: str) -> bytes | None:
         """The answer to a request that looks something up; None if there is no such thing."""
-        models, kept = self._pool.config.models, self._pool.kept
+        models, stored = self._pool.config.models, self._pool.kept
         if method == "GET" and path.endswith("/models"):
             rows = [self._model(model) for model in models]
             return msgspec.json.encode({"object": "list", "data": rows})
@@ -83,10 +83,10 @@ class Answerer:
             return None
         if not wanted[1]:
             return msgspec.json.encode({"object": "list", "data": [], "has_more": False})
-        if method == "DELETE" and wanted[1] in kept:
-            del kept[wanted[1]]
+        if method == "DELETE" and wanted[1] in stored:
+            del stored[wanted[1]]
             return msgspec.json.encode({"id": wanted[1], "object": "file", "deleted": True})
-        return kept.get(wanted[1])
+        return stored.get(wanted[1])
 
     def _model(self, name: str) -> dict[str, object]:
         return {"id": name, "object": "model", "created": 0, "owned_by": self._pool.id}

@@ -27,15 +27,21 @@ class Api(NamedTuple):
 
 # The first row whose path fits counts.
 APIS: Final = (
-    Api("/chat/completions", "messages", wholes.chat_completion, streams.ChatStream, id_prefix="chatcmpl-"),
-    Api("/completions", "prompt", wholes.completion, streams.CompletionStream, id_prefix="cmpl-"),
-    Api("/responses", "input", wholes.response, streams.ResponseStream, id_prefix="resp_", keeps=True),
+    Api(
+        "/chat/completions",
+        "messages",
+        wholes.chat_completion,
+        stream=streams.ChatStream,
+        id_prefix="chatcmpl-",
+    ),
+    Api("/completions", "prompt", wholes.completion, stream=streams.CompletionStream, id_prefix="cmpl-"),
+    Api("/responses", "input", wholes.response, stream=streams.ResponseStream, id_prefix="resp_", keeps=True),
     Api("/embeddings", "input", wholes.embeddings),
-    Api("/images/generations", "prompt", wholes.images, streams.ImageStream),
-    Api("/images/edits", "file", wholes.images, streams.EditStream),
-    Api("/audio/transcriptions", "file", wholes.transcription, streams.TranscriptionStream),
+    Api("/images/generations", "prompt", wholes.images, stream=streams.ImageStream),
+    Api("/images/edits", "file", wholes.images, stream=streams.EditStream),
+    Api("/audio/transcriptions", "file", wholes.transcription, stream=streams.TranscriptionStream),
     Api("/audio/translations", "file", wholes.transcription),
-    Api("/audio/speech", "input", wholes.speech, streams.SpeechStream, media_type="audio/mpeg"),
+    Api("/audio/speech", "input", wholes.speech, stream=streams.SpeechStream, media_type="audio/mpeg"),
     Api("/moderations", "input", wholes.moderation, id_prefix="modr-", needs_model=False),
     Api("/files", "file", wholes.file_object, id_prefix="file-", needs_model=False, keeps=True),
     Api("/batches", "input_file_id", wholes.batch, id_prefix="batch_", needs_model=False, keeps=True),

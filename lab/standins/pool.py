@@ -201,8 +201,8 @@ class Pool:
             return _throttled(message, THROTTLE_DEFAULT_MS)
         wait_ms = self.bucket.take(request.tokens, now_ms)
         if wait_ms > 0:
-            asked, limit = request.tokens, self.bucket.tokens_per_s
-            message = f"Rate limit reached: {asked} tokens asked for, limit {limit:g}/s."
+            limit = self.bucket.tokens_per_s
+            message = f"Rate limit reached: {request.tokens} tokens asked for, limit {limit:g}/s."
             return _throttled(message, wait_ms)
         return None
 

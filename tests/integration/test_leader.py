@@ -14,7 +14,7 @@ from aiokafka.structs import ConsumerRecord
 from controller.kafka.ordered_log import Tail
 from controller.kafka.topics import ensure_topics
 from controller.leading.leader import Leader
-from controller.routes.rule import epoch_of
+from controller.routes.counting_rule import epoch_of
 from tests.integration.controllers import ControllerProcess, Fleet, settings_of, tieline, weights
 from tests.waiting import until
 

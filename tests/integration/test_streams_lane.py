@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from streams.contract_check import Record
 from streams.handling import HandBack
-from streams.judge import Record
 from streams.lane import Delivery, Lane, LaneError
 from tests.waiting import until
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.client.made_tables import MODEL, Time, part, router, target
-from tieline._request.attempts import Attempts, GiveUp, Refuse, Wait, Wish
+from tieline._request.retry_rule import Attempts, GiveUp, Refuse, Wait, Wish
 from tieline._routing.affinity import SLOTS, Affinity, Slots, compile_slots
 from tieline._routing.budget import RetryBudget
 from tieline._routing.pick import Choice

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-from controller.leading.log import LEASE_MS, NO_OFFSET, SILENCE_MS, LeaderLog
-from controller.routes.rule import NO_EPOCH, RoutesLog, fence_key, table_key
+from controller.leading.claim_rule import LEASE_MS, NO_OFFSET, SILENCE_MS, LeaderLog
+from controller.routes.counting_rule import NO_EPOCH, RoutesLog, fence_key, table_key
 from tieline.events import Claimed, Heartbeat
 
 TICK_MS = 500

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from controller.core.model.dispatch_plan import Problem
 from controller.core.moves.draft import GAINS, GAINS_LATE, OUT, ROOM_MIN_PARTS, Draft, DraftLimits
 from controller.core.moves.eligible import Use
-from controller.core.moves.reflex import find_places, settle
+from controller.core.moves.forced import find_places, settle
 from controller.core.moves.unplaced import whole_routes
 from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from tests.property.planned import most_served, policies, problems

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from streams.contract_check import refuse_future
 from streams.demand import DemandFold
 from streams.fold import Refusal, fold
-from streams.judge import refuse_future
 from streams.rows import DemandRow, Position, Row
 from tieline.cloudevents import Poison
 from tieline.events import (

@@ -13,13 +13,14 @@ time is over.
 - ``failures``: what goes wrong with connections, in words that a caller knows.
 - ``dial_async``, ``dial_sync``: how a place is reached, the addresses of its name side by side; ``names``:
   what those addresses are, also while the resolver is away.
+- ``proxies``: the egress proxy of a place, from the environment or the application.
 - ``flights``: every attempt on its way, by pool. They bound how many requests one pool may hold, tell how old
   the oldest is, and let requests be called back from a pool that stalls.
 - ``endpoint``: a controller's HTTP endpoint, from which tables come and to which reports go.
 
 Why not the pools of httpcore: they look at every idle connection for every request, and their streams wait in
-ways that can't be called back. Why no retries, redirects or proxies: whether to try again is decided in one
-place only (tieline._request), and a redirect would carry a secret to another host.
+ways that can't be called back. Why no retries and no redirects: whether to try again is decided in one place
+only (tieline._request), and a redirect would carry a secret to another host.
 
 Tested in tests/unit/client/http, and over TLS and faults in tests/integration/test_client_tls.py,
 test_client_connections.py and test_client_chaos.py.

@@ -76,8 +76,8 @@ class Tunnel:
             status = head.split(b"\r\n", 1)[0].split(b" ", 2)[1:2]
             if head.startswith(b"HTTP/1.") and status and status[0].startswith(b"2"):
                 return True
-            said = status[0].decode("latin-1") if status else "no HTTP status"
-            raise WireError(ResultClass.CONNECT, f"{self._said}: HTTP {said}")
+            status_text = status[0].decode("latin-1") if status else "no HTTP status"
+            raise WireError(ResultClass.CONNECT, f"{self._said}: HTTP {status_text}")
         if not data:
             raise WireError(ResultClass.CONNECT, f"{self._said}: it closed the connection")
         if len(self._head) > TUNNEL_HEAD_MAX_BYTES:

@@ -16,7 +16,6 @@ from msgspec import Struct
 from tieline._http.flights import Flight, Flights
 from tieline._http.messages import HttpRequest
 from tieline._request.attempt import Call, Pause, Steps, attempt
-from tieline._request.attempts import Attempts, GiveUp, Refuse, Send, Wait, Why, Wish
 from tieline._request.body import read_body, unbound
 from tieline._request.limits import (
     COSTLY_AFTER_MS,
@@ -33,6 +32,7 @@ from tieline._request.recovery import Recovery, sent_anew
 from tieline._request.refusals import Refusals
 from tieline._request.relay import Relay
 from tieline._request.reply import Opening, Reply, configuration_fault, final_failure, refusal, success
+from tieline._request.retry_rule import Attempts, GiveUp, Refuse, Send, Wait, Why, Wish
 from tieline._request.ties import FREE, ids_in_end, ids_to_learn, route_of, ties_of
 from tieline._routing.budget import RetryBudget
 from tieline._routing.route import Needs, Outcome, Reason, Route, Shed, Target

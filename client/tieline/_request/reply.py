@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from tieline._http.messages import Answer, Headers
-from tieline._request.attempts import Attempts, GiveUp
 from tieline._request.relay import Relay
+from tieline._request.retry_rule import Attempts, GiveUp
 from tieline._routing.route import Reason, Route, Shed, Target
 from tieline.blame import Blame
 from tieline.events import ResultClass

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from operator import is_
 from typing import NamedTuple
 
-from controller.core.evidence.hearing import Reach
+from controller.core.evidence.heard_sources import Reach
 from controller.core.model.memo import Memo
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.thresholds import Thresholds

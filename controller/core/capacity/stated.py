@@ -6,7 +6,7 @@ partition was not read to the end, since a newer one may be there; but then noth
 
 from typing import NamedTuple
 
-from controller.core.evidence.hearing import Reach
+from controller.core.evidence.heard_sources import Reach
 from controller.core.model.memo import Memo
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Policy, Pool, QuotaGroup

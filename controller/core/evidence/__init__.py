@@ -3,9 +3,9 @@
 In: the rows that streams/ keeps of probers' reports and of clients' demand, and how far each partition was
 read. Out: a ``Finding`` for every pool that anything is known of, and from it the pool's next state.
 
-1. ``hearing.py``: which sources are heard, and whether a silent one is to be missed. Evidence has an instant.
-   It is fresh for ``thresholds.stale_after_ms`` of its source's interval, and it does not age while its
-   partition is not read to the end: a controller that lags blames itself and not the pools.
+1. ``heard_sources.py``: which sources are heard, and whether a silent one is to be missed. Evidence has an
+   instant. It is fresh for ``thresholds.stale_after_ms`` of its source's interval, and it does not age while
+   its partition is not read to the end: a controller that lags blames itself and not the pools.
 2. ``client_sums.py`` with ``reporter_cap.py``: clients' outcomes at a pool, added up over the shortest time
    that says something, no client counting for more than its cap.
 3. ``gather.py``: both together, as one ``Evidence`` a pool.

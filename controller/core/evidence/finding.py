@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from controller.core.evidence.gather import Evidence
-from controller.core.evidence.hearing import Probe
+from controller.core.evidence.heard_sources import Probe
 from controller.core.model.reasons import Reason
 from controller.core.policy.thresholds import Thresholds
 

@@ -4,9 +4,9 @@ from controller.core.assessment import Assessment
 from controller.core.changes import Change, Situation, too_little_heard, voluntary_step
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.moves.draft import Draft
+from controller.core.moves.forced import settle
 from controller.core.moves.held_table import HeldTable
 from controller.core.moves.modes import bound_pools, within_freezes
-from controller.core.moves.reflex import settle
 from controller.core.policy.compiled import LOWEST_RANK
 from tieline.table import MILLION
 

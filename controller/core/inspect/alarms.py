@@ -4,7 +4,7 @@ An alarm stands for as long as the snapshot shows its cause. It is derived anew 
 remember it or end it.
 """
 
-from controller.core.evidence.hearing import Hearing, Reach, hear
+from controller.core.evidence.heard_sources import Hearing, Reach, hear
 from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import CONFIGURATION_REASONS, Reason, State, Verdict

@@ -16,9 +16,9 @@ from controller.core.model.memo import Memo
 from controller.core.model.reasons import Reason, State
 from controller.core.moves.draft import Draft
 from controller.core.moves.eligible import Use, eligible
+from controller.core.moves.forced import find_places, settle
 from controller.core.moves.held_table import HeldTable
 from controller.core.moves.modes import within_modes
-from controller.core.moves.reflex import find_places, settle
 from controller.core.moves.unplaced import UnplacedLoad, whole_routes
 from controller.core.policy.compiled import LOWEST_RANK, CompiledPolicy
 from controller.core.policy.policy import Policy

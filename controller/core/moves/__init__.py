@@ -5,7 +5,7 @@ In: an ``Assessment`` of all pools and routes, and the table in force. Out: a ``
 - ``eligible.py`` says what each pool may be used for: how much it may carry, and its grade, that is whether
   it may gain load, keep it, or nothing. ``modes.py`` narrows that to what modes and freezes allow.
 - ``draft.py`` is the table while it is worked on. Each operation conserves shares and load.
-- Forced moves (``unplaced.py``, ``reflex.py``): what a pool loses goes in order of merit to lawful pools with
+- Forced moves (``unplaced.py``, ``forced.py``): what a pool loses goes in order of merit to lawful pools with
   room, at once; nothing else is touched. Less critical load makes way for more critical load. Do no harm: a
   pool is left only if the load it serves can be served elsewhere, else it keeps it, at a trickle if nothing
   succeeds there.

@@ -7,7 +7,7 @@ capacity up to the headroom.
 
 from controller.core.moves.draft import GAINS, OUT, Draft, DraftLimits
 from controller.core.moves.eligible import Use
-from controller.core.moves.reflex import find_places, settle
+from controller.core.moves.forced import find_places, settle
 from controller.core.moves.unplaced import whole_routes
 from controller.core.orders.claims import Claims
 from controller.core.policy.compiled import CRITICAL_RANK, CompiledPolicy

@@ -7,8 +7,8 @@ wait until it is decided anew: it carries the splits in force without the pools 
 
 from controller.core.moves.draft import OUT, Draft, whole
 from controller.core.moves.eligible import Use
+from controller.core.moves.forced import find_places
 from controller.core.moves.held_table import HeldTable, split_of
-from controller.core.moves.reflex import find_places
 from controller.core.moves.unplaced import NOWHERE, UnplacedLoad
 from controller.core.policy.shares import within_shares
 from tieline.table import MILLION, Split

@@ -1,6 +1,6 @@
 """Load that has no place now: what leaves pools that are lost, full, or not lawful, and what is shed.
 
-Each function takes such load off the draft. The caller must find another place for it, see reflex.py.
+Each function takes such load off the draft. The caller must find another place for it, see forced.py.
 """
 
 from typing import NamedTuple

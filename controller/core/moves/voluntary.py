@@ -13,7 +13,7 @@ from controller.core.model.dispatch_plan import Plan
 from controller.core.model.reasons import Reason
 from controller.core.moves.draft import GAINS_LATE, KEEPS, OUT, Draft
 from controller.core.moves.eligible import Use
-from controller.core.moves.reflex import find_places
+from controller.core.moves.forced import find_places
 from controller.core.moves.reversal import ReversalLimits
 from controller.core.moves.unplaced import NOWHERE, Move, UnplacedLoad, take_from_shed
 from controller.core.policy.compiled import LOWEST_RANK

@@ -1,7 +1,7 @@
 """The machine of one request, as its tests drive it."""
 
 from tests.unit.client.made_tables import MODEL
-from tieline._request.attempts import Action, Attempts, Send, Wish
+from tieline._request.retry_rule import Action, Attempts, Send, Wish
 from tieline._routing.budget import RetryBudget
 from tieline._routing.router import Router
 

@@ -11,7 +11,7 @@ import tieline.testing
 
 MODULES = (
     *("backoff", "blame", "cloudevents", "credentials", "errors", "events", "kafka", "keys", "metrics"),
-    *("overlay", "producer", "providers", "quantiles", "table", "testing", "tokens", "topics"),
+    *("overlay", "producer", "providers", "quantiles", "table", "testing", "identity_tokens", "topics"),
 )
 
 

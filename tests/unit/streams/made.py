@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.judge import Record
+from streams.contract_check import Record
 from streams.rows import Position
 from tieline.cloudevents import JSON, MSGPACK, encode
 from tieline.events import (

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from tests.unit.client.attempting import AGAIN_MS, machine, no_pool, pool
 from tests.unit.client.made_tables import MODEL, Time, info, part, router
-from tieline._request.attempts import GiveUp, Wait, Why
+from tieline._request.retry_rule import GiveUp, Wait, Why
 from tieline.events import ResultClass
 from tieline.providers.answers import Reading, error_in, reading_of_result, reading_of_status
 from tieline.table import ModelOffer

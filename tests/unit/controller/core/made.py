@@ -2,7 +2,7 @@
 
 from controller.core.evidence.client_sums import ClientOutcomes
 from controller.core.evidence.gather import Evidence
-from controller.core.evidence.hearing import Probe
+from controller.core.evidence.heard_sources import Probe
 from controller.core.moves.draft import GAINS, Draft, DraftLimits
 from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import Origin, Policy, Pool, Provider, QuotaGroup, Source, Workload

@@ -2,7 +2,7 @@
 
 from controller.core.capacity.stated import StatedCapacity, stated_capacity
 from controller.core.capacity.usable import PoolCap, capacities
-from controller.core.evidence.hearing import Reach
+from controller.core.evidence.heard_sources import Reach
 from controller.core.model.memo import Memo
 from controller.core.model.memory import PoolMemory
 from controller.core.policy.compiled import CompiledPolicy, compile_policy

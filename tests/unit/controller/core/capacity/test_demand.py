@@ -1,7 +1,7 @@
 """How much load a route has: what clients report, and until they do, what the policy expects."""
 
 from controller.core.capacity.demand import demand_of
-from controller.core.evidence.hearing import Reach
+from controller.core.evidence.heard_sources import Reach
 from controller.core.model.memo import Memo
 from controller.core.policy.compiled import compile_policy
 from streams.rows import DemandRow, DemandSecond, FlowSum, Position, Progress

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streams.judge import Judge, Record, is_stale, refuse_future
+from streams.contract_check import Judge, Record, is_stale, refuse_future
 from streams.settings import Registry
 from tests.unit.streams.made import T0_MS, capacity, demand, observation, record, report, statement
 from tieline.cloudevents import Poison, Rejection

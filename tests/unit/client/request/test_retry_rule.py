@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.client.attempting import AGAIN_MS, DEADLINE_MS, machine, no_pool, pool
 from tests.unit.client.made_tables import MODEL, Time, part, router
-from tieline._request.attempts import Action, Attempts, GiveUp, Refuse, Send, Wait, Why
+from tieline._request.retry_rule import Action, Attempts, GiveUp, Refuse, Send, Wait, Why
 from tieline._routing.budget import RetryBudget
 from tieline._routing.route import Reason
 from tieline._routing.router import Router

@@ -6,7 +6,7 @@ their append times.
 
 from dataclasses import dataclass, replace
 
-from controller.routes.rule import NO_EPOCH
+from controller.routes.counting_rule import NO_EPOCH
 from tieline.events import Claimed, Event, Heartbeat, Resigned
 from tieline.topics import DAY_MS
 

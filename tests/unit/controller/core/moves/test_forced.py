@@ -4,7 +4,7 @@ import pytest
 
 from controller.core.moves.draft import GAINS_LAST, GAINS_LATE, KEEPS, OUT, Draft
 from controller.core.moves.eligible import Use
-from controller.core.moves.reflex import settle
+from controller.core.moves.forced import settle
 from controller.core.policy.compiled import CompiledPolicy, compile_policy
 from controller.core.policy.policy import Policy, QuotaGroup
 from tests.unit.controller.core.made import draft, limits, policy, pool, workload

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.routes.rule import RoutesLog, epoch_of, fence_key, table_key
+from controller.routes.counting_rule import RoutesLog, epoch_of, fence_key, table_key
 
 Records = list[tuple[bytes | None, int, bytes | None]]
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from controller.core.evidence.hearing import Hearing, unheard_share
+from controller.core.evidence.heard_sources import Hearing, unheard_share
 from controller.core.model.reasons import Reason
 from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Source

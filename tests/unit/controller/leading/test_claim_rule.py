@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.leading.log import NO_OFFSET, RETENTION_MS, SILENCE_MS, LeaderLog
-from controller.routes.rule import NO_EPOCH
+from controller.leading.claim_rule import NO_OFFSET, RETENTION_MS, SILENCE_MS, LeaderLog
+from controller.routes.counting_rule import NO_EPOCH
 from tieline.events import Claimed, Event, Heartbeat, Resigned
 
 Records = list[tuple[int, Event | None]]  # (append time, event), offsets counted from the log's start
