@@ -16,6 +16,7 @@ from typing import Any, Self
 import msgspec
 
 from tieline._health.ejection import Out
+from tieline._http.connections import ClientCertificate
 from tieline._process import clock as _clock
 from tieline._process import fork as _fork
 from tieline._process.loops import Notifier
@@ -65,6 +66,8 @@ class AsyncClient:
     - ``timeouts``: time limits instead of the table's.
     - ``proxy``: where pools are reached through, ``http://[user:password@]host:port``; by default what
       ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say, with "" none. Not for ``source``.
+    - ``client_cert``: the PEM file of a certificate and its key, or the files (certificate, key), for pools
+      that ask for one.
     - ``stream_recovery``: what happens to a stream that breaks after its first output. ``"raise"``: its error
       is raised. ``"whole"``: a stream is held back until it is complete, and may go to another pool until
       then; one of more than ``stream_recovery_bytes_max`` bytes (16 MiB) is handed on from there as with
@@ -91,6 +94,7 @@ class AsyncClient:
         client_id: str | None = None,
         timeouts: Timeouts | None = None,
         proxy: str | None = None,
+        client_cert: ClientCertificate | None = None,
         stream_recovery: str = "raise",
         stream_recovery_bytes_max: int = RECOVERY_BYTES_MAX,
     ) -> None:
@@ -121,6 +125,7 @@ class AsyncClient:
             wire_factory=getattr(source, "wires", None),
             timeouts=timeouts,
             proxy=proxy,
+            client_cert=client_cert,
         )
         self._core.recover_streams(stream_recovery, stream_recovery_bytes_max)
         self.pick: Pick = self._core.router.pick

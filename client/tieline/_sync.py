@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tieline._client import FLUSH_TIMEOUT_S, AsyncClient
+from tieline._http.connections import ClientCertificate
 from tieline._http.messages import HttpRequest
 from tieline._process import fork as _fork
 from tieline._process.loops import LoopThread
@@ -54,6 +55,7 @@ class Client:
         client_id: str | None = None,
         timeouts: Timeouts | None = None,
         proxy: str | None = None,
+        client_cert: ClientCertificate | None = None,
         stream_recovery: str = "raise",
         stream_recovery_bytes_max: int = RECOVERY_BYTES_MAX,
     ) -> None:
@@ -72,6 +74,7 @@ class Client:
             client_id=client_id,
             timeouts=timeouts,
             proxy=proxy,
+            client_cert=client_cert,
             stream_recovery=stream_recovery,
             stream_recovery_bytes_max=stream_recovery_bytes_max,
         )

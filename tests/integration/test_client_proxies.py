@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import tieline
 from tests.integration.connected import POOL, WAYS, always, answer, connected, table_file
 from tests.integration.test_client_tls import certificate
 
@@ -118,3 +119,23 @@ async def test_a_proxy_that_refuses(way: str, tmp_path: Path) -> None:
         assert reply.status_code == 503
         words = f"the proxy 127.0.0.1:{proxy.port} gave {POOL} no connection to 127.0.0.1:443: HTTP 407"
         assert words in reply.json()["error"]["message"]
+
+
+@both
+async def test_a_pool_that_asks_for_a_certificate(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is shown the client's own; without one there is no connection."""
+    pem = certificate(tmp_path / "pool.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pem))
+    context.load_cert_chain(pem)
+    context.verify_mode = ssl.CERT_REQUIRED
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    async with connected(always(answer()), tls=context) as pool:
+        file = table_file(tmp_path, pool.port, scheme="https", attempts_max=1)
+        async with WAYS[way](file, proxy="", client_cert=pem) as caller:
+            assert (await caller.ask()).status_code == 200
+        async with WAYS[way](file, proxy="") as caller:
+            assert (await caller.ask()).status_code == 503
+    with pytest.raises(tieline.ConfigurationError, match="client_cert"):
+        tieline.offline(file, workload="w", origin="o", client_cert=tmp_path / "none.pem")

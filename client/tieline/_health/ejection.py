@@ -28,6 +28,7 @@ PROBE_MAX_MS = 30_000
 BUCKET_MS = 10_000  # of what a throttle counts
 BUCKETS = 12
 LEVELS = 16
+THROTTLE_REQUESTS_MIN = 10  # one request that was turned away says little about the next
 _ACCEPTED_FACTOR = 2
 
 _GOOD, _BAD, _HUNG, _UNANSWERED = range(4)
@@ -255,5 +256,7 @@ class Throttle:
         """Judge anew, as counts grow old. Says whether ``level`` changed."""
         wanted, accepted = self._counts.sums(now_ms)
         share = max(0.0, (wanted - _ACCEPTED_FACTOR * accepted) / (wanted + 1))
+        if wanted < THROTTLE_REQUESTS_MIN:
+            share = 0.0
         before, self.level = self.level, min(LEVELS - 1, int(share * LEVELS))
         return self.level != before

@@ -3,13 +3,14 @@
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from tieline._http.flights import Flight
 from tieline._http.http1 import Http1
 from tieline._http.messages import Headers, WireError
 from tieline._process import clock as _clock
-from tieline.errors import MissingExtraError
+from tieline.errors import ConfigurationError, MissingExtraError
 from tieline.events import ResultClass
 
 KEEP_ALIVE_S = 30.0
@@ -19,6 +20,7 @@ AGE_MAX_S = 300.0  # a name may lead to other addresses by then
 # earnest, and its server may have begun to generate.
 STALE_SHOWS_WITHIN_S = 5.0
 
+ClientCertificate: TypeAlias = str | Path | tuple[str | Path, str | Path]
 Key = tuple[str, str, int]  # scheme, host, port
 
 
@@ -160,9 +162,10 @@ class WireAnswer:
             connection.release()
 
 
-def tls_context() -> ssl.SSLContext:
-    """The context that httpx2 or httpx would use: their authorities, and what the environment says. Raises
-    MissingExtraError when neither is installed."""
+def tls_context(client_cert: ClientCertificate | None = None) -> ssl.SSLContext:
+    """The context that httpx2 or httpx would use: their authorities, and what the environment says, with the
+    certificate by which a client shows who it is. Raises MissingExtraError when neither is installed,
+    ConfigurationError for a certificate that can't be read."""
     try:
         from httpx2 import create_ssl_context
     except ImportError:
@@ -172,4 +175,13 @@ def tls_context() -> ssl.SSLContext:
             raise MissingExtraError("httpx2", "httpx2") from None
     context = create_ssl_context()
     context.set_alpn_protocols(["http/1.1"])
+    if client_cert is not None:
+        certificate, key = client_cert if isinstance(client_cert, tuple) else (client_cert, None)
+        try:
+            context.load_cert_chain(certificate, key, password="")  # never asks the terminal
+        except (OSError, TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"client_cert: {type(error).__name__}: expected the path of a PEM file with a certificate "
+                "and its key, or (certificate, key)"
+            ) from None
     return context

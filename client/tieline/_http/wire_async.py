@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from tieline._http.connections import Idle, WireAnswer, is_stale, tls_context
+from tieline._http.connections import ClientCertificate, Idle, WireAnswer, is_stale, tls_context
 from tieline._http.dial_async import dial, lead_through
 from tieline._http.failures import (
     broken_off,
@@ -221,7 +221,13 @@ async def _read_closed() -> bytes:
 class AsyncWire:
     """Every connection of one client, in one event loop."""
 
-    def __init__(self, proxies: Proxies | None = None, names: Names | None = None) -> None:
+    def __init__(
+        self,
+        proxies: Proxies | None = None,
+        names: Names | None = None,
+        client_cert: ClientCertificate | None = None,
+    ) -> None:
+        self._client_cert = client_cert
         self.idle: Idle[AsyncConnection] = Idle()
         self.connections: set[AsyncConnection] = set()
         self._proxies = proxies or Proxies()
@@ -295,7 +301,7 @@ class AsyncWire:
         if not place.tls:
             return None
         if self._tls is None:
-            self._tls = tls_context()
+            self._tls = tls_context(self._client_cert)
         return self._tls
 
 

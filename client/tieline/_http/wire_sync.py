@@ -10,7 +10,7 @@ import socket
 import ssl
 from threading import Lock
 
-from tieline._http.connections import Idle, WireAnswer, is_stale, tls_context
+from tieline._http.connections import ClientCertificate, Idle, WireAnswer, is_stale, tls_context
 from tieline._http.dial_sync import dial, lead_through
 from tieline._http.failures import (
     broken_off,
@@ -148,7 +148,13 @@ def _read_closed() -> bytes:
 class SyncWire:
     """Every connection of one client, for all its threads."""
 
-    def __init__(self, proxies: Proxies | None = None, names: Names | None = None) -> None:
+    def __init__(
+        self,
+        proxies: Proxies | None = None,
+        names: Names | None = None,
+        client_cert: ClientCertificate | None = None,
+    ) -> None:
+        self._client_cert = client_cert
         self.idle: Idle[SyncConnection] = Idle()
         self.connections: dict[SyncConnection, None] = {}
         self._proxies = proxies or Proxies()
@@ -213,5 +219,5 @@ class SyncWire:
     def _context(self) -> ssl.SSLContext:
         with self._lock:
             if self._tls is None:
-                self._tls = tls_context()
+                self._tls = tls_context(self._client_cert)
             return self._tls

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from tieline._http.connections import ClientCertificate, tls_context
 from tieline._http.flights import Flights
 from tieline._http.messages import HttpRequest
 from tieline._http.proxies import proxies_of
@@ -67,8 +68,11 @@ class Core:
         wire_factory: WireFactory | None = None,
         timeouts: Timeouts | None = None,
         proxy: str | None = None,
+        client_cert: ClientCertificate | None = None,
     ) -> None:
-        self._proxies = proxies_of(proxy)
+        self._proxies, self._client_cert = proxies_of(proxy), client_cert
+        if client_cert is not None:
+            tls_context(client_cert)  # what is wrong with it shows at once
         self._timeouts = timeouts or Timeouts()
         self._timeouts.check()
         self._table_settings = _DEFAULTS
@@ -146,7 +150,11 @@ class Core:
             self._require_open()
             from tieline._http.wire_async import AsyncWire
 
-            wire = AsyncWire(self._proxies) if self._wire_factory is None else self._wire_factory.for_async()
+            wire = (
+                AsyncWire(self._proxies, client_cert=self._client_cert)
+                if self._wire_factory is None
+                else self._wire_factory.for_async()
+            )
             self._wires.append(wire)
             self._async_runner = AsyncRunner(self._tools, self._credentials, wire)
         return await self._async_runner.send(request)
@@ -174,7 +182,9 @@ class Core:
                 from tieline._http.wire_sync import SyncWire
 
                 wire = (
-                    SyncWire(self._proxies) if self._wire_factory is None else self._wire_factory.for_sync()
+                    SyncWire(self._proxies, client_cert=self._client_cert)
+                    if self._wire_factory is None
+                    else self._wire_factory.for_sync()
                 )
                 self._wires.append(wire)
 

@@ -22,6 +22,14 @@ def test_half_may_be_turned_away() -> None:
         assert not throttle.record(NOW, accepted=False)
 
 
+def test_a_few_requests_say_little() -> None:
+    """Before there were ten all are sent, even if none was accepted."""
+    throttle = Throttle()
+    assert not any(throttle.record(NOW, accepted=False) for _ in range(9))
+    assert throttle.record(NOW, accepted=False)
+    assert throttle.level == int(10 / 11 * LEVELS)
+
+
 def test_the_share_is_the_formulas() -> None:
     """20 accepted of 100: max(0, (100 - 2 x 20) / 101), in sixteenths."""
     throttle = Throttle()
