@@ -100,14 +100,21 @@ class TableFollower:
             self._overlay_changed()
 
     async def save(self) -> None:
-        """Bring the last good file up to date. A file that can't be written is logged."""
+        """Bring the last good file up to date. A file that can't be written is logged.
+
+        When this is cancelled, it still waits for a write that has begun: a thread can't be stopped, and what
+        it writes must neither come after the end of the client nor beside the next write.
+        """
         update, self._unsaved = self._newest, False
         if update is None or self._last_good is None:
             return
-        try:
-            await asyncio.to_thread(
+        write = asyncio.ensure_future(
+            asyncio.to_thread(
                 write_last_good, self._last_good, update.table.generation, update.raw, self.overlays.data
             )
+        )
+        try:
+            await _finished(write)
         except OSError as error:
             _log.warning("the last good table could not be written: %s", error)
 
@@ -187,3 +194,14 @@ class TableFollower:
             at_ms=_clock.now_ms(),
             at_monotonic_ms=_clock.monotonic_s() * 1_000,
         )
+
+
+async def _finished(work: asyncio.Future[None]) -> None:
+    """Waits for the end of ``work`` also when this task is cancelled meanwhile; then raises CancelledError."""
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # nobody waits for it any more; without this the loop would complain
+        raise

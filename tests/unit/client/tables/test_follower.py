@@ -1,6 +1,7 @@
 """What a client does with what its source reports."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import msgspec
@@ -138,3 +139,21 @@ async def test_a_file_that_cant_be_read_is_an_error_and_no_table(tmp_path: Path)
     assert routing.table is None
     assert "damaged" in following.error
     assert following.state(10_000)[0] is State.INITIALIZING
+
+
+async def test_a_cancelled_save_ends_only_after_its_write(tmp_path: Path) -> None:
+    """What is being written when the client closes doesn't come after it, when a next client reads the file."""
+    file = tmp_path / "routes.bin"
+    followed, _ = follower(file)
+    followed.take(update(BOTH, 1))
+    temporary = tmp_path / f"routes.bin.{os.getpid()}.new"
+    os.mkfifo(temporary)  # opening it for writing blocks until somebody reads
+    save = asyncio.create_task(followed.save())
+    await asyncio.sleep(0)
+    save.cancel()
+    await asyncio.wait([save], timeout=0.05)
+    assert not save.done(), "the write is still under way"
+    await asyncio.to_thread(lambda: os.close(os.open(temporary, os.O_RDONLY)))
+    await asyncio.wait([save], timeout=5)
+    assert save.cancelled()
+    assert not temporary.exists()
