@@ -197,7 +197,7 @@ class TableFollower:
 
 
 async def _finished(work: asyncio.Future[None]) -> None:
-    """Waits for the end of ``work`` also when this task is cancelled meanwhile; then raises CancelledError."""
+    """Waits for the end of ``work``, also when this task is cancelled; then it raises CancelledError."""
     try:
         await asyncio.shield(work)
     except asyncio.CancelledError:

@@ -142,7 +142,7 @@ async def test_a_file_that_cant_be_read_is_an_error_and_no_table(tmp_path: Path)
 
 
 async def test_a_cancelled_save_ends_only_after_its_write(tmp_path: Path) -> None:
-    """What is being written when the client closes doesn't come after it, when a next client reads the file."""
+    """What is being written when a client closes is written before its end, so that the next one reads it."""
     file = tmp_path / "routes.bin"
     followed, _ = follower(file)
     followed.take(update(BOTH, 1))
