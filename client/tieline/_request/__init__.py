@@ -1,20 +1,21 @@
 """One request of an application: from the bytes it came as to the reply it gets. Sans I/O, as h11 is.
 
 In comes an ``HttpRequest`` without any HTTP library's classes. Out goes a ``Reply``, always: a pool's answer,
-or an error made here in OpenAI's own shape. Between the two, four parts, each a page:
+or an error made here in OpenAI's own shape. Between the two, five parts, each a page:
 
 - ``exchange.Exchange``: the request as a whole. It asks the machine below what to do, does it, and reports
   what came of it. The only loop in this library that retries.
-- ``attempts.Attempts``: the rules, as a state machine without side effects. How an attempt ended goes in,
+- ``retry_rule.Attempts``: the rules, as a state machine without side effects. How an attempt ended goes in,
   what to do next comes out: send by this route, wait, give up, or refuse.
+- ``timed_attempt.TimedAttempts``: each attempt within its time limits, and the report of how it ended.
 - ``attempt.attempt``: one attempt at one pool. What to send, and what to read until it is known whether the
   answer is good.
 - ``relay.Relay``: the rest of an answer after its first output. Handed on as it comes, and watched for its
   end. ``recovery`` says what follows when that does not come.
 
-The first and third are generators. They yield *effects* (``Open``, ``Read``, ``GetSecret``, ``Pause``), and
-whoever runs them does those by blocking or by awaiting (``tieline._transports.run``) or from a script (the
-unit tests).
+``Exchange``, ``TimedAttempts`` and ``attempt`` are generators. They yield *effects* (``Open``, ``Read``,
+``GetSecret``, ``Pause``), and whoever runs them does those by blocking or by awaiting
+(``tieline._transports.run``) or from a script (the unit tests).
 
 What an attempt's end means is a ``Reading`` (``tieline.providers.answers``), which decides what follows:
 

@@ -6,78 +6,26 @@ moments between two effects, never across one.
 """
 
 import os
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
-from functools import partial
-from typing import Protocol
+from collections.abc import Collection
 
-from msgspec import Struct
-
-from tieline._http.flights import Flight, Flights
 from tieline._http.messages import HttpRequest
-from tieline._request.attempt import Call, Pause, Steps, attempt
+from tieline._request.attempt import Call, Pause, Steps
 from tieline._request.body import read_body, unbound
-from tieline._request.limits import (
-    COSTLY_AFTER_MS,
-    Resending,
-    Waiting,
-    idle_ms,
-    waiting_for_stream,
-    waiting_for_trial,
-    waiting_for_whole,
-)
-from tieline._request.memory import Estimator, Holders
+from tieline._request.limits import COSTLY_AFTER_MS, Resending
 from tieline._request.options import options_for
-from tieline._request.recovery import Recovery, sent_anew
-from tieline._request.refusals import Refusals
-from tieline._request.relay import Relay
 from tieline._request.reply import Opening, Reply, configuration_fault, final_failure, refusal, success
 from tieline._request.retry_rule import Attempts, GiveUp, Refuse, Send, Wait, Why, Wish
-from tieline._request.ties import FREE, ids_in_end, ids_to_learn, route_of, ties_of
-from tieline._routing.budget import RetryBudget
-from tieline._routing.route import Needs, Outcome, Reason, Route, Shed, Target
-from tieline._routing.router import Router
+from tieline._request.ties import FREE, route_of, ties_of
+from tieline._request.timed_attempt import TimedAttempts, Tools
+from tieline._routing.route import Needs, Reason, Route, Shed
 from tieline.backoff import Backoff
-from tieline.blame import Blame
 from tieline.events import ResultClass
-from tieline.providers.answers import QUOTA_GONE
-from tieline.providers.streams import Phase
-from tieline.table import ClientSettings
 
 DEADLINE_DEFAULT_MS = 600_000
 WAITING_MAX = 1_000
 # Waits before a pool is asked again. Each is shortened by up to half at random: the first takes 0.5 to 1 s.
 AGAIN_FIRST_S = 1.0
 AGAIN_LONGEST_S = 8.0
-_MOVED = frozenset({Reason.FAILOVER, Reason.LAST_RESORT})
-
-
-class Meter(Protocol):
-    """Counts load asked for and load shed."""
-
-    def offered(self, origin: str, units: float) -> None: ...
-    def shed(self, origin: str, units: float) -> None: ...
-
-
-class Tools(Struct):
-    """What exchanges work with. ``lock`` guards ``budget``, ``holders``, ``refusals`` and ``waiting``.
-    ``refused(name)``: a provider refused the secret of this name. ``clock`` is monotonic, ``epoch_ms`` the
-    wall clock."""
-
-    router: Router
-    flights: Flights
-    budget: RetryBudget
-    holders: Holders
-    refusals: Refusals
-    estimator: Estimator
-    meter: Meter
-    settings: Callable[[], ClientSettings]
-    refused: Callable[[str], None]
-    clock: Callable[[], int]
-    epoch_ms: Callable[[], int]
-    lock: AbstractContextManager[object]
-    recovery: Recovery = Recovery()
-    waiting: int = 0  # requests that wait for a pool's turn or Retry-After now
 
 
 class Exchange:
@@ -88,19 +36,18 @@ class Exchange:
         if options.unbind:
             body = unbound(body, request.path)
         self._tools = tools
-        self._recovery = tools.recovery.of_request(options.stream_recovery)
+        recovery = tools.recovery.of_request(options.stream_recovery)
         settings = tools.settings()
         self._call = Call(
             request,
             body,
             request.named.get("x-request-id") or os.urandom(16).hex(),
             retry_empty=settings.empty_answers == "retry",
-            held_bytes_max=self._recovery.held_bytes_max,
+            held_bytes_max=recovery.held_bytes_max,
         )
         self._began_ms = tools.clock()
         self._fault = options.fault
         self._backoff: Backoff | None = None
-        self._renewed = False  # a token, for this request
         self._origin = options.origin or tools.router.origin
         self._ties = FREE
         if body.refers:
@@ -122,6 +69,9 @@ class Exchange:
             origin=options.origin,
             bound=self._ties.bound,
             attempts_max=settings.attempts_max,
+        )
+        self._timed = TimedAttempts(
+            tools, self._call, restarts=recovery.mode == "restart", attempts_max=settings.attempts_max
         )
 
     def run(self) -> Steps[Reply]:
@@ -146,7 +96,7 @@ class Exchange:
                 case Send(route=route):
                     part_ms = self._part_ms(action, attempts)
                     began_ms = tools.clock()
-                    opening, called_back = yield from self._attempt(action, part_ms)
+                    opening, called_back = yield from self._timed.send(action, part_ms)
                     if opening.result is ResultClass.OK and opening.reply is not None:
                         return success(opening.reply, route, attempts)
                     ends.append((opening, route))
@@ -154,7 +104,7 @@ class Exchange:
                         action = attempts.failed(
                             opening.reading,
                             tools.clock(),
-                            fruitless=self._fruitless,
+                            fruitless=self._timed.is_fruitless,
                             called_back=called_back,
                             retry_after_ms=opening.retry_after_ms,
                             because=configuration_fault(route.target, opening),
@@ -235,20 +185,6 @@ class Exchange:
         divides = not self._call.is_costly and attempts.may_leave()
         return max(1, send.left_ms // 2) if divides else send.left_ms
 
-    def _waiting(self, target: Target, send: Send, part_ms: int | None) -> Waiting:
-        call, settings, usual = self._call, self._tools.settings(), self._tools.router.usual
-        if call.body.stream:
-            usual_ms = usual.first_token_ms(target.pool, target.model)
-            return waiting_for_stream(settings, target.offer, usual_ms, left_ms=send.left_ms, part_ms=part_ms)
-        return waiting_for_whole(
-            settings,
-            target.offer,
-            usual.whole_ms(target.pool, target.model),
-            output_tokens_max=call.body.output_tokens_max,
-            left_ms=send.left_ms,
-            part_ms=send.left_ms if part_ms is None and call.is_costly else part_ms,
-        )
-
     def _final(self, opening: Opening, waited_ms: int, called_back: bool) -> Why | None:
         """Why the request must not be sent again; None if it may be."""
         call, has_answer = self._call, opening.reply is not None
@@ -256,145 +192,3 @@ class Exchange:
             return None
         may = self._resending.may(opening.result, waited_ms, was_ended=has_answer or called_back)
         return None if may else Why.BILLED
-
-    def _attempt(self, send: Send, part_ms: int | None) -> Steps[tuple[Opening, bool]]:
-        """Sends, waits for the first output, reports. Gives (how far it came, whether it was called back); an
-        attempt on its way can be called back until its first output."""
-        tools, call, target = self._tools, self._call, send.route.target
-        began_ms, waiting = tools.clock(), self._waiting(target, send, part_ms)
-        if send.route.reason is Reason.HALF_OPEN:
-            lately_ms = tools.router.usual.lately_ms(target.pool, target.model, is_stream=call.body.stream)
-            waiting = waiting_for_trial(waiting, tools.settings(), lately_ms)
-        flight = tools.flights.begin(target.pool, began_ms)
-        flight.due_ms = began_ms + waiting.silence_ms
-
-        def lives(phase: Phase) -> None:
-            if phase is Phase.OUTPUT:
-                flight.due_ms = min(tools.clock() + self._idle_ms(target), began_ms + send.left_ms)
-            else:
-                flight.due_ms = min(tools.clock() + waiting.silence_ms, began_ms + waiting.whole_ms)
-
-        opening: Opening | None = None
-        try:
-            opening = yield from attempt(call, target, flight, tools.epoch_ms(), lives=lives)
-            if self._may_renew(opening):
-                self._renewed = True
-                tools.refused(target.credential)
-                opening = yield from attempt(call, target, flight, tools.epoch_ms(), lives=lives)
-        finally:
-            flight.abandon = None
-            if opening is None or opening.answer is None:
-                tools.flights.end(flight)
-        if opening.result is ResultClass.OK:
-            self._learn(target, opening)
-            if send.route.reason in _MOVED:
-                tools.router.took_over(target.pool)
-        if opening.reading.topic is not None or not tools.refusals.is_empty:
-            with tools.lock:
-                opening.reading = tools.refusals.take_in(
-                    target.pool, target.model, opening.reading, opening.error, tools.clock()
-                )
-        if opening.answer is not None:
-            self._relay(target, opening, flight)
-            return opening, False
-        if opening.reading.blame is Blame.ACCOUNT and opening.is_token and opening.reading != QUOTA_GONE:
-            tools.refused(target.credential)
-        # A caller's own short deadline ended it, not the pool's limit: that says nothing about a pool which
-        # served others meanwhile, unless it was long for that pool.
-        impatient = (
-            opening.result is ResultClass.TIMEOUT
-            and waiting.silence_ms < waiting.own_ms
-            and not flight.abandoned
-            and tools.router.is_impatient(target, tools.clock() - began_ms, is_stream=call.body.stream)
-        )
-        if impatient:
-            tools.router.unanswered(target.pool)
-        else:
-            self._report(target, opening, flight, limit_ms=waiting.silence_ms)
-        return opening, flight.abandoned
-
-    def _may_renew(self, opening: Opening) -> bool:
-        """Whether a token was refused that may only be an old one: it is renewed once, at no attempt's
-        cost."""
-        refused = opening.reading.blame is Blame.ACCOUNT and opening.reading.again
-        return refused and opening.is_token and not self._renewed
-
-    def _fruitless(self, pool: str) -> bool:
-        return self._tools.router.health(pool).fruitless(self._tools.clock())
-
-    def _learn(self, target: Target, opening: Opening) -> None:
-        """Remember what the pool holds: what the request referred to, and what it will refer to."""
-        self._remember(target, ids_to_learn(self._call.body, self._call.request.path, opening))
-
-    def _remember(self, target: Target, ids: tuple[str, ...]) -> None:
-        if ids:
-            with self._tools.lock:
-                self._tools.holders.learn(ids, target.pool)
-
-    def _report(self, target: Target, opening: Opening, flight: Flight, *, limit_ms: int) -> None:
-        """How an attempt ended whose answer came whole, or not at all."""
-        tools, call, units = self._tools, self._call, 0.0
-        took_ms = tools.clock() - flight.began_ms
-        if opening.result is ResultClass.OK:
-            body_bytes = call.body.text_bytes
-            units = tools.estimator.expect(body_bytes, call.body.output_tokens_max)
-            if opening.usage is not None:
-                tools.estimator.learn(body_bytes, *opening.usage)
-                units = float(sum(opening.usage))
-        refused = opening.reading.blame is Blame.REQUEST
-        outcome = Outcome(
-            opening.result,
-            units,
-            retry_after_ms=opening.retry_after_ms,
-            blame=opening.reading.blame,
-            subject=hash((call.request.method, call.request.path, call.request.body)) if refused else 0,
-            waited_ms=took_ms,
-            limit_ms=limit_ms,
-            whole_ms=float(took_ms) if opening.result is ResultClass.OK else None,
-        )
-        tools.router.report(target, outcome)
-
-    def _relay(self, target: Target, opening: Opening, flight: Flight) -> None:
-        """Puts into the reply what hands on the rest of its answer, and reports how that ends."""
-        tools, body_bytes = self._tools, self._call.body.text_bytes
-        first_at_ms, reader = tools.clock(), opening.reader
-        assert opening.answer is not None
-        assert opening.reply is not None
-        tools.router.alive(target.pool)
-
-        def finish(result: ResultClass) -> None:
-            tools.flights.end(flight)
-            self._remember(target, ids_in_end(self._call.request.path, reader))
-            usage, events = (reader.usage, reader.events) if reader is not None else (None, 0)
-            units = tools.estimator.streamed(body_bytes, usage, events)
-            is_timed = reader is not None and not opening.is_held
-            per_token_ms = (tools.clock() - first_at_ms) / (events - 1) if is_timed and events > 2 else None
-            first_ms = float(first_at_ms - flight.began_ms) if is_timed else None
-            outcome = Outcome(result, units, first_token_ms=first_ms, per_token_ms=per_token_ms)
-            tools.router.report(target, outcome)
-
-        opening.reply.relay = Relay(
-            opening.answer,
-            opening.prefix,
-            reader,
-            flight=flight,
-            idle_ms=self._idle_ms(target),
-            clock=tools.clock,
-            finish=finish,
-            restart=partial(self._restart, target.pool) if self._recovery.mode == "restart" else None,
-        )
-
-    def _idle_ms(self, target: Target) -> int:
-        return idle_ms(self._tools.settings(), target.offer, self._call.request.timeout_s)
-
-    def _restart(self, pool: str) -> HttpRequest | None:
-        """The request as it may be sent anew after its stream from this pool broke; None if it may not."""
-        tools, call, now_ms = self._tools, self._call, self._tools.clock()
-        if len(call.request.left) + 1 >= self._wish.attempts_max:
-            return None
-        if not self._fruitless(pool):
-            with tools.lock:
-                if tools.budget.left(now_ms) < 1:
-                    return None
-                tools.budget.take(now_ms)
-        return sent_anew(call.request, pool, call.request_id)

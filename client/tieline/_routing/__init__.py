@@ -13,8 +13,8 @@ and every weight is honoured exactly, a millionth included. 4. ``affinity``: a s
 pool, so that its prompt cache stays warm. Losing a pool moves that pool's sessions and no others. 5.
 ``fallback``: when no pool of the split is left, what the table would use without the lost providers, then its
 last resort. ``budget`` sets how much may be retried, and the pace at which a pool takes over what another has
-dropped. 6. ``router``: all of this together, thread-safe; ``choices`` are the compiled ones with their
-counts.
+dropped. 6. ``chooser``: all of this together; ``choices`` are the compiled ones with their counts.
+7. ``router``: the same thread-safe, and what is made of how requests ended.
 
 What the table sheds stays shed: how much may be carried is the planner's decision. Measured by `script/bench
 pick`. Tested in tests/unit/client/routing and tests/property/test_client_picks.py.

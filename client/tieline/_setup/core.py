@@ -11,12 +11,12 @@ from tieline._http.proxies import proxies_of
 from tieline._process import clock as _clock
 from tieline._process import fork
 from tieline._reports.window import DemandWindow
-from tieline._request.exchange import Tools
 from tieline._request.memory import Estimator, Holders
 from tieline._request.options import Timeouts
 from tieline._request.recovery import Recovery
 from tieline._request.refusals import Refusals
 from tieline._request.reply import Reply
+from tieline._request.timed_attempt import Tools
 from tieline._routing.budget import RetryBudget
 from tieline._routing.router import Router
 from tieline._transports.runners import AsyncRunner, SyncRunner, secret_of

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from tieline._http.messages import HttpRequest
 from tieline._process import clock as _clock
 from tieline._request.attempt import Effect, GetSecret, Open, Pause, Read
-from tieline._request.exchange import Exchange, Tools
+from tieline._request.exchange import Exchange
 from tieline._request.reply import Reply
+from tieline._request.timed_attempt import Tools
 from tieline.credentials import Credentials, MissingCredentialError
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ from tieline._http.flights import Flights
 from tieline._http.messages import Headers, HttpRequest, WireError
 from tieline._reports.window import DemandWindow
 from tieline._request.attempt import GetSecret, Open, Pause, Read
-from tieline._request.exchange import Exchange, Tools
+from tieline._request.exchange import Exchange
 from tieline._request.memory import Estimator, Holders
 from tieline._request.refusals import Refusals
 from tieline._request.reply import Reply
+from tieline._request.timed_attempt import Tools
 from tieline._routing.budget import RetryBudget
 from tieline._routing.router import Router
 from tieline.credentials import Credentials, MissingCredentialError
