@@ -1,4 +1,4 @@
-"""LiteLLM's Router, measured in the peers' environment: `python _litellm.py pick|transport SETTINGS`.
+"""LiteLLM's Router, measured in the peers' environment: `python _litellm.py MEASUREMENT SETTINGS`.
 
 Prints one line of JSON: case -> unit and samples. It imports nothing of this project: its environment has
 nothing of it.
@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import litellm
@@ -77,7 +78,68 @@ async def transport(url: str, pools: int, pairs: int, burst: int, at_a_time: int
     }
 
 
+def _deployment(name: str, url: str) -> dict[str, Any]:
+    parameters = {"model": "openai/big", "api_base": url, "api_key": "none"}
+    return {"model_name": name, "litellm_params": parameters}
+
+
+async def _took_ms(made: Router) -> float | None:
+    """How long one request took; None for one that was not answered."""
+    began = time.perf_counter()
+    try:
+        await made.acompletion(model=MODEL, messages=MESSAGES)
+    except Exception:  # noqa: BLE001  whatever it is, the request is lost
+        return None
+    return (time.perf_counter() - began) * 1_000
+
+
+def _cases(served: str, lost: str, rounds: list[list[float | None]]) -> dict[str, Any]:
+    times = [took_ms for each in rounds for took_ms in each if took_ms is not None]
+    cases = {lost: {"unit": "requests", "samples": [each.count(None) for each in rounds]}}
+    return {served: {"unit": "ms", "samples": times}, **cases} if times else cases
+
+
+async def burst(dead: str, standby: str, burst: int, rounds: int) -> dict[str, Any]:
+    """So many requests at once, with the standby as the fallback of the dead pool."""
+    times = []
+    for _ in range(rounds):
+        made = Router(
+            model_list=[_deployment(MODEL, dead), _deployment("standby", standby)],
+            fallbacks=[{MODEL: ["standby"]}],
+            num_retries=0,
+        )
+        times.append(await asyncio.gather(*(_took_ms(made) for _ in range(burst))))
+    return _cases("served, LiteLLM Router", "lost, LiteLLM Router", times)
+
+
+async def hang(name: str, urls: list[str], requests: int, at_a_time: int, timeout_s: float) -> dict[str, Any]:
+    """Requests one after the other by so many callers, with two retries, each attempt a third of the time."""
+    made = Router(
+        model_list=[_deployment(MODEL, url) for url in urls],
+        num_retries=2,
+        timeout=timeout_s / 3,
+        routing_strategy="simple-shuffle",
+    )
+    left = iter(range(requests))
+    times: list[float | None] = []
+
+    async def work() -> None:
+        for _ in left:
+            took_ms = await _took_ms(made)
+            times.append(took_ms)
+
+    await asyncio.gather(*(work() for _ in range(at_a_time)))
+    return _cases(f"LiteLLM Router, {name}: served", f"LiteLLM Router, {name}: lost", [times])
+
+
+MEASUREMENTS: dict[str, Callable[..., Any]] = {
+    "pick": pick,
+    "transport": transport,
+    "burst": burst,
+    "hang": hang,
+}
+
 if __name__ == "__main__":
-    asked = json.loads(sys.argv[2])
-    told = pick(**asked) if sys.argv[1] == "pick" else asyncio.run(transport(**asked))
+    told = MEASUREMENTS[sys.argv[1]](**json.loads(sys.argv[2]))
+    told = asyncio.run(told) if asyncio.iscoroutine(told) else told
     sys.stdout.write("\n" + json.dumps(told) + "\n")

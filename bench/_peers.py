@@ -18,7 +18,7 @@ from bench._frame import Case
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = Path(__file__).with_name("requirements-peers.lock")
 INSTALL_MAX_S = 240
-RUN_MAX_S = 120
+RUN_MAX_S = 300
 
 
 def say(text: str) -> None:

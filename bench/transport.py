@@ -7,22 +7,18 @@ end. `bare ...` is the SDK's own call, for scale; `requests/s` is one process wi
 """
 
 import asyncio
-import contextlib
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from openai import AsyncOpenAI, OpenAI
 
 import tieline
 from bench._frame import Case, run
 from bench._peers import litellm
-from tieline._tables.last_good import write_last_good
-from tieline.table import Generation, ModelOffer, PoolInfo, Route, RouteTable, Split, slices
+from bench._pools import ASK, PLACE, running, write_table
 
 PAIRS = 1_500
 LITELLM_PAIRS = 200
@@ -31,33 +27,7 @@ BURSTS = 6
 BURST_CALLS = 400
 CALLS_AT_A_TIME = 32
 POOLS = 8
-MODEL = "chat-large"
 TARGET = {"p50": 100.0}
-ASK: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Where does it flow?"}]}
-PLACE: dict[str, Any] = {"workload": "chat", "origin": "eu"}
-
-
-@contextlib.contextmanager
-def server() -> Iterator[str]:
-    """The running server's base URL."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "bench._transport_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        assert child.stdout is not None
-        yield f"http://127.0.0.1:{int(child.stdout.readline())}/v1"
-    finally:
-        child.terminate()
-        child.communicate()
-
-
-def write_table(path: Path, url: str) -> None:
-    """A last good table whose pools are all at this server."""
-    offer = (ModelOffer(MODEL, "big"),)
-    pools = tuple(PoolInfo(f"p{n % 4}/r{n}/d", "eu", url, models=offer) for n in range(POOLS))
-    split = Split(tuple(range(POOLS)), (1_000_000 // POOLS,) * POOLS)
-    table = RouteTable(Generation("bench", 1, 1), 1, pools, (Route("chat", "eu", "critical", split),))
-    write_last_good(path, table.generation, {"eu": slices(table)["chat/eu"]})
 
 
 async def _read(llm: AsyncOpenAI) -> None:
@@ -149,9 +119,9 @@ def _synchronous(url: str, path: Path) -> list[Case]:
 
 def measure() -> Iterator[Case]:
     """The three targets, the bare calls beside them, and throughput with and without."""
-    with server() as url, tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "routes.bin"
-        write_table(path, url)
+    with running("fine") as pools, tempfile.TemporaryDirectory() as directory:
+        path, url = Path(directory) / "routes.bin", pools.urls[0]
+        write_table(path, [url] * POOLS)
         yield from asyncio.run(_asynchronous(url, path))
         yield from _synchronous(url, path)
         asked = {"pools": POOLS, "pairs": LITELLM_PAIRS, "burst": BURST_CALLS, "at_a_time": CALLS_AT_A_TIME}
