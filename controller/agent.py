@@ -25,7 +25,7 @@ from controller.core.snapshot import Office, Ready, Snapshot
 from controller.decisions.log import DecisionLog
 from controller.decisions.record import Step
 from controller.dispatch.dispatcher import Dispatcher
-from controller.kafka.offsets import Offsets
+from controller.kafka.offsets import Offsets, renewed
 from controller.leading.leader import Leader
 from controller.leading.term import REPORT_WINDOW_MAX_MS, PolicyInForce, Term, first_record, reasons_of
 from controller.process.clock import ClockWatch, monotonic_ms, now_ms
@@ -40,6 +40,7 @@ from tieline.table import Generation, RouteTable
 
 TICK_MS = 1_000
 TABLES_WITHIN_S = 1.0
+ENDS_EVERY_MS = 5_000
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 2.0
 PROJECTION_HEAD_START_S = 0.005
@@ -74,6 +75,7 @@ class RoutingAgent:
         self._decided_on: tuple[Any, ...] = ()  # the inputs of the last step
         self._step_by_ms = 0  # the next step is due then at the latest, by the wall clock
         self._read_by_ms = 0  # everything is read again then at the latest, by the steady clock
+        self._ends_by_ms = 0  # the ends of the evidence topics are asked again then, by the steady clock
         self._held_back: frozenset[tuple[str, str]] = frozenset()
         self._alarms: frozenset[tuple[str, str]] = frozenset()
         self._log = structlog.get_logger("agent").bind(
@@ -131,8 +133,10 @@ class RoutingAgent:
             "leads now",
             generation=str(generation),
             continues=str(newest.generation) if newest else "nothing: this is the first table of its lineage",
+            records_to_read=sum(end.records for end in must_reach.values()),
         )
         self._step_by_ms = 0
+        self._ends_by_ms = monotonic_ms() + ENDS_EVERY_MS
         self.wake()
         return Term(
             epoch,
@@ -180,6 +184,7 @@ class RoutingAgent:
         if decided_ms < self._step_by_ms and all(map(is_same, grounds, self._decided_on)):
             return  # woken twice for one event
         self._clock = self._clock.look(decided_ms, monotonic_ms(), self._around.leader.brokers_apart_ms)
+        await self._renew_ends(term)
         if not self._tables_away and term.settle(self._contents, decided_ms):
             self._log.info("decides now", epoch=term.epoch)
         commands = self._around.commands.log
@@ -203,6 +208,13 @@ class RoutingAgent:
         self._log_decision(record, ready, decided_ms)
         self._around.decisions.record(Step(decided_ms, snapshot, ready, published=table))
         self._log_alarms(snapshot, ready.memory, decided_ms)
+
+    async def _renew_ends(self, term: Term) -> None:
+        """Looks now and then whether a topic that must be read to its end was recreated meanwhile."""
+        if term.settled or monotonic_ms() < self._ends_by_ms:
+            return
+        self._ends_by_ms = monotonic_ms() + ENDS_EVERY_MS
+        term.must_reach = renewed(term.must_reach, await self._around.offsets.ends())
 
     def _plan_ahead(self, snapshot: Snapshot, at_ms: int) -> None:
         """Has the whole table solved anew, in another process, when nothing had to be published."""

@@ -150,6 +150,7 @@ class Ingest:
             self._tables,
             judge=self._judge,
             clock=self._clock,
+            topic_ids={topic: facts.id for topic, facts in self._facts.items()},
             recover=self._recover,
             on_material=self._on_material,
         )

@@ -20,8 +20,8 @@ log = structlog.get_logger(__name__)
 
 
 class ProgressReporter:
-    """The progress of one process's partitions. ``lanes`` by topic; ``assigned`` says which are ours now;
-    ``recover`` joins or rebuilds tables that are lost."""
+    """The progress of one process's partitions. ``lanes`` and ``topic_ids`` by topic; ``assigned`` says which
+    are ours now; ``recover`` joins or rebuilds tables that are lost."""
 
     def __init__(
         self,
@@ -29,6 +29,7 @@ class ProgressReporter:
         tables: Tables,
         offsets: Offsets,
         lanes: Mapping[str, Lane],
+        topic_ids: Mapping[str, str],
         clock: ClockOffsets,
         assigned: Callable[[], set[Partition]],
         recover: Callable[[], Awaitable[None]],
@@ -36,6 +37,7 @@ class ProgressReporter:
         self._tables = tables
         self._offsets = offsets
         self._lanes = lanes
+        self._topic_ids = topic_ids
         self._clock = clock
         self._assigned = assigned
         self._recover = recover
@@ -84,6 +86,7 @@ class ProgressReporter:
             end_offset=end_offset,
             at_ms=self._clock.now_ms(),
             clock_offset_ms=self._clock.offset_ms(partition),
+            topic_id=self._topic_ids[partition.topic],
         )
 
     def _note_standing(self, rows: list[Progress]) -> None:

@@ -128,7 +128,8 @@ class Progress(Struct, frozen=True, array_like=True, gc=False):
     """How far one partition is consumed: ``next_offset`` of ``end_offset`` at ``at_ms`` (controller's clock).
 
     ``clock_offset_ms`` is the running minimum of arrival minus append time: the distance between the
-    controller's clock and the broker's, plus the shortest time on the way.
+    controller's clock and the broker's, plus the shortest time on the way. ``topic_id`` says of which topic
+    the offsets are: a recreated topic has another id, and its offsets begin again.
     """
 
     topic: str
@@ -137,6 +138,7 @@ class Progress(Struct, frozen=True, array_like=True, gc=False):
     end_offset: int
     at_ms: int
     clock_offset_ms: int = 0
+    topic_id: str = ""
 
     @property
     def caught_up(self) -> bool:

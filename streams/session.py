@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -36,6 +36,7 @@ class Session:
         *,
         judge: Judge,
         clock: ClockOffsets,
+        topic_ids: Mapping[str, str],
         recover: Callable[[], Awaitable[None]],
         on_material: Callable[[], None],
     ) -> None:
@@ -54,6 +55,7 @@ class Session:
             tables=tables,
             offsets=self._offsets,
             lanes=self.lanes,
+            topic_ids=topic_ids,
             clock=clock,
             assigned=self.assigned,
             recover=recover,

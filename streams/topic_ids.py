@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     Boolean,
@@ -24,10 +25,11 @@ from aiokafka.protocol.types import (
 from tieline.kafka import Brokers, connecting
 
 WITHIN_S = 10.0
+UNKNOWN_TOPIC = 3
 _NO_ID = UUID(int=0)
 
 
-class TopicIdsError(RuntimeError):
+class TopicIdsError(KafkaError):  # type: ignore[misc]
     """The broker could not name a topic's id; the message says which and why."""
 
 
@@ -122,9 +124,13 @@ class _MetadataRequest(Request[_MetadataRequestV12]):  # type: ignore[misc]
         return request_struct_class(topics, create_missing, name_rights, tags)
 
 
-async def topic_facts(bootstrap: str | Brokers, names: Iterable[str]) -> dict[str, TopicFacts]:
-    """Topic name -> its id and partitions. Raises ``TopicIdsError`` for a topic that doesn't exist, and what
-    aiokafka raises when no broker answers."""
+async def topic_facts(
+    bootstrap: str | Brokers, names: Iterable[str], *, skip_missing: bool = False
+) -> dict[str, TopicFacts]:
+    """Topic name -> its id and partitions; a topic that doesn't exist is left out with ``skip_missing``.
+
+    Raises ``TopicIdsError`` for any other fault of a topic, and what aiokafka raises when no broker answers.
+    """
     client = AIOKafkaClient(**connecting(bootstrap))
     async with asyncio.timeout(WITHIN_S):
         try:
@@ -134,6 +140,8 @@ async def topic_facts(bootstrap: str | Brokers, names: Iterable[str]) -> dict[st
             await client.close()
     facts = {}
     for error_code, name, topic_id, _, partitions, *_ in answer.topics:  # in the order of ``_TOPIC``
+        if error_code == UNKNOWN_TOPIC and skip_missing:
+            continue
         if error_code:
             raise TopicIdsError(f"topic {name} has no id (error {error_code}): create the topics first")
         facts[name] = TopicFacts(str(topic_id), len(partitions))
