@@ -6,9 +6,10 @@ What is public:
   route requests; ``Producer`` to send events; the values that these take and return; and their errors, which
   ``help(tieline.TielineError)`` draws as a tree;
 - the modules without an underscore. For applications: ``testing`` (fake pools), ``metrics``, ``overlay``,
-  ``credentials`` and ``identity_tokens``. For event producers, and for programs that read Tieline's topics
-  and tables: ``events``, ``cloudevents``, ``topics``, ``table``, ``kafka``, ``keys``, ``providers``. Two
-  small tools are public because the rest of Tieline uses them: ``backoff`` and ``quantiles``.
+  ``credentials``, ``identity_tokens`` and ``request_signing``. For event producers, and for programs that
+  read Tieline's topics and tables: ``events``, ``cloudevents``, ``topics``, ``table``, ``kafka``, ``keys``,
+  ``providers``. Two small tools are public because the rest of Tieline uses them: ``backoff`` and
+  ``quantiles``.
 
 Everything whose name begins with an underscore is private and may change. The private wings, from the call of
 the application down to the wire: ``_setup`` (how a client is put together), ``_tables`` (where tables come
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tieline import producer as producer
     from tieline import providers as providers
     from tieline import quantiles as quantiles
+    from tieline import request_signing as request_signing
     from tieline import table as table
     from tieline import testing as testing
     from tieline import topics as topics
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from tieline.identity_tokens import EntraToken, GoogleToken
     from tieline.kafka import Brokers
     from tieline.producer import Producer, ProducerStatus
+    from tieline.request_signing import OciSigner
 
 _HOMES = {
     "_client": ("AsyncClient", "offline"),
@@ -93,6 +96,7 @@ _HOMES = {
     "kafka": ("Brokers",),
     "producer": ("Producer", "ProducerStatus"),
     "identity_tokens": ("EntraToken", "GoogleToken"),
+    "request_signing": ("OciSigner",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = frozenset(
@@ -110,6 +114,7 @@ _MODULES = frozenset(
         "producer",
         "providers",
         "quantiles",
+        "request_signing",
         "table",
         "testing",
         "identity_tokens",
@@ -133,6 +138,7 @@ __all__ = [
     "MissingExtraError",
     "MissingTopicError",
     "Needs",
+    "OciSigner",
     "Outcome",
     "Producer",
     "ProducerClosedError",

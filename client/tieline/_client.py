@@ -33,7 +33,7 @@ from tieline._tables.follower import TableFollower
 from tieline._tables.overlays import OverlayFile, Overlays
 from tieline._tables.status import Applied, State, Status, notify
 from tieline.backoff import Backoff
-from tieline.credentials import Credential
+from tieline.credentials import Credential, SecretSource
 from tieline.errors import ClosedError
 from tieline.events import ResultClass
 from tieline.kafka import Brokers
@@ -85,7 +85,7 @@ class AsyncClient:
         origin: str,
         origins: Collection[str] = (),
         namespace: str = PREFIX,
-        token: Credential | None = None,
+        token: SecretSource | None = None,
         kafka: str | Brokers | Sink | None = None,
         overlay: str | Path | None = None,
         overlay_keys: Collection[str | Path] = (),

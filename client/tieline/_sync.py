@@ -24,7 +24,7 @@ from tieline._setup.addresses import SourceAddress
 from tieline._setup.core import Core
 from tieline._setup.http_clients import sync_http_client
 from tieline._tables.status import Applied, Status
-from tieline.credentials import Credential
+from tieline.credentials import Credential, SecretSource
 from tieline.kafka import Brokers
 from tieline.topics import PREFIX
 
@@ -46,7 +46,7 @@ class Client:
         origin: str,
         origins: Collection[str] = (),
         namespace: str = PREFIX,
-        token: Credential | None = None,
+        token: SecretSource | None = None,
         kafka: str | Brokers | Sink | None = None,
         overlay: str | Path | None = None,
         overlay_keys: Collection[str | Path] = (),

@@ -18,7 +18,8 @@ import inspect
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -33,6 +34,8 @@ LAST_USE_BEFORE_MAX_MS = 10_000
 AGAIN_FIRST_S = 1.0
 AGAIN_LONGEST_S = 10.0
 FETCH_TIMEOUT_S = 30.0
+# A function that gives a refused token again is not called again for it before this time is over.
+FORGET_AGAIN_AFTER_MS = 1_000
 _log = logging.getLogger("tieline")
 
 
@@ -46,9 +49,34 @@ class Token(Struct, frozen=True):
         return "Token(...)"
 
 
+class RequestToSign(Struct, frozen=True):
+    """A request as it will be sent. ``target``: its path with the query. ``host``: the value of its header
+    of that name. ``content_type``: "" without a body. ``body``: its pieces in order, none of them a copy;
+    ``body_bytes``: how long they are together."""
+
+    method: str
+    target: str
+    host: str
+    content_type: str = ""
+    body: Iterable[bytes | memoryview] = ()
+    body_bytes: int = 0
+
+
+class RequestSigner(ABC):
+    """A credential that signs each request in place of a secret that goes along with it. ``sign`` is called
+    for each attempt, in the event loop of an ``AsyncClient``: it must not wait for anything."""
+
+    @abstractmethod
+    def sign(self, request: RequestToSign) -> list[tuple[bytes, bytes]]:
+        """The headers (name, value) to send. They replace those of the same names; ``content-length`` and
+        ``host`` are sent in any case and need not be among them. Raises MissingCredentialError when there is
+        nothing to sign with."""
+
+
 Secret: TypeAlias = str | Token
 SecretFunction: TypeAlias = Callable[[], Secret | Awaitable[Secret]]
-Credential: TypeAlias = str | SecretFunction
+SecretSource: TypeAlias = str | SecretFunction
+Credential: TypeAlias = SecretSource | RequestSigner
 
 
 class MissingCredentialError(ConfigurationError):
@@ -56,9 +84,11 @@ class MissingCredentialError(ConfigurationError):
 
 
 class _TokenInUse(Struct, frozen=True):
-    """A token, when to fetch the next, and until when it may be sent. Monotonic milliseconds."""
+    """A token, when it was fetched, when to fetch the next, and until when it may be sent. Monotonic
+    milliseconds."""
 
     value: str
+    fetched_ms: int
     renew_ms: int
     until_ms: int
 
@@ -82,10 +112,10 @@ def variable_of(name: str) -> str:
 class Credentials:
     """Every secret of one process, for one event loop.
 
-    ``sources``: by the name in the table, a string or a function (plain or async) that gives a string or a
-    ``Token``; a plain string from a function is kept for a minute. Names that are not there are looked up in
-    ``environment``. ``clock`` gives monotonic milliseconds. ``on_back(name)`` is called when a function that
-    had failed gives a token again.
+    ``sources``: by the name in the table, a string, a function (plain or async) that gives a string or a
+    ``Token``, or a ``RequestSigner``; a plain string from a function is kept for a minute. Names that are not
+    there are looked up in ``environment``. ``clock`` gives monotonic milliseconds. ``on_back(name)`` is
+    called when a function that had failed gives a token again.
     """
 
     def __init__(
@@ -100,6 +130,7 @@ class Credentials:
         self._clock = clock
         self._environment = environment
         self._tokens: dict[str, _TokenInUse] = {}
+        self._refused: dict[str, str] = {}  # the last token of each name that a provider refused
         self._fetches: dict[str, asyncio.Task[_TokenInUse]] = {}
         self._failures: dict[str, _Failure] = {}
         self._waits: dict[str, Backoff] = {}
@@ -114,20 +145,19 @@ class Credentials:
         """Which functions give no token, and why; "" while all do."""
         return "; ".join(sorted(failure.text for failure in list(self._failures.values())))
 
-    async def get(self, name: str) -> tuple[str, bool]:
-        """(secret, whether it is a token, that is from a function). Raises ``MissingCredentialError`` when
-        there is none, or its function fails."""
+    async def get(self, name: str) -> tuple[str | RequestSigner, bool]:
+        """(secret or signer, whether it is a token, that is from a function). Raises
+        ``MissingCredentialError`` when there is none, or its function fails."""
         if (secret := self.at_hand(name)) is not None:
             return secret
-        source, token = self._sources[name], self._tokens.get(name)
-        assert not isinstance(source, str)
+        source, token = self._function(name), self._tokens.get(name)
         if token is None or self._clock() >= token.until_ms:
             token = await asyncio.shield(self._fetch(name, source))
         else:
             self._fetch(name, source)
         return token.value, True
 
-    def at_hand(self, name: str) -> tuple[str, bool] | None:
+    def at_hand(self, name: str) -> tuple[str | RequestSigner, bool] | None:
         """What ``get`` gives, if no function has to be called for it, else None; also outside the event loop.
         Raises ``MissingCredentialError`` when there is no such secret."""
         source = self._sources.get(name)
@@ -135,6 +165,8 @@ class Credentials:
             return _usable(name, self._from_environment(name)), False
         if isinstance(source, str):
             return _usable(name, source), False
+        if isinstance(source, RequestSigner):
+            return source, False
         token, now_ms = self._tokens.get(name), self._clock()
         failure = self._failures.get(name)
         by_timer = failure is not None and now_ms < failure.until_ms
@@ -145,9 +177,21 @@ class Credentials:
         renew = now_ms >= token.renew_ms and not by_timer
         return None if renew else (token.value, True)
 
-    def forget(self, name: str) -> None:
-        """A provider refused it: ask its function anew the next time."""
-        self._tokens.pop(name, None)
+    def forget(self, name: str, value: str) -> None:
+        """A provider refused this token: its function is called anew the next time.
+
+        Only the token that was refused is forgotten. In a burst most refusals come when the next token is
+        here already, and that one has been refused to nobody. A function that gives the refused token again
+        has no other, and is called at most once a second for it.
+        """
+        token = self._tokens.get(name)
+        if token is None or token.value != value:
+            return
+        is_given_again = self._refused.get(name) == value
+        if is_given_again and self._clock() - token.fetched_ms < FORGET_AGAIN_AFTER_MS:
+            return
+        self._refused[name] = value
+        self._tokens.pop(name, None)  # another thread may have been quicker
 
     def close(self) -> None:
         """End the calls that are on their way, and those to come."""
@@ -182,8 +226,9 @@ class Credentials:
         lasts_ms, now_ms = max(0, token.expires_in_ms), self._clock()
         return _TokenInUse(
             _usable(name, token.value),
-            now_ms + lasts_ms - min(RENEW_BEFORE_MAX_MS, lasts_ms // 4),
-            now_ms + lasts_ms - min(LAST_USE_BEFORE_MAX_MS, lasts_ms // 10),
+            now_ms,
+            renew_ms=now_ms + lasts_ms - min(RENEW_BEFORE_MAX_MS, lasts_ms // 4),
+            until_ms=now_ms + lasts_ms - min(LAST_USE_BEFORE_MAX_MS, lasts_ms // 10),
         )
 
     def _take(self, name: str, task: "asyncio.Task[_TokenInUse]") -> None:
@@ -219,9 +264,12 @@ class Credentials:
 
     def _again(self, name: str) -> None:
         del self._timers[name]
+        self._fetch(name, self._function(name))
+
+    def _function(self, name: str) -> SecretFunction:
         source = self._sources[name]
-        assert not isinstance(source, str)
-        self._fetch(name, source)
+        assert not isinstance(source, str | RequestSigner)
+        return source
 
     def _from_environment(self, name: str) -> str:
         variable = variable_of(name)

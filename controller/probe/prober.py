@@ -100,7 +100,7 @@ class Prober:
 
     async def _probe(self, watch: Watch, target: ProbeTarget, http: httpx2.AsyncClient) -> None:
         try:
-            auth = await self._auth(target)
+            auth, secret = await self._auth(target)
         except MissingCredentialError as error:
             _log.warning("no probe sent", pool=watch.pool, reason=str(error))
             return
@@ -114,19 +114,21 @@ class Prober:
             raise
         watch.end(number, end.result, first_token_ms=end.first_token_ms, units=1.0)
         if end.result is ResultClass.AUTH and target.credential:
-            self._credentials.forget(target.credential)
+            self._credentials.forget(target.credential, secret)
         if self._last_results.get(watch.pool, ResultClass.OK) is not end.result:
             _log.info("probe result changed", pool=watch.pool, model=target.model, result=str(end.result))
         self._last_results[watch.pool] = end.result
 
-    async def _auth(self, target: ProbeTarget) -> Header | None:
-        """The header with the pool's secret. A wait for one is no probe: the pool is not asked meanwhile, and
-        no second call is begun. Raises MissingCredentialError."""
+    async def _auth(self, target: ProbeTarget) -> tuple[Header | None, str]:
+        """(the header with the pool's secret, the secret), (None, "") for a pool without one. A wait for one
+        is no probe: the pool is not asked meanwhile, and no second call is begun. Raises
+        MissingCredentialError."""
         if not target.credential:
-            return None
+            return None, ""
         self._awaiting_secret.add(target.pool)
         try:
             secret, is_token = await self._credentials.get(target.credential)
         finally:
             self._awaiting_secret.discard(target.pool)
-        return target.auth(secret, is_token=is_token)
+        assert isinstance(secret, str), "a prober has strings only"
+        return target.auth(secret, is_token=is_token), secret

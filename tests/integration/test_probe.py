@@ -167,6 +167,7 @@ async def probed(url: str, adapter: Adapter = "openai", credential: Credential |
     auth = None
     if credential is not None:
         secret, is_token = await Credentials({"a": credential}, monotonic_ms).get("a")
+        assert isinstance(secret, str)
         auth = target.auth(secret, is_token=is_token)
     async with httpx2.AsyncClient(trust_env=False) as http:
         return await probe(http, target, auth, timeout_s=5, monotonic_ms=monotonic_ms)

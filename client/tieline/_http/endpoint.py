@@ -15,7 +15,7 @@ from tieline._http.connections import WireAnswer
 from tieline._http.flights import Flight
 from tieline._http.messages import Headers, WireError, find, retry_after_ms
 from tieline._process import clock as _clock
-from tieline.credentials import Credential, Credentials, MissingCredentialError
+from tieline.credentials import Credentials, MissingCredentialError, SecretSource
 from tieline.errors import ConfigurationError, MissingExtraError
 from tieline.events import ResultClass
 
@@ -91,7 +91,7 @@ def http_engine() -> str:
 class Endpoint:
     """Requests to one controller. Opens its connections when it is first used; ``close`` lets go of them."""
 
-    def __init__(self, url: str, token: Credential | None) -> None:
+    def __init__(self, url: str, token: SecretSource | None) -> None:
         self.url = check_url(url)
         self._has_token = token is not None
         sources = {CREDENTIAL: token} if token is not None else None
@@ -161,10 +161,16 @@ class Endpoint:
 
             self._wire = AsyncWire()
         try:
-            all_headers = [*headers, *await self._authorization()]
+            token = await self._token()
+            auth = [(b"authorization", b"Bearer " + token.encode("latin-1"))] if token else []
             async with asyncio.timeout(ANSWER_S):
                 answer = await self._wire.open(
-                    method, self.url + path, all_headers, body, flight=flight, connect_s=CONTROLLER_CONNECT_S
+                    method,
+                    self.url + path,
+                    [*headers, *auth],
+                    body,
+                    flight=flight,
+                    connect_s=CONTROLLER_CONNECT_S,
                 )
         except TimeoutError:
             raise EndpointError(f"{self.url}: no answer within {ANSWER_S:g} s") from None
@@ -173,22 +179,23 @@ class Endpoint:
         if answer.status in (200, 202, 304):
             return answer
         try:
-            raise await self._refused(answer)
+            raise await self._refused(answer, token)
         finally:
             answer.close()
 
-    async def _authorization(self) -> Headers:
+    async def _token(self) -> str:
         try:
-            secret, _ = await self._credentials.get(CREDENTIAL)
+            token, _ = await self._credentials.get(CREDENTIAL)
         except MissingCredentialError as error:
             if self._has_token:
                 raise EndpointError(f"{self.url}: {error}") from None
-            return []  # the endpoint may need no token; one that does refuses with 401
-        return [(b"authorization", b"Bearer " + secret.encode("latin-1"))]
+            return ""  # the endpoint may need no token; one that does refuses with 401
+        assert isinstance(token, str)
+        return token
 
-    async def _refused(self, answer: WireAnswer) -> EndpointError:
+    async def _refused(self, answer: WireAnswer, token: str) -> EndpointError:
         if answer.status in (401, 403):
-            self._credentials.forget(CREDENTIAL)
+            self._credentials.forget(CREDENTIAL, token)
         meaning = _MEANING.get(answer.status, "a redirect" if 300 <= answer.status < 400 else "refused")
         with contextlib.suppress(WireError, EndpointError, TimeoutError):
             async with asyncio.timeout(ANSWER_S):

@@ -11,8 +11,9 @@ import h11
 from msgspec import Struct
 
 from tieline._http.failures import broken_off, invalid_request, no_http
-from tieline._http.messages import Content, Headers, Spliced, WireError
+from tieline._http.messages import Content, Headers, Spliced, WireError, find, pieces_of
 from tieline._http.proxies import Proxy
+from tieline.credentials import RequestSigner, RequestToSign
 from tieline.events import ResultClass
 
 HEAD_MAX_BYTES = 100 * 1024
@@ -66,6 +67,24 @@ def keep_alive_s(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
         if name == b"keep-alive" and (match := _KEEP_ALIVE_TIMEOUT.search(value)):
             return float(match[1])
     return None
+
+
+def signed(signer: RequestSigner, method: str, url: str, headers: Headers, *, body: Content) -> Headers:
+    """The headers of a request to this URL with what a signer says, which replaces others of the same names.
+    Raises MissingCredentialError when it has nothing to sign with, ``WireError`` for a URL that no request
+    can be sent to."""
+    place = place_of(url)
+    request = RequestToSign(
+        method,
+        place.target.decode("ascii"),
+        place.host_header.decode("ascii"),
+        content_type=find(headers, b"content-type") or "",
+        body=pieces_of(body),
+        body_bytes=len(body),
+    )
+    added = signer.sign(request)
+    names = {name.lower() for name, _ in added}
+    return [*(line for line in headers if line[0].lower() not in names), *added]
 
 
 class Http1:

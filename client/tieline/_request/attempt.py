@@ -4,9 +4,9 @@ good, and how it ended.
 Attempts are generators of *effects*. They yield what is to be done (an ``Effect``) and are sent what came of
 it; a connection that fails is thrown into them as a ``WireError``. Whoever runs one may block or await.
 
-    GetSecret -> (secret, whether it is a token)     if the pool has a credential Open      -> the answer, its
-    head read Read ...  -> bytes of its body                   to its end for JSON and errors, to the first
-    output for a stream
+    GetSecret -> (secret or signer, whether it is a token)   if the pool has a credential
+    Open      -> the answer, its head read
+    Read ...  -> bytes of its body: to its end for JSON and errors, to the first output for a stream
 """
 
 from collections.abc import Callable, Generator
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from tieline import providers as _providers
 from tieline._http.flights import Flight
+from tieline._http.http1 import signed
 from tieline._http.messages import (
     Answer,
     Content,
@@ -31,7 +32,7 @@ from tieline._http.messages import (
 from tieline._request.body import Body
 from tieline._request.reply import Opening, Reply, error_event
 from tieline._routing.route import Target
-from tieline.credentials import MissingCredentialError
+from tieline.credentials import MissingCredentialError, RequestSigner, Token
 from tieline.events import ResultClass
 from tieline.providers import answers as _answers
 from tieline.providers.answers import NO_ERROR, Reading, reading_of_result
@@ -45,7 +46,7 @@ WHOLE_BODY_MAX = 64 * 1024 * 1024
 
 
 class GetSecret(Struct, frozen=True):
-    """Give (secret, whether it is a token). Throw ``MissingCredentialError`` when there is none by
+    """Give (secret or signer, whether it is a token). Throw ``MissingCredentialError`` when there is none by
     ``due_ms``."""
 
     name: str
@@ -108,12 +109,10 @@ def attempt(
     """Raises nothing of its own. An answer that is not handed on is closed. ``lives`` is called whenever more
     has come of a stream that is held back, with what it has shown so far."""
     answer: Answer | None = None
-    is_token = False
+    secret: tuple[str | RequestSigner, bool] | None = None
     try:
-        secret = None
         if target.credential:
             secret = yield GetSecret(target.credential, flight.due_ms)
-            is_token = secret[1]
         answer = yield _sending(call, target, flight, secret)
         opening = yield from _read(call, target, answer, now_epoch_ms, lives=lives)
     except MissingCredentialError as error:
@@ -124,17 +123,23 @@ def attempt(
         opening = Opening(reading_of_result(result), str(error))
     if opening.answer is None and answer is not None:
         answer.close()
-    opening.is_token = is_token
+    if secret is not None and secret[1] and isinstance(secret[0], str):
+        opening.token = Token(secret[0])
     return opening
 
 
-def _sending(call: Call, target: Target, flight: Flight, secret: tuple[str, bool] | None) -> Open:
+def _sending(
+    call: Call, target: Target, flight: Flight, secret: tuple[str | RequestSigner, bool] | None
+) -> Open:
     request, auth = call.request, None
-    if secret is not None:
+    if secret is not None and isinstance(secret[0], str):
         auth = _providers.auth_for(target.adapter, secret[0], is_token=secret[1])
     headers = request_headers(request, call.request_id, auth, stream=call.body.stream)
     url = _providers.url_for(target.adapter, target.url, path=request.path, model=target.name)
-    return Open(request.method, url, headers, body=call.body.with_model(target.name), flight=flight)
+    body = call.body.with_model(target.name)
+    if secret is not None and isinstance(secret[0], RequestSigner):
+        headers = signed(secret[0], request.method, url, headers, body=body)
+    return Open(request.method, url, headers, body=body, flight=flight)
 
 
 def _read(

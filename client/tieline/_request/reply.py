@@ -16,6 +16,7 @@ from tieline._request.relay import Relay
 from tieline._request.retry_rule import Attempts, GiveUp
 from tieline._routing.route import Reason, Route, Shed, Target
 from tieline.blame import Blame
+from tieline.credentials import Token
 from tieline.events import ResultClass
 from tieline.providers.answers import NO_ERROR, QUOTA_GONE, ProviderError, Reading, error_in, status_of_error
 from tieline.providers.streams import StreamReader, TokenCounts
@@ -43,8 +44,8 @@ class Reply(Struct):
 class Opening(Struct):
     """How far an attempt came. With ``result`` OK the reply may be handed on, and if there is an ``answer``
     the rest of its body is still to come, after ``prefix``. ``reply`` is None when there was no answer at
-    all; ``text`` then says why. ``error``: the provider's own, in whatever shape it came. ``is_token``: the
-    secret that was sent came from a function. ``usage``: token counts, where the answer names them.
+    all; ``text`` then says why. ``error``: the provider's own, in whatever shape it came. ``token``: the
+    secret that was sent, if it came from a function. ``usage``: token counts, where the answer names them.
     ``answer_id`` names what the provider holds for the caller from now on, "" for nothing. ``is_held``:
     output came before now, and was held back."""
 
@@ -59,7 +60,7 @@ class Opening(Struct):
     answer_id: str = ""
     is_held: bool = False
     error: ProviderError = NO_ERROR
-    is_token: bool = False
+    token: Token | None = None
 
     @property
     def result(self) -> ResultClass:

@@ -44,8 +44,8 @@ class Meter(Protocol):
 
 class Tools(Struct):
     """What exchanges work with. ``lock`` guards ``budget``, ``holders``, ``refusals`` and ``waiting``.
-    ``refused(name)``: a provider refused the secret of this name. ``clock`` is monotonic, ``epoch_ms`` the
-    wall clock."""
+    ``refused(name, token)``: a provider refused this token of the credential. ``clock`` is monotonic,
+    ``epoch_ms`` the wall clock."""
 
     router: Router
     flights: Flights
@@ -55,7 +55,7 @@ class Tools(Struct):
     estimator: Estimator
     meter: Meter
     settings: Callable[[], ClientSettings]
-    refused: Callable[[str], None]
+    refused: Callable[[str, str], None]
     clock: Callable[[], int]
     epoch_ms: Callable[[], int]
     lock: AbstractContextManager[object]
@@ -112,9 +112,9 @@ class TimedAttempts:
         opening: Opening | None = None
         try:
             opening = yield from attempt(call, target, flight, tools.epoch_ms(), lives=lives)
-            if self._may_renew(opening):
+            if opening.token is not None and self._may_renew(opening):
                 self._renewed = True
-                tools.refused(target.credential)
+                tools.refused(target.credential, opening.token.value)
                 opening = yield from attempt(call, target, flight, tools.epoch_ms(), lives=lives)
         finally:
             flight.abandon = None
@@ -132,8 +132,9 @@ class TimedAttempts:
         if opening.answer is not None:
             self._relay(target, opening, flight)
             return opening, False
-        if opening.reading.blame is Blame.ACCOUNT and opening.is_token and opening.reading != QUOTA_GONE:
-            tools.refused(target.credential)
+        is_refused = opening.reading.blame is Blame.ACCOUNT and opening.reading != QUOTA_GONE
+        if opening.token is not None and is_refused:
+            tools.refused(target.credential, opening.token.value)
         # A caller's own short deadline ended it, not the pool's limit: that says nothing about a pool which
         # served others meanwhile, unless it was long for that pool.
         impatient = (
@@ -152,7 +153,7 @@ class TimedAttempts:
         """Whether a token was refused that may only be an old one: it is renewed once, at no attempt's
         cost."""
         refused = opening.reading.blame is Blame.ACCOUNT and opening.reading.again
-        return refused and opening.is_token and not self._renewed
+        return refused and not self._renewed
 
     def _learn(self, target: Target, opening: Opening) -> None:
         """Remember what the pool holds: what the request referred to, and what it will refer to."""

@@ -8,7 +8,7 @@ from tieline._reports.reporter import Sink
 from tieline._setup.arguments import checked_redis_url
 from tieline._tables.checks import TableSource
 from tieline._tables.last_good import FileSource
-from tieline.credentials import Credential
+from tieline.credentials import SecretSource
 from tieline.errors import ConfigurationError, MissingExtraError
 from tieline.kafka import Brokers
 from tieline.keys import Keys
@@ -25,7 +25,7 @@ class Subscription(NamedTuple):
     namespace: str
     workload: str
     origins: tuple[str, ...]
-    token: Credential | None
+    token: SecretSource | None
 
 
 def source_at(address: SourceAddress, subscription: Subscription) -> TableSource:

@@ -20,7 +20,7 @@ from tieline._request.timed_attempt import Tools
 from tieline._routing.budget import RetryBudget
 from tieline._routing.router import Router
 from tieline._transports.runners import AsyncRunner, SyncRunner, secret_of
-from tieline.credentials import Credential, Credentials
+from tieline.credentials import Credential, Credentials, RequestSigner
 from tieline.errors import ClosedError
 from tieline.table import ClientSettings
 
@@ -188,7 +188,7 @@ class Core:
                 )
                 self._wires.append(wire)
 
-                def secret(name: str, due_ms: int) -> tuple[str, bool]:
+                def secret(name: str, due_ms: int) -> tuple[str | RequestSigner, bool]:
                     at_hand = self._credentials.at_hand(name)
                     return at_hand or run(secret_of(self._credentials, name, due_ms))
 

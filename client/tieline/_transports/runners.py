@@ -16,14 +16,14 @@ from tieline._request.attempt import Effect, GetSecret, Open, Pause, Read
 from tieline._request.exchange import Exchange
 from tieline._request.reply import Reply
 from tieline._request.timed_attempt import Tools
-from tieline.credentials import Credentials, MissingCredentialError
+from tieline.credentials import Credentials, MissingCredentialError, RequestSigner
 
 if TYPE_CHECKING:
     from tieline._http.wire_async import AsyncWire
     from tieline._http.wire_sync import SyncWire
 
 CONNECT_S = 5.0
-SecretOf = Callable[[str, int], tuple[str, bool]]  # name, and by when (monotonic ms)
+SecretOf = Callable[[str, int], tuple[str | RequestSigner, bool]]  # name, and by when (monotonic ms)
 
 
 class AsyncRunner:
@@ -72,8 +72,9 @@ class AsyncRunner:
                 return await asyncio.sleep(wait_ms / 1_000)
 
 
-async def secret_of(credentials: Credentials, name: str, due_ms: int) -> tuple[str, bool]:
-    """(secret, whether it is a token). Raises ``MissingCredentialError`` when there is none by then."""
+async def secret_of(credentials: Credentials, name: str, due_ms: int) -> tuple[str | RequestSigner, bool]:
+    """(secret or signer, whether it is a token). Raises ``MissingCredentialError`` when there is none by
+    then."""
     if (secret := credentials.at_hand(name)) is not None:
         return secret
     try:

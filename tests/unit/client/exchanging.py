@@ -91,7 +91,7 @@ class Bench:
             estimator=Estimator(),
             meter=self.window,
             settings=lambda: self.settings,
-            refused=lambda _name: None,
+            refused=lambda _name, _token: None,
             clock=time,
             epoch_ms=time,
             lock=nullcontext(),

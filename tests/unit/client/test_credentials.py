@@ -115,8 +115,41 @@ async def test_a_refused_token_is_not_sent_again() -> None:
     credentials = Credentials({"a": source}, Time())
     await credentials.get("a")
     await until_idle(credentials)
-    credentials.forget("a")
+    credentials.forget("a", f"{SECRET}-1")
     assert await credentials.get("a") == (f"{SECRET}-2", True)
+
+
+async def test_a_burst_of_refusals_calls_the_function_once() -> None:
+    """All but the first refusal come when the next token is there: that one has been refused to nobody."""
+    time, source = Time(), Counting()
+    credentials = Credentials({"a": source}, time)
+    await credentials.get("a")
+    for _ in range(100):
+        credentials.forget("a", f"{SECRET}-1")
+        time.pass_ms(1_000)
+        assert await credentials.get("a") == (f"{SECRET}-2", True)
+    assert source.calls == 2
+    credentials.forget("a", f"{SECRET}-2")
+    assert await credentials.get("a") == (f"{SECRET}-3", True)
+
+
+async def test_a_function_that_gives_a_refused_token_again_is_called_once_a_second() -> None:
+    """It has no other; a burst of refusals must not become a burst of calls."""
+    time, calls = Time(), list[int]()
+
+    def same() -> Token:
+        calls.append(time())
+        return Token(SECRET)
+
+    credentials = Credentials({"a": same}, time)
+    for _ in range(50):
+        await credentials.get("a")
+        credentials.forget("a", SECRET)
+    assert len(calls) == 2
+    time.pass_ms(1_000)
+    credentials.forget("a", SECRET)
+    await credentials.get("a")
+    assert len(calls) == 3
 
 
 async def test_a_blocking_function_holds_nobody_up() -> None:

@@ -12,6 +12,7 @@ import tieline.testing
 MODULES = (
     *("backoff", "blame", "cloudevents", "credentials", "errors", "events", "kafka", "keys", "metrics"),
     *("overlay", "producer", "providers", "quantiles", "table", "testing", "identity_tokens", "topics"),
+    "request_signing",
 )
 
 
@@ -29,7 +30,7 @@ def test_public_names() -> None:
     assert tieline.__all__ == sorted(tieline.__all__)
     assert set(tieline.__all__) == {
         *("Applied", "AsyncClient", "Client", "ClosedError", "ConfigurationError", "MissingExtraError"),
-        *("Brokers", "EntraToken", "GoogleToken"),
+        *("Brokers", "EntraToken", "GoogleToken", "OciSigner"),
         *("Needs", "Outcome", "Producer", "Reason", "ResultClass", "Route", "Shed", "State", "Status"),
         *("TielineError", "Timeouts", "Token", "offline", "options"),
         *("Delivery", "InvalidEventError", "KafkaUnavailableError", "MissingCredentialError"),
