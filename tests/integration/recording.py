@@ -1,5 +1,6 @@
 """A real HTTP server that writes down what it is asked, for the tests beside this file."""
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ async def chat(_asked: Asked) -> web.Response:
 
 
 @asynccontextmanager
-async def recording(answer: Answering = chat) -> AsyncIterator[Recording]:
+async def recording(answer: Answering = chat, tls: ssl.SSLContext | None = None) -> AsyncIterator[Recording]:
     """Listens on a free port of this machine until the end."""
     asked: list[Asked] = []
 
@@ -56,7 +57,7 @@ async def recording(answer: Answering = chat) -> AsyncIterator[Recording]:
     runner = web.AppRunner(app)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield Recording(f"http://127.0.0.1:{runner.addresses[0][1]}", asked)
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield Recording(f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}", asked)
     finally:
         await runner.cleanup()

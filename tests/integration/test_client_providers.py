@@ -1,23 +1,15 @@
-"""Each provider's URL, model and authentication, and tokens from their own endpoints, on real sockets."""
+"""Each provider's URL, model and authentication, on real sockets."""
 
-import base64
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
-import msgspec
 import pytest
 from aiohttp import web
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import tieline
-from tests.integration.recording import Asked, Recording, chat, recording
+from tests.integration.recording import Asked, recording
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, pool_info, table
 from tieline._tables.last_good import write_last_good
-from tieline.credentials import MissingCredentialError
 from tieline.table import PoolInfo, slices
 
 KEY, CALLERS = "key-of-this-pool", "key-of-the-caller"
@@ -119,98 +111,3 @@ async def test_a_pool_without_its_secret_is_passed_over(tmp_path: Path) -> None:
         second = pool_info("gcp/europe-west4/gpt", f"{server.url}/b/v1")
         assert (await called(tmp_path, first, second))["x-tieline-pool"] == second.pool
     assert [asked.path for asked in server.asked] == ["/b/v1/chat/completions"]
-
-
-def form(server: Recording) -> dict[str, str]:
-    """What the token endpoint was sent."""
-    (asked,) = server.asked
-    return {name: values[0] for name, values in parse_qs(asked.body.decode()).items()}
-
-
-async def gives_token(_asked: Asked) -> web.Response:
-    return web.json_response({"access_token": "t-1", "expires_in": 3599, "token_type": "Bearer"})
-
-
-async def test_entra_by_secret_and_by_workload_identity(tmp_path: Path) -> None:
-    """The client credentials of Azure's own environment, the secret or the federated token."""
-    told = {"AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_ID": "client"}
-    async with recording(gives_token) as server:
-        by_secret = {**told, "AZURE_AUTHORITY_HOST": server.url, "AZURE_CLIENT_SECRET": "s"}
-        assert await tieline.EntraToken(environment=by_secret)() == tieline.Token("t-1", 3_599_000)
-    assert server.asked[0].path == "/tenant/oauth2/v2.0/token"
-    assert form(server) == {
-        "grant_type": "client_credentials",
-        "client_id": "client",
-        "client_secret": "s",
-        "scope": "https://cognitiveservices.azure.com/.default",
-    }
-    file = tmp_path / "federated"
-    file.write_text("assertion\n")
-    async with recording(gives_token) as server:
-        by_file = {**told, "AZURE_AUTHORITY_HOST": server.url, "AZURE_FEDERATED_TOKEN_FILE": str(file)}
-        await tieline.EntraToken(environment=by_file)()
-    assert form(server)["client_assertion"] == "assertion"
-    assert "client_secret" not in form(server)
-
-
-async def test_google_by_service_account(tmp_path: Path) -> None:
-    """A signed assertion that the account's public key confirms, for the token endpoint alone."""
-    key = generate_private_key(65537, 2048)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    file = tmp_path / "account.json"
-    async with recording(gives_token) as server:
-        url = f"{server.url}/token"
-        account = {"client_email": "a@p", "private_key": pem, "private_key_id": "1", "token_uri": url}
-        file.write_bytes(msgspec.json.encode({"type": "service_account", **account}))
-        token = await tieline.GoogleToken(environment={"GOOGLE_APPLICATION_CREDENTIALS": str(file)})()
-    assert token == tieline.Token("t-1", 3_599_000)
-    head, claims, signature = form(server)["assertion"].split(".")
-    key.public_key().verify(_plain(signature), f"{head}.{claims}".encode(), PKCS1v15(), SHA256())
-    said = msgspec.json.decode(_plain(claims))
-    assert (said["iss"], said["aud"], said["exp"] - said["iat"]) == ("a@p", url, 3_600)
-
-
-async def test_google_by_user_and_by_metadata_server(tmp_path: Path) -> None:
-    """gcloud's own file, and without any file the machine's metadata server."""
-    config = tmp_path / "application_default_credentials.json"
-    async with recording(gives_token) as server:
-        user = {"client_id": "c", "client_secret": "s", "refresh_token": "r", "token_uri": server.url}
-        config.write_bytes(msgspec.json.encode({"type": "authorized_user", **user}))
-        await tieline.GoogleToken(environment={"CLOUDSDK_CONFIG": str(tmp_path)})()
-    assert form(server)["refresh_token"] == "r"
-    config.unlink()
-    async with recording(gives_token) as server:
-        told = {"CLOUDSDK_CONFIG": str(tmp_path), "GCE_METADATA_HOST": server.url.removeprefix("http://")}
-        await tieline.GoogleToken(environment=told)()
-    (asked,) = server.asked
-    assert asked.headers["metadata-flavor"] == "Google"
-    assert asked.path.startswith("/computeMetadata/v1/instance/service-accounts/default/token?scopes=")
-
-
-async def test_what_a_token_endpoint_says_is_told_without_the_secret() -> None:
-    """Its error code and status; nothing that was sent; a redirect is not followed."""
-    told = {"AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_ID": "client", "AZURE_CLIENT_SECRET": "s3cret"}
-
-    async def refuses(_asked: Asked) -> web.Response:
-        body = {"error": "invalid_client", "error_description": "the secret s3cret is wrong"}
-        return web.json_response(body, status=401)
-
-    async with recording(refuses) as server:
-        with pytest.raises(MissingCredentialError, match="HTTP 401, invalid_client") as caught:
-            await tieline.EntraToken(environment={**told, "AZURE_AUTHORITY_HOST": server.url})()
-    assert "s3cret" not in str(caught.value)
-    async with recording(chat) as thief:
-
-        async def moved(_asked: Asked) -> web.Response:
-            return web.Response(status=307, headers={"location": thief.url})
-
-        async with recording(moved) as server:
-            with pytest.raises(MissingCredentialError, match="HTTP 307"):
-                await tieline.EntraToken(environment={**told, "AZURE_AUTHORITY_HOST": server.url})()
-    assert thief.asked == []
-    with pytest.raises(MissingCredentialError, match="AZURE_TENANT_ID is not set"):
-        await tieline.EntraToken(environment={})()
-
-
-def _plain(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
