@@ -52,20 +52,21 @@ class Verdicts:
         """(pool, model) -> why this process keeps away from one model on a pool whose others it uses."""
         return {key: health.out for key, health in self._models.items() if health.out}
 
-    def turned_away(self, pool: str) -> float:
-        """The share of the pool's requests that is not sent there because it turns most away."""
-        throttle = self._throttles.get(pool)
-        return throttle.level / LEVELS if throttle is not None else 0.0
+    def turned_away(self) -> dict[str, float]:
+        """The share of requests that is not sent to each pool because it turns most away. Pools of which
+        nothing is held back are not named."""
+        return {pool: throttle.level / LEVELS for pool, throttle in self._throttles.items() if throttle.level}
 
     def kept_back(self, pool: str) -> float:
         """The share of the pool's requests that is not sent there: because it turns most away, or because it
         is just coming back."""
-        return 1.0 - (1.0 - self.turned_away(pool)) * self.share(pool)
+        throttle, health = self._throttles.get(pool), self._health.get(pool)
+        sent = 1.0 - throttle.level / LEVELS if throttle is not None else 1.0
+        return 1.0 - sent * (health.share if health is not None else 1.0)
 
-    def share(self, pool: str) -> float:
-        """The share of its weight that the pool gets: less than 1 while it comes back."""
-        health = self._health.get(pool)
-        return health.share if health is not None else 1.0
+    def returning(self) -> dict[str, float]:
+        """The share of its weight that each pool gets which is coming back: less than 1."""
+        return {pool: share for pool, health in self._health.items() if (share := health.share) < 1.0}
 
     def awaits(self, pool: str, model: str) -> bool:
         """Whether a request for the model could find out about the pool, or about the model there."""

@@ -1,6 +1,6 @@
 """PURE. From a slice of the table to what may be picked now, or to the words for why nothing may."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 
 from tieline._routing.affinity import Affinity
@@ -9,7 +9,6 @@ from tieline._routing.route import Needs, Outcome, Reason, Shed, Target
 from tieline._routing.slices import (
     Candidate,
     OutOf,
-    ShareOf,
     candidates,
     split_in_force,
     split_while_returning,
@@ -19,7 +18,6 @@ from tieline.events import ResultClass
 from tieline.table import MILLION, Generation, Slice, Split
 
 MODELS_NAMED_MAX = 20
-KeptBack = Callable[[str], float]  # pool -> the share of its requests that are not sent there
 Report = Callable[[Target, Outcome], None]
 
 
@@ -30,8 +28,8 @@ def compile_choice(
     *,
     generation: Generation,
     out_of: OutOf,
-    share_of: ShareOf,
-    turned_away: ShareOf,
+    returning: Mapping[str, float],
+    turned_away: Mapping[str, float],
     report: Report,
     phase: float,
     affinity: Affinity | None,
@@ -40,23 +38,27 @@ def compile_choice(
     """What may be picked now for (model, needs), and the affinity that it uses: ``affinity`` again if its
     weights still hold, as compiling one takes some 10 ms.
 
-    A pool that is sent less than its weight, because it is coming back (``share_of``) or turns requests away
-    (``turned_away``), leaves the rest to the others. If all of them turn requests away, what every one of
-    them would is shed.
+    A pool that is sent less than its weight leaves the rest to the others: because it is coming back
+    (``returning``: the share of its weight that it gets) or turns requests away (``turned_away``: the share
+    that it is not sent). If all of them turn requests away, what every one of them would is shed.
     """
     split, reason = split_in_force(part, out_of)
-    if reason is Reason.WEIGHTED and (mixed := split_while_returning(part, split, out_of, share_of)):
-        split, share_of = mixed, lambda _pool: 1.0
+    if reason is Reason.WEIGHTED and (mixed := split_while_returning(part, split, out_of, returning)):
+        split, returning = mixed, {}
     rows = candidates(weighted(part, split), model, needs, out_of=out_of)
-    pools = [row.info.pool for row in rows if row.out is None]
-    back = {pool: 1.0 - share_of(pool) * (1.0 - turned_away(pool)) for pool in pools}
+    pools = {row.info.pool for row in rows if row.out is None}
+    kept_back = {
+        pool: 1.0 - returning.get(pool, 1.0) * (1.0 - turned_away.get(pool, 0.0))
+        for pool in (returning.keys() | turned_away.keys()) & pools
+    }
     origin, stamp = part.route.origin, str(generation)
     targets = [
         (target_of(row, model, origin, generation=stamp, report=report), row.weight)
         for row in rows
         if row.out is None
     ]
-    lost_ppm = round(MILLION * prod(map(turned_away, back))) if back else 0
+    all_turn_away = bool(pools) and pools <= turned_away.keys()
+    lost_ppm = round(MILLION * prod(turned_away[pool] for pool in pools)) if all_turn_away else 0
     shed_ppm = split.shed if split.shed < MILLION else 0
     shed = _shed(part, split, rows, model=model, some_in=bool(targets), now_ms=now_ms)
     if lost_ppm and not shed_ppm:
@@ -68,7 +70,7 @@ def compile_choice(
         targets,
         shed=shed,
         shed_ppm=shed_ppm + (MILLION - shed_ppm) * lost_ppm // MILLION,
-        kept_back={pool: share for pool, share in back.items() if share},
+        kept_back=kept_back,
         reason=reason,
         phase=phase,
         affinity=affinity,

@@ -1,7 +1,7 @@
 """PURE. What of the table is in force now: which split, which pools of it could serve a request, and whether
 a pool may be left."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -14,7 +14,6 @@ from tieline.table import Generation, ModelOffer, PoolInfo, Slice, Split
 
 PARTIAL_SHARE_MAX = 0.5
 OutOf = Callable[[str, str], Out | None]  # (pool, model) -> why this process keeps away from it, if it does
-ShareOf = Callable[[str], float]  # pool -> the share of its weight that it gets
 _RETURNING = Out(ResultClass.SERVER_ERROR, 0, 0)
 
 
@@ -135,12 +134,17 @@ def awaits_trial(part: Slice, model: str, awaits: Callable[[str, str], bool]) ->
 
 def lost_providers(part: Slice, out_of: OutOf) -> tuple[str, ...]:
     """Providers of which more than half of the weight is out here. A throttled pool is full, not lost."""
-    total: dict[str, int] = {}
+    rows = list(weighted(part, part.route.split))
     gone: dict[str, int] = {}
-    for info, weight in weighted(part, part.route.split):
-        total[info.provider] = total.get(info.provider, 0) + weight
+    for info, weight in rows:
         if _is_gone(out_of(info.pool, "")):
             gone[info.provider] = gone.get(info.provider, 0) + weight
+    if not gone:
+        return ()
+    total = dict.fromkeys(gone, 0)
+    for info, weight in rows:
+        if (provider := info.provider) in total:
+            total[provider] += weight
     return tuple(sorted(name for name, weight in gone.items() if 2 * weight > total[name]))
 
 
@@ -148,7 +152,8 @@ def split_in_force(part: Slice, out_of: OutOf) -> tuple[Split, Reason]:
     """The route's own split, or the table's ``on_loss`` split of a lost provider: of several, the one that
     keeps most weight on pools that are in."""
     route = part.route
-    splits = [route.on_loss[name] for name in lost_providers(part, out_of) if name in route.on_loss]
+    lost = lost_providers(part, out_of) if route.on_loss else ()
+    splits = [route.on_loss[name] for name in lost if name in route.on_loss]
     if not splits:
         return route.split, Reason.WEIGHTED
 
@@ -158,23 +163,28 @@ def split_in_force(part: Slice, out_of: OutOf) -> tuple[Split, Reason]:
     return max(splits, key=weight_in), Reason.PROVIDER_LOST
 
 
-def split_while_returning(part: Slice, split: Split, out_of: OutOf, share_of: ShareOf) -> Split | None:
+def split_while_returning(
+    part: Slice, split: Split, out_of: OutOf, returning: Mapping[str, float]
+) -> Split | None:
     """The split between the route's own, ``split``, and the table's for the loss of a provider, while the
-    pools of that provider get their share back by steps. None when that makes no difference.
+    pools of that provider get their share back by steps (``returning``). None when that makes no difference.
 
     What the returning pools don't get yet stays where the table has put it for their loss; by the route's own
     split alone it would all fall on the pools that are left there.
     """
 
+    if not returning or not part.route.on_loss:
+        return None
+
     def out_or_returning(pool: str, model: str) -> Out | None:
-        return out_of(pool, model) or (_RETURNING if share_of(pool) < 1.0 else None)
+        return out_of(pool, model) or (_RETURNING if pool in returning else None)
 
     lost = set(lost_providers(part, out_or_returning)) & part.route.on_loss.keys()
     if not lost:
         return None
     other, _ = split_in_force(part, out_or_returning)
     rows = [(info.pool, weight) for info, weight in weighted(part, split) if info.provider in lost]
-    back = sum(weight * share_of(pool) for pool, weight in rows if out_of(pool, "") is None)
+    back = sum(weight * returning.get(pool, 1.0) for pool, weight in rows if out_of(pool, "") is None)
     part_back = back / sum(weight for _, weight in rows)
     weights: dict[int, float] = {}
     for source, factor in ((split, part_back), (other, 1.0 - part_back)):
