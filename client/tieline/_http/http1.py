@@ -62,9 +62,11 @@ def _target(parts: SplitResult) -> str:
 
 def keep_alive_s(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
     """For how long the server keeps an idle connection, by its header ``Keep-Alive: timeout=N``; None where
-    it does not say. Names are in lower case."""
+    it does not say."""
     for name, value in headers:
-        if name == b"keep-alive" and (match := _KEEP_ALIVE_TIMEOUT.search(value)):
+        if name[:1] not in b"kK" or name.lower() != b"keep-alive":
+            continue
+        if match := _KEEP_ALIVE_TIMEOUT.search(value):
             return float(match[1])
     return None
 
@@ -145,8 +147,9 @@ class Http1:
                 return None
             if isinstance(event, h11.Response):
                 self.headed = True
-                self.keep_alive_s = keep_alive_s(event.headers)
-                return event.status_code, event.headers.raw_items()
+                headers = event.headers.raw_items()
+                self.keep_alive_s = keep_alive_s(headers)
+                return event.status_code, headers
             if not isinstance(event, h11.InformationalResponse):
                 raise broken_off(self.pool, ResultClass.CONNECT)
 

@@ -80,10 +80,10 @@ class StreamBrokenError(Exception):
 
 
 class HttpRequest(Struct, frozen=True):
-    """A caller's request. ``path`` is what follows the base URL, query included. ``named``: those of the
-    headers that begin with ``x-``, by lower-case name. ``timeout_s``: the read time-out that the caller
-    has declared to its HTTP client. ``left``: pools that were left
-    because a stream for this request broke there."""
+    """A caller's request. ``path`` is what follows the base URL, query included. ``named``: ``x-request-id``
+    and the headers that begin with ``x-tieline-``, by lower-case name. ``timeout_s``: the read time-out that
+    the caller has declared to its HTTP client. ``left``: pools that were left because a stream for this
+    request broke there."""
 
     method: str
     path: str
@@ -112,13 +112,14 @@ def request_headers(
 ) -> Headers:
     """The caller's headers as they go to a provider, with ``auth`` in place of the caller's own secret."""
     dropped = _DROPPED_FROM_REQUEST | _named_by_connection(request.headers)
-    headers = [
-        (name, value)
-        for name, value in request.headers
-        if (low := name.lower()) not in dropped and not low.startswith(b"x-tieline-")
-    ]
     if stream:  # a stream is read here, so it must come uncompressed
-        headers = [(name, value) for name, value in headers if name.lower() != b"accept-encoding"]
+        dropped |= {b"accept-encoding"}
+    headers = [
+        header
+        for header in request.headers
+        if (name := header[0].lower()) not in dropped and name[:10] != b"x-tieline-"
+    ]
+    if stream:
         headers.append((b"accept-encoding", b"identity"))
     if "x-request-id" not in request.named:
         headers.append((b"x-request-id", request_id.encode("latin-1", "replace")))
@@ -130,16 +131,14 @@ def request_headers(
 def reply_headers(headers: Headers) -> Headers:
     """A pool's headers as they go to the caller."""
     dropped = _DROPPED_FROM_ANSWER | _named_by_connection(headers)
-    return [(name, value) for name, value in headers if name.lower() not in dropped]
+    return [header for header in headers if header[0].lower() not in dropped]
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
     """Lower-case names of the headers that belong to one connection because its ``Connection`` header names
     them."""
-    values = [
-        value for name, value in headers if len(name) == len(b"connection") and name.lower() == b"connection"
-    ]
-    if all(value in _NAMES_NO_HEADER for value in values):
+    values = [value for name, value in headers if name[:1] in b"cC" and name.lower() == b"connection"]
+    if not values or all(value in _NAMES_NO_HEADER for value in values):
         return _NO_NAMES
     return frozenset(name.strip().lower() for value in values for name in value.split(b","))
 

@@ -67,7 +67,7 @@ def read_body(raw: bytes, path: str = "", headers: Headers = _NO_HEADERS) -> Bod
     except msgspec.MsgspecError:
         return _read_other(raw, place, headers)
     model = value_in(fields, "model")
-    limits = [value_in(fields, name) for name in _LIMIT_FIELDS]
+    limits = [value_in(fields, name) for name in _LIMIT_FIELDS if name in fields]
     return Body(
         raw,
         fields,

@@ -5,8 +5,8 @@ for blocking and for asynchronous callers alike, and runs in tests without a soc
 moments between two effects, never across one.
 """
 
-import os
 from collections.abc import Collection
+from random import getrandbits
 
 from tieline._http.messages import HttpRequest
 from tieline._request.attempt import Call, Pause, Steps
@@ -41,7 +41,7 @@ class Exchange:
         self._call = Call(
             request,
             body,
-            request.named.get("x-request-id") or os.urandom(16).hex(),
+            request.named.get("x-request-id") or f"{getrandbits(128):032x}",
             retry_empty=settings.empty_answers == "retry",
             held_bytes_max=recovery.held_bytes_max,
         )
@@ -55,7 +55,7 @@ class Exchange:
                 self._ties = ties_of(body, tools.holders, tools.router, origin=self._origin)
         allowed_s = options.deadline or request.timeout_s
         # Pools that it comes from, and those that are known to refuse a parameter of it.
-        self._passed_over = set(request.left)
+        self._passed_over = frozenset(request.left)
         if not tools.refusals.is_empty and body.fields is not None:
             with tools.lock:
                 self._passed_over |= tools.refusals.refusing(body.model, body.fields, self._began_ms)

@@ -11,6 +11,7 @@ each member of a list, and ``[type=a|b]`` only into members whose ``type`` is on
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -166,8 +167,14 @@ class _Place(Struct, frozen=True):
     steps: tuple[_Step, ...]
     names: tuple[bytes, ...]
 
+    def may_be_in(self, raw: bytes) -> bool:
+        """Whether all of the inner names are in the body. Nearly always the first is not."""
+        names = self.names
+        return not names or (names[0] in raw and all(name in raw for name in names[1:]))
+
 
 ID_MAX_CHARACTERS = 128
+PATHS_KEPT = 1_024
 _splitter = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STEP = re.compile(r"(\w+)(?:\[(?:(\w+)=([\w|]+))?(\]))?")
 
@@ -197,6 +204,7 @@ class PathReferences(Struct, frozen=True):
     stateful: bool
 
 
+@lru_cache(PATHS_KEPT)
 def read_path(path: str) -> PathReferences:
     """The words and ids of a path, which may have a query. Ids are only looked for where there may be some:
     elsewhere, as in ``/models/NAME``, every part is a word."""
@@ -216,7 +224,7 @@ def ids_in_body(words: str, raw: bytes, fields: Mapping[str, msgspec.Raw]) -> tu
 
 def ids_in_answer(words: str, raw: bytes) -> tuple[str, ...]:
     """The ids in a whole answer to a request for this path that later requests may refer to."""
-    places = _ANSWER_PLACES.get(words, ())
+    places = [place for place in _ANSWER_PLACES.get(words, ()) if place.may_be_in(raw)]
     if not places:
         return ()
     try:
@@ -230,7 +238,7 @@ def _ids_at(places: Iterable[_Place], raw: bytes, fields: Mapping[str, msgspec.R
     values: dict[str, Any] = {}
     for place in places:
         name = place.steps[0].name
-        if name not in fields or not all(inner in raw for inner in place.names):
+        if name not in fields or not place.may_be_in(raw):
             continue
         if name not in values:
             values[name] = value_in(fields, name)

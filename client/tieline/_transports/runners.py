@@ -45,10 +45,17 @@ class AsyncRunner:
                 try:
                     if type(effect) is Read:
                         value = await effect.answer.read()
+                    elif type(effect) is Open:
+                        value = answer = await self._wire.open(
+                            effect.method,
+                            effect.url,
+                            effect.headers,
+                            effect.body,
+                            flight=effect.flight,
+                            connect_s=CONNECT_S,
+                        )
                     else:
                         value = await self._do(effect)
-                        if type(effect) is Open:
-                            answer = value
                 except Exception as error:  # noqa: BLE001  the exchange knows which of them are its own
                     effect = exchange.throw(error)
                 else:
@@ -64,8 +71,6 @@ class AsyncRunner:
 
     async def _do(self, effect: Effect) -> Any:
         match effect:
-            case Open(method=method, url=url, headers=headers, body=body, flight=flight):
-                return await self._wire.open(method, url, headers, body, flight=flight, connect_s=CONNECT_S)
             case GetSecret(name=name, due_ms=due_ms):
                 return await secret_of(self._credentials, name, due_ms)
             case Pause(wait_ms=wait_ms):
@@ -103,10 +108,17 @@ class SyncRunner:
                 try:
                     if type(effect) is Read:
                         value = effect.answer.read()
+                    elif type(effect) is Open:
+                        value = answer = self._wire.open(
+                            effect.method,
+                            effect.url,
+                            effect.headers,
+                            effect.body,
+                            flight=effect.flight,
+                            connect_s=CONNECT_S,
+                        )
                     else:
                         value = self._do(effect)
-                        if type(effect) is Open:
-                            answer = value
                 except Exception as error:  # noqa: BLE001  the exchange knows which of them are its own
                     effect = exchange.throw(error)
                 else:
@@ -122,8 +134,6 @@ class SyncRunner:
 
     def _do(self, effect: Effect) -> Any:
         match effect:
-            case Open(method=method, url=url, headers=headers, body=body, flight=flight):
-                return self._wire.open(method, url, headers, body, flight=flight, connect_s=CONNECT_S)
             case GetSecret(name=name, due_ms=due_ms):
                 return self._secret_of(name, due_ms)
             case Pause(wait_ms=wait_ms):

@@ -15,6 +15,8 @@ from tieline.errors import StreamRestartedError
 DRAIN_MS = 100
 HTTP_ERRORS_FROM = 400
 _PREFIX = "/v1/"
+# Of x-tieline-... and x-request-id, in any case. The openai SDK sends nine headers that begin with "x-s".
+_NAMED_STARTS = frozenset(x + b"-" + letter for x in (b"x", b"X") for letter in (b"t", b"T", b"r", b"R"))
 
 Send: TypeAlias = Callable[[HttpRequest], Reply]
 SendAsync: TypeAlias = Callable[[HttpRequest], Awaitable[Reply]]
@@ -54,7 +56,7 @@ def value_of(request: LibraryRequest, body: bytes) -> HttpRequest:
     named = {
         name.lower().decode("latin-1"): value.decode("latin-1")
         for name, value in headers
-        if name[:2] in (b"x-", b"X-")
+        if name[:3] in _NAMED_STARTS
     }
     return HttpRequest(
         request.method,

@@ -9,6 +9,7 @@ success. Other bodies (sounds, the contents of files) and those of unknown paths
 judged only if the table's ``empty_answers`` says so.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -52,6 +53,7 @@ _JSON_APIS = frozenset(
 _OFTEN_JSON_APIS = frozenset({"audio", "files"})
 _OUTPUT_FIELDS = ("content", "refusal", "tool_calls", "function_call", "audio", "reasoning_content")
 _NO_BODY = frozenset({204, 205})
+PATHS_KEPT = 1_024
 
 
 class _Body(Struct):
@@ -85,10 +87,15 @@ def must_be_json(method: str, path: str, status: int, kind: str) -> bool:
     answer's media type, "" without one."""
     if method == "HEAD" or status in _NO_BODY or kind == EVENT_STREAM:
         return False
-    api, *rest = path.partition("?")[0].strip("/").split("/")
-    if rest[-1:] == ["content"]:
-        return False
+    api = _api_of(path)
     return api in _JSON_APIS or (api in _OFTEN_JSON_APIS and kind in (JSON, HTML))
+
+
+@lru_cache(PATHS_KEPT)
+def _api_of(path: str) -> str:
+    """The first part of the path; "" for the contents of a file, which may be anything."""
+    api, *rest = path.partition("?")[0].strip("/").split("/")
+    return "" if rest[-1:] == ["content"] else api
 
 
 def judge(body: bytes, *, is_creation: bool, retry_empty: bool) -> Judged:

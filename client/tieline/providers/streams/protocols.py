@@ -80,11 +80,11 @@ class Protocol(Struct, frozen=True):
             # Nearly every chunk has this field once, with null in it; then it is neither [DONE] nor the
             # chunk with the usage, which has no choices.
             start = block.find(_FINISH_REASON)
-            if start >= 0 and block[start + len(_FINISH_REASON) :].startswith(_NULLS):
-                more = block.find(_FINISH_REASON, start + len(_FINISH_REASON)) >= 0
-                return more or b"error" in block
             if start >= 0:
-                return True
+                after = start + len(_FINISH_REASON)
+                if not block.startswith(_NULLS, after) or block.find(_FINISH_REASON, after) >= 0:
+                    return True
+                return b"error" in block
         return any(word in block for word in self.words)
 
     def judge(self, event: ServerSentEvent) -> Judgement:
