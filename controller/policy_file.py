@@ -14,14 +14,16 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 import yaml
 
-from controller.core.policy.check import Path, faults, near_miss
+from controller.core.policy.check import Path, faults, name_faults, near_miss
 from controller.core.policy.policy import Policy
+from controller.process.telemetry import without_password
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
 ERRORS_MAX = 50
 DEPTH_MAX = 12
 
 _EXAMPLES = {"geography": "eu", "url": "https://host/openai/v1", "criticality": "critical", "id": "azure"}
+_SECRETIVE = ("credential",)  # where people by mistake put the secret itself
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -62,10 +64,12 @@ def parse_policy(data: bytes | str, *, name: str = "policy.yaml") -> Policy:
         raise PolicyError([f"{name}: the file is empty; examples/multicloud.yaml shows what belongs in it"])
     reading = _PolicyReading(name)
     value = reading.value(root, Policy, ())
-    if reading.mistakes:
-        raise PolicyError(reading.in_order())
-    policy: Policy = msgspec.convert(value, Policy)
-    for path, text in faults(policy):
+    try:
+        policy = msgspec.convert(value, Policy)
+    except msgspec.ValidationError:
+        raise PolicyError(reading.in_order()) from None  # too much is missing to look for anything else
+    # While fields have wrong types, only names are checked: numbers may be stand-ins for what was meant.
+    for path, text in name_faults(policy) if reading.mistakes else faults(policy):
         reading.mistake(path, text)
     if reading.mistakes:
         raise PolicyError(reading.in_order())
@@ -73,11 +77,15 @@ def parse_policy(data: bytes | str, *, name: str = "policy.yaml") -> Policy:
 
 
 class _PolicyReading:
-    """One walk over one file: it gives plain values, and collects mistakes and the line of every field."""
+    """One walk over one file: it gives plain values, and collects mistakes and the line of every field.
+
+    In the place of a value that can't be used it gives one that can, so that the rest is checked as well.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._lines: dict[Path, int] = {}
+        self._mistaken: set[Path] = set()
         self.mistakes: list[tuple[int, str]] = []
 
     def in_order(self) -> list[str]:
@@ -88,6 +96,9 @@ class _PolicyReading:
         nearest = path
         while nearest and nearest not in self._lines:
             nearest = nearest[:-1]
+        if any(path[: len(place)] == place for place in self._mistaken):
+            return  # it was said already what is wrong with this part
+        self._mistaken.add(path)
         line = self._lines.get(nearest, 1)
         self.mistakes.append((line, f"{self._name}:{line}: {_dotted(path)}: {text}"))
 
@@ -121,6 +132,7 @@ class _PolicyReading:
         for missing in _required(cls):
             if missing not in values:
                 self.mistake((*path, missing), "missing" + _example(missing))
+                values[missing] = _stand_in(None, hints[missing])
         return values
 
     def _entries(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[str, yaml.Node]]:
@@ -143,7 +155,9 @@ class _PolicyReading:
             msgspec.convert(plain, hint)
         except msgspec.ValidationError as error:
             field = str(path[-1]) if path and isinstance(path[-1], str) else str(path[-2:-1] or "")
-            self.mistake(path, _words(str(error), plain, hint) + _example(field))
+            shown = "" if field in _SECRETIVE else plain
+            self.mistake(path, _words(str(error), shown, hint) + _example(field))
+            return _stand_in(plain, hint)
         return plain
 
     def _checked_length(self, items: list[Any], hint: Any, path: Path) -> list[Any]:
@@ -192,11 +206,24 @@ def _plain(node: yaml.Node) -> Any:
     return {} if isinstance(node, yaml.MappingNode) else []
 
 
+def _stand_in(plain: Any, hint: Any) -> Any:
+    """A value of the type that is closest to what the file has; None where there is none."""
+    for candidate in (str(plain) if plain is not None else "missing", 1, [], {}, *get_args(hint)):
+        try:
+            msgspec.convert(candidate, hint)
+        except (msgspec.ValidationError, TypeError):
+            continue
+        return candidate
+    return None
+
+
 def _words(error: str, plain: Any, hint: Any) -> str:
     """What is wrong with a value, from the error of msgspec and what the type says about itself."""
     text = error.split(" - at ")[0]
     text = text[:1].lower() + text[1:]
-    shown = f", got {plain!r}" if isinstance(plain, str | int | float | bool) else ""
+    # What was typed may hold a password, in the address of a pool for example, or anything else.
+    is_shown = isinstance(plain, str | int | float | bool) and plain != ""
+    shown = f", got {without_password(repr(plain))}" if is_shown else ""
     metas = [meta for meta in get_args(hint)[1:] if isinstance(meta, msgspec.Meta)]
     description = next((meta.description for meta in metas if meta.description), None)
     if "matching regex" in text and description:
@@ -204,7 +231,8 @@ def _words(error: str, plain: Any, hint: Any) -> str:
     if "enum value" in text or "Invalid" in error:
         choices = [str(arg) for arg in get_args(hint)]
         if isinstance(plain, str) and choices:
-            return f"expected one of {', '.join(choices)}{shown}{near_miss(plain, choices)}"
+            hint = near_miss(plain, choices)
+            return f"expected one of {', '.join(choices)}{shown}{hint if 'did you mean' in hint else ''}"
     return text + shown
 
 

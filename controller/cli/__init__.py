@@ -28,10 +28,11 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from typing import NamedTuple
 
-EXIT_USAGE = 2
+from controller.cli.arguments import EXIT_USAGE, Arguments
+
 EXIT_INTERRUPTED = 130
 
 
@@ -91,10 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tieline {words[0]}: {NO_LAB}", file=sys.stderr)
         return EXIT_USAGE
     chosen = words[0] if words and words[0] in commands else None
-    args = _parser(commands, chosen).parse_args(words)
-    run = import_module(commands[args.command].module).run
     try:
-        return int(run(args))
+        args = _parser(commands, chosen).parse_args(words)
+        return int(import_module(commands[args.command].module).run(args))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sentence = import_module("controller.cli.mistakes").sentence_of(error)
         if sentence is None:
             raise
-        print(f"tieline {args.command}: {sentence}", file=sys.stderr)
+        print(f"tieline {chosen}: {sentence}", file=sys.stderr)
         return EXIT_USAGE
 
 
@@ -115,12 +115,13 @@ def _added() -> dict[str, Command]:
 
 def _parser(commands: Mapping[str, Command], chosen: str | None) -> argparse.ArgumentParser:
     """The parser: complete for the chosen subcommand, with one line of help for every other."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="tieline",
         description="Keeps AI inference requests served when a pool, a region or a whole provider fails.",
         epilog=EPILOG.format(stack=EPILOG_STACK if "stack" in commands else ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"tieline {version('tieline-controller')}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     home = commands[chosen].module if chosen else ""
     for name, command in commands.items():

@@ -16,7 +16,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from controller.cli.terminal import accept_signed_values, instant_ms, rfc3339, screen
+from controller.cli.terminal import instant_ms, rfc3339, screen
 from controller.core.planner import Planner
 from controller.core.policy.policy import Policy
 from controller.decisions.chain import Chain, Gap
@@ -95,7 +95,6 @@ def add_parser(subparsers: Any) -> None:
 
 def add_range_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     """Adds the flags for the first and the last instant."""
-    accept_signed_values(parser)
     parser.add_argument(
         "--from",
         dest="from_",

@@ -1,7 +1,6 @@
 """What commands share at the terminal: times as an operator types and reads them, orders in words, the
 screen."""
 
-import argparse
 import re
 import sys
 from datetime import UTC, datetime
@@ -17,14 +16,6 @@ PIPED_COLUMNS = 160
 NAMED_MAX = 4  # more in one line are counted, not named
 EPOCH_MS_MIN = 1_000_000_000_000
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-def accept_signed_values(parser: argparse.ArgumentParser) -> None:
-    """Lets an option take a value such as ``-10m`` or ``-10%``.
-
-    argparse takes such a text for an option, because to it only plain negative numbers are values.
-    """
-    parser._negative_number_matcher = re.compile(r"-\d+(\.\d*)?[smhd%]?\Z")
 
 
 def instant_ms(text: str, now_ms: int, flag: str) -> int:

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.cli.live import Moment, load, present, save
-from controller.cli.terminal import accept_signed_values, rfc3339, screen
+from controller.cli.terminal import rfc3339, screen
 from controller.core.inspect.measure import Measurement
 from controller.core.inspect.what_if import (
     Loss,
@@ -50,7 +50,6 @@ class WhatIfReport(Struct, frozen=True):
 def add_parser(subparsers: Any) -> None:
     """Adds the subcommand."""
     parser = subparsers.add_parser("whatif", description=__doc__)
-    accept_signed_values(parser)
     parser.add_argument(
         "--lose",
         action="append",

@@ -14,7 +14,9 @@ import structlog
 
 from streams.logs import RateLimit
 
-_USER_INFO = re.compile(r"([a-z][a-z0-9+.-]*://)([^/@\s]*)@", re.IGNORECASE)
+# Up to the last @ of the word: a password that was typed as it is may have a slash or an @ of its own.
+_USER_INFO = re.compile(r"([a-z][a-z0-9+.-]*://)([^\s'\"]*)@", re.IGNORECASE)
+_QUERY_SECRET = re.compile(r"([?&][^=&\s]*(?:key|token|secret|passw|sig)[^=&\s]*=)[^&\s'\"]+", re.IGNORECASE)
 _SECRET_NAMES = re.compile(r"password|secret|token|credential_value|api_key|authorization", re.IGNORECASE)
 
 
@@ -68,5 +70,5 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 
 
 def without_password(text: str) -> str:
-    """``redis://user:password@host`` -> ``redis://***@host``."""
-    return _USER_INFO.sub(r"\1***@", text)
+    """``redis://user:password@host`` -> ``redis://***@host``, and ``?api_key=...`` -> ``?api_key=***``."""
+    return _QUERY_SECRET.sub(r"\1***", _USER_INFO.sub(r"\1***@", text))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from controller.core.model.words import WORDS
 from controller.core.policy.lawful import forbidden_by, lawful_pools, origins_of
 from controller.core.policy.policy import Policy, Pool, Workload
+from controller.core.policy.thresholds import Thresholds
 from tieline.events import in_scope
 from tieline.table import ModelOffer
 
@@ -32,13 +33,13 @@ def faults(policy: Policy) -> list[Fault]:
 
     Faults that need all references to be right are looked for only once they are.
     """
-    contradictions = [
-        *_duplicates(policy),
-        *_references(policy),
-        *_numbers(policy),
-        *_mixed_embeddings(policy),
-    ]
+    contradictions = [*name_faults(policy), *_numbers(policy), *_mixed_embeddings(policy)]
     return contradictions or [*_routes_without_pools(policy), *_unlawful_last_resorts(policy)]
+
+
+def name_faults(policy: Policy) -> list[Fault]:
+    """Ids that are given twice and names that refer to nothing."""
+    return [*_duplicates(policy), *_references(policy)]
 
 
 def near_miss(name: str, defined: Iterable[str]) -> str:
@@ -153,7 +154,35 @@ def _numbers(policy: Policy) -> Iterator[Fault]:
     for place, spend in enumerate(policy.committed_spend):
         if (spend.units is None) == (spend.money is None):
             yield Fault(("committed_spend", place), "give either units or money")
-    thresholds = policy.thresholds
+    yield from _no_capacity(policy)
+    yield from _threshold_faults(policy.thresholds)
+
+
+def _no_capacity(policy: Policy) -> Iterator[Fault]:
+    """Limits of nothing: each would take its pools out of use for good, without an order that says so."""
+    for field, items in (("pools", policy.pools), ("quota_groups", policy.quota_groups)):
+        for place, item in enumerate(items):
+            for name in ("limit_units_per_s", "requests_per_s", "concurrency"):
+                if getattr(item, name) == 0:
+                    text = "must be above 0; to keep load away from a pool, drain it or leave it out"
+                    yield Fault((field, place, name), text)
+
+
+ASCENDING = (
+    ("window_min_ms", "window_ms"),
+    ("stale_min_ms", "stale_max_ms"),
+    ("hold_down_min_ms", "hold_down_max_ms"),
+    ("hold_down_max_ms", "hold_down_cap_ms"),
+    ("reversal_ms", "reversal_max_ms"),
+)
+"""Pairs of thresholds of which the first is at most the second."""
+
+
+def _threshold_faults(thresholds: Thresholds) -> Iterator[Fault]:
+    for low, high in ASCENDING:
+        least, most = getattr(thresholds, low), getattr(thresholds, high)
+        if least > most:
+            yield Fault(("thresholds", low), f"{least} is more than {high}, which is {most}")
     steps = thresholds.ramp_steps
     if list(steps) != sorted(set(steps)) or steps[-1] != 1 or steps[0] == 0:
         yield Fault(("thresholds", "ramp_steps"), "must rise from above 0 to 1, e.g. [0.01, 0.1, 0.5, 1]")

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from controller.core.policy.check import ASCENDING, faults
 from controller.core.policy.policy import encode_policy, version_of
+from controller.core.policy.thresholds import Thresholds
 from controller.policy_file import PolicyError, load_policy, parse_policy
 from tests.places import EXAMPLE_POLICY
 
@@ -124,6 +127,49 @@ def test_all_mistakes_are_said_at_once() -> None:
 def test_what_is_no_policy_is_refused_in_words(text: str, said: str) -> None:
     """Whatever is in the file: mistakes, never a traceback."""
     assert any(said in mistake for mistake in refused(text))
+
+
+def test_wrong_types_and_wrong_names_are_said_together() -> None:
+    """Who corrects the types of a file need not run the check again to hear of its names."""
+    text = EXAMPLE.read_text()
+    text = text.replace("kind: fleet", "kind: 7", 1).replace("models: [chat-large]", "models: [chat-larg]", 1)
+    mistakes = refused(text.replace("    limit_units_per_s: ", "    limit_units_per_s: many # ", 1))
+    assert len(mistakes) == 3, mistakes
+    for place in ("sources[3].kind", "workloads[0].models[0]", "pools[0].limit_units_per_s"):
+        assert any(place in mistake for mistake in mistakes), (place, mistakes)
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "p/ss", "a@b", "se cret"])
+def test_no_secret_is_repeated(secret: str) -> None:
+    """A password in an address, a key in its query, or a secret in the place of a credential's name."""
+    address = changed("https://contoso-eastus2", f"https://me:{secret.replace(' ', '')}@contoso-eastus2")
+    query = changed("openai.azure.com/openai/v1", f"openai.azure.com/$?api_key={secret.replace(' ', '')}")
+    name = changed("credential: azure", f"credential: 'sk {secret}!'")
+    assert len(address) == len(query) == len(name) == 1
+    assert secret not in str((address, query, name))
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("requests_per_s", "must be above 0; to keep load away from a pool, drain it"),
+        ("concurrency", "must be above 0"),
+    ],
+)
+def test_a_pool_without_any_capacity_is_a_mistake(field: str, text: str) -> None:
+    """Zero would take the pool out of use for good, which an order with a reason does better."""
+    mistakes = changed("    geography: ", f"    {field}: 0\n    geography: ")
+    assert any(f"pools[0].{field}: {text}" in mistake for mistake in mistakes), mistakes
+
+
+@pytest.mark.parametrize(("low", "high"), ASCENDING)
+def test_a_threshold_beyond_its_maximum_is_a_mistake(low: str, high: str) -> None:
+    """A least value that is more than the greatest is named with both values."""
+    thresholds = msgspec.structs.replace(Thresholds(), **{low: getattr(Thresholds(), high) + 1})
+    policy = msgspec.structs.replace(load_policy(EXAMPLE), thresholds=thresholds)
+    (fault, *_) = faults(policy)
+    assert fault.path == ("thresholds", low)
+    assert f"is more than {high}" in fault.text
 
 
 def test_a_route_without_any_lawful_pool_is_a_mistake() -> None:

@@ -1,0 +1,69 @@
+"""How `tieline` reads its arguments: a mistake is one line that says what is wrong and where help is.
+
+argparse prints the usage of a command, several lines of it, before it says what is wrong; and it asks for
+missing arguments before it speaks of one that is misspelt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+EXIT_USAGE = 2
+_CHOICE = re.compile(
+    r"argument (?P<argument>.+?): invalid choice: (?P<typed>'.*?') \(choose from (?P<all>.*)\)"
+)
+_SIGNED_VALUE = re.compile(r"-\d+(\.\d*)?[smhd%]?\Z")
+
+
+class Arguments(argparse.ArgumentParser):
+    """The parser of `tieline` and of each of its commands. Options take values like ``-10m`` or ``-10%``."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # argparse takes such a text for an option, because to it only plain negative numbers are values.
+        self._negative_number_matcher = _SIGNED_VALUE
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """As in argparse, but an option that doesn't exist is a mistake before anything else is one."""
+        if unknown := self._unknown_option(sys.argv[1:] if args is None else args):
+            self.error(f"there is no option {unknown}{_near_miss(unknown, self._option_string_actions)}")
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Says in one line what is wrong, on standard error, and exits with status 2."""
+        self.exit(EXIT_USAGE, f"{self.prog}: {self._in_words(message)}; `{self.prog} --help` says more\n")
+
+    def _in_words(self, message: str) -> str:
+        if message == "the following arguments are required: COMMAND":
+            return "give a command, such as `tieline status`"
+        if choice := _CHOICE.match(message):
+            names = re.findall(r"'(.*?)'", choice["all"])
+            kind = "command" if choice["argument"] == "COMMAND" else choice["argument"]
+            return f"there is no {kind} {choice['typed']}{_near_miss(choice['typed'].strip(chr(39)), names)}"
+        if message.startswith("unrecognized arguments: "):
+            return f"nothing takes the argument {message.partition(': ')[2]}"
+        return message.replace("the following arguments are required", "these arguments are needed")
+
+    def _unknown_option(self, typed: Sequence[str]) -> str:
+        """The first option that was typed and is neither one of this parser's nor the beginning of one."""
+        if any(isinstance(action, argparse._SubParsersAction) for action in self._actions):
+            return ""  # what follows is for the command to read
+        for word in typed:
+            name = word.partition("=")[0]
+            if word == "--":
+                return ""
+            if name.startswith("--") and not any(
+                option.startswith(name) for option in self._option_string_actions
+            ):
+                return name
+        return ""
+
+
+def _near_miss(name: str, defined: Any) -> str:
+    """The names that were perhaps meant; the checks of a policy are imported only for a mistake."""
+    return str(import_module("controller.core.policy.check").near_miss(name, defined))
