@@ -10,9 +10,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from controller.cli.event_input import INPUT_MAX_BYTES, Identity, InputError, Kind, events, load
+from controller.cli.event_input import (
+    INPUT_MAX_BYTES,
+    Identity,
+    InputError,
+    Kind,
+    events,
+    load,
+    registration_fault,
+)
+from controller.core.policy.policy import Policy, decode_policy
 from controller.process import clock
+from controller.process.errors import TopicMissingError
 from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
+from controller.routes.reader import RoutesReader
 from tieline.events import Capacity, Outcomes, Report
 from tieline.producer import Producer, ProducerError
 
@@ -60,7 +71,28 @@ def run(args: argparse.Namespace) -> int:
     identity = Identity(args.source, secrets.token_hex(8), clock.now_ms())
     place, descriptions = _descriptions(args, identity.now_ms)
     to_send = events(args.kind, descriptions, identity, place=place)
-    return asyncio.run(_send(settings, to_send))
+    return asyncio.run(_checked_and_sent(settings, to_send))
+
+
+async def _checked_and_sent(settings: Settings, to_send: list[Report | Capacity]) -> int:
+    policy = await _policy_in_force(settings)
+    if policy is None:
+        sys.stderr.write("No controller has published a policy yet to check these events against.\n")
+        return await _send(settings, to_send)
+    for event in to_send:
+        if fault := registration_fault(event, policy):
+            raise InputError(f"Nothing was sent: {fault}.")
+    return await _send(settings, to_send)
+
+
+async def _policy_in_force(settings: Settings) -> Policy | None:
+    """The policy of the newest publication, None if there is none. Raises KafkaError, TableError."""
+    try:
+        async with RoutesReader(settings.kafka, settings.topics.routes.name) as routes:
+            record = routes.newest()
+    except TopicMissingError:
+        return None
+    return decode_policy(record.policy) if record is not None else None
 
 
 async def _send(settings: Settings, to_send: list[Report | Capacity]) -> int:
