@@ -188,7 +188,7 @@ class RoutingAgent:
         if not self._tables_away and term.settle(self._contents, decided_ms):
             self._log.info("decides now", epoch=term.epoch)
         commands = self._around.commands.log
-        commands_offset = commands.next_offset if term.settled else 0
+        commands_offset, answers = (commands.next_offset, commands.answers) if term.settled else (0, ())
         office = term.office(clock_trusted=self._clock.trusted)
         snapshot = self._snapshot(office, term.memory, term.record.table, at_ms=decided_ms)
         ready = self._planner.step(snapshot, decided_ms)
@@ -202,7 +202,7 @@ class RoutingAgent:
             self._log_alarms(snapshot, ready.memory, decided_ms)
             self._plan_ahead(snapshot, decided_ms)
             return
-        record = term.next_record(ready, self._policy, commands_offset, decided_ms)
+        record = term.next_record(ready, self._policy, commands_offset, decided_ms, answers=answers)
         table = await self._publish(record)
         term.published(record, monotonic_ms())
         self._log_decision(record, ready, decided_ms)

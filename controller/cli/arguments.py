@@ -28,7 +28,7 @@ class Arguments(argparse.ArgumentParser):
         # argparse takes such a text for an option, because to it only plain negative numbers are values.
         self._negative_number_matcher = _SIGNED_VALUE
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As in argparse, but an option that doesn't exist is a mistake before anything else is one."""
         if unknown := self._unknown_option(sys.argv[1:] if args is None else args):
             self.error(f"there is no option {unknown}{_near_miss(unknown, self._option_string_actions)}")

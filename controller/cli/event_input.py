@@ -78,8 +78,7 @@ def registration_fault(event: Report | Capacity, policy: Policy) -> str:
     sources = {source.id: source for source in policy.sources}
     source = sources.get(event.source)
     if source is None:
-        known = near_miss(event.source, sources)
-        return f"the policy in force registers no source {event.source}{known}"
+        return f"the policy in force registers no source {event.source}{near_miss(event.source, sources)}"
     pools = {pool.id for pool in policy.pools}
     for row in event.pools:
         if row.pool not in pools:

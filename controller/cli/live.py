@@ -50,7 +50,7 @@ async def present(settings: Settings) -> Moment:
             if record is None or record.table is None:
                 raise UserError("no controller has published yet: start one with `tieline controller`")
             commands = await read_commands(settings, unsigned_allowed=record.unsigned_commands)
-            return await _with_tables(settings, record, commands)
+            return await moment_of(settings, record, commands.in_force(now_ms()))
     except TimeoutError:
         raise UserError(
             f"Kafka or Redis did not answer within {READ_WITHIN_S:g} s: see `tieline status`"
@@ -105,14 +105,14 @@ def load(path: Path) -> Moment:
     return moment
 
 
-async def _with_tables(settings: Settings, record: RoutesRecord, commands: CommandLog) -> Moment:
+async def moment_of(settings: Settings, record: RoutesRecord, commands: tuple[Command, ...]) -> Moment:
+    """The moment after this publication, with the live tables as they are. Raises RedisError."""
     redis = connect_redis(settings.redis)
     try:
         contents = await RedisTables(redis, settings.keys).read()
     finally:
         await redis.aclose()
-    at_ms = now_ms()
-    return Moment(at_ms, snapshot_of(record, contents, commands.in_force(at_ms)), record.unsigned_commands)
+    return Moment(now_ms(), snapshot_of(record, contents, commands), record.unsigned_commands)
 
 
 def snapshot_of(record: RoutesRecord, contents: Contents, commands: tuple[Command, ...]) -> Snapshot:

@@ -1,33 +1,26 @@
 """Operators' orders to the controllers, through Kafka: drain, freeze, override, verdict, approve, failback.
 
-The command waits until a generation is published that takes the order into account, and says what it moved.
+Here is how they are typed. ``give_order`` sends them and says what came of them.
 """
 
 import argparse
 import asyncio
 import getpass
 import os
-import sys
 import uuid
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
-from controller.cli.outcome import offered_now, outcome
-from controller.cli.terminal import described, duration_ms, invalid_field, utc
+from controller.cli.give_order import give
+from controller.cli.terminal import duration_ms, invalid_field
 from controller.core.orders.overridable import OVERRIDABLE, override_fault
-from controller.core.policy.check import near_miss
-from controller.core.policy.policy import decode_policy
-from controller.process.clock import now_ms
 from controller.process.errors import UserError
-from controller.process.settings import KAFKA, UNSIGNED_NOTICE, Settings, add_stack_arguments, read_settings
+from controller.process.settings import KAFKA, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
-from controller.routes.reader import RoutesReader
-from controller.routes.record import RoutesRecord
 from tieline.events import OF_THE_WHOLE_TABLE, TAKES_BACK, Command, Verb, misfit
-from tieline.producer import Producer, ProducerError
 
-EXIT_NOT_APPLIED = 1
 WAIT_S_MAX = 600.0
 
 
@@ -82,6 +75,9 @@ def add_parser(subparsers: Any) -> None:
             )
         parser.add_argument("--actor", help="who gives the order (default: your login)")
         parser.add_argument("--wait", type=float, default=15.0, metavar="S", help="seconds to wait (15)")
+        parser.add_argument(
+            "--yes", action="store_true", help="do it without a question, also where critical load is shed"
+        )
         add_stack_arguments(parser)
 
 
@@ -102,43 +98,12 @@ def _add_arguments(parser: argparse.ArgumentParser, verb: Verb, order: Order) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: a published generation contains the order. 1: it was sent, and none did within the time."""
+    """0: the leader accepted the order, published a table with it, and clients can have that table. 1: the
+    order was refused, or one of these didn't come within the time."""
     settings = read_settings(args, os.environ, needs=(KAFKA,))
     quiet()
-    return asyncio.run(_order(args, settings))
-
-
-async def _order(args: argparse.Namespace, settings: Settings) -> int:
-    command = command_of(args, now_ms())
-    async with RoutesReader(settings.kafka, settings.topics.routes.name) as routes:
-        before = routes.newest()
-        check_policy(command, before)
-        if before is None or not before.unsigned_commands:
-            raise UserError(
-                "the controllers refuse orders without a signature, and there are no keys to sign with yet: "
-                "run them with --unsigned-dev-mode (for development only)"
-            )
-        async with Producer(settings.kafka, prefix=settings.namespace) as producer:
-            command = command_of(args, now_ms())  # it lasts from now, not from before everything was reached
-            try:
-                sent = await producer.send(command)
-            except ProducerError as error:
-                raise UserError(f"the order was not sent: {error}") from None
-        after = await routes.until(
-            lambda record: record.commands_next_offset > sent.offset, min(max(args.wait, 0), WAIT_S_MAX)
-        )
-    if after is None:
-        sys.stderr.write(
-            f"{UNSIGNED_NOTICE}: the order {command.id} was written to {sent.topic} at offset {sent.offset}, "
-            f"but no generation that contains it was published within {args.wait:g} s (the newest is "
-            f"{before.generation}): is a controller running? See `tieline status`.\n"
-        )
-        return EXIT_NOT_APPLIED
-    until = f" until {utc(command.expires_ms)}" if command.expires_ms is not None else ""
-    print(f"{UNSIGNED_NOTICE}: {described(command)}{until} by {command.actor}: {command.reason}")
-    moved = outcome(command.scope, before, after, await offered_now(settings))
-    print(f"published as {after.generation}{moved}")
-    return 0
+    wait_s = min(max(args.wait, 0), WAIT_S_MAX)
+    return asyncio.run(give(partial(command_of, args), settings, wait_s, agreed=args.yes))
 
 
 def command_of(args: argparse.Namespace, issued_ms: int) -> Command:
@@ -165,22 +130,3 @@ def command_of(args: argparse.Namespace, issued_ms: int) -> Command:
     if fault := misfit(command):
         raise UserError(fault)
     return command
-
-
-def check_policy(command: Command, record: RoutesRecord | None) -> None:
-    """Raises ``UserError`` unless the policy in force has something that this order could concern."""
-    if record is None:
-        raise UserError("no controller has published anything yet: start one with `tieline controller`")
-    policy = decode_policy(record.policy)
-    scope = command.scope
-    scopes = {pool.id for pool in policy.pools} | {"*"} | {provider.id for provider in policy.providers}
-    scopes |= {pool.id.rsplit("/", 1)[0] for pool in policy.pools}
-    if scope not in scopes:
-        raise UserError(f"the policy in force has no {scope!r}{near_miss(scope, scopes - {'*'})}")
-    provider = next((item for item in policy.providers if item.id == scope.split("/")[0]), None)
-    if command.verb == "approve" and provider and provider.mode != "recommend":
-        raise UserError(
-            f"{provider.id} is in mode {provider.mode}: only a provider in mode recommend can be approved"
-        )
-    if command.verb == "failback" and provider and provider.failback != "manual":
-        raise UserError(f"failback of {provider.id} is auto: its pools return by themselves")

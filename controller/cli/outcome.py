@@ -14,12 +14,15 @@ from controller.cli.terminal import NAMED_MAX
 from controller.core.policy.policy import decode_policy
 from controller.process.connections import connect_redis
 from controller.process.settings import Settings
+from controller.process.telemetry import without_password
 from controller.routes.record import RoutesRecord
 from streams.tables import RedisTables
 from tieline.events import in_scope
-from tieline.table import MILLION, Route, RouteTable
+from tieline.keys import MANIFEST_FIELD
+from tieline.table import MILLION, Generation, Route, RouteTable, decode_manifest
 
 REDIS_WITHIN_S = 2.0
+POLL_S = 0.05
 UNITS_MIN = 0.5  # less is rounding, not a move
 
 
@@ -33,6 +36,32 @@ async def offered_now(settings: Settings) -> dict[str, float]:
             return offered_of(await RedisTables(redis, settings.keys).read())
     except (RedisError, OSError, TimeoutError):
         return {}
+    finally:
+        await redis.aclose()
+
+
+async def wait_for_clients(settings: Settings, generation: Generation) -> str:
+    """Waits until Redis has this generation or a later one. Returns ``""``, or why it has not in time.
+
+    Without a Redis in the settings nothing is waited for.
+    """
+    if not settings.redis:
+        return ""
+    redis = connect_redis(settings.redis)
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + REDIS_WITHIN_S
+    try:
+        while True:
+            async with asyncio.timeout_at(deadline_s):
+                data = await redis.hget(settings.keys.routes, MANIFEST_FIELD)
+                current = decode_manifest(data).generation if data is not None else None
+                if current == generation or (current is not None and current.newer_than(generation)):
+                    return ""
+                await asyncio.sleep(POLL_S)
+    except (RedisError, OSError) as error:
+        return f"published in Kafka, but Redis can't be read ({without_password(str(error))})"
+    except TimeoutError:
+        return "published in Kafka, but the controllers could not write it into Redis"
     finally:
         await redis.aclose()
 

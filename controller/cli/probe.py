@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from controller.cli import EXIT_USAGE
+from controller.cli.arguments import EXIT_USAGE
 from controller.probe.prober import Pace, Prober
 from controller.probe.targets import ProbeError, plan, source
 from controller.process import clock, telemetry

@@ -14,7 +14,8 @@ from msgspec import Struct
 from redis.exceptions import RedisError
 
 from controller.cli import status_tables
-from controller.cli.live import read_commands, read_once, snapshot_of
+from controller.cli.leadership import LeaderRow, leading
+from controller.cli.live import read_commands, snapshot_of
 from controller.cli.overview import Overview, from_slices, overview
 from controller.cli.terminal import screen
 from controller.commands.log import CommandLog
@@ -25,33 +26,18 @@ from controller.core.model.reasons import Verdict
 from controller.core.planner import step
 from controller.core.policy.policy import decode_policy
 from controller.core.snapshot import Snapshot
-from controller.kafka.ordered_log import Tail
-from controller.leading.claim_rule import LeaderLog
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.errors import UserError
 from controller.process.settings import KAFKA, REDIS, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
-from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.reader import READ_WITHIN_S, RoutesReader
 from controller.routes.record import RoutesRecord
 from streams.store import Contents
 from streams.tables import RedisTables
-from tieline.cloudevents import Poison, decode
-from tieline.events import Command, Heartbeat
+from tieline.events import Command
 from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.table import RouteTable, decode_manifest, decode_slice
-
-HEARTBEATS_READ_MAX = 50
-
-
-class LeaderRow(Struct, frozen=True):
-    """Who leads: ``heard_ms`` is the append time of the last heartbeat."""
-
-    epoch: int
-    heard_ms: int
-    identity: str
-    resigned: bool
 
 
 class Status(Struct, frozen=True):
@@ -164,34 +150,10 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
             if record is None:
                 return None
             commands = await read_commands(settings, unsigned_allowed=record.unsigned_commands)
-            return FromKafka(record, await _leading(settings), commands)
+            return FromKafka(record, await leading(settings), commands)
     except (KafkaError, TimeoutError, UserError) as error:
         missing.append(f"Kafka can't be read: {str(error) or type(error).__name__}")
         return None
-
-
-async def _leading(settings: Settings) -> LeaderRow | None:
-    """Who leads, by the last records of the leader log, in which heartbeats name the epoch in force."""
-    log = LeaderLog()
-    identity = ""
-
-    def take(record: Any) -> None:
-        nonlocal log, identity
-        try:
-            event = decode(record.headers, record.value)
-        except Poison:
-            return
-        log = log.apply(record.offset, record.timestamp, event)
-        if isinstance(event, Heartbeat) and event.epoch == log.epoch:
-            identity = event.identity
-
-    tail = Tail(settings.kafka, settings.topics.leader.name, take)
-    await tail.start(last=HEARTBEATS_READ_MAX)
-    log = LeaderLog.starting_at(tail.first_offset)
-    await read_once(tail)
-    if log.epoch == NO_EPOCH:
-        return None
-    return LeaderRow(log.epoch, log.heartbeat_append_ms, identity, resigned=log.resigned)
 
 
 async def _from_redis(settings: Settings, missing: list[str]) -> tuple[Contents, RouteTable | None]:

@@ -6,10 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from controller.cli.terminal import described
+from controller.cli.terminal import described, taken_back_by
 from controller.core.model.words import duration, sentence
 from controller.process.settings import UNSIGNED_NOTICE
-from tieline.events import TAKES_BACK, Command
 
 if TYPE_CHECKING:
     from controller.cli.status import Status
@@ -62,17 +61,8 @@ def _orders(status: "Status") -> Table:
         table.add_column(heading)
     for order in status.commands:
         left_ms = max((order.expires_ms or 0) - status.at_ms, 0)
-        table.add_row(described(order), order.actor, order.reason, duration(left_ms), _taken_back_by(order))
+        table.add_row(described(order), order.actor, order.reason, duration(left_ms), taken_back_by(order))
     return table
-
-
-def _taken_back_by(order: Command) -> str:
-    """The command that ends the order before its time; empty where there is none."""
-    verb = next((back for back, taken in TAKES_BACK.items() if taken == order.verb), "")
-    if not verb:
-        return ""
-    scope = "" if order.scope == "*" else f" --scope {order.scope}" if order.guard else f" {order.scope}"
-    return f"tieline {verb}{f' {order.guard}' if order.guard else ''}{scope}"
 
 
 def _providers(status: "Status") -> Table:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from controller.commands.log import OVERRIDE_MAX_MS
 from controller.process.errors import UserError
-from tieline.events import Command
+from tieline.events import TAKES_BACK, Command
 
 PIPED_COLUMNS = 160
 NAMED_MAX = 4  # more in one line are counted, not named
@@ -65,6 +65,15 @@ def described(command: Command) -> str:
     if command.guard:
         return f"{command.verb} {command.guard} for {scope}"
     return f"{command.verb} {scope} {command.state}".rstrip()
+
+
+def taken_back_by(order: Command) -> str:
+    """The command that ends the order before its time; empty where there is none."""
+    verb = next((back for back, taken in TAKES_BACK.items() if taken == order.verb), "")
+    if not verb:
+        return ""
+    scope = "" if order.scope == "*" else f" --scope {order.scope}" if order.guard else f" {order.scope}"
+    return f"tieline {verb}{f' {order.guard}' if order.guard else ''}{scope}"
 
 
 def screen() -> Console:

@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from controller.core.orders.overridable import override_fault
+from controller.routes.record import OrderAnswer
 from tieline.events import TAKES_BACK, Command, misfit
 from tieline.topics import DAY_MS
 
 OVERRIDE_MAX_MS = 30 * DAY_MS
 ORDERS_MAX = 1_000
 IDS_KEPT_MAX = 1_000
+ANSWERS_KEPT_MAX = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +21,14 @@ class CommandLog:
 
     Their ``issued_ms`` is the append time, whatever the sender's clock said. ``recent_ids``: the ids of the
     last ``IDS_KEPT_MAX`` orders, newest last. ``refused``: why the last record was not taken, empty if it
-    was.
+    was. ``answers``: what became of the last ``ANSWERS_KEPT_MAX`` orders, newest last.
     """
 
     next_offset: int = 0
     orders: tuple[Command, ...] = ()
     recent_ids: tuple[str, ...] = ()
     refused: str = ""
+    answers: tuple[OrderAnswer, ...] = ()
 
     def apply(
         self, offset: int, append_ms: int, command: Command | None, *, unsigned_allowed: bool
@@ -39,17 +42,23 @@ class CommandLog:
         if command.id in self.recent_ids:
             return read
         read = replace(read, recent_ids=(*read.recent_ids[-IDS_KEPT_MAX + 1 :], command.id))
+        taken = read._after(command, append_ms, unsigned_allowed=unsigned_allowed)
+        answer = OrderAnswer(command.id, append_ms, taken.refused)
+        return replace(taken, answers=(*read.answers[-ANSWERS_KEPT_MAX + 1 :], answer))
+
+    def _after(self, command: Command, append_ms: int, *, unsigned_allowed: bool) -> "CommandLog":
+        """The log after an order that is new, or why it is refused."""
         if refused := _refusal(command, append_ms, unsigned_allowed=unsigned_allowed):
-            return replace(read, refused=refused)
-        lasting = (order for order in read.orders if _lasts(order, append_ms))
+            return replace(self, refused=refused)
+        lasting = (order for order in self.orders if _lasts(order, append_ms))
         others = tuple(order for order in lasting if not _ends(command, order))
         if command.verb in TAKES_BACK:
-            return replace(read, orders=others)
+            return replace(self, orders=others)
         if len(others) >= ORDERS_MAX:
             return replace(
-                read, orders=others, refused=f"{ORDERS_MAX} orders are in force already: take some back"
+                self, orders=others, refused=f"{ORDERS_MAX} orders are in force already: take some back"
             )
-        return replace(read, orders=(*others, msgspec.structs.replace(command, issued_ms=append_ms)))
+        return replace(self, orders=(*others, msgspec.structs.replace(command, issued_ms=append_ms)))
 
     def in_force(self, now_ms: int) -> tuple[Command, ...]:
         """The orders in force at ``now_ms``, sorted by scope and id."""

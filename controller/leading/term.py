@@ -9,7 +9,7 @@ from controller.core.model.words import sentence
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Office, Ready
 from controller.kafka.offsets import Ends, reached
-from controller.routes.record import RoutesRecord, renumbered
+from controller.routes.record import OrderAnswer, RoutesRecord, renumbered
 from streams.store import Contents
 from tieline.events import Report
 from tieline.table import Generation
@@ -89,7 +89,12 @@ class Term:
         return memory_due and steady_ms - self.published_steady_ms >= MEMORY_EVERY_MS
 
     def next_record(
-        self, ready: Ready, policy: PolicyInForce, commands_next_offset: int, now_ms: int
+        self,
+        ready: Ready,
+        policy: PolicyInForce,
+        commands_next_offset: int,
+        now_ms: int,
+        answers: tuple[OrderAnswer, ...] = (),
     ) -> RoutesRecord:
         """The publication of this step: its new table, or the one in force under a new generation."""
         last = self.record.generation
@@ -108,6 +113,7 @@ class Term:
             urgent_seq=generation.seq if ready.urgent else record.urgent_seq,
             commands_next_offset=max(commands_next_offset, record.commands_next_offset),
             unsigned_commands=policy.unsigned,
+            answers=answers or record.answers,
         )
 
     def published(self, record: RoutesRecord, steady_ms: int) -> None:

@@ -16,13 +16,24 @@ RECORD_SCHEMA = 1
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
+class OrderAnswer(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What the leader says to one order: ``refused`` says why it changes nothing, empty if it was accepted.
+
+    ``append_ms`` is when the order was appended, by the broker's clock; its time runs from there.
+    """
+
+    id: str
+    append_ms: int
+    refused: str = ""
+
+
 class RoutesRecord(Struct, frozen=True, omit_defaults=True):
     """``table`` is None in a fence (seq 0), which only ends the epochs before it.
 
     ``policy`` is the policy in force as msgpack, ``policy_version`` its checksum. ``urgent_seq``: the seq of
     this epoch's last publication that contained a forced move or an order. Every order before
-    ``commands_next_offset`` of the command log is taken into account. ``unsigned_commands``: orders need no
-    signature.
+    ``commands_next_offset`` of the command log is taken into account, and ``answers`` says to the newest of
+    them, the last one last, what became of each. ``unsigned_commands``: orders need no signature.
     """
 
     generation: Generation
@@ -35,6 +46,7 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
     commands_next_offset: int = 0
     unsigned_commands: bool = False
     schema: int = RECORD_SCHEMA
+    answers: tuple[OrderAnswer, ...] = ()
 
     def key(self) -> bytes:
         """The Kafka key of the record."""

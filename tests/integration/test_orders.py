@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -162,3 +163,45 @@ async def test_next_controller_keeps_the_orders(fleet: Fleet) -> None:
     after = await status(fleet)
     assert after["leader"]["epoch"] > 0
     assert after["commands"] == before
+
+
+async def test_an_order_that_the_leader_refuses_is_answered_by_its_id(fleet: Fleet) -> None:
+    """The publication after it names the order and why; the orders beside it are answered as accepted."""
+    settings = fleet.settings
+    now = time.time_ns() // 1_000_000
+    signed = Command("c-signed", "drain", "oci", "eve", "x", now, now + 60_000, signature="forged")
+    async with fleet.routes() as routes, Producer(settings.kafka, prefix=settings.namespace) as producer:
+        await producer.send(signed)
+        record = await routes.until(lambda record: _answer(record, "c-signed") is not None, 30.0)
+    assert record is not None
+    assert "signature can't be checked" in (_answer(record, "c-signed") or "")
+    assert _answer(record, "c-azure") == ""
+    assert "drain" not in {command["verb"] for command in (await status(fleet))["commands"]}
+
+
+def _answer(record: RoutesRecord, order_id: str) -> str | None:
+    """Why the order was refused, empty if it was accepted, None if it was not answered."""
+    return next((answer.refused for answer in record.answers if answer.id == order_id), None)
+
+
+async def test_what_an_order_would_shed_must_be_agreed_to(fleet: Fleet) -> None:
+    """Draining an exclusive workload's only provider says what would happen and sends nothing without --yes;
+    taking back what is not there says so; an order that nobody takes says that it waits."""
+    drain = ("drain", "azure", "--for", "1h", "--reason", "a drill", "--actor", "kim")
+    asked = await tieline(fleet.settings, *drain)
+    assert asked.status == 1, asked.err
+    assert "api, which only azure may serve, would have no pool left for requests from" in asked.err
+    assert "nothing was sent: add --yes" in asked.err
+    undrain = ("undrain", "azure", "--reason", "a drill", "--actor", "kim")
+    refused = await tieline(fleet.settings, *undrain)
+    assert refused.status == 2
+    assert "there is no drain of azure to take back: no drain is in force" in refused.err
+    given = await tieline(fleet.settings, *drain, "--yes")
+    assert given.status == 0, given.err
+    assert "published as" in given.out
+    fleet._all[0].signal(signal.SIGSTOP)
+    unanswered = await tieline(fleet.settings, *undrain, "--wait", "1")
+    assert unanswered.status == 1
+    assert "no controller has answered within 1 s" in unanswered.err
+    assert "the next leader will carry it out" in unanswered.err
+    fleet._all[0].signal(signal.SIGCONT)

@@ -1,11 +1,15 @@
 """What the command line makes of an order before anything is sent."""
 
+import re
+
 import pytest
 from msgspec.structs import replace
 
 from controller.cli import main
-from controller.cli.orders import ORDERS, check_policy
+from controller.cli.give_order import check_policy, check_taken_back
+from controller.cli.orders import ORDERS
 from controller.cli.terminal import described
+from controller.commands.log import CommandLog
 from controller.core.policy.policy import Provider, encode_policy
 from controller.process.errors import UserError
 from controller.routes.record import RoutesRecord
@@ -83,6 +87,35 @@ def test_order_that_could_concern_nothing_is_refused(given: Command, expected: s
     """The policy in force decides: no such place, nothing to approve, nothing that waits."""
     with pytest.raises(UserError, match=expected):
         check_policy(given, published())
+
+
+@pytest.mark.parametrize(
+    ("typed", "standing", "expected"),
+    [
+        (order("undrain", "azure"), (), "there is no drain of azure to take back: no drain is in force"),
+        (
+            order("undrain", "azure"),
+            (order("drain", "azure/r"),),
+            "there is no drain of azure to take back: in force are: drain azure/r, by kim",
+        ),
+        (
+            order("restore", "*", guard="fresh_capacity"),
+            (order("override", "oci", guard="fresh_capacity"),),
+            "in force are: override fresh_capacity for oci, by kim",
+        ),
+    ],
+)
+def test_taking_back_what_is_not_there_says_so(
+    typed: Command, standing: tuple[Command, ...], expected: str
+) -> None:
+    """The order would change nothing, so it is not sent, and what could be meant is named."""
+    with pytest.raises(UserError, match=re.escape(expected)):
+        check_taken_back(typed, CommandLog(orders=standing), NOW_MS)
+
+
+def test_taking_back_what_is_there_is_sent() -> None:
+    """Exactly this scope and guard."""
+    check_taken_back(order("undrain", "azure"), CommandLog(orders=(order("drain", "azure"),)), NOW_MS)
 
 
 @pytest.mark.parametrize(

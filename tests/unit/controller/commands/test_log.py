@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from controller.commands.log import IDS_KEPT_MAX, ORDERS_MAX, OVERRIDE_MAX_MS, CommandLog
+from controller.commands.log import ANSWERS_KEPT_MAX, IDS_KEPT_MAX, ORDERS_MAX, OVERRIDE_MAX_MS, CommandLog
 from controller.core.orders.overridable import NEVER, OVERRIDABLE
 from tieline.events import TAKES_BACK, Command, Verb
 
@@ -139,6 +139,15 @@ def test_refusal_is_of_the_last_record_only() -> None:
     log = read(None, order())
     assert log.refused == ""
     assert ids(log) == ["a"]
+
+
+def test_every_order_is_answered_by_its_id() -> None:
+    """Accepted or refused with the reason, each once; a record that is no order has no id to answer."""
+    log = read(order(id="good"), None, replace(order(id="bad"), signature="x"), order(id="good"))
+    assert [(answer.id, bool(answer.refused)) for answer in log.answers] == [("good", False), ("bad", True)]
+    many = read(*(order(id=f"d{number}") for number in range(ANSWERS_KEPT_MAX + 1)))
+    assert len(many.answers) == ANSWERS_KEPT_MAX
+    assert many.answers[-1].id == f"d{ANSWERS_KEPT_MAX}"
 
 
 def test_everything_has_a_limit() -> None:

@@ -1,0 +1,191 @@
+"""Gives one order: checks it, asks where it would do harm, sends it, and says what came of it.
+
+The order is done when three things have happened: the leader has accepted it, which its next publication says
+by the order's own id; a table that contains it is published in Kafka; and Redis has that table for clients.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
+
+from controller.cli.consequences import grave_consequences, takes_out
+from controller.cli.leadership import leading
+from controller.cli.live import moment_of, read_commands
+from controller.cli.outcome import offered_now, outcome, wait_for_clients
+from controller.cli.terminal import described, taken_back_by, utc
+from controller.commands.log import CommandLog
+from controller.core.model.words import duration
+from controller.core.policy.check import near_miss
+from controller.core.policy.policy import decode_policy
+from controller.process.clock import now_ms
+from controller.process.errors import UserError
+from controller.process.settings import UNSIGNED_NOTICE, Settings
+from controller.routes.reader import RoutesReader
+from controller.routes.record import OrderAnswer, RoutesRecord
+from tieline.events import TAKES_BACK, Command
+from tieline.producer import Producer, ProducerError
+
+EXIT_NOT_APPLIED = 1
+HEARTBEAT_WITHIN_S = 1.5
+SKEW_TOLD_MS = 5_000  # heartbeats come every half second, so less may be delay
+
+
+async def give(
+    command_at: Callable[[int], Command], settings: Settings, wait_s: float, *, agreed: bool
+) -> int:
+    """Returns the exit status. ``command_at`` makes the order as of an instant, by the brokers' clock.
+
+    Raises ``UserError`` for an order that would change nothing, KafkaError where Kafka is away.
+    """
+    command_at(now_ms())  # a mistake in it is told before anything is reached
+    async with RoutesReader(settings.kafka, settings.topics.routes.name) as routes:
+        before = routes.newest()
+        behind_ms = await _behind_ms(settings)
+        command = command_at(now_ms() + behind_ms)
+        check_policy(command, before)
+        if before is None or not before.unsigned_commands:
+            raise UserError(
+                "the controllers refuse orders without a signature, and there are no keys to sign with yet: "
+                "run them with --unsigned-dev-mode (for development only)"
+            )
+        log = await read_commands(settings, unsigned_allowed=before.unsigned_commands)
+        check_taken_back(command, log, now_ms() + behind_ms)
+        if not agreed and not await _is_agreed(command, settings, before, log):
+            return EXIT_NOT_APPLIED
+        async with Producer(settings.kafka, prefix=settings.namespace) as producer:
+            command = command_at(now_ms() + behind_ms)  # it lasts from now, not from before all of this
+            try:
+                sent = await producer.send(command)
+            except ProducerError as error:
+                raise UserError(f"the order was not sent: {error}") from None
+        after = await routes.until(lambda record: _answer(record, command.id) is not None, wait_s)
+    answer = _answer(after, command.id) if after is not None else None
+    if after is None or answer is None:
+        _say(_waits(command, f"{sent.topic} at offset {sent.offset}", wait_s))
+        return EXIT_NOT_APPLIED
+    if answer.refused:
+        _say(f"the leader refused the order {command.id}: {answer.refused}; nothing was changed")
+        return EXIT_NOT_APPLIED
+    until = f" until {utc(command.expires_ms)}" if command.expires_ms is not None else ""
+    print(f"{UNSIGNED_NOTICE}: {described(command)}{until} by {command.actor}: {command.reason}")
+    moved = outcome(command.scope, before, after, await offered_now(settings))
+    print(f"published as {after.generation}{moved}")
+    if fault := await wait_for_clients(settings, after.generation):
+        _say(f"{fault}: clients keep the table that they have until it is there")
+        return EXIT_NOT_APPLIED
+    return 0
+
+
+def check_policy(command: Command, record: RoutesRecord | None) -> None:
+    """Raises ``UserError`` unless the policy in force has something that this order could concern."""
+    if record is None:
+        raise UserError("no controller has published anything yet: start one with `tieline controller`")
+    policy = decode_policy(record.policy)
+    scope = command.scope
+    scopes = {pool.id for pool in policy.pools} | {"*"} | {provider.id for provider in policy.providers}
+    scopes |= {pool.id.rsplit("/", 1)[0] for pool in policy.pools}
+    if scope not in scopes:
+        raise UserError(f"the policy in force has no {scope!r}{near_miss(scope, scopes - {'*'})}")
+    provider = next((item for item in policy.providers if item.id == scope.split("/")[0]), None)
+    if command.verb == "approve" and provider and provider.mode != "recommend":
+        raise UserError(
+            f"{provider.id} is in mode {provider.mode}: only a provider in mode recommend can be approved"
+        )
+    if command.verb == "failback" and provider and provider.failback != "manual":
+        raise UserError(f"failback of {provider.id} is auto: its pools return by themselves")
+
+
+def check_taken_back(command: Command, log: CommandLog, at_ms: int) -> None:
+    """Raises ``UserError`` for an order that takes back what isn't in force."""
+    verb = TAKES_BACK.get(command.verb)
+    if verb is None:
+        return
+    standing = [order for order in log.in_force(at_ms) if order.verb == verb]
+    if any((order.scope, order.guard) == (command.scope, command.guard) for order in standing):
+        return
+    others = "; ".join(f"{described(order)}, by {order.actor}" for order in standing)
+    target = described(command).removeprefix(f"{command.verb} ")
+    instead = f"in force are: {others}" if others else f"no {verb} is in force"
+    raise UserError(f"there is no {verb} of {target} to take back: {instead}")
+
+
+async def _behind_ms(settings: Settings) -> int:
+    """How far this machine's clock is behind the brokers', who say when an order ends; 0 if it is not known,
+    or less than the delay of a heartbeat may explain."""
+    try:
+        leader = await leading(settings)
+    except (KafkaError, TimeoutError):
+        return 0
+    if leader is None:
+        return 0
+    behind_ms = leader.heard_ms - now_ms()
+    if behind_ms < -SKEW_TOLD_MS:
+        # Either this clock is ahead, or the leader has fallen silent: then its heartbeats don't go on.
+        behind_ms = await _behind_by_next_heartbeat_ms(settings, leader.heard_ms)
+    if abs(behind_ms) < SKEW_TOLD_MS:
+        return 0
+    words = "behind" if behind_ms > 0 else "ahead of"
+    _say(
+        f"the clock of this machine is {duration(abs(behind_ms))} {words} the brokers': "
+        "the order's time counts by theirs"
+    )
+    return behind_ms
+
+
+async def _behind_by_next_heartbeat_ms(settings: Settings, heard_ms: int) -> int:
+    """The same by a heartbeat later than ``heard_ms``; 0 if none comes."""
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + HEARTBEAT_WITHIN_S
+    while loop.time() < deadline_s:
+        leader = await leading(settings)
+        if leader is not None and leader.heard_ms > heard_ms:
+            return leader.heard_ms - now_ms()
+    return 0
+
+
+async def _is_agreed(command: Command, settings: Settings, before: RoutesRecord, log: CommandLog) -> bool:
+    """Whether the order does no harm that a person must agree to, or one has agreed."""
+    if not takes_out(command):
+        return True
+    if not settings.redis:
+        _say("what the order would shed is not known, as TIELINE_REDIS is not set")
+        return True
+    try:
+        moment = await moment_of(settings, before, log.in_force(now_ms()))
+    except (RedisError, OSError, TimeoutError):
+        _say("what the order would shed is not known, as Redis can't be read")
+        return True
+    sentences = grave_consequences(command, moment)
+    if not sentences:
+        return True
+    _say(f"{described(command)}: " + "; ".join(sentences))
+    if not sys.stdin.isatty():
+        _say("nothing was sent: add --yes to do it all the same")
+        return False
+    reply = await asyncio.to_thread(input, "Do it all the same? [y/N] ")
+    return reply.strip().lower() in ("y", "yes")
+
+
+def _answer(record: RoutesRecord, order_id: str) -> OrderAnswer | None:
+    return next((answer for answer in record.answers if answer.id == order_id), None)
+
+
+def _waits(command: Command, place: str, wait_s: float) -> str:
+    """What has become of an order that nobody has answered yet."""
+    text = (
+        f"{UNSIGNED_NOTICE}: the order {command.id} was written to {place}, but no controller has answered "
+        f"within {wait_s:g} s: is one running? See `tieline status`. It waits there, and the next leader "
+        "will carry it out"
+    )
+    if command.expires_ms is None:
+        return text
+    back = taken_back_by(command)
+    remedy = f"; to take it back: {back}" if back else ""
+    return f"{text} unless that is after {utc(command.expires_ms)}{remedy}"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
