@@ -58,6 +58,17 @@ class ClientOutcomes(Struct, frozen=True, gc=False):
         return self.failures / self.requests if self.requests else 0.0
 
     @property
+    def configuration_faults(self) -> int:
+        """Attempts that were refused for their credentials or for an unknown model."""
+        return self.auth + self.not_found
+
+    @property
+    def configuration_share(self) -> float:
+        """Those attempts, of all that were refused so or speak about health."""
+        attempts = self.requests + self.configuration_faults
+        return self.configuration_faults / attempts if attempts else 0.0
+
+    @property
     def client_error_share(self) -> float:
         """Requests refused as the caller's own fault, of all that were answered or failed."""
         attempts = self.requests + self.client_error

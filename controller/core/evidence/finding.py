@@ -91,6 +91,14 @@ class Case(NamedTuple):
         return failing >= min(self.thresholds.reporters_min, (existing + 1) // 2)
 
     @property
+    def lets_clients_in(self) -> bool:
+        """Some client is served, and of all attempts of clients fewer than half are refused as unknown."""
+        clients = self.evidence.clients
+        if clients is None or not clients.ok:
+            return False
+        return clients.configuration_share < self.thresholds.failing_share_down
+
+    @property
     def succeeds(self) -> bool:
         """Something gets through: a prober, or at least half of a telling number of clients' attempts."""
         return self.good_probes > 0 or (self.telling and self.share < self.thresholds.failing_share_down)
@@ -128,18 +136,24 @@ Rule = Callable[[Case], Answer | None]
 
 
 def _configuration(case: Case) -> Answer | None:
-    """401, 403, or 404 on the model, for everybody."""
+    """401, 403, or 404 on the model, for everybody.
+
+    Probers that are refused say nothing about those who are let in: where clients or another prober succeed,
+    the fault is that of the probers' own credentials.
+    """
     clients, probes = case.evidence.clients, case.evidence.probes
-    faults = clients.auth + clients.not_found if clients else 0
-    agreeing = sum(1 for probe in probes if probe.auth + probe.not_found > probe.requests)
+    faults = clients.configuration_faults if clients else 0
+    agreeing = sum(1 for probe in probes if probe.is_refused)
     auth = (clients.auth if clients else 0) + sum(probe.auth for probe in probes)
     reason = Reason.CONFIGURATION_AUTH if 2 * auth >= faults + agreeing else Reason.CONFIGURATION_NOT_FOUND
     limit = case.thresholds.failing_share_down
-    if clients and faults and faults >= limit * (faults + clients.requests):
+    if clients and faults and clients.configuration_share >= limit:
         failing, reporters = clients.failing_configuration, clients.reporters
         if agreeing if reporters <= 1 else case.has_quorum(failing, reporters):
-            return Kind.FAULT, reason, faults / (faults + clients.requests), limit
-    return (Kind.FAULT, reason, 1.0, limit) if agreeing >= 2 else None
+            return Kind.FAULT, reason, clients.configuration_share, limit
+    if agreeing >= 2 and not case.good_probes and not case.lets_clients_in:
+        return Kind.FAULT, reason, 1.0, limit
+    return None
 
 
 def _clients_failing(case: Case) -> Answer | None:

@@ -40,6 +40,11 @@ class Probe(Struct, frozen=True, gc=False):
     not_found: int
     evidence_ms: int
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether more of its requests were refused for its credentials or the model than say anything."""
+        return self.auth + self.not_found > self.requests
+
 
 class RowReading(NamedTuple):
     """What a row says of its pools, and until when that is fresh.

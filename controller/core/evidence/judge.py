@@ -89,7 +89,7 @@ def judge(evidence: Evidence, thresholds: Thresholds, context: PoolContext) -> F
                 reason,
                 value,
                 limit=limit,
-                success=_success_share(evidence),
+                success=_admitted_share(evidence) if kind is Kind.FAULT else _success_share(evidence),
                 evidence_ms=_newest_ms(evidence),
                 until_ms=evidence.until_ms,
             )
@@ -117,6 +117,13 @@ def _success_share(evidence: Evidence) -> float | None:
     requests = sum(probe.requests for probe in evidence.probes)
     failures = sum(probe.failures for probe in evidence.probes)
     return 1.0 - failures / requests if requests else None
+
+
+def _admitted_share(evidence: Evidence) -> float:
+    """The share of clients' attempts that succeed where some are refused for their configuration."""
+    clients = evidence.clients
+    attempts = clients.requests + clients.configuration_faults if clients else 0
+    return clients.ok / attempts if clients and attempts else 0.0
 
 
 def _newest_ms(evidence: Evidence) -> int:

@@ -4,7 +4,7 @@ An alarm stands for as long as the snapshot shows its cause. It is derived anew 
 remember it or end it.
 """
 
-from controller.core.evidence.heard_sources import Hearing, Reach, hear
+from controller.core.evidence.heard_sources import Hearing, Reach, hear, read_row
 from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import CONFIGURATION_REASONS, Reason, State, Verdict
@@ -25,8 +25,9 @@ def alarms(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo | None = 
         verdicts.append(Verdict("table", Reason.CLOCK_JUMPED, now_ms))
     verdicts += _faults_of_sources(snapshot, now_ms)
     verdicts += _unreached_reporters(snapshot, now_ms, memo or Memo())
+    verdicts += _refused_sources(snapshot, memory, now_ms, memo or Memo())
     for name, pool in memory.pools.items():
-        if pool.state is State.DOWN and pool.reason in CONFIGURATION_REASONS:
+        if _is_misconfigured(memory, name):
             verdicts.append(Verdict(name, pool.reason, pool.since_ms))
     return tuple(verdicts)
 
@@ -68,6 +69,28 @@ def _unreached_reporters(snapshot: Snapshot, now_ms: int, memo: Memo) -> list[Ve
         latest_ms = max(second.second_ms for second in seconds if second.excluded)
         verdicts.append(Verdict("clients", Reason.REPORTER_OF_ITS_OWN, latest_ms, value=float(clients)))
     return verdicts
+
+
+def _refused_sources(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo) -> list[Verdict]:
+    """Probers that pools refuse which let others in: each with the number of those pools."""
+    thresholds = snapshot.policy.thresholds
+    pools: dict[str, int] = {}
+    for row, reading in zip(snapshot.reports, memo.each(read_row, snapshot.reports, thresholds), strict=True):
+        if now_ms < reading.until_ms:
+            refused = [pool for pool, probe in reading.probes if probe.is_refused]
+            count = sum(1 for pool in refused if not _is_misconfigured(memory, pool))
+            pools[row.event.source] = pools.get(row.event.source, 0) + count
+    return [
+        Verdict(source, Reason.SOURCE_REFUSED, now_ms, value=float(count))
+        for source, count in sorted(pools.items())
+        if count
+    ]
+
+
+def _is_misconfigured(memory: Memory, pool: str) -> bool:
+    """Whether the pool is out for a fault of configuration, so that whoever it refuses is not to blame."""
+    entry = memory.pools.get(pool)
+    return entry is not None and entry.state is State.DOWN and entry.reason in CONFIGURATION_REASONS
 
 
 def _counts_until_ms(row: Row, thresholds: Thresholds) -> int:

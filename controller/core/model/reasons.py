@@ -41,6 +41,7 @@ class Reason(StrEnum):
     # what is wrong with evidence itself
     CLOCK_OR_DELAY = "clock_or_delay"
     DUPLICATE_SOURCE = "duplicate_source"
+    SOURCE_REFUSED = "source_refused"
     REPORTER_OF_ITS_OWN = "reporter_of_its_own"
     # capacity
     CAPACITY_STATED = "capacity_stated"

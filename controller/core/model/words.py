@@ -30,6 +30,8 @@ WORDS: Mapping[str, str] = {
     Reason.CLOCK_OR_DELAY: "its reports reach Kafka long after they were made, or before: its clock is "
     "wrong, or they are delayed",
     Reason.DUPLICATE_SOURCE: "two producers report under its name: give each a name of its own",
+    Reason.SOURCE_REFUSED: "pools refuse its requests (401, 403, 404) that let others in: its own credential "
+    "or model name is at fault",
     Reason.REPORTER_OF_ITS_OWN: "none of its requests succeeds on any provider: its own network is at fault",
     Reason.CAPACITY_STATED: "a source states its capacity",
     Reason.CAPACITY_COMMITTED: "no source states its capacity, so the policy's committed capacity counts",
@@ -118,7 +120,7 @@ SHARES = frozenset(
     )
 )
 DURATIONS = frozenset((Reason.NO_PROGRESS, Reason.SLOW, Reason.CLOCK_OR_DELAY))
-COUNTS = frozenset((Reason.EJECTED_BY_CLIENTS, Reason.REPORTER_OF_ITS_OWN))
+COUNTS = frozenset((Reason.EJECTED_BY_CLIENTS, Reason.SOURCE_REFUSED, Reason.REPORTER_OF_ITS_OWN))
 
 
 #: The words for a move that is held back, which may go either way.

@@ -24,9 +24,11 @@ class Use(NamedTuple):
     """What every pool may be used for, by index. Readers must not change it.
 
     ``keeps``: units/s that a pool may go on carrying when no lawful alternative has room, its headroom
-    included. ``lost``: pools that are out for their health, with the share of attempts that still succeeds.
-    ``panic``: too many providers are lost, so pools that still succeed stay in. ``ahead``: pools that will
-    carry no more than these units/s soon; moves by choice make room for that.
+    included. The ramp of a pool that recovers does not bound what stayed there. ``lost``: pools that are
+    down, with the share of attempts that still succeeds.
+    ``refusing``: those of them that let nobody in because of a fault of configuration. ``panic``: too many
+    providers are lost, so pools that still succeed stay in. ``ahead``: pools that will carry no more than
+    these units/s soon; moves by choice make room for that.
     """
 
     limits: DraftLimits
@@ -34,6 +36,7 @@ class Use(NamedTuple):
     lost: dict[int, float]
     panic: bool
     ahead: Mapping[int, float] = MappingProxyType({})
+    refusing: frozenset[int] = frozenset()
 
     def looking_ahead(self) -> "Use":
         """With what is planned as if it held now; the same object if nothing is planned."""
@@ -101,6 +104,7 @@ def eligible(
         use = _blank(compiled, caps, claims, panic=panic)
     for index in changed:
         _judge_pool(use, basis, index)
+    use = use._replace(refusing=_refusing(use, basis))
     memo.keep(_LastUse(basis, use))
     return use
 
@@ -136,6 +140,16 @@ def _ahead(compiled: CompiledPolicy, caps: Caps, claims: Claims) -> dict[int, fl
     return {index: most for index, most in sorted(ahead.items()) if index not in claims.withdrawn}
 
 
+def _refusing(use: Use, basis: _UseBasis) -> frozenset[int]:
+    """The lost pools that let nobody in because of a fault of configuration."""
+    names, memories = basis.compiled.pools, basis.memories
+    return frozenset(
+        index
+        for index, success in use.lost.items()
+        if success <= 0 and memories[names[index]].reason in CONFIGURATION_REASONS
+    )
+
+
 def _judge_pool(use: Use, basis: _UseBasis, index: int) -> None:
     """One pool's limits, grade and what it may keep, into ``use``."""
     compiled, name = basis.compiled, basis.compiled.pools[index]
@@ -143,9 +157,9 @@ def _judge_pool(use: Use, basis: _UseBasis, index: int) -> None:
     state = memory.state
     ramp = ramp_share(memory, policy.thresholds) if state is State.RECOVERING else 1.0
     part = policy.headroom * ramp
-    keeps, grade = cap.limit * ramp, _grade(state, cap.fresh)
+    keeps, grade = cap.limit, _grade(state, cap.fresh)
     use.lost.pop(index, None)
-    if state is State.DOWN and memory.reason not in CONFIGURATION_REASONS:
+    if state is State.DOWN:
         success = _success(state, basis.findings.get(name, SILENT))
         if index not in basis.claims.withdrawn:
             use.lost[index] = success

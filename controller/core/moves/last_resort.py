@@ -1,7 +1,8 @@
 """The last resort of each route: where a client may try a request for which it has nothing left.
 
-The policy names the pools. Those that an operator or a source has withdrawn, or whose configuration is at
-fault, are left out. A pool that is down stays in: to try it is better than a refusal that is certain.
+The policy names the pools. Those that an operator or a source has withdrawn, or that let nobody in because of
+a fault of configuration, are left out. A pool that is down stays in: to try it is better than a refusal that
+is certain.
 """
 
 from collections.abc import Mapping
@@ -16,9 +17,9 @@ from controller.core.policy.compiled import CompiledPolicy
 
 def last_resorts(compiled: CompiledPolicy, use: Use) -> list[tuple[int, ...]]:
     """By route the pools that may be tried now, in the policy's order."""
-    grade, lost = use.limits.grade, use.lost
+    grade, tried = use.limits.grade, use.lost.keys() - use.refusing
     return [
-        route.last_resort and tuple(pool for pool in route.last_resort if grade[pool] != OUT or pool in lost)
+        route.last_resort and tuple(pool for pool in route.last_resort if grade[pool] != OUT or pool in tried)
         for route in compiled.routes
     ]
 

@@ -123,6 +123,22 @@ def test_configuration_faults_take_out_with_a_quorum() -> None:
     assert said(seen(missing)).reason is Reason.CONFIGURATION_NOT_FOUND
 
 
+def test_refused_probers_yield_to_whoever_is_let_in() -> None:
+    """Their own credential may have expired, as a served client or another prober shows."""
+    refused = (probe(auth=1), probe("b", auth=1))
+    assert said(seen(None, *refused)).kind is Kind.FAULT
+    assert said(seen(None, *refused, probe("c", ok=1))).kind is Kind.GOOD
+    assert said(seen(clients(1), *refused)).kind is Kind.GOOD
+    mostly_refused = clients(1, auth=1, failing_configuration=1, reporters=9)
+    assert said(seen(mostly_refused, *refused)).kind is Kind.FAULT
+
+
+def test_success_under_a_fault_of_configuration_counts_the_refused() -> None:
+    """Of forty attempts ten succeed and thirty are refused: a quarter gets in."""
+    finding = said(seen(clients(10, 0, auth=30, failing_configuration=3)))
+    assert (finding.kind, finding.success) == (Kind.FAULT, 0.25)
+
+
 def test_nothing_is_silence() -> None:
     """No evidence is no finding."""
     assert said(seen(None)).kind is Kind.SILENT
