@@ -16,9 +16,12 @@ tests/integration/test_streams_consumer.py fails if those parts change.
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from mode.threads import WorkerThread
+
+from streams.every_record import install
+from streams.positions import Partition
 
 FETCH_LONG_WAIT_MS = 250
 FETCH_SHORT_WAIT_MS = 25
@@ -42,8 +45,39 @@ class _DaemonThread(WorkerThread):  # type: ignore[misc]
                 raise
 
 
-def prepare(app: Any) -> None:
+class Fetched(NamedTuple):
+    """What a consumer has handed out of a partition: the offset after its last record, and its position,
+    which is also past the markers of transactions."""
+
+    after_last: int
+    position: int
+
+
+class FetchedOffsets:
+    """How far the consumer of a Faust app has fetched. Written in its thread, read in any."""
+
+    def __init__(self) -> None:
+        self._by_partition: dict[Partition, Fetched] = {}
+
+    def note(self, partition: Partition, after_last: int | None, position: int) -> None:
+        """The records before ``after_last`` (None: no new ones) were handed out; the consumer now stands at
+        ``position``."""
+        before = self._by_partition.get(partition)
+        if after_last is None:
+            after_last = before.after_last if before is not None and before.after_last <= position else 0
+        self._by_partition[partition] = Fetched(after_last, position)
+
+    def past(self, partition: Partition, next_offset: int) -> int:
+        """``next_offset``, or the consumer's position if only markers of transactions lie between the two."""
+        fetched = self._by_partition.get(partition)
+        if fetched is None or fetched.after_last > next_offset:
+            return next_offset
+        return max(next_offset, fetched.position)
+
+
+def prepare(app: Any, fetched: FetchedOffsets) -> None:
     """Changes the app's consumer and its thread. Call before the app starts."""
+    install()
     app.consumer.wait_first = quick_first(app.consumer.wait_first)
     thread = app.consumer._thread
     thread.Worker = _DaemonThread
@@ -51,14 +85,18 @@ def prepare(app: Any) -> None:
 
     def create_consumer(loop: asyncio.AbstractEventLoop) -> Any:
         consumer = create(loop)
-        consumer.start = quick_start(consumer)
+        consumer.start = quick_start(consumer, fetched=fetched)
         return consumer
 
     thread._create_consumer = create_consumer
 
 
-def quick_start(consumer: Any, long_wait_ms: int = FETCH_LONG_WAIT_MS) -> Callable[[], Awaitable[None]]:
+def quick_start(
+    consumer: Any, long_wait_ms: int = FETCH_LONG_WAIT_MS, fetched: FetchedOffsets | None = None
+) -> Callable[[], Awaitable[None]]:
     """The start of an aiokafka consumer in which no partition waits for the silence of others.
+
+    ``fetched`` takes how far it has fetched.
 
     A broker holds a fetch of partitions without news for as long as the fetch says (Faust says 1.5 s), and
     answers no other fetch of this consumer meanwhile. A partition whose last records are still being handed
@@ -77,8 +115,29 @@ def quick_start(consumer: Any, long_wait_ms: int = FETCH_LONG_WAIT_MS) -> Callab
             return actions(assignment)
 
         fetcher._get_actions_per_node = actions_per_node
+        if fetched is not None:
+            fetcher.fetched_records = noting(consumer, fetched)
 
     return start_quick
+
+
+def noting(consumer: Any, fetched: FetchedOffsets) -> Callable[..., Awaitable[Any]]:
+    """``fetched_records`` of the consumer's fetcher, which also notes how far it has come."""
+    fetch = consumer._fetcher.fetched_records
+
+    async def fetch_and_note(*arguments: Any, **options: Any) -> Any:
+        records = await fetch(*arguments, **options)
+        subscription = consumer._subscription.subscription
+        assignment: Any = subscription.assignment if subscription is not None else None
+        for tp in assignment.tps if assignment is not None else ():
+            state = assignment.state_value(tp)
+            if state is not None and state.has_valid_position:
+                batch = records.get(tp)
+                after_last = batch[-1].offset + 1 if batch else None
+                fetched.note(Partition(*tp), after_last, state.position)
+        return records
+
+    return fetch_and_note
 
 
 async def abandon(app: Any) -> None:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from streams.every_record import UNREADABLE
 from streams.fold import gap_ms
 from streams.rows import IngestEvent, Position, RowEvent
 from streams.settings import Registry
@@ -22,7 +23,7 @@ class Record(NamedTuple):
     append_ms: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
 
     @property
     def position(self) -> Position:
@@ -31,8 +32,9 @@ class Record(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """Size of key and value."""
-        return len(self.key or b"") + len(self.value or b"")
+        """Size of key, value and headers, as far as they are bytes."""
+        headers = sum(len(name) + len(text or b"") for name, text in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers
 
 
 class Judge:
@@ -50,6 +52,7 @@ class Judge:
     def event(self, record: Record) -> IngestEvent:
         """The event of a record. Raises ``Poison``, and nothing else, for whatever is wrong with it."""
         try:
+            refuse_unreadable(record)
             event = decode(record.headers, record.value, record.key or b"")
             expected = self._type_by_topic[record.topic]
             if not isinstance(event, expected):
@@ -76,6 +79,15 @@ class Judge:
         if not self.registry.pools.issuperset(pools):
             unknown = next(pool for pool in pools if pool not in self.registry.pools)
             raise Poison(Rejection.UNKNOWN_POOL, f"pool {unknown} is not in the policy")
+
+
+def refuse_unreadable(record: Record) -> None:
+    """Raises ``Poison`` for a record that stands for a batch which could not be read (``every_record``)."""
+    for name, text in record.headers:
+        if name == UNREADABLE:
+            reason, _, why = (text or b"").decode("utf-8", "replace").partition(" ")
+            too_large = reason == Rejection.TOO_LARGE
+            raise Poison(Rejection.TOO_LARGE if too_large else Rejection.UNREADABLE, why)
 
 
 def refuse_future(event: IngestEvent, append_ms: int) -> None:

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError
 
 from streams.contract_check import Record
 from tieline.cloudevents import Poison
 from tieline.kafka import Brokers, connecting
 from tieline.topics import MIB
 
-# The broker counts bodies as they were compressed and the producer counts them plain, so the producer's limit
-# is wide, and the broker's decides.
-REQUEST_MAX_BYTES = 32 * MIB
+REQUEST_MAX_BYTES = 2 * MIB  # as the topic takes
+WHOLE_MAX_BYTES = REQUEST_MAX_BYTES - 64 * 1024  # room for our own headers
 CUT_TO_BYTES = MIB
+OTHERS_CUT_TO_BYTES = 64 * 1024
 DELIVERY_WITHIN_MS = 10_000
 
 
@@ -44,12 +43,8 @@ class DeadLetters:
         if not letters:
             return
         producer = await self._ready()
-        deliveries = [await self._append(producer, letter.record, headers_of(letter)) for letter in letters]
-        for letter, delivery in zip(letters, deliveries, strict=True):
-            try:
-                await delivery
-            except MessageSizeTooLargeError:
-                await (await self._append_cut(producer, letter))
+        deliveries = [await self._append(producer, fitting(letter)) for letter in letters]
+        await asyncio.gather(*deliveries)
 
     async def stop(self) -> None:
         """Closes the producer; ``send`` would open another."""
@@ -78,31 +73,53 @@ class DeadLetters:
             raise
         return producer
 
-    async def _append(
-        self, producer: AIOKafkaProducer, record: Record, headers: list[tuple[str, bytes]]
-    ) -> "asyncio.Future[object]":
+    async def _append(self, producer: AIOKafkaProducer, contents: "Letter") -> "asyncio.Future[object]":
         delivery: asyncio.Future[object] = await producer.send(
-            self._topic, record.value, key=record.key, headers=headers
+            self._topic, contents.value, key=contents.key, headers=contents.headers
         )
         return delivery
 
-    async def _append_cut(self, producer: AIOKafkaProducer, letter: DeadLetter) -> "asyncio.Future[object]":
-        """A body that was compressed on its way in may be larger than the topic takes. Then the letter has
-        its first MiB, and headers with its size and the checksum of the whole."""
-        record, value = letter.record, letter.record.value or b""
-        headers = [*headers_of(letter), ("tieline_cut_from_bytes", str(len(value)).encode())]
-        return await self._append(producer, record._replace(value=value[:CUT_TO_BYTES]), headers)
+
+class Letter(NamedTuple):
+    """What a letter is appended as."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
 
 
-def headers_of(letter: DeadLetter) -> list[tuple[str, bytes]]:
-    """The record's own headers, then ours. An empty body and no body have the same checksum."""
+def fitting(letter: DeadLetter) -> Letter:
+    """The letter as the dead-letter topic takes it: the record's own headers, then ours.
+
+    A record that was compressed on its way in may be larger than the topic takes. Then the letter has the
+    first MiB of its body and the first 64 KiB of its key and of its own headers, and says the size of the
+    whole in ``tieline_cut_from_bytes``. Its checksum is always that of the whole body.
+    """
+    record = letter.record
+    if record.size_bytes <= WHOLE_MAX_BYTES:
+        return Letter(record.key, record.value, [*record.headers, *headers_of(letter)])
+    own: list[tuple[str, bytes | None]] = []
+    left = OTHERS_CUT_TO_BYTES
+    for name, text in record.headers:
+        left -= len(name) + len(text or b"")
+        if left < 0:
+            break
+        own.append((name, text))
+    cut = ("tieline_cut_from_bytes", str(record.size_bytes).encode())
+    key = record.key[:OTHERS_CUT_TO_BYTES] if record.key is not None else None
+    value = record.value[:CUT_TO_BYTES] if record.value is not None else None
+    return Letter(key, value, [*own, *headers_of(letter), cut])
+
+
+def headers_of(letter: DeadLetter) -> list[tuple[str, bytes | None]]:
+    """Our headers of a letter. An empty body and no body have the same checksum."""
     record, poison = letter.record, letter.poison
     return [
-        *record.headers,
         ("tieline_reason", poison.reason.encode()),
         ("tieline_place", poison.place[:1_000].encode("utf-8", "replace")),
         ("tieline_sha256", hashlib.sha256(record.value or b"").hexdigest().encode()),
         ("tieline_topic", record.topic.encode()),
+        ("tieline_topic_id", record.topic_id.encode()),
         ("tieline_partition", str(record.partition).encode()),
         ("tieline_offset", str(record.offset).encode()),
         ("tieline_append_ms", str(record.append_ms).encode()),

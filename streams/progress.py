@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from streams.consumer_thread import FetchedOffsets
 from streams.lane import Lane
 from streams.logs import LogPace
 from streams.positions import ClockOffsets, Offsets, Partition
@@ -29,6 +30,7 @@ class ProgressReporter:
         tables: Tables,
         offsets: Offsets,
         lanes: Mapping[str, Lane],
+        fetched: FetchedOffsets,
         topic_ids: Mapping[str, str],
         clock: ClockOffsets,
         assigned: Callable[[], set[Partition]],
@@ -37,6 +39,7 @@ class ProgressReporter:
         self._tables = tables
         self._offsets = offsets
         self._lanes = lanes
+        self._fetched = fetched
         self._topic_ids = topic_ids
         self._clock = clock
         self._assigned = assigned
@@ -78,7 +81,8 @@ class ProgressReporter:
 
     def _row(self, partition: Partition, end_offset: int) -> Progress:
         lane = self._lanes[partition.topic]
-        next_offset = lane.next_offsets.get(partition, self._starts[partition])
+        safe_offset = lane.next_offsets.get(partition, self._starts[partition])
+        next_offset = self._fetched.past(partition, safe_offset)
         return Progress(
             topic=partition.topic,
             partition=partition.number,

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.contract_check import Judge, Record
 from streams.demand import SECONDS_MAX
+from streams.every_record import log_reader
 from streams.fold import supersedes
 from streams.memory import MemoryTables
 from streams.rows import DemandRow, Row
@@ -25,7 +26,6 @@ from streams.storing import DemandItem, DemandStorer, RowItem, RowStorer
 from streams.topic_ids import TopicFacts
 from tieline.cloudevents import Poison
 from tieline.events import STALE_AFTER_MAX_MS, Demand
-from tieline.kafka import connecting
 
 DEMAND_READ_MS = 3 * SECONDS_MAX * 1000
 BATCH_RECORDS_MAX = 500
@@ -79,9 +79,7 @@ async def rebuild(
     rows = RowStorer(folded, Counter())
     demand = DemandStorer(folded, Counter(), pools=lambda: judge.registry.pools)
     # Earliest: if the fetcher resets a position by itself we may read too much, and never too little.
-    consumer = AIOKafkaConsumer(
-        **connecting(settings.bootstrap), enable_auto_commit=False, auto_offset_reset="earliest"
-    )
+    consumer = log_reader(settings.bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
         topics = settings.topics
@@ -155,7 +153,8 @@ async def _tails(batches: AsyncIterator[list[Record]]) -> list[Record]:
     tails: dict[tuple[int, bytes | None, bytes], deque[Record]] = {}
     async for batch in batches:
         for record in batch:
-            source = next((value for name, value in record.headers if name.lower() == "ce_source"), b"")
+            headers = ((name.lower(), text) for name, text in record.headers)
+            source = next((text or b"" for name, text in headers if name == "ce_source"), b"")
             key = (record.partition, record.key, source)
             tails.setdefault(key, deque(maxlen=TAIL_PER_SOURCE_MAX)).append(record)
     records = [record for tail in tails.values() for record in tail]

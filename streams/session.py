@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from streams.consumer_thread import abandon, prepare
+from streams.consumer_thread import FetchedOffsets, abandon, prepare
 from streams.contract_check import Judge
 from streams.deadletter import DeadLetters
 from streams.handling import Gate, Handler
@@ -51,10 +51,12 @@ class Session:
         self._offsets = Offsets(settings.bootstrap, settings.group)
         self._handlers = {topic: self._handler(topic) for topic in settings.consumed}
         self.lanes = {topic: self._lane(handler) for topic, handler in self._handlers.items()}
+        self._fetched = FetchedOffsets()
         self._progress = ProgressReporter(
             tables=tables,
             offsets=self._offsets,
             lanes=self.lanes,
+            fetched=self._fetched,
             topic_ids=topic_ids,
             clock=clock,
             assigned=self.assigned,
@@ -68,7 +70,7 @@ class Session:
     async def start(self, app: Any) -> None:
         """Starts reading through ``app``, a Faust app whose agents feed the lanes."""
         self._app = app
-        prepare(app)
+        prepare(app, self._fetched)
         self._gate.rebalancing = lambda: bool(app.rebalancing)
         app.on_partitions_revoked.connect(self._on_revoked)
         app.on_partitions_assigned.connect(self._on_assigned)

@@ -18,7 +18,7 @@ MSGPACK = "application/msgpack"
 JSON = "application/json"
 TYPE_PREFIX = "tieline."
 
-Headers = Iterable[tuple[str, bytes]]
+Headers = Iterable[tuple[str, bytes | None]]  # Kafka allows a header without a value
 
 
 class Rejection(StrEnum):
@@ -35,6 +35,7 @@ class Rejection(StrEnum):
     UNKNOWN_POOL = "unknown_pool"
     FUTURE = "future"
     TOO_LARGE = "too_large"
+    UNREADABLE = "unreadable"
 
 
 class Poison(ValueError):
@@ -124,9 +125,19 @@ def encode(event: Event, *, time_ms: int, content_type: str = MSGPACK) -> Encode
 def decode(headers: Headers, value: bytes | None, key: bytes | None = None) -> Event:
     """The event in a Kafka record. Raises ``Poison``.
 
-    ``key``: the record's; unless it is None it must be the one that follows from the event's fields.
+    ``key``: the record's; unless it is None it must be the one that follows from the event's fields. Nothing
+    but ``Poison`` is raised, whatever the bytes are: a reader that fails at a record never gets past it.
     """
-    by_name = {name.lower(): text for name, text in headers}
+    try:
+        return _decode(headers, value, key)
+    except Poison:
+        raise
+    except Exception as error:
+        raise Poison(Rejection.INVALID, f"unexpected {type(error).__name__}: {error}"[:500]) from error
+
+
+def _decode(headers: Headers, value: bytes | None, key: bytes | None) -> Event:
+    by_name = {name.lower(): text or b"" for name, text in headers}
     for required in ("ce_specversion", "ce_type", "ce_source", "ce_id"):
         if not by_name.get(required):
             raise Poison(Rejection.NOT_CLOUDEVENTS, f"header {required} is missing")

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from controller.kafka.ordered_log import FETCH_MAX_BYTES
 from controller.process.errors import TopicMissingError
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
+from streams.every_record import log_reader
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers
 
 POLL_MS = 1_000
 RECORDS_PER_POLL_MAX = 200
@@ -62,10 +63,8 @@ async def decisions_from(
 
     Raises ``KafkaConnectionError`` and ``TopicMissingError``.
     """
-    consumer: Any = AIOKafkaConsumer(
-        **connecting(bootstrap),
-        group_id=None,
-        enable_auto_commit=False,
+    consumer = log_reader(
+        bootstrap,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=FETCH_MAX_BYTES,
         request_timeout_ms=REQUEST_TIMEOUT_MS,

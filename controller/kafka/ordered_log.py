@@ -7,11 +7,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from controller.process.errors import LogLostError, TopicMissingError
+from streams.every_record import log_reader
 from tieline.backoff import Backoff
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
 from tieline.topics import MIB
@@ -30,19 +31,17 @@ STOP_WITHIN_S = 1.0
 class Tail:
     """Hands each record of ``topic`` to ``take``, once and in the log's order.
 
-    ``next_offset`` is one above the last record taken, or where the log begins. Offsets may have gaps where
-    compaction removed records. When the log no longer holds the next record, because it was recreated or
-    because retention removed it first, ``run`` raises ``LogLostError``.
+    Every record before ``next_offset`` was taken. Offsets may have gaps, where compaction removed records or
+    where a transaction left its marker, which no reader gets to see. When the log no longer holds the next
+    record, because it was recreated or because retention removed it first, ``run`` raises ``LogLostError``.
     """
 
     def __init__(self, bootstrap: str | Brokers, topic: str, take: Take) -> None:
         self._topic = topic
         self._take = take
         self._partition = TopicPartition(topic, 0)
-        self._consumer: AIOKafkaConsumer = AIOKafkaConsumer(
-            **connecting(bootstrap),
-            group_id=None,
-            enable_auto_commit=False,
+        self._consumer = log_reader(
+            bootstrap,
             auto_offset_reset="none",
             isolation_level="read_uncommitted",
             fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
@@ -90,6 +89,10 @@ class Tail:
                 for record in records:
                     self._take(record)
                     self.next_offset = record.offset + 1
+            # The consumer's own position is also past markers of transactions, which are no records.
+            position = await self._consumer.position(self._partition)
+            if batches or position > self.next_offset:
+                self.next_offset = max(self.next_offset, position)
                 async with self._moved:
                     self._moved.notify_all()
 
