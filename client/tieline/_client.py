@@ -16,7 +16,7 @@ from typing import Any, Self
 import msgspec
 
 from tieline._health.ejection import Out
-from tieline._http.connections import ClientCertificate
+from tieline._http.tls import ClientCertificate
 from tieline._process import clock as _clock
 from tieline._process import fork as _fork
 from tieline._process.loops import Notifier
@@ -64,10 +64,11 @@ class AsyncClient:
     - ``credentials``: secrets by the names that the table uses, as strings or callables; those that are not
       there come from ``TIELINE_CREDENTIAL_<NAME>``.
     - ``timeouts``: time limits instead of the table's.
-    - ``proxy``: where pools are reached through, ``http://[user:password@]host:port``; by default what
+    - ``proxy``: where pools are reached through, ``http[s]://[user:password@]host:port``; by default what
       ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say, with "" none. Not for ``source``.
     - ``client_cert``: the PEM file of a certificate and its key, or the files (certificate, key), for pools
-      that ask for one.
+      that ask for one; or a mapping to such files from pools' names or their beginnings (``provider``,
+      ``provider/region``), of which the longest counts.
     - ``stream_recovery``: what happens to a stream that breaks after its first output. ``"raise"``: its error
       is raised. ``"whole"``: a stream is held back until it is complete, and may go to another pool until
       then; one of more than ``stream_recovery_bytes_max`` bytes (16 MiB) is handed on from there as with

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tieline._client import FLUSH_TIMEOUT_S, AsyncClient
-from tieline._http.connections import ClientCertificate
 from tieline._http.messages import HttpRequest
+from tieline._http.tls import ClientCertificate
 from tieline._process import fork as _fork
 from tieline._process.loops import LoopThread
 from tieline._reports.reporter import Sink

@@ -41,18 +41,22 @@ def _is_whole(data: bytes) -> bool:
 
 
 class ConnectedPool:
-    """Answers by ``script``, which a test may replace. ``connections`` are counted, ``heads`` kept."""
+    """Answers by ``script``, which a test may replace. ``connections`` are counted, ``heads`` kept, and the
+    names in the certificates that clients have shown, one for each connection."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.connections = 0
         self.heads: list[bytes] = []
+        self.clients: list[str] = []
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, to its end."""
         self.connections += 1
         connection, request = self.connections, 0
+        shown = writer.get_extra_info("peercert") or {}
+        self.clients.append(shown["subject"][0][0][1] if shown else "")
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self.heads.append(head)

@@ -8,10 +8,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
 import tieline
 from tests.integration.connected import POOL, WAYS, always, answer, connected, table_file
+from tests.integration.routed import ORIGIN, SETTINGS, WORKLOAD, pool_info, table
 from tests.integration.test_client_tls import certificate
+from tests.waiting import until
+from tieline._tables.last_good import write_last_good
+from tieline.table import slices
 
 both = pytest.mark.parametrize("way", WAYS)
 
@@ -62,10 +67,10 @@ async def hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 @asynccontextmanager
-async def proxied() -> AsyncIterator[Proxy]:
+async def proxied(tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
     """A running proxy."""
     proxy = Proxy()
-    async with await asyncio.start_server(proxy.serve, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=tls) as server:
         proxy.port = server.sockets[0].getsockname()[1]
         yield proxy
         tasks = [task for task in proxy.open.values() if task is not None]
@@ -90,10 +95,8 @@ async def test_a_pool_over_http(way: str, tmp_path: Path) -> None:
 async def test_a_pool_over_https(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TLS is spoken with the pool itself through a tunnel; the environment names the proxy."""
     pem = certificate(tmp_path / "pool.pem")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-    async with proxied() as proxy, connected(always(answer()), tls=context) as pool:
+    async with proxied() as proxy, connected(always(answer()), tls=server_tls(pem)) as pool:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("NO_PROXY", "")
         file = table_file(tmp_path, pool.port, scheme="https")
@@ -106,6 +109,97 @@ async def test_a_pool_over_https(way: str, tmp_path: Path, monkeypatch: pytest.M
         async with WAYS[way](file) as caller:
             assert (await caller.ask()).status_code == 200
         assert len(proxy.heads) == 1
+
+
+def server_tls(pem: Path) -> ssl.SSLContext:
+    """What a server with this certificate speaks."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pem)
+    return context
+
+
+async def asked_within_tls(way: str, directory: Path, *, body: bytes = b"sea") -> tuple[bytes, list[bytes]]:
+    """Two requests to an https pool through an https proxy: the last answer, and what the proxy was asked."""
+    tls = server_tls(directory / "both.pem")
+    whole = answer(body=b'{"choices":[{"message":{"content":"%b"},"finish_reason":"stop"}]}' % body)
+    async with proxied(tls) as proxy, connected(always(whole), tls=tls) as pool:
+        url = f"https://me:secret@127.0.0.1:{proxy.port}"
+        async with WAYS[way](table_file(directory, pool.port, scheme="https"), proxy=url) as caller:
+            replies = [await caller.ask() for _ in range(2)]
+        assert [reply.status_code for reply in replies] == [200, 200]
+        assert pool.connections == 1
+        assert not any(b"proxy-" in head.lower() for head in pool.heads)
+        return replies[-1].content, proxy.heads
+
+
+@both
+async def test_a_pool_within_the_tls_of_a_proxy(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection to the proxy is encrypted, and in it the one to the pool; large answers come whole, and
+    the connection is kept."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate(tmp_path / "both.pem")))
+    content, heads = await asked_within_tls(way, tmp_path, body=b"x" * 500_000)
+    assert len(content) > 500_000
+    assert len(heads) == 1
+    assert b"proxy-authorization: Basic bWU6c2VjcmV0" in heads[0]
+
+
+def test_a_pool_within_the_tls_of_a_proxy_in_uvloop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same in the other event loop that applications use."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate(tmp_path / "both.pem")))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        content, _ = runner.run(asked_within_tls("async", tmp_path))
+    assert b"sea" in content
+
+
+@both
+async def test_an_http_pool_behind_an_https_proxy(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy is asked for whole URLs over TLS; the connection is kept."""
+    pem = certificate(tmp_path / "proxy.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    async with proxied(server_tls(pem)) as proxy, connected(always(answer())) as pool:
+        file = table_file(tmp_path, pool.port)
+        async with WAYS[way](file, proxy=f"https://127.0.0.1:{proxy.port}") as caller:
+            assert [(await caller.ask()).status_code for _ in range(2)] == [200, 200]
+        assert len(proxy.heads) == 1
+        assert proxy.heads[0].startswith(f"POST http://127.0.0.1:{pool.port}/v1/".encode())
+
+
+@both
+async def test_a_proxy_that_nobody_vouches_for(way: str, tmp_path: Path) -> None:
+    """It learns neither the password nor the pool; the caller hears that it was the proxy."""
+    pem = certificate(tmp_path / "proxy.pem")
+    async with proxied(server_tls(pem)) as proxy:
+        for scheme in ("https", "http"):
+            file = table_file(tmp_path, 443, scheme=scheme, attempts_max=1)
+            async with WAYS[way](file, proxy=f"https://me:secret@127.0.0.1:{proxy.port}") as caller:
+                reply = await caller.ask()
+            assert reply.status_code == 503
+            words = f"the proxy for {POOL}: the certificate of 127.0.0.1 is not trusted"
+            assert words in reply.json()["error"]["message"]
+        assert proxy.heads == []
+
+
+@both
+async def test_an_untrusted_pool_behind_an_https_proxy(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller hears that it is the pool whose certificate is not trusted, and the proxy's connection is
+    closed."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate(tmp_path / "proxy.pem")))
+    other = server_tls(certificate(tmp_path / "pool.pem"))
+    async with (
+        proxied(server_tls(tmp_path / "proxy.pem")) as proxy,
+        connected(always(answer()), tls=other) as pool,
+    ):
+        file = table_file(tmp_path, pool.port, scheme="https", attempts_max=1)
+        async with WAYS[way](file, proxy=f"https://127.0.0.1:{proxy.port}") as caller:
+            reply = await caller.ask()
+            await until(lambda: not proxy.open, 5, "the connection to the proxy is closed")
+        assert f"{POOL}: the certificate of 127.0.0.1 is not trusted" in reply.json()["error"]["message"]
 
 
 @both
@@ -121,21 +215,52 @@ async def test_a_proxy_that_refuses(way: str, tmp_path: Path) -> None:
         assert words in reply.json()["error"]["message"]
 
 
+def pool_tls(pem: Path, *clients: Path) -> ssl.SSLContext:
+    """A pool that asks for a certificate, and knows these."""
+    context = server_tls(pem)
+    for client in clients:
+        context.load_verify_locations(client)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
 @both
 async def test_a_pool_that_asks_for_a_certificate(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is shown the client's own; without one there is no connection."""
     pem = certificate(tmp_path / "pool.pem")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pem))
-    context.load_cert_chain(pem)
-    context.verify_mode = ssl.CERT_REQUIRED
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-    async with connected(always(answer()), tls=context) as pool:
+    async with connected(always(answer()), tls=pool_tls(pem, pem)) as pool:
         file = table_file(tmp_path, pool.port, scheme="https", attempts_max=1)
         async with WAYS[way](file, proxy="", client_cert=pem) as caller:
             assert (await caller.ask()).status_code == 200
-        async with WAYS[way](file, proxy="") as caller:
-            assert (await caller.ask()).status_code == 503
-    with pytest.raises(tieline.ConfigurationError, match="client_cert"):
-        tieline.offline(file, workload="w", origin="o", client_cert=tmp_path / "none.pem")
+        async with WAYS[way](file, proxy="", client_cert={"azure": pem}) as caller:
+            assert (await caller.ask()).status_code == 200
+        for other in (None, {"azure/uk": pem, "gcp": pem}):
+            async with WAYS[way](file, proxy="", client_cert=other) as caller:
+                assert (await caller.ask()).status_code == 503
+    for wrong in (tmp_path / "none.pem", {"azure": tmp_path / "none.pem"}):
+        with pytest.raises(tieline.ConfigurationError, match="client_cert"):
+            tieline.offline(file, workload="w", origin="o", client_cert=wrong)
+
+
+@both
+async def test_each_pool_is_shown_its_own_certificate(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where pools share a place: no request travels over a connection of another identity."""
+    pem = certificate(tmp_path / "server.pem")
+    first, second = certificate(tmp_path / "1.pem", "first"), certificate(tmp_path / "2.pem", "second")
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    async with connected(always(answer()), tls=pool_tls(pem, first, second)) as place:
+        url = f"https://127.0.0.1:{place.port}"
+        infos = (pool_info("azure/uksouth/a", f"{url}/a"), pool_info("azure/uksouth/b", f"{url}/b"))
+        wanted = table(infos, (500_000, 500_000), settings=SETTINGS)
+        file = tmp_path / "routes.bin"
+        write_last_good(file, wanted.generation, {ORIGIN: slices(wanted)[f"{WORKLOAD}/{ORIGIN}"]})
+        certificates = {"azure": first, "azure/uksouth/b": second}
+        async with WAYS[way](file, proxy="", client_cert=certificates) as caller:
+            replies = [await caller.ask() for _ in range(20)]
+    assert {reply.headers["x-tieline-pool"] for reply in replies} == {info.pool for info in infos}
+    assert sorted(place.clients) == ["first", "second"]

@@ -26,15 +26,15 @@ ASK = {"model": MODEL, "messages": [{"role": "user", "content": "?"}]}
 LARGE = "x" * 700_000
 
 
-def certificate(path: Path) -> Path:
+def certificate(path: Path, name: str = "a pool") -> Path:
     """A certificate for this machine that nobody knows yet, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a pool")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(subject)
+        .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))

@@ -14,6 +14,8 @@ time is over.
 - ``dial_async``, ``dial_sync``: how a place is reached, the addresses of its name side by side; ``names``:
   what those addresses are, also while the resolver is away.
 - ``proxies``: the egress proxy of a place, from the environment or the application.
+- ``tls``: whom to trust, and by which certificate a client shows a pool who it is; ``tls_in_tls``: TLS with a
+  pool within that of a proxy.
 - ``flights``: every attempt on its way, by pool. They bound how many requests one pool may hold, tell how old
   the oldest is, and let requests be called back from a pool that stalls.
 - ``endpoint``: a controller's HTTP endpoint, from which tables come and to which reports go.

@@ -1,16 +1,14 @@
-"""What both wires have in common: connections kept alive between requests, answers on their way, and TLS."""
+"""What both wires have in common: connections kept alive between requests, answers on their way."""
 
-import ssl
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from tieline._http.flights import Flight
 from tieline._http.http1 import Http1
 from tieline._http.messages import Headers, WireError
+from tieline._http.tls import IdleKey
 from tieline._process import clock as _clock
-from tieline.errors import ConfigurationError, MissingExtraError
 from tieline.events import ResultClass
 
 KEEP_ALIVE_S = 30.0
@@ -19,9 +17,6 @@ AGE_MAX_S = 300.0  # a name may lead to other addresses by then
 # A connection that its server has closed shows it within a round trip. One that fails later was asked in
 # earnest, and its server may have begun to generate.
 STALE_SHOWS_WITHIN_S = 5.0
-
-ClientCertificate: TypeAlias = str | Path | tuple[str | Path, str | Path]
-Key = tuple[str, str, int]  # scheme, host, port
 
 
 class Connection(Protocol):
@@ -57,9 +52,9 @@ class Idle(Generic[C]):
     """
 
     def __init__(self) -> None:
-        self._by_place: dict[Key, deque[C]] = {}
+        self._by_place: dict[IdleKey, deque[C]] = {}
 
-    def take(self, key: Key) -> C | None:
+    def take(self, key: IdleKey) -> C | None:
         """One to use, or None."""
         connections = self._by_place.get(key)
         while connections:
@@ -72,7 +67,7 @@ class Idle(Generic[C]):
             connection.discard()
         return None
 
-    def give(self, key: Key, connection: C) -> None:
+    def give(self, key: IdleKey, connection: C) -> None:
         """It may be used again: for 30 s, for less where its server keeps it for less, and not beyond the
         greatest age of a connection."""
         connections = self._by_place.setdefault(key, deque())
@@ -160,28 +155,3 @@ class WireAnswer:
         if connection is not None:
             self.read = self._read_closed
             connection.release()
-
-
-def tls_context(client_cert: ClientCertificate | None = None) -> ssl.SSLContext:
-    """The context that httpx2 or httpx would use: their authorities, and what the environment says, with the
-    certificate by which a client shows who it is. Raises MissingExtraError when neither is installed,
-    ConfigurationError for a certificate that can't be read."""
-    try:
-        from httpx2 import create_ssl_context
-    except ImportError:
-        try:
-            from httpx import create_ssl_context
-        except ImportError:
-            raise MissingExtraError("httpx2", "httpx2") from None
-    context = create_ssl_context()
-    context.set_alpn_protocols(["http/1.1"])
-    if client_cert is not None:
-        certificate, key = client_cert if isinstance(client_cert, tuple) else (client_cert, None)
-        try:
-            context.load_cert_chain(certificate, key, password="")  # never asks the terminal
-        except (OSError, TypeError, ValueError) as error:
-            raise ConfigurationError(
-                f"client_cert: {type(error).__name__}: expected the path of a PEM file with a certificate "
-                "and its key, or (certificate, key)"
-            ) from None
-    return context

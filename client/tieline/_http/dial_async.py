@@ -3,8 +3,10 @@ event loop alike."""
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Sequence
 
+from tieline._http.messages import WireError
 from tieline._http.names import NEXT_ADDRESS_S, Address, Names, literal, new_socket
 from tieline._http.proxies import Tunnel
 
@@ -57,6 +59,47 @@ async def lead_through(sock: socket.socket, tunnel: Tunnel) -> None:
     await loop.sock_sendall(sock, tunnel.request)
     while not tunnel.receive(await loop.sock_recv(sock, 4_096)):
         pass
+
+
+class _ProxyTls(asyncio.Protocol):
+    """The connection to a proxy that is encrypted itself, until its tunnel stands."""
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self._tunnel = tunnel
+        self.stands: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        """A part of the proxy's answer."""
+        if self.stands.done():
+            return
+        try:
+            if self._tunnel.receive(data):
+                self.stands.set_result(None)
+        except WireError as error:
+            self.stands.set_exception(error)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Closed before the tunnel stands, or after it is not needed any more."""
+        if not self.stands.done() and error is not None:
+            self.stands.set_exception(error)
+        self.data_received(b"")
+
+
+async def tls_through(sock: socket.socket, tunnel: Tunnel, context: ssl.SSLContext) -> asyncio.Transport:
+    """Speaks TLS with the proxy at the other end and makes it connect to the pool; gives the transport in
+    which TLS with the pool can start. Raises OSError, ``ssl.SSLError`` where TLS with the proxy fails, or
+    ``WireError`` when it does not connect."""
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_connection(
+        lambda: _ProxyTls(tunnel), sock=sock, ssl=context, server_hostname=tunnel.proxy.host
+    )
+    try:
+        transport.write(tunnel.request)
+        await protocol.stands
+    except BaseException:
+        transport.abort()
+        raise
+    return transport
 
 
 async def _addresses(names: Names, host: str, port: int) -> list[Address]:

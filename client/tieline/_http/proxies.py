@@ -2,7 +2,8 @@
 ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, read as httpx reads them.
 
 An https pool is reached through a tunnel (CONNECT, RFC 9110, section 9.3.6), in which TLS is spoken with the
-pool itself. An http pool is asked for by its whole URL (RFC 9112, section 3.2.2).
+pool itself. An http pool is asked for by its whole URL (RFC 9112, section 3.2.2). The connection to the proxy
+is encrypted too where its URL is an https one.
 """
 
 import ssl
@@ -20,18 +21,20 @@ from tieline.errors import ConfigurationError
 from tieline.events import ResultClass
 
 TUNNEL_HEAD_MAX_BYTES = 16 * 1024
-_PORT_DEFAULT = 80
-_EXPECTED = "expected http://[user:password@]host:port; proxies over https and SOCKS are not supported"
+_PORTS = {"http": 80, "https": 443}
+_EXPECTED = "expected http:// or https://[user:password@]host:port; SOCKS is not supported"
 
 Key = tuple[str, str, int]  # scheme, host, port
 
 
 class Proxy(Struct, frozen=True):
-    """``authorization``: the value of its own header, b"" without a user."""
+    """``authorization``: the value of its own header, b"" without a user. ``is_tls``: the connection to it is
+    encrypted."""
 
     host: str
     port: int
     authorization: bytes = b""
+    is_tls: bool = False
 
     def __repr__(self) -> str:
         return f"Proxy({self.host}:{self.port})"
@@ -60,6 +63,8 @@ class Tunnel:
     """Sans I/O: a proxy is asked to connect to a pool. Send ``request``, then ``receive`` what comes."""
 
     def __init__(self, proxy: Proxy, pool: str, key: Key) -> None:
+        self.proxy = proxy
+        self.pool = pool
         _, host, port = key
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         lines = [f"CONNECT {place} HTTP/1.1".encode(), b"Host: " + place.encode()]
@@ -101,9 +106,15 @@ def proxies_of(proxy: str | None) -> Proxies:
 
 
 def unreached(pool: str, key: Key, proxy: Proxy | None, error: OSError) -> WireError:
-    """No connection: the pool's fault, or the proxy's before it. TLS is always spoken with the pool."""
+    """No connection: the pool's fault, or the proxy's before it. An error of TLS is the pool's; one of the
+    proxy's own TLS is raised as ``no_tls_with``."""
     if proxy is None or isinstance(error, ssl.SSLError):
         return not_connected(pool, key[1], key[2], error)
+    return not_connected(f"the proxy for {pool}", proxy.host, proxy.port, error)
+
+
+def no_tls_with(proxy: Proxy, pool: str, error: ssl.SSLError) -> WireError:
+    """The proxy of a pool has no certificate that is trusted, or speaks no TLS."""
     return not_connected(f"the proxy for {pool}", proxy.host, proxy.port, error)
 
 
@@ -111,7 +122,7 @@ def _proxy_of(name: str, url: object) -> Proxy:
     """``name``: where it was stated. Its value may hold a password and is not repeated."""
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}") if isinstance(url, str) else None
-        usable = parts is not None and parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+        usable = parts is not None and parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if parts is None or not usable:
@@ -120,7 +131,12 @@ def _proxy_of(name: str, url: object) -> Proxy:
     if parts.username is not None:
         user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         authorization = b"Basic " + b64encode(user.encode())
-    return Proxy(parts.hostname or "", parts.port or _PORT_DEFAULT, authorization)
+    return Proxy(
+        parts.hostname or "",
+        parts.port or _PORTS[parts.scheme],
+        authorization,
+        is_tls=parts.scheme == "https",
+    )
 
 
 def _covers(exception: str, key: Key) -> bool:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from tieline._http.connections import ClientCertificate, Idle, WireAnswer, is_stale, tls_context
-from tieline._http.dial_async import dial, lead_through
+from tieline._http.connections import Idle, WireAnswer, is_stale
+from tieline._http.dial_async import dial, lead_through, tls_through
 from tieline._http.failures import (
     broken_off,
     called_back,
@@ -25,7 +25,9 @@ from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
 from tieline._http.messages import Content, Headers, WireError, pieces_of
 from tieline._http.names import Names
-from tieline._http.proxies import Proxies, Proxy, Tunnel, unreached
+from tieline._http.proxies import Proxies, Proxy, Tunnel, no_tls_with, unreached
+from tieline._http.tls import Certificates, IdleKey
+from tieline._http.tls_in_tls import InnerTls, TlsTransport
 from tieline._process import clock as _clock
 from tieline._process.fork import let_go
 from tieline.events import ResultClass
@@ -36,8 +38,8 @@ BACKLOG_MAX_BYTES = 256 * 1024  # of an answer that its reader has not taken yet
 class AsyncConnection(asyncio.Protocol):
     """One connection, one request at a time."""
 
-    def __init__(self, wire: "AsyncWire", place: Place) -> None:
-        self.place = place
+    def __init__(self, wire: "AsyncWire", key: IdleKey) -> None:
+        self.key = key
         self.http = Http1()
         self.opened_s = _clock.monotonic_s()
         self.idle_until_s = 0.0
@@ -153,7 +155,7 @@ class AsyncConnection(asyncio.Protocol):
             return
         self._flight = None
         if self.usable() and not self._unsent and self.http.reusable():
-            self._wire.idle.give(self.place.key, self)
+            self._wire.idle.give(self.key, self)
         else:
             self.discard()
 
@@ -225,14 +227,13 @@ class AsyncWire:
         self,
         proxies: Proxies | None = None,
         names: Names | None = None,
-        client_cert: ClientCertificate | None = None,
+        certificates: Certificates | None = None,
     ) -> None:
-        self._client_cert = client_cert
+        self._certificates = certificates or Certificates()
         self.idle: Idle[AsyncConnection] = Idle()
         self.connections: set[AsyncConnection] = set()
         self._proxies = proxies or Proxies()
         self._names = names or Names()
-        self._tls: ssl.SSLContext | None = None
 
     async def open(
         self, method: str, url: str, headers: Headers, body: Content, *, flight: Flight, connect_s: float
@@ -240,7 +241,8 @@ class AsyncWire:
         """Up to the answer's head. Raises ``WireError``: everything that goes wrong before it is a failed
         connection, except that a kept connection whose server has left it is replaced by a new one."""
         place = place_of(url)
-        if (connection := self.idle.take(place.key)) is not None:
+        key = self._certificates.idle_key(place.key, flight.pool)
+        if (connection := self.idle.take(key)) is not None:
             asked_s = _clock.monotonic_s()
             try:
                 return await connection.open(method, headers, body, place=place, flight=flight)
@@ -266,8 +268,7 @@ class AsyncWire:
         try:
             with _may_be_called_back(flight):
                 async with asyncio.timeout(min(connect_s, left_s)):
-                    sock = await self._dialled(place, proxy, flight.pool)
-                    connection = await self._upon(sock, place)
+                    connection = await self._dialled(place, proxy, flight.pool)
         except TimeoutError:
             raise not_connected_in_time(connect_s, left_s) from None
         except OSError as error:
@@ -276,33 +277,53 @@ class AsyncWire:
         self.connections.add(connection)
         return connection
 
-    async def _dialled(self, place: Place, proxy: Proxy | None, pool: str) -> socket.socket:
+    async def _dialled(self, place: Place, proxy: Proxy | None, pool: str) -> AsyncConnection:
         if proxy is None:
-            return await dial(self._names, *place.key[1:])
+            return await self._upon(await dial(self._names, *place.key[1:]), place, pool)
         sock = await dial(self._names, proxy.host, proxy.port)
+        tunnel = Tunnel(proxy, pool, place.key)
+        if proxy.is_tls:
+            return await self._within_tls(sock, place, tunnel)
         try:
             if place.tls:
-                await lead_through(sock, Tunnel(proxy, pool, place.key))
+                await lead_through(sock, tunnel)
         except BaseException:
             sock.close()
             raise
-        return sock
+        return await self._upon(sock, place, pool)
 
-    async def _upon(self, sock: socket.socket, place: Place) -> AsyncConnection:
+    async def _upon(self, sock: socket.socket, place: Place, pool: str) -> AsyncConnection:
+        certificates, host = self._certificates, place.key[1]
+        context = certificates.context(certificates.name_for(pool)) if place.tls else None
+        key = certificates.idle_key(place.key, pool)
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: AsyncConnection(self, place),
+            lambda: AsyncConnection(self, key),
             sock=sock,
-            ssl=self._tls_for(place),
-            server_hostname=place.key[1] if place.tls else None,
+            ssl=context,
+            server_hostname=host if place.tls else None,
         )
         return connection
 
-    def _tls_for(self, place: Place) -> ssl.SSLContext | None:
-        if not place.tls:
-            return None
-        if self._tls is None:
-            self._tls = tls_context(self._client_cert)
-        return self._tls
+    async def _within_tls(self, sock: socket.socket, place: Place, tunnel: Tunnel) -> AsyncConnection:
+        """Over the TLS of a proxy, which is shown no certificate of the client's."""
+        loop, certificates, proxy = asyncio.get_running_loop(), self._certificates, tunnel.proxy
+        connection = AsyncConnection(self, certificates.idle_key(place.key, tunnel.pool))
+        try:
+            if not place.tls:
+                await loop.create_connection(
+                    lambda: connection, sock=sock, ssl=certificates.for_proxies, server_hostname=proxy.host
+                )
+                return connection
+            outer = await tls_through(sock, tunnel, certificates.for_proxies)
+        except ssl.SSLError as error:
+            raise no_tls_with(proxy, tunnel.pool, error) from None
+        context = certificates.context(certificates.name_for(tunnel.pool))
+        try:
+            await TlsTransport(outer, InnerTls(context, place.key[1]), connection).shaken
+        except BaseException:
+            outer.abort()
+            raise
+        return connection
 
 
 @contextmanager

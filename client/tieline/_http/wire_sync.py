@@ -8,9 +8,8 @@ import contextlib
 import select
 import socket
 import ssl
-from threading import Lock
 
-from tieline._http.connections import ClientCertificate, Idle, WireAnswer, is_stale, tls_context
+from tieline._http.connections import Idle, WireAnswer, is_stale
 from tieline._http.dial_sync import dial, lead_through
 from tieline._http.failures import (
     broken_off,
@@ -22,7 +21,9 @@ from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
 from tieline._http.messages import Content, Headers, WireError, pieces_of
 from tieline._http.names import Names
-from tieline._http.proxies import Proxies, Proxy, Tunnel, unreached
+from tieline._http.proxies import Proxies, Proxy, Tunnel, no_tls_with, unreached
+from tieline._http.tls import Certificates, IdleKey
+from tieline._http.tls_in_tls import InnerTls, TlsSocket
 from tieline._process import clock as _clock
 from tieline._process.fork import let_go
 from tieline.events import ResultClass
@@ -33,8 +34,8 @@ READ_BYTES = 64 * 1024
 class SyncConnection:
     """One connection, one request at a time."""
 
-    def __init__(self, wire: "SyncWire", place: Place, sock: socket.socket) -> None:
-        self.place = place
+    def __init__(self, wire: "SyncWire", key: IdleKey, sock: socket.socket | TlsSocket) -> None:
+        self.key = key
         self.http = Http1()
         self.opened_s = _clock.monotonic_s()
         self.idle_until_s = 0.0
@@ -97,7 +98,7 @@ class SyncConnection:
             return
         self._flight = None
         if self.http.reusable():
-            self._wire.idle.give(self.place.key, self)
+            self._wire.idle.give(self.key, self)
         else:
             self.discard()
 
@@ -152,22 +153,21 @@ class SyncWire:
         self,
         proxies: Proxies | None = None,
         names: Names | None = None,
-        client_cert: ClientCertificate | None = None,
+        certificates: Certificates | None = None,
     ) -> None:
-        self._client_cert = client_cert
+        self._certificates = certificates or Certificates()
         self.idle: Idle[SyncConnection] = Idle()
         self.connections: dict[SyncConnection, None] = {}
         self._proxies = proxies or Proxies()
         self._names = names or Names()
-        self._tls: ssl.SSLContext | None = None
-        self._lock = Lock()
 
     def open(
         self, method: str, url: str, headers: Headers, body: Content, *, flight: Flight, connect_s: float
     ) -> WireAnswer:
         """As ``AsyncWire.open``."""
         place = place_of(url)
-        if (connection := self.idle.take(place.key)) is not None:
+        key = self._certificates.idle_key(place.key, flight.pool)
+        if (connection := self.idle.take(key)) is not None:
             asked_s = _clock.monotonic_s()
             try:
                 return connection.open(method, headers, body, place=place, flight=flight)
@@ -196,28 +196,40 @@ class SyncWire:
             raise not_connected_in_time(connect_s, left_s) from None
         except OSError as error:
             raise unreached(flight.pool, place.key, proxy, error) from None
-        connection = SyncConnection(self, place, sock)
+        connection = SyncConnection(self, self._certificates.idle_key(place.key, flight.pool), sock)
         connection.http.proxy = None if place.tls else proxy
         self.connections[connection] = None
         return connection
 
-    def _dialled(self, place: Place, proxy: Proxy | None, pool: str, until_s: float) -> socket.socket:
-        _, host, port = place.key
-        if proxy is None:
-            sock = dial(self._names, host, port, until_s=until_s)
-        else:
-            sock = dial(self._names, proxy.host, proxy.port, until_s=until_s)
+    def _dialled(
+        self, place: Place, proxy: Proxy | None, pool: str, until_s: float
+    ) -> socket.socket | TlsSocket:
+        host, port = (proxy.host, proxy.port) if proxy is not None else place.key[1:]
+        sock = dial(self._names, host, port, until_s=until_s)
         try:
+            if proxy is not None and proxy.is_tls:
+                sock = self._proxy_tls(sock, proxy, pool, until_s)
             if proxy is not None and place.tls:
                 lead_through(sock, Tunnel(proxy, pool, place.key), until_s)
-            sock.settimeout(max(0.001, until_s - _clock.monotonic_s()))
-            return self._context().wrap_socket(sock, server_hostname=host) if place.tls else sock
+            _set_time(sock, until_s)
+            if not place.tls:
+                return sock
+            context = self._certificates.context(self._certificates.name_for(pool))
+            if isinstance(sock, ssl.SSLSocket):
+                return TlsSocket(sock, InnerTls(context, place.key[1]))
+            return context.wrap_socket(sock, server_hostname=place.key[1])
         except BaseException:
             sock.close()
             raise
 
-    def _context(self) -> ssl.SSLContext:
-        with self._lock:
-            if self._tls is None:
-                self._tls = tls_context(self._client_cert)
-            return self._tls
+    def _proxy_tls(self, sock: socket.socket, proxy: Proxy, pool: str, until_s: float) -> socket.socket:
+        """The proxy is shown no certificate of the client's."""
+        _set_time(sock, until_s)
+        try:
+            return self._certificates.for_proxies.wrap_socket(sock, server_hostname=proxy.host)
+        except ssl.SSLError as error:
+            raise no_tls_with(proxy, pool, error) from None
+
+
+def _set_time(sock: socket.socket, until_s: float) -> None:
+    sock.settimeout(max(0.001, until_s - _clock.monotonic_s()))

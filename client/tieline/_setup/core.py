@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from tieline._http.connections import ClientCertificate, tls_context
 from tieline._http.flights import Flights
 from tieline._http.messages import HttpRequest
 from tieline._http.proxies import proxies_of
+from tieline._http.tls import Certificates, ClientCertificate
 from tieline._process import clock as _clock
 from tieline._process import fork
 from tieline._reports.window import DemandWindow
@@ -71,8 +71,8 @@ class Core:
         client_cert: ClientCertificate | None = None,
     ) -> None:
         self._proxies, self._client_cert = proxies_of(proxy), client_cert
-        if client_cert is not None:
-            tls_context(client_cert)  # what is wrong with it shows at once
+        self._certificates = Certificates(client_cert)
+        self._certificates.check()  # what is wrong with one shows at once
         self._timeouts = timeouts or Timeouts()
         self._timeouts.check()
         self._table_settings = _DEFAULTS
@@ -151,7 +151,7 @@ class Core:
             from tieline._http.wire_async import AsyncWire
 
             wire = (
-                AsyncWire(self._proxies, client_cert=self._client_cert)
+                AsyncWire(self._proxies, certificates=self._certificates)
                 if self._wire_factory is None
                 else self._wire_factory.for_async()
             )
@@ -174,6 +174,7 @@ class Core:
         self._credentials = Credentials(self._secrets, self.clock, on_back=self.router.secret_is_back)
         self._tools.refused = self._credentials.forget
         self._tools.lock, self._tools.waiting = Lock(), 0
+        self._certificates = Certificates(self._client_cert)
 
     def _open_sync(self, run: RunInLoop) -> SyncRunner:
         with self._tools.lock:
@@ -182,7 +183,7 @@ class Core:
                 from tieline._http.wire_sync import SyncWire
 
                 wire = (
-                    SyncWire(self._proxies, client_cert=self._client_cert)
+                    SyncWire(self._proxies, certificates=self._certificates)
                     if self._wire_factory is None
                     else self._wire_factory.for_sync()
                 )

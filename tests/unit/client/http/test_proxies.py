@@ -29,6 +29,7 @@ def test_the_environment_is_read_as_httpx_reads_it(monkeypatch: pytest.MonkeyPat
     assert proxies.proxy_for(("http", "pool.example.com", 80)) == Proxy("all", 80)
     assert proxies_of("").proxy_for(POOL) is None
     assert proxies_of("http://mine:8080").proxy_for(POOL) == Proxy("mine", 8080)
+    assert proxies_of("https://mine").proxy_for(POOL) == Proxy("mine", 443, is_tls=True)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_places_without_a_proxy(
     assert (proxies_of(None).proxy_for(key) is None) is is_direct
 
 
-@pytest.mark.parametrize("url", ["socks5://proxy:1080", "https://proxy", "http://", "http://proxy:0", 5])
+@pytest.mark.parametrize("url", ["socks5://proxy:1080", "ftp://proxy", "http://", "https://proxy:0", 5])
 def test_a_proxy_that_cant_be_used(url: str) -> None:
     """The error names the variable or argument, and never a password."""
     with pytest.raises(ConfigurationError, match=r"proxy: .*expected http://"):

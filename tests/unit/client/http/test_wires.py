@@ -24,7 +24,7 @@ def pair() -> Iterator[tuple[SyncConnection, socket.socket]]:
     """A connection of a wire, and the server's end of it."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        yield SyncConnection(SyncWire(), PLACE, ours), theirs
+        yield SyncConnection(SyncWire(), PLACE.key, ours), theirs
 
 
 def flight(limit_ms: int = 5_000) -> Flight:
