@@ -12,7 +12,6 @@ from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
-from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from controller.commands.in_force import CommandReader
@@ -27,13 +26,20 @@ from controller.decisions.record import Step
 from controller.dispatch.dispatcher import Dispatcher
 from controller.kafka.offsets import Offsets, renewed
 from controller.leading.leader import Leader
-from controller.leading.term import REPORT_WINDOW_MAX_MS, PolicyInForce, Term, first_record, reasons_of
+from controller.leading.term import (
+    REPORT_WINDOW_MAX_MS,
+    PolicyInForce,
+    Term,
+    continued,
+    first_record,
+    reasons_of,
+)
 from controller.process.clock import ClockWatch, monotonic_ms, now_ms
 from controller.process.errors import Deposed, NoLease, UserError
 from controller.process.settings import UNSIGNED_NOTICE
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
-from controller.routes.record import RoutesRecord, renumbered
+from controller.routes.record import RoutesRecord
 from streams.store import Contents, Tables
 from tieline.backoff import Backoff
 from tieline.table import Generation, RouteTable
@@ -126,8 +132,7 @@ class RoutingAgent:
         if newest is None:
             record = await self._publish_first(generation, taken_ms)
         else:
-            record = renumbered(newest, generation, taken_ms)
-            record = replace(record, unsigned_commands=self._policy.unsigned)
+            record = continued(newest, self._policy, generation, taken_ms)
             await self._publish(record)
         self._log.info(
             "leads now",

@@ -68,6 +68,7 @@ class Controller:
             kafka,
             topics.routes.name,
             identity=self.leader.identity,
+            epochs=self.leader.tail,
             may_publish=self.leader.may_publish,
         )
         self.commands = CommandReader(

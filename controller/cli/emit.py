@@ -20,10 +20,10 @@ from controller.cli.event_input import (
     registration_fault,
 )
 from controller.core.policy.policy import Policy, decode_policy
+from controller.leading.routes_reader import RoutesReader
 from controller.process import clock
 from controller.process.errors import TopicMissingError
 from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
-from controller.routes.reader import RoutesReader
 from tieline.events import Capacity, Outcomes, Report
 from tieline.producer import Producer, ProducerError
 
@@ -88,7 +88,7 @@ async def _checked_and_sent(settings: Settings, to_send: list[Report | Capacity]
 async def _policy_in_force(settings: Settings) -> Policy | None:
     """The policy of the newest publication, None if there is none. Raises KafkaError, TableError."""
     try:
-        async with RoutesReader(settings.kafka, settings.topics.routes.name) as routes:
+        async with RoutesReader(settings.kafka, settings.topics) as routes:
             record = routes.newest()
     except TopicMissingError:
         return None

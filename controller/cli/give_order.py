@@ -20,10 +20,10 @@ from controller.commands.log import CommandLog
 from controller.core.model.words import duration
 from controller.core.policy.check import near_miss
 from controller.core.policy.policy import decode_policy
+from controller.leading.routes_reader import RoutesReader
 from controller.process.clock import now_ms
 from controller.process.errors import UserError
 from controller.process.settings import UNSIGNED_NOTICE, Settings
-from controller.routes.reader import RoutesReader
 from controller.routes.record import OrderAnswer, RoutesRecord
 from tieline.events import TAKES_BACK, Command
 from tieline.producer import Producer, ProducerError
@@ -41,7 +41,7 @@ async def give(
     Raises ``UserError`` for an order that would change nothing, KafkaError where Kafka is away.
     """
     command_at(now_ms())  # a mistake in it is told before anything is reached
-    async with RoutesReader(settings.kafka, settings.topics.routes.name) as routes:
+    async with RoutesReader(settings.kafka, settings.topics) as routes:
         before = routes.newest()
         behind_ms = await _behind_ms(settings)
         command = command_at(now_ms() + behind_ms)

@@ -13,12 +13,12 @@ from controller.commands.in_force import CommandReader
 from controller.commands.log import CommandLog
 from controller.core.policy.policy import decode_policy
 from controller.core.snapshot import Office, Snapshot
-from controller.kafka.ordered_log import Tail
+from controller.leading.leader_tail import LeaderTail
+from controller.leading.routes_reader import READ_WITHIN_S, RoutesReader
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.errors import UserError
 from controller.process.settings import Settings
-from controller.routes.reader import READ_WITHIN_S, RoutesReader
 from controller.routes.record import RoutesRecord
 from streams.store import Contents
 from streams.tables import RedisTables
@@ -45,7 +45,7 @@ async def present(settings: Settings) -> Moment:
     """The moment now. Raises ``UserError`` when nothing was published yet, KafkaError, RedisError."""
     try:
         async with asyncio.timeout(READ_WITHIN_S):
-            async with RoutesReader(settings.kafka, settings.topics.routes.name) as routes:
+            async with RoutesReader(settings.kafka, settings.topics) as routes:
                 record = routes.newest()
             if record is None or record.table is None:
                 raise UserError("no controller has published yet: start one with `tieline controller`")
@@ -67,7 +67,7 @@ async def read_commands(settings: Settings, *, unsigned_allowed: bool) -> Comman
     return reader.log
 
 
-async def read_once(reader: CommandReader | Tail) -> None:
+async def read_once(reader: CommandReader | LeaderTail) -> None:
     """Reads a log to its end as it is now, with a reader that was started, and stops the reader. Raises
     ``TimeoutError`` after ``READ_WITHIN_S``."""
     reading = asyncio.create_task(reader.run())

@@ -26,12 +26,12 @@ from controller.core.model.reasons import Verdict
 from controller.core.planner import step
 from controller.core.policy.policy import decode_policy
 from controller.core.snapshot import Snapshot
+from controller.leading.routes_reader import READ_WITHIN_S, RoutesReader
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.errors import UserError
 from controller.process.settings import KAFKA, REDIS, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
-from controller.routes.reader import READ_WITHIN_S, RoutesReader
 from controller.routes.record import RoutesRecord
 from streams.store import Contents
 from streams.tables import RedisTables
@@ -145,7 +145,7 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
         return None
     try:
         async with asyncio.timeout(READ_WITHIN_S):
-            async with RoutesReader(settings.kafka, settings.topics.routes.name) as routes:
+            async with RoutesReader(settings.kafka, settings.topics) as routes:
                 record = routes.newest()
             if record is None:
                 return None

@@ -4,7 +4,7 @@ The reader needs no consumer group, because each process reads the whole log for
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -18,6 +18,7 @@ from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
 from tieline.topics import MIB
 
 Take = Callable[["ConsumerRecord[bytes | None, bytes | None]"], None]
+Before = Callable[["ConsumerRecord[bytes | None, bytes | None]"], Awaitable[None]]
 
 POLL_MS = 1_000
 FETCH_MAX_WAIT_MS = 250
@@ -29,15 +30,19 @@ STOP_WITHIN_S = 1.0
 
 
 class Tail:
-    """Hands each record of ``topic`` to ``take``, once and in the log's order.
+    """Hands each record of ``topic`` to ``take``, once and in the log's order. ``before`` is awaited first: a
+    record that needs something of another log waits there, and so do all behind it.
 
     Every record before ``next_offset`` was taken. Offsets may have gaps, where compaction removed records or
     where a transaction left its marker, which no reader gets to see. When the log no longer holds the next
     record, because it was recreated or because retention removed it first, ``run`` raises ``LogLostError``.
     """
 
-    def __init__(self, bootstrap: str | Brokers, topic: str, take: Take) -> None:
+    def __init__(
+        self, bootstrap: str | Brokers, topic: str, take: Take, *, before: Before | None = None
+    ) -> None:
         self._topic = topic
+        self._before = before
         self._take = take
         self._partition = TopicPartition(topic, 0)
         self._consumer = log_reader(
@@ -87,6 +92,8 @@ class Tail:
             backoff.reset()
             for records in batches.values():
                 for record in records:
+                    if self._before is not None:
+                        await self._before(record)
                     self._take(record)
                     self.next_offset = record.offset + 1
             # The consumer's own position is also past markers of transactions, which are no records.

@@ -18,7 +18,10 @@ Claim rule (``claim_rule``), the same for every reader. A claim is valid only if
 So the first of two claims on one epoch wins. A claim counts as its epoch's first heartbeat. With no epoch in
 force a claim that names none is valid; with one in force it is valid only after 24 h of silence, the
 retention of the log, because then its sender read an emptied log. A candidate's identity is new in every
-process, and it leads only by the offset that its own send returned.
+process, and it leads only by the offset that its own send returned. Only the identity that made the claim
+sends heartbeats and the resignation of its epoch, and no record may name what lies behind it. Whatever
+breaks these rules, by mistake or on purpose, is logged as an error and changes nothing. Somebody who copies a
+leader's identity can still speak for it.
 
 Lease (``leader``): a leader beats twice a second and may publish only while its last *confirmed* heartbeat
 was sent less than 2 s ago by its own steady clock. Confirmed means acknowledged, and the log read to its
@@ -31,6 +34,6 @@ counts is published again, unchanged, under the new epoch. Decisions begin when 
 that was on the topics at the take-over; moves by choice wait for one report window more (``term``).
 
 These rules were searched exhaustively, with every pause, crash and late append, and each weaker version had a
-counterexample: tests/property/test_leading_search.py runs that search on this code. Processes that are
-killed, paused and stopped: tests/integration/test_leader.py.
+counterexample: tests/property/test_lease_search.py and test_leading_search.py run it on this code. Processes
+that are killed, paused and stopped: tests/integration/test_leader.py. Forged records: test_forged_records.py.
 """

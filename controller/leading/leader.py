@@ -10,9 +10,8 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.structs import ConsumerRecord
 
-from controller.kafka.ordered_log import Tail, start_producer, stop_producer
+from controller.kafka.ordered_log import start_producer, stop_producer
 from controller.leading.claim_rule import (
     CLAIM_DELAY_MAX_MS,
     HEARTBEAT_EVERY_MS,
@@ -20,12 +19,13 @@ from controller.leading.claim_rule import (
     SILENCE_MS,
     LeaderLog,
 )
+from controller.leading.leader_tail import LeaderTail
 from controller.process.clock import apart_ms, monotonic_ms, now_ms
 from controller.process.errors import Deposed
 from controller.routes.counting_rule import NO_EPOCH
 from tieline.backoff import Backoff
-from tieline.cloudevents import Poison, decode, encode
-from tieline.events import Claimed, Event, Heartbeat, Resigned
+from tieline.cloudevents import encode
+from tieline.events import Claimed, Heartbeat, Resigned
 from tieline.kafka import Brokers
 
 READ_BACK_WITHIN_S = 10.0
@@ -45,11 +45,10 @@ class Leader:
         self, bootstrap: str | Brokers, topic: str, on_change: Callable[[], None] = lambda: None
     ) -> None:
         self.identity = uuid.uuid4().hex
-        self.log = LeaderLog()
         self._bootstrap = bootstrap
         self._topic = topic
         self._on_change = on_change
-        self._tail = Tail(bootstrap, topic, self._take)
+        self.tail = LeaderTail(bootstrap, topic, self._note)
         self._producer: AIOKafkaProducer | None = None
         self._backoff = Backoff(RETRY_FIRST_S, RETRY_LONGEST_S)
         self._epoch: int | None = None
@@ -60,6 +59,11 @@ class Leader:
         self._candidate = asyncio.Event()
         self._candidate.set()
         self._log = structlog.get_logger("leader").bind(identity=self.identity[:8])
+
+    @property
+    def log(self) -> LeaderLog:
+        """The leader log as far as it was read."""
+        return self.tail.log
 
     @property
     def epoch(self) -> int | None:
@@ -77,20 +81,19 @@ class Leader:
 
     async def start(self) -> None:
         """Connects. Raises KafkaConnectionError or ``TopicMissingError``."""
-        await self._tail.start()
-        self.log = LeaderLog.starting_at(self._tail.first_offset)
+        await self.tail.start()
         self._heard_ms = monotonic_ms()
         self._producer = await start_producer(self._bootstrap)
 
     async def run(self) -> None:
         """Reads the log and, while leading, sends heartbeats. Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._tail.run())
+            tasks.create_task(self.tail.run())
             tasks.create_task(self._beat())
 
     async def stop(self) -> None:
         """Closes the connections; ``run`` must have ended."""
-        await self._tail.stop()
+        await self.tail.stop()
         if self._producer is not None:
             await stop_producer(self._producer)
 
@@ -103,7 +106,7 @@ class Leader:
                 epoch, sent_ms = await self._append(
                     Claimed(self.identity, self.log.epoch, self.log.heartbeat_offset)
                 )
-                await self._tail.read_to(epoch, READ_BACK_WITHIN_S)
+                await self.tail.read_to(epoch, READ_BACK_WITHIN_S)
             except (KafkaError, TimeoutError) as error:
                 self._log.warning("the claim failed; tries again", error=_text_of(error))
                 await self._renew_producer()
@@ -152,20 +155,11 @@ class Leader:
             raise Deposed(f"another controller leads since epoch {self.log.epoch}")
         raise Deposed(f"this controller gave up epoch {epoch}")
 
-    def _take(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
-        event: Event | None
-        try:
-            event = decode(record.headers, record.value)
-        except Poison as error:
-            self._log.warning(
-                "a record of the leader log can't be read", offset=record.offset, error=str(error)
-            )
-            event = None
-        before = self.log
-        self.log = before.apply(record.offset, record.timestamp, event)
+    def _note(self, before: LeaderLog, offset: int) -> None:
+        """One more record of the leader log was read."""
         if self.log.heartbeat_offset != before.heartbeat_offset:
             self._heard_ms = monotonic_ms()
-        if self._epoch is not None and self.log.epoch != self._epoch and record.offset > self._epoch:
+        if self._epoch is not None and self.log.epoch != self._epoch and offset > self._epoch:
             self.give_up()
 
     async def _silence(self) -> None:
@@ -178,13 +172,11 @@ class Leader:
                 limit_ms = SILENCE_MS + delay_ms
             left_ms = limit_ms - (monotonic_ms() - self._heard_ms)
             if left_ms > 0:
-                await self._tail.moved(min(left_ms / 1000, LOOK_EVERY_S))
+                await self.tail.moved(min(left_ms / 1000, LOOK_EVERY_S))
                 continue
-            next_offset = self._tail.next_offset
-            # The answer also proves that Kafka is there: a candidate that is cut off hears nothing either.
-            if await self._tail.end_offset() == next_offset == self._tail.next_offset:
+            if await self.tail.is_read():  # a candidate that is cut off from Kafka hears nothing either
                 return
-            await self._tail.moved(LOOK_EVERY_S)
+            await self.tail.moved(LOOK_EVERY_S)
 
     async def _beat(self) -> None:
         while True:
@@ -203,7 +195,7 @@ class Leader:
     async def _confirm(self, epoch: int) -> None:
         """One heartbeat: appended, read back, and the lease renewed if this epoch is in force there."""
         offset, sent_ms = await self._append(Heartbeat(self.identity, epoch))
-        await self._tail.read_to(offset, READ_BACK_WITHIN_S)
+        await self.tail.read_to(offset, READ_BACK_WITHIN_S)
         if self._epoch != epoch:
             return
         if self.log.epoch != epoch:

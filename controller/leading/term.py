@@ -6,6 +6,8 @@ from msgspec.structs import replace
 
 from controller.core.model.memory import Memory
 from controller.core.model.words import sentence
+from controller.core.moves.inherited_table import under_policy
+from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Office, Ready
 from controller.kafka.offsets import Ends, reached
@@ -125,6 +127,23 @@ class Term:
         """Takes over the memory of a step that was not published."""
         self.memory = ready.memory
         self.memory_due |= ready.memory_changed
+
+
+def continued(
+    newest: RoutesRecord, policy: PolicyInForce, generation: Generation, now_ms: int
+) -> RoutesRecord:
+    """The first publication of a term that continues ``newest``: its weights and memory, under the leader's
+    own policy. Raises ValueError when ``newest`` has no table."""
+    record = renumbered(newest, generation, now_ms)
+    if record.table is None:
+        raise ValueError("a record to continue needs a table")
+    return replace(
+        record,
+        table=under_policy(record.table, compile_policy(policy.policy)),
+        policy=policy.packed,
+        policy_version=policy.version,
+        unsigned_commands=policy.unsigned,
+    )
 
 
 def first_record(ready: Ready, policy: PolicyInForce, generation: Generation, now_ms: int) -> RoutesRecord:

@@ -8,6 +8,10 @@ Counting rule (``counting_rule``), the same for leader, standby and rebuild: **a
 higher epoch lies before it in the log.** Without it a deposed leader whose last record arrives late would be
 in force again.
 
+An epoch is the offset of a valid claim on the leader log, and only the identity that made that claim writes
+under it. A record under any other epoch, or of another writer, is ignored and logged as an error. To judge a
+record its reader first reads the leader log up to the epoch that it names.
+
 Fence: a new leader first appends ``(epoch, 0)``, a record without a table. From its offset on nothing of a
 lower epoch counts. The leader reads the log up to the fence's own offset; the highest generation that counts
 before it is the newest acknowledged table, and the leader publishes its weights and memory again, unchanged,

@@ -3,15 +3,34 @@
 The newest counting record that carries a table is the one in force. A fence carries none: it only raises the
 epoch, so that whatever a deposed leader appends behind it does not count.
 
+An epoch is the offset of a valid claim on the leader log, and only the process that made the claim writes
+under it. A record that says otherwise is ignored whole: a mistaken or forged fence with a huge epoch must not
+end all leading, and a table that somebody else wrote must not come into force.
+
 Compaction keeps an epoch's last record, even if that one came too late to count. When nothing else of its
 epoch is left, it stands in for the removed ones: an epoch's second record is only sent after its first one
 counted, so it contains their decisions.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 NO_EPOCH = -1  # as long as no claim, fence or publication was read
 FENCE_SUFFIX = "/fence"
+IsEpoch = Callable[[int, str], bool]  # whether this epoch is that of a valid claim by this identity
+
+
+class KeyedRecord(NamedTuple):
+    """What counts of one record. ``writer``: the identity of the controller that wrote it.
+
+    ``seq`` matters only for records that carry a table. ``body`` None is a tombstone, which changes nothing.
+    """
+
+    key: bytes | None
+    seq: int
+    body: bytes | None
+    writer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +50,16 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class RoutesLog:
-    """Which publication is in force, by the records before ``next_offset``."""
+    """Which publication is in force, by the records before ``next_offset``.
+
+    ``refusal``: why the last record was ignored; empty if it was not.
+    """
 
     next_offset: int = 0
     epoch: int = NO_EPOCH  # the highest so far
     counting: Publication | None = None
     stray: Publication | None = None  # the highest that came too late, the first of an epoch excepted
+    refusal: str = ""
 
     @property
     def newest(self) -> Publication | None:
@@ -46,19 +69,23 @@ class RoutesLog:
         return self.stray
 
     def apply(
-        self, offset: int, append_ms: int, key: bytes | None, seq: int, body: bytes | None
+        self,
+        offset: int,
+        append_ms: int,
+        record: KeyedRecord,
+        is_epoch: IsEpoch,
     ) -> "RoutesLog":
-        """The log after one more record; ``body`` None is a tombstone and changes nothing.
-
-        ``seq`` matters only for records that carry a table. A record whose key names no epoch is skipped.
-        """
+        """The log after one more record. A record whose key names no epoch is skipped."""
         if offset < self.next_offset:
             return self
-        read = replace(self, next_offset=offset + 1)
+        read = replace(self, next_offset=offset + 1, refusal="")
+        key, seq, body, writer = record
         place = epoch_of(key)
         if place is None or body is None:
             return read
         epoch, is_fence = place
+        if not is_epoch(epoch, writer):
+            return replace(read, refusal=f"{writer[:8] or 'nobody'} leads no epoch {epoch}")
         publication = Publication(epoch, seq, offset, append_ms=append_ms, body=body)
         if epoch < self.epoch:
             return replace(read, stray=publication) if seq > 1 and publication.above(self.stray) else read

@@ -3,8 +3,9 @@
 The counting rule and the rule for acknowledging a record are stated in ``routes``.
 """
 
+import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -14,7 +15,7 @@ from aiokafka.structs import ConsumerRecord
 from controller.kafka.ordered_log import Tail, start_producer, stop_producer
 from controller.process.clock import now_ms
 from controller.process.errors import Deposed, NoLease, UserError
-from controller.routes.counting_rule import RoutesLog
+from controller.routes.counting_rule import KeyedRecord, RoutesLog, epoch_of
 from controller.routes.record import (
     ROUTES_TYPE,
     RoutesRecord,
@@ -22,14 +23,27 @@ from controller.routes.record import (
     encode_record,
     fence,
     headers,
-    seq_of,
+    keyed,
 )
+from streams.logs import LogPace
 from tieline.kafka import Brokers
 from tieline.table import RouteTable, TableError
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
 READ_UP_WITHIN_S = 10.0
 TAKE_OVER_WITHIN_S = 60.0
+
+
+class Epochs(Protocol):
+    """Which epochs have begun. ``is_epoch`` may be asked once ``until_judged`` has returned."""
+
+    async def until_judged(self, epoch: int) -> None:
+        """Returns once everything is read that decides about ``epoch``."""
+        ...
+
+    def is_epoch(self, epoch: int, leader: str) -> bool:
+        """Whether ``epoch`` began with a valid claim of ``leader``."""
+        ...
 
 
 class Publisher:
@@ -39,17 +53,26 @@ class Publisher:
     """
 
     def __init__(
-        self, bootstrap: str | Brokers, topic: str, *, identity: str, may_publish: Callable[[], bool]
+        self,
+        bootstrap: str | Brokers,
+        topic: str,
+        *,
+        identity: str,
+        epochs: Epochs,
+        may_publish: Callable[[], bool],
     ) -> None:
         self.log = RoutesLog()
+        self.refusals = 0  # records under an epoch that is none, or of another writer than its leader
+        self._epochs = epochs
         self._bootstrap = bootstrap
         self._topic = topic
         self._identity = identity
         self._may_publish = may_publish
-        self._tail = Tail(bootstrap, topic, self._take)
+        self._tail = Tail(bootstrap, topic, self._take, before=self._judge)
         self._producer: AIOKafkaProducer | None = None
         self._gap_at: int | None = None
         self._checked: RouteTable | None = None  # the last table that passed its check
+        self._pace = LogPace()
         self._log = structlog.get_logger("publish")
 
     async def start(self) -> None:
@@ -105,7 +128,8 @@ class Publisher:
                 raise Deposed(f"the routes log could not be read up to record {offset}") from None
         self._tail.rest()  # a leader knows what it wrote
         generation = record.generation
-        self.log = self.log.apply(offset, record.published_ms, record.key(), generation.seq, body)
+        own = KeyedRecord(record.key(), generation.seq, body, writer=self._identity)
+        self.log = self.log.apply(offset, record.published_ms, own, self._epochs.is_epoch)
         self._require_highest(generation.epoch)
         if self._gap_at is not None:
             raise Deposed(f"the routes log lacks a record before record {self._gap_at}")
@@ -152,9 +176,21 @@ class Publisher:
     def _take(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
         if record.offset > self.log.next_offset and self._gap_at is None:
             self._gap_at = record.offset
-        self.log = self.log.apply(
-            record.offset, record.timestamp, record.key, seq_of(record.headers), record.value
-        )
+        self.log = self.log.apply(record.offset, record.timestamp, keyed(record), self._epochs.is_epoch)
+        if self.log.refusal:
+            self.refusals += 1
+            if self._pace.allows("refusal", asyncio.get_running_loop().time()):
+                self._log.error(
+                    "a record of the routes log is ignored",
+                    offset=record.offset,
+                    why=self.log.refusal,
+                    so_far=self.refusals,
+                )
+
+    async def _judge(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
+        place = epoch_of(record.key)
+        if place is not None and record.value is not None:
+            await self._epochs.until_judged(place[0])
 
     async def _close_producer(self) -> None:
         producer, self._producer = self._producer, None

@@ -1,10 +1,11 @@
 """One record of the routes log, a whole publication or a fence: its fields, its bytes, its headers."""
 
 import msgspec
+from aiokafka.structs import ConsumerRecord
 from msgspec import Struct
 
 from controller.core.model.memory import Memory
-from controller.routes.counting_rule import fence_key, table_key
+from controller.routes.counting_rule import KeyedRecord, fence_key, table_key
 from tieline.cloudevents import MSGPACK
 from tieline.table import Generation, RouteTable, TableError, check
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
@@ -12,6 +13,7 @@ from tieline.topics import ROUTES_RECORD_MAX_BYTES
 ROUTES_TYPE = "tieline.routes.v1"
 DECISION_TYPE = "tieline.decision.v1"
 RECORD_SCHEMA = 1
+SOURCE_PREFIX = "/tieline/"
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -118,18 +120,21 @@ def headers(type_name: str, event_id: str, source: str) -> list[tuple[str, bytes
     return [
         ("ce_specversion", b"1.0"),
         ("ce_type", type_name.encode()),
-        ("ce_source", f"/tieline/{source}".encode()),
+        ("ce_source", f"{SOURCE_PREFIX}{source}".encode()),
         ("ce_id", event_id.encode()),
         ("content-type", MSGPACK.encode()),
     ]
 
 
-def seq_of(record_headers: tuple[tuple[str, bytes], ...]) -> int:
-    """The seq in a routes record's ``ce_id``, which is its generation, so that no reader need decode the body
-    for it; 0 if there is none."""
-    for name, value in record_headers:
+def keyed(record: ConsumerRecord[bytes | None, bytes | None]) -> KeyedRecord:
+    """What counts of a record as Kafka has it. Seq and writer stand in its headers ``ce_id``, which is its
+    generation, and ``ce_source``, so that no reader need decode the body for them; 0 and empty without."""
+    seq, writer = 0, ""
+    for name, value in record.headers:
+        text = value.decode("utf-8", "replace")
         if name == "ce_id":
-            _, _, seq = value.decode("utf-8", "replace").rpartition(":")
-            if seq.isascii() and seq.isdigit() and len(seq) <= 16:
-                return int(seq)
-    return 0
+            digits = text.rpartition(":")[2]
+            seq = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 16 else 0
+        elif name == "ce_source" and text.startswith(SOURCE_PREFIX):
+            writer = text.removeprefix(SOURCE_PREFIX)
+    return KeyedRecord(record.key, seq, record.value, writer=writer)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from controller.leading.routes_reader import RoutesReader
 from controller.process.settings import Settings
-from controller.routes.reader import RoutesReader
 from controller.routes.record import RoutesRecord
 from tests.places import EXAMPLE_POLICY
 from tests.waiting import until
@@ -141,7 +141,7 @@ class Fleet:
             await one.kill()
 
     def routes(self) -> RoutesReader:
-        return RoutesReader(self.settings.kafka, self.settings.topics.routes.name)
+        return RoutesReader(self.settings.kafka, self.settings.topics)
 
 
 def weights(record: RoutesRecord) -> dict[str, Any]:

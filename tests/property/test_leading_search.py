@@ -1,151 +1,21 @@
-"""Exhaustive searches of leading and publishing, run on the very folds that the controller uses.
+"""An exhaustive search of leading and publishing, run on the very folds that the controller uses.
 
-Every interleaving of pauses, crashes and late appends within small bounds. Two models, because one would be
-too large: the lease (time matters, content doesn't), the routes log (content matters, time doesn't).
+Every interleaving of pauses, crashes, late appends and forged records within small bounds. Time does not
+matter here; test_lease_search.py has the lease.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pytest
 
-from controller.leading.claim_rule import LEASE_MS, NO_OFFSET, SILENCE_MS, LeaderLog
-from controller.routes.counting_rule import NO_EPOCH, RoutesLog, fence_key, table_key
-from tieline.events import Claimed, Heartbeat
-
-TICK_MS = 500
-STATES_MAX = 400_000
-State = TypeVar("State", bound=Hashable)
-
-
-def search(
-    start: State, following: Callable[[State], Iterator[State]], faults: Callable[[State, State], set[str]]
-) -> tuple[int, set[str]]:
-    """All reachable states: how many, and which promises some step breaks."""
-    seen, todo, broken = {start}, deque([start]), set[str]()
-    while todo:
-        state = todo.popleft()
-        for new in following(state):
-            broken |= faults(state, new)
-            if new not in seen:
-                seen.add(new)
-                todo.append(new)
-        assert len(seen) < STATES_MAX, "the search outgrew its bounds"
-    return len(seen), broken
-
-
-# --- the lease: three candidates, ticks of half a second ---------------------------------------------------
-
-
-class LeaderRecord(NamedTuple):
-    """A claim (``names`` an epoch) or a heartbeat (``names`` None) on the leader log."""
-
-    tick: int
-    epoch: int
-    names: int | None = None
-    seen: int = NO_OFFSET
-
-
-class Candidate(NamedTuple):
-    """``doing``: standby, claiming, read_back, leading, beating, acked, gone."""
-
-    doing: str
-    epoch: int = NO_EPOCH
-    lease_tick: int = 0
-    sent_tick: int = 0
-    offset: int = NO_OFFSET
-    names: int = NO_EPOCH
-    seen: int = NO_OFFSET
-
-
-class Lease(NamedTuple):
-    """The whole model at one moment."""
-
-    tick: int
-    candidates: tuple[Candidate, ...]
-    log: tuple[LeaderRecord, ...]
-
-
-@cache
-def folded(log: tuple[LeaderRecord, ...]) -> LeaderLog:
-    """The controller's own reading of the log."""
-    if not log:
-        return LeaderLog()
-    last = log[-1]
-    event = Heartbeat("x", last.epoch) if last.names is None else Claimed("x", last.names, last.seen)
-    return folded(log[:-1]).apply(len(log) - 1, last.tick * TICK_MS, event)
-
-
-def may_publish(candidate: Candidate, tick: int) -> bool:
-    """The lease check, as the leader makes it."""
-    leads = candidate.doing in ("leading", "beating", "acked")
-    return leads and (tick - candidate.lease_tick) * TICK_MS < LEASE_MS
-
-
-def lease_steps(ticks: int) -> Callable[[Lease], Iterator[Lease]]:
-    def following(state: Lease) -> Iterator[Lease]:
-        tick, candidates, log = state
-        if tick < ticks:
-            yield Lease(tick + 1, candidates, log)
-        for place, one in enumerate(candidates):
-            for changed, appended in candidate_steps(one, tick, log):
-                yield Lease(tick, (*candidates[:place], changed, *candidates[place + 1 :]), log + appended)
-
-    return following
-
-
-def candidate_steps(
-    one: Candidate, tick: int, log: tuple[LeaderRecord, ...]
-) -> Iterator[tuple[Candidate, tuple[LeaderRecord, ...]]]:
-    """What one candidate may do next, and what that appends. Doing nothing is a pause of any length."""
-    gone = Candidate("gone")
-    now = folded(log)
-    match one.doing:
-        case "standby" if tick * TICK_MS - now.heartbeat_append_ms >= SILENCE_MS:
-            yield Candidate("claiming", sent_tick=tick, names=now.epoch, seen=now.heartbeat_offset), ()
-        case "claiming":
-            record = LeaderRecord(tick, NO_EPOCH, one.names, one.seen)
-            yield Candidate("read_back", len(log), one.sent_tick), (record,)
-        case "read_back":
-            own = folded(log[: one.epoch + 1]).epoch == one.epoch
-            yield (one._replace(doing="leading") if own else gone), ()
-        case "leading" if LeaderRecord(tick, one.epoch) not in log:
-            yield one._replace(doing="beating", sent_tick=tick), ()
-        case "beating":
-            yield one._replace(doing="acked", offset=len(log)), (LeaderRecord(tick, one.epoch),)
-        case "acked":
-            confirmed = folded(log[: one.offset + 1]).epoch == one.epoch
-            yield (one._replace(doing="leading", lease_tick=one.sent_tick) if confirmed else gone), ()
-        case _:
-            pass
-
-
-def lease_faults(_: Lease, new: Lease) -> set[str]:
-    leaders = [one for one in new.candidates if may_publish(one, new.tick)]
-    broken = set()
-    if len(leaders) > 1:
-        broken.add("two may publish at one instant")
-    if any(one.epoch < folded(new.log).epoch for one in leaders):
-        broken.add("a deposed leader may publish")
-    return broken
-
-
-@pytest.mark.parametrize(("standbys", "ticks"), [(1, 9), (2, 6)])
-def test_never_two_leaders(standbys: int, ticks: int) -> None:
-    """However candidates are paused, at no instant may two of them publish, nor a deposed one."""
-    leader = Candidate("leading", epoch=0)
-    candidates = (leader, *(Candidate("standby") for _ in range(standbys)))
-    start = Lease(0, candidates, (LeaderRecord(0, NO_EPOCH, NO_EPOCH),))
-    states, broken = search(start, lease_steps(ticks), lease_faults)
-    assert broken == set()
-    assert states > 10_000
-
-
-# --- the routes log: fences, late appends, Redis, a client --------------------------------------------------
+from controller.leading.claim_rule import NO_OFFSET, SILENCE_MS, LeaderLog
+from controller.routes.counting_rule import NO_EPOCH, KeyedRecord, RoutesLog, fence_key, table_key
+from tests.property.searching import search
+from tieline.events import Claimed
 
 Content = tuple[tuple[int, int], ...]  # the decisions that led to a table, oldest first
 
@@ -156,6 +26,10 @@ class RoutesItem(NamedTuple):
     epoch: int
     seq: int
     content: Content | None
+    writer: str = "x"
+
+
+FORGED = ((-9, -9),)  # what no controller ever decided
 
 
 class Controller(NamedTuple):
@@ -182,37 +56,44 @@ class World(NamedTuple):
     acknowledged: Content
     may_flush: bool = True
     may_compact: bool = True
+    may_forge: bool = False
 
 
 @cache
-def epoch_in_force(leaders: tuple[int, ...]) -> int:
+def leader_log(leaders: tuple[int, ...]) -> LeaderLog:
     """The controller's own reading, each claim after enough silence."""
     log = LeaderLog().apply(0, 0, Claimed("x", NO_EPOCH, NO_OFFSET))
     for offset, names in enumerate(leaders[1:], 1):
         log = log.apply(offset, offset * SILENCE_MS, Claimed("x", names, names))
-    return log.epoch
-
-
-@cache
-def read(routes: tuple[RoutesItem | None, ...]) -> RoutesLog:
-    """The controller's own reading."""
-    log = RoutesLog()
-    for offset, item in enumerate(routes):
-        if item is not None:
-            key = fence_key(item.epoch) if item.content is None else table_key(item.epoch)
-            log = log.apply(offset, 0, key, item.seq, str(offset).encode())
     return log
 
 
-def newest(routes: tuple[RoutesItem | None, ...]) -> RoutesItem:
+def epoch_in_force(leaders: tuple[int, ...]) -> int:
+    return leader_log(leaders).epoch
+
+
+@cache
+def read(routes: tuple[RoutesItem | None, ...], leaders: tuple[int, ...]) -> RoutesLog:
+    """The controller's own reading."""
+    log = RoutesLog()
+    is_epoch = leader_log(leaders).is_epoch
+    for offset, item in enumerate(routes):
+        if item is not None:
+            key = fence_key(item.epoch) if item.content is None else table_key(item.epoch)
+            record = KeyedRecord(key, item.seq, str(offset).encode(), writer=item.writer)
+            log = log.apply(offset, 0, record, is_epoch)
+    return log
+
+
+def newest(routes: tuple[RoutesItem | None, ...], leaders: tuple[int, ...]) -> RoutesItem:
     """By the counting rule."""
-    found = read(routes).newest
+    found = read(routes, leaders).newest
     item = routes[found.offset] if found else None
     assert item is not None
     return item
 
 
-def plainly_highest(routes: tuple[RoutesItem | None, ...]) -> RoutesItem:
+def plainly_highest(routes: tuple[RoutesItem | None, ...], _leaders: tuple[int, ...]) -> RoutesItem:
     """A wrong reading: the highest generation wherever it lies."""
     return max((item for item in routes if item and item.content is not None), key=lambda item: item[:2])
 
@@ -221,7 +102,7 @@ def above(item: RoutesItem, held: RoutesItem | None) -> bool:
     return held is None or item[:2] > held[:2]
 
 
-Newest = Callable[[tuple[RoutesItem | None, ...]], RoutesItem]
+Newest = Callable[[tuple[RoutesItem | None, ...], tuple[int, ...]], RoutesItem]
 
 
 def world_steps(newest_of: Newest, decisions: int) -> Callable[[World], Iterator[World]]:
@@ -235,11 +116,21 @@ def world_steps(newest_of: Newest, decisions: int) -> Callable[[World], Iterator
         if world.redis and world.may_flush:
             yield world._replace(redis=None, may_flush=False)
         if world.redis is None:
-            yield world._replace(redis=newest_of(world.routes))
+            yield world._replace(redis=newest_of(world.routes, world.leaders))
+        if world.may_forge:
+            for item in forged_items(world.leaders):
+                yield world._replace(routes=(*world.routes, item), may_forge=False)
         if world.may_compact and not any(map(taking_office, world.controllers)):
             yield world._replace(routes=compacted(world.routes), may_compact=False)
 
     return following
+
+
+def forged_items(leaders: tuple[int, ...]) -> Iterator[RoutesItem]:
+    """A fence and a table under an epoch that never began, and a table under the one in force."""
+    yield RoutesItem(10**16 - 1, 0, None)
+    yield RoutesItem(10**16 - 1, 1, FORGED)
+    yield RoutesItem(epoch_in_force(leaders), 99, FORGED, writer="forger")
 
 
 def taking_office(one: Controller) -> bool:
@@ -268,7 +159,7 @@ def controller_steps(
     if one.doing == "gone":
         return
     yield gone, {}  # crashes, or stops by itself
-    deposed = read(routes[: one.offset + 1]).epoch > one.epoch
+    deposed = read(routes[: one.offset + 1], world.leaders).epoch > one.epoch
     match one.doing:
         case "standby":
             yield Controller("claiming", names=epoch_in_force(world.leaders)), {}
@@ -280,7 +171,9 @@ def controller_steps(
                 gone
                 if deposed
                 else one._replace(
-                    doing="sending", seq=1, content=newest_of(routes[: one.offset + 1]).content or ()
+                    doing="sending",
+                    seq=1,
+                    content=newest_of(routes[: one.offset + 1], world.leaders).content or (),
                 )
             )
             yield found, {}
@@ -319,7 +212,7 @@ def landed(one: Controller, world: World) -> tuple[Controller, dict[str, object]
 
 def world_faults(newest_of: Newest) -> Callable[[World, World], set[str]]:
     def faults(old: World, new: World) -> set[str]:
-        rebuilt = newest_of(new.routes)
+        rebuilt = newest_of(new.routes, new.leaders)
         content = set(rebuilt.content or ())
         broken = set()
         if new.client[:2] < old.client[:2] or (new.redis and old.redis and new.redis[:2] < old.redis[:2]):
@@ -330,6 +223,8 @@ def world_faults(newest_of: Newest) -> Callable[[World, World], set[str]]:
             broken.add("the rebuilt table is older than one a client applied")
         if not set(new.acknowledged) <= content:
             broken.add("an acknowledged decision is lost")
+        if FORGED[0] in content:
+            broken.add("a forged table is in force")
         return broken
 
     return faults
@@ -348,6 +243,17 @@ def test_nothing_published_is_ever_lost(controllers: int, decisions: int) -> Non
     """With crashes, late appends, an emptied Redis and compaction anywhere: clients and Redis never go back,
     the rebuilt table is never older than one a client applied, no acknowledged decision is lost."""
     states, broken = search(beginning(controllers), world_steps(newest, decisions), world_faults(newest))
+    assert broken == set()
+    assert states > 1_000
+
+
+def test_forged_publication_changes_nothing() -> None:
+    """With one forged fence or table at any moment: every promise holds, and nothing forged is in force.
+
+    Without compaction, which goes by keys alone: within the hour that it waits the leader publishes again.
+    """
+    start = beginning(2)._replace(may_compact=False, may_forge=True)
+    states, broken = search(start, world_steps(newest, 1), world_faults(newest))
     assert broken == set()
     assert states > 1_000
 

@@ -12,12 +12,12 @@ from tieline.events import Claimed, Event, Heartbeat, Resigned
 Records = list[tuple[int, Event | None]]  # (append time, event), offsets counted from the log's start
 
 
-def claim(names: int, seen: int) -> Claimed:
-    return Claimed("candidate", names, seen)
+def claim(names: int, seen: int, identity: str = "leader") -> Claimed:
+    return Claimed(identity, names, seen)
 
 
-def beat(epoch: int) -> Heartbeat:
-    return Heartbeat("leader", epoch)
+def beat(epoch: int, identity: str = "leader") -> Heartbeat:
+    return Heartbeat(identity, epoch)
 
 
 def read(records: Records, first_offset: int = 0) -> LeaderLog:
@@ -73,7 +73,12 @@ def test_resigned_epoch_needs_no_silence() -> None:
 
 def test_resignation_of_another_epoch_changes_nothing() -> None:
     """Only the epoch in force can resign."""
-    records: Records = [*FIRST, (SILENCE_MS, claim(0, 0)), (2_600, Resigned("old", 0)), (2_700, claim(1, 1))]
+    records: Records = [
+        *FIRST,
+        (SILENCE_MS, claim(0, 0)),
+        (2_600, Resigned("leader", 0)),
+        (2_700, claim(1, 1)),
+    ]
     assert read(records).epoch == 1
 
 
@@ -106,6 +111,64 @@ def test_claim_without_its_past_waits_for_a_heartbeat() -> None:
     assert read([(0, claim(30, 99)), (1, beat(30))], first_offset=100).epoch == 30
 
 
+def test_only_its_own_leader_keeps_an_epoch_alive() -> None:
+    """A heartbeat or resignation that another process sends for the epoch in force changes nothing, so that
+    it neither hides the silence of a dead leader nor ends a leadership; what is wrong is said."""
+    log = read([*FIRST, (2_000, beat(0, "forger"))])
+    assert (log.heartbeat_offset, log.refusal) == (0, "forger sent a heartbeat for another controller")
+    assert log.apply(2, SILENCE_MS, claim(0, 0, "next")).epoch == 2
+    log = read([*FIRST, (100, Resigned("forger", 0))])
+    assert (log.resigned, log.refusal) == (False, "forger resigned for another controller")
+
+
+def test_claim_on_the_future_is_void() -> None:
+    """A claim that names an epoch or a heartbeat at or above its own offset was made up."""
+    for names, heartbeat in ((99, 99), (0, 99), (2**53, 0)):
+        log = read([*FIRST, (SILENCE_MS, claim(names, heartbeat, "forger"))])
+        assert (log.epoch, log.refusal) == (0, "a claim of forger names a record that is not there")
+    assert read([(0, claim(100, 100))], first_offset=100).epoch == NO_EPOCH
+    assert read([(0, claim(2, 100))], first_offset=100).epoch == NO_EPOCH
+
+
+def test_heartbeat_of_what_no_claim_began_is_void() -> None:
+    """Neither in a whole log nor, once the epoch in force was heard twice, in one that lost its past."""
+    log = read([*FIRST, (1, None), (2, None), (3, beat(2, "forger"))])
+    assert (log.epoch, log.refusal) == (0, "a heartbeat names epoch 2, which is none")
+    truncated: Records = [(0, beat(7)), (500, beat(7)), (900, beat(42, "forger"))]
+    log = read(truncated, first_offset=100)
+    assert (log.epoch, log.heartbeat_offset) == (7, 101)
+    assert log.refusal == "a heartbeat names epoch 42, which is none"
+
+
+def test_forged_heartbeat_at_the_start_of_a_cut_log_is_outvoted() -> None:
+    """The oldest record left names a high epoch that nobody leads: two heartbeats in a row of the true leader
+    put that one in force."""
+    forged: Records = [(0, beat(90, "forger")), (1, beat(7)), (501, beat(7))]
+    assert read(forged[:2], first_offset=100).epoch == 90
+    log = read(forged, first_offset=100)
+    assert (log.epoch, log.proven) == (7, True)
+    assert not log.is_epoch(90, "forger")
+
+
+def test_epochs_are_the_offsets_of_valid_claims() -> None:
+    """Another offset, another leader's name and an offset of the future are no epochs."""
+    log = read([*FIRST, (SILENCE_MS, claim(0, 0, "next")), (SILENCE_MS + 1, claim(0, 0, "slow"))])
+    assert log.is_epoch(0, "leader")
+    assert log.is_epoch(1, "next")
+    for epoch, identity in ((1, "leader"), (2, "slow"), (3, "next"), (9_999_999_999_999_999, "next")):
+        assert not log.is_epoch(epoch, identity)
+
+
+def test_removed_epochs_are_believed_up_to_the_one_in_force() -> None:
+    """Where retention removed the claims nothing above the epoch that was in force then is an epoch."""
+    log = read([(0, beat(7)), (500, beat(7)), (4_000, claim(7, 101, "next"))], first_offset=100)
+    assert [epoch for epoch in range(200) if log.is_epoch(epoch, "anybody")] == list(range(8))
+    assert log.is_epoch(102, "next")
+    cut_at_a_claim = read([(0, claim(30, 99)), (1, beat(100))], first_offset=100)
+    assert not cut_at_a_claim.is_epoch(31, "anybody")
+    assert read([], first_offset=100).is_epoch(99, "anybody")
+
+
 def test_log_that_retention_emptied_starts_anew() -> None:
     """With and without a memory of the old log, readers agree on the claim of one that saw it empty."""
     log = read(FIRST)
@@ -127,7 +190,7 @@ def events(offsets: int) -> st.SearchStrategy[Event | None]:
         st.none(),
         st.builds(claim, number, number),
         st.builds(beat, epoch),
-        st.builds(lambda e: Resigned("x", e), epoch),
+        st.builds(lambda e: Resigned("leader", e), epoch),
     )
 
 
@@ -153,11 +216,11 @@ def plainly_in_force(records: Records) -> int:
         if not isinstance(event, Claimed) or event.names_epoch != cur:
             continue
         if cur == NO_EPOCH:
-            cur = i
+            cur = i if event.last_heartbeat_offset == NO_OFFSET else cur
             continue
         seen = event.last_heartbeat_offset
         own = [j for j in range(cur, i) if j == cur or records[j][1] == beat(cur)]
-        resigned = any(records[j][1] == Resigned("x", cur) for j in range(cur, i))
+        resigned = any(records[j][1] == Resigned("leader", cur) for j in range(cur, i))
         if seen == own[-1] and (resigned or t - records[seen][0] >= SILENCE_MS):
             cur = i
     return cur

@@ -6,14 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.routes.counting_rule import RoutesLog, epoch_of, fence_key, table_key
+from controller.routes.counting_rule import KeyedRecord, RoutesLog, epoch_of, fence_key, table_key
 
 Records = list[tuple[bytes | None, int, bytes | None]]
 
 
+def began(epoch: int, writer: str) -> bool:
+    """Epochs begin below 10, and "leader" leads them all."""
+    return epoch < 10 and writer == "leader"
+
+
+def applied(log: RoutesLog, offset: int, key: bytes | None, seq: int, body: bytes | None) -> RoutesLog:
+    return log.apply(offset, 0, KeyedRecord(key, seq, body, writer="leader"), began)
+
+
 def read(records: Records, log: RoutesLog = RoutesLog()) -> RoutesLog:  # noqa: B008 (frozen)
-    for offset, (key, seq, body) in enumerate(records, log.next_offset):
-        log = log.apply(offset, 0, key, seq, body)
+    for offset, record in enumerate(records, log.next_offset):
+        log = applied(log, offset, *record)
     return log
 
 
@@ -52,8 +61,8 @@ def test_late_record_of_an_epoch_never_takes_one_back() -> None:
 def test_compacted_log_reads_the_same() -> None:
     """With each key's older records gone the newest publication is the same."""
     log = read([fence(1), table(1, 1), table(1, 2), fence(5), table(5, 1)])
-    kept = RoutesLog().apply(2, 0, table_key(1), 2, b"t").apply(3, 0, fence_key(5), 0, b"f")
-    kept = kept.apply(4, 0, table_key(5), 1, b"table")
+    kept = applied(RoutesLog(), 2, table_key(1), 2, b"t")
+    kept = applied(applied(kept, 3, fence_key(5), 0, b"f"), 4, table_key(5), 1, b"table")
     assert (kept.newest, kept.epoch, kept.next_offset) == (log.newest, log.epoch, log.next_offset)
 
 
@@ -71,6 +80,22 @@ def test_tombstone_says_nothing() -> None:
     log = read([fence(1), table(1, 1), (table_key(9), 0, None)])
     assert (log.epoch, log.next_offset) == (1, 3)
     assert log.newest is not None
+
+
+def test_epoch_that_no_claim_began_is_ignored() -> None:
+    """A fence or a table under a huge epoch ends nobody's leadership and comes into force nowhere."""
+    log = read([fence(1), table(1, 1), fence(9_999_999_999_999_999), table(9_999_999_999_999_999, 1)])
+    assert (log.epoch, log.refusal) == (1, "leader leads no epoch 9999999999999999")
+    log = read([table(1, 2)], log)
+    assert (log.newest and log.newest.seq, log.refusal) == (2, "")
+
+
+def test_table_of_another_writer_is_ignored() -> None:
+    """Only the identity whose claim began the epoch publishes under it."""
+    log = read([fence(1), table(1, 1)])
+    forged = log.apply(2, 0, KeyedRecord(table_key(1), 99, b"forged", writer="forger"), began)
+    assert forged.newest == log.newest
+    assert (forged.next_offset, forged.refusal) == (3, "forger leads no epoch 1")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +123,7 @@ def test_newest_is_the_highest_that_counts(records: Records) -> None:
     """At each place of any log: the highest generation among the tables with no higher epoch before them."""
     log, highest, counting = RoutesLog(), -1, []
     for offset, (key, seq, body) in enumerate(records):
-        log = log.apply(offset, 0, key, seq, body)
+        log = applied(log, offset, key, seq, body)
         named = epoch_of(key)
         assert named is not None
         epoch, is_fence = named

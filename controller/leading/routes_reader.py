@@ -1,4 +1,8 @@
-"""The routes log for commands that only read it: the newest publication that counts, and those after it."""
+"""The routes log for commands that only read it: the newest publication that counts, and those after it.
+
+They read only the end of the leader log, which names the epoch in force. An epoch above it is none, and the
+epochs below it can't come into force again.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -7,11 +11,14 @@ from types import TracebackType
 from aiokafka.structs import ConsumerRecord
 
 from controller.kafka.ordered_log import Tail
-from controller.routes.counting_rule import RoutesLog
-from controller.routes.record import RoutesRecord, decode_record, seq_of
+from controller.leading.leader_tail import LeaderTail
+from controller.routes.counting_rule import RoutesLog, epoch_of
+from controller.routes.record import RoutesRecord, decode_record, keyed
 from tieline.kafka import Brokers
+from tieline.topics import Topics
 
 READ_WITHIN_S = 15.0
+HEARTBEATS_READ_MAX = 50
 
 
 class RoutesReader:
@@ -20,16 +27,18 @@ class RoutesReader:
     Entering raises KafkaConnectionError, ``TopicMissingError`` or TimeoutError.
     """
 
-    def __init__(self, bootstrap: str | Brokers, topic: str) -> None:
+    def __init__(self, bootstrap: str | Brokers, topics: Topics) -> None:
         self._log = RoutesLog()
-        self._tail = Tail(bootstrap, topic, self._take)
-        self._reading: asyncio.Task[None] | None = None
+        self._leader = LeaderTail(bootstrap, topics.leader.name)
+        self._tail = Tail(bootstrap, topics.routes.name, self._take, before=self._judge)
+        self._reading: list[asyncio.Task[None]] = []
         self._decoded: tuple[int, RoutesRecord] | None = None
 
     async def __aenter__(self) -> "RoutesReader":
-        await self._tail.start()
-        self._reading = asyncio.create_task(self._tail.run())
         try:
+            for tail in (self._leader, self._tail):
+                await tail.start(last=HEARTBEATS_READ_MAX if tail is self._leader else None)
+                self._reading.append(asyncio.create_task(tail.run()))
             await self._tail.read_all(READ_WITHIN_S)
         except BaseException:
             await self._stop()
@@ -64,12 +73,21 @@ class RoutesReader:
             await self._tail.moved(left_s)
 
     def _take(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
-        self._log = self._log.apply(
-            record.offset, record.timestamp, record.key, seq_of(record.headers), record.value
-        )
+        self._log = self._log.apply(record.offset, record.timestamp, keyed(record), self._is_epoch)
+
+    async def _judge(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
+        place = epoch_of(record.key)
+        if place is not None and place[0] > self._log.epoch:
+            await self._leader.until_judged(place[0])
+
+    def _is_epoch(self, epoch: int, writer: str) -> bool:
+        log = self._leader.log
+        return epoch < log.epoch or log.is_epoch(epoch, writer)
 
     async def _stop(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+        for task in self._reading:
+            task.cancel()
+        await asyncio.gather(*self._reading, return_exceptions=True)
+        self._reading.clear()
         await self._tail.stop()
+        await self._leader.stop()
