@@ -22,13 +22,13 @@ def answer(status: int, body: Mapping[str, Any], *, headers: str = "") -> bytes:
     return f"{head}{headers}\r\n".encode() + data
 
 
-def good(text: str = "fine") -> bytes:
-    """A whole chat completion."""
+def good(text: str = "fine", *, headers: str = "") -> bytes:
+    """A whole chat completion; ``headers`` are lines that end in CRLF."""
     message = {"role": "assistant", "content": text}
     choices = [{"index": 0, "finish_reason": "stop", "message": message}]
     usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
     fields = {"id": "c", "object": "chat.completion", "created": 1, "model": "big"}
-    return answer(200, {**fields, "choices": choices, "usage": usage})
+    return answer(200, {**fields, "choices": choices, "usage": usage}, headers=headers)
 
 
 def error(status: int, *, code: str = "x", message: str = "no", headers: str = "") -> bytes:

@@ -36,6 +36,7 @@ from tieline.credentials import MissingCredentialError, RequestSigner, Token
 from tieline.events import ResultClass
 from tieline.providers import answers as _answers
 from tieline.providers.answers import NO_ERROR, Reading, reading_of_result
+from tieline.providers.rate_limits import rate_limits
 from tieline.providers.streams import Phase, StreamReader, read_whole
 from tieline.providers.whole import judge, must_be_json
 
@@ -121,10 +122,12 @@ def attempt(
         # What a connection says when it is closed under a request that is called back depends on its moment.
         result = ResultClass.TIMEOUT if flight.abandoned else error.result
         opening = Opening(reading_of_result(result), str(error))
-    if opening.answer is None and answer is not None:
-        answer.close()
     if secret is not None and secret[1] and isinstance(secret[0], str):
         opening.token = Token(secret[0])
+    if answer is not None:
+        opening.rate_limits = rate_limits(answer.headers, now_epoch_ms)
+        if opening.answer is None:
+            answer.close()
     return opening
 
 

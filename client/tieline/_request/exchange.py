@@ -8,15 +8,26 @@ moments between two effects, never across one.
 from collections.abc import Collection
 from random import getrandbits
 
+from msgspec.structs import replace
+
 from tieline._http.messages import HttpRequest
 from tieline._request.attempt import Call, Pause, Steps
 from tieline._request.body import read_body, unbound
 from tieline._request.limits import COSTLY_AFTER_MS, Resending
 from tieline._request.options import options_for
-from tieline._request.reply import Opening, Reply, configuration_fault, final_failure, refusal, success
-from tieline._request.retry_rule import Attempts, GiveUp, Refuse, Send, Wait, Why, Wish
+from tieline._request.reply import (
+    Opening,
+    Reply,
+    at_their_limits,
+    configuration_fault,
+    final_failure,
+    refusal,
+    success,
+)
+from tieline._request.retry_rule import Action, Attempts, GiveUp, Refuse, Send, Wait, Why, Wish
 from tieline._request.ties import FREE, route_of, ties_of
 from tieline._request.timed_attempt import TimedAttempts, Tools
+from tieline._routing.room import NO_TICKET
 from tieline._routing.route import Needs, Reason, Route, Shed
 from tieline.backoff import Backoff
 from tieline.events import ResultClass
@@ -26,6 +37,8 @@ WAITING_MAX = 1_000
 # Waits before a pool is asked again. Each is shortened by up to half at random: the first takes 0.5 to 1 s.
 AGAIN_FIRST_S = 1.0
 AGAIN_LONGEST_S = 8.0
+# Routes for which no other pool would do.
+_ONLY_THERE = frozenset({Reason.HALF_OPEN, Reason.HELD})
 
 
 class Exchange:
@@ -47,7 +60,10 @@ class Exchange:
         )
         self._began_ms = tools.clock()
         self._fault = options.fault
+        self._units = tools.estimator.expect(body.text_bytes, body.output_tokens_max)
         self._backoff: Backoff | None = None
+        self._room_at_ms: int | None = None  # when a pool should have room that had none
+        self._ticket = NO_TICKET  # of the last attempt
         self._origin = options.origin or tools.router.origin
         self._ties = FREE
         if body.refers:
@@ -71,12 +87,15 @@ class Exchange:
             attempts_max=settings.attempts_max,
         )
         self._timed = TimedAttempts(
-            tools, self._call, restarts=recovery.mode == "restart", attempts_max=settings.attempts_max
+            tools,
+            self._call,
+            restarts=recovery.mode == "restart",
+            attempts_max=settings.attempts_max,
         )
 
     def run(self) -> Steps[Reply]:
         """Always an HTTP answer, never an exception of the control plane."""
-        tools, call = self._tools, self._call
+        tools, units = self._tools, self._units
         if self._fault:
             return refusal(Shed(Reason.BAD_OPTION, self._fault))
         attempts = Attempts(
@@ -86,22 +105,21 @@ class Exchange:
             pacing=tools.router,
             next_wait_ms=self._next_wait_ms,
         )
-        units = tools.estimator.expect(call.body.text_bytes, call.body.output_tokens_max)
         tools.meter.offered(self._origin, units)
         with tools.lock:
-            action = attempts.begin(self._began_ms)
+            action = self._leaving(attempts.begin(self._began_ms))
         ends: list[tuple[Opening, Route]] = []
         while True:
             match action:
                 case Send(route=route):
                     part_ms = self._part_ms(action, attempts)
                     began_ms = tools.clock()
-                    opening, called_back = yield from self._timed.send(action, part_ms)
+                    opening, called_back = yield from self._timed.send(action, part_ms, self._ticket)
                     if opening.result is ResultClass.OK and opening.reply is not None:
                         return success(opening.reply, route, attempts)
                     ends.append((opening, route))
                     with tools.lock:
-                        action = attempts.failed(
+                        next_action = attempts.failed(
                             opening.reading,
                             tools.clock(),
                             fruitless=self._timed.is_fruitless,
@@ -114,10 +132,11 @@ class Exchange:
                                 called_back or route.reason is Reason.HALF_OPEN,
                             ),
                         )
+                        action = self._leaving(next_action)
                 case Wait(wait_ms=wait_ms):
                     yield from self._wait(wait_ms)
                     with tools.lock:
-                        action = attempts.resume(tools.clock())
+                        action = self._leaving(attempts.resume(tools.clock()))
                 case GiveUp() if ends:
                     is_over = self._is_declared and tools.clock() >= self._wish.deadline_ms
                     return final_failure(
@@ -131,7 +150,45 @@ class Exchange:
                 case _:
                     raise AssertionError(f"the attempts machine gave {action} before any attempt")
 
+    def _leaving(self, action: Action) -> Action:
+        """The action; what is to be sent has taken its place in the pool's room before another request, in
+        another thread, is decided on."""
+        if isinstance(action, Send):
+            self._ticket = self._tools.router.take_room(action.route.target, self._units)
+        return action
+
     def _choose(
+        self,
+        model: str,
+        *,
+        session: str | None = None,
+        needs: Needs | None = None,
+        exclude: Collection[str] = (),
+        origin: str | None = None,
+    ) -> Route | Shed:
+        """The choice of a pool that has room by its rate-limit headers. If none has, the request is told when
+        one should; if it comes then it waits for its turn there."""
+        choice = self._choose_by_weight(model, session=session, needs=needs, exclude=exclude, origin=origin)
+        router, now_ms = self._tools.router, self._tools.clock()
+        if isinstance(choice, Shed):
+            fallbacks = tuple(
+                route for route in choice.fallbacks if router.has_room(route.target, self._units, now_ms)
+            )
+            return choice if len(fallbacks) == len(choice.fallbacks) else replace(choice, fallbacks=fallbacks)
+        is_due = self._room_at_ms is not None and now_ms >= self._room_at_ms
+        if is_due or choice.reason in _ONLY_THERE or router.has_room(choice.target, self._units, now_ms):
+            return choice
+        waits = router.without_room(model, self._units, now_ms)
+        if choice.pool not in waits:  # another request's answer has just told of room
+            return choice
+        other = self._choose_by_weight(model, needs=needs, exclude={*exclude, *waits}, origin=origin)
+        if isinstance(other, Route):
+            return other
+        shed = at_their_limits(other, waits, choice.pool)
+        self._room_at_ms = now_ms + (shed.retry_after_ms or 0)
+        return shed
+
+    def _choose_by_weight(
         self,
         model: str,
         *,

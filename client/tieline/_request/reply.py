@@ -6,14 +6,16 @@ Errors made here have OpenAI's own shape, so that ``except openai.APIStatusError
 generation, the number of attempts and the reason in ``x-tieline-*`` headers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tieline._http.messages import Answer, Headers
 from tieline._request.relay import Relay
 from tieline._request.retry_rule import Attempts, GiveUp
+from tieline._routing.room import RateLimits
 from tieline._routing.route import Reason, Route, Shed, Target
 from tieline.blame import Blame
 from tieline.credentials import Token
@@ -47,7 +49,7 @@ class Opening(Struct):
     all; ``text`` then says why. ``error``: the provider's own, in whatever shape it came. ``token``: the
     secret that was sent, if it came from a function. ``usage``: token counts, where the answer names them.
     ``answer_id`` names what the provider holds for the caller from now on, "" for nothing. ``is_held``:
-    output came before now, and was held back."""
+    output came before now, and was held back. ``rate_limits``: what the headers say is left."""
 
     reading: Reading
     text: str = ""
@@ -61,6 +63,7 @@ class Opening(Struct):
     is_held: bool = False
     error: ProviderError = NO_ERROR
     token: Token | None = None
+    rate_limits: RateLimits | None = None
 
     @property
     def result(self) -> ResultClass:
@@ -78,6 +81,19 @@ def refusal(shed: Shed) -> Reply:
         headers.append((b"retry-after-ms", str(shed.retry_after_ms).encode()))
         headers.append((b"retry-after", str(-(-shed.retry_after_ms // 1_000)).encode()))
     return failure(status, text, code=f"tieline_{shed.reason}", headers=headers)
+
+
+def at_their_limits(shed: Shed, waits: Mapping[str, int], pool: str) -> Shed:
+    """Why no pool takes a request, where ``pool`` and others have no room by their rate-limit headers.
+    ``waits``: milliseconds until each of those should have some."""
+    lines = {line.partition(": ")[0]: line for line in shed.why} | {pool: ""}
+    full = [name for name in lines if name in waits]
+    lines |= {name: f"{name}: its answers say that nothing is left of its limit" for name in full}
+    times = [waits[name] for name in full] + [shed.retry_after_ms or waits[pool]]
+    text = "every pool of the route is out, or at the limit that its answers state"
+    return replace(
+        shed, reason=Reason.THROTTLED, text=text, retry_after_ms=min(times), why=tuple(lines.values())
+    )
 
 
 def error_event(reader: StreamReader, result: ResultClass) -> Reply:

@@ -24,6 +24,7 @@ from tieline._request.reply import Opening
 from tieline._request.retry_rule import Send
 from tieline._request.ties import ids_in_end, ids_to_learn
 from tieline._routing.budget import RetryBudget
+from tieline._routing.room import Ticket
 from tieline._routing.route import Outcome, Reason, Target
 from tieline._routing.router import Router
 from tieline.blame import Blame
@@ -92,9 +93,10 @@ class TimedAttempts:
             part_ms=send.left_ms if part_ms is None and call.is_costly else part_ms,
         )
 
-    def send(self, send: Send, part_ms: int | None) -> Steps[tuple[Opening, bool]]:
+    def send(self, send: Send, part_ms: int | None, ticket: Ticket) -> Steps[tuple[Opening, bool]]:
         """Sends, waits for the first output, reports. Gives (how far it came, whether it was called back); an
-        attempt on its way can be called back until its first output."""
+        attempt on its way can be called back until its first output. ``ticket``: its place in the pool's
+        room."""
         tools, call, target = self._tools, self._call, send.route.target
         began_ms, waiting = tools.clock(), self._limits(target, send, part_ms)
         if send.route.reason is Reason.HALF_OPEN:
@@ -120,6 +122,7 @@ class TimedAttempts:
             flight.abandon = None
             if opening is None or opening.answer is None:
                 tools.flights.end(flight)
+            left = self._note_room(target, opening, ticket)
         if opening.result is ResultClass.OK:
             self._learn(target, opening)
             if send.route.reason in _MOVED:
@@ -130,7 +133,7 @@ class TimedAttempts:
                     target.pool, target.model, opening.reading, opening.error, tools.clock()
                 )
         if opening.answer is not None:
-            self._relay(target, opening, flight)
+            self._relay(target, opening, flight, left)
             return opening, False
         is_refused = opening.reading.blame is Blame.ACCOUNT and opening.reading != QUOTA_GONE
         if opening.token is not None and is_refused:
@@ -146,8 +149,14 @@ class TimedAttempts:
         if impatient:
             tools.router.unanswered(target.pool)
         else:
-            self._report(target, opening, flight, limit_ms=waiting.silence_ms)
+            self._report(target, opening, flight, limit_ms=waiting.silence_ms, left=left)
         return opening, flight.abandoned
+
+    def _note_room(self, target: Target, opening: Opening | None, ticket: Ticket) -> float | None:
+        """Takes in what the answer's headers say is left; gives the share."""
+        limits = opening.rate_limits if opening is not None else None
+        refused = opening is not None and opening.result is ResultClass.THROTTLED
+        return self._tools.router.note_room(target, ticket, limits, refused=refused)
 
     def _may_renew(self, opening: Opening) -> bool:
         """Whether a token was refused that may only be an old one: it is renewed once, at no attempt's
@@ -164,7 +173,9 @@ class TimedAttempts:
             with self._tools.lock:
                 self._tools.holders.learn(ids, target.pool)
 
-    def _report(self, target: Target, opening: Opening, flight: Flight, *, limit_ms: int) -> None:
+    def _report(
+        self, target: Target, opening: Opening, flight: Flight, *, limit_ms: int, left: float | None
+    ) -> None:
         """How an attempt ended whose answer came whole, or not at all."""
         tools, call, units = self._tools, self._call, 0.0
         took_ms = tools.clock() - flight.began_ms
@@ -184,10 +195,11 @@ class TimedAttempts:
             waited_ms=took_ms,
             limit_ms=limit_ms,
             whole_ms=float(took_ms) if opening.result is ResultClass.OK else None,
+            rate_limit_left=left,
         )
         tools.router.report(target, outcome)
 
-    def _relay(self, target: Target, opening: Opening, flight: Flight) -> None:
+    def _relay(self, target: Target, opening: Opening, flight: Flight, left: float | None) -> None:
         """Puts into the reply what hands on the rest of its answer, and reports how that ends."""
         tools, body_bytes = self._tools, self._call.body.text_bytes
         first_at_ms, reader = tools.clock(), opening.reader
@@ -203,7 +215,9 @@ class TimedAttempts:
             is_timed = reader is not None and not opening.is_held
             per_token_ms = (tools.clock() - first_at_ms) / (events - 1) if is_timed and events > 2 else None
             first_ms = float(first_at_ms - flight.began_ms) if is_timed else None
-            outcome = Outcome(result, units, first_token_ms=first_ms, per_token_ms=per_token_ms)
+            outcome = Outcome(
+                result, units, first_token_ms=first_ms, per_token_ms=per_token_ms, rate_limit_left=left
+            )
             tools.router.report(target, outcome)
 
         opening.reply.relay = Relay(

@@ -46,7 +46,8 @@ class Outcome(Struct, frozen=True):
     the pool asked for. ``blame``: whom it speaks about, None for what the class alone says. ``subject``: a
     number that tells requests apart where the blame is the request's. ``waited_ms`` of at most ``limit_ms``:
     how long an attempt without an answer was waited for; 0: not measured. ``whole_ms``: from sending to
-    the end of an answer that is no stream."""
+    the end of an answer that is no stream. ``rate_limit_left``: the share of the provider's limit that was
+    left by its answer's headers, 0 to 1; None: they don't say."""
 
     result: ResultClass
     units: float = 0.0
@@ -58,6 +59,7 @@ class Outcome(Struct, frozen=True):
     waited_ms: int = 0
     limit_ms: int = 0
     whole_ms: float | None = None
+    rate_limit_left: float | None = None
 
     @property
     def blamed(self) -> Blame:

@@ -18,12 +18,14 @@ from tieline._health.verdicts import Verdicts
 from tieline._routing.budget import Pace, Turn
 from tieline._routing.chooser import Chooser
 from tieline._routing.explain import explain
+from tieline._routing.room import RateLimits, Rooms, Ticket
 from tieline._routing.route import Needs, Outcome, Route, Shed, Target
 from tieline._routing.slices import ClientTable, may_leave
 from tieline.backoff import Backoff
 from tieline.blame import Blame
 from tieline.events import ResultClass
 
+LOOK_LATEST_MS = 500  # until the next look whether a pool has room, as an answer may tell of some
 EjectionListener = Callable[[str, Out], None]
 
 
@@ -52,6 +54,7 @@ class Router:
         self._verdicts = Verdicts(lambda: Backoff(TRIAL_FIRST_S, TRIAL_LONGEST_S, chance=chance))
         self._chooser = Chooser(workload, origin, verdicts=self._verdicts, phase=phase, report=self.report)
         self._plain = self._chooser.choices.plain  # the same mapping: one look less for each pick
+        self._rooms = Rooms()
         self._pace = Pace(lambda pool, now_ms: self.health(pool).successes_per_s(now_ms))
 
     @property
@@ -124,14 +127,45 @@ class Router:
             return self._chooser.holder(pool, model, exclude=exclude, origin=origin or self.origin)
 
     def reserve(self, pool: str, now_ms: int, wait_max_ms: int) -> Turn | None:
-        """When the pool takes one more request that others have dropped; see ``Pace``."""
+        """When the pool takes one more request that others have dropped; see ``Pace``. Not before it has room
+        by its rate-limit headers."""
         with self._lock:
+            if self._rooms.pool_wait_ms(pool, now_ms) >= wait_max_ms:
+                return None
             return self._pace.reserve(pool, now_ms, wait_max_ms)
 
     def look(self, turn: Turn, now_ms: int) -> int:
         """Milliseconds until the next look at whether the turn has come up; 0: it has."""
         with self._lock:
-            return self._pace.look(turn, now_ms)
+            wait_ms = self._pace.look(turn, now_ms)
+            room_ms = min(self._rooms.pool_wait_ms(turn.pool, now_ms), LOOK_LATEST_MS)
+            return max(wait_ms, room_ms)
+
+    def take_room(self, target: Target, units: float) -> Ticket:
+        """A request of so many units leaves for the target."""
+        now_ms = self._clock()
+        with self._lock:
+            return self._rooms.take(target.pool, target.model, units, now_ms)
+
+    def note_room(
+        self, target: Target, ticket: Ticket, limits: RateLimits | None, *, refused: bool
+    ) -> float | None:
+        """The ticket's request has ended; what its answer's headers say is left there. See ``Rooms.note``."""
+        now_ms = self._clock()
+        with self._lock:
+            self._rooms.settle(target.pool, target.model, ticket)
+            if limits is None:
+                return None
+            return self._rooms.note(target.pool, target.model, ticket, limits, refused=refused, now_ms=now_ms)
+
+    def has_room(self, target: Target, units: float, now_ms: int) -> bool:
+        """Whether the target has room for such a request, by its rate-limit headers."""
+        return self._rooms.wait_ms(target.pool, target.model, units, now_ms) == 0
+
+    def without_room(self, model: str, units: float, now_ms: int) -> dict[str, int]:
+        """The pools without room for such a request -> milliseconds until they have some."""
+        with self._lock:
+            return self._rooms.lacking(model, units, now_ms)
 
     def took_over(self, pool: str) -> None:
         """The pool has answered a request that another has dropped: it has room for more."""

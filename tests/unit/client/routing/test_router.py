@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.client.made_tables import MODEL, Time, generation, info, part, router
 from tieline._health.ejection import Out
+from tieline._routing.room import Allowance, RateLimits
 from tieline._routing.route import Needs, Outcome, Reason, Route, Shed
 from tieline._routing.router import Router
 from tieline.events import ResultClass
@@ -289,3 +290,22 @@ def test_a_throttled_provider_is_not_lost() -> None:
     routing = router(part({A: 400_000, A2: 200_000, B: 400_000}, on_loss={"a": {B: MILLION}}), Time())
     routing.record(A, MODEL, ResultClass.THROTTLED, retry_after_ms=4_000)
     assert set(picked(routing)) == {A2, B}
+
+
+def test_dropped_requests_wait_for_stated_room() -> None:
+    """What others have dropped is not taken over by a pool whose answers say that nothing is left, before its
+    reset."""
+    time = Time()
+    routing = router(part({A: MILLION}), time)
+    route = routing.pick(MODEL)
+    assert isinstance(route, Route)
+    ticket = routing.take_room(route.target, 1.0)
+    spent = RateLimits(requests=Allowance(0, None, 5_000))
+    assert routing.note_room(route.target, ticket, spent, refused=False) == 0.0
+    assert routing.without_room(MODEL, 1.0, time()) == {A: 5_000}
+    assert routing.reserve(A, time(), 5_000) is None
+    turn = routing.reserve(A, time(), 5_001)
+    assert turn is not None
+    assert routing.look(turn, time()) > 0
+    time.pass_ms(5_000)
+    assert routing.look(turn, time()) == 0
