@@ -1,0 +1,180 @@
+"""A second of a simulation as ``TickFacts``: what the invariants may know."""
+
+from __future__ import annotations
+
+from controller.core.model.memory import Memory, PoolMemory
+from controller.core.model.reasons import State
+from controller.core.policy.policy import Policy, Pool
+from controller.core.snapshot import Ready
+from lab.sim.facts import NEVER_S, PoolFacts, TickFacts
+from lab.sim.spec import LIES, SILENCES, START_MS, FuzzWorld, Kind, Occurrence
+from lab.sim.splits import loads
+from lab.sim.weather import Weather
+from tieline.events import in_scope
+from tieline.table import RouteTable
+
+WELL_S = 60  # nothing was wrong with a pool for so long
+STATED_AGAIN_S = 15  # after a silence the fleet has stated everything again
+LIFTED_S = 5
+PLANNED_IN_S = 30
+RESTLESS = (State.RECOVERING, State.DOWN)
+TOUCHING: tuple[Kind, ...] = (
+    "errors", "hang", "slow", "serves", "capacity", "planned", "status", "maintenance", "drain", "verdict",
+    "lying_probe", "declined",
+)  # fmt: skip
+
+
+class Outlook:
+    """Remembers from one second to the next since when things have been as they are."""
+
+    def __init__(self, world: FuzzWorld) -> None:
+        self._world = world
+        self._modes = {provider.id: provider.mode for provider in world.policy.providers}
+        self._has_fleet = any(source.kind == "fleet" for source in world.policy.sources)
+        self._edges = _edges(world)
+        self._stirred_s = 0
+        self._silent_from_s = -1
+        self._lied_s = -NEVER_S
+        self._asked: set[str] = set()
+        self._expected = {
+            f"{workload.id}/{place}": units
+            for workload in world.policy.workloads
+            for place, units in workload.expected_units_per_s.items()
+        }
+        self._touched_s: dict[str, int] = {}
+        self._withdrawn_from_s: dict[str, int] = {}
+
+    def facts(
+        self,
+        weather: Weather,
+        ready: Ready,
+        table: RouteTable,
+        *,
+        before: RouteTable | None,
+        took_office_s: int,
+    ) -> TickFacts:
+        """What is seen after a step. ``table`` is in force now, ``before`` was until this second."""
+        self._note(weather)
+        second, memory, policy = weather.second, ready.memory, self._world.policy
+        self._asked.update(route for route, units in weather.demand.items() if units)
+        # What no client ever asked for counts as the policy expects it.
+        demand = {r: u if r in self._asked else self._expected.get(r, 0.0) for r, u in weather.demand.items()}
+        carried = loads(table, demand)
+        pools = {
+            pool.id: self._pool(
+                pool, memory.pools.get(pool.id, PoolMemory()), weather, carried.get(pool.id, 0.0)
+            )
+            for pool in policy.pools
+        }
+        return TickFacts(
+            second,
+            table,
+            before if ready.table is not None else None,
+            urgent=ready.urgent,
+            demand=demand,
+            pools=pools,
+            group_usable=self._groups(weather),
+            frozen=frozenset(
+                pool.id
+                for pool in policy.pools
+                if any(in_scope(pool.id, s) for s in weather.targets("freeze"))
+            ),
+            shares_lifted=self._shares_lifted(second),
+            calm_s=second - self._stirred_s,
+            silent_s=second - self._silent_from_s if self._silent_from_s >= 0 else -1,
+            took_office_s=second - took_office_s,
+            lied_s=second - self._lied_s,
+            clients_heard=not weather.of("clients_silent", "lag"),
+            steady=all(_is_steady(pool) for pool in memory.pools.values()),
+            panic=_is_panic(policy, memory),
+        )
+
+    def _note(self, weather: Weather) -> None:
+        second = weather.second
+        if self._edges.get(second, frozenset()) - {"silence begins", "take_over"}:
+            self._stirred_s = second
+        if not weather.of("silence", "clients_silent", "lag"):
+            self._silent_from_s = -1
+        elif "silence begins" in self._edges.get(second, frozenset()):
+            self._silent_from_s = second
+        if weather.of(*LIES):
+            self._lied_s = second
+        for occurrence in weather.of(*TOUCHING):
+            for pool in weather.pools_of(occurrence.target):
+                self._touched_s[pool] = second
+        if "fleet" in weather.targets("silence"):
+            self._touched_s.update(dict.fromkeys(weather.natures, second - WELL_S + STATED_AGAIN_S))
+        withdrawn = sorted(weather.withdrawn())
+        self._withdrawn_from_s = {pool: self._withdrawn_from_s.get(pool, second) for pool in withdrawn}
+
+    def _pool(self, pool: Pool, memory: PoolMemory, weather: Weather, load: float) -> PoolFacts:
+        limit = weather.stated[pool.id] if self._has_fleet else pool.assumed_units_per_s
+        is_well = weather.second - self._touched_s.get(pool.id, -WELL_S) >= WELL_S
+        unbound = not memory.throttled_ms and not memory.lump_since_ms
+        is_free = is_well and unbound and self._modes[pool.provider] == "act"
+        since_s = (memory.since_ms - START_MS) // 1_000
+        withdrawn_from_s = self._withdrawn_from_s.get(pool.id)
+        return PoolFacts(
+            memory.state.value,
+            weather.second - max(since_s, 0),
+            load,
+            usable=limit * self._world.policy.headroom,
+            limit=limit,
+            clean=is_free and memory.state is State.HEALTHY,
+            untried=is_free and memory.state is State.UNKNOWN,
+            withdrawn_s=-1 if withdrawn_from_s is None else weather.second - withdrawn_from_s,
+        )
+
+    def _groups(self, weather: Weather) -> dict[str, float]:
+        policy = self._world.policy
+        stated = weather.group_stated if self._has_fleet else {}
+        return {g.id: stated.get(g.id, g.limit_units_per_s) * policy.headroom for g in policy.quota_groups}
+
+    def _shares_lifted(self, second: int) -> frozenset[str]:
+        """Providers whose largest shares are overridden, or were until moments ago."""
+        recent = (
+            o for o in self._world.occurrences
+            if o.word == "provider_share" and o.at_s <= second < o.at_s + o.for_s + LIFTED_S
+        )  # fmt: skip
+        return frozenset(occurrence.target for occurrence in recent)
+
+
+def _edges(world: FuzzWorld) -> dict[int, frozenset[str]]:
+    """By second: the kinds of what begins or ends then."""
+    edges: dict[int, set[str]] = {}
+    for occurrence in world.occurrences:
+        kind = "silence begins" if occurrence.kind in SILENCES else occurrence.kind
+        edges.setdefault(occurrence.at_s, set()).add(kind)
+        for at_s in _later_edges(occurrence):
+            # A source that is heard again may have news.
+            edges.setdefault(at_s, set()).add(
+                "take_over" if kind == "take_over" else f"{occurrence.kind} ends"
+            )
+    return {at_s: frozenset(kinds) for at_s, kinds in edges.items()}
+
+
+def _later_edges(occurrence: Occurrence) -> list[int]:
+    edges = [occurrence.at_s + occurrence.for_s] if occurrence.for_s else []
+    if occurrence.kind == "maintenance":
+        edges.append(occurrence.at_s + round(occurrence.value))
+    if occurrence.kind == "planned":
+        edges.append(occurrence.at_s + PLANNED_IN_S)
+    return edges
+
+
+def _is_steady(pool: PoolMemory) -> bool:
+    """Whether the pool neither climbs nor waits nor is throttled, so that time alone changes nothing."""
+    return pool.state not in RESTLESS and not pool.throttled_ms and not pool.lump_since_ms
+
+
+def _is_panic(policy: Policy, memory: Memory) -> bool:
+    """Whether more than half of the providers have all their pools down."""
+    lost = 0
+    for provider in policy.providers:
+        own = [
+            memory.pools[p.id].state
+            for p in policy.pools
+            if p.provider == provider.id and p.id in memory.pools
+        ]
+        lost += bool(own) and all(state is State.DOWN for state in own)
+    return 2 * lost > len(policy.providers)
