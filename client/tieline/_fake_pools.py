@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from tieline._http.connections import Idle
+from tieline._http.content import Content
 from tieline._http.flights import Flight
-from tieline._http.messages import Content, Headers, WireError
+from tieline._http.messages import Headers, WireError
 from tieline._process import clock as _clock
 from tieline.events import ResultClass
 

@@ -6,6 +6,8 @@ class of its failure: ``connect`` before the answer's head, ``cut`` after it, ``
 time is over.
 
 - ``messages``: requests and answers without any library's classes.
+- ``content``: bodies of requests, of any size. A large upload is in a file, of which each attempt reads a
+  piece at a time.
 - ``http1``: one connection's state over h11, sans I/O.
 - ``wire_async``, ``wire_sync``: sockets around it, awaiting and blocking; ``connections``: what both have in
   common, and those kept alive between requests. A kept connection whose server has left it is replaced by a

@@ -14,16 +14,24 @@ class Flight:
     ``due_ms``: when waiting for its next bytes ends (monotonic); whoever waits looks at it anew each time, so
     it may be changed meanwhile. ``abandon`` ends the wait at once, from any thread, while nothing of the
     answer has been handed on; None when nobody waits. ``abandoned``: it was called back by that.
+    ``sending_ms``: how long the server may take nothing of a large request; ``latest_ms``: when all of it
+    must be over.
     """
 
-    __slots__ = ("abandon", "abandoned", "began_ms", "due_ms", "pool")
+    __slots__ = ("abandon", "abandoned", "began_ms", "due_ms", "latest_ms", "pool", "sending_ms")
 
     def __init__(self, pool: str, began_ms: int) -> None:
         self.pool = pool
         self.began_ms = began_ms
         self.due_ms = began_ms
+        self.latest_ms = 0
+        self.sending_ms = 0
         self.abandon: Callable[[], None] | None = None
         self.abandoned = False
+
+    def moves(self, now_ms: int) -> None:
+        """The server has taken a piece of a large request: the wait for its answer begins anew."""
+        self.due_ms = max(self.due_ms, min(now_ms + self.sending_ms, self.latest_ms))
 
 
 class Flights:

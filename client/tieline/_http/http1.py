@@ -10,8 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 import h11
 from msgspec import Struct
 
+from tieline._http.content import Content, Spliced, pieces_of
 from tieline._http.failures import broken_off, invalid_request, no_http
-from tieline._http.messages import Content, Headers, Spliced, WireError, find, pieces_of
+from tieline._http.messages import Headers, WireError, find
 from tieline._http.proxies import Proxy
 from tieline.credentials import RequestSigner, RequestToSign
 from tieline.events import ResultClass

@@ -4,16 +4,19 @@ Three words, each for one thing: a *request* comes from the caller, an *answer* 
 (tieline._request.reply) goes to the caller.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
 from tieline.events import ResultClass
 
+if TYPE_CHECKING:
+    from tieline._http.content import Spool
+    from tieline._request.form import Field
+
 Headers = list[tuple[bytes, bytes]]
-PIECE_BYTES = 256 * 1024
 RETRY_AFTER_MAX_MS = 300_000
 
 # Made anew by each connection, in either direction (RFC 9110, section 7.6.1, and the body's length).
@@ -41,28 +44,6 @@ _NAMES_NO_HEADER = (b"keep-alive", b"close")
 _NO_NAMES: frozenset[bytes] = frozenset()
 
 
-class Spliced(Struct, frozen=True):
-    """A body of which some bytes have been replaced. The others are parts of the caller's own, not a copy."""
-
-    parts: tuple[memoryview, ...]
-
-    def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
-
-    def __bytes__(self) -> bytes:
-        return b"".join(self.parts)
-
-
-Content: TypeAlias = bytes | Spliced
-
-
-def pieces_of(content: Content) -> Iterator[memoryview]:
-    """The content in pieces of a size that a socket takes at once, none of them a copy."""
-    for part in content.parts if isinstance(content, Spliced) else (memoryview(content),):
-        for at in range(0, len(part), PIECE_BYTES):
-            yield part[at : at + PIECE_BYTES]
-
-
 class WireError(Exception):
     """A connection failed. ``result``: the class of the failure."""
 
@@ -83,15 +64,16 @@ class HttpRequest(Struct, frozen=True):
     """A caller's request. ``path`` is what follows the base URL, query included. ``named``: ``x-request-id``
     and the headers that begin with ``x-tieline-``, by lower-case name. ``timeout_s``: the read time-out that
     the caller has declared to its HTTP client. ``left``: pools that were left because a stream for this
-    request broke there."""
+    request broke there. ``fields``: the text fields of a form that was read while it came."""
 
     method: str
     path: str
     headers: Headers
-    body: bytes
+    body: "bytes | Spool"
     named: Mapping[str, str]
     timeout_s: float | None = None
     left: tuple[str, ...] = ()
+    fields: "Mapping[str, Field] | None" = None
 
 
 class Answer(Protocol):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from tieline._http.connections import Idle, WireAnswer, is_stale
+from tieline._http.content import Content, pieces_of
 from tieline._http.dial_async import dial, lead_through, tls_through
 from tieline._http.failures import (
     broken_off,
@@ -23,7 +24,7 @@ from tieline._http.failures import (
 )
 from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
-from tieline._http.messages import Content, Headers, WireError, pieces_of
+from tieline._http.messages import Headers, WireError
 from tieline._http.names import Names
 from tieline._http.proxies import Proxies, Proxy, Tunnel, no_tls_with, unreached
 from tieline._http.tls import Certificates, IdleKey
@@ -128,6 +129,8 @@ class AsyncConnection(asyncio.Protocol):
         for piece in pieces_of(rest):
             if not self._gone:
                 self._transport.write(piece)
+            if self._flight is not None:
+                self._flight.moves(_clock.monotonic_ms())
             while self._is_full:
                 self._unsent = True
                 await self._wait(ResultClass.CONNECT)

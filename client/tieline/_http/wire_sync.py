@@ -10,6 +10,7 @@ import socket
 import ssl
 
 from tieline._http.connections import Idle, WireAnswer, is_stale
+from tieline._http.content import Content, pieces_of
 from tieline._http.dial_sync import dial, lead_through
 from tieline._http.failures import (
     broken_off,
@@ -19,7 +20,7 @@ from tieline._http.failures import (
 )
 from tieline._http.flights import Flight
 from tieline._http.http1 import Http1, Place, place_of
-from tieline._http.messages import Content, Headers, WireError, pieces_of
+from tieline._http.messages import Headers, WireError
 from tieline._http.names import Names
 from tieline._http.proxies import Proxies, Proxy, Tunnel, no_tls_with, unreached
 from tieline._http.tls import Certificates, IdleKey
@@ -74,6 +75,7 @@ class SyncConnection:
             for piece in pieces_of(request[1]) if request[1] else ():
                 self._sock.settimeout(self._left_s())
                 self._sock.sendall(piece)
+                flight.moves(_clock.monotonic_ms())
         except TimeoutError:
             raise nothing_in_time() from None
         except OSError:

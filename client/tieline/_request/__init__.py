@@ -13,6 +13,9 @@ or an error made here in OpenAI's own shape. Between the two, five parts, each a
 - ``relay.Relay``: the rest of an answer after its first output. Handed on as it comes, and watched for its
   end. ``recovery`` says what follows when that does not come.
 
+Before all of them ``upload`` takes in a body that the caller gives piece by piece, and ``body`` and ``form``
+read in it what routing needs.
+
 ``Exchange``, ``TimedAttempts`` and ``attempt`` are generators. They yield *effects* (``Open``, ``Read``,
 ``GetSecret``, ``Pause``), and whoever runs them does those by blocking or by awaiting
 (``tieline._transports.run``) or from a script (the unit tests).

@@ -16,11 +16,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tieline import providers as _providers
+from tieline._http.content import Content
 from tieline._http.flights import Flight
 from tieline._http.http1 import signed
 from tieline._http.messages import (
     Answer,
-    Content,
     Headers,
     HttpRequest,
     WireError,

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from tieline._http.messages import Content, Headers, Spliced, find
+from tieline._http.content import Content, Spliced, Spool, replaced
+from tieline._http.messages import Headers, find
 from tieline._request.form import Field, FormReader, boundary_of
 from tieline._request.references import PathReferences, ids_in_body, read_path, value_in
 
@@ -33,7 +34,7 @@ class Body(Struct, frozen=True):
     a provider holds (a response, a file, a thread), from the path and the body; such a request can't be
     served elsewhere. ``keeps``: the provider will hold what it answers."""
 
-    raw: bytes
+    raw: bytes | Spool
     fields: dict[str, msgspec.Raw] | None = None
     model_field: Field | None = None
     text_bytes: int = 0
@@ -47,25 +48,32 @@ class Body(Struct, frozen=True):
     def with_model(self, name: str) -> Content:
         """The body under the pool's own name for the model; unchanged without a name, or where it has it. The
         files of a form are not copied."""
-        if not name or name == self.model:
-            return self.raw
-        if self.fields is not None:
-            return _joiner.encode({**self.fields, "model": name})
-        if (field := self.model_field) is not None:
-            whole = memoryview(self.raw)
-            return Spliced((whole[: field.start], memoryview(name.encode()), whole[field.end :]))
-        return self.raw
+        if name and name != self.model:
+            if self.fields is not None:
+                return _joiner.encode({**self.fields, "model": name})
+            if (field := self.model_field) is not None:
+                return replaced(self.raw, field.start, field.end, name.encode())
+        return Spliced((self.raw.part(),)) if isinstance(self.raw, Spool) else self.raw
 
 
-def read_body(raw: bytes, path: str = "", headers: Headers = _NO_HEADERS) -> Body:
-    """What routing needs of a request. Never raises: what can't be read here, the provider judges."""
+def read_body(
+    raw: bytes | Spool,
+    path: str = "",
+    headers: Headers = _NO_HEADERS,
+    *,
+    form_fields: Mapping[str, Field] | None = None,
+) -> Body:
+    """What routing needs of a request. Never raises: what can't be read here, the provider judges.
+    ``form_fields``: the text fields of a form, where it was read before."""
     place = read_path(path)
+    if isinstance(raw, Spool) or form_fields is not None:
+        return _read_other(raw, place, form_fields)
     if raw[:1] != b"{" and raw[:_SPACE_MAX].lstrip()[:1] != b"{":
-        return _read_other(raw, place, headers)
+        return _read_other(raw, place, _form_fields(raw, headers))
     try:
         fields = _splitter.decode(raw)
     except msgspec.MsgspecError:
-        return _read_other(raw, place, headers)
+        return _read_other(raw, place, _form_fields(raw, headers))
     model = value_in(fields, "model")
     limits = [value_in(fields, name) for name in _LIMIT_FIELDS if name in fields]
     return Body(
@@ -84,7 +92,7 @@ def read_body(raw: bytes, path: str = "", headers: Headers = _NO_HEADERS) -> Bod
 def unbound(body: Body, path: str) -> Body:
     """The body without what ties it to one pool and only saves work there: ``previous_response_id``,
     encrypted reasoning among the ``input``, and ``prompt_cache_key``."""
-    if body.fields is None:
+    if body.fields is None or isinstance(body.raw, Spool):
         return body
     fields = {name: value for name, value in body.fields.items() if name not in _SAVES_WORK}
     if "input" in fields and b'"encrypted_content"' in body.raw:
@@ -98,15 +106,21 @@ def _is_encrypted(item: object) -> bool:
     return isinstance(item, dict) and item.get("type") == "reasoning" and bool(item.get("encrypted_content"))
 
 
-def _read_other(raw: bytes, place: PathReferences, headers: Headers) -> Body:
-    """A form, or a body that travels as it is."""
+def _form_fields(raw: bytes, headers: Headers) -> Mapping[str, Field] | None:
+    """The text fields of a form that came whole; None for what is no form."""
     boundary = boundary_of(find(headers, b"content-type") or "") if raw else None
     if boundary is None:
-        return Body(raw, text_bytes=len(raw), refers=place.ids, keeps=place.stateful)
+        return None
     reader = FormReader(boundary)
     for at in range(0, len(raw), _PIECE_BYTES):
         reader.feed(raw[at : at + _PIECE_BYTES])
-    fields = reader.fields
+    return reader.fields
+
+
+def _read_other(raw: bytes | Spool, place: PathReferences, fields: Mapping[str, Field] | None) -> Body:
+    """A form with these text fields, or a body that travels as it is."""
+    if fields is None:
+        return Body(raw, text_bytes=len(raw), refers=place.ids, keeps=place.stateful)
     model, count = fields.get("model"), _text(fields, "n")
     return Body(
         raw,

@@ -45,7 +45,8 @@ class Exchange:
     """One caller's request: up to three attempts, one deadline."""
 
     def __init__(self, tools: Tools, request: HttpRequest) -> None:
-        options, body = options_for(request.named), read_body(request.body, request.path, request.headers)
+        options = options_for(request.named)
+        body = read_body(request.body, request.path, request.headers, form_fields=request.fields)
         if options.unbind:
             body = unbound(body, request.path)
         self._tools = tools

@@ -104,6 +104,7 @@ class TimedAttempts:
             waiting = waiting_for_trial(waiting, tools.settings(), lately_ms)
         flight = tools.flights.begin(target.pool, began_ms)
         flight.due_ms = began_ms + waiting.silence_ms
+        flight.sending_ms, flight.latest_ms = waiting.silence_ms, began_ms + send.left_ms
 
         def lives(phase: Phase) -> None:
             if phase is Phase.OUTPUT:

@@ -1,11 +1,13 @@
 """Shells for httpx, which the openai SDK is made of up to 2.x: requests in, replies out, nothing decided."""
 
+from collections.abc import AsyncIterable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
 import httpx
 
+from tieline._http.content import SpoolError
 from tieline._http.messages import HttpRequest, StreamBrokenError
 from tieline._request.reply import Reply
 from tieline._transports.shells import (
@@ -15,6 +17,8 @@ from tieline._transports.shells import (
     SyncRelayedBody,
     resend_async,
     resend_sync,
+    upload_of_async,
+    upload_of_sync,
     value_of,
 )
 
@@ -27,8 +31,7 @@ class HttpxAsyncTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Every request goes where the route table says; its URL matters only behind the base."""
-        reply = await self._send(value_of(request, await request.aread()))
-        return self._response(request, reply)
+        return self._response(request, await self._send(await _value_of_async(request)))
 
     def _response(self, request: httpx.Request, reply: Reply) -> httpx.Response:
         if reply.timed_out:
@@ -54,8 +57,7 @@ class HttpxTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """As ``HttpxAsyncTransport``."""
-        reply = self._send(value_of(request, request.read()))
-        return self._response(request, reply)
+        return self._response(request, self._send(_value_of_sync(request)))
 
     def _response(self, request: httpx.Request, reply: Reply) -> httpx.Response:
         if reply.timed_out:
@@ -69,6 +71,26 @@ class HttpxTransport(httpx.BaseTransport):
     def _resend(self, request: httpx.Request, context: Context, anew: HttpRequest) -> httpx.Response | None:
         reply = resend_sync(self._send, anew, context)
         return None if reply is None else self._response(request, reply)
+
+
+async def _value_of_async(request: httpx.Request) -> HttpRequest:
+    if isinstance(request.stream, httpx.ByteStream):
+        return value_of(request, request.content)
+    try:
+        assert isinstance(request.stream, AsyncIterable)
+        return await upload_of_async(request, request.stream)
+    except SpoolError as error:
+        raise httpx.WriteError(str(error), request=request) from None
+
+
+def _value_of_sync(request: httpx.Request) -> HttpRequest:
+    if isinstance(request.stream, httpx.ByteStream):
+        return value_of(request, request.content)
+    try:
+        assert isinstance(request.stream, Iterable)
+        return upload_of_sync(request, request.stream)
+    except SpoolError as error:
+        raise httpx.WriteError(str(error), request=request) from None
 
 
 def async_client(send: SendAsync, settings: dict[str, Any]) -> httpx.AsyncClient:

@@ -1,12 +1,14 @@
 """Shells for httpx2, which the openai SDK is made of from 3.0 on: requests in, replies out, nothing
 decided."""
 
+from collections.abc import AsyncIterable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
 import httpx2
 
+from tieline._http.content import SpoolError
 from tieline._http.messages import HttpRequest, StreamBrokenError
 from tieline._request.reply import Reply
 from tieline._transports.shells import (
@@ -16,6 +18,8 @@ from tieline._transports.shells import (
     SyncRelayedBody,
     resend_async,
     resend_sync,
+    upload_of_async,
+    upload_of_sync,
     value_of,
 )
 
@@ -28,8 +32,7 @@ class Httpx2AsyncTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Every request goes where the route table says; its URL matters only behind the base."""
-        reply = await self._send(value_of(request, await request.aread()))
-        return self._response(request, reply)
+        return self._response(request, await self._send(await _value_of_async(request)))
 
     def _response(self, request: httpx2.Request, reply: Reply) -> httpx2.Response:
         if reply.timed_out:
@@ -55,8 +58,7 @@ class Httpx2Transport(httpx2.BaseTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """As ``Httpx2AsyncTransport``."""
-        reply = self._send(value_of(request, request.read()))
-        return self._response(request, reply)
+        return self._response(request, self._send(_value_of_sync(request)))
 
     def _response(self, request: httpx2.Request, reply: Reply) -> httpx2.Response:
         if reply.timed_out:
@@ -70,6 +72,26 @@ class Httpx2Transport(httpx2.BaseTransport):
     def _resend(self, request: httpx2.Request, context: Context, anew: HttpRequest) -> httpx2.Response | None:
         reply = resend_sync(self._send, anew, context)
         return None if reply is None else self._response(request, reply)
+
+
+async def _value_of_async(request: httpx2.Request) -> HttpRequest:
+    if isinstance(request.stream, httpx2.ByteStream):
+        return value_of(request, request.content)
+    try:
+        assert isinstance(request.stream, AsyncIterable)
+        return await upload_of_async(request, request.stream)
+    except SpoolError as error:
+        raise httpx2.WriteError(str(error), request=request) from None
+
+
+def _value_of_sync(request: httpx2.Request) -> HttpRequest:
+    if isinstance(request.stream, httpx2.ByteStream):
+        return value_of(request, request.content)
+    try:
+        assert isinstance(request.stream, Iterable)
+        return upload_of_sync(request, request.stream)
+    except SpoolError as error:
+        raise httpx2.WriteError(str(error), request=request) from None
 
 
 def async_client(send: SendAsync, settings: dict[str, Any]) -> httpx2.AsyncClient:

@@ -2,14 +2,17 @@
 body of a reply as it comes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import Context
 from typing import Any, Protocol, TypeAlias
 
+from tieline._http.content import Spool
 from tieline._http.messages import Headers, HttpRequest, StreamBrokenError, WireError
+from tieline._request.form import Field
 from tieline._request.limits import declared_s
 from tieline._request.relay import Relay
 from tieline._request.reply import Reply
+from tieline._request.upload import Upload
 from tieline.errors import StreamRestartedError
 
 DRAIN_MS = 100
@@ -48,7 +51,27 @@ class LibraryRequest(Protocol):
     def headers(self) -> LibraryHeaders: ...
 
 
-def value_of(request: LibraryRequest, body: bytes) -> HttpRequest:
+async def upload_of_async(request: LibraryRequest, stream: AsyncIterable[bytes]) -> HttpRequest:
+    """The request as an exchange wants it, with a body that its caller gives piece by piece. Others get their
+    turn after each piece that is written to a file. Raises ``SpoolError``."""
+    upload = Upload(request.headers.raw)
+    async for piece in stream:
+        if upload.add(piece):
+            await asyncio.sleep(0)
+    return value_of(request, upload.body, upload.fields)
+
+
+def upload_of_sync(request: LibraryRequest, stream: Iterable[bytes]) -> HttpRequest:
+    """As ``upload_of_async``."""
+    upload = Upload(request.headers.raw)
+    for piece in stream:
+        upload.add(piece)
+    return value_of(request, upload.body, upload.fields)
+
+
+def value_of(
+    request: LibraryRequest, body: bytes | Spool, fields: Mapping[str, Field] | None = None
+) -> HttpRequest:
     """The request as an exchange wants it. ``named`` holds only the headers that routing may ask for: looking
     one up in a library's own headers costs more than copying these few."""
     timeout = request.extensions.get("timeout")
@@ -67,6 +90,7 @@ def value_of(request: LibraryRequest, body: bytes) -> HttpRequest:
         timeout_s=declared_s(timeout.get("read"), timeout.get("connect"))
         if isinstance(timeout, Mapping)
         else None,
+        fields=fields,
     )
 
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tieline._http.content import Spliced, pieces_of
 from tieline._http.http1 import Http1, place_of
-from tieline._http.messages import Spliced, WireError, pieces_of
+from tieline._http.messages import WireError
 from tieline.events import ResultClass
 
 WHOLE = b"HTTP/1.1 200 OK\r\nX-Kind: Plain\r\ncontent-length: 5\r\n\r\nhello"

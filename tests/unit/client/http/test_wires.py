@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -62,6 +62,40 @@ def test_silence_is_a_time_out(pair: tuple[SyncConnection, socket.socket]) -> No
         connection.ask(flight(20), connection.http.request("POST", PLACE, [], b""))
     assert caught.value.result is ResultClass.TIMEOUT
     server.close()
+
+
+@pytest.mark.parametrize("latest_ms", [5_000, 300])
+def test_a_slow_upload_lives_while_the_server_takes_some_of_it(
+    pair: tuple[SyncConnection, socket.socket], latest_ms: int
+) -> None:
+    """Its wait begins anew with each piece, however long the whole takes, up to the caller's deadline."""
+    connection, server = pair
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    request = connection.http.request("POST", PLACE, [], b"x" * 12 * 256 * 1024)
+    sending = flight(200)
+    sending.sending_ms, sending.latest_ms = 200, sending.began_ms + latest_ms
+
+    def take_slowly() -> None:
+        left = len(request[0]) + len(request[1])
+        while left > 0 and (data := server.recv(64 * 1024)):
+            left -= len(data)
+            Event().wait(0.01)
+        if not left:
+            server.sendall(HEAD + b"ok")
+
+    other = Thread(target=take_slowly)
+    other.start()
+    try:
+        if latest_ms > 1_000:
+            assert connection.ask(sending, request)[0] == 200
+            assert _clock.monotonic_ms() - sending.began_ms > 200
+        else:
+            with pytest.raises(WireError):
+                connection.ask(sending, request)
+    finally:
+        connection.discard()
+        server.shutdown(socket.SHUT_RDWR)
+        other.join()
 
 
 def test_a_flight_is_called_back(pair: tuple[SyncConnection, socket.socket]) -> None:

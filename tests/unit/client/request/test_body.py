@@ -57,6 +57,7 @@ def test_unbound_leaves_out_what_only_saves_work() -> None:
         "prompt_cache_key": "k",
     }
     body = unbound(read_body(json.dumps(fields).encode(), "/responses"), "/responses")
+    assert isinstance(body.raw, bytes)
     assert json.loads(body.raw) == {"model": "m", "input": [message]}
     assert body.refers == ("f",)
 
