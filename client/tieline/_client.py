@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -39,6 +39,9 @@ from tieline.events import ResultClass
 from tieline.kafka import Brokers
 from tieline.overlay import public_keys
 from tieline.topics import PREFIX
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 WATCH_S = 0.1
 FLUSH_TIMEOUT_S = 2.0
@@ -73,6 +76,8 @@ class AsyncClient:
       is raised. ``"whole"``: a stream is held back until it is complete, and may go to another pool until
       then; one of more than ``stream_recovery_bytes_max`` bytes (16 MiB) is handed on from there as with
       "raise". ``"restart"``: the request is sent anew, and StreamRestartedError has the new response.
+    - ``tracing``: a tracer provider of OpenTelemetry, or True for the global one: each request and each of
+      its attempts becomes a span. False: nothing is traced, and nothing of OpenTelemetry is imported.
 
     Raises ConfigurationError for arguments that can't work, MissingExtraError without the package that one
     needs; never because the control plane or a provider is away. For ``pick`` see ``help(client.pick)``.
@@ -98,6 +103,7 @@ class AsyncClient:
         client_cert: ClientCertificate | None = None,
         stream_recovery: str = "raise",
         stream_recovery_bytes_max: int = RECOVERY_BYTES_MAX,
+        tracing: "bool | TracerProvider" = False,
     ) -> None:
         ClientArguments(
             workload=workload,
@@ -129,6 +135,8 @@ class AsyncClient:
             client_cert=client_cert,
         )
         self._core.recover_streams(stream_recovery, stream_recovery_bytes_max)
+        if tracing is not False:
+            self._core.trace(tracing)
         self.pick: Pick = self._core.router.pick
         overlays = Overlays(public_keys(overlay_keys) if overlay_keys else {}, namespace)
         self._follow(overlays, Path(last_good) if last_good is not None else None)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tieline._client import FLUSH_TIMEOUT_S, AsyncClient
 from tieline._http.messages import HttpRequest
@@ -27,6 +27,9 @@ from tieline._tables.status import Applied, Status
 from tieline.credentials import Credential, SecretSource
 from tieline.kafka import Brokers
 from tieline.topics import PREFIX
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 _T = TypeVar("_T")
 
@@ -58,6 +61,7 @@ class Client:
         client_cert: ClientCertificate | None = None,
         stream_recovery: str = "raise",
         stream_recovery_bytes_max: int = RECOVERY_BYTES_MAX,
+        tracing: "bool | TracerProvider" = False,
     ) -> None:
         self._inner = AsyncClient(
             source,
@@ -77,6 +81,7 @@ class Client:
             client_cert=client_cert,
             stream_recovery=stream_recovery,
             stream_recovery_bytes_max=stream_recovery_bytes_max,
+            tracing=tracing,
         )
         self._thread = LoopThread()
         self._forked = False

@@ -36,5 +36,7 @@ request that refers to what one provider holds (a response, a file, a thread) go
 same endpoint and credential, and nowhere else: ``references`` reads what it refers to, ``ties`` says where
 that lets it go, and ``memory`` which pool holds it.
 
+``tracing`` makes OpenTelemetry spans of requests and attempts, where an application asks for them.
+
 Tested in tests/unit/client/request, and on sockets in tests/integration/test_client_requests.py.
 """

@@ -43,6 +43,8 @@ from tieline.providers.whole import judge, must_be_json
 ERROR_BODY_MAX = 1024 * 1024
 _UNTYPED = ("", "text/plain", "application/octet-stream")
 _COSTLY_PATHS = ("/images", "/audio", "/videos")
+TRACE_HEADERS = (b"traceparent", b"tracestate")
+NO_TRACE: Headers = []
 WHOLE_BODY_MAX = 64 * 1024 * 1024
 
 
@@ -105,16 +107,23 @@ class Call(Struct, frozen=True):
 
 
 def attempt(
-    call: Call, target: Target, flight: Flight, now_epoch_ms: int, *, lives: Callable[[Phase], None]
+    call: Call,
+    target: Target,
+    flight: Flight,
+    now_epoch_ms: int,
+    *,
+    lives: Callable[[Phase], None],
+    trace: Headers = NO_TRACE,
 ) -> Steps[Opening]:
     """Raises nothing of its own. An answer that is not handed on is closed. ``lives`` is called whenever more
-    has come of a stream that is held back, with what it has shown so far."""
+    has come of a stream that is held back, with what it has shown so far. ``trace``: headers that tell the
+    provider of the attempt's span; they replace the caller's own."""
     answer: Answer | None = None
     secret: tuple[str | RequestSigner, bool] | None = None
     try:
         if target.credential:
             secret = yield GetSecret(target.credential, flight.due_ms)
-        answer = yield _sending(call, target, flight, secret)
+        answer = yield _sending(call, target, flight, secret, trace=trace)
         opening = yield from _read(call, target, answer, now_epoch_ms, lives=lives)
     except MissingCredentialError as error:
         return Opening(reading_of_result(ResultClass.AUTH), str(error))
@@ -125,6 +134,7 @@ def attempt(
     if secret is not None and secret[1] and isinstance(secret[0], str):
         opening.token = Token(secret[0])
     if answer is not None:
+        opening.status = answer.status
         opening.rate_limits = rate_limits(answer.headers, now_epoch_ms)
         if opening.answer is None:
             answer.close()
@@ -132,12 +142,19 @@ def attempt(
 
 
 def _sending(
-    call: Call, target: Target, flight: Flight, secret: tuple[str | RequestSigner, bool] | None
+    call: Call,
+    target: Target,
+    flight: Flight,
+    secret: tuple[str | RequestSigner, bool] | None,
+    *,
+    trace: Headers,
 ) -> Open:
     request, auth = call.request, None
     if secret is not None and isinstance(secret[0], str):
         auth = _providers.auth_for(target.adapter, secret[0], is_token=secret[1])
     headers = request_headers(request, call.request_id, auth, stream=call.body.stream)
+    if trace:
+        headers = [*(line for line in headers if line[0].lower() not in TRACE_HEADERS), *trace]
     url = _providers.url_for(target.adapter, target.url, path=request.path, model=target.name)
     body = call.body.with_model(target.name)
     if secret is not None and isinstance(secret[0], RequestSigner):

@@ -7,6 +7,7 @@ moments between two effects, never across one.
 
 from collections.abc import Collection
 from random import getrandbits
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -31,6 +32,9 @@ from tieline._routing.room import NO_TICKET
 from tieline._routing.route import Needs, Reason, Route, Shed
 from tieline.backoff import Backoff
 from tieline.events import ResultClass
+
+if TYPE_CHECKING:
+    from tieline._request.tracing import Tracing
 
 DEADLINE_DEFAULT_MS = 600_000
 WAITING_MAX = 1_000
@@ -96,6 +100,20 @@ class Exchange:
 
     def run(self) -> Steps[Reply]:
         """Always an HTTP answer, never an exception of the control plane."""
+        tracing = self._tools.tracing
+        return self._run() if tracing is None else self._traced(tracing)
+
+    def _traced(self, tracing: "Tracing") -> Steps[Reply]:
+        span = self._timed.span = tracing.begin(self._call)
+        try:
+            reply = yield from self._run()
+        except BaseException:
+            span.left()
+            raise
+        span.replied(reply)
+        return reply
+
+    def _run(self) -> Steps[Reply]:
         tools, units = self._tools, self._units
         if self._fault:
             return refusal(Shed(Reason.BAD_OPTION, self._fault))

@@ -43,6 +43,7 @@ class Relay:
         self._clock = clock
         self._finish: Finish | None = finish
         self.restart = restart
+        self._result = ResultClass.OK
         if reader is not None and reader.ended:
             self._end(reader.result_so_far)
 
@@ -88,7 +89,21 @@ class Relay:
         self._end(ResultClass.OK if self._reader is None else self._reader.result_so_far)
         self.answer.close()
 
+    def also(self, finish: Finish) -> None:
+        """Call this as well when it has ended; at once where it has."""
+        first = self._finish
+        if first is None:
+            finish(self._result)
+            return
+
+        def both(result: ResultClass) -> None:
+            first(result)
+            finish(result)
+
+        self._finish = both
+
     def _end(self, result: ResultClass) -> None:
         finish, self._finish = self._finish, None
         if finish is not None:
+            self._result = result
             finish(result)

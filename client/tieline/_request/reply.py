@@ -49,7 +49,8 @@ class Opening(Struct):
     all; ``text`` then says why. ``error``: the provider's own, in whatever shape it came. ``token``: the
     secret that was sent, if it came from a function. ``usage``: token counts, where the answer names them.
     ``answer_id`` names what the provider holds for the caller from now on, "" for nothing. ``is_held``:
-    output came before now, and was held back. ``rate_limits``: what the headers say is left."""
+    output came before now, and was held back. ``rate_limits``: what the headers say is left.
+    ``status``: the answer's own, 0 without one."""
 
     reading: Reading
     text: str = ""
@@ -63,6 +64,7 @@ class Opening(Struct):
     is_held: bool = False
     error: ProviderError = NO_ERROR
     token: Token | None = None
+    status: int = 0
     rate_limits: RateLimits | None = None
 
     @property

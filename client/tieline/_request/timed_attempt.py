@@ -8,13 +8,13 @@ A generator of effects, as ``attempt`` is, which it runs. What an attempt says g
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 from tieline._http.flights import Flight, Flights
 from tieline._http.messages import HttpRequest
-from tieline._request.attempt import Call, Steps, attempt
+from tieline._request.attempt import NO_TRACE, Call, Steps, attempt
 from tieline._request.limits import Waiting, idle_ms, waiting_for_stream, waiting_for_trial, waiting_for_whole
 from tieline._request.memory import Estimator, Holders
 from tieline._request.recovery import Recovery, sent_anew
@@ -33,6 +33,9 @@ from tieline.providers.answers import QUOTA_GONE
 from tieline.providers.streams import Phase
 from tieline.table import ClientSettings
 
+if TYPE_CHECKING:
+    from tieline._request.tracing import AttemptSpan, RequestSpan, Tracing
+
 _MOVED = frozenset({Reason.FAILOVER, Reason.LAST_RESORT})
 
 
@@ -46,7 +49,7 @@ class Meter(Protocol):
 class Tools(Struct):
     """What exchanges work with. ``lock`` guards ``budget``, ``holders``, ``refusals`` and ``waiting``.
     ``refused(name, token)``: a provider refused this token of the credential. ``clock`` is monotonic,
-    ``epoch_ms`` the wall clock."""
+    ``epoch_ms`` the wall clock. ``tracing``: where spans go, None for nowhere."""
 
     router: Router
     flights: Flights
@@ -62,6 +65,7 @@ class Tools(Struct):
     lock: AbstractContextManager[object]
     recovery: Recovery = Recovery()
     waiting: int = 0  # requests that wait for a pool's turn or Retry-After now
+    tracing: "Tracing | None" = None
 
 
 class TimedAttempts:
@@ -74,6 +78,8 @@ class TimedAttempts:
         self._restarts = restarts
         self._attempts_max = attempts_max
         self._renewed = False  # a token, for this request
+        self._trace = NO_TRACE
+        self.span: RequestSpan | None = None  # of the request, where it is traced
 
     def is_fruitless(self, pool: str) -> bool:
         """Whether leaving the pool multiplies no load; see ``PoolHealth.fruitless``."""
@@ -97,6 +103,20 @@ class TimedAttempts:
         """Sends, waits for the first output, reports. Gives (how far it came, whether it was called back); an
         attempt on its way can be called back until its first output. ``ticket``: its place in the pool's
         room."""
+        steps = self._send(send, part_ms, ticket)
+        return steps if self.span is None else self._traced(steps, self.span.attempt(send.route))
+
+    def _traced(self, steps: Steps[tuple[Opening, bool]], span: "AttemptSpan") -> Steps[tuple[Opening, bool]]:
+        self._trace, began_ms = span.headers, self._tools.clock()
+        try:
+            opening, called_back = yield from steps
+        except BaseException:
+            span.left()
+            raise
+        span.ended(opening, (self._tools.clock() - began_ms) / 1_000)
+        return opening, called_back
+
+    def _send(self, send: Send, part_ms: int | None, ticket: Ticket) -> Steps[tuple[Opening, bool]]:
         tools, call, target = self._tools, self._call, send.route.target
         began_ms, waiting = tools.clock(), self._limits(target, send, part_ms)
         if send.route.reason is Reason.HALF_OPEN:
@@ -112,13 +132,16 @@ class TimedAttempts:
             else:
                 flight.due_ms = min(tools.clock() + waiting.silence_ms, began_ms + waiting.whole_ms)
 
+        def once() -> Steps[Opening]:
+            return attempt(call, target, flight, tools.epoch_ms(), lives=lives, trace=self._trace)
+
         opening: Opening | None = None
         try:
-            opening = yield from attempt(call, target, flight, tools.epoch_ms(), lives=lives)
+            opening = yield from once()
             if opening.token is not None and self._may_renew(opening):
                 self._renewed = True
                 tools.refused(target.credential, opening.token.value)
-                opening = yield from attempt(call, target, flight, tools.epoch_ms(), lives=lives)
+                opening = yield from once()
         finally:
             flight.abandon = None
             if opening is None or opening.answer is None:

@@ -25,6 +25,8 @@ from tieline.errors import ClosedError
 from tieline.table import ClientSettings
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
     from tieline._http.wire_async import AsyncWire
     from tieline._http.wire_sync import SyncWire
 
@@ -109,6 +111,12 @@ class Core:
     def recover_streams(self, recovery: str, bytes_max: int) -> None:
         """What happens to streams that break, where a request does not say it; see ``AsyncClient``."""
         self._tools.recovery = Recovery(recovery, bytes_max)
+
+    def trace(self, provider: "bool | TracerProvider") -> None:
+        """Make a span of each request and each attempt; see ``AsyncClient``."""
+        from tieline._request.tracing import Tracing
+
+        self._tools.tracing = Tracing(provider)
 
     def open(self) -> None:
         """Requests may be made from now on."""

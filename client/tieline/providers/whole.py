@@ -30,7 +30,7 @@ from tieline.providers.answers import (
 )
 from tieline.providers.streams.usage import TokenCounts, token_counts
 
-_JSON_APIS = frozenset(
+JSON_APIS = frozenset(
     {
         "assistants",
         "batches",
@@ -50,7 +50,7 @@ _JSON_APIS = frozenset(
 )
 # What these answer may be something else, as the caller asked: JSON only where the answer says so itself. A
 # page of HTML it is never.
-_OFTEN_JSON_APIS = frozenset({"audio", "files"})
+OFTEN_JSON_APIS = frozenset({"audio", "files"})
 _OUTPUT_FIELDS = ("content", "refusal", "tool_calls", "function_call", "audio", "reasoning_content")
 _NO_BODY = frozenset({204, 205})
 PATHS_KEPT = 1_024
@@ -88,7 +88,7 @@ def must_be_json(method: str, path: str, status: int, kind: str) -> bool:
     if method == "HEAD" or status in _NO_BODY or kind == EVENT_STREAM:
         return False
     api = _api_of(path)
-    return api in _JSON_APIS or (api in _OFTEN_JSON_APIS and kind in (JSON, HTML))
+    return api in JSON_APIS or (api in OFTEN_JSON_APIS and kind in (JSON, HTML))
 
 
 @lru_cache(PATHS_KEPT)
