@@ -5,8 +5,9 @@ import logging
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from controller.kafka.ordered_log import start_producer, stop_producer
+from controller.kafka.ordered_log import start_producer
 from controller.kafka.topics import ensure_topics
+from streams.producers import stop_producer
 from tieline.topics import Topics
 
 RECORDS = 3_000

@@ -6,7 +6,8 @@ The way of one event:
 2. ``lane``: hands records to the handler in their order, in groups, and acknowledges a group only when the
    handler says that all of it is safe.
 3. ``handling``: asks ``contract_check`` for the event. A record that can never be taken goes to the
-   dead-letter topic whole, with the reason; the delivery of that letter is waited for.
+   dead-letter topic whole, with the reason (``deadletter``). Each has one letter; while the topic takes none
+   it waits, and what is behind it comes through (``letters``).
 4. ``fold`` (reports, statements, capacity) or ``demand`` (clients' reports, summed by ``sums``): the rule by
    which an event changes the row of its (source, region) or partition, or changes nothing. Pure.
 5. ``storing``: writes the row with one compare-and-set into ``tables`` (Redis, ``lua/cas.lua``; ``memory`` is

@@ -16,6 +16,7 @@ from streams.contract_check import Judge
 from streams.logs import limit_library_logs
 from streams.positions import ClockOffsets
 from streams.rebuild import Recovery
+from streams.rows import Progress
 from streams.session import Session
 from streams.settings import IngestSettings, Registry
 from streams.store import Tables
@@ -113,6 +114,11 @@ class Ingest:
         """Records, refusals, skips, dead letters and retries since the start, by name."""
         live = self._session.counts() if self._session else Counter[str]()
         return dict(sorted((self._counts_before + live).items()))
+
+    @property
+    def progress(self) -> list[Progress]:
+        """How far this process's partitions are read, and what is in the way; empty without any."""
+        return self._session.progress() if self._session else []
 
     async def start(self) -> None:
         """Begins in the background and returns; Kafka and Redis may come later. ``ready`` waits for them."""

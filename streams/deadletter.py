@@ -1,4 +1,5 @@
-"""Records that can never be taken, appended whole to the dead-letter topic with the reason and the place."""
+"""Dead letters: records that can never be taken, appended whole to a topic of their own, with the reason and
+the place. ``letters`` says when one is sent, and what happens while that topic takes none."""
 
 import asyncio
 import hashlib
@@ -8,6 +9,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaProducer
 
 from streams.contract_check import Record
+from streams.producers import stop_producer
 from tieline.cloudevents import Poison
 from tieline.kafka import Brokers, connecting
 from tieline.topics import MIB
@@ -26,7 +28,7 @@ class DeadLetter(NamedTuple):
     poison: Poison
 
 
-class DeadLetters:
+class LetterProducer:
     """Appends dead letters and waits until Kafka has them."""
 
     def __init__(self, bootstrap: str | Brokers, topic: str) -> None:
@@ -35,22 +37,27 @@ class DeadLetters:
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()  # several lanes share one producer
 
-    async def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Returns when every letter is on the topic; raises ``KafkaError`` or ``OSError`` if one may not be.
+    async def append(self, letters: Sequence[DeadLetter], within_s: float) -> None:
+        """Returns when every letter is on the topic.
 
-        May be called again with the same letters: some are then there twice, and none is missing.
+        Raises ``KafkaError``, ``OSError`` or ``TimeoutError`` if one may not be; some of the letters may be
+        there then, or may still come.
         """
-        if not letters:
-            return
-        producer = await self._ready()
-        deliveries = [await self._append(producer, fitting(letter)) for letter in letters]
-        await asyncio.gather(*deliveries)
+        try:
+            async with asyncio.timeout(within_s):
+                producer = await self._ready()
+                deliveries = [await self._append(producer, fitting(letter)) for letter in letters]
+                await asyncio.gather(*deliveries)
+        except BaseException:
+            # After a failed send the producer may stay of no use, and it holds on to what it could not send.
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
-        """Closes the producer; ``send`` would open another."""
-        if self._producer is not None:
-            producer, self._producer = self._producer, None
-            await producer.stop()
+        """Closes the producer; ``append`` would open another."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await stop_producer(producer)
 
     async def _ready(self) -> AIOKafkaProducer:
         async with self._starting:
@@ -69,13 +76,13 @@ class DeadLetters:
         try:
             await producer.start()
         except BaseException:
-            await producer.stop()
+            await producer.client.close()
             raise
         return producer
 
-    async def _append(self, producer: AIOKafkaProducer, contents: "Letter") -> "asyncio.Future[object]":
+    async def _append(self, producer: AIOKafkaProducer, letter: "Letter") -> "asyncio.Future[object]":
         delivery: asyncio.Future[object] = await producer.send(
-            self._topic, contents.value, key=contents.key, headers=contents.headers
+            self._topic, letter.value, key=letter.key, headers=letter.headers
         )
         return delivery
 

@@ -1,7 +1,7 @@
 """A batch of records -> stored, skipped or dead-lettered: the only try around an event.
 
 ``Handler.handle`` returns only when every record of the batch is safe; the caller acknowledges after that and
-never before. Poison goes to the dead-letter topic and its delivery is waited for. When Redis or Kafka is away
+never before. Poison gets its dead letter, or a note that its letter waits (``letters``). When Redis is away
 the batch is tried again for as long as it takes, which holds its partition back rather than dropping it; only
 a stop or a rebalance ends the trying, and then the batch stays unacknowledged (``HandBack``).
 """
@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from streams.contract_check import Judge, Record, is_stale
-from streams.deadletter import DeadLetter, DeadLetters
+from streams.deadletter import DeadLetter
 from streams.fold import gap_ms
+from streams.letters import DeadLetters
 from streams.logs import LogPace
 from streams.rows import GAP_MAX_MS, IngestEvent
 from streams.store import TablesLostError
@@ -99,12 +100,11 @@ class Handler:
                 item = self._item(record)
             except Poison as poison:
                 letters.append(DeadLetter(record, poison))
-                self._note_poison(record, poison)
             else:
                 if item is not None:
                     items.append(item)
         if letters:
-            await self._persist(lambda: self._dead_letters.send(letters))
+            await self._persist(lambda: self._send(letters))
         if items:
             await self._persist(lambda: self._store(items))
         self.counts["records"] += len(records)
@@ -119,6 +119,10 @@ class Handler:
         if isinstance(event, Demand):
             return DemandItem(event, record.position, record.append_ms)
         return RowItem(event, record.position, record.append_ms)
+
+    async def _send(self, letters: Sequence[DeadLetter]) -> None:
+        for letter in await self._dead_letters.send(letters):
+            self._note_poison(letter.record, letter.poison)
 
     async def _store(self, items: Sequence[RowItem | DemandItem]) -> None:
         if self._tables_lost:

@@ -1,6 +1,6 @@
 """The live tables in a dict, for simulation and for rebuilding. Same contract as in Redis, same tests."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from streams.rows import DemandRow, Progress, Row
 from streams.store import (
@@ -23,6 +23,7 @@ class MemoryState:
         self.run: str | None = None
         self.rows: dict[str, dict[str, AnyRow]] = {}
         self.progress: dict[str, Progress] = {}
+        self.notes: dict[str, bytes] = {}
         self.hints = 0  # material writes so far
 
     def clear(self) -> None:
@@ -30,6 +31,7 @@ class MemoryState:
         self.run = None
         self.rows.clear()
         self.progress.clear()
+        self.notes.clear()
 
 
 class MemoryTables:
@@ -76,6 +78,18 @@ class MemoryTables:
         self._check_run()
         for row in rows:
             self.state.progress[progress_field(row.topic, row.partition)] = row
+
+    async def notes(self) -> dict[str, bytes]:
+        """See ``Tables``."""
+        return dict(self.state.notes)
+
+    async def change_notes(self, changes: Mapping[str, bytes | None]) -> None:
+        """See ``Tables``."""
+        for name, data in changes.items():
+            if data is None:
+                self.state.notes.pop(name, None)
+            else:
+                self.state.notes[name] = data
 
     async def run(self) -> str | None:
         """See ``Tables``."""

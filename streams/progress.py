@@ -11,6 +11,7 @@ import structlog
 
 from streams.consumer_thread import FetchedOffsets
 from streams.lane import Lane
+from streams.letters import DeadLetters
 from streams.logs import LogPace
 from streams.positions import ClockOffsets, Offsets, Partition
 from streams.rows import Progress
@@ -31,6 +32,7 @@ class ProgressReporter:
         offsets: Offsets,
         lanes: Mapping[str, Lane],
         fetched: FetchedOffsets,
+        letters: DeadLetters,
         topic_ids: Mapping[str, str],
         clock: ClockOffsets,
         assigned: Callable[[], set[Partition]],
@@ -40,13 +42,16 @@ class ProgressReporter:
         self._offsets = offsets
         self._lanes = lanes
         self._fetched = fetched
+        self._letters = letters
         self._topic_ids = topic_ids
         self._clock = clock
         self._assigned = assigned
         self._recover = recover
         self._starts: dict[Partition, int] = {}
-        self._behind_since: dict[Partition, tuple[int, float]] = {}  # next offset, and since when (loop time)
+        self._standing_since: dict[Partition, tuple[int, float]] = {}  # next offset, since when (loop time)
+        self._behind_since_ms: dict[Partition, int] = {}
         self._pace = LogPace()
+        self.rows: list[Progress] = []  # as last written
 
     async def run(self, every_s: float) -> None:
         """Reports until cancelled. Kafka or Redis being away is logged, not raised."""
@@ -63,18 +68,20 @@ class ProgressReporter:
         """Writes one row for each partition. Without any it still finds out whether the tables are lost."""
         partitions = sorted(self._assigned())
         self._starts = {ours: at for ours, at in self._starts.items() if ours in partitions}
+        self._behind_since_ms = {ours: at for ours, at in self._behind_since_ms.items() if ours in partitions}
         if unknown := [partition for partition in partitions if partition not in self._starts]:
             self._starts |= await self._offsets.starts(unknown)
         # The end is asked first and our own place read after it: so the two never make us look ahead.
         ends = await self._offsets.ends(partitions) if partitions else {}
         rows = [self._row(partition, ends[partition]) for partition in partitions]
         self._note_standing(rows)
+        self.rows = rows
         await self._tables.put_progress(rows)
 
     def stalled(self, after_s: float) -> Partition | None:
         """A partition that has records and has not advanced for that long, or None."""
         now_s = asyncio.get_running_loop().time()
-        for partition, (_, since) in sorted(self._behind_since.items()):
+        for partition, (_, since) in sorted(self._standing_since.items()):
             if now_s - since > after_s:
                 return partition
         return None
@@ -83,14 +90,23 @@ class ProgressReporter:
         lane = self._lanes[partition.topic]
         safe_offset = lane.next_offsets.get(partition, self._starts[partition])
         next_offset = self._fetched.past(partition, safe_offset)
+        at_ms = self._clock.now_ms()
+        if next_offset >= end_offset:
+            self._behind_since_ms.pop(partition, None)
+        else:
+            self._behind_since_ms.setdefault(partition, at_ms)
+        waiting = len(self._letters.notes.waiting(partition))
         return Progress(
             topic=partition.topic,
             partition=partition.number,
             next_offset=min(next_offset, end_offset),
             end_offset=end_offset,
-            at_ms=self._clock.now_ms(),
+            at_ms=at_ms,
             clock_offset_ms=self._clock.offset_ms(partition),
             topic_id=self._topic_ids[partition.topic],
+            behind_since_ms=self._behind_since_ms.get(partition, 0),
+            letters_waiting=waiting,
+            trouble=self._letters.trouble if waiting else "",
         )
 
     def _note_standing(self, rows: list[Progress]) -> None:
@@ -99,9 +115,9 @@ class ProgressReporter:
         for row in rows:
             if not row.caught_up:
                 partition = Partition(row.topic, row.partition)
-                offset, since = self._behind_since.get(partition, (-1, now_s))
+                offset, since = self._standing_since.get(partition, (-1, now_s))
                 standing[partition] = (row.next_offset, since if offset == row.next_offset else now_s)
-        self._behind_since = standing
+        self._standing_since = standing
 
     async def _try_to_recover(self) -> None:
         try:

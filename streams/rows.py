@@ -129,7 +129,9 @@ class Progress(Struct, frozen=True, array_like=True, gc=False):
 
     ``clock_offset_ms`` is the running minimum of arrival minus append time: the distance between the
     controller's clock and the broker's, plus the shortest time on the way. ``topic_id`` says of which topic
-    the offsets are: a recreated topic has another id, and its offsets begin again.
+    the offsets are: a recreated topic has another id, and its offsets begin again. ``behind_since_ms``: since
+    when the partition has not been read to its end (0: it is). ``letters_waiting``: dead letters of this
+    partition that the dead-letter topic has not taken. ``trouble``: what is in the way, in words.
     """
 
     topic: str
@@ -139,6 +141,9 @@ class Progress(Struct, frozen=True, array_like=True, gc=False):
     at_ms: int
     clock_offset_ms: int = 0
     topic_id: str = ""
+    behind_since_ms: int = 0
+    letters_waiting: int = 0
+    trouble: str = ""
 
     @property
     def caught_up(self) -> bool:

@@ -9,14 +9,16 @@ import structlog
 
 from streams.consumer_thread import FetchedOffsets, abandon, prepare
 from streams.contract_check import Judge
-from streams.deadletter import DeadLetters
 from streams.handling import Gate, Handler
 from streams.lane import Lane
+from streams.letters import DeadLetters, LetterNotes
 from streams.positions import ClockOffsets, Offsets, Partition
 from streams.progress import ProgressReporter
+from streams.rows import Progress
 from streams.settings import IngestSettings
 from streams.store import Tables
 from streams.storing import DemandStorer, RowStorer, Storer
+from streams.topic_ids import TopicFacts, topic_facts
 
 STALLED_AFTER_S = 30.0
 
@@ -44,10 +46,15 @@ class Session:
         self._tables = tables
         self._judge = judge
         self._clock = clock
-        self._recover = recover
+        self._recover_tables = recover
         self._on_material = on_material
         self._gate = Gate()
-        self._dead_letters = DeadLetters(settings.bootstrap, settings.topics.deadletter.name)
+        self._dead_letters = DeadLetters(
+            settings.bootstrap,
+            settings.topics.deadletter.name,
+            notes=LetterNotes(tables),
+            now_ms=clock.now_ms,
+        )
         self._offsets = Offsets(settings.bootstrap, settings.group)
         self._handlers = {topic: self._handler(topic) for topic in settings.consumed}
         self.lanes = {topic: self._lane(handler) for topic, handler in self._handlers.items()}
@@ -57,10 +64,11 @@ class Session:
             offsets=self._offsets,
             lanes=self.lanes,
             fetched=self._fetched,
+            letters=self._dead_letters,
             topic_ids=topic_ids,
             clock=clock,
             assigned=self.assigned,
-            recover=recover,
+            recover=self._recover,
         )
         self.on_assigned: Callable[[int], None] = lambda _: None  # is told the size of each assignment
         self._agent_error: BaseException | None = None
@@ -79,6 +87,8 @@ class Session:
             self._tasks[topic] = asyncio.create_task(lane.run(), name=f"lane {topic}")
         await app.start()
         every_s = self._settings.progress_every_s
+        resending = self._dead_letters.run(self.assigned, self._topic_facts)
+        self._tasks["letters"] = asyncio.create_task(resending, name="letters")
         self._tasks["progress"] = asyncio.create_task(self._progress.run(every_s), name="progress")
 
     async def stop(self) -> None:
@@ -124,11 +134,16 @@ class Session:
             return f"partition {stalled.number} of {stalled.topic} does not advance"
         return None
 
+    def progress(self) -> list[Progress]:
+        """How far this process's partitions are read, as of about half a second ago."""
+        return self._progress.rows
+
     def counts(self) -> Counter[str]:
         """What all handlers counted so far."""
         total: Counter[str] = Counter()
         for handler in self._handlers.values():
             total.update(handler.counts)
+        total.update(self._dead_letters.counts)
         return total
 
     def _handler(self, topic: str) -> Handler:
@@ -160,7 +175,15 @@ class Session:
         for tp in revoked:
             self.lanes[tp.topic].forget(Partition(tp.topic, tp.partition))
 
+    async def _recover(self) -> None:
+        await self._recover_tables()
+        self._dead_letters.notes.forget()
+
+    async def _topic_facts(self) -> dict[str, TopicFacts]:
+        return await topic_facts(self._settings.bootstrap, self._settings.consumed, skip_missing=True)
+
     async def _on_assigned(self, _app: Any, assigned: set[Any], **_: Any) -> None:
+        self._dead_letters.notes.forget()
         self.on_assigned(len(assigned))
 
     async def _end(self, part: str, ending: Coroutine[Any, Any, None]) -> None:

@@ -1,6 +1,6 @@
 """What the live tables offer, whatever holds them: values, fields, packing, and the protocol ``Tables``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -14,6 +14,7 @@ STATEMENTS = "statements"
 CAPACITY = "capacity"
 DEMAND = "demand"
 PROGRESS = "progress"
+NOTES = "notes"
 
 AnyRow: TypeAlias = Row | DemandRow
 
@@ -79,6 +80,14 @@ class Tables(Protocol):
 
     async def put_progress(self, rows: Iterable[Progress]) -> None:
         """Stores how far partitions are consumed; the last writer wins. Raises ``TablesLostError``."""
+        ...
+
+    async def notes(self) -> dict[str, bytes]:
+        """All notes, by name. They are few and small, and of no run: a rebuild doesn't make them untrue."""
+        ...
+
+    async def change_notes(self, changes: Mapping[str, bytes | None]) -> None:
+        """Stores these notes, and removes those with None, all or none of them."""
         ...
 
     async def run(self) -> str | None:

@@ -6,7 +6,7 @@ and a Redis that lost its data has no marker, so nothing is written into it unti
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -16,6 +16,7 @@ from redis.exceptions import NoScriptError
 from streams.reading import NAMES, Reading, RowKey, unpack_row
 from streams.rows import Progress
 from streams.store import (
+    NOTES,
     PROGRESS,
     AnyRow,
     Contents,
@@ -124,6 +125,24 @@ class RedisTables:
         answer = await self._progress(keys=[self._keys.table(PROGRESS), self._marker], args=arguments)
         if answer == LOST:
             raise TablesLostError(f"the tables are not of run {self._run}")
+
+    async def notes(self) -> dict[str, bytes]:
+        """See ``Tables``."""
+        notes: dict[bytes, bytes] = await self._redis.hgetall(self._keys.table(NOTES))
+        return {name.decode(): data for name, data in notes.items()}
+
+    async def change_notes(self, changes: Mapping[str, bytes | None]) -> None:
+        """See ``Tables``."""
+        stored = {name: data for name, data in changes.items() if data is not None}
+        removed = [name for name, data in changes.items() if data is None]
+        if not changes:
+            return
+        async with self._redis.pipeline(transaction=True) as pipe:
+            if stored:
+                pipe.hset(self._keys.table(NOTES), mapping=stored)
+            if removed:
+                pipe.hdel(self._keys.table(NOTES), *removed)
+            await pipe.execute()
 
     async def run(self) -> str | None:
         """See ``Tables``."""

@@ -12,8 +12,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from controller.decisions.record import Decision, Step, decision_of, encode_decision
-from controller.kafka.ordered_log import RETRY_FIRST_S, RETRY_LONGEST_S, start_producer, stop_producer
+from controller.kafka.ordered_log import RETRY_FIRST_S, RETRY_LONGEST_S, start_producer
 from controller.routes.record import DECISION_TYPE, headers
+from streams.producers import stop_producer
 from tieline.backoff import Backoff
 from tieline.kafka import Brokers
 from tieline.topics import ROUTES_RECORD_MAX_BYTES

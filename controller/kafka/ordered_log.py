@@ -26,7 +26,6 @@ FETCH_MAX_BYTES = 10 * 1024 * 1024
 RECORDS_PER_POLL_MAX = 500
 RETRY_FIRST_S = 0.2
 RETRY_LONGEST_S = 1.0
-STOP_WITHIN_S = 1.0
 
 
 class Tail:
@@ -159,19 +158,3 @@ async def start_producer(bootstrap: str | Brokers, *, record_max_bytes: int = MI
         await producer.client.close()
         raise
     return producer
-
-
-async def stop_producer(producer: AIOKafkaProducer, within_s: float = STOP_WITHIN_S) -> None:
-    """Closes it; what is still unsent after ``within_s`` is given up.
-
-    A record that was sent may still be appended later. Every log here is read by a rule that allows for that.
-    """
-    try:
-        await asyncio.wait_for(producer.stop(), within_s)
-    except (TimeoutError, KafkaError):
-        # stop() waits for unsent records without end while the broker is away, and offers no other way out.
-        sender = producer._sender.sender_task
-        await producer.client.close()
-        if sender is not None and not sender.done():
-            sender.cancel()
-            await asyncio.wait({sender}, timeout=within_s)

@@ -11,7 +11,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from controller.kafka.ordered_log import start_producer, stop_producer
+from controller.kafka.ordered_log import start_producer
 from controller.leading.claim_rule import (
     CLAIM_DELAY_MAX_MS,
     HEARTBEAT_EVERY_MS,
@@ -23,6 +23,7 @@ from controller.leading.leader_tail import LeaderTail
 from controller.process.clock import apart_ms, monotonic_ms, now_ms
 from controller.process.errors import Deposed
 from controller.routes.counting_rule import NO_EPOCH
+from streams.producers import stop_producer
 from tieline.backoff import Backoff
 from tieline.cloudevents import encode
 from tieline.events import Claimed, Heartbeat, Resigned

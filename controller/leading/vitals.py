@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+from controller.kafka.reading import reading_figures
 from controller.leading.leader import Leader
 from controller.process.clock import monotonic_ms, now_ms
 from controller.process.monitor import Figure, Vitals
@@ -27,6 +28,7 @@ def controller_vitals(leader: Leader, publisher: Publisher, projector: Projector
         Figure("redis_away", "1 while publications can't be projected", {"": float(projector.failing)}),
         Figure("ingest", "records by what became of them", ingest.counts, label="what", counter=True),
     ]
+    figures += reading_figures(ingest.progress, now_ms())
     if (newest := publisher.log.newest) is not None:
         age_s = (now_ms() - newest.append_ms) / 1_000
         figures += [

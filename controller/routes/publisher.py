@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
-from controller.kafka.ordered_log import Tail, start_producer, stop_producer
+from controller.kafka.ordered_log import Tail, start_producer
 from controller.process.clock import now_ms
 from controller.process.errors import Deposed, NoLease, UserError
 from controller.routes.counting_rule import KeyedRecord, RoutesLog, epoch_of
@@ -26,6 +26,7 @@ from controller.routes.record import (
     keyed,
 )
 from streams.logs import LogPace
+from streams.producers import stop_producer
 from tieline.kafka import Brokers
 from tieline.table import RouteTable, TableError
 from tieline.topics import ROUTES_RECORD_MAX_BYTES

@@ -74,6 +74,18 @@ class TablesContract(ABC):
         assert contents.run == "run-1"
         assert await self.tables.read() == contents
 
+    async def test_notes_are_kept_by_name_whatever_the_run(self) -> None:
+        """Both processes see them; None removes one, and an emptied Redis has none."""
+        assert await self.tables.notes() == {}
+        await self.tables.change_notes({"a": b"1", "b": b"2"})
+        await self.other.change_notes({"a": None, "b": b"3", "missing": None})
+        await self.other.change_notes({})
+        assert await self.tables.notes() == {"b": b"3"}
+        await self.start()
+        assert await self.tables.notes() == {"b": b"3"}
+        await self.empty()
+        assert await self.tables.notes() == {}
+
     async def test_a_write_based_on_another_row_is_refused(self) -> None:
         """Of two writers that folded on the same row only the first is accepted."""
         await self.start()

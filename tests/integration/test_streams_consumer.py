@@ -9,9 +9,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from mode import Service
 
-from controller.kafka.ordered_log import start_producer, stop_producer
+from controller.kafka.ordered_log import start_producer
 from controller.kafka.topics import ensure_topics
 from streams.consumer_thread import quick_first, quick_start
+from streams.producers import stop_producer
 from tests.waiting import until
 from tieline.topics import Topics
 

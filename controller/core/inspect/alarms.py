@@ -13,6 +13,8 @@ from controller.core.snapshot import Snapshot
 from streams.rows import GAP_MAX_MS, Row
 from tieline.events import Capacity, Report, Statement
 
+BLIND_AFTER_MS = 15_000  # the shortest time after which evidence is stale
+
 
 def alarms(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo | None = None) -> tuple[Verdict, ...]:
     """All alarms that stand at ``now_ms``. ``memory`` is the memory after this decision.
@@ -25,6 +27,7 @@ def alarms(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo | None = 
         verdicts.append(Verdict("table", Reason.CLOCK_JUMPED, now_ms))
     verdicts += _faults_of_sources(snapshot, now_ms)
     verdicts += _unreached_reporters(snapshot, now_ms, memo or Memo())
+    verdicts += _faults_of_reading(snapshot, now_ms)
     verdicts += _refused_sources(snapshot, memory, now_ms, memo or Memo())
     for name, pool in memory.pools.items():
         if _is_misconfigured(memory, name):
@@ -91,6 +94,24 @@ def _is_misconfigured(memory: Memory, pool: str) -> bool:
     """Whether the pool is out for a fault of configuration, so that whoever it refuses is not to blame."""
     entry = memory.pools.get(pool)
     return entry is not None and entry.state is State.DOWN and entry.reason in CONFIGURATION_REASONS
+
+
+def _faults_of_reading(snapshot: Snapshot, now_ms: int) -> list[Verdict]:
+    """Partitions whose evidence the decisions may not see: nobody watches them, or they are not read to their
+    end. Also those whose dead letters wait. What is in the way is named, if it is known."""
+    verdicts = []
+    for row in snapshot.progress:
+        place = f"{row.topic}/{row.partition}"
+        if now_ms - row.at_ms > BLIND_AFTER_MS:
+            verdicts.append(Verdict(place, Reason.NOT_WATCHED, row.at_ms))
+        elif row.behind_since_ms and now_ms - row.behind_since_ms > BLIND_AFTER_MS:
+            behind = float(row.end_offset - row.next_offset)
+            since_ms = row.behind_since_ms
+            verdicts.append(Verdict(place, Reason.NOT_READ, since_ms, value=behind, because=row.trouble))
+        if row.letters_waiting:
+            letters = float(row.letters_waiting)
+            verdicts.append(Verdict(place, Reason.LETTERS_WAIT, now_ms, value=letters, because=row.trouble))
+    return verdicts
 
 
 def _counts_until_ms(row: Row, thresholds: Thresholds) -> int:

@@ -43,6 +43,9 @@ class Reason(StrEnum):
     DUPLICATE_SOURCE = "duplicate_source"
     SOURCE_REFUSED = "source_refused"
     REPORTER_OF_ITS_OWN = "reporter_of_its_own"
+    NOT_READ = "not_read"
+    NOT_WATCHED = "not_watched"
+    LETTERS_WAIT = "letters_wait"
     # capacity
     CAPACITY_STATED = "capacity_stated"
     CAPACITY_COMMITTED = "capacity_committed"

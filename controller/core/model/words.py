@@ -33,6 +33,9 @@ WORDS: Mapping[str, str] = {
     Reason.SOURCE_REFUSED: "pools refuse its requests (401, 403, 404) that let others in: its own credential "
     "or model name is at fault",
     Reason.REPORTER_OF_ITS_OWN: "none of its requests succeeds on any provider: its own network is at fault",
+    Reason.NOT_READ: "its records are not read to the end, so newer evidence may lie there unseen",
+    Reason.NOT_WATCHED: "no controller says any more how far it is read",
+    Reason.LETTERS_WAIT: "dead letters of its records wait, because their topic takes none",
     Reason.CAPACITY_STATED: "a source states its capacity",
     Reason.CAPACITY_COMMITTED: "no source states its capacity, so the policy's committed capacity counts",
     Reason.CAPACITY_EXPIRED: "its stated capacity has expired: nothing is moved onto it",
@@ -120,7 +123,15 @@ SHARES = frozenset(
     )
 )
 DURATIONS = frozenset((Reason.NO_PROGRESS, Reason.SLOW, Reason.CLOCK_OR_DELAY))
-COUNTS = frozenset((Reason.EJECTED_BY_CLIENTS, Reason.SOURCE_REFUSED, Reason.REPORTER_OF_ITS_OWN))
+COUNTS = frozenset(
+    (
+        Reason.EJECTED_BY_CLIENTS,
+        Reason.SOURCE_REFUSED,
+        Reason.REPORTER_OF_ITS_OWN,
+        Reason.NOT_READ,
+        Reason.LETTERS_WAIT,
+    )
+)
 
 
 #: The words for a move that is held back, which may go either way.

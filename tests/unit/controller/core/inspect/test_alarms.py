@@ -1,11 +1,15 @@
 """Alarms: which faults raise one, and for how long it stands."""
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from controller.core.inspect.alarms import alarms
 from controller.core.model.memory import Memory, PoolMemory
-from controller.core.model.reasons import Reason, State
+from controller.core.model.reasons import Reason, State, Verdict
+from controller.core.model.words import sentence
 from controller.policy_file import load_policy
+from streams.rows import Progress
 from tests.scenarios.language import HERE
 from tests.scenarios.world import World
 
@@ -61,3 +65,38 @@ def test_a_clock_that_jumped_is_an_alarm() -> None:
     world = steady_world()
     world.clock_trusted = False
     assert standing(world) == [("table", Reason.CLOCK_JUMPED)]
+
+
+PARTITION = Progress("tieline.reports", 3, next_offset=5, end_offset=9, at_ms=0)
+
+
+def reading(**fields: Any) -> list[Verdict]:
+    """The alarms of a world in which one partition is read as these fields say; ``at_ms`` and
+    ``behind_since_ms`` count from now."""
+    world = steady_world()
+    times = {name: world.now_ms + fields.pop(name) for name in ("at_ms", "behind_since_ms") if name in fields}
+    row = replace(replace(PARTITION, at_ms=world.now_ms), **fields, **times)
+    snapshot = replace(world.snapshot(), progress=(row,))
+    return list(alarms(snapshot, world.memory or Memory(), world.now_ms))
+
+
+def test_a_partition_that_is_not_read_to_its_end_is_named_with_its_cause() -> None:
+    """After 15 s, with the number of records that nobody has seen; not while it is only a moment behind."""
+    assert reading(behind_since_ms=-14_000) == []
+    [alarm] = reading(behind_since_ms=-16_000, trouble="Redis is away")
+    assert (alarm.subject, alarm.reason) == ("tieline.reports/3", Reason.NOT_READ)
+    assert (alarm.value, alarm.because) == (4.0, "Redis is away")
+    assert "(4) (Redis is away), for 16 s" in sentence(alarm, alarm.since_ms + 16_000)
+
+
+def test_a_partition_of_which_nobody_speaks_is_named() -> None:
+    """However well it was read when somebody last spoke of it."""
+    assert [alarm.reason for alarm in reading(next_offset=9, at_ms=-16_000)] == [Reason.NOT_WATCHED]
+    assert reading(next_offset=9, at_ms=-14_000) == []
+
+
+def test_dead_letters_that_wait_raise_an_alarm_at_once() -> None:
+    """Although the partition is read to its end."""
+    [alarm] = reading(next_offset=9, letters_waiting=2, trouble="the topic x takes no dead letters")
+    assert (alarm.reason, alarm.value) == (Reason.LETTERS_WAIT, 2.0)
+    assert alarm.because == "the topic x takes no dead letters"
