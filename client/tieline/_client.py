@@ -78,6 +78,8 @@ class AsyncClient:
       "raise". ``"restart"``: the request is sent anew, and StreamRestartedError has the new response.
     - ``tracing``: a tracer provider of OpenTelemetry, or True for the global one: each request and each of
       its attempts becomes a span. False: nothing is traced, and nothing of OpenTelemetry is imported.
+    - ``holders``: an address of Redis through which processes tell each other which pool holds what (a
+      response, a file). None: each knows only what it was answered itself.
 
     Raises ConfigurationError for arguments that can't work, MissingExtraError without the package that one
     needs; never because the control plane or a provider is away. For ``pick`` see ``help(client.pick)``.
@@ -104,6 +106,7 @@ class AsyncClient:
         stream_recovery: str = "raise",
         stream_recovery_bytes_max: int = RECOVERY_BYTES_MAX,
         tracing: "bool | TracerProvider" = False,
+        holders: str | None = None,
     ) -> None:
         ClientArguments(
             workload=workload,
@@ -121,6 +124,7 @@ class AsyncClient:
         self.workload, self.origin = workload, origin
         self._origins = (origin, *sorted(set(origins) - {origin}))
         self._source_address, self._reports_address, self._client_id = source, kafka, client_id
+        self._holders_address = holders
         self._subscription = Subscription(namespace, workload, self._origins, token=token)
         self._overlay_file = Path(overlay) if overlay is not None else None
         self._core = Core(
@@ -162,6 +166,7 @@ class AsyncClient:
 
     def _connect(self) -> tuple[TableSource, Reporter]:
         """A source and a reporter; a child process gets others than its parent."""
+        self._core.share_holders(self._holders_address, self._subscription.namespace)
         return source_at(self._source_address, self._subscription), Reporter(
             self._core,
             sink_at(self._reports_address, self._source_address, self._subscription),
@@ -194,6 +199,8 @@ class AsyncClient:
             "reports": self._reporter.run,
             "disk": self._save,
         }
+        if (shared := self._core.shared_holders) is not None:
+            jobs["holders"] = shared.run
         if self._overlay_file is not None:
             jobs["overlay"] = OverlayFile(
                 self._overlay_file, partial(self._follower.found_overlay, "file")

@@ -62,6 +62,7 @@ class Client:
         stream_recovery: str = "raise",
         stream_recovery_bytes_max: int = RECOVERY_BYTES_MAX,
         tracing: "bool | TracerProvider" = False,
+        holders: str | None = None,
     ) -> None:
         self._inner = AsyncClient(
             source,
@@ -82,6 +83,7 @@ class Client:
             stream_recovery=stream_recovery,
             stream_recovery_bytes_max=stream_recovery_bytes_max,
             tracing=tracing,
+            holders=holders,
         )
         self._thread = LoopThread()
         self._forked = False

@@ -34,6 +34,16 @@ class Keys:
         return self._key("overlay")
 
     @property
+    def holders(self) -> str:
+        """Hash: digests of ids that providers gave, with the pool that holds each. Written by clients."""
+        return self._key("holders")
+
+    @property
+    def holders_order(self) -> str:
+        """Sorted set: the same digests by the time at which each is forgotten, in Unix ms."""
+        return self._key("holders-order")
+
+    @property
     def tables_hint(self) -> str:
         """Channel: ``<writer> <table> <field>`` after each material write. Only a hint: it may be lost."""
         return self._key("tables-hint")

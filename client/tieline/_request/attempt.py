@@ -72,13 +72,19 @@ class Read(Struct, frozen=True):
     answer: Any
 
 
+class FindHolders(Struct, frozen=True):
+    """Give those of the ids that other processes know, with their pools, within a few ms."""
+
+    ids: tuple[str, ...]
+
+
 class Pause(Struct, frozen=True):
     """Wait so long; give nothing."""
 
     wait_ms: int
 
 
-Effect: TypeAlias = GetSecret | Open | Read | Pause
+Effect: TypeAlias = GetSecret | Open | Read | FindHolders | Pause
 _T = TypeVar("_T")
 Steps: TypeAlias = Generator[Effect, Any, _T]
 

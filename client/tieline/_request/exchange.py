@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from tieline._http.messages import HttpRequest
-from tieline._request.attempt import Call, Pause, Steps
+from tieline._request.attempt import Call, FindHolders, Pause, Steps
 from tieline._request.body import read_body, unbound
 from tieline._request.limits import COSTLY_AFTER_MS, Resending
 from tieline._request.options import options_for
@@ -71,9 +71,6 @@ class Exchange:
         self._ticket = NO_TICKET  # of the last attempt
         self._origin = options.origin or tools.router.origin
         self._ties = FREE
-        if body.refers:
-            with tools.lock:
-                self._ties = ties_of(body, tools.holders, tools.router, origin=self._origin)
         allowed_s = options.deadline or request.timeout_s
         # Pools that it comes from, and those that are known to refuse a parameter of it.
         self._passed_over = frozenset(request.left)
@@ -88,7 +85,6 @@ class Exchange:
             session=options.session,
             needs=options.needs,
             origin=options.origin,
-            bound=self._ties.bound,
             attempts_max=settings.attempts_max,
         )
         self._timed = TimedAttempts(
@@ -117,6 +113,8 @@ class Exchange:
         tools, units = self._tools, self._units
         if self._fault:
             return refusal(Shed(Reason.BAD_OPTION, self._fault))
+        if self._call.body.refers:
+            yield from self._tie()
         attempts = Attempts(
             self._wish,
             self._choose,
@@ -175,6 +173,21 @@ class Exchange:
         if isinstance(action, Send):
             self._ticket = self._tools.router.take_room(action.route.target, self._units)
         return action
+
+    def _tie(self) -> Steps[None]:
+        """Finds out where the request may go, which refers to what some pool holds. Other processes are asked
+        only if nothing of it is known here."""
+        tools, body = self._tools, self._call.body
+        with tools.lock:
+            is_known = bool(tools.holders.pools_of(body.refers))
+        if not is_known and tools.shared is not None:
+            pools: dict[str, str] = yield FindHolders(body.refers)
+            with tools.lock:
+                for name, pool in pools.items():
+                    tools.holders.learn((name,), pool)
+        with tools.lock:
+            self._ties = ties_of(body, tools.holders, tools.router, origin=self._origin)
+        self._wish = replace(self._wish, bound=self._ties.bound)
 
     def _choose(
         self,

@@ -2,13 +2,14 @@
 are.
 
 Responses, files, threads and the like live at the provider that made them. A request that names one goes
-back to the pool that answered with it, or to one that shares its endpoint and credential. Only this process's
-own answers are known, the latest 10,000 ids; an id that another process got is sent by weight, like any
-request.
+back to the pool that answered with it, or to one that shares its endpoint and credential. The latest 10,000
+ids are known: of this process's own answers, and those that other processes were asked for
+(``SharedHolders``). A request for another id goes by weight.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Protocol
 
 IDS_MAX = 10_000
 CHARACTERS_PER_TOKEN = 4
@@ -17,19 +18,39 @@ _NEWEST_SHARE = 0.05  # of an average that moves with each answer
 _RATIO_MIN, _RATIO_MAX = 0.05, 4.0
 
 
+class SharedHolders(Protocol):
+    """What several processes know together of which pool holds what."""
+
+    async def run(self) -> None:
+        """Tells other processes what was learned, until cancelled."""
+        ...
+
+    def learned(self, ids: Iterable[str], pool: str) -> None:
+        """This process knows since now that the pool holds these. Never waits; called in any thread."""
+        ...
+
+    async def look_up(self, ids: Iterable[str]) -> dict[str, str]:
+        """Those of the ids that some process knows, with their pools. Takes a few ms at most and never
+        raises. Called in the client's event loop."""
+        ...
+
+
 class Holders:
     """Ids of what providers hold, with the pool of each. Not thread-safe: its user has a lock."""
 
     def __init__(self) -> None:
         self._pools: OrderedDict[str, str] = OrderedDict()
 
-    def learn(self, ids: Iterable[str], pool: str) -> None:
-        """The pool holds these from now on."""
+    def learn(self, ids: Iterable[str], pool: str) -> tuple[str, ...]:
+        """The pool holds these from now on. Gives those of which that is news."""
+        ids = tuple(ids)
+        news = tuple(name for name in ids if self._pools.get(name) != pool)
         for name in ids:
             self._pools[name] = pool
             self._pools.move_to_end(name)
         while len(self._pools) > IDS_MAX:
             self._pools.popitem(last=False)
+        return news
 
     def pools_of(self, ids: Iterable[str]) -> dict[str, str]:
         """Those of the ids that are known, with their pools. They are then the last to be forgotten."""

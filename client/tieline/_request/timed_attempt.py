@@ -16,7 +16,7 @@ from tieline._http.flights import Flight, Flights
 from tieline._http.messages import HttpRequest
 from tieline._request.attempt import NO_TRACE, Call, Steps, attempt
 from tieline._request.limits import Waiting, idle_ms, waiting_for_stream, waiting_for_trial, waiting_for_whole
-from tieline._request.memory import Estimator, Holders
+from tieline._request.memory import Estimator, Holders, SharedHolders
 from tieline._request.recovery import Recovery, sent_anew
 from tieline._request.refusals import Refusals
 from tieline._request.relay import Relay
@@ -49,7 +49,8 @@ class Meter(Protocol):
 class Tools(Struct):
     """What exchanges work with. ``lock`` guards ``budget``, ``holders``, ``refusals`` and ``waiting``.
     ``refused(name, token)``: a provider refused this token of the credential. ``clock`` is monotonic,
-    ``epoch_ms`` the wall clock. ``tracing``: where spans go, None for nowhere."""
+    ``epoch_ms`` the wall clock. ``shared``: what other processes know of holders; None where nothing is
+    shared. ``tracing``: where spans go, None for nowhere."""
 
     router: Router
     flights: Flights
@@ -64,6 +65,7 @@ class Tools(Struct):
     epoch_ms: Callable[[], int]
     lock: AbstractContextManager[object]
     recovery: Recovery = Recovery()
+    shared: SharedHolders | None = None
     waiting: int = 0  # requests that wait for a pool's turn or Retry-After now
     tracing: "Tracing | None" = None
 
@@ -194,8 +196,11 @@ class TimedAttempts:
 
     def _remember(self, target: Target, ids: tuple[str, ...]) -> None:
         if ids:
-            with self._tools.lock:
-                self._tools.holders.learn(ids, target.pool)
+            tools = self._tools
+            with tools.lock:
+                news = tools.holders.learn(ids, target.pool)
+            if news and tools.shared is not None:
+                tools.shared.learned(news, target.pool)
 
     def _report(
         self, target: Target, opening: Opening, flight: Flight, *, limit_ms: int, left: float | None

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from tieline._reports.reporter import Sink
+from tieline._request.memory import SharedHolders
 from tieline._setup.arguments import checked_redis_url
 from tieline._tables.checks import TableSource
 from tieline._tables.last_good import FileSource
@@ -65,6 +66,21 @@ def sink_at(
     from tieline.producer import Producer
 
     return Producer(reports, prefix=subscription.namespace)
+
+
+def shared_holders_at(address: str | None, namespace: str) -> SharedHolders | None:
+    """What processes share of which pool holds what, at this address of Redis; None for None. Raises
+    ConfigurationError for what is no such address, MissingExtraError without the package that it needs."""
+    if address is None:
+        return None
+    if not isinstance(address, str) or not address.startswith(_REDIS):
+        shown = _shown(address) if isinstance(address, str) else type(address).__name__
+        raise ConfigurationError(f"holders={shown!r}: expected redis://host:port, or None to share nothing")
+    try:
+        from tieline._tables.shared_holders import RedisHolders
+    except ImportError:
+        raise MissingExtraError("redis", "redis") from None
+    return RedisHolders(checked_redis_url(address, "holders"), Keys(namespace))
 
 
 def _redis(url: str, subscription: Subscription) -> TableSource:

@@ -17,7 +17,7 @@ from tieline.topics import may_be_prefix
 
 _GENERATION = re.compile(r"(.+):([0-9]+):([0-9]+)\Z")
 _REDIS_EXPECTED = (
-    "source: not a usable address of Redis: expected redis://[user:password@]host:port/database, with "
+    "not a usable address of Redis: expected redis://[user:password@]host:port/database, with "
     "percent-encoding for / ? # in a password"
 )
 
@@ -75,8 +75,9 @@ def parse_generation(text: str) -> Generation:
     return Generation(match[1], int(match[2]), int(match[3]))
 
 
-def checked_redis_url(url: str) -> str:
-    """The address of Redis. Raises ConfigurationError for one that redis-py would misread."""
+def checked_redis_url(url: str, argument: str = "source") -> str:
+    """The address of Redis that an argument names. Raises ConfigurationError for one that redis-py would
+    misread."""
     try:
         parts = urlsplit(url)
         databases = [parts.path.strip("/"), *parse_qs(parts.query).get("db", [])]
@@ -85,7 +86,7 @@ def checked_redis_url(url: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise ConfigurationError(_REDIS_EXPECTED)
+        raise ConfigurationError(f"{argument}: {_REDIS_EXPECTED}")
     return url
 
 

@@ -11,7 +11,7 @@ from tieline._http.tls import Certificates, ClientCertificate
 from tieline._process import clock as _clock
 from tieline._process import fork
 from tieline._reports.window import DemandWindow
-from tieline._request.memory import Estimator, Holders
+from tieline._request.memory import Estimator, Holders, SharedHolders
 from tieline._request.options import Timeouts
 from tieline._request.recovery import Recovery
 from tieline._request.refusals import Refusals
@@ -19,6 +19,7 @@ from tieline._request.reply import Reply
 from tieline._request.timed_attempt import Tools
 from tieline._routing.budget import RetryBudget
 from tieline._routing.router import Router
+from tieline._setup.addresses import shared_holders_at
 from tieline._transports.runners import AsyncRunner, SyncRunner, secret_of
 from tieline.credentials import Credential, Credentials, RequestSigner
 from tieline.errors import ClosedError
@@ -118,6 +119,16 @@ class Core:
 
         self._tools.tracing = Tracing(provider)
 
+    def share_holders(self, address: str | None, namespace: str) -> None:
+        """Tell other processes which pool holds what, and ask them, through the Redis at this address; None:
+        nothing is shared."""
+        self._tools.shared = shared_holders_at(address, namespace)
+
+    @property
+    def shared_holders(self) -> SharedHolders | None:
+        """What is shared with other processes; its ``run`` has to run."""
+        return self._tools.shared
+
     def open(self) -> None:
         """Requests may be made from now on."""
         self._open = True
@@ -169,7 +180,7 @@ class Core:
 
     def send_sync(self, request: HttpRequest, run: RunInLoop) -> Reply:
         """Make one request in the caller's thread. ``run`` is for what only the event loop can do: calling
-        an asynchronous function for a secret."""
+        an asynchronous function for a secret, and asking Redis."""
         runner = self._sync_runner or self._open_sync(run)
         return runner.send(request)
 
@@ -177,7 +188,7 @@ class Core:
         """In a child process: no connection, lock or count of the parent's is used again."""
         for part in (self.router, self.flights, self.window, *self._wires):
             part.after_fork()
-        fork.keep(self._wires, self._async_runner, self._sync_runner, self._credentials)
+        fork.keep(self._wires, self._async_runner, self._sync_runner, self._credentials, self._tools.shared)
         self._wires, self._async_runner, self._sync_runner, self._open = [], None, None, False
         self._credentials = Credentials(self._secrets, self.clock, on_back=self.router.secret_is_back)
         self._tools.refused = self._credentials.forget
@@ -201,7 +212,11 @@ class Core:
                     at_hand = self._credentials.at_hand(name)
                     return at_hand or run(secret_of(self._credentials, name, due_ms))
 
-                self._sync_runner = SyncRunner(self._tools, secret, wire)
+                def find_holders(ids: tuple[str, ...]) -> dict[str, str]:
+                    shared = self._tools.shared
+                    return run(shared.look_up(ids)) if shared is not None else {}
+
+                self._sync_runner = SyncRunner(self._tools, secret, find_holders, wire=wire)
             return self._sync_runner
 
     def _require_open(self) -> None:

@@ -20,6 +20,9 @@ The rules, in the order in which they apply to what a source fetched:
 3. ``follower`` puts the result before the router, tells listeners, and afterwards saves table and overlay to
    the last good file, from which the next start begins.
 
+Beside the tables, ``shared_holders`` shares between processes which pool holds what, through the same Redis
+or another one.
+
 ``status.StateTracker`` derives the client's state from what the source did and when.
 Tests: tests/unit/client/tables, and for the real Redis and endpoint tests/integration/test_client_outages.py,
 test_http_sink.py and test_overlay.py.

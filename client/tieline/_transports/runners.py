@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tieline._http.messages import HttpRequest
 from tieline._process import clock as _clock
-from tieline._request.attempt import Effect, GetSecret, Open, Pause, Read
+from tieline._request.attempt import Effect, FindHolders, GetSecret, Open, Pause, Read
 from tieline._request.exchange import Exchange
 from tieline._request.reply import Reply
 from tieline._request.timed_attempt import Tools
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tieline._http.wire_sync import SyncWire
 
 CONNECT_S = 5.0
+FindIn = Callable[[tuple[str, ...]], dict[str, str]]  # ids -> those that other processes know
 SecretOf = Callable[[str, int], tuple[str | RequestSigner, bool]]  # name, and by when (monotonic ms)
 
 
@@ -73,6 +74,9 @@ class AsyncRunner:
         match effect:
             case GetSecret(name=name, due_ms=due_ms):
                 return await secret_of(self._credentials, name, due_ms)
+            case FindHolders(ids=ids):
+                shared = self._tools.shared
+                return await shared.look_up(ids) if shared is not None else {}
             case Pause(wait_ms=wait_ms):
                 return await asyncio.sleep(wait_ms / 1_000)
 
@@ -90,11 +94,13 @@ async def secret_of(credentials: Credentials, name: str, due_ms: int) -> tuple[s
 
 
 class SyncRunner:
-    """Exchanges in their callers' threads. ``secret_of`` waits for what only the event loop can do."""
+    """Exchanges in their callers' threads. ``secret_of`` and ``find_holders`` wait for what only the event
+    loop can do."""
 
-    def __init__(self, tools: Tools, secret_of: SecretOf, wire: "SyncWire") -> None:
+    def __init__(self, tools: Tools, secret_of: SecretOf, find_holders: FindIn, wire: "SyncWire") -> None:
         self._tools = tools
         self._secret_of = secret_of
+        self._find_holders = find_holders
         self._wire = wire
 
     def send(self, request: HttpRequest) -> Reply:
@@ -136,5 +142,7 @@ class SyncRunner:
         match effect:
             case GetSecret(name=name, due_ms=due_ms):
                 return self._secret_of(name, due_ms)
+            case FindHolders(ids=ids):
+                return self._find_holders(ids)
             case Pause(wait_ms=wait_ms):
                 return time.sleep(wait_ms / 1_000)

@@ -10,7 +10,7 @@ from tests.unit.client.made_tables import MODEL, Time
 from tieline._http.flights import Flights
 from tieline._http.messages import Headers, HttpRequest, WireError
 from tieline._reports.window import DemandWindow
-from tieline._request.attempt import GetSecret, Open, Pause, Read
+from tieline._request.attempt import FindHolders, GetSecret, Open, Pause, Read
 from tieline._request.exchange import Exchange
 from tieline._request.memory import Estimator, Holders
 from tieline._request.refusals import Refusals
@@ -77,6 +77,8 @@ class Bench:
         self.sent: list[tuple[str, Open]] = []
         self.answers: list[Answer] = []
         self.waited_ms: list[int] = []
+        self.looked_up: list[tuple[str, ...]] = []
+        self.known_elsewhere: dict[str, str] = {}  # id -> pool, as other processes would tell
         self.window, self.holders, self.budget = DemandWindow(), Holders(), RetryBudget()
         self.settings = ClientSettings()
         self.credentials = Credentials({"known": "secret"}, time)
@@ -135,6 +137,9 @@ class Bench:
                 return self._open(do)
             case Read(answer=answer):
                 return answer.read()
+            case FindHolders(ids=ids):
+                self.looked_up.append(ids)
+                return {name: self.known_elsewhere[name] for name in ids if name in self.known_elsewhere}
             case GetSecret(name=name):
                 return self.credentials.at_hand(name)
             case Pause(wait_ms=wait_ms):

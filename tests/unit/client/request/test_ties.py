@@ -1,5 +1,7 @@
 """Where a request goes that refers to what a pool holds, and what it is told when that fails."""
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 import tieline
@@ -56,3 +58,43 @@ def test_who_may_serve_what_a_pool_holds() -> None:
     infos[B] = replace(infos[B], credential="other")
     apart = router(part({A: 500_000, B: 500_000}, infos=infos), Time())
     assert ties_of(body, holders, apart, origin="eu").bound
+
+
+class Told:
+    """What other processes are told."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[tuple[str, ...], str]] = []
+
+    async def run(self) -> None:
+        raise AssertionError("only a client calls this")
+
+    def learned(self, ids: Iterable[str], pool: str) -> None:
+        self.rows.append((tuple(ids), pool))
+
+    async def look_up(self, _ids: Iterable[str]) -> dict[str, str]:
+        raise AssertionError("only a runner calls this")
+
+
+def test_other_processes_are_asked_for_what_is_not_known_here() -> None:
+    """Once for each id; then it is known here. Where nothing is shared nobody is asked."""
+    time = Time()
+    tried = Bench(router(part({A: 999_999, B: 1}), time), time, a=answers(), b=answers())
+    tried.known_elsewhere = {"resp_1": B}
+    tried.ask("/responses", previous_response_id="resp_0")
+    assert (tried.looked_up, [pool for pool, _ in tried.sent]) == ([], [A])
+    tried.tools.shared = Told()
+    for _ in range(2):
+        tried.ask("/responses", previous_response_id="resp_1")
+    assert (tried.looked_up, [pool for pool, _ in tried.sent]) == ([("resp_1",)], [A, B, B])
+
+
+def test_other_processes_are_told_what_is_news() -> None:
+    """Each id when it is learned first, or from another pool."""
+    time, told = Time(), Told()
+    tried = Bench(router(part({A: 500_000, B: 500_000}), time), time, a=answers(), b=answers())
+    tried.tools.shared = told
+    tried.holders.learn(["resp_1"], A)
+    for _ in range(2):
+        tried.ask("/responses", previous_response_id="resp_1")
+    assert told.rows == [(("chatcmpl-1",), A)]

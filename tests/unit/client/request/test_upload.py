@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.client.request.test_form import FORM, HEADERS
@@ -49,6 +49,7 @@ def test_pieces_that_went_into_the_file_are_told() -> None:
     assert [upload.add(piece) for piece in (FILE, b"x", b"y")] == [False, True, True]
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, len(FORM) - 1)))
 def test_a_form_is_read_while_it_comes(cuts: list[int]) -> None:
     """In any pieces, also where its file is too large for memory; the model is replaced in the file."""
