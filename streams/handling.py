@@ -157,7 +157,7 @@ class Handler:
             await self._gate.pause(backoff.next_s())
 
     def _note_poison(self, record: Record, poison: Poison) -> None:
-        """Each is counted and sent to the dead letters; the log names one of each reason in ten seconds."""
+        """Each is counted and sent to the dead letters; the log names one of each reason a minute."""
         name = f"dead_letter.{poison.reason}"
         self.counts[name] += 1
         if self._may_log(name):

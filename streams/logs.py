@@ -1,19 +1,19 @@
-"""How often the same thing is logged: once in ten seconds, by this package and by the Kafka libraries.
+"""How often the same thing is logged: once a minute, by this package and by the Kafka libraries.
 
 While Kafka is away for eleven seconds its libraries write about a thousand lines. Of those only warnings
-pass, and each of them once in ten seconds.
+pass, and each of them once a minute.
 """
 
 import logging
 from collections import OrderedDict
 
 LIBRARIES = ("faust", "mode", "aiokafka")
-LOG_EVERY_S = 10.0
+LOG_EVERY_S = 60.0
 TEMPLATES_MAX = 500
 
 
 class LogPace:
-    """Lets each kind of message through once in ten seconds. Instants are seconds of any steady clock."""
+    """Lets each kind of message through once a minute. Instants are seconds of any steady clock."""
 
     def __init__(self) -> None:
         self._passed_at: dict[str, float] = {}
@@ -27,7 +27,7 @@ class LogPace:
 
 
 class RateLimit(logging.Filter):
-    """Passes a record unless the same logger passed one of the same template within the last ten seconds."""
+    """Passes a record unless the same logger passed one of the same template within the last minute."""
 
     def __init__(self) -> None:
         super().__init__()

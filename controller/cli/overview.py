@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
+from controller.core.inspect.measure import pool_shares
 from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import State
 from controller.core.model.words import in_words
 from controller.core.policy.policy import Policy
-from controller.leading.vitals import pool_shares
 from streams.rows import DemandSecond
 from streams.store import Contents
 from tieline.events import Capacity, Command, Verb, in_scope

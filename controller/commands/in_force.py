@@ -13,7 +13,8 @@ from tieline.kafka import Brokers
 
 
 class CommandReader:
-    """Follows the command log. ``on_change`` is called after each record; ``quiet`` logs none of them."""
+    """Follows the command log. ``on_change`` is called after each record. Orders that are given from now on
+    are logged, with ``quiet`` none."""
 
     def __init__(
         self,
@@ -29,11 +30,13 @@ class CommandReader:
         self._unsigned_allowed = unsigned_allowed
         self._on_change = on_change
         self._quiet = quiet
+        self._new_from = 0  # orders before this offset were given before this process began
         self._log = structlog.get_logger("commands")
 
     async def start(self) -> None:
         """Connects. Raises KafkaConnectionError or ``TopicMissingError``."""
         await self._tail.start()
+        self._new_from = await self._tail.end_offset()
         self.log = CommandLog(next_offset=self._tail.first_offset)
 
     async def run(self) -> None:
@@ -59,7 +62,7 @@ class CommandReader:
         self.log = self.log.apply(
             record.offset, record.timestamp, command, unsigned_allowed=self._unsigned_allowed
         )
-        if not self._quiet:
+        if not self._quiet and record.offset >= self._new_from:
             self._report(record.offset, command, why or self.log.refused)
         self._on_change()
 

@@ -1,7 +1,8 @@
 """The solver process: `python -m controller.dispatch` reads requests on standard input and writes replies.
 
 A controller starts it, and it ends with the controller: its input ends, and Linux kills it with its parent.
-Replies go to the original standard output. Whatever libraries print goes to standard error.
+Replies go to the original standard output. What libraries print there, such as the solver's banner, is
+dropped.
 """
 
 import ctypes
@@ -61,7 +62,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is for the controller, which ends this process
     os.nice(NICENESS)
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     try:
         serve(sys.stdin.buffer, replies)
     except BrokenPipeError:

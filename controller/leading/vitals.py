@@ -1,7 +1,6 @@
 """What a controller reports about itself over ``/healthz`` and ``/metrics`` (``process.monitor``)."""
 
-from collections import defaultdict
-
+from controller.core.inspect.measure import pool_shares
 from controller.kafka.reading import reading_figures
 from controller.leading.leader import Leader
 from controller.process.clock import monotonic_ms, now_ms
@@ -10,7 +9,7 @@ from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
 from streams.app import Ingest
-from tieline.table import MILLION, RouteTable
+from tieline.table import MILLION
 
 SILENCE_MAX_MS = 10_000  # a take-over after a kill takes less than half of it
 
@@ -50,12 +49,3 @@ def _complaint(epoch: int, silent_ms: int) -> str:
     if silent_ms > SILENCE_MAX_MS:
         return f"no leader was heard for {silent_ms / 1_000:.0f} s: Kafka is away, or nobody can lead"
     return ""
-
-
-def pool_shares(table: RouteTable) -> dict[str, float]:
-    """Pool -> its mean share over all routes, from 0 to 1."""
-    sums: dict[int, int] = defaultdict(int)
-    for route in table.routes:
-        for index, weight in zip(route.split.pools, route.split.weights, strict=True):
-            sums[index] += weight
-    return {info.pool: sums[index] / len(table.routes) / MILLION for index, info in enumerate(table.pools)}

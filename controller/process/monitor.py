@@ -15,18 +15,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from controller.process.errors import SettingError, UserError
+from controller.process.errors import UserError
+from controller.process.settings import MONITOR, Address
 
-MONITOR = "TIELINE_MONITOR"
 PREFIX = "tieline_"
 SHUTDOWN_S = 0.5
-
-
-class Address(NamedTuple):
-    """Where the monitor listens."""
-
-    host: str
-    port: int
 
 
 class Figure(NamedTuple):
@@ -47,16 +40,6 @@ class Vitals(NamedTuple):
 
     complaint: str
     figures: tuple[Figure, ...]
-
-
-def read_address(text: str) -> Address | None:
-    """The address in ``host:port``; None for an empty text. Raises SettingError."""
-    if not text.strip():
-        return None
-    host, _, port = text.strip().rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise SettingError(f"{MONITOR}: {text!r} is not host:port, e.g. 127.0.0.1:9464")
-    return Address(host.strip("[]"), int(port))
 
 
 @asynccontextmanager

@@ -5,18 +5,26 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from controller.process.connections import brokers, is_set, redis_address
 from controller.process.errors import SettingError
-from controller.process.monitor import MONITOR, Address, read_address
 from tieline.kafka import Brokers
 from tieline.keys import Keys
 from tieline.topics import PREFIX, Topics, may_be_prefix
 
 KAFKA, REDIS, NAMESPACE = "TIELINE_KAFKA", "TIELINE_REDIS", "TIELINE_NAMESPACE"
 POLICY, UNSIGNED, REPLICATION = "TIELINE_POLICY", "TIELINE_UNSIGNED_DEV_MODE", "TIELINE_REPLICATION"
+MONITOR = "TIELINE_MONITOR"
 UNSIGNED_NOTICE = "UNSIGNED DEV MODE"
+
+
+class Address(NamedTuple):
+    """Where the monitor listens."""
+
+    host: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,16 @@ def add_controller_arguments(parser: argparse.ArgumentParser) -> None:
     add_unsigned_argument(parser)
     add_monitor_argument(parser)
     add_stack_arguments(parser)
+
+
+def read_address(text: str) -> Address | None:
+    """The address in ``host:port``; None for an empty text. Raises SettingError."""
+    if not text.strip():
+        return None
+    host, _, port = text.strip().rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise SettingError(f"{MONITOR}: {text!r} is not host:port, e.g. 127.0.0.1:9464")
+    return Address(host.strip("[]"), int(port))
 
 
 def read_settings(

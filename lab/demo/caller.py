@@ -17,7 +17,8 @@ from msgspec import Struct
 
 import tieline
 from controller.process import clock, telemetry
-from controller.process.monitor import Figure, Vitals, monitored, read_address
+from controller.process.monitor import Figure, Vitals, monitored
+from controller.process.settings import read_address
 from controller.process.supervise import end_on_signals
 from lab.demo import trace
 from lab.demo.pacing import Share, anchored, in_proportion, is_streamed, prompt

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from controller.process.errors import UserError
-from controller.process.monitor import MONITOR, Address, Figure, Vitals, monitored, read_address
-from controller.process.settings import add_monitor_argument
+from controller.process.monitor import Figure, Vitals, monitored
+from controller.process.settings import MONITOR, Address, add_monitor_argument, read_address
 from controller.process.supervise import end_on_signals
 from lab.standins import config
 from lab.standins.config import StandinConfig

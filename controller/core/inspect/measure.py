@@ -4,6 +4,7 @@ For each route ``served + shed + failed = offered``. ``failed`` is what is sent 
 there. Money is what burst costs: load beyond the committed part of each pool, at the policy's price.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.draft import Draft
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.shares import most_parts, provider_parts
-from tieline.table import CRITICALITIES, MILLION
+from tieline.table import CRITICALITIES, MILLION, RouteTable
 
 SECONDS_PER_HOUR = 3_600
 UNITS_PER_PRICE = 1_000_000  # prices are per million units
@@ -164,3 +165,12 @@ def _overloads(draft: Draft, caps: Caps) -> tuple[Overload, ...]:
     return tuple(
         Overload(name, load, limit) for name, load, limit in (*pools, *groups) if load > limit * LIMIT_SLACK
     )
+
+
+def pool_shares(table: RouteTable) -> dict[str, float]:
+    """Pool -> its mean share over all routes, from 0 to 1."""
+    sums: dict[int, int] = defaultdict(int)
+    for route in table.routes:
+        for index, weight in zip(route.split.pools, route.split.weights, strict=True):
+            sums[index] += weight
+    return {info.pool: sums[index] / len(table.routes) / MILLION for index, info in enumerate(table.pools)}

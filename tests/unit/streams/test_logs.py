@@ -1,4 +1,4 @@
-"""The same thing is logged once in ten seconds."""
+"""The same thing is logged once a minute."""
 
 import logging
 
@@ -15,7 +15,7 @@ def line(
 
 
 def test_each_kind_of_message_passes_once_in_ten_seconds() -> None:
-    """A kind waits for ten seconds after it passed, and for no other kind."""
+    """A kind waits for a minute after it passed, and for no other kind."""
     pace = LogPace()
     assert pace.allows("held_back", 5.0)
     assert not pace.allows("held_back", 5.0 + LOG_EVERY_S - 0.1)
@@ -25,7 +25,7 @@ def test_each_kind_of_message_passes_once_in_ten_seconds() -> None:
 
 
 def test_repeated_lines_of_a_library_are_counted_instead() -> None:
-    """The line that passes after ten seconds says how many like it were left out."""
+    """The line that passes after a minute says how many like it were left out."""
     limit = RateLimit()
     assert limit.filter(line("no broker", at_s=100.0))
     assert not limit.filter(line("no broker", at_s=101.0))

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from controller.process.errors import SettingError, UserError
-from controller.process.monitor import Address, Figure, Vitals, monitored, read_address
+from controller.process.monitor import Figure, Vitals, monitored
+from controller.process.settings import Address, read_address
 
 COUNTS = Figure("records", "records by kind", {"good": 2, 'b"ad\n': 1}, "kind", counter=True)
 
