@@ -24,6 +24,7 @@ from controller.leading.routes_reader import RoutesReader
 from controller.process.clock import now_ms
 from controller.process.errors import UserError
 from controller.process.settings import UNSIGNED_NOTICE, Settings
+from controller.process.telemetry import without_controls
 from controller.routes.record import OrderAnswer, RoutesRecord
 from tieline.events import TAKES_BACK, Command
 from tieline.producer import Producer, ProducerError
@@ -70,7 +71,8 @@ async def give(
         _say(f"the leader refused the order {command.id}: {answer.refused}; nothing was changed")
         return EXIT_NOT_APPLIED
     until = f" until {utc(command.expires_ms)}" if command.expires_ms is not None else ""
-    print(f"{UNSIGNED_NOTICE}: {described(command)}{until} by {command.actor}: {command.reason}")
+    text = f"{UNSIGNED_NOTICE}: {described(command)}{until} by {command.actor}: {command.reason}"
+    print(without_controls(text))
     moved = outcome(command.scope, before, after, await offered_now(settings))
     print(f"published as {after.generation}{moved}")
     if fault := await wait_for_clients(settings, after.generation):
@@ -188,4 +190,4 @@ def _waits(command: Command, place: str, wait_s: float) -> str:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{without_controls(text)}\n")

@@ -8,7 +8,7 @@ from controller.kafka.topics import TopicError
 from controller.policy_file import PolicyError
 from controller.process.errors import UserError
 from controller.process.settings import KAFKA, REDIS
-from controller.process.telemetry import without_password
+from controller.process.telemetry import without_controls, without_password
 from tieline.table import TableError
 
 
@@ -16,7 +16,7 @@ def sentence_of(error: BaseException) -> str | None:
     """What is wrong and what to do about it; None for a fault of this program."""
     match error:
         case UserError() | PolicyError() | TopicError():
-            return str(error)
+            return without_controls(str(error))
         case KafkaConnectionError():
             return f"Kafka can't be reached ({_first_line(error)}): start it, or correct --kafka or {KAFKA}"
         case KafkaError():
@@ -36,5 +36,5 @@ def sentence_of(error: BaseException) -> str | None:
 
 
 def _first_line(error: BaseException) -> str:
-    text = without_password(str(error)).strip().splitlines()
+    text = without_controls(without_password(str(error))).strip().splitlines()
     return text[0][:300] if text else type(error).__name__

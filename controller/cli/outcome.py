@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from controller.cli.overview import offered_of
 from controller.cli.terminal import NAMED_MAX
 from controller.core.policy.policy import decode_policy
+from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.settings import Settings
 from controller.process.telemetry import without_password
@@ -33,7 +34,7 @@ async def offered_now(settings: Settings) -> dict[str, float]:
     redis = connect_redis(settings.redis)
     try:
         async with asyncio.timeout(REDIS_WITHIN_S):
-            return offered_of(await RedisTables(redis, settings.keys).read())
+            return offered_of(await RedisTables(redis, settings.keys).read(), now_ms())
     except (RedisError, OSError, TimeoutError):
         return {}
     finally:

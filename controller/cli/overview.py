@@ -21,13 +21,15 @@ from tieline.events import Capacity, Command, Verb, in_scope
 from tieline.table import MILLION, ClientSettings, Generation, PoolInfo, Route, RouteTable, Slice, Split
 
 LOAD_WINDOW_MS = 5_000
+LOAD_AGE_MAX_MS = 15_000  # older figures are no load of now
 ORDERED: dict[Verb, str] = {"drain": "drained", "freeze": "frozen", "verdict": "called"}
 
 
 class PoolRow(Struct, frozen=True):
     """One pool. ``weight`` is its mean share over all routes. ``reason`` is the code of why it is in its
-    state, ``why`` says that in words, after the orders that concern it. None: not known from what could be
-    read."""
+    state, ``why`` says that in words, after the orders that concern it. ``capacity_units_per_s`` is what is
+    stated, ``usable_units_per_s`` what the planner lets it carry now. None: not known from what could be
+    read, or too old."""
 
     pool: str
     weight: float
@@ -37,6 +39,7 @@ class PoolRow(Struct, frozen=True):
     since_ms: int | None = None
     capacity_units_per_s: float | None = None
     load_units_per_s: float | None = None
+    usable_units_per_s: float | None = None
 
 
 class ProviderRow(Struct, frozen=True):
@@ -50,14 +53,15 @@ class ProviderRow(Struct, frozen=True):
 
 
 class RouteRow(Struct, frozen=True):
-    """One (workload, origin): the share of each pool that has one, the share that is shed, and why it is: by
-    code and in words."""
+    """One (workload, origin) and its criticality: the share of each pool that has one, the share that is
+    shed, and why it is: by code and in words."""
 
     route: str
     shares: dict[str, float]
     shed: float
     reason: str = ""
     why: str = ""
+    criticality: str = ""
 
 
 class Overview(Struct, frozen=True):
@@ -76,11 +80,12 @@ def overview(
     memory: Memory | None = None,
     policy: Policy | None = None,
     commands: tuple[Command, ...] = (),
+    usable: Mapping[str, float] = {},
 ) -> Overview:
     """Everything that can be said from these parts."""
     remembered = memory.pools if memory else {}
     limits = capacities(contents, policy, now_ms)
-    loads = loads_of(contents)
+    loads = loads_of(contents, now_ms)
     weights = pool_shares(table)
     pools = tuple(
         _pool_row(
@@ -89,6 +94,7 @@ def overview(
                 weights.get(name, 0.0),
                 capacity_units_per_s=limits.get(name),
                 load_units_per_s=loads.get(name),
+                usable_units_per_s=usable.get(name),
             ),
             remembered.get(name),
             commands,
@@ -112,26 +118,28 @@ def capacities(contents: Contents, policy: Policy | None, now_ms: int) -> dict[s
     return limits
 
 
-def loads_of(contents: Contents) -> dict[str, float]:
-    """Pool -> load in units/s over the last complete seconds of demand; empty when no client reports."""
+def loads_of(contents: Contents, now_ms: int) -> dict[str, float]:
+    """Pool -> load in units/s over the last complete seconds of demand; empty when no client reports now."""
     loads: dict[str, float] = defaultdict(float)
-    for second in _last_seconds(contents):
+    for second in _last_seconds(contents, now_ms):
         for pool in second.pools:
             loads[pool.pool] += pool.units * 1_000 / LOAD_WINDOW_MS
     return dict(loads)
 
 
-def offered_of(contents: Contents) -> dict[str, float]:
+def offered_of(contents: Contents, now_ms: int) -> dict[str, float]:
     """Route -> offered load in units/s over the same seconds, what is shed included."""
     offered: dict[str, float] = defaultdict(float)
-    for second in _last_seconds(contents):
+    for second in _last_seconds(contents, now_ms):
         for flow in second.flows:
             offered[f"{flow.workload}/{flow.origin}"] += flow.offered_units * 1_000 / LOAD_WINDOW_MS
     return dict(offered)
 
 
-def _last_seconds(contents: Contents) -> Iterator[DemandSecond]:
+def _last_seconds(contents: Contents, now_ms: int) -> Iterator[DemandSecond]:
     newest_ms = max((row.seconds[-1].second_ms for row in contents.demand if row.seconds), default=0)
+    if now_ms - newest_ms > LOAD_AGE_MAX_MS:
+        return
     for row in contents.demand:
         for second in row.seconds:
             if newest_ms - LOAD_WINDOW_MS <= second.second_ms < newest_ms:
@@ -207,4 +215,5 @@ def _route_row(route: Route, table: RouteTable) -> RouteRow:
         route.split.shed / MILLION,
         reason=route.shed_reason,
         why=in_words(route.shed_reason),
+        criticality=route.criticality,
     )

@@ -17,8 +17,17 @@ from controller.cli import status_tables
 from controller.cli.leadership import LeaderRow, leading
 from controller.cli.live import read_commands, snapshot_of
 from controller.cli.overview import Overview, from_slices, overview
+from controller.cli.sightings import (
+    ClientsSeen,
+    DeadLettersSeen,
+    clients_seen,
+    dead_letters_seen,
+    overlay_seen,
+)
+from controller.cli.status_head import exit_status
 from controller.cli.terminal import screen
 from controller.commands.log import CommandLog
+from controller.core.assessment import assess
 from controller.core.guards.withheld import MODES
 from controller.core.inspect.alarms import alarms
 from controller.core.model.memory import Memory
@@ -37,14 +46,16 @@ from streams.store import Contents
 from streams.tables import RedisTables
 from tieline.events import Command
 from tieline.keys import MANIFEST_FIELD, slice_field
+from tieline.overlay import Overlay
 from tieline.table import RouteTable, decode_manifest, decode_slice
 
 
 class Status(Struct, frozen=True):
     """Everything that `--json` prints.
 
-    ``commands``: the orders in force. ``withheld``: moves that a provider's mode holds back now. ``alarms``:
-    what a person must look at. ``missing``: what could not be read, and why.
+    ``commands``: the orders in force. ``withheld``: what keeps the table as it is although load should move.
+    ``alarms``: what a person must look at. ``missing``: what could not be read, and why. ``clients``,
+    ``overlay`` and ``dead_letters``: None where they could not be read, or where there is no overlay.
     """
 
     generation: str
@@ -58,14 +69,26 @@ class Status(Struct, frozen=True):
     withheld: tuple[Verdict, ...] = ()
     alarms: tuple[Verdict, ...] = ()
     missing: tuple[str, ...] = ()
+    clients: ClientsSeen | None = None
+    overlay: Overlay | None = None
+    dead_letters: DeadLettersSeen | None = None
 
 
 class FromKafka(Struct, frozen=True):
-    """What Kafka holds: the newest publication, who leads, and the orders."""
+    """What Kafka holds: the newest publication, who leads, the orders, and recent dead letters."""
 
     record: RoutesRecord
     leader: LeaderRow | None
     commands: CommandLog
+    dead_letters: DeadLettersSeen | None
+
+
+class FromRedis(Struct, frozen=True):
+    """What Redis holds: the live tables, the table of the newest generation there, and the overlay."""
+
+    contents: Contents = Contents()
+    projected: RouteTable | None = None
+    overlay: Overlay | None = None
 
 
 def add_parser(subparsers: Any) -> None:
@@ -76,7 +99,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when a publication was found."""
+    """0: nothing is wrong. 1: something is shed, an alarm stands, or nobody leads. 2: it can't be known."""
     settings = read_settings(args, os.environ, needs=())
     if not settings.kafka and not settings.redis:
         read_settings(args, os.environ, needs=(KAFKA, REDIS))
@@ -86,23 +109,30 @@ def run(args: argparse.Namespace) -> int:
         print(msgspec.json.encode(status).decode())
     else:
         status_tables.draw(status, screen())
-    return 0
+    return exit_status(status)
 
 
 async def _read(settings: Settings) -> Status:
     missing: list[str] = []
-    from_kafka, (contents, projected) = await asyncio.gather(
+    from_kafka, from_redis = await asyncio.gather(
         _from_kafka(settings, missing), _from_redis(settings, missing)
     )
-    at_ms = now_ms()
+    contents, projected, at_ms = from_redis.contents, from_redis.projected, now_ms()
+    clients = clients_seen(contents, at_ms) if settings.redis and not missing else None
     if from_kafka is not None and from_kafka.record.table is not None:
         record = from_kafka.record
         commands = from_kafka.commands.in_force(at_ms)
         policy = decode_policy(record.policy)
-        rows = overview(
-            from_kafka.record.table, contents, at_ms, memory=record.memory, policy=policy, commands=commands
-        )
         snapshot = snapshot_of(record, contents, commands)
+        rows = overview(
+            from_kafka.record.table,
+            contents,
+            at_ms,
+            memory=record.memory,
+            policy=policy,
+            commands=commands,
+            usable=usable_now(snapshot, at_ms) if not missing else {},
+        )
         return Status(
             generation=str(record.generation),
             published_ms=record.published_ms,
@@ -115,6 +145,9 @@ async def _read(settings: Settings) -> Status:
             withheld=() if missing else held_back(snapshot, at_ms),
             alarms=alarms(snapshot, record.memory or Memory(), at_ms),
             missing=tuple(missing),
+            clients=clients,
+            overlay=from_redis.overlay,
+            dead_letters=from_kafka.dead_letters,
         )
     if projected is None:
         why = "; ".join(missing) or "no controller has published yet: start one with `tieline controller`"
@@ -128,15 +161,22 @@ async def _read(settings: Settings) -> Status:
         leader=None,
         overview=overview(projected, contents, at_ms),
         missing=tuple(missing),
+        clients=clients,
+        overlay=from_redis.overlay,
     )
 
 
 def held_back(snapshot: Snapshot, at_ms: int) -> tuple[Verdict, ...]:
-    """The moves that would be made now if the mode of their pools' provider allowed it."""
-    if all(provider.mode == "act" for provider in snapshot.policy.providers):
-        return ()
+    """What keeps the table as it is: moves that the mode of their pools' provider holds back, and guards."""
+    ready = step(snapshot, at_ms)
     modes = MODES.values()
-    return tuple(verdict for verdict in step(snapshot, at_ms).decisions if verdict.reason in modes)
+    return tuple(verdict for verdict in ready.decisions if ready.table is None or verdict.reason in modes)
+
+
+def usable_now(snapshot: Snapshot, at_ms: int) -> dict[str, float]:
+    """Pool -> what the planner lets it carry now, in units/s: within limits, headroom, health and ramps."""
+    assessment = assess(snapshot, at_ms)
+    return dict(zip(assessment.compiled.pools, assessment.use.limits.usable, strict=True))
 
 
 async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | None:
@@ -150,23 +190,25 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
             if record is None:
                 return None
             commands = await read_commands(settings, unsigned_allowed=record.unsigned_commands)
-            return FromKafka(record, await leading(settings), commands)
+            letters = await dead_letters_seen(settings, now_ms())
+            return FromKafka(record, await leading(settings), commands, dead_letters=letters)
     except (KafkaError, TimeoutError, UserError) as error:
         missing.append(f"Kafka can't be read: {str(error) or type(error).__name__}")
         return None
 
 
-async def _from_redis(settings: Settings, missing: list[str]) -> tuple[Contents, RouteTable | None]:
+async def _from_redis(settings: Settings, missing: list[str]) -> FromRedis:
     if not settings.redis:
         missing.append(f"{REDIS} is not set: so stated capacity and load are not known")
-        return Contents(), None
+        return FromRedis()
     redis = connect_redis(settings.redis)
     try:
         contents = await RedisTables(redis, settings.keys).read()
-        return contents, await _projected(redis, settings)
+        overlay = await overlay_seen(redis, settings, now_ms())
+        return FromRedis(contents, await _projected(redis, settings), overlay)
     except (RedisError, OSError) as error:
         missing.append(f"Redis can't be read: {str(error) or type(error).__name__}")
-        return Contents(), None
+        return FromRedis()
     finally:
         await redis.aclose()
 

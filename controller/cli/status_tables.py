@@ -1,104 +1,98 @@
-"""What `tieline status` draws on a terminal."""
+"""What `tieline status` draws on a terminal: its head (``status_head``), then orders, providers and pools.
+
+Names are never cut. On a narrow terminal columns that can be missed are left out, and only the reasons are
+cut at their ends; `tieline explain` says them whole.
+"""
 
 from typing import TYPE_CHECKING
 
+from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from controller.cli.status_head import head
 from controller.cli.terminal import described, taken_back_by
-from controller.core.model.words import duration, sentence
-from controller.process.settings import UNSIGNED_NOTICE
+from controller.core.model.words import duration
 
 if TYPE_CHECKING:
     from controller.cli.status import Status
 
 COLOURS = {"healthy": "green", "degraded": "yellow", "down": "red", "recovering": "cyan", "unknown": "dim"}
+WIDE_COLUMNS = 110
+GAP = 2  # between two columns
+_NUMBERS = ("usable/s", "stated/s", "load/s", "weight", "ends in")
 
 
 def draw(status: "Status", console: Console) -> None:
-    """Head, alarms, orders in force, what modes hold back, providers, pools, and routes that shed."""
-    console.print(Text(head(status)))
-    for line in status.missing:
-        console.print(Text(line, style="yellow"))
-    for alarm in status.alarms:
-        console.print(Text(f"alarm: {sentence(alarm, status.at_ms)}", style="red"))
+    """The head, orders in force, providers, and pools."""
+    for line in head(status):
+        console.print(Text(line.text, style=line.style))
     if status.commands:
-        console.print(_orders(status))
-    for verdict in status.withheld:
-        console.print(Text(f"held back: {sentence(verdict, status.at_ms)}", style="yellow"))
-    console.print(_providers(status))
-    console.print(_pools(status))
-    for route in status.overview.routes:
-        if route.shed:
-            console.print(Text(f"{route.route} sheds {route.shed:.1%}: {route.why}", style="red"))
+        console.print(_orders(status, console.width))
+    console.print(_providers(status, console.width))
+    console.print(_pools(status, console.width))
 
 
-def head(status: "Status") -> str:
-    """Generation, its age, the leader and the mode in one line."""
-    parts = [f"generation {status.generation}, published {_ago(status.at_ms - status.published_ms)}"]
-    if status.leader is None:
-        parts.append("leader not known")
-    elif status.leader.resigned:
-        parts.append(f"no leader: epoch {status.leader.epoch} resigned")
-    else:
-        heard = _ago(status.at_ms - status.leader.heard_ms)
-        parts.append(
-            f"leader {status.leader.identity[:8] or '?'} (epoch {status.leader.epoch}) heard {heard}"
-        )
-    if status.unsigned_dev_mode:
-        parts.append(UNSIGNED_NOTICE)
-    return "; ".join(parts)
+def _table(title: str, headings: tuple[str, ...], rows: list[tuple[Text, ...]], width: int) -> Table:
+    """A table of these cells within ``width`` columns, in which only the last cell of a row may be cut."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    widths = [
+        max([cell_len(heading), *(row[column].cell_len for row in rows)])
+        for column, heading in enumerate(headings[:-1])
+    ]
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in _NUMBERS else "left", no_wrap=True)
+    left = max(width - sum(widths) - len(widths) * GAP, len(headings[-1]))
+    for row in rows:
+        row[-1].truncate(left, overflow="ellipsis")
+        table.add_row(*row)
+    return table
 
 
-def _ago(length_ms: int) -> str:
-    return f"{duration(max(length_ms, 0))} ago"
-
-
-def _orders(status: "Status") -> Table:
-    table = Table(title="orders in force", title_justify="left")
-    for heading in ("order", "by", "why", "ends in", "taken back by"):
-        table.add_column(heading)
+def _orders(status: "Status", width: int) -> Table:
+    is_wide = width >= WIDE_COLUMNS
+    rows = []
     for order in status.commands:
         left_ms = max((order.expires_ms or 0) - status.at_ms, 0)
-        table.add_row(described(order), order.actor, order.reason, duration(left_ms), taken_back_by(order))
-    return table
+        cells = [described(order), duration(left_ms), order.actor]
+        if is_wide:
+            cells.append(taken_back_by(order))
+        rows.append(tuple(map(Text, (*cells, order.reason))))
+    headings = ("order", "ends in", "by", *(("taken back by",) if is_wide else ()), "why")
+    return _table("orders in force", headings, rows, width)
 
 
-def _providers(status: "Status") -> Table:
-    table = Table(title="providers", title_justify="left")
-    for heading in ("provider", "pools", "capacity/s", "load/s", "weight"):
-        table.add_column(heading, justify="left" if heading in ("provider", "pools") else "right")
+def _providers(status: "Status", width: int) -> Table:
+    rows = []
     for row in status.overview.providers:
         states = ", ".join(f"{count} {state}" for state, count in row.states.items())
-        table.add_row(
-            row.provider,
-            states,
-            _units(row.capacity_units_per_s),
-            _units(row.load_units_per_s),
-            f"{row.weight:.1%}",
-        )
-    return table
+        figures = (_units(row.capacity_units_per_s), _units(row.load_units_per_s), f"{row.weight:.1%}")
+        rows.append(tuple(map(Text, (row.provider, *figures, states))))
+    return _table("providers", ("provider", "stated/s", "load/s", "weight", "pools"), rows, width)
 
 
-def _pools(status: "Status") -> Table:
-    table = Table(title="pools", title_justify="left")
-    for heading in ("pool", "state", "capacity/s", "load/s", "weight", "for", "why"):
-        table.add_column(
-            heading, justify="right" if heading in ("capacity/s", "load/s", "weight") else "left"
-        )
+def _pools(status: "Status", width: int) -> Table:
+    is_wide = width >= WIDE_COLUMNS
+    rows = []
     for row in status.overview.pools:
         since = "" if row.since_ms is None else duration(max(status.at_ms - row.since_ms, 0))
-        table.add_row(
-            row.pool,
-            Text(row.state, style=COLOURS.get(row.state, "")),
-            _units(row.capacity_units_per_s),
-            _units(row.load_units_per_s),
-            f"{row.weight:.1%}",
-            since,
-            row.why,
-        )
-    return table
+        figures = [_units(row.load_units_per_s), _units(row.usable_units_per_s), f"{row.weight:.1%}"]
+        if is_wide:
+            figures = [*figures[:2], _units(row.capacity_units_per_s), figures[2], since]
+        state = Text(row.state, style=COLOURS.get(row.state, ""))
+        rows.append((Text(row.pool), state, *map(Text, figures), Text(row.why)))
+    wide = ("pool", "state", "load/s", "usable/s", "stated/s", "weight", "for", "why")
+    narrow = tuple(heading for heading in wide if heading not in ("stated/s", "for"))
+    return _table("pools", wide if is_wide else narrow, rows, width)
 
 
 def _units(value: float | None) -> str:

@@ -3,13 +3,17 @@ screen."""
 
 import re
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
 
 from controller.commands.log import OVERRIDE_MAX_MS
 from controller.process.errors import UserError
+from controller.process.telemetry import without_controls
 from tieline.events import TAKES_BACK, Command
 
 PIPED_COLUMNS = 160
@@ -76,9 +80,18 @@ def taken_back_by(order: Command) -> str:
     return f"tieline {verb}{f' {order.guard}' if order.guard else ''}{scope}"
 
 
+class Screen(Console):
+    """A console that draws no control characters, whoever wrote them into a name, a reason or an error."""
+
+    def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As in rich; each piece of text without what a terminal would obey."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=without_controls(segment.text))
+
+
 def screen() -> Console:
     """Standard output. A pipe or file gets 160 columns, or as COLUMNS says, so that names stay whole."""
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     if not sys.stdout.isatty() and "COLUMNS" not in console._environ:
         console.width = PIPED_COLUMNS
     return console

@@ -17,6 +17,11 @@ from streams.logs import RateLimit
 # Up to the last @ of the word: a password that was typed as it is may have a slash or an @ of its own.
 _USER_INFO = re.compile(r"([a-z][a-z0-9+.-]*://)([^\s'\"]*)@", re.IGNORECASE)
 _QUERY_SECRET = re.compile(r"([?&][^=&\s]*(?:key|token|secret|passw|sig)[^=&\s]*=)[^&\s'\"]+", re.IGNORECASE)
+_CONTROLS = dict.fromkeys(
+    code
+    for first, last in ((0, 9), (11, 31), (0x7F, 0x9F), (0x200E, 0x200F), (0x2028, 0x202E), (0x2066, 0x2069))
+    for code in range(first, last + 1)
+)
 _SECRET_NAMES = re.compile(r"password|secret|token|credential_value|api_key|authorization", re.IGNORECASE)
 
 
@@ -72,3 +77,9 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 def without_password(text: str) -> str:
     """``redis://user:password@host`` -> ``redis://***@host``, and ``?api_key=...`` -> ``?api_key=***``."""
     return _QUERY_SECRET.sub(r"\1***", _USER_INFO.sub(r"\1***@", text))
+
+
+def without_controls(text: str) -> str:
+    """The text without control characters, of C0 and C1, and without those that turn the direction of text.
+    Line ends stay."""
+    return text.translate(_CONTROLS)

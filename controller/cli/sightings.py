@@ -1,0 +1,121 @@
+"""What else `tieline status` looks at: clients, the emergency overlay, and recent dead letters."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from msgspec import Struct
+
+from controller.process.settings import Settings
+from streams.store import Contents
+from tieline.kafka import connecting
+from tieline.overlay import Overlay, OverlayError, peek
+
+HOUR_MS = 3_600_000
+HEARD_WITHIN_MS = 15_000  # clients report once a second, or as the policy says, and at most so much later
+REASONS_OF_MAX = 200  # newest dead letters whose reasons are read; the others are only counted
+READ_WITHIN_S = 1.0
+_REASON = "tieline_reason"
+
+
+class ClientsSeen(Struct, frozen=True):
+    """Clients that report. ``heard``: in the last seconds; ``silent``: they reported lately and no longer do.
+
+    ``heard_ms`` is the newest second that any of them reported, None if there is none. ``generations``: how
+    many use the table of each.
+    """
+
+    heard: int
+    silent: int
+    heard_ms: int | None
+    generations: dict[str, int]
+
+
+class DeadLettersSeen(Struct, frozen=True):
+    """Dead letters of the last hour. ``reasons`` counts the newest of them, at most ``REASONS_OF_MAX``."""
+
+    count: int
+    reasons: dict[str, int]
+
+
+def clients_seen(contents: Contents, at_ms: int) -> ClientsSeen:
+    """What the demand table says of the clients themselves."""
+    heard_ms: int | None = None
+    heard = recent = 0
+    generations: Counter[str] = Counter()
+    for row in contents.demand:
+        if not row.seconds:
+            continue
+        newest_ms = row.seconds[-1].second_ms
+        heard_ms = max(heard_ms or 0, newest_ms)
+        fresh = [second.clients for second in row.seconds if at_ms - second.second_ms <= HEARD_WITHIN_MS]
+        heard += max(fresh, default=0)
+        recent += max(second.clients for second in row.seconds)
+        if fresh:
+            generations.update(row.generations)
+    return ClientsSeen(heard, max(recent - heard, 0), heard_ms, generations=dict(generations))
+
+
+async def overlay_seen(redis: Any, settings: Settings, at_ms: int) -> Overlay | None:
+    """The overlay that Redis holds and that has not expired, without a check of its signature.
+
+    Raises RedisError.
+    """
+    data = await redis.get(settings.keys.overlay)
+    if not data:
+        return None
+    try:
+        overlay = peek(data)
+    except OverlayError:
+        return None
+    return overlay if overlay.expires_ms > at_ms and overlay.exclude else None
+
+
+async def dead_letters_seen(settings: Settings, at_ms: int) -> DeadLettersSeen | None:
+    """The dead letters of the last hour; None where the topic can't be read within a second."""
+    topic = settings.topics.deadletter.name
+    consumer: AIOKafkaConsumer = AIOKafkaConsumer(
+        **connecting(settings.kafka),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+    )
+    try:
+        async with asyncio.timeout(READ_WITHIN_S + 1):
+            await consumer.start()
+            return await _counted(consumer, topic, at_ms)
+    except (KafkaError, TimeoutError):
+        return None
+    finally:
+        await consumer.stop()
+
+
+async def _counted(consumer: AIOKafkaConsumer, topic: str, at_ms: int) -> DeadLettersSeen:
+    partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or {0}]
+    consumer.assign(partitions)
+    first = await consumer.offsets_for_times(dict.fromkeys(partitions, at_ms - HOUR_MS))
+    ends = await consumer.end_offsets(partitions)
+    counts = {part: ends[part] - first[part].offset if first.get(part) else 0 for part in partitions}
+    reasons: Counter[str] = Counter()
+    for part, count in counts.items():
+        if not count:
+            continue
+        consumer.assign([part])
+        consumer.seek(part, ends[part] - min(count, REASONS_OF_MAX))
+        await _count_reasons(consumer, part, ends[part], reasons)
+    return DeadLettersSeen(sum(counts.values()), dict(reasons))
+
+
+async def _count_reasons(
+    consumer: AIOKafkaConsumer, part: TopicPartition, end: int, reasons: Counter[str]
+) -> None:
+    """Counts the reasons from the consumer's position to ``end``, for at most ``READ_WITHIN_S``."""
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + READ_WITHIN_S
+    while (left_s := deadline_s - loop.time()) > 0 and await consumer.position(part) < end:
+        batches = await consumer.getmany(part, timeout_ms=int(left_s * 1_000), max_records=REASONS_OF_MAX)
+        for record in batches.get(part, ()):
+            values = [value for name, value in record.headers if name == _REASON]
+            reasons[values[-1].decode("utf-8", "replace") if values else ""] += 1

@@ -1,0 +1,148 @@
+"""What `tieline status` says above its tables: what a person who was just woken must know, the worst first.
+
+Each line is a sentence or a short list, with a colour. What sheds load comes first, then who leads, then
+what could not be read, alarms, what operators have excluded or ordered, and what else may explain the rest.
+Pure.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from controller.cli.terminal import NAMED_MAX, utc
+from controller.core.model.words import duration, sentence
+from controller.process.settings import UNSIGNED_NOTICE
+
+if TYPE_CHECKING:
+    from controller.cli.status import Status
+
+NO_LEADER_AFTER_MS = 10_000  # a take-over after a kill takes less than half of it
+EXIT_WELL, EXIT_LOOK, EXIT_UNKNOWN = 0, 1, 2
+BAD, CAREFUL, PLAIN = "bold red", "yellow", ""
+
+
+class HeadLine(NamedTuple):
+    """One line and its style."""
+
+    text: str
+    style: str = PLAIN
+
+
+def head(status: "Status") -> tuple[HeadLine, ...]:
+    """All lines, in the order in which they are shown."""
+    return (
+        *_shed(status),
+        *_leader(status),
+        HeadLine(_generation(status), CAREFUL if status.unsigned_dev_mode else PLAIN),
+        *(HeadLine(text, CAREFUL) for text in status.missing),
+        *(HeadLine(f"alarm: {sentence(alarm, status.at_ms)}", "red") for alarm in status.alarms),
+        *_overlay(status),
+        *(HeadLine(f"held back: {sentence(verdict, status.at_ms)}", CAREFUL) for verdict in status.withheld),
+        *_clients(status),
+        *_dead_letters(status),
+    )
+
+
+def exit_status(status: "Status") -> int:
+    """For scripts. 0: nothing is wrong. 1: something is shed, an alarm stands, or nobody leads. 2: it can't
+    be known, because Kafka or Redis could not be read."""
+    if status.missing:
+        return EXIT_UNKNOWN
+    sheds = any(route.shed for route in status.overview.routes)
+    return EXIT_LOOK if sheds or status.alarms or no_leader_since_ms(status) is not None else EXIT_WELL
+
+
+def no_leader_since_ms(status: "Status") -> int | None:
+    """Since when nobody leads, as far as the leader log tells; None while somebody does, or if that could not
+    be read."""
+    leader = status.leader
+    if leader is None:
+        return None
+    silent = status.at_ms - leader.heard_ms > NO_LEADER_AFTER_MS
+    return leader.heard_ms if leader.resigned or silent else None
+
+
+def _shed(status: "Status") -> Iterator[HeadLine]:
+    """One line for each workload that sheds: the share of its load, its criticality, and why."""
+    routes = [route for route in status.overview.routes if route.shed]
+    for workload in sorted({route.route.split("/")[0] for route in routes}):
+        own = [route for route in routes if route.route.split("/")[0] == workload]
+        parts = [f"{route.shed:.1%} from {route.route.split('/', 1)[1]}" for route in own]
+        criticality = own[0].criticality.replace("_", " ")
+        why = "; ".join(sorted({route.why for route in own if route.why}))
+        text = f"SHEDDING {workload} ({criticality}): {', '.join(parts)}{': ' + why if why else ''}"
+        yield HeadLine(text, BAD if own[0].criticality.startswith("critical") else CAREFUL)
+
+
+def _leader(status: "Status") -> Iterator[HeadLine]:
+    leader = status.leader
+    if leader is None:
+        return
+    if (since_ms := no_leader_since_ms(status)) is not None:
+        how = "the last one resigned" if leader.resigned else "the last one was heard then"
+        when = f"{utc(since_ms)}, {_ago(status.at_ms - since_ms)} ({how}, epoch {leader.epoch})"
+        yield HeadLine(f"NO LEADER since {when}: nobody decides, and clients keep their table", BAD)
+        return
+    heard = _ago(status.at_ms - leader.heard_ms)
+    yield HeadLine(f"leader {leader.identity[:8] or '?'} (epoch {leader.epoch}), heard {heard}")
+
+
+def _generation(status: "Status") -> str:
+    """Generation, its age, the policy and the mode."""
+    parts = [f"generation {status.generation}, published {_ago(status.at_ms - status.published_ms)}"]
+    if status.policy_version:
+        parts.append(f"policy {status.policy_version[:8]}")
+    if status.unsigned_dev_mode:
+        parts.append(UNSIGNED_NOTICE)
+    return "; ".join(parts)
+
+
+def _overlay(status: "Status") -> Iterator[HeadLine]:
+    if (overlay := status.overlay) is None:
+        return
+    left = duration(max(overlay.expires_ms - status.at_ms, 0))
+    scopes = ", ".join(overlay.exclude) or "nothing"
+    text = f"emergency overlay excludes {scopes} for {left} more, by {overlay.actor}: {overlay.reason}"
+    yield HeadLine(f"{text} (its signature is not checked here)", CAREFUL)
+
+
+def _clients(status: "Status") -> Iterator[HeadLine]:
+    """How many clients report, under which generation, and how many have fallen silent."""
+    clients = status.clients
+    if clients is None:
+        return
+    if clients.heard_ms is None:
+        yield HeadLine("clients: none has reported, so load is not known", CAREFUL)
+        return
+    age_ms = status.at_ms - clients.heard_ms
+    if not clients.heard:
+        yield HeadLine(f"clients: none has reported for {duration(age_ms)}, so load is not known", CAREFUL)
+        return
+    behind = {name: count for name, count in clients.generations.items() if name != status.generation}
+    newest = clients.generations.get(status.generation, 0)
+    text = f"clients: {clients.heard} report, {newest} of them have generation {status.generation}"
+    if behind:
+        text += f"; others have {_listed(behind)}"
+    if clients.silent:
+        text += f"; {clients.silent} have fallen silent"
+    yield HeadLine(text, CAREFUL if clients.silent else PLAIN)
+
+
+def _dead_letters(status: "Status") -> Iterator[HeadLine]:
+    letters = status.dead_letters
+    if letters is None or not letters.count:
+        return
+    reasons = f": {_listed(letters.reasons)}" if letters.reasons else ""
+    newest = "" if sum(letters.reasons.values()) == letters.count else ", by reason among the newest"
+    yield HeadLine(f"dead letters in the last hour: {letters.count:,}{newest}{reasons}", CAREFUL)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """The largest counts with their names: ``not_json 3, no_source 1, and 2 more``."""
+    largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    text = ", ".join(f"{name or 'none'} {count:,}" for name, count in largest[:NAMED_MAX])
+    rest = len(largest) - NAMED_MAX
+    return f"{text}, and {rest} more" if rest > 0 else text
+
+
+def _ago(length_ms: int) -> str:
+    return f"{duration(max(length_ms, 0))} ago"
