@@ -59,10 +59,10 @@ async def wait_for_clients(settings: Settings, generation: Generation) -> str:
                 if current == generation or (current is not None and current.newer_than(generation)):
                     return ""
                 await asyncio.sleep(POLL_S)
+    except TimeoutError:  # also an OSError
+        return "published in Kafka, but Redis does not have it yet"
     except (RedisError, OSError) as error:
         return f"published in Kafka, but Redis can't be read ({without_password(str(error))})"
-    except TimeoutError:
-        return "published in Kafka, but the controllers could not write it into Redis"
     finally:
         await redis.aclose()
 

@@ -152,7 +152,7 @@ async def test_a_controller_goes_on_without_its_solver(
         os.kill(first, signal.SIGKILL)
         kept = await controller.until_said("no new plan: the last one stays")
         assert kept["has_plan"] is True
-        drained = await tieline(settings, "drain", "oci", "--reason", "test", "--for", "1h")
+        drained = await tieline(settings, "drain", "oci", "--yes", "--reason", "test", "--for", "1h")
         assert drained.status == 0, drained.err
         second = (await controller.until_said("solver started", 2))["pid"]
         assert runs(second)

@@ -101,7 +101,7 @@ async def test_fence_of_an_epoch_that_never_began_ends_no_leading(fleet: Fleet) 
     await write_on_routes(
         fleet, fence(lineage, HUGE, now_ms()), replace(before, generation=forged, table=table)
     )
-    order = await tieline(fleet.settings, "drain", "oci", "--reason", "test", "--for", "1h")
+    order = await tieline(fleet.settings, "drain", "oci", "--yes", "--reason", "test", "--for", "1h")
     assert order.status == 0, order.err
     for controller in (leader, standby):
         ignored = await controller.until_said("a record of the routes log is ignored")
@@ -164,7 +164,7 @@ async def test_resignation_and_claim_of_others_end_no_leading(fleet: Fleet) -> N
         Claimed("forger", epoch, 2**50),
         Claimed("forger", -1, -1),
     )
-    order = await tieline(fleet.settings, "drain", "oci", "--reason", "test", "--for", "1h")
+    order = await tieline(fleet.settings, "drain", "oci", "--yes", "--reason", "test", "--for", "1h")
     assert order.status == 0, order.err
     assert (await newest(fleet)).generation.epoch == epoch
     assert not leader.said("stands by now")

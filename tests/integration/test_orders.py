@@ -69,7 +69,7 @@ def _is_all_healthy(record: RoutesRecord) -> bool:
 
 async def order(fleet: Fleet, *arguments: str) -> str:
     """Gives an order and returns what came of it."""
-    given = await tieline(fleet.settings, *arguments, "--reason", "a drill", "--actor", "kim")
+    given = await tieline(fleet.settings, *arguments, "--reason", "a drill", "--actor", "kim", "--yes")
     assert given.status == 0, given.err
     assert "published as multicloud-1:0:" in given.out
     return given.out
@@ -77,7 +77,7 @@ async def order(fleet: Fleet, *arguments: str) -> str:
 
 async def status(fleet: Fleet) -> dict[str, Any]:
     shown = await tieline(fleet.settings, "status", "--json")
-    assert shown.status == 0, shown.err
+    assert shown.status in (0, 1), shown.err
     found: dict[str, Any] = json.loads(shown.out)
     return found
 
@@ -136,7 +136,7 @@ async def test_orders_in_force_are_listed_with_their_end(fleet: Fleet) -> None:
     await order(fleet, "freeze", "--for", "1h")
     await order(fleet, "override", "fresh-capacity", "--scope", "oci", "--for", "30m")
     shown = await tieline(fleet.settings, "status", COLUMNS="250")
-    assert shown.status == 0, shown.err
+    assert shown.status in (0, 1), shown.err
     for text in (
         "orders in force",
         "freeze the whole table",

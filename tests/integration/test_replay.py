@@ -43,7 +43,7 @@ async def decided(fleet: Fleet) -> Fleet:
             for client in range(4):
                 await producer.send(_demand(client, sequence, failing=sequence > 1))
         await until(lambda: _is_down(fleet), within_s=20, what=f"{SICK} is down")
-    for verb, more in (("drain", ("--for", "1h", "--actor", "kim")), ("undrain", ())):
+    for verb, more in (("drain", ("--yes", "--for", "1h", "--actor", "kim")), ("undrain", ())):
         given = await tieline(fleet.settings, verb, "azure/swedencentral", "--reason", "repair", *more)
         assert given.status == 0, given.err
     return fleet
