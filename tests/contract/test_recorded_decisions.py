@@ -2,7 +2,8 @@
 
 Each file holds the records of one run's decisions topic, in order, as a msgpack array of bodies: a run of the
 demo, one with the controller killed in a ramp, one with Kafka and Redis stopped, and one incident. A change
-that is meant to decide otherwise records these runs anew and says in its commit message what differs.
+that is meant to decide otherwise has these runs decided anew (`python -m tools.redecide`) and says in its
+commit message what differs.
 """
 
 import gzip

@@ -25,8 +25,8 @@ INFINITE = float("inf")
 
 
 @st.composite
-def policies(draw: st.DrawFn, *, shares: bool = True) -> Policy:
-    """Two or three providers, up to six pools, up to two workloads from two origins."""
+def policies(draw: st.DrawFn, *, shares: bool = True, workloads: int = 2, pins: bool = False) -> Policy:
+    """Two or three providers, up to six pools, up to so many workloads from two origins."""
     providers = PROVIDERS[: draw(st.integers(2, 3))]
     pools = []
     for number in range(draw(st.integers(2, 6))):
@@ -46,7 +46,7 @@ def policies(draw: st.DrawFn, *, shares: bool = True) -> Policy:
             )
         )
     works = []
-    for number in range(draw(st.integers(1, 2))):
+    for number in range(draw(st.integers(1, workloads))):
         capped = draw(st.sampled_from((None, None, 0.5))) if shares else None
         works.append(
             Workload(
@@ -55,6 +55,9 @@ def policies(draw: st.DrawFn, *, shares: bool = True) -> Policy:
                 ("m",),
                 exclusive_provider=draw(st.sampled_from((None, None, providers[0]))),
                 provider_share_max={} if capped is None else {providers[0]: capped},
+                pinned_pools=tuple(draw(st.sets(st.sampled_from([pool.id for pool in pools]))))
+                if pins
+                else (),
             )
         )
     bound = draw(st.sampled_from(((), ("eu",))))

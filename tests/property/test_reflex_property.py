@@ -6,17 +6,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from controller.core.lp.solve import solve
 from controller.core.model.dispatch_plan import Problem
 from controller.core.moves.draft import GAINS, GAINS_LATE, OUT, ROOM_MIN_PARTS, Draft, DraftLimits
 from controller.core.moves.eligible import Use
 from controller.core.moves.forced import find_places, settle
 from controller.core.moves.unplaced import whole_routes
-from controller.core.policy.compiled import CompiledPolicy, compile_policy
-from tests.property.planned import most_served, policies, problems
+from controller.core.policy.compiled import LOWEST_RANK, CompiledPolicy, compile_policy
+from tests.property.planned import policies, problems
 from tieline.table import MILLION
 
-QUICK = settings(max_examples=200, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=300, suppress_health_check=list(HealthCheck))
 ROUNDING = 1.0  # units/s: whole parts, and rooms too small to be any
+REMAINDER = 0.003  # of all load: rooms too small for a route, at six pools
 
 
 class Lost(NamedTuple):
@@ -30,10 +32,11 @@ class Lost(NamedTuple):
 
 
 @st.composite
-def losses(draw: st.DrawFn, *, shares: bool) -> Lost:
-    """Everything placed by merit, then one or two pools are gone and nothing succeeds there."""
-    policy = draw(policies(shares=shares))
-    problem = draw(problems(policy, (GAINS, GAINS, GAINS, GAINS_LATE)))
+def losses(draw: st.DrawFn, *, ill: tuple[int, ...] = (GAINS_LATE,)) -> Lost:
+    """Everything placed by merit, then one or two pools are gone and nothing succeeds there. ``ill``: grades
+    that pools may have beside healthy ones."""
+    policy = draw(policies(workloads=4, pins=True))
+    problem = draw(problems(policy, (GAINS, GAINS, GAINS, *ill)))
     compiled = compile_policy(policy)
     count = len(compiled.routes)
     limits = DraftLimits(
@@ -50,23 +53,22 @@ def losses(draw: st.DrawFn, *, shares: bool) -> Lost:
 
 
 @QUICK
-@given(losses(shares=False))
-def test_as_much_critical_load_is_served_as_any_lawful_assignment_could(lost: Lost) -> None:
-    """Compared with every cut, without a solver: critical_plus alone, then all that is critical. For lower
-    criticality its equals are not moved, so that only what is left over is promised (below)."""
-    for rank in (0, 1):
-        served = sum(
-            units * (1 - shed / MILLION)
-            for rule, units, shed in zip(
-                lost.compiled.routes, lost.problem.demand, lost.after.shed, strict=True
-            )
-            if rule.rank <= rank
-        )
-        assert served >= most_served(lost.compiled, lost.problem, rank) - ROUNDING
+@given(losses(ill=()))
+def test_as_much_of_each_rank_is_served_as_any_lawful_assignment_could(lost: Lost) -> None:
+    """Compared with the linear programme, the most critical first, shares and quota groups counted: only
+    remainders that are too small to place are left."""
+    targets = solve(lost.compiled, lost.problem).plan.targets
+    planned = {target.route: target.shed for target in targets}
+    for rank in range(LOWEST_RANK + 1):
+        routes = [route for route, rules in enumerate(lost.compiled.routes) if rules.rank <= rank]
+        shed = sum(lost.after.shed[route] * lost.problem.demand[route] for route in routes) / MILLION
+        must = sum(planned.get(route, 0) * lost.problem.demand[route] for route in routes) / MILLION
+        demand = sum(lost.problem.demand[route] for route in routes)
+        assert shed <= must + ROUNDING + REMAINDER * demand
 
 
 @QUICK
-@given(losses(shares=True))
+@given(losses())
 def test_nothing_is_shed_for_which_there_is_room(lost: Lost) -> None:
     """Of any criticality: a route that sheds has no lawful pool with room left, shares and groups counted."""
     limits = lost.use.limits
@@ -79,7 +81,7 @@ def test_nothing_is_shed_for_which_there_is_room(lost: Lost) -> None:
 
 
 @QUICK
-@given(losses(shares=True))
+@given(losses())
 def test_forced_moves_are_lawful_within_room_and_touch_nothing_else(lost: Lost) -> None:
     """Whole shares on lawful pools, no pool, group or largest share exceeded, and what needs not move stays:
     a more critical route is touched only if it was on a lost pool or moves on without losing anything."""

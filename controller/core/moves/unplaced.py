@@ -3,6 +3,7 @@
 Each function takes such load off the draft. The caller must find another place for it, see forced.py.
 """
 
+from itertools import product
 from typing import NamedTuple
 
 from controller.core.capacity.usable import UNBOUNDED
@@ -98,28 +99,23 @@ def take_from_overloaded(draft: Draft, use: Use, moves: list[Move]) -> list[Unpl
     loads = enumerate(zip(draft.load, limits.usable, strict=True))
     for pool in [pool for pool, (load, usable) in loads if load > usable * slack and load > 0]:
         if limits.grade[pool] != OUT:
-            unplaced += _evict(draft, pool, draft.load[pool] - limits.usable[pool], moves)
+            unplaced += _evict(draft, [pool], draft.load[pool] - limits.usable[pool], moves)
     for group, load in enumerate(draft.group_load):
-        excess = load - limits.group_usable[group]
         if load > limits.group_usable[group] * slack:
             members = [p for p, owner in enumerate(draft.compiled.group_of) if owner == group]
             members = [p for p in members if limits.usable[p] < UNBOUNDED]  # a mode lets others keep theirs
-            for pool in sorted(members, key=lambda p: (-draft.load[p], p)):
-                part = min(excess, draft.load[pool])
-                if part > 0:
-                    unplaced += _evict(draft, pool, part, moves)
-                    excess -= part
+            members.sort(key=lambda p: (-draft.load[p], p))
+            unplaced += _evict(draft, members, load - limits.group_usable[group], moves)
     return unplaced
 
 
-def _evict(draft: Draft, pool: int, units: float, moves: list[Move]) -> list[UnplacedLoad]:
-    """Takes ``units`` of load off a pool."""
+def _evict(draft: Draft, pools: list[int], units: float, moves: list[Move]) -> list[UnplacedLoad]:
+    """Takes ``units`` of load off these pools together, the least critical first."""
     unplaced = []
-    for route in reversed(draft.compiled.by_rank):
-        demand = draft.demand[route]
+    for route, pool in product(reversed(draft.compiled.by_rank), pools):
+        demand, weight = draft.demand[route], draft.weights[route].get(pool, 0)
         if units <= 0:
             break
-        weight = draft.weights[route].get(pool, 0)
         if not weight or demand <= 0:
             continue
         parts = min(weight, -int(-units * MILLION // demand))

@@ -1,0 +1,324 @@
+"""Room that other load makes: short chains of moves that end in free room or in less critical load.
+
+A table is a flow. Each unit of a route passes the largest share of its provider, its pool's limit and the
+limit of the pool's quota group. Load without a place takes the place of other load at whatever limit is full
+on its way. That load takes the place of other load elsewhere, and so on, until some of it finds free room.
+Such a chain is an augmenting path of the flow (Ford and Fulkerson 1956). Two things follow from that:
+
+- Every limit on the way is asked before anything moves, so nothing is turned out in vain.
+- If the search ends without a chain, no other assignment of the same load has room either.
+
+The search is breadth first, so it finds chains with few moves, and with it few units that move. Where no
+chain ends in free room, one may end in load that is less critical than the claimant's, the least critical
+first. That load has no place then. Load that is more critical than the claimant's takes part only if it moves
+to healthy pools, as it must not lose anything by it.
+
+Tested in tests/unit/controller/core/moves/test_chains.py, and in tests/property/test_reflex_property.py
+against the optimum of the linear programme.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from heapq import heappush
+from itertools import pairwise
+from typing import NamedTuple
+
+from controller.core.capacity.usable import UNBOUNDED
+from controller.core.model.reasons import Reason
+from controller.core.moves.draft import (
+    GAINS,
+    GAINS_LAST,
+    GAINS_LATE,
+    OUT,
+    ROOM_MIN_PARTS,
+    Draft,
+    DraftLimits,
+)
+from controller.core.moves.unplaced import NOWHERE, Move, UnplacedLoad
+from controller.core.policy.compiled import CRITICAL_RANK, LOWEST_RANK
+from controller.core.policy.shares import parts_left, provider_parts
+from tieline.table import MILLION
+
+FREE_ROOM = -1  # a goal of a search; the others are ranks
+EDGES_MAX = 4_000_000  # looked at for all load of one draft: about half a second
+
+
+class _Nodes(NamedTuple):
+    """The numbers of the nodes of the flow: pools from 0, quota groups from ``groups``, routes from
+    ``routes``, and the shares of routes at providers from ``shares``."""
+
+    groups: int
+    routes: int
+    shares: int
+    providers: int
+
+    def share(self, route: int, provider: int) -> int:
+        """The node of what a provider may carry of a route."""
+        return self.shares + route * self.providers + provider
+
+    def route_of(self, node: int) -> int:
+        """The route of a route's node or of a share's."""
+        return node - self.routes if node < self.shares else (node - self.shares) // self.providers
+
+    def provider_of(self, node: int) -> int:
+        """The provider of a share's node."""
+        return (node - self.shares) % self.providers
+
+
+class _Search(NamedTuple):
+    """What one search looks for. ``least``: units/s; smaller room or load is left out.
+
+    ``came_from``: each node that was met, with the one before it. ``unmet``: the routes of which a node may
+    still be met, the least critical first.
+    """
+
+    claimant: int
+    goal: int
+    least: float
+    came_from: dict[int, int]
+    unmet: list[int]
+
+
+class Chains:
+    """Finds and makes chains of moves on one draft, while no other load leaves it.
+
+    ``moves`` takes what other routes moved, ``unplaced`` what gave up its place. ``with_unknown``: critical
+    load may go to pools of unknown health.
+    """
+
+    def __init__(
+        self,
+        draft: Draft,
+        limits: DraftLimits,
+        *,
+        moves: list[Move],
+        unplaced: list[UnplacedLoad],
+        with_unknown: bool = False,
+    ) -> None:
+        compiled = draft.compiled
+        routes = len(compiled.pools) + len(compiled.groups)
+        self._draft = draft
+        self._limits = limits
+        self._moves = moves
+        self._unplaced = unplaced
+        self._with_unknown = with_unknown
+        self._nodes = _Nodes(
+            len(compiled.pools),
+            routes,
+            shares=routes + len(compiled.routes),
+            providers=len(compiled.providers),
+        )
+        self._barren: dict[int, dict[int, float]] = {}  # by goal: nodes without a chain, by the least units
+        self._receivers: dict[tuple[int, bool], list[int]] = {}
+        self._edges = 0
+
+    def into_room(self, route: int, parts: int) -> int:
+        """Places parts of the route where other load moves on into free room. Returns the parts left."""
+        return self._claim(route, parts, FREE_ROOM)
+
+    def in_place_of_others(self, route: int, parts: int) -> int:
+        """Places parts of the route where less critical load gives up its place. Returns the parts left."""
+        for rank in range(LOWEST_RANK, self._rank(route), -1):
+            parts = self._claim(route, parts, rank)
+        return parts
+
+    def _claim(self, claimant: int, parts: int, goal: int) -> int:
+        """Makes chains to the goal while there are any. Returns the parts left."""
+        while parts > 0 and (placed := self._sweep(claimant, parts, goal)):
+            parts -= placed
+        return parts
+
+    def _sweep(self, claimant: int, parts: int, goal: int) -> int:
+        """One search over all nodes, which makes each chain as it is found. Returns the parts placed.
+
+        While load only joins the draft, a node from which no chain leads to the goal stays so (``_barren``).
+        """
+        start, left = self._nodes.routes + claimant, parts
+        barren, least = self._barren.setdefault(goal, {}), self._least(claimant)
+        if barren.get(start, UNBOUNDED) <= least:
+            return 0
+        unmet = list(reversed(self._draft.compiled.by_rank))
+        search = _Search(claimant, goal, least, came_from={start: start}, unmet=unmet)
+        queue = deque([start])
+        while queue and left > 0 and self._edges < EDGES_MAX:
+            node = queue.popleft()
+            for following in self._following(node, search):
+                if following in search.came_from or barren.get(following, UNBOUNDED) <= least:
+                    continue
+                if self._ends(following, search):
+                    left -= self._make([*_way_to(node, search.came_from), following], left, search)
+                    if left <= 0:
+                        break
+                else:
+                    self._meet(following, node, search)
+                    queue.append(following)
+        if left == parts:
+            barren.update(dict.fromkeys(search.came_from, least))
+        return parts - left
+
+    def _meet(self, node: int, before: int, search: _Search) -> None:
+        search.came_from[node] = before
+        route = node - self._nodes.routes
+        is_route = self._nodes.routes <= node < self._nodes.shares
+        if is_route and route in search.unmet and not self._draft.compiled.routes[route].share_max:
+            search.unmet.remove(route)
+
+    def _ends(self, node: int, search: _Search) -> bool:
+        """Whether a chain may end here: in free room, or with load that gives up its place."""
+        nodes = self._nodes
+        if search.goal != FREE_ROOM:
+            return node >= nodes.routes and self._rank(nodes.route_of(node)) == search.goal
+        if node < nodes.groups:
+            return self._draft.compiled.group_of[node] < 0 and self._pool_room(node) > search.least
+        return node < nodes.routes and self._group_room(node) > search.least
+
+    def _following(self, node: int, search: _Search) -> Iterator[int]:
+        """The nodes that a unit at this node can go on to, with what it pushes out."""
+        if node < self._nodes.groups:
+            return self._from_pool(node, search)
+        if node < self._nodes.routes:
+            return self._from_group(node, search)
+        if node < self._nodes.shares:
+            return self._from_route(node - self._nodes.routes, search)
+        return self._from_share(node, search)
+
+    def _from_route(self, route: int, search: _Search) -> Iterator[int]:
+        """The route's pools in order of merit, each behind its provider's largest share if there is one."""
+        receivers, share_max = self._receivers_of(route, search), self._draft.compiled.routes[route].share_max
+        self._edges += len(receivers)
+        if not share_max:
+            yield from receivers
+            return
+        for pool in receivers:
+            owner = self._draft.compiled.provider_of[pool]
+            if owner not in share_max:
+                yield pool
+            elif self._share_room(share := self._nodes.share(route, owner)) > search.least:
+                yield share
+
+    def _from_share(self, node: int, search: _Search) -> Iterator[int]:
+        """All pools of the provider, as its share stays what it is. The route may leave the provider, too."""
+        route, provider = self._nodes.route_of(node), self._nodes.provider_of(node)
+        for pool in self._receivers_of(route, search):
+            if self._draft.compiled.provider_of[pool] == provider:
+                yield pool
+        yield self._nodes.routes + route
+
+    def _from_pool(self, pool: int, search: _Search) -> Iterator[int]:
+        """The pool's quota group if the pool itself has room, then the load on it, least critical first."""
+        draft, compiled, nodes = self._draft, self._draft.compiled, self._nodes
+        if compiled.group_of[pool] >= 0 and self._pool_room(pool) > search.least:
+            yield nodes.groups + compiled.group_of[pool]
+        if self._limits.usable[pool] >= UNBOUNDED:
+            return  # a mode lets it keep what it carries
+        owner, least, weights, demand = (
+            compiled.provider_of[pool],
+            search.least * MILLION,
+            draft.weights,
+            draft.demand,
+        )
+        self._edges += len(search.unmet)
+        for route in tuple(search.unmet):
+            if (parts := weights[route].get(pool, 0)) and parts * demand[route] > least:
+                is_shared = owner in compiled.routes[route].share_max
+                yield nodes.share(route, owner) if is_shared else nodes.routes + route
+
+    def _from_group(self, node: int, search: _Search) -> Iterator[int]:
+        """The pools whose load fills the quota group."""
+        group = node - self._nodes.groups
+        for pool, owner in enumerate(self._draft.compiled.group_of):
+            if owner == group and self._limits.grade[pool] != OUT and self._draft.load[pool] > search.least:
+                yield pool
+
+    def _receivers_of(self, route: int, search: _Search) -> list[int]:
+        """The pools that may gain load of the route, in order of merit."""
+        key = (route, self._rank(route) < self._rank(search.claimant))
+        if key not in self._receivers:
+            grade, usable = self._limits.grade, self._limits.usable
+            tiers = self._draft.compiled.routes[route].tiers
+            ranked = dict.fromkeys(pool for _, pools in tiers for pool in pools if usable[pool] > 0)
+            grades = self._grades_of(route, search)
+            self._receivers[key] = [pool for wanted in grades for pool in ranked if grade[pool] == wanted]
+        return self._receivers[key]
+
+    def _grades_of(self, route: int, search: _Search) -> tuple[int, ...]:
+        if self._rank(route) < self._rank(search.claimant):
+            return (GAINS,)
+        if self._with_unknown and self._rank(route) <= CRITICAL_RANK:
+            return (GAINS, GAINS_LATE, GAINS_LAST)
+        return (GAINS, GAINS_LATE)
+
+    def _make(self, chain: list[int], parts: int, search: _Search) -> int:
+        """Makes the moves of a chain. Returns how many of the claimant's ``parts`` have a place now."""
+        draft, nodes, mover = self._draft, self._nodes, search.claimant
+        units = self._narrowest(chain, search.goal)
+        if units <= search.least:
+            return 0  # a chain of this search before it has used the same room
+        moving = placed = min(parts, int(units / draft.demand[mover] * MILLION))
+        left_pool, last_pool = NOWHERE, _last_pool(chain, nodes) if search.goal == FREE_ROOM else NOWHERE
+        for before, node in pairwise(chain):
+            if node < nodes.groups and before >= nodes.routes:
+                if node == last_pool and left_pool != NOWHERE:
+                    grades = self._grades_of(mover, search)
+                    moving = draft.place(mover, moving, self._limits, grades, barred=left_pool)
+                if moving:
+                    draft.give(mover, node, moving)
+            elif before < nodes.groups and node >= nodes.routes:
+                units = moving * draft.demand[mover] / MILLION
+                mover, left_pool = nodes.route_of(node), before
+                moving = min(draft.weights[mover][before], -int(-units * MILLION // draft.demand[mover]))
+                draft.take(mover, before, moving)
+                self._moves.append(Move(mover, before, moving, reason=Reason.MADE_WAY))
+        if search.goal != FREE_ROOM:
+            homeless = UnplacedLoad(self._rank(mover), mover, NOWHERE, parts=moving, may_return=False)
+            heappush(self._unplaced, homeless)
+        return placed
+
+    def _narrowest(self, chain: list[int], goal: int) -> float:
+        """The units/s that can move along the chain."""
+        nodes, draft, units = self._nodes, self._draft, UNBOUNDED
+        for before, node in pairwise(chain):
+            if before < nodes.groups <= node < nodes.routes:
+                units = min(units, self._pool_room(before))
+            elif before < nodes.groups:
+                mover = nodes.route_of(node)
+                units = min(units, draft.weights[mover].get(before, 0) * draft.demand[mover] / MILLION)
+            elif nodes.routes <= before < nodes.shares <= node:
+                units = min(units, self._share_room(node))
+        if goal == FREE_ROOM:
+            end = chain[-1]
+            units = min(units, self._pool_room(end) if end < nodes.groups else self._group_room(end))
+        return units
+
+    def _rank(self, route: int) -> int:
+        return self._draft.compiled.routes[route].rank
+
+    def _least(self, claimant: int) -> float:
+        """The units/s below which room or load is left out, so that no crumbs are moved."""
+        return ROOM_MIN_PARTS * self._draft.demand[claimant] / MILLION
+
+    def _pool_room(self, pool: int) -> float:
+        return self._limits.usable[pool] - self._draft.load[pool]
+
+    def _group_room(self, node: int) -> float:
+        group = node - self._nodes.groups
+        return self._limits.group_usable[group] - self._draft.group_load[group]
+
+    def _share_room(self, node: int) -> float:
+        """The units/s of the route that the provider may still gain."""
+        route, provider, draft = self._nodes.route_of(node), self._nodes.provider_of(node), self._draft
+        carried = provider_parts(draft.weights[route].items(), draft.compiled.provider_of, provider)
+        most = draft.compiled.routes[route].share_max[provider]
+        return parts_left(most, carried) * draft.demand[route] / MILLION
+
+
+def _way_to(node: int, came_from: dict[int, int]) -> list[int]:
+    """The nodes from the start of a search to this one."""
+    way = [node]
+    while (before := came_from[way[-1]]) != way[-1]:
+        way.append(before)
+    return way[::-1]
+
+
+def _last_pool(chain: list[int], nodes: _Nodes) -> int:
+    return next(node for node in reversed(chain) if node < nodes.groups)
