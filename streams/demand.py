@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from streams.fold import Refusal, evidence_ms
-from streams.material import load_moved, tells_failure
+from streams.material import load_moved, tells_failure, tells_little_left
 from streams.rows import DemandRow, Ejection, Position
 from streams.sums import SecondTally, is_stuck
 from tieline.events import Demand, Outcomes, PoolObservation, stale_after_ms
@@ -59,6 +59,7 @@ class _Client(NamedTuple):
     silent_after_ms: int
     failing: frozenset[str]
     of_its_own: bool
+    near_limit: frozenset[str]
 
 
 class DemandFold:
@@ -103,6 +104,7 @@ class DemandFold:
             or before is None
             or ejections_moved
             or bool(before.failing | after.failing)
+            or before.near_limit != after.near_limit
             or (begins_second and self._load_moved(second_ms))
         )
 
@@ -185,6 +187,7 @@ class DemandFold:
             silent_after_ms=at_ms + stale_after_ms(event.interval_ms),
             failing=frozenset(row.pool for row in observations if tells_failure(row.outcomes)),
             of_its_own=of_its_own,
+            near_limit=frozenset(row.pool for row in observations if tells_little_left(row)),
         )
         if (before := self._clients.pop(event.client, None)) is not None:
             self._drop_generation(before.generation)

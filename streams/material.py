@@ -10,6 +10,7 @@ from tieline.events import Capacity, Outcomes, PoolObservation, Report, Statemen
 LONG_IN_FLIGHT_MS = 2_000  # a request in flight for longer may be one that never ends
 MOVED_SHARE = 0.05
 LATENCY_MOVED_SHARE = 0.25
+RATE_LIMIT_LEFT_LOW = 0.1
 
 
 def is_material(old: Row | None, new: Row) -> bool:
@@ -68,6 +69,12 @@ def observation_moved(old: PoolObservation | None, new: PoolObservation) -> bool
 def tells_failure(outcomes: Outcomes) -> bool:
     """Whether any class is counted that speaks about the pool's health, capacity or configuration."""
     return bool(outcomes.health_failures or outcomes.throttled or outcomes.configuration_faults)
+
+
+def tells_little_left(observation: PoolObservation) -> bool:
+    """Whether little is left of the pool's rate limit, by the headers of its answers."""
+    left = observation.rate_limit_left
+    return left is not None and left < RATE_LIMIT_LEFT_LOW
 
 
 def capacity_moved(old: Capacity, new: Capacity) -> bool:

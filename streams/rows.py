@@ -76,7 +76,8 @@ class PoolSum(Struct, frozen=True, array_like=True, gc=False):
     ``reporters`` counts clients with at least one attempt, ``failing`` those that had failures of a class and
     no success (one count per class). ``largest`` holds up to four reporters, those with the most attempts.
     ``users`` counts clients with attempts or requests in flight there, ``stuck`` those of them whose oldest
-    request has waited for long while none of their requests succeeds.
+    request has waited for long while none of their requests succeeds. ``used_up_units``: each client's units
+    times the share of its rate limit that is used up; clients whose answers don't say so add nothing.
     """
 
     pool: str
@@ -93,6 +94,7 @@ class PoolSum(Struct, frozen=True, array_like=True, gc=False):
     largest: tuple[ReporterShare, ...] = ()
     users: int = 0
     stuck: int = 0
+    used_up_units: float = 0.0
 
 
 class Ejection(Struct, frozen=True, array_like=True, gc=False):

@@ -48,6 +48,7 @@ class PoolTally:
         )
         self._total = counts(self._base.outcomes)
         self._units = self._base.units
+        self._used_up_units = self._base.used_up_units
         self._reporters: dict[str, list[int]] = {}
         self._uncounted = 0
         self._ejected: set[str] = set()
@@ -66,6 +67,8 @@ class PoolTally:
         numbers = counts(outcomes)
         self._total = _added(self._total, numbers)
         self._units += observation.units
+        if observation.rate_limit_left is not None:
+            self._used_up_units += observation.units * (1.0 - observation.rate_limit_left)
         if any(numbers):
             self._add_reporter(client, numbers)
         if observation.ejected is not None:
@@ -110,6 +113,7 @@ class PoolTally:
             largest=self._largest(),
             users=self._base.users + len(self._users),
             stuck=self._base.stuck + len(self._stuck),
+            used_up_units=self._used_up_units,
         )
 
     def _add_reporter(self, client: str, numbers: list[int]) -> None:

@@ -110,6 +110,7 @@ _MODULES = frozenset(
         "kafka",
         "keys",
         "metrics",
+        "misfits",
         "overlay",
         "producer",
         "providers",

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tieline.events import EVENT_TYPES, Capacity, Command, Demand, Event, Report, Statement, misfit
+from tieline.events import EVENT_TYPES, Capacity, Command, Demand, Event, Report, Statement
+from tieline.misfits import misfit
 
 MSGPACK = "application/msgpack"
 JSON = "application/json"

@@ -3,7 +3,7 @@
 Every event is a frozen, tagged msgspec struct; the tag (``type`` in the body) is also the CloudEvents type
 without its ``tieline.`` prefix. Durations and instants are integers in milliseconds (instants since the Unix
 epoch); load is in the policy's load unit (by default tokens), rates are per second. The type of each field
-states its limits. ``cloudevents.encode`` and ``decode`` check an event against them and with ``misfit``. The
+states its limits. ``cloudevents.encode`` and ``decode`` check an event against them and by ``misfits``. The
 reasons, and what is done with each event, are in docs/events.md.
 
 These fields mean the same in every event:
@@ -46,6 +46,7 @@ Scope = Annotated[str, Meta(pattern=_SCOPE, description="provider[/region[/deplo
 OrderScope = Annotated[str, Meta(pattern=_ORDER_SCOPE, description="`*` or provider[/region[/deployment]]")]
 Count = Annotated[int, Meta(ge=0, le=10**12)]
 Units = Annotated[float, Meta(ge=0, le=1e15)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Rate = Annotated[float, Meta(ge=0, le=1e12)]
 DurationMs = Annotated[int, Meta(ge=0, le=DURATION_MAX_MS)]
 LatencyMs = Annotated[float, Meta(ge=0, le=LATENCY_MAX_MS)]
@@ -110,7 +111,8 @@ class PoolObservation(Struct, frozen=True, omit_defaults=True, gc=False):
     Quantiles are nearest rank (``tieline.quantiles``). ``first_token_*``: from sending the request to its
     first output. ``per_token_p50_ms``: of each request's mean time between the tokens after the first.
     ``in_flight``: requests that have not ended; ``oldest_in_flight_ms``: how long the oldest of them has
-    waited. The findings of docs/concepts.md are made from it.
+    waited. ``rate_limit_left``: the share of the provider's limit that was left by the rate-limit headers of
+    its answers, as their mean weighted by load. The findings of docs/concepts.md are made from it.
     """
 
     pool: PoolId
@@ -122,6 +124,7 @@ class PoolObservation(Struct, frozen=True, omit_defaults=True, gc=False):
     in_flight: Count = 0
     oldest_in_flight_ms: DurationMs = 0
     ejected: ResultClass | None = None  # why this process keeps away from the pool, if it does
+    rate_limit_left: Share | None = None
 
 
 class Report(Struct, frozen=True, tag_field="type", tag="report.v1"):
@@ -340,57 +343,3 @@ def pool_of(scope: str) -> tuple[str, str]:
 def in_scope(pool: str, scope: str) -> bool:
     """Whether ``scope`` (provider[/region[/deployment]], or ``*`` for all) covers ``pool``."""
     return scope == "*" or pool == scope or pool.startswith(scope + "/")
-
-
-def misfit(event: Event) -> str | None:
-    """What is contradictory in an event whose fields all have the right type; None if nothing is."""
-    match event:
-        case Report() | Capacity():
-            place = f"{event.provider}/{event.region}"
-            pools = [row.pool for row in event.pools]
-            if isinstance(event, Capacity):
-                pools += [row.pool for row in event.planned if row.pool not in pools]
-            return _pools_fault(pools, place) or _window_fault(event)
-        case Statement():
-            place = event.provider if event.region == "*" else f"{event.provider}/{event.region}"
-            for claim in event.claims:
-                if fault := _pools_fault(list(claim.pools), place):
-                    return fault
-        case Demand():
-            return _pools_fault([row.pool for row in event.pools], "") or _window_fault(event)
-        case Command():
-            return _order_fault(event)
-        case _:
-            pass
-    return None
-
-
-def _order_fault(order: Command) -> str | None:
-    verb = order.verb
-    if verb not in TAKES_BACK and order.expires_ms is None:
-        return f"{verb} needs expires_ms"
-    if order.scope == "*" and verb not in OF_THE_WHOLE_TABLE:
-        return f"{verb} needs a provider, a region or a pool as its scope"
-    if bool(order.guard) != (verb in ("override", "restore")):
-        return f"{verb} names no guard" if order.guard else f"{verb} needs guard"
-    if bool(order.state) != (verb == "verdict"):
-        return f"{verb} has no state" if order.state else f"{verb} needs state"
-    return None
-
-
-def _pools_fault(pools: list[str], place: str) -> str | None:
-    """``place``: the provider, or provider/region, that all pools must be in; empty for any."""
-    if len(set(pools)) != len(pools):
-        return "a pool is named twice"
-    if place:
-        prefix = place + "/"
-        for pool in pools:
-            if not pool.startswith(prefix):
-                return f"pool {pool} is not in {place}"
-    return None
-
-
-def _window_fault(event: Report | Capacity | Demand) -> str | None:
-    if not isinstance(event, Capacity) and event.window_end_ms < event.window_start_ms:
-        return "window_end_ms lies before window_start_ms"
-    return None

@@ -12,7 +12,8 @@ from msgspec import Struct
 from controller.core.policy.check import near_miss
 from controller.core.policy.policy import Policy
 from controller.process.errors import UserError
-from tieline.events import Capacity, PoolCapacity, PoolObservation, Report, in_scope, misfit, pool_of
+from tieline.events import Capacity, PoolCapacity, PoolObservation, Report, in_scope, pool_of
+from tieline.misfits import misfit
 
 Kind = Literal["health", "capacity"]
 INPUT_MAX_BYTES = 4 * 1024 * 1024

@@ -19,7 +19,8 @@ from controller.core.orders.overridable import OVERRIDABLE, override_fault
 from controller.process.errors import UserError
 from controller.process.settings import KAFKA, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
-from tieline.events import OF_THE_WHOLE_TABLE, TAKES_BACK, Command, Verb, misfit
+from tieline.events import OF_THE_WHOLE_TABLE, TAKES_BACK, Command, Verb
+from tieline.misfits import misfit
 
 WAIT_S_MAX = 600.0
 

@@ -6,7 +6,8 @@ import msgspec
 
 from controller.core.orders.overridable import override_fault
 from controller.routes.record import OrderAnswer
-from tieline.events import TAKES_BACK, Command, misfit
+from tieline.events import TAKES_BACK, Command
+from tieline.misfits import misfit
 from tieline.topics import DAY_MS
 
 OVERRIDE_MAX_MS = 30 * DAY_MS

@@ -10,9 +10,11 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 import tieline
-from tests.integration.routed import MODEL, ORIGIN, WORKLOAD
+from lab.standins.process import StandinProcess
+from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, Reports, pool_info, standin, table
 from tests.integration.scripted_pools import ScriptedPool, error, good, scripted, written_table
-from tieline.table import ClientSettings
+from tieline._tables.last_good import write_last_good
+from tieline.table import ClientSettings, slices
 
 TIGHT, WIDE = "a/r/d", "b/r/d"
 MESSAGES: Any = [{"role": "user", "content": "Where does it flow?"}]
@@ -121,6 +123,43 @@ async def test_alone_the_rest_wait_their_turn(tmp_path: Path) -> None:
                     )
         assert {answer.status_code for answer in answers} == {200}
         assert seconds["early"] == 2
+
+
+@pytest.mark.parametrize("shape", ["openai", "azure"])
+async def test_what_is_left_is_heeded_and_reported(tmp_path: Path, shape: str) -> None:
+    """A small stand-in that states its bucket of tokens serves what it holds and hardly answers 429; the
+    client's report says what was left there, and nothing of a pool that does not say it."""
+    small = standin("a", "r", tmp_path, tokens_per_s=200, burst_s=5, rate_limit_headers=shape)
+    processes = [await StandinProcess.spawn(small), await StandinProcess.spawn(standin("b", "r", tmp_path))]
+    tight, wide = "a/r/gpt", "b/r/gpt"
+    try:
+        infos = (pool_info(tight, processes[0].url(tight)), pool_info(wide, processes[1].url(wide)))
+        path = tmp_path / "routes.bin"
+        routes = table(infos, WEIGHTS)
+        write_last_good(path, routes.generation, {ORIGIN: slices(routes)[f"{WORKLOAD}/{ORIGIN}"]})
+        sink = Reports()
+        async with tieline.AsyncClient(str(path), workload=WORKLOAD, origin=ORIGIN, kafka=sink) as client:
+            assert await client.ready(5)
+            async with client.http_client(base_url=client.base_url) as http:
+                body = {"model": MODEL, "messages": MESSAGES, "max_tokens": 64}
+                pools = []
+                for _ in range(10):
+                    answers = await asyncio.gather(
+                        *(http.post("/chat/completions", json=body) for _ in range(6))
+                    )
+                    assert {answer.status_code for answer in answers} == {200}
+                    pools += [answer.headers["x-tieline-pool"] for answer in answers]
+            assert await client.flush(5)
+    finally:
+        for process in processes:
+            await process.stop()
+    rows = [row for report in sink.kept for row in report.pools]
+    assert 8 <= pools.count(tight) < 60
+    assert sum(row.outcomes.throttled for row in rows if row.pool == tight) <= 2
+    lefts = [row.rate_limit_left for row in rows if row.pool == tight and row.outcomes.ok]
+    assert lefts
+    assert all(left is not None and 0 <= left < 1 for left in lefts)
+    assert all(row.rate_limit_left is None for row in rows if row.pool == wide)
 
 
 def _table(path: Path, pools: list[ScriptedPool]) -> Path:

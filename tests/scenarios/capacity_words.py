@@ -6,6 +6,7 @@ concurrency SCOPE 10 / concurrency SCOPE none   and this one of requests in flig
 group NAME 500 [requests=20]            it states a quota group's limits of units/s and of requests/s
 size SCOPE 20                           a request there is so many units (10 until told)
 takes SCOPE 2s                          and takes so long
+left SCOPE 5% [to client-0]             its rate-limit headers say that so much is left [to this client alone]
 declined PROVIDER for 10m               it gives no burst for so long
 """
 
@@ -43,6 +44,13 @@ def _takes(world: World, scope: str, period: str) -> list[str]:
     return []
 
 
+def _left(world: World, scope: str, share: str, _to: str = "", client: str = "") -> list[str]:
+    for pool in world.matching(scope):
+        left = None if share == "none" else float(share.removesuffix("%")) / 100
+        world.pools[pool].rate_limit_left, world.pools[pool].left_to = left, client
+    return []
+
+
 def _group(world: World, name: str, limit: str, requests: str = "") -> list[str]:
     rate = float(requests.removeprefix("requests=")) if requests else None
     world.reporting.groups[name] = GroupCapacity(name, float(limit), requests_per_s=rate)
@@ -61,5 +69,6 @@ COMMANDS: dict[str, Command] = {
     "group": _group,
     "size": _each("size"),
     "takes": _takes,
+    "left": _left,
     "declined": _declined,
 }

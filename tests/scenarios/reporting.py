@@ -50,6 +50,8 @@ class Behaviour:
     requests_per_s: float | None = None  # as the fleet source states it
     concurrency: float | None = None
     planned: tuple[float, int] | None = None  # so much, and no more, from then on
+    rate_limit_left: float | None = None  # by the headers of its answers
+    left_to: str = ""  # to this client alone
 
 
 @dataclass
@@ -170,7 +172,10 @@ class Reporting:
         how = self.pools[pool]
         first_ms, waiting = how.first_token_ms, round(ok * how.takes_ms / 1000)
         served = units * ok / (ok + bad)
-        return PoolObservation(pool, outcomes, served, first_ms, 2 * first_ms, in_flight=waiting)
+        left = how.rate_limit_left if how.left_to in ("", name) else None
+        return PoolObservation(
+            pool, outcomes, served, first_ms, 2 * first_ms, in_flight=waiting, rate_limit_left=left
+        )
 
     def _errors(self, name: str, pool: str) -> float:
         own = self.of(name)

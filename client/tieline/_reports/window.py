@@ -40,11 +40,12 @@ class Samples:
 
 
 class _PoolCounts:
-    __slots__ = ("first_token", "per_token", "results", "units")
+    __slots__ = ("first_token", "left", "left_units", "per_token", "results", "units")
 
     def __init__(self) -> None:
         self.results: dict[ResultClass, int] = {}
         self.units = 0.0
+        self.left = self.left_units = 0.0  # of rate limits, weighted by the units that know it
         self.first_token = Samples()
         self.per_token = Samples()
 
@@ -82,6 +83,9 @@ class DemandWindow:
             result = outcome.counted_as
             row.results[result] = row.results.get(result, 0) + 1
             row.units += max(0.0, outcome.units)
+            if outcome.rate_limit_left is not None and outcome.units > 0:
+                row.left += outcome.units * min(max(outcome.rate_limit_left, 0.0), 1.0)
+                row.left_units += outcome.units
             if outcome.first_token_ms is not None:
                 row.first_token.add(min(max(outcome.first_token_ms, 0.0), LATENCY_MAX_MS))
             if outcome.per_token_ms is not None:
@@ -141,4 +145,5 @@ def _observation(
         in_flight=flights.count(pool),
         oldest_in_flight_ms=min(flights.oldest_ms(pool, now_ms), DURATION_MAX_MS),
         ejected=ejected,
+        rate_limit_left=min(1.0, row.left / row.left_units) if row.left_units else None,
     )

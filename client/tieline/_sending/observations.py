@@ -70,8 +70,8 @@ def merged(earlier: PoolObservation, later: PoolObservation) -> PoolObservation:
     counts = asdict(earlier.outcomes)
     for name, count in asdict(later.outcomes).items():
         counts[name] += count
-    latencies = {
+    measured = {
         name: getattr(later, name) if getattr(later, name) is not None else getattr(earlier, name)
-        for name in ("first_token_p50_ms", "first_token_p99_ms", "per_token_p50_ms")
+        for name in ("first_token_p50_ms", "first_token_p99_ms", "per_token_p50_ms", "rate_limit_left")
     }
-    return replace(later, outcomes=Outcomes(**counts), units=earlier.units + later.units, **latencies)
+    return replace(later, outcomes=Outcomes(**counts), units=earlier.units + later.units, **measured)

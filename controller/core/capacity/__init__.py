@@ -1,8 +1,8 @@
 """How much load there is, and how much of it each pool may carry. Load and limits are in units per second.
 
-In: what sources state of limits, what clients report of demand and of 429s, and what is remembered of each
-pool. Out: ``Demand`` by route, and a limit for every pool and quota group (``Caps``), before headroom and
-ramp.
+In: what sources state of limits, what clients report of demand, of 429s and of rate-limit headers, and what
+is remembered of each pool. Out: ``Demand`` by route, and a limit for every pool and quota group (``Caps``),
+before headroom and ramp.
 
 1. ``demand.py``: the demand of each route is the mean that clients reported over the last whole seconds, what
    was shed included; until they report, what the policy expects.
@@ -10,13 +10,15 @@ ramp.
    Then the policy's committed capacity is assumed, and nothing is moved onto the pool until somebody states
    it anew. Where no registered source could state it, the policy's own figure stands.
 3. ``remember.py``: what is remembered of a pool from one decision to the next, because it can't be seen at
-   every moment: where it throttled, how large its requests are, which part of its limit is new.
+   every moment: where it throttled, or said that little is left, how large its requests are, which part of
+   its limit is new.
 4. ``usable.py``: the tightest of all these. 429 speaks about capacity: what a pool served while it answered
-   429 is its limit, which grows back step by step. New capacity is a promise that nobody has tried, so it
-   comes into use by the steps of a ramp, each only while the pool is healthy.
+   429 is its limit, which grows back step by step. So is what it served while the rate-limit headers of
+   nearly all its load said that little is left: they come before the first 429. New capacity is a promise
+   that nobody has tried, so it comes into use by the steps of a ramp, each only while the pool is healthy.
 
 The headroom and the ramp after an outage are applied later, in moves/eligible.py.
 
-Tested in tests/unit/controller/core/capacity and in the scenarios throttled, lump, several_limits,
-quota_group, stale_capacity and planned_limit of tests/scenarios.
+Tested in tests/unit/controller/core/capacity and in the scenarios throttled, near_rate_limit, lump,
+several_limits, quota_group, stale_capacity and planned_limit of tests/scenarios.
 """

@@ -76,7 +76,13 @@ def remember(
         now = _remembered(compiled, index, was, evidence.get(name), stated, sized, now_ms)
         if now is not was:
             changed[name] = now
-        if now is not was or now.throttled_ms or now.lump_since_ms or now.smaller_since_ms:
+        if (
+            now is not was
+            or now.throttled_ms
+            or now.near_limit_ms
+            or now.lump_since_ms
+            or now.smaller_since_ms
+        ):
             restless.add(name)
     memo.keep(
         _LastMemories(
@@ -106,6 +112,8 @@ def _remembered(
     thresholds, clients = compiled.policy.thresholds, evidence.clients if evidence else None
     if memory.throttled_ms or (clients and clients.throttled):
         memory = remember_throttling(memory, clients, thresholds, now_ms)
+    if memory.near_limit_ms or (clients and clients.near_limit_served):
+        memory = remember_near_limit(memory, clients, thresholds, now_ms)
     if not memory.usual_p50_ms or now_ms - memory.usual_ms >= thresholds.usual_period_ms:
         memory = remember_usual(memory, clients, thresholds, now_ms)
     if index in sized:
@@ -167,14 +175,45 @@ def remember_throttling(
         enough = attempts >= thresholds.requests_min
         if enough and clients.throttled >= thresholds.throttled_share * attempts:
             served = clients.throttled_served
-            moved = abs(served - memory.throttled_units_per_s) > thresholds.same_share * served
-            if served > 0 and (moved or now_ms - memory.throttled_ms >= thresholds.throttled_renew_ms):
+            if _is_news(served, memory.throttled_units_per_s, memory.throttled_ms, thresholds, now_ms):
                 return replace(memory, throttled_units_per_s=served, throttled_ms=now_ms)
             return memory
-    forget_after_ms = thresholds.throttled_forget_factor * thresholds.throttled_hold_ms
-    if memory.throttled_ms and now_ms - memory.throttled_ms > forget_after_ms:
+    if _is_past(memory.throttled_ms, thresholds, now_ms):
         return replace(memory, throttled_units_per_s=0.0, throttled_ms=0)
     return memory
+
+
+def remember_near_limit(
+    memory: PoolMemory, clients: ClientOutcomes | None, thresholds: Thresholds, now_ms: int
+) -> PoolMemory:
+    """The same with what was served while rate-limit headers said that little was left.
+
+    They speak of one secret's limit. So they count for the pool only where the clients that they speak to
+    carry nearly all of its load, as each client's share is weighted by its load in the sum. A limit by the
+    minute refills slowly, so little is left for a while after load has gone: then less that is served shows
+    no smaller limit. If it is smaller, 429 answers will say so.
+    """
+    if clients is not None and clients.near_limit_served > 0 and clients.requests >= thresholds.requests_min:
+        served, at_ms = clients.near_limit_served, memory.near_limit_ms
+        if at_ms and now_ms - at_ms <= thresholds.throttled_hold_ms:
+            served = max(served, memory.near_limit_units_per_s)
+        if _is_news(served, memory.near_limit_units_per_s, at_ms, thresholds, now_ms):
+            return replace(memory, near_limit_units_per_s=served, near_limit_ms=now_ms)
+        return memory
+    if _is_past(memory.near_limit_ms, thresholds, now_ms):
+        return replace(memory, near_limit_units_per_s=0.0, near_limit_ms=0)
+    return memory
+
+
+def _is_news(served: float, before: float, at_ms: int, thresholds: Thresholds, now_ms: int) -> bool:
+    """Whether what was served at a limit is to be remembered: it moved, or the last time is long ago."""
+    moved = abs(served - before) > thresholds.same_share * served
+    return served > 0 and (moved or now_ms - at_ms >= thresholds.throttled_renew_ms)
+
+
+def _is_past(at_ms: int, thresholds: Thresholds, now_ms: int) -> bool:
+    forget_after_ms = thresholds.throttled_forget_factor * thresholds.throttled_hold_ms
+    return at_ms > 0 and now_ms - at_ms > forget_after_ms
 
 
 def remember_limit(

@@ -66,7 +66,7 @@ def capacities(
         cap = _ramped(base.pools[index], memory, thresholds)
         for limit, reason in _request_limits(_limits(compiled, stated, index), memory):
             cap = cap.within(limit, reason)
-        cap = _throttled(cap, memory, thresholds, now_ms)
+        cap = _within_met_limits(cap, memory, thresholds, now_ms)
         if cap is not base.pools[index]:
             pools = list(pools) if pools is base.pools else pools
             pools[index] = cap
@@ -94,7 +94,7 @@ def _limiting_memories(
     return [
         (index, memory)
         for index, memory in pairs
-        if memory.throttled_ms or memory.lump_since_ms or memory.units_per_request
+        if memory.throttled_ms or memory.near_limit_ms or memory.lump_since_ms or memory.units_per_request
     ]
 
 
@@ -166,14 +166,19 @@ def _group_units(
     return tightest
 
 
-def _throttled(cap: PoolCap, memory: PoolMemory, thresholds: Thresholds, now_ms: int) -> PoolCap:
-    """The tighter of what is stated and what throttling showed, which grows back step by step."""
-    if not memory.throttled_ms:
-        return cap
-    over_ms = now_ms - memory.throttled_ms - thresholds.throttled_hold_ms
-    steps = max(0, over_ms // max(1, thresholds.shift_period_ms) + 1)
-    limit = memory.throttled_units_per_s * thresholds.throttled_regain**steps
-    return cap.within(max(limit, cap.limit * thresholds.throttled_floor_share), Reason.THROTTLED)
+def _within_met_limits(cap: PoolCap, memory: PoolMemory, thresholds: Thresholds, now_ms: int) -> PoolCap:
+    """The tightest of what is stated, what throttling showed, and what rate-limit headers showed. The latter
+    two grow back step by step, and never raise what is stated."""
+    floor = cap.limit * thresholds.throttled_floor_share
+    for units, at_ms, reason in (
+        (memory.throttled_units_per_s, memory.throttled_ms, Reason.THROTTLED),
+        (memory.near_limit_units_per_s, memory.near_limit_ms, Reason.NEAR_RATE_LIMIT),
+    ):
+        if at_ms:
+            over_ms = now_ms - at_ms - thresholds.throttled_hold_ms
+            steps = max(0, over_ms // max(1, thresholds.shift_period_ms) + 1)
+            cap = cap.within(max(units * thresholds.throttled_regain**steps, floor), reason)
+    return cap
 
 
 def _ramped(cap: PoolCap, memory: PoolMemory, thresholds: Thresholds) -> PoolCap:

@@ -22,7 +22,8 @@ class ClientOutcomes(Struct, frozen=True, gc=False):
     ``requests`` are the attempts that speak about health; ``auth``, ``not_found``, ``throttled`` and
     ``client_error`` count the others. ``failing`` counts reporters with failures and no success; so do
     ``failing_configuration`` and ``failing_client_error`` for their kinds. ``throttled_served`` is the most
-    units/s that were served in one second in which the pool also answered 429. ``capped_share`` is the
+    units/s that were served in one second in which the pool also answered 429, ``near_limit_served`` the most
+    in one in which the rate-limit headers said that little was left. ``capped_share`` is the
     failing share with no reporter counting for too much, None where that is the plain share. Of ``users``
     that sent anything, ``stuck`` have waited for long and got nothing.
     """
@@ -49,6 +50,7 @@ class ClientOutcomes(Struct, frozen=True, gc=False):
     users: int = 0
     stuck: int = 0
     capped_share: float | None = None
+    near_limit_served: float = 0.0
 
     @property
     def failing_share(self) -> float:
@@ -164,13 +166,14 @@ def _add_up(seconds: _Seconds, thresholds: Thresholds) -> ClientOutcomes:
     # sits in one partition, so the reporters of one second add up over partitions; over time the second with
     # the most of them counts.
     ok = failures = throttled = auth = not_found = refused = in_flight = oldest_ms = users = stuck = 0
-    units = served = 0.0
+    units = 0.0
+    served = _Served(0.0, 0.0)
     p99_ms: float | None = None
     latest_ms = at_ms = seconds[0][0]
     second, most = _Second(), (0, 0, 0, 0)
     for second_ms, pool_sum in seconds:
         if second_ms != at_ms:
-            most, served = second.merged(most, served)
+            most, served = second.merged(most, served, thresholds)
             second, at_ms = _Second(), second_ms
         out = pool_sum.outcomes
         # ``out.health_failures`` written out: with the property the loop takes a fifth longer.
@@ -186,7 +189,7 @@ def _add_up(seconds: _Seconds, thresholds: Thresholds) -> ClientOutcomes:
         if pool_sum.first_token_p99_ms is not None:
             p99_ms = max(p99_ms or 0.0, pool_sum.first_token_p99_ms)
         second.count(pool_sum, failed, thresholds)
-    (reporters, failing, configuration, refusing), served = second.merged(most, served)
+    (reporters, failing, configuration, refusing), served = second.merged(most, served, thresholds)
     named = largest_reporters(pool_sum for _, pool_sum in seconds) if failures else []
     reporters = max(reporters, len(named))
     share = capped_share(named, ok + failures, failures, reporters, thresholds) if failures else None
@@ -206,13 +209,14 @@ def _add_up(seconds: _Seconds, thresholds: Thresholds) -> ClientOutcomes:
         units=units,
         span_ms=latest_ms - at_ms + 1000,
         latest_ms=latest_ms,
-        throttled_served=served,
+        throttled_served=served.throttled,
         client_error=refused,
         failing_client_error=min(refusing, reporters),
         first_token_p50_ms=_mean_p50_ms(seconds),
         users=users,
         stuck=stuck,
         capped_share=share,
+        near_limit_served=served.near_limit,
     )
 
 
@@ -223,20 +227,29 @@ def _mean_p50_ms(seconds: _Seconds) -> float | None:
     return sum(p50_ms * ok for p50_ms, ok in weights if p50_ms is not None) / whole if whole else None
 
 
+class _Served(NamedTuple):
+    """The most units/s that were served in one second in which the pool also answered 429, and in one in
+    which its rate-limit headers said that little was left."""
+
+    throttled: float
+    near_limit: float
+
+
 class _Second:
     """What is counted within one second before it is compared with the others."""
 
-    __slots__ = ("configuration", "failing", "refused", "reporters", "throttled", "units")
+    __slots__ = ("configuration", "failing", "refused", "reporters", "throttled", "units", "used_up_units")
 
     def __init__(self) -> None:
         self.reporters = self.failing = self.configuration = self.refused = self.throttled = 0
-        self.units = 0.0
+        self.units = self.used_up_units = 0.0
 
     def count(self, pool_sum: PoolSum, failed: int, thresholds: Thresholds) -> None:
         """One partition's part of the second; ``failed`` of its attempts speak against the pool."""
         out = pool_sum.outcomes
         self.reporters += pool_sum.reporters
         self.units += pool_sum.units
+        self.used_up_units += pool_sum.used_up_units
         self.throttled += out.throttled
         if failed:
             self.failing += _failing_reporters(pool_sum, thresholds)
@@ -244,13 +257,17 @@ class _Second:
             self.configuration += pool_sum.failing.configuration_faults
         self.refused += pool_sum.failing.client_error
 
-    def merged(self, most: _Counts, served: float) -> tuple[_Counts, float]:
-        """The most of each count so far, and the most served in a second that also answered 429."""
+    def merged(self, most: _Counts, served: "_Served", thresholds: Thresholds) -> tuple[_Counts, "_Served"]:
+        """The most of each count so far, and the most served in a second that shows a limit."""
         counts = (self.reporters, self.failing, self.configuration, self.refused)
         if counts != most:
             pairs = zip(most, counts, strict=True)
             most = tuple(max(old, new) for old, new in pairs)  # type: ignore[assignment]
-        return most, max(served, self.units) if self.throttled else served
+        if self.throttled:
+            served = served._replace(throttled=max(served.throttled, self.units))
+        if self.used_up_units > (1.0 - thresholds.rate_limit_left_min) * self.units:
+            served = served._replace(near_limit=max(served.near_limit, self.units))
+        return most, served
 
 
 def _failing_reporters(pool_sum: PoolSum, thresholds: Thresholds) -> int:

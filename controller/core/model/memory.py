@@ -19,6 +19,9 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
 
     Throttling: the pool served ``throttled_units_per_s`` when it last answered 429, at ``throttled_ms``.
 
+    Rate limits: the pool served ``near_limit_units_per_s`` when its answers last said that little was left,
+    at ``near_limit_ms``.
+
     Usual first tokens: ``usual_p50_ms`` and ``usual_p99_ms``, last changed at ``usual_ms``.
 
     New capacity: up to ``limit_units_per_s`` the stated limit is known (below 0: none was stated yet). A
@@ -49,6 +52,8 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
     lump_since_ms: int = 0
     units_per_request: float = 0.0
     units_per_slot: float = 0.0
+    near_limit_units_per_s: float = 0.0
+    near_limit_ms: int = 0
 
 
 class Shift(Struct, frozen=True, array_like=True):

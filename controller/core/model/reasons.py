@@ -52,6 +52,7 @@ class Reason(StrEnum):
     CAPACITY_EXPIRED = "capacity_expired"
     QUOTA_GROUP = "quota_group"
     THROTTLED = "throttled"
+    NEAR_RATE_LIMIT = "near_rate_limit"
     REQUESTS_LIMIT = "requests_limit"
     CONCURRENCY_LIMIT = "concurrency_limit"
     CAPACITY_RAMPED = "capacity_ramped"

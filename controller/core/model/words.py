@@ -41,6 +41,7 @@ WORDS: Mapping[str, str] = {
     Reason.CAPACITY_EXPIRED: "its stated capacity has expired: nothing is moved onto it",
     Reason.QUOTA_GROUP: "its quota group's limit binds it",
     Reason.THROTTLED: "its 429 answers show how much it can carry",
+    Reason.NEAR_RATE_LIMIT: "the rate-limit headers of its answers say that little is left",
     Reason.REQUESTS_LIMIT: "its limit of requests/s binds it, at the size of its requests",
     Reason.CONCURRENCY_LIMIT: "its limit of requests in flight binds it, at the time that its requests take",
     Reason.CAPACITY_RAMPED: "its new capacity comes into use step by step",

@@ -91,6 +91,7 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     throttled_renew_ms: Period = 5_000  # while it goes on it is remembered anew this often
     throttled_forget_factor: Factor = 10.0  # x throttled_hold_ms: then it is forgotten
     throttled_floor_share: Fraction = 0.1  # of a pool's limit, below which throttling never takes it
+    rate_limit_left_min: Fraction = 0.1  # of a provider's limit, by its answers: with less a pool is full
     lump_share: Fraction = 0.25  # stated capacity that grows by more than this share is ramped ...
     lump_known_ms: Period = 600_000  # ... and a smaller limit that was stated for so long is the known one
     throttled_regain: Factor = 1.1  # after throttled_hold_ms the limit grows by this factor each shift period

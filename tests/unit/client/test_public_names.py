@@ -11,7 +11,17 @@ import tieline.testing
 
 MODULES = (
     *("backoff", "blame", "cloudevents", "credentials", "errors", "events", "kafka", "keys", "metrics"),
-    *("overlay", "producer", "providers", "quantiles", "table", "testing", "identity_tokens", "topics"),
+    *(
+        "misfits",
+        "overlay",
+        "producer",
+        "providers",
+        "quantiles",
+        "table",
+        "testing",
+        "identity_tokens",
+        "topics",
+    ),
     "request_signing",
 )
 

@@ -201,3 +201,29 @@ def test_of_a_client_of_its_own_only_the_load_counts() -> None:
     assert fold.row().ejections == ()
     add(2, observation(A, timeout=3), observation(B, ok=1))
     assert sum(pool.outcomes.timeout for pool in fold.row().seconds[-1].pools) == 3
+
+
+def near_limit(client: str, units: float, left: float | None) -> PoolObservation:
+    """One client's observation of the pool, by the rate-limit headers that it was given."""
+    return PoolObservation(A, Outcomes(ok=1), units=units, rate_limit_left=left)
+
+
+def test_rate_limits_count_by_load() -> None:
+    """What each client has used up of its limit is weighted by its load; one that knows nothing adds
+    nothing, and a new owner goes on from the stored sum."""
+    fold = DemandFold()
+    add(fold, 0, demand("a", 1, near_limit("a", 80.0, 0.0)))
+    add(fold, 1, demand("b", 1, near_limit("b", 20.0, 0.5)))
+    add(fold, 2, demand("c", 1, near_limit("c", 100.0, None)))
+    assert (pool(fold.row()).units, pool(fold.row()).used_up_units) == (200.0, 90.0)
+    owner = DemandFold(fold.row())
+    add(owner, 3, demand("d", 1, near_limit("d", 10.0, 0.0)))
+    assert pool(owner.row()).used_up_units == 100.0
+
+
+def test_little_left_wakes_once() -> None:
+    """That little is left of a limit, or enough again, may change a decision; that it stays so does not."""
+    fold, wakes = DemandFold(), []
+    for sequence, left in enumerate((0.5, 0.05, 0.04, 0.6, None)):
+        wakes.append(add(fold, sequence, demand("a", sequence + 1, near_limit("a", 1.0, left))))
+    assert wakes[1:] == [True, False, True, False]

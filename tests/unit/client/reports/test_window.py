@@ -64,3 +64,15 @@ def test_urgent_reports_are_rare() -> None:
     assert not gate.passes("a/r/x", 1_999)
     assert gate.passes("b/r/x", 1_999)
     assert gate.passes("a/r/x", 2_000)
+
+
+def test_rate_limits_are_reported_by_load() -> None:
+    """What is left is the mean of what answers say, weighted by their load; answers that say nothing, or
+    served nothing, don't count, and nothing is reported where none says it."""
+    window = DemandWindow()
+    for units, left in ((30.0, 0.0), (10.0, 0.8), (500.0, None), (0.0, 1.0)):
+        window.observe(target("a/r/x"), Outcome(ResultClass.OK, units, rate_limit_left=left))
+    window.observe(target("b/r/x"), Outcome(ResultClass.OK, 5.0))
+    _, (told, silent) = window.take("chat", {}, {}, Flights(), 0)
+    assert told.rate_limit_left == pytest.approx(0.2)
+    assert silent.rate_limit_left is None

@@ -3,9 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tieline._sending.observations import ObservationWindow, merged
-from tieline.events import POOLS_PER_EVENT_MAX, Outcomes, PoolObservation, misfit
+from tieline.events import POOLS_PER_EVENT_MAX, Outcomes, PoolObservation
+from tieline.misfits import misfit
 
 NOW_MS = 1_790_000_000_000
 
@@ -46,9 +48,11 @@ def test_a_clock_that_went_back_gives_no_window_of_negative_length() -> None:
 def test_what_was_measured_survives_a_later_window_without_it() -> None:
     """Counts add up, a later latency replaces, a missing one does not erase."""
     first = PoolObservation("a/b/c", Outcomes(ok=2, timeout=1), units=5, first_token_p50_ms=80.0, in_flight=4)
+    first = replace(first, rate_limit_left=0.3)
     second = PoolObservation("a/b/c", Outcomes(ok=1), units=2, oldest_in_flight_ms=900)
     both = merged(first, second)
     assert both.outcomes == Outcomes(ok=3, timeout=1)
+    assert both.rate_limit_left == 0.3
     assert (both.units, both.first_token_p50_ms, both.in_flight, both.oldest_in_flight_ms) == (
         7,
         80.0,

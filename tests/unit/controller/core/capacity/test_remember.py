@@ -2,7 +2,12 @@
 
 from msgspec.structs import replace
 
-from controller.core.capacity.remember import remember_limit, remember_requests, remember_throttling
+from controller.core.capacity.remember import (
+    remember_limit,
+    remember_near_limit,
+    remember_requests,
+    remember_throttling,
+)
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import State
 from tests.unit.controller.core.capacity.statements import cap, statement
@@ -15,6 +20,26 @@ def test_a_few_429_are_no_limit() -> None:
     assert remember_throttling(held, clients(99, throttled=5, throttled_served=50.0), LIMITS, NOW_MS) is held
     assert remember_throttling(held, clients(9, throttled=10, throttled_served=50.0), LIMITS, NOW_MS) is held
     assert remember_throttling(held, None, LIMITS, NOW_MS) is held
+
+
+def test_what_was_served_near_a_rate_limit_is_remembered() -> None:
+    """Too few requests, or none that was told so, say nothing. What is served later in the same minute shows
+    no smaller limit, as little is left for a while; after half a minute without such headers it does, and in
+    the end it is forgotten."""
+    before = PoolMemory()
+    assert remember_near_limit(before, clients(9, near_limit_served=50.0), LIMITS, NOW_MS) is before
+    assert remember_near_limit(before, clients(99), LIMITS, NOW_MS) is before
+    assert remember_near_limit(before, None, LIMITS, NOW_MS) is before
+    full = remember_near_limit(before, clients(40, near_limit_served=50.0), LIMITS, NOW_MS)
+    assert (full.near_limit_units_per_s, full.near_limit_ms) == (50.0, NOW_MS)
+    less, later_ms = clients(40, near_limit_served=30.0), NOW_MS + LIMITS.throttled_renew_ms
+    renewed = remember_near_limit(full, less, LIMITS, later_ms)
+    assert (renewed.near_limit_units_per_s, renewed.near_limit_ms) == (50.0, later_ms)
+    anew_ms = NOW_MS + LIMITS.throttled_hold_ms + 1
+    anew = remember_near_limit(full, less, LIMITS, anew_ms)
+    assert (anew.near_limit_units_per_s, anew.near_limit_ms) == (30.0, anew_ms)
+    assert remember_near_limit(full, None, LIMITS, NOW_MS + 300_000) is full
+    assert remember_near_limit(full, None, LIMITS, NOW_MS + 300_001) == before
 
 
 def noted(held: PoolMemory, limit: float, now_ms: int) -> PoolMemory:

@@ -76,6 +76,23 @@ def test_throttling_shows_a_limit_that_grows_back() -> None:
     assert cap(statement(150), memory=starved).limit == 15
 
 
+def test_a_rate_limit_shows_a_limit_that_never_raises_what_is_stated() -> None:
+    """The same for what was served while headers said that little was left; of the two the tighter counts."""
+    near = PoolMemory(near_limit_units_per_s=60.0, near_limit_ms=NOW_MS)
+    limited = cap(statement(150), memory=near)
+    assert (limited.limit, limited.reason) == (60.0, Reason.NEAR_RATE_LIMIT)
+    assert cap(statement(40), memory=near).reason is Reason.CAPACITY_STATED
+    assert cap(statement(40), memory=near).limit == 40.0
+    old = replace(near, near_limit_ms=NOW_MS - 40_000)
+    assert round(cap(statement(150), memory=old).limit, 1) == 72.6
+    both = replace(near, throttled_units_per_s=50.0, throttled_ms=NOW_MS)
+    assert cap(statement(150), memory=both).reason is Reason.THROTTLED
+    starved = PoolMemory(
+        near_limit_units_per_s=1.0, near_limit_ms=NOW_MS, throttled_units_per_s=1.0, throttled_ms=NOW_MS
+    )
+    assert cap(statement(150), memory=starved).limit == 15
+
+
 def test_limits_of_requests_count_at_the_size_and_time_of_its_requests() -> None:
     """The tightest counts: 20 requests/s of 5 units are 100 units/s, 6 in flight of 10 units/s are 60."""
     made = policy((replace(pool("azure/a", limit=200), requests_per_s=20.0, concurrency=6),), sources=FLEET)

@@ -159,3 +159,12 @@ def test_four_classes_speak_about_health(result: str, counts: int, fails: int) -
     assert seen is not None
     assert seen.clients is not None
     assert (seen.clients.requests, seen.clients.failures) == (counts, fails)
+
+
+@pytest.mark.parametrize(("used_up", "served"), [(9.1, 10.0), (9.0, 0.0), (0.0, 0.0)])
+def test_a_second_is_near_the_limit_when_nearly_all_load_says_so(used_up: float, served: float) -> None:
+    """Clients weighted by load say that less than a tenth is left; others' limits are not the pool's."""
+    evidence = known(demand=(row(second(2, 20, used_up_units=used_up), second(1, 20)),))
+    assert evidence is not None
+    assert evidence.clients is not None
+    assert evidence.clients.near_limit_served == served

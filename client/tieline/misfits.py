@@ -1,0 +1,66 @@
+"""PURE. What is contradictory in an event whose fields all have the right type."""
+
+from tieline.events import (
+    OF_THE_WHOLE_TABLE,
+    TAKES_BACK,
+    Capacity,
+    Command,
+    Demand,
+    Event,
+    Report,
+    Statement,
+)
+
+
+def misfit(event: Event) -> str | None:
+    """What is contradictory in an event whose fields all have the right type; None if nothing is."""
+    match event:
+        case Report() | Capacity():
+            place = f"{event.provider}/{event.region}"
+            pools = [row.pool for row in event.pools]
+            if isinstance(event, Capacity):
+                pools += [row.pool for row in event.planned if row.pool not in pools]
+            return _pools_fault(pools, place) or _window_fault(event)
+        case Statement():
+            place = event.provider if event.region == "*" else f"{event.provider}/{event.region}"
+            for claim in event.claims:
+                if fault := _pools_fault(list(claim.pools), place):
+                    return fault
+        case Demand():
+            return _pools_fault([row.pool for row in event.pools], "") or _window_fault(event)
+        case Command():
+            return _order_fault(event)
+        case _:
+            pass
+    return None
+
+
+def _order_fault(order: Command) -> str | None:
+    verb = order.verb
+    if verb not in TAKES_BACK and order.expires_ms is None:
+        return f"{verb} needs expires_ms"
+    if order.scope == "*" and verb not in OF_THE_WHOLE_TABLE:
+        return f"{verb} needs a provider, a region or a pool as its scope"
+    if bool(order.guard) != (verb in ("override", "restore")):
+        return f"{verb} names no guard" if order.guard else f"{verb} needs guard"
+    if bool(order.state) != (verb == "verdict"):
+        return f"{verb} has no state" if order.state else f"{verb} needs state"
+    return None
+
+
+def _pools_fault(pools: list[str], place: str) -> str | None:
+    """``place``: the provider, or provider/region, that all pools must be in; empty for any."""
+    if len(set(pools)) != len(pools):
+        return "a pool is named twice"
+    if place:
+        prefix = place + "/"
+        for pool in pools:
+            if not pool.startswith(prefix):
+                return f"pool {pool} is not in {place}"
+    return None
+
+
+def _window_fault(event: Report | Capacity | Demand) -> str | None:
+    if not isinstance(event, Capacity) and event.window_end_ms < event.window_start_ms:
+        return "window_end_ms lies before window_start_ms"
+    return None
