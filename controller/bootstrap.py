@@ -26,6 +26,7 @@ from controller.process.monitor import Vitals, monitored
 from controller.process.settings import UNSIGNED_NOTICE, Settings
 from controller.process.supervise import end_on_signals, together, until_asked
 from controller.process.telemetry import without_password
+from controller.routes.overlay_keeper import OverlayKeeper
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
 from streams.app import Ingest, IngestSettings, Registry
@@ -75,6 +76,7 @@ class Controller:
             kafka, topics.commands.name, unsigned_allowed=settings.unsigned, on_change=self._wake
         )
         self.projector = Projector(self.redis, settings.keys)
+        self.overlay = OverlayKeeper(self.redis, settings.keys)
         self.decisions = DecisionLog(kafka, topics.decisions.name, self.leader.identity)
         self.dispatcher = Dispatcher(self._wake)
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
@@ -118,6 +120,7 @@ class Controller:
                 "hints": self._hints(),
                 "ingest": self.ingest.wait(),
                 "leader": self.leader.run(),
+                "overlay": self.overlay.run(),
                 "projection": self.projector.run(),
                 "routes": self.publisher.run(),
             }
@@ -125,7 +128,9 @@ class Controller:
 
     def vitals(self) -> Vitals:
         """What this process reports about itself."""
-        return controller_vitals(self.leader, self.publisher, self.projector, self.ingest)
+        return controller_vitals(
+            self.leader, self.publisher, self.projector, ingest=self.ingest, overlay=self.overlay
+        )
 
     async def _agent(self) -> None:
         """Runs the agent once the orders given so far are read: nobody leads without knowing them."""

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from controller.cli.live import Moment, present
-from controller.cli.terminal import NAMED_MAX, screen
+from controller.cli.terminal import NAMED_MAX, overlay_in_words, screen
 from controller.core.inspect.explain import Explanation, PoolWhy, RouteWhy, explain
 from controller.core.inspect.why_no_share import NoShare
 from controller.core.lp.problem import problem_of
@@ -32,6 +32,7 @@ from controller.dispatch.frames import LENGTH, FrameError, SolveRequest, decode_
 from controller.process.errors import UserError
 from controller.process.settings import UNSIGNED_NOTICE, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
+from tieline.overlay import Overlay
 
 SOLVE_S_MAX = 5.0
 ANSWER_S_MAX = 15.0
@@ -39,7 +40,7 @@ ANSWER_S_MAX = 15.0
 
 class ExplainReport(Struct, frozen=True, omit_defaults=True):
     """Everything that `--json` prints. Either ``pool`` or ``route`` is there; ``next_step`` is what deciding
-    again says about it."""
+    again says about it; ``overlay`` excludes pools at every client, whatever the table says."""
 
     generation: str
     at_ms: int
@@ -47,6 +48,7 @@ class ExplainReport(Struct, frozen=True, omit_defaults=True):
     pool: PoolWhy | None = None
     route: RouteWhy | None = None
     next_step: tuple[Verdict, ...] = ()
+    overlay: Overlay | None = None
 
 
 def add_parser(subparsers: Any) -> None:
@@ -83,6 +85,7 @@ def explained(moment: Moment, name: str) -> ExplainReport:
         pool=explanation.pools.get(name),
         route=explanation.routes.get(name),
         next_step=_about(explanation, name),
+        overlay=moment.overlay,
     )
 
 
@@ -124,6 +127,8 @@ def draw(report: ExplainReport, console: Console) -> None:
     """Draws the report on a terminal."""
     parts = [f"generation {report.generation}"] + ([UNSIGNED_NOTICE] if report.unsigned_dev_mode else [])
     console.print("; ".join(parts), markup=False)
+    if report.overlay is not None:
+        console.print(overlay_in_words(report.overlay, report.at_ms), markup=False)
     if report.pool is not None:
         _draw_pool(report.pool, report.at_ms, console)
     if report.route is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from controller.cli.sightings import overlay_seen
 from controller.commands.in_force import CommandReader
 from controller.commands.log import CommandLog
 from controller.core.policy.policy import decode_policy
@@ -23,18 +24,21 @@ from controller.routes.record import RoutesRecord
 from streams.store import Contents
 from streams.tables import RedisTables
 from tieline.events import Command
+from tieline.overlay import Overlay
 
 SNAPSHOT_SCHEMA = 1
 FILE_MAX_BYTES = 256 * 1024 * 1024
 
 
 class Moment(Struct, frozen=True, omit_defaults=True):
-    """A snapshot and when it was taken. ``unsigned``: operators' orders need no signature here."""
+    """A snapshot and when it was taken. ``unsigned``: operators' orders need no signature here.
+    ``overlay``: the emergency overlay in Redis, whose signature is not checked."""
 
     at_ms: int
     snapshot: Snapshot
     unsigned: bool = False
     schema: int = SNAPSHOT_SCHEMA
+    overlay: Overlay | None = None
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
@@ -110,9 +114,11 @@ async def moment_of(settings: Settings, record: RoutesRecord, commands: tuple[Co
     redis = connect_redis(settings.redis)
     try:
         contents = await RedisTables(redis, settings.keys).read()
+        overlay = await overlay_seen(redis, settings, now_ms())
     finally:
         await redis.aclose()
-    return Moment(now_ms(), snapshot_of(record, contents, commands), record.unsigned_commands)
+    snapshot = snapshot_of(record, contents, commands)
+    return Moment(now_ms(), snapshot, record.unsigned_commands, overlay=overlay)
 
 
 def snapshot_of(record: RoutesRecord, contents: Contents, commands: tuple[Command, ...]) -> Snapshot:

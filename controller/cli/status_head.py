@@ -8,7 +8,7 @@ Pure.
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from controller.cli.terminal import NAMED_MAX, utc
+from controller.cli.terminal import NAMED_MAX, overlay_in_words, utc
 from controller.core.model.words import duration, sentence
 from controller.process.settings import UNSIGNED_NOTICE
 
@@ -99,10 +99,7 @@ def _generation(status: "Status") -> str:
 def _overlay(status: "Status") -> Iterator[HeadLine]:
     if (overlay := status.overlay) is None:
         return
-    left = duration(max(overlay.expires_ms - status.at_ms, 0))
-    scopes = ", ".join(overlay.exclude) or "nothing"
-    text = f"emergency overlay excludes {scopes} for {left} more, by {overlay.actor}: {overlay.reason}"
-    yield HeadLine(f"{text} (its signature is not checked here)", CAREFUL)
+    yield HeadLine(overlay_in_words(overlay, status.at_ms), CAREFUL)
 
 
 def _clients(status: "Status") -> Iterator[HeadLine]:

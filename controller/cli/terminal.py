@@ -12,9 +12,11 @@ from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 
 from controller.commands.log import OVERRIDE_MAX_MS
+from controller.core.model.words import duration
 from controller.process.errors import UserError
 from controller.process.telemetry import without_controls
 from tieline.events import TAKES_BACK, Command
+from tieline.overlay import Overlay
 
 PIPED_COLUMNS = 160
 NAMED_MAX = 4  # more in one line are counted, not named
@@ -78,6 +80,14 @@ def taken_back_by(order: Command) -> str:
         return ""
     scope = "" if order.scope == "*" else f" --scope {order.scope}" if order.guard else f" {order.scope}"
     return f"tieline {verb}{f' {order.guard}' if order.guard else ''}{scope}"
+
+
+def overlay_in_words(overlay: Overlay, at_ms: int) -> str:
+    """What the emergency overlay excludes, for how long, by whom and why."""
+    left = duration(max(overlay.expires_ms - at_ms, 0))
+    scopes = ", ".join(overlay.exclude) or "nothing"
+    text = f"emergency overlay excludes {scopes} for {left} more, by {overlay.actor}: {overlay.reason}"
+    return f"{text} (its signature is not checked here)"
 
 
 class Screen(Console):

@@ -6,6 +6,7 @@ from controller.leading.leader import Leader
 from controller.process.clock import monotonic_ms, now_ms
 from controller.process.monitor import Figure, Vitals
 from controller.routes.counting_rule import NO_EPOCH
+from controller.routes.overlay_keeper import OverlayKeeper
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
 from streams.app import Ingest
@@ -14,7 +15,9 @@ from tieline.table import MILLION
 SILENCE_MAX_MS = 10_000  # a take-over after a kill takes less than half of it
 
 
-def controller_vitals(leader: Leader, publisher: Publisher, projector: Projector, ingest: Ingest) -> Vitals:
+def controller_vitals(
+    leader: Leader, publisher: Publisher, projector: Projector, *, ingest: Ingest, overlay: OverlayKeeper
+) -> Vitals:
     """A controller is well while it hears a leader, itself or another.
 
     Only the leader tells shares of pools and what is shed, so that a sum over controllers counts them once.
@@ -25,6 +28,11 @@ def controller_vitals(leader: Leader, publisher: Publisher, projector: Projector
         Figure("leader_epoch", "the epoch in force", {"": float(leader.log.epoch)}),
         Figure("leader_silence_seconds", "since a leader was last heard", {"": silent_ms / 1_000}),
         Figure("redis_away", "1 while publications can't be projected", {"": float(projector.failing)}),
+        Figure(
+            "overlay_scopes",
+            "scopes that the emergency overlay excludes",
+            {"": float(len(excluding.exclude) if (excluding := overlay.in_force) is not None else 0)},
+        ),
         Figure("ingest", "records by what became of them", ingest.counts, label="what", counter=True),
     ]
     figures += reading_figures(ingest.progress, now_ms())

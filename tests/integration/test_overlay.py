@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from redis.asyncio import Redis
 
 import tieline
 from controller.process.settings import Settings
-from tests.integration.controllers import settings_of
+from tests.integration.controllers import Fleet, settings_of
 from tests.integration.controllers import tieline as command
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, pool_info, publisher, table
 from tests.integration.test_web import TOKEN, web
+from tests.stacks import RealStack
 from tests.waiting import until
 
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
 POOLS = (pool_info(A, "http://127.0.0.1:1/v1"), pool_info(B, "http://127.0.0.1:2/v1"))
+NOTED = "Redis has an emergency overlay"
+RESTORED = "the emergency overlay was put back into Redis, which had lost it"
 BOTH = table(POOLS, (500_000, 500_000))
 
 
@@ -149,3 +153,33 @@ async def test_mistakes_are_said_and_nothing_is_issued(
             assert words in ended.err
         assert await tables.connection.get(tables.keys.overlay) is None
         assert await order(settings, "show") == "there is no overlay\n"
+
+
+async def test_controllers_put_the_overlay_back_after_a_flush(
+    own_stack: RealStack, keys: Keys, tmp_path: Path
+) -> None:
+    """A Redis that loses everything gets the newest overlay again within seconds, and a withdrawal stays
+    one; status and explain say what is excluded."""
+    settings = settings_of(own_stack.kafka_bootstrap, own_stack.redis_url, "keeper.")
+    why = ("--reason", "on fire", "--actor", "eve", "--key", str(keys.private))
+    async with Fleet(settings, tmp_path) as fleet, Redis.from_url(settings.redis) as redis:
+        controller = await fleet.add()
+        await controller.until_said("decides now", within_s=60)
+        await order(settings, "exclude", "azure", "--for", "30m", *why)
+        for words in (("status",), ("explain", "azure/eastus2/gpt-4o")):
+            shown = await command(settings, *words)
+            assert "emergency overlay excludes azure for" in " ".join(shown.out.split()), (
+                shown.out + shown.err
+            )
+            assert "by eve: on fire" in shown.out
+        stored = await redis.get(settings.keys.overlay)
+        await controller.until_said(NOTED)
+        await redis.flushall()
+        await controller.until_said(RESTORED)
+        assert await redis.get(settings.keys.overlay) == stored
+        await order(settings, "withdraw", *why)
+        withdrawal = await redis.get(settings.keys.overlay)
+        await controller.until_said(NOTED, times=2)
+        await redis.flushall()
+        await controller.until_said(RESTORED, times=2)
+        assert await redis.get(settings.keys.overlay) == withdrawal
