@@ -64,13 +64,14 @@ class RequestToSign(Struct, frozen=True):
 
 class RequestSigner(ABC):
     """A credential that signs each request in place of a secret that goes along with it. ``sign`` is called
-    for each attempt, in the event loop of an ``AsyncClient``: it must not wait for anything."""
+    for each attempt: by an ``AsyncClient`` in a thread, by a ``Client`` in the caller's, so it may block and
+    must be thread-safe."""
 
     @abstractmethod
     def sign(self, request: RequestToSign) -> list[tuple[bytes, bytes]]:
         """The headers (name, value) to send. They replace those of the same names; ``content-length`` and
-        ``host`` are sent in any case and need not be among them. Raises MissingCredentialError when there is
-        nothing to sign with."""
+        ``host`` are sent in any case and need not be among them. Whatever it raises is a missing
+        credential."""
 
 
 Secret: TypeAlias = str | Token

@@ -52,7 +52,7 @@ async def recording(answer: Answering = chat, tls: ssl.SSLContext | None = None)
         asked.append(Asked(request.path_qs, headers, await request.read()))
         return await answer(asked[-1])
 
-    app = web.Application()
+    app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app)
     await runner.setup()

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import subprocess
+import threading
 from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.integration.connected import WAYS, AsyncCaller, SyncCaller
 from tests.integration.recording import Asked, Recording, recording
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, pool_info, table
 from tieline._tables.last_good import write_last_good
+from tieline.credentials import RequestSigner, RequestToSign
 from tieline.request_signing import OciSigner
 from tieline.table import slices
 
@@ -71,6 +73,7 @@ CASES: dict[str, dict[str, Any]] = {
     "a stream": {"json": {"model": MODEL, "messages": [], "stream": True}},
     "a large body": {"json": {"model": MODEL, "messages": [{"role": "user", "content": "x" * 200_000}]}},
     "a form": {"data": {"model": MODEL}, "files": {"file": b"sound" * 50_000}, "json": None},
+    "a large form": {"data": {"model": MODEL}, "files": {"file": b"sound" * 500_000}, "json": None},
     "headers of the caller": {
         "headers": {"date": "yesterday", "X-Content-SHA256": "wrong", "authorization": "x"}
     },
@@ -101,6 +104,32 @@ async def ask(caller: AsyncCaller | SyncCaller, more: dict[str, Any]) -> None:
     """One request."""
     reply = await caller.ask(**more)
     assert reply.status_code == 200, reply.text
+
+
+class Failing(RequestSigner):
+    """Has nothing to sign with, and says so in its own way."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    def sign(self, _request: RequestToSign) -> list[tuple[bytes, bytes]]:
+        self.threads.add(threading.get_ident())
+        raise RuntimeError("the key s3cret has expired")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_signer_that_fails_is_a_missing_credential(way: str, tmp_path: Path) -> None:
+    """The caller hears which credential it is, and nothing that the signer says. It holds up no event
+    loop, as it may have to ask somebody for a token."""
+    signer = Failing()
+    async with recording() as server:
+        async with WAYS[way](routes(tmp_path, server), credentials={"oci": signer}) as caller:
+            reply = await caller.ask()
+        assert server.asked == []
+    assert reply.status_code == 503
+    assert "credential 'oci': its signer raised RuntimeError" in reply.text
+    assert "s3cret" not in reply.text
+    assert threading.get_ident() not in signer.threads
 
 
 async def test_a_changed_request_is_not_confirmed(keys: tuple[Path, Path], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tieline._http.content import Content, Spliced, pieces_of
 from tieline._http.failures import broken_off, invalid_request, no_http
 from tieline._http.messages import Headers, WireError, find
 from tieline._http.proxies import Proxy
-from tieline.credentials import RequestSigner, RequestToSign
+from tieline.credentials import RequestToSign
 from tieline.events import ResultClass
 
 HEAD_MAX_BYTES = 100 * 1024
@@ -72,12 +72,11 @@ def keep_alive_s(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
     return None
 
 
-def signed(signer: RequestSigner, method: str, url: str, headers: Headers, *, body: Content) -> Headers:
-    """The headers of a request to this URL with what a signer says, which replaces others of the same names.
-    Raises MissingCredentialError when it has nothing to sign with, ``WireError`` for a URL that no request
-    can be sent to."""
+def to_sign(method: str, url: str, headers: Headers, body: Content) -> RequestToSign:
+    """A request to this URL as a signer sees it. Raises ``WireError`` for a URL that no request can be sent
+    to; so does reading its body where that is a file that can't be read."""
     place = place_of(url)
-    request = RequestToSign(
+    return RequestToSign(
         method,
         place.target.decode("ascii"),
         place.host_header.decode("ascii"),
@@ -85,9 +84,6 @@ def signed(signer: RequestSigner, method: str, url: str, headers: Headers, *, bo
         body=pieces_of(body),
         body_bytes=len(body),
     )
-    added = signer.sign(request)
-    names = {name.lower() for name, _ in added}
-    return [*(line for line in headers if line[0].lower() not in names), *added]
 
 
 class Http1:

@@ -17,7 +17,7 @@ Before all of them ``upload`` takes in a body that the caller gives piece by pie
 read in it what routing needs.
 
 ``Exchange``, ``TimedAttempts`` and ``attempt`` are generators. They yield *effects* (``Open``, ``Read``,
-``GetSecret``, ``Pause``), and whoever runs them does those by blocking or by awaiting
+``GetSecret``, ``Sign``, ``Pause``), and whoever runs them does those by blocking or by awaiting
 (``tieline._transports.run``) or from a script (the unit tests).
 
 What an attempt's end means is a ``Reading`` (``tieline.providers.answers``), which decides what follows:

@@ -5,6 +5,7 @@ Attempts are generators of *effects*. They yield what is to be done (an ``Effect
 it; a connection that fails is thrown into them as a ``WireError``. Whoever runs one may block or await.
 
     GetSecret -> (secret or signer, whether it is a token)   if the pool has a credential
+    Sign      -> the headers that the signer adds            if it is a signer
     Open      -> the answer, its head read
     Read ...  -> bytes of its body: to its end for JSON and errors, to the first output for a stream
 """
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 from tieline import providers as _providers
 from tieline._http.content import Content
 from tieline._http.flights import Flight
-from tieline._http.http1 import signed
+from tieline._http.http1 import to_sign
 from tieline._http.messages import (
     Answer,
     Headers,
@@ -32,7 +33,7 @@ from tieline._http.messages import (
 from tieline._request.body import Body
 from tieline._request.reply import Opening, Reply, error_event
 from tieline._routing.route import Target
-from tieline.credentials import MissingCredentialError, RequestSigner, Token
+from tieline.credentials import MissingCredentialError, RequestSigner, RequestToSign, Token
 from tieline.events import ResultClass
 from tieline.providers import answers as _answers
 from tieline.providers.answers import NO_ERROR, Reading, reading_of_result
@@ -53,6 +54,16 @@ class GetSecret(Struct, frozen=True):
     ``due_ms``."""
 
     name: str
+    due_ms: int
+
+
+class Sign(Struct, frozen=True):
+    """Give the headers that a signer adds to this request. Throw ``MissingCredentialError`` when there are
+    none by ``due_ms``."""
+
+    name: str
+    signer: RequestSigner
+    request: RequestToSign
     due_ms: int
 
 
@@ -84,7 +95,7 @@ class Pause(Struct, frozen=True):
     wait_ms: int
 
 
-Effect: TypeAlias = GetSecret | Open | Read | FindHolders | Pause
+Effect: TypeAlias = GetSecret | Sign | Open | Read | FindHolders | Pause
 _T = TypeVar("_T")
 Steps: TypeAlias = Generator[Effect, Any, _T]
 
@@ -129,7 +140,10 @@ def attempt(
     try:
         if target.credential:
             secret = yield GetSecret(target.credential, flight.due_ms)
-        answer = yield _sending(call, target, flight, secret, trace=trace)
+        sending = _sending(call, target, flight, secret, trace=trace)
+        if secret is not None and isinstance(secret[0], RequestSigner):
+            sending = yield from _signed(sending, secret[0], target.credential)
+        answer = yield sending
         opening = yield from _read(call, target, answer, now_epoch_ms, lives=lives)
     except MissingCredentialError as error:
         return Opening(reading_of_result(ResultClass.AUTH), str(error))
@@ -162,10 +176,16 @@ def _sending(
     if trace:
         headers = [*(line for line in headers if line[0].lower() not in TRACE_HEADERS), *trace]
     url = _providers.url_for(target.adapter, target.url, path=request.path, model=target.name)
-    body = call.body.with_model(target.name)
-    if secret is not None and isinstance(secret[0], RequestSigner):
-        headers = signed(secret[0], request.method, url, headers, body=body)
-    return Open(request.method, url, headers, body=body, flight=flight)
+    return Open(request.method, url, headers, body=call.body.with_model(target.name), flight=flight)
+
+
+def _signed(sending: Open, signer: RequestSigner, name: str) -> Steps[Open]:
+    """With the headers of a signer in place of others of the same names."""
+    request = to_sign(sending.method, sending.url, sending.headers, sending.body)
+    added: Headers = yield Sign(name, signer, request, due_ms=sending.flight.due_ms)
+    names = {name.lower() for name, _ in added}
+    headers = [line for line in sending.headers if line[0].lower() not in names]
+    return replace(sending, headers=headers + added)
 
 
 def _read(

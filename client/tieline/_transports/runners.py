@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tieline._http.messages import HttpRequest
+from tieline._http.messages import Headers, HttpRequest, WireError
 from tieline._process import clock as _clock
-from tieline._request.attempt import Effect, FindHolders, GetSecret, Open, Pause, Read
+from tieline._request.attempt import Effect, FindHolders, GetSecret, Open, Pause, Read, Sign
 from tieline._request.exchange import Exchange
 from tieline._request.reply import Reply
 from tieline._request.timed_attempt import Tools
@@ -77,6 +77,8 @@ class AsyncRunner:
             case FindHolders(ids=ids):
                 shared = self._tools.shared
                 return await shared.look_up(ids) if shared is not None else {}
+            case Sign():
+                return await _signed_in_time(effect)
             case Pause(wait_ms=wait_ms):
                 return await asyncio.sleep(wait_ms / 1_000)
 
@@ -91,6 +93,27 @@ async def secret_of(credentials: Credentials, name: str, due_ms: int) -> tuple[s
             return await credentials.get(name)
     except TimeoutError:
         raise MissingCredentialError(f"credential {name!r}: its function gave nothing in time") from None
+
+
+def signed(sign: Sign) -> Headers:
+    """The headers that a signer adds. Raises ``MissingCredentialError`` for whatever a signer raises, whose
+    text may repeat a secret, its type can't; ``WireError`` for a body that can't be read."""
+    try:
+        return sign.signer.sign(sign.request)
+    except (MissingCredentialError, WireError):
+        raise
+    except Exception as error:  # noqa: BLE001  an application's own signer
+        reason = type(error).__name__
+        raise MissingCredentialError(f"credential {sign.name!r}: its signer raised {reason}") from None
+
+
+async def _signed_in_time(sign: Sign) -> Headers:
+    """In a thread: a key, a large body or a signer that asks for a token takes a while."""
+    try:
+        async with asyncio.timeout(max(0, sign.due_ms - _clock.monotonic_ms()) / 1_000):
+            return await asyncio.to_thread(signed, sign)
+    except TimeoutError:
+        raise MissingCredentialError(f"credential {sign.name!r}: its signer gave nothing in time") from None
 
 
 class SyncRunner:
@@ -144,5 +167,7 @@ class SyncRunner:
                 return self._secret_of(name, due_ms)
             case FindHolders(ids=ids):
                 return self._find_holders(ids)
+            case Sign():
+                return signed(effect)
             case Pause(wait_ms=wait_ms):
                 return time.sleep(wait_ms / 1_000)

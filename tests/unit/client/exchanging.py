@@ -10,7 +10,7 @@ from tests.unit.client.made_tables import MODEL, Time
 from tieline._http.flights import Flights
 from tieline._http.messages import Headers, HttpRequest, WireError
 from tieline._reports.window import DemandWindow
-from tieline._request.attempt import FindHolders, GetSecret, Open, Pause, Read
+from tieline._request.attempt import FindHolders, GetSecret, Open, Pause, Read, Sign
 from tieline._request.exchange import Exchange
 from tieline._request.memory import Estimator, Holders
 from tieline._request.refusals import Refusals
@@ -18,6 +18,7 @@ from tieline._request.reply import Reply
 from tieline._request.timed_attempt import Tools
 from tieline._routing.budget import RetryBudget
 from tieline._routing.router import Router
+from tieline._transports.runners import signed
 from tieline.credentials import Credentials, MissingCredentialError
 from tieline.events import ResultClass
 from tieline.table import ClientSettings
@@ -142,6 +143,8 @@ class Bench:
                 return {name: self.known_elsewhere[name] for name in ids if name in self.known_elsewhere}
             case GetSecret(name=name):
                 return self.credentials.at_hand(name)
+            case Sign():
+                return signed(do)
             case Pause(wait_ms=wait_ms):
                 self.waited_ms.append(wait_ms)
                 self.time.pass_ms(wait_ms)

@@ -17,10 +17,12 @@ from opentelemetry.trace import SpanKind, StatusCode, TraceFlags
 from tests.unit.client.exchanging import DONE, ROLE, WORD, Bench, Does, answers, fails, streams
 from tests.unit.client.made_tables import MODEL, Time, part, router
 from tieline._http.messages import HttpRequest, StreamBrokenError
+from tieline._request import tracing
 from tieline._request.exchange import Exchange
 from tieline._request.tracing import Tracing
 from tieline.errors import ConfigurationError
 from tieline.events import ResultClass
+from tieline.providers import SHAPES
 
 A, B = "a/r/x", "b/r/x"
 BOTH = {A: 700_000, B: 300_000}
@@ -236,6 +238,15 @@ def test_a_span_that_is_not_recorded_costs_no_request() -> None:
     assert bench.ask().status == 200
     headers = dict(bench.sent[0][1].headers)
     assert not int(headers[b"traceparent"][-2:], 16) & TraceFlags.SAMPLED
+
+
+def test_each_adapter_has_a_providers_name() -> None:
+    """By the conventions' own names where they have one."""
+    assert tracing._PROVIDERS.keys() == SHAPES.keys()
+    names = {value.value for value in gen_ai_attributes.GenAiProviderNameValues}
+    assert set(tracing._PROVIDERS.values()) - names == {"oci.generative_ai"}
+    operations = {value.value for value in gen_ai_attributes.GenAiOperationNameValues}
+    assert {operation.name for operation in tracing._OPERATIONS.values()} <= operations
 
 
 def test_what_is_no_provider_is_refused() -> None:
