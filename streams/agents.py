@@ -10,9 +10,11 @@ from typing import Any
 
 import faust
 
+from streams.clock_offsets import ClockOffsets
+from streams.consumer_thread import FetchedOffsets
 from streams.contract_check import Record
 from streams.lane import Delivery, Lane
-from streams.positions import ClockOffsets, Partition
+from streams.positions import Partition
 from streams.topic_ids import TopicFacts
 
 ToRecord = Callable[[Any], Record]
@@ -56,15 +58,18 @@ def delivery_of(app: faust.App, event: Any, to_record: ToRecord) -> Delivery:
     )
 
 
-def record_reader(app: faust.App, facts: Mapping[str, TopicFacts], clock: ClockOffsets) -> ToRecord:
+def record_reader(
+    app: faust.App, facts: Mapping[str, TopicFacts], *, clock: ClockOffsets, fetched: FetchedOffsets
+) -> ToRecord:
     """A function from Faust's message to our record. It also notes the clock's distance to the broker's, on
     records that are the last of their log: others have waited in it."""
 
     def to_record(message: Any) -> Record:
         append_ms = round(message.timestamp * 1000)
         end_offset = app.consumer.highwater(message.tp)
-        if end_offset is None or message.offset + 1 >= end_offset:
-            clock.note_arrival(Partition(message.topic, message.partition), append_ms)
+        partition = Partition(message.topic, message.partition)
+        if end_offset is None or fetched.past(partition, message.offset + 1) >= end_offset:
+            clock.note_arrival(partition, append_ms)
         return Record(
             topic=message.topic,
             topic_id=facts[message.topic].id,

@@ -12,9 +12,9 @@ import faust
 import structlog
 
 from streams.agents import add_agent, record_reader
+from streams.clock_offsets import ClockOffsets
 from streams.contract_check import Judge
 from streams.logs import limit_library_logs
-from streams.positions import ClockOffsets
 from streams.rebuild import Recovery
 from streams.rows import Progress
 from streams.session import Session
@@ -60,6 +60,10 @@ def build_app(settings: IngestSettings) -> faust.App:
     )
 
 
+def _steady_ms() -> int:
+    return round(asyncio.get_running_loop().time() * 1_000)
+
+
 def _credentials(brokers: Brokers) -> Any:
     """The credentials of the brokers, as Faust wants them; None without any."""
     if brokers.mechanism:
@@ -91,7 +95,7 @@ class Ingest:
         self._settings = settings
         self._tables = tables
         self._judge = Judge(settings.topics, registry)
-        self._clock = ClockOffsets(now_ms)
+        self._clock = ClockOffsets(now_ms, steady_ms=_steady_ms)
         self._on_material = on_material
         self._recovery = Recovery(settings, tables, registry=lambda: self.registry, now_ms=now_ms)
         self._facts: dict[str, TopicFacts] = {}
@@ -162,7 +166,7 @@ class Ingest:
         )
         session.on_assigned = self._note_assigned
         app = build_app(self._settings)
-        to_record = record_reader(app, self._facts, self._clock)
+        to_record = record_reader(app, self._facts, clock=self._clock, fetched=session.fetched)
         for topic, lane in session.lanes.items():
             add_agent(app, topic, lane, to_record=to_record, on_error=session.note_agent_error)
         try:

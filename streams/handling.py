@@ -12,11 +12,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from streams.clock_offsets import StaleShare
 from streams.contract_check import Judge, Record, is_stale
 from streams.deadletter import DeadLetter
 from streams.fold import gap_ms
 from streams.letters import DeadLetters
 from streams.logs import LogPace
+from streams.positions import Partition
 from streams.rows import GAP_MAX_MS, IngestEvent
 from streams.store import TablesLostError
 from streams.storing import DemandItem, RaceError, RowItem, Storer
@@ -64,7 +66,7 @@ class Handler:
 
     ``recover`` is called when the tables are lost, and must return only when they are whole again (or raise).
     ``on_material`` is called after a row that could change a decision was stored; ``live_now_ms`` gives the
-    brokers' time. ``counts`` takes what happens, by name; the storer may count into it too.
+    time of a partition's broker. ``counts`` takes what happens, by name; the storer may count into it too.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Handler:
         gate: Gate,
         recover: Callable[[], Awaitable[None]],
         on_material: Callable[[], None],
-        live_now_ms: Callable[[], int],
+        live_now_ms: Callable[[Partition], int],
         counts: Counter[str],
     ) -> None:
         self._judge = judge
@@ -89,6 +91,7 @@ class Handler:
         self._tables_lost = False
         self._pace = LogPace()
         self.counts = counts
+        self.stale_share = StaleShare()
         self.held_back_since: float | None = None  # loop time; None: nothing is in the way
 
     async def handle(self, records: Sequence[Record]) -> None:
@@ -111,7 +114,10 @@ class Handler:
 
     def _item(self, record: Record) -> RowItem | DemandItem | None:
         event = self._judge.event(record)
-        if is_stale(event, record.append_ms, self._live_now_ms()):
+        broker_now_ms = self._live_now_ms(Partition(record.topic, record.partition))
+        stale = is_stale(event, record.append_ms, broker_now_ms)
+        self.stale_share.note(stale=stale, at_s=asyncio.get_running_loop().time())
+        if stale:
             self.counts["stale"] += 1
             return None
         if abs(gap := gap_ms(event, record.append_ms)) > GAP_MAX_MS:

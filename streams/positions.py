@@ -1,6 +1,6 @@
-"""Where partitions begin, end and were committed, and how far our clock is from the brokers'."""
+"""Where partitions begin, end and were committed."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -14,31 +14,6 @@ class Partition(NamedTuple):
 
     topic: str
     number: int
-
-
-class ClockOffsets:
-    """Running minimum of arrival - append per partition: the distance from the broker's clock to ours, plus
-    the shortest time on the way. Only records that were the last of their log on arrival count; others have
-    waited in it."""
-
-    def __init__(self, now_ms: Callable[[], int]) -> None:
-        self.now_ms = now_ms
-        self._by_partition: dict[Partition, int] = {}
-
-    def note_arrival(self, partition: Partition, append_ms: int) -> None:
-        """A record arrives now."""
-        offset_ms = self.now_ms() - append_ms
-        least_ms = self._by_partition.get(partition)
-        if least_ms is None or offset_ms < least_ms:
-            self._by_partition[partition] = offset_ms
-
-    def offset_ms(self, partition: Partition) -> int:
-        """The partition's own, or 0 while none of its records has arrived."""
-        return self._by_partition.get(partition, 0)
-
-    def broker_now_ms(self) -> int:
-        """The brokers' time by our clock, as near as the nearest partition shows."""
-        return self.now_ms() - min(self._by_partition.values(), default=0)
 
 
 class Offsets:

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from streams.clock_offsets import ClockOffsets
 from streams.consumer_thread import FetchedOffsets
 from streams.lane import Lane
 from streams.letters import DeadLetters
 from streams.logs import LogPace
-from streams.positions import ClockOffsets, Offsets, Partition
+from streams.positions import Offsets, Partition
 from streams.rows import Progress
 from streams.store import Tables, TablesLostError
 from streams.watchdog import AWAY
@@ -33,6 +34,7 @@ class ProgressReporter:
         lanes: Mapping[str, Lane],
         fetched: FetchedOffsets,
         letters: DeadLetters,
+        stale_share: Callable[[str], float],
         topic_ids: Mapping[str, str],
         clock: ClockOffsets,
         assigned: Callable[[], set[Partition]],
@@ -43,6 +45,7 @@ class ProgressReporter:
         self._lanes = lanes
         self._fetched = fetched
         self._letters = letters
+        self._stale_share = stale_share
         self._topic_ids = topic_ids
         self._clock = clock
         self._assigned = assigned
@@ -107,6 +110,7 @@ class ProgressReporter:
             behind_since_ms=self._behind_since_ms.get(partition, 0),
             letters_waiting=waiting,
             trouble=self._letters.trouble if waiting else "",
+            stale_share=self._stale_share(partition.topic),
         )
 
     def _note_standing(self, rows: list[Progress]) -> None:

@@ -134,6 +134,7 @@ class Progress(Struct, frozen=True, array_like=True, gc=False):
     the offsets are: a recreated topic has another id, and its offsets begin again. ``behind_since_ms``: since
     when the partition has not been read to its end (0: it is). ``letters_waiting``: dead letters of this
     partition that the dead-letter topic has not taken. ``trouble``: what is in the way, in words.
+    ``stale_share``: the share of the topic's reports that this process skipped as stale lately, from 0 to 1.
     """
 
     topic: str
@@ -146,6 +147,7 @@ class Progress(Struct, frozen=True, array_like=True, gc=False):
     behind_since_ms: int = 0
     letters_waiting: int = 0
     trouble: str = ""
+    stale_share: float = 0.0
 
     @property
     def caught_up(self) -> bool:

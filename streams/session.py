@@ -7,12 +7,13 @@ from typing import Any
 
 import structlog
 
+from streams.clock_offsets import ClockOffsets
 from streams.consumer_thread import FetchedOffsets, abandon, prepare
 from streams.contract_check import Judge
 from streams.handling import Gate, Handler
 from streams.lane import Lane
 from streams.letters import DeadLetters, LetterNotes
-from streams.positions import ClockOffsets, Offsets, Partition
+from streams.positions import Offsets, Partition
 from streams.progress import ProgressReporter
 from streams.rows import Progress
 from streams.settings import IngestSettings
@@ -58,13 +59,14 @@ class Session:
         self._offsets = Offsets(settings.bootstrap, settings.group)
         self._handlers = {topic: self._handler(topic) for topic in settings.consumed}
         self.lanes = {topic: self._lane(handler) for topic, handler in self._handlers.items()}
-        self._fetched = FetchedOffsets()
+        self.fetched = FetchedOffsets()
         self._progress = ProgressReporter(
             tables=tables,
             offsets=self._offsets,
             lanes=self.lanes,
-            fetched=self._fetched,
+            fetched=self.fetched,
             letters=self._dead_letters,
+            stale_share=self._stale_share,
             topic_ids=topic_ids,
             clock=clock,
             assigned=self.assigned,
@@ -78,7 +80,7 @@ class Session:
     async def start(self, app: Any) -> None:
         """Starts reading through ``app``, a Faust app whose agents feed the lanes."""
         self._app = app
-        prepare(app, self._fetched)
+        prepare(app, self.fetched)
         self._gate.rebalancing = lambda: bool(app.rebalancing)
         app.on_partitions_revoked.connect(self._on_revoked)
         app.on_partitions_assigned.connect(self._on_assigned)
@@ -178,6 +180,9 @@ class Session:
     async def _recover(self) -> None:
         await self._recover_tables()
         self._dead_letters.notes.forget()
+
+    def _stale_share(self, topic: str) -> float:
+        return self._handlers[topic].stale_share.at(asyncio.get_running_loop().time())
 
     async def _topic_facts(self) -> dict[str, TopicFacts]:
         return await topic_facts(self._settings.bootstrap, self._settings.consumed, skip_missing=True)

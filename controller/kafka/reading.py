@@ -18,18 +18,21 @@ def reading_figures(progress: Sequence[Progress], now_ms: int) -> tuple[Figure, 
     behind: defaultdict[str, float] = defaultdict(float)
     behind_s: defaultdict[str, float] = defaultdict(float)
     letters: defaultdict[str, float] = defaultdict(float)
+    skipped: defaultdict[str, float] = defaultdict(float)
     age_s = 0.0
     for row in progress:
         since_ms = now_ms - row.behind_since_ms if row.behind_since_ms else 0
         behind[row.topic] += row.end_offset - row.next_offset
         behind_s[row.topic] = max(behind_s[row.topic], since_ms / 1_000)
         letters[row.topic] += row.letters_waiting
+        skipped[row.topic] = max(skipped[row.topic], row.stale_share)
         age_s = max(age_s, (now_ms - row.at_ms) / 1_000)
     return (
         Figure("ingest_partitions", "partitions that this process reads", {"": float(len(progress))}),
         Figure("ingest_progress_age_seconds", "since it last knew how far it had read", {"": age_s}),
         Figure("ingest_behind_records", "records that are not read yet", behind, label="topic"),
         Figure("ingest_behind_seconds", "since a partition was read to its end", behind_s, label="topic"),
+        Figure("reports_skipped_ratio", "share of reports skipped as stale lately", skipped, label="topic"),
         Figure("dead_letters_waiting", "letters that their topic has not taken", letters, label="topic"),
     )
 

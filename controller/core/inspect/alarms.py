@@ -14,6 +14,7 @@ from streams.rows import GAP_MAX_MS, Row
 from tieline.events import Capacity, Report, Statement
 
 BLIND_AFTER_MS = 15_000  # the shortest time after which evidence is stale
+SKIPPED_SHARE_MAX = 0.5
 
 
 def alarms(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo | None = None) -> tuple[Verdict, ...]:
@@ -111,6 +112,13 @@ def _faults_of_reading(snapshot: Snapshot, now_ms: int) -> list[Verdict]:
         if row.letters_waiting:
             letters = float(row.letters_waiting)
             verdicts.append(Verdict(place, Reason.LETTERS_WAIT, now_ms, value=letters, because=row.trouble))
+    skipped: dict[str, float] = {}
+    for row in snapshot.progress:
+        skipped[row.topic] = max(row.stale_share, skipped.get(row.topic, 0.0))
+    for topic, share in sorted(skipped.items()):
+        if share > SKIPPED_SHARE_MAX:
+            limit = SKIPPED_SHARE_MAX
+            verdicts.append(Verdict(topic, Reason.REPORTS_SKIPPED, now_ms, value=share, limit=limit))
     return verdicts
 
 

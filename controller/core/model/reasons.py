@@ -46,6 +46,7 @@ class Reason(StrEnum):
     NOT_READ = "not_read"
     NOT_WATCHED = "not_watched"
     LETTERS_WAIT = "letters_wait"
+    REPORTS_SKIPPED = "reports_skipped"
     # capacity
     CAPACITY_STATED = "capacity_stated"
     CAPACITY_COMMITTED = "capacity_committed"

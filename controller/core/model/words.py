@@ -36,6 +36,8 @@ WORDS: Mapping[str, str] = {
     Reason.NOT_READ: "its records are not read to the end, so newer evidence may lie there unseen",
     Reason.NOT_WATCHED: "no controller says any more how far it is read",
     Reason.LETTERS_WAIT: "dead letters of its records wait, because their topic takes none",
+    Reason.REPORTS_SKIPPED: "most of its reports are skipped as too old: a backlog is being read, or the "
+    "clock of a controller or of a broker was set",
     Reason.CAPACITY_STATED: "a source states its capacity",
     Reason.CAPACITY_COMMITTED: "no source states its capacity, so the policy's committed capacity counts",
     Reason.CAPACITY_EXPIRED: "its stated capacity has expired: nothing is moved onto it",
@@ -114,6 +116,7 @@ SHARES = frozenset(
         Reason.CONFIGURATION_AUTH,
         Reason.CONFIGURATION_NOT_FOUND,
         Reason.MODEL_FAULT,
+        Reason.REPORTS_SKIPPED,
         Reason.SHED_NO_ROOM,
         Reason.SHED_RESTORED,
         Reason.SOURCES_UNHEARD,

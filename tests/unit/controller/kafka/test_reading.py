@@ -25,6 +25,7 @@ def test_figures_add_up_or_tell_the_worst_by_topic() -> None:
         "ingest_progress_age_seconds": {"": 0.9},
         "ingest_behind_records": {"t.demand": 0.0, "t.reports": 4.0},
         "ingest_behind_seconds": {"t.demand": 0.0, "t.reports": 16.0},
+        "reports_skipped_ratio": {"t.demand": 0.0, "t.reports": 0.0},
         "dead_letters_waiting": {"t.demand": 0.0, "t.reports": 3.0},
     }
 

@@ -100,3 +100,10 @@ def test_dead_letters_that_wait_raise_an_alarm_at_once() -> None:
     [alarm] = reading(next_offset=9, letters_waiting=2, trouble="the topic x takes no dead letters")
     assert (alarm.reason, alarm.value) == (Reason.LETTERS_WAIT, 2.0)
     assert alarm.because == "the topic x takes no dead letters"
+
+
+def test_reports_that_are_skipped_raise_an_alarm_for_their_topic() -> None:
+    """When more than half of them are: one alarm for the topic, whatever its partitions."""
+    assert reading(next_offset=9, stale_share=0.5) == []
+    [alarm] = reading(next_offset=9, stale_share=0.9)
+    assert (alarm.subject, alarm.reason, alarm.value) == ("tieline.reports", Reason.REPORTS_SKIPPED, 0.9)
