@@ -6,7 +6,8 @@ external account, or the login of a developer. This module adds four rules:
 
 - *Each call asks anew.* The libraries keep a token until shortly before it expires, so that a refused one
   would come back; ``tieline.credentials`` keeps tokens and says when the next is due.
-- *No call lasts for long*: 5 s to connect and 10 s to wait for an answer.
+- *No call lasts for long*: 5 s to connect and 10 s to wait for an answer. It is ``tieline.credentials`` that
+  calls again, after a wait.
 - *No redirect is followed*, as a secret would go with it. (azure-identity follows none by itself.)
 - *No error repeats what an endpoint says*, which may repeat what was sent, but its codes only. The loggers
   ``azure.identity`` and ``google.auth`` say more.
@@ -58,7 +59,10 @@ class EntraToken:
         try:
             # Nothing but the stated authority is asked: without this, Microsoft's public one is as well.
             with azure.DefaultAzureCredential(
-                disable_instance_discovery=True, connection_timeout=CONNECT_S, read_timeout=ANSWER_S
+                disable_instance_discovery=True,
+                connection_timeout=CONNECT_S,
+                read_timeout=ANSWER_S,
+                retry_total=0,
             ) as credential:
                 token = credential.get_token(self._scope)
         except Exception as error:  # noqa: BLE001  the library raises errors of several packages

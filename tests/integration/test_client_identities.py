@@ -131,14 +131,21 @@ async def test_entra_by_a_managed_identity(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_entra_errors_have_codes_and_no_secret(
     entra: tuple[Authority, Recording], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Codes say what to mend; what the endpoint says beside them may repeat a secret. A redirect is not
-    followed."""
+    """Codes say what to mend; what the endpoint says beside them may repeat a secret. An endpoint that fails
+    is asked once a call, and a redirect is not followed."""
     monkeypatch.setenv("AZURE_CLIENT_SECRET", "s3cret")
 
     async def refuses(_asked: Asked) -> web.Response:
         text = "AADSTS7000215: the secret s3cret is wrong"
         return web.json_response({"error": "invalid_client", "error_description": text}, status=401)
 
+    async def fails(_asked: Asked) -> web.Response:
+        return web.Response(status=503)
+
+    entra[0].answer = fails
+    with pytest.raises(MissingCredentialError, match="Entra gave no token"):
+        await asyncio.to_thread(tieline.EntraToken())
+    assert [asked.path for asked in entra[1].asked].count("/tenant/oauth2/v2.0/token") == 1
     entra[0].answer = refuses
     with pytest.raises(MissingCredentialError, match=r"Entra gave no token: .*AADSTS7000215") as caught:
         await asyncio.to_thread(tieline.EntraToken())

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 import tieline
-from tests.integration.connected import POOL, WAYS, always, answer, connected, table_file
+from tests.integration.connected import ASK, POOL, WAYS, always, answer, connected, table_file
 from tests.integration.routed import ORIGIN, SETTINGS, WORKLOAD, pool_info, table
 from tests.integration.test_client_tls import certificate
 from tests.waiting import until
@@ -125,7 +125,7 @@ async def asked_within_tls(way: str, directory: Path, *, body: bytes = b"sea") -
     async with proxied(tls) as proxy, connected(always(whole), tls=tls) as pool:
         url = f"https://me:secret@127.0.0.1:{proxy.port}"
         async with WAYS[way](table_file(directory, pool.port, scheme="https"), proxy=url) as caller:
-            replies = [await caller.ask() for _ in range(2)]
+            replies = [await caller.ask(json={**ASK, "user": "x" * 700_000}), await caller.ask()]
         assert [reply.status_code for reply in replies] == [200, 200]
         assert pool.connections == 1
         assert not any(b"proxy-" in head.lower() for head in pool.heads)
@@ -136,8 +136,8 @@ async def asked_within_tls(way: str, directory: Path, *, body: bytes = b"sea") -
 async def test_a_pool_within_the_tls_of_a_proxy(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection to the proxy is encrypted, and in it the one to the pool; large answers come whole, and
-    the connection is kept."""
+    """The connection to the proxy is encrypted, and in it the one to the pool; large questions and answers
+    come whole, and the connection is kept."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate(tmp_path / "both.pem")))
     content, heads = await asked_within_tls(way, tmp_path, body=b"x" * 500_000)
     assert len(content) > 500_000
