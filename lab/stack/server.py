@@ -24,7 +24,8 @@ FIRST_EPHEMERAL_PORT_MIN = 4_096
 class Server(ABC):
     """A server on loopback ports of its own.
 
-    The first start chooses the ports; later starts use them again.
+    The first start chooses the ports; later starts use them again, also those of later processes with the
+    same directory, unless another program has taken them meanwhile.
     """
 
     name: str
@@ -34,9 +35,10 @@ class Server(ABC):
         """`place` is the server's own directory; it is created if it doesn't exist."""
         self.place = place
         self.log = place / "server.log"
-        self.ports: tuple[int, ...] = ()
-        self._child: Child | None = None
         place.mkdir(parents=True, exist_ok=True)
+        self._ports_file = place / "ports"
+        self.ports = _remembered(self._ports_file, self.ports_needed)
+        self._child: Child | None = None
 
     @abstractmethod
     async def prepare(self) -> None:
@@ -72,9 +74,9 @@ class Server(ABC):
         """
         if self.running:
             return
-        first_start = not self.ports
+        first_start = self._child is None
         for choice in range(1, PORT_CHOICES_MAX + 1):
-            if first_start:
+            if first_start and (choice > 1 or not all(map(_is_free, self.ports)) or not self.ports):
                 self.ports = free_ports(self.ports_needed)
             await self.prepare()
             self._child = await Child.start(self.name, self.command(), log=self.log, directory=self.place)
@@ -85,6 +87,7 @@ class Server(ABC):
                 if not first_start or not port_taken or choice == PORT_CHOICES_MAX:
                     raise
             else:
+                self._ports_file.write_text(" ".join(map(str, self.ports)), "ascii")
                 return
 
     async def stop(self) -> None:
@@ -110,6 +113,16 @@ class Server(ABC):
     def last_words(self) -> str:
         """The last lines that it wrote, for an error message."""
         return self._child.last_words() if self._child is not None else "it was never started"
+
+
+def _remembered(file: Path, count: int) -> tuple[int, ...]:
+    """The ports that an earlier process noted in this file; empty if there is none, or if it is damaged."""
+    try:
+        words = file.read_text("ascii").split()
+    except (OSError, UnicodeDecodeError):
+        return ()
+    ports = tuple(int(word) for word in words if word.isdigit())
+    return ports if len(ports) == len(words) == count else ()
 
 
 def free_ports(count: int) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -120,6 +121,21 @@ async def test_kafka_keeps_its_data_and_port(own_embedded: Stack, prefix: str) -
     await own_embedded.kafka.start()
     assert await produce_and_read(own_embedded, topic, None) == [b"first"]
     assert own_embedded.kafka_bootstrap == address
+
+
+async def test_a_directory_keeps_its_ports(cache: Path, tmp_path: Path) -> None:
+    """The next stack in the same directory has the addresses that other commands were given; a port that
+    another program has taken meanwhile is replaced."""
+    kept = tmp_path / "kept"
+    async with await Stack.start(kept, cache=cache) as first:
+        addresses = (first.kafka_bootstrap, first.redis_url)
+        port = first.valkey.port
+    async with await Stack.start(kept, cache=cache) as second:
+        assert (second.kafka_bootstrap, second.redis_url) == addresses
+    with socket.create_server(("127.0.0.1", port)):
+        async with await Stack.start(kept, cache=cache) as third:
+            assert third.kafka_bootstrap == addresses[0]
+            assert third.valkey.port != port
 
 
 async def test_valkey_pauses_and_comes_back_empty(own_embedded: Stack) -> None:
