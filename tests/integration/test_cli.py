@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.integration.controllers import POLICY, Fleet, settings_of, tieline
+from tests.integration.controllers import MAIN, POLICY, Fleet, settings_of, tieline
 
 NOBODY = "127.0.0.1:9"  # the discard port: nobody listens there
 
@@ -125,3 +130,33 @@ async def test_policy_mistake_names_file_line_and_field(fleet: Fleet, tmp_path: 
     assert ended.status == 2
     assert f"{wrong}:" in ended.err
     assert "geography" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("explain", "chat/us"),
+        ("drain", "azure", "--for", "5m", "--reason", "x"),
+        ("overlay", "show"),
+    ],
+)
+async def test_an_interrupt_ends_without_a_traceback(words: tuple[str, ...]) -> None:
+    """^C while servers accept and never answer: status 130 within seconds, and nothing is written."""
+    reached = asyncio.Event()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        settings = {**os.environ, "TIELINE_KAFKA": place, "TIELINE_REDIS": f"redis://{place}"}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", MAIN, *words, env=settings, stdout=PIPE, stderr=PIPE
+        )
+        await asyncio.wait_for(reached.wait(), 30)
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), 15)
+    assert (process.returncode, out, err) == (130, b"", b"")
