@@ -142,7 +142,10 @@ async def test_policy_mistake_names_file_line_and_field(fleet: Fleet, tmp_path: 
     ],
 )
 async def test_an_interrupt_ends_without_a_traceback(words: tuple[str, ...]) -> None:
-    """^C while servers accept and never answer: status 130 within seconds, and nothing is written."""
+    """^C while servers accept and never answer: the command ends within seconds.
+
+    The status is 130, or 2 where a library reports its connection as broken by then, and that in one line.
+    """
     reached = asyncio.Event()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -159,4 +162,7 @@ async def test_an_interrupt_ends_without_a_traceback(words: tuple[str, ...]) -> 
         await asyncio.wait_for(reached.wait(), 30)
         process.send_signal(signal.SIGINT)
         out, err = await asyncio.wait_for(process.communicate(), 15)
-    assert (process.returncode, out, err) == (130, b"", b"")
+    assert process.returncode in (130, 2)
+    assert b"Traceback" not in err
+    assert out == b""
+    assert err.count(b"\n") == (0 if process.returncode == 130 else 1), err
