@@ -88,8 +88,14 @@ class Tracing:
         self._propagator = TraceContextTextMapPropagator()
 
     def begin(self, call: Call) -> "RequestSpan":
-        """The span of a request; its parent is the span that is current now."""
-        return RequestSpan(self, call)
+        """The span of a request. Its parent is the span that is current now; without one, what the request's
+        own headers name, as those of a gateway do that passes them on."""
+        parent = None
+        if not self.trace.get_current_span().get_span_context().is_valid:
+            names = ("traceparent", "tracestate")
+            headers = {name: find(call.request.headers, name.encode("ascii")) or "" for name in names}
+            parent = self._propagator.extract(headers) if headers["traceparent"] else None
+        return RequestSpan(self, call, parent)
 
     def headers(self, context: "Context") -> Headers:
         """What tells a provider about a span."""
@@ -106,14 +112,14 @@ class Tracing:
 class RequestSpan:
     """One request. ``replied`` or ``left`` ends it."""
 
-    def __init__(self, tracing: Tracing, call: Call) -> None:
+    def __init__(self, tracing: Tracing, call: Call, parent: "Context | None") -> None:
         self.tracing = tracing
         self.call = call
         self.place = f"{call.request.method} {_place(call.request.path)}".rstrip()
         operation = _OPERATIONS.get(_path(call.request.path)) if call.request.method == "POST" else None
         name = f"{operation.name} {call.body.model}".rstrip() if operation is not None else self.place
         self.span: Span = tracing.tracer.start_span(
-            name, kind=tracing.trace.SpanKind.CLIENT, attributes=_asked(call, operation)
+            name, parent, tracing.trace.SpanKind.CLIENT, _asked(call, operation)
         )
         self.context = tracing.trace.set_span_in_context(self.span)
         self.attempts = 0

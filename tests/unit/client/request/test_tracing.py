@@ -219,6 +219,20 @@ def test_the_callers_span_is_the_parent_and_the_attempts_own_goes_on() -> None:
         assert value.startswith(f"00-{context.trace_id:032x}-{context.span_id:016x}-")
 
 
+def test_without_a_current_span_the_headers_name_the_parent() -> None:
+    """A gateway that passes on its caller's headers keeps its caller's trace whole."""
+    bench = Traced(a=answers())
+    bench.ask(headers={"traceparent": f"00-{7:032x}-{9:016x}-01"})
+    request, (attempt,) = bench.spans()
+    assert request.parent is not None
+    assert (request.parent.trace_id, request.parent.span_id) == (7, 9)
+    assert attempt.parent is not None
+    assert attempt.parent.trace_id == 7
+    bench.exporter.clear()
+    bench.ask(headers={"traceparent": "nonsense"})
+    assert bench.spans()[0].parent is None
+
+
 def test_a_request_for_no_model_is_an_http_span() -> None:
     """A list of files is no inference; what differs from request to request is not in a name."""
     bench = Traced(a=answers(200, b'{"object":"list","data":[]}'))
