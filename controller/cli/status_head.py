@@ -114,11 +114,11 @@ def _clients(status: "Status") -> Iterator[HeadLine]:
     if not clients.heard:
         yield HeadLine(f"clients: none has reported for {duration(age_ms)}, so load is not known", CAREFUL)
         return
-    behind = {name: count for name, count in clients.generations.items() if name != status.generation}
-    newest = clients.generations.get(status.generation, 0)
-    text = f"clients: {clients.heard} report, {newest} of them have generation {status.generation}"
-    if behind:
-        text += f"; others have {_listed(behind)}"
+    largest = sorted(clients.generations.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{count} with {name or 'no table'}" for name, count in largest[:NAMED_MAX]]
+    if rest := sum(count for _, count in largest[NAMED_MAX:]):
+        parts.append(f"{rest} with others")
+    text = f"clients: {clients.heard} report{': ' if parts else ''}{', '.join(parts)}"
     if clients.silent:
         text += f"; {clients.silent} have fallen silent"
     yield HeadLine(text, CAREFUL if clients.silent else PLAIN)

@@ -6,13 +6,12 @@ cut at their ends; `tieline explain` says them whole.
 
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from controller.cli.status_head import head
+from controller.cli.tables import WIDE_COLUMNS, fitted_table
 from controller.cli.terminal import described, taken_back_by
 from controller.core.model.words import duration
 
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from controller.cli.status import Status
 
 COLOURS = {"healthy": "green", "degraded": "yellow", "down": "red", "recovering": "cyan", "unknown": "dim"}
-WIDE_COLUMNS = 110
-GAP = 2  # between two columns
-_NUMBERS = ("usable/s", "stated/s", "load/s", "weight", "ends in")
 
 
 def draw(status: "Status", console: Console) -> None:
@@ -35,29 +31,6 @@ def draw(status: "Status", console: Console) -> None:
     console.print(_pools(status, console.width))
 
 
-def _table(title: str, headings: tuple[str, ...], rows: list[tuple[Text, ...]], width: int) -> Table:
-    """A table of these cells within ``width`` columns, in which only the last cell of a row may be cut."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    widths = [
-        max([cell_len(heading), *(row[column].cell_len for row in rows)])
-        for column, heading in enumerate(headings[:-1])
-    ]
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in _NUMBERS else "left", no_wrap=True)
-    left = max(width - sum(widths) - len(widths) * GAP, len(headings[-1]))
-    for row in rows:
-        row[-1].truncate(left, overflow="ellipsis")
-        table.add_row(*row)
-    return table
-
-
 def _orders(status: "Status", width: int) -> Table:
     is_wide = width >= WIDE_COLUMNS
     rows = []
@@ -68,7 +41,7 @@ def _orders(status: "Status", width: int) -> Table:
             cells.append(taken_back_by(order))
         rows.append(tuple(map(Text, (*cells, order.reason))))
     headings = ("order", "ends in", "by", *(("taken back by",) if is_wide else ()), "why")
-    return _table("orders in force", headings, rows, width)
+    return fitted_table("orders in force", headings, rows, width)
 
 
 def _providers(status: "Status", width: int) -> Table:
@@ -77,7 +50,7 @@ def _providers(status: "Status", width: int) -> Table:
         states = ", ".join(f"{count} {state}" for state, count in row.states.items())
         figures = (_units(row.capacity_units_per_s), _units(row.load_units_per_s), f"{row.weight:.1%}")
         rows.append(tuple(map(Text, (row.provider, *figures, states))))
-    return _table("providers", ("provider", "stated/s", "load/s", "weight", "pools"), rows, width)
+    return fitted_table("providers", ("provider", "stated/s", "load/s", "weight", "pools"), rows, width)
 
 
 def _pools(status: "Status", width: int) -> Table:
@@ -92,7 +65,7 @@ def _pools(status: "Status", width: int) -> Table:
         rows.append((Text(row.pool), state, *map(Text, figures), Text(row.why)))
     wide = ("pool", "state", "load/s", "usable/s", "stated/s", "weight", "for", "why")
     narrow = tuple(heading for heading in wide if heading not in ("stated/s", "for"))
-    return _table("pools", wide if is_wide else narrow, rows, width)
+    return fitted_table("pools", wide if is_wide else narrow, rows, width)
 
 
 def _units(value: float | None) -> str:

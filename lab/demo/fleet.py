@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
@@ -19,6 +21,8 @@ from lab.standins.process import StandinProcess
 
 NAMESPACE = "demo"
 CALLER_STOP_WITHIN_S = 45.0
+STATUS_WITHIN_S = 15.0
+STATUS_COLUMNS = 1_000  # one sentence a line, however long it is
 
 
 class Fleet:
@@ -129,6 +133,23 @@ class Fleet:
         )
         self._undo.push_async_callback(child.stop)
         return child
+
+    async def status_head(self) -> list[str]:
+        """What `tieline status` says above its tables now, or why it could not be asked."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "controller.cli", "status"),
+            env={**os.environ, **self.environment, "COLUMNS": str(STATUS_COLUMNS)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            text, _ = await asyncio.wait_for(process.communicate(), STATUS_WITHIN_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            return [f"tieline status took more than {STATUS_WITHIN_S:g} s"]
+        lines = (line.rstrip() for line in text.decode("utf-8", "replace").splitlines())
+        return list(takewhile(lambda line: line not in ("orders in force", "providers"), lines))
 
     def require_running(self) -> None:
         """Raises ChildError when a part has ended by itself."""

@@ -37,7 +37,7 @@ class PoolView(Struct, frozen=True):
 
 
 class Moment(Struct, frozen=True):
-    """One line of the timeline. ``kind``: phase, fault, state or routes."""
+    """One line of the timeline. ``kind``: phase, fault, state, routes or status."""
 
     at_ms: int
     kind: str

@@ -99,11 +99,14 @@ class Run:
             elapsed_s = asyncio.get_running_loop().time() - began_s
             if elapsed_s >= phase.least_s and phase.until(self.picture, clock.now_ms()):
                 self._steady_ms = self._steady_ms or clock.now_ms()
-                return
+                break
             if elapsed_s >= phase.deadline_s:
                 self.notes.append(f"{phase.name}: not reached within {phase.deadline_s:g} s: {phase.goal}")
-                return
+                break
             await asyncio.sleep(LOOK_EVERY_S)
+        if phase.acts:
+            for line in await self.fleet.status_head():
+                self.say("status", line)
 
     async def act(self, act: Act) -> None:
         """Does the deed, and remembers when."""

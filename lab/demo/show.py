@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from controller.cli.tables import WIDE_COLUMNS, fitted_table
 from controller.process import clock
 from lab.demo.picture import Moment, Picture, PoolView
 
 REFRESH_S = 0.5
 MOMENTS_SHOWN = 12
-BAR_CHARACTERS = 40
+BAR_CHARACTERS = 20
 KIND_CHARACTERS = 6
 _STATE_STYLE = {
     "healthy": "green",
@@ -24,9 +25,9 @@ _STATE_STYLE = {
     "down": "bold red",
     "unknown": "dim",
 }
-_KIND_STYLE = {"phase": "bold", "fault": "red", "state": "yellow", "routes": "cyan"}
-_LEFT = ("pool", "state", "", "fault", "why")
-_HEADINGS = ("pool", "state", "weight", "", "req/s", "tokens/s", "of", "429/s", "fault", "why")
+_KIND_STYLE = {"phase": "bold", "fault": "red", "state": "yellow", "routes": "cyan", "status": "dim"}
+_HEADINGS = ("pool", "state", "weight", "", "req/s", "tokens/s", "of", "429/s", "why")
+_NARROW_HEADINGS = ("pool", "state", "weight", "req/s", "429/s", "why")
 
 
 class Screen(Protocol):
@@ -77,7 +78,7 @@ class TableScreen:
             self._live = Live(console=self._console, auto_refresh=False, transient=False)
             self._live.start()
         lines = [line_of(moment, self._began_ms) for moment in picture.moments[-MOMENTS_SHOWN:]]
-        self._live.update(Group(table_of(picture, clock.now_ms()), *lines), refresh=True)
+        self._live.update(Group(table_of(picture, clock.now_ms(), self._console.width), *lines), refresh=True)
 
     def close(self) -> None:
         """Leaves the last table on the terminal."""
@@ -105,33 +106,30 @@ def line_of(moment: Moment, began_ms: int) -> Text:
     return text
 
 
-def table_of(picture: Picture, now_ms: int) -> Table:
-    """PURE: every pool with its state and load, the providers set apart by lines."""
+def table_of(picture: Picture, now_ms: int, width: int) -> Table:
+    """PURE: every pool with its state and load, within ``width`` columns."""
     counts = picture.outcomes
     title = f"{counts['ok']} answered, {counts['shed']} shed, {counts['failed']} failed"
-    table = Table(title=title, title_justify="left", expand=False, pad_edge=False)
-    for heading in _HEADINGS:
-        table.add_column(heading, justify="left" if heading in _LEFT else "right", no_wrap=True)
-    provider_above = ""
+    headings = _HEADINGS if width >= WIDE_COLUMNS else _NARROW_HEADINGS
+    rows = []
     for view in picture.views(now_ms):
-        provider = view.pool.split("/", 1)[0]
-        if provider_above and provider != provider_above:
-            table.add_section()
-        provider_above = provider
-        table.add_row(*_cells(view))
-    return table
+        cells = _cells(view)
+        rows.append(tuple(cells[heading] for heading in headings))
+    return fitted_table(title, headings, rows, width)
 
 
-def _cells(view: PoolView) -> tuple[Any, ...]:
-    return (
-        view.pool,
-        Text(view.state, style=_STATE_STYLE.get(view.state, "")),
-        f"{100 * view.share:.1f} %",
-        Text("█" * round(BAR_CHARACTERS * view.share), style="cyan"),
-        f"{view.requests_per_s:.0f}",
-        f"{view.tokens_per_s:.0f}",
-        f"{view.capacity_per_s:.0f}",
-        f"{view.throttled_per_s:.0f}" if view.throttled_per_s else "",
-        Text(view.fault, style="bold red"),
-        Text(view.reason, style="dim"),
-    )
+def _cells(view: PoolView) -> dict[str, Text]:
+    """The cells by their headings. What is done to the pool stands before why it is in its state."""
+    why = Text(view.fault, style="bold red")
+    why.append(f"{', ' if view.fault and view.reason else ''}{view.reason}", style="dim")
+    return {
+        "pool": Text(view.pool),
+        "state": Text(view.state, style=_STATE_STYLE.get(view.state, "")),
+        "weight": Text(f"{100 * view.share:.1f} %"),
+        "": Text("█" * round(BAR_CHARACTERS * view.share), style="cyan"),
+        "req/s": Text(f"{view.requests_per_s:.0f}"),
+        "tokens/s": Text(f"{view.tokens_per_s:.0f}"),
+        "of": Text(f"{view.capacity_per_s:.0f}"),
+        "429/s": Text(f"{view.throttled_per_s:.0f}" if view.throttled_per_s else ""),
+        "why": why,
+    }

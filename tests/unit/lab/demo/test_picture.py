@@ -100,7 +100,7 @@ def test_phases_end_on_what_is_seen(picture: Picture) -> None:
 
 
 def test_both_screens_show_a_run(picture: Picture) -> None:
-    """The live table names every pool; the lines name every change, once."""
+    """The live table names every pool within 80 and 120 columns; the lines name every change, once."""
     picture.publication(record(1, (600_000, 400_000), (State.HEALTHY, State.DOWN)))
     picture.request_ends([RequestEnd("r", 1, "ok", status=200)])
     console = Console(record=True, width=160, file=StringIO())
@@ -109,10 +109,13 @@ def test_both_screens_show_a_run(picture: Picture) -> None:
     lines.refresh(picture)
     text = console.export_text()
     assert text.count(f"{AZURE}: unknown -> healthy") == 1
-    console.print(table_of(picture, 0))
-    shown = console.export_text()
-    assert all(pool.id in shown for pool in picture.policy.pools)
-    assert "1 answered, 0 shed, 0 failed" in shown
+    for width in (80, 120):
+        console.width = width
+        console.print(table_of(picture, 0, width))
+        shown = console.export_text()
+        assert all(pool.id in shown for pool in picture.policy.pools)
+        assert max(map(len, shown.splitlines())) <= width
+        assert "1 answered, 0 shed, 0 failed" in shown
     live = TableScreen(console)
     live.refresh(picture)
     live.close()
