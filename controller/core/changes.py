@@ -1,7 +1,8 @@
 """What the table should become now: the rules that may change it, in order; the first that applies counts.
 
 1. Forced: load on pools that are lost or full moves at once, and load that is shed returns if there is room.
-2. The last resort of a route changes with what its pools can serve.
+2. ``on_loss`` and the last resort of a route change with what its pools can serve: a pool that is withdrawn
+   or lost leaves them at once.
 3. By choice: one bounded step towards the order of merit or the dispatch's plan, at most once in
    ``shift_period_ms``, and none while too many sources are silent.
 4. ``on_loss`` is decided anew: soon after a forced publication, and once in ``on_loss_period_ms``.
@@ -20,7 +21,7 @@ from controller.core.moves.forced import find_places, settle
 from controller.core.moves.held_table import HeldTable
 from controller.core.moves.last_resort import last_resort_changes, last_resorts
 from controller.core.moves.modes import within_freezes
-from controller.core.moves.on_loss import decide_on_loss, on_loss_differs
+from controller.core.moves.on_loss import decide_on_loss, must_be_patched, on_loss_differs
 from controller.core.moves.unplaced import Move
 from controller.core.moves.voluntary import approach, keep_warm, target_of
 from controller.core.policy.compiled import CRITICAL_RANK, LOWEST_RANK, CompiledPolicy
@@ -74,7 +75,7 @@ def change_due(situation: Situation) -> Change | None:
     """What is to be published now; None if the table in force stays."""
     return (
         _forced(situation)
-        or _last_resort_changed(situation)
+        or _pools_withdrawn(situation)
         or _by_choice(situation)
         or _on_loss_renewed(situation)
     )
@@ -110,7 +111,7 @@ def on_loss_is_old(situation: Situation) -> bool:
     snapshot, assessment, _, now_ms = situation
     memory = assessment.memory
     period_ms = snapshot.policy.thresholds.on_loss_period_ms
-    if memory.on_loss_due or now_ms - memory.on_loss_ms < period_ms or assessment.orders.frozen:
+    if memory.on_loss_due or now_ms - memory.on_loss_ms < period_ms:
         return False
     return all(partition.caught_up for partition in snapshot.progress) and _may_choose(situation)
 
@@ -148,11 +149,17 @@ def _matters(draft: Draft, before: HeldTable, assessment: Assessment) -> bool:
     return False
 
 
-def _last_resort_changed(situation: Situation) -> Change | None:
-    """The same weights with another last resort; urgent if a pool is not to be tried any more."""
+def _pools_withdrawn(situation: Situation) -> Change | None:
+    """The same weights with other last resorts, or with ``on_loss`` without pools that can't serve any more.
+
+    Urgent if a pool is not to be tried any more.
+    """
     _, assessment, before, _ = situation
     left, joined = last_resort_changes(before, last_resorts(assessment.compiled, assessment.use))
-    return Change(before.draft(assessment.demand), [], urgent=bool(left)) if left or joined else None
+    is_unusable = must_be_patched(before, assessment.use)
+    if not left and not joined and not is_unusable:
+        return None
+    return Change(before.draft(assessment.demand), [], urgent=bool(left) or is_unusable)
 
 
 def _by_choice(situation: Situation) -> Change | None:

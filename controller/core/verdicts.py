@@ -3,7 +3,9 @@
 from controller.core.assessment import Assessment
 from controller.core.changes import Change, Situation, too_little_heard
 from controller.core.model.reasons import Reason, Verdict
+from controller.core.moves.draft import OUT
 from controller.core.moves.last_resort import last_resort_verdicts
+from controller.core.moves.on_loss import pools_to_drop
 from controller.core.moves.unplaced import NOWHERE
 from controller.core.orders.in_force import order_verdict
 from tieline.table import MILLION
@@ -28,7 +30,22 @@ def change_verdicts(situation: Situation, change: Change) -> list[Verdict]:
             memory=assessment.memory,
             now_ms=now_ms,
         )
+    if change.urgent and not change.moves:
+        verdicts += _on_loss_verdicts(situation)
     return [*verdicts, *_move_verdicts(situation, change), *_shed_verdicts(situation, change)]
+
+
+def _on_loss_verdicts(situation: Situation) -> list[Verdict]:
+    """Which pools leave ``on_loss``, and why. Not said of pools that lose load as well, which says more."""
+    _, assessment, before, now_ms = situation
+    names, withdrawn = assessment.compiled.pools, assessment.claims.withdrawn
+    verdicts = []
+    for pool in sorted(pools_to_drop(before, assessment.use)):
+        cause = withdrawn[pool][0] if pool in withdrawn else assessment.memory.pools[names[pool]].reason
+        if assessment.use.limits.grade[pool] != OUT:
+            cause = Reason.NO_CAPACITY
+        verdicts.append(Verdict(names[pool], Reason.ON_LOSS_LEFT, now_ms, because=cause.value))
+    return verdicts
 
 
 def holding_verdicts(assessment: Assessment, now_ms: int) -> list[Verdict]:

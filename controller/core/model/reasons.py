@@ -102,6 +102,7 @@ class Reason(StrEnum):
     KEPT_NO_ALTERNATIVE = "kept_no_alternative"
     POLICY_CHANGED = "policy_changed"
     ON_LOSS_RENEWED = "on_loss_renewed"
+    ON_LOSS_LEFT = "on_loss_left"
     LAST_RESORT_LEFT = "last_resort_left"
     LAST_RESORT_JOINED = "last_resort_joined"
     # why the table is held, and guards

@@ -90,6 +90,7 @@ WORDS: Mapping[str, str] = {
     Reason.KEPT_NO_ALTERNATIVE: "it keeps load, because no lawful alternative has room",
     Reason.POLICY_CHANGED: "the policy changed",
     Reason.ON_LOSS_RENEWED: "the splits for the loss of each provider were decided anew",
+    Reason.ON_LOSS_LEFT: "clients no longer count on it when a provider is lost",
     Reason.LAST_RESORT_LEFT: "clients no longer try it when they have nothing else left",
     Reason.LAST_RESORT_JOINED: "clients may try it again when they have nothing else left",
     Reason.NOT_SETTLED: "the routes stay: the tables of evidence are still being read after the take-over",

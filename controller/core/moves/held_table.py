@@ -1,8 +1,11 @@
 """The table in force as a draft, and a draft as a table: weights by the policy's own pool numbers."""
 
+from functools import cached_property
+
 from controller.core.moves.draft import Draft
 from controller.core.moves.unplaced import NOWHERE, UnplacedLoad
 from controller.core.policy.compiled import CompiledPolicy
+from controller.core.policy.shares import within_shares
 from tieline.table import MILLION, Generation, Route, RouteTable, Split
 
 
@@ -50,6 +53,33 @@ class HeldTable:
         """Whether the table is of this very policy: the same pools, routes and settings."""
         whole = len(self.table.routes) == len(self.compiled.routes) and None not in self.routes
         return whole and self.same_pools and self._same_settings and not self.orphans
+
+    @cached_property
+    def counted_on(self) -> frozenset[int]:
+        """The pools that ``on_loss`` of some route names although the route carries nothing there now.
+
+        None if the table is of other pools.
+        """
+        routes = [route for route in self.routes if route is not None] if self.same_pools else []
+        return frozenset().union(
+            *(
+                set(split.pools).difference(route.split.pools)
+                for route in routes
+                for split in route.on_loss.values()
+            )
+        )
+
+    @cached_property
+    def on_loss_beyond_shares(self) -> frozenset[int]:
+        """The routes whose ``on_loss`` gives a provider more than its largest share, as under other rules."""
+        owner = self.compiled.provider_of
+        return frozenset(
+            number
+            for number, (route, rules) in enumerate(zip(self.routes, self.compiled.routes, strict=True))
+            if route is not None and self.same_pools and rules.share_max
+            for split in route.on_loss.values()
+            if within_shares(split, rules.share_max, owner) is not split
+        )
 
     def draft(self, demand: list[float]) -> Draft:
         """The table as a draft under this demand. Orphans are not part of it."""

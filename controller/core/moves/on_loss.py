@@ -3,6 +3,10 @@
 Clients apply it by themselves once they have had to leave most of a provider. A forced publication must not
 wait until it is decided anew: it carries the splits in force without the pools that are lost
 (``patch_on_loss``). The next publication, ``on_loss_after_ms`` later and not urgent, carries new ones.
+
+A split must be lawful and usable at every moment, as clients may need it at any. So a pool that is withdrawn
+or lost leaves it at once, also if it carries nothing now and nothing else changes (``pools_to_drop``). Only
+where the route itself keeps load on a lost pool, for want of an alternative, does its ``on_loss`` as well.
 """
 
 from controller.core.moves.draft import OUT, Draft, whole
@@ -50,24 +54,39 @@ def on_loss_differs(before: HeldTable, on_loss: list[dict[str, Split]]) -> bool:
     return False
 
 
+def pools_to_drop(before: HeldTable, use: Use) -> set[int]:
+    """The pools that ``on_loss`` in force counts on although they must carry nothing now."""
+    return {pool for pool in _unusable(use) if pool in before.counted_on}
+
+
+def must_be_patched(before: HeldTable, use: Use) -> bool:
+    """Whether ``on_loss`` counts on unusable pools now, or gives a provider more than its largest share."""
+    return bool(before.on_loss_beyond_shares or pools_to_drop(before, use))
+
+
+def _unusable(use: Use) -> set[int]:
+    """The pools that must carry nothing: those that are out, and those without any capacity."""
+    grades = zip(use.limits.grade, use.limits.usable, strict=True)
+    return {pool for pool, (grade, usable) in enumerate(grades) if grade == OUT or usable <= 0}
+
+
 def patch_on_loss(before: HeldTable, use: Use) -> list[dict[str, Split]]:
-    """Per route the splits in force without the pools that are out.
+    """Per route the splits in force without the pools that must carry nothing.
 
     What those pools had goes to the largest of the others, as far as the providers' largest shares allow, or
     is shed. No pool is added, so the splits stay lawful. What needs no patch is the same object.
     """
-    out = {pool for pool, grade in enumerate(use.limits.grade) if grade == OUT}
+    out = _unusable(use)
     by_route: list[dict[str, Split]] = []
     owner = before.compiled.provider_of
-    for route, rules in zip(before.routes, before.compiled.routes, strict=True):
+    for number, (route, rules) in enumerate(zip(before.routes, before.compiled.routes, strict=True)):
         losses = route.on_loss if route is not None and before.same_pools else {}
         gone = out & rules.lawful_set
-        if gone and any(not gone.isdisjoint(split.pools) for split in losses.values()):
+        has_gone = bool(gone) and any(not gone.isdisjoint(split.pools) for split in losses.values())
+        if has_gone:
             losses = {provider: _without_pools(split, gone) for provider, split in losses.items()}
-            if rules.share_max:
-                losses = {
-                    lost: within_shares(split, rules.share_max, owner) for lost, split in losses.items()
-                }
+        if rules.share_max and (has_gone or number in before.on_loss_beyond_shares):
+            losses = {lost: within_shares(split, rules.share_max, owner) for lost, split in losses.items()}
         by_route.append(losses)
     return by_route
 
