@@ -14,7 +14,7 @@ from controller.core.assessment import Assessment
 from controller.core.model.dispatch_plan import Plan
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import Reason, State
-from controller.core.moves.draft import OUT, Draft
+from controller.core.moves.draft import GAINS_LAST, OUT, Draft
 from controller.core.moves.eligible import Use
 from controller.core.moves.first_table import first_draft
 from controller.core.moves.forced import find_places, settle
@@ -131,7 +131,8 @@ def _forced(situation: Situation) -> Change | None:
 
 
 def _matters(draft: Draft, before: HeldTable, assessment: Assessment) -> bool:
-    """Whether the change is worth a publication: load leaves a lost pool, or more than a little moves."""
+    """Whether the change is worth a publication: load leaves a lost pool, a pool of unknown health is tried,
+    or more than a little moves."""
     grade = assessment.use.limits.grade
     small = round(assessment.compiled.policy.thresholds.forced_share_min * MILLION)
     for route in draft.touched:
@@ -142,6 +143,8 @@ def _matters(draft: Draft, before: HeldTable, assessment: Assessment) -> bool:
         for pool in {*was, *now}:
             change = abs(was.get(pool, 0) - now.get(pool, 0))
             if change and pool not in now and grade[pool] == OUT:
+                return True
+            if change and pool not in was and grade[pool] == GAINS_LAST:
                 return True
             moved += change
         if moved >= 2 * small:

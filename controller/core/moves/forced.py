@@ -3,7 +3,8 @@
 What is done for load without a place, in this order: it takes free room; other load moves on to free room
 where that makes room for it (chains.py); less critical load is shed, the least critical first; critical load
 goes to pools of unknown health. Load that then has no place returns to the pool that it left if that pool is
-only ill (do no harm), at a trickle if nothing succeeds there. The rest is shed.
+only ill (do no harm), at a trickle if nothing succeeds there. Of what would be shed
+then, a little tries each pool of unknown health. The rest is shed.
 """
 
 from heapq import heapify, heappop
@@ -61,6 +62,8 @@ def find_places(draft: Draft, use: Use, unplaced: list[UnplacedLoad], moves: lis
         for item in items:
             if left and item.may_return:
                 left -= _return(draft, use, item, min(left, item.parts))
+        if left and draft.demand[route] > 0:
+            left = _try_unknown(draft, use.limits, route, left)
         if 0 < left <= CRUMB_PARTS:
             left = _round_off(draft, use.limits, route, left)
         if left:
@@ -75,6 +78,24 @@ def _next_route(unplaced: list[UnplacedLoad]) -> list[UnplacedLoad]:
     while unplaced and unplaced[0].route == items[0].route:
         items.append(heappop(unplaced))
     return items
+
+
+def _try_unknown(draft: Draft, limits: DraftLimits, route: int, parts: int) -> int:
+    """Rather than be shed, a little goes to each pool of unknown health, so that it becomes known.
+
+    A pool gets the first step of the ramp, or the route's trickle if that is more. Returns the parts left.
+    """
+    thresholds = draft.compiled.policy.thresholds
+    for pool in draft.compiled.routes[route].lawful:
+        canary = limits.usable[pool] * thresholds.ramp_steps[0]
+        if limits.grade[pool] != GAINS_LAST or draft.load[pool] >= canary or parts <= 0:
+            continue
+        wanted = max(canary / draft.demand[route], thresholds.trickle_share) * MILLION
+        room = draft.room_parts(route, pool, limits.usable[pool], limits)
+        if (gift := min(parts, int(wanted), room)) > 0:
+            draft.give(route, pool, gift)
+            parts -= gift
+    return parts
 
 
 def _round_off(draft: Draft, limits: DraftLimits, route: int, parts: int) -> int:

@@ -166,6 +166,28 @@ def test_critical_load_takes_unknown_pools_last() -> None:
     assert after["batch/eu"]["shed"] >= 990_000
 
 
+def test_what_would_be_shed_tries_each_unknown_pool_a_little() -> None:
+    """Each gets the first step of the ramp, one of a hundred units/s, once, and none that must not gain."""
+    made = policy((pool("azure/a"), pool("gcp/b"), pool("oci/c")), (workload("batch", "sheddable"),))
+    compiled = compile_policy(made)
+    work = draft(compiled, {"batch/eu": 50}, {"batch/eu": {"azure/a": MILLION}})
+    by = use(compiled, lost={"azure/a": 0.0}, grades={"gcp/b": GAINS_LAST, "oci/c": KEEPS})
+    after = settled(made, work, by)
+    assert after["batch/eu"] == {"azure/a": 5_000, "gcp/b": 20_000, "shed": 975_000}
+    assert settled(made, work, by) == after
+
+
+def test_a_large_route_tries_an_unknown_pool_with_its_trickle() -> None:
+    """The first step of a small pool's ramp would be no share of it at all."""
+    made = policy((pool("azure/a"), pool("gcp/b")), (workload("batch", "sheddable"),))
+    compiled = compile_policy(made)
+    work = draft(compiled, {"batch/eu": 1_000_000}, {"batch/eu": {"azure/a": MILLION}})
+    by = use(compiled, lost={"azure/a": 0.0}, grades={"gcp/b": GAINS_LAST})
+    assert "gcp/b" not in settled(made, work, by)["batch/eu"]
+    work = draft(compiled, {"batch/eu": 10_000}, {"batch/eu": {"azure/a": MILLION}})
+    assert settled(made, work, by)["batch/eu"]["gcp/b"] == 5_000
+
+
 def test_degraded_pools_take_what_healthy_ones_can_not() -> None:
     """Healthy before degraded, both before shedding."""
     made = policy((pool("azure/a"), pool("gcp/b", limit=30, committed=30), pool("oci/c")))
