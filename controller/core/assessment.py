@@ -19,7 +19,7 @@ from controller.core.evidence.judge import judge_all
 from controller.core.evidence.siblings import refusing_pools
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import Memory, PoolMemory
-from controller.core.model.reasons import Reason, Verdict
+from controller.core.model.reasons import Verdict
 from controller.core.moves.eligible import Use, eligible
 from controller.core.moves.modes import within_modes
 from controller.core.moves.reversal import ReversalLimits
@@ -73,14 +73,14 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
     demand = demand_of(written, snapshot.demand, reach, before.reported, now_ms, memo)
     stated = stated_capacity(written, snapshot.capacities, reach, now_ms, memo)
     memories = remember(written, before.pools, evidence, stated, now_ms, memo)
-    caps = capacities(written, stated, memories, now_ms, memo)
-
     orders = orders_in_force(written, snapshot.commands, now_ms, memo)
+    vouched = sorted(orders.overridden.get("fresh_capacity", {}))
+    caps = capacities(written, stated, memories, now_ms, memo, vouched)
+
     claims = claims_in_force(written, snapshot.statements, orders, now_ms)
     unshared = orders.providers_of("provider_share", written)
     declined = declined_pools(written, snapshot.statements, now_ms)
     compiled = rules_in_force(written, unshared, declined, memo)
-    caps = _with_lifted_freshness(caps, orders)
 
     findings = _findings(snapshot, written, evidence, memories, claims, demand.units, memo)
     findings = with_verdicts(written, findings, orders.verdicts, now_ms)
@@ -129,18 +129,6 @@ def _findings(
         memo,
         siblings_complete=any(pool.clients is not None and pool.clients.ok for pool in evidence.values()),
     )
-
-
-def _with_lifted_freshness(caps: Caps, orders: Orders) -> Caps:
-    """The same capacities, with those counting as fresh of which an operator does not ask that they are."""
-    lifted = orders.overridden.get("fresh_capacity", {})
-    stale = [index for index in lifted if not caps.pools[index].fresh]
-    if not stale:
-        return caps
-    pools = list(caps.pools)
-    for index in stale:
-        pools[index] = pools[index]._replace(fresh=True, reason=Reason.GUARD_OVERRIDDEN)
-    return caps._replace(pools=pools)
 
 
 def _next_memory(

@@ -7,11 +7,12 @@ before headroom and ramp.
 1. ``demand.py``: the demand of each route is the mean that clients reported over the last whole seconds, what
    was shed included; until they report, what the policy expects.
 2. ``stated.py``: the limits that sources state, of several the tightest. A statement holds until its expiry.
-   Then the policy's committed capacity is assumed, and nothing is moved onto the pool until somebody states
-   it anew. Where no registered source could state it, the policy's own figure stands.
+   Then it goes on to bound what the pool carries, because silence moves nothing, and nothing is moved onto
+   the pool until somebody states its capacity anew. Where no registered source could state it, the policy's
+   own figure stands.
 3. ``remember.py``: what is remembered of a pool from one decision to the next, because it can't be seen at
    every moment: where it throttled, or said that little is left, how large its requests are, which part of
-   its limit is new.
+   its limit is new, and what clients are served there against a statement that it can give next to nothing.
 4. ``usable.py``: the tightest of all these. 429 speaks about capacity: what a pool served while it answered
    429 is its limit, which grows back step by step. So is what it served while the rate-limit headers of
    nearly all its load said that little is left: they come before the first 429. New capacity is a promise

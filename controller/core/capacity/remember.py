@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from controller.core.capacity.stated import StatedCapacity, StatedPool
+from controller.core.capacity.stated import StatedCapacity, StatedPool, collapsed_pools
 from controller.core.capacity.usable import limited_by_requests
 from controller.core.evidence.baseline import remember_usual
 from controller.core.evidence.client_sums import ClientOutcomes
@@ -69,11 +69,14 @@ def remember(
     if last is not None:
         names = last.pools_to_look_at(compiled, stated, before, evidence, now_ms)
     sized = memo.once(limited_by_requests, compiled, stated)
+    collapsed = memo.once(collapsed_pools, compiled.policy, stated)
     changed: dict[str, PoolMemory] = {}
     restless: set[str] = set()
     for name in names:
         was, index = before.get(name, NEW), compiled.pool_index[name]
         now = _remembered(compiled, index, was, evidence.get(name), stated, sized, now_ms)
+        limit = compiled.policy.pools[index].limit_units_per_s if index in collapsed else 0.0
+        now = remember_carried(now, evidence.get(name), limit, compiled.policy.thresholds)
         if now is not was:
             changed[name] = now
         if (
@@ -214,6 +217,23 @@ def _is_news(served: float, before: float, at_ms: int, thresholds: Thresholds, n
 def _is_past(at_ms: int, thresholds: Thresholds, now_ms: int) -> bool:
     forget_after_ms = thresholds.throttled_forget_factor * thresholds.throttled_hold_ms
     return at_ms > 0 and now_ms - at_ms > forget_after_ms
+
+
+def remember_carried(
+    memory: PoolMemory, evidence: Evidence | None, limit: float, thresholds: Thresholds
+) -> PoolMemory:
+    """With the most that clients are served there, up to ``limit`` in units/s, the policy's, while sources
+    state that the pool can give next to nothing; else ``limit`` is 0. The same object while that hardly
+    grows."""
+    if not limit:
+        return replace(memory, carried_units_per_s=0.0) if memory.carried_units_per_s else memory
+    clients = evidence.clients if evidence else None
+    if clients is None or clients.throttled or clients.failing_share >= thresholds.failing_share_degraded:
+        return memory
+    served = min(clients.units / (clients.span_ms / 1_000), limit)
+    if served <= memory.carried_units_per_s * (1 + thresholds.overload_tolerance):
+        return memory
+    return replace(memory, carried_units_per_s=served)
 
 
 def remember_limit(

@@ -1,7 +1,8 @@
 """What sources state of capacity, taken together: limits in force, limits that are planned, and until when.
 
-Of several sources the tightest limit counts. A statement that is over goes on to limit its pool while its
-partition was not read to the end, since a newer one may be there; but then nothing is moved onto the pool.
+Of several sources the tightest limit counts. No statement counts for longer than ``capacity_counts_max_ms``
+after its record, whatever expiry it names. One that is over goes on to limit its pool, because silence moves
+nothing: what the pool carries stays, and nothing is moved onto it until somebody states its capacity anew.
 """
 
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from controller.core.evidence.heard_sources import Reach
 from controller.core.model.memo import Memo
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Policy, Pool, QuotaGroup
+from controller.core.policy.thresholds import Thresholds
 from streams.rows import Row
 from tieline.events import Capacity, GroupCapacity, PoolCapacity, in_scope
 
@@ -48,14 +50,14 @@ class StatedPool(NamedTuple):
 class StatedCapacity(NamedTuple):
     """All that is stated. ``pools`` by pool index: those of which something is stated.
 
-    ``expired``: pools of which something was stated and no longer is. ``groups``: limits by group index, the
-    policy's own included. ``planned``: by pool index a smaller limit in units/s that begins within
-    ``thresholds.lead_ms``. ``until_ms``: when the first of this changes without any event, None if never.
-    ``late``: pools of which it is not known whether what was stated still holds.
+    ``expired``: pools of which something was stated and no longer is, with the limits that were stated last.
+    ``groups``: limits by group index, the policy's own included. ``planned``: by pool index a smaller limit
+    in units/s that begins within ``thresholds.lead_ms``. ``until_ms``: when the first of this changes without
+    any event, None if never. ``late``: pools of which it is not known whether what was stated still holds.
     """
 
     pools: dict[int, StatedPool]
-    expired: frozenset[int]
+    expired: dict[int, LoadLimits]
     groups: list[LoadLimits]
     planned: dict[int, float]
     until_ms: int | None
@@ -105,9 +107,34 @@ def could_be_stated(policy: Policy) -> tuple[bool, ...]:
     return tuple(any(in_scope(pool.id, scope) for scope in scopes) for pool in policy.pools)
 
 
+def counts_until_ms(row: Row, thresholds: Thresholds) -> int:
+    """Until when a statement of capacity counts: its own expiry, at most ``capacity_counts_max_ms``."""
+    most_ms = row.append_ms + thresholds.capacity_counts_max_ms
+    return min(row.event.expires_ms, most_ms) if isinstance(row.event, Capacity) else most_ms
+
+
 def policy_limits(pool: Pool) -> LoadLimits:
     """The limits that the policy gives a pool."""
     return LoadLimits(pool.limit_units_per_s, pool.requests_per_s, pool.concurrency)
+
+
+def collapsed_groups(policy: Policy, stated: StatedCapacity) -> set[int]:
+    """The quota groups that can give next to nothing, as it is stated: less than throttling ever leaves."""
+    floor_share = policy.thresholds.throttled_floor_share
+    pairs = enumerate(zip(policy.quota_groups, stated.groups, strict=True))
+    return {index for index, (group, limits) in pairs if limits.units < floor_share * group.limit_units_per_s}
+
+
+def collapsed_pools(policy: Policy, stated: StatedCapacity) -> frozenset[int]:
+    """The pools that can give next to nothing, as it is stated of them or of their quota group."""
+    floor_share = policy.thresholds.throttled_floor_share
+    groups = {policy.quota_groups[index].id for index in collapsed_groups(policy, stated)}
+    return frozenset(
+        index
+        for index, pool in enumerate(policy.pools)
+        if pool.quota_group in groups
+        or (index in stated.pools and stated.pools[index].limits.units < floor_share * pool.limit_units_per_s)
+    )
 
 
 class _Statements:
@@ -115,11 +142,12 @@ class _Statements:
 
     def __init__(self, compiled: CompiledPolicy, current: frozenset[int], now_ms: int) -> None:
         self._compiled = compiled
+        self._thresholds = compiled.policy.thresholds
         self._current = current
         self._now_ms = now_ms
         self._pools: dict[int, StatedPool] = {}
         self._fresh: set[int] = set()
-        self._expired: set[int] = set()
+        self._expired: dict[int, LoadLimits] = {}
         self._groups = [_group_limits(group) for group in compiled.policy.quota_groups]
         self._group_index = {name: index for index, name in enumerate(compiled.groups)}
         self._times_ms: list[int] = []
@@ -129,29 +157,33 @@ class _Statements:
         """What the rows amount to now."""
         for row in rows:
             if isinstance(row.event, Capacity):
-                self._take(row.event, row.position.partition)
+                self._take(row.event, counts_until_ms(row, self._thresholds), row.position.partition)
         planned = self._take_plans()
         return StatedCapacity(
             self._pools,
-            frozenset(self._expired),
+            self._expired,
             self._groups,
             planned=planned,
             until_ms=min((at for at in self._times_ms if at > self._now_ms), default=None),
             late=frozenset(self._pools.keys() - self._fresh),
         )
 
-    def _take(self, event: Capacity, partition: int) -> None:
+    def _take(self, event: Capacity, until_ms: int, partition: int) -> None:
         """Takes one statement in, as far as it still counts."""
-        self._times_ms.append(event.expires_ms)
-        is_over = event.expires_ms <= self._now_ms
+        self._times_ms.append(until_ms)
+        is_over = until_ms <= self._now_ms
         counts = not is_over or partition not in self._current
         for pool in event.pools:
             index = self._compiled.pool_index.get(pool.pool)
             if index is None:
                 continue
             if counts:
-                self._pools[index] = _tighter(self._pools.get(index), pool, event.expires_ms)
-            (self._expired if is_over else self._fresh).add(index)
+                self._pools[index] = _tighter(self._pools.get(index), pool, until_ms)
+            if is_over:
+                limits = _stated_limits(pool)
+                self._expired[index] = limits.tightest(self._expired.get(index, limits))
+            else:
+                self._fresh.add(index)
         if not counts:
             return
         self._counting.append(event)
@@ -162,7 +194,7 @@ class _Statements:
     def _take_plans(self) -> dict[int, float]:
         """Takes in the planned changes that are in force. Returns those that begin soon, by pool index."""
         soon: dict[int, float] = {}
-        lead_ms = self._compiled.policy.thresholds.lead_ms
+        lead_ms = self._thresholds.lead_ms
         for event in self._counting:
             for change in event.planned:
                 index = self._compiled.pool_index.get(change.pool)
@@ -183,13 +215,17 @@ class _Statements:
 
 def _tighter(before: StatedPool | None, pool: PoolCapacity, until_ms: int) -> StatedPool:
     """The tightest limits of both; the committed part and the end are those of the tighter in units/s."""
-    limits = LoadLimits(pool.limit_units_per_s, pool.requests_per_s, pool.concurrency)
+    limits = _stated_limits(pool)
     if before is None:
         return StatedPool(limits, pool.committed_units_per_s, until_ms)
     together = before.limits.tightest(limits)
     if before.limits.units <= limits.units:
         return before._replace(limits=together)
     return StatedPool(together, pool.committed_units_per_s, until_ms)
+
+
+def _stated_limits(pool: PoolCapacity) -> LoadLimits:
+    return LoadLimits(pool.limit_units_per_s, pool.requests_per_s, pool.concurrency)
 
 
 def _group_limits(group: QuotaGroup | GroupCapacity) -> LoadLimits:

@@ -4,15 +4,21 @@ Limits of requests/s and of requests in flight become units/s by the size that t
 the time that they take. Of capacity that is new only a part counts, see remember.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from controller.core.capacity.stated import LoadLimits, StatedCapacity, could_be_stated, policy_limits
+from controller.core.capacity.stated import (
+    LoadLimits,
+    StatedCapacity,
+    collapsed_groups,
+    could_be_stated,
+    policy_limits,
+)
 from controller.core.model.memo import Memo
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason
 from controller.core.policy.compiled import CompiledPolicy
-from controller.core.policy.policy import Policy
+from controller.core.policy.policy import Policy, Pool
 from controller.core.policy.thresholds import Thresholds
 
 UNBOUNDED = float("inf")  # units/s, where nothing limits them
@@ -21,7 +27,8 @@ UNBOUNDED = float("inf")  # units/s, where nothing limits them
 class PoolCap(NamedTuple):
     """The limit of one pool in units/s before headroom and ramp, and which reason set it.
 
-    ``committed``: the part of it that is paid for. ``fresh``: load may be moved onto the pool.
+    ``committed``: the part of it that is paid for. ``fresh``: load may be moved onto the pool. ``carried``:
+    what clients are served there although sources state that it can give next to nothing.
     """
 
     limit: float
@@ -29,6 +36,7 @@ class PoolCap(NamedTuple):
     fresh: bool
     reason: Reason
     until_ms: int | None = None
+    carried: float = 0.0
 
     def within(self, limit: float, reason: Reason) -> "PoolCap":
         """The same, no larger than ``limit``; the same object if it is within it."""
@@ -54,23 +62,29 @@ def capacities(
     memories: dict[str, PoolMemory],
     now_ms: int,
     memo: Memo,
+    vouched: Iterable[int] = (),
 ) -> Caps:
     """What every pool and quota group may carry now. ``memories``: what is remembered of the pools, by name.
 
-    The same object while nothing else is stated and no pool is throttled, ramped, or limited by its requests.
+    ``vouched``: pools of which an operator does not ask that their capacity is fresh. The same object while
+    nothing else is stated and no pool is vouched for, throttled, ramped, or limited by its requests.
     """
     thresholds = compiled.policy.thresholds
     base = memo.once(_stated_caps, stated, compiled.policy, memo.once(could_be_stated, compiled.policy))
+    if vouched:
+        base = base._replace(pools=_vouched(base.pools, vouched))
     pools = base.pools
     for index, memory in memo.once(_limiting_memories, compiled.pools, memories):
         cap = _ramped(base.pools[index], memory, thresholds)
         for limit, reason in _request_limits(_limits(compiled, stated, index), memory):
             cap = cap.within(limit, reason)
+        cap = cap._replace(carried=memory.carried_units_per_s) if memory.carried_units_per_s else cap
         cap = _within_met_limits(cap, memory, thresholds, now_ms)
         if cap is not base.pools[index]:
             pools = list(pools) if pools is base.pools else pools
             pools[index] = cap
     groups = _group_units(compiled, stated, memories, base.groups)
+    groups = _with_carried(compiled, stated, memories, groups)
     return base if pools is base.pools and groups is base.groups else Caps(pools, groups, base.planned)
 
 
@@ -82,7 +96,7 @@ def limited_by_requests(compiled: CompiledPolicy, stated: StatedCapacity) -> set
         for index, pool in enumerate(compiled.policy.pools)
         if policy_limits(pool).limits_requests
         or compiled.group_of[index] in groups
-        or (index in stated.pools and stated.pools[index].limits.limits_requests)
+        or _limits(compiled, stated, index).limits_requests
     }
 
 
@@ -94,7 +108,11 @@ def _limiting_memories(
     return [
         (index, memory)
         for index, memory in pairs
-        if memory.throttled_ms or memory.near_limit_ms or memory.lump_since_ms or memory.units_per_request
+        if memory.throttled_ms
+        or memory.near_limit_ms
+        or memory.lump_since_ms
+        or memory.units_per_request
+        or memory.carried_units_per_s
     ]
 
 
@@ -115,19 +133,37 @@ def _stated_caps(stated: StatedCapacity, policy: Policy, could_state: tuple[bool
                 until_ms=statement.until_ms if fresh else None,
             )
         else:
-            is_expired = index in stated.expired
-            reason = Reason.CAPACITY_EXPIRED if is_expired else Reason.CAPACITY_COMMITTED
-            cap = PoolCap(pool.assumed_units_per_s, committed, not could_state[index], reason=reason)
+            cap = _unstated(pool, stated.expired.get(index), could_be_stated=could_state[index])
         pools.append(cap)
     return Caps(pools, [limits.units for limits in stated.groups], stated.planned)
+
+
+def _unstated(pool: Pool, last: LoadLimits | None, *, could_be_stated: bool) -> PoolCap:
+    """What counts while nobody states a pool's capacity: if a source could, the ``last`` stated limit or the
+    policy's bounds what the pool carries, and it gains nothing."""
+    committed = pool.committed_units_per_s
+    if not could_be_stated:
+        return PoolCap(pool.assumed_units_per_s, committed, True, reason=Reason.CAPACITY_COMMITTED)
+    limit = pool.limit_units_per_s if last is None else last.units
+    return PoolCap(limit, min(committed, limit), False, reason=Reason.CAPACITY_EXPIRED)
+
+
+def _vouched(pools: list[PoolCap], vouched: Iterable[int]) -> list[PoolCap]:
+    """With those counting as fresh for which an operator vouches, up to the limit that was stated last."""
+    caps = list(pools)
+    for index in vouched:
+        if not caps[index].fresh:
+            caps[index] = caps[index]._replace(fresh=True, reason=Reason.GUARD_OVERRIDDEN)
+    return caps
 
 
 def _limits(compiled: CompiledPolicy, stated: StatedCapacity, index: int) -> LoadLimits:
     """The limits of requests that the policy gives a pool, or those stated in their place."""
     own = policy_limits(compiled.policy.pools[index])
-    if (statement := stated.pools.get(index)) is None:
+    statement = stated.pools.get(index)
+    limits = statement.limits if statement is not None else stated.expired.get(index)
+    if limits is None:
         return own
-    limits = statement.limits
     return LoadLimits(
         limits.units,
         own.requests if limits.requests is None else limits.requests,
@@ -166,6 +202,25 @@ def _group_units(
     return tightest
 
 
+def _with_carried(
+    compiled: CompiledPolicy, stated: StatedCapacity, memories: dict[str, PoolMemory], units: list[float]
+) -> list[float]:
+    """The limits of quota groups, where next to nothing is stated no less than what clients are served there,
+    as far as the policy allows it. The same list if there is no such group."""
+    groups = collapsed_groups(compiled.policy, stated)
+    if not groups:
+        return units
+    carried = dict.fromkeys(groups, 0.0)
+    for name, group in zip(compiled.pools, compiled.group_of, strict=True):
+        if group in carried and name in memories:
+            carried[group] += memories[name].carried_units_per_s
+    own = [group.limit_units_per_s for group in compiled.policy.quota_groups]
+    headroom = compiled.policy.headroom
+    return [
+        max(limit, min(own[group], carried.get(group, 0.0) / headroom)) for group, limit in enumerate(units)
+    ]
+
+
 def _within_met_limits(cap: PoolCap, memory: PoolMemory, thresholds: Thresholds, now_ms: int) -> PoolCap:
     """The tightest of what is stated, what throttling showed, and what rate-limit headers showed. The latter
     two grow back step by step, and never raise what is stated."""
@@ -177,13 +232,16 @@ def _within_met_limits(cap: PoolCap, memory: PoolMemory, thresholds: Thresholds,
         if at_ms:
             over_ms = now_ms - at_ms - thresholds.throttled_hold_ms
             steps = max(0, over_ms // max(1, thresholds.shift_period_ms) + 1)
-            cap = cap.within(max(units * thresholds.throttled_regain**steps, floor), reason)
+            limit = units * thresholds.throttled_regain**steps
+            if limit < cap.carried:
+                cap = cap._replace(carried=limit)
+            cap = cap.within(max(limit, floor), reason)
     return cap
 
 
 def _ramped(cap: PoolCap, memory: PoolMemory, thresholds: Thresholds) -> PoolCap:
     """What was known before, and as much of the new capacity as its step of the ramp allows."""
-    if not memory.lump_since_ms or cap.reason is not Reason.CAPACITY_STATED:
+    if not memory.lump_since_ms or cap.reason not in (Reason.CAPACITY_STATED, Reason.CAPACITY_EXPIRED):
         return cap
     lump = cap.limit - memory.limit_units_per_s
     step = thresholds.ramp_steps[min(memory.lump_step, len(thresholds.ramp_steps) - 1)]

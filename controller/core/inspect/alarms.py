@@ -4,6 +4,7 @@ An alarm stands for as long as the snapshot shows its cause. It is derived anew 
 remember it or end it.
 """
 
+from controller.core.capacity.stated import counts_until_ms
 from controller.core.evidence.heard_sources import Hearing, Reach, hear, read_row
 from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory
@@ -27,10 +28,15 @@ def alarms(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo | None = 
     if not snapshot.office.clock_trusted:
         verdicts.append(Verdict("table", Reason.CLOCK_JUMPED, now_ms))
     verdicts += _faults_of_sources(snapshot, now_ms)
+    verdicts += _silent_about_capacity(snapshot, now_ms)
     verdicts += _unreached_reporters(snapshot, now_ms, memo or Memo())
     verdicts += _faults_of_reading(snapshot, now_ms)
     verdicts += _refused_sources(snapshot, memory, now_ms, memo or Memo())
     for name, pool in memory.pools.items():
+        if pool.carried_units_per_s:
+            verdicts.append(
+                Verdict(name, Reason.CAPACITY_CONTRADICTED, now_ms, value=pool.carried_units_per_s)
+            )
         if _is_misconfigured(memory, name):
             verdicts.append(Verdict(name, pool.reason, pool.since_ms))
     return tuple(verdicts)
@@ -55,6 +61,30 @@ def _faults_of_sources(snapshot: Snapshot, now_ms: int) -> list[Verdict]:
         gap_ms, limit_ms = float(row.gap_ms), float(GAP_MAX_MS)
         verdicts.append(Verdict(source, Reason.CLOCK_OR_DELAY, row.append_ms, value=gap_ms, limit=limit_ms))
     return verdicts
+
+
+def _silent_about_capacity(snapshot: Snapshot, now_ms: int) -> list[Verdict]:
+    """Sources whose last word on capacity is over: each with the number of pools that nobody else states."""
+    thresholds, sources = snapshot.policy.thresholds, {source.id for source in snapshot.policy.sources}
+    names = {pool.id for pool in snapshot.policy.pools}
+    stated: set[str] = set()
+    silent: dict[str, set[str]] = {}
+    since: dict[str, int] = {}
+    for row in snapshot.capacities:
+        event, until_ms = row.event, counts_until_ms(row, thresholds)
+        if not isinstance(event, Capacity) or event.source not in sources:
+            continue
+        pools = {pool.pool for pool in event.pools} & names
+        if now_ms < until_ms:
+            stated |= pools
+        else:
+            silent.setdefault(event.source, set()).update(pools)
+            since[event.source] = min(until_ms, since.get(event.source, until_ms))
+    return [
+        Verdict(source, Reason.SOURCE_SILENT, since[source], value=float(len(pools - stated)))
+        for source, pools in sorted(silent.items())
+        if pools - stated
+    ]
 
 
 def _unreached_reporters(snapshot: Snapshot, now_ms: int, memo: Memo) -> list[Verdict]:
@@ -127,7 +157,7 @@ def _counts_until_ms(row: Row, thresholds: Thresholds) -> int:
     match row.event:
         case Report() as report:
             return row.append_ms + thresholds.stale_after_ms(report.interval_ms)
-        case Capacity() as capacity:
-            return capacity.expires_ms
+        case Capacity():
+            return counts_until_ms(row, thresholds)
         case Statement() as statement:
             return max((claim.expires_ms for claim in statement.claims), default=0)

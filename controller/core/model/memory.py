@@ -30,6 +30,9 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
 
     Size of requests: ``units_per_request``, and ``units_per_slot``: units/s for each request in flight. They
     are remembered only where requests limit the pool.
+
+    Contradicted statements: clients are served ``carried_units_per_s``, although sources state that the pool
+    can give next to nothing.
     """
 
     state: State = State.UNKNOWN
@@ -54,6 +57,7 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
     units_per_slot: float = 0.0
     near_limit_units_per_s: float = 0.0
     near_limit_ms: int = 0
+    carried_units_per_s: float = 0.0
 
 
 class Shift(Struct, frozen=True, array_like=True):

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     # what is wrong with evidence itself
     CLOCK_OR_DELAY = "clock_or_delay"
     DUPLICATE_SOURCE = "duplicate_source"
+    SOURCE_SILENT = "source_silent"
     SOURCE_REFUSED = "source_refused"
     REPORTER_OF_ITS_OWN = "reporter_of_its_own"
     NOT_READ = "not_read"
@@ -51,6 +52,7 @@ class Reason(StrEnum):
     CAPACITY_STATED = "capacity_stated"
     CAPACITY_COMMITTED = "capacity_committed"
     CAPACITY_EXPIRED = "capacity_expired"
+    CAPACITY_CONTRADICTED = "capacity_contradicted"
     QUOTA_GROUP = "quota_group"
     THROTTLED = "throttled"
     NEAR_RATE_LIMIT = "near_rate_limit"

@@ -30,6 +30,8 @@ WORDS: Mapping[str, str] = {
     Reason.CLOCK_OR_DELAY: "its reports reach Kafka long after they were made, or before: its clock is "
     "wrong, or they are delayed",
     Reason.DUPLICATE_SOURCE: "two producers report under its name: give each a name of its own",
+    Reason.SOURCE_SILENT: "its last word on the capacity of some pools is over: they gain nothing until it "
+    "speaks again",
     Reason.SOURCE_REFUSED: "pools refuse its requests (401, 403, 404) that let others in: its own credential "
     "or model name is at fault",
     Reason.REPORTER_OF_ITS_OWN: "none of its requests succeeds on any provider: its own network is at fault",
@@ -40,7 +42,8 @@ WORDS: Mapping[str, str] = {
     "clock of a controller or of a broker was set",
     Reason.CAPACITY_STATED: "a source states its capacity",
     Reason.CAPACITY_COMMITTED: "no source states its capacity, so the policy's committed capacity counts",
-    Reason.CAPACITY_EXPIRED: "its stated capacity has expired: nothing is moved onto it",
+    Reason.CAPACITY_EXPIRED: "no source states its capacity now: it keeps what it carries and gains nothing",
+    Reason.CAPACITY_CONTRADICTED: "sources state that it can give nothing, but clients are served there",
     Reason.QUOTA_GROUP: "its quota group's limit binds it",
     Reason.THROTTLED: "its 429 answers show how much it can carry",
     Reason.NEAR_RATE_LIMIT: "the rate-limit headers of its answers say that little is left",
@@ -132,6 +135,7 @@ COUNTS = frozenset(
     (
         Reason.EJECTED_BY_CLIENTS,
         Reason.SOURCE_REFUSED,
+        Reason.SOURCE_SILENT,
         Reason.REPORTER_OF_ITS_OWN,
         Reason.NOT_READ,
         Reason.LETTERS_WAIT,

@@ -157,7 +157,7 @@ def _judge_pool(use: Use, basis: _UseBasis, index: int) -> None:
     state = memory.state
     ramp = ramp_share(memory, policy.thresholds) if state is State.RECOVERING else 1.0
     part = policy.headroom * ramp
-    keeps, grade = cap.limit, _grade(state, cap.fresh)
+    keeps, grade = max(cap.limit, cap.carried), _grade(state, cap.fresh)
     use.lost.pop(index, None)
     if state is State.DOWN:
         success = _success(state, basis.findings.get(name, SILENT))

@@ -84,6 +84,7 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     forced_share_min: Fraction = 0.005  # of a route: a smaller forced change waits for a larger one
 
     # What a pool may carry.
+    capacity_counts_max_ms: Period = 86_400_000  # a statement of capacity counts for no longer than this
     demand_window_ms: Period = 10_000  # demand is the mean over the whole seconds of this time
     same_share: Fraction = 0.1  # a measured capacity or request size that differs by less is the same
     throttled_share: Fraction = 0.05  # of requests: from here on throttling is a limit

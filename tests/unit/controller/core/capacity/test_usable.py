@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from controller.core.capacity.remember import remember_throttling
+from controller.core.capacity.remember import remember, remember_carried, remember_throttling
 from controller.core.capacity.stated import stated_capacity
 from controller.core.capacity.usable import PoolCap, capacities, limited_by_requests
 from controller.core.model.memo import Memo
@@ -11,13 +11,80 @@ from controller.core.model.reasons import Reason
 from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import QuotaGroup, Source
 from tests.unit.controller.core.capacity.statements import BEHIND, FLEET, READ, cap, statement, taken_together
-from tests.unit.controller.core.made import LIMITS, NOW_MS, clients, policy, pool
+from tests.unit.controller.core.made import LIMITS, NOW_MS, clients, policy, pool, seen
 
 
 def test_a_stated_limit_holds_until_its_expiry() -> None:
-    """Then the policy's committed capacity is assumed, and the pool may gain nothing."""
+    """Then it goes on to bound what the pool carries, and the pool may gain nothing."""
     assert cap(statement(150)) == PoolCap(150, 100, True, Reason.CAPACITY_STATED, NOW_MS + 1)
-    assert cap(statement(150, lives_ms=0)) == PoolCap(100, 100, False, Reason.CAPACITY_EXPIRED)
+    assert cap(statement(150, lives_ms=0)) == PoolCap(150, 100, False, Reason.CAPACITY_EXPIRED)
+    assert cap(statement(150, lives_ms=0), statement(60, lives_ms=0)).limit == 60
+
+
+def test_no_statement_counts_for_longer_than_a_day() -> None:
+    """Whatever expiry it names: one that names the end of the century is over as well."""
+    for_good = statement(50, lives_ms=10**12)
+    assert cap(for_good).until_ms == for_good.append_ms + LIMITS.capacity_counts_max_ms
+    old = replace(for_good, append_ms=NOW_MS - LIMITS.capacity_counts_max_ms)
+    assert cap(old) == PoolCap(50, 50, False, Reason.CAPACITY_EXPIRED)
+
+
+def test_until_something_is_stated_the_policy_bounds_what_a_pool_carries() -> None:
+    """A source could state it and has not: 200 units/s may stay, and none may come."""
+    assert cap() == PoolCap(200, 100, False, Reason.CAPACITY_EXPIRED)
+
+
+def test_a_pool_that_an_operator_vouches_for_may_gain_up_to_the_last_word() -> None:
+    """What throttling shows counts all the same."""
+    compiled = compile_policy(policy((pool("azure/a", limit=200),), sources=FLEET))
+    expired = taken_together(compiled, statement(150, lives_ms=0))
+    vouched = capacities(compiled, expired, {}, NOW_MS, Memo(), [0]).pools[0]
+    assert vouched == PoolCap(150, 100, True, Reason.GUARD_OVERRIDDEN)
+    throttled = {"azure/a/d": PoolMemory(throttled_units_per_s=40.0, throttled_ms=NOW_MS)}
+    assert capacities(compiled, expired, throttled, NOW_MS, Memo(), [0]).pools[0].limit == 40
+
+
+def test_a_word_that_a_pool_gives_nothing_is_held_against_what_clients_are_served() -> None:
+    """Under a tenth of the policy's limit; a smaller cut counts as it is stated."""
+    compiled = compile_policy(policy((pool("azure/a", limit=200),), sources=FLEET))
+    served = {"azure/a/d": seen(clients(40, units=300.0, span_ms=2_000))}
+    for limit, carried in ((0, 150.0), (19, 150.0), (20, 0.0)):
+        stated = taken_together(compiled, statement(limit))
+        memories = remember(compiled, {}, served, stated, NOW_MS, Memo())
+        assert memories["azure/a/d"].carried_units_per_s == carried
+        now = capacities(compiled, stated, memories, NOW_MS, Memo()).pools[0]
+        assert (now.limit, now.carried) == (limit, carried)
+        stated = taken_together(compiled, statement(150))
+        after = remember(compiled, memories, served, stated, NOW_MS, Memo())
+        assert not after["azure/a/d"].carried_units_per_s
+
+
+def test_what_clients_are_served_is_no_more_than_the_policy_allows_and_no_429() -> None:
+    """What grows by less than the tolerance of an overload is no news; failures and 429s show nothing."""
+    memory = PoolMemory(carried_units_per_s=100.0)
+    for said, carried in (
+        (clients(40, units=208.0, span_ms=2_000), 100.0),
+        (clients(40, units=220.0, span_ms=2_000), 110.0),
+        (clients(40, units=900.0, span_ms=2_000), 200.0),
+        (clients(40, units=900.0, span_ms=2_000, throttled=1), 100.0),
+        (clients(36, 4, units=900.0, span_ms=2_000), 100.0),
+    ):
+        assert remember_carried(memory, seen(said), 200.0, LIMITS).carried_units_per_s == carried
+    throttled = replace(memory, throttled_units_per_s=30.0, throttled_ms=NOW_MS)
+    assert cap(statement(0), memory=throttled).carried == 30.0
+
+
+def test_a_group_that_gives_nothing_keeps_what_its_pools_are_served() -> None:
+    """No more than the policy allows it, and a smaller cut counts as it is stated."""
+    made = policy((pool("azure/a", group="g"),), groups=(QuotaGroup("g", 100),), sources=FLEET, headroom=0.8)
+    compiled = compile_policy(made)
+    for group, carried, limit in ((0, 40.0, 50), (0, 95.0, 100), (50, 40.0, 50)):
+        stated = taken_together(compiled, statement(150, group=group))
+        memories = {"azure/a/d": PoolMemory(carried_units_per_s=carried)}
+        assert capacities(compiled, stated, memories, NOW_MS, Memo()).groups == [limit]
+    stated = taken_together(compiled, statement(150, group=0))
+    served = {"azure/a/d": seen(clients(40, units=80.0, span_ms=2_000))}
+    assert remember(compiled, {}, served, stated, NOW_MS, Memo())["azure/a/d"].carried_units_per_s == 40
 
 
 def test_a_controller_that_lags_lets_no_statement_expire() -> None:
@@ -26,7 +93,7 @@ def test_a_controller_that_lags_lets_no_statement_expire() -> None:
     rows = (statement(150, group=80, lives_ms=0),)
     for reach, expected in (
         (BEHIND, PoolCap(150, 100, False, Reason.CAPACITY_STATED)),
-        (READ, PoolCap(100, 100, False, Reason.CAPACITY_EXPIRED)),
+        (READ, PoolCap(150, 100, False, Reason.CAPACITY_EXPIRED)),
     ):
         assert (
             capacities(
@@ -64,8 +131,8 @@ def test_a_group_is_bound_by_the_tighter_of_policy_and_statement() -> None:
 
 def test_throttling_shows_a_limit_that_grows_back() -> None:
     """It holds for 30 s, then grows by a tenth every 10 s; never below a tenth of what is stated."""
-    seen = clients(40, throttled=10, throttled_served=50.0)
-    held = remember_throttling(PoolMemory(), seen, LIMITS, NOW_MS)
+    met = clients(40, throttled=10, throttled_served=50.0)
+    held = remember_throttling(PoolMemory(), met, LIMITS, NOW_MS)
     assert (held.throttled_units_per_s, held.throttled_ms) == (50.0, NOW_MS)
     limits = []
     for age_ms in (0, 29_999, 30_000, 40_000, 200_000):
