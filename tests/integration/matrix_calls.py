@@ -105,7 +105,7 @@ def _calls() -> Iterator[Call]:
 CALLS = tuple(_calls())
 
 
-TIMED_OUT, BROKEN = "timed out", "broken"
+BROKEN = "broken"
 
 
 def outcome(result: str, headers: Any) -> str:
@@ -147,8 +147,9 @@ class Driver(NamedTuple):
 
 
 def _sdk(kind: Any, client: Any, http: Any, call: Call) -> Any:
-    """With the retries that it makes by default; without them, as the README asks for it, where the caller
-    has a deadline: after a time-out the SDK asks again whatever it is told."""
+    """With the retries that it makes by default; without them, as the README asks for it, for what has a
+    deadline: after a body that breaks the SDK asks again whatever it was told. (test_client_costly.py has
+    time-outs with its retries.)"""
     options: dict[str, Any] = {"max_retries": 0} if call.headers else {}
     return kind(api_key="unused", base_url=client.base_url, http_client=http, **options)
 
@@ -201,8 +202,6 @@ def _of_failure(failure: Exception, parts: list[Any], raw: Any) -> str:
     """The SDK 2.x hands on an error event of the responses API, and then finds no end."""
     if isinstance(failure, openai.APIStatusError):
         return outcome(str(failure.status_code), failure.response.headers)
-    if raw is None and isinstance(failure, openai.APITimeoutError):
-        return TIMED_OUT
     headers = raw.headers if raw is not None else {}
     if any(getattr(part, "type", "") == "error" for part in parts):
         return outcome("error", headers)
@@ -220,8 +219,6 @@ async def raw_async(http: Any, call: Call) -> str:
             async for piece in answer.aiter_bytes():
                 text += piece
     except _FAILURES as failure:
-        if answer is None and type(failure).__name__ == "ReadTimeout":
-            return TIMED_OUT
         return _judged(call, answer, text, broken=_is_broken(failure))
     return _judged(call, answer, text)
 
@@ -235,8 +232,6 @@ def raw_sync(http: Any, call: Call) -> str:
             for piece in answer.iter_bytes():
                 text += piece
     except _FAILURES as failure:
-        if answer is None and type(failure).__name__ == "ReadTimeout":
-            return TIMED_OUT
         return _judged(call, answer, text, broken=_is_broken(failure))
     return _judged(call, answer, text)
 

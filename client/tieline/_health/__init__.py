@@ -23,12 +23,15 @@ when the planner is gone.
 - *Hanging*: a time-out counts when the pool's own limit ran out, when the pool served nobody meanwhile, or
   when the caller waited three times as long as the pool's slow answers take. A caller who gave up sooner says
   nothing. A pool of which more than half of the requests hang is left whatever its weight.
+- *Slowing down*: before that a pool that answers far more slowly than usual for it is sent fewer requests, as
+  many as keep the number that waits there the same, and gets its share back as it is quicker.
 - *Not everything at once*: leaving a pool that still succeeds now and then (partial failure) must leave at
   least half of the route's weight in; the last pool that serves a model always stays. The router decides
   that, as it knows the table; see ``may_leave``.
 - *Throttle*: a pool that turns most of its requests away is sent fewer, so that it spends its work on what it
   serves.
 
-``ejection`` judges one pool, ``verdicts`` holds all of them, ``counts`` counts over the last seconds. Tested
-in tests/unit/client/health, and with the router in tests/unit/client/routing/test_router.py.
+``ejection`` judges one pool, ``verdicts`` holds all of them, ``counts`` counts over the last seconds,
+``usual`` and ``slowness`` know how long answers take. Tested in tests/unit/client/health, and with
+the router in tests/unit/client/routing/test_router.py.
 """

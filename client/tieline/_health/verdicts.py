@@ -5,6 +5,7 @@ thread-safe: the router has a lock. Times are monotonic milliseconds.
 from collections.abc import Callable, Collection, Mapping
 
 from tieline._health.ejection import BUCKET_MS, LEVELS, Out, PoolHealth, Throttle, Waits
+from tieline._health.slowness import Slowness
 from tieline.blame import BLAME_OF_RESULT, UNMARKED, Blame
 from tieline.events import CONFIGURATION_FAULTS, HEALTH_FAILURES, ResultClass
 
@@ -26,6 +27,7 @@ class Verdicts:
         self._health: dict[str, PoolHealth] = {}
         self._models: dict[tuple[str, str], PoolHealth] = {}  # a 404 on one model leaves its siblings in
         self._throttles: dict[str, Throttle] = {}
+        self.slowness = Slowness()
 
     def health(self, pool: str) -> PoolHealth:
         """The pool's record, begun at its first use."""
@@ -58,10 +60,11 @@ class Verdicts:
         return {pool: throttle.level / LEVELS for pool, throttle in self._throttles.items() if throttle.level}
 
     def kept_back(self, pool: str) -> float:
-        """The share of the pool's requests that is not sent there: because it turns most away, or because it
-        is just coming back."""
+        """The share of the pool's requests that is not sent there: because it turns most away, is just
+        coming back, or answers one model at least far more slowly than usual."""
         throttle, health = self._throttles.get(pool), self._health.get(pool)
         sent = 1.0 - throttle.level / LEVELS if throttle is not None else 1.0
+        sent *= self.slowness.pool_share(pool)
         return 1.0 - sent * (health.share if health is not None else 1.0)
 
     def returning(self) -> dict[str, float]:
@@ -165,6 +168,7 @@ class Verdicts:
             if before.get(pool, address) != address:
                 self._health.pop(pool, None)
                 self._throttles.pop(pool, None)
+                self.slowness.forget(pool)
         self._health = {
             pool: health for pool, health in self._health.items() if pool in after or health.out is not None
         }

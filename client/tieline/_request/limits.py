@@ -82,9 +82,13 @@ def waiting_for_whole(
     output_tokens_max: int | None,
     left_ms: int,
     part_ms: int | None,
+    is_costly: bool = False,
 ) -> Waiting:
-    """For a whole answer; the arguments are those of ``waiting_for_stream``."""
+    """For a whole answer; the arguments are those of ``waiting_for_stream``. ``is_costly``: it has all the
+    time until the deadline, unless the model's offer states how long such answers take."""
     own_ms = offer.whole_answer_timeout_ms if offer is not None else 0
+    if is_costly and part_ms is None and own_ms == 0:
+        part_ms = left_ms
     if own_ms == 0:
         tokens = output_tokens_max or WHOLE_ANSWER_TOKENS_DEFAULT
         first_token_ms = offer.first_token_timeout_ms if offer is not None else 0

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tieline._http.messages import Answer, Headers
 from tieline._request.relay import Relay
-from tieline._request.retry_rule import Attempts, GiveUp
+from tieline._request.retry_rule import Attempts, GiveUp, Why
 from tieline._routing.room import RateLimits
 from tieline._routing.route import Reason, Route, Shed, Target
 from tieline.blame import Blame
@@ -141,7 +141,9 @@ def final_failure(
         )
         status = _STATUS_WITHOUT_ANSWER.get(opening.result, 503)
         reply = failure(status, text, code=f"tieline_{opening.result}")
-        if is_over and opening.result is ResultClass.TIMEOUT:
+        # After a time-out of the HTTP library the SDK sends the request again, twice by default. What may be
+        # under way and billed gets an answer instead, which says not to.
+        if is_over and opening.result is ResultClass.TIMEOUT and end.why is not Why.BILLED:
             reply.timed_out = text
     reply.headers = [(name, value) for name, value in reply.headers if name.lower() not in _REPLACED] + [
         (b"x-should-retry", b"false"),

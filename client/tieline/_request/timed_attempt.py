@@ -98,7 +98,8 @@ class TimedAttempts:
             usual.whole_ms(target.pool, target.model),
             output_tokens_max=call.body.output_tokens_max,
             left_ms=send.left_ms,
-            part_ms=send.left_ms if part_ms is None and call.is_costly else part_ms,
+            part_ms=part_ms,
+            is_costly=call.is_costly,
         )
 
     def send(self, send: Send, part_ms: int | None, ticket: Ticket) -> Steps[tuple[Opening, bool]]:
@@ -226,7 +227,10 @@ class TimedAttempts:
             whole_ms=float(took_ms) if opening.result is ResultClass.OK else None,
             rate_limit_left=left,
         )
-        tools.router.report(target, outcome)
+        if opening.result in (ResultClass.OK, ResultClass.TIMEOUT):
+            is_stream = call.body.stream and opening.result is not ResultClass.OK
+            tools.router.timed(target, took_ms, is_stream=is_stream)
+        tools.router.report(target, outcome, is_timed=True)
 
     def _relay(self, target: Target, opening: Opening, flight: Flight, left: float | None) -> None:
         """Puts into the reply what hands on the rest of its answer, and reports how that ends."""
@@ -235,6 +239,8 @@ class TimedAttempts:
         assert opening.answer is not None
         assert opening.reply is not None
         tools.router.alive(target.pool)
+        if reader is not None and not opening.is_held:
+            tools.router.timed(target, first_at_ms - flight.began_ms, is_stream=True)
 
         def finish(result: ResultClass) -> None:
             tools.flights.end(flight)
@@ -247,7 +253,7 @@ class TimedAttempts:
             outcome = Outcome(
                 result, units, first_token_ms=first_ms, per_token_ms=per_token_ms, rate_limit_left=left
             )
-            tools.router.report(target, outcome)
+            tools.router.report(target, outcome, is_timed=True)
 
         opening.reply.relay = Relay(
             opening.answer,

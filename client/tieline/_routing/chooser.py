@@ -132,6 +132,7 @@ class Chooser:
                 out_of=self._verdicts.out_of,
                 returning=self._verdicts.returning(),
                 turned_away=self._verdicts.turned_away(),
+                slow=self._verdicts.slowness.shares(key.model),
                 report=self._report,
                 phase=self.choices.phase(key, self._phase),
                 affinity=self.choices.affinity(key),

@@ -30,6 +30,7 @@ def compile_choice(
     out_of: OutOf,
     returning: Mapping[str, float],
     turned_away: Mapping[str, float],
+    slow: Mapping[str, float],
     report: Report,
     phase: float,
     affinity: Affinity | None,
@@ -39,8 +40,9 @@ def compile_choice(
     weights still hold, as compiling one takes some 10 ms.
 
     A pool that is sent less than its weight leaves the rest to the others: because it is coming back
-    (``returning``: the share of its weight that it gets) or turns requests away (``turned_away``: the share
-    that it is not sent). If all of them turn requests away, what every one of them would is shed.
+    (``returning``: the share of its weight that it gets), answers far more slowly than usual (``slow``: the
+    same), or turns requests away (``turned_away``: the share that it is not sent). If all of them turn
+    requests away, what every one of them would is shed.
     """
     split, reason = split_in_force(part, out_of)
     if reason is Reason.WEIGHTED and (mixed := split_while_returning(part, split, out_of, returning)):
@@ -48,8 +50,8 @@ def compile_choice(
     rows = candidates(weighted(part, split), model, needs, out_of=out_of)
     pools = {row.info.pool for row in rows if row.out is None}
     kept_back = {
-        pool: 1.0 - returning.get(pool, 1.0) * (1.0 - turned_away.get(pool, 0.0))
-        for pool in (returning.keys() | turned_away.keys()) & pools
+        pool: 1.0 - returning.get(pool, 1.0) * slow.get(pool, 1.0) * (1.0 - turned_away.get(pool, 0.0))
+        for pool in (returning.keys() | slow.keys() | turned_away.keys()) & pools
     }
     origin, stamp = part.route.origin, str(generation)
     targets = [

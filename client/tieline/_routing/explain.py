@@ -15,8 +15,8 @@ def explain(table: ClientTable, verdicts: Verdicts, now_ms: int) -> list[dict[st
     ``weight_ppm``: in the split in force, which ``split`` names. ``out``: the result class for which all
     requests keep away, with ``out_since_ms`` (ago) and ``out_for_ms`` (still; 0: the next request finds out).
     ``models_out``: the same for single models. ``kept_back``: the share not sent because the pool turns most
-    requests away or is just coming back. ``last_resort``: the pool's place in that order, from 1; None if it
-    has none.
+    requests away, is slow or is just coming back. ``last_resort``: the pool's place in that order, from 1;
+    None if it has none.
     """
     rows = []
     models = verdicts.model_outs()

@@ -198,8 +198,12 @@ class Router:
         """The pool's record, begun at its first use."""
         return self._verdicts.health(pool)
 
-    def report(self, target: Target, outcome: Outcome) -> None:
-        """One request by ``target`` has ended."""
+    def report(self, target: Target, outcome: Outcome, *, is_timed: bool = False) -> None:
+        """One request by ``target`` has ended. ``is_timed``: ``timed`` has been told how long it took."""
+        if not is_timed and outcome.result is ResultClass.OK:
+            for took_ms, is_stream in ((outcome.first_token_ms, True), (outcome.whole_ms, False)):
+                if took_ms is not None:
+                    self.timed(target, took_ms, is_stream=is_stream)
         self.record(
             target.pool,
             target.model,
@@ -243,6 +247,17 @@ class Router:
             )
             if changed:
                 self._changed(pool, out, now_ms)
+
+    def timed(self, target: Target, took_ms: float, *, is_stream: bool) -> None:
+        """The first output of a stream, or a whole answer, took so long, or was given up after so long. A
+        pool that is far slower than usual gets a smaller share."""
+        now_ms = self._clock()
+        with self._lock:
+            changed = self._verdicts.slowness.learn(
+                target.pool, target.model, took_ms, is_stream=is_stream, now_ms=now_ms
+            )
+            if changed:
+                self._changed(target.pool, None, now_ms)
 
     def is_impatient(self, target: Target, waited_ms: int, *, is_stream: bool) -> bool:
         """Whether a caller who gave up after so long says nothing about the pool: it served others meanwhile,
