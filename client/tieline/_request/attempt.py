@@ -39,7 +39,7 @@ from tieline.providers import answers as _answers
 from tieline.providers.answers import NO_ERROR, Reading, reading_of_result
 from tieline.providers.rate_limits import rate_limits
 from tieline.providers.streams import Phase, StreamReader, read_whole
-from tieline.providers.whole import judge, must_be_json
+from tieline.providers.whole import BrokenBodyError, decompressed, judge, must_be_json, must_have_body
 
 ERROR_BODY_MAX = 1024 * 1024
 _UNTYPED = ("", "text/plain", "application/octet-stream")
@@ -194,33 +194,44 @@ def _read(
     if answer.status // 100 != 2:
         return (yield from _read_refusal(call, target, answer, now_epoch_ms))
     kind = _answers.media_type(find(answer.headers, b"content-type"))
-    plain = find(answer.headers, b"content-encoding") in (None, "identity")
+    encoding = find(answer.headers, b"content-encoding")
     reply = Reply(answer.status, reply_headers(answer.headers))
     is_json = must_be_json(call.request.method, call.request.path, answer.status, kind)
     # SDKs read what they asked for as a stream, whatever type it is said to have.
     is_stream = kind == _answers.EVENT_STREAM or (call.body.stream and is_json and kind in _UNTYPED)
-    if is_stream and plain:
+    if is_stream and encoding in (None, "identity"):
         return (yield from _read_until_output(call, answer, reply, lives, kind=kind))
     if is_json or kind == _answers.JSON:
         body, is_whole = yield from _read_body(answer, WHOLE_BODY_MAX)
         if not is_whole:  # too large to be held back: it is handed on as it comes
             return Opening(_answers.GOOD, reply=reply, answer=answer, prefix=body)
         reply.body = body
-        if is_json and (plain or not body or kind == _answers.HTML):
-            return _judged(call, reply, kind)
-        usage, answer_id = read_whole(body) if plain else (None, "")
-        return Opening(_answers.GOOD, reply=reply, usage=usage, answer_id=answer_id)
-    return Opening(_answers.GOOD, reply=reply, answer=answer)
+        try:
+            whole = decompressed(body, encoding)
+        except BrokenBodyError:
+            return Opening(_answers.UNHEALTHY, f"the answer is no {encoding}, or breaks off")
+        if is_json and (whole is not None or kind == _answers.HTML):
+            return _judged(call, reply, kind, whole or b"")
+        usage, answer_id = read_whole(whole or b"")
+        return Opening(_answers.GOOD, reply=reply, usage=usage, answer_id=answer_id, whole=whole or b"")
+    if not must_have_body(call.request.method, call.request.path, answer.status):
+        return Opening(_answers.GOOD, reply=reply, answer=answer)
+    if first := (yield Read(answer)):
+        return Opening(_answers.GOOD, reply=reply, answer=answer, prefix=first)
+    return Opening(_answers.UNHEALTHY, "the answer is empty")
 
 
-def _judged(call: Call, reply: Reply, kind: str) -> Opening:
-    """A whole answer of an API whose answers are JSON, by what its body says."""
+def _judged(call: Call, reply: Reply, kind: str, whole: bytes) -> Opening:
+    """A whole answer of an API whose answers are JSON, by what its body says (``whole``, without its
+    compression)."""
     if kind == _answers.HTML:
         return Opening(_answers.UNHEALTHY, "the answer is a page of HTML")
     is_creation = call.request.method == "POST"
-    judged = judge(reply.body, is_creation=is_creation, retry_empty=call.retry_empty)
+    judged = judge(whole, is_creation=is_creation, retry_empty=call.retry_empty)
     if judged.reading.result is ResultClass.OK:
-        return Opening(judged.reading, reply=reply, usage=judged.usage, answer_id=judged.answer_id)
+        return Opening(
+            judged.reading, reply=reply, usage=judged.usage, answer_id=judged.answer_id, whole=whole
+        )
     if judged.error == NO_ERROR and not judged.is_own_status:
         return Opening(judged.reading, judged.text)
     if not judged.is_own_status:
@@ -232,7 +243,10 @@ def _read_refusal(call: Call, target: Target, answer: Answer, now_epoch_ms: int)
     """An answer with an error status: what it means, in the provider's own words."""
     body, is_whole = yield from _read_body(answer, ERROR_BODY_MAX)
     body = body if is_whole else b""
-    error = _answers.error_in_body(body)
+    try:
+        error = _answers.error_in_body(decompressed(body, find(answer.headers, b"content-encoding")) or b"")
+    except BrokenBodyError:
+        error = NO_ERROR
     reading = _answers.reading_of_status(
         answer.status,
         error,
@@ -290,13 +304,13 @@ def _read_until_output(
         return _error_event(reader)
     if reader.phase is Phase.WAITING and kind != _answers.EVENT_STREAM:
         reply.body = b"".join(parts)
-        return _judged(call, reply, kind)
+        return _judged(call, reply, kind, reply.body)
     if reader.phase is Phase.WAITING:
         return Opening(reading_of_result(ResultClass.CUT), "the stream ended before any output")
     if not reader.ended:
         return Opening(reading_of_result(ResultClass.CUT), "the stream ended without its last event")
     reply.body = b"".join(parts)
-    return Opening(_answers.GOOD, reply=reply, usage=reader.usage, answer_id=reader.answer_id)
+    return Opening(_answers.GOOD, reply=reply, reader=reader, usage=reader.usage, answer_id=reader.answer_id)
 
 
 def _handed_on(

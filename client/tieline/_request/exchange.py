@@ -187,7 +187,7 @@ class Exchange:
                     tools.holders.learn((name,), pool)
         with tools.lock:
             self._ties = ties_of(body, tools.holders, tools.router, origin=self._origin)
-        self._wish = replace(self._wish, bound=self._ties.bound)
+        self._wish = replace(self._wish, bound=self._ties.bound, seeks=self._ties.seeks)
 
     def _choose(
         self,

@@ -50,7 +50,8 @@ class Opening(Struct):
     secret that was sent, if it came from a function. ``usage``: token counts, where the answer names them.
     ``answer_id`` names what the provider holds for the caller from now on, "" for nothing. ``is_held``:
     output came before now, and was held back. ``rate_limits``: what the headers say is left.
-    ``status``: the answer's own, 0 without one."""
+    ``status``: the answer's own, 0 without one. ``whole``: the body of a good answer that came whole, without
+    its compression, as far as it can be read."""
 
     reading: Reading
     text: str = ""
@@ -66,6 +67,7 @@ class Opening(Struct):
     token: Token | None = None
     status: int = 0
     rate_limits: RateLimits | None = None
+    whole: bytes = b""
 
     @property
     def result(self) -> ResultClass:

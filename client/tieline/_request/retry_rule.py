@@ -104,7 +104,8 @@ Action: TypeAlias = Send | Wait | GiveUp | Refuse
 
 class Wish(Struct, frozen=True):
     """What the caller asked for. ``deadline_ms`` is an instant of the monotonic clock. ``bound``: it refers
-    to what one pool holds, and can't be served elsewhere."""
+    to what one pool holds, and can't be served elsewhere. ``seeks``: it is not known which pool that is, so
+    that one which does not have it leads to another."""
 
     model: str
     deadline_ms: int
@@ -112,6 +113,7 @@ class Wish(Struct, frozen=True):
     needs: Needs | None = None
     origin: str | None = None
     bound: bool = False
+    seeks: bool = False
     attempts_max: int = ATTEMPTS_MAX
 
 
@@ -201,7 +203,8 @@ class Attempts:
         if (end := self._end(reading, retry_after_ms, now_ms)) is not None:
             return end
         # A pool that turns a request away has not worked on it: moving it multiplies nothing.
-        free = called_back or reading.result is ResultClass.THROTTLED or fruitless(self._tried[-1])
+        not_worked_on = reading.result is ResultClass.THROTTLED or self._seeks_on(reading)
+        free = called_back or not_worked_on or fruitless(self._tried[-1])
         choice = self._choose_other(self._tried)
         if isinstance(choice, Route):
             return self._retry(choice, now_ms, free=free and not fruitless(choice.pool))
@@ -234,9 +237,13 @@ class Attempts:
             return GiveUp(Why.BOUND if self._wish.bound else Why.ATTEMPTS)
         if now_ms >= self._wish.deadline_ms:
             return GiveUp(Why.DEADLINE)
-        if self._wish.bound:
+        if self._wish.bound and not self._seeks_on(reading):
             return self._end_of_bound(reading, retry_after_ms, now_ms)
         return None
+
+    def _seeks_on(self, reading: Reading) -> bool:
+        """Whether the request looks for what one pool holds, and this one does not have it."""
+        return self._wish.seeks and reading.blame is Blame.REQUEST
 
     def _end_of_bound(self, reading: Reading, retry_after_ms: int | None, now_ms: int) -> Action:
         """There is only the one pool. It is asked again, unless what it was asked may be under way there."""

@@ -22,10 +22,11 @@ _UNPRINTABLE = re.compile(r"[^!-~]")
 
 class Ties(Struct, frozen=True):
     """``pools``: which pool holds each id that the request refers to, as far as that is known here.
-    ``bound``: no more than one pool may serve it."""
+    ``bound``: no more than one pool may serve it; ``seeks``: which one is not known."""
 
     pools: Mapping[str, str]
     bound: bool = False
+    seeks: bool = False
 
     @property
     def pool(self) -> str | None:
@@ -44,10 +45,10 @@ FREE = Ties({})
 
 def ties_of(body: Body, holders: Holders, router: Router, *, origin: str) -> Ties:
     """The ties of a request that refers to what some pool holds. One whose holder is not known goes by
-    weight, to one pool only: another one would not know the ids either."""
+    weight, and on to another pool only if one says that it does not have it."""
     pools = holders.pools_of(body.refers)
     if not pools:
-        return Ties(pools, bound=True)
+        return Ties(pools, bound=True, seeks=True)
     first = next(iter(pools.values()))
     other = router.holder(first, body.model, exclude=(first,), origin=origin)
     return Ties(pools, bound=isinstance(other, Shed))
@@ -67,13 +68,18 @@ def route_of(
 def ids_to_learn(body: Body, path: str, opening: Opening) -> tuple[str, ...]:
     """What the pool of a good answer holds: what the request referred to, and what later ones may."""
     answer_ids = (opening.answer_id,) if body.keeps and opening.answer_id else ()
-    whole = opening.reply.body if opening.reply is not None else b""
-    return body.refers + answer_ids + (ids_in_answer(read_path(path).words, whole) if whole else ())
+    whole = opening.whole
+    inner_ids = ids_in_answer(read_path(path).words, whole) if whole else ()
+    return body.refers + answer_ids + inner_ids + ids_in_stream(path, opening.reader)
 
 
-def ids_in_end(path: str, reader: StreamReader | None) -> tuple[str, ...]:
-    """What the last event of a stream says that the pool holds, where it repeats the whole answer."""
-    return ids_in_answer(read_path(path).words, reader.whole) if reader is not None and reader.whole else ()
+def ids_in_stream(path: str, reader: StreamReader | None) -> tuple[str, ...]:
+    """What a stream has said so far that the pool holds: ids of its events, and of the whole answer where its
+    last event repeats that."""
+    if reader is None:
+        return ()
+    whole = reader.whole
+    return tuple(reader.audio_ids) + (ids_in_answer(read_path(path).words, whole) if whole else ())
 
 
 def _printable(name: str) -> str:

@@ -22,7 +22,7 @@ from tieline._request.refusals import Refusals
 from tieline._request.relay import Relay
 from tieline._request.reply import Opening
 from tieline._request.retry_rule import Send
-from tieline._request.ties import ids_in_end, ids_to_learn
+from tieline._request.ties import ids_in_stream, ids_to_learn
 from tieline._routing.budget import RetryBudget
 from tieline._routing.room import Ticket
 from tieline._routing.route import Outcome, Reason, Target
@@ -215,7 +215,8 @@ class TimedAttempts:
             if opening.usage is not None:
                 tools.estimator.learn(body_bytes, *opening.usage)
                 units = float(sum(opening.usage))
-        refused = opening.reading.blame is Blame.REQUEST
+        # What a provider does not hold says nothing about the pool, however many requests ask for such.
+        refused = opening.reading.blame is Blame.REQUEST and not call.body.refers
         outcome = Outcome(
             opening.result,
             units,
@@ -244,7 +245,7 @@ class TimedAttempts:
 
         def finish(result: ResultClass) -> None:
             tools.flights.end(flight)
-            self._remember(target, ids_in_end(self._call.request.path, reader))
+            self._remember(target, ids_in_stream(self._call.request.path, reader))
             usage, events = (reader.usage, reader.events) if reader is not None else (None, 0)
             units = tools.estimator.streamed(body_bytes, usage, events)
             is_timed = reader is not None and not opening.is_held

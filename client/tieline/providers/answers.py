@@ -139,6 +139,13 @@ ERRORS: Final = (
         _UNSUPPORTED,
     ),
     _row(
+        "previous_response_not_found",
+        "",
+        (400,),
+        "the response that it goes on from is not here",
+        _NOT_OFFERED,
+    ),
+    _row(
         "model_not_found deploymentnotfound deployment_not_found modelnotfound model_not_available "
         "unknown_model model_not_supported modelnotsupported model_deprecated",
         r"\bmodel\b.{0,200}\b(does not exist|was not found|not found|is not found)|"

@@ -5,10 +5,13 @@ but an error object. For APIs whose answers are JSON, and for audio and files wh
 JSON or HTML, such a body is a failure of the pool, or what its error says, and is never handed on as a
 success. Other bodies (sounds, the contents of files) and those of unknown paths are handed on as they are.
 
+A compressed body is judged by what is in it, as far as that can be read here.
+
 ``choices: []`` and choices without any content are ambiguous: a model may have nothing to say. They are
 judged only if the table's ``empty_answers`` says so.
 """
 
+import zlib
 from functools import lru_cache
 from typing import Any
 
@@ -54,6 +57,12 @@ OFTEN_JSON_APIS = frozenset({"audio", "files"})
 _OUTPUT_FIELDS = ("content", "refusal", "tool_calls", "function_call", "audio", "reasoning_content")
 _NO_BODY = frozenset({204, 205})
 PATHS_KEPT = 1_024
+DECOMPRESSED_MAX_BYTES = 4 * 1024 * 1024
+_ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+
+
+class BrokenBodyError(Exception):
+    """A compressed body is not what it is said to be, or breaks off."""
 
 
 class _Body(Struct):
@@ -89,6 +98,33 @@ def must_be_json(method: str, path: str, status: int, kind: str) -> bool:
         return False
     api = _api_of(path)
     return api in JSON_APIS or (api in OFTEN_JSON_APIS and kind in (JSON, HTML))
+
+
+def must_have_body(method: str, path: str, status: int) -> bool:
+    """Whether an answer without any body is none, whatever its type: one to a request that makes something
+    (a speech, a transcription)."""
+    return method == "POST" and status not in _NO_BODY and _api_of(path) in JSON_APIS | OFTEN_JSON_APIS
+
+
+def decompressed(body: bytes, encoding: str | None) -> bytes | None:
+    """A whole body without the compression that its Content-Encoding header names. None where that can't be
+    told here: for other encodings than gzip and deflate, and for what is larger than 4 MiB then. Raises
+    ``BrokenBodyError``."""
+    if not body or encoding in (None, "identity"):
+        return body
+    if encoding.strip().lower() not in _ENCODINGS:
+        return None
+    for bits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # gzip or zlib by its head; what has no head
+        reader = zlib.decompressobj(bits)
+        try:
+            text = reader.decompress(body, DECOMPRESSED_MAX_BYTES)
+        except zlib.error:
+            continue
+        if reader.eof:
+            return text
+        if reader.unconsumed_tail or len(text) >= DECOMPRESSED_MAX_BYTES:
+            return None
+    raise BrokenBodyError
 
 
 @lru_cache(PATHS_KEPT)

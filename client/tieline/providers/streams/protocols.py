@@ -51,7 +51,7 @@ class Mark(Enum):
 class Judgement(Struct, frozen=True):
     """What one event means. ``error``: the provider's error, for ERROR, and for LAST where the stream ended
     by one. ``finished``: the choices of a chat completion that end with it. ``whole``: for LAST, the answer
-    as JSON where the event repeats it."""
+    as JSON where the event repeats it. ``audio_ids``: of audio whose output begins here."""
 
     mark: Mark
     error: Any = None
@@ -59,6 +59,7 @@ class Judgement(Struct, frozen=True):
     usage: Any = None
     answer_id: str = ""
     whole: bytes = b""
+    audio_ids: tuple[str, ...] = ()
 
 
 class Protocol(Struct, frozen=True):
@@ -121,7 +122,15 @@ class Protocol(Struct, frozen=True):
         else:
             mark = Mark.EARLY if _is_early(kind) else Mark.OUTPUT
         whole = bytes(chunk.response) if mark is Mark.LAST else b""
-        return Judgement(mark, error, finished=finished, usage=usage, answer_id=answer_id, whole=whole)
+        return Judgement(
+            mark,
+            error,
+            finished=finished,
+            usage=usage,
+            answer_id=answer_id,
+            whole=whole,
+            audio_ids=_audio_ids(chunk.choices) if b'"audio"' in text else (),
+        )
 
 
 _CHAT = Protocol((b"error", DONE, b'_tokens"'), by_choices=True)
@@ -214,6 +223,14 @@ def _error_in(choice: dict[str, Any]) -> Any:
 
 def _choices(choices: Any) -> list[dict[str, Any]]:
     return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+
+
+def _audio_ids(choices: Any) -> tuple[str, ...]:
+    """The ids of audio by which later messages may refer to it."""
+    deltas = (choice.get("delta") for choice in _choices(choices))
+    audios = (delta.get("audio") for delta in deltas if isinstance(delta, dict))
+    ids = (audio.get("id") for audio in audios if isinstance(audio, dict))
+    return tuple(each for each in ids if isinstance(each, str) and each)
 
 
 def _finished(choices: Any) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ class StreamReader:
     the first output; None without one. ``ended``: the last event has come. ``events``: how many have come,
     the last and comments included. ``usage``: token counts, once an event names them. ``answer_id``: the id
     by which a later request may refer to the answer, "" without one. ``whole``: the answer as JSON, where
-    the last event repeats it.
+    the last event repeats it. ``audio_ids``: of the audio in it, by which later requests may refer to that.
     """
 
     def __init__(self, path: str = "", answers: int = 1) -> None:
@@ -43,6 +43,7 @@ class StreamReader:
         self.usage: TokenCounts | None = None
         self.answer_id = ""
         self.whole = b""
+        self.audio_ids: dict[str, None] = {}
         self._protocol = protocol_of(path)
         self._answers = max(1, answers)
         self._parser = EventParser()
@@ -144,6 +145,7 @@ class StreamReader:
         if judgement.mark is Mark.ERROR or judgement.error is not None:
             self.error = self.error or judgement.error or {}
         self._finished.update(judgement.finished)
+        self.audio_ids.update(dict.fromkeys(judgement.audio_ids))
         if judgement.mark is Mark.LAST:
             self.whole = judgement.whole
             self._last_events += 1

@@ -168,3 +168,14 @@ def test_usage_is_found() -> None:
     assert read_whole(b'{"usage":{"prompt_tokens":3}}') == ((3, 0), "")
     assert read_whole(b'{"usage":{"type":"duration","seconds":3}}') == (None, "")
     assert read_whole(b"not JSON") == (None, "")
+
+
+def test_a_stream_of_several_images_ends_with_the_last() -> None:
+    """Each of them has an event of its own that ends it."""
+    last = b'data: {"type":"image_generation.completed","b64_json":"AA=="}\n\n'
+    reader = StreamReader(IMAGES, 2)
+    ends = []
+    for _ in range(2):
+        reader.feed(last)
+        ends.append(reader.ended)
+    assert ends == [False, True]

@@ -1,11 +1,21 @@
 """Whether the body of an answer with a good status is an answer at all."""
 
+import gzip
+import zlib
+
 import pytest
 
 from tieline.blame import Blame
 from tieline.events import ResultClass
 from tieline.providers.answers import status_of_error
-from tieline.providers.whole import judge, must_be_json
+from tieline.providers.whole import (
+    DECOMPRESSED_MAX_BYTES,
+    BrokenBodyError,
+    decompressed,
+    judge,
+    must_be_json,
+    must_have_body,
+)
 
 CHAT = b'{"id":"c","object":"chat.completion","choices":[{"message":{"content":"hi"}}],"usage":'
 
@@ -122,3 +132,48 @@ def test_an_answer_without_content_is_tried_again_where_that_is_asked_for(
     assert judged.reading.again is is_empty
     assert judged.is_own_status is is_empty
     assert judged.reading.blame is (Blame.MOMENT if is_empty else Blame.NOBODY)
+
+
+RAW_DEFLATE = zlib.compress(b"{}")[2:-4]
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "whole"),
+    [
+        (b"{}", None, b"{}"),
+        (b"{}", "identity", b"{}"),
+        (b"", "gzip", b""),
+        (gzip.compress(b"{}"), "gzip", b"{}"),
+        (gzip.compress(b"{}"), "X-Gzip ", b"{}"),
+        (zlib.compress(b"{}"), "deflate", b"{}"),
+        (RAW_DEFLATE, "deflate", b"{}"),
+        (b"?", "br", None),
+        (b"?", "gzip, br", None),
+        (gzip.compress(bytes(DECOMPRESSED_MAX_BYTES + 1)), "gzip", None),
+    ],
+)
+def test_compression_is_undone(body: bytes, encoding: str | None, whole: bytes | None) -> None:
+    """Gzip and deflate in each of their forms, up to 4 MiB; of others nothing is said."""
+    assert decompressed(body, encoding) == whole
+
+
+@pytest.mark.parametrize("body", [b"?", gzip.compress(b"{}")[:-1], zlib.compress(b"x" * 99)[:-5]])
+def test_a_broken_compression_is_told(body: bytes) -> None:
+    """Whatever is missing of it."""
+    with pytest.raises(BrokenBodyError):
+        decompressed(body, "gzip")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "must"),
+    [
+        ("POST", "/audio/speech", 200, True),
+        ("POST", "/chat/completions", 200, True),
+        ("POST", "/audio/speech", 204, False),
+        ("GET", "/files/f/content", 200, False),
+        ("POST", "/own/thing", 200, False),
+    ],
+)
+def test_which_answers_must_have_a_body(method: str, path: str, status: int, must: bool) -> None:
+    """Those to requests that make something, by the APIs that are known."""
+    assert must_have_body(method, path, status) is must

@@ -264,14 +264,6 @@ def test_streamed_responses_are_remembered() -> None:
     assert tried.holders.pools_of(["resp_9"]) == {"resp_9": A}
 
 
-def test_a_missing_state_says_nothing_about_a_model() -> None:
-    """A 404 for what a request refers to is the caller's: the pool keeps its model."""
-    tried = bench(a=answers(404, ERROR), b=answers(404, ERROR))
-    reply = tried.ask("/responses", previous_response_id="resp_unheard")
-    assert (reply.status, len(tried.sent)) == (404, 1)
-    assert tried.router.outs() == {}
-
-
 def test_a_held_pool_at_its_limit_is_waited_for() -> None:
     """There is no other pool for such a request, so it waits for Retry-After if that fits."""
     reactions = iter([answers(429, ERROR, retry_after_ms="1500"), answers()])
