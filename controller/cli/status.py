@@ -31,7 +31,7 @@ from controller.core.assessment import assess
 from controller.core.guards.withheld import MODES
 from controller.core.inspect.alarms import alarms
 from controller.core.model.memory import Memory
-from controller.core.model.reasons import Verdict
+from controller.core.model.reasons import State, Verdict
 from controller.core.planner import step
 from controller.core.policy.policy import decode_policy
 from controller.core.snapshot import Snapshot
@@ -174,9 +174,16 @@ def held_back(snapshot: Snapshot, at_ms: int) -> tuple[Verdict, ...]:
 
 
 def usable_now(snapshot: Snapshot, at_ms: int) -> dict[str, float]:
-    """Pool -> what the planner lets it carry now, in units/s: within limits, headroom, health and ramps."""
+    """Pool -> what the planner lets it carry now, in units/s: within limits, headroom and ramps; nothing
+    where the pool is down, drained or under maintenance."""
     assessment = assess(snapshot, at_ms)
-    return dict(zip(assessment.compiled.pools, assessment.use.limits.usable, strict=True))
+    withdrawn, pools = assessment.claims.withdrawn, assessment.memory.pools
+    return {
+        name: 0.0 if index in withdrawn or pools[name].state is State.DOWN else usable
+        for index, (name, usable) in enumerate(
+            zip(assessment.compiled.pools, assessment.use.limits.usable, strict=True)
+        )
+    }
 
 
 async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | None:
