@@ -14,6 +14,7 @@ from controller.core.policy.policy import Policy, encode_policy, version_of
 from controller.decisions.log import DecisionLog
 from controller.dispatch.dispatcher import Dispatcher
 from controller.kafka.offsets import Offsets
+from controller.kafka.ordered_log import watch_logs
 from controller.kafka.topics import ensure_topics
 from controller.leading.leader import Leader
 from controller.leading.term import PolicyInForce
@@ -60,6 +61,7 @@ class Controller:
 
     def __init__(self, settings: Settings, policy: Policy) -> None:
         topics, kafka = settings.topics, settings.kafka
+        self._topics, self._kafka = topics, kafka
         self.redis = connect_redis(settings.redis)
         self._keys = settings.keys
         tables = RedisTables(self.redis, settings.keys)
@@ -120,11 +122,16 @@ class Controller:
                 "hints": self._hints(),
                 "ingest": self.ingest.wait(),
                 "leader": self.leader.run(),
+                "logs": self._watch_logs(),
                 "overlay": self.overlay.run(),
                 "projection": self.projector.run(),
                 "routes": self.publisher.run(),
             }
         )
+
+    async def _watch_logs(self) -> None:
+        topics = self._topics
+        await watch_logs(self._kafka, (topics.leader.name, topics.routes.name, topics.commands.name))
 
     def vitals(self) -> Vitals:
         """What this process reports about itself."""

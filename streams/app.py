@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from tempfile import gettempdir
@@ -58,6 +58,19 @@ def build_app(settings: IngestSettings) -> faust.App:
         # Its web server would listen on every address.
         web_enabled=False,
     )
+
+
+async def _whole(ending: Coroutine[Any, Any, None]) -> None:
+    """Waits for the end of ``ending`` also when it is cancelled meanwhile, and raises the cancellation then.
+
+    A session that is stopped by half leaves an app behind that keeps its partitions.
+    """
+    task = asyncio.create_task(ending)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def _steady_ms() -> int:
@@ -177,7 +190,7 @@ class Ingest:
         finally:
             # Also after an error: an app that was started and not stopped keeps the process alive.
             self._ready.clear()
-            await session.stop()
+            await _whole(session.stop())
             self._counts_before += session.counts()
             self._session = None
 

@@ -140,6 +140,16 @@ def noting(consumer: Any, fetched: FetchedOffsets) -> Callable[..., Awaitable[An
     return fetch_and_note
 
 
+def commit_nothing_more(app: Any) -> None:
+    """From now on the app commits no offsets: they are of a topic that is no more, and on the topic that took
+    its name they would skip records."""
+
+    async def commit_nothing(*_arguments: Any, **_options: Any) -> bool:
+        return False
+
+    app.consumer._commit_tps = commit_nothing
+
+
 async def abandon(app: Any) -> None:
     """Ends the thread of an app that does not stop: cancels everything in its loop, then stops the loop.
 

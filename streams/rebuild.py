@@ -33,6 +33,7 @@ POLL_MS = 1_000
 IDLE_POLLS_MAX = 30
 RESTORE_TRIES_MAX = 20
 TAIL_PER_SOURCE_MAX = 8
+TOPIC_NOTE = "topic/"  # the note's name goes on with the topic's; it holds the topic's id
 
 log = structlog.get_logger(__name__)
 
@@ -59,15 +60,35 @@ class Recovery:
         self._lock = asyncio.Lock()
 
     async def ensure(self, facts: dict[str, TopicFacts]) -> None:
-        """Joins the tables' run; rebuilds them first if they have none. Raises what Kafka and Redis raise."""
+        """Joins the tables' run; rebuilds them first if they have none. Raises what Kafka and Redis raise.
+
+        If a topic was deleted and created again, its new records are added to the tables first: the group may
+        have committed offsets of the old topic on the new one, and then nobody would read what lies before
+        them.
+        """
         async with self._lock:
             run = await self._tables.run()
+            notes = {f"{TOPIC_NOTE}{name}": fact.id.encode() for name, fact in facts.items()}
             if run is not None and await self._tables.join(run):
-                return
+                stored = await self._tables.notes()
+                recreated = sorted(
+                    name for name, topic_id in notes.items() if stored.get(name, topic_id) != topic_id
+                )
+                if not recreated:
+                    await self._note(notes, stored)
+                    return
+                log.warning("topics_recreated", topics=[name.removeprefix(TOPIC_NOTE) for name in recreated])
             judge = Judge(self._settings.topics, self._registry())
             rows = await rebuild(self._settings, self._tables, judge, facts=facts, now_ms=self._now_ms())
             run = await self._tables.establish(uuid.uuid4().hex)
+            await self._note(notes, {})
             log.info("tables_rebuilt", rows=rows, run=run)
+
+    async def _note(self, notes: dict[str, bytes], stored: dict[str, bytes]) -> None:
+        """Notes of which topics the tables are, where that is not stored yet."""
+        await self._tables.change_notes(
+            {name: topic_id for name, topic_id in notes.items() if stored.get(name) != topic_id}
+        )
 
 
 async def rebuild(

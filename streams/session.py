@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from streams.clock_offsets import ClockOffsets
-from streams.consumer_thread import FetchedOffsets, abandon, prepare
+from streams.consumer_thread import FetchedOffsets, abandon, commit_nothing_more, prepare
 from streams.contract_check import Judge
 from streams.handling import Gate, Handler
 from streams.lane import Lane
@@ -19,7 +19,7 @@ from streams.rows import Progress
 from streams.settings import IngestSettings
 from streams.store import Tables
 from streams.storing import DemandStorer, RowStorer, Storer
-from streams.topic_ids import TopicFacts, topic_facts
+from streams.topic_ids import TopicChangedError, TopicFacts, topic_facts, watch_topics
 
 STALLED_AFTER_S = 30.0
 
@@ -48,6 +48,7 @@ class Session:
         self._judge = judge
         self._clock = clock
         self._recover_tables = recover
+        self._topic_ids = topic_ids
         self._on_material = on_material
         self._gate = Gate()
         self._dead_letters = DeadLetters(
@@ -91,6 +92,7 @@ class Session:
         every_s = self._settings.progress_every_s
         resending = self._dead_letters.run(self.assigned, self._topic_facts)
         self._tasks["letters"] = asyncio.create_task(resending, name="letters")
+        self._tasks["topics"] = asyncio.create_task(self._watch_topics(), name="topics")
         self._tasks["progress"] = asyncio.create_task(self._progress.run(every_s), name="progress")
 
     async def stop(self) -> None:
@@ -183,6 +185,13 @@ class Session:
 
     def _stale_share(self, topic: str) -> float:
         return self._handlers[topic].stale_share.at(asyncio.get_running_loop().time())
+
+    async def _watch_topics(self) -> None:
+        try:
+            await watch_topics(self._settings.bootstrap, self._topic_ids)
+        except TopicChangedError:
+            commit_nothing_more(self._app)
+            raise
 
     async def _topic_facts(self) -> dict[str, TopicFacts]:
         return await topic_facts(self._settings.bootstrap, self._settings.consumed, skip_missing=True)

@@ -5,8 +5,8 @@ aiokafka asks for metadata in a version without ids, so this is the request in v
 """
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
 
 from aiokafka.client import AIOKafkaClient
@@ -26,11 +26,16 @@ from tieline.kafka import Brokers, connecting
 
 WITHIN_S = 10.0
 UNKNOWN_TOPIC = 3
+LOOK_EVERY_S = 2.0
 _NO_ID = UUID(int=0)
 
 
 class TopicIdsError(KafkaError):  # type: ignore[misc]
     """The broker could not name a topic's id; the message says which and why."""
+
+
+class TopicChangedError(RuntimeError):
+    """A topic is not the one that was read until now; the message says which and what became of it."""
 
 
 class TopicFacts(NamedTuple):
@@ -146,3 +151,22 @@ async def topic_facts(
             raise TopicIdsError(f"topic {name} has no id (error {error_code}): create the topics first")
         facts[name] = TopicFacts(str(topic_id), len(partitions))
     return facts
+
+
+async def watch_topics(bootstrap: str | Brokers, ids: Mapping[str, str]) -> NoReturn:
+    """Looks every two seconds whether each topic still has its id; ``ids`` by name.
+
+    Raises ``TopicChangedError`` when one has another, or is gone. While Kafka is away nothing is known, and
+    nothing is raised.
+    """
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        try:
+            facts = await topic_facts(bootstrap, ids, skip_missing=True)
+        except (KafkaError, OSError, TimeoutError):
+            continue
+        for name, topic_id in sorted(ids.items()):
+            if name not in facts:
+                raise TopicChangedError(f"topic {name} was deleted: create it again")
+            if facts[name].id != topic_id:
+                raise TopicChangedError(f"topic {name} was deleted and created again: its offsets begin anew")

@@ -4,15 +4,16 @@ The reader needs no consumer group, because each process reads the whole log for
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NoReturn
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
-from controller.process.errors import LogLostError, TopicMissingError
+from controller.process.errors import LogLostError, LogRecreatedError, TopicMissingError
 from streams.every_record import log_reader
+from streams.topic_ids import TopicChangedError, topic_facts, watch_topics
 from tieline.backoff import Backoff
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
 from tieline.topics import MIB
@@ -136,6 +137,19 @@ class Tail:
     async def _edge(self, ask: Callable[[list[TopicPartition]], Any]) -> int:
         offsets: dict[TopicPartition, int] = await ask([self._partition])
         return offsets[self._partition]
+
+
+async def watch_logs(bootstrap: str | Brokers, topics: Sequence[str]) -> NoReturn:
+    """Looks every two seconds whether the logs are those that this process began to read.
+
+    Raises ``LogRecreatedError``: on a log that was created anew a reader would go on in the middle. Raises
+    KafkaError if Kafka is away at the beginning.
+    """
+    facts = await topic_facts(bootstrap, topics)
+    try:
+        await watch_topics(bootstrap, {name: fact.id for name, fact in facts.items()})
+    except TopicChangedError as error:
+        raise LogRecreatedError(str(error)) from None
 
 
 async def start_producer(bootstrap: str | Brokers, *, record_max_bytes: int = MIB) -> AIOKafkaProducer:

@@ -3,7 +3,8 @@
 UserError
 ├── SettingError        a flag, a variable or a file is wrong: the operator corrects it
 ├── TopicMissingError   a topic doesn't exist: the operator creates it
-└── LogLostError        a log was recreated or cut: the operator starts the process again
+├── LogLostError        a log was cut: the operator starts the process again
+└── LogRecreatedError   a log was deleted and created again: the operator starts the process again
 Deposed                 this controller no longer leads: it becomes a standby
 NoLease                 nothing may be sent at this moment: the leader holds
 """
@@ -34,6 +35,17 @@ class LogLostError(UserError):
         super().__init__(
             f"the log {topic!r} has no record {offset} any more: it was recreated, or its retention removed "
             "records before they were read; start the controller again so that it reads the log anew"
+        )
+
+
+class LogRecreatedError(UserError):
+    """An ordered log is not the one that this process began to read."""
+
+    def __init__(self, change: str) -> None:
+        super().__init__(
+            f"{change}; start the controller again so that it reads the log anew. LINEAGE: if it is the log "
+            "of routes, generations begin anew as well, and clients keep their tables until the policy names "
+            "a new lineage"
         )
 
 

@@ -89,6 +89,10 @@ class ControllerProcess:
         lines = self._log_path.read_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
+    def text(self) -> str:
+        """All that it has written."""
+        return self._log_path.read_text()
+
     def said(self, event: str) -> list[dict[str, Any]]:
         """Its lines of this event."""
         return [line for line in self.log() if line["event"] == event]

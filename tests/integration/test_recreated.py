@@ -1,0 +1,127 @@
+"""A topic that is deleted and created again under running readers, whose offsets then begin anew."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError
+
+from tests.integration.controllers import Fleet, settings_of
+from tests.integration.ingesting import Lab, demand, lab, report
+from tests.waiting import until
+from tieline.topics import Topic
+
+
+async def recreate(bootstrap: str, topic: Topic) -> None:
+    """Deletes the topic and creates it again, empty."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic.name])
+
+        async def created() -> bool:
+            new = NewTopic(topic.name, topic.partitions, 1, topic_configs=topic.config)
+            answer = await admin.create_topics([new])
+            return bool(answer.topic_errors[0][1] == 0)
+
+        await until(created, what="the new topic")
+    except TopicAlreadyExistsError:
+        raise AssertionError("the topic was not deleted") from None
+    finally:
+        await admin.close()
+
+
+async def caught_up(it: Lab, sequence: int) -> bool:
+    """The newest report is in its row, and all four partitions are read to their ends."""
+    contents = await it.tables.read()
+    ends = [row for row in contents.progress if row.topic == it.settings.topics.reports.name]
+    newest = (await it.sequences()).get(("probe-0", "r0"))
+    return newest == sequence and len(ends) == 4 and all(row.caught_up for row in ends)
+
+
+@pytest.mark.parametrize(("before", "after"), [(30, 5), (5, 30)])
+async def test_reports_on_a_recreated_topic_are_taken_within_seconds(
+    kafka_bootstrap: str, redis_url: str, prefix: str, before: int, after: int
+) -> None:
+    """Whether the new topic has fewer or more records than the old one had; nothing of it is skipped."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it, it.ingest():
+        await it.send(*(report(sequence) for sequence in range(1, before + 1)), demand())
+        await until(lambda: caught_up(it, before), what="the old topic's end")
+        ids = {row.topic: row.topic_id for row in (await it.tables.read()).progress}
+        topic = it.settings.topics.reports
+        await recreate(kafka_bootstrap, topic)
+        other = report(1, region="r1")  # lies before what the group may have committed on the old topic
+        await it.send(other, *(report(before + sequence) for sequence in range(1, after + 1)))
+        await until(lambda: caught_up(it, before + after), within_s=20, what="the new topic's end")
+
+        async def new_ids() -> bool:
+            rows = [row for row in (await it.tables.read()).progress if row.topic == topic.name]
+            return ids[topic.name] not in {row.topic_id for row in rows}
+
+        await until(new_ids, within_s=10, what="progress on the new topic")
+        assert (await it.sequences())["probe-0", "r1"] == 1
+        await it.send(report(before + after + 1))
+        await until(lambda: caught_up(it, before + after + 1), what="the next report")
+
+
+async def test_a_deleted_topic_is_waited_for(kafka_bootstrap: str, redis_url: str, prefix: str) -> None:
+    """Ingest goes on by itself once somebody creates it again; the other topics' rows stay."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it, it.ingest() as ingest:
+        await it.send(report(1), demand())
+        await until(lambda: caught_up(it, 1), what="the report")
+        topic = it.settings.topics.reports
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+        await admin.start()
+        try:
+            await admin.delete_topics([topic.name])
+            await until(lambda: not ingest.progress, within_s=20, what="the end of the session")
+            await admin.create_topics([NewTopic(topic.name, 4, 1, topic_configs=topic.config)])
+        finally:
+            await admin.close()
+        await it.send(report(2))
+        await until(lambda: caught_up(it, 2), within_s=30, what="the report on the new topic")
+        assert (await it.tables.read()).demand
+
+
+@pytest.mark.parametrize("log", ["routes", "commands"])
+async def test_a_controller_ends_when_a_log_is_not_the_one_it_began_to_read(
+    kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path, log: str
+) -> None:
+    """Within seconds and with one sentence, and the one that is started after it reads the log anew."""
+    settings = settings_of(kafka_bootstrap, redis_url, prefix)
+    async with Fleet(settings, tmp_path) as fleet:
+        controller = await fleet.add()
+        await controller.until_said("decides now")
+        await recreate(kafka_bootstrap, getattr(settings.topics, log))
+        async with asyncio.timeout(20):
+            assert await controller.process.wait() == 2
+        assert f"{log} was deleted" in controller.text()
+        assert "Traceback" not in controller.text()
+        again = await fleet.add()
+        await again.until_said("leads now")
+
+
+async def test_a_stop_while_a_session_ends_leaves_nothing_behind(
+    kafka_bootstrap: str, redis_url: str, prefix: str
+) -> None:
+    """No task goes on, so no partition stays with a process that does not read it."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it:
+        await it.send(report(1))
+        async with it.ingest() as ingest:
+            await until(lambda: caught_up(it, 1), what="the report")
+            await recreate(kafka_bootstrap, it.settings.topics.reports)
+
+            async def ends() -> bool:
+                return not await ingest.ready(0)
+
+            await until(ends, within_s=20, what="the end of the session")
+        names = {"Agent", "Consumer", "Conductor", "AssignorLeader", "letters", "progress"}
+
+        def all_gone() -> bool:
+            tasks = [task.get_name() + repr(task.get_coro()) for task in asyncio.all_tasks()]
+            return not [task for task in tasks if any(name in task for name in names)]
+
+        await until(all_gone, what="the end of all tasks")
