@@ -13,8 +13,6 @@ A pool without room is passed over for one that has some; it is not out, and kee
 those of one secret: other clients, with other secrets, have their own.
 """
 
-from typing import NamedTuple
-
 from msgspec import Struct
 
 # Where no reset is stated (Azure counts requests over one to ten seconds), and the longest that counts.
@@ -26,7 +24,7 @@ MODELS_MAX = 4_096
 _UNKNOWN = float("inf")
 
 
-class Allowance(Struct, frozen=True):
+class Allowance(Struct, frozen=True, gc=False):
     """What is left of one limit. ``limit``: all of it; ``reset_ms``: how long until all of it is there again.
     None: not stated."""
 
@@ -43,7 +41,7 @@ class RateLimits(Struct, frozen=True):
     tokens: Allowance | None = None
 
 
-class Ticket(NamedTuple):
+class Ticket(Struct, frozen=True, gc=False):
     """One request of so many ``units``, the ``number``-th that this process has sent to the pool and model.
     ``requests_before``, ``units_before``: what had been sent by then, this included, less what the provider
     may not have counted yet when it took this one in."""
@@ -181,7 +179,8 @@ class Rooms:
 
     def wait_ms(self, pool: str, model: str, units: float, now_ms: int) -> int:
         """How long until the pool has room for such a request, 0 if it has as far as is known."""
-        room = self._rooms.get(pool, {}).get(model)
+        models = self._rooms.get(pool)
+        room = models.get(model) if models is not None else None
         return room.wait_ms(units, now_ms) if room is not None else 0
 
     def pool_wait_ms(self, pool: str, now_ms: int) -> int:
@@ -195,9 +194,10 @@ class Rooms:
         return {pool: wait_ms for pool, wait_ms in waits.items() if wait_ms}
 
     def _room(self, pool: str, model: str) -> _Room:
-        models = self._rooms.setdefault(pool, {})
-        room = models.get(model)
+        models = self._rooms.get(pool)
+        room = models.get(model) if models is not None else None
         if room is None:
+            models = self._rooms.setdefault(pool, {})
             if len(models) >= MODELS_MAX:
                 models.clear()  # a table names far fewer: whatever filled this is no model that is used
             room = models[model] = _Room(_Gauge(), _Gauge())

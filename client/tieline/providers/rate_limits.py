@@ -12,17 +12,21 @@ limit nor reset. Sources: the rate limit guides of OpenAI, Azure OpenAI and Anth
 """
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from tieline._http.messages import Headers
 from tieline._routing.room import Allowance, RateLimits
 
 EPOCH_S_MIN = 1e9  # a number of seconds from here on is an instant, not a duration
-_MARK = b"ratelimit-"
-_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-")
 _TOKENS = ("tokens", "input-tokens", "output-tokens")
 _FIELDS = ("remaining", "limit", "reset")
+# The header -> (what is limited, which field).
+_PLACES = {
+    name.encode(): (kind, field)
+    for kind in ("requests", *_TOKENS)
+    for field in _FIELDS
+    for name in (f"x-ratelimit-{field}-{kind}", f"anthropic-ratelimit-{kind}-{field}")
+}
 _UNITS_MS = {"d": 86_400_000.0, "h": 3_600_000.0, "m": 60_000.0, "s": 1_000.0, "ms": 1.0, "us": 0.001}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|us|d|h|m|s))+\Z")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|d|h|m|s)")
@@ -30,51 +34,38 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|d|h|m|s)")
 
 def rate_limits(headers: Headers, now_epoch_ms: int) -> RateLimits | None:
     """What the headers say is left; None if they say nothing that makes sense."""
-    values = dict(_named(headers))
+    # This runs for every answer, and most have no such header.
+    values = {place: value for name, value in headers if (place := _PLACES.get(name.lower())) is not None}
     if not values:
         return None
     requests = _allowance(values, "requests", now_epoch_ms)
-    tokens = _tightest([_allowance(values, kind, now_epoch_ms) for kind in _TOKENS])
+    tokens = _tightest([row for kind in _TOKENS if (row := _allowance(values, kind, now_epoch_ms))])
     return RateLimits(requests, tokens) if requests or tokens else None
 
 
-def _named(headers: Headers) -> Iterator[tuple[tuple[str, str], str]]:
-    """(what is limited, which field) -> text, from ``remaining-requests`` and ``requests-remaining``
-    alike."""
-    for name, value in headers:
-        if _MARK not in name and _MARK not in name.lower():
-            continue
-        prefix, mark, rest = name.decode("latin-1").lower().partition("ratelimit-")
-        if prefix + mark not in _PREFIXES:
-            continue
-        first, _, after = rest.partition("-")
-        before, _, last = rest.rpartition("-")
-        if first in _FIELDS:
-            yield (after, first), value.decode("latin-1").strip()
-        elif last in _FIELDS:
-            yield (before, last), value.decode("latin-1").strip()
-
-
-def _allowance(values: dict[tuple[str, str], str], kind: str, now_epoch_ms: int) -> Allowance | None:
-    remaining = _number(values.get((kind, "remaining"), ""))
-    if remaining is None:
+def _allowance(values: dict[tuple[str, str], bytes], kind: str, now_epoch_ms: int) -> Allowance | None:
+    remaining = values.get((kind, "remaining"))
+    number = _number(remaining) if remaining is not None else None
+    if number is None:
         return None
-    limit = _number(values.get((kind, "limit"), ""))
-    return Allowance(remaining, limit or None, duration_ms(values.get((kind, "reset"), ""), now_epoch_ms))
+    limit = _number(values.get((kind, "limit"), b""))
+    reset = values.get((kind, "reset"), b"").decode("latin-1").strip()
+    return Allowance(number, limit or None, duration_ms(reset, now_epoch_ms))
 
 
-def _tightest(allowances: list[Allowance | None]) -> Allowance | None:
-    rows = [row for row in allowances if row is not None]
+def _tightest(rows: list[Allowance]) -> Allowance | None:
+    if len(rows) == 1:
+        return rows[0]
     return min(rows, key=lambda row: row.remaining / row.limit if row.limit else 1.0, default=None)
 
 
 def duration_ms(text: str, now_epoch_ms: int) -> float | None:
     """Milliseconds from now until the reset that ``text`` states, 0 if it is over; None if it makes no
     sense."""
+    if _DURATION.match(text):
+        return sum([float(value) * _UNITS_MS[unit] for value, unit in _DURATION_PART.findall(text)])
     if (number := _number(text)) is not None:
         return number * 1_000 if number < EPOCH_S_MIN else max(0.0, number * 1_000 - now_epoch_ms)
-    if _DURATION.match(text):
-        return sum(float(value) * _UNITS_MS[unit] for value, unit in _DURATION_PART.findall(text))
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
@@ -83,7 +74,9 @@ def duration_ms(text: str, now_epoch_ms: int) -> float | None:
     return max(0.0, instant.timestamp() * 1_000 - now_epoch_ms)
 
 
-def _number(text: str) -> float | None:
+def _number(text: str | bytes) -> float | None:
+    if not text:
+        return None
     try:
         value = float(text)
     except ValueError:
