@@ -39,8 +39,10 @@ _HOP_BY_HOP = frozenset(
 # cookie is one of them: the caller's HTTP library knows one host for all providers, and would send what one
 # of them set to the next. Bodies are sent at once, so nothing waits for what ``expect`` asks for.
 _DROPPED_FROM_REQUEST = _HOP_BY_HOP | {b"api-key", b"authorization", b"cookie", b"expect", b"host"}
+_DROPPED_FROM_STREAM = _DROPPED_FROM_REQUEST | {b"accept-encoding"}
 _DROPPED_FROM_ANSWER = _HOP_BY_HOP | {b"set-cookie"}
 _NAMES_NO_HEADER = (b"keep-alive", b"close")
+_REQUEST_ID = frozenset({"x-request-id"})
 _NO_NAMES: frozenset[bytes] = frozenset()
 
 
@@ -93,14 +95,10 @@ def request_headers(
     request: HttpRequest, request_id: str, auth: tuple[bytes, bytes] | None, *, stream: bool
 ) -> Headers:
     """The caller's headers as they go to a provider, with ``auth`` in place of the caller's own secret."""
-    dropped = _DROPPED_FROM_REQUEST | _named_by_connection(request.headers)
-    if stream:  # a stream is read here, so it must come uncompressed
-        dropped |= {b"accept-encoding"}
-    headers = [
-        header
-        for header in request.headers
-        if (name := header[0].lower()) not in dropped and name[:10] != b"x-tieline-"
-    ]
+    # A stream is read here, so it must come uncompressed.
+    headers = _without(_DROPPED_FROM_STREAM if stream else _DROPPED_FROM_REQUEST, request.headers)
+    if request.named.keys() - _REQUEST_ID:
+        headers = [header for header in headers if not header[0].lower().startswith(b"x-tieline-")]
     if stream:
         headers.append((b"accept-encoding", b"identity"))
     if "x-request-id" not in request.named:
@@ -112,15 +110,22 @@ def request_headers(
 
 def reply_headers(headers: Headers) -> Headers:
     """A pool's headers as they go to the caller."""
-    dropped = _DROPPED_FROM_ANSWER | _named_by_connection(headers)
-    return [header for header in headers if header[0].lower() not in dropped]
+    return _without(_DROPPED_FROM_ANSWER, headers)
+
+
+def _without(dropped: frozenset[bytes], headers: Headers) -> Headers:
+    """The headers but for those of the ``dropped`` lower-case names, and those that belong to one connection
+    because its ``Connection`` header names them."""
+    names = [name.lower() for name, _ in headers]
+    if b"connection" in names:
+        dropped |= _named_by_connection(headers)
+    return [header for name, header in zip(names, headers, strict=True) if name not in dropped]
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
-    """Lower-case names of the headers that belong to one connection because its ``Connection`` header names
-    them."""
-    values = [value for name, value in headers if name[:1] in b"cC" and name.lower() == b"connection"]
-    if not values or all(value in _NAMES_NO_HEADER for value in values):
+    """Lower-case names of the headers that a ``Connection`` header names."""
+    values = [value for name, value in headers if name.lower() == b"connection"]
+    if all(value in _NAMES_NO_HEADER for value in values):
         return _NO_NAMES
     return frozenset(name.strip().lower() for value in values for name in value.split(b","))
 

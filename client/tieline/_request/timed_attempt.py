@@ -135,16 +135,14 @@ class TimedAttempts:
             else:
                 flight.due_ms = min(tools.clock() + waiting.silence_ms, began_ms + waiting.whole_ms)
 
-        def once() -> Steps[Opening]:
-            return attempt(call, target, flight, tools.epoch_ms(), lives=lives, trace=self._trace)
-
+        once = partial(attempt, call, target, flight, lives=lives, trace=self._trace)
         opening: Opening | None = None
         try:
-            opening = yield from once()
+            opening = yield from once(tools.epoch_ms())
             if opening.token is not None and self._may_renew(opening):
                 self._renewed = True
                 tools.refused(target.credential, opening.token.value)
-                opening = yield from once()
+                opening = yield from once(tools.epoch_ms())
         finally:
             flight.abandon = None
             if opening is None or opening.answer is None:

@@ -121,6 +121,8 @@ class _Gauge(Struct):
 
     def wait_ms(self, amount: float, now_ms: int) -> int:
         """How long until so much is left, 0 if it is."""
+        if self.until_ms <= now_ms:
+            return 0  # nothing is known
         lack = min(amount, self.most) - self.left(now_ms)
         if lack <= 0:
             return 0
