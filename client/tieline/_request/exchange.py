@@ -161,7 +161,7 @@ class Exchange:
                     )
                 case Refuse(shed=shed):
                     tools.meter.shed(self._origin, units)
-                    if shed.fallbacks:
+                    if shed.fallbacks or self._room_at_ms is not None:  # it was counted as sent
                         tools.router.turned_away(self._origin)
                     return refusal(shed)
                 case _:

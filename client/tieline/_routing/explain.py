@@ -4,19 +4,21 @@ from typing import Any
 
 from tieline._health.ejection import Out
 from tieline._health.verdicts import Verdicts
+from tieline._routing.room import Rooms
 from tieline._routing.slices import ClientTable, split_in_force, weighted
 from tieline.table import Slice, Split
 
 
-def explain(table: ClientTable, verdicts: Verdicts, now_ms: int) -> list[dict[str, Any]]:
+def explain(table: ClientTable, verdicts: Verdicts, rooms: Rooms, now_ms: int) -> list[dict[str, Any]]:
     """One row for each origin and pool that the route gives weight, now or when nothing is out, or names as
     its last resort.
 
     ``weight_ppm``: in the split in force, which ``split`` names. ``out``: the result class for which all
     requests keep away, with ``out_since_ms`` (ago) and ``out_for_ms`` (still; 0: the next request finds out).
     ``models_out``: the same for single models. ``kept_back``: the share not sent because the pool turns most
-    requests away, is slow or is just coming back. ``last_resort``: the pool's place in that order, from 1;
-    None if it has none.
+    requests away, is slow or is just coming back. ``room_in_ms``: how long until its rate-limit headers leave
+    room for a request; 0: they do. ``last_resort``: the pool's place in that order, from 1; None if it has
+    none.
     """
     rows = []
     models = verdicts.model_outs()
@@ -34,6 +36,7 @@ def explain(table: ClientTable, verdicts: Verdicts, now_ms: int) -> list[dict[st
                     **_out(verdicts.out_of(pool, ""), now_ms),
                     "models_out": {model: _out(out, now_ms) for model, out in pool_models.items()},
                     "kept_back": verdicts.kept_back(pool),
+                    "room_in_ms": rooms.pool_wait_ms(pool, now_ms),
                     "last_resort": places.get(pool),
                 }
             )

@@ -306,8 +306,10 @@ class Router:
             self._chooser.refresh(self._clock())
 
     def after_fork(self) -> None:
-        """In a child process: the table and what was learnt of pools stay; counts are the parent's."""
+        """In a child process: the table and what was learnt of pools stay; counts, and what is on its way,
+        are the parent's."""
         self._lock = RLock()
+        self._rooms = Rooms()
         self._chooser.choices.after_fork()
 
     def take_counts(self) -> dict[str, tuple[int, int]]:
@@ -318,7 +320,9 @@ class Router:
     def explain(self) -> list[dict[str, Any]]:
         """Which pool is out, why and until when; the rows of ``tieline._routing.explain.explain``."""
         with self._lock:
-            return [] if self.table is None else explain(self.table, self._verdicts, self._clock())
+            return (
+                [] if self.table is None else explain(self.table, self._verdicts, self._rooms, self._clock())
+            )
 
     def _may_leave(self, pool: str, health: PoolHealth) -> bool:
         return self.table is not None and may_leave(self.table, pool, health, out_of=self._verdicts.out_of)

@@ -83,6 +83,7 @@ def test_alone_and_in_a_hurry_it_is_told_when() -> None:
     )
     assert b"a/r/x: its answers say that nothing is left of its limit" in reply.body
     assert len(run.sent) == 1
+    assert run.router.take_counts() == {"eu": (2, 1)}
 
 
 def test_a_moved_request_does_not_run_over_the_standby() -> None:

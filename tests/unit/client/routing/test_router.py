@@ -303,9 +303,22 @@ def test_dropped_requests_wait_for_stated_room() -> None:
     spent = RateLimits(requests=Allowance(0, None, 5_000))
     assert routing.note_room(route.target, ticket, spent, refused=False) == 0.0
     assert routing.without_room(MODEL, 1.0, time()) == {A: 5_000}
+    assert [row["room_in_ms"] for row in routing.explain()] == [5_000]
     assert routing.reserve(A, time(), 5_000) is None
     turn = routing.reserve(A, time(), 5_001)
     assert turn is not None
     assert routing.look(turn, time()) > 0
     time.pass_ms(5_000)
     assert routing.look(turn, time()) == 0
+
+
+def test_a_child_process_has_nothing_on_its_way() -> None:
+    """What the parent has sent is never answered here, so the child begins anew with what it is told."""
+    time = Time()
+    routing = router(part({A: MILLION}), time)
+    route = routing.pick(MODEL)
+    assert isinstance(route, Route)
+    ticket = routing.take_room(route.target, 1.0)
+    routing.note_room(route.target, ticket, RateLimits(Allowance(0, None, 5_000)), refused=False)
+    routing.after_fork()
+    assert routing.has_room(route.target, 1.0, time())
