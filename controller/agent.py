@@ -184,7 +184,7 @@ class RoutingAgent:
         """One step, and its publication if it owes one. A step that can't be sent leaves no trace."""
         await self._read_tables(everything=not term.settled)
         plan = self._around.dispatcher.plan
-        grounds = (*self._contents[:4], self._around.commands.log.next_offset, (plan,))
+        grounds = (*self._contents[:4], self._around.commands.log.answered_offset, (plan,))
         decided_ms = now_ms()
         if decided_ms < self._step_by_ms and all(map(is_same, grounds, self._decided_on)):
             return  # woken twice for one event
@@ -193,7 +193,7 @@ class RoutingAgent:
         if not self._tables_away and term.settle(self._contents, decided_ms):
             self._log.info("decides now", epoch=term.epoch)
         commands = self._around.commands.log
-        commands_offset, answers = (commands.next_offset, commands.answers) if term.settled else (0, ())
+        taken = commands.taken(decided_ms)
         office = term.office(clock_trusted=self._clock.trusted)
         snapshot = self._snapshot(office, term.memory, term.record.table, at_ms=decided_ms)
         ready = self._planner.step(snapshot, decided_ms)
@@ -201,13 +201,13 @@ class RoutingAgent:
         next_ms = min((due for due in dues if due is not None), default=decided_ms + TICK_MS)
         self._step_by_ms = max(min(next_ms, decided_ms + TICK_MS), decided_ms + 1)
         self._decided_on = grounds
-        if not term.owes(ready, commands_offset, monotonic_ms()):
+        if not term.owes(ready, taken, monotonic_ms()):
             term.remember(ready)
             self._log_held_back(ready, decided_ms)
             self._log_alarms(snapshot, ready.memory, decided_ms)
             self._plan_ahead(snapshot, decided_ms)
             return
-        record = term.next_record(ready, self._policy, commands_offset, decided_ms, answers=answers)
+        record = term.next_record(ready, self._policy, taken, decided_ms)
         table = await self._publish(record)
         term.published(record, monotonic_ms())
         self._log_decision(record, ready, decided_ms)

@@ -36,7 +36,8 @@ from tieline.backoff import Backoff
 
 STOP_WITHIN_S = 4.0
 INGEST_STOP_WITHIN_S = 2.0
-COMMANDS_WITHIN_S = 30.0
+COMMANDS_WITHIN_S = 10.0
+ROUTES_WITHIN_S = 60.0
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 2.0
 COLLECT_AFTER = (25_000, 20, 50)  # allocations, then rounds of the generation below
@@ -97,6 +98,7 @@ class Controller:
                 dispatcher=self.dispatcher,
             ),
         )
+        self._commands_started = asyncio.Event()
         self._log = structlog.get_logger("controller")
 
     @asynccontextmanager
@@ -104,9 +106,10 @@ class Controller:
         """Opens all connections, and closes them at the end, each within its own limit."""
         async with AsyncExitStack() as closing:
             closing.push_async_callback(self.redis.aclose)
-            for part in (self.offsets, self.publisher, self.commands, self.leader):
+            for part in (self.offsets, self.publisher, self.leader):
                 await part.start()
                 closing.push_async_callback(part.stop)
+            closing.push_async_callback(self.commands.stop)
             await self.ingest.start()
             closing.push_async_callback(self.ingest.stop)
             yield self
@@ -116,7 +119,7 @@ class Controller:
         await together(
             {
                 "agent": self._agent(),
-                "commands": self.commands.run(),
+                "commands": self._commands(),
                 "decisions": self.decisions.run(),
                 "dispatch": self.dispatcher.run(),
                 "hints": self._hints(),
@@ -141,8 +144,22 @@ class Controller:
 
     async def _agent(self) -> None:
         """Runs the agent once the orders given so far are read: nobody leads without knowing them."""
-        await self.commands.read_all(COMMANDS_WITHIN_S)
+        await self._commands_started.wait()
+        while True:
+            try:
+                await self.commands.read_all(COMMANDS_WITHIN_S)
+            except TimeoutError:
+                self._log.warning("orders are still being read", records_left=self.commands.unread)
+            else:
+                break
         await self.agent.run()
+
+    async def _commands(self) -> None:
+        """Reads the orders, from where the newest publication left off."""
+        await self.publisher.read_all(ROUTES_WITHIN_S)
+        await self.commands.start(self.publisher.newest())
+        self._commands_started.set()
+        await self.commands.run()
 
     async def _hints(self) -> None:
         """Wakes the agent for material events that other processes took in.

@@ -52,7 +52,7 @@ async def give(
                 "the controllers refuse orders without a signature, and there are no keys to sign with yet: "
                 "run them with --unsigned-dev-mode (for development only)"
             )
-        log = await read_commands(settings, unsigned_allowed=before.unsigned_commands)
+        log = await read_commands(settings, before)
         check_taken_back(command, log, now_ms() + behind_ms)
         if not agreed and not await _is_agreed(command, settings, before, log):
             return EXIT_NOT_APPLIED

@@ -53,7 +53,7 @@ async def present(settings: Settings) -> Moment:
                 record = routes.newest()
             if record is None or record.table is None:
                 raise UserError("no controller has published yet: start one with `tieline controller`")
-            commands = await read_commands(settings, unsigned_allowed=record.unsigned_commands)
+            commands = await read_commands(settings, record)
             return await moment_of(settings, record, commands.in_force(now_ms()))
     except TimeoutError:
         raise UserError(
@@ -61,12 +61,15 @@ async def present(settings: Settings) -> Moment:
         ) from None
 
 
-async def read_commands(settings: Settings, *, unsigned_allowed: bool) -> CommandLog:
-    """The command log as it is now."""
+async def read_commands(settings: Settings, newest: RoutesRecord) -> CommandLog:
+    """The command log as it is now, read from where the newest publication left off."""
     reader = CommandReader(
-        settings.kafka, settings.topics.commands.name, unsigned_allowed=unsigned_allowed, quiet=True
+        settings.kafka,
+        settings.topics.commands.name,
+        unsigned_allowed=newest.unsigned_commands,
+        quiet=True,
     )
-    await reader.start()
+    await reader.start(newest)
     await read_once(reader)
     return reader.log
 

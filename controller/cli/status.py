@@ -196,7 +196,7 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
                 record = routes.newest()
             if record is None:
                 return None
-            commands = await read_commands(settings, unsigned_allowed=record.unsigned_commands)
+            commands = await read_commands(settings, record)
             letters = await dead_letters_seen(settings, now_ms())
             return FromKafka(record, await leading(settings), commands, dead_letters=letters)
     except (KafkaError, TimeoutError, UserError) as error:

@@ -14,7 +14,9 @@ reads as part of its snapshot. The rules, all applied by the pure fold in ``log`
 - Until there are keys to check signatures with, orders are taken only in the unsigned development mode.
 
 Orders lie in Kafka and not in the leader's memory: the next leader reads the same log and has the same orders
-with the same ends. A publication names the offset before which every order is taken into account
+with the same ends. Each publication also holds the orders in force, and readers begin there (``in_force``).
+So rubbish on the log delays nobody, and an order outlives the record that gave it. A publication names the
+offset before which every order is taken into account
 (``commands_next_offset``); that is what `tieline drain` and the other commands wait for. What an order does
 to a decision is told in ``core.orders``.
 

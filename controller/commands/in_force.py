@@ -1,5 +1,10 @@
-"""The reader of operators' orders: it follows the command log from its beginning and folds it (``log``)."""
+"""The reader of operators' orders: it follows the command log and folds it (``log``).
 
+It begins where the newest publication left off, which also holds the orders that were in force there. So
+rubbish on the log, however much, is read once by whoever leads, and not by each process that starts later.
+"""
+
+import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -7,6 +12,9 @@ from aiokafka.structs import ConsumerRecord
 
 from controller.commands.log import CommandLog
 from controller.kafka.ordered_log import Tail
+from controller.routes.record import RoutesRecord
+from streams.logs import LogPace
+from streams.topic_ids import topic_facts
 from tieline.cloudevents import Poison, decode
 from tieline.events import Command
 from tieline.kafka import Brokers
@@ -26,6 +34,10 @@ class CommandReader:
         quiet: bool = False,
     ) -> None:
         self.log = CommandLog()
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._refusals = 0
+        self._pace = LogPace()
         self._tail = Tail(bootstrap, topic, self._take)
         self._unsigned_allowed = unsigned_allowed
         self._on_change = on_change
@@ -33,11 +45,27 @@ class CommandReader:
         self._new_from = 0  # orders before this offset were given before this process began
         self._log = structlog.get_logger("commands")
 
-    async def start(self) -> None:
-        """Connects. Raises KafkaConnectionError or ``TopicMissingError``."""
+    async def start(self, newest: RoutesRecord | None = None) -> None:
+        """Connects. Begins after what ``newest``, the newest publication, took into account, with the orders
+        that it found in force; without it, or if it speaks of another log, at the oldest record.
+
+        Raises KafkaConnectionError or ``TopicMissingError``.
+        """
         await self._tail.start()
         self._new_from = await self._tail.end_offset()
-        self.log = CommandLog(next_offset=self._tail.first_offset)
+        facts = await topic_facts(self._bootstrap, [self._topic])
+        topic_id = facts[self._topic].id
+        self.log = CommandLog(next_offset=self._tail.first_offset, topic_id=topic_id)
+        if newest is None or newest.commands_topic_id != topic_id:
+            return
+        if newest.commands_next_offset <= self._new_from:
+            self.log = CommandLog.after(newest, unsigned_allowed=self._unsigned_allowed)
+            self._tail.resume(max(newest.commands_next_offset, self._tail.first_offset))
+
+    @property
+    def unread(self) -> int:
+        """How many records of those that lay on the log at the start are not read yet."""
+        return max(self._new_from - self.log.next_offset, 0)
 
     async def run(self) -> None:
         """Follows the log until cancelled."""
@@ -64,11 +92,17 @@ class CommandReader:
         )
         if not self._quiet and record.offset >= self._new_from:
             self._report(record.offset, command, why or self.log.refused)
-        self._on_change()
+        if command is not None:
+            self._on_change()
 
     def _report(self, offset: int, command: Command | None, refused: str) -> None:
+        """Each order that is given; of refused ones, and of records that are no orders, one a minute."""
         if refused:
-            self._log.warning("an order was refused", offset=offset, why=refused)
+            self._refusals += 1
+            kind = command.verb if command is not None else "no order"
+            if self._pace.allows(kind, asyncio.get_running_loop().time()):
+                so_far = self._refusals
+                self._log.warning("an order was refused", offset=offset, why=refused, so_far=so_far)
         elif command is not None:
             self._log.info(
                 "an order was given",

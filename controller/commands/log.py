@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from controller.core.orders.overridable import override_fault
-from controller.routes.record import OrderAnswer
+from controller.routes.record import OrderAnswer, OrdersTaken, RoutesRecord
 from tieline.events import TAKES_BACK, Command
 from tieline.misfits import misfit
 from tieline.topics import DAY_MS
@@ -22,7 +22,9 @@ class CommandLog:
 
     Their ``issued_ms`` is the append time, whatever the sender's clock said. ``recent_ids``: the ids of the
     last ``IDS_KEPT_MAX`` orders, newest last. ``refused``: why the last record was not taken, empty if it
-    was. ``answers``: what became of the last ``ANSWERS_KEPT_MAX`` orders, newest last.
+    was. ``answers``: what became of the last ``ANSWERS_KEPT_MAX`` orders, newest last. ``answered_offset``:
+    one above the last record that is an order; what lies after it is rubbish, and no reason to decide or
+    publish. ``topic_id``: the topic of these offsets.
     """
 
     next_offset: int = 0
@@ -30,6 +32,28 @@ class CommandLog:
     recent_ids: tuple[str, ...] = ()
     refused: str = ""
     answers: tuple[OrderAnswer, ...] = ()
+    answered_offset: int = 0
+    topic_id: str = ""
+
+    @classmethod
+    def after(cls, record: RoutesRecord, *, unsigned_allowed: bool) -> "CommandLog":
+        """The log up to where a publication took it into account, with the orders that it found in force.
+
+        An order that this process would refuse is left out.
+        """
+        orders = tuple(
+            order
+            for order in record.orders
+            if not _refusal(order, order.issued_ms, unsigned_allowed=unsigned_allowed)
+        )
+        return cls(
+            next_offset=record.commands_next_offset,
+            orders=tuple(sorted(orders, key=lambda order: order.issued_ms)),
+            recent_ids=tuple(answer.id for answer in record.answers),
+            answers=record.answers,
+            answered_offset=record.commands_next_offset,
+            topic_id=record.commands_topic_id,
+        )
 
     def apply(
         self, offset: int, append_ms: int, command: Command | None, *, unsigned_allowed: bool
@@ -40,6 +64,7 @@ class CommandLog:
         read = replace(self, next_offset=offset + 1, refused="")
         if command is None:
             return replace(read, refused="the record is not an order")
+        read = replace(read, answered_offset=offset + 1)
         if command.id in self.recent_ids:
             return read
         read = replace(read, recent_ids=(*read.recent_ids[-IDS_KEPT_MAX + 1 :], command.id))
@@ -60,6 +85,16 @@ class CommandLog:
                 self, orders=others, refused=f"{ORDERS_MAX} orders are in force already: take some back"
             )
         return replace(self, orders=(*others, msgspec.structs.replace(command, issued_ms=append_ms)))
+
+    def taken(self, now_ms: int) -> OrdersTaken:
+        """What a decision at ``now_ms`` takes into account."""
+        return OrdersTaken(
+            self.next_offset,
+            self.answered_offset,
+            self.topic_id,
+            answers=self.answers,
+            orders=self.in_force(now_ms),
+        )
 
     def in_force(self, now_ms: int) -> tuple[Command, ...]:
         """The orders in force at ``now_ms``, sorted by scope and id."""

@@ -11,7 +11,7 @@ from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Office, Ready
 from controller.kafka.offsets import Ends, reached
-from controller.routes.record import OrderAnswer, RoutesRecord, renumbered
+from controller.routes.record import OrdersTaken, RoutesRecord, renumbered
 from streams.store import Contents
 from tieline.events import Report
 from tieline.table import Generation
@@ -19,6 +19,7 @@ from tieline.table import Generation
 MEMORY_EVERY_MS = 1_000
 REPORT_WINDOW_MAX_MS = 15_000
 REASONS_MAX = 8
+RUBBISH_UNRECORDED_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,14 @@ class Term:
             clock_trusted=clock_trusted,
         )
 
-    def owes(self, ready: Ready, commands_next_offset: int, steady_ms: int) -> bool:
+    def owes(self, ready: Ready, taken: OrdersTaken, steady_ms: int) -> bool:
         """Whether this step must be published: it has a new table, takes new orders into account, or changes
-        memory (at most once a second)."""
-        if ready.table is not None or commands_next_offset > self.record.commands_next_offset:
+        memory (at most once a second). Also when much rubbish lies after the orders that were published, so
+        that nobody has to read it again."""
+        before = self.record.commands_next_offset
+        if ready.table is not None or (self.settled and taken.answered_offset > before):
+            return True
+        if self.settled and taken.next_offset > before + RUBBISH_UNRECORDED_MAX:
             return True
         memory_due = self.memory_due or ready.memory_changed
         return memory_due and steady_ms - self.published_steady_ms >= MEMORY_EVERY_MS
@@ -94,9 +99,8 @@ class Term:
         self,
         ready: Ready,
         policy: PolicyInForce,
-        commands_next_offset: int,
+        taken: OrdersTaken,
         now_ms: int,
-        answers: tuple[OrderAnswer, ...] = (),
     ) -> RoutesRecord:
         """The publication of this step: its new table, or the one in force under a new generation."""
         last = self.record.generation
@@ -107,15 +111,22 @@ class Term:
             if (table.generation, table.made_ms) != (generation, now_ms):
                 table = replace(table, generation=generation, made_ms=now_ms)
             record = replace(record, table=table)
-        return replace(
+        record = replace(
             record,
             memory=ready.memory,
             policy=policy.packed,
             policy_version=policy.version,
             urgent_seq=generation.seq if ready.urgent else record.urgent_seq,
-            commands_next_offset=max(commands_next_offset, record.commands_next_offset),
             unsigned_commands=policy.unsigned,
-            answers=answers or record.answers,
+        )
+        if not self.settled or taken.next_offset < record.commands_next_offset:
+            return record  # nothing is decided yet, or the leader before this one had read further
+        return replace(
+            record,
+            commands_next_offset=taken.next_offset,
+            answers=taken.answers or record.answers,
+            orders=taken.orders,
+            commands_topic_id=taken.topic_id,
         )
 
     def published(self, record: RoutesRecord, steady_ms: int) -> None:

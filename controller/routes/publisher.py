@@ -85,6 +85,18 @@ class Publisher:
         """Follows the log until cancelled."""
         await self._tail.run()
 
+    async def read_all(self, within_s: float) -> None:
+        """Returns once everything is read that the log holds now. Raises TimeoutError or KafkaError."""
+        await self._tail.read_all(within_s)
+
+    def newest(self) -> RoutesRecord | None:
+        """The newest publication that counts, or None if there is none that can be read."""
+        newest = self.log.newest
+        try:
+            return decode_record(newest.body) if newest is not None else None
+        except TableError:
+            return None
+
     async def stop(self) -> None:
         """Closes the connections; ``run`` must have ended."""
         await self._tail.stop()

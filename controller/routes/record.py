@@ -1,5 +1,7 @@
 """One record of the routes log, a whole publication or a fence: its fields, its bytes, its headers."""
 
+from typing import NamedTuple
+
 import msgspec
 from aiokafka.structs import ConsumerRecord
 from msgspec import Struct
@@ -7,6 +9,7 @@ from msgspec import Struct
 from controller.core.model.memory import Memory
 from controller.routes.counting_rule import KeyedRecord, fence_key, table_key
 from tieline.cloudevents import MSGPACK
+from tieline.events import Command
 from tieline.table import Generation, RouteTable, TableError, check
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
@@ -29,13 +32,28 @@ class OrderAnswer(Struct, frozen=True, omit_defaults=True, gc=False):
     refused: str = ""
 
 
+class OrdersTaken(NamedTuple):
+    """What a decision knows of the command log, the topic ``topic_id``: everything before ``next_offset``.
+
+    ``answered_offset``: one above the last record that is an order. ``orders`` are those in force.
+    """
+
+    next_offset: int = 0
+    answered_offset: int = 0
+    topic_id: str = ""
+    answers: tuple[OrderAnswer, ...] = ()
+    orders: tuple[Command, ...] = ()
+
+
 class RoutesRecord(Struct, frozen=True, omit_defaults=True):
     """``table`` is None in a fence (seq 0), which only ends the epochs before it.
 
     ``policy`` is the policy in force as msgpack, ``policy_version`` its checksum. ``urgent_seq``: the seq of
     this epoch's last publication that contained a forced move or an order. Every order before
-    ``commands_next_offset`` of the command log is taken into account, and ``answers`` says to the newest of
-    them, the last one last, what became of each. ``unsigned_commands``: orders need no signature.
+    ``commands_next_offset`` of the command log, which is the topic ``commands_topic_id``, is taken into
+    account, and ``answers`` says to the newest of them, the last one last, what became of each. ``orders``
+    are those that they leave in force: nobody has to read the log from its beginning, and none is forgotten
+    when the log is cut. ``unsigned_commands``: orders need no signature.
     """
 
     generation: Generation
@@ -49,6 +67,8 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
     unsigned_commands: bool = False
     schema: int = RECORD_SCHEMA
     answers: tuple[OrderAnswer, ...] = ()
+    orders: tuple[Command, ...] = ()
+    commands_topic_id: str = ""
 
     def key(self) -> bytes:
         """The Kafka key of the record."""

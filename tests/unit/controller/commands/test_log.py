@@ -7,7 +7,9 @@ from msgspec.structs import replace
 
 from controller.commands.log import ANSWERS_KEPT_MAX, IDS_KEPT_MAX, ORDERS_MAX, OVERRIDE_MAX_MS, CommandLog
 from controller.core.orders.overridable import NEVER, OVERRIDABLE
+from controller.routes.record import RoutesRecord
 from tieline.events import TAKES_BACK, Command, Verb
+from tieline.table import Generation
 
 NOW_MS = 1_800_000_000_000
 
@@ -156,3 +158,48 @@ def test_everything_has_a_limit() -> None:
     assert len(log.orders) == ORDERS_MAX
     assert "in force already" in log.refused
     assert len(log.recent_ids) == IDS_KEPT_MAX
+
+
+def published(log: CommandLog) -> RoutesRecord:
+    """The publication that takes all of this log into account."""
+    taken = log.taken(NOW_MS)
+    return RoutesRecord(
+        Generation("one", 1, 1),
+        NOW_MS,
+        commands_next_offset=taken.next_offset,
+        answers=taken.answers,
+        orders=taken.orders,
+        commands_topic_id=taken.topic_id,
+    )
+
+
+def test_a_reader_that_begins_at_a_publication_knows_what_all_before_it_left() -> None:
+    """The same orders are in force, and the same ids count no second time."""
+    commands = (
+        order("drain", "gcp", id="b"),
+        order(id="a"),
+        None,
+        order("drain", "oci", id="c"),
+        back(id="d"),
+    )
+    whole = read(*commands)
+    later = CommandLog.after(published(whole), unsigned_allowed=True)
+    assert later.in_force(NOW_MS) == whole.in_force(NOW_MS)
+    assert (later.next_offset, later.answers) == (5, whole.answers)
+    for command in (order(id="a"), order("drain", "coreweave", id="e"), back("undrain", "oci", id="f")):
+        whole, later = (
+            log.apply(log.next_offset, NOW_MS, command, unsigned_allowed=True) for log in (whole, later)
+        )
+    assert later.in_force(NOW_MS) == whole.in_force(NOW_MS)
+    assert [order.scope for order in later.in_force(NOW_MS)] == ["coreweave", "gcp"]
+
+
+def test_unsigned_orders_of_a_publication_count_only_where_unsigned_orders_do() -> None:
+    """A controller that refuses unsigned orders refuses those that another one has published."""
+    assert CommandLog.after(published(read(order())), unsigned_allowed=False).orders == ()
+
+
+def test_rubbish_answers_nobody() -> None:
+    """It moves the place in the log, and not the place up to which somebody waits for an answer."""
+    log = read(order(), None, None)
+    assert (log.next_offset, log.answered_offset) == (3, 1)
