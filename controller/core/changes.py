@@ -121,7 +121,8 @@ def _forced(situation: Situation) -> Change | None:
     snapshot, assessment, before, now_ms = situation
     memory = snapshot.memory or Memory()
     draft = before.draft(assessment.demand)
-    due = now_ms - memory.voluntary_ms >= snapshot.policy.thresholds.shift_period_ms
+    latest_ms = max(memory.voluntary_ms, memory.restored_ms)
+    due = now_ms - latest_ms >= snapshot.policy.thresholds.shift_period_ms
     moves = settle(draft, assessment.use, restore_rank=LOWEST_RANK if due else CRITICAL_RANK)
     if before.orphans:
         find_places(draft, assessment.use, list(before.orphans), moves)
@@ -130,26 +131,42 @@ def _forced(situation: Situation) -> Change | None:
     return Change(draft, moves, urgent=True) if _matters(draft, before, assessment) else None
 
 
+def restores_sheddable(before: HeldTable, draft: Draft) -> bool:
+    """Whether the draft serves sheddable load that the table in force sheds."""
+    routes = before.compiled.routes
+    return any(
+        draft.shed[route] < before.shed[route] and routes[route].rank > CRITICAL_RANK
+        for route in draft.touched
+    )
+
+
 def _matters(draft: Draft, before: HeldTable, assessment: Assessment) -> bool:
     """Whether the change is worth a publication: load leaves a lost pool, a pool of unknown health is tried,
-    or more than a little moves."""
-    grade = assessment.use.limits.grade
-    small = round(assessment.compiled.policy.thresholds.forced_share_min * MILLION)
+    or more than a little moves.
+
+    That is more than a little of a route, or of what a pool may carry: a small part of a large route may be
+    all that a small pool can take.
+    """
+    limits, thresholds = assessment.use.limits, assessment.compiled.policy.thresholds
+    small = round(thresholds.forced_share_min * MILLION)
+    changed: set[int] = set()
     for route in draft.touched:
         was, now = before.weights[route], draft.weights[route]
-        if was == now and before.shed[route] == draft.shed[route]:
-            continue
         moved = abs(before.shed[route] - draft.shed[route])
         for pool in {*was, *now}:
             change = abs(was.get(pool, 0) - now.get(pool, 0))
-            if change and pool not in now and grade[pool] == OUT:
+            if change and pool not in now and limits.grade[pool] == OUT:
                 return True
-            if change and pool not in was and grade[pool] == GAINS_LAST:
+            if change and pool not in was and limits.grade[pool] == GAINS_LAST:
                 return True
+            if change:
+                changed.add(pool)
             moved += change
         if moved >= 2 * small:
             return True
-    return False
+    load = before.draft(assessment.demand).load if changed else []
+    share = thresholds.overload_tolerance
+    return any(abs(draft.load[pool] - load[pool]) > share * limits.usable[pool] for pool in changed)
 
 
 def _pools_withdrawn(situation: Situation) -> Change | None:

@@ -7,7 +7,7 @@ soon after.
 from msgspec.structs import replace
 
 from controller.core.assessment import Assessment
-from controller.core.changes import Change, Situation, on_loss_is_old
+from controller.core.changes import Change, Situation, on_loss_is_old, restores_sheddable
 from controller.core.guards.last_look import Proposal, UnlawfulTableError, apply_guards
 from controller.core.guards.overridden import overridden_verdicts
 from controller.core.model.memory import Memory
@@ -129,12 +129,16 @@ def _is_patched(before: HeldTable | None, on_loss: list[dict[str, Split]]) -> bo
 
 
 def _memory_after(assessment: Assessment, change: Change, before: HeldTable | None, now_ms: int) -> Memory:
-    """With when load last moved by choice, and what may not move back yet."""
-    memory, shifts = assessment.memory, assessment.memory.shifts
-    if before is not None:
-        shifts = assessment.reversal.after(before.weights, change.draft.weights, change.moves, now_ms)
-    voluntary_ms = now_ms if change.voluntary else memory.voluntary_ms
-    return replace(memory, voluntary_ms=voluntary_ms, shifts=shifts)
+    """With when load last moved by choice or was restored, and what may not move back yet."""
+    memory = assessment.memory
+    if change.voluntary:
+        memory = replace(memory, voluntary_ms=now_ms)
+    if before is None:
+        return memory
+    if restores_sheddable(before, change.draft):
+        memory = replace(memory, restored_ms=now_ms)
+    shifts = assessment.reversal.after(before.weights, change.draft.weights, change.moves, now_ms)
+    return replace(memory, shifts=shifts)
 
 
 def _table(snapshot: Snapshot, proposal: Proposal, now_ms: int) -> RouteTable:

@@ -174,6 +174,8 @@ def _targets(tableau: Tableau) -> list[Target]:
         pools = [int(pool) for pool in np.nonzero(flows[place] > CRUMB * load)[0]]
         amounts = [float(flows[place, pool]) for pool in pools]
         dropped = float(shed[place]) if shed[place] > CRUMB * load else 0.0
+        if not pools and not dropped:
+            continue  # less load than the solver can tell from none
         *parts, shed_parts = whole([*amounts, dropped], MILLION)
         pairs = [(pool, part) for pool, part in zip(pools, parts, strict=True) if part]
         weights = tuple(part for _, part in pairs)

@@ -124,8 +124,14 @@ class Tableau:
         raise NoAnswerError(f"the solver found no optimum in {PRICING_ROUNDS_MAX} rounds of new columns")
 
     def _run(self) -> None:
-        self._highs.run()
-        status = self._highs.getModelStatus()
+        status = self._status_of_a_run()
+        if status not in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kTimeLimit):
+            # Rarely the simplex gets lost between two bases ("Unknown"). From the start and with presolve it
+            # takes another way to an optimum, and the same way in every process.
+            self._highs.clearSolver()
+            self._highs.setOptionValue("presolve", "on")
+            status = self._status_of_a_run()
+            self._highs.setOptionValue("presolve", "off")
         if status != highspy.HighsModelStatus.kOptimal:
             raise NoAnswerError(f"the solver ended with {self._highs.modelStatusToString(status)}")
         solution = self._highs.getSolution()
@@ -133,6 +139,11 @@ class Tableau:
         self._dual: Floats = np.array(solution.row_dual)
         self.objective = float(self._highs.getInfo().objective_function_value)
         self.pricing_rounds += 1
+
+    def _status_of_a_run(self) -> highspy.HighsModelStatus:
+        self._highs.run()
+        status: highspy.HighsModelStatus = self._highs.getModelStatus()
+        return status
 
     def _reduced_costs(self) -> Floats:
         """[R, P] what one more unit of the route on the pool would cost at the duals of the last optimum."""

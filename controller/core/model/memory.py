@@ -78,7 +78,8 @@ class Shift(Struct, frozen=True, array_like=True):
 class Memory(Struct, frozen=True, omit_defaults=True):
     """The planner's memory under one policy. ``pools`` is by name, in the policy's order.
 
-    ``voluntary_ms``: when load last moved by choice. ``reported``: names of the routes whose demand clients
+    ``voluntary_ms``: when load last moved by choice. ``restored_ms``: when sheddable load was last served
+    again. ``reported``: names of the routes whose demand clients
     have ever reported, sorted. ``on_loss_due``: the ``on_loss`` of the table were only patched, and are to be
     decided anew; ``on_loss_ms``: when they last were. ``shifts``: the newest shift of each route and pool,
     which must not be taken back by choice yet.
@@ -91,3 +92,4 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     on_loss_due: bool = False
     on_loss_ms: int = 0
     shifts: tuple[Shift, ...] = ()
+    restored_ms: int = 0

@@ -131,14 +131,14 @@ def approach(
     reversal: ReversalLimits,
     reason: Reason = Reason.MERIT_ORDER,
 ) -> list[Move]:
-    """Moves every route one bounded step towards the target. Nothing is shed by choice.
+    """Moves every route one bounded step towards the target. Nothing is shed or restored by choice.
 
     ``ramping``: pools that climb back after an outage. ``reason``: of moves that have no other.
     """
     moves: list[Move] = []
     kinds = _kinds(use, ramping, reversal, reason)
     for route in draft.compiled.by_rank:
-        if draft.weights[route] == target.weights[route] or draft.shed[route] or target.shed[route]:
+        if draft.weights[route] == target.weights[route]:
             continue
         budget = int(draft.compiled.policy.thresholds.shift_share_max * MILLION)
         for leeway in kinds:

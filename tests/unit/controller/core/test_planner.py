@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import msgspec
 from msgspec.structs import replace
@@ -200,3 +201,27 @@ def test_sheddable_load_comes_back_once_in_a_shift_period() -> None:
     for _ in made.run(2_000):
         pass
     assert [route.split.shed for route in made.table.routes] != shed
+
+
+def test_room_that_grows_every_second_is_used_once_in_a_shift_period() -> None:
+    """What was restored by force counts as a move by choice does: the next restoring waits for its turn."""
+    made = world(60)
+    for pool in made.pools.values():
+        pool.stated = 300.0
+    list(made.run(30_000))
+    restored = []
+    for second in range(60):
+        shed = _shed_batch(made)
+        for pool in made.pools.values():
+            pool.stated = 300.0 + second
+        list(made.run(1_000))
+        if _shed_batch(made) < shed:
+            restored.append(second)
+    assert len(restored) >= 3
+    assert all(later - earlier >= 10 for earlier, later in pairwise(restored))
+
+
+def _shed_batch(made: World) -> int:
+    """What is shed of batch, in parts per million, all origins together."""
+    assert made.table is not None
+    return sum(route.split.shed for route in made.table.routes if route.workload == "batch")

@@ -4,7 +4,9 @@ import pytest
 from msgspec.structs import replace
 
 from controller.core.lp.problem import grown
+from controller.core.lp.programme import instance_of
 from controller.core.lp.solve import NoAnswerError, solve
+from controller.core.lp.tableau import Tableau
 from controller.core.model.dispatch_plan import Plan, Problem
 from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT
 from controller.core.orders.claims import declined_pools
@@ -293,3 +295,22 @@ def test_dear_burst_comes_before_committed_capacity_of_a_degraded_pool() -> None
     rules = policy((pool("a/ill", committed=100), pool("b/well", committed=0, price=9)), SHEDDABLE)
     compiled, plan = solved(rules, problem(rules, {"chat/eu": 80}, grades={"a/ill": GAINS_LATE}))
     assert shares(compiled, plan, "chat/eu") == {"b/well": 1.0}
+
+
+def test_less_load_than_the_solver_can_tell_from_none_has_no_target() -> None:
+    """A route of a hundredth of a millionth of another's load doesn't keep the others from a plan."""
+    rules = policy((pool("azure/a", limit=1e6, committed=1e6),), (workload("chat"), workload("api")))
+    _, plan = solved(rules, problem(rules, {"chat/eu": 100_000.0, "api/eu": 1e-8}))
+    assert [target.route for target in plan.targets] == [0]
+
+
+def test_a_solver_that_gets_lost_tries_another_way() -> None:
+    """Where the simplex ends without an answer, presolve finds it from the start: the same optimum."""
+    rules = policy((pool("azure/a"), pool("gcp/b", price=2.0)), (workload("chat"), workload("api")))
+    compiled, question = compile_policy(rules), problem(rules, {"chat/eu": 60.0, "api/eu": 30.0})
+    tableau = Tableau(instance_of(compiled, question), 5.0, 24)
+    tableau.solve()
+    lost = Tableau(instance_of(compiled, question), 5.0, 24)
+    lost._highs.setOptionValue("simplex_iteration_limit", 0)
+    lost.solve()
+    assert lost.objective == pytest.approx(tableau.objective)

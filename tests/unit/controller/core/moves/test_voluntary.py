@@ -46,6 +46,14 @@ def test_a_step_stays_within_the_receivers_room() -> None:
     assert held.weights[0][1] == 440_000
 
 
+def test_a_route_that_sheds_moves_what_is_served() -> None:
+    """One step towards the target; what is shed stays, as moves by choice shed and restore nothing."""
+    work = draft(RULES, DEMAND, {"chat/eu": {"azure/a": 600_000, "gcp/b": 200_000}})
+    target = draft(RULES, DEMAND, {"chat/eu": {"azure/a": 100_000, "gcp/b": 800_000}})
+    approach(work, target, use(), set(), FREE)
+    assert (work.weights[0], work.shed[0]) == ({0: 500_000, 1: 300_000}, 200_000)
+
+
 @pytest.mark.parametrize(
     ("known", "warm"), [({}, 5_000), ({"gcp/b/d": seen(None, probe(ok=1))}, 0)], ids=["unwatched", "probed"]
 )
