@@ -21,7 +21,7 @@ from controller.leading.term import PolicyInForce
 from controller.leading.vitals import controller_vitals
 from controller.policy_file import load_policy
 from controller.process.clock import now_ms
-from controller.process.connections import connect_redis
+from controller.process.connections import connect_redis, eviction_complaint
 from controller.process.errors import UserError
 from controller.process.monitor import Vitals, monitored
 from controller.process.settings import UNSIGNED_NOTICE, Settings
@@ -190,7 +190,14 @@ async def run_controller(settings: Settings) -> int:
     policy = load_policy(settings.policy)
     log = structlog.get_logger("controller")
     asked_to_end = end_on_signals()
-    created = await ensure_topics(settings.kafka, settings.topics, replication=settings.replication)
+    created = await ensure_topics(
+        settings.kafka,
+        settings.topics,
+        replication=settings.replication,
+        on_advice=lambda topic, hints: log.warning(
+            "a topic may grow beyond need", topic=topic, settings=hints
+        ),
+    )
     log.info(
         "starting",
         kafka=str(settings.kafka),
@@ -206,6 +213,8 @@ async def run_controller(settings: Settings) -> int:
         monitored(settings.monitor, controller.vitals),
     ):
         collect_seldom()
+        if complaint := await eviction_complaint(controller.redis):
+            log.warning("Redis may remove rows", why=complaint)
         running = asyncio.create_task(controller.run())
         await until_asked(asked_to_end, running)
         log.info("stopping")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
@@ -14,6 +14,9 @@ READY_POLL_S = 0.05
 TOPIC_ALREADY_EXISTS = 36
 EQUAL = ("cleanup.policy", "message.timestamp.type")
 AT_LEAST = ("max.message.bytes", "min.compaction.lag.ms")
+AT_MOST = ("segment.ms", "segment.bytes", "max.compaction.lag.ms")
+RETENTION = "retention.ms"
+UNLIMITED = -1
 SAFE_REPLICATION = 3
 
 
@@ -26,7 +29,7 @@ def faults(topic: Topic, partitions: int, config: dict[str, str]) -> list[str]:
 
     An ordered log needs exactly one partition. Time stamps are evidence, so they must be the broker's.
     Compaction decides whether the last record of a key is kept. A limit on the size of records must not be
-    lower than what is written.
+    lower than what is written, and a retention not shorter than what is promised.
     """
     mistakes = []
     if topic.partitions == 1 and partitions != 1:
@@ -37,7 +40,27 @@ def faults(topic: Topic, partitions: int, config: dict[str, str]) -> list[str]:
             mistakes.append(_wrong(name, current, wanted))
         if name in AT_LEAST and int(current or 0) < int(wanted):
             mistakes.append(_wrong(name, current, wanted, "at least "))
+        if name == RETENTION and topic.keeps and _is_shorter(current, wanted):
+            mistakes.append(_wrong(name, current, wanted, "at least "))
     return mistakes
+
+
+def advice(topic: Topic, config: dict[str, str]) -> list[str]:
+    """Which settings let an existing topic grow beyond need, or let it take records that are larger than they
+    look; each with its remedy. Pure."""
+    hints = []
+    for name, wanted in sorted(topic.config.items()):
+        current = config.get(name)
+        too_large = name in AT_MOST and int(current or 0) > int(wanted)
+        unlimited = name == "retention.bytes" and int(current or UNLIMITED) == UNLIMITED
+        shorter = name == RETENTION and not topic.keeps and _is_shorter(current, wanted)
+        if too_large or unlimited or shorter or (name == "compression.type" and current != wanted):
+            hints.append(_wrong(name, current, wanted, "at most " if too_large else ""))
+    return hints
+
+
+def _is_shorter(current: str | None, wanted: str) -> bool:
+    return UNLIMITED != int(current or 0) < int(wanted)
 
 
 def _wrong(name: str, current: str | None, wanted: str, at_least: str = "") -> str:
@@ -45,9 +68,16 @@ def _wrong(name: str, current: str | None, wanted: str, at_least: str = "") -> s
     return f"has {name}={current} and needs {at_least}{wanted}: {remedy}"
 
 
-async def ensure_topics(bootstrap: str | Brokers, topics: Topics, *, replication: int = 1) -> tuple[str, ...]:
+async def ensure_topics(
+    bootstrap: str | Brokers,
+    topics: Topics,
+    *,
+    replication: int = 1,
+    on_advice: Callable[[str, list[str]], None] = lambda _topic, _hints: None,
+) -> tuple[str, ...]:
     """Creates what is missing and checks what exists, within 15 s. Returns the names of the topics created.
 
+    ``on_advice`` is told of each topic with settings that could be better, and which those are.
     Raises TopicError when Kafka can't be reached, refuses, or has a topic with settings that break a promise.
     """
     from aiokafka.admin import AIOKafkaAdminClient
@@ -58,7 +88,7 @@ async def ensure_topics(bootstrap: str | Brokers, topics: Topics, *, replication
         async with asyncio.timeout(ADMIN_TIMEOUT_S):
             await admin.start()
             created = await _create_missing(admin, topics.all(), replication)
-            await _check(admin, topics.all())
+            await _check(admin, topics.all(), on_advice)
             return created
     except TimeoutError:
         raise TopicError(f"Kafka at {bootstrap} did not answer within {ADMIN_TIMEOUT_S:g} s.") from None
@@ -95,7 +125,7 @@ async def _create_missing(admin: Any, wanted: Iterable[Topic], replication: int)
     return tuple(topic.name for topic in missing)
 
 
-async def _check(admin: Any, wanted: tuple[Topic, ...]) -> None:
+async def _check(admin: Any, wanted: tuple[Topic, ...], on_advice: Callable[[str, list[str]], None]) -> None:
     partitions = await _partitions(admin, [topic.name for topic in wanted])
     configs = await _configs(admin, [topic.name for topic in wanted])
     wrong = [
@@ -105,6 +135,9 @@ async def _check(admin: Any, wanted: tuple[Topic, ...]) -> None:
     ]
     if wrong:
         raise TopicError("\n".join(wrong))
+    for topic in wanted:
+        if hints := advice(topic, configs[topic.name]):
+            on_advice(topic.name, hints)
 
 
 async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:

@@ -17,6 +17,7 @@ from controller.process.errors import SettingError
 from tieline.kafka import MECHANISMS, PLAIN, SCRAM_512, Brokers
 
 REDIS_TIMEOUT_S = 2.0
+KEEPS_ALL = "noeviction"
 SECRET_MAX_BYTES = 64 * 1024
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
@@ -91,6 +92,26 @@ def connect_redis(url: str) -> Any:
         socket_connect_timeout=REDIS_TIMEOUT_S,
         health_check_interval=15,
         retry=Retry(NoBackoff(), 1),
+    )
+
+
+async def eviction_complaint(redis: Any) -> str:
+    """Why this Redis may remove rows by itself when its memory is full; empty if it won't, or can't be asked.
+
+    A row that is removed looks like evidence that never came. Without a limit of memory no policy matters.
+    """
+    from redis.exceptions import RedisError
+
+    try:
+        memory = await redis.info("memory")
+    except (RedisError, OSError, TimeoutError):
+        return ""
+    policy, limit_bytes = memory.get("maxmemory_policy", KEEPS_ALL), int(memory.get("maxmemory", 0))
+    if policy == KEEPS_ALL or not limit_bytes:
+        return ""
+    return (
+        f"its maxmemory-policy is {policy} at maxmemory {limit_bytes} bytes, so it removes rows when they "
+        f"are full: CONFIG SET maxmemory-policy {KEEPS_ALL}"
     )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.kafka.topics import faults
+from controller.kafka.topics import advice, faults
 from tieline.topics import Topic, Topics
 
 TOPICS = Topics("t")
@@ -23,6 +23,8 @@ def test_a_topic_as_we_create_it_will_do(topic: Topic) -> None:
         ("statements", 4, {"cleanup.policy": "compact,delete"}, "cleanup.policy=compact"),
         ("deadletter", 1, {"max.message.bytes": "1048588"}, "at least 2097152"),
         ("routes", 1, {"min.compaction.lag.ms": "0"}, "at least 3600000"),
+        ("reports", 4, {"retention.ms": "60000"}, "at least 3600000"),
+        ("leader", 1, {"retention.ms": "3600000"}, "at least 86400000"),
     ],
 )
 def test_a_topic_that_breaks_a_promise_is_refused_with_the_remedy(
@@ -36,5 +38,41 @@ def test_a_topic_that_breaks_a_promise_is_refused_with_the_remedy(
 
 def test_more_than_needed_is_welcome() -> None:
     """Larger records, more partitions and longer retention are the operator's own affair."""
-    config = {**TOPICS.reports.config, "max.message.bytes": "9000000", "retention.ms": "1"}
-    assert faults(TOPICS.reports, 64, config) == []
+    for retention_ms in ("90000000", "-1"):
+        config = {**TOPICS.reports.config, "max.message.bytes": "9000000", "retention.ms": retention_ms}
+        assert faults(TOPICS.reports, 64, config) == []
+    assert faults(TOPICS.decisions, 1, {**TOPICS.decisions.config, "retention.ms": "1000"}) == []
+
+
+@pytest.mark.parametrize("topic", TOPICS.all(), ids=lambda topic: topic.name)
+def test_every_topic_is_bounded(topic: Topic) -> None:
+    """Its segments are closed well before its retention ends and have room for its records; where records are
+    deleted the partition has a limit, and where they are compacted the time until then has one."""
+    config = {name: int(value) for name, value in topic.config.items() if value.isdigit()}
+    assert config["segment.bytes"] >= 16 * config["max.message.bytes"]
+    if topic.config["cleanup.policy"] == "delete":
+        assert config["segment.ms"] <= config["retention.ms"] // 6
+        assert config["retention.bytes"] >= 4 * config["segment.bytes"]
+    else:
+        assert config["segment.ms"] + config["max.compaction.lag.ms"] <= 86_400_000
+    assert advice(topic, topic.config) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("reports", {"segment.ms": "604800000"}, "needs at most 600000: kafka-configs"),
+        ("demand", {"segment.bytes": "1073741824"}, "segment.bytes=67108864"),
+        ("leader", {"retention.bytes": "-1"}, "retention.bytes=268435456"),
+        ("capacity", {"max.compaction.lag.ms": "9223372036854775807"}, "needs at most 21600000"),
+        ("reports", {"compression.type": "producer"}, "compression.type=uncompressed"),
+        ("decisions", {"retention.ms": "1000"}, "retention.ms=2592000000"),
+    ],
+)
+def test_a_topic_that_grows_beyond_need_is_advised_on(name: str, change: dict[str, str], said: str) -> None:
+    """It breaks no promise, so nothing is refused; the remedy is named."""
+    topic = getattr(TOPICS, name)
+    config = {**topic.config, **change}
+    [hint] = advice(topic, config)
+    assert said in hint
+    assert faults(topic, topic.partitions, config) == []
