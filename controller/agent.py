@@ -25,6 +25,7 @@ from controller.decisions.log import DecisionLog
 from controller.decisions.record import Step
 from controller.dispatch.dispatcher import Dispatcher
 from controller.kafka.offsets import Offsets, renewed
+from controller.leading.fitness_watch import FitnessWatch
 from controller.leading.leader import Leader
 from controller.leading.term import (
     REPORT_WINDOW_MAX_MS,
@@ -61,6 +62,7 @@ class Surroundings:
     projector: Projector
     commands: CommandReader
     decisions: DecisionLog
+    fitness: FitnessWatch
     offsets: Offsets
     tables: Tables
     dispatcher: Dispatcher
@@ -115,6 +117,8 @@ class RoutingAgent:
         while True:
             await self._until_due()
             self._around.leader.require_leading(epoch)
+            if self._around.fitness.must_yield():
+                raise Deposed(f"another controller is fit to lead, and this one is not: {self._words()}")
             if not self._around.leader.may_publish():
                 continue
             try:
@@ -170,6 +174,9 @@ class RoutingAgent:
         table = await self._publish(record)
         self._around.decisions.record(Step(taken_ms, snapshot, ready, published=table))
         return record
+
+    def _words(self) -> str:
+        return self._around.fitness.fitness.words
 
     async def _until_due(self) -> None:
         wait_ms = min(max(self._step_by_ms - now_ms(), 1), max(self._read_by_ms - monotonic_ms(), 1), TICK_MS)

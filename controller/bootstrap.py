@@ -5,18 +5,23 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import msgspec
 import structlog
 from redis.exceptions import RedisError
 
 from controller.agent import RoutingAgent, Surroundings
 from controller.commands.in_force import CommandReader
-from controller.core.policy.policy import Policy, encode_policy, version_of
+from controller.core.policy.policy import Policy, decode_policy, encode_policy, version_of
 from controller.decisions.log import DecisionLog
 from controller.dispatch.dispatcher import Dispatcher
 from controller.kafka.offsets import Offsets
 from controller.kafka.ordered_log import watch_logs
+from controller.kafka.reading import reading_faults
 from controller.kafka.topics import ensure_topics
+from controller.leading.fitness import PolicyNames
+from controller.leading.fitness_watch import FitnessWatch, Stand
 from controller.leading.leader import Leader
+from controller.leading.presence import first_presence
 from controller.leading.term import PolicyInForce
 from controller.leading.vitals import controller_vitals
 from controller.policy_file import load_policy
@@ -28,6 +33,7 @@ from controller.process.settings import UNSIGNED_NOTICE, Settings
 from controller.process.supervise import end_on_signals, together, until_asked
 from controller.process.telemetry import without_password
 from controller.routes.overlay_keeper import OverlayKeeper
+from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
 from streams.app import Ingest, IngestSettings, Registry
@@ -38,6 +44,7 @@ STOP_WITHIN_S = 4.0
 INGEST_STOP_WITHIN_S = 2.0
 COMMANDS_WITHIN_S = 10.0
 ROUTES_WITHIN_S = 60.0
+FORGED = "{} records of the leader log or the routes log were ignored: somebody else writes there"
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 2.0
 COLLECT_AFTER = (25_000, 20, 50)  # allocations, then rounds of the generation below
@@ -67,7 +74,9 @@ class Controller:
         self._keys = settings.keys
         tables = RedisTables(self.redis, settings.keys)
         self._tables = tables
-        self.leader = Leader(kafka, topics.leader.name, self._wake)
+        self.leader = Leader(
+            kafka, topics.leader.name, self._wake, may_claim=lambda: self.fitness.fitness.is_fit
+        )
         self.publisher = Publisher(
             kafka,
             topics.routes.name,
@@ -85,14 +94,32 @@ class Controller:
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
         self.offsets = Offsets(kafka, ingest.consumed)
         self.ingest = Ingest(ingest, registry_of(policy), tables, now_ms=now_ms, on_material=self._wake)
+        own = in_force(policy, unsigned=settings.unsigned)
+        self._policy_followed = own.version
+        self.fitness = FitnessWatch(
+            kafka,
+            topics.controllers.name,
+            first=first_presence(
+                self.leader.identity,
+                now_ms(),
+                policy.lineage,
+                policy_version=own.version,
+                redis=without_password(settings.redis),
+            ),
+            redis=self.redis,
+            keys=settings.keys,
+            standing=self,
+            on_change=self._follow_policy,
+        )
         self.agent = RoutingAgent(
-            in_force(policy, unsigned=settings.unsigned),
+            own,
             Surroundings(
                 leader=self.leader,
                 publisher=self.publisher,
                 projector=self.projector,
                 commands=self.commands,
                 decisions=self.decisions,
+                fitness=self.fitness,
                 offsets=self.offsets,
                 tables=tables,
                 dispatcher=self.dispatcher,
@@ -106,11 +133,10 @@ class Controller:
         """Opens all connections, and closes them at the end, each within its own limit."""
         async with AsyncExitStack() as closing:
             closing.push_async_callback(self.redis.aclose)
-            for part in (self.offsets, self.publisher, self.leader):
+            for part in (self.fitness, self.offsets, self.publisher, self.leader):
                 await part.start()
                 closing.push_async_callback(part.stop)
             closing.push_async_callback(self.commands.stop)
-            await self.ingest.start()
             closing.push_async_callback(self.ingest.stop)
             yield self
 
@@ -122,8 +148,9 @@ class Controller:
                 "commands": self._commands(),
                 "decisions": self.decisions.run(),
                 "dispatch": self.dispatcher.run(),
+                "fitness": self.fitness.run(),
                 "hints": self._hints(),
-                "ingest": self.ingest.wait(),
+                "ingest": self._ingest(),
                 "leader": self.leader.run(),
                 "logs": self._watch_logs(),
                 "overlay": self.overlay.run(),
@@ -139,8 +166,59 @@ class Controller:
     def vitals(self) -> Vitals:
         """What this process reports about itself."""
         return controller_vitals(
-            self.leader, self.publisher, self.projector, ingest=self.ingest, overlay=self.overlay
+            self.leader,
+            self.publisher,
+            self.projector,
+            ingest=self.ingest,
+            overlay=self.overlay,
+            fitness=self.fitness.fitness,
         )
+
+    async def until_read(self) -> None:
+        """See ``Standing``."""
+        await self.publisher.read_all(ROUTES_WITHIN_S)
+
+    def stands(self) -> Stand:
+        """See ``Standing``."""
+        head = self.publisher.in_force()
+        progress = self.ingest.progress
+        forged = self.publisher.refusals + self.leader.tail.refusals
+        return Stand(
+            in_force=PolicyNames(head.generation.lineage, head.policy_version) if head else None,
+            epoch_in_force=self.leader.log.epoch,
+            own_epoch=NO_EPOCH if self.leader.epoch is None else self.leader.epoch,
+            partitions=len(progress),
+            alarms=reading_faults(progress, now_ms()) + ((FORGED.format(forged),) if forged else ()),
+        )
+
+    async def _ingest(self) -> None:
+        """Takes events in while this controller is fit to, and leaves them to others while it is not."""
+        while True:
+            await self.fitness.until(lambda: self.fitness.fitness.is_fit)
+            await self.ingest.start()
+            ended = asyncio.create_task(self.ingest.wait())
+            leaving = asyncio.create_task(self.fitness.until(self.fitness.must_yield))
+            try:
+                await asyncio.wait({ended, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                leaving.cancel()
+            if ended.done():
+                return ended.result()
+            self._log.warning("gives up its partitions", why=self.fitness.fitness.words)
+            await self.ingest.stop()
+            await asyncio.wait({ended})
+
+    def _follow_policy(self) -> None:
+        """Checks events against the policy in force, also while this controller has another one."""
+        head = self.publisher.in_force()
+        if head is None or head.policy_version in ("", self._policy_followed):
+            return
+        try:
+            policy = decode_policy(head.policy)
+        except msgspec.MsgspecError:
+            return
+        self.ingest.registry = registry_of(policy)
+        self._policy_followed = head.policy_version
 
     async def _agent(self) -> None:
         """Runs the agent once the orders given so far are read: nobody leads without knowing them."""
@@ -219,6 +297,7 @@ async def run_controller(settings: Settings) -> int:
         await until_asked(asked_to_end, running)
         log.info("stopping")
         # Resign while the reader of the leader log still runs, so that a standby need not wait for silence.
+        await controller.fitness.say_goodbye()
         await controller.leader.retire()
         running.cancel()
         await asyncio.wait({running}, timeout=STOP_WITHIN_S)

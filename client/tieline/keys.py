@@ -7,6 +7,7 @@ may use them together. ``namespace`` keeps installations, and tests, apart.
 from dataclasses import dataclass
 
 MANIFEST_FIELD = "manifest"
+HEARTBEAT_FIELD = "heartbeat"  # Unix milliseconds; the leader writes it once a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Keys:
 
     @property
     def routes(self) -> str:
-        """Hash: the field ``manifest``, and for each route a field ``slice:<workload>/<origin>``."""
+        """Hash: the fields ``manifest`` and ``heartbeat``, and for each route a field
+        ``slice:<workload>/<origin>``."""
         return self._key("routes")
 
     @property
@@ -47,6 +49,10 @@ class Keys:
     def tables_hint(self) -> str:
         """Channel: ``<writer> <table> <field>`` after each material write. Only a hint: it may be lost."""
         return self._key("tables-hint")
+
+    def controller(self, identity: str) -> str:
+        """String that expires by itself: a controller wrote it to find out whether it can."""
+        return self._key(f"controller:{identity}")
 
     def table(self, name: str) -> str:
         """Hash: one live table (health, statements, capacity, demand or progress)."""

@@ -136,6 +136,24 @@ class ClientSettings(Struct, frozen=True, omit_defaults=True):
     empty_answers: Literal["serve", "retry"] = "serve"
 
 
+class Pulse:
+    """Whether a leader still confirms the table, by the heartbeat that it writes beside it once a second.
+
+    Instants are milliseconds of any steady clock, so that no clock of another machine matters.
+    """
+
+    def __init__(self) -> None:
+        self._heartbeat: bytes | None = None
+        self._since_ms = 0
+
+    def note(self, heartbeat: bytes | None, now_ms: int) -> int:
+        """The heartbeat as it was just read, None where none is written. Returns for how many milliseconds
+        it has been the same; 0 when it is new, or when there is none."""
+        if heartbeat is None or heartbeat != self._heartbeat:
+            self._heartbeat, self._since_ms = heartbeat, now_ms
+        return now_ms - self._since_ms
+
+
 class RouteTable(Struct, frozen=True):
     """One whole publication, made at ``made_ms`` (Unix): each pool once, and routes that refer to pools by
     index. ``schema``: the version of this format; a reader of another version refuses the table."""

@@ -89,6 +89,7 @@ class Topics:
         routes = _compact(HOUR_MS, max_bytes=TABLE_TOPIC_MAX_BYTES, min_lag_ms=HOUR_MS)
         decisions = _delete_after(30 * DAY_MS, 8 * GIB, segment_ms=DAY_MS, max_bytes=TABLE_TOPIC_MAX_BYTES)
         letters = _delete_after(7 * DAY_MS, GIB, segment_ms=DAY_MS, max_bytes=2 * MIB)
+        controllers = _delete_after(HOUR_MS, 64 * MIB, segment_ms=10 * MINUTE_MS)
         self.prefix = prefix
         self.reports = topic("reports", evidence, partitions)
         self.statements = topic("statements", claims, partitions)
@@ -99,6 +100,7 @@ class Topics:
         )
         self.routes = topic("routes", routes)
         self.leader = topic("leader", _delete_after(DAY_MS, 256 * MIB, segment_ms=HOUR_MS))
+        self.controllers = topic("controllers", controllers, keeps=False)
         self.decisions = topic("decisions", decisions, keeps=False)
         self.deadletter = topic("deadletter", letters, keeps=False)
 
@@ -112,6 +114,7 @@ class Topics:
             self.commands,
             self.routes,
             self.leader,
+            self.controllers,
             self.decisions,
             self.deadletter,
         )

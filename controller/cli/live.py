@@ -14,6 +14,7 @@ from controller.commands.in_force import CommandReader
 from controller.commands.log import CommandLog
 from controller.core.policy.policy import decode_policy
 from controller.core.snapshot import Office, Snapshot
+from controller.kafka.ordered_log import Tail
 from controller.leading.leader_tail import LeaderTail
 from controller.leading.routes_reader import READ_WITHIN_S, RoutesReader
 from controller.process.clock import now_ms
@@ -74,7 +75,7 @@ async def read_commands(settings: Settings, newest: RoutesRecord) -> CommandLog:
     return reader.log
 
 
-async def read_once(reader: CommandReader | LeaderTail) -> None:
+async def read_once(reader: CommandReader | LeaderTail | Tail) -> None:
     """Reads a log to its end as it is now, with a reader that was started, and stops the reader. Raises
     ``TimeoutError`` after ``READ_WITHIN_S``."""
     reading = asyncio.create_task(reader.run())

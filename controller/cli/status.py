@@ -14,6 +14,7 @@ from msgspec import Struct
 from redis.exceptions import RedisError
 
 from controller.cli import status_tables
+from controller.cli.controllers import ControllerRow, controllers
 from controller.cli.leadership import LeaderRow, leading
 from controller.cli.live import read_commands, snapshot_of
 from controller.cli.overview import Overview, from_slices, overview
@@ -56,6 +57,7 @@ class Status(Struct, frozen=True):
     ``commands``: the orders in force. ``withheld``: what keeps the table as it is although load should move.
     ``alarms``: what a person must look at. ``missing``: what could not be read, and why. ``clients``,
     ``overlay`` and ``dead_letters``: None where they could not be read, or where there is no overlay.
+    ``controllers``: those that said something within the last minute.
     """
 
     generation: str
@@ -72,6 +74,7 @@ class Status(Struct, frozen=True):
     clients: ClientsSeen | None = None
     overlay: Overlay | None = None
     dead_letters: DeadLettersSeen | None = None
+    controllers: tuple[ControllerRow, ...] = ()
 
 
 class FromKafka(Struct, frozen=True):
@@ -81,6 +84,7 @@ class FromKafka(Struct, frozen=True):
     leader: LeaderRow | None
     commands: CommandLog
     dead_letters: DeadLettersSeen | None
+    controllers: tuple[ControllerRow, ...] = ()
 
 
 class FromRedis(Struct, frozen=True):
@@ -148,6 +152,7 @@ async def _read(settings: Settings) -> Status:
             clients=clients,
             overlay=from_redis.overlay,
             dead_letters=from_kafka.dead_letters,
+            controllers=from_kafka.controllers,
         )
     if projected is None:
         why = "; ".join(missing) or "no controller has published yet: start one with `tieline controller`"
@@ -198,7 +203,9 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
                 return None
             commands = await read_commands(settings, record)
             letters = await dead_letters_seen(settings, now_ms())
-            return FromKafka(record, await leading(settings), commands, dead_letters=letters)
+            present = await controllers(settings, now_ms())
+            leader = await leading(settings)
+            return FromKafka(record, leader, commands, dead_letters=letters, controllers=present)
     except (KafkaError, TimeoutError, UserError) as error:
         missing.append(f"Kafka can't be read: {str(error) or type(error).__name__}")
         return None

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from controller.cli.terminal import NAMED_MAX, overlay_in_words, utc
+from controller.cli.controllers import controller_line
 from controller.core.model.words import duration, sentence
 from controller.process.settings import UNSIGNED_NOTICE
 
@@ -32,6 +33,7 @@ def head(status: "Status") -> tuple[HeadLine, ...]:
     return (
         *_shed(status),
         *_leader(status),
+        *_controllers(status),
         HeadLine(_generation(status), CAREFUL if status.unsigned_dev_mode else PLAIN),
         *(HeadLine(text, CAREFUL) for text in status.missing),
         *(HeadLine(f"alarm: {sentence(alarm, status.at_ms)}", "red") for alarm in status.alarms),
@@ -43,12 +45,14 @@ def head(status: "Status") -> tuple[HeadLine, ...]:
 
 
 def exit_status(status: "Status") -> int:
-    """For scripts. 0: nothing is wrong. 1: something is shed, an alarm stands, or nobody leads. 2: it can't
-    be known, because Kafka or Redis could not be read."""
+    """For scripts. 0: nothing is wrong. 1: something is shed, an alarm stands, a controller is not fit to
+    lead, or nobody leads. 2: it can't be known, because Kafka or Redis could not be read."""
     if status.missing:
         return EXIT_UNKNOWN
     sheds = any(route.shed for route in status.overview.routes)
-    return EXIT_LOOK if sheds or status.alarms or no_leader_since_ms(status) is not None else EXIT_WELL
+    unwell = any(row.is_unwell for row in status.controllers)
+    alarm = status.alarms or unwell or no_leader_since_ms(status) is not None
+    return EXIT_LOOK if sheds or alarm else EXIT_WELL
 
 
 def no_leader_since_ms(status: "Status") -> int | None:
@@ -84,6 +88,12 @@ def _leader(status: "Status") -> Iterator[HeadLine]:
         return
     heard = _ago(status.at_ms - leader.heard_ms)
     yield HeadLine(f"leader {leader.identity[:8] or '?'} (epoch {leader.epoch}), heard {heard}")
+
+
+def _controllers(status: "Status") -> Iterator[HeadLine]:
+    """One line for each controller, those with something wrong in red."""
+    for row in status.controllers:
+        yield HeadLine(controller_line(row), "red" if row.is_unwell else PLAIN)
 
 
 def _generation(status: "Status") -> str:

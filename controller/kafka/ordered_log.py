@@ -18,7 +18,7 @@ from tieline.backoff import Backoff
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
 from tieline.topics import MIB
 
-Take = Callable[["ConsumerRecord[bytes | None, bytes | None]"], None]
+Take = Callable[["ConsumerRecord[bytes | None, bytes | None]"], object]
 Before = Callable[["ConsumerRecord[bytes | None, bytes | None]"], Awaitable[None]]
 
 POLL_MS = 1_000

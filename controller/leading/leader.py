@@ -39,16 +39,23 @@ RETRY_LONGEST_S = 1.0
 class Leader:
     """One candidate, whose identity is new in every process.
 
-    ``on_change`` is called whenever who leads, or whether this candidate may publish, may have changed.
+    ``may_claim`` says whether this process is fit to lead, and is asked before each claim. ``on_change`` is
+    called whenever who leads, or whether this candidate may publish, may have changed.
     """
 
     def __init__(
-        self, bootstrap: str | Brokers, topic: str, on_change: Callable[[], None] = lambda: None
+        self,
+        bootstrap: str | Brokers,
+        topic: str,
+        on_change: Callable[[], None] = lambda: None,
+        *,
+        may_claim: Callable[[], bool] = lambda: True,
     ) -> None:
         self.identity = uuid.uuid4().hex
         self._bootstrap = bootstrap
         self._topic = topic
         self._on_change = on_change
+        self._may_claim = may_claim
         self.tail = LeaderTail(bootstrap, topic, self._note)
         self._producer: AIOKafkaProducer | None = None
         self._backoff = Backoff(RETRY_FIRST_S, RETRY_LONGEST_S)
@@ -172,6 +179,8 @@ class Leader:
             else:
                 limit_ms = SILENCE_MS + delay_ms
             left_ms = limit_ms - (monotonic_ms() - self._heard_ms)
+            if left_ms <= 0 and not self._may_claim():
+                left_ms = LOOK_EVERY_S * 1000
             if left_ms > 0:
                 await self.tail.moved(min(left_ms / 1000, LOOK_EVERY_S))
                 continue

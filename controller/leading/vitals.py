@@ -2,6 +2,7 @@
 
 from controller.core.inspect.measure import pool_shares
 from controller.kafka.reading import reading_figures
+from controller.leading.fitness import Fitness
 from controller.leading.leader import Leader
 from controller.process.clock import monotonic_ms, now_ms
 from controller.process.monitor import Figure, Vitals
@@ -16,7 +17,13 @@ SILENCE_MAX_MS = 10_000  # a take-over after a kill takes less than half of it
 
 
 def controller_vitals(
-    leader: Leader, publisher: Publisher, projector: Projector, *, ingest: Ingest, overlay: OverlayKeeper
+    leader: Leader,
+    publisher: Publisher,
+    projector: Projector,
+    *,
+    ingest: Ingest,
+    overlay: OverlayKeeper,
+    fitness: Fitness,
 ) -> Vitals:
     """A controller is well while it hears a leader, itself or another.
 
@@ -48,7 +55,14 @@ def controller_vitals(
             Figure("pool_share", "mean share of a pool over all routes", pool_shares(table), label="pool"),
             Figure("route_shed_ratio", "share of a route that is shed", shed, label="route"),
         ]
-    return Vitals(_complaint(leader.log.epoch, silent_ms), tuple(figures))
+    refusals = {"routes": float(publisher.refusals), "leader": float(leader.tail.refusals)}
+    faults = {fault.kind: 1.0 for fault in fitness.faults}
+    figures += [
+        Figure("fit", "1 while this controller is fit to lead", {"": float(fitness.is_fit)}),
+        Figure("fault", "1 for each reason why it is not", faults, label="kind"),
+        Figure("ignored_records", "records that somebody else wrote", refusals, label="log", counter=True),
+    ]
+    return Vitals(_complaint(leader.log.epoch, silent_ms), tuple(figures), unready=fitness.words)
 
 
 def _complaint(epoch: int, silent_ms: int) -> str:

@@ -86,13 +86,30 @@ def connect_redis(url: str) -> Any:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
-    return Redis.from_url(
+    client = Redis.from_url(
         url,
         socket_timeout=REDIS_TIMEOUT_S,
         socket_connect_timeout=REDIS_TIMEOUT_S,
         health_check_interval=15,
         retry=Retry(NoBackoff(), 1),
     )
+    pool = client.connection_pool
+    pool.connection_class = type("LeavesReplicas", (_LeavesReplicas, pool.connection_class), {})
+    return client
+
+
+class _LeavesReplicas:
+    """A connection that is closed when its server says that it takes no writes: after a failover the same
+    address leads to another server."""
+
+    async def read_response(self, *arguments: Any, **more: Any) -> Any:
+        from redis.exceptions import ReadOnlyError
+
+        try:
+            return await super().read_response(*arguments, **more)  # type: ignore[misc]
+        except ReadOnlyError:
+            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
+            raise
 
 
 async def eviction_complaint(redis: Any) -> str:

@@ -1,5 +1,5 @@
-"""What a long-running command reports about itself over HTTP: ``GET /healthz`` for whoever restarts it, and
-``GET /metrics`` for Prometheus.
+"""What a long-running command reports about itself over HTTP: ``GET /healthz`` for whoever restarts it,
+``GET /readyz`` for whoever stops another before it, and ``GET /metrics`` for Prometheus.
 
 It is off unless an address is given. It shows nothing secret and authenticates nobody, so keep the address
 inside the network that reads it.
@@ -36,10 +36,12 @@ class Figure(NamedTuple):
 
 
 class Vitals(NamedTuple):
-    """``complaint``: one sentence that says why this process can't do its work now; empty when it can."""
+    """``complaint``: one sentence that says why this process can't do its work now; empty when it can.
+    ``unready``: why it could not take over another's work either; empty when it could."""
 
     complaint: str
     figures: tuple[Figure, ...]
+    unready: str = ""
 
 
 @asynccontextmanager
@@ -73,11 +75,18 @@ def _application(vitals: Callable[[], Vitals]) -> web.Application:
         complaint = vitals().complaint
         return web.Response(text=f"{complaint or 'ok'}\n", status=503 if complaint else 200)
 
+    async def readyz(_request: web.Request) -> web.Response:
+        complaint, _, unready = vitals()
+        why = unready or complaint
+        return web.Response(text=f"{why or 'ok'}\n", status=503 if why else 200)
+
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
     application = web.Application(client_max_size=1024)
-    application.add_routes([web.get("/healthz", healthz), web.get("/metrics", metrics)])
+    application.add_routes(
+        [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+    )
     return application
 
 
@@ -88,7 +97,7 @@ class _Figures(Collector):
         self._vitals = vitals
 
     def collect(self) -> Iterable[Metric]:
-        complaint, figures = self._vitals()
+        complaint, figures, _ = self._vitals()
         yield _metric(Figure("healthy", "1 while this process can do its work", {"": float(not complaint)}))
         yield from map(_metric, figures)
 

@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -42,7 +42,7 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(stream))),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
@@ -56,6 +56,34 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
+
+
+class _Unfailing:
+    """A stream for logs that can't stop the process: what can't be written is lost, and ``log_failure`` says
+    why."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        global _log_failure
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+            _log_failure = ""
+        except (OSError, ValueError) as error:
+            _log_failure = getattr(error, "strerror", None) or str(error)
+
+    def flush(self) -> None:
+        """Each write is flushed."""
+
+
+_log_failure = ""
+
+
+def log_failure() -> str:
+    """Why the last line of the log could not be written; empty if it was."""
+    return _log_failure
 
 
 def quiet() -> None:

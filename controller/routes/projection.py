@@ -14,7 +14,8 @@ import structlog
 from msgspec.structs import replace
 from redis.exceptions import RedisError
 
-from tieline.keys import MANIFEST_FIELD, Keys, slice_field
+from controller.process.clock import now_ms
+from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, Keys, slice_field
 from tieline.table import Generation, Manifest, Route, RouteTable, checksum, slices
 
 CHECK_EVERY_S = 1.0
@@ -45,6 +46,7 @@ class Projector:
         self._redis = redis
         self._keys = keys
         self._script = redis.register_script((files("controller.routes") / "project.lua").read_text())
+        self._beat_script = redis.register_script((files("controller.routes") / "beat.lua").read_text())
         self._wanted: Projection | None = None
         self._stored: Projection | None = None
         self._due = asyncio.Event()
@@ -96,6 +98,8 @@ class Projector:
                 async with asyncio.timeout(REDIS_WITHIN_S):
                     if not checking or await self._is_behind():
                         await self._bring_up()
+                    else:
+                        await self._beat()
                 if not self._due.is_set():
                     self._idle.set()
             except (RedisError, OSError, TimeoutError) as error:
@@ -125,6 +129,13 @@ class Projector:
         if stored.lineage != wanted.generation.lineage:
             self._log.error("LINEAGE: Redis holds another lineage", stored=str(stored))
         return False
+
+    async def _beat(self) -> None:
+        """Confirms the publication in Redis, so that clients see that somebody can still write there."""
+        if (wanted := self._wanted) is not None:
+            new = wanted.generation
+            place = (new.lineage, new.epoch, new.seq, HEARTBEAT_FIELD, now_ms())
+            await self._beat_script(keys=[self._keys.routes], args=place)
 
     async def _bring_up(self) -> None:
         if (wanted := self._wanted) is None:
@@ -160,7 +171,7 @@ class Projector:
         arguments: list[str | bytes | int] = [new.lineage, new.epoch, new.seq, base_text]
         arguments += [self._keys.routes_hint, f"{new} {int(is_urgent)}", len(gone), *gone, MANIFEST_FIELD]
         manifest = Manifest(new, wanted.table.made_ms, wanted.sums, urgent_seq=wanted.urgent_seq)
-        arguments.append(_encoder.encode(manifest))
+        arguments += [_encoder.encode(manifest), HEARTBEAT_FIELD, now_ms()]
         for name, part in changed.items():
             arguments += [slice_field(name), part]
         answer: list[Any] = await self._script(keys=[self._keys.routes], args=arguments)

@@ -18,10 +18,12 @@ from controller.process.errors import Deposed, NoLease, UserError
 from controller.routes.counting_rule import KeyedRecord, RoutesLog, epoch_of
 from controller.routes.record import (
     ROUTES_TYPE,
+    RecordHead,
     RoutesRecord,
     decode_record,
     encode_record,
     fence,
+    head_of,
     headers,
     keyed,
 )
@@ -72,6 +74,7 @@ class Publisher:
         self._tail = Tail(bootstrap, topic, self._take, before=self._judge)
         self._producer: AIOKafkaProducer | None = None
         self._gap_at: int | None = None
+        self._head: tuple[int, RecordHead] | None = None  # the offset of a publication, and its head
         self._checked: RouteTable | None = None  # the last table that passed its check
         self._pace = LogPace()
         self._log = structlog.get_logger("publish")
@@ -101,6 +104,22 @@ class Publisher:
         """Closes the connections; ``run`` must have ended."""
         await self._tail.stop()
         await self._close_producer()
+
+    async def read_all(self, within_s: float) -> None:
+        """Returns once everything was read that the log holds now. Raises TimeoutError or KafkaError."""
+        await self._tail.read_all(within_s)
+
+    def in_force(self) -> RecordHead | None:
+        """The head of the newest publication; None if there is none, or it can't be read."""
+        newest = self.log.newest
+        if newest is None:
+            return None
+        if self._head is None or self._head[0] != newest.offset:
+            try:
+                self._head = (newest.offset, head_of(newest.body))
+            except TableError:
+                return None
+        return self._head[1]
 
     async def take_over(self, epoch: int, lineage: str) -> RoutesRecord | None:
         """Sets the fence, reads up to it, and returns the newest publication that counts before it, or None.

@@ -76,7 +76,16 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
         return fence_key(epoch) if self.table is None else table_key(epoch)
 
 
+class RecordHead(Struct, frozen=True):
+    """What a standby needs of a publication: the fields of ``RoutesRecord`` without the table and memory."""
+
+    generation: Generation
+    policy: bytes = b""
+    policy_version: str = ""
+
+
 _decoder = msgspec.msgpack.Decoder(RoutesRecord)
+_head_decoder = msgspec.msgpack.Decoder(RecordHead)
 
 
 def fence(lineage: str, epoch: int, now_ms: int) -> RoutesRecord:
@@ -133,6 +142,14 @@ def decode_record(data: bytes) -> RoutesRecord:
     if record.table is not None:
         check(record.table)
     return record
+
+
+def head_of(data: bytes) -> RecordHead:
+    """The head of the record in these bytes. Raises TableError for other bytes."""
+    try:
+        return _head_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise TableError(f"not a routes record: {error}") from None
 
 
 def headers(type_name: str, event_id: str, source: str) -> list[tuple[str, bytes]]:

@@ -55,7 +55,12 @@ class Answers:
             )
         packed = MSGPACK in request.headers.get("accept", "")
         etag = served.etag if packed else _json_etag(served)
-        headers = {"etag": etag, "vary": "accept", "cache-control": "no-cache"}
+        headers = {
+            "etag": etag,
+            "vary": "accept",
+            "cache-control": "no-cache",
+            "x-tieline-silent-ms": str(self._board.silent_ms(monotonic_ms())),
+        }
         if etag in request.headers.get("if-none-match", ""):
             self.counts["tables not modified"] += 1
             return web.Response(status=304, headers=headers)
@@ -104,7 +109,7 @@ class Answers:
             urgent = served is not None and sent is not None and served.is_urgent_after(sent)
             try:
                 async with asyncio.timeout(self._bounds.write_within_s):
-                    await stream.write(_event(served, urgent))
+                    await stream.write(_event(served, urgent, self._board.silent_ms(monotonic_ms())))
             except TimeoutError:
                 self._drop(request, "its reader did not read in time", self._bounds.write_within_s)
                 return
@@ -192,10 +197,15 @@ def _json_etag(served: ServedTable) -> str:
     return f'{served.etag[:-1]};json"'
 
 
-def _event(served: ServedTable | None, urgent: bool) -> bytes:
+def _event(served: ServedTable | None, urgent: bool, silent_ms: int) -> bytes:
     if served is None:
         return b": no table yet\n\n"
-    data = {"generation": str(served.generation), "etag": served.etag, "urgent": urgent}
+    data = {
+        "generation": str(served.generation),
+        "etag": served.etag,
+        "urgent": urgent,
+        "silent_ms": silent_ms,
+    }
     return b"event: table\ndata: " + msgspec.json.encode(data) + b"\n\n"
 
 

@@ -119,8 +119,12 @@ class Board:
     def __init__(self) -> None:
         self.served: ServedTable | None = None
         self._changed = asyncio.Event()
-        self.heard_ms: int | None = None  # when Redis was last read, by the steady clock
+        self.heard_ms: int | None = None  # when a controller last confirmed the table, by the steady clock
         self.error = "Redis has not been read yet"
+
+    def silent_ms(self, now_ms: int) -> int:
+        """For how long no controller has confirmed the table, as far as can be seen here."""
+        return now_ms - self.heard_ms if self.heard_ms is not None else 0
 
     def show(self, table: ServedTable) -> None:
         """Serves this table from now on."""

@@ -9,8 +9,8 @@ from redis.exceptions import RedisError
 from controller.process.clock import monotonic_ms
 from controller.web.board import Board, ServedTable, newer_table
 from tieline.backoff import Backoff
-from tieline.keys import MANIFEST_FIELD, Keys
-from tieline.table import TableError
+from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, Keys
+from tieline.table import Pulse, TableError
 
 LOOK_EVERY_S = 1.0
 REDIS_WITHIN_S = 2.0
@@ -25,6 +25,7 @@ class Follower:
         self._redis = redis
         self._keys = keys
         self._board = board
+        self._pulse = Pulse()
         self._manifest = b""  # of the table that is served
         self._log = structlog.get_logger("web")
 
@@ -45,7 +46,7 @@ class Follower:
 
     async def _look(self) -> None:
         async with asyncio.timeout(REDIS_WITHIN_S):
-            manifest = await self._redis.hget(self._keys.routes, MANIFEST_FIELD)
+            manifest, heartbeat = await self._redis.hmget(self._keys.routes, MANIFEST_FIELD, HEARTBEAT_FIELD)
             overlay = await self._redis.get(self._keys.overlay) or b""
             fields = {MANIFEST_FIELD.encode(): manifest}
             if manifest is None or manifest != self._manifest:  # otherwise no slice need be read
@@ -57,7 +58,8 @@ class Follower:
             self._report(str(error))
             return
         self._manifest = by_name[MANIFEST_FIELD]
-        self._board.heard_ms = monotonic_ms()
+        now_ms = monotonic_ms()
+        self._board.heard_ms = now_ms - self._pulse.note(heartbeat, now_ms)
         self._report("")
         if new is not None:
             self._warn_of_another_lineage(new)

@@ -67,7 +67,10 @@ class ControllerProcess:
     """One `tieline controller`, or another command that runs until it is told to end; `log` is what it has
     said so far, one JSON object a line."""
 
-    def __init__(self, settings: Settings, log_path: Path, *command: str, **overrides: str) -> None:
+    def __init__(
+        self, settings: Settings, log_path: Path, *command: str, main: str = MAIN, **overrides: str
+    ) -> None:
+        self._main = main
         self._environment = {**environment(settings), **overrides}
         self._log_path = log_path
         self._command = command or ("controller",)
@@ -76,7 +79,7 @@ class ControllerProcess:
     async def start(self) -> ControllerProcess:
         with self._log_path.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", MAIN, *self._command, env=self._environment, stderr=log
+                sys.executable, "-c", self._main, *self._command, env=self._environment, stderr=log
             )
         return self
 

@@ -54,7 +54,8 @@ async def projected(fleet: Fleet, redis: Any) -> dict[str, bytes] | None:
     parts = {name: fields[slice_field(name).encode()] for name in sums}
     for name, part in parts.items():
         decode_slice(part, sums[name])
-    assert len(fields) == len(parts) + 4  # manifest, lineage, epoch, seq: nothing else is left
+    # Besides the slices manifest, heartbeat, lineage, epoch and seq: nothing else is left.
+    assert len(fields) == len(parts) + 5
     assert record.table is not None
     assert parts == slices(record.table)
     return parts

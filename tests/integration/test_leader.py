@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,29 @@ async def test_one_of_three_candidates_leads(kafka_bootstrap: str, prefix: str) 
     await asyncio.gather(*running.values(), *leading.values(), return_exceptions=True)
     for one in candidates:
         await one.stop()
+
+
+async def test_candidate_that_is_not_fit_does_not_claim(kafka_bootstrap: str, prefix: str) -> None:
+    """Of two on an empty log the fit one leads; when it resigns the other still does not claim, until it is
+    fit."""
+    settings = settings_of(kafka_bootstrap, "", prefix)
+    await ensure_topics(settings.kafka, settings.topics)
+    fit: set[str] = set()
+    unfit = Leader(settings.kafka, settings.topics.leader.name, may_claim=lambda: "unfit" in fit)
+    well = Leader(settings.kafka, settings.topics.leader.name)
+    async with AsyncExitStack() as closing:
+        running = []
+        for candidate in (unfit, well):
+            await candidate.start()
+            closing.push_async_callback(candidate.stop)
+            running += [asyncio.create_task(candidate.run()), asyncio.create_task(candidate.lead())]
+        await until(well.may_publish)
+        await well.retire()
+        later = time.monotonic() + 2
+        await until(lambda: time.monotonic() > later)
+        assert unfit.epoch is None
+        fit.add("unfit")
+        await until(unfit.may_publish)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

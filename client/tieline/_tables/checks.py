@@ -12,6 +12,8 @@ from tieline.table import Generation, Manifest, TableError, decode_manifest, dec
 POLL_MIN_S, POLL_MAX_S = 1.0, 2.0
 JITTER_MAX_S = 0.2  # after a hint of a table that is not urgent
 FILE_POLL_S = 1.0
+SILENT_MS = 5_000  # a leader confirms its table once a second, and a take-over lasts less than this
+UNCONFIRMED = "no controller has confirmed the table for 5 s: they have stopped, or can't write there"
 
 
 class TableUpdate(Struct, frozen=True):

@@ -16,7 +16,15 @@ from msgspec import Struct
 
 from tieline._http.messages import find
 from tieline._process import clock as _clock
-from tieline._tables.checks import JITTER_MAX_S, POLL_MAX_S, POLL_MIN_S, Subscriber, examine
+from tieline._tables.checks import (
+    JITTER_MAX_S,
+    POLL_MAX_S,
+    POLL_MIN_S,
+    SILENT_MS,
+    UNCONFIRMED,
+    Subscriber,
+    examine,
+)
 from tieline.backoff import Backoff
 from tieline.table import TABLE_MAX_BYTES, TableError, decode_bundle
 
@@ -27,14 +35,17 @@ POLL_BESIDE_STREAM_S = 15.0
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.05, 2.0
 SILENT_S = 7.0  # the endpoint repeats itself every 2 s
 LINE_MAX = 16 * 1024
+SILENT_HEADER = b"x-tieline-silent-ms"
 ANSWER_MAX = TABLE_MAX_BYTES + 1024 * 1024
 
 
 class Announcement(Struct, frozen=True):
-    """One event of the stream: the ETag of the newest table, and whether it is urgent."""
+    """One event of the stream: the ETag of the newest table, whether it is urgent, and for how long no
+    controller has confirmed it."""
 
     etag: str
     urgent: bool = False
+    silent_ms: int = 0
 
 
 _announcement = msgspec.json.Decoder(Announcement)
@@ -102,7 +113,8 @@ class HttpSource:
             if update is not None:
                 subscriber.take(update)
             self._etag = find(answer.headers, b"etag") or ""
-        subscriber.heard()
+        silent = find(answer.headers, SILENT_HEADER) or "0"
+        self._confirm(int(silent) if silent.isascii() and silent.isdigit() else 0, subscriber)
 
     async def _listen(self, subscriber: Subscriber) -> None:
         from tieline._http.endpoint import EndpointError
@@ -132,9 +144,16 @@ class HttpSource:
             return
         self._streaming = True
         if announcement.etag == self._etag:
-            subscriber.heard()
+            self._confirm(announcement.silent_ms, subscriber)
         else:
             self._wait_at_most(0.0 if announcement.urgent else self._random.uniform(0, JITTER_MAX_S))
+
+    def _confirm(self, silent_ms: int, subscriber: Subscriber) -> None:
+        """The endpoint has answered. It passes on for how long its own source was silent."""
+        if silent_ms < SILENT_MS:
+            subscriber.heard()
+        else:
+            subscriber.failed(UNCONFIRMED)
 
     def _wait_at_most(self, wait_s: float) -> None:
         """Make the next fetch due within ``wait_s``, or leave it if it is due earlier."""

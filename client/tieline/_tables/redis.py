@@ -14,10 +14,18 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from tieline._process.clock import monotonic_s
-from tieline._tables.checks import JITTER_MAX_S, POLL_MAX_S, POLL_MIN_S, Subscriber, examine
+from tieline._tables.checks import (
+    JITTER_MAX_S,
+    POLL_MAX_S,
+    POLL_MIN_S,
+    SILENT_MS,
+    UNCONFIRMED,
+    Subscriber,
+    examine,
+)
 from tieline.backoff import Backoff
-from tieline.keys import MANIFEST_FIELD, Keys, slice_field
-from tieline.table import TableError
+from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, Keys, slice_field
+from tieline.table import Pulse, TableError
 
 TIMEOUT_S = 2.0
 RECONNECT_MIN_S, RECONNECT_MAX_S = 0.05, 2.0
@@ -35,6 +43,7 @@ class RedisSource:
         self._origins = tuple(origins)
         self._names = [f"{workload}/{origin}" for origin in self._origins]
         self._random = random.Random()
+        self._pulse = Pulse()
 
     async def run(self, subscriber: Subscriber) -> None:
         """Connect and follow, again after each loss of the connection, until cancelled."""
@@ -80,7 +89,7 @@ class RedisSource:
             due_s = min(due_s, monotonic_s() + self._random.uniform(0, JITTER_MAX_S))
 
     async def _fetch(self, connection: "redis.Redis", subscriber: Subscriber) -> None:
-        fields = [MANIFEST_FIELD, *map(slice_field, self._names)]
+        fields = [MANIFEST_FIELD, HEARTBEAT_FIELD, *map(slice_field, self._names)]
         async with asyncio.timeout(TIMEOUT_S), connection.pipeline(transaction=False) as pipeline:
             pipeline.hmget(self._keys.routes, cast(Any, fields))
             pipeline.get(self._keys.overlay)
@@ -89,7 +98,7 @@ class RedisSource:
         try:
             update = examine(
                 rows[0],
-                dict(zip(self._names, rows[1:], strict=True)),
+                dict(zip(self._names, rows[2:], strict=True)),
                 workload=self._workload,
                 origins=self._origins,
                 in_force=subscriber.held_generation,
@@ -99,4 +108,9 @@ class RedisSource:
             return
         if update is not None:
             subscriber.take(update)
-        subscriber.heard()
+        silent_ms = self._pulse.note(rows[1], round(monotonic_s() * 1_000))
+        if silent_ms < SILENT_MS:
+            subscriber.heard()
+        else:
+            # This connection may lead to a server that nobody writes to any more, as after a failover.
+            raise RedisError(UNCONFIRMED)

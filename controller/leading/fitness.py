@@ -1,0 +1,141 @@
+"""Whether this controller is fit to lead: the rules, as a pure function of what was found out.
+
+A controller that can't do the work must not hold the lead, nor the partitions of events, while another could.
+``faults_of`` names everything that is wrong, each with its remedy. Then, by ``Fitness``:
+
+- it does not claim;
+- it leads on, and keeps its partitions, only as long as no fit controller is there. A fault must have lasted
+  for ``YIELD_AFTER_MS``, so that one slow answer of Redis moves nothing;
+- it takes no partitions before it was fit once.
+
+The policy is in force that the newest publication names. A controller with another policy waits as long as
+a controller with the policy in force is there, or was there within ``GRACE_MS`` and did not say that
+it leaves. So a policy changes by restarting the controllers one by one, and a crashed leader has a minute to
+come back before a standby with another policy takes over.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.leading.presence import Fault, Presence, Roster, Seen
+
+YIELD_AFTER_MS = 3_000
+GRACE_MS = 60_000
+
+
+class FaultKind(StrEnum):
+    """What can keep a controller from leading."""
+
+    REDIS_PASSWORD = "redis_password"
+    REDIS_PERMISSION = "redis_permission"
+    REDIS_READ_ONLY = "redis_read_only"
+    REDIS_DATABASE = "redis_database"
+    REDIS_FULL = "redis_full"
+    REDIS_AWAY = "redis_away"
+    CLOCK = "clock"
+    POLICY = "policy"
+    LINEAGE = "lineage"
+    DESCRIPTORS = "descriptors"
+    DISK = "disk"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyNames:
+    """By what two policies are told apart."""
+
+    lineage: str
+    version: str
+
+
+def clock_fault(ahead_ms: int, *, trusted: bool) -> Fault | None:
+    """The fault of a clock that is not ``trusted``; ``ahead_ms`` of the brokers', negative behind them."""
+    if trusted:
+        return None
+    seconds = abs(ahead_ms) / 1_000
+    where = (
+        f"is {seconds:.0f} s {'ahead of' if ahead_ms > 0 else 'behind'} the brokers'"
+        if seconds >= 1
+        else "has jumped"
+    )
+    return Fault(
+        FaultKind.CLOCK, f"the clock of this machine {where}: set it, and keep it right with NTP or chrony"
+    )
+
+
+def policy_fault(own: PolicyNames, in_force: PolicyNames | None, roster: Roster, now_ms: int) -> Fault | None:
+    """The fault of another policy or lineage than the one in force; ``in_force`` None: nothing is yet."""
+    if in_force is None:
+        return None
+    if own.lineage != in_force.lineage:
+        return Fault(
+            FaultKind.LINEAGE,
+            f"LINEAGE: its policy names the lineage {own.lineage}, and {in_force.lineage} is in force: "
+            "correct `lineage` in the policy, or use another namespace",
+        )
+    if own.version == in_force.version:
+        return None
+    holders = [row for row in roster.rows(now_ms) if _may_still_lead(row, in_force.version, now_ms)]
+    if not holders:
+        return None
+    hosts = ", ".join(sorted({row.presence.host for row in holders}))
+    return Fault(
+        FaultKind.POLICY,
+        f"its policy {own.version[:8]} is not the one in force, {in_force.version[:8]}, which a controller "
+        f"on {hosts} has: give all the same file; this one takes over when the others have stopped",
+    )
+
+
+def _may_still_lead(row: Seen, policy_version: str, now_ms: int) -> bool:
+    recent = now_ms - row.append_ms < GRACE_MS and not row.presence.leaving
+    return recent and row.presence.policy_version == policy_version
+
+
+def tables_fault(own_run: str, redis: str, leaders: Iterable[Presence]) -> Fault | None:
+    """The fault of a Redis that answers and does not hold the tables which the leader uses."""
+    for leader in leaders:
+        if leader.tables_run not in ("", own_run) and not leader.faults:
+            return Fault(
+                FaultKind.REDIS_DATABASE,
+                f"Redis at {redis} does not hold the tables that the leader on {leader.host} uses, at "
+                f"{leader.redis}: correct the address or the number of the database in TIELINE_REDIS",
+            )
+    return None
+
+
+class Fitness:
+    """What follows from the faults, for the parts of this process. Instants are of the steady clock."""
+
+    def __init__(self) -> None:
+        self.faults: tuple[Fault, ...] = ()
+        self.checked = False
+        self._since_ms = 0
+        self._others: tuple[Presence, ...] = ()
+
+    def note(self, faults: tuple[Fault, ...], others: tuple[Presence, ...], steady_ms: int) -> None:
+        """What the last look has found: the faults of this controller, and the others that are there."""
+        if faults and not self.faults:
+            self._since_ms = steady_ms
+        self.faults, self._others, self.checked = faults, others, True
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether this controller may claim, and take partitions."""
+        return self.checked and not self.faults
+
+    def must_yield(self, steady_ms: int) -> bool:
+        """Whether it must resign and give up its partitions: it is not fit, and another controller is."""
+        lasting = bool(self.faults) and steady_ms - self._since_ms >= YIELD_AFTER_MS
+        return lasting and any(other.is_fit for other in self._others)
+
+    @property
+    def words(self) -> str:
+        """What is wrong, in one text; empty when nothing is."""
+        if not self.checked:
+            return "it has not been checked yet whether this controller is fit to lead"
+        return "; ".join(fault.words for fault in self.faults)
+
+
+def others_of(roster: Roster, identity: str, now_ms: int) -> tuple[Presence, ...]:
+    """The other controllers that are there."""
+    return tuple(other for other in roster.present(now_ms) if other.identity != identity)

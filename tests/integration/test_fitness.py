@@ -1,0 +1,274 @@
+"""Controllers that are wrong in one way each, as real processes beside a leader that is well."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from controller.kafka.ordered_log import Tail
+from controller.leading.presence import Roster
+from controller.process.clock import now_ms
+from controller.process.settings import Settings
+from tests.integration.controllers import (
+    MAIN,
+    POLICY,
+    ControllerProcess,
+    Fleet,
+    settings_of,
+    tieline,
+    weights,
+)
+from tests.stacks import RealStack
+from tests.waiting import until
+from tieline.events import PoolObservation
+from tieline.producer import Producer
+
+NAMED_WITHIN_S = 10.0  # 5 s on a machine that does nothing else
+SLOW_CLOCK = "import time; true = time.time_ns; time.time_ns = lambda: true() - 60_000_000_000; "
+FEW_DESCRIPTORS = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); "
+
+
+@pytest.fixture
+async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with Fleet(settings_of(kafka_bootstrap, redis_url, prefix), tmp_path) as running:
+        yield running
+
+
+def connected(url: str) -> Any:
+    return Redis.from_url(url)
+
+
+def changed_policy(directory: Path, old: str, new: str) -> Path:
+    text = POLICY.read_text()
+    assert old in text
+    file = directory / "other.yaml"
+    file.write_text(text.replace(old, new, 1))
+    return file
+
+
+async def user(settings: Settings, name: str, *rules: str) -> str:
+    """The URL of Redis for a new user with these rules."""
+    async with connected(settings.redis) as redis:
+        await redis.execute_command("ACL", "SETUSER", name, "reset", "on", ">right", *rules)
+    return settings.redis.replace("redis://", f"redis://{name}:right@")
+
+
+async def named(settings: Settings, process: ControllerProcess, started_s: float) -> list[str]:
+    """The kinds of fault that this process says in time, and that `status` names."""
+    roster = Roster()
+    tail = Tail(settings.kafka, settings.topics.controllers.name, roster.take)
+    await tail.start()
+    reading = asyncio.create_task(tail.run())
+
+    def kinds() -> list[str]:
+        for row in roster.rows(now_ms()):
+            if row.presence.pid == process.process.pid and row.presence.faults:
+                return [fault.kind for fault in row.presence.faults]
+        return []
+
+    found = await until(kinds, 20, "a fault on the topic of controllers")
+    took_s = time.monotonic() - started_s
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await tail.stop()
+    status = await tieline(settings, "status", "--json")
+    assert status.out, status.err
+    rows = {row["presence"]["pid"]: row["presence"] for row in json.loads(status.out)["controllers"]}
+    assert [fault["kind"] for fault in rows[process.process.pid]["faults"]] == found
+    assert took_s < NAMED_WITHIN_S
+    return found
+
+
+Wrong = Callable[[Settings, Path], Any]
+
+
+async def wrong_password(settings: Settings, _: Path) -> tuple[Settings, str]:
+    url = await user(settings, "mistaken", "+@all", "~*", "&*")
+    return replace(settings, redis=url.replace(":right@", ":wrong@")), ""
+
+
+async def no_permission(settings: Settings, _: Path) -> tuple[Settings, str]:
+    return replace(settings, redis=await user(settings, "reader", "+@read", "+@connection", "~*")), ""
+
+
+async def wrong_database(settings: Settings, _: Path) -> tuple[Settings, str]:
+    return replace(settings, redis=settings.redis.rstrip("/0").removesuffix("/") + "/7"), ""
+
+
+async def no_such_database(settings: Settings, _: Path) -> tuple[Settings, str]:
+    return replace(settings, redis=settings.redis.rstrip("/0").removesuffix("/") + "/7777"), ""
+
+
+async def no_redis(settings: Settings, _: Path) -> tuple[Settings, str]:
+    return replace(settings, redis="redis://127.0.0.1:1/0"), ""
+
+
+async def slow_clock(settings: Settings, _: Path) -> tuple[Settings, str]:
+    return settings, SLOW_CLOCK
+
+
+async def few_descriptors(settings: Settings, _: Path) -> tuple[Settings, str]:
+    return settings, FEW_DESCRIPTORS
+
+
+async def other_policy(settings: Settings, directory: Path) -> tuple[Settings, str]:
+    return replace(
+        settings,
+        policy=changed_policy(directory, "committed_units_per_s: 14000", "committed_units_per_s: 13000"),
+    ), ""
+
+
+async def other_lineage(settings: Settings, directory: Path) -> tuple[Settings, str]:
+    return replace(
+        settings, policy=changed_policy(directory, "lineage: multicloud-1", "lineage: multicloud-2")
+    ), ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        (wrong_password, "redis_password"),
+        (no_permission, "redis_permission"),
+        (wrong_database, "redis_database"),
+        (no_such_database, "redis_database"),
+        (no_redis, "redis_away"),
+        (slow_clock, "clock"),
+        (few_descriptors, "descriptors"),
+        (other_policy, "policy"),
+        (other_lineage, "lineage"),
+    ],
+)
+async def test_controller_that_is_not_fit_says_so_and_takes_no_lead(
+    fleet: Fleet, tmp_path: Path, wrong: Wrong, kind: str
+) -> None:
+    """`status` names the fault within seconds of its start; it takes no partitions, and does not claim after
+    the leader was killed."""
+    leader = await fleet.add()
+    await leader.until_said("decides now")
+    settings, before_main = await wrong(fleet.settings, tmp_path)
+    started_s = time.monotonic()
+    other = await ControllerProcess(settings, tmp_path / "wrong.log", main=before_main + MAIN).start()
+    try:
+        assert await named(fleet.settings, other, started_s) == [kind]
+        said = await other.until_said("this controller is not fit to lead")
+        assert len(said["why"]) == 1
+        leader.signal(signal.SIGKILL)
+        silent_until = time.monotonic() + 6
+        await until(lambda: time.monotonic() > silent_until, 10)
+        assert not other.said("its claim is valid; takes over")
+        assert not other.said("partitions_assigned")
+        assert other.process.returncode is None
+    finally:
+        await other.kill()
+
+
+async def test_read_only_redis(own_stack: RealStack, fleet: Fleet, tmp_path: Path) -> None:
+    """A controller whose Redis is a replica says that, and takes no lead."""
+    leader = await fleet.add()
+    await leader.until_said("decides now")
+    async with connected(own_stack.redis_url) as replica:
+        await replica.execute_command("REPLICAOF", "127.0.0.1", "1")
+        started_s = time.monotonic()
+        settings = replace(fleet.settings, redis=own_stack.redis_url)
+        other = await ControllerProcess(settings, tmp_path / "wrong.log").start()
+        try:
+            assert await named(fleet.settings, other, started_s) == ["redis_read_only"]
+            await replica.execute_command("REPLICAOF", "NO", "ONE")
+        finally:
+            await other.kill()
+
+
+async def test_log_on_a_full_disk(fleet: Fleet) -> None:
+    """A controller whose log can't be written goes on, and says so."""
+    leader = await fleet.add()
+    await leader.until_said("decides now")
+    started_s = time.monotonic()
+    other = await ControllerProcess(fleet.settings, Path("/dev/full")).start()
+    try:
+        assert await named(fleet.settings, other, started_s) == ["disk"]
+    finally:
+        await other.kill()
+
+
+async def test_leader_that_loses_redis_hands_over(own_stack: RealStack, fleet: Fleet, tmp_path: Path) -> None:
+    """The leader alone loses Redis while a standby has it: the standby leads within seconds, no weight
+    changes, and the former leader gives its partitions up."""
+    async with connected(fleet.settings.redis) as redis:
+        url = await user(fleet.settings, "leader", "+@all", "~*", "&*")
+        leader = await ControllerProcess(replace(fleet.settings, redis=url), tmp_path / "first.log").start()
+        try:
+            await leader.until_said("decides now")
+            standby = await fleet.add()
+            await standby.until_said("this controller is fit to lead")
+            async with fleet.routes() as routes:
+                before = routes.newest()
+                assert before is not None
+                await redis.execute_command("ACL", "SETUSER", "leader", "off")
+                await redis.execute_command("CLIENT", "KILL", "USER", "leader")
+                lost_s = time.monotonic()
+                after = await routes.until(
+                    lambda record: record.generation.epoch > before.generation.epoch, 30
+                )
+                assert time.monotonic() - lost_s < 12
+            assert after is not None
+            assert weights(after) == weights(before)
+            await leader.until_said("gives up its partitions")
+            assert leader.said("stands by now")
+            assert leader.process.returncode is None
+        finally:
+            await leader.kill()
+
+
+async def test_policy_changes_by_restarting_one_by_one(fleet: Fleet, tmp_path: Path) -> None:
+    """A standby with a new policy waits, and takes over as soon as the last controller with the old one has
+    stopped."""
+    leader = await fleet.add()
+    await leader.until_said("decides now")
+    settings, _ = await other_policy(fleet.settings, tmp_path)
+    newer = await ControllerProcess(settings, tmp_path / "newer.log").start()
+    try:
+        await newer.until_said("this controller is not fit to lead")
+        assert await leader.stop() == 0
+        await newer.until_said("decides now", within_s=20)
+        await newer.until_said("partitions_assigned")
+    finally:
+        await newer.kill()
+
+
+async def test_standby_with_another_policy_dead_letters_nothing_that_the_policy_in_force_accepts(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    """Good reports about a pool that the standby's policy does not have are all taken, also when the standby
+    is the only one to take partitions later."""
+    leader = await fleet.add()
+    await leader.until_said("decides now")
+    text = POLICY.read_text().replace("azure/westus3/gpt-4o", "azure/westus9/gpt-4o")
+    file = tmp_path / "other.yaml"
+    file.write_text(text)
+    settings = replace(fleet.settings, policy=file)
+    standby = await ControllerProcess(settings, tmp_path / "standby.log").start()
+    try:
+        await standby.until_said("this controller is not fit to lead")
+        async with Producer(
+            fleet.settings.kafka, prefix=fleet.settings.namespace, source="prober-us"
+        ) as producer:
+            for _ in range(20):
+                producer.observe(PoolObservation("azure/westus3/gpt-4o"))
+                producer.flush(interval_ms=1_000)
+            assert await producer.drain(10)
+        async with Redis.from_url(fleet.settings.redis) as redis:
+            row = "azure/westus3/prober-us"
+            await until(lambda: redis.hexists(fleet.settings.keys.table("health"), row), 20, "the row")
+        assert not standby.said("dead_letter")
+        assert not leader.said("dead_letter")
+    finally:
+        await standby.kill()

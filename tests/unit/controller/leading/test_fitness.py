@@ -1,0 +1,170 @@
+"""Who is fit to lead, and what follows when a controller is not."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from aiokafka.structs import ConsumerRecord
+from msgspec.structs import replace
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+
+from controller.leading.fitness import (
+    GRACE_MS,
+    YIELD_AFTER_MS,
+    Fitness,
+    PolicyNames,
+    clock_fault,
+    others_of,
+    policy_fault,
+    tables_fault,
+)
+from controller.leading.presence import PRESENT_MS, Fault, Presence, Roster, encode_presence
+from controller.leading.redis_check import redis_fault
+
+FAULT = Fault("redis_away", "Redis is away")
+OWN = PolicyNames("one", "new")
+IN_FORCE = PolicyNames("one", "old")
+
+
+def presence(identity: str = "other", **more: object) -> Presence:
+    return replace(
+        Presence(
+            identity=identity,
+            host=f"host-{identity}",
+            pid=1,
+            version="1",
+            started_ms=0,
+            lineage="one",
+            policy_version="old",
+            checked=True,
+        ),
+        **more,
+    )
+
+
+def record(value: bytes, append_ms: int) -> ConsumerRecord[bytes | None, bytes | None]:
+    return ConsumerRecord("t", 0, 0, append_ms, 1, None, value, None, 0, 0, ())
+
+
+def roster(*rows: tuple[Presence, int]) -> Roster:
+    """Of (presence, append time)."""
+    seen = Roster()
+    for row, append_ms in rows:
+        seen.take(record(encode_presence(row)[0], append_ms))
+    return seen
+
+
+def fitness_with(*faults: Fault, others: tuple[Presence, ...] = (), since_ms: int = 0) -> Fitness:
+    fitness = Fitness()
+    fitness.note(faults, others, since_ms)
+    return fitness
+
+
+def test_nobody_is_fit_before_the_first_look() -> None:
+    """A process that has just begun neither claims nor takes partitions."""
+    assert not Fitness().is_fit
+    assert fitness_with().is_fit
+    assert not fitness_with(FAULT).is_fit
+
+
+def test_leader_yields_only_to_a_fit_one_and_only_for_a_lasting_fault() -> None:
+    """Alone, beside others that are not fit, and for a moment it leads on."""
+    others = (presence(),)
+    assert fitness_with(FAULT, others=others).must_yield(YIELD_AFTER_MS)
+    assert not fitness_with(FAULT, others=others).must_yield(YIELD_AFTER_MS - 1)
+    assert not fitness_with(FAULT).must_yield(YIELD_AFTER_MS)
+    assert not fitness_with(others=others).must_yield(YIELD_AFTER_MS)
+    for other in (presence(faults=(FAULT,)), presence(checked=False), presence(leaving=True)):
+        assert not fitness_with(FAULT, others=(other,)).must_yield(YIELD_AFTER_MS)
+
+
+def test_fault_counts_from_its_beginning() -> None:
+    """A fault that is found again at the next look has lasted since the first."""
+    fitness = fitness_with(FAULT, others=(presence(),))
+    fitness.note((FAULT,), (presence(),), YIELD_AFTER_MS - 1)
+    assert fitness.must_yield(YIELD_AFTER_MS)
+
+
+def test_another_lineage_is_never_fit() -> None:
+    """Whoever else is there."""
+    fault = policy_fault(PolicyNames("two", "new"), IN_FORCE, Roster(), 0)
+    assert fault is not None
+    assert fault.kind == "lineage"
+    assert policy_fault(PolicyNames("two", "new"), None, Roster(), 0) is None
+
+
+def test_another_policy_waits_for_those_that_have_the_one_in_force() -> None:
+    """While one is there, or for a minute after it fell silent; not after it said that it leaves, nor when
+    nobody has that policy any more."""
+    there = roster((presence(), 0))
+    fault = policy_fault(OWN, IN_FORCE, there, GRACE_MS - 1)
+    assert fault is not None
+    assert fault.kind == "policy"
+    assert "host-other" in fault.words
+    assert policy_fault(OWN, IN_FORCE, there, GRACE_MS) is None
+    assert policy_fault(OWN, IN_FORCE, roster((presence(leaving=True), 0)), 0) is None
+    assert policy_fault(OWN, IN_FORCE, roster((presence(policy_version="third"), 0)), 0) is None
+    assert policy_fault(IN_FORCE, IN_FORCE, there, 0) is None
+
+
+def test_redis_must_hold_the_tables_that_the_leader_uses() -> None:
+    """An empty database, or another one, is the wrong one; without a leader's word nothing is known."""
+    leader = presence(epoch=3, tables_run="run")
+    assert tables_fault("run", "redis://here", [leader]) is None
+    for run in ("", "another"):
+        fault = tables_fault(run, "redis://here", [leader])
+        assert fault is not None
+        assert fault.kind == "redis_database"
+    assert tables_fault("", "redis://here", [replace(leader, tables_run="")]) is None
+    assert tables_fault("x", "redis://here", [replace(leader, faults=(FAULT,))]) is None
+    assert tables_fault("x", "redis://here", []) is None
+
+
+def test_clock_that_is_off_is_named_with_its_side() -> None:
+    """How far, and whether ahead or behind; a jump has no distance."""
+    ahead, behind, jumped = (clock_fault(ms, trusted=False) for ms in (60_000, -60_000, 0))
+    assert ahead is not None and "60 s ahead of" in ahead.words  # noqa: PT018
+    assert behind is not None and "60 s behind" in behind.words  # noqa: PT018
+    assert jumped is not None and "has jumped" in jumped.words  # noqa: PT018
+    assert clock_fault(60, trusted=True) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (AuthenticationError("invalid username-password pair or user is disabled."), "redis_password"),
+        (ResponseError("NOAUTH Authentication required."), "redis_password"),
+        (ConnectionError("NOAUTH Authentication required."), "redis_password"),
+        (NoPermissionError("this user has no permissions"), "redis_permission"),
+        (ReadOnlyError("You can't write against a read only replica."), "redis_read_only"),
+        (OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), "redis_full"),
+        (ResponseError("MISCONF Redis is configured to save RDB snapshots"), "redis_full"),
+        (ResponseError("DB index is out of range"), "redis_database"),
+        (ConnectionError("Error 111 connecting"), "redis_away"),
+        (TimeoutError(), "redis_away"),
+        (OSError("no route to host"), "redis_away"),
+    ],
+)
+def test_each_failure_of_redis_has_a_name_and_a_remedy(error: Exception, kind: str) -> None:
+    """The words name the address."""
+    fault = redis_fault(error, "redis://there/0")
+    assert fault.kind == kind
+    assert "redis://there/0" in fault.words
+
+
+def test_roster_knows_who_is_there() -> None:
+    """Who said something within 5 s and not that it leaves; rubbish on the topic changes nothing."""
+    seen = roster((presence("a"), 0), (presence("b"), 1), (presence("b", leaving=True), 2))
+    assert [other.identity for other in others_of(seen, "me", PRESENT_MS - 1)] == ["a"]
+    assert others_of(seen, "me", PRESENT_MS) == ()
+    assert others_of(seen, "a", 0) == ()
+    assert not seen.take(record(b"\xff", 0))
+    assert not seen.take(record(msgspec.msgpack.encode({"identity": 1}), 0))
+    assert seen.take(record(encode_presence(presence("a", leaving=True))[0], 3))
