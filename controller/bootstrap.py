@@ -32,8 +32,8 @@ from controller.process.monitor import Vitals, monitored
 from controller.process.settings import UNSIGNED_NOTICE, Settings
 from controller.process.supervise import end_on_signals, together, until_asked
 from controller.process.telemetry import without_password
-from controller.routes.overlay_keeper import OverlayKeeper
 from controller.routes.counting_rule import NO_EPOCH
+from controller.routes.overlay_keeper import OverlayKeeper
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
 from streams.app import Ingest, IngestSettings, Registry

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from tieline._sending.connection import Delivery
     from tieline._sync import Client
     from tieline._tables.status import Applied, State, Status
-    from tieline.credentials import MissingCredentialError, Token
+    from tieline.credentials import ForHosts, MissingCredentialError, Token
     from tieline.errors import (
         ClosedError,
         ConfigurationError,
@@ -77,7 +77,7 @@ _HOMES = {
     "_sending.connection": ("Delivery",),
     "_sync": ("Client",),
     "_tables.status": ("Applied", "State", "Status"),
-    "credentials": ("MissingCredentialError", "Token"),
+    "credentials": ("ForHosts", "MissingCredentialError", "Token"),
     "errors": (
         "ClosedError",
         "ConfigurationError",
@@ -132,6 +132,7 @@ __all__ = [
     "ConfigurationError",
     "Delivery",
     "EntraToken",
+    "ForHosts",
     "GoogleToken",
     "InvalidEventError",
     "KafkaUnavailableError",

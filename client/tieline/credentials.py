@@ -77,7 +77,26 @@ class RequestSigner(ABC):
 Secret: TypeAlias = str | Token
 SecretFunction: TypeAlias = Callable[[], Secret | Awaitable[Secret]]
 SecretSource: TypeAlias = str | SecretFunction
-Credential: TypeAlias = SecretSource | RequestSigner
+
+
+class ForHosts:
+    """A secret or signer with the only hosts that it may be sent to: ``ForHosts(secret, "llm.example.com",
+    "*.internal.example.com")``. ``*`` stands for any text. A whole origin such as
+    ``http://llm.internal:8000`` also allows plain http there, which nothing else does off this machine."""
+
+    def __init__(self, secret: SecretSource | RequestSigner, *hosts: str) -> None:
+        if not hosts or not all(isinstance(host, str) and host.strip() for host in hosts):
+            raise ConfigurationError(
+                "ForHosts: give at least one host, e.g. ForHosts(secret, 'llm.example.com')"
+            )
+        self.secret = secret
+        self.hosts = tuple(host.strip().lower() for host in hosts)
+
+    def __repr__(self) -> str:
+        return f"ForHosts(..., {', '.join(map(repr, self.hosts))})"
+
+
+Credential: TypeAlias = SecretSource | RequestSigner | ForHosts
 
 
 class MissingCredentialError(ConfigurationError):
@@ -127,7 +146,12 @@ class Credentials:
         *,
         on_back: Callable[[str], None] | None = None,
     ) -> None:
-        self._sources = dict(sources or {})
+        entries = sources or {}
+        self._sources = {
+            name: source.secret if isinstance(source, ForHosts) else source
+            for name, source in entries.items()
+        }
+        self._hosts = {name: entry.hosts for name, entry in entries.items() if isinstance(entry, ForHosts)}
         self._clock = clock
         self._environment = environment
         self._tokens: dict[str, _TokenInUse] = {}
@@ -140,6 +164,12 @@ class Credentials:
 
     def __repr__(self) -> str:
         return f"Credentials({sorted(self._sources)})"
+
+    def hosts_of(self, name: str) -> tuple[str, ...]:
+        """The hosts that were given with a secret, here or in the environment; empty for none."""
+        text = self._environment.get(f"{variable_of(name)}_HOSTS", "")
+        listed = tuple(host.strip().lower() for host in text.split(",") if host.strip())
+        return self._hosts.get(name, listed)
 
     @property
     def alarm(self) -> str:

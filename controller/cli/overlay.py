@@ -80,7 +80,10 @@ async def _issue(args: argparse.Namespace, settings: Settings, to_redis: bool) -
     overlay = _overlay_of(args, settings.namespace, now_ms())
     data = sign(overlay, key)
     if to_redis:
-        await _publish(settings, overlay, data, known_only=not getattr(args, "unknown", True))
+        known_only = not getattr(args, "unknown", True)
+        replaced = await _publish(settings, overlay, data, key, known_only=known_only)
+        if replaced:
+            print(f"replaces {replaced}, which this key did not sign")
         print(f"written to Redis, for clients of namespace {settings.namespace!r} and for `tieline web`")
     if args.out is not None:
         _write(args.out, data)
@@ -110,7 +113,14 @@ def _overlay_of(args: argparse.Namespace, namespace: str, issued_ms: int) -> Ove
         raise UserError(invalid_field(error)) from None
 
 
-async def _publish(settings: Settings, overlay: Overlay, data: bytes, *, known_only: bool) -> None:
+async def _publish(
+    settings: Settings, overlay: Overlay, data: bytes, key: "Ed25519PrivateKey", *, known_only: bool
+) -> str:
+    """Returns what it replaces if that is later and another key signed it, or nobody; else "".
+
+    Only a signature proves that somebody issued it: a forged overlay must not be in the way of a true one.
+    """
+    replaced = ""
     redis = connect_redis(settings.redis)
     try:
         async with asyncio.timeout(REDIS_WITHIN_S):
@@ -118,10 +128,12 @@ async def _publish(settings: Settings, overlay: Overlay, data: bytes, *, known_o
                 _check_scopes(overlay.exclude, await _pools(redis, settings))
             stored = await redis.get(settings.keys.overlay)
             if stored and (newer := _newer(stored, overlay)) is not None:
-                raise UserError(
-                    f"Redis holds an overlay that was issued later ({newer.id}): compare the clocks of the "
-                    "machines that issue overlays"
-                )
+                if _is_signed_by(key, stored, settings.namespace):
+                    raise UserError(
+                        f"Redis holds an overlay that was issued later ({newer.id}): compare the clocks of "
+                        "the machines that issue overlays"
+                    )
+                replaced = newer.id
             await redis.set(settings.keys.overlay, data, pxat=overlay.expires_ms)
             await redis.publish(settings.keys.routes_hint, f"overlay:{overlay.id} 1")
     except TimeoutError:
@@ -130,6 +142,18 @@ async def _publish(settings: Settings, overlay: Overlay, data: bytes, *, known_o
         ) from None
     finally:
         await redis.aclose()
+    return replaced
+
+
+def _is_signed_by(key: "Ed25519PrivateKey", stored: bytes, namespace: str) -> bool:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    try:
+        verify(stored, public_keys([pem.decode()]), namespace=namespace, now_ms=now_ms())
+    except OverlayError:
+        return False
+    return True
 
 
 async def _pools(redis: Any, settings: Settings) -> set[str]:

@@ -8,8 +8,8 @@ Pure.
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from controller.cli.terminal import NAMED_MAX, overlay_in_words, utc
 from controller.cli.controllers import controller_line
+from controller.cli.terminal import NAMED_MAX, overlay_in_words, utc
 from controller.core.model.words import duration, sentence
 from controller.process.settings import UNSIGNED_NOTICE
 

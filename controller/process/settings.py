@@ -116,6 +116,7 @@ def read_settings(
         typed = getattr(args, flag, None)
         return str(typed) if typed is not None else environment.get(variable, "")
 
+    _refuse_typed_password(getattr(args, "redis", None))
     kafka, redis = setting("kafka", KAFKA).strip(), setting("redis", REDIS).strip()
     policy = setting("policy", POLICY).strip()
     for variable, value, flag in (
@@ -134,6 +135,18 @@ def read_settings(
         replication=_replication(setting("replication", REPLICATION) or "1"),
         monitor=read_address(setting("monitor", MONITOR)),
     )
+
+
+def _refuse_typed_password(redis: str | None) -> None:
+    try:
+        has_password = bool(redis) and bool(urlsplit(redis or "").password)
+    except ValueError:
+        return  # the address is refused for what is wrong with it
+    if has_password:
+        raise SettingError(
+            f"--redis: everybody on this machine can read a password there: give it by {REDIS}_PASSWORD_FILE "
+            f"(a file) or {REDIS}_PASSWORD, with --redis or {REDIS} without it"
+        )
 
 
 def _hint(variable: str) -> str:

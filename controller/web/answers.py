@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import zlib
 from collections import Counter
 from typing import Any
 
@@ -151,6 +152,12 @@ class Answers:
         except TimeoutError:
             return refusal(408, f"the report did not arrive within {self._bounds.body_within_s:g} s")
         try:
+            encoding = request.headers.get("content-encoding", "identity")
+            body = decompressed(body, encoding, self._bounds.body_max_bytes)
+        except (zlib.error, ValueError) as error:
+            self.counts["reports refused: broken body"] += 1
+            return refusal(400, f"the body is not what content-encoding says, or too large: {error}")
+        try:
             event = decode_body(Demand, body, request.content_type)
         except Poison as poison:
             self.counts[f"reports refused: {poison.reason}"] += 1
@@ -185,6 +192,22 @@ class Answers:
         if self._board.served is None:
             return refusal(503, "there is no route table yet", retry_after_s=RETRY_AFTER_S)
         return web.Response(text="ok\n")
+
+
+def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """The body without its content encoding, gzip or deflate, which must be complete and give at most
+    ``max_bytes``. Raises zlib.error or ValueError."""
+    if encoding.lower() == "identity":
+        return body
+    if encoding.lower() not in ("gzip", "deflate"):
+        raise ValueError(f"{encoding} is not among gzip, deflate and identity")
+    unpacking = zlib.decompressobj(wbits=31 if encoding.lower() == "gzip" else 15)
+    whole = unpacking.decompress(body, max_bytes + 1)
+    if len(whole) > max_bytes:
+        raise ValueError(f"it has more than {max_bytes} bytes")
+    if not unpacking.eof:
+        raise ValueError("it was cut")
+    return whole
 
 
 def refusal(status: int, text: str, *, retry_after_s: float = 0.0) -> web.Response:

@@ -79,7 +79,11 @@ class Server:
         app = web.Application(middlewares=[self._gate], client_max_size=self._bounds.body_max_bytes)
         app.add_routes(self._answers.routes())
         runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=self._bounds.idle_s, shutdown_timeout=STOP_WITHIN_S
+            app,
+            access_log=None,
+            keepalive_timeout=self._bounds.idle_s,
+            shutdown_timeout=STOP_WITHIN_S,
+            auto_decompress=False,  # a broken body would break the connection before its answer is sent
         )
         await runner.setup()
         try:

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from redis.asyncio import Redis
 
 import tieline
+from controller.process.clock import now_ms
 from controller.process.settings import Settings
 from tests.integration.controllers import Fleet, settings_of
 from tests.integration.controllers import tieline as command
@@ -17,6 +20,7 @@ from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, pool_info, publish
 from tests.integration.test_web import TOKEN, web
 from tests.stacks import RealStack
 from tests.waiting import until
+from tieline.overlay import Overlay, sign
 
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
 POOLS = (pool_info(A, "http://127.0.0.1:1/v1"), pool_info(B, "http://127.0.0.1:2/v1"))
@@ -183,3 +187,29 @@ async def test_controllers_put_the_overlay_back_after_a_flush(
         await redis.flushall()
         await controller.until_said(RESTORED, times=2)
         assert await redis.get(settings.keys.overlay) == withdrawal
+
+
+async def test_a_forged_overlay_blocks_no_true_one(settings: Settings, keys: Keys) -> None:
+    """Redis holds an overlay from the future that another key signed: a true one replaces it, and says so. A
+    later one of the same key still refuses an earlier one."""
+    key = Ed25519PrivateKey.generate()
+    own = load_pem_private_key(keys.private.read_bytes(), None)
+    assert isinstance(own, Ed25519PrivateKey)
+    later_ms = now_ms() + 60_000
+    forged = Overlay(
+        "ov-forged",
+        settings.namespace,
+        (),
+        issued_ms=later_ms,
+        expires_ms=later_ms + 60_000,
+        actor="x",
+        reason="y",
+    )
+    exclude = ("exclude", "azure", "--unknown", "--reason", "test", "--key", str(keys.private))
+    async with Redis.from_url(settings.redis) as redis:
+        await redis.set(settings.keys.overlay, sign(forged, key))
+        assert "replaces ov-forged" in await order(settings, *exclude)
+        await redis.set(settings.keys.overlay, sign(forged, own))
+        ended = await command(settings, "overlay", *exclude)
+    assert ended.status == 2
+    assert "issued later" in ended.err

@@ -1,6 +1,7 @@
 """What the HTTP endpoint bears, on real sockets: its numbers made small, its table given directly."""
 
 import asyncio
+import gzip
 import os
 import socket
 import sys
@@ -202,3 +203,19 @@ async def test_a_redirect_is_not_followed() -> None:
                 assert isinstance(client.pick(MODEL), tieline.Shed)
     assert server.asked
     assert thief.asked == []
+
+
+async def test_a_broken_body_is_refused() -> None:
+    """A report that says gzip and isn't gets 400, as does one whose compressed bytes were cut, and one that
+    unpacks to too much. A good one in gzip is read."""
+    producer = Producer("127.0.0.1:1")
+    coded = {"content-type": "application/json", "content-encoding": "gzip"}
+    bodies = (b"not gzip at all", gzip.compress(b"{}" * 500)[:-12], gzip.compress(b" " * 20_000_000))
+    async with producer, listening(Bounds(), producer) as rig, session() as http:
+        for body in bodies:
+            async with http.post(f"{rig.url}/v1/reports", data=body, headers=coded) as answer:
+                assert answer.status == 400
+                assert "content-encoding" in await answer.text()
+        whole = gzip.compress(b'{"client": "a"}')
+        async with http.post(f"{rig.url}/v1/reports", data=whole, headers=coded) as answer:
+            assert "missing required field" in await answer.text()

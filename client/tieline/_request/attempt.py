@@ -31,6 +31,7 @@ from tieline._http.messages import (
     retry_after_ms,
 )
 from tieline._request.body import Body
+from tieline._request.destinations import Destinations
 from tieline._request.reply import Opening, Reply, error_event
 from tieline._routing.route import Target
 from tieline.credentials import MissingCredentialError, RequestSigner, RequestToSign, Token
@@ -130,15 +131,17 @@ def attempt(
     now_epoch_ms: int,
     *,
     lives: Callable[[Phase], None],
+    destinations: Destinations,
     trace: Headers = NO_TRACE,
 ) -> Steps[Opening]:
     """Raises nothing of its own. An answer that is not handed on is closed. ``lives`` is called whenever more
     has come of a stream that is held back, with what it has shown so far. ``trace``: headers that tell the
-    provider of the attempt's span; they replace the caller's own."""
+    provider of the attempt's span; they replace the caller's own. ``destinations``: where secrets may go."""
     answer: Answer | None = None
     secret: tuple[str | RequestSigner, bool] | None = None
     try:
         if target.credential:
+            destinations.check(target.credential, target.adapter, target.url)
             secret = yield GetSecret(target.credential, flight.due_ms)
         sending = _sending(call, target, flight, secret, trace=trace)
         if secret is not None and isinstance(secret[0], RequestSigner):

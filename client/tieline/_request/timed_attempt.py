@@ -15,6 +15,7 @@ from msgspec import Struct
 from tieline._http.flights import Flight, Flights
 from tieline._http.messages import HttpRequest
 from tieline._request.attempt import NO_TRACE, Call, Steps, attempt
+from tieline._request.destinations import Destinations
 from tieline._request.limits import Waiting, idle_ms, waiting_for_stream, waiting_for_trial, waiting_for_whole
 from tieline._request.memory import Estimator, Holders, SharedHolders
 from tieline._request.recovery import Recovery, sent_anew
@@ -48,7 +49,8 @@ class Meter(Protocol):
 
 class Tools(Struct):
     """What exchanges work with. ``lock`` guards ``budget``, ``holders``, ``refusals`` and ``waiting``.
-    ``refused(name, token)``: a provider refused this token of the credential. ``clock`` is monotonic,
+    ``refused(name, token)``: a provider refused this token of the credential. ``destinations``: where secrets
+    may go. ``clock`` is monotonic,
     ``epoch_ms`` the wall clock. ``shared``: what other processes know of holders; None where nothing is
     shared. ``tracing``: where spans go, None for nowhere."""
 
@@ -61,6 +63,7 @@ class Tools(Struct):
     meter: Meter
     settings: Callable[[], ClientSettings]
     refused: Callable[[str, str], None]
+    destinations: Destinations
     clock: Callable[[], int]
     epoch_ms: Callable[[], int]
     lock: AbstractContextManager[object]
@@ -135,7 +138,15 @@ class TimedAttempts:
             else:
                 flight.due_ms = min(tools.clock() + waiting.silence_ms, began_ms + waiting.whole_ms)
 
-        once = partial(attempt, call, target, flight, lives=lives, trace=self._trace)
+        once = partial(
+            attempt,
+            call,
+            target,
+            flight,
+            lives=lives,
+            destinations=tools.destinations,
+            trace=self._trace,
+        )
         opening: Opening | None = None
         try:
             opening = yield from once(tools.epoch_ms())

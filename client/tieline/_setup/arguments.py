@@ -104,7 +104,8 @@ def _check_credentials(credentials: Any) -> None:
         return
     if not isinstance(credentials, Mapping):
         raise ConfigurationError("credentials: expected a mapping from the names in the table to secrets")
-    for name, value in credentials.items():
+    for name, entry in credentials.items():
+        value = entry.secret if hasattr(entry, "hosts") else entry
         is_signer = callable(getattr(value, "sign", None))
         if value is not None and not is_signer:  # None: the secret comes from the environment
             _check_secret(f"credentials[{name!r}]", value)

@@ -11,6 +11,7 @@ from tieline._http.tls import Certificates, ClientCertificate
 from tieline._process import clock as _clock
 from tieline._process import fork
 from tieline._reports.window import DemandWindow
+from tieline._request.destinations import Destinations
 from tieline._request.memory import Estimator, Holders, SharedHolders
 from tieline._request.options import Timeouts
 from tieline._request.recovery import Recovery
@@ -98,6 +99,7 @@ class Core:
             meter=self.window,
             settings=self.settings,
             refused=self._credentials.forget,
+            destinations=Destinations(self._credentials.hosts_of),
             clock=clock,
             epoch_ms=_clock.now_ms,
             lock=Lock(),

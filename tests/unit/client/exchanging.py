@@ -11,6 +11,7 @@ from tieline._http.flights import Flights
 from tieline._http.messages import Headers, HttpRequest, WireError
 from tieline._reports.window import DemandWindow
 from tieline._request.attempt import FindHolders, GetSecret, Open, Pause, Read, Sign
+from tieline._request.destinations import Destinations
 from tieline._request.exchange import Exchange
 from tieline._request.memory import Estimator, Holders
 from tieline._request.refusals import Refusals
@@ -95,6 +96,7 @@ class Bench:
             meter=self.window,
             settings=lambda: self.settings,
             refused=lambda _name, _token: None,
+            destinations=Destinations(self.credentials.hosts_of),
             clock=time,
             epoch_ms=time,
             lock=nullcontext(),

@@ -40,7 +40,7 @@ def test_public_names() -> None:
     assert tieline.__all__ == sorted(tieline.__all__)
     assert set(tieline.__all__) == {
         *("Applied", "AsyncClient", "Client", "ClosedError", "ConfigurationError", "MissingExtraError"),
-        *("Brokers", "EntraToken", "GoogleToken", "OciSigner"),
+        *("Brokers", "EntraToken", "ForHosts", "GoogleToken", "OciSigner"),
         *("Needs", "Outcome", "Producer", "Reason", "ResultClass", "Route", "Shed", "State", "Status"),
         *("TielineError", "Timeouts", "Token", "offline", "options"),
         *("Delivery", "InvalidEventError", "KafkaUnavailableError", "MissingCredentialError"),
