@@ -37,6 +37,7 @@ from controller.routes.overlay_keeper import OverlayKeeper
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
 from streams.app import Ingest, IngestSettings, Registry
+from streams.connections import bootstrap_again
 from streams.tables import RedisTables
 from tieline.backoff import Backoff
 
@@ -268,6 +269,7 @@ async def run_controller(settings: Settings) -> int:
     policy = load_policy(settings.policy)
     log = structlog.get_logger("controller")
     asked_to_end = end_on_signals()
+    bootstrap_again()
     created = await ensure_topics(
         settings.kafka,
         settings.topics,

@@ -13,6 +13,7 @@ import structlog
 
 from streams.agents import add_agent, record_reader
 from streams.clock_offsets import ClockOffsets
+from streams.connections import REQUEST_WITHIN_S
 from streams.contract_check import Judge
 from streams.logs import limit_library_logs
 from streams.rebuild import Recovery
@@ -45,6 +46,8 @@ def build_app(settings: IngestSettings) -> faust.App:
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.heartbeat_s,
+        # Its default of 90 s is how long a forgotten connection would stop all evidence, twice over.
+        broker_request_timeout=REQUEST_WITHIN_S,
         # A member without partitions polls nothing. After this time Faust would never let it take over, so it
         # is longer than any process lives; the watchdog notices what stands still.
         broker_max_poll_interval=NEVER_S,

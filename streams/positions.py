@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from streams.connections import renewing
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
 
 
@@ -46,13 +47,16 @@ class Offsets:
 
     async def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """The offset that the next record of each partition will have."""
-        ends = await self._consumer.end_offsets([TopicPartition(*partition) for partition in partitions])
+        wanted = [TopicPartition(*partition) for partition in partitions]
+        with renewing(self._consumer._client):
+            ends = await self._consumer.end_offsets(wanted)
         return {Partition(*partition): offset for partition, offset in ends.items()}
 
     async def starts(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """Where the group goes on: at what it committed, else at the first offset there is."""
         topic_partitions = [TopicPartition(*partition) for partition in partitions]
-        first = await self._consumer.beginning_offsets(topic_partitions)
+        with renewing(self._consumer._client):
+            first = await self._consumer.beginning_offsets(topic_partitions)
         committed = await self._admin.list_consumer_group_offsets(self._group, partitions=topic_partitions)
         starts = {}
         for partition in topic_partitions:

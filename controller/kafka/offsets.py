@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.connections import renewing
 from streams.rows import Progress
 from streams.topic_ids import topic_facts
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
@@ -57,8 +58,9 @@ class Offsets:
             for topic, fact in sorted(facts.items())
             for number in range(fact.partitions)
         ]
-        begins = await self._consumer.beginning_offsets(partitions)
-        ends = await self._consumer.end_offsets(partitions)
+        with renewing(self._consumer._client):
+            begins = await self._consumer.beginning_offsets(partitions)
+            ends = await self._consumer.end_offsets(partitions)
         return {
             (tp.topic, tp.partition): End(facts[tp.topic].id, ends[tp], records=ends[tp] - begins[tp])
             for tp in partitions

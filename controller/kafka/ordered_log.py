@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from controller.process.errors import LogLostError, LogRecreatedError, TopicMissingError
+from streams.connections import renewing
 from streams.every_record import log_reader
 from streams.topic_ids import TopicChangedError, topic_facts, watch_topics
 from tieline.backoff import Backoff
@@ -135,7 +136,8 @@ class Tail:
         return await self._edge(self._consumer.end_offsets)
 
     async def _edge(self, ask: Callable[[list[TopicPartition]], Any]) -> int:
-        offsets: dict[TopicPartition, int] = await ask([self._partition])
+        with renewing(self._consumer._client):
+            offsets: dict[TopicPartition, int] = await ask([self._partition])
         return offsets[self._partition]
 
 

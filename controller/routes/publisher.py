@@ -105,10 +105,6 @@ class Publisher:
         await self._tail.stop()
         await self._close_producer()
 
-    async def read_all(self, within_s: float) -> None:
-        """Returns once everything was read that the log holds now. Raises TimeoutError or KafkaError."""
-        await self._tail.read_all(within_s)
-
     def in_force(self) -> RecordHead | None:
         """The head of the newest publication; None if there is none, or it can't be read."""
         newest = self.log.newest

@@ -138,15 +138,8 @@ class TimedAttempts:
             else:
                 flight.due_ms = min(tools.clock() + waiting.silence_ms, began_ms + waiting.whole_ms)
 
-        once = partial(
-            attempt,
-            call,
-            target,
-            flight,
-            lives=lives,
-            destinations=tools.destinations,
-            trace=self._trace,
-        )
+        safely = partial(attempt, destinations=tools.destinations, trace=self._trace)
+        once = partial(safely, call, target, flight, lives=lives)
         opening: Opening | None = None
         try:
             opening = yield from once(tools.epoch_ms())

@@ -1,0 +1,240 @@
+"""Connections to Kafka that a load balancer has forgotten, and brokers that have got new addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from controller.kafka.ordered_log import Tail, start_producer
+from controller.kafka.topics import ensure_topics
+from lab.stack.cache import cache_directory
+from lab.stack.jars import ensure_jars
+from lab.stack.kafka import Kafka
+from lab.stack.server import LOOPBACK
+from lab.stack.stack import silent
+from streams.app import Ingest, IngestSettings
+from streams.connections import bootstrap_again
+from streams.producers import stop_producer
+from streams.tables import RedisTables
+from tests.integration.ingesting import REGISTRY, now_ms, report
+from tests.waiting import until
+from tieline.cloudevents import encode
+
+FORGOTTEN_WITHIN_S = 35.0  # ten seconds for the answer that never comes, then the group and a busy machine
+
+
+class Balancer:
+    """A TCP load balancer in front of one port. ``forget``: what is open stays open and leads nowhere."""
+
+    def __init__(self) -> None:
+        self.leads_to = 0
+        self._server: asyncio.Server | None = None
+        self._generation = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def port(self) -> int:
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
+
+    async def stop(self) -> None:
+        """Nothing answers there any more."""
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def forget(self) -> None:
+        self._generation += 1
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        generation = self._generation
+        try:
+            there, back = await asyncio.open_connection(LOOPBACK, self.leads_to)
+        except OSError:
+            writer.close()
+            return
+        self._writers |= {writer, back}
+        for source, sink in ((reader, back), (there, writer)):
+            self._tasks.add(asyncio.create_task(self._copy(source, sink, generation)))
+
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, generation: int) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65_536):
+                if generation == self._generation:
+                    sink.write(data)
+            if generation == self._generation:
+                sink.close()
+
+
+class BalancedKafka(Kafka):
+    """Kafka that names a balancer's address as its own."""
+
+    advertised = 0
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        own = f"advertised.listeners=PLAINTEXT://{LOOPBACK}:"
+        settings = self._settings.read_text().replace(f"{own}{self.port}", f"{own}{self.advertised}")
+        self._settings.write_text(settings)
+
+
+class Rig:
+    """``bootstrap`` stays; ``brokers`` is the address that the broker names."""
+
+    def __init__(self, kafka: BalancedKafka) -> None:
+        self.kafka = kafka
+        self.bootstrap, self.brokers = Balancer(), Balancer()
+
+    @property
+    def servers(self) -> str:
+        return f"{LOOPBACK}:{self.bootstrap.port}"
+
+    async def start(self) -> None:
+        for balancer in (self.bootstrap, self.brokers):
+            await balancer.start()
+        self.kafka.advertised = self.brokers.port
+        await self.kafka.start()
+        self.bootstrap.leads_to = self.brokers.leads_to = self.kafka.port
+
+    async def move(self) -> None:
+        """The broker gets another address; the bootstrap name leads there too."""
+        await self.kafka.stop()
+        await self.brokers.stop()
+        self.brokers = Balancer()
+        await self.brokers.start()
+        self.brokers.leads_to = self.kafka.port
+        self.kafka.advertised = self.brokers.port
+        await self.kafka.start()
+
+    async def stop(self) -> None:
+        for balancer in (self.bootstrap, self.brokers):
+            await balancer.stop()
+        await self.kafka.kill()
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    jars = await asyncio.to_thread(ensure_jars, cache_directory(), silent)
+    started = Rig(BalancedKafka(tmp_path / "kafka", jars))
+    try:
+        await started.start()
+        yield started
+    finally:
+        await started.stop()
+
+
+class Ingesting:
+    """An ingesting part over the rig, and what its rows say."""
+
+    def __init__(self, rig: Rig, redis: Redis, prefix: str) -> None:
+        self.settings = IngestSettings(rig.servers, prefix.rstrip("."))
+        self.tables = RedisTables(redis, self.settings.keys)
+        self.ingest = Ingest(self.settings, REGISTRY, self.tables, now_ms)
+        self._rig = rig
+        self._sequence = 0
+
+    async def is_taken_in(self) -> None:
+        """Sends a report over a new connection, and waits until it is in the tables."""
+        self._sequence += 1
+        record = encode(report(self._sequence), time_ms=now_ms())
+        producer = await start_producer(self._rig.servers)
+        await producer.send_and_wait(
+            self.settings.topics.reports.name, value=record.value, key=record.key, headers=record.headers
+        )
+        await stop_producer(producer)
+
+        async def taken() -> bool:
+            rows = (await self.tables.read()).reports
+            return any(row.event.sequence == self._sequence for row in rows)
+
+        await until(taken, FORGOTTEN_WITHIN_S, "the report in the tables")
+
+    async def progresses(self) -> None:
+        """Waits for progress that is newer than now."""
+        began_ms = now_ms()
+
+        async def is_newer() -> bool:
+            rows = (await self.tables.read()).progress
+            return bool(rows) and all(row.at_ms > began_ms for row in rows)
+
+        await until(is_newer, FORGOTTEN_WITHIN_S, "new rows of progress")
+
+
+async def test_forgotten_connections_stop_evidence_for_seconds(rig: Rig, redis_url: str, prefix: str) -> None:
+    """No FIN and no RST: reports are taken in again within half a minute, and progress is written."""
+    async with Redis.from_url(redis_url) as redis:
+        running = Ingesting(rig, redis, prefix)
+        await ensure_topics(rig.servers, running.settings.topics)
+        await running.ingest.start()
+        try:
+            assert await running.ingest.ready(60)
+            await running.is_taken_in()
+            for balancer in (rig.bootstrap, rig.brokers):
+                balancer.forget()
+            await running.is_taken_in()
+            await running.progresses()
+        finally:
+            await running.ingest.stop()
+
+
+async def test_forgotten_connections_of_an_ordered_log(rig: Rig, prefix: str) -> None:
+    """A tail reads on, and asks where the log ends, over new connections."""
+    settings = IngestSettings(rig.servers, prefix.rstrip("."))
+    await ensure_topics(rig.servers, settings.topics)
+    taken: list[int] = []
+    tail = Tail(rig.servers, settings.topics.leader.name, lambda record: taken.append(record.offset))
+    await tail.start()
+    reading = asyncio.create_task(tail.run())
+    assert await tail.end_offset() == 0
+    for balancer in (rig.bootstrap, rig.brokers):
+        balancer.forget()
+    forgotten_s = time.monotonic()
+
+    async def asked() -> bool:
+        with contextlib.suppress(Exception):
+            return await tail.end_offset() >= 0
+        return False
+
+    await until(asked, FORGOTTEN_WITHIN_S, "the end of the log")
+    assert time.monotonic() - forgotten_s < 20
+    producer = await start_producer(rig.servers)
+    await producer.send_and_wait(settings.topics.leader.name, value=b"x", partition=0)
+    await stop_producer(producer)
+    await until(lambda: taken, FORGOTTEN_WITHIN_S, "the record")
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await tail.stop()
+
+
+async def test_brokers_with_new_addresses_are_found_by_the_bootstrap_name(
+    rig: Rig, redis_url: str, prefix: str
+) -> None:
+    """All brokers get new addresses while the bootstrap name stays right: reports are taken in again within
+    half a minute."""
+    bootstrap_again()
+    async with Redis.from_url(redis_url) as redis:
+        running = Ingesting(rig, redis, prefix)
+        await ensure_topics(rig.servers, running.settings.topics)
+        await running.ingest.start()
+        try:
+            assert await running.ingest.ready(60)
+            await running.is_taken_in()
+            await rig.move()
+            await running.is_taken_in()
+            await running.progresses()
+        finally:
+            await running.ingest.stop()
