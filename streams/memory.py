@@ -7,6 +7,7 @@ from streams.store import (
     CAPACITY,
     DEMAND,
     HEALTH,
+    OLDER_COPY,
     STATEMENTS,
     AnyRow,
     Contents,
@@ -24,6 +25,7 @@ class MemoryState:
         self.rows: dict[str, dict[str, AnyRow]] = {}
         self.progress: dict[str, Progress] = {}
         self.notes: dict[str, bytes] = {}
+        self.mark = 0  # counts the writes of progress
         self.hints = 0  # material writes so far
 
     def clear(self) -> None:
@@ -32,6 +34,7 @@ class MemoryState:
         self.rows.clear()
         self.progress.clear()
         self.notes.clear()
+        self.mark = 0
 
 
 class MemoryTables:
@@ -40,6 +43,8 @@ class MemoryTables:
     def __init__(self, state: MemoryState | None = None) -> None:
         self.state = state or MemoryState()
         self._run: str | None = None  # the one that this process has joined
+        self._left: list[str] = []
+        self._mark = 0
 
     async def read(self) -> Contents:
         """See ``Tables``."""
@@ -76,8 +81,14 @@ class MemoryTables:
     async def put_progress(self, rows: Iterable[Progress]) -> None:
         """See ``Tables``."""
         self._check_run()
+        if self.state.mark < self._mark:
+            self._left.append(str(self._run))
+            self._run = self.state.run = None
+            raise TablesLostError(OLDER_COPY)
         for row in rows:
             self.state.progress[progress_field(row.topic, row.partition)] = row
+        self.state.mark += 1
+        self._mark = self.state.mark
 
     async def notes(self) -> dict[str, bytes]:
         """See ``Tables``."""
@@ -99,14 +110,22 @@ class MemoryTables:
         """See ``Tables``."""
         if self.state.run != run:
             return False
-        self._run = run
+        if run in self._left:
+            self.state.run = None
+            return False
+        self._enter(run)
         return True
 
     async def establish(self, run: str) -> str:
         """See ``Tables``."""
         self.state.run = self.state.run or run
-        self._run = self.state.run
+        self._enter(self.state.run)
         return self.state.run
+
+    def _enter(self, run: str) -> None:
+        if self._run not in (None, run):
+            self._left.append(str(self._run))
+        self._run, self._mark = run, 0
 
     def _check_run(self) -> None:
         if self._run is None or self._run != self.state.run:

@@ -14,6 +14,7 @@ STATEMENTS = "statements"
 CAPACITY = "capacity"
 DEMAND = "demand"
 PROGRESS = "progress"
+OLDER_COPY = "the tables were taken back to an older copy, which lacks what was written since"
 NOTES = "notes"
 
 AnyRow: TypeAlias = Row | DemandRow
@@ -79,7 +80,11 @@ class Tables(Protocol):
         ...
 
     async def put_progress(self, rows: Iterable[Progress]) -> None:
-        """Stores how far partitions are consumed; the last writer wins. Raises ``TablesLostError``."""
+        """Stores how far partitions are consumed; the last writer wins.
+
+        Raises ``TablesLostError``, also when the tables have become an older copy of themselves, as after a
+        restore from a backup or a failover to a replica that lagged: then they have no run any more.
+        """
         ...
 
     async def notes(self) -> dict[str, bytes]:
@@ -97,7 +102,8 @@ class Tables(Protocol):
     async def join(self, run: str) -> bool:
         """Writes go to ``run`` from now on, if that is the one in force; cached rows are forgotten.
 
-        Returns whether it is."""
+        Returns whether it is. A run that this process has left for a later one is in force again only in an
+        older copy of the tables: it is ended, and not joined."""
         ...
 
     async def establish(self, run: str) -> str:

@@ -17,6 +17,7 @@ from streams.reading import NAMES, Reading, RowKey, unpack_row
 from streams.rows import Progress
 from streams.store import (
     NOTES,
+    OLDER_COPY,
     PROGRESS,
     AnyRow,
     Contents,
@@ -34,6 +35,8 @@ ROWS_CACHED_MAX = 20_000
 # First elements of the stored scripts' answers.
 ACCEPTED = 1
 LOST = -1
+OLDER = -2
+RUNS_REMEMBERED_MAX = 1_000
 _LUA = files("streams") / "lua"
 
 
@@ -45,11 +48,15 @@ class RedisTables:
         self._keys = keys
         self._writer = secrets.token_hex(8)  # named in each hint, so that a process can tell its own
         self._marker = keys.table("run")
+        self._mark_key = keys.table("mark")
         self._run = ""  # the one that this process has joined
+        self._left: OrderedDict[str, None] = OrderedDict()  # those that it had joined before
+        self._mark = 0  # the last that it saw
         self._cache: OrderedDict[RowKey, AnyRow] = OrderedDict()
         self._reading = Reading()
         self._cas = redis.register_script((_LUA / "cas.lua").read_text())
         self._progress = redis.register_script((_LUA / "progress.lua").read_text())
+        self._leave = redis.register_script((_LUA / "leave.lua").read_text())
 
     async def read(self) -> Contents:
         """See ``Tables``: in one transaction. Rows whose bytes are unchanged aren't decoded."""
@@ -119,12 +126,18 @@ class RedisTables:
 
     async def put_progress(self, rows: Iterable[Progress]) -> None:
         """See ``Tables``."""
-        arguments: list[bytes | str] = [self._run or "none"]
+        arguments: list[bytes | str | int] = [self._run or "none", self._mark]
         for row in rows:
             arguments += [progress_field(row.topic, row.partition), pack_progress(row)]
-        answer = await self._progress(keys=[self._keys.table(PROGRESS), self._marker], args=arguments)
+        keys = [self._keys.table(PROGRESS), self._marker, self._mark_key]
+        answer: int = await self._progress(keys=keys, args=arguments)
         if answer == LOST:
             raise TablesLostError(f"the tables are not of run {self._run}")
+        if answer == OLDER:
+            self._left[self._run] = None
+            self._run = ""
+            raise TablesLostError(OLDER_COPY)
+        self._mark = answer
 
     async def notes(self) -> dict[str, bytes]:
         """See ``Tables``."""
@@ -153,7 +166,14 @@ class RedisTables:
         """See ``Tables``."""
         if await self.run() != run:
             return False
-        self._run = run
+        if run in self._left:
+            await self._leave(keys=[self._marker], args=[run])
+            return False
+        if self._run and self._run != run:
+            self._left[self._run] = None
+            while len(self._left) > RUNS_REMEMBERED_MAX:
+                self._left.popitem(last=False)
+        self._run, self._mark = run, 0
         self._cache.clear()
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
+from copy import deepcopy
 
 import pytest
 from redis.asyncio import Redis
@@ -49,6 +50,14 @@ class TablesContract(ABC):
     @abstractmethod
     async def empty(self) -> None:
         """Loses everything, as a Redis without persistence does when it restarts."""
+
+    @abstractmethod
+    async def copy(self) -> None:
+        """Saves everything as it is now."""
+
+    @abstractmethod
+    async def take_back(self) -> None:
+        """Puts everything back to the last copy, as a restore from a backup does."""
 
     async def start(self) -> None:
         """Both processes join one run."""
@@ -201,6 +210,42 @@ class TablesContract(ABC):
         assert await self.tables.load(HEALTH, ["azure/eu/probe-1"]) == {"azure/eu/probe-1": row(7)}
         assert await self.tables.put([write(row(8), at(7))]) == [True]
 
+    async def test_an_older_copy_is_noticed_and_ends_its_run(self) -> None:
+        """Whoever writes progress first sees that the tables went back; nobody may write into them until they
+        are rebuilt, and then the rebuilt rows replace the older ones."""
+        await self.start()
+        await self.tables.put([write(row(1), None)])
+        await self.tables.put_progress([progress("a", 0)])
+        await self.copy()
+        await self.tables.put([write(row(2), at(1))])
+        for _ in range(3):
+            await self.tables.put_progress([progress("a", 0)])
+        await self.take_back()
+        with pytest.raises(TablesLostError):
+            await self.tables.put_progress([progress("a", 0)])
+        with pytest.raises(TablesLostError):
+            await self.other.put([write(row(3), at(2))])
+        assert await self.tables.run() is None
+        await self.take_back()
+        assert not await self.tables.join("run-1")
+        assert await self.tables.establish("run-2") == "run-2"
+        await self.tables.put_progress([progress("a", 0)])
+
+    async def test_an_older_copy_of_an_earlier_run_is_not_joined(self) -> None:
+        """A process that has left a run for a later one ends it when it comes back; one that never knew the
+        later run joins whatever is in force."""
+        await self.start()
+        await self.tables.put_progress([progress("a", 0)])
+        await self.copy()
+        await self.empty()
+        assert await self.tables.establish("run-2") == "run-2"
+        await self.take_back()
+        assert await self.other.join("run-1")
+        with pytest.raises(TablesLostError):
+            await self.tables.put_progress([progress("a", 0)])
+        assert not await self.tables.join("run-1")
+        assert await self.tables.run() is None
+
     async def test_only_the_run_in_force_can_be_joined(self) -> None:
         """Joining any other run is refused."""
         assert await self.tables.run() is None
@@ -225,6 +270,14 @@ class TestMemoryTables(TablesContract):
     async def empty(self) -> None:
         """See ``TablesContract``."""
         self.state.clear()
+
+    async def copy(self) -> None:
+        """See ``TablesContract``."""
+        self.saved = deepcopy(vars(self.state))
+
+    async def take_back(self) -> None:
+        """See ``TablesContract``."""
+        vars(self.state).update(self.saved)
 
 
 @pytest.mark.integration
@@ -255,6 +308,18 @@ class TestRedisTables(TablesContract):
         """Deletes every key of this test; other tests share the server."""
         async for key in self.redis.scan_iter(match=f"{{{self.keys.namespace}}}*"):
             await self.redis.delete(key)
+
+    async def copy(self) -> None:
+        """Every key of this test, as Redis dumps it."""
+        pattern = f"{{{self.keys.namespace}}}*"
+        self.dumps = {key: await self.redis.dump(key) async for key in self.redis.scan_iter(match=pattern)}
+        assert None not in self.dumps.values()
+
+    async def take_back(self) -> None:
+        """See ``TablesContract``."""
+        await self.empty()
+        for key, dump in self.dumps.items():
+            await self.redis.restore(key, 0, dump or b"")
 
     async def test_scripts_survive_a_flush(self) -> None:
         """A Redis that forgot its scripts is given them again within the same call."""
