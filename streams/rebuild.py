@@ -8,7 +8,7 @@ come to the same rows, and the first marker wins.
 
 import asyncio
 import uuid
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import structlog
@@ -21,6 +21,7 @@ from streams.fold import supersedes
 from streams.memory import MemoryTables
 from streams.rows import DemandRow, Row
 from streams.settings import IngestSettings, Registry
+from streams.source_tail import SourceTail
 from streams.store import CAPACITY, DEMAND, HEALTH, STATEMENTS, AnyRow, Tables, Write
 from streams.storing import DemandItem, DemandStorer, RowItem, RowStorer
 from streams.topic_ids import TopicFacts
@@ -169,16 +170,15 @@ async def _seek(
 
 
 async def _tails(batches: AsyncIterator[list[Record]]) -> list[Record]:
-    """The last few records of each key and source. Of reports no others can matter, and decoding is what
-    takes time."""
-    tails: dict[tuple[int, bytes | None, bytes], deque[Record]] = {}
+    """The records of each key and source that can matter (``source_tail``)."""
+    tails: dict[tuple[int, bytes | None, bytes], SourceTail] = {}
     async for batch in batches:
         for record in batch:
             headers = ((name.lower(), text) for name, text in record.headers)
             source = next((text or b"" for name, text in headers if name == "ce_source"), b"")
             key = (record.partition, record.key, source)
-            tails.setdefault(key, deque(maxlen=TAIL_PER_SOURCE_MAX)).append(record)
-    records = [record for tail in tails.values() for record in tail]
+            tails.setdefault(key, SourceTail()).add(record)
+    records = [record for tail in tails.values() for record in tail.records()]
     return sorted(records, key=lambda record: (record.partition, record.offset))
 
 

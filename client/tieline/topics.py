@@ -89,7 +89,7 @@ class Topics:
         routes = _compact(HOUR_MS, max_bytes=TABLE_TOPIC_MAX_BYTES, min_lag_ms=HOUR_MS)
         decisions = _delete_after(30 * DAY_MS, 8 * GIB, segment_ms=DAY_MS, max_bytes=TABLE_TOPIC_MAX_BYTES)
         letters = _delete_after(7 * DAY_MS, GIB, segment_ms=DAY_MS, max_bytes=2 * MIB)
-        controllers = _delete_after(HOUR_MS, 64 * MIB, segment_ms=10 * MINUTE_MS)
+        controllers = _delete_after(HOUR_MS, 256 * MIB, segment_ms=10 * MINUTE_MS)
         self.prefix = prefix
         self.reports = topic("reports", evidence, partitions)
         self.statements = topic("statements", claims, partitions)
