@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
+from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from controller.commands.in_force import CommandReader
@@ -215,6 +216,8 @@ class RoutingAgent:
             self._plan_ahead(snapshot, decided_ms)
             return
         record = term.next_record(ready, self._policy, taken, decided_ms)
+        if parents := self._around.projector.parents:
+            record = replace(record, parents=parents)
         table = await self._publish(record)
         term.published(record, monotonic_ms())
         self._log_decision(record, ready, decided_ms)
@@ -240,7 +243,7 @@ class RoutingAgent:
         if record.table is None:
             raise ValueError("a publication needs a table; only a fence has none")
         await self._around.publisher.append(record)
-        self._around.projector.project(record.table, record.urgent_seq)
+        self._around.projector.project(record.table, record.urgent_seq, record.parents)
         await self._around.projector.head_start(PROJECTION_HEAD_START_S)
         return record.table
 

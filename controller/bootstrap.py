@@ -39,6 +39,7 @@ from controller.routes.publisher import Publisher
 from streams.app import Ingest, IngestSettings, Registry
 from streams.connections import bootstrap_again
 from streams.tables import RedisTables
+from streams.topic_ids import topic_facts
 from tieline.backoff import Backoff
 
 STOP_WITHIN_S = 4.0
@@ -46,6 +47,10 @@ INGEST_STOP_WITHIN_S = 2.0
 COMMANDS_WITHIN_S = 10.0
 ROUTES_WITHIN_S = 60.0
 FORGED = "{} records of the leader log or the routes log were ignored: somebody else writes there"
+FOREIGN = (
+    "LINEAGE: Redis holds the lineage {}, so clients don't have our tables: correct `lineage` in the policy, "
+    "or run `tieline adopt-lineage` if ours follows it"
+)
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 2.0
 COLLECT_AFTER = (25_000, 20, 50)  # allocations, then rounds of the generation below
@@ -97,18 +102,14 @@ class Controller:
         self.ingest = Ingest(ingest, registry_of(policy), tables, now_ms=now_ms, on_material=self._wake)
         own = in_force(policy, unsigned=settings.unsigned)
         self._policy_followed = own.version
+        redis_place = without_password(settings.redis)
         self.fitness = FitnessWatch(
             kafka,
             topics.controllers.name,
-            first=first_presence(
-                self.leader.identity,
-                now_ms(),
-                policy.lineage,
-                policy_version=own.version,
-                redis=without_password(settings.redis),
-            ),
+            first=first_presence(self.leader.identity, now_ms(), own, redis=redis_place),
             redis=self.redis,
             keys=settings.keys,
+            projector=self.projector,
             standing=self,
             on_change=self._follow_policy,
         )
@@ -134,6 +135,8 @@ class Controller:
         """Opens all connections, and closes them at the end, each within its own limit."""
         async with AsyncExitStack() as closing:
             closing.push_async_callback(self.redis.aclose)
+            routes = self._topics.routes.name
+            self.projector.history = (await topic_facts(self._kafka, [routes]))[routes].id
             for part in (self.fitness, self.offsets, self.publisher, self.leader):
                 await part.start()
                 closing.push_async_callback(part.stop)
@@ -183,14 +186,21 @@ class Controller:
         """See ``Standing``."""
         head = self.publisher.in_force()
         progress = self.ingest.progress
-        forged = self.publisher.refusals + self.leader.tail.refusals
         return Stand(
             in_force=PolicyNames(head.generation.lineage, head.policy_version) if head else None,
             epoch_in_force=self.leader.log.epoch,
             own_epoch=NO_EPOCH if self.leader.epoch is None else self.leader.epoch,
             partitions=len(progress),
-            alarms=reading_faults(progress, now_ms()) + ((FORGED.format(forged),) if forged else ()),
+            alarms=(*reading_faults(progress, now_ms()), *self._alarms()),
         )
+
+    def _alarms(self) -> list[str]:
+        alarms = []
+        if forged := self.publisher.refusals + self.leader.tail.refusals:
+            alarms.append(FORGED.format(forged))
+        if foreign := self.projector.foreign:
+            alarms.append(FOREIGN.format(foreign))
+        return alarms
 
     async def _ingest(self) -> None:
         """Takes events in while this controller is fit to, and leaves them to others while it is not."""

@@ -31,6 +31,11 @@ class Keys:
         return self._key("routes-hint")
 
     @property
+    def adoption(self) -> str:
+        """String: that the lineage of a new history of Kafka follows others, which `adopt-lineage` wrote."""
+        return self._key("adoption")
+
+    @property
     def overlay(self) -> str:
         """String: the signed emergency overlay. A new one is announced on ``routes_hint`` as urgent."""
         return self._key("overlay")

@@ -180,7 +180,8 @@ class Manifest(Struct, frozen=True):
     """Which slices a generation consists of: ``slices[route name]`` is the checksum of the slice's bytes.
 
     ``urgent_seq``: the seq of the last publication of this epoch that contained a forced move or a command. A
-    client whose table is older than that fetches at once; the others spread over 200 ms.
+    client whose table is older than that fetches at once; the others spread over 200 ms. ``parents``:
+    lineages that this one follows, by an operator's word: any table of theirs is older.
     """
 
     generation: Generation
@@ -188,6 +189,7 @@ class Manifest(Struct, frozen=True):
     slices: dict[str, str]
     urgent_seq: int = 0
     schema: int = SCHEMA
+    parents: tuple[str, ...] = ()
 
 
 class Bundle(Struct, frozen=True, omit_defaults=True):

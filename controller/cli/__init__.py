@@ -66,6 +66,9 @@ COMMANDS = {
     "approve": Command("controller.cli.orders", "let a provider in mode recommend be acted on"),
     "revoke": Command("controller.cli.orders", "take an approval back"),
     "failback": Command("controller.cli.orders", "let pools return whose failback is manual"),
+    "adopt-lineage": Command(
+        "controller.cli.adopt_lineage", "go on with the tables of a new history of Kafka"
+    ),
     "overlay": Command(
         "controller.cli.overlay", "exclude pools at every client at once, by a signed overlay"
     ),

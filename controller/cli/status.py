@@ -14,7 +14,7 @@ from msgspec import Struct
 from redis.exceptions import RedisError
 
 from controller.cli import status_tables
-from controller.cli.controllers import ControllerRow, controllers
+from controller.cli.controllers import ControllerRow, controller_line, controllers
 from controller.cli.leadership import LeaderRow, leading
 from controller.cli.live import read_commands, snapshot_of
 from controller.cli.overview import Overview, from_slices, overview
@@ -200,6 +200,8 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
             async with RoutesReader(settings.kafka, settings.topics) as routes:
                 record = routes.newest()
             if record is None:
+                rows = await controllers(settings, now_ms())
+                missing.extend(controller_line(row) for row in rows if row.is_unwell)
                 return None
             commands = await read_commands(settings, record)
             letters = await dead_letters_seen(settings, now_ms())

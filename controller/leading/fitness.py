@@ -91,6 +91,15 @@ def _may_still_lead(row: Seen, policy_version: str, now_ms: int) -> bool:
     return recent and row.presence.policy_version == policy_version
 
 
+def history_fault(lineage: str) -> Fault:
+    """The fault of a lineage whose tables in Redis come from another history of Kafka."""
+    return Fault(
+        FaultKind.LINEAGE,
+        f"LINEAGE: Redis holds tables of {lineage} from before Kafka was lost or its topics were created "
+        "anew: name a new `lineage` in the policy, restart the controllers, and run `tieline adopt-lineage`",
+    )
+
+
 def tables_fault(own_run: str, redis: str, leaders: Iterable[Presence]) -> Fault | None:
     """The fault of a Redis that answers and does not hold the tables which the leader uses."""
     for leader in leaders:

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 from msgspec.structs import replace
+from redis.exceptions import RedisError
 
 from controller.kafka.ordered_log import Tail, start_producer
 from controller.leading.fitness import (
@@ -18,6 +19,7 @@ from controller.leading.fitness import (
     Fitness,
     PolicyNames,
     clock_fault,
+    history_fault,
     others_of,
     policy_fault,
     tables_fault,
@@ -27,6 +29,7 @@ from controller.leading.redis_check import check_redis
 from controller.process.clock import ClockWatch, apart_ms, monotonic_ms, now_ms
 from controller.process.resources import descriptors_short, disk_short
 from controller.routes.counting_rule import NO_EPOCH
+from controller.routes.projection import Projector
 from streams.producers import stop_producer
 from tieline.kafka import Brokers
 from tieline.keys import Keys
@@ -74,6 +77,7 @@ class FitnessWatch:
         first: Presence,
         redis: Any,
         keys: Keys,
+        projector: Projector,
         standing: Standing,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -84,6 +88,7 @@ class FitnessWatch:
         self._presence = first
         self._redis = redis
         self._keys = keys
+        self._projector = projector
         self._standing = standing
         self._on_change = on_change
         self._tail = Tail(bootstrap, topic, self._take)
@@ -161,6 +166,7 @@ class FitnessWatch:
         broker_now_ms = now_ms() - self._ahead_ms
         others = others_of(self.roster, self._presence.identity, broker_now_ms)
         redis = await check_redis(self._redis, self._keys, self._presence.identity, self._presence.redis)
+        history = await self._history_fault() if redis.fault is None else None
         stand = self._standing.stands()
         own = PolicyNames(self._presence.lineage, self._presence.policy_version)
         tables = None
@@ -172,6 +178,7 @@ class FitnessWatch:
         findings = (
             redis.fault,
             tables,
+            history,
             clock_fault(self._ahead_ms, trusted=self._clock.trusted),
             policy_fault(own, stand.in_force, self.roster, broker_now_ms),
             *(Fault(kind, words) for kind, words in shortages if words),
@@ -188,6 +195,14 @@ class FitnessWatch:
             checked=True,
         )
         self._note(faults, others)
+
+    async def _history_fault(self) -> Fault | None:
+        lineage = self._presence.lineage
+        try:
+            is_other = await self._projector.is_of_another_history(lineage)
+        except (RedisError, OSError, TimeoutError):
+            return None  # the next look says what is wrong with Redis
+        return history_fault(lineage) if is_other else None
 
     def _tables_fault(self, tables_run: str, epoch: int, broker_now_ms: int) -> Fault | None:
         """Compares this Redis with the leader's, also with that of a leader which died within a minute.

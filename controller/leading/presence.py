@@ -13,6 +13,7 @@ import msgspec
 from aiokafka.structs import ConsumerRecord
 from msgspec import Struct
 
+from controller.leading.term import PolicyInForce
 from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.record import headers
 from tieline.topics import HOUR_MS
@@ -69,9 +70,7 @@ class Presence(Struct, frozen=True, omit_defaults=True):
 _decoder = msgspec.msgpack.Decoder(Presence)
 
 
-def first_presence(
-    identity: str, started_ms: int, lineage: str, *, policy_version: str, redis: str
-) -> Presence:
+def first_presence(identity: str, started_ms: int, policy: PolicyInForce, *, redis: str) -> Presence:
     """What this process says before it has looked at anything. ``redis``: its address without a password."""
     return Presence(
         identity=identity,
@@ -79,8 +78,8 @@ def first_presence(
         pid=os.getpid(),
         version=version("tieline-controller"),
         started_ms=started_ms,
-        lineage=lineage,
-        policy_version=policy_version,
+        lineage=policy.policy.lineage,
+        policy_version=policy.version,
         redis=redis,
     )
 

@@ -5,6 +5,7 @@ projected as soon as Redis takes it. Publishing never waits for that.
 """
 
 import asyncio
+import dataclasses
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -15,12 +16,14 @@ from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from controller.process.clock import now_ms
+from controller.routes.adoption import adopted_from
 from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, Keys, slice_field
 from tieline.table import Generation, Manifest, Route, RouteTable, checksum, slices
 
 CHECK_EVERY_S = 1.0
 REDIS_WITHIN_S = 2.0
 PLACE_FIELDS = ("lineage", "epoch", "seq")
+HISTORY_FIELD = "history"
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
@@ -32,6 +35,7 @@ class Projection:
     parts: dict[str, bytes]
     sums: dict[str, str]
     urgent_seq: int
+    parents: tuple[str, ...] = ()
 
     @property
     def generation(self) -> Generation:
@@ -47,6 +51,9 @@ class Projector:
         self._keys = keys
         self._script = redis.register_script((files("controller.routes") / "project.lua").read_text())
         self._beat_script = redis.register_script((files("controller.routes") / "beat.lua").read_text())
+        self.parents: tuple[str, ...] = ()  # lineages that an operator has said this one follows
+        self.history = ""  # the id of the topic that publications are on; a lost Kafka has another
+        self.foreign = ""  # the lineage that Redis holds, if it is another and was not adopted
         self._wanted: Projection | None = None
         self._stored: Projection | None = None
         self._due = asyncio.Event()
@@ -64,11 +71,14 @@ class Projector:
         """The newest publication handed over; None while another controller leads."""
         return self._wanted.table if self._wanted is not None else None
 
-    def project(self, table: RouteTable, urgent_seq: int) -> None:
+    def project(self, table: RouteTable, urgent_seq: int, parents: tuple[str, ...] = ()) -> None:
         """Takes over a committed publication, which ``run`` then projects. Only the newest matters."""
         before = self._wanted
         parts = cut(table, before)
-        self._wanted = Projection(table, parts, sums_of(parts, before), urgent_seq=urgent_seq)
+        self.parents = (*self.parents, *(name for name in parents if name not in self.parents))
+        self._wanted = Projection(
+            table, parts, sums_of(parts, before), urgent_seq=urgent_seq, parents=self.parents
+        )
         self._idle.clear()
         self._due.set()
 
@@ -112,6 +122,12 @@ class Projector:
                     self._log.info("Redis is back")
                 self._failing = False
 
+    async def is_of_another_history(self, lineage: str) -> bool:
+        """Whether Redis has a table of this lineage that another topic carried: Kafka was lost, or its topic
+        created anew, and generations have begun again. Raises RedisError."""
+        stored, history = await self._redis.hmget(self._keys.routes, PLACE_FIELDS[0], HISTORY_FIELD)
+        return stored == lineage.encode() and history not in (None, b"", self.history.encode())
+
     async def _is_behind(self) -> bool:
         """Whether Redis lacks the newest publication: emptied, restored from a backup, or not reached."""
         if (wanted := self._wanted) is None:
@@ -126,9 +142,26 @@ class Projector:
         if wanted.generation.newer_than(stored):
             self._stored = None
             return True
-        if stored.lineage != wanted.generation.lineage:
+        self.foreign = stored.lineage if stored.lineage != wanted.generation.lineage else ""
+        return bool(self.foreign) and await self._adopts(wanted, stored)
+
+    async def _adopts(self, wanted: Projection, stored: Generation) -> bool:
+        """Whether an operator has said that our lineage follows the one that Redis holds."""
+        data = await self._redis.get(self._keys.adoption)
+        adoption = adopted_from(data, wanted.generation.lineage, stored.lineage)
+        if adoption is None:
             self._log.error("LINEAGE: Redis holds another lineage", stored=str(stored))
-        return False
+            return False
+        self._log.warning(
+            "the lineage in Redis is replaced by ours, which follows it",
+            stored=str(stored),
+            actor=adoption.actor,
+            reason=adoption.reason,
+        )
+        self.parents = adoption.parents
+        self._wanted = replace_parents(wanted, adoption.parents)
+        self._stored = None
+        return True
 
     async def _beat(self) -> None:
         """Confirms the publication in Redis, so that clients see that somebody can still write there."""
@@ -169,13 +202,25 @@ class Projector:
             changed = {name: part for name, part in wanted.parts.items() if base.parts.get(name) != part}
         is_urgent = wanted.urgent_seq == new.seq
         arguments: list[str | bytes | int] = [new.lineage, new.epoch, new.seq, base_text]
-        arguments += [self._keys.routes_hint, f"{new} {int(is_urgent)}", len(gone), *gone, MANIFEST_FIELD]
-        manifest = Manifest(new, wanted.table.made_ms, wanted.sums, urgent_seq=wanted.urgent_seq)
-        arguments += [_encoder.encode(manifest), HEARTBEAT_FIELD, now_ms()]
+        arguments += [self._keys.routes_hint, f"{new} {int(is_urgent)}", " ".join(wanted.parents)]
+        arguments += [len(gone), *gone, MANIFEST_FIELD]
+        manifest = Manifest(
+            new,
+            wanted.table.made_ms,
+            wanted.sums,
+            urgent_seq=wanted.urgent_seq,
+            parents=wanted.parents,
+        )
+        arguments += [_encoder.encode(manifest), HEARTBEAT_FIELD, now_ms(), HISTORY_FIELD, self.history]
         for name, part in changed.items():
             arguments += [slice_field(name), part]
         answer: list[Any] = await self._script(keys=[self._keys.routes], args=arguments)
         return answer
+
+
+def replace_parents(projection: Projection, parents: tuple[str, ...]) -> Projection:
+    """The same projection of a lineage that follows these."""
+    return dataclasses.replace(projection, parents=parents)
 
 
 def cut(table: RouteTable, before: Projection | None) -> dict[str, bytes]:

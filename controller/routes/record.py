@@ -53,7 +53,8 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
     ``commands_next_offset`` of the command log, which is the topic ``commands_topic_id``, is taken into
     account, and ``answers`` says to the newest of them, the last one last, what became of each. ``orders``
     are those that they leave in force: nobody has to read the log from its beginning, and none is forgotten
-    when the log is cut. ``unsigned_commands``: orders need no signature.
+    when the log is cut. ``unsigned_commands``: orders need no signature. ``parents``: lineages that this one
+    follows (``adoption``).
     """
 
     generation: Generation
@@ -69,6 +70,7 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
     answers: tuple[OrderAnswer, ...] = ()
     orders: tuple[Command, ...] = ()
     commands_topic_id: str = ""
+    parents: tuple[str, ...] = ()
 
     def key(self) -> bytes:
         """The Kafka key of the record."""

@@ -82,7 +82,14 @@ class ServedTable:
 
     def _bundle(self, names: tuple[str, ...]) -> bytes:
         sums = {name: self.manifest.slices[name] for name in names}
-        manifest = Manifest(self.generation, self.manifest.made_ms, sums, urgent_seq=self.manifest.urgent_seq)
+        whole = self.manifest
+        manifest = Manifest(
+            self.generation,
+            whole.made_ms,
+            sums,
+            urgent_seq=whole.urgent_seq,
+            parents=whole.parents,
+        )
         slices = {name: self.parts[name] for name in names}
         return encode_bundle(Bundle(encode_manifest(manifest), slices, self.overlay))
 

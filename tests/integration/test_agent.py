@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+import tieline
 from controller.routes.record import RoutesRecord
-from tests.integration.controllers import Fleet, settings_of, tieline
+from tests.integration.controllers import POLICY, Fleet, settings_of
+from tests.integration.controllers import tieline as tieline_command
 from tests.stacks import RealStack
 from tests.waiting import until
 from tieline.keys import MANIFEST_FIELD, slice_field
@@ -54,8 +58,8 @@ async def projected(fleet: Fleet, redis: Any) -> dict[str, bytes] | None:
     parts = {name: fields[slice_field(name).encode()] for name in sums}
     for name, part in parts.items():
         decode_slice(part, sums[name])
-    # Besides the slices manifest, heartbeat, lineage, epoch and seq: nothing else is left.
-    assert len(fields) == len(parts) + 5
+    # Besides the slices manifest, heartbeat, history, lineage, epoch and seq: nothing else is left.
+    assert len(fields) == len(parts) + 6
     assert record.table is not None
     assert parts == slices(record.table)
     return parts
@@ -63,7 +67,7 @@ async def projected(fleet: Fleet, redis: Any) -> dict[str, bytes] | None:
 
 async def drain(fleet: Fleet, scope: str, *, has_redis: bool = True) -> None:
     """Drains. Where Redis doesn't get the table, the command says so of an order that is published."""
-    given = await tieline(fleet.settings, "drain", scope, "--yes", "--reason", "test", "--for", "1h")
+    given = await tieline_command(fleet.settings, "drain", scope, "--yes", "--reason", "test", "--for", "1h")
     assert "published as" in given.out, given.err
     assert given.status == (0 if has_redis else 1), given.err
     assert has_redis or "clients keep the table that they have until it is there" in given.err
@@ -138,3 +142,46 @@ async def test_kafka_away_holds_and_goes_on(own_stack: RealStack, own_fleet: Fle
     after = await newest(own_fleet)
     assert after.generation.newer_than(before.generation)
     assert await controller.stop() == 0
+
+
+async def test_a_lost_kafka_is_followed_by_a_new_lineage(
+    own_stack: RealStack, redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    """Kafka's data is lost. Controllers of the same lineage say so and lead nothing; with a new lineage they
+    lead, and after one command Redis and clients have the new tables, the last good file included."""
+    settings = settings_of(own_stack.kafka_bootstrap, redis_url, prefix)
+    file = tmp_path / "routes.bin"
+
+    def follower() -> tieline.AsyncClient:
+        return tieline.AsyncClient(
+            settings.redis, workload="chat", origin="eu", namespace=settings.namespace, last_good=file
+        )
+
+    async def has(client: tieline.AsyncClient, lineage: str) -> None:
+        await until(lambda: client.status.generation.startswith(lineage), 20, f"a table of {lineage}")
+
+    async with Fleet(settings, tmp_path) as fleet:
+        await (await fleet.add()).until_said("decides now")
+        async with follower() as client:
+            await has(client, "multicloud-1:")
+    admin = AIOKafkaAdminClient(bootstrap_servers=own_stack.kafka_bootstrap)
+    await admin.start()
+    await admin.delete_topics([topic.name for topic in settings.topics.all()])
+    await admin.close()
+    async with Fleet(settings, tmp_path) as fleet:
+        same = await fleet.add()
+        unfit = await same.until_said("this controller is not fit to lead")
+        assert "adopt-lineage" in unfit["why"][0]
+        assert not same.said("leads now")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY.read_text().replace("lineage: multicloud-1", "lineage: multicloud-2"))
+    async with Fleet(dataclasses.replace(settings, policy=policy), tmp_path) as fleet:
+        await (await fleet.add()).until_said("decides now")
+        async with follower() as client:
+            await has(client, "multicloud-1:")
+            adopted = await tieline_command(settings, "adopt-lineage", "--reason", "Kafka was lost")
+            assert adopted.status == 0, adopted.err + adopted.out
+            assert "multicloud-2 follows multicloud-1" in adopted.out
+            await has(client, "multicloud-2:")
+        again = await tieline_command(settings, "adopt-lineage", "--reason", "twice")
+        assert "nothing to adopt" in again.out

@@ -79,7 +79,7 @@ def examine(
     if manifest_data is None:
         raise TableError("no route table has been published yet")
     manifest = decode_manifest(manifest_data)
-    if not _is_newer(manifest.generation, in_force):
+    if not _is_newer(manifest, in_force):
         return None
     raw, slices = {}, {}
     for origin in origins:
@@ -104,13 +104,15 @@ def require_same_lineage(place: str, offered: Generation, in_force: Generation |
     if in_force is not None and offered.lineage != in_force.lineage:
         raise TableError(
             f"LINEAGE: {place} has {offered}; this client has {in_force} of another lineage and keeps it. "
-            "If the new lineage is right, restart the client without its last good file"
+            "If the new lineage is right, run `tieline adopt-lineage`"
         )
 
 
-def _is_newer(offered: Generation, in_force: Generation | None) -> bool:
-    require_same_lineage("the source", offered, in_force)
-    return offered.newer_than(in_force)
+def _is_newer(manifest: Manifest, in_force: Generation | None) -> bool:
+    if in_force is not None and in_force.lineage in manifest.parents:
+        return True
+    require_same_lineage("the source", manifest.generation, in_force)
+    return manifest.generation.newer_than(in_force)
 
 
 def _is_urgent(manifest: Manifest, in_force: Generation | None) -> bool:

@@ -67,3 +67,18 @@ def test_an_unknown_route_is_named() -> None:
     """A client of a route that the table does not have is told which routes there are."""
     with pytest.raises(TableError, match="chat/jp; it has chat/eu"):
         examine(manifest(1), {}, workload="chat", origins=["jp"], in_force=None)
+
+
+def test_a_lineage_that_follows_ours_is_taken() -> None:
+    """Whatever its epoch and seq, by an operator's word in the manifest; another lineage still is not."""
+
+    def offered(*parents: str) -> TableUpdate | None:
+        new = Manifest(Generation("new", 1, 1), 1, {NAME: checksum(RAW)}, parents=parents)
+        return examined(msgspec.msgpack.encode(new), Generation("old", 900, 7))
+
+    update = offered("older", "old")
+    assert update is not None
+    assert update.table.generation == Generation("new", 1, 1)
+    for parents in ((), ("older",)):
+        with pytest.raises(TableError, match="adopt-lineage"):
+            offered(*parents)
