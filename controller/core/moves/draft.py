@@ -128,13 +128,14 @@ class Draft:
         ``barred`` is a pool that gets nothing.
         """
         rules = self.compiled.routes[route]
+        load = self.load if self.demand[route] > 0 else [0.0] * len(self.load)
         for grade in grades:
             for burst, pools in rules.tiers:
                 if parts <= 0:
                     return 0
                 caps = limits.usable if burst else limits.committed
                 graded = limits.grade
-                ready = [p for p in pools if graded[p] == grade and caps[p] > 0 and p != barred]
+                ready = [p for p in pools if graded[p] == grade and caps[p] > load[p] and p != barred]
                 if ready:
                     parts = self._share(route, rules, parts, ready, caps, limits)
         return parts
