@@ -9,7 +9,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from controller.core.capacity.stated import StatedCapacity, StatedPool, collapsed_pools
-from controller.core.capacity.usable import limited_by_requests
+from controller.core.capacity.usable import limited_by_policy, limited_by_requests
 from controller.core.evidence.baseline import remember_usual
 from controller.core.evidence.client_sums import ClientOutcomes
 from controller.core.evidence.gather import Evidence
@@ -22,6 +22,27 @@ from controller.core.policy.thresholds import Thresholds
 NEW = PoolMemory()
 
 
+class _Stated(NamedTuple):
+    """All that is asked of the stated capacity here. ``sized``: pools of which the size of a request must be
+    known. ``collapsed``: pools that can give next to nothing. Both by index."""
+
+    capacity: StatedCapacity
+    sized: frozenset[int]
+    collapsed: frozenset[int]
+
+    def changed_pools(self, now: "_Stated") -> frozenset[int]:
+        """The pools of which something else is stated now, by index; when it ends does not matter here."""
+        if now.capacity is self.capacity:
+            return frozenset()
+        before, after = self.capacity.pools, now.capacity.pools
+        limits = {
+            index
+            for index in before.keys() | after.keys()
+            if index not in before or index not in after or before[index].limits != after[index].limits
+        }
+        return (self.sized ^ now.sized).union(self.collapsed ^ now.collapsed, limits)
+
+
 class _LastMemories(NamedTuple):
     """What the last answer was the answer to.
 
@@ -30,7 +51,7 @@ class _LastMemories(NamedTuple):
     """
 
     compiled: CompiledPolicy
-    stated: StatedCapacity
+    stated: _Stated
     before: dict[str, PoolMemory]
     evidence: dict[str, Evidence]
     restless: frozenset[str]
@@ -39,24 +60,25 @@ class _LastMemories(NamedTuple):
     def pools_to_look_at(
         self,
         compiled: CompiledPolicy,
-        stated: StatedCapacity,
+        stated: _Stated,
         before: dict[str, PoolMemory],
         evidence: dict[str, Evidence],
         now_ms: int,
     ) -> set[str]:
         """The names of the pools of which something new may have to be remembered."""
         is_over = self.until_ms is not None and self.until_ms <= now_ms
-        if is_over or compiled.policy is not self.compiled.policy or stated is not self.stated:
+        if is_over or compiled.policy is not self.compiled.policy:
             return set(compiled.pools)
         news = changed_keys(self.before, before) | changed_keys(self.evidence, evidence) | self.restless
-        return {name for name in news if name in compiled.pool_index}
+        news = {name for name in news if name in compiled.pool_index}
+        return news.union(compiled.pools[index] for index in self.stated.changed_pools(stated))
 
 
 def remember(
     compiled: CompiledPolicy,
     before: dict[str, PoolMemory],
     evidence: dict[str, Evidence],
-    stated: StatedCapacity,
+    capacity: StatedCapacity,
     now_ms: int,
     memo: Memo,
 ) -> dict[str, PoolMemory]:
@@ -64,18 +86,22 @@ def remember(
 
     The same object if nothing is new. Pools of which nothing new is known are not looked at.
     """
+    by_policy = memo.once(limited_by_policy, compiled.policy)
+    stated = _Stated(
+        capacity,
+        memo.once(limited_by_requests, compiled, capacity, by_policy),
+        memo.once(collapsed_pools, compiled.policy, capacity),
+    )
     last = memo.last(_LastMemories)
     names = set(compiled.pools)
     if last is not None:
         names = last.pools_to_look_at(compiled, stated, before, evidence, now_ms)
-    sized = memo.once(limited_by_requests, compiled, stated)
-    collapsed = memo.once(collapsed_pools, compiled.policy, stated)
     changed: dict[str, PoolMemory] = {}
     restless: set[str] = set()
     for name in names:
         was, index = before.get(name, NEW), compiled.pool_index[name]
-        now = _remembered(compiled, index, was, evidence.get(name), stated, sized, now_ms)
-        limit = compiled.policy.pools[index].limit_units_per_s if index in collapsed else 0.0
+        now = _remembered(compiled, index, was, evidence.get(name), stated, now_ms)
+        limit = compiled.policy.pools[index].limit_units_per_s if index in stated.collapsed else 0.0
         now = remember_carried(now, evidence.get(name), limit, compiled.policy.thresholds)
         if now is not was:
             changed[name] = now
@@ -107,11 +133,10 @@ def _remembered(
     index: int,
     memory: PoolMemory,
     evidence: Evidence | None,
-    stated: StatedCapacity,
-    sized: set[int],
+    stated: _Stated,
     now_ms: int,
 ) -> PoolMemory:
-    """One pool's memory; ``sized``: the pools of which the size of a request must be known."""
+    """One pool's memory."""
     thresholds, clients = compiled.policy.thresholds, evidence.clients if evidence else None
     if memory.throttled_ms or (clients and clients.throttled):
         memory = remember_throttling(memory, clients, thresholds, now_ms)
@@ -119,10 +144,10 @@ def _remembered(
         memory = remember_near_limit(memory, clients, thresholds, now_ms)
     if not memory.usual_p50_ms or now_ms - memory.usual_ms >= thresholds.usual_period_ms:
         memory = remember_usual(memory, clients, thresholds, now_ms)
-    if index in sized:
+    if index in stated.sized:
         memory = remember_requests(memory, clients, thresholds)
     known_limit = compiled.policy.pools[index].limit_units_per_s
-    statement = stated.pools.get(index)
+    statement = stated.capacity.pools.get(index)
     if statement is not None and _may_change_limit(memory, statement, known_limit):
         memory = remember_limit(memory, statement.limits.units, known_limit, thresholds, now_ms)
     return memory

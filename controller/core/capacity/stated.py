@@ -129,12 +129,14 @@ def collapsed_pools(policy: Policy, stated: StatedCapacity) -> frozenset[int]:
     """The pools that can give next to nothing, as it is stated of them or of their quota group."""
     floor_share = policy.thresholds.throttled_floor_share
     groups = {policy.quota_groups[index].id for index in collapsed_groups(policy, stated)}
-    return frozenset(
+    pools = {
         index
-        for index, pool in enumerate(policy.pools)
-        if pool.quota_group in groups
-        or (index in stated.pools and stated.pools[index].limits.units < floor_share * pool.limit_units_per_s)
-    )
+        for index, pool in stated.pools.items()
+        if pool.limits.units < floor_share * policy.pools[index].limit_units_per_s
+    }
+    if groups:
+        pools.update(index for index, pool in enumerate(policy.pools) if pool.quota_group in groups)
+    return frozenset(pools)
 
 
 class _Statements:

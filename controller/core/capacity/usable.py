@@ -70,7 +70,14 @@ def capacities(
     nothing else is stated and no pool is vouched for, throttled, ramped, or limited by its requests.
     """
     thresholds = compiled.policy.thresholds
-    base = memo.once(_stated_caps, stated, compiled.policy, memo.once(could_be_stated, compiled.policy))
+    could_state = memo.once(could_be_stated, compiled.policy)
+    base = memo.once(
+        _stated_caps,
+        stated,
+        compiled.policy,
+        could_state,
+        memo.once(_silent_caps, compiled.policy, could_state),
+    )
     if vouched:
         base = base._replace(pools=_vouched(base.pools, vouched))
     pools = base.pools
@@ -88,53 +95,72 @@ def capacities(
     return base if pools is base.pools and groups is base.groups else Caps(pools, groups, base.planned)
 
 
-def limited_by_requests(compiled: CompiledPolicy, stated: StatedCapacity) -> set[int]:
-    """The pools of which the size of a request must be known, as a limit of requests binds them."""
+def limited_by_policy(policy: Policy) -> frozenset[int]:
+    """The pools whose requests the policy itself limits, by index; limits of quota groups left aside."""
+    return frozenset(index for index, pool in enumerate(policy.pools) if policy_limits(pool).limits_requests)
+
+
+def limited_by_requests(
+    compiled: CompiledPolicy, stated: StatedCapacity, by_policy: frozenset[int]
+) -> frozenset[int]:
+    """The pools of which the size of a request must be known, as a limit of requests binds them.
+
+    ``by_policy`` is the answer of ``limited_by_policy``.
+    """
     groups = {group for group, limits in enumerate(stated.groups) if limits.limits_requests}
-    return {
-        index
-        for index, pool in enumerate(compiled.policy.pools)
-        if policy_limits(pool).limits_requests
-        or compiled.group_of[index] in groups
-        or _limits(compiled, stated, index).limits_requests
-    }
+    in_groups = {index for index, group in enumerate(compiled.group_of) if group in groups} if groups else ()
+    spoken_of = {*stated.pools, *stated.expired}
+    return by_policy.union(
+        in_groups, (index for index in spoken_of if _limits(compiled, stated, index).limits_requests)
+    )
 
 
 def _limiting_memories(
     names: tuple[str, ...], memories: dict[str, PoolMemory]
 ) -> list[tuple[int, PoolMemory]]:
     """The pools of which something is remembered that may limit them, by index."""
-    pairs = ((index, memories[name]) for index, name in enumerate(names) if name in memories)
     return [
         (index, memory)
-        for index, memory in pairs
-        if memory.throttled_ms
-        or memory.near_limit_ms
-        or memory.lump_since_ms
-        or memory.units_per_request
-        or memory.carried_units_per_s
+        for index, name in enumerate(names)
+        if (memory := memories.get(name)) is not None
+        and (
+            memory.throttled_ms
+            or memory.near_limit_ms
+            or memory.lump_since_ms
+            or memory.units_per_request
+            or memory.carried_units_per_s
+        )
     ]
 
 
-def _stated_caps(stated: StatedCapacity, policy: Policy, could_state: tuple[bool, ...]) -> Caps:
-    """What is stated or assumed of each pool, whatever is remembered of it."""
-    pools = []
-    for index, pool in enumerate(policy.pools):
-        committed = pool.committed_units_per_s
-        if (statement := stated.pools.get(index)) is not None:
-            limit = statement.limits.units
-            paid = committed if statement.committed is None else statement.committed
-            fresh = index not in stated.late
-            cap = PoolCap(
-                limit,
-                min(paid, limit),
-                fresh,
-                reason=Reason.CAPACITY_STATED,
-                until_ms=statement.until_ms if fresh else None,
-            )
-        else:
-            cap = _unstated(pool, stated.expired.get(index), could_be_stated=could_state[index])
-        pools.append(cap)
+def _silent_caps(policy: Policy, could_state: tuple[bool, ...]) -> list[PoolCap]:
+    """What counts of each pool while nothing was ever stated of it."""
+    pairs = zip(policy.pools, could_state, strict=True)
+    return [_unstated(pool, None, could_be_stated=could) for pool, could in pairs]
+
+
+def _stated_caps(
+    stated: StatedCapacity, policy: Policy, could_state: tuple[bool, ...], silent: list[PoolCap]
+) -> Caps:
+    """What is stated or assumed of each pool, whatever is remembered of it.
+
+    Pools of which nothing is stated keep their object of ``silent``.
+    """
+    pools = list(silent)
+    for index, last in stated.expired.items():
+        pools[index] = _unstated(policy.pools[index], last, could_be_stated=could_state[index])
+    for index, statement in stated.pools.items():
+        committed = policy.pools[index].committed_units_per_s
+        limit = statement.limits.units
+        paid = committed if statement.committed is None else statement.committed
+        fresh = index not in stated.late
+        pools[index] = PoolCap(
+            limit,
+            min(paid, limit),
+            fresh,
+            reason=Reason.CAPACITY_STATED,
+            until_ms=statement.until_ms if fresh else None,
+        )
     return Caps(pools, [limits.units for limits in stated.groups], stated.planned)
 
 

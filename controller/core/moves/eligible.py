@@ -6,6 +6,8 @@ step of a pool's ramp apply to its limit.
 """
 
 from collections.abc import Mapping
+from itertools import compress
+from operator import is_not
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -49,7 +51,7 @@ class Use(NamedTuple):
 
 
 class _UseBasis(NamedTuple):
-    """What an answer rests on; ``memories`` and ``findings`` are compared pool by pool."""
+    """What an answer rests on. Memories, findings and limits of pools are compared pool by pool."""
 
     compiled: CompiledPolicy
     caps: Caps
@@ -61,11 +63,22 @@ class _UseBasis(NamedTuple):
     def is_same_but_for_pools(self, other: "_UseBasis") -> bool:
         return (
             self.compiled is other.compiled
-            and self.caps is other.caps
+            and self.caps.groups == other.caps.groups
+            and self.caps.planned == other.caps.planned
             and self.panic == other.panic
             and self.claims.withdrawn == other.claims.withdrawn
             and self.claims.maintenance_soon == other.claims.maintenance_soon
         )
+
+    def changed_pools(self, now: "_UseBasis") -> set[int]:
+        """The pools of which something else is known now, by index."""
+        index_of = now.compiled.pool_index
+        news = changed_keys(self.memories, now.memories) | changed_keys(self.findings, now.findings)
+        changed = {index_of[name] for name in news if name in index_of}
+        if self.caps.pools is not now.caps.pools:
+            differs = map(is_not, self.caps.pools, now.caps.pools)
+            changed.update(compress(range(len(now.caps.pools)), differs))
+        return changed
 
 
 class _LastUse(NamedTuple):
@@ -93,9 +106,7 @@ def eligible(
     basis = _UseBasis(compiled, caps, panic, claims=claims, memories=memories, findings=findings)
     last = memo.last(_LastUse)
     if last is not None and last.basis.is_same_but_for_pools(basis):
-        before = last.basis
-        news = changed_keys(before.memories, memories) | changed_keys(before.findings, findings)
-        changed = [compiled.pool_index[name] for name in news if name in compiled.pool_index]
+        changed = sorted(last.basis.changed_pools(basis))
         if not changed:
             return last.use
         use = _copied(last.use)

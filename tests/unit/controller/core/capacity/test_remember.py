@@ -3,15 +3,21 @@
 from msgspec.structs import replace
 
 from controller.core.capacity.remember import (
+    remember,
     remember_limit,
     remember_near_limit,
     remember_requests,
     remember_throttling,
 )
+from controller.core.model.memo import Memo
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import State
-from tests.unit.controller.core.capacity.statements import cap, statement
-from tests.unit.controller.core.made import LIMITS, NOW_MS, clients
+from controller.core.policy.compiled import compile_policy
+from controller.core.policy.policy import QuotaGroup
+from streams.rows import Row
+from tests.unit.controller.core.capacity.statements import FLEET, cap, statement, taken_together
+from tests.unit.controller.core.made import LIMITS, NOW_MS, clients, policy, pool, seen
+from tieline.events import GroupCapacity
 
 
 def test_a_few_429_are_no_limit() -> None:
@@ -75,3 +81,30 @@ def test_what_a_request_is_comes_from_clients_and_is_kept_while_it_is_about_the_
     assert remember_requests(held, clients(50, units=210.0, in_flight=5), LIMITS) is held
     assert remember_requests(held, clients(5, units=200.0), LIMITS) is held
     assert remember_requests(held, None, LIMITS) is held
+
+
+def with_group(row: Row, group: GroupCapacity) -> Row:
+    """The same statement, which says this of a quota group as well."""
+    return replace(row, event=replace(row.event, groups=(group,)))
+
+
+def test_what_is_stated_anew_is_remembered_whatever_was_kept() -> None:
+    """Another limit of the pool, a group that gives nothing, and a group that limits requests are each
+    remembered by a planner as by a step that has seen nothing before."""
+    groups = (QuotaGroup("g", 1_000),)
+    pools = (pool("azure/a", limit=200, group="g"), pool("azure/b", limit=200))
+    compiled = compile_policy(policy(pools, groups=groups, sources=FLEET))
+    evidence = {"azure/a/d": seen(clients(40, units=300.0, span_ms=2_000, in_flight=2.0))}
+    for news in (
+        statement(1_200),
+        with_group(statement(200), GroupCapacity("g", 1.0)),
+        with_group(statement(200), GroupCapacity("g", 1_000.0, requests_per_s=5.0)),
+    ):
+        memo = Memo()
+        before = remember(compiled, {}, evidence, taken_together(compiled, statement(200)), NOW_MS, memo)
+        again = remember(compiled, before, evidence, taken_together(compiled, statement(200)), NOW_MS, memo)
+        stated = taken_together(compiled, news)
+        now = remember(compiled, again, evidence, stated, NOW_MS, memo)
+        assert now == remember(compiled, again, evidence, stated, NOW_MS, Memo())
+        assert now["azure/a/d"] != again["azure/a/d"]
+        assert now["azure/b/d"] is again["azure/b/d"]

@@ -4,12 +4,13 @@ from msgspec.structs import replace
 
 from controller.core.capacity.remember import remember, remember_carried, remember_throttling
 from controller.core.capacity.stated import stated_capacity
-from controller.core.capacity.usable import PoolCap, capacities, limited_by_requests
+from controller.core.capacity.usable import PoolCap, capacities, limited_by_policy, limited_by_requests
 from controller.core.model.memo import Memo
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason
 from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import QuotaGroup, Source
+from streams.rows import Row
 from tests.unit.controller.core.capacity.statements import BEHIND, FLEET, READ, cap, statement, taken_together
 from tests.unit.controller.core.made import LIMITS, NOW_MS, clients, policy, pool, seen
 
@@ -32,6 +33,16 @@ def test_no_statement_counts_for_longer_than_a_day() -> None:
 def test_until_something_is_stated_the_policy_bounds_what_a_pool_carries() -> None:
     """A source could state it and has not: 200 units/s may stay, and none may come."""
     assert cap() == PoolCap(200, 100, False, Reason.CAPACITY_EXPIRED)
+
+
+def test_pools_of_which_nothing_new_is_stated_keep_their_limits_object() -> None:
+    """So the stages behind skip them. A statement of one of two pools leaves the other as it was."""
+    compiled = compile_policy(policy((pool("azure/a", limit=200), pool("azure/b")), sources=FLEET))
+    memo = Memo()
+    rows: list[list[Row]] = [[], [statement(150)], [statement(60)], [statement(60, lives_ms=0)]]
+    caps = [capacities(compiled, taken_together(compiled, *row), {}, NOW_MS, memo).pools for row in rows]
+    assert [pools[0].limit for pools in caps] == [200, 150, 60, 60]
+    assert all(pools[1] is caps[0][1] for pools in caps)
 
 
 def test_a_pool_that_an_operator_vouches_for_may_gain_up_to_the_last_word() -> None:
@@ -172,7 +183,8 @@ def test_limits_of_requests_count_at_the_size_and_time_of_its_requests() -> None
         memories = {"azure/a/d": held}
         caps = capacities(compiled, taken_together(compiled, statement(150)), memories, NOW_MS, Memo())
         assert (caps.pools[0].limit, caps.pools[0].reason) == (limit, reason)
-    assert limited_by_requests(compiled, taken_together(compiled, statement(150))) == {0}
+    stated = taken_together(compiled, statement(150))
+    assert limited_by_requests(compiled, stated, limited_by_policy(made)) == {0}
 
 
 def test_a_group_with_a_limit_of_requests_is_bound_by_the_smallest_requests() -> None:

@@ -4,14 +4,22 @@ import pytest
 from msgspec.structs import replace
 
 from controller.core.assessment import assess
+from controller.core.capacity.usable import capacities
+from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import State
 from controller.core.moves.draft import GAINS, GAINS_LAST, GAINS_LATE, KEEPS, OUT
-from controller.core.moves.eligible import Use
+from controller.core.moves.eligible import Use, eligible
+from controller.core.orders.claims import Claims
+from controller.core.policy.compiled import compile_policy
+from controller.core.policy.policy import QuotaGroup
 from controller.policy_file import load_policy
 from streams.demand import DemandFold
 from tests.places import SMALL_POLICY
 from tests.scenarios.world import World
+from tests.unit.controller.core.capacity.statements import FLEET, statement, taken_together
+from tests.unit.controller.core.made import NOW_MS, policy
+from tests.unit.controller.core.made import pool as pool_of
 from tieline.events import Command
 
 SMALL = SMALL_POLICY
@@ -66,6 +74,20 @@ def test_a_fifth_of_every_limit_is_kept_free() -> None:
     made = world()
     assert grade_of(made) == GAINS
     assert usable_of(made) == pytest.approx(1500 * 0.8)
+
+
+def test_limits_that_alone_have_changed_count_at_once() -> None:
+    """Of the pool, or of its quota group, while nothing else is new."""
+    compiled = compile_policy(
+        policy((pool_of("azure/a", limit=200, group="g"),), groups=(QuotaGroup("g", 300),), sources=FLEET)
+    )
+    memo, memories, headroom = Memo(), {"azure/a/d": PoolMemory()}, compiled.policy.headroom
+    for limit, group in ((150.0, 100.0), (140.0, 100.0), (140.0, 50.0)):
+        stated = taken_together(compiled, statement(limit, group=group))
+        caps = capacities(compiled, stated, memories, NOW_MS, memo)
+        limits = eligible(compiled, memories, {}, caps, Claims({}, {}, None), memo).limits
+        assert limits.usable == [limit * headroom]
+        assert limits.group_usable == [group * headroom]
 
 
 def test_a_recovering_pool_may_carry_its_ramps_share() -> None:
