@@ -113,7 +113,9 @@ def on_loss_is_old(situation: Situation) -> bool:
     period_ms = snapshot.policy.thresholds.on_loss_period_ms
     if memory.on_loss_due or now_ms - memory.on_loss_ms < period_ms:
         return False
-    return all(partition.caught_up for partition in snapshot.progress) and _may_choose(situation)
+    # Tables without a row of progress, as after a loss of Redis, prove nothing about what was read.
+    is_read = bool(snapshot.progress) and all(partition.caught_up for partition in snapshot.progress)
+    return is_read and _may_choose(situation)
 
 
 def _forced(situation: Situation) -> Change | None:

@@ -32,6 +32,29 @@ def world(seconds: int = 20) -> World:
     return made
 
 
+def test_on_loss_is_decided_anew_only_on_evidence_that_was_read() -> None:
+    """Neither while a partition is behind, nor while nobody says how far any partition was read."""
+    made = world(60)
+    assert made.memory is not None
+    period_ms = made.policy.thresholds.on_loss_period_ms
+    while made.now_ms - made.memory.on_loss_ms < period_ms - 1_000:
+        for _ in made.run(1_000):
+            pass
+    at_ms = made.memory.on_loss_ms + period_ms
+    snapshot = made.snapshot()
+    behind = replace(snapshot.progress[0], end_offset=snapshot.progress[0].end_offset + 1)
+    looked_at = {
+        name: step(replace(snapshot, progress=progress), at_ms).memory.on_loss_ms
+        for name, progress in (
+            ("read", snapshot.progress),
+            ("behind", (behind, *snapshot.progress[1:])),
+            ("unknown", ()),
+        )
+    }
+    before_ms = made.memory.on_loss_ms
+    assert looked_at == {"read": at_ms, "behind": before_ms, "unknown": before_ms}
+
+
 def test_the_first_table_comes_from_the_policy_alone() -> None:
     """Half of the committed capacity, no evidence needed, numbered as the office says."""
     policy = load_policy(ROOT / "examples" / "multicloud.yaml")
