@@ -1,8 +1,8 @@
 """What is dear is ordered once: through the real SDK with the retries that it makes by default."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import openai
 import pytest
@@ -10,43 +10,70 @@ import pytest
 import tieline
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, table
 from tests.integration.scripted_pools import SILENCE, ScriptedPool, good, scripted
+from tests.integration.sdk_versions import INSTALL_MAX_S, run_with_sdk
 from tieline._tables.last_good import write_last_good
 from tieline.table import ClientSettings, ModelOffer, PoolInfo, slices
 
 LIMIT_MS = 700
+RUN_MAX_S = 90.0
 
 
 def routes(path: Path, pools: list[ScriptedPool]) -> Path:
-    """A table whose first pool has nearly all weight; its model states how long a whole answer takes."""
+    """The file of a table whose first pool has nearly all weight; its model states how long a whole answer
+    takes."""
     offers = ModelOffer(MODEL, "big", whole_answer_timeout_ms=LIMIT_MS), ModelOffer(MODEL, "big")
     infos = tuple(
         PoolInfo(f"{name}/r/d", "eu", f"http://127.0.0.1:{pool.port}/v1", models=(offer,))
-        for name, pool, offer in zip("ab", pools, offers, strict=True)
+        for name, pool, offer in zip("ab", pools, offers, strict=False)
     )
-    routed = table(infos, (999_999, 1), settings=ClientSettings())
-    write_last_good(path / "routes.bin", routed.generation, {ORIGIN: slices(routed)[f"{WORKLOAD}/{ORIGIN}"]})
-    return path / "routes.bin"
+    weights = (999_999, 1) if len(pools) > 1 else (1_000_000,)
+    routed = table(infos, weights, settings=ClientSettings())
+    write_last_good(path, routed.generation, {ORIGIN: slices(routed)[f"{WORKLOAD}/{ORIGIN}"]})
+    return path
 
 
-@pytest.mark.parametrize("options", [{"timeout": 1.0}, {}], ids=["declared", "of the offer"])
-async def test_pictures_are_not_ordered_twice(tmp_path: Path, options: dict[str, Any]) -> None:
-    """A silent pool may be drawing: after the caller's time-out, or the model's own, there is an answer that
-    the SDK does not retry, and the pool was asked once."""
+@pytest.mark.timeout(RUN_MAX_S + INSTALL_MAX_S + 30)
+@pytest.mark.parametrize("version", ["3", "2"])
+async def test_a_declared_time_out_ends_as_one_and_is_not_ordered_again(tmp_path: Path, version: str) -> None:
+    """Pictures, transcripts, speech and a long whole answer, from a pool that is silent: the SDK raises its
+    ``APITimeoutError`` with its own two retries left as they are, and the pool sees one request of each. A
+    plain client gets its library's time-out, and is served when it asks again."""
+    bodies: list[bytes] = []
+
+    def silent(_number: int, body: bytes) -> bytes:
+        bodies.append(body)
+        return SILENCE
+
+    async with scripted(silent, lambda _number, _body: good()) as pools:
+        of_two, of_one = routes(tmp_path / "two.bin", pools), routes(tmp_path / "one.bin", pools[:1])
+        lines = await run_with_sdk(version, "costly_child.py", str(of_two), str(of_one), limit_s=RUN_MAX_S)
+        assert pools[1].count == 0
+    names = [line["name"] for line in lines]
+    expected = {name: "APITimeoutError" for name in names if not name.startswith("plain")}
+    assert len(expected) == 10
+    expected |= dict.fromkeys(["plain, async", "plain, sync"], "ReadTimeout, ReadTimeout")
+    assert {line["name"]: line["error"] for line in lines} == expected
+    orders = Counter(name for body in bodies for name in names if name.encode() in body)
+    assert orders == {name: 2 if name.startswith("plain") else 1 for name in names}
+
+
+async def test_pictures_are_not_ordered_twice(tmp_path: Path) -> None:
+    """A silent pool may be drawing: after the time that its model states, where the caller declares none,
+    there is an answer that the SDK does not retry, and the pool was asked once."""
     async with scripted(lambda _number, _body: SILENCE, lambda _number, _body: good()) as pools:
-        path = routes(tmp_path, pools)
+        path = routes(tmp_path / "routes.bin", pools)
         async with tieline.offline(path, workload=WORKLOAD, origin=ORIGIN) as client:
             assert await client.ready(5)
             http = client.http_client()
             async with openai.AsyncOpenAI(api_key="x", base_url=client.base_url, http_client=http) as llm:
                 with pytest.raises(openai.APIStatusError) as raised:
-                    await llm.images.generate(model=MODEL, prompt="a line", **options)
+                    await llm.images.generate(model=MODEL, prompt="a line")
         assert raised.value.status_code == 504
         assert raised.value.response.headers["x-tieline-gave-up"] == "may_be_billed"
         assert [pool.count for pool in pools] == [1, 0]
 
 
-@pytest.mark.parametrize("options", [{"timeout": 1.0}, {}], ids=["declared", "of the offer"])
-async def test_nor_by_the_synchronous_client(tmp_path: Path, options: dict[str, Any]) -> None:
+async def test_nor_by_the_synchronous_client(tmp_path: Path) -> None:
     """The same with the synchronous client and SDK."""
 
     def order(path: Path) -> openai.APIStatusError:
@@ -55,10 +82,10 @@ async def test_nor_by_the_synchronous_client(tmp_path: Path, options: dict[str, 
             http = client.http_client()
             with openai.OpenAI(api_key="x", base_url=client.base_url, http_client=http) as llm:
                 with pytest.raises(openai.APIStatusError) as raised:
-                    llm.images.generate(model=MODEL, prompt="a line", **options)
+                    llm.images.generate(model=MODEL, prompt="a line")
                 return raised.value
 
     async with scripted(lambda _number, _body: SILENCE, lambda _number, _body: good()) as pools:
-        error = await asyncio.to_thread(order, routes(tmp_path, pools))
+        error = await asyncio.to_thread(order, routes(tmp_path / "routes.bin", pools))
         assert error.status_code == 504
         assert [pool.count for pool in pools] == [1, 0]

@@ -1,4 +1,4 @@
-"""Two helpers around asyncio's event loops: waking waiters, and a loop in a thread of its own."""
+"""Helpers around asyncio's event loops: who calls, waking waiters, and a loop in a thread of its own."""
 
 import asyncio
 import threading
@@ -10,6 +10,16 @@ from tieline.errors import ClosedError
 
 _T = TypeVar("_T")
 START_TIMEOUT_S = 10.0
+
+
+def current_caller() -> int:
+    """Identifies the task that runs now, or the thread where no event loop runs. Another task or thread may
+    have the same number later."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return threading.get_ident() if task is None else id(task)
 
 
 class Notifier:

@@ -34,7 +34,8 @@ retry budget; leaving one that succeeds no more costs none, but goes at the pace
 Once the first output has reached the caller there is no other attempt: two answers are never spliced. A
 request that refers to what one provider holds (a response, a file, a thread) goes there, or to a pool of the
 same endpoint and credential, and nowhere else: ``references`` reads what it refers to, ``ties`` says where
-that lets it go, and ``memory`` which pool holds it.
+that lets it go, and ``memory`` which pool holds it. A request that has timed out for its caller and may be
+billed reaches no pool again when an SDK resends it: ``billed_timeouts`` remembers those.
 
 ``tracing`` makes OpenTelemetry spans of requests and attempts, where an application asks for them.
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from tieline._http.messages import HttpRequest
 from tieline._request.attempt import Call, FindHolders, Pause, Steps
+from tieline._request.billed_timeouts import digest_of, is_resend, shape_of
 from tieline._request.body import read_body, unbound
 from tieline._request.limits import COSTLY_AFTER_MS, Resending
 from tieline._request.options import options_for
@@ -24,6 +25,7 @@ from tieline._request.reply import (
     final_failure,
     refusal,
     success,
+    timed_out_again,
 )
 from tieline._request.retry_rule import Action, Attempts, GiveUp, Refuse, Send, Wait, Why, Wish
 from tieline._request.ties import FREE, route_of, ties_of
@@ -78,6 +80,7 @@ class Exchange:
             with tools.lock:
                 self._passed_over |= tools.refusals.refusing(body.model, body.fields, self._began_ms)
         self._is_declared = allowed_s is not None
+        self._may_be_billed = False  # some attempt has ended that was dear
         self._resending = Resending()
         self._wish = Wish(
             model=body.model,
@@ -113,6 +116,8 @@ class Exchange:
         tools, units = self._tools, self._units
         if self._fault:
             return refusal(Shed(Reason.BAD_OPTION, self._fault))
+        if not tools.billed_timeouts.is_empty and self._is_billed_resend():
+            return timed_out_again()
         if self._call.body.refers:
             yield from self._tie()
         attempts = Attempts(
@@ -155,10 +160,7 @@ class Exchange:
                     with tools.lock:
                         action = self._leaving(attempts.resume(tools.clock()))
                 case GiveUp() if ends:
-                    is_over = self._is_declared and tools.clock() >= self._wish.deadline_ms
-                    return final_failure(
-                        ends, attempts, end=action, is_over=is_over, holder_text=self._ties.text
-                    )
+                    return self._failure(ends, attempts, action)
                 case Refuse(shed=shed):
                     tools.meter.shed(self._origin, units)
                     if shed.fallbacks or self._room_at_ms is not None:  # it was counted as sent
@@ -166,6 +168,24 @@ class Exchange:
                     return refusal(shed)
                 case _:
                     raise AssertionError(f"the attempts machine gave {action} before any attempt")
+
+    def _failure(self, ends: list[tuple[Opening, Route]], attempts: Attempts, end: GiveUp) -> Reply:
+        is_over = self._is_declared and self._tools.clock() >= self._wish.deadline_ms
+        reply = final_failure(ends, attempts, end=end, is_over=is_over, holder_text=self._ties.text)
+        if reply.timed_out and self._may_be_billed:
+            self._timed.remember_timeout()
+        return reply
+
+    def _is_billed_resend(self) -> bool:
+        """Whether an SDK sends again what timed out, and may be billed."""
+        tools, request = self._tools, self._call.request
+        shape = shape_of(request, tools.caller())
+        with tools.lock:
+            if not tools.billed_timeouts.may_have(shape, self._began_ms):
+                return False
+        digest = digest_of(request)
+        with tools.lock:
+            return tools.billed_timeouts.refuses(shape, digest, is_resend=is_resend(request))
 
     def _leaving(self, action: Action) -> Action:
         """The action; what is to be sent has taken its place in the pool's room before another request, in
@@ -279,5 +299,6 @@ class Exchange:
         call, has_answer = self._call, opening.reply is not None
         if not (call.is_costly or (not call.body.stream and waited_ms > COSTLY_AFTER_MS)):
             return None
+        self._may_be_billed = True
         may = self._resending.may(opening.result, waited_ms, was_ended=has_answer or called_back)
         return None if may else Why.BILLED

@@ -143,9 +143,7 @@ def final_failure(
         )
         status = _STATUS_WITHOUT_ANSWER.get(opening.result, 503)
         reply = failure(status, text, code=f"tieline_{opening.result}")
-        # After a time-out of the HTTP library the SDK sends the request again, twice by default. What may be
-        # under way and billed gets an answer instead, which says not to.
-        if is_over and opening.result is ResultClass.TIMEOUT and end.why is not Why.BILLED:
+        if is_over and opening.result is ResultClass.TIMEOUT:
             reply.timed_out = text
     reply.headers = [(name, value) for name, value in reply.headers if name.lower() not in _REPLACED] + [
         (b"x-should-retry", b"false"),
@@ -155,6 +153,17 @@ def final_failure(
     if holder_text:
         reply.headers.append((b"x-tieline-held", holder_text.encode()))
     return _stamped(reply, route, attempts, reason)
+
+
+def timed_out_again() -> Reply:
+    """An SDK's resend of a request that timed out and may be billed: it ends in the same time-out."""
+    text = (
+        "not sent: the same request has timed out, and may be under way still, and billed; "
+        "to order it once more, make a new request"
+    )
+    reply = failure(504, text, code="tieline_timeout", headers=[(b"x-tieline-reason", Why.BILLED.encode())])
+    reply.timed_out = text
+    return reply
 
 
 def _most_telling(ends: Sequence[tuple[Opening, Route]], *, prefer_answers: bool) -> tuple[Opening, Route]:

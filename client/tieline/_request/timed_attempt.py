@@ -15,6 +15,7 @@ from msgspec import Struct
 from tieline._http.flights import Flight, Flights
 from tieline._http.messages import HttpRequest
 from tieline._request.attempt import NO_TRACE, Call, Steps, attempt
+from tieline._request.billed_timeouts import BilledTimeouts, digest_of, shape_of
 from tieline._request.destinations import Destinations
 from tieline._request.limits import Waiting, idle_ms, waiting_for_stream, waiting_for_trial, waiting_for_whole
 from tieline._request.memory import Estimator, Holders, SharedHolders
@@ -48,17 +49,18 @@ class Meter(Protocol):
 
 
 class Tools(Struct):
-    """What exchanges work with. ``lock`` guards ``budget``, ``holders``, ``refusals`` and ``waiting``.
-    ``refused(name, token)``: a provider refused this token of the credential. ``destinations``: where secrets
-    may go. ``clock`` is monotonic,
-    ``epoch_ms`` the wall clock. ``shared``: what other processes know of holders; None where nothing is
-    shared. ``tracing``: where spans go, None for nowhere."""
+    """What exchanges work with. ``lock`` guards ``budget``, ``holders``, ``refusals``, ``billed_timeouts``
+    and ``waiting``. ``refused(name, token)``: a provider refused this token of the credential.
+    ``destinations``: where secrets may go. ``clock`` is monotonic, ``epoch_ms`` the wall clock. ``caller``
+    identifies the task or thread that it is called in. ``shared``: what other processes know of holders;
+    None where nothing is shared. ``tracing``: where spans go, None for nowhere."""
 
     router: Router
     flights: Flights
     budget: RetryBudget
     holders: Holders
     refusals: Refusals
+    billed_timeouts: BilledTimeouts
     estimator: Estimator
     meter: Meter
     settings: Callable[[], ClientSettings]
@@ -66,6 +68,7 @@ class Tools(Struct):
     destinations: Destinations
     clock: Callable[[], int]
     epoch_ms: Callable[[], int]
+    caller: Callable[[], int]
     lock: AbstractContextManager[object]
     recovery: Recovery = Recovery()
     shared: SharedHolders | None = None
@@ -205,6 +208,14 @@ class TimedAttempts:
             if news and tools.shared is not None:
                 tools.shared.learned(news, target.pool)
 
+    def remember_timeout(self) -> None:
+        """The call ends in a time-out of the caller's HTTP library, and may be billed: no SDK may send it
+        again."""
+        tools, request = self._tools, self._call.request
+        shape, digest = shape_of(request, tools.caller()), digest_of(request)
+        with tools.lock:
+            tools.billed_timeouts.remember(shape, digest, tools.clock())
+
     def _report(
         self, target: Target, opening: Opening, flight: Flight, *, limit_ms: int, left: float | None
     ) -> None:
@@ -246,6 +257,8 @@ class TimedAttempts:
             tools.router.timed(target, first_at_ms - flight.began_ms, is_stream=True)
 
         def finish(result: ResultClass) -> None:
+            if result is ResultClass.CUT and self._call.is_costly and tools.clock() >= flight.due_ms:
+                self.remember_timeout()  # it stalls, and the caller's HTTP library calls that a time-out
             tools.flights.end(flight)
             self._remember(target, ids_in_stream(self._call.request.path, reader))
             usage, events = (reader.usage, reader.events) if reader is not None else (None, 0)

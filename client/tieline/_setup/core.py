@@ -10,7 +10,9 @@ from tieline._http.proxies import proxies_of
 from tieline._http.tls import Certificates, ClientCertificate
 from tieline._process import clock as _clock
 from tieline._process import fork
+from tieline._process.loops import current_caller
 from tieline._reports.window import DemandWindow
+from tieline._request.billed_timeouts import BilledTimeouts
 from tieline._request.destinations import Destinations
 from tieline._request.memory import Estimator, Holders, SharedHolders
 from tieline._request.options import Timeouts
@@ -95,6 +97,7 @@ class Core:
             budget=self.budget,
             holders=Holders(),
             refusals=Refusals(),
+            billed_timeouts=BilledTimeouts(),
             estimator=Estimator(),
             meter=self.window,
             settings=self.settings,
@@ -102,6 +105,7 @@ class Core:
             destinations=Destinations(self._credentials.hosts_of),
             clock=clock,
             epoch_ms=_clock.now_ms,
+            caller=current_caller,
             lock=Lock(),
         )
         self.revive: Callable[[], Awaitable[None]] | None = None  # starts the client again in a child process

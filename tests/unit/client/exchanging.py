@@ -11,6 +11,7 @@ from tieline._http.flights import Flights
 from tieline._http.messages import Headers, HttpRequest, WireError
 from tieline._reports.window import DemandWindow
 from tieline._request.attempt import FindHolders, GetSecret, Open, Pause, Read, Sign
+from tieline._request.billed_timeouts import BilledTimeouts
 from tieline._request.destinations import Destinations
 from tieline._request.exchange import Exchange
 from tieline._request.memory import Estimator, Holders
@@ -83,6 +84,7 @@ class Bench:
         self.known_elsewhere: dict[str, str] = {}  # id -> pool, as other processes would tell
         self.window, self.holders, self.budget = DemandWindow(), Holders(), RetryBudget()
         self.settings = ClientSettings()
+        self.caller = 1
         self.credentials = Credentials({"known": "secret"}, time)
         self.flights = Flights()
         routing.on_outcome.append(self.window.observe)
@@ -92,6 +94,7 @@ class Bench:
             budget=self.budget,
             holders=self.holders,
             refusals=Refusals(),
+            billed_timeouts=BilledTimeouts(),
             estimator=Estimator(),
             meter=self.window,
             settings=lambda: self.settings,
@@ -99,6 +102,7 @@ class Bench:
             destinations=Destinations(self.credentials.hosts_of),
             clock=time,
             epoch_ms=time,
+            caller=lambda: self.caller,
             lock=nullcontext(),
         )
 

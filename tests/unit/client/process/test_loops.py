@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tieline._process.loops import LoopThread, Notifier
+from tieline._process.loops import LoopThread, Notifier, current_caller
 from tieline.errors import ClosedError
 
 
@@ -42,3 +42,16 @@ def test_coroutines_run_in_the_thread_of_the_loop() -> None:
     loop.stop()
     with pytest.raises(ClosedError, match="not running"):
         loop.run(thread())
+
+
+async def test_each_task_and_each_thread_is_a_caller_of_its_own() -> None:
+    """As long as it runs it has the same number, in whatever it calls."""
+
+    async def ask() -> int:
+        return current_caller()
+
+    tasks = [asyncio.create_task(ask()) for _ in range(2)]
+    threads = [asyncio.to_thread(current_caller)]
+    callers = [current_caller(), *await asyncio.gather(*tasks, *threads)]
+    assert len(set(callers)) == 4
+    assert await ask() == callers[0]
