@@ -50,6 +50,15 @@ def is_of_its_own(observations: Iterable[PoolObservation], *, was: bool) -> bool
     return was or len(failing) >= OWN_NETWORK_MIN
 
 
+def second_of(event: Demand, append_ms: int) -> int:
+    """The start of the second in which a report counts: the one in which its window ends, by its own clock.
+
+    So a second has one report of each client, however late they arrive; sums by arrival would have two of
+    some clients and none of others. A clock that is ahead can't make a report younger than its arrival.
+    """
+    return min(append_ms, event.window_end_ms) // 1000 * 1000
+
+
 class _Client(NamedTuple):
     """What is remembered of a client's last report."""
 
@@ -91,7 +100,7 @@ class DemandFold:
         at_ms = evidence_ms(event, append_ms)
         of_its_own = is_of_its_own(event.pools, was=before is not None and before.of_its_own)
         observations = [row for row in event.pools if row.pool in pools and not of_its_own]
-        second_ms = at_ms // 1000 * 1000
+        second_ms = second_of(event, append_ms)
         begins_second = second_ms > self._newest_ms
         if second_ms > self._newest_ms - SECONDS_MAX * 1000:
             self._second(second_ms).add(event, observations, excluded=of_its_own)

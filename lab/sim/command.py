@@ -16,6 +16,7 @@ from rich.console import Console
 from lab.sim import run as simulation
 from lab.sim.generate import generate
 from lab.sim.run import FuzzRun
+from lab.sim.scarcity import measure, worlds
 from lab.sim.scenario import policy_text, scenario_text
 from lab.sim.shrink import shrink
 
@@ -38,6 +39,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the seed of the first world (0)")
     parser.add_argument("--jobs", type=_positive, default=1, metavar="J", help="processes (1)")
+    parser.add_argument(
+        "--scarcity", action="store_true",
+        help="instead measure worlds with too little for all against somebody who knows everything",
+    )  # fmt: skip
     parser.add_argument(
         "--shrink", action="store_true", help="make the first world that fails smaller, and print it"
     )
@@ -87,7 +92,13 @@ def fuzz(args: argparse.Namespace, console: Console) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """The command, on the terminal."""
-    return fuzz(args, Console(highlight=False, markup=False, soft_wrap=True))
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if args.scarcity:
+        for world in (*worlds(args.minutes, planned=False), *worlds(args.minutes, planned=True)):
+            for line in measure(world).lines():
+                console.print(line)
+        return 0
+    return fuzz(args, console)
 
 
 def _runs(args: argparse.Namespace) -> Iterator[FuzzRun]:

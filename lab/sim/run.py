@@ -17,7 +17,7 @@ from controller.core.policy.compiled import compile_policy
 from controller.core.snapshot import Office, Ready, Snapshot
 from lab.sim.contracts import contracts_of
 from lab.sim.facts import TickFacts
-from lab.sim.fleet import Clients
+from lab.sim.fleet import Clients, Outcome
 from lab.sim.invariants import Breach, Watch
 from lab.sim.observe import Outlook
 from lab.sim.reports import PROBE_EVERY_S, STATED_EVERY_S, Reports
@@ -79,6 +79,7 @@ class Simulation:
         self.breaches: list[Breach] = []
         self.table: RouteTable | None = None
         self.memory: Memory | None = None
+        self.outcome = Outcome()
         self._clients = Clients({f"client-{n}": part for n, part in enumerate(world.shares)})
         self._outlook = Outlook(world)
         self._compiled = compile_policy(world.policy)
@@ -130,6 +131,7 @@ class Simulation:
         weather, clients = self.weather, self._clients
         assert self.table is not None
         outcome = clients.serve(self.table, demand, weather.natures, weather.group_serves, second)
+        self.outcome = outcome
         cut_off = weather.targets("own_network")
         self.reports.clients_saw(outcome, clients.shares, weather.natures, clients.left, now_ms, cut_off)
         for route, units in weather.lies.items():

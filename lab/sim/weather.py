@@ -79,11 +79,15 @@ class Weather:
         return frozenset(silent)
 
     def withdrawn(self) -> frozenset[str]:
-        """Pools that are drained, or under maintenance that has begun."""
-        scopes = [occurrence.target for occurrence in self.of("drain")]
-        maintenance = self.of("maintenance")
-        scopes += [o.target for o in maintenance if self.second >= o.at_s + o.value]
-        return frozenset(pool for scope in scopes for pool in self.pools_of(scope))
+        """Pools that are drained, or under maintenance that has begun.
+
+        Maintenance is acted on only where the provider's mode allows it, a drain always.
+        """
+        drained = frozenset(pool for o in self.of("drain") for pool in self.pools_of(o.target))
+        begun = [o for o in self.of("maintenance") if self.second >= o.at_s + o.value]
+        idle = frozenset(pool for o in begun for pool in self.pools_of(o.target))
+        acting = {provider.id for provider in self.world.policy.providers if provider.mode == "act"}
+        return drained | {pool for pool in idle if pool.split("/")[0] in acting}
 
     def _turn_pools(self) -> None:
         policy, real = self.world.policy, self.world.real

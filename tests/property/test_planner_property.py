@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from controller.core.assessment import assess
 from controller.core.moves.draft import GAINS_LAST
+from controller.core.moves.forced import limits_in_scarcity
 from controller.core.moves.held_table import HeldTable
 from controller.core.planner import Planner, step
 from controller.core.policy.compiled import compile_policy
@@ -44,10 +45,12 @@ def _within_room(snapshot: Snapshot, ready: Ready, now_ms: int) -> None:
     known = assess(snapshot, now_ms)
     before = HeldTable(compiled, snapshot.table).draft(known.demand).load
     after = HeldTable(compiled, ready.table).draft(known.demand).load
+    most = limits_in_scarcity(snapshot.policy, known.use.limits)
     for pool, (was, now) in enumerate(zip(before, after, strict=True)):
         if now > was + ROUNDING_UNITS:
             assert known.use.limits.grade[pool] <= GAINS_LAST
-            assert now <= known.use.limits.usable[pool] + ROUNDING_UNITS
+            # What stays where it grew may fill the whole limit.
+            assert now <= max(most.usable[pool], known.use.keeps[pool]) + ROUNDING_UNITS
 
 
 def _share_limits(world: World, snapshot: Snapshot, table: RouteTable) -> None:

@@ -36,6 +36,8 @@ def losses(draw: st.DrawFn, *, ill: tuple[int, ...] = (GAINS_LATE,)) -> Lost:
     """Everything placed by merit, then one or two pools are gone and nothing succeeds there. ``ill``: grades
     that pools may have beside healthy ones."""
     policy = draw(policies(workloads=4, pins=True))
+    # Without bending the headroom, so that one set of limits holds for the reflex and for the programme.
+    policy = replace(policy, thresholds=replace(policy.thresholds, headroom_in_scarcity=0.0))
     problem = draw(problems(policy, (GAINS, GAINS, GAINS, *ill)))
     compiled = compile_policy(policy)
     count = len(compiled.routes)

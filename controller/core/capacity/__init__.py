@@ -18,7 +18,8 @@ before headroom and ramp.
    nearly all its load said that little is left: they come before the first 429. New capacity is a promise
    that nobody has tried, so it comes into use by the steps of a ramp, each only while the pool is healthy.
 
-The headroom and the ramp after an outage are applied later, in moves/eligible.py.
+The headroom and the ramp after an outage are applied later, in moves/eligible.py. Demand and the limits that
+429s show are measured only on seconds whose reports have arrived (evidence/reported_seconds.py).
 
 Tested in tests/unit/controller/core/capacity and in the scenarios throttled, near_rate_limit, lump,
 several_limits, quota_group, stale_capacity and planned_limit of tests/scenarios.

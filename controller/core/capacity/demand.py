@@ -1,14 +1,18 @@
 """How much load each route has: what clients report, and until they do, what the policy expects."""
 
+import math
 from collections.abc import Sequence
 from operator import is_
 from typing import NamedTuple
 
 from controller.core.evidence.heard_sources import Reach
+from controller.core.evidence.reported_seconds import reported_seconds
 from controller.core.model.memo import Memo
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.thresholds import Thresholds
-from streams.rows import DemandRow
+from streams.rows import DemandRow, DemandSecond
+
+CHANCE_DEVIATIONS = 3.0  # of a Poisson count: more requests than that are no chance
 
 _Flows = dict[tuple[str, str], tuple[float, float]]
 """(workload, origin) -> (units/s, requests/s)."""
@@ -90,11 +94,22 @@ def _is_silent(row: DemandRow, reach: Reach, thresholds: Thresholds, now_ms: int
 
 
 def _rates(row: DemandRow, thresholds: Thresholds) -> _Flows:
-    """The mean load of each flow over the last whole seconds; the newest second may still be growing."""
-    newest_ms = row.seconds[-1].second_ms
-    from_ms = newest_ms - thresholds.demand_window_ms
-    whole = [second for second in row.seconds if from_ms <= second.second_ms < newest_ms]
-    seconds = whole or list(row.seconds[-1:])
+    """The load of each flow: the mean over the last seconds, or over the very last ones where load surges."""
+    seconds = reported_seconds(row.seconds, thresholds)
+    last_ms = seconds[-1].second_ms
+    means = _means([s for s in seconds if s.second_ms > last_ms - thresholds.demand_window_ms])
+    recent = [s for s in seconds if s.second_ms > last_ms - thresholds.surge_window_ms]
+    for flow, (units, requests) in _means(recent).items():
+        usual_units, usual_requests = means[flow]
+        count, usual_count = requests * len(recent), usual_requests * len(recent)
+        by_chance = CHANCE_DEVIATIONS * math.sqrt(usual_count)
+        if units > usual_units * (1 + thresholds.surge_share) and count > usual_count + by_chance:
+            means[flow] = (units, requests)
+    return means
+
+
+def _means(seconds: Sequence[DemandSecond]) -> _Flows:
+    """The mean load of each flow over these seconds, which are not empty."""
     span_s = max(1, (seconds[-1].second_ms - seconds[0].second_ms) // 1000 + 1)
     units: dict[tuple[str, str], float] = {}
     requests: dict[tuple[str, str], int] = {}

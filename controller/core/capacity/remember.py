@@ -185,8 +185,8 @@ def remember_requests(
     if clients is None or clients.ok < thresholds.requests_min or clients.units <= 0:
         return memory
     size, slot = clients.units / clients.ok, memory.units_per_slot
-    if clients.in_flight:
-        slot = clients.units / (clients.span_ms / 1_000) / clients.in_flight
+    if clients.in_flight_total:
+        slot = clients.units / clients.in_flight_total
     same_size = _is_same(size, memory.units_per_request, thresholds)
     if same_size and _is_same(slot, memory.units_per_slot, thresholds):
         return memory

@@ -8,11 +8,13 @@ from itertools import groupby
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from controller.core.evidence.reporter_cap import capped_share, largest_reporters
+from controller.core.evidence.served_at_limit import Window, served_while_throttled
 from controller.core.model.memo import Memo
 from controller.core.policy.thresholds import Thresholds
-from streams.rows import DemandRow, PoolSum
+from streams.rows import PoolSum
 from tieline.events import Outcomes
 
 
@@ -21,11 +23,12 @@ class ClientOutcomes(Struct, frozen=True, gc=False):
 
     ``requests`` are the attempts that speak about health; ``auth``, ``not_found``, ``throttled`` and
     ``client_error`` count the others. ``failing`` counts reporters with failures and no success; so do
-    ``failing_configuration`` and ``failing_client_error`` for their kinds. ``throttled_served`` is the most
-    units/s that were served in one second in which the pool also answered 429, ``near_limit_served`` the most
-    in one in which the rate-limit headers said that little was left. ``capped_share`` is the
+    ``failing_configuration`` and ``failing_client_error`` for their kinds. ``throttled_served`` is what
+    the pool served in units/s while it also answered 429 (served_at_limit.py), ``near_limit_served`` the most
+    in one second in which the rate-limit headers said that little was left. ``capped_share`` is the
     failing share with no reporter counting for too much, None where that is the plain share. Of ``users``
-    that sent anything, ``stuck`` have waited for long and got nothing.
+    that sent anything, ``stuck`` have waited for long and got nothing. ``in_flight`` is of the newest second,
+    ``in_flight_total`` adds up all seconds, as ``units`` does.
     """
 
     requests: int
@@ -51,6 +54,7 @@ class ClientOutcomes(Struct, frozen=True, gc=False):
     stuck: int = 0
     capped_share: float | None = None
     near_limit_served: float = 0.0
+    in_flight_total: int = 0
 
     @property
     def failing_share(self) -> float:
@@ -75,13 +79,6 @@ class ClientOutcomes(Struct, frozen=True, gc=False):
         """Requests refused as the caller's own fault, of all that were answered or failed."""
         attempts = self.requests + self.client_error
         return self.client_error / attempts if attempts else 0.0
-
-
-class Window(NamedTuple):
-    """One partition's row and the first second of it that counts."""
-
-    row: DemandRow
-    from_ms: int
 
 
 _Seconds = list[tuple[int, PoolSum]]
@@ -116,6 +113,10 @@ def sum_clients(windows: tuple[Window, ...], thresholds: Thresholds, memo: Memo)
         pool: last.sums[pool] if last.seconds.get(pool) == own else _add_up(own, thresholds)
         for pool, own in seconds.items()
     }
+    throttled = [pool for pool, outcomes in sums.items() if outcomes.throttled]
+    for pool, served in served_while_throttled(windows, throttled, thresholds).items():
+        if sums[pool].throttled_served != served:
+            sums[pool] = replace(sums[pool], throttled_served=served)
     memo.keep(_LastSums(windows, thresholds, seconds, sums=sums))
     return sums
 
@@ -167,13 +168,13 @@ def _add_up(seconds: _Seconds, thresholds: Thresholds) -> ClientOutcomes:
     # the most of them counts.
     ok = failures = throttled = auth = not_found = refused = in_flight = oldest_ms = users = stuck = 0
     units = 0.0
-    served = _Served(0.0, 0.0)
+    near_limit, in_flight_total = 0.0, 0
     p99_ms: float | None = None
     latest_ms = at_ms = seconds[0][0]
     second, most = _Second(), (0, 0, 0, 0)
     for second_ms, pool_sum in seconds:
         if second_ms != at_ms:
-            most, served = second.merged(most, served, thresholds)
+            most, near_limit = second.merged(most, near_limit, thresholds)
             second, at_ms = _Second(), second_ms
         out = pool_sum.outcomes
         # ``out.health_failures`` written out: with the property the loop takes a fifth longer.
@@ -181,6 +182,7 @@ def _add_up(seconds: _Seconds, thresholds: Thresholds) -> ClientOutcomes:
         ok, failures, throttled = ok + out.ok, failures + failed, throttled + out.throttled
         auth, not_found, refused = auth + out.auth, not_found + out.not_found, refused + out.client_error
         units += pool_sum.units
+        in_flight_total += pool_sum.in_flight
         if second_ms == latest_ms:
             in_flight += pool_sum.in_flight
             users, stuck = users + pool_sum.users, stuck + pool_sum.stuck
@@ -189,7 +191,8 @@ def _add_up(seconds: _Seconds, thresholds: Thresholds) -> ClientOutcomes:
         if pool_sum.first_token_p99_ms is not None:
             p99_ms = max(p99_ms or 0.0, pool_sum.first_token_p99_ms)
         second.count(pool_sum, failed, thresholds)
-    (reporters, failing, configuration, refusing), served = second.merged(most, served, thresholds)
+    counts, near_limit = second.merged(most, near_limit, thresholds)
+    reporters, failing, configuration, refusing = counts
     named = largest_reporters(pool_sum for _, pool_sum in seconds) if failures else []
     reporters = max(reporters, len(named))
     share = capped_share(named, ok + failures, failures, reporters, thresholds) if failures else None
@@ -209,14 +212,14 @@ def _add_up(seconds: _Seconds, thresholds: Thresholds) -> ClientOutcomes:
         units=units,
         span_ms=latest_ms - at_ms + 1000,
         latest_ms=latest_ms,
-        throttled_served=served.throttled,
         client_error=refused,
         failing_client_error=min(refusing, reporters),
         first_token_p50_ms=_mean_p50_ms(seconds),
         users=users,
         stuck=stuck,
         capped_share=share,
-        near_limit_served=served.near_limit,
+        near_limit_served=near_limit,
+        in_flight_total=in_flight_total,
     )
 
 
@@ -227,21 +230,13 @@ def _mean_p50_ms(seconds: _Seconds) -> float | None:
     return sum(p50_ms * ok for p50_ms, ok in weights if p50_ms is not None) / whole if whole else None
 
 
-class _Served(NamedTuple):
-    """The most units/s that were served in one second in which the pool also answered 429, and in one in
-    which its rate-limit headers said that little was left."""
-
-    throttled: float
-    near_limit: float
-
-
 class _Second:
     """What is counted within one second before it is compared with the others."""
 
-    __slots__ = ("configuration", "failing", "refused", "reporters", "throttled", "units", "used_up_units")
+    __slots__ = ("configuration", "failing", "refused", "reporters", "units", "used_up_units")
 
     def __init__(self) -> None:
-        self.reporters = self.failing = self.configuration = self.refused = self.throttled = 0
+        self.reporters = self.failing = self.configuration = self.refused = 0
         self.units = self.used_up_units = 0.0
 
     def count(self, pool_sum: PoolSum, failed: int, thresholds: Thresholds) -> None:
@@ -250,24 +245,21 @@ class _Second:
         self.reporters += pool_sum.reporters
         self.units += pool_sum.units
         self.used_up_units += pool_sum.used_up_units
-        self.throttled += out.throttled
         if failed:
             self.failing += _failing_reporters(pool_sum, thresholds)
         if out.auth or out.not_found:
             self.configuration += pool_sum.failing.configuration_faults
         self.refused += pool_sum.failing.client_error
 
-    def merged(self, most: _Counts, served: "_Served", thresholds: Thresholds) -> tuple[_Counts, "_Served"]:
-        """The most of each count so far, and the most served in a second that shows a limit."""
+    def merged(self, most: _Counts, near_limit: float, thresholds: Thresholds) -> tuple[_Counts, float]:
+        """The most of each count so far, and the most served in a second in which little was left."""
         counts = (self.reporters, self.failing, self.configuration, self.refused)
         if counts != most:
             pairs = zip(most, counts, strict=True)
             most = tuple(max(old, new) for old, new in pairs)  # type: ignore[assignment]
-        if self.throttled:
-            served = served._replace(throttled=max(served.throttled, self.units))
         if self.used_up_units > (1.0 - thresholds.rate_limit_left_min) * self.units:
-            served = served._replace(near_limit=max(served.near_limit, self.units))
-        return most, served
+            near_limit = max(near_limit, self.units)
+        return most, near_limit
 
 
 def _failing_reporters(pool_sum: PoolSum, thresholds: Thresholds) -> int:

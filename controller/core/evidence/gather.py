@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from controller.core.evidence.client_sums import ClientOutcomes, Window, sum_clients
+from controller.core.evidence.client_sums import ClientOutcomes, sum_clients
 from controller.core.evidence.heard_sources import Hearing, Probe, Reach, RowReading, read_row
+from controller.core.evidence.served_at_limit import Window
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.policy.thresholds import Thresholds
 from streams.rows import DemandRow, Row

@@ -1,10 +1,11 @@
 """Forced moves: what a pool loses goes in order of merit to lawful pools with room; nothing else is touched.
 
 What is done for load without a place, in this order: it takes free room; other load moves on to free room
-where that makes room for it (chains.py); less critical load is shed, the least critical first; critical load
-goes to pools of unknown health. Load that then has no place returns to the pool that it left if that pool is
-only ill (do no harm), at a trickle if nothing succeeds there. Of what would be shed
-then, a little tries each pool of unknown health. The rest is shed.
+where that makes room for it (chains.py); what only was too much for a pool stays there, within the pool's
+whole limit; it takes most of the headroom that is kept for surges, as shedding would be worse; less critical
+load is shed, the least critical first; critical load goes to pools of unknown health. Load that then has no
+place returns to the pool that it left if that pool is only ill (do no harm), at a trickle if nothing succeeds
+there. Of what would be shed then, a little tries each pool of unknown health. The rest is shed.
 """
 
 from heapq import heapify, heappop
@@ -21,6 +22,7 @@ from controller.core.moves.unplaced import (
     take_from_shed,
 )
 from controller.core.policy.compiled import CRITICAL_RANK
+from controller.core.policy.policy import Policy
 from tieline.table import MILLION
 
 MOVES_MAX = 200_000  # a bound of the loop that no table of the largest policy reaches
@@ -43,26 +45,33 @@ def find_places(draft: Draft, use: Use, unplaced: list[UnplacedLoad], moves: lis
 
     Load that makes way for other load joins the queue and is added to ``moves``.
     """
+    if not unplaced:
+        return
     heapify(unplaced)
+    scarce = limits_in_scarcity(draft.compiled.policy, use.limits)
     chains = Chains(draft, use.limits, moves=moves, unplaced=unplaced)
+    into_headroom = Chains(draft, scarce, moves=moves, unplaced=unplaced)
     onto_unknown = Chains(draft, use.limits, moves=moves, unplaced=unplaced, with_unknown=True)
     for _ in range(MOVES_MAX):
         if not unplaced:
             return
         items = _next_route(unplaced)
-        rank, route, parts = items[0].rank, items[0].route, sum(item.parts for item in items)
-        left = draft.place(route, parts, use.limits)
-        if left and draft.demand[route] > 0:
+        rank, route, left = items[0].rank, items[0].route, sum(item.parts for item in items)
+        has_demand = draft.demand[route] > 0
+        left = draft.place(route, left, use.limits)
+        if left and has_demand:
             left = chains.into_room(route, left)
+        left = _return_all(draft, use, scarce, [item for item in items if item.pool not in use.lost], left)
+        if left and has_demand:
+            left = draft.place(route, left, scarce)
+            left = into_headroom.into_room(route, left)
             left = chains.in_place_of_others(route, left)
         if left and rank <= CRITICAL_RANK:
             left = draft.place(route, left, use.limits, grades=(GAINS_LAST,))
-            if left and draft.demand[route] > 0:
+            if left and has_demand:
                 left = onto_unknown.into_room(route, left)
-        for item in items:
-            if left and item.may_return:
-                left -= _return(draft, use, item, min(left, item.parts))
-        if left and draft.demand[route] > 0:
+        left = _return_all(draft, use, use.limits, [item for item in items if item.pool in use.lost], left)
+        if left and has_demand:
             left = _try_unknown(draft, use.limits, route, left)
         if 0 < left <= CRUMB_PARTS:
             left = _round_off(draft, use.limits, route, left)
@@ -70,6 +79,17 @@ def find_places(draft: Draft, use: Use, unplaced: list[UnplacedLoad], moves: lis
             draft.shed_parts(route, left)
     for item in unplaced:
         draft.shed_parts(item.route, item.parts)
+
+
+def limits_in_scarcity(policy: Policy, limits: DraftLimits) -> DraftLimits:
+    """The limits for load that would be shed otherwise: it may use most of the headroom."""
+    factor = max(policy.thresholds.headroom_in_scarcity / policy.headroom, 1.0)
+    return DraftLimits(
+        [units * factor for units in limits.usable],
+        [units * factor for units in limits.committed],
+        limits.grade,
+        group_usable=[units * factor for units in limits.group_usable],
+    )
 
 
 def _next_route(unplaced: list[UnplacedLoad]) -> list[UnplacedLoad]:
@@ -113,12 +133,20 @@ def _round_off(draft: Draft, limits: DraftLimits, route: int, parts: int) -> int
     return 0
 
 
-def _return(draft: Draft, use: Use, item: UnplacedLoad, parts: int) -> int:
+def _return_all(draft: Draft, use: Use, limits: DraftLimits, items: list[UnplacedLoad], left: int) -> int:
+    """Up to ``left`` parts go back to the pools that they left. Returns the parts left."""
+    for item in items:
+        if left and item.may_return:
+            left -= _return(draft, use, limits, item, min(left, item.parts))
+    return left
+
+
+def _return(draft: Draft, use: Use, limits: DraftLimits, item: UnplacedLoad, parts: int) -> int:
     """Back to the pool it left: within what that pool may keep, or a trickle if nothing succeeds there.
 
     Returns the parts that have gone back.
     """
-    room = draft.room_parts(item.route, item.pool, use.keeps[item.pool], use.limits)
+    room = draft.room_parts(item.route, item.pool, use.keeps[item.pool], limits)
     if use.lost.get(item.pool, 1.0) <= 0:
         trickle = round(draft.compiled.policy.thresholds.trickle_share * MILLION)
         room = min(room, trickle - draft.weights[item.route].get(item.pool, 0))

@@ -81,13 +81,19 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
 
     # Forced moves.
     overload_tolerance: Fraction = 0.05  # above usable before load is forced away
+    headroom_in_scarcity: Fraction = 0.95  # the headroom of pools for load that would be shed otherwise
     forced_share_min: Fraction = 0.005  # of a route: a smaller forced change waits for a larger one
 
     # What a pool may carry.
     capacity_counts_max_ms: Period = 86_400_000  # a statement of capacity counts for no longer than this
+    reported_share_min: Fraction = 0.95  # of the usual clients: then a second counts ...
+    late_seconds_max: Positive = 4  # ... but no longer is waited for them
     demand_window_ms: Period = 10_000  # demand is the mean over the whole seconds of this time
+    surge_window_ms: Period = 3_000  # or over the last of them, where that is clearly more:
+    surge_share: Fraction = 0.1  # by this share, and by more than chance would have it
     same_share: Fraction = 0.1  # a measured capacity or request size that differs by less is the same
     throttled_share: Fraction = 0.05  # of requests: from here on throttling is a limit
+    throttled_window_ms: Period = 4_000  # what it serves meanwhile is the mean over so long
     throttled_hold_ms: Period = 30_000  # what throttling showed holds so long
     throttled_renew_ms: Period = 5_000  # while it goes on it is remembered anew this often
     throttled_forget_factor: Factor = 10.0  # x throttled_hold_ms: then it is forgotten

@@ -227,3 +227,19 @@ def test_little_left_wakes_once() -> None:
     for sequence, left in enumerate((0.5, 0.05, 0.04, 0.6, None)):
         wakes.append(add(fold, sequence, demand("a", sequence + 1, near_limit("a", 1.0, left))))
     assert wakes[1:] == [True, False, True, False]
+
+
+def test_a_report_counts_in_the_second_that_it_speaks_of() -> None:
+    """However late it arrives, so that no second has two reports of one client and another has none."""
+    fold = DemandFold()
+    for number in (0, 1, 2):
+        end_ms = T0_MS + number * 1_000
+        add(fold, number, demand("a", number, units=10.0, end_ms=end_ms), append_ms=end_ms + 700 * number)
+    assert [second.second_ms for second in fold.row().seconds] == [T0_MS, T0_MS + 1_000, T0_MS + 2_000]
+
+
+def test_a_clock_that_is_ahead_makes_no_report_younger() -> None:
+    """It counts in the second in which it arrives."""
+    fold = DemandFold()
+    add(fold, 0, demand("a", 1, units=10.0, end_ms=T0_MS + 20_000), append_ms=T0_MS)
+    assert fold.row().seconds[0].second_ms == T0_MS

@@ -9,11 +9,12 @@ from tests.unit.controller.decisions.lived import POLICY, bodies_of, lived, rebu
 
 
 def test_the_same_policy_comes_to_the_same_and_another_does_not() -> None:
-    """With its own memory and table the policy in force ends where it ended; half the headroom ends
-    elsewhere, serves less and breaks nothing."""
+    """With its own memory and table the policy in force ends where it ended; less headroom, in scarcity as
+    well, ends elsewhere, serves less and breaks nothing."""
     decisions = rebuilt(Chain(), bodies_of(lived()))
     results: list[Comparison] = []
-    for other in (POLICY, replace(POLICY, headroom=0.3)):
+    tight_thresholds = replace(POLICY.thresholds, headroom_in_scarcity=0.3)
+    for other in (POLICY, replace(POLICY, headroom=0.3, thresholds=tight_thresholds)):
         trial = PolicyTrial(other)
         for decision in decisions:
             trial.take(decision)

@@ -8,9 +8,10 @@ from streams.rows import DemandRow, DemandSecond, FlowSum, Position, Progress
 from tests.unit.controller.core.made import LIMITS, NOW_MS, policy, pool
 
 
-def flows(age_s: int, units: float) -> DemandSecond:
+def flows(age_s: int, units: float, requests: int = 1, clients: int = 1) -> DemandSecond:
     """chat/eu asked for so much in one second."""
-    return DemandSecond(NOW_MS - age_s * 1000, 1, (FlowSum("chat", "eu", 1, units, 0, 0.0),), ())
+    flow = FlowSum("chat", "eu", requests, units, shed_requests=0, shed_units=0.0)
+    return DemandSecond(NOW_MS - age_s * 1000, clients, (flow,), ())
 
 
 def demand(*seconds: DemandSecond, reported: tuple[str, ...] = ()) -> tuple[list[float], tuple[str, ...]]:
@@ -39,3 +40,18 @@ def test_a_partition_that_has_gone_silent_has_no_clients() -> None:
     """Its last seconds don't count for ever."""
     assert demand(flows(18, 100), flows(17, 100), reported=("chat/eu",))[0] == [0.0]
     assert demand(flows(15, 100), flows(14, 100), reported=("chat/eu",))[0] == [100.0]
+
+
+def test_reports_on_their_way_are_not_load_that_has_gone() -> None:
+    """Of the last whole second only half of the clients have reported."""
+    whole = [flows(age_s, 200, clients=10) for age_s in (5, 4, 3)]
+    assert demand(*whole, flows(2, 100, clients=5), flows(1, 10))[0] == [200.0]
+
+
+def test_a_surge_counts_before_ten_seconds_have_passed() -> None:
+    """Three seconds of twice the load are no chance with 100 requests a second, and may be one with 1."""
+    before = range(11, 4, -1)
+    for requests, units in ((100, 200.0), (1, 130.0)):
+        usual = [flows(age_s, 100, requests) for age_s in before]
+        surge = [flows(age_s, 200, 2 * requests) for age_s in (4, 3, 2)]
+        assert demand(*usual, *surge, flows(1, 1))[0] == [units]

@@ -76,9 +76,9 @@ def test_a_lump_is_ramped_and_what_is_known_is_not() -> None:
 
 def test_what_a_request_is_comes_from_clients_and_is_kept_while_it_is_about_the_same() -> None:
     """50 requests of 4 units in two seconds, 5 in flight: 4 units each, 20 units/s for each in flight."""
-    held = remember_requests(PoolMemory(), clients(50, units=200.0, in_flight=5), LIMITS)
+    held = remember_requests(PoolMemory(), clients(50, units=200.0, in_flight_total=10), LIMITS)
     assert (held.units_per_request, held.units_per_slot) == (4.0, 20.0)
-    assert remember_requests(held, clients(50, units=210.0, in_flight=5), LIMITS) is held
+    assert remember_requests(held, clients(50, units=210.0, in_flight_total=10), LIMITS) is held
     assert remember_requests(held, clients(5, units=200.0), LIMITS) is held
     assert remember_requests(held, None, LIMITS) is held
 

@@ -3,9 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from controller.core.evidence.client_sums import Window, sum_clients
+from controller.core.evidence.client_sums import sum_clients
 from controller.core.evidence.gather import Evidence, gather
 from controller.core.evidence.heard_sources import Reach, hear
+from controller.core.evidence.served_at_limit import Window
 from controller.core.model.memo import Memo
 from streams.rows import DemandRow, DemandSecond, Ejection, PoolSum, Position, Progress, ReporterShare, Row
 from tests.unit.controller.core.made import LIMITS, NOW_MS

@@ -260,3 +260,21 @@ def test_a_quota_group_that_shrinks_gives_load_away() -> None:
     work = draft(compiled, {"chat/eu": 140}, {"chat/eu": {"azure/a": 500_000, "azure/b": 500_000}})
     after = settled(made, work, use(compiled))
     assert after["chat/eu"]["gcp/c"] == pytest.approx(285_715, abs=2)
+
+
+def test_what_would_be_shed_takes_most_of_the_headroom() -> None:
+    """100 units lose their pool. The other one may use 80 of 100, and 95 before anything is shed."""
+    made = policy((pool("azure/a"), pool("gcp/b")), headroom=0.8)
+    work = draft(made, {"chat/eu": 100}, {"chat/eu": {"azure/a": MILLION}})
+    after = settled(made, work, use(compile_policy(made), lost={"azure/a": 0.0}, usable=0.8))
+    assert after["chat/eu"] == {"azure/a": 5_000, "gcp/b": 949_999, "shed": 45_001}
+
+
+def test_load_without_a_better_place_stays_within_the_whole_limit() -> None:
+    """It grew to 100 of 100 where it is; nobody is turned out for it elsewhere."""
+    made = policy(
+        (pool("azure/a"), pool("gcp/b")), (workload("chat"), workload("batch", "sheddable")), headroom=0.8
+    )
+    weights = {"chat/eu": {"azure/a": MILLION}, "batch/eu": {"gcp/b": MILLION}}
+    work = draft(made, {"chat/eu": 100, "batch/eu": 80}, weights)
+    assert settled(made, work, use(compile_policy(made), usable=0.8)) == weights
