@@ -10,6 +10,9 @@ from collections import OrderedDict
 LIBRARIES = ("faust", "mode", "aiokafka")
 LOG_EVERY_S = 60.0
 TEMPLATES_MAX = 500
+# What the libraries say while a broker starts, a topic is new or a leader changes. They try again by themselves.
+PASSING = ("GroupCoordinatorNotAvailableError", "NotLeaderForPartitionError", "LeaderNotAvailableError")
+PASSING_S = 10.0
 
 
 class LogPace:
@@ -33,6 +36,7 @@ class RateLimit(logging.Filter):
         super().__init__()
         self._passed_at: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._suppressed: dict[tuple[str, str], int] = {}
+        self._passing_since: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record passes; one that does says how many before it did not. Critical ones always
@@ -41,6 +45,8 @@ class RateLimit(logging.Filter):
             return True
         key = (record.name, str(record.msg)[:200])
         now_s = record.created
+        if self._passes_by(record, now_s):
+            return False
         if now_s - self._passed_at.get(key, -LOG_EVERY_S) < LOG_EVERY_S:
             self._suppressed[key] = self._suppressed.get(key, 0) + 1
             return False
@@ -52,6 +58,17 @@ class RateLimit(logging.Filter):
         if left_out := self._suppressed.pop(key, 0):
             record.msg = f"{record.msg} ({left_out} more like this were left out)"
         return True
+
+    def _passes_by(self, record: logging.LogRecord, now_s: float) -> bool:
+        """Whether it is one of ``PASSING`` and has not gone on for ``PASSING_S`` yet."""
+        text = record.getMessage()
+        word = next((word for word in PASSING if word in text), None)
+        if word is None:
+            return False
+        since_s = self._passing_since.setdefault(word, now_s)
+        if now_s - since_s > LOG_EVERY_S:  # another time
+            self._passing_since[word] = since_s = now_s
+        return now_s - since_s < PASSING_S
 
 
 _limit = RateLimit()

@@ -2,7 +2,7 @@
 
 import logging
 
-from streams.logs import LOG_EVERY_S, LogPace, RateLimit
+from streams.logs import LOG_EVERY_S, PASSING_S, LogPace, RateLimit
 
 
 def line(
@@ -14,7 +14,7 @@ def line(
     return record
 
 
-def test_each_kind_of_message_passes_once_in_ten_seconds() -> None:
+def test_each_kind_of_message_passes_once_a_minute() -> None:
     """A kind waits for a minute after it passed, and for no other kind."""
     pace = LogPace()
     assert pace.allows("held_back", 5.0)
@@ -41,3 +41,13 @@ def test_critical_lines_always_pass() -> None:
     """A line of the highest level is never left out."""
     limit = RateLimit()
     assert all(limit.filter(line("lost", at_s=1.0, level=logging.CRITICAL)) for _ in range(3))
+
+
+def test_what_passes_by_itself_is_told_only_when_it_stays() -> None:
+    """A coordinator that is not there yet at a first start is no news; one that is away for ten seconds is."""
+    limit = RateLimit()
+    text = "Group Coordinator Request failed: [Error 15] GroupCoordinatorNotAvailableError"
+    assert not limit.filter(line(text, at_s=100.0, level=logging.ERROR))
+    assert not limit.filter(line(text, at_s=100.0 + PASSING_S - 0.1, level=logging.ERROR))
+    assert limit.filter(line(text, at_s=100.0 + PASSING_S, level=logging.ERROR))
+    assert not limit.filter(line(text, at_s=100.0 + 10 * LOG_EVERY_S, level=logging.ERROR)), "another time"
