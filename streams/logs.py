@@ -10,7 +10,7 @@ from collections import OrderedDict
 LIBRARIES = ("faust", "mode", "aiokafka")
 LOG_EVERY_S = 60.0
 TEMPLATES_MAX = 500
-# What the libraries say while a broker starts, a topic is new or a leader changes. They try again by themselves.
+# What the libraries say while a broker starts, a topic is new or a leader changes. They try again.
 PASSING = ("GroupCoordinatorNotAvailableError", "NotLeaderForPartitionError", "LeaderNotAvailableError")
 PASSING_S = 10.0
 

@@ -44,7 +44,7 @@ def test_critical_lines_always_pass() -> None:
 
 
 def test_what_passes_by_itself_is_told_only_when_it_stays() -> None:
-    """A coordinator that is not there yet at a first start is no news; one that is away for ten seconds is."""
+    """A coordinator that is not there yet at a start is no news; one that is away for ten seconds is."""
     limit = RateLimit()
     text = "Group Coordinator Request failed: [Error 15] GroupCoordinatorNotAvailableError"
     assert not limit.filter(line(text, at_s=100.0, level=logging.ERROR))
