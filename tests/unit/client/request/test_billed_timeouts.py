@@ -126,7 +126,7 @@ def request(body: "bytes | Spool", headers: Headers | None = None) -> HttpReques
     return HttpRequest("POST", "/images/edits", headers or [], body=body, named={})
 
 
-@pytest.mark.parametrize("size", [10, PIECE_BYTES - 3, 3 * PIECE_BYTES])
+@pytest.mark.parametrize("size", [10, PIECE_BYTES - 34, 3 * PIECE_BYTES])
 def test_the_boundary_of_a_form_does_not_count(size: int) -> None:
     """Each resend of a form has another one, in memory or in a file, wherever the pieces end. Everything else
     counts."""
