@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from controller.agent import RoutingAgent, Surroundings
 from controller.commands.in_force import CommandReader
+from controller.core.policy.lawful import origins_of
 from controller.core.policy.policy import Policy, decode_policy, encode_policy, version_of
 from controller.decisions.log import DecisionLog
 from controller.dispatch.dispatcher import Dispatcher
@@ -53,6 +54,7 @@ FOREIGN = (
 )
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 2.0
+SERVED_MAX_FACTOR = 4.0  # x the limits of all pools: no client is served more than this
 COLLECT_AFTER = (25_000, 20, 50)  # allocations, then rounds of the generation below
 
 
@@ -67,6 +69,12 @@ def registry_of(policy: Policy) -> Registry:
         frozenset(provider.id for provider in policy.providers),
         frozenset(source.id for source in policy.sources),
         frozenset(pool.id for pool in policy.pools),
+        flows=frozenset(
+            (workload.id, origin.id)
+            for workload in policy.workloads
+            for origin in origins_of(policy, workload)
+        ),
+        limit_units_per_s=SERVED_MAX_FACTOR * sum(pool.limit_units_per_s for pool in policy.pools),
     )
 
 

@@ -9,7 +9,8 @@ The way of one event:
    dead-letter topic whole, with the reason (``deadletter``). Each has one letter; while the topic takes none
    it waits, and what is behind it comes through (``letters``).
 4. ``fold`` (reports, statements, capacity) or ``demand`` (clients' reports, summed by ``sums``): the rule by
-   which an event changes the row of its (source, region) or partition, or changes nothing. Pure.
+   which an event changes the row of its (source, region) or partition, or changes nothing. ``clients`` says
+   how far a client's word counts, and what of its load when it falls silent. Pure.
 5. ``storing``: writes the row with one compare-and-set into ``tables`` (Redis, ``lua/cas.lua``; ``memory`` is
    the same in a dict). If the change could alter a decision (``material``), readers are woken.
 

@@ -11,19 +11,22 @@ two failing ones if both its reports failed (and as a failing one if its later r
 requests and load stay exact.
 """
 
-from collections import Counter, OrderedDict
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from msgspec.structs import replace
+
+from streams.clients import Clients, Standing, window_s
 from streams.fold import Refusal, evidence_ms
 from streams.material import load_moved, tells_failure, tells_little_left
-from streams.rows import DemandRow, Ejection, Position
-from streams.sums import SecondTally, is_stuck
-from tieline.events import Demand, Outcomes, PoolObservation, stale_after_ms
+from streams.rows import DemandRow, Doubt, Ejection, Position
+from streams.settings import Registry
+from streams.sums import SecondTally, is_stuck, scaled
+from tieline.events import Demand, Flow, Outcomes, PoolObservation, stale_after_ms
 
 SECONDS_MAX = 20
-CLIENTS_MAX = 50_000
 EJECTIONS_MAX = 5_000
+DOUBTS_MAX = 8
+DOUBT_MS = 60_000
 OWN_NETWORK_MIN = 2  # providers
 
 
@@ -59,18 +62,6 @@ def second_of(event: Demand, append_ms: int) -> int:
     return min(append_ms, event.window_end_ms) // 1000 * 1000
 
 
-class _Client(NamedTuple):
-    """What is remembered of a client's last report."""
-
-    incarnation: str
-    sequence: int
-    generation: str
-    silent_after_ms: int
-    failing: frozenset[str]
-    of_its_own: bool
-    near_limit: frozenset[str]
-
-
 class DemandFold:
     """The sums of one partition, as its owner keeps them between records."""
 
@@ -78,17 +69,18 @@ class DemandFold:
         self.position = row.position if row else None
         self._seconds = {s.second_ms: SecondTally(s.second_ms, s) for s in row.seconds} if row else {}
         self._ejections = {(e.client, e.pool): e for e in row.ejections} if row else {}
-        self._clients: OrderedDict[str, _Client] = OrderedDict()
-        self._generations: Counter[str] = Counter()
-        self._base_generations = dict(row.generations) if row else {}
+        whole = row.seconds[-2:-1] or row.seconds if row else ()
+        self._clients = Clients(whole[0] if whole else None, dict(row.generations) if row else {})
+        self._doubts = {doubt.client: doubt for doubt in row.doubts} if row else {}
         self._offered_at_wake = 0.0
         self._newest_ms = max(self._seconds, default=0)
 
-    def add(self, event: Demand, position: Position, append_ms: int, pools: frozenset[str]) -> bool | Refusal:
+    def add(self, event: Demand, position: Position, append_ms: int, registry: Registry) -> bool | Refusal:
         """Sums one report that the judge has accepted. Returns whether it is material, or why it is refused.
 
-        ``pools`` are those of the policy: what a report says of others (its client may use a table older than
-        the policy) is left out. Of a client whose own network fails everything but its load is left out.
+        What a report says of pools and flows that the policy does not name (its client may use a table older
+        than the policy) is left out. Of a client whose own network fails everything but its load is left out.
+        How far the rest counts is said in clients.py.
         """
         if self.position and self.position.shares_log(position) and position.offset <= self.position.offset:
             return Refusal.REPEATED
@@ -98,16 +90,33 @@ class DemandFold:
             return Refusal.OLDER
         self.position = position
         at_ms = evidence_ms(event, append_ms)
+        claims = [flow for flow in event.flows if registry.names(flow.workload, flow.origin)]
+        standing = self._clients.standing(event, claims, at_ms, registry.limit_units_per_s)
         of_its_own = is_of_its_own(event.pools, was=before is not None and before.of_its_own)
-        observations = [row for row in event.pools if row.pool in pools and not of_its_own]
+        is_left_out = of_its_own or standing.lies
+        observations = _weighed(event, registry, 0.0 if is_left_out else standing.weight)
+        doubted = 1.0 if standing.lies else 1.0 - standing.credible
+        flows = [(flow, flow.offered_units * doubted) for flow in claims]
         second_ms = second_of(event, append_ms)
         begins_second = second_ms > self._newest_ms
         if second_ms > self._newest_ms - SECONDS_MAX * 1000:
-            self._second(second_ms).add(event, observations, excluded=of_its_own)
-        ejections_moved = self._note_ejections(event, observations, at_ms)
-        if of_its_own:
+            self._second(second_ms, event.client).add(
+                event.client, flows, observations, excluded=is_left_out, newcomer=standing.newcomer
+            )
+        vouched = () if standing.newcomer else observations
+        ejections_moved = self._note_ejections(event, vouched, at_ms)
+        if is_left_out or event.state == "off":
             ejections_moved |= self._forget_ejections(event.client)
-        after = self._remember(event, observations, at_ms, of_its_own=of_its_own)
+        self._note_doubt(event, flows, standing, at_ms)
+        after = self._clients.remember(
+            event,
+            standing,
+            [replace(flow, offered_units=flow.offered_units - doubtful) for flow, doubtful in flows],
+            at_ms,
+            failing=frozenset(row.pool for row in observations if tells_failure(row.outcomes)),
+            near_limit=frozenset(row.pool for row in observations if tells_little_left(row)),
+            of_its_own=of_its_own,
+        )
         return (
             event.urgent
             or before is None
@@ -125,18 +134,23 @@ class DemandFold:
             position=self.position,
             seconds=tuple(self._seconds[second_ms].sum() for second_ms in sorted(self._seconds)),
             ejections=tuple(ejection for _, ejection in sorted(self._ejections.items())),
-            generations=dict(sorted(self._generations.items()))
-            if self._generations
-            else self._base_generations,
+            generations=self._clients.generations,
+            doubts=tuple(doubt for _, doubt in sorted(self._doubts.items())),
         )
 
-    def _second(self, second_ms: int) -> SecondTally:
+    def _second(self, second_ms: int, reporting: str) -> SecondTally:
         if second_ms > self._newest_ms:
             self._newest_ms = second_ms
             oldest_ms = second_ms - SECONDS_MAX * 1000
             for old in [s for s in self._seconds if s <= oldest_ms]:
                 del self._seconds[old]
             self._forget_silent(second_ms)
+            tally = self._tally(second_ms)
+            for key, units, requests in self._clients.unheard(second_ms, reporting):
+                tally.add_unheard(key, units, requests)
+        return self._tally(second_ms)
+
+    def _tally(self, second_ms: int) -> SecondTally:
         tally = self._seconds.get(second_ms)
         if tally is None:
             tally = self._seconds[second_ms] = SecondTally(second_ms)
@@ -186,34 +200,30 @@ class DemandFold:
             del self._ejections[key]
         return bool(mine)
 
-    def _remember(
-        self, event: Demand, observations: Iterable[PoolObservation], at_ms: int, *, of_its_own: bool
-    ) -> _Client:
-        client = _Client(
-            incarnation=event.incarnation,
-            sequence=event.sequence,
-            generation=event.generation,
-            silent_after_ms=at_ms + stale_after_ms(event.interval_ms),
-            failing=frozenset(row.pool for row in observations if tells_failure(row.outcomes)),
-            of_its_own=of_its_own,
-            near_limit=frozenset(row.pool for row in observations if tells_little_left(row)),
-        )
-        if (before := self._clients.pop(event.client, None)) is not None:
-            self._drop_generation(before.generation)
-        self._clients[event.client] = client
-        self._generations[client.generation] += 1
-        while len(self._clients) > CLIENTS_MAX:
-            _, oldest = self._clients.popitem(last=False)
-            self._drop_generation(oldest.generation)
-        return client
-
     def _forget_silent(self, now_ms: int) -> None:
-        for name in [name for name, client in self._clients.items() if client.silent_after_ms < now_ms]:
-            self._drop_generation(self._clients.pop(name).generation)
         for key in [key for key, ejection in self._ejections.items() if ejection.until_ms < now_ms]:
             del self._ejections[key]
 
-    def _drop_generation(self, generation: str) -> None:
-        self._generations[generation] -= 1
-        if self._generations[generation] <= 0:
-            del self._generations[generation]
+    def _note_doubt(
+        self, event: Demand, flows: list[tuple[Flow, float]], standing: Standing, at_ms: int
+    ) -> None:
+        """Names a client that is not credible; a doubt is dropped a minute after its last sign."""
+        for client in [name for name, doubt in self._doubts.items() if at_ms - doubt.at_ms > DOUBT_MS]:
+            del self._doubts[client]
+        units = sum(doubtful for _, doubtful in flows) / window_s(event)
+        strange = len(event.flows) - len(flows)
+        if units or strange or standing.lies:
+            doubt = Doubt(event.client, units, strange, lies=standing.lies, at_ms=at_ms)
+            self._doubts[event.client] = doubt
+            while len(self._doubts) > DOUBTS_MAX:
+                del self._doubts[min(self._doubts.values(), key=_weight_of_doubt).client]
+
+
+def _weight_of_doubt(doubt: Doubt) -> tuple[bool, float, int, str]:
+    return doubt.lies, doubt.units_per_s, doubt.strange, doubt.client
+
+
+def _weighed(event: Demand, registry: Registry, weight: float) -> list[PoolObservation]:
+    """The report's observations of the policy's pools, with attempts as far as they count; none at 0."""
+    rows = [row for row in event.pools if row.pool in registry.pools] if weight else []
+    return rows if weight == 1.0 else [replace(row, outcomes=scaled(row.outcomes, weight)) for row in rows]

@@ -99,7 +99,7 @@ async def rebuild(
     folded = MemoryTables()
     await folded.establish("rebuild")
     rows = RowStorer(folded, Counter())
-    demand = DemandStorer(folded, Counter(), pools=lambda: judge.registry.pools)
+    demand = DemandStorer(folded, Counter(), registry=lambda: judge.registry)
     # Earliest: if the fetcher resets a position by itself we may read too much, and never too little.
     consumer = log_reader(settings.bootstrap, auto_offset_reset="earliest")
     await consumer.start()

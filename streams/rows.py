@@ -53,7 +53,12 @@ class Row(Struct, frozen=True, array_like=True):
 
 
 class FlowSum(Struct, frozen=True, array_like=True, gc=False):
-    """Offered and shed load of one (workload, origin) in one second."""
+    """Offered and shed load of one (workload, origin) in one second.
+
+    ``doubtful_units``: the part of the offered that is not credible, as its clients are served far less.
+    ``unheard_units`` and ``unheard_requests``, beside the offered: load of clients that have fallen silent
+    without a goodbye and may go on serving. See clients.py.
+    """
 
     workload: str
     origin: str
@@ -61,6 +66,9 @@ class FlowSum(Struct, frozen=True, array_like=True, gc=False):
     offered_units: float
     shed_requests: int
     shed_units: float
+    doubtful_units: float = 0.0
+    unheard_units: float = 0.0
+    unheard_requests: float = 0.0
 
 
 class ReporterShare(Struct, frozen=True, array_like=True, gc=False):
@@ -108,13 +116,33 @@ class Ejection(Struct, frozen=True, array_like=True, gc=False):
 
 
 class DemandSecond(Struct, frozen=True, array_like=True):
-    """All clients of one partition of the demand topic in one second of evidence time."""
+    """All clients of one partition of the demand topic in one second of evidence time.
+
+    ``newcomers``: what clients saw that are known for less than a minute, apart from ``pools``; there are
+    ``new_clients`` of them among ``clients``.
+    """
 
     second_ms: int  # start of the second
     clients: int
     flows: tuple[FlowSum, ...]
     pools: tuple[PoolSum, ...]
     excluded: int = 0  # clients whose own network fails (``demand.is_of_its_own``): only their load counts
+    newcomers: tuple[PoolSum, ...] = ()
+    new_clients: int = 0
+
+
+class Doubt(Struct, frozen=True, array_like=True, gc=False):
+    """A client whose reports are not credible, as of ``at_ms``.
+
+    ``units_per_s``: load that it claims beyond what it is served. ``strange``: flows that the policy does not
+    name. ``lies``: it says that it was served more than all pools can give together.
+    """
+
+    client: str
+    units_per_s: float
+    strange: int
+    lies: bool
+    at_ms: int
 
 
 class DemandRow(Struct, frozen=True, array_like=True):
@@ -124,6 +152,7 @@ class DemandRow(Struct, frozen=True, array_like=True):
     seconds: tuple[DemandSecond, ...]
     ejections: tuple[Ejection, ...] = ()
     generations: dict[str, int] = {}  # generation of the table in use -> number of clients
+    doubts: tuple[Doubt, ...] = ()  # of the last minute, the largest few
 
 
 class Progress(Struct, frozen=True, array_like=True, gc=False):

@@ -154,7 +154,7 @@ class Session:
         counts: Counter[str] = Counter()
         storer: Storer
         if topic == self._settings.topics.demand.name:
-            storer = DemandStorer(self._tables, counts, pools=lambda: self._judge.registry.pools)
+            storer = DemandStorer(self._tables, counts, registry=lambda: self._judge.registry)
         else:
             storer = RowStorer(self._tables, counts)
         return Handler(

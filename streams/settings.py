@@ -12,11 +12,19 @@ class Registry:
     """What the policy names: ids of providers, names of sources, ids of pools (provider/region/deployment).
 
     ``sources`` are those of reports, statements and capacity; clients that report demand need no entry.
+    ``flows``: the (workload, origin) of its routes, None for any. ``limit_units_per_s``: what all its pools
+    can give together.
     """
 
     providers: frozenset[str]
     sources: frozenset[str]
     pools: frozenset[str]
+    flows: frozenset[tuple[str, str]] | None = None
+    limit_units_per_s: float = float("inf")
+
+    def names(self, workload: str, origin: str) -> bool:
+        """Whether the policy has a route for this (workload, origin)."""
+        return self.flows is None or (workload, origin) in self.flows
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from streams.demand import DemandFold
 from streams.fold import Refusal, fold
 from streams.material import is_material
 from streams.rows import DemandRow, Position, Row, RowEvent
+from streams.settings import Registry
 from streams.store import DEMAND, Tables, Write, demand_field, field_of
 from tieline.events import Demand
 
@@ -113,14 +114,14 @@ class RowStorer:
 class DemandStorer:
     """Clients' reports: one write for each partition.
 
-    ``pools`` gives the pools of the policy, and is called each time because the policy may change. ``counts``
-    takes the refusals, by name.
+    ``registry`` gives what the policy names, and is called each time because the policy may change.
+    ``counts`` takes the refusals, by name.
     """
 
-    def __init__(self, tables: Tables, counts: Counter[str], pools: Callable[[], frozenset[str]]) -> None:
+    def __init__(self, tables: Tables, counts: Counter[str], registry: Callable[[], Registry]) -> None:
         self._tables = tables
         self._counts = counts
-        self._pools = pools
+        self._registry = registry
         self._folds: dict[int, DemandFold] = {}
 
     async def store(self, items: Sequence[RowItem | DemandItem]) -> bool:
@@ -160,9 +161,9 @@ class DemandStorer:
 
     def _add(self, sums: DemandFold, items: Sequence[DemandItem]) -> bool:
         material = False
-        pools = self._pools()
+        registry = self._registry()
         for item in items:
-            outcome = sums.add(item.event, item.position, item.append_ms, pools)
+            outcome = sums.add(item.event, item.position, item.append_ms, registry)
             if isinstance(outcome, Refusal):
                 self._counts[outcome] += 1
             else:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from streams.rows import DemandSecond, FlowSum, PoolSum, ReporterShare
-from tieline.events import Demand, Flow, Outcomes, PoolObservation, ResultClass
+from tieline.events import Flow, Outcomes, PoolObservation, ResultClass
 
 REPORTERS_PER_POOL_MAX = 10_000
 LARGEST_MAX = 4
@@ -30,6 +32,11 @@ def counts(outcomes: Outcomes) -> list[int]:
 def outcomes_of(numbers: Iterable[int]) -> Outcomes:
     """The reverse of ``counts``."""
     return Outcomes(*numbers)
+
+
+def scaled(outcomes: Outcomes, weight: float) -> Outcomes:
+    """The outcomes at a weight below one; no class that occurred disappears."""
+    return outcomes_of(max(1, round(number * weight)) if number else 0 for number in counts(outcomes))
 
 
 def is_stuck(observation: PoolObservation) -> bool:
@@ -143,25 +150,49 @@ class SecondTally:
         self._base_excluded = base.excluded if base else 0
         self._clients: set[str] = set()
         self._excluded: set[str] = set()
+        self._base_new = base.new_clients if base else 0
+        self._new: set[str] = set()
         self._flows = {(flow.workload, flow.origin): flow for flow in base.flows} if base else {}
         self._pools = {row.pool: PoolTally(row.pool, row) for row in base.pools} if base else {}
+        self._newcomers = {row.pool: PoolTally(row.pool, row) for row in base.newcomers} if base else {}
         self._sum = base
 
-    def add(self, event: Demand, observations: Iterable[PoolObservation], *, excluded: bool = False) -> None:
-        """Adds one client's report, with those ``observations`` of it that count. ``excluded``: none of them
-        does."""
+    def add(
+        self,
+        client: str,
+        flows: Iterable[tuple[Flow, float]],
+        observations: Iterable[PoolObservation],
+        *,
+        excluded: bool = False,
+        newcomer: bool = False,
+    ) -> None:
+        """Adds one client's report: ``flows`` with the units of each that are doubtful, and those
+        ``observations`` of it that count. ``excluded``: none of them does. ``newcomer``: they count apart."""
         self._sum = None
-        self._clients.add(event.client)
+        self._clients.add(client)
         if excluded:
-            self._excluded.add(event.client)
-        for flow in event.flows:
+            self._excluded.add(client)
+        if newcomer:
+            self._new.add(client)
+        for flow, doubtful in flows:
             key = (flow.workload, flow.origin)
-            self._flows[key] = _flow_sum(self._flows.get(key), flow)
+            self._flows[key] = _flow_sum(self._flows.get(key), flow, doubtful)
+        tallies = self._newcomers if newcomer else self._pools
         for observation in observations:
-            tally = self._pools.get(observation.pool)
+            tally = tallies.get(observation.pool)
             if tally is None:
-                tally = self._pools[observation.pool] = PoolTally(observation.pool)
-            tally.add(event.client, observation)
+                tally = tallies[observation.pool] = PoolTally(observation.pool)
+            tally.add(client, observation)
+
+    def add_unheard(self, key: tuple[str, str], units: float, requests: float) -> None:
+        """Adds load of clients that are silent, of one (workload, origin)."""
+        self._sum = None
+        before = self._flows.get(key) or _no_flow(*key)
+        self._flows[key] = replace(
+            before,
+            unheard_units=before.unheard_units + units,
+            unheard_requests=before.unheard_requests + requests,
+        )
 
     def sum(self) -> DemandSecond:
         """The second as it stands; the same object until something is added."""
@@ -172,6 +203,8 @@ class SecondTally:
                 flows=tuple(flow for _, flow in sorted(self._flows.items())),
                 pools=tuple(tally.sum() for _, tally in sorted(self._pools.items())),
                 excluded=self._base_excluded + len(self._excluded),
+                newcomers=tuple(tally.sum() for _, tally in sorted(self._newcomers.items())),
+                new_clients=self._base_new + len(self._new),
             )
         return self._sum
 
@@ -201,20 +234,24 @@ def _added(some: list[int], more: list[int]) -> list[int]:
     return [a + b for a, b in zip(some, more, strict=True)]
 
 
-def _flow_sum(before: FlowSum | None, flow: Flow) -> FlowSum:
-    before = before or FlowSum(
-        workload=flow.workload,
-        origin=flow.origin,
+def _no_flow(workload: str, origin: str) -> FlowSum:
+    return FlowSum(
+        workload=workload,
+        origin=origin,
         requests=0,
         offered_units=0.0,
         shed_requests=0,
         shed_units=0.0,
     )
-    return FlowSum(
-        workload=flow.workload,
-        origin=flow.origin,
+
+
+def _flow_sum(before: FlowSum | None, flow: Flow, doubtful: float) -> FlowSum:
+    before = before or _no_flow(flow.workload, flow.origin)
+    return replace(
+        before,
         requests=before.requests + flow.requests,
         offered_units=before.offered_units + flow.offered_units,
         shed_requests=before.shed_requests + flow.shed_requests,
         shed_units=before.shed_units + flow.shed_units,
+        doubtful_units=before.doubtful_units + doubtful,
     )

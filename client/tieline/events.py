@@ -237,9 +237,9 @@ class Demand(Struct, frozen=True, tag_field="type", tag="demand.v1"):
     """A client's report of one window: offered load, outcomes by pool, and the table in force.
 
     ``generation``: ``lineage:epoch:seq``, empty when the client has no table. ``state``: that of its
-    ``Status``. ``urgent``: the report was sent at once, because the client has just ejected a pool or put an
-    urgent generation in force. ``flows``: one for each origin. ``pools`` count attempts: a request that
-    failed over counts at two pools.
+    ``Status``; ``off`` in the last report of a client that closes. ``urgent``: the report was sent at once,
+    because the client has just ejected a pool or put an urgent generation in force. ``flows``: one for each
+    origin. ``pools`` count attempts: a request that failed over counts at two pools.
     """
 
     client: Name

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from controller.core.capacity.demand import demand_of
+from controller.core.capacity.demand import Demand, demand_of
 from controller.core.capacity.remember import remember
 from controller.core.capacity.stated import stated_capacity
 from controller.core.capacity.usable import Caps, capacities
@@ -70,7 +70,7 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
     hearings = hear(snapshot.reports, reach, thresholds, now_ms, memo)
     evidence = gather(snapshot.reports, hearings, snapshot.demand, reach, thresholds, now_ms, memo)
 
-    demand = demand_of(written, snapshot.demand, reach, before.reported, now_ms, memo)
+    demand = demand_of(written, snapshot.demand, reach, before, now_ms, memo)
     stated = stated_capacity(written, snapshot.capacities, reach, now_ms, memo)
     memories = remember(written, before.pools, evidence, stated, now_ms, memo)
     orders = orders_in_force(written, snapshot.commands, now_ms, memo)
@@ -88,7 +88,7 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
 
     panic_allowed = not orders.lifts("providers_lost")
     acting = eligible(compiled, states.memories, findings, caps, claims, memo, panic_allowed=panic_allowed)
-    memory = _next_memory(before, compiled, states.memories, demand.reported)
+    memory = _next_memory(before, compiled, states.memories, demand)
     times_ms = [*states.due_ms, stated.until_ms, claims.due_ms, orders.due_ms]
     return Assessment(
         written=written,
@@ -132,15 +132,23 @@ def _findings(
 
 
 def _next_memory(
-    before: Memory, compiled: CompiledPolicy, pools: dict[str, PoolMemory], reported: tuple[str, ...]
+    before: Memory, compiled: CompiledPolicy, pools: dict[str, PoolMemory], demand: Demand
 ) -> Memory:
     """The memory after this assessment; the same object if nothing is new."""
     same_policy = before.policy_version == compiled.version
-    if same_policy and before.reported == reported and not changed_keys(before.pools, pools):
+    same_demand = before.reported == demand.reported and before.unheard == demand.unheard
+    if same_policy and same_demand and not changed_keys(before.pools, pools):
         return before
     # Shifts name routes and pools by their index in the policy, so they end with it.
     shifts = before.shifts if same_policy else ()
-    return replace(before, policy_version=compiled.version, pools=pools, reported=reported, shifts=shifts)
+    return replace(
+        before,
+        policy_version=compiled.version,
+        pools=pools,
+        reported=demand.reported,
+        shifts=shifts,
+        unheard=demand.unheard,
+    )
 
 
 def _earliest(times_ms: list[int | None], findings: dict[str, Finding], now_ms: int) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from random import Random
 
+from controller.bootstrap import registry_of
 from lab.sim.fleet import Outcome, PoolNature, Traffic
 from lab.sim.spec import START_MS, FuzzWorld
 from streams.contract_check import refuse_future
@@ -43,7 +44,7 @@ class Reports:
     def __init__(self, world: FuzzWorld) -> None:
         self._random = Random(f"{world.seed} reports")
         self._delay_max_ms = world.delay_max_ms
-        self._pools = frozenset(pool.id for pool in world.policy.pools)
+        self._registry = registry_of(world.policy)
         self._regions = sorted({(pool.provider, pool.region) for pool in world.policy.pools})
         self._groups = {
             (pool.provider, pool.region): pool.quota_group for pool in world.policy.pools if pool.quota_group
@@ -154,7 +155,7 @@ class Reports:
 
     def _fold(self, producer: str, event: Demand | Report | Capacity, at_ms: int) -> None:
         if isinstance(event, Demand):
-            self.sums.add(event, Position("demand", 0, self._offset), at_ms, self._pools)
+            self.sums.add(event, Position("demand", 0, self._offset), at_ms, self._registry)
             return
         topic = "reports" if isinstance(event, Report) else "capacity"
         row = fold(self.rows.get((topic, producer)), event, Position(topic, 0, self._offset), at_ms)

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from streams.demand import DemandFold
 from streams.fold import Refusal, fold
 from streams.rows import DemandRow, Row
+from streams.settings import Registry
 from tests.unit.streams.made import T0_MS, at, demand, observation, report
 
+REGISTRY = Registry(frozenset(), frozenset(), frozenset({"azure/eu/a"}))
 offsets = st.lists(st.integers(0, 2**60), min_size=1, max_size=12, unique=True).map(sorted)
 
 
@@ -79,7 +81,7 @@ def test_demand_sums_survive_a_change_of_owner(reports: list[tuple[str, int]], d
 
     def read(fold_: DemandFold, start: int, stop: int) -> DemandFold:
         for offset in range(start, stop):
-            fold_.add(log[offset], at(offset), log[offset].window_end_ms, frozenset({"azure/eu/a"}))
+            fold_.add(log[offset], at(offset), log[offset].window_end_ms, REGISTRY)
         return fold_
 
     change = data.draw(st.integers(1, len(log)))
@@ -89,8 +91,12 @@ def test_demand_sums_survive_a_change_of_owner(reports: list[tuple[str, int]], d
 
 
 def sums(row: DemandRow) -> list[object]:
-    """What must be exact: load and outcomes of each second, without the counts of clients."""
+    """What must be exact: load and outcomes of each second, without what is told of clients one by one."""
     return [
-        (second.second_ms, second.flows, [(pool.pool, pool.outcomes) for pool in second.pools])
+        (
+            second.second_ms,
+            [(flow.workload, flow.origin, flow.requests, flow.offered_units) for flow in second.flows],
+            [(pool.pool, pool.outcomes) for pool in second.pools],
+        )
         for second in row.seconds
     ]

@@ -43,7 +43,8 @@ why                                     prints what was decided since the last `
 loss PROVIDER                           prints what the table says of its loss
 last-resort                             prints every route's last resort
 
-capacity_words.py has the commands about limits and contracts.
+capacity_words.py has the commands about limits and contracts, client_words.py those about clients that come,
+go, fall silent or lie.
 """
 
 import re
@@ -55,7 +56,7 @@ from msgspec.structs import replace
 
 from controller.commands.log import CommandLog
 from controller.policy_file import load_policy
-from tests.scenarios import capacity_words, telling
+from tests.scenarios import capacity_words, client_words, telling
 from tests.scenarios.world import World
 from tieline.events import Claim, ClaimState, Command, Verb
 
@@ -324,6 +325,7 @@ def _share_max(world: World, provider: str, most: str, _of: str, name: str) -> l
 
 COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
     **capacity_words.COMMANDS,
+    **client_words.COMMANDS,
     "loss": telling.loss,
     "last-resort": telling.last_resort,
     "demand": _demand,

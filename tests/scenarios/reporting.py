@@ -12,6 +12,7 @@ from streams.contract_check import refuse_future
 from streams.demand import DemandFold
 from streams.fold import Refusal, fold
 from streams.rows import DemandRow, Position, Row
+from streams.settings import Registry
 from tieline.cloudevents import Poison
 from tieline.events import (
     Capacity,
@@ -66,6 +67,7 @@ class Reporter:
     skew_ms: int = 0
     interval_ms: int = PROBE_INTERVAL_MS
     doubled: bool = False
+    muted: bool = False  # it goes on serving, but its reports get lost
 
 
 @dataclass
@@ -73,10 +75,12 @@ class Reporting:
     """The rows, and all that makes them."""
 
     pools: dict[str, Behaviour]
+    registry: Registry
     reporters: dict[str, Reporter] = field(default_factory=dict)
     callers: dict[str, float] = field(default_factory=dict)  # workload -> share of bad requests
     ejections: set[tuple[str, str]] = field(default_factory=set)  # (client, pool)
     returned: set[tuple[str, str]] = field(default_factory=set)
+    made_up: dict[str, tuple[tuple[Flow, ...], tuple[PoolObservation, ...]]] = field(default_factory=dict)
     groups: dict[str, GroupCapacity] = field(default_factory=dict)
     reports: dict[str, Row] = field(default_factory=dict)
     capacities: dict[str, Row] = field(default_factory=dict)
@@ -115,21 +119,49 @@ class Reporting:
                     if one != PoolObservation(pool) or (name, pool) in self.returned:
                         seen[name].append(one)
         self.returned.clear()
-        for number, name in enumerate(names):
-            self._client_says(name, tuple(seen[name]), flows if number == 0 else (), now_ms - 1)
+        for name, asked in zip(order, self._asked(order, flows), strict=True):
+            if not self.of(name).muted:
+                self._client_says(name, tuple(seen[name]), asked, now_ms - 1)
+        for name, (claimed, met) in sorted(self.made_up.items()):
+            self._client_says(name, met, claimed, now_ms - 1)
+
+    def _asked(self, names: list[str], flows: tuple[Flow, ...]) -> list[tuple[Flow, ...]]:
+        """What each of these clients is asked for, together the ``flows``."""
+        weights = self._weights(names)
+        whole = sum(weights) or 1.0
+        requests = [_shared(flow.requests, weights) for flow in flows]
+        return [
+            tuple(
+                Flow(flow.workload, flow.origin, counts[place], flow.offered_units * weight / whole)
+                for flow, counts in zip(flows, requests, strict=True)
+            )
+            for place, weight in enumerate(weights)
+        ]
+
+    def says_goodbye(self, name: str, now_ms: int) -> None:
+        """The client closes, and says so."""
+        self._client_says(name, (), (), now_ms, closes=True)
 
     def _client_says(
-        self, name: str, seen: tuple[PoolObservation, ...], flows: tuple[Flow, ...], at_ms: int
+        self,
+        name: str,
+        seen: tuple[PoolObservation, ...],
+        flows: tuple[Flow, ...],
+        at_ms: int,
+        *,
+        closes: bool = False,
     ) -> None:
         end_ms = at_ms + self.of(name).skew_ms
         event = Demand(name, "one", at_ms, end_ms - 1000, end_ms, 1000, flows=flows, pools=seen)
+        if closes:
+            event = replace(event, state="off")
         self.offset += 1
         try:
             refuse_future(event, at_ms)
         except Poison:
             self.rejected += 1
         else:
-            self.sums.add(event, Position("demand", 0, self.offset), at_ms, frozenset(self.pools))
+            self.sums.add(event, Position("demand", 0, self.offset), at_ms, self.registry)
 
     def _met(self, pool: str, users: list[str], load: dict[str, float], part: float) -> list[PoolObservation]:
         """What each of these clients met. Requests are whole, and shared out so that their sum is right."""

@@ -7,6 +7,7 @@ here knows the rules; only what the events mean.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from controller.bootstrap import registry_of
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import Verdict
 from controller.core.planner import Planner
@@ -29,6 +30,7 @@ class World:
     pools: dict[str, Behaviour] = field(default_factory=dict)
     demand: dict[tuple[str, str], float] = field(default_factory=dict)
     clients: int = 4
+    gone: set[str] = field(default_factory=set)
     commands: list[Command] = field(default_factory=list)
     claims: dict[str, tuple[StatementKind, Claim]] = field(default_factory=dict)
     silent_sources: set[str] = field(default_factory=set)
@@ -50,7 +52,11 @@ class World:
     def __post_init__(self) -> None:
         for pool in self.policy.pools:
             self.pools.setdefault(pool.id, Behaviour(stated=pool.limit_units_per_s))
-        self.reporting = Reporting(self.pools)
+        self.reporting = Reporting(self.pools, registry_of(self.policy))
+
+    def client_names(self) -> list[str]:
+        """All clients; those that are not gone share the load."""
+        return [f"client-{number}" for number in range(self.clients)]
 
     def matching(self, scope: str) -> list[str]:
         """Pools in a scope; ``*`` for all."""
@@ -124,7 +130,7 @@ class World:
             Flow(workload, origin, round(units / UNITS_PER_REQUEST), units)
             for (workload, origin), units in sorted(self.demand.items())
         )
-        names = [f"client-{number}" for number in range(self.clients)]
+        names = [name for name in self.client_names() if name not in self.gone]
         self.reporting.clients_report(names, self.loads(), flows, self.now_ms)
         regions = sorted({(pool.provider, pool.region) for pool in self.policy.pools})
         for source in self.policy.sources:

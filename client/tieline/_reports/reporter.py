@@ -79,6 +79,7 @@ class Reporter:
         self._state = state
         self._epoch_ms = epoch_ms
         self._refused = 0
+        self._closes = False
         self._incarnation = secrets.token_hex(8)
         self._sequence = 0
         self._window_start_ms = epoch_ms()
@@ -138,7 +139,7 @@ class Reporter:
             window_end_ms=now_ms,
             interval_ms=parts.settings().report_interval_ms,
             generation=str(table.generation) if table is not None else "",
-            state=self._state().value,
+            state=(State.OFF if self._closes else self._state()).value,
             urgent=urgent,
             flows=flows[:FLOWS_PER_EVENT_MAX],
             pools=pools[:POOLS_PER_EVENT_MAX],
@@ -151,7 +152,11 @@ class Reporter:
         return bool(await drain(timeout_s)) if drain is not None else True
 
     async def stop(self, timeout_s: float) -> None:
-        """Send the last report, for at most ``timeout_s``, then stop the sink."""
+        """Send the last report, for at most ``timeout_s``, then stop the sink.
+
+        Its state is ``off``: so the controller knows that this client's load has ended, and is not unheard.
+        """
+        self._closes = True
         await self.flush(timeout_s)
         await self._call_if_there("stop")
 

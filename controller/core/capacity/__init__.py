@@ -5,7 +5,8 @@ is remembered of each pool. Out: ``Demand`` by route, and a limit for every pool
 before headroom and ramp.
 
 1. ``demand.py``: the demand of each route is the mean that clients reported over the last whole seconds, what
-   was shed included; until they report, what the policy expects.
+   was shed included; until they report, what the policy expects. A lie adds no more than a third, and the
+   load of clients that fell silent is counted on.
 2. ``stated.py``: the limits that sources state, of several the tightest. A statement holds until its expiry.
    Then it goes on to bound what the pool carries, because silence moves nothing, and nothing is moved onto
    the pool until somebody states its capacity anew. Where no registered source could state it, the policy's

@@ -1,4 +1,11 @@
-"""How much load each route has: what clients report, and until they do, what the policy expects."""
+"""How much load each route has: what clients report, and until they do, what the policy expects.
+
+A client's word counts as far as it is credible (streams/clients.py). Of what is doubtful, all clients
+together count up to the share that one reporter may have of any evidence: a lie adds no more than a third.
+
+Silence is not the end of a load. What clients that fell silent had is counted on as unheard, until they say
+goodbye or others take it over, that is, until what is heard is as much as before the silence.
+"""
 
 import math
 from collections.abc import Sequence
@@ -8,25 +15,57 @@ from typing import NamedTuple
 from controller.core.evidence.heard_sources import Reach
 from controller.core.evidence.reported_seconds import reported_seconds
 from controller.core.model.memo import Memo
+from controller.core.model.memory import Memory, UnheardLoad
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.thresholds import Thresholds
 from streams.rows import DemandRow, DemandSecond
 
+
+class Flow(NamedTuple):
+    """Load of one (workload, origin) per second: ``units`` and ``requests`` that are credible, ``doubtful``
+    units, and the units and requests of clients that are silent. ``earlier``: all units ten seconds ago."""
+
+    units: float = 0.0
+    requests: float = 0.0
+    doubtful: float = 0.0
+    unheard_units: float = 0.0
+    unheard_requests: float = 0.0
+    earlier: float = 0.0
+
+    def plus(self, other: "Flow") -> "Flow":
+        """Both together."""
+        return Flow(*map(float.__add__, self, other))
+
+    def as_unheard(self) -> "Flow":
+        """The same after its clients have fallen silent."""
+        units, requests = self.units + self.unheard_units, self.requests + self.unheard_requests
+        return self._replace(units=0.0, requests=0.0, unheard_units=units, unheard_requests=requests)
+
+
 CHANCE_DEVIATIONS = 3.0  # of a Poisson count: more requests than that are no chance
 
-_Flows = dict[tuple[str, str], tuple[float, float]]
-"""(workload, origin) -> (units/s, requests/s)."""
+_Flows = dict[tuple[str, str], Flow]
+"""By (workload, origin)."""
 
 
 class Demand(NamedTuple):
     """By route: units/s, and requests/s as far as clients report them. Readers must not change the lists.
 
-    ``reported``: names of the routes that were ever reported, sorted.
+    ``reported``: names of the routes that were ever reported, sorted. ``unheard``: what is to be remembered
+    of the load of silent clients.
     """
 
     units: list[float]
     requests: list[float]
     reported: tuple[str, ...]
+    unheard: tuple[UnheardLoad, ...]
+
+
+class _Before(NamedTuple):
+    """What was remembered before."""
+
+    reported: tuple[str, ...]
+    unheard: tuple[UnheardLoad, ...]
 
 
 class _LastDemand(NamedTuple):
@@ -34,57 +73,119 @@ class _LastDemand(NamedTuple):
 
     compiled: CompiledPolicy
     flows: Sequence[_Flows]
-    reported: tuple[str, ...]
+    silent: Sequence[_Flows]
+    before: _Before
     demand: Demand
 
-    def answers(self, compiled: CompiledPolicy, flows: Sequence[_Flows], reported: tuple[str, ...]) -> bool:
-        same = len(flows) == len(self.flows) and all(map(is_, flows, self.flows))
-        return same and compiled is self.compiled and reported == self.reported
+    def answers(
+        self, compiled: CompiledPolicy, flows: Sequence[_Flows], silent: Sequence[_Flows], before: _Before
+    ) -> bool:
+        same = _are_same(flows, self.flows) and _are_same(silent, self.silent)
+        return same and compiled is self.compiled and before == self.before
 
 
 def demand_of(
     compiled: CompiledPolicy,
     rows: tuple[DemandRow, ...],
     reach: Reach,
-    reported: tuple[str, ...],
+    remembered: Memory,
     now_ms: int,
     memo: Memo,
 ) -> Demand:
     """The demand of every route; load that was shed is part of it. The same object while no row is new.
 
-    ``reported``: names of the routes that had been reported before. A partition that was read to its end and
-    holds no report of the last ``stale_min_ms`` has no clients.
+    ``remembered``: which routes had been reported before, and what of silent clients. A partition that was
+    read to its end and holds no report of the last ``stale_min_ms`` is silent.
     """
     thresholds = compiled.policy.thresholds
-    loud = [row for row in rows if row.seconds and not _is_silent(row, reach, thresholds, now_ms)]
-    flows = memo.each(_rates, loud, thresholds)
+    rows = tuple(row for row in rows if row.seconds)
+    flows = memo.each(_rates, rows, thresholds)
+    is_silent = [_is_silent(row, reach, thresholds, now_ms) for row in rows]
+    heard = [rates for rates, silent in zip(flows, is_silent, strict=True) if not silent]
+    # A row without generations has no clients: all have said goodbye.
+    gone = [
+        rates for rates, silent, row in zip(flows, is_silent, rows, strict=True) if silent and row.generations
+    ]
+    before = _Before(remembered.reported, remembered.unheard)
     last = memo.last(_LastDemand)
-    if last is not None and last.answers(compiled, flows, reported):
+    if last is not None and last.answers(compiled, heard, gone, before):
         return last.demand
-    demand = _by_route(compiled, _added_up(flows), reported)
-    memo.keep(_LastDemand(compiled, flows, reported, demand=demand))
+    demand = _by_route(compiled, _added_up(heard, gone), before)
+    memo.keep(_LastDemand(compiled, heard, gone, before=before, demand=demand))
     return demand
 
 
-def _added_up(rows: Sequence[_Flows]) -> _Flows:
+def _are_same(now: Sequence[_Flows], before: Sequence[_Flows]) -> bool:
+    return len(now) == len(before) and all(map(is_, now, before))
+
+
+def _added_up(heard: Sequence[_Flows], silent: Sequence[_Flows]) -> _Flows:
     totals: _Flows = {}
-    for flows in rows:
-        for flow, (units, requests) in flows.items():
-            so_far = totals.get(flow, (0.0, 0.0))
-            totals[flow] = (so_far[0] + units, so_far[1] + requests)
+    for flows in heard:
+        for key, flow in flows.items():
+            totals[key] = totals[key].plus(flow) if key in totals else flow
+    for flows in silent:
+        for key, flow in flows.items():
+            totals[key] = totals.get(key, Flow()).plus(flow.as_unheard())
     return totals
 
 
-def _by_route(compiled: CompiledPolicy, totals: _Flows, reported: tuple[str, ...]) -> Demand:
-    names = set(reported)
-    units, requests = [], []
+def _by_route(compiled: CompiledPolicy, totals: _Flows, before: _Before) -> Demand:
+    thresholds = compiled.policy.thresholds
+    names, remembered = set(before.reported), {load.route: load for load in before.unheard}
+    units, requests, unheard = [], [], []
     for route in compiled.routes:
         total = totals.get((route.workload, route.origin))
-        if total is not None:
-            names.add(route.name)
-        units.append((total[0] if total else 0.0) if route.name in names else route.expected_units_per_s)
-        requests.append(total[1] if total else 0.0)
-    return Demand(units, requests, reported if len(names) == len(reported) else tuple(sorted(names)))
+        if total is None:
+            units.append(0.0 if route.name in names else route.expected_units_per_s)
+            requests.append(0.0)
+            continue
+        names.add(route.name)
+        heard = total.units + believed(total, route.expected_units_per_s, thresholds)
+        load = counted_on(remembered.get(route.name), route.name, heard, total, thresholds)
+        if load is not None:
+            unheard.append(load)
+        still = load.of(heard, total.unheard_units) if load is not None else 0.0
+        units.append(heard + still)
+        requests.append(total.requests + _part(still, total.unheard_units) * total.unheard_requests)
+    reported = before.reported if len(names) == len(before.reported) else tuple(sorted(names))
+    loads = before.unheard if tuple(unheard) == before.unheard else tuple(unheard)
+    return Demand(units, requests, reported, unheard=loads)
+
+
+def believed(total: Flow, expected_units_per_s: float, thresholds: Thresholds) -> float:
+    """The units/s of what is doubtful that count: one reporter's share, or what the policy expects."""
+    share = thresholds.reporter_share_max
+    most = (total.units + total.unheard_units) * share / max(1.0 - share, share)
+    return min(total.doubtful, max(most, expected_units_per_s - total.units))
+
+
+def counted_on(
+    before: UnheardLoad | None, route: str, heard: float, total: Flow, thresholds: Thresholds
+) -> UnheardLoad | None:
+    """What to remember of the load of a route's silent clients; None if there are none. ``heard`` in units/s.
+
+    The same object while it is about the same.
+    """
+    unheard = total.unheard_units
+    if unheard <= thresholds.forced_share_min * heard or not unheard:
+        return None
+    if before is None:
+        before = UnheardLoad(route, total.earlier or heard + unheard, unheard)
+    load, more = before, unheard - before.unheard
+    if more > thresholds.same_share * before.unheard:
+        # Those that fell silent now were heard before.
+        then = heard + more + before.of(heard + more, before.unheard)
+        load = UnheardLoad(route, max(before.before, then), unheard, gone=before.gone)
+    elif -more > thresholds.same_share * before.unheard:
+        load = UnheardLoad(route, before.before, unheard, gone=min(before.gone, unheard))
+    if heard >= load.before * (1 - thresholds.overload_tolerance) and load.gone < load.unheard:
+        load = UnheardLoad(route, load.before, load.unheard, gone=load.unheard)
+    return load
+
+
+def _part(some: float, whole: float) -> float:
+    return some / whole if whole else 0.0
 
 
 def _is_silent(row: DemandRow, reach: Reach, thresholds: Thresholds, now_ms: int) -> bool:
@@ -97,25 +198,33 @@ def _rates(row: DemandRow, thresholds: Thresholds) -> _Flows:
     """The load of each flow: the mean over the last seconds, or over the very last ones where load surges."""
     seconds = reported_seconds(row.seconds, thresholds)
     last_ms = seconds[-1].second_ms
-    means = _means([s for s in seconds if s.second_ms > last_ms - thresholds.demand_window_ms])
+    from_ms = last_ms - thresholds.demand_window_ms
+    means = _means([s for s in seconds if s.second_ms > from_ms])
     recent = [s for s in seconds if s.second_ms > last_ms - thresholds.surge_window_ms]
-    for flow, (units, requests) in _means(recent).items():
-        usual_units, usual_requests = means[flow]
-        count, usual_count = requests * len(recent), usual_requests * len(recent)
+    for key, flow in _means(recent).items():
+        usual = means[key]
+        count, usual_count = flow.requests * len(recent), usual.requests * len(recent)
         by_chance = CHANCE_DEVIATIONS * math.sqrt(usual_count)
-        if units > usual_units * (1 + thresholds.surge_share) and count > usual_count + by_chance:
-            means[flow] = (units, requests)
+        if flow.units > usual.units * (1 + thresholds.surge_share) and count > usual_count + by_chance:
+            means[key] = usual._replace(units=flow.units, requests=flow.requests)
+    for key, flow in _means([s for s in seconds if s.second_ms <= from_ms]).items():
+        if key in means:
+            means[key] = means[key]._replace(earlier=flow.units + flow.unheard_units)
     return means
 
 
 def _means(seconds: Sequence[DemandSecond]) -> _Flows:
-    """The mean load of each flow over these seconds, which are not empty."""
-    span_s = max(1, (seconds[-1].second_ms - seconds[0].second_ms) // 1000 + 1)
-    units: dict[tuple[str, str], float] = {}
-    requests: dict[tuple[str, str], int] = {}
+    span_s = max(1, (seconds[-1].second_ms - seconds[0].second_ms) // 1000 + 1) if seconds else 1
+    sums: dict[tuple[str, str], list[float]] = {}
     for second in seconds:
         for flow in second.flows:
-            key = (flow.workload, flow.origin)
-            units[key] = units.get(key, 0.0) + flow.offered_units / span_s
-            requests[key] = requests.get(key, 0) + flow.requests
-    return {key: (load, requests[key] / span_s) for key, load in units.items()}
+            total = sums.setdefault((flow.workload, flow.origin), [0.0] * 5)
+            total[0] += (flow.offered_units - flow.doubtful_units) / span_s
+            total[1] += flow.requests
+            total[2] += flow.doubtful_units / span_s
+            total[3] += flow.unheard_units / span_s
+            total[4] += flow.unheard_requests
+    return {
+        key: Flow(units, requests / span_s, doubtful, unheard_units=unheard, unheard_requests=silent / span_s)
+        for key, (units, requests, doubtful, unheard, silent) in sums.items()
+    }

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from controller.core.capacity.stated import StatedCapacity, StatedPool, collapsed_pools
-from controller.core.capacity.usable import limited_by_policy, limited_by_requests
+from controller.core.capacity.usable import limited_by_policy, limited_by_requests, regained
 from controller.core.evidence.baseline import remember_usual
 from controller.core.evidence.client_sums import ClientOutcomes
 from controller.core.evidence.gather import Evidence
@@ -98,12 +98,15 @@ def remember(
         names = last.pools_to_look_at(compiled, stated, before, evidence, now_ms)
     changed: dict[str, PoolMemory] = {}
     restless: set[str] = set()
+    nobody_heard = all(pool_evidence.clients is None for pool_evidence in evidence.values())
     for name in names:
         was, index = before.get(name, NEW), compiled.pool_index[name]
+        if nobody_heard and (was.throttled_ms or was.near_limit_ms):
+            was = hold_met_limits(was, compiled.policy.thresholds, now_ms)
         now = _remembered(compiled, index, was, evidence.get(name), stated, now_ms)
         limit = compiled.policy.pools[index].limit_units_per_s if index in stated.collapsed else 0.0
         now = remember_carried(now, evidence.get(name), limit, compiled.policy.thresholds)
-        if now is not was:
+        if now is not before.get(name, NEW):
             changed[name] = now
         if (
             now is not was
@@ -230,6 +233,19 @@ def remember_near_limit(
         return memory
     if _is_past(memory.near_limit_ms, thresholds, now_ms):
         return replace(memory, near_limit_units_per_s=0.0, near_limit_ms=0)
+    return memory
+
+
+def hold_met_limits(memory: PoolMemory, thresholds: Thresholds, now_ms: int) -> PoolMemory:
+    """With limits that were met held where they are, while no client is heard: nobody could say that they are
+    met again. The same object until they would grow back."""
+    held_until_ms = thresholds.throttled_hold_ms - thresholds.throttled_renew_ms
+    if memory.throttled_ms and now_ms - memory.throttled_ms >= held_until_ms:
+        units = regained(memory.throttled_units_per_s, memory.throttled_ms, thresholds, now_ms)
+        memory = replace(memory, throttled_units_per_s=units, throttled_ms=now_ms)
+    if memory.near_limit_ms and now_ms - memory.near_limit_ms >= held_until_ms:
+        units = regained(memory.near_limit_units_per_s, memory.near_limit_ms, thresholds, now_ms)
+        memory = replace(memory, near_limit_units_per_s=units, near_limit_ms=now_ms)
     return memory
 
 

@@ -247,6 +247,13 @@ def _with_carried(
     ]
 
 
+def regained(units: float, at_ms: int, thresholds: Thresholds, now_ms: int) -> float:
+    """To what a limit that was met at ``at_ms`` has grown back by now, in units/s."""
+    over_ms = now_ms - at_ms - thresholds.throttled_hold_ms
+    steps = max(0, over_ms // max(1, thresholds.shift_period_ms) + 1)
+    return units * float(thresholds.throttled_regain**steps)
+
+
 def _within_met_limits(cap: PoolCap, memory: PoolMemory, thresholds: Thresholds, now_ms: int) -> PoolCap:
     """The tightest of what is stated, what throttling showed, and what rate-limit headers showed. The latter
     two grow back step by step, and never raise what is stated."""
@@ -256,9 +263,7 @@ def _within_met_limits(cap: PoolCap, memory: PoolMemory, thresholds: Thresholds,
         (memory.near_limit_units_per_s, memory.near_limit_ms, Reason.NEAR_RATE_LIMIT),
     ):
         if at_ms:
-            over_ms = now_ms - at_ms - thresholds.throttled_hold_ms
-            steps = max(0, over_ms // max(1, thresholds.shift_period_ms) + 1)
-            limit = units * thresholds.throttled_regain**steps
+            limit = regained(units, at_ms, thresholds, now_ms)
             if limit < cap.carried:
                 cap = cap._replace(carried=limit)
             cap = cap.within(max(limit, floor), reason)

@@ -7,7 +7,8 @@ read. Out: a ``Finding`` for every pool that anything is known of, and from it t
    instant. It is fresh for ``thresholds.stale_after_ms`` of its source's interval, and it does not age while
    its partition is not read to the end: a controller that lags blames itself and not the pools.
 2. ``client_sums.py`` with ``reporter_cap.py``: clients' outcomes at a pool, added up over the shortest time
-   that says something, no client counting for more than its cap.
+   that says something, no client counting for more than its cap, and newcomers only where nobody else is
+   heard.
 3. ``gather.py``: both together, as one ``Evidence`` a pool.
 4. ``finding.py`` and ``judge.py`` with ``siblings.py`` and ``baseline.py``: what the evidence amounts to.
    Only server errors, time-outs, failed connections and broken streams speak about health. 429 speaks about

@@ -14,7 +14,7 @@ from controller.core.evidence.reporter_cap import capped_share, largest_reporter
 from controller.core.evidence.served_at_limit import Window, served_while_throttled
 from controller.core.model.memo import Memo
 from controller.core.policy.thresholds import Thresholds
-from streams.rows import PoolSum
+from streams.rows import DemandSecond, PoolSum
 from tieline.events import Outcomes
 
 
@@ -121,11 +121,25 @@ def sum_clients(windows: tuple[Window, ...], thresholds: Thresholds, memo: Memo)
     return sums
 
 
+def is_established(second: DemandSecond) -> bool:
+    """Whether a client is heard in it whose word counts, and that is no newcomer."""
+    return second.clients > second.new_clients + second.excluded
+
+
 def _telling_seconds(windows: tuple[Window, ...], thresholds: Thresholds) -> dict[str, _Seconds]:
-    """Pool -> its newest seconds of all partitions, newest first, as many as it takes to say something."""
+    """Pool -> its newest seconds of all partitions, newest first, as many as it takes to say something.
+
+    What newcomers saw counts only where no other client is heard.
+    """
+    alone = not any(
+        is_established(second)
+        for row, from_ms in windows
+        for second in row.seconds
+        if second.second_ms >= from_ms
+    )
     rows = sorted(
         (
-            (second.second_ms, second.pools)
+            (second.second_ms, (*second.pools, *second.newcomers) if alone else second.pools)
             for row, from_ms in windows
             for second in row.seconds
             if second.second_ms >= from_ms

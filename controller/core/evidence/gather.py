@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from controller.core.evidence.client_sums import ClientOutcomes, sum_clients
+from controller.core.evidence.client_sums import ClientOutcomes, is_established, sum_clients
 from controller.core.evidence.heard_sources import Hearing, Probe, Reach, RowReading, read_row
 from controller.core.evidence.served_at_limit import Window
 from controller.core.model.memo import Memo, changed_keys
@@ -112,10 +112,16 @@ def gather(
 
 
 def _clients_heard(demand: tuple[DemandRow, ...]) -> int:
-    """Clients in the fullest recent second, all partitions together, without those that are left out."""
+    """Clients in the fullest recent second, all partitions together, without those that are left out and,
+    where there are others, without newcomers."""
+    recent = [row.seconds[-SECONDS_HEARD:] for row in demand]
+    alone = not any(is_established(second) for seconds in recent for second in seconds)
     return sum(
-        max((second.clients - second.excluded for second in row.seconds[-SECONDS_HEARD:]), default=0)
-        for row in demand
+        max(
+            (second.clients - second.excluded - (0 if alone else second.new_clients) for second in seconds),
+            default=0,
+        )
+        for seconds in recent
     )
 
 

@@ -11,6 +11,7 @@ from controller.core.model.memory import Memory
 from controller.core.model.reasons import CONFIGURATION_REASONS, Reason, State, Verdict
 from controller.core.policy.thresholds import Thresholds
 from controller.core.snapshot import Snapshot
+from streams.demand import DOUBT_MS
 from streams.rows import GAP_MAX_MS, Row
 from tieline.events import Capacity, Report, Statement
 
@@ -31,6 +32,8 @@ def alarms(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo | None = 
     verdicts += _silent_about_capacity(snapshot, now_ms)
     verdicts += _unreached_reporters(snapshot, now_ms, memo or Memo())
     verdicts += _faults_of_reading(snapshot, now_ms)
+    verdicts += _doubted_clients(snapshot, now_ms)
+    verdicts += _unheard_clients(memory, now_ms)
     verdicts += _refused_sources(snapshot, memory, now_ms, memo or Memo())
     for name, pool in memory.pools.items():
         if pool.carried_units_per_s:
@@ -103,6 +106,26 @@ def _unreached_reporters(snapshot: Snapshot, now_ms: int, memo: Memo) -> list[Ve
         latest_ms = max(second.second_ms for second in seconds if second.excluded)
         verdicts.append(Verdict("clients", Reason.REPORTER_OF_ITS_OWN, latest_ms, value=float(clients)))
     return verdicts
+
+
+def _doubted_clients(snapshot: Snapshot, now_ms: int) -> list[Verdict]:
+    """Clients whose reports are not credible, where that matters: beside all load that is reported."""
+    seconds = [second for row in snapshot.demand for second in row.seconds[-2:-1]]
+    flows = [flow for second in seconds for flow in second.flows]
+    whole = sum(flow.offered_units - flow.doubtful_units for flow in flows)
+    least = snapshot.policy.thresholds.reporter_share_max * whole
+    return [
+        Verdict(doubt.client, Reason.CLIENT_DOUBTED, doubt.at_ms, value=doubt.units_per_s)
+        for row in snapshot.demand
+        for doubt in row.doubts
+        if now_ms - doubt.at_ms < DOUBT_MS and (doubt.units_per_s > least or doubt.strange or doubt.lies)
+    ]
+
+
+def _unheard_clients(memory: Memory, now_ms: int) -> list[Verdict]:
+    """The load that is counted on although its clients have fallen silent."""
+    units = sum(load.unheard - load.gone for load in memory.unheard)
+    return [Verdict("clients", Reason.CLIENTS_UNHEARD, now_ms, value=units)] if units > 0 else []
 
 
 def _refused_sources(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo) -> list[Verdict]:

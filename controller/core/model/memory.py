@@ -75,6 +75,23 @@ class Shift(Struct, frozen=True, array_like=True):
     turns: int = 0
 
 
+class UnheardLoad(Struct, frozen=True, array_like=True):
+    """The load of a ``route``'s clients that fell silent without a goodbye, in units/s.
+
+    ``before``: all its load when they fell silent. ``unheard``: their part of it. ``gone``: what of that is
+    known to be gone, as others have taken it over.
+    """
+
+    route: str
+    before: float
+    unheard: float
+    gone: float = 0.0
+
+    def of(self, heard: float, unheard: float) -> float:
+        """What of ``unheard`` is to be counted on beside what is ``heard``."""
+        return max(0.0, min(unheard - self.gone, self.before - heard))
+
+
 class Memory(Struct, frozen=True, omit_defaults=True):
     """The planner's memory under one policy. ``pools`` is by name, in the policy's order.
 
@@ -82,7 +99,7 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     again. ``reported``: names of the routes whose demand clients
     have ever reported, sorted. ``on_loss_due``: the ``on_loss`` of the table were only patched, and are to be
     decided anew; ``on_loss_ms``: when they last were. ``shifts``: the newest shift of each route and pool,
-    which must not be taken back by choice yet.
+    which must not be taken back by choice yet. ``unheard``: of routes with silent clients, what to count on.
     """
 
     policy_version: str = ""
@@ -93,3 +110,4 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     on_loss_ms: int = 0
     shifts: tuple[Shift, ...] = ()
     restored_ms: int = 0
+    unheard: tuple[UnheardLoad, ...] = ()

@@ -41,6 +41,8 @@ class Reason(StrEnum):
     # what is wrong with evidence itself
     CLOCK_OR_DELAY = "clock_or_delay"
     DUPLICATE_SOURCE = "duplicate_source"
+    CLIENT_DOUBTED = "client_doubted"
+    CLIENTS_UNHEARD = "clients_unheard"
     SOURCE_SILENT = "source_silent"
     SOURCE_REFUSED = "source_refused"
     REPORTER_OF_ITS_OWN = "reporter_of_its_own"

@@ -30,6 +30,9 @@ WORDS: Mapping[str, str] = {
     Reason.CLOCK_OR_DELAY: "its reports reach Kafka long after they were made, or before: its clock is "
     "wrong, or they are delayed",
     Reason.DUPLICATE_SOURCE: "two producers report under its name: give each a name of its own",
+    Reason.CLIENT_DOUBTED: "its reports are not credible: it asks for far more than it is served, or for "
+    "workloads and origins that the policy does not name",
+    Reason.CLIENTS_UNHEARD: "some have fallen silent without a goodbye: their load is counted on as it was",
     Reason.SOURCE_SILENT: "its last word on the capacity of some pools is over: they gain nothing until it "
     "speaks again",
     Reason.SOURCE_REFUSED: "pools refuse its requests (401, 403, 404) that let others in: its own credential "

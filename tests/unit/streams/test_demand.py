@@ -7,17 +7,18 @@ import pytest
 from streams.demand import SECONDS_MAX, DemandFold, is_of_its_own
 from streams.fold import Refusal
 from streams.rows import DemandRow, PoolSum
+from streams.settings import Registry
 from streams.sums import is_stuck
 from tests.unit.streams.made import T0_MS, at, demand, observation
 from tieline.events import Demand, Outcomes, PoolObservation, ResultClass
 
-POOLS = frozenset({"azure/eu/a", "azure/eu/b"})
+REGISTRY = Registry(frozenset(), frozenset(), frozenset({"azure/eu/a", "azure/eu/b"}))
 A, B, C = "azure/eu/a", "gcp/eu/b", "azure/us/c"
 
 
 def add(fold: DemandFold, offset: int, event: Demand, append_ms: int | None = None) -> bool | Refusal:
     """Adds one report; it was appended when its window ended unless ``append_ms`` says otherwise."""
-    return fold.add(event, at(offset), append_ms or event.window_end_ms, POOLS)
+    return fold.add(event, at(offset), append_ms or event.window_end_ms, REGISTRY)
 
 
 def pool(row: DemandRow, second: int = -1) -> PoolSum:
@@ -185,11 +186,11 @@ def test_it_stays_so_until_something_gets_through() -> None:
 def test_of_a_client_of_its_own_only_the_load_counts() -> None:
     """Outcomes and ejections of a client whose network fails are left out until something gets through."""
     fold = DemandFold()
-    pools = frozenset({A, B})
+    registry = Registry(frozenset(), frozenset(), frozenset({A, B}))
 
     def add(number: int, *observations: PoolObservation) -> None:
         event = demand("a", number, *observations, units=10.0)
-        fold.add(event, at(number), event.window_end_ms, pools)
+        fold.add(event, at(number), event.window_end_ms, registry)
 
     add(0, observation(A, ok=1, ejected=ResultClass.TIMEOUT))
     assert [ejection.pool for ejection in fold.row().ejections] == [A]

@@ -1,27 +1,44 @@
 """How much load a route has: what clients report, and until they do, what the policy expects."""
 
-from controller.core.capacity.demand import demand_of
+from controller.core.capacity.demand import Demand, Flow, believed, counted_on, demand_of
 from controller.core.evidence.heard_sources import Reach
 from controller.core.model.memo import Memo
+from controller.core.model.memory import Memory, UnheardLoad
 from controller.core.policy.compiled import compile_policy
 from streams.rows import DemandRow, DemandSecond, FlowSum, Position, Progress
 from tests.unit.controller.core.made import LIMITS, NOW_MS, policy, pool
 
+NOTHING = Memory()
 
-def flows(age_s: int, units: float, requests: int = 1, clients: int = 1) -> DemandSecond:
+
+def flows(
+    age_s: int,
+    units: float,
+    requests: int = 1,
+    clients: int = 1,
+    *,
+    doubtful: float = 0.0,
+    unheard: float = 0.0,
+) -> DemandSecond:
     """chat/eu asked for so much in one second."""
-    flow = FlowSum("chat", "eu", requests, units, shed_requests=0, shed_units=0.0)
+    flow = FlowSum("chat", "eu", requests, units, 0, 0.0, doubtful, unheard, unheard / 100)
     return DemandSecond(NOW_MS - age_s * 1000, clients, (flow,), ())
+
+
+def answer(*seconds: DemandSecond, before: Memory = NOTHING, clients: int = 1) -> Demand:
+    """Of chat/eu, for which the policy expects 70 units/s; ``clients`` are known to the partition."""
+    made = policy((pool("azure/a"),))
+    expecting = made.workloads[0].__class__("chat", "critical", ("m",), expected_units_per_s={"eu": 70})
+    compiled = compile_policy(policy((pool("azure/a"),), (expecting,)))
+    generations = {"lab:1:1": clients} if clients else {}
+    rows = (DemandRow(Position("demand", 0, 1), seconds, (), generations),) if seconds else ()
+    reach = Reach((Progress("tieline.demand", 0, 1, 1, NOW_MS),), LIMITS, NOW_MS)
+    return demand_of(compiled, rows, reach, before, NOW_MS, Memo())
 
 
 def demand(*seconds: DemandSecond, reported: tuple[str, ...] = ()) -> tuple[list[float], tuple[str, ...]]:
     """Of chat/eu, in units/s, and which routes are known to be reported."""
-    made = policy((pool("azure/a"),))
-    expecting = made.workloads[0].__class__("chat", "critical", ("m",), expected_units_per_s={"eu": 70})
-    compiled = compile_policy(policy((pool("azure/a"),), (expecting,)))
-    rows = (DemandRow(Position("demand", 0, 1), seconds),) if seconds else ()
-    reach = Reach((Progress("tieline.demand", 0, 1, 1, NOW_MS),), LIMITS, NOW_MS)
-    asked = demand_of(compiled, rows, reach, reported, NOW_MS, Memo())
+    asked = answer(*seconds, before=Memory(reported=reported))
     return asked.units, asked.reported
 
 
@@ -36,10 +53,61 @@ def test_the_expectation_counts_only_until_demand_is_reported() -> None:
     assert demand(reported=("chat/eu",)) == ([0.0], ("chat/eu",))
 
 
-def test_a_partition_that_has_gone_silent_has_no_clients() -> None:
+def test_what_a_silent_partition_asked_for_is_counted_on() -> None:
+    """Its clients may go on serving, and nobody else has taken their load over."""
+    for age_s in (15, 18, 3_600):
+        asked = answer(flows(age_s, 100), flows(age_s - 1, 100), before=Memory(reported=("chat/eu",)))
+        assert (asked.units, asked.requests) == ([100.0], [1.0])
+
+
+def test_a_silent_partition_whose_clients_said_goodbye_asks_for_nothing() -> None:
     """Its last seconds don't count for ever."""
-    assert demand(flows(18, 100), flows(17, 100), reported=("chat/eu",))[0] == [0.0]
-    assert demand(flows(15, 100), flows(14, 100), reported=("chat/eu",))[0] == [100.0]
+    gone = answer(flows(18, 100), flows(17, 100), before=Memory(reported=("chat/eu",)), clients=0)
+    assert gone.units == [0.0]
+    assert answer(flows(15, 100), flows(14, 100), clients=0).units == [100.0]
+
+
+def test_what_silent_clients_asked_for_is_counted_on_beside_what_is_heard() -> None:
+    """Up to what there was before they fell silent; it is remembered, and forgotten with their return."""
+    early = [flows(age_s, 400) for age_s in range(19, 11, -1)]
+    late = [flows(age_s, 300, unheard=90) for age_s in range(11, 0, -1)]
+    asked = answer(*early, *late)
+    assert asked.units == [390.0]
+    assert asked.unheard == (UnheardLoad("chat/eu", 400.0, 90.0),)
+    again = answer(*late, before=Memory(reported=("chat/eu",), unheard=asked.unheard))
+    assert again.unheard is asked.unheard
+    assert answer(flows(2, 400), flows(1, 400), before=Memory(unheard=asked.unheard)).unheard == ()
+
+
+def test_load_that_others_took_over_is_not_counted_twice() -> None:
+    """What is heard is as much as before the silence, so the silent are gone, also once less is heard."""
+    silent = UnheardLoad("chat/eu", 400.0, 90.0)
+    over = counted_on(silent, "chat/eu", 385.0, Flow(385.0, unheard_units=90.0), LIMITS)
+    assert over == UnheardLoad("chat/eu", 400.0, 90.0, gone=90.0)
+    assert over.of(200.0, 90.0) == 0.0
+    partly = counted_on(silent, "chat/eu", 350.0, Flow(350.0, unheard_units=90.0), LIMITS)
+    assert partly is silent
+    assert partly.of(350.0, 90.0) == 50.0
+
+
+def test_clients_that_fall_silent_later_were_heard_before() -> None:
+    """More is unheard: all of it counts beside what is heard; less is: as much less is known to be gone."""
+    first = UnheardLoad("chat/eu", 400.0, 90.0, gone=90.0)
+    more = counted_on(first, "chat/eu", 300.0, Flow(300.0, unheard_units=190.0), LIMITS)
+    assert more is not None
+    assert more.of(300.0, 190.0) == 100.0
+    less = counted_on(first, "chat/eu", 300.0, Flow(300.0, unheard_units=50.0), LIMITS)
+    assert less == UnheardLoad("chat/eu", 400.0, 50.0, gone=50.0)
+    assert counted_on(first, "chat/eu", 300.0, Flow(300.0, unheard_units=1.0), LIMITS) is None
+
+
+def test_of_what_is_doubtful_a_third_of_the_rest_counts() -> None:
+    """Or what the policy expects, if that is more; never more than is claimed."""
+    assert believed(Flow(300.0, doubtful=1e15), 0.0, LIMITS) == 100.0
+    assert believed(Flow(300.0, doubtful=20.0), 0.0, LIMITS) == 20.0
+    assert believed(Flow(0.0, doubtful=1e15), 70.0, LIMITS) == 70.0
+    assert believed(Flow(60.0, doubtful=1e15), 70.0, LIMITS) == 20.0
+    assert demand(flows(3, 1e15 + 300, doubtful=1e15), flows(2, 5))[0] == [400.0]
 
 
 def test_reports_on_their_way_are_not_load_that_has_gone() -> None:

@@ -128,6 +128,22 @@ def test_ejections_last_until_they_run_out() -> None:
     assert seen.ejected_by == 1
 
 
+def test_newcomers_count_only_where_nobody_else_is_heard() -> None:
+    """Neither what they saw nor their number counts beside a client that is known."""
+    met = second(2, failures=40, reporters=4, failing=4)
+    newcomers = replace(met, pools=(), newcomers=met.pools, new_clients=4)
+    alone = known(demand=(row(newcomers),))
+    assert alone is not None
+    assert alone.clients is not None
+    assert (alone.clients.failures, alone.clients_heard) == (40, 4)
+    other = row(second(2, ok=30), partition=1)
+    at = (*progress(), *progress(partition=1))
+    together = known(demand=(row(newcomers), other), at=at)
+    assert together is not None
+    assert together.clients is not None
+    assert (together.clients.failures, together.clients.ok, together.clients_heard) == (0, 30, 4)
+
+
 def test_the_same_rows_are_summed_once() -> None:
     """Unchanged rows are the same objects, and their sum is kept; a new row is summed anew."""
     demand = row(second(1, ok=30))
