@@ -21,6 +21,7 @@ from controller.bootstrap import collect_seldom
 from controller.kafka.topics import ensure_topics
 from lab.stack.stack import Stack
 from streams.app import Ingest, IngestSettings, Registry
+from streams.settings import SourceRule
 from streams.tables import RedisTables
 from tieline.cloudevents import encode
 from tieline.events import Outcomes, PoolObservation, Report
@@ -35,7 +36,7 @@ READY_WITHIN_S = 60.0
 PROMISED_US = 500.0  # a record: at least 2,000 records/s
 KNOWN = Registry(
     frozenset({"azure"}),
-    frozenset(SOURCES),
+    dict.fromkeys(SOURCES, SourceRule("probe")),
     frozenset(f"azure/{region}/p{number}" for region in REGIONS for number in range(POOLS)),
 )
 

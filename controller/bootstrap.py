@@ -39,6 +39,7 @@ from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
 from streams.app import Ingest, IngestSettings, Registry
 from streams.connections import bootstrap_again
+from streams.settings import SourceRule
 from streams.tables import RedisTables
 from streams.topic_ids import topic_facts
 from tieline.backoff import Backoff
@@ -67,13 +68,20 @@ def registry_of(policy: Policy) -> Registry:
     """What the ingesting part checks events against."""
     return Registry(
         frozenset(provider.id for provider in policy.providers),
-        frozenset(source.id for source in policy.sources),
+        {
+            source.id: SourceRule(source.kind, source.scope, source.interval_max_ms)
+            for source in policy.sources
+        },
         frozenset(pool.id for pool in policy.pools),
         flows=frozenset(
             (workload.id, origin.id)
             for workload in policy.workloads
             for origin in origins_of(policy, workload)
         ),
+        groups={
+            group.id: frozenset(pool.id for pool in policy.pools if pool.quota_group == group.id)
+            for group in policy.quota_groups
+        },
         limit_units_per_s=SERVED_MAX_FACTOR * sum(pool.limit_units_per_s for pool in policy.pools),
     )
 

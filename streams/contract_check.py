@@ -2,12 +2,14 @@
 
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from streams.every_record import UNREADABLE
 from streams.fold import gap_ms
-from streams.rows import IngestEvent, Position, RowEvent
+from streams.rows import SENDERS, IngestEvent, Position, RowEvent
 from streams.settings import Registry
 from tieline.cloudevents import Poison, Rejection, decode, type_of
-from tieline.events import Capacity, Demand, Report, Statement, stale_after_ms
+from tieline.events import Capacity, Demand, Report, Statement, in_scope, stale_after_ms
 from tieline.topics import Topics
 
 FUTURE_MAX_MS = 60_000
@@ -60,6 +62,7 @@ class Judge:
                 raise Poison(Rejection.UNKNOWN_TYPE, place)
             self._check_known(event)
             refuse_future(event, record.append_ms)
+            event = self._bounded(event)
         except Poison:
             raise
         except Exception as error:  # no input, however odd, may stop an agent
@@ -73,12 +76,39 @@ class Judge:
             return
         if event.provider not in self.registry.providers:
             raise Poison(Rejection.UNKNOWN_PROVIDER, f"provider {event.provider} is not in the policy")
-        if event.source not in self.registry.sources:
+        if (rule := self.registry.sources.get(event.source)) is None:
             raise Poison(Rejection.UNKNOWN_SOURCE, f"source {event.source} is not in the policy")
         pools = _pools_of(event)
         if not self.registry.pools.issuperset(pools):
             unknown = next(pool for pool in pools if pool not in self.registry.pools)
             raise Poison(Rejection.UNKNOWN_POOL, f"pool {unknown} is not in the policy")
+        if rule.kind and rule.kind not in SENDERS[type(event)]:
+            place = f"source {event.source} is of the kind {rule.kind}, which sends no {type_of(type(event))}"
+            raise Poison(Rejection.NOT_ITS_KIND, place)
+        if rule.scope != "*" and (outside := self._outside(event, pools, rule.scope)):
+            place = f"source {event.source} may speak of {rule.scope} only, not of {outside}"
+            raise Poison(Rejection.OUT_OF_SCOPE, place)
+
+    def _outside(self, event: RowEvent, pools: list[str], scope: str) -> str:
+        """What the event speaks of beyond the scope: a pool, a whole region or provider, a quota group."""
+        places = list(pools)
+        if isinstance(event, Statement) and any(not claim.pools for claim in event.claims):
+            places.append(event.provider if event.region == "*" else f"{event.provider}/{event.region}")
+        if isinstance(event, Capacity):
+            groups = {row.group: self.registry.groups.get(row.group, frozenset()) for row in event.groups}
+            for group, members in groups.items():
+                if members and not any(in_scope(pool, scope) for pool in members):
+                    return f"the quota group {group}"
+        return next((place for place in places if not in_scope(place, scope)), "")
+
+    def _bounded(self, event: IngestEvent) -> IngestEvent:
+        """The event with no longer an interval than the policy allows its source."""
+        if not isinstance(event, Report):
+            return event
+        most_ms = self.registry.sources[event.source].interval_max_ms
+        if most_ms is None or event.interval_ms <= most_ms:
+            return event
+        return replace(event, interval_ms=most_ms)
 
 
 def refuse_unreadable(record: Record) -> None:

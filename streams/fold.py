@@ -13,6 +13,7 @@ from tieline.events import Demand, Report, stale_after_ms
 
 EVIDENCE_AFTER_WINDOW_MS = 2_000
 RETIRED_MAX = 4
+HEARD_AGAIN_INTERVALS = 2  # within so many of its intervals a producer that lives is heard again
 
 
 class Refusal(StrEnum):
@@ -50,7 +51,8 @@ def fold(row: Row | None, event: RowEvent, position: Position, append_ms: int) -
       retired.
     - A retired incarnation is refused. If it speaks of a later instant than the row does, it is no straggler
       but alive beside its successor: two producers use one source's name, and the row says so. Once the
-      successor has been silent for longer than its events count, the producer that lives is taken again.
+      successor has been silent for longer than events of either count, the producer that lives is taken
+      again: one that promises its next event very late can't keep the name for as long.
     """
     if row is None:
         return _row(None, event, position, append_ms, retired=())
@@ -64,7 +66,7 @@ def fold(row: Row | None, event: RowEvent, position: Position, append_ms: int) -
     if event.incarnation in row.retired:
         if not same_log or window_end_ms(event) <= window_end_ms(row.event):
             return Refusal.RETIRED
-        if append_ms - row.append_ms <= _counts_for_ms(row.event):
+        if append_ms - row.append_ms <= min(_counts_for_ms(row.event), _counts_for_ms(event)):
             # The evidence stays, and is known now to come from one of two producers.
             return replace(row, position=position, duplicate=True, duplicate_ms=append_ms)
     others = (name for name in row.retired if name != event.incarnation)
@@ -85,6 +87,15 @@ def _counts_for_ms(event: RowEvent) -> int:
     return stale_after_ms(event.interval_ms) if isinstance(event, Report) else DUPLICATE_FOR_MS
 
 
+def _settled_ms(old: Row | None, event: RowEvent, append_ms: int) -> int:
+    """From when on only this incarnation speaks for the source, as its predecessor would have been heard."""
+    if old is None or old.event.incarnation == event.incarnation:
+        return old.settled_ms if old is not None else 0
+    # The shorter interval counts, so that one which promises its next report very late gains nothing by it.
+    intervals = [row.interval_ms for row in (old.event, event) if isinstance(row, Report)]
+    return append_ms + HEARD_AGAIN_INTERVALS * min(intervals, default=0)
+
+
 def _row(
     old: Row | None, event: RowEvent, position: Position, append_ms: int, *, retired: tuple[str, ...]
 ) -> Row:
@@ -98,4 +109,5 @@ def _row(
         retired=retired,
         duplicate=duplicate,
         duplicate_ms=old.duplicate_ms if old is not None and duplicate else 0,
+        settled_ms=_settled_ms(old, event, append_ms),
     )

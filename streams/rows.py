@@ -13,6 +13,12 @@ from tieline.events import STALE_AFTER_MAX_MS, Capacity, Demand, Outcomes, Repor
 
 RowEvent: TypeAlias = Report | Statement | Capacity
 IngestEvent: TypeAlias = RowEvent | Demand
+SENDERS: dict[type[RowEvent], tuple[str, ...]] = {
+    Report: ("probe", "client"),
+    Statement: ("status", "fleet", "quota"),
+    Capacity: ("fleet", "quota"),
+}
+"""Which kinds of sources may send an event."""
 
 GAP_MAX_MS = 10_000  # between the end of a window and its append: more is a wrong clock or a delay
 DUPLICATE_FOR_MS = STALE_AFTER_MAX_MS  # the longest any report may count
@@ -36,6 +42,7 @@ class Row(Struct, frozen=True, array_like=True):
     ``evidence_ms`` = min(append time, end of window + 2 s): a producer's clock can make evidence older,
     never younger. ``gap_ms`` is append time minus end of window (or issue). ``retired`` holds the last few
     incarnations of the source that this row no longer takes; ``duplicate`` says that two of them alternate.
+    Until ``settled_ms`` the last incarnation but one may still show that it is alive.
     """
 
     event: RowEvent
@@ -46,6 +53,7 @@ class Row(Struct, frozen=True, array_like=True):
     retired: tuple[str, ...] = ()
     duplicate: bool = False
     duplicate_ms: int = 0  # append time of the last sign of two producers
+    settled_ms: int = 0
 
     def is_duplicated(self, at_ms: int) -> bool:
         """Whether two producers used the row's source name, no longer ago than a report can count."""

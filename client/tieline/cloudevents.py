@@ -34,6 +34,8 @@ class Rejection(StrEnum):
     UNKNOWN_PROVIDER = "unknown_provider"
     UNKNOWN_SOURCE = "unknown_source"
     UNKNOWN_POOL = "unknown_pool"
+    NOT_ITS_KIND = "not_its_kind"
+    OUT_OF_SCOPE = "out_of_scope"
     FUTURE = "future"
     TOO_LARGE = "too_large"
     UNREADABLE = "unreadable"

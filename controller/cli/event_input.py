@@ -12,6 +12,7 @@ from msgspec import Struct
 from controller.core.policy.check import near_miss
 from controller.core.policy.policy import Policy
 from controller.process.errors import UserError
+from streams.rows import SENDERS
 from tieline.events import Capacity, PoolCapacity, PoolObservation, Report, in_scope, pool_of
 from tieline.misfits import misfit
 
@@ -86,6 +87,8 @@ def registration_fault(event: Report | Capacity, policy: Policy) -> str:
             return f"the policy in force has no pool {row.pool}{near_miss(row.pool, pools)}"
         if not in_scope(row.pool, source.scope):
             return f"the source {source.id} may speak of {source.scope} only, not of {row.pool}"
+    if source.kind not in SENDERS[type(event)]:
+        return f"the source {source.id} is of the kind {source.kind}, which sends no such events"
     return ""
 
 

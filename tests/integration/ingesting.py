@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from controller.kafka.topics import ensure_topics
 from streams.app import Ingest, IngestSettings, Registry
+from streams.settings import SourceRule
 from streams.tables import RedisTables
 from tieline.cloudevents import encode
 from tieline.events import (
@@ -35,7 +36,7 @@ from tieline.kafka import Brokers, connecting
 REGIONS = tuple(f"r{number}" for number in range(8))
 REGISTRY = Registry(
     frozenset({"azure"}),
-    frozenset(f"probe-{number}" for number in range(10)) | {"status-1", "fleet-1"},
+    dict.fromkeys([*(f"probe-{number}" for number in range(10)), "status-1", "fleet-1"], SourceRule()),
     frozenset(f"azure/{region}/p{number}" for region in REGIONS for number in range(50)),
 )
 

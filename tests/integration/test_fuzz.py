@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from streams.app import Ingest, IngestSettings, Registry
+from streams.settings import SourceRule
 from streams.tables import RedisTables
 from tests.integration.fuzzed import POOLS_PER_REGION, PROVIDER, SOURCES, SPOILERS, Fuzzed, fuzz, regions
 from tests.integration.ingesting import Lab, lab, now_ms
@@ -22,7 +23,7 @@ def registry() -> Registry:
     """A policy that knows everything the valid records name."""
     places = [*regions(RECORDS), "last"]
     pools = frozenset(f"{PROVIDER}/{r}/p{n}" for r in places for n in range(POOLS_PER_REGION))
-    return Registry(frozenset({PROVIDER}), frozenset(SOURCES), pools)
+    return Registry(frozenset({PROVIDER}), dict.fromkeys(SOURCES, SourceRule()), pools)
 
 
 @pytest.mark.timeout(300)

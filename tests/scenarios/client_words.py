@@ -1,8 +1,9 @@
-"""More commands of scenario files, about clients that come, go, fall silent or lie.
+"""More commands of scenario files, about clients that come, go, fall silent or lie, and forged reports.
 
 mute NAME / unmute NAME                 this client goes on serving, but its reports get lost
 leave NAME / crash NAME                 it closes with or without its goodbye, and others take its load over
 claims NAME ROUTE 1e15 / claims NAME none   a made-up client says so each second / says nothing more
+forged SOURCE SCOPE errors=100% every 15m   somebody else sends one report under this name
 made-up 20 SCOPE errors=100%            so many made-up clients say each second that they meet this there
 """
 
@@ -52,6 +53,13 @@ def _made_up(world: World, count: str, scope: str, errors: str) -> list[str]:
     return []
 
 
+def _forged(world: World, source: str, scope: str, errors: str, _every: str, period: str) -> list[str]:
+    share = float(errors.removeprefix("errors=").removesuffix("%")) / 100
+    interval_ms = int(period.removesuffix("m")) * 60_000
+    world.reporting.forge(source, world.matching(scope), share, interval_ms, world.now_ms)
+    return []
+
+
 COMMANDS: dict[str, Command] = {
     "mute": _muted(True),
     "unmute": _muted(False),
@@ -59,4 +67,5 @@ COMMANDS: dict[str, Command] = {
     "crash": _crash,
     "claims": _claims,
     "made-up": _made_up,
+    "forged": _forged,
 }

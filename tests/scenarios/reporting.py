@@ -231,6 +231,17 @@ class Reporting:
             if seen:
                 self._say(source, provider, region, seen, now_ms)
 
+    def forge(self, source: str, pools: list[str], errors: float, interval_ms: int, now_ms: int) -> None:
+        """One report by another producer under the source's name, which promises the next one that late."""
+        outcomes = Outcomes(server_error=1) if errors >= 0.5 else Outcomes(ok=1)
+        for place in sorted({pool.rsplit("/", 1)[0] for pool in pools}):
+            provider, region = place.split("/")
+            seen = tuple(PoolObservation(pool, outcomes) for pool in pools if pool.startswith(place + "/"))
+            event = Report(
+                source, provider, region, "forged", now_ms, now_ms - interval_ms, now_ms, interval_ms, seen,
+            )  # fmt: skip
+            self._fold(self.reports, f"{place}/{source}", event, "reports", now_ms)
+
     def _say(
         self, source: str, provider: str, region: str, seen: tuple[PoolObservation, ...], now_ms: int
     ) -> None:

@@ -70,12 +70,16 @@ class Case(NamedTuple):
     """One pool's evidence, prepared for the rules.
 
     ``telling``: there are enough requests of clients. ``share``: the share of their attempts that fails.
+    ``bad_probes`` and ``good_probes`` are those of undisputed sources, ``disputed_bad`` and ``disputed_good``
+    those of disputed ones, which neither take a pool down nor overrule others.
     """
 
     evidence: Evidence
     thresholds: Thresholds
     bad_probes: int
     good_probes: int
+    disputed_bad: int
+    disputed_good: int
     telling: bool
     share: float
     context: PoolContext
@@ -107,11 +111,17 @@ class Case(NamedTuple):
 def case_of(evidence: Evidence, thresholds: Thresholds, context: PoolContext) -> Case:
     """The evidence with what all rules ask of it."""
     clients = evidence.clients
+    bad = [probe for probe in evidence.probes if _fails(probe, thresholds)]
+    good = [probe for probe in evidence.probes if probe.requests and not _fails(probe, thresholds)]
+    disputed_bad = sum(1 for probe in bad if probe.disputed)
+    disputed_good = sum(1 for probe in good if probe.disputed)
     return Case(
         evidence,
         thresholds,
-        bad_probes=sum(1 for probe in evidence.probes if _fails(probe, thresholds)),
-        good_probes=sum(1 for probe in evidence.probes if probe.requests and not _fails(probe, thresholds)),
+        bad_probes=len(bad) - disputed_bad,
+        good_probes=len(good) - disputed_good,
+        disputed_bad=disputed_bad,
+        disputed_good=disputed_good,
         telling=clients is not None and clients.requests >= thresholds.requests_min,
         share=clients.failing_share if clients else 0.0,
         context=context,
@@ -143,7 +153,7 @@ def _configuration(case: Case) -> Answer | None:
     """
     clients, probes = case.evidence.clients, case.evidence.probes
     faults = clients.configuration_faults if clients else 0
-    agreeing = sum(1 for probe in probes if probe.is_refused)
+    agreeing = sum(1 for probe in probes if probe.is_refused and not probe.disputed)
     auth = (clients.auth if clients else 0) + sum(probe.auth for probe in probes)
     reason = Reason.CONFIGURATION_AUTH if 2 * auth >= faults + agreeing else Reason.CONFIGURATION_NOT_FOUND
     limit = case.thresholds.failing_share_down
@@ -228,7 +238,8 @@ def _slow(case: Case) -> Answer | None:
 
 def _one_prober_failing(case: Case) -> Answer | None:
     """One prober alone may be ill itself: degraded, unless clients show that requests succeed."""
-    if case.bad_probes and not (case.telling and case.share <= case.thresholds.failing_share_clear):
+    bad = case.bad_probes or case.disputed_bad
+    if bad and not (case.telling and case.share <= case.thresholds.failing_share_clear):
         return Kind.WEAK, Reason.ONE_SOURCE_FAILING, 1.0, case.thresholds.failing_share_down
     return None
 
@@ -247,7 +258,7 @@ def _between(case: Case) -> Answer | None:
 def _succeeding(case: Case) -> Answer | None:
     clients = case.evidence.clients
     few = clients is not None and clients.ok > clients.client_error and clients.failures == 0
-    if case.telling or few or case.good_probes:
+    if case.telling or few or case.good_probes or case.disputed_good:
         return Kind.GOOD, Reason.SUCCEEDING, case.share if clients else None, None
     return None
 

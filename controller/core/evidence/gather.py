@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from controller.core.evidence.client_sums import ClientOutcomes, is_established, sum_clients
 from controller.core.evidence.heard_sources import Hearing, Probe, Reach, RowReading, read_row
@@ -186,8 +187,10 @@ def _probes_of(
             continue
         for pool, probe in reading.probes:
             if pools is None or pool in pools:
+                if hearing is Hearing.DISPUTED:
+                    probe = replace(probe, disputed=True)
                 probes.setdefault(pool, []).append(probe)
-                if hearing is Hearing.FRESH:
+                if hearing in (Hearing.FRESH, Hearing.DISPUTED):
                     until[pool] = min(until.get(pool, reading.until_ms), reading.until_ms)
     return {pool: _PoolProbes(tuple(words), until.get(pool)) for pool, words in probes.items()}
 

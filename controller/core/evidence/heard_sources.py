@@ -21,17 +21,20 @@ class Hearing(StrEnum):
     """What is heard of a source in a region.
 
     UNREAD: its last report is stale, but the controller has not read the partition to its end, so newer ones
-    may be there. OWN_NETWORK: it is heard, but nothing gets through to it on any provider.
+    may be there. OWN_NETWORK: it is heard, but nothing gets through to it on any provider. DISPUTED: two
+    producers use its name of late, or a new one does and the last may still be heard: it speaks for nobody.
     """
 
     FRESH = "fresh"
     SILENT = "silent"
     UNREAD = "unread"
     OWN_NETWORK = "own_network"
+    DISPUTED = "disputed"
 
 
 class Probe(Struct, frozen=True, gc=False):
-    """One prober's last window of one pool. ``requests`` are those that speak about health."""
+    """One prober's last window of one pool. ``requests`` are those that speak about health. ``disputed``: two
+    producers use the prober's name, so its word alone counts neither for the pool nor against it."""
 
     source: str
     requests: int
@@ -39,6 +42,7 @@ class Probe(Struct, frozen=True, gc=False):
     auth: int
     not_found: int
     evidence_ms: int
+    disputed: bool = False
 
     @property
     def is_refused(self) -> bool:
@@ -82,7 +86,8 @@ def hear(
     readings = memo.each(read_row, reports, thresholds)
     for row, reading in zip(reports, readings, strict=True):
         if now_ms < reading.until_ms:
-            hearings.append(Hearing.FRESH)
+            is_disputed = now_ms < row.settled_ms or _is_disputed(row, thresholds, now_ms)
+            hearings.append(Hearing.DISPUTED if is_disputed else Hearing.FRESH)
         elif reach.is_current("reports", row.position.partition):
             hearings.append(Hearing.SILENT)
             continue
@@ -97,6 +102,14 @@ def hear(
             for index in loud:
                 hearings[index] = Hearing.OWN_NETWORK
     return hearings
+
+
+def _is_disputed(row: Row, thresholds: Thresholds, now_ms: int) -> bool:
+    """Whether the last sign of two producers is no older than a report of this source counts."""
+    if not row.duplicate:
+        return False
+    interval_ms = row.event.interval_ms if isinstance(row.event, Report) else 0
+    return now_ms - row.duplicate_ms < thresholds.stale_after_ms(interval_ms)
 
 
 def unheard_share(compiled: CompiledPolicy, reports: tuple[Row, ...], hearings: list[Hearing]) -> float:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from controller.core.policy.thresholds import Fraction, Thresholds
-from tieline.events import Count, LatencyMs, Name, PoolId, ProviderId, Rate
+from tieline.events import Count, IntervalMs, LatencyMs, Name, PoolId, ProviderId, Rate
 from tieline.table import Adapter, ClientSettings, Criticality, ModelOffer, checksum
 
 Place = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z", description="a short name, e.g. eu")]
@@ -127,12 +127,14 @@ class Workload(Struct, frozen=True, omit_defaults=True):
 
 
 class Source(Struct, frozen=True, omit_defaults=True):
-    """A registered producer of events. It may report on pools within ``scope``; ``*`` stands for all."""
+    """A registered producer of events. It may report on pools within ``scope``; ``*`` stands for all. A
+    longer interval than ``interval_max_ms`` in its reports counts as this one."""
 
     id: Name
     kind: SourceKind
     vantage: str = ""
     scope: SourceScope = "*"
+    interval_max_ms: IntervalMs | None = None
 
 
 class CommittedSpend(Struct, frozen=True, omit_defaults=True):

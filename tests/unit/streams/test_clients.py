@@ -21,7 +21,7 @@ from tieline.events import Demand, Flow, Outcomes, ResultClass
 POOL = "azure/eu/a"
 KNOWN = Registry(
     frozenset(),
-    frozenset(),
+    {},
     frozenset({POOL}),
     flows=frozenset({("chat", "eu"), ("api", "eu")}),
     limit_units_per_s=10_000,

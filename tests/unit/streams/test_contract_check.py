@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from streams.contract_check import Judge, Record, is_stale, refuse_future
-from streams.settings import Registry
+from streams.settings import Registry, SourceRule
 from tests.unit.streams.made import T0_MS, capacity, demand, observation, record, report, statement
 from tieline.cloudevents import Poison, Rejection
-from tieline.events import Capacity, Claim, Demand, Event, Report, Statement
+from tieline.events import Capacity, Claim, Demand, Event, GroupCapacity, Report, Statement
 from tieline.topics import Topics
 
 TOPICS = Topics("t")
 REGISTRY = Registry(
-    frozenset({"azure"}), frozenset({"probe-1", "status-1", "fleet-1"}), frozenset({"azure/eu/a"})
+    frozenset({"azure"}),
+    {"probe-1": SourceRule("probe"), "status-1": SourceRule("status"), "fleet-1": SourceRule("fleet")},
+    frozenset({"azure/eu/a"}),
 )
 JUDGE = Judge(TOPICS, REGISTRY)
 GOOD: list[tuple[Event, str]] = [
@@ -62,6 +65,80 @@ def test_an_event_on_the_wrong_topic_is_refused() -> None:
 def test_what_the_policy_does_not_name_is_refused(event: Event, topic: str, reason: Rejection) -> None:
     """Provider, source and pools of an event must be in the policy."""
     assert rejected(record(event, topic)) is reason
+
+
+@pytest.mark.parametrize(
+    ("event", "topic"),
+    [
+        (replace(report(1), source="fleet-1"), TOPICS.reports.name),
+        (replace(report(1), source="status-1"), TOPICS.reports.name),
+        (replace(capacity(1), source="probe-1"), TOPICS.capacity.name),
+        (replace(statement(1), source="probe-1"), TOPICS.statements.name),
+    ],
+)
+def test_a_source_sends_only_what_its_kind_does(event: Event, topic: str) -> None:
+    """A prober states no capacity, a fleet monitor sees no requests."""
+    assert rejected(record(event, topic)) is Rejection.NOT_ITS_KIND
+
+
+def limited(kind: str, scope: str, event: Event, topic: str) -> Event | Rejection:
+    """What becomes of an event of a source with this scope."""
+    name = getattr(event, "source", "")
+    pools = frozenset({"azure/eu/a", "azure/us/b"})
+    groups = {"near": frozenset({"azure/eu/a"}), "far": frozenset({"azure/us/b"})}
+    registry = Registry(frozenset({"azure"}), {name: SourceRule(kind, scope)}, pools, groups=groups)
+    try:
+        return Judge(TOPICS, registry).event(record(event, topic))
+    except Poison as poison:
+        return poison.reason
+
+
+@pytest.mark.parametrize("scope", ["*", "azure", "azure/eu", "azure/eu/a"])
+def test_a_source_speaks_of_its_scope(scope: str) -> None:
+    """A provider, a region or a pool."""
+    event = report(1, observation("azure/eu/a", ok=1))
+    assert limited("probe", scope, event, TOPICS.reports.name) == event
+    assert limited("fleet", scope, capacity(1), TOPICS.capacity.name) == capacity(1)
+
+
+@pytest.mark.parametrize("scope", ["azure/us", "azure/eu/aa", "gcp"])
+def test_a_source_speaks_of_nothing_else(scope: str) -> None:
+    """Neither of a pool, nor of a whole region, nor of a quota group beyond it."""
+    event, down = report(1, observation("azure/eu/a", ok=1)), statement(1, Claim("down", T0_MS + 9_000))
+    assert limited("probe", scope, event, TOPICS.reports.name) is Rejection.OUT_OF_SCOPE
+    assert limited("fleet", scope, capacity(1), TOPICS.capacity.name) is Rejection.OUT_OF_SCOPE
+    assert limited("status", scope, down, TOPICS.statements.name) is Rejection.OUT_OF_SCOPE
+
+
+def test_a_source_of_one_pool_speaks_of_no_whole_region() -> None:
+    """Nor a source of one region of the whole provider."""
+    down = statement(1, Claim("down", T0_MS + 9_000))
+    assert limited("status", "azure/eu", down, TOPICS.statements.name) == down
+    assert limited("status", "azure/eu/a", down, TOPICS.statements.name) is Rejection.OUT_OF_SCOPE
+    everywhere = replace(down, region="*")
+    assert limited("status", "azure", everywhere, TOPICS.statements.name) == everywhere
+    assert limited("status", "azure/eu", everywhere, TOPICS.statements.name) is Rejection.OUT_OF_SCOPE
+
+
+def test_a_quota_group_is_in_scope_with_one_of_its_pools() -> None:
+    """A group that the policy does not have counts for nothing and is no reason to refuse the record."""
+    for name, outcome in (("near", True), ("unknown", True), ("far", False)):
+        event = replace(capacity(1), groups=(GroupCapacity(name, 10.0),))
+        taken = limited("quota", "azure/eu", event, TOPICS.capacity.name)
+        assert taken == (event if outcome else Rejection.OUT_OF_SCOPE)
+
+
+def test_a_longer_interval_than_the_policy_allows_counts_as_that() -> None:
+    """Else one report could claim to count for a quarter of an hour."""
+    registry = Registry(
+        frozenset({"azure"}),
+        {"probe-1": SourceRule("probe", interval_max_ms=10_000)},
+        frozenset({"azure/eu/a"}),
+    )
+    for interval_ms, counts_ms in ((900_000, 10_000), (10_000, 10_000), (1_000, 1_000)):
+        event = report(1, interval_ms=interval_ms)
+        bounded = Judge(TOPICS, registry).event(record(event, TOPICS.reports.name))
+        assert bounded == replace(event, interval_ms=counts_ms)
 
 
 def test_clients_need_no_entry() -> None:

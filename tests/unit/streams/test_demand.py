@@ -12,7 +12,7 @@ from streams.sums import is_stuck
 from tests.unit.streams.made import T0_MS, at, demand, observation
 from tieline.events import Demand, Outcomes, PoolObservation, ResultClass
 
-REGISTRY = Registry(frozenset(), frozenset(), frozenset({"azure/eu/a", "azure/eu/b"}))
+REGISTRY = Registry(frozenset(), {}, frozenset({"azure/eu/a", "azure/eu/b"}))
 A, B, C = "azure/eu/a", "gcp/eu/b", "azure/us/c"
 
 
@@ -186,7 +186,7 @@ def test_it_stays_so_until_something_gets_through() -> None:
 def test_of_a_client_of_its_own_only_the_load_counts() -> None:
     """Outcomes and ejections of a client whose network fails are left out until something gets through."""
     fold = DemandFold()
-    registry = Registry(frozenset(), frozenset(), frozenset({A, B}))
+    registry = Registry(frozenset(), {}, frozenset({A, B}))
 
     def add(number: int, *observations: PoolObservation) -> None:
         event = demand("a", number, *observations, units=10.0)

@@ -94,6 +94,18 @@ def test_a_producer_that_outlives_its_successor_is_taken_again() -> None:
     assert (row.event.incarnation, row.retired) == ("old", ("new",))
 
 
+def test_a_late_next_report_keeps_the_name_no_longer_than_a_soon_one() -> None:
+    """One forged report that promises the next in 15 minutes is over when the true source's would be."""
+    row = folded(None, report(1, incarnation="true"), at(0), T0_MS)
+    row = folded(row, report(1, incarnation="forged", interval_ms=900_000), at(1), T0_MS)
+    assert row.settled_ms == T0_MS + 2_000
+    later_ms = T0_MS + 15_001
+    row = folded(row, report(2, incarnation="true", end_ms=later_ms), at(2), later_ms)
+    assert (row.event.incarnation, row.settled_ms) == ("true", later_ms + 2_000)
+    row = folded(row, report(3, incarnation="true", end_ms=later_ms + 1_000), at(3), later_ms + 1_000)
+    assert row.settled_ms == later_ms + 2_000
+
+
 @pytest.mark.parametrize(
     ("end_after_append_ms", "expected_after_append_ms"), [(-10_000, -8_000), (-1_000, 0), (0, 0), (59_000, 0)]
 )

@@ -1,9 +1,11 @@
 """What evidence amounts to, rule by rule."""
 
 import pytest
+from msgspec.structs import replace
 
 from controller.core.evidence.finding import Finding, Kind, PoolContext
 from controller.core.evidence.gather import Evidence
+from controller.core.evidence.heard_sources import Probe
 from controller.core.evidence.judge import judge
 from controller.core.model.reasons import Reason
 from tests.unit.controller.core.made import LIMITS, clients, probe, seen
@@ -12,6 +14,11 @@ from tests.unit.controller.core.made import LIMITS, clients, probe, seen
 def said(evidence: Evidence, *, status: bool = False, siblings: bool = True, **about: object) -> Finding:
     """The finding under shipped thresholds."""
     return judge(evidence, LIMITS, PoolContext(status, siblings, **about))  # type: ignore[arg-type]
+
+
+def disputed(word: Probe) -> Probe:
+    """The same of a source whose name two producers use."""
+    return replace(word, disputed=True)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +144,22 @@ def test_success_under_a_fault_of_configuration_counts_the_refused() -> None:
     """Of forty attempts ten succeed and thirty are refused: a quarter gets in."""
     finding = said(seen(clients(10, 0, auth=30, failing_configuration=3)))
     assert (finding.kind, finding.success) == (Kind.FAULT, 0.25)
+
+
+def test_a_disputed_prober_takes_nothing_down_and_overrules_nobody() -> None:
+    """Two producers use its name: alone it degrades, and what it finds good only keeps from silence."""
+    bad, good = probe("b", failures=1), probe("b", ok=1)
+    assert said(seen(None, probe(failures=1), disputed(bad))).reason is Reason.ONE_SOURCE_FAILING
+    assert said(seen(None, disputed(bad))).kind is Kind.WEAK
+    few = clients(0, 3, failing=1)
+    assert said(seen(few, bad)).kind is Kind.BAD
+    assert said(seen(few, disputed(bad))).kind is Kind.WEAK
+    assert said(seen(None, disputed(good))).kind is Kind.GOOD
+    both = (probe(failures=1), probe("c", failures=1))
+    assert said(seen(None, *both, good)).kind is Kind.WEAK
+    assert said(seen(None, *both, disputed(good))).kind is Kind.BAD
+    refused = (probe(auth=1), disputed(probe("b", auth=1)))
+    assert said(seen(None, *refused)).kind is Kind.SILENT
 
 
 def test_nothing_is_silence() -> None:
