@@ -18,6 +18,7 @@ from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory, UnheardLoad
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.thresholds import Thresholds
+from streams.clients import UNHEARD_MAX_MS
 from streams.rows import DemandRow, DemandSecond
 
 
@@ -95,7 +96,8 @@ def demand_of(
     """The demand of every route; load that was shed is part of it. The same object while no row is new.
 
     ``remembered``: which routes had been reported before, and what of silent clients. A partition that was
-    read to its end and holds no report of the last ``stale_min_ms`` is silent.
+    read to its end and holds no report of the last ``stale_min_ms`` is silent. What it asked for is counted
+    on, for no more than an hour if others are heard.
     """
     thresholds = compiled.policy.thresholds
     rows = tuple(row for row in rows if row.seconds)
@@ -103,8 +105,11 @@ def demand_of(
     is_silent = [_is_silent(row, reach, thresholds, now_ms) for row in rows]
     heard = [rates for rates, silent in zip(flows, is_silent, strict=True) if not silent]
     # A row without generations has no clients: all have said goodbye.
+    oldest_ms = now_ms - UNHEARD_MAX_MS if heard else 0
     gone = [
-        rates for rates, silent, row in zip(flows, is_silent, rows, strict=True) if silent and row.generations
+        rates
+        for rates, silent, row in zip(flows, is_silent, rows, strict=True)
+        if silent and row.generations and row.seconds[-1].second_ms >= oldest_ms
     ]
     before = _Before(remembered.reported, remembered.unheard)
     last = memo.last(_LastDemand)

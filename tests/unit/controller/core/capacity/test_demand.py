@@ -5,6 +5,7 @@ from controller.core.evidence.heard_sources import Reach
 from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory, UnheardLoad
 from controller.core.policy.compiled import compile_policy
+from controller.core.policy.policy import Workload
 from streams.rows import DemandRow, DemandSecond, FlowSum, Position, Progress
 from tests.unit.controller.core.made import LIMITS, NOW_MS, policy, pool
 
@@ -55,7 +56,7 @@ def test_the_expectation_counts_only_until_demand_is_reported() -> None:
 
 def test_what_a_silent_partition_asked_for_is_counted_on() -> None:
     """Its clients may go on serving, and nobody else has taken their load over."""
-    for age_s in (15, 18, 3_600):
+    for age_s in (15, 18, 36_000):
         asked = answer(flows(age_s, 100), flows(age_s - 1, 100), before=Memory(reported=("chat/eu",)))
         assert (asked.units, asked.requests) == ([100.0], [1.0])
 
@@ -123,3 +124,15 @@ def test_a_surge_counts_before_ten_seconds_have_passed() -> None:
         usual = [flows(age_s, 100, requests) for age_s in before]
         surge = [flows(age_s, 200, 2 * requests) for age_s in (4, 3, 2)]
         assert demand(*usual, *surge, flows(1, 1))[0] == [units]
+
+
+def test_a_partition_is_silent_for_an_hour_at_most_if_others_are_heard() -> None:
+    """After that its clients have ended without a goodbye."""
+    compiled = compile_policy(policy((pool("azure/a"),), (Workload("chat", "critical", ("m",)),)))
+    progress = tuple(Progress("tieline.demand", number, 1, 1, NOW_MS) for number in (0, 1))
+    reach = Reach(progress, LIMITS, NOW_MS)
+    heard = DemandRow(Position("demand", 1, 1), (flows(2, 50), flows(1, 50)), (), {"lab:1:1": 1})
+    for age_s, units in ((3_600, 150.0), (3_601, 50.0)):
+        seconds = (flows(age_s + 1, 100), flows(age_s, 100))
+        silent = DemandRow(Position("demand", 0, 1), seconds, (), {"lab:1:1": 1})
+        assert demand_of(compiled, (silent, heard), reach, NOTHING, NOW_MS, Memo()).units == [units]
