@@ -6,6 +6,7 @@ rubbish on the log, however much, is read once by whoever leads, and not by each
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 from aiokafka.structs import ConsumerRecord
@@ -46,8 +47,8 @@ class CommandReader:
         self._log = structlog.get_logger("commands")
 
     async def start(self, newest: RoutesRecord | None = None) -> None:
-        """Connects. Begins after what ``newest``, the newest publication, took into account, with the orders
-        that it found in force; without it, or if it speaks of another log, at the oldest record.
+        """Connects. Begins with the orders that ``newest``, the newest publication, found in force, and after
+        what it took into account; without it, or if that is another log, at the oldest record.
 
         Raises KafkaConnectionError or ``TopicMissingError``.
         """
@@ -55,12 +56,13 @@ class CommandReader:
         self._new_from = await self._tail.end_offset()
         facts = await topic_facts(self._bootstrap, [self._topic])
         topic_id = facts[self._topic].id
-        self.log = CommandLog(next_offset=self._tail.first_offset, topic_id=topic_id)
-        if newest is None or newest.commands_topic_id != topic_id:
-            return
-        if newest.commands_next_offset <= self._new_from:
+        begin = self._tail.first_offset
+        if newest is not None and newest.commands_topic_id:
             self.log = CommandLog.after(newest, unsigned_allowed=self._unsigned_allowed)
-            self._tail.resume(max(newest.commands_next_offset, self._tail.first_offset))
+            if newest.commands_topic_id == topic_id and newest.commands_next_offset <= self._new_from:
+                begin = max(newest.commands_next_offset, begin)
+                self._tail.resume(begin)
+        self.log = replace(self.log, next_offset=begin, answered_offset=begin, topic_id=topic_id)
 
     @property
     def unread(self) -> int:

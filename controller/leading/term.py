@@ -87,7 +87,7 @@ class Term:
         """Whether this step must be published: it has a new table, takes new orders into account, or changes
         memory (at most once a second). Also when much rubbish lies after the orders that were published, so
         that nobody has to read it again."""
-        before = self.record.commands_next_offset
+        before = self._taken_before(taken)
         if ready.table is not None or (self.settled and taken.answered_offset > before):
             return True
         if self.settled and taken.next_offset > before + RUBBISH_UNRECORDED_MAX:
@@ -119,7 +119,7 @@ class Term:
             urgent_seq=generation.seq if ready.urgent else record.urgent_seq,
             unsigned_commands=policy.unsigned,
         )
-        if not self.settled or taken.next_offset < record.commands_next_offset:
+        if not self.settled or taken.next_offset < self._taken_before(taken):
             return record  # nothing is decided yet, or the leader before this one had read further
         return replace(
             record,
@@ -128,6 +128,11 @@ class Term:
             orders=taken.orders,
             commands_topic_id=taken.topic_id,
         )
+
+    def _taken_before(self, taken: OrdersTaken) -> int:
+        """Up to where the last publication took the command log into account; 0 if that was another log."""
+        same_log = self.record.commands_topic_id in ("", taken.topic_id)
+        return self.record.commands_next_offset if same_log else 0
 
     def published(self, record: RoutesRecord, steady_ms: int) -> None:
         """Notes that ``record`` is published."""

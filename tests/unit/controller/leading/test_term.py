@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from controller.core.model.memory import Memory
 from controller.core.snapshot import Ready
 from controller.leading.term import MEMORY_EVERY_MS, RUBBISH_UNRECORDED_MAX, Term
-from controller.routes.record import OrdersTaken, RoutesRecord
+from controller.routes.record import OrderAnswer, OrdersTaken, RoutesRecord
 from tieline.table import Generation
 
 NOTHING_NEW = Ready(memory=Memory(), table=None, decisions=(), memory_changed=False)
@@ -31,3 +33,14 @@ def test_each_order_is_published_and_rubbish_only_now_and_then() -> None:
     assert not owes(5 + RUBBISH_UNRECORDED_MAX, 5)
     assert owes(6 + RUBBISH_UNRECORDED_MAX, 5)
     assert not owes(6 + RUBBISH_UNRECORDED_MAX, 6, settled=False)
+
+
+def test_a_command_log_that_was_created_anew_is_published_from_its_first_order() -> None:
+    """Its offsets begin anew, so they are not compared with those of the log before it."""
+    leader = term()
+    leader.record = replace(leader.record, commands_topic_id="id-1", answers=(OrderAnswer("a", 1),))
+    same, other = (
+        OrdersTaken(2, 2, topic_id, answers=(OrderAnswer("b", 2),)) for topic_id in ("id-1", "id-2")
+    )
+    assert not leader.owes(NOTHING_NEW, same, MEMORY_EVERY_MS * 9)
+    assert leader.owes(NOTHING_NEW, other, MEMORY_EVERY_MS * 9)
