@@ -133,13 +133,15 @@ def _forced(situation: Situation) -> Change | None:
     return Change(draft, moves, urgent=True) if _matters(draft, before, assessment) else None
 
 
-def restores_sheddable(before: HeldTable, draft: Draft) -> bool:
-    """Whether the draft serves sheddable load that the table in force sheds."""
-    routes = before.compiled.routes
-    return any(
-        draft.shed[route] < before.shed[route] and routes[route].rank > CRITICAL_RANK
-        for route in draft.touched
-    )
+def restores_sheddable(before: HeldTable, draft: Draft, use: Use) -> bool:
+    """Whether the draft serves sheddable load that the table in force sheds, other than to try a pool."""
+    grade, routes = use.limits.grade, before.compiled.routes
+    for route in draft.touched:
+        was, now = before.weights[route], draft.weights[route]
+        tries = sum(max(now[pool] - was.get(pool, 0), 0) for pool in now if grade[pool] == GAINS_LAST)
+        if before.shed[route] - draft.shed[route] > tries and routes[route].rank > CRITICAL_RANK:
+            return True
+    return False
 
 
 def _matters(draft: Draft, before: HeldTable, assessment: Assessment) -> bool:

@@ -135,7 +135,7 @@ def _memory_after(assessment: Assessment, change: Change, before: HeldTable | No
         memory = replace(memory, voluntary_ms=now_ms)
     if before is None:
         return memory
-    if restores_sheddable(before, change.draft):
+    if restores_sheddable(before, change.draft, assessment.use):
         memory = replace(memory, restored_ms=now_ms)
     shifts = assessment.reversal.after(before.weights, change.draft.weights, change.moves, now_ms)
     return replace(memory, shifts=shifts)
