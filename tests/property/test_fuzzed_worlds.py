@@ -11,15 +11,19 @@ import pytest
 
 from lab.sim.command import run_seed
 
-SEEDS = (*range(19), 20)
-SECONDS = 300
+SHORT_S, LONG_S = 300, 600
+WORLDS = [
+    *((seed, SHORT_S) for seed in range(12)),
+    # These broke a promise once: the table didn't come to rest, or load was shed or overloaded beside room.
+    *((seed, LONG_S) for seed in (6, 19, 20, 29, 34, 51, 54)),
+]
 PROGRAM = "from lab.sim.command import run_seed; print(run_seed(5, 120).digest)"
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_world_keeps_every_promise(seed: int) -> None:
-    """Five minutes of virtual time without a breach of any invariant."""
-    assert run_seed(seed, SECONDS).breaches == ()
+@pytest.mark.parametrize(("seed", "seconds"), WORLDS)
+def test_a_world_keeps_every_promise(seed: int, seconds: int) -> None:
+    """Minutes of virtual time without a breach of any invariant."""
+    assert run_seed(seed, seconds).breaches == ()
 
 
 def test_a_seed_gives_the_same_bytes_in_every_process() -> None:
