@@ -220,7 +220,7 @@ async def raw_async(http: Any, call: Call) -> str:
             async for piece in answer.aiter_bytes():
                 text += piece
     except _FAILURES as failure:
-        if answer is None and type(failure).__name__ == "ReadTimeout":
+        if type(failure).__name__ == "ReadTimeout" and (answer is None or not call.streamed):
             return TIMED_OUT
         return _judged(call, answer, text, broken=_is_broken(failure))
     return _judged(call, answer, text)
@@ -235,7 +235,7 @@ def raw_sync(http: Any, call: Call) -> str:
             for piece in answer.iter_bytes():
                 text += piece
     except _FAILURES as failure:
-        if answer is None and type(failure).__name__ == "ReadTimeout":
+        if type(failure).__name__ == "ReadTimeout" and (answer is None or not call.streamed):
             return TIMED_OUT
         return _judged(call, answer, text, broken=_is_broken(failure))
     return _judged(call, answer, text)
