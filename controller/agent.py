@@ -223,6 +223,7 @@ class RoutingAgent:
         self._log_decision(record, ready, decided_ms)
         self._around.decisions.record(Step(decided_ms, snapshot, ready, published=table))
         self._log_alarms(snapshot, ready.memory, decided_ms)
+        self._planner.prepare(table)
 
     async def _renew_ends(self, term: Term) -> None:
         """Looks now and then whether a topic that must be read to its end was recreated meanwhile."""

@@ -77,6 +77,7 @@ class World:
             check(ready.table)
             assert ready.table.generation.newer_than(self.table.generation if self.table else None)
             self.table = ready.table
+            self.planner.prepare(ready.table)
             self.seq += 1
             self.publications += 1
         self.said += ready.decisions

@@ -8,7 +8,9 @@ from itertools import pairwise
 import msgspec
 from msgspec.structs import replace
 
+from controller.core.assessment import Assessment
 from controller.core.model.reasons import Reason, State
+from controller.core.moves.held_table import HeldTable
 from controller.core.planner import step
 from controller.core.snapshot import Office, Snapshot
 from controller.policy_file import load_policy
@@ -65,6 +67,21 @@ def test_the_first_table_comes_from_the_policy_alone() -> None:
     assert [verdict.reason for verdict in ready.decisions] == [Reason.FIRST_TABLE]
     assert all(not route.split.shed for route in ready.table.routes)
     assert all(route.on_loss for route in ready.table.routes)
+
+
+def test_a_published_table_is_read_before_the_next_decision() -> None:
+    """What its ``on_loss`` counts on is known by then, and the next decision takes the same object."""
+    made = World(load_policy(SMALL))
+    made.decide()
+    memo, table = made.planner.memo, made.table
+    assessment = memo.last(Assessment)
+    assert assessment is not None
+    assert table is not None
+    read = memo.once(HeldTable, assessment.compiled, table)
+    assert "counted_on" in vars(read)
+    made.decide()
+    assert made.table is table
+    assert memo.once(HeldTable, assessment.compiled, table) is read
 
 
 def test_nothing_is_decided_before_the_tables_are_read() -> None:
