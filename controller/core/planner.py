@@ -31,7 +31,7 @@ class Planner:
     def prepare(self, table: RouteTable) -> None:
         """Reads a table that was just published, so that the next decision finds that done.
 
-        Changes no decision. Called while nothing is due, it takes a third off a forced move that comes next.
+        Changes no decision. Called while nothing is due, it spares a forced move that comes next that work.
         """
         if (last := self.memo.last(Assessment)) is not None:
             held = self.memo.once(HeldTable, last.compiled, table)
