@@ -34,9 +34,9 @@ class Planner:
         Changes no decision. Called while nothing is due, it spares a forced move that comes next that work.
         """
         if (last := self.memo.last(Assessment)) is not None:
-            held = self.memo.once(HeldTable, last.compiled, table)
-            held.draft(last.demand)
-            _ = held.counted_on
+            before = self.memo.once(HeldTable, last.compiled, table)
+            before.draft(last.demand)
+            _ = before.counted_on
 
 
 def step(snapshot: Snapshot, now_ms: int) -> Ready:
