@@ -19,7 +19,7 @@ from tieline._health.ejection import Out
 from tieline._http.tls import ClientCertificate
 from tieline._process import clock as _clock
 from tieline._process import fork as _fork
-from tieline._process.loops import Notifier
+from tieline._process.loops import Notifier, end_all
 from tieline._reports.reporter import Reporter, Sink, UrgentGate, new_client_id
 from tieline._request.options import Timeouts
 from tieline._request.recovery import RECOVERY_BYTES_MAX
@@ -215,9 +215,7 @@ class AsyncClient:
         if self._loop is None:
             return
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all(tasks)
         await self._reporter.stop(FLUSH_TIMEOUT_S)
         if self._follower.unsaved:
             await self._follower.save()

@@ -197,11 +197,14 @@ class TableFollower:
 
 
 async def _finished(work: asyncio.Future[None]) -> None:
-    """Waits for the end of ``work``, also when this task is cancelled; then it raises CancelledError."""
-    try:
-        await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        if not work.cancelled():
-            work.exception()  # nobody waits for it any more; without this the loop would complain
-        raise
+    """Waits for the end of ``work``, however often this task is cancelled; then it raises CancelledError."""
+    is_cancelled = False
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            is_cancelled = True
+    if is_cancelled:
+        work.exception()  # nobody waits for it any more; without this the loop would complain
+        raise asyncio.CancelledError
+    work.result()
