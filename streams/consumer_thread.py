@@ -38,11 +38,35 @@ class _DaemonThread(WorkerThread):  # type: ignore[misc]
         self.daemon = True
 
     def run(self) -> None:
+        self.service._close_thread_loop_on_stop = False
         try:
             super().run()
         except BaseException:
             if not self.service.should_stop:
                 raise
+        finally:
+            _close_loop(self.service.thread_loop, self.service._consumer)
+
+
+def _close_loop(loop: asyncio.AbstractEventLoop, consumer: Any) -> None:
+    """Ends what is left in the loop of a consumer, and closes it.
+
+    A consumer that is stopped while it asks for a topic that is gone may open a connection after it closed
+    the others.
+    """
+
+    async def leftovers() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_WITHIN_S)
+        for connection in consumer._client._conns.values() if consumer is not None else ():
+            connection.close()
+        await asyncio.sleep(0)  # transports close at the next turn of the loop
+
+    loop.run_until_complete(leftovers())
+    loop.close()
 
 
 class Fetched(NamedTuple):
