@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -20,9 +20,9 @@ from streams.settings import IngestSettings
 from streams.store import Tables
 from streams.storing import DemandStorer, RowStorer, Storer
 from streams.topic_ids import TopicChangedError, TopicFacts, topic_facts, watch_topics
+from tieline.cancelling import end_all
 
 STALLED_AFTER_S = 30.0
-CANCEL_EVERY_S = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +105,7 @@ class Session:
         if self._app is not None:
             await self._end("app", self._app.stop())
             await abandon(self._app)
-        await _cancel_all(self._tasks.values())
+        await end_all(self._tasks.values())
         await self._end("dead letters", self._dead_letters.stop())
         await self._end("offsets", self._offsets.stop())
 
@@ -212,17 +212,6 @@ class Session:
             log.warning("stopped_hard", what=part, why=f"took over {self._settings.stop_within_s} s")
         elif error := task.exception():
             log.warning("stopped_hard", what=part, why=f"{type(error).__name__}: {error}")
-
-
-async def _cancel_all(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancels the tasks until all have ended. Once is not enough: the Kafka library takes a cancellation that
-    comes while it closes a connection for its own, and the task then goes on."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_EVERY_S)
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _retrieve_error(task: asyncio.Task[None]) -> None:

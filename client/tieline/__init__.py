@@ -8,8 +8,8 @@ What is public:
 - the modules without an underscore. For applications: ``testing`` (fake pools), ``metrics``, ``overlay``,
   ``credentials``, ``identity_tokens`` and ``request_signing``. For event producers, and for programs that
   read Tieline's topics and tables: ``events``, ``cloudevents``, ``topics``, ``table``, ``kafka``, ``keys``,
-  ``providers``. Two small tools are public because the rest of Tieline uses them: ``backoff`` and
-  ``quantiles``.
+  ``providers``. Small tools are public because the rest of Tieline uses them: ``backoff``,
+  ``cancelling`` and ``quantiles``.
 
 Everything whose name begins with an underscore is private and may change. The private wings, from the call of
 the application down to the wire: ``_setup`` (how a client is put together), ``_tables`` (where tables come
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tieline import backoff as backoff
+    from tieline import cancelling as cancelling
     from tieline import cloudevents as cloudevents
     from tieline import credentials as credentials
     from tieline import errors as errors
@@ -102,6 +103,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = frozenset(
     {
         "backoff",
+        "cancelling",
         "blame",
         "cloudevents",
         "credentials",

@@ -19,7 +19,7 @@ from tieline._health.ejection import Out
 from tieline._http.tls import ClientCertificate
 from tieline._process import clock as _clock
 from tieline._process import fork as _fork
-from tieline._process.loops import Notifier, end_all
+from tieline._process.loops import Notifier
 from tieline._reports.reporter import Reporter, Sink, UrgentGate, new_client_id
 from tieline._request.options import Timeouts
 from tieline._request.recovery import RECOVERY_BYTES_MAX
@@ -33,6 +33,7 @@ from tieline._tables.follower import TableFollower
 from tieline._tables.overlays import OverlayFile, Overlays
 from tieline._tables.status import Applied, State, Status, notify
 from tieline.backoff import Backoff
+from tieline.cancelling import end_all
 from tieline.credentials import Credential, SecretSource
 from tieline.errors import ClosedError
 from tieline.events import ResultClass

@@ -151,6 +151,15 @@ class Fleet:
         return RoutesReader(self.settings.kafka, self.settings.topics)
 
 
+async def leader_and_standby(fleet: Fleet) -> tuple[ControllerProcess, ControllerProcess]:
+    """The first leads before the second starts; the second has read all logs."""
+    leader = await fleet.add()
+    await leader.until_said("decides now")
+    standby = await fleet.add()
+    await standby.until_said("partitions_assigned")
+    return leader, standby
+
+
 def weights(record: RoutesRecord) -> dict[str, Any]:
     """What a client would do by it: every route's split."""
     assert record.table is not None

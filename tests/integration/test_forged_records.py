@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from controller.kafka.ordered_log import Tail, start_producer
 from controller.process.clock import now_ms
 from controller.routes.record import ROUTES_TYPE, RoutesRecord, encode_record, fence, headers, keyed
-from tests.integration.controllers import ControllerProcess, Fleet, settings_of, tieline
+from tests.integration.controllers import Fleet, leader_and_standby, settings_of, tieline
 from tests.waiting import until
 from tieline.cloudevents import encode
 from tieline.events import Claimed, Event, Heartbeat, Resigned
@@ -28,14 +28,6 @@ TAKE_OVER_WITHIN_S = 6.0
 async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
     async with Fleet(settings_of(kafka_bootstrap, redis_url, prefix), tmp_path) as running:
         yield running
-
-
-async def leader_and_standby(fleet: Fleet) -> tuple[ControllerProcess, ControllerProcess]:
-    leader = await fleet.add()
-    await leader.until_said("decides now")
-    standby = await fleet.add()
-    await standby.until_said("partitions_assigned")
-    return leader, standby
 
 
 async def write_on_routes(fleet: Fleet, *records: RoutesRecord, writer: str = "forger") -> None:

@@ -16,7 +16,13 @@ from controller.kafka.ordered_log import Tail
 from controller.kafka.topics import ensure_topics
 from controller.leading.leader import Leader
 from controller.routes.counting_rule import epoch_of
-from tests.integration.controllers import ControllerProcess, Fleet, settings_of, tieline, weights
+from tests.integration.controllers import (
+    Fleet,
+    leader_and_standby,
+    settings_of,
+    tieline,
+    weights,
+)
 from tests.waiting import until
 
 TAKE_OVER_WITHIN_S = 5.0
@@ -26,15 +32,6 @@ TAKE_OVER_WITHIN_S = 5.0
 async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
     async with Fleet(settings_of(kafka_bootstrap, redis_url, prefix), tmp_path) as running:
         yield running
-
-
-async def leader_and_standby(fleet: Fleet) -> tuple[ControllerProcess, ControllerProcess]:
-    """The first leads before the second starts; the second has read all logs."""
-    leader = await fleet.add()
-    await leader.until_said("decides now")
-    standby = await fleet.add()
-    await standby.until_said("partitions_assigned")
-    return leader, standby
 
 
 async def epochs_in_order(fleet: Fleet) -> list[tuple[int, bool]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from tieline._process import fork
@@ -10,7 +10,6 @@ from tieline.errors import ClosedError
 
 _T = TypeVar("_T")
 START_TIMEOUT_S = 10.0
-CANCEL_EVERY_S = 0.5
 
 
 def current_caller() -> int:
@@ -110,17 +109,3 @@ class LoopThread:
         except BaseException:
             future.cancel()
             raise
-
-
-async def end_all(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancels the tasks until all have ended.
-
-    Once is not enough: a library that is cancelled while it connects may report a failed connection instead,
-    after which a task would try again for ever.
-    """
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_EVERY_S)
-    await asyncio.gather(*tasks, return_exceptions=True)

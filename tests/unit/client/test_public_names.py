@@ -10,7 +10,8 @@ import tieline.metrics
 import tieline.testing
 
 MODULES = (
-    *("backoff", "blame", "cloudevents", "credentials", "errors", "events", "kafka", "keys", "metrics"),
+    *("backoff", "blame", "cancelling", "cloudevents", "credentials", "errors", "events", "kafka", "keys"),
+    "metrics",
     *(
         "misfits",
         "overlay",

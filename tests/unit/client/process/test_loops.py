@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tieline._process.loops import LoopThread, Notifier, current_caller, end_all
+from tieline._process.loops import LoopThread, Notifier, current_caller
 from tieline.errors import ClosedError
 
 
@@ -55,24 +55,3 @@ async def test_each_task_and_each_thread_is_a_caller_of_its_own() -> None:
     callers = [current_caller(), *await asyncio.gather(*tasks, *threads)]
     assert len(set(callers)) == 4
     assert await ask() == callers[0]
-
-
-async def test_a_task_that_takes_a_cancellation_for_a_failure_is_ended_all_the_same() -> None:
-    """A library that is cancelled while it connects may call that a failure, and the task tries again."""
-    attempts = 0
-
-    async def follow() -> None:
-        nonlocal attempts
-        while True:
-            attempts += 1
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                if attempts > 1:
-                    raise
-
-    task = asyncio.create_task(follow())
-    await asyncio.sleep(0)
-    await asyncio.wait_for(end_all([task]), 10)
-    assert task.cancelled()
-    assert attempts == 2
