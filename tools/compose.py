@@ -28,9 +28,9 @@ class Compose:
         self._command = [*command, "--progress", "quiet", "-f", str(file)]
         self.kafka = f"127.0.0.1:{os.environ.get('KAFKA_PORT', KAFKA_PORT)}"
 
-    def __call__(self, *arguments: str) -> str:
-        """Raises CommandError."""
-        return _output([*self._command, *arguments]).decode()
+    def __call__(self, *arguments: str, accepts: tuple[int, ...] = (0,)) -> str:
+        """Raises CommandError when the command ends with a status that is not in ``accepts``."""
+        return _output([*self._command, *arguments], accepts).decode()
 
     def docker(self, *arguments: str) -> str:
         """Runs a command of the engine itself. Raises CommandError."""
@@ -62,9 +62,9 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
     return file.read()
 
 
-def _output(command: list[str]) -> bytes:
+def _output(command: list[str], accepts: tuple[int, ...] = (0,)) -> bytes:
     process = subprocess.run(command, capture_output=True, timeout=WITHIN_S, check=False)
-    if process.returncode:
+    if process.returncode not in accepts:
         last_lines = process.stderr.decode(errors="replace").strip().splitlines()[-ERROR_LINES:]
         words = " ".join(command[:COMMAND_WORDS_SHOWN])
         raise CommandError(f"{words} ended with status {process.returncode}: {' | '.join(last_lines)}")

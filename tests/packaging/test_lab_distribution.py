@@ -16,6 +16,7 @@ from tests.places import ROOT
 
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
 COMMANDS = ("demo", "stack", "standins")
+IMAGE_PROJECTS = ("pyproject.toml", "client/pyproject.toml")
 TIELINE = """
 import site, sys
 site.addsitedir(sys.argv.pop(1))
@@ -89,16 +90,29 @@ def test_a_command_of_the_lab_says_how_to_get_it(site: Path, command: str) -> No
 
 
 def test_the_image_of_the_lab_has_its_commands(tmp_path: Path) -> None:
-    """There the lab is files on the path, and docker/lab/metadata.py writes what an installer would note."""
+    """There the lab is files on the path, and docker/metadata.py writes what an installer would note."""
     site = link_packages(tmp_path)
     subprocess.run(
-        [sys.executable, ROOT / "docker/lab/metadata.py", ROOT / "lab/pyproject.toml", site], check=True
+        [sys.executable, ROOT / "docker/metadata.py", ROOT / "lab/pyproject.toml", site], check=True
     )
     (site / "image.pth").write_text(f"{ROOT}\n")
     assert commands_in(tieline(site, "--help").stdout) > set(COMMANDS)
     (metadata,) = site.glob("tieline_lab-*.dist-info/METADATA")
     project = tomllib.loads((ROOT / "lab/pyproject.toml").read_text())["project"]
     assert f"Name: {project['name']}\nVersion: {project['version']}\n" in metadata.read_text()
+
+
+def test_the_production_image_knows_its_version(tmp_path: Path) -> None:
+    """There every distribution is files on the path with the metadata that docker/metadata.py writes."""
+    for path in SITE_PACKAGES.iterdir():
+        if "tieline" not in path.name:
+            (tmp_path / path.name).symlink_to(path)
+    for project in IMAGE_PROJECTS:
+        subprocess.run([sys.executable, ROOT / "docker/metadata.py", ROOT / project, tmp_path], check=True)
+    (tmp_path / "image.pth").write_text(f"{ROOT}\n{ROOT / 'client'}\n")
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert tieline(tmp_path, "--version").stdout == f"tieline {version}\n"
+    assert f"for project in {' '.join(IMAGE_PROJECTS)}; do" in (ROOT / "docker/Dockerfile").read_text()
 
 
 def test_the_production_image_copies_nothing_of_the_lab() -> None:

@@ -1,6 +1,6 @@
-"""Writes the metadata of a distribution from its pyproject.toml, so that Python finds its entry points.
+"""Writes the metadata of a distribution from its pyproject.toml: its name, its version and its entry points.
 
-The image holds the lab as files on the path, without an installer. An installer would write the same.
+The images hold the project as files on the path, without an installer. An installer would write the same.
 """
 
 import sys
@@ -17,7 +17,7 @@ def main(source: Path, target: Path) -> None:
     (place / "METADATA").write_text("\n".join(lines) + "\n")
     sections = [
         f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
-        for group, entries in project["entry-points"].items()
+        for group, entries in project.get("entry-points", {}).items()
     ]
     (place / "entry_points.txt").write_text("\n".join(sections))
 
