@@ -4,11 +4,11 @@ An order that takes pools out of use is asked about as a loss (``core.inspect.wh
 load have no place, and does a workload that only one provider may serve keep a pool? Pure.
 """
 
-from controller.cli.live import Moment
 from controller.core.inspect.what_if import WhatIfQuestion, what_if
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import State
 from controller.core.policy.lawful import lawful_pools, origins_of
+from controller.status.live import Moment
 from tieline.events import Command, in_scope
 from tieline.table import CRITICALITIES
 

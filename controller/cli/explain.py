@@ -17,8 +17,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
-from controller.cli.live import Moment, present
-from controller.cli.terminal import NAMED_MAX, overlay_in_words, screen
+from controller.cli.terminal import screen
 from controller.core.inspect.explain import Explanation, PoolWhy, RouteWhy, explain
 from controller.core.inspect.why_no_share import NoShare
 from controller.core.lp.problem import problem_of
@@ -32,6 +31,8 @@ from controller.dispatch.frames import LENGTH, FrameError, SolveRequest, decode_
 from controller.process.errors import UserError
 from controller.process.settings import UNSIGNED_NOTICE, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
+from controller.status.live import Moment, present
+from controller.status.words import NAMED_MAX, overlay_in_words
 from tieline.overlay import Overlay
 
 SOLVE_S_MAX = 5.0

@@ -12,10 +12,7 @@ from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from controller.cli.consequences import grave_consequences, takes_out
-from controller.cli.leadership import leading
-from controller.cli.live import moment_of, read_commands
 from controller.cli.outcome import offered_now, outcome, wait_for_clients
-from controller.cli.terminal import described, taken_back_by, utc
 from controller.commands.log import CommandLog
 from controller.core.model.words import duration
 from controller.core.policy.check import near_miss
@@ -26,6 +23,9 @@ from controller.process.errors import UserError
 from controller.process.settings import UNSIGNED_NOTICE, Settings
 from controller.process.telemetry import without_controls
 from controller.routes.record import OrderAnswer, RoutesRecord
+from controller.status.leadership import leading
+from controller.status.live import moment_of, read_commands
+from controller.status.words import described, taken_back_by, utc
 from tieline.events import TAKES_BACK, Command
 from tieline.producer import Producer, ProducerError
 

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 
 from redis.exceptions import RedisError
 
-from controller.cli.overview import offered_of
-from controller.cli.terminal import NAMED_MAX
 from controller.core.policy.policy import decode_policy
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.settings import Settings
 from controller.process.telemetry import without_password
 from controller.routes.record import RoutesRecord
+from controller.status.overview import offered_of
+from controller.status.words import NAMED_MAX
 from streams.tables import RedisTables
 from tieline.events import in_scope
 from tieline.keys import MANIFEST_FIELD

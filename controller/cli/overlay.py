@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from controller.cli.terminal import duration_ms, invalid_field, utc
+from controller.cli.terminal import duration_ms, invalid_field
 from controller.core.policy.check import near_miss
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.errors import UserError
 from controller.process.settings import REDIS, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
+from controller.status.words import utc
 from tieline.events import in_scope
 from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.overlay import LASTS_MAX_MS, Overlay, OverlayError, peek, public_keys, sign, verify

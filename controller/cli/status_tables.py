@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from controller.cli.status_head import head
 from controller.cli.tables import WIDE_COLUMNS, fitted_table
-from controller.cli.terminal import described, taken_back_by
 from controller.core.model.words import duration
+from controller.status.head import head
+from controller.status.words import described, taken_back_by
 
 if TYPE_CHECKING:
-    from controller.cli.status import Status
+    from controller.status.gather import Status
 
 COLOURS = {"healthy": "green", "degraded": "yellow", "down": "red", "recovering": "cyan", "unknown": "dim"}
 

@@ -6,45 +6,23 @@ It reads the live tables (or a snapshot file) and changes nothing. `--n-1` asks 
 import argparse
 import asyncio
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from controller.cli.live import Moment, load, present, save
 from controller.cli.terminal import rfc3339, screen
 from controller.core.inspect.measure import Measurement
-from controller.core.inspect.what_if import (
-    Loss,
-    WhatIfAnswer,
-    WhatIfQuestion,
-    losses,
-    single_losses,
-    what_ifs,
-)
+from controller.core.inspect.what_if import WhatIfAnswer
 from controller.core.model.words import sentence
-from controller.core.policy.check import near_miss
-from controller.core.policy.policy import Policy
 from controller.process.errors import UserError
 from controller.process.settings import add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
-
-GROWTH_PERCENT_MAX = 10_000
-
-
-class WhatIfReport(Struct, frozen=True):
-    """What `--json` prints: the answers in the order of ``names``."""
-
-    at_ms: int
-    generation: str
-    load_unit: str
-    names: tuple[str, ...]
-    answers: tuple[WhatIfAnswer, ...]
+from controller.status.live import Moment, load, present, save
+from controller.status.what_if import WhatIfReport, every_loss, growth_of, one_loss
 
 
 def add_parser(subparsers: Any) -> None:
@@ -80,49 +58,12 @@ def run(args: argparse.Namespace) -> int:
     moment = _moment(args)
     if args.save:
         save(moment, Path(args.save))
-    policy = moment.snapshot.policy
-    names: tuple[str, ...]
-    if args.n_1:
-        single = single_losses(policy)
-        names = ("nothing", *(f"{loss.kind} {loss.name}" for loss in single))
-        questions = [WhatIfQuestion((), growth), *(WhatIfQuestion(loss.pools, growth) for loss in single)]
-    else:
-        names = (" and ".join(args.lose) or "nothing",)
-        questions = [WhatIfQuestion(lost_pools(policy, args.lose), growth)]
-    answers = what_ifs(moment.snapshot, moment.at_ms, questions)
-    table = moment.snapshot.table
-    generation = str(table.generation) if table is not None else ""
-    report = WhatIfReport(moment.at_ms, generation, policy.clients.load_unit, names=names, answers=answers)
+    report = every_loss(moment, growth) if args.n_1 else one_loss(moment, args.lose, growth)
     if args.json:
         print(msgspec.json.encode(report).decode())
     else:
         draw(report, screen(), every=args.n_1)
     return 0
-
-
-def growth_of(text: str) -> float:
-    """``20%`` -> 0.2. Raises ``UserError``."""
-    typed = re.fullmatch(r"([+-]?\d{1,5}(?:\.\d{1,3})?)\s*%", text.strip())
-    percent = float(typed[1]) if typed else -100.0
-    if not -100 < percent <= GROWTH_PERCENT_MAX:
-        raise UserError(f"--growth {text!r}: give a percentage above -100%, like 20% or -10%")
-    return percent / 100
-
-
-def lost_pools(policy: Policy, names: list[str]) -> tuple[str, ...]:
-    """The pools that are lost with these names, in the policy's order. Raises ``UserError``."""
-    by_name: dict[str, list[Loss]] = {}
-    for loss in losses(policy):
-        by_name.setdefault(loss.name, []).append(loss)
-    lost: set[str] = set()
-    for name in (typed.strip().rstrip("/") for typed in names):
-        if name not in by_name:
-            raise UserError(
-                f"--lose {name!r}: the policy has no such provider, region, pool or failure domain"
-                f"{near_miss(name, set(by_name))}"
-            )
-        lost.update(pool for loss in by_name[name] for pool in loss.pools)
-    return tuple(pool.id for pool in policy.pools if pool.id in lost)
 
 
 def _moment(args: argparse.Namespace) -> Moment:

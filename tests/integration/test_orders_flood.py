@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from controller.cli.live import present
+from controller.status.live import present
 from tests.integration.controllers import Fleet, settings_of, tieline
 from tests.waiting import until
 

@@ -9,7 +9,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 
-from controller.cli.live import present
+from controller.status.live import present
 from tests.integration.controllers import Fleet, settings_of, tieline
 from tests.integration.ingesting import Lab, demand, lab, report
 from tests.waiting import until

@@ -5,12 +5,12 @@ import io
 import msgspec
 from rich.console import Console
 
-from controller.cli.overview import Overview
-from controller.cli.status import Status
 from controller.cli.status_tables import draw
 from controller.core.inspect.alarms import alarms
 from controller.core.model.memory import Memory
 from controller.policy_file import load_policy
+from controller.status.gather import Status
+from controller.status.overview import Overview
 from tests.scenarios.language import HERE
 from tests.scenarios.world import World
 

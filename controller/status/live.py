@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from controller.cli.sightings import overlay_seen
 from controller.commands.in_force import CommandReader
 from controller.commands.log import CommandLog
 from controller.core.policy.policy import decode_policy
@@ -22,6 +21,7 @@ from controller.process.connections import connect_redis
 from controller.process.errors import UserError
 from controller.process.settings import Settings
 from controller.routes.record import RoutesRecord
+from controller.status.sightings import overlay_seen
 from streams.store import Contents
 from streams.tables import RedisTables
 from tieline.events import Command

@@ -5,14 +5,14 @@ import io
 import pytest
 from msgspec.structs import replace
 
-from controller.cli.leadership import LeaderRow
-from controller.cli.overview import Overview, RouteRow
-from controller.cli.sightings import ClientsSeen, DeadLettersSeen, clients_seen
-from controller.cli.status import Status
-from controller.cli.status_head import NO_LEADER_AFTER_MS, exit_status, head
 from controller.cli.terminal import Screen
 from controller.core.model.reasons import Reason, Verdict
 from controller.process.telemetry import without_controls
+from controller.status.gather import Status
+from controller.status.head import NO_LEADER_AFTER_MS, exit_status, head
+from controller.status.leadership import LeaderRow
+from controller.status.overview import Overview, RouteRow
+from controller.status.sightings import ClientsSeen, DeadLettersSeen, clients_seen
 from streams.rows import DemandRow, DemandSecond, Position
 from streams.store import Contents
 from tieline.overlay import Overlay

@@ -1,4 +1,5 @@
-"""What `tieline status` says above its tables: what a person who was just woken must know, the worst first.
+"""What `tieline status` and the live page say first: what a person who was just woken must know, the worst
+first.
 
 Each line is a sentence or a short list, with a colour. What sheds load comes first, then who leads, then
 what could not be read, alarms, what operators have excluded or ordered, and what else may explain the rest.
@@ -6,15 +7,13 @@ Pure.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from controller.cli.controllers import controller_line
-from controller.cli.terminal import NAMED_MAX, overlay_in_words, utc
 from controller.core.model.words import duration, sentence
 from controller.process.settings import UNSIGNED_NOTICE
-
-if TYPE_CHECKING:
-    from controller.cli.status import Status
+from controller.status.controllers import controller_line
+from controller.status.gather import Status
+from controller.status.words import NAMED_MAX, overlay_in_words, utc
 
 NO_LEADER_AFTER_MS = 10_000  # a take-over after a kill takes less than half of it
 EXIT_WELL, EXIT_LOOK, EXIT_UNKNOWN = 0, 1, 2
@@ -28,7 +27,7 @@ class HeadLine(NamedTuple):
     style: str = PLAIN
 
 
-def head(status: "Status") -> tuple[HeadLine, ...]:
+def head(status: Status) -> tuple[HeadLine, ...]:
     """All lines, in the order in which they are shown."""
     return (
         *_shed(status),
@@ -44,7 +43,7 @@ def head(status: "Status") -> tuple[HeadLine, ...]:
     )
 
 
-def exit_status(status: "Status") -> int:
+def exit_status(status: Status) -> int:
     """For scripts. 0: nothing is wrong. 1: something is shed, an alarm stands, a controller is not fit to
     lead, or nobody leads. 2: it can't be known, because Kafka or Redis could not be read."""
     if status.missing:
@@ -55,7 +54,7 @@ def exit_status(status: "Status") -> int:
     return EXIT_LOOK if sheds or alarm else EXIT_WELL
 
 
-def no_leader_since_ms(status: "Status") -> int | None:
+def no_leader_since_ms(status: Status) -> int | None:
     """Since when nobody leads, as far as the leader log tells; None while somebody does, or if that could not
     be read."""
     leader = status.leader
@@ -65,7 +64,7 @@ def no_leader_since_ms(status: "Status") -> int | None:
     return leader.heard_ms if leader.resigned or silent else None
 
 
-def _shed(status: "Status") -> Iterator[HeadLine]:
+def _shed(status: Status) -> Iterator[HeadLine]:
     """One line for each workload that sheds: the share of its load, its criticality, and why."""
     routes = [route for route in status.overview.routes if route.shed]
     for workload in sorted({route.route.split("/")[0] for route in routes}):
@@ -77,7 +76,7 @@ def _shed(status: "Status") -> Iterator[HeadLine]:
         yield HeadLine(text, BAD if own[0].criticality.startswith("critical") else CAREFUL)
 
 
-def _leader(status: "Status") -> Iterator[HeadLine]:
+def _leader(status: Status) -> Iterator[HeadLine]:
     leader = status.leader
     if leader is None:
         return
@@ -90,13 +89,13 @@ def _leader(status: "Status") -> Iterator[HeadLine]:
     yield HeadLine(f"leader {leader.identity[:8] or '?'} (epoch {leader.epoch}), heard {heard}")
 
 
-def _controllers(status: "Status") -> Iterator[HeadLine]:
+def _controllers(status: Status) -> Iterator[HeadLine]:
     """One line for each controller, those with something wrong in red."""
     for row in status.controllers:
         yield HeadLine(controller_line(row), "red" if row.is_unwell else PLAIN)
 
 
-def _generation(status: "Status") -> str:
+def _generation(status: Status) -> str:
     """Generation, its age, the policy and the mode."""
     parts = [f"generation {status.generation}, published {_ago(status.at_ms - status.published_ms)}"]
     if status.policy_version:
@@ -106,13 +105,13 @@ def _generation(status: "Status") -> str:
     return "; ".join(parts)
 
 
-def _overlay(status: "Status") -> Iterator[HeadLine]:
+def _overlay(status: Status) -> Iterator[HeadLine]:
     if (overlay := status.overlay) is None:
         return
     yield HeadLine(overlay_in_words(overlay, status.at_ms), CAREFUL)
 
 
-def _clients(status: "Status") -> Iterator[HeadLine]:
+def _clients(status: Status) -> Iterator[HeadLine]:
     """How many clients report, under which generation, and how many have fallen silent."""
     clients = status.clients
     if clients is None:
@@ -134,7 +133,7 @@ def _clients(status: "Status") -> Iterator[HeadLine]:
     yield HeadLine(text, CAREFUL if clients.silent else PLAIN)
 
 
-def _dead_letters(status: "Status") -> Iterator[HeadLine]:
+def _dead_letters(status: Status) -> Iterator[HeadLine]:
     letters = status.dead_letters
     if letters is None or not letters.count:
         return

@@ -4,12 +4,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from controller.cli.live import read_once
 from controller.kafka.ordered_log import Tail
 from controller.leading.fitness_watch import RECORDS_READ_MAX
 from controller.leading.presence import PRESENT_MS, Presence, Roster
 from controller.process.settings import Settings
 from controller.routes.counting_rule import NO_EPOCH
+from controller.status.live import read_once
 
 GONE_SHOWN_MS = 60_000
 

@@ -2,11 +2,11 @@
 
 from msgspec import Struct
 
-from controller.cli.live import read_once
 from controller.leading.leader_tail import LeaderTail
 from controller.leading.routes_reader import HEARTBEATS_READ_MAX
 from controller.process.settings import Settings
 from controller.routes.counting_rule import NO_EPOCH
+from controller.status.live import read_once
 
 
 class LeaderRow(Struct, frozen=True):

@@ -1,0 +1,234 @@
+"""The status: who leads, which generation is in force, and every provider and pool with its reason.
+
+``status_of`` makes it, purely, from what Kafka and Redis hold. ``read_status`` reads both once, for a command
+that then ends; the live page follows them (``controller/web/watch.py``) and makes the same status again and
+again.
+"""
+
+import asyncio
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from msgspec import Struct
+from redis.exceptions import RedisError
+
+from controller.commands.log import CommandLog
+from controller.core.assessment import assess
+from controller.core.guards.withheld import MODES
+from controller.core.inspect.alarms import alarms
+from controller.core.model.memory import Memory
+from controller.core.model.reasons import State, Verdict
+from controller.core.planner import step
+from controller.core.snapshot import Snapshot
+from controller.leading.routes_reader import READ_WITHIN_S, RoutesReader
+from controller.process.clock import now_ms
+from controller.process.connections import connect_redis
+from controller.process.errors import UserError
+from controller.process.settings import KAFKA, REDIS, Settings
+from controller.routes.record import RoutesRecord
+from controller.status.controllers import ControllerRow, controller_line, controllers
+from controller.status.leadership import LeaderRow, leading
+from controller.status.live import read_commands, snapshot_of
+from controller.status.overview import Overview, from_slices, overview
+from controller.status.sightings import (
+    ClientsSeen,
+    DeadLettersSeen,
+    clients_seen,
+    dead_letters_seen,
+    overlay_seen,
+)
+from streams.store import Contents
+from streams.tables import RedisTables
+from tieline.events import Command
+from tieline.keys import MANIFEST_FIELD, slice_field
+from tieline.overlay import Overlay
+from tieline.table import RouteTable, decode_manifest, decode_slice
+
+
+class Status(Struct, frozen=True):
+    """Everything that `--json` prints.
+
+    ``commands``: the orders in force. ``withheld``: what keeps the table as it is although load should move.
+    ``alarms``: what a person must look at. ``missing``: what could not be read, and why. ``clients``,
+    ``overlay`` and ``dead_letters``: None where they could not be read, or where there is no overlay.
+    ``controllers``: those that said something within the last minute.
+    """
+
+    generation: str
+    published_ms: int
+    at_ms: int
+    unsigned_dev_mode: bool | None
+    policy_version: str
+    leader: LeaderRow | None
+    overview: Overview
+    commands: tuple[Command, ...] = ()
+    withheld: tuple[Verdict, ...] = ()
+    alarms: tuple[Verdict, ...] = ()
+    missing: tuple[str, ...] = ()
+    clients: ClientsSeen | None = None
+    overlay: Overlay | None = None
+    dead_letters: DeadLettersSeen | None = None
+    controllers: tuple[ControllerRow, ...] = ()
+
+
+class FromKafka(Struct, frozen=True):
+    """What Kafka holds: the newest publication, who leads, the orders, and recent dead letters."""
+
+    record: RoutesRecord
+    leader: LeaderRow | None
+    commands: CommandLog
+    dead_letters: DeadLettersSeen | None
+    controllers: tuple[ControllerRow, ...] = ()
+
+
+class FromRedis(Struct, frozen=True):
+    """What Redis holds: the live tables, the table of the newest generation there, and the overlay."""
+
+    contents: Contents = Contents()
+    projected: RouteTable | None = None
+    overlay: Overlay | None = None
+
+
+async def read_status(settings: Settings) -> Status:
+    """The status now. Raises ``UserError`` when there is nothing to show."""
+    missing: list[str] = []
+    from_kafka, from_redis = await asyncio.gather(
+        _from_kafka(settings, missing), _from_redis(settings, missing)
+    )
+    return status_of(from_kafka, from_redis, now_ms(), missing=tuple(missing))
+
+
+def status_of(
+    from_kafka: FromKafka | None, from_redis: FromRedis | None, at_ms: int, *, missing: tuple[str, ...] = ()
+) -> Status:
+    """The status as of ``at_ms``. None stands for what could not be read; ``missing`` says why. Pure.
+
+    Raises ``UserError`` when there is nothing to show.
+    """
+    redis = from_redis or FromRedis()
+    clients = clients_seen(redis.contents, at_ms) if from_redis is not None and not missing else None
+    if from_kafka is not None and from_kafka.record.table is not None:
+        return _whole(from_kafka, redis, at_ms, missing=missing, clients=clients)
+    if redis.projected is None:
+        why = "; ".join(missing) or "no controller has published yet: start one with `tieline controller`"
+        raise UserError(f"nothing to show: {why}")
+    return Status(
+        generation=str(redis.projected.generation),
+        published_ms=redis.projected.made_ms,
+        at_ms=at_ms,
+        unsigned_dev_mode=None,
+        policy_version="",
+        leader=None,
+        overview=overview(redis.projected, redis.contents, at_ms),
+        missing=missing,
+        clients=clients,
+        overlay=redis.overlay,
+    )
+
+
+def _whole(
+    kafka: FromKafka, redis: FromRedis, at_ms: int, *, missing: tuple[str, ...], clients: ClientsSeen | None
+) -> Status:
+    """The status after a publication that was read."""
+    record, commands = kafka.record, kafka.commands.in_force(at_ms)
+    snapshot = snapshot_of(record, redis.contents, commands)
+    assert record.table is not None
+    rows = overview(
+        record.table,
+        redis.contents,
+        at_ms,
+        memory=record.memory,
+        policy=snapshot.policy,
+        commands=commands,
+        usable=usable_now(snapshot, at_ms) if not missing else {},
+    )
+    return Status(
+        generation=str(record.generation),
+        published_ms=record.published_ms,
+        at_ms=at_ms,
+        unsigned_dev_mode=record.unsigned_commands,
+        policy_version=record.policy_version,
+        leader=kafka.leader,
+        overview=rows,
+        commands=commands,
+        withheld=() if missing else held_back(snapshot, at_ms),
+        alarms=alarms(snapshot, record.memory or Memory(), at_ms),
+        missing=missing,
+        clients=clients,
+        overlay=redis.overlay,
+        dead_letters=kafka.dead_letters,
+        controllers=kafka.controllers,
+    )
+
+
+def held_back(snapshot: Snapshot, at_ms: int) -> tuple[Verdict, ...]:
+    """What keeps the table as it is: moves that the mode of their pools' provider holds back, and guards."""
+    ready = step(snapshot, at_ms)
+    modes = MODES.values()
+    return tuple(verdict for verdict in ready.decisions if ready.table is None or verdict.reason in modes)
+
+
+def usable_now(snapshot: Snapshot, at_ms: int) -> dict[str, float]:
+    """Pool -> what the planner lets it carry now, in units/s: within limits, headroom and ramps; nothing
+    where the pool is down, drained or under maintenance."""
+    assessment = assess(snapshot, at_ms)
+    withdrawn, pools = assessment.claims.withdrawn, assessment.memory.pools
+    return {
+        name: 0.0 if index in withdrawn or pools[name].state is State.DOWN else usable
+        for index, (name, usable) in enumerate(
+            zip(assessment.compiled.pools, assessment.use.limits.usable, strict=True)
+        )
+    }
+
+
+async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | None:
+    if not settings.kafka:
+        missing.append(f"{KAFKA} is not set: so states, reasons and the leader are not known")
+        return None
+    try:
+        async with asyncio.timeout(READ_WITHIN_S):
+            async with RoutesReader(settings.kafka, settings.topics) as routes:
+                record = routes.newest()
+            if record is None:
+                rows = await controllers(settings, now_ms())
+                missing.extend(controller_line(row) for row in rows if row.is_unwell)
+                return None
+            commands = await read_commands(settings, record)
+            letters = await dead_letters_seen(settings, now_ms())
+            present = await controllers(settings, now_ms())
+            leader = await leading(settings)
+            return FromKafka(record, leader, commands, dead_letters=letters, controllers=present)
+    except (KafkaError, TimeoutError, UserError) as error:
+        missing.append(f"Kafka can't be read: {str(error) or type(error).__name__}")
+        return None
+
+
+async def _from_redis(settings: Settings, missing: list[str]) -> FromRedis | None:
+    if not settings.redis:
+        missing.append(f"{REDIS} is not set: so stated capacity and load are not known")
+        return None
+    redis = connect_redis(settings.redis)
+    try:
+        contents = await RedisTables(redis, settings.keys).read()
+        overlay = await overlay_seen(redis, settings, now_ms())
+        return FromRedis(contents, await projected_table(redis, settings), overlay)
+    except (RedisError, OSError) as error:
+        missing.append(f"Redis can't be read: {str(error) or type(error).__name__}")
+        return None
+    finally:
+        await redis.aclose()
+
+
+async def projected_table(redis: Any, settings: Settings) -> RouteTable | None:
+    """The table that Redis holds for clients, or None. Raises RedisError, TableError."""
+    fields = await redis.hgetall(settings.keys.routes)
+    raw = fields.get(MANIFEST_FIELD.encode())
+    if raw is None:
+        return None
+    manifest = decode_manifest(raw)
+    parts = {
+        name: decode_slice(fields[slice_field(name).encode()], checksum)
+        for name, checksum in sorted(manifest.slices.items())
+        if slice_field(name).encode() in fields
+    }
+    return from_slices(manifest.generation, manifest.made_ms, parts)

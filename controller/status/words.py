@@ -1,0 +1,39 @@
+"""Times, orders and overlays in words, the same at the terminal and on the page. Pure."""
+
+from datetime import UTC, datetime
+
+from controller.core.model.words import duration
+from tieline.events import TAKES_BACK, Command
+from tieline.overlay import Overlay
+
+NAMED_MAX = 4  # more in one line are counted, not named
+
+
+def utc(at_ms: int) -> str:
+    """``2026-01-31 12:00:00 UTC``: to the second, for people."""
+    return f"{datetime.fromtimestamp(at_ms / 1_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def described(command: Command) -> str:
+    """In words: ``drain azure``, ``freeze the whole table``, ``override fresh_capacity for oci``."""
+    scope = "the whole table" if command.scope == "*" else command.scope
+    if command.guard:
+        return f"{command.verb} {command.guard} for {scope}"
+    return f"{command.verb} {scope} {command.state}".rstrip()
+
+
+def taken_back_by(order: Command) -> str:
+    """The command that ends the order before its time; empty where there is none."""
+    verb = next((back for back, taken in TAKES_BACK.items() if taken == order.verb), "")
+    if not verb:
+        return ""
+    scope = "" if order.scope == "*" else f" --scope {order.scope}" if order.guard else f" {order.scope}"
+    return f"tieline {verb}{f' {order.guard}' if order.guard else ''}{scope}"
+
+
+def overlay_in_words(overlay: Overlay, at_ms: int) -> str:
+    """What the emergency overlay excludes, for how long, by whom and why."""
+    left = duration(max(overlay.expires_ms - at_ms, 0))
+    scopes = ", ".join(overlay.exclude) or "nothing"
+    text = f"emergency overlay excludes {scopes} for {left} more, by {overlay.actor}: {overlay.reason}"
+    return f"{text} (its signature is not checked here)"
