@@ -74,6 +74,9 @@ COMMANDS = {
     ),
     "emit": Command("controller.cli.emit", "send a health or capacity event"),
     "probe": Command("controller.cli.probe", "probe every pool and report its health"),
+    "context": Command("controller.cli.context", "show and choose the installation that commands speak to"),
+    "completion": Command("controller.cli.completion", "print the completion script of a shell"),
+    "man": Command("controller.cli.man", "print the manual page"),
 }
 GROUP = "tieline.commands"  # entry points: each is a mapping from names to `Command`
 LAB_COMMANDS = ("demo", "stack", "standins")  # the distribution tieline-lab adds them by its entry point
@@ -81,16 +84,18 @@ NO_LAB = (
     "this command is part of the distribution tieline-lab, which is not installed: "
     "install it from the directory lab of a checkout of Tieline (pip install -e lab)"
 )
+DESCRIPTION = "Keeps AI inference requests served when a pool, a region or a whole provider fails."
 EPILOG = """\
-Kafka and Redis are found by --kafka and --redis, or by TIELINE_KAFKA and TIELINE_REDIS{stack}.
+Kafka and Redis are found by --kafka and --redis, by TIELINE_KAFKA and TIELINE_REDIS, or by a context
+(`tieline context --help`){stack}.
 `tieline COMMAND --help` says more about one command."""
-EPILOG_STACK = "; `tieline stack` runs\nboth here and prints the settings"
+EPILOG_STACK = "; `tieline stack` runs both here and prints the settings"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    commands = COMMANDS if words and words[0] in COMMANDS else {**COMMANDS, **_added()}
+    commands = COMMANDS if words and words[0] in COMMANDS else {**COMMANDS, **added_commands()}
     if words and words[0] in LAB_COMMANDS and words[0] not in commands:
         print(f"tieline {words[0]}: {NO_LAB}", file=sys.stderr)
         return EXIT_USAGE
@@ -111,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
 
 
-def _added() -> dict[str, Command]:
+def added_commands() -> dict[str, Command]:
     """The commands that other installed distributions add."""
     return {name: command for point in entry_points(group=GROUP) for name, command in point.load().items()}
 
@@ -120,7 +125,7 @@ def _parser(commands: Mapping[str, Command], chosen: str | None) -> argparse.Arg
     """The parser: complete for the chosen subcommand, with one line of help for every other."""
     parser = Arguments(
         prog="tieline",
-        description="Keeps AI inference requests served when a pool, a region or a whole provider fails.",
+        description=DESCRIPTION,
         epilog=EPILOG.format(stack=EPILOG_STACK if "stack" in commands else ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -18,6 +18,62 @@ _CHOICE = re.compile(
     r"argument (?P<argument>.+?): invalid choice: (?P<typed>'.*?') \(choose from (?P<all>.*)\)"
 )
 _SIGNED_VALUE = re.compile(r"-\d+(\.\d*)?[smhd%]?\Z")
+# Words that other tools use, and the one name that each thing has here. The first name counts that the parser
+# has at that place; of a name with several words the first must be there.
+SYNONYMS = {
+    "thaw": ("unfreeze",),
+    "unpause": ("unfreeze",),
+    "resume": ("unfreeze",),
+    "pause": ("freeze",),
+    "lock": ("freeze",),
+    "cordon": ("drain",),
+    "disable": ("drain",),
+    "uncordon": ("undrain",),
+    "enable": ("undrain",),
+    "bypass": ("override",),
+    "mark": ("verdict",),
+    "unmark": ("retract",),
+    "accept": ("approve",),
+    "return": ("failback",),
+    "exclude": ("overlay exclude",),
+    "blackhole": ("overlay exclude",),
+    "health": ("status",),
+    "config": ("context",),
+    "ctx": ("context",),
+    "why": ("explain",),
+    "describe": ("explain",),
+    "top": ("status",),
+    "watch": ("status",),
+    "get": ("status",),
+    "ps": ("status",),
+    "simulate": ("whatif",),
+    "predict": ("whatif",),
+    "cost": ("spend",),
+    "costs": ("spend",),
+    "send": ("emit",),
+    "publish": ("emit",),
+    "serve": ("web",),
+    "ui": ("web",),
+    "help": ("--help",),
+    "version": ("--version",),
+    "ls": ("list",),
+    "get-contexts": ("list",),
+    "switch": ("use",),
+    "set": ("use",),
+    "cat": ("show",),
+    "--because": ("--reason",),
+    "--message": ("--reason",),
+    "--why": ("--reason",),
+    "--duration": ("--for",),
+    "--ttl": ("--for",),
+    "--expires": ("--for",),
+    "--user": ("--actor",),
+    "--format": ("--json",),
+    "--output": ("--json",),
+    "--bootstrap-server": ("--kafka",),
+    "--since": ("--from",),
+    "--until": ("--to",),
+}
 
 
 class Arguments(argparse.ArgumentParser):
@@ -64,6 +120,14 @@ class Arguments(argparse.ArgumentParser):
         return ""
 
 
-def _near_miss(name: str, defined: Any) -> str:
-    """The names that were perhaps meant; the checks of a policy are imported only for a mistake."""
-    return str(import_module("controller.core.policy.check").near_miss(name, defined))
+def _near_miss(name: str, defined: Iterable[str]) -> str:
+    """The name that was perhaps meant: one that other tools have another word for, else the most similar one.
+
+    The checks of a policy are imported only for a mistake.
+    """
+    names = set(defined)
+    for synonym in SYNONYMS.get(name.lower(), ()):
+        first = synonym.split()[0]
+        if first in names or (first.startswith("--") and not name.startswith("--")):
+            return f"; did you mean {synonym}?"
+    return str(import_module("controller.core.policy.check").near_miss(name, names))

@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--policy", metavar="FILE", help=f"what to probe (else {POLICY})")
     add_monitor_argument(parser)
-    add_stack_arguments(parser)
+    add_stack_arguments(parser, follows_current=False)
     parser.add_argument("--source", help="registered source of kind probe (the policy's first)")
     parser.add_argument("--pool", action="append", default=[], help="only this pool; may be given again")
     parser.add_argument("--interval-ms", type=int, default=2_000, help="between two probes of a pool (2000)")

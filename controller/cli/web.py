@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
         help=f"requests/s from one address, twice that at once ({Bounds().requests_per_s:g}); raise it "
         "behind a proxy",
     )
-    add_stack_arguments(parser)
+    add_stack_arguments(parser, follows_current=False)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,5 +1,5 @@
-"""The settings of a process: from flags, else from the environment. An error names the setting and the
-remedy."""
+"""The settings of a process: from flags, else from the environment, else from a context (``contexts``). An
+error names the setting and the remedy."""
 
 import argparse
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from controller.process.connections import brokers, is_set, redis_address
+from controller.process.contexts import CONTEXT, FLAGS, place_of
 from controller.process.errors import SettingError
 from tieline.kafka import Brokers
 from tieline.keys import Keys
@@ -32,7 +33,8 @@ class Settings:
     """The settings that were given; the others are empty or None.
 
     ``kafka`` is ``host:port[,host:port...]``, with TLS and password if it has any. ``redis`` may hold a
-    password: log it through ``telemetry.without_password``.
+    password: log it through ``telemetry.without_password``. ``context`` names the context that was used, in
+    words, and is empty without one.
     """
 
     kafka: str | Brokers
@@ -42,6 +44,7 @@ class Settings:
     unsigned: bool = False
     replication: int = 1
     monitor: Address | None = None
+    context: str = ""
 
     @property
     def topics(self) -> Topics:
@@ -54,13 +57,24 @@ class Settings:
         return Keys(self.namespace)
 
 
-def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of every command that reaches Kafka or Redis."""
+def add_stack_arguments(parser: argparse.ArgumentParser, *, follows_current: bool = True) -> None:
+    """Adds the flags of every command that reaches Kafka or Redis.
+
+    ``follows_current``: whether it follows the current context of its user; processes that run until they are
+    ended don't.
+    """
+    parser.set_defaults(follows_current=follows_current)
     group = parser.add_argument_group("where Kafka and Redis are")
     group.add_argument("--kafka", metavar="HOST:PORT", help=f"Kafka bootstrap servers (else {KAFKA})")
     group.add_argument("--redis", metavar="URL", help=f"Redis or Valkey, redis://host:port/0 (else {REDIS})")
     group.add_argument(
         "--namespace", metavar="NAME", help=f"prefix of topics and keys (else {NAMESPACE}, else {PREFIX!r})"
+    )
+    current = ", else the current one" if follows_current else ""
+    group.add_argument(
+        "--context",
+        metavar="NAME",
+        help=f"use this context of `tieline context list` (else {CONTEXT}{current})",
     )
 
 
@@ -94,7 +108,7 @@ def add_controller_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_unsigned_argument(parser)
     add_monitor_argument(parser)
-    add_stack_arguments(parser)
+    add_stack_arguments(parser, follows_current=False)
 
 
 def read_address(text: str) -> Address | None:
@@ -112,11 +126,15 @@ def read_settings(
 ) -> Settings:
     """The settings of one command. ``needs`` names the variables that must be set. Raises SettingError."""
 
+    _refuse_typed_password(getattr(args, "redis", None))
+    flags = {field: getattr(args, field, None) for field in FLAGS}
+    place = place_of(flags, environment, follows_current=getattr(args, "follows_current", False))
+    environment = place.environment
+
     def setting(flag: str, variable: str) -> str:
         typed = getattr(args, flag, None)
         return str(typed) if typed is not None else environment.get(variable, "")
 
-    _refuse_typed_password(getattr(args, "redis", None))
     kafka, redis = setting("kafka", KAFKA).strip(), setting("redis", REDIS).strip()
     policy = setting("policy", POLICY).strip()
     for variable, value, flag in (
@@ -134,6 +152,7 @@ def read_settings(
         unsigned=is_set(setting("unsigned_dev_mode", UNSIGNED), UNSIGNED),
         replication=_replication(setting("replication", REPLICATION) or "1"),
         monitor=read_address(setting("monitor", MONITOR)),
+        context=place.words,
     )
 
 
@@ -150,7 +169,9 @@ def _refuse_typed_password(redis: str | None) -> None:
 
 
 def _hint(variable: str) -> str:
-    return "" if variable == POLICY else " (`tieline stack` runs both here and prints the settings)"
+    if variable == POLICY:
+        return ""
+    return ", or name a context by --context (`tieline stack` runs both here and prints the settings)"
 
 
 def _bootstrap(text: str) -> str:

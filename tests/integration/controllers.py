@@ -30,6 +30,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """What the command `tieline` is told through."""
     return {
         **os.environ,
+        "XDG_CONFIG_HOME": "/nowhere",  # the contexts of whoever runs the tests don't count
         "TIELINE_KAFKA": str(settings.kafka),
         "TIELINE_REDIS": settings.redis,
         "TIELINE_NAMESPACE": settings.namespace,

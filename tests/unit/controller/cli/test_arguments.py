@@ -3,6 +3,8 @@
 import pytest
 
 from controller.cli import main
+from controller.cli.arguments import SYNONYMS
+from controller.cli.grammar import grammar
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -27,11 +29,29 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (("status", "azure"), "nothing takes the argument azure"),
         (("emit", "health", "--sorce", "x"), "tieline emit health: there is no option --sorce"),
         (("overlay", "exclude", "azure", "--fro", "5m"), "did you mean --for?"),
+        (("thaw",), "tieline: there is no command 'thaw'; did you mean unfreeze?"),
+        (("cordon", "azure"), "did you mean drain?"),
+        (("uncordon", "azure"), "did you mean undrain?"),
+        (("exclude", "azure"), "did you mean overlay exclude?"),
+        (("help", "drain"), "did you mean --help?"),
+        (("drain", "azure", "--duration", "5m"), "there is no option --duration; did you mean --for?"),
+        (("context", "switch", "prod"), "did you mean use?"),
     ],
 )
 def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str], words: tuple[str, ...], text: str) -> None:
     """It names the mistake before anything that is missing because of it, and what was perhaps meant."""
     assert text in refusal(capsys, *words)
+
+
+def test_a_synonym_names_only_what_is_there() -> None:
+    """Each word of another tool leads to a command, a verb or an option, and is none itself where it does."""
+    whole = grammar()
+    names = {child.path[-1] for child in whole.all() if child.path}
+    flags = {flag for child in whole.all() for option in child.options for flag in option.flags}
+    for word, targets in SYNONYMS.items():
+        firsts = {target.split()[0] for target in targets}
+        assert firsts & (names | flags | {"--version"}), f"{word} leads to nothing"
+        assert word not in {child.path[0] for child in whole.children}
 
 
 def test_a_negative_duration_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
