@@ -16,12 +16,14 @@ from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from controller.commands.in_force import CommandReader
+from controller.core.assessment import Assessment
 from controller.core.inspect.alarms import alarms
 from controller.core.lp.problem import problem_of
 from controller.core.model.memory import Memory
 from controller.core.model.words import sentence
 from controller.core.planner import Planner
 from controller.core.snapshot import Office, Ready, Snapshot
+from controller.decisions.figures import DecisionFigures, LastDecision
 from controller.decisions.log import DecisionLog
 from controller.decisions.record import Step
 from controller.dispatch.dispatcher import Dispatcher
@@ -36,7 +38,8 @@ from controller.leading.term import (
     first_record,
     reasons_of,
 )
-from controller.process.clock import ClockWatch, monotonic_ms, now_ms
+from controller.leading.vitals import AgentReport
+from controller.process.clock import ClockWatch, monotonic_ms, now_ms, stopwatch_s
 from controller.process.errors import Deposed, NoLease, UserError
 from controller.process.settings import UNSIGNED_NOTICE
 from controller.routes.projection import Projector
@@ -63,6 +66,7 @@ class Surroundings:
     projector: Projector
     commands: CommandReader
     decisions: DecisionLog
+    figures: DecisionFigures
     fitness: FitnessWatch
     offsets: Offsets
     tables: Tables
@@ -85,15 +89,32 @@ class RoutingAgent:
         self._step_by_ms = 0  # the next step is due then at the latest, by the wall clock
         self._read_by_ms = 0  # everything is read again then at the latest, by the steady clock
         self._ends_by_ms = 0  # the ends of the evidence topics are asked again then, by the steady clock
+        self._event_ms: int | None = None  # the oldest event since the last step, by the brokers' clock
+        self._turned_ms: int | None = None  # the last look whether something is due, by the steady clock
         self._held_back: frozenset[tuple[str, str]] = frozenset()
         self._alarms: frozenset[tuple[str, str]] = frozenset()
         self._log = structlog.get_logger("agent").bind(
             **({"mode": UNSIGNED_NOTICE} if policy.unsigned else {})
         )
 
-    def wake(self) -> None:
-        """Asks for a step soon. Cheap; any number of calls before the step are one."""
+    def wake(self, event_ms: int | None = None) -> None:
+        """Asks for a step soon. Cheap; any number of calls before the step are one.
+
+        ``event_ms``: when the event that asks for it was appended to Kafka, by the brokers' clock.
+        """
+        if event_ms is not None:
+            self._event_ms = event_ms if self._event_ms is None else min(self._event_ms, event_ms)
         self._due.set()
+
+    def report(self) -> AgentReport:
+        """What is told about decisions over ``/metrics``, and whether it still turns."""
+        figures = self._around.figures
+        return AgentReport(
+            figures.figures(self._around.projector.table, now_ms()),
+            figures.histograms,
+            self._turned_ms,
+            unsigned=self._policy.unsigned,
+        )
 
     async def run(self) -> None:
         """Stands by, leads, stands by again. Raises ``UserError`` where only an operator can help."""
@@ -107,16 +128,20 @@ class RoutingAgent:
                 self._log.warning("stands by now", epoch=epoch, why=f"Kafka: {type(error).__name__}")
                 await asyncio.sleep(self._backoff.next_s())
             finally:
+                self._turned_ms = None
+                self._around.figures.stand_by()
                 self._around.projector.withdraw()
                 self._around.publisher.stand_by()
             await self._around.leader.resign()
 
     async def _lead(self, epoch: int) -> None:
         """One term: takes over and decides until it is deposed. Raises ``Deposed``, KafkaError."""
+        self._turned_ms = monotonic_ms()
         term = await self._take_over(epoch)
         self._backoff.reset()
         while True:
             await self._until_due()
+            self._turned_ms = monotonic_ms()
             self._around.leader.require_leading(epoch)
             if self._around.fitness.must_yield():
                 raise Deposed(f"another controller is fit to lead, and this one is not: {self._words()}")
@@ -190,6 +215,7 @@ class RoutingAgent:
 
     async def _decide(self, term: Term) -> None:
         """One step, and its publication if it owes one. A step that can't be sent leaves no trace."""
+        event_ms, self._event_ms = self._event_ms, None
         await self._read_tables(everything=not term.settled)
         plan = self._around.dispatcher.plan
         grounds = (*self._contents[:4], self._around.commands.log.answered_offset, (plan,))
@@ -204,7 +230,9 @@ class RoutingAgent:
         taken = commands.taken(decided_ms)
         office = term.office(clock_trusted=self._clock.trusted)
         snapshot = self._snapshot(office, term.memory, term.record.table, at_ms=decided_ms)
+        began_s = stopwatch_s()
         ready = self._planner.step(snapshot, decided_ms)
+        self._around.figures.step_took(stopwatch_s() - began_s)
         dues = (ready.wake_ms, commands.next_expiry_ms(decided_ms))
         next_ms = min((due for due in dues if due is not None), default=decided_ms + TICK_MS)
         self._step_by_ms = max(min(next_ms, decided_ms + TICK_MS), decided_ms + 1)
@@ -214,10 +242,13 @@ class RoutingAgent:
             self._log_held_back(ready, decided_ms)
             self._log_alarms(snapshot, ready.memory, decided_ms)
             self._plan_ahead(snapshot, decided_ms)
+            self._around.figures.look_at_a_loss()
             return
         record = term.next_record(ready, self._policy, taken, decided_ms)
         if parents := self._around.projector.parents:
             record = replace(record, parents=parents)
+        if event_ms is not None and ready.table is not None and ready.urgent:
+            self._around.figures.published(record.generation, event_ms)
         table = await self._publish(record)
         term.published(record, monotonic_ms())
         self._log_decision(record, ready, decided_ms)
@@ -310,6 +341,8 @@ class RoutingAgent:
     def _log_alarms(self, snapshot: Snapshot, memory: Memory, at_ms: int) -> None:
         """Each alarm when it begins, and when it ends."""
         due = alarms(snapshot, memory, at_ms, self._planner.memo)
+        if (assessment := self._planner.memo.last(Assessment)) is not None:
+            self._around.figures.note_decision(LastDecision(snapshot, assessment, due, at_ms=at_ms))
         standing = {(alarm.subject, str(alarm.reason)): alarm for alarm in due}
         for key in sorted(standing.keys() - self._alarms):
             self._log.warning("alarm", about=key[0], reason=key[1], words=sentence(standing[key], at_ms))

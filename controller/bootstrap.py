@@ -13,6 +13,7 @@ from controller.agent import RoutingAgent, Surroundings
 from controller.commands.in_force import CommandReader
 from controller.core.policy.lawful import origins_of
 from controller.core.policy.policy import Policy, decode_policy, encode_policy, version_of
+from controller.decisions.figures import DecisionFigures
 from controller.decisions.log import DecisionLog
 from controller.dispatch.dispatcher import Dispatcher
 from controller.kafka.offsets import Offsets
@@ -112,6 +113,8 @@ class Controller:
         self.projector = Projector(self.redis, settings.keys)
         self.overlay = OverlayKeeper(self.redis, settings.keys)
         self.decisions = DecisionLog(kafka, topics.decisions.name, self.leader.identity)
+        self.figures = DecisionFigures()
+        self.projector.on_projected = lambda generation: self.figures.projected(generation, now_ms())
         self.dispatcher = Dispatcher(self._wake)
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
         self.offsets = Offsets(kafka, ingest.consumed)
@@ -137,6 +140,7 @@ class Controller:
                 projector=self.projector,
                 commands=self.commands,
                 decisions=self.decisions,
+                figures=self.figures,
                 fitness=self.fitness,
                 offsets=self.offsets,
                 tables=tables,
@@ -192,6 +196,7 @@ class Controller:
             ingest=self.ingest,
             overlay=self.overlay,
             fitness=self.fitness.fitness,
+            agent=self.agent.report(),
         )
 
     async def until_read(self) -> None:
@@ -280,12 +285,12 @@ class Controller:
                     backoff.reset()
                     async for hint in hints.listen():
                         if self._tables.note_hint(hint["data"]):
-                            self._wake()
+                            self._wake(now_ms())
             except (RedisError, OSError):
                 await asyncio.sleep(backoff.next_s())
 
-    def _wake(self) -> None:
-        self.agent.wake()
+    def _wake(self, event_ms: int | None = None) -> None:
+        self.agent.wake(event_ms)
 
 
 async def run_controller(settings: Settings) -> int:

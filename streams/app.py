@@ -96,8 +96,8 @@ class Ingest:
     """Keeps the live tables up to date from the four event topics, restarting itself when it has to.
 
     ``registry`` may be replaced while it runs. ``now_ms`` is the wall clock. ``on_material`` is called, in
-    this loop, after rows that could change a decision were stored; readers in other processes have the hint
-    channel.
+    this loop, after rows that could change a decision were stored, with the append time of the oldest;
+    readers in other processes have the hint channel.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Ingest:
         registry: Registry,
         tables: Tables,
         now_ms: Callable[[], int],
-        on_material: Callable[[], None] = lambda: None,
+        on_material: Callable[[int], None] = lambda _append_ms: None,
     ) -> None:
         self._settings = settings
         self._tables = tables

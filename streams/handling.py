@@ -65,8 +65,9 @@ class Handler:
     """Makes batches of one topic safe.
 
     ``recover`` is called when the tables are lost, and must return only when they are whole again (or raise).
-    ``on_material`` is called after a row that could change a decision was stored; ``live_now_ms`` gives the
-    time of a partition's broker. ``counts`` takes what happens, by name; the storer may count into it too.
+    ``on_material`` is called after a row that could change a decision was stored, with the append time of the
+    oldest record of its batch; ``live_now_ms`` gives the time of a partition's broker. ``counts`` takes what
+    happens, by name; the storer may count into it too.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Handler:
         dead_letters: DeadLetters,
         gate: Gate,
         recover: Callable[[], Awaitable[None]],
-        on_material: Callable[[], None],
+        on_material: Callable[[int], None],
         live_now_ms: Callable[[Partition], int],
         counts: Counter[str],
     ) -> None:
@@ -141,7 +142,7 @@ class Handler:
             self._storer.forget()
             raise
         if material:
-            self._on_material()
+            self._on_material(min(item.append_ms for item in items))
 
     async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
         """Tries until it works. There is no last attempt: to stop trying would lose the events."""

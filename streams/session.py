@@ -42,7 +42,7 @@ class Session:
         clock: ClockOffsets,
         topic_ids: Mapping[str, str],
         recover: Callable[[], Awaitable[None]],
-        on_material: Callable[[], None],
+        on_material: Callable[[int], None],
     ) -> None:
         self._settings = settings
         self._tables = tables

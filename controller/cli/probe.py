@@ -17,7 +17,7 @@ from controller.probe.prober import Pace, Prober
 from controller.probe.targets import ProbeError, plan, source
 from controller.process import clock, telemetry
 from controller.process.errors import UserError
-from controller.process.monitor import Figure, Vitals, monitored
+from controller.process.monitor import Vitals, labelled, monitored
 from controller.process.settings import (
     KAFKA,
     POLICY,
@@ -109,5 +109,6 @@ def _vitals(status: ProducerStatus) -> Vitals:
         "failed": status.failed,
     }
     return Vitals(
-        complaint, (Figure("reports", "reports by what became of them", reports, label="what", counter=True),)
+        complaint,
+        (labelled("reports", "Reports by what became of them", "what", values=reports, counter=True),),
     )

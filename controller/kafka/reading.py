@@ -7,7 +7,7 @@ by the leader alone, in the tables (``core.inspect.alarms``).
 from collections import defaultdict
 from collections.abc import Sequence
 
-from controller.process.monitor import Figure
+from controller.process.monitor import Figure, labelled, single
 from streams.rows import Progress
 
 BEHIND_MAX_MS = 15_000  # the shortest time after which evidence is stale
@@ -28,12 +28,16 @@ def reading_figures(progress: Sequence[Progress], now_ms: int) -> tuple[Figure, 
         skipped[row.topic] = max(skipped[row.topic], row.stale_share)
         age_s = max(age_s, (now_ms - row.at_ms) / 1_000)
     return (
-        Figure("ingest_partitions", "partitions that this process reads", {"": float(len(progress))}),
-        Figure("ingest_progress_age_seconds", "since it last knew how far it had read", {"": age_s}),
-        Figure("ingest_behind_records", "records that are not read yet", behind, label="topic"),
-        Figure("ingest_behind_seconds", "since a partition was read to its end", behind_s, label="topic"),
-        Figure("reports_skipped_ratio", "share of reports skipped as stale lately", skipped, label="topic"),
-        Figure("dead_letters_waiting", "letters that their topic has not taken", letters, label="topic"),
+        single("ingest_partitions", "Partitions that this process reads", len(progress)),
+        single("ingest_progress_age_seconds", "Time since it last knew how far it had read", age_s),
+        labelled("ingest_behind_records", "Records that are not read yet", "topic", values=behind),
+        labelled(
+            "ingest_behind_seconds", "Time since a partition was read to its end", "topic", values=behind_s
+        ),
+        labelled(
+            "reports_skipped_ratio", "Share of reports skipped as stale lately", "topic", values=skipped
+        ),
+        labelled("dead_letters_waiting", "Letters that their topic has not taken", "topic", values=letters),
     )
 
 

@@ -14,7 +14,8 @@ per event, and an exit status. The rules:
   whoever supervises it starts it again. The first SIGTERM asks for a clean end, a second one ends it at once.
 - Logs are structured (``telemetry``): JSON lines, or columns on a terminal. Libraries are limited in rate,
   and passwords are removed from every field.
-- ``monitor`` answers ``GET /healthz`` and ``GET /metrics`` for every command that runs for long.
+- ``monitor`` answers ``GET /livez``, ``GET /readyz`` and ``GET /metrics`` for every command that runs for
+  long.
 
 This is the lowest wing: it imports nothing else of the controller.
 

@@ -26,6 +26,11 @@ def monotonic_ms() -> int:
     return time.clock_gettime_ns(_STEADY) // 1_000_000
 
 
+def stopwatch_s() -> float:
+    """Seconds of a precise clock, to measure how long work takes. Only differences mean anything."""
+    return time.perf_counter()
+
+
 def apart_ms(sent_ms: int, append_ms: int, acknowledged_ms: int) -> int:
     """The smallest distance of a wall clock from the broker's that explains these three instants.
 

@@ -1,16 +1,21 @@
-"""What a long-running command reports about itself over HTTP: ``GET /healthz`` for whoever restarts it,
-``GET /readyz`` for whoever stops another before it, and ``GET /metrics`` for Prometheus.
+"""What a long-running command tells about itself over HTTP, at the address of ``TIELINE_MONITOR``.
+
+``GET /livez`` is for whoever restarts it: it fails only where a restart would help. ``GET /readyz`` is for
+whoever counts on it: it fails while the command can't do its work, or could not take over another's. ``GET
+/metrics`` is for Prometheus. Each failure is one sentence that says why, with status 503.
 
 It is off unless an address is given. It shows nothing secret and authenticates nobody, so keep the address
 inside the network that reads it.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+import prometheus_client
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -20,28 +25,51 @@ from controller.process.settings import MONITOR, Address
 
 PREFIX = "tieline_"
 SHUTDOWN_S = 0.5
+LabelValues: TypeAlias = tuple[str, ...]
+HEADERS = {"content-type": CONTENT_TYPE_LATEST}
 
 
 class Figure(NamedTuple):
-    """One metric: a value for each value of its label, or without a label one value under ``""``.
+    """One family of metrics: a value for each combination of its labels' values, in the order of ``labels``.
 
-    ``name`` has no prefix and, for a counter, no ``_total``.
+    ``name`` has no prefix and, for a counter, no ``_total``. Labels take only values that the policy or this
+    program names, so that the number of series has a bound.
     """
 
     name: str
     help: str
-    values: Mapping[str, float]
-    label: str = ""
+    values: Mapping[LabelValues, float]
+    labels: tuple[str, ...] = ()
     counter: bool = False
 
 
-class Vitals(NamedTuple):
-    """``complaint``: one sentence that says why this process can't do its work now; empty when it can.
-    ``unready``: why it could not take over another's work either; empty when it could."""
+def single(name: str, help_text: str, value: float) -> Figure:
+    """A gauge without labels."""
+    return Figure(name, help_text, {(): float(value)})
 
-    complaint: str
+
+def labelled(
+    name: str, help_text: str, label: str, *, values: Mapping[str, float], counter: bool = False
+) -> Figure:
+    """A family with one label. ``values`` is by the label's value."""
+    by_labels: dict[LabelValues, float] = {(value,): float(number) for value, number in values.items()}
+    return Figure(name, help_text, by_labels, labels=(label,), counter=counter)
+
+
+def histogram(name: str, help_text: str, bounds: Sequence[float]) -> Histogram:
+    """A histogram of seconds that its owner observes; ``Vitals`` tell it together with the figures."""
+    return Histogram(PREFIX + name, help_text, buckets=bounds, registry=None)
+
+
+class Vitals(NamedTuple):
+    """``unready``: one sentence that says why this process can't do its work now, or could not take over
+    another's; empty when it can. ``stuck``: why it should be restarted; empty while a restart would not help.
+    """
+
+    unready: str
     figures: tuple[Figure, ...]
-    unready: str = ""
+    histograms: tuple[Histogram, ...] = ()
+    stuck: str = ""
 
 
 @asynccontextmanager
@@ -68,44 +96,61 @@ async def monitored(address: Address | None, vitals: Callable[[], Vitals]) -> As
 
 
 def _application(vitals: Callable[[], Vitals]) -> web.Application:
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Figures(vitals))
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+    process = ProcessCollector(namespace=PREFIX.rstrip("_"), registry=None)
 
-    async def healthz(_request: web.Request) -> web.Response:
-        complaint = vitals().complaint
-        return web.Response(text=f"{complaint or 'ok'}\n", status=503 if complaint else 200)
+    async def livez(_request: web.Request) -> web.Response:
+        return _verdict(vitals().stuck)
 
     async def readyz(_request: web.Request) -> web.Response:
-        complaint, _, unready = vitals()
-        why = unready or complaint
-        return web.Response(text=f"{why or 'ok'}\n", status=503 if why else 200)
+        now = vitals()
+        return _verdict(now.stuck or now.unready)
 
     async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
+        families = _families(vitals())
+        # A large policy has thousands of series: they are written down in a thread, so that no event waits.
+        body = await asyncio.to_thread(_text, families, process)
+        return web.Response(body=body, headers=HEADERS)
 
     application = web.Application(client_max_size=1024)
     application.add_routes(
-        [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+        [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
     )
     return application
 
 
-class _Figures(Collector):
-    """Reads the figures at each request, so that they need not be kept."""
+def _verdict(complaint: str) -> web.Response:
+    return web.Response(text=f"{complaint or 'ok'}\n", status=503 if complaint else 200)
 
-    def __init__(self, vitals: Callable[[], Vitals]) -> None:
-        self._vitals = vitals
+
+def _families(now: Vitals) -> list[Metric]:
+    ready = single("ready", "1 while this process can do its work", not (now.unready or now.stuck))
+    families = [_family(figure) for figure in (ready, *now.figures)]
+    return families + [family for times in now.histograms for family in times.collect()]
+
+
+def _text(families: list[Metric], process: ProcessCollector) -> bytes:
+    """The families, and memory and processor time of this process, as Prometheus reads them."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families(families))
+    registry.register(process)
+    return generate_latest(registry)
+
+
+class _Families(Collector):
+    """Families that were read already."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        complaint, figures, _ = self._vitals()
-        yield _metric(Figure("healthy", "1 while this process can do its work", {"": float(not complaint)}))
-        yield from map(_metric, figures)
+        """All of them."""
+        return self._families
 
 
-def _metric(figure: Figure) -> Metric:
+def _family(figure: Figure) -> Metric:
     kind = CounterMetricFamily if figure.counter else GaugeMetricFamily
-    labels = [figure.label] if figure.label else []
-    metric = kind(PREFIX + figure.name, figure.help, labels=labels)
-    for name, value in sorted(figure.values.items()):
-        metric.add_metric([name] if figure.label else [], value)
-    return metric
+    family = kind(PREFIX + figure.name, figure.help, labels=figure.labels)
+    for values, number in sorted(figure.values.items()):
+        family.add_metric(values, number)
+    return family

@@ -83,7 +83,7 @@ def add_monitor_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--monitor",
         metavar="HOST:PORT",
-        help=f"answer GET /healthz and GET /metrics (Prometheus) there (else {MONITOR}, else nowhere)",
+        help=f"answer GET /livez, /readyz and /metrics (Prometheus) there (else {MONITOR}, else nowhere)",
     )
 
 

@@ -6,6 +6,7 @@ projected as soon as Redis takes it. Publishing never waits for that.
 
 import asyncio
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -15,7 +16,7 @@ import structlog
 from msgspec.structs import replace
 from redis.exceptions import RedisError
 
-from controller.process.clock import now_ms
+from controller.process.clock import monotonic_ms, now_ms
 from controller.routes.adoption import adopted_from
 from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, Keys, slice_field
 from tieline.table import Generation, Manifest, Route, RouteTable, checksum, slices
@@ -53,6 +54,8 @@ class Projector:
         self._beat_script = redis.register_script((files("controller.routes") / "beat.lua").read_text())
         self.parents: tuple[str, ...] = ()  # lineages that an operator has said this one follows
         self.history = ""  # the id of the topic that publications are on; a lost Kafka has another
+        self.on_projected: Callable[[Generation], None] = lambda _generation: None
+        self.confirmed_ms: int | None = None  # when Redis last took or confirmed the table; steady clock
         self.foreign = ""  # the lineage that Redis holds, if it is another and was not adopted
         self._wanted: Projection | None = None
         self._stored: Projection | None = None
@@ -92,7 +95,7 @@ class Projector:
 
     def withdraw(self) -> None:
         """Projects nothing more, because another controller leads now."""
-        self._wanted = self._stored = None
+        self._wanted = self._stored = self.confirmed_ms = None
 
     async def run(self) -> None:
         """Projects what is due, and once a second makes sure that it is still there. Until cancelled."""
@@ -169,6 +172,7 @@ class Projector:
             new = wanted.generation
             place = (new.lineage, new.epoch, new.seq, HEARTBEAT_FIELD, now_ms())
             await self._beat_script(keys=[self._keys.routes], args=place)
+            self.confirmed_ms = monotonic_ms()
 
     async def _bring_up(self) -> None:
         if (wanted := self._wanted) is None:
@@ -182,6 +186,8 @@ class Projector:
             self._report_refusal(wanted, answer)
         else:
             self._stored = wanted
+            self.confirmed_ms = monotonic_ms()
+            self.on_projected(wanted.generation)
 
     def _report_refusal(self, wanted: Projection, answer: list[Any]) -> None:
         lineage, epoch, seq = (part.decode() for part in answer[1:4])

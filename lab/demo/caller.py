@@ -17,7 +17,7 @@ from msgspec import Struct
 
 import tieline
 from controller.process import clock, telemetry
-from controller.process.monitor import Figure, Vitals, monitored
+from controller.process.monitor import Vitals, monitored, single
 from controller.process.settings import read_address
 from controller.process.supervise import end_on_signals
 from lab.demo import trace
@@ -138,7 +138,7 @@ class Caller:
         complaints = [
             f"{name} is {state}" for name, state in states.items() if state is not tieline.State.LIVE
         ]
-        under_way = Figure("requests_under_way", "requests without an end yet", {"": len(self._running)})
+        under_way = single("requests_under_way", "Requests without an end yet", len(self._running))
         return Vitals(", ".join(complaints), (under_way,))
 
     def _listen(self, workload: str, client: tieline.AsyncClient) -> None:

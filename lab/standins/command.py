@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.process.errors import UserError
-from controller.process.monitor import Figure, Vitals, monitored
+from controller.process.monitor import Vitals, monitored, single
 from controller.process.settings import MONITOR, Address, add_monitor_argument, read_address
 from controller.process.supervise import end_on_signals
 from lab.standins import config
@@ -55,7 +55,7 @@ async def _serve(configs: Sequence[StandinConfig], address: Address | None) -> i
 def _vitals(standins: Sequence[StandinProcess]) -> Vitals:
     """The command is well while every stand-in runs."""
     dead = [standin.name for standin in standins if not standin.running]
-    alive = Figure("standins_alive", "running stand-ins", {"": float(len(standins) - len(dead))})
+    alive = single("standins_alive", "Stand-ins that run", len(standins) - len(dead))
     return Vitals(f"ended: {', '.join(dead)}" if dead else "", (alive,))
 
 

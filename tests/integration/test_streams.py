@@ -26,7 +26,7 @@ async def test_every_kind_of_event_reaches_its_table(
     wakes: list[int] = []
     async with (
         lab(kafka_bootstrap, redis_url, prefix) as it,
-        it.ingest(on_material=lambda: wakes.append(1)) as ingest,
+        it.ingest(on_material=wakes.append) as ingest,
     ):
         at_ms = now_ms()
         claim = Claim("degraded", at_ms + 60_000)

@@ -21,12 +21,12 @@ def test_figures_add_up_or_tell_the_worst_by_topic() -> None:
         figure.name: dict(figure.values) for figure in reading_figures((WELL, BEHIND, WAITING), NOW_MS)
     }
     assert figures == {
-        "ingest_partitions": {"": 3.0},
-        "ingest_progress_age_seconds": {"": 0.9},
-        "ingest_behind_records": {"t.demand": 0.0, "t.reports": 4.0},
-        "ingest_behind_seconds": {"t.demand": 0.0, "t.reports": 16.0},
-        "reports_skipped_ratio": {"t.demand": 0.0, "t.reports": 0.0},
-        "dead_letters_waiting": {"t.demand": 0.0, "t.reports": 3.0},
+        "ingest_partitions": {(): 3.0},
+        "ingest_progress_age_seconds": {(): 0.9},
+        "ingest_behind_records": {("t.demand",): 0.0, ("t.reports",): 4.0},
+        "ingest_behind_seconds": {("t.demand",): 0.0, ("t.reports",): 16.0},
+        "reports_skipped_ratio": {("t.demand",): 0.0, ("t.reports",): 0.0},
+        "dead_letters_waiting": {("t.demand",): 0.0, ("t.reports",): 3.0},
     }
 
 

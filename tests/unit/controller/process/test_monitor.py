@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from controller.process.errors import SettingError, UserError
-from controller.process.monitor import Figure, Vitals, monitored
+from controller.process.monitor import Vitals, histogram, labelled, monitored
 from controller.process.settings import Address, read_address
 
-COUNTS = Figure("records", "records by kind", {"good": 2, 'b"ad\n': 1}, "kind", counter=True)
+COUNTS = labelled("records", "records by kind", "kind", values={"good": 2, 'b"ad\n': 1}, counter=True)
 
 
 def free_address() -> Address:
@@ -22,26 +22,46 @@ def free_address() -> Address:
         return Address("127.0.0.1", probe.getsockname()[1])
 
 
-async def test_a_well_process_says_so_and_counts() -> None:
-    """200 on /healthz; the figures in Prometheus' text, odd label values escaped."""
+async def test_a_ready_process_says_so_and_counts() -> None:
+    """200 on both questions; the figures in Prometheus' text, odd label values escaped, and the process's
+    own."""
+    times = histogram("step_seconds", "steps", (0.01, 0.1))
+    times.observe(0.05)
     address = free_address()
-    async with monitored(address, lambda: Vitals("", (COUNTS,))), httpx.AsyncClient() as http:
+    vitals = Vitals("", (COUNTS,), (times,))
+    async with monitored(address, lambda: vitals), httpx.AsyncClient() as http:
         base = f"http://127.0.0.1:{address.port}"
-        assert (await http.get(f"{base}/healthz")).text == "ok\n"
+        assert (await http.get(f"{base}/livez")).text == "ok\n"
+        assert (await http.get(f"{base}/readyz")).text == "ok\n"
         text = (await http.get(f"{base}/metrics")).text
-    assert "tieline_healthy 1.0" in text
+    assert "tieline_ready 1.0" in text
     assert 'tieline_records_total{kind="good"} 2.0' in text
     assert 'kind="b\\"ad\\n"' in text
+    assert 'tieline_step_seconds_bucket{le="0.1"} 1.0' in text
+    assert "tieline_process_resident_memory_bytes" in text
+    assert "_created" not in text
 
 
-async def test_a_complaint_is_503_with_the_sentence() -> None:
-    """Whoever restarts it, or looks why, reads the reason; metrics go on."""
+async def test_what_a_restart_would_not_help_leaves_it_alive() -> None:
+    """While Kafka is away /readyz says why with status 503, and whoever restarts it on /livez leaves it
+    alone."""
     address = free_address()
     async with monitored(address, lambda: Vitals("Kafka is away", ())), httpx.AsyncClient() as http:
         base = f"http://127.0.0.1:{address.port}"
-        answer = await http.get(f"{base}/healthz")
+        answer = await http.get(f"{base}/readyz")
         assert (answer.status_code, answer.text) == (503, "Kafka is away\n")
-        assert "tieline_healthy 0.0" in (await http.get(f"{base}/metrics")).text
+        assert (await http.get(f"{base}/livez")).status_code == 200
+        assert "tieline_ready 0.0" in (await http.get(f"{base}/metrics")).text
+
+
+async def test_a_stuck_process_is_neither_alive_nor_ready() -> None:
+    """Both answer 503 with the sentence, so that it is restarted and nobody counts on it meanwhile."""
+    address = free_address()
+    vitals = Vitals("", (), stuck="it has not looked for 61 s")
+    async with monitored(address, lambda: vitals), httpx.AsyncClient() as http:
+        for name in ("livez", "readyz"):
+            answer = await http.get(f"http://127.0.0.1:{address.port}/{name}")
+            assert (answer.status_code, answer.text) == (503, "it has not looked for 61 s\n")
 
 
 async def test_nothing_listens_without_an_address_or_afterwards() -> None:
