@@ -7,6 +7,7 @@ depends on having noticed each event.
 
 import asyncio
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,14 @@ from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from controller.commands.in_force import CommandReader
+from controller.commands.policies import PolicyInForce, PolicyTaken, published_policy
 from controller.core.assessment import Assessment
 from controller.core.inspect.alarms import alarms
 from controller.core.lp.problem import problem_of
 from controller.core.model.memory import Memory
 from controller.core.model.words import sentence
 from controller.core.planner import Planner
+from controller.core.policy.policy import Policy
 from controller.core.snapshot import Office, Ready, Snapshot
 from controller.decisions.figures import DecisionFigures, LastDecision
 from controller.decisions.log import DecisionLog
@@ -32,7 +35,6 @@ from controller.leading.fitness_watch import FitnessWatch
 from controller.leading.leader import Leader
 from controller.leading.term import (
     REPORT_WINDOW_MAX_MS,
-    PolicyInForce,
     Term,
     continued,
     first_record,
@@ -59,7 +61,8 @@ PROJECTION_HEAD_START_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The concrete parts that the agent works with; ``bootstrap`` builds them and runs their tasks."""
+    """The concrete parts that the agent works with; ``bootstrap`` builds them and runs their tasks.
+    ``on_policy`` is called when this controller has published answers to policy changes."""
 
     leader: Leader
     publisher: Publisher
@@ -71,13 +74,15 @@ class Surroundings:
     offsets: Offsets
     tables: Tables
     dispatcher: Dispatcher
+    on_policy: Callable[[PolicyTaken], None]
 
 
 class RoutingAgent:
-    """Leads when it can, and decides while it leads."""
+    """Leads when it can, and decides while it leads. ``first_policy``, that of this controller's file, counts
+    only where nothing is published yet."""
 
-    def __init__(self, policy: PolicyInForce, around: Surroundings) -> None:
-        self._policy = policy
+    def __init__(self, first_policy: PolicyInForce, around: Surroundings) -> None:
+        self._first_policy = first_policy
         self._around = around
         self._due = asyncio.Event()
         self._contents = Contents()
@@ -94,7 +99,7 @@ class RoutingAgent:
         self._held_back: frozenset[tuple[str, str]] = frozenset()
         self._alarms: frozenset[tuple[str, str]] = frozenset()
         self._log = structlog.get_logger("agent").bind(
-            **({"mode": UNSIGNED_NOTICE} if policy.unsigned else {})
+            **({"mode": UNSIGNED_NOTICE} if first_policy.unsigned else {})
         )
 
     def wake(self, event_ms: int | None = None) -> None:
@@ -113,7 +118,7 @@ class RoutingAgent:
             figures.figures(self._around.projector.table, now_ms()),
             figures.histograms,
             self._turned_ms,
-            unsigned=self._policy.unsigned,
+            unsigned=self._first_policy.unsigned,
         )
 
     async def run(self) -> None:
@@ -155,14 +160,16 @@ class RoutingAgent:
     async def _take_over(self, epoch: int) -> Term:
         """Sets the fence and publishes the newest table that counts, unchanged, or else the first table."""
         must_reach = await self._around.offsets.ends()
-        lineage = self._policy.policy.lineage
+        lineage = self._first_policy.policy.lineage
         newest = await self._around.publisher.take_over(epoch, lineage)
         taken_ms = now_ms()
         generation = Generation(lineage, epoch, 1)
         if newest is None:
+            policy = self._first_policy
             record = await self._publish_first(generation, taken_ms)
         else:
-            record = continued(newest, self._policy, generation, taken_ms)
+            policy = published_policy(newest, unsigned=self._first_policy.unsigned)
+            record = continued(newest, policy, generation, taken_ms)
             await self._publish(record)
         self._log.info(
             "leads now",
@@ -179,6 +186,7 @@ class RoutingAgent:
             must_reach,
             record=record,
             memory=record.memory,
+            policy=policy,
             published_steady_ms=monotonic_ms(),
         )
 
@@ -191,12 +199,12 @@ class RoutingAgent:
             took_office_ms=taken_ms,
             voluntary_after_ms=taken_ms + REPORT_WINDOW_MAX_MS,
         )
-        snapshot = self._snapshot(office, None, None, at_ms=taken_ms)
+        snapshot = self._snapshot(self._first_policy.policy, office, None, table=None, at_ms=taken_ms)
         ready = self._planner.step(snapshot, taken_ms)
         if ready.table is None:
             why = "; ".join(reasons_of(ready, taken_ms))
             raise UserError(f"no first table can be made from the policy: {why}")
-        record = first_record(ready, self._policy, generation, taken_ms)
+        record = first_record(ready, self._first_policy, generation, taken_ms)
         table = await self._publish(record)
         self._around.decisions.record(Step(taken_ms, snapshot, ready, published=table))
         return record
@@ -228,8 +236,11 @@ class RoutingAgent:
             self._log.info("decides now", epoch=term.epoch)
         commands = self._around.commands.log
         taken = commands.taken(decided_ms)
+        policy = term.policy_with(taken)
         office = term.office(clock_trusted=self._clock.trusted)
-        snapshot = self._snapshot(office, term.memory, term.record.table, at_ms=decided_ms)
+        snapshot = self._snapshot(
+            policy.policy.policy, office, term.memory, table=term.record.table, at_ms=decided_ms
+        )
         began_s = stopwatch_s()
         ready = self._planner.step(snapshot, decided_ms)
         self._around.figures.step_took(stopwatch_s() - began_s)
@@ -241,16 +252,18 @@ class RoutingAgent:
             term.remember(ready)
             self._log_held_back(ready, decided_ms)
             self._log_alarms(snapshot, ready.memory, decided_ms)
-            self._plan_ahead(snapshot, decided_ms)
+            self._plan_ahead(snapshot, term.policy, decided_ms)
             self._around.figures.look_at_a_loss()
             return
-        record = term.next_record(ready, self._policy, taken, decided_ms)
+        record = term.next_record(ready, policy, taken, decided_ms)
         if parents := self._around.projector.parents:
             record = replace(record, parents=parents)
         if event_ms is not None and ready.table is not None and ready.urgent:
             self._around.figures.published(record.generation, event_ms)
         table = await self._publish(record)
-        term.published(record, monotonic_ms())
+        term.published(record, policy.policy, monotonic_ms())
+        if policy.answers:
+            self._around.on_policy(policy)
         self._log_decision(record, ready, decided_ms)
         self._around.decisions.record(Step(decided_ms, snapshot, ready, published=table))
         self._log_alarms(snapshot, ready.memory, decided_ms)
@@ -263,12 +276,12 @@ class RoutingAgent:
         self._ends_by_ms = monotonic_ms() + ENDS_EVERY_MS
         term.must_reach = renewed(term.must_reach, await self._around.offsets.ends())
 
-    def _plan_ahead(self, snapshot: Snapshot, at_ms: int) -> None:
+    def _plan_ahead(self, snapshot: Snapshot, policy: PolicyInForce, at_ms: int) -> None:
         """Has the whole table solved anew, in another process, when nothing had to be published."""
         settled = snapshot.office.settled and snapshot.office.clock_trusted
         if settled and snapshot.table is not None and self._around.dispatcher.is_due(at_ms):
             problem = problem_of(snapshot, at_ms, self._planner.memo)
-            self._around.dispatcher.ask(problem, self._policy.packed)
+            self._around.dispatcher.ask(problem, policy.packed)
 
     async def _publish(self, record: RoutesRecord) -> RouteTable:
         """Appends to Kafka first; only what is published there is projected. Returns the record's table."""
@@ -301,11 +314,17 @@ class RoutingAgent:
             self._read_by_ms = monotonic_ms() + TICK_MS
 
     def _snapshot(
-        self, office: Office, memory: Memory | None, table: RouteTable | None, *, at_ms: int
+        self,
+        policy: Policy,
+        office: Office,
+        memory: Memory | None,
+        *,
+        table: RouteTable | None,
+        at_ms: int,
     ) -> Snapshot:
         contents = self._contents
         return Snapshot(
-            self._policy.policy,
+            policy,
             office,
             contents.reports,
             statements=contents.statements,

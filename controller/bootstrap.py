@@ -5,14 +5,14 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import msgspec
 import structlog
 from redis.exceptions import RedisError
 
 from controller.agent import RoutingAgent, Surroundings
 from controller.commands.in_force import CommandReader
+from controller.commands.policies import PolicyTaken, first_policy, published_policy
 from controller.core.policy.lawful import origins_of
-from controller.core.policy.policy import Policy, decode_policy, encode_policy, version_of
+from controller.core.policy.policy import Policy
 from controller.decisions.figures import DecisionFigures
 from controller.decisions.log import DecisionLog
 from controller.dispatch.dispatcher import Dispatcher
@@ -24,7 +24,6 @@ from controller.leading.fitness import PolicyNames
 from controller.leading.fitness_watch import FitnessWatch, Stand
 from controller.leading.leader import Leader
 from controller.leading.presence import first_presence
-from controller.leading.term import PolicyInForce
 from controller.leading.vitals import controller_vitals
 from controller.policy_file import load_policy
 from controller.process.clock import now_ms
@@ -58,11 +57,6 @@ RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 2.0
 SERVED_MAX_FACTOR = 4.0  # x the limits of all pools: no client is served more than this
 COLLECT_AFTER = (25_000, 20, 50)  # allocations, then rounds of the generation below
-
-
-def in_force(policy: Policy, *, unsigned: bool) -> PolicyInForce:
-    """The policy as every record carries it."""
-    return PolicyInForce(policy, encode_policy(policy), version_of(policy), unsigned=unsigned)
 
 
 def registry_of(policy: Policy) -> Registry:
@@ -119,8 +113,8 @@ class Controller:
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
         self.offsets = Offsets(kafka, ingest.consumed)
         self.ingest = Ingest(ingest, registry_of(policy), tables, now_ms=now_ms, on_material=self._wake)
-        own = in_force(policy, unsigned=settings.unsigned)
-        self._policy_followed = own.version
+        own = first_policy(policy, unsigned=settings.unsigned)
+        self._policy_file = self._policy_followed = own.version
         redis_place = without_password(settings.redis)
         self.fitness = FitnessWatch(
             kafka,
@@ -145,6 +139,7 @@ class Controller:
                 offsets=self.offsets,
                 tables=tables,
                 dispatcher=self.dispatcher,
+                on_policy=self._policy_published,
             ),
         )
         self._commands_started = asyncio.Event()
@@ -208,7 +203,9 @@ class Controller:
         head = self.publisher.in_force()
         progress = self.ingest.progress
         return Stand(
-            in_force=PolicyNames(head.generation.lineage, head.policy_version) if head else None,
+            in_force=PolicyNames(head.generation.lineage, head.policy_version, head.policy_number)
+            if head
+            else None,
             epoch_in_force=self.leader.log.epoch,
             own_epoch=NO_EPOCH if self.leader.epoch is None else self.leader.epoch,
             partitions=len(progress),
@@ -240,17 +237,32 @@ class Controller:
             await self.ingest.stop()
             await asyncio.wait({ended})
 
+    def _policy_published(self, taken: PolicyTaken) -> None:
+        self.commands.log_policy(taken)
+        self._follow_policy()
+
     def _follow_policy(self) -> None:
-        """Checks events against the policy in force, also while this controller has another one."""
+        """Checks events against the policy in force, whatever the policy file of this controller says."""
         head = self.publisher.in_force()
-        if head is None or head.policy_version in ("", self._policy_followed):
+        if head is None:
+            return
+        self.commands.forget_changes(head.commands_next_offset, head.commands_topic_id)
+        if head.policy_version in ("", self._policy_followed):
             return
         try:
-            policy = decode_policy(head.policy)
-        except msgspec.MsgspecError:
+            followed = published_policy(head, unsigned=False)
+        except UserError as error:
+            self._log.error("the policy in force can't be followed", why=str(error))
             return
-        self.ingest.registry = registry_of(policy)
+        self.ingest.registry = registry_of(followed.policy)
         self._policy_followed = head.policy_version
+        if head.policy_version != self._policy_file:
+            self._log.warning(
+                "its policy file is not the policy in force, which it follows",
+                number=head.policy_number,
+                version=head.policy_version,
+                file_version=self._policy_file,
+            )
 
     async def _agent(self) -> None:
         """Runs the agent once the orders given so far are read: nobody leads without knowing them."""

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tieline.events import EVENT_TYPES, Capacity, Command, Demand, Event, Report, Statement
+from tieline.events import EVENT_TYPES, Capacity, Command, Demand, Event, PolicyChange, Report, Statement
 from tieline.misfits import misfit
 
 MSGPACK = "application/msgpack"
 JSON = "application/json"
 TYPE_PREFIX = "tieline."
+POLICY_KEY = "policy"
 
 Headers = Iterable[tuple[str, bytes | None]]  # Kafka allows a header without a value
 
@@ -89,6 +90,8 @@ def key_of(event: Event) -> str:
             return event.client
         case Command():
             return event.scope
+        case PolicyChange():
+            return POLICY_KEY
         case _:
             return str(getattr(event, "epoch", getattr(event, "names_epoch", "")))
 
@@ -109,9 +112,10 @@ def encode(event: Event, *, time_ms: int, content_type: str = MSGPACK) -> Encode
         event_id = f"{event.incarnation}-{event.sequence}"
         if isinstance(event, Report | Statement | Capacity):
             event_id += f"-{key}"
+    elif isinstance(event, Command | PolicyChange):
+        source, event_id = event.actor, event.id
     else:
-        source = event.actor if isinstance(event, Command) else event.identity
-        event_id = event.id if isinstance(event, Command) else f"{event.identity}-{time_ms}"
+        source, event_id = event.identity, f"{event.identity}-{time_ms}"
     stamp = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
     headers = [
         ("ce_specversion", b"1.0"),

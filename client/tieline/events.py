@@ -47,6 +47,7 @@ OrderScope = Annotated[str, Meta(pattern=_ORDER_SCOPE, description="`*` or provi
 Count = Annotated[int, Meta(ge=0, le=10**12)]
 Units = Annotated[float, Meta(ge=0, le=1e15)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z", description="32 hex digits")]
 Rate = Annotated[float, Meta(ge=0, le=1e12)]
 DurationMs = Annotated[int, Meta(ge=0, le=DURATION_MAX_MS)]
 LatencyMs = Annotated[float, Meta(ge=0, le=LATENCY_MAX_MS)]
@@ -292,6 +293,29 @@ class Command(Struct, frozen=True, tag_field="type", tag="command.v1"):
     state: Literal["", "healthy", "degraded", "down"] = ""
 
 
+class PolicyChange(Struct, frozen=True, tag_field="type", tag="policy.v1"):
+    """An operator puts another policy in force. It counts if its ``parent`` is the policy in force at its
+    place in the log, so of two changes of one parent the first wins.
+
+    ``number``: that of the new policy, one above its parent's; the first policy of a lineage has 0.
+    ``parent`` and ``version``: digests of the canonical encodings of the policy before and of the new one.
+    ``policy`` and ``parent_policy``: those encodings, compressed by zlib. ``forced``: names of the rules that
+    the operator set aside. ``signature``: as in ``Command``.
+    """
+
+    id: Name
+    actor: Annotated[str, Meta(min_length=1, max_length=200)]
+    reason: Annotated[str, Meta(min_length=1, max_length=2_000)]
+    issued_ms: InstantMs
+    number: Annotated[int, Meta(ge=1, le=2**53)]
+    parent: Digest
+    version: Digest
+    policy: Annotated[bytes, Meta(max_length=1_000_000)]
+    parent_policy: Annotated[bytes, Meta(max_length=1_000_000)]
+    forced: Annotated[tuple[Annotated[str, Meta(pattern=r"^[a-z_]{1,64}\Z")], ...], Meta(max_length=20)] = ()
+    signature: Annotated[str, Meta(max_length=2_000)] = ""
+
+
 class Claimed(Struct, frozen=True, tag_field="type", tag="leader.claim.v1"):
     """A standby's claim to lead. ``names_epoch``: the epoch that it saw in force; ``last_heartbeat_offset``:
     the offset of the last heartbeat of that epoch that it saw. If the claim is valid its own offset becomes
@@ -316,7 +340,9 @@ class Resigned(Struct, frozen=True, tag_field="type", tag="leader.resigned.v1"):
     epoch: Sequence
 
 
-Event: TypeAlias = Report | Statement | Capacity | Demand | Command | Claimed | Heartbeat | Resigned
+Event: TypeAlias = (
+    Report | Statement | Capacity | Demand | Command | PolicyChange | Claimed | Heartbeat | Resigned
+)
 EVENT_TYPES: tuple[type[Event], ...] = get_args(Event)
 
 

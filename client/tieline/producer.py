@@ -34,7 +34,16 @@ from tieline.errors import (
     RefusedError,
     TooLargeError,
 )
-from tieline.events import Capacity, Command, Demand, Event, PoolObservation, Report, Statement
+from tieline.events import (
+    Capacity,
+    Command,
+    Demand,
+    Event,
+    PolicyChange,
+    PoolObservation,
+    Report,
+    Statement,
+)
 from tieline.kafka import Brokers, checked_brokers
 from tieline.topics import PREFIX, Topics
 
@@ -246,6 +255,7 @@ class Producer:
             Capacity: self._topics.capacity,
             Demand: self._topics.demand,
             Command: self._topics.commands,
+            PolicyChange: self._topics.commands,
         }.get(type(event))
         if topic is None:
             kind = type(event).__name__

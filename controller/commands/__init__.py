@@ -1,4 +1,4 @@
-"""Operators' orders: which are in force, read off the command log.
+"""Operators' orders: which are in force, read off the command log; and which policy is.
 
 In: the records of ``tieline.commands``, each one order with its actor, reason and, unless it takes another
 one back, its expiry. Out: the orders in force at an instant (``CommandLog.in_force``), which the planner
@@ -20,6 +20,9 @@ offset before which every order is taken into account
 (``commands_next_offset``); that is what `tieline drain` and the other commands wait for. What an order does
 to a decision is told in ``core.orders``.
 
-Tests: tests/unit/controller/commands, tests/property/test_orders_property.py,
+Changes of the policy lie on the same log. They wait in the fold until the leader takes them in, by the rules
+in ``policies``; its publication carries the policy in force, its number, and the answer to each change.
+
+Tests: tests/unit/controller/commands, tests/property/test_orders_property.py, test_policies_property.py,
 tests/integration/test_orders.py.
 """

@@ -12,12 +12,13 @@ import structlog
 from aiokafka.structs import ConsumerRecord
 
 from controller.commands.log import CommandLog
+from controller.commands.policies import PolicyTaken
 from controller.kafka.ordered_log import Tail
 from controller.routes.record import RoutesRecord
 from streams.logs import LogPace
 from streams.topic_ids import topic_facts
 from tieline.cloudevents import Poison, decode
-from tieline.events import Command
+from tieline.events import Command, PolicyChange
 from tieline.kafka import Brokers
 
 
@@ -82,11 +83,11 @@ class CommandReader:
         await self._tail.stop()
 
     def _take(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
-        command: Command | None = None
+        command: Command | PolicyChange | None = None
         why = ""
         try:
             event = decode(record.headers, record.value, record.key)
-            command = event if isinstance(event, Command) else None
+            command = event if isinstance(event, Command | PolicyChange) else None
         except Poison as error:
             why = str(error)
         self.log = self.log.apply(
@@ -97,14 +98,39 @@ class CommandReader:
         if command is not None:
             self._on_change()
 
-    def _report(self, offset: int, command: Command | None, refused: str) -> None:
+    def forget_changes(self, next_offset: int, topic_id: str) -> None:
+        """Forgets the policy changes that a publication took into account, which read the log of this topic
+        up to ``next_offset``."""
+        if topic_id == self.log.topic_id:
+            self.log = self.log.without_changes(next_offset)
+
+    def log_policy(self, taken: PolicyTaken) -> None:
+        """Logs what became of policy changes, and which policy is in force."""
+        for answer in taken.answers:
+            if answer.refused:
+                self._log.warning("a policy change was refused", id=answer.id, why=answer.refused)
+        self._log.info("policy in force", number=taken.policy.number, version=taken.policy.version)
+
+    def _report(self, offset: int, command: Command | PolicyChange | None, refused: str) -> None:
         """Each order that is given; of refused ones, and of records that are no orders, one a minute."""
         if refused:
             self._refusals += 1
-            kind = command.verb if command is not None else "no order"
+            kind = "no order" if command is None else getattr(command, "verb", "policy")
             if self._pace.allows(kind, asyncio.get_running_loop().time()):
                 so_far = self._refusals
                 self._log.warning("an order was refused", offset=offset, why=refused, so_far=so_far)
+        elif isinstance(command, PolicyChange):
+            self._log.info(
+                "a policy change was given",
+                number=command.number,
+                version=command.version,
+                parent=command.parent,
+                actor=command.actor,
+                reason=command.reason,
+                id=command.id,
+                forced=command.forced,
+                signed=bool(command.signature),
+            )
         elif command is not None:
             self._log.info(
                 "an order was given",

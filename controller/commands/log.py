@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from controller.core.orders.overridable import override_fault
-from controller.routes.record import OrderAnswer, OrdersTaken, RoutesRecord
-from tieline.events import TAKES_BACK, Command
+from controller.routes.record import LoggedChange, OrderAnswer, OrdersTaken, RoutesRecord
+from tieline.events import TAKES_BACK, Command, PolicyChange
 from tieline.misfits import misfit
 from tieline.topics import DAY_MS
 
@@ -14,6 +14,7 @@ OVERRIDE_MAX_MS = 30 * DAY_MS
 ORDERS_MAX = 1_000
 IDS_KEPT_MAX = 1_000
 ANSWERS_KEPT_MAX = 50
+CHANGES_WAITING_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,10 @@ class CommandLog:
     Their ``issued_ms`` is the append time, whatever the sender's clock said. ``recent_ids``: the ids of the
     last ``IDS_KEPT_MAX`` orders, newest last. ``refused``: why the last record was not taken, empty if it
     was. ``answers``: what became of the last ``ANSWERS_KEPT_MAX`` orders, newest last. ``answered_offset``:
-    one above the last record that is an order; what lies after it is rubbish, and no reason to decide or
-    publish. ``topic_id``: the topic of these offsets.
+    one above the last record that is an order or a policy change; what lies after it is rubbish, and no
+    reason to decide or publish. ``topic_id``: the topic of these offsets. ``changes``: the policy changes
+    that no publication is known to take into account, oldest first; what becomes of them, the leader says
+    (``policies``).
     """
 
     next_offset: int = 0
@@ -34,6 +37,7 @@ class CommandLog:
     answers: tuple[OrderAnswer, ...] = ()
     answered_offset: int = 0
     topic_id: str = ""
+    changes: tuple[LoggedChange, ...] = ()
 
     @classmethod
     def after(cls, record: RoutesRecord, *, unsigned_allowed: bool) -> "CommandLog":
@@ -56,7 +60,7 @@ class CommandLog:
         )
 
     def apply(
-        self, offset: int, append_ms: int, command: Command | None, *, unsigned_allowed: bool
+        self, offset: int, append_ms: int, command: Command | PolicyChange | None, *, unsigned_allowed: bool
     ) -> "CommandLog":
         """The log after one more record; ``command`` None is a record that can't be read."""
         if offset < self.next_offset:
@@ -68,9 +72,21 @@ class CommandLog:
         if command.id in self.recent_ids:
             return read
         read = replace(read, recent_ids=(*read.recent_ids[-IDS_KEPT_MAX + 1 :], command.id))
+        if isinstance(command, PolicyChange):
+            return read._with_change(LoggedChange(offset, append_ms, command))
         taken = read._after(command, append_ms, unsigned_allowed=unsigned_allowed)
         answer = OrderAnswer(command.id, append_ms, taken.refused)
         return replace(taken, answers=(*read.answers[-ANSWERS_KEPT_MAX + 1 :], answer))
+
+    def without_changes(self, before_offset: int) -> "CommandLog":
+        """The log without the policy changes that a publication took into account."""
+        waiting = tuple(logged for logged in self.changes if logged.offset >= before_offset)
+        return self if len(waiting) == len(self.changes) else replace(self, changes=waiting)
+
+    def _with_change(self, logged: LoggedChange) -> "CommandLog":
+        if len(self.changes) >= CHANGES_WAITING_MAX:
+            return replace(self, refused=f"{CHANGES_WAITING_MAX} policy changes wait already")
+        return replace(self, changes=(*self.changes, logged))
 
     def _after(self, command: Command, append_ms: int, *, unsigned_allowed: bool) -> "CommandLog":
         """The log after an order that is new, or why it is refused."""
@@ -94,6 +110,7 @@ class CommandLog:
             self.topic_id,
             answers=self.answers,
             orders=self.in_force(now_ms),
+            changes=self.changes,
         )
 
     def in_force(self, now_ms: int) -> tuple[Command, ...]:

@@ -8,17 +8,16 @@ A controller that can't do the work must not hold the lead, nor the partitions o
   for ``YIELD_AFTER_MS``, so that one slow answer of Redis moves nothing;
 - it takes no partitions before it was fit once.
 
-The policy is in force that the newest publication names. A controller with another policy waits as long as
-a controller with the policy in force is there, or was there within ``GRACE_MS`` and did not say that
-it leaves. So a policy changes by restarting the controllers one by one, and a crashed leader has a minute to
-come back before a standby with another policy takes over.
+The policy is in force that the newest publication carries, and it changes by a command
+(``commands.policies``). A controller whose file has another policy follows the one in force and says so; that
+is no fault. Another lineage is one, because it is another history.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from controller.leading.presence import Fault, Presence, Roster, Seen
+from controller.leading.presence import Fault, Presence, Roster
 
 YIELD_AFTER_MS = 3_000
 GRACE_MS = 60_000
@@ -34,7 +33,6 @@ class FaultKind(StrEnum):
     REDIS_FULL = "redis_full"
     REDIS_AWAY = "redis_away"
     CLOCK = "clock"
-    POLICY = "policy"
     LINEAGE = "lineage"
     DESCRIPTORS = "descriptors"
     DISK = "disk"
@@ -42,10 +40,11 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PolicyNames:
-    """By what two policies are told apart."""
+    """By what two policies are told apart. ``number``: how many changes led to it."""
 
     lineage: str
     version: str
+    number: int = 0
 
 
 def clock_fault(ahead_ms: int, *, trusted: bool) -> Fault | None:
@@ -63,32 +62,26 @@ def clock_fault(ahead_ms: int, *, trusted: bool) -> Fault | None:
     )
 
 
-def policy_fault(own: PolicyNames, in_force: PolicyNames | None, roster: Roster, now_ms: int) -> Fault | None:
-    """The fault of another policy or lineage than the one in force; ``in_force`` None: nothing is yet."""
-    if in_force is None:
+def lineage_fault(own: PolicyNames, in_force: PolicyNames | None) -> Fault | None:
+    """The fault of another lineage than the one in force; ``in_force`` None: nothing is yet."""
+    if in_force is None or own.lineage == in_force.lineage:
         return None
-    if own.lineage != in_force.lineage:
-        return Fault(
-            FaultKind.LINEAGE,
-            f"LINEAGE: its policy names the lineage {own.lineage}, and {in_force.lineage} is in force: "
-            "correct `lineage` in the policy, or use another namespace",
-        )
-    if own.version == in_force.version:
-        return None
-    holders = [row for row in roster.rows(now_ms) if _may_still_lead(row, in_force.version, now_ms)]
-    if not holders:
-        return None
-    hosts = ", ".join(sorted({row.presence.host for row in holders}))
     return Fault(
-        FaultKind.POLICY,
-        f"its policy {own.version[:8]} is not the one in force, {in_force.version[:8]}, which a controller "
-        f"on {hosts} has: give all the same file; this one takes over when the others have stopped",
+        FaultKind.LINEAGE,
+        f"LINEAGE: its policy names the lineage {own.lineage}, and {in_force.lineage} is in force: "
+        "correct `lineage` in the policy, or use another namespace",
     )
 
 
-def _may_still_lead(row: Seen, policy_version: str, now_ms: int) -> bool:
-    recent = now_ms - row.append_ms < GRACE_MS and not row.presence.leaving
-    return recent and row.presence.policy_version == policy_version
+def file_notice(own: PolicyNames, in_force: PolicyNames | None) -> str:
+    """That the policy file of this controller is not the policy that it follows; empty if it is."""
+    if in_force is None or own.lineage != in_force.lineage or own.version == in_force.version:
+        return ""
+    return (
+        f"its policy file ({own.version[:8]}) is not policy {in_force.number} ({in_force.version[:8]}), "
+        "which is in force and which it follows: `tieline policy show` prints that one for the file, "
+        "`tieline policy apply FILE` puts the file in force"
+    )
 
 
 def history_fault(lineage: str) -> Fault:

@@ -19,9 +19,10 @@ from controller.leading.fitness import (
     Fitness,
     PolicyNames,
     clock_fault,
+    file_notice,
     history_fault,
+    lineage_fault,
     others_of,
-    policy_fault,
     tables_fault,
 )
 from controller.leading.presence import PRESENT_MS, Fault, Presence, Roster, encode_presence
@@ -86,6 +87,7 @@ class FitnessWatch:
         self._bootstrap = bootstrap
         self._topic = topic
         self._presence = first
+        self._file = PolicyNames(first.lineage, first.policy_version)
         self._redis = redis
         self._keys = keys
         self._projector = projector
@@ -168,7 +170,8 @@ class FitnessWatch:
         redis = await check_redis(self._redis, self._keys, self._presence.identity, self._presence.redis)
         history = await self._history_fault() if redis.fault is None else None
         stand = self._standing.stands()
-        own = PolicyNames(self._presence.lineage, self._presence.policy_version)
+        followed = stand.in_force or self._file
+        notice = file_notice(self._file, stand.in_force)
         tables = None
         if redis.fault is None and stand.own_epoch == NO_EPOCH:
             tables = self._tables_fault(redis.tables_run, stand.epoch_in_force, broker_now_ms)
@@ -180,7 +183,7 @@ class FitnessWatch:
             tables,
             history,
             clock_fault(self._ahead_ms, trusted=self._clock.trusted),
-            policy_fault(own, stand.in_force, self.roster, broker_now_ms),
+            lineage_fault(self._file, stand.in_force),
             *(Fault(kind, words) for kind, words in shortages if words),
         )
         faults = tuple(fault for fault in findings if fault is not None)
@@ -193,6 +196,9 @@ class FitnessWatch:
             faults=faults,
             alarms=stand.alarms,
             checked=True,
+            policy_version=followed.version,
+            policy_number=followed.number,
+            notices=(notice,) if notice else (),
         )
         self._note(faults, others)
 

@@ -13,7 +13,7 @@ import msgspec
 from aiokafka.structs import ConsumerRecord
 from msgspec import Struct
 
-from controller.leading.term import PolicyInForce
+from controller.commands.policies import PolicyInForce
 from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.record import headers
 from tieline.topics import HOUR_MS
@@ -36,11 +36,13 @@ class Fault(Struct, frozen=True):
 class Presence(Struct, frozen=True, omit_defaults=True):
     """What a controller says about itself.
 
-    ``epoch``: the one that it leads, or -1. ``policy_version`` and ``lineage``: of its own policy file.
+    ``epoch``: the one that it leads, or -1. ``lineage``: of its own policy file. ``policy_version`` and
+    ``policy_number``: of the policy that it follows, which is its file's until something is published.
     ``clock_ahead_ms``: how far its clock is ahead of the brokers'. ``tables_run``: the run of the tables that
     its Redis holds, empty while it can't be read. ``partitions``: how many it takes events in from.
     ``faults``: why it is not fit to lead; empty when it is. ``alarms``: what else a person should know.
-    ``checked``: it has looked at everything once. ``leaving``: it is about to end.
+    ``notices``: what is worth knowing although nothing is wrong. ``checked``: it has looked at everything
+    once. ``leaving``: it is about to end.
     """
 
     identity: str
@@ -60,6 +62,8 @@ class Presence(Struct, frozen=True, omit_defaults=True):
     checked: bool = False
     leaving: bool = False
     schema: int = PRESENCE_SCHEMA
+    policy_number: int = 0
+    notices: tuple[str, ...] = ()
 
     @property
     def is_fit(self) -> bool:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from controller.commands.policies import POLICY_ANSWERS_KEPT_MAX, PolicyInForce, PolicyTaken, policy_after
 from controller.core.model.memory import Memory
 from controller.core.model.words import sentence
 from controller.core.moves.inherited_table import under_policy
 from controller.core.policy.compiled import compile_policy
-from controller.core.policy.policy import Policy
 from controller.core.snapshot import Office, Ready
 from controller.kafka.offsets import Ends, reached
 from controller.routes.record import OrdersTaken, RoutesRecord, renumbered
@@ -22,27 +22,14 @@ REASONS_MAX = 8
 RUBBISH_UNRECORDED_MAX = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyInForce:
-    """The policy, the bytes that go into every record (``packed``), and their checksum (``version``).
-
-    ``unsigned``: operators' orders need no signature, which every output names.
-    """
-
-    policy: Policy
-    packed: bytes
-    version: str
-    unsigned: bool = False
-
-
 @dataclass(slots=True)
 class Term:
     """The state of one leadership.
 
-    ``record`` is the last publication. ``memory`` is what the last step remembers; with ``memory_due`` it is
-    ahead of the memory in ``record``. ``must_reach``: the ends of the evidence topics at the take-over.
-    ``settled``: the tables have reached them; before that they prove nothing, and nothing is decided.
-    ``published_steady_ms``: the steady clock at the last publication.
+    ``record`` is the last publication, ``policy`` the policy in it. ``memory`` is what the last step
+    remembers; with ``memory_due`` it is ahead of the memory in ``record``. ``must_reach``: the ends of the
+    evidence topics at the take-over. ``settled``: the tables have reached them; before that they prove
+    nothing, and nothing is decided. ``published_steady_ms``: the steady clock at the last publication.
     """
 
     epoch: int
@@ -50,6 +37,7 @@ class Term:
     must_reach: Ends
     record: RoutesRecord
     memory: Memory | None
+    policy: PolicyInForce
     published_steady_ms: int
     memory_due: bool = False
     settled: bool = False
@@ -83,6 +71,18 @@ class Term:
             clock_trusted=clock_trusted,
         )
 
+    def takes(self, taken: OrdersTaken) -> bool:
+        """Whether the next publication takes the command log into account. Not before anything is decided,
+        nor while the leader before this one had read further."""
+        return self.settled and taken.next_offset >= self._taken_before(taken)
+
+    def policy_with(self, taken: OrdersTaken) -> PolicyTaken:
+        """The policy for the next publication, and its answers to the policy changes that it takes in."""
+        if not taken.changes or not self.takes(taken):
+            return PolicyTaken(self.policy, ())
+        before = self._taken_before(taken)
+        return policy_after(self.policy, (logged for logged in taken.changes if logged.offset >= before))
+
     def owes(self, ready: Ready, taken: OrdersTaken, steady_ms: int) -> bool:
         """Whether this step must be published: it has a new table, takes new orders into account, or changes
         memory (at most once a second). Also when much rubbish lies after the orders that were published, so
@@ -98,11 +98,12 @@ class Term:
     def next_record(
         self,
         ready: Ready,
-        policy: PolicyInForce,
+        policy: PolicyTaken,
         taken: OrdersTaken,
         now_ms: int,
     ) -> RoutesRecord:
         """The publication of this step: its new table, or the one in force under a new generation."""
+        in_force = policy.policy
         last = self.record.generation
         generation = Generation(last.lineage, self.epoch, last.seq + 1)
         record = renumbered(self.record, generation, now_ms)
@@ -114,13 +115,15 @@ class Term:
         record = replace(
             record,
             memory=ready.memory,
-            policy=policy.packed,
-            policy_version=policy.version,
+            policy=in_force.packed,
+            policy_version=in_force.version,
             urgent_seq=generation.seq if ready.urgent else record.urgent_seq,
-            unsigned_commands=policy.unsigned,
+            unsigned_commands=in_force.unsigned,
+            policy_number=in_force.number,
+            policy_answers=(*record.policy_answers, *policy.answers)[-POLICY_ANSWERS_KEPT_MAX:],
         )
-        if not self.settled or taken.next_offset < self._taken_before(taken):
-            return record  # nothing is decided yet, or the leader before this one had read further
+        if not self.takes(taken):
+            return record
         return replace(
             record,
             commands_next_offset=taken.next_offset,
@@ -134,9 +137,9 @@ class Term:
         same_log = self.record.commands_topic_id in ("", taken.topic_id)
         return self.record.commands_next_offset if same_log else 0
 
-    def published(self, record: RoutesRecord, steady_ms: int) -> None:
-        """Notes that ``record`` is published."""
-        self.record, self.memory = record, record.memory
+    def published(self, record: RoutesRecord, policy: PolicyInForce, steady_ms: int) -> None:
+        """Notes that ``record`` is published, under this policy."""
+        self.record, self.memory, self.policy = record, record.memory, policy
         self.memory_due, self.published_steady_ms = False, steady_ms
 
     def remember(self, ready: Ready) -> None:
@@ -148,16 +151,14 @@ class Term:
 def continued(
     newest: RoutesRecord, policy: PolicyInForce, generation: Generation, now_ms: int
 ) -> RoutesRecord:
-    """The first publication of a term that continues ``newest``: its weights and memory, under the leader's
-    own policy. Raises ValueError when ``newest`` has no table."""
+    """The first publication of a term that continues ``newest``: its weights and memory, under its policy.
+    Raises ValueError when ``newest`` has no table."""
     record = renumbered(newest, generation, now_ms)
     if record.table is None:
         raise ValueError("a record to continue needs a table")
     return replace(
         record,
         table=under_policy(record.table, compile_policy(policy.policy)),
-        policy=policy.packed,
-        policy_version=policy.version,
         unsigned_commands=policy.unsigned,
     )
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from controller.core.model.memory import Memory
 from controller.routes.counting_rule import KeyedRecord, fence_key, table_key
 from tieline.cloudevents import MSGPACK
-from tieline.events import Command
+from tieline.events import Command, PolicyChange
 from tieline.table import Generation, RouteTable, TableError, check
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
@@ -32,10 +32,19 @@ class OrderAnswer(Struct, frozen=True, omit_defaults=True, gc=False):
     refused: str = ""
 
 
+class LoggedChange(NamedTuple):
+    """A policy change as it lies on the command log; ``append_ms`` by the broker's clock."""
+
+    offset: int
+    append_ms: int
+    change: PolicyChange
+
+
 class OrdersTaken(NamedTuple):
     """What a decision knows of the command log, the topic ``topic_id``: everything before ``next_offset``.
 
-    ``answered_offset``: one above the last record that is an order. ``orders`` are those in force.
+    ``answered_offset``: one above the last record that is an order or a policy change. ``orders`` are those
+    in force. ``changes``: the policy changes that are not known to be taken into account yet.
     """
 
     next_offset: int = 0
@@ -43,6 +52,7 @@ class OrdersTaken(NamedTuple):
     topic_id: str = ""
     answers: tuple[OrderAnswer, ...] = ()
     orders: tuple[Command, ...] = ()
+    changes: tuple[LoggedChange, ...] = ()
 
 
 class RoutesRecord(Struct, frozen=True, omit_defaults=True):
@@ -53,8 +63,9 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
     ``commands_next_offset`` of the command log, which is the topic ``commands_topic_id``, is taken into
     account, and ``answers`` says to the newest of them, the last one last, what became of each. ``orders``
     are those that they leave in force: nobody has to read the log from its beginning, and none is forgotten
-    when the log is cut. ``unsigned_commands``: orders need no signature. ``parents``: lineages that this one
-    follows (``adoption``).
+    when the log is cut. ``policy_number``: how many policy changes led to the policy in force;
+    ``policy_answers`` are those to the newest of them. ``unsigned_commands``: orders need no signature.
+    ``parents``: lineages that this one follows (``adoption``).
     """
 
     generation: Generation
@@ -71,6 +82,8 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
     orders: tuple[Command, ...] = ()
     commands_topic_id: str = ""
     parents: tuple[str, ...] = ()
+    policy_number: int = 0
+    policy_answers: tuple[OrderAnswer, ...] = ()
 
     def key(self) -> bytes:
         """The Kafka key of the record."""
@@ -84,6 +97,9 @@ class RecordHead(Struct, frozen=True):
     generation: Generation
     policy: bytes = b""
     policy_version: str = ""
+    policy_number: int = 0
+    commands_next_offset: int = 0
+    commands_topic_id: str = ""
 
 
 _decoder = msgspec.msgpack.Decoder(RoutesRecord)

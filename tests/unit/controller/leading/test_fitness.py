@@ -16,13 +16,13 @@ from redis.exceptions import (
 )
 
 from controller.leading.fitness import (
-    GRACE_MS,
     YIELD_AFTER_MS,
     Fitness,
     PolicyNames,
     clock_fault,
+    file_notice,
+    lineage_fault,
     others_of,
-    policy_fault,
     tables_fault,
 )
 from controller.leading.presence import PRESENT_MS, Fault, Presence, Roster, encode_presence
@@ -30,7 +30,7 @@ from controller.leading.redis_check import redis_fault
 
 FAULT = Fault("redis_away", "Redis is away")
 OWN = PolicyNames("one", "new")
-IN_FORCE = PolicyNames("one", "old")
+IN_FORCE = PolicyNames("one", "old", 3)
 
 
 def presence(identity: str = "other", **more: object) -> Presence:
@@ -94,24 +94,21 @@ def test_fault_counts_from_its_beginning() -> None:
 
 def test_another_lineage_is_never_fit() -> None:
     """Whoever else is there."""
-    fault = policy_fault(PolicyNames("two", "new"), IN_FORCE, Roster(), 0)
+    other = PolicyNames("two", "new")
+    fault = lineage_fault(other, IN_FORCE)
     assert fault is not None
     assert fault.kind == "lineage"
-    assert policy_fault(PolicyNames("two", "new"), None, Roster(), 0) is None
+    assert lineage_fault(other, None) is None
+    assert file_notice(other, IN_FORCE) == ""
 
 
-def test_another_policy_waits_for_those_that_have_the_one_in_force() -> None:
-    """While one is there, or for a minute after it fell silent; not after it said that it leaves, nor when
-    nobody has that policy any more."""
-    there = roster((presence(), 0))
-    fault = policy_fault(OWN, IN_FORCE, there, GRACE_MS - 1)
-    assert fault is not None
-    assert fault.kind == "policy"
-    assert "host-other" in fault.words
-    assert policy_fault(OWN, IN_FORCE, there, GRACE_MS) is None
-    assert policy_fault(OWN, IN_FORCE, roster((presence(leaving=True), 0)), 0) is None
-    assert policy_fault(OWN, IN_FORCE, roster((presence(policy_version="third"), 0)), 0) is None
-    assert policy_fault(IN_FORCE, IN_FORCE, there, 0) is None
+def test_another_policy_file_is_no_fault_and_is_told() -> None:
+    """The controller follows the policy in force; the sentence names both, and what to do."""
+    assert lineage_fault(OWN, IN_FORCE) is None
+    notice = file_notice(OWN, IN_FORCE)
+    assert "its policy file (new) is not policy 3 (old)" in notice
+    assert "tieline policy show" in notice
+    assert file_notice(OWN, None) == file_notice(PolicyNames("one", "old"), IN_FORCE) == ""
 
 
 def test_redis_must_hold_the_tables_that_the_leader_uses() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from controller.commands.policies import first_policy
 from controller.core.model.memory import Memory
 from controller.core.snapshot import Ready
 from controller.leading.term import MEMORY_EVERY_MS, RUBBISH_UNRECORDED_MAX, Term
-from controller.routes.record import OrderAnswer, OrdersTaken, RoutesRecord
+from controller.routes.record import LoggedChange, OrderAnswer, OrdersTaken, RoutesRecord
+from tests.unit.controller.commands.changes import POLICY, change
 from tieline.table import Generation
 
 NOTHING_NEW = Ready(memory=Memory(), table=None, decisions=(), memory_changed=False)
@@ -17,7 +19,14 @@ def term(*, settled: bool = True) -> Term:
     """Published everything before offset 5 of the command log a moment ago."""
     record = RoutesRecord(Generation("one", 1, 3), 0, commands_next_offset=5)
     return Term(
-        1, 0, {}, record=record, memory=Memory(), published_steady_ms=MEMORY_EVERY_MS * 9, settled=settled
+        1,
+        0,
+        {},
+        record=record,
+        memory=Memory(),
+        policy=first_policy(POLICY, unsigned=True),
+        published_steady_ms=MEMORY_EVERY_MS * 9,
+        settled=settled,
     )
 
 
@@ -44,3 +53,16 @@ def test_a_command_log_that_was_created_anew_is_published_from_its_first_order()
     )
     assert not leader.owes(NOTHING_NEW, same, MEMORY_EVERY_MS * 9)
     assert leader.owes(NOTHING_NEW, other, MEMORY_EVERY_MS * 9)
+
+
+def test_a_policy_change_is_taken_in_with_the_orders_before_it() -> None:
+    """Not before anything is decided, and no change that the last publication took in."""
+    first = first_policy(POLICY, unsigned=True)
+    changed = change(first, headroom=0.5)
+    taken = OrdersTaken(8, 8, changes=(LoggedChange(7, 1, changed),))
+    after = term().policy_with(taken)
+    assert (after.policy.number, after.policy.policy.headroom) == (1, 0.5)
+    assert [(answer.id, answer.refused) for answer in after.answers] == [(changed.id, "")]
+    assert term(settled=False).policy_with(taken) == (first, ())
+    before = OrdersTaken(8, 8, changes=(LoggedChange(4, 1, changed),))
+    assert term().policy_with(before) == (first, ())
