@@ -7,6 +7,8 @@ of ``controller/cli`` print them, as JSON under the same names.
     explain        why each pool and each route has what it has: evidence, state, capacity, rules, weights
     why_no_share   why a pool has no share of a route: the first rule that keeps load from it
     what_if        what the loss of pools, or growth of demand, would leave
+    consequences   what an order or another policy would change, and which rules protect from it
+    binding        which contract, guard or limit keeps load from a place
     measure        what a table is worth under a demand: served, shed and failed load, money, broken contracts
     spend          how much of each committed spend is used, and what would be left
     alarms         what a person must look at: faults of sources, credentials and clocks
