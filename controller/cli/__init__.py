@@ -5,7 +5,8 @@ What goes in: arguments and the environment (``process.settings``). What comes o
 
 - 0: it was done. 1: it was not done or not confirmed, as the subcommand's help says (an order that no
   publication contains yet, a replay that differs). 2: the operator's mistake or an absent server, told in one
-  sentence that names the place and the remedy. 130: interrupted. A traceback is a fault of this program.
+  sentence that names the place and the remedy. 3: it was done, but clients did not take it over in the time
+  that `--wait` gave them. 130: interrupted. A traceback is a fault of this program.
 - Reasons are sentences on a terminal (``core.model.words``) and codes in JSON, so that programs compare codes
   and people never need to know them.
 

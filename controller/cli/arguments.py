@@ -77,18 +77,26 @@ SYNONYMS = {
 
 
 class Arguments(argparse.ArgumentParser):
-    """The parser of `tieline` and of each of its commands. Options take values like ``-10m`` or ``-10%``."""
+    """The parser of `tieline` and of each of its commands. Options take values like ``-10m`` or ``-10%``.
+
+    ``bare_values``: what an option stands for that is typed without ``=VALUE``. It never takes the next word.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # argparse takes such a text for an option, because to it only plain negative numbers are values.
         self._negative_number_matcher = _SIGNED_VALUE
+        self.bare_values: dict[str, str] = {}
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As in argparse, but an option that doesn't exist is a mistake before anything else is one."""
-        if unknown := self._unknown_option(sys.argv[1:] if args is None else args):
+        typed = list(sys.argv[1:] if args is None else args)
+        if unknown := self._unknown_option(typed):
             self.error(f"there is no option {unknown}{_near_miss(unknown, self._option_string_actions)}")
-        return super().parse_known_args(args, namespace)
+        return super().parse_known_args(
+            [f"{word}={self.bare_values[word]}" if word in self.bare_values else word for word in typed],
+            namespace,
+        )
 
     def error(self, message: str) -> NoReturn:
         """Says in one line what is wrong, on standard error, and exits with status 2."""

@@ -1,19 +1,23 @@
-"""Gives one order: checks it, asks where it would do harm, sends it, and says what came of it.
+"""Gives one order: checks it, says what it would change, sends it, and says what came of it.
 
 The order is done when three things have happened: the leader has accepted it, which its next publication says
 by the order's own id; a table that contains it is published in Kafka; and Redis has that table for clients.
+`--wait` goes on until clients use it (``client_wait``).
 """
 
 import asyncio
-import sys
 from collections.abc import Callable
 
+import msgspec
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from controller.cli.consequences import grave_consequences, takes_out
+from controller.cli.agreement import is_agreed, say
+from controller.cli.client_wait import ClientWait
+from controller.cli.order_report import Choices, OrderReport
 from controller.cli.outcome import offered_now, outcome, wait_for_clients
 from controller.commands.log import CommandLog
+from controller.core.inspect.consequences import Consequences, consequences
 from controller.core.model.words import duration
 from controller.core.policy.check import near_miss
 from controller.core.policy.policy import decode_policy
@@ -26,22 +30,26 @@ from controller.routes.record import OrderAnswer, RoutesRecord
 from controller.status.leadership import leading
 from controller.status.live import moment_of, read_commands
 from controller.status.words import described, taken_back_by, utc
-from tieline.events import TAKES_BACK, Command
+from tieline.events import TAKES_BACK, Command, in_scope
 from tieline.producer import Producer, ProducerError
 
-EXIT_NOT_APPLIED = 1
 HEARTBEAT_WITHIN_S = 1.5
 SKEW_TOLD_MS = 5_000  # heartbeats come every half second, so less may be delay
 
 
-async def give(
-    command_at: Callable[[int], Command], settings: Settings, wait_s: float, *, agreed: bool
-) -> int:
+async def give(command_at: Callable[[int], Command], settings: Settings, choices: Choices) -> int:
     """Returns the exit status. ``command_at`` makes the order as of an instant, by the brokers' clock.
 
     Raises ``UserError`` for an order that would change nothing, KafkaError where Kafka is away.
     """
     command_at(now_ms())  # a mistake in it is told before anything is reached
+    report = await _report(command_at, settings, choices)
+    if choices.as_json:
+        print(msgspec.json.encode(report).decode())
+    return report.exit_status
+
+
+async def _report(command_at: Callable[[int], Command], settings: Settings, choices: Choices) -> OrderReport:
     async with RoutesReader(settings.kafka, settings.topics) as routes:
         before = routes.newest()
         behind_ms = await _behind_ms(settings)
@@ -54,31 +62,96 @@ async def give(
             )
         log = await read_commands(settings, before)
         check_taken_back(command, log, now_ms() + behind_ms)
-        if not agreed and not await _is_agreed(command, settings, before, log):
-            return EXIT_NOT_APPLIED
+        change = await _change(command, settings, before, log)
+        if choices.dry_run:
+            return _dry_run(command, change, choices)
+        if not await is_agreed(described(command), change, choices.consent, may_shed=may_shed(command)):
+            return OrderReport(command, "not_agreed", change=change)
         async with Producer(settings.kafka, prefix=settings.namespace) as producer:
             command = command_at(now_ms() + behind_ms)  # it lasts from now, not from before all of this
             try:
                 sent = await producer.send(command)
             except ProducerError as error:
                 raise UserError(f"the order was not sent: {error}") from None
-        after = await routes.until(lambda record: _answer(record, command.id) is not None, wait_s)
+        after = await routes.until(lambda record: _answer(record, command.id) is not None, choices.within_s)
     answer = _answer(after, command.id) if after is not None else None
     if after is None or answer is None:
-        _say(_waits(command, f"{sent.topic} at offset {sent.offset}", wait_s))
-        return EXIT_NOT_APPLIED
+        why = _waits(command, f"{sent.topic} at offset {sent.offset}", choices.within_s)
+        return _told(OrderReport(command, "unanswered", why, change=change))
     if answer.refused:
-        _say(f"the leader refused the order {command.id}: {answer.refused}; nothing was changed")
-        return EXIT_NOT_APPLIED
-    until = f" until {utc(command.expires_ms)}" if command.expires_ms is not None else ""
-    text = f"{UNSIGNED_NOTICE}: {described(command)}{until} by {command.actor}: {command.reason}"
-    print(without_controls(text))
-    moved = outcome(command.scope, before, after, await offered_now(settings))
-    print(f"published as {after.generation}{moved}")
+        why = f"the leader refused the order {command.id}: {answer.refused}; nothing was changed"
+        return _told(OrderReport(command, "refused", why, change=change))
+    report = OrderReport(command, "published", generation=str(after.generation), change=change)
+    return await _followed(report, settings, before, after, choices)
+
+
+async def _followed(
+    report: OrderReport, settings: Settings, before: RoutesRecord, after: RoutesRecord, choices: Choices
+) -> OrderReport:
+    """Says what was published, and waits for whoever is to have it."""
+    command = report.order
+    if not choices.as_json:
+        until = f" until {utc(command.expires_ms)}" if command.expires_ms is not None else ""
+        text = f"{UNSIGNED_NOTICE}: {described(command)}{until} by {command.actor}: {command.reason}"
+        print(without_controls(text))
+        moved = outcome(command.scope, before, after, await offered_now(settings))
+        print(f"published as {after.generation}{moved}", flush=True)
     if fault := await wait_for_clients(settings, after.generation):
-        _say(f"{fault}: clients keep the table that they have until it is there")
-        return EXIT_NOT_APPLIED
-    return 0
+        why = f"{fault}: clients keep the table that they have until it is there"
+        return _told(msgspec.structs.replace(report, outcome="not_projected", why=why))
+    if not choices.wait:
+        return report
+    policy = decode_policy(after.policy)
+    emptied = frozenset(pool.id for pool in policy.pools if in_scope(pool.id, command.scope))
+    waiting = ClientWait(
+        settings,
+        after.generation,
+        emptied if choices.wait == "idle" else frozenset(),
+        interval_ms=policy.clients.report_interval_ms,
+    )
+    why = await waiting.run(choices.within_s)
+    report = msgspec.structs.replace(report, clients=waiting.progress)
+    return _told(msgspec.structs.replace(report, outcome="not_taken_over", why=why)) if why else report
+
+
+def _dry_run(command: Command, change: Consequences | None, choices: Choices) -> OrderReport:
+    why = "" if change else "what the order would change is not known, as Redis can't be read"
+    if change is None:
+        say(why)
+    elif not choices.as_json:
+        from controller.cli.change_tables import draw
+        from controller.cli.terminal import screen
+
+        draw(change, screen())
+        print(without_controls(f"nothing was sent: {described(command)}"))
+    return OrderReport(command, "dry_run", why, change=change)
+
+
+def _told(report: OrderReport) -> OrderReport:
+    say(report.why)
+    return report
+
+
+def may_shed(command: Command) -> bool:
+    """Whether the order takes pools out of use, so that load may be left without a place."""
+    return command.verb == "drain" or (command.verb == "verdict" and command.state == "down")
+
+
+async def _change(
+    command: Command, settings: Settings, before: RoutesRecord, log: CommandLog
+) -> Consequences | None:
+    """What the order would change on the live tables; None where these can't be read."""
+    if not settings.redis or before.table is None:
+        say("what the order would change is not known, as TIELINE_REDIS is not set")
+        return None
+    at_ms = now_ms()
+    try:
+        moment = await moment_of(settings, before, log.in_force(at_ms))
+    except (RedisError, OSError, TimeoutError):
+        say("what the order would change is not known, as Redis can't be read")
+        return None
+    after = log.apply(log.next_offset, at_ms, command, unsigned_allowed=True).in_force(at_ms)
+    return consequences(moment.snapshot, msgspec.structs.replace(moment.snapshot, commands=after), at_ms)
 
 
 def check_policy(command: Command, record: RoutesRecord | None) -> None:
@@ -130,7 +203,7 @@ async def _behind_ms(settings: Settings) -> int:
     if abs(behind_ms) < SKEW_TOLD_MS:
         return 0
     words = "behind" if behind_ms > 0 else "ahead of"
-    _say(
+    say(
         f"the clock of this machine is {duration(abs(behind_ms))} {words} the brokers': "
         "the order's time counts by theirs"
     )
@@ -146,29 +219,6 @@ async def _behind_by_next_heartbeat_ms(settings: Settings, heard_ms: int) -> int
         if leader is not None and leader.heard_ms > heard_ms:
             return leader.heard_ms - now_ms()
     return 0
-
-
-async def _is_agreed(command: Command, settings: Settings, before: RoutesRecord, log: CommandLog) -> bool:
-    """Whether the order does no harm that a person must agree to, or one has agreed."""
-    if not takes_out(command):
-        return True
-    if not settings.redis:
-        _say("what the order would shed is not known, as TIELINE_REDIS is not set")
-        return True
-    try:
-        moment = await moment_of(settings, before, log.in_force(now_ms()))
-    except (RedisError, OSError, TimeoutError):
-        _say("what the order would shed is not known, as Redis can't be read")
-        return True
-    sentences = grave_consequences(command, moment)
-    if not sentences:
-        return True
-    _say(f"{described(command)}: " + "; ".join(sentences))
-    if not sys.stdin.isatty():
-        _say("nothing was sent: add --yes to do it all the same")
-        return False
-    reply = await asyncio.to_thread(input, "Do it all the same? [y/N] ")
-    return reply.strip().lower() in ("y", "yes")
 
 
 def _answer(record: RoutesRecord, order_id: str) -> OrderAnswer | None:
@@ -187,7 +237,3 @@ def _waits(command: Command, place: str, wait_s: float) -> str:
     back = taken_back_by(command)
     remedy = f"; to take it back: {back}" if back else ""
     return f"{text} unless that is after {utc(command.expires_ms)}{remedy}"
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{without_controls(text)}\n")

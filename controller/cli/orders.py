@@ -13,16 +13,20 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from controller.cli.give_order import give
+from controller.cli.agreement import add_consent_arguments, consent_of
+from controller.cli.arguments import Arguments
+from controller.cli.give_order import give, may_shed
+from controller.cli.order_report import Choices, WaitFor
 from controller.cli.terminal import duration_ms, invalid_field
 from controller.core.orders.overridable import OVERRIDABLE, override_fault
+from controller.process.clock import now_ms
 from controller.process.errors import UserError
 from controller.process.settings import KAFKA, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
 from tieline.events import OF_THE_WHOLE_TABLE, TAKES_BACK, Command, Verb
 from tieline.misfits import misfit
 
-WAIT_S_MAX = 600.0
+WITHIN: dict[WaitFor, str] = {"": "15s", "clients": "1m", "idle": "10m"}
 
 
 class Order(NamedTuple):
@@ -59,7 +63,7 @@ ORDERS: dict[Verb, Order] = {
 def add_parser(subparsers: Any) -> None:
     """Adds the subcommand of every order."""
     for verb, order in ORDERS.items():
-        parser: argparse.ArgumentParser = subparsers.add_parser(
+        parser: Arguments = subparsers.add_parser(
             verb,
             description=f"{order.says} Waits until a generation that contains the order is published.",
         )
@@ -75,11 +79,23 @@ def add_parser(subparsers: Any) -> None:
                 help=f"for how long: 90s, 30m, 1h or 2d{f' ({order.lasts})' if order.lasts else ''}",
             )
         parser.add_argument("--actor", help="who gives the order (default: your login)")
-        parser.add_argument("--wait", type=float, default=15.0, metavar="S", help="seconds to wait (15)")
-        parser.add_argument(
-            "--yes", action="store_true", help="do it without a question, also where critical load is shed"
-        )
+        _add_wait_arguments(parser)
+        add_consent_arguments(parser)
+        parser.add_argument("--json", action="store_true", help="one JSON object with what came of it")
         add_stack_arguments(parser)
+
+
+def _add_wait_arguments(parser: Arguments) -> None:
+    parser.bare_values["--wait"] = "clients"
+    parser.add_argument(
+        "--wait",
+        choices=("clients", "idle"),
+        default="",
+        help="also wait until 99 %% of the reporting clients use the table; --wait=idle: and until nothing "
+        "is in flight any more at the pools that the order empties",
+    )
+    limits = ", ".join(f"{limit}{f' with --wait={what}' if what else ''}" for what, limit in WITHIN.items())
+    parser.add_argument("--within", metavar="TIME", help=f"for how long to wait at most ({limits})")
 
 
 def _add_arguments(parser: argparse.ArgumentParser, verb: Verb, order: Order) -> None:
@@ -99,12 +115,22 @@ def _add_arguments(parser: argparse.ArgumentParser, verb: Verb, order: Order) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: the leader accepted the order, published a table with it, and clients can have that table. 1: the
-    order was refused, or one of these didn't come within the time."""
+    """0: the leader accepted the order, published a table with it, and clients can have that table (with
+    ``--wait``: they use it). 1: it was not agreed to or refused, or one of these didn't come within the time.
+    3: only what ``--wait`` waits for didn't come within the time."""
     settings = read_settings(args, os.environ, needs=(KAFKA,))
     quiet()
-    wait_s = min(max(args.wait, 0), WAIT_S_MAX)
-    return asyncio.run(give(partial(command_of, args), settings, wait_s, agreed=args.yes))
+    wait: WaitFor = args.wait
+    choices = Choices(
+        consent=consent_of(args),
+        dry_run=args.dry_run,
+        as_json=args.json,
+        wait=wait,
+        within_s=duration_ms(args.within or WITHIN[wait], "--within") / 1_000,
+    )
+    if wait == "idle" and not may_shed(command_of(args, now_ms())):
+        raise UserError("--wait=idle is for orders that empty pools: use --wait")
+    return asyncio.run(give(partial(command_of, args), settings, choices))
 
 
 def command_of(args: argparse.Namespace, issued_ms: int) -> Command:

@@ -9,7 +9,11 @@ from rich.text import Text
 
 WIDE_COLUMNS = 110  # from here on a terminal has room for columns that can be missed
 GAP = 2  # between two columns
-_NUMBERS = ("usable/s", "stated/s", "load/s", "weight", "ends in", "req/s", "tokens/s", "of", "429/s")
+_NUMBERS = ("weight", "ends in", "of")  # and all that is per second
+
+
+def _is_number(heading: str) -> bool:
+    return heading in _NUMBERS or "/s" in heading
 
 
 def fitted_table(title: str, headings: Sequence[str], rows: Sequence[tuple[Text, ...]], width: int) -> Table:
@@ -27,7 +31,7 @@ def fitted_table(title: str, headings: Sequence[str], rows: Sequence[tuple[Text,
         for column, heading in enumerate(headings[:-1])
     ]
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in _NUMBERS else "left", no_wrap=True)
+        table.add_column(heading, justify="right" if _is_number(heading) else "left", no_wrap=True)
     left = max(width - sum(widths) - len(widths) * GAP, len(headings[-1]))
     for row in rows:
         row[-1].truncate(left, overflow="ellipsis")

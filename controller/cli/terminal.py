@@ -41,12 +41,12 @@ def instant_ms(text: str, now_ms: int, flag: str) -> int:
     return round(instant.timestamp() * 1_000)
 
 
-def duration_ms(text: str) -> int:
+def duration_ms(text: str, flag: str = "--for") -> int:
     """``90s``, ``30m``, ``1h``, ``2d`` in milliseconds, at most 30 days. Raises ``UserError``."""
     typed = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
     length_ms = int(typed[1]) * _UNITS_MS[typed[2]] if typed else 0
     if not 0 < length_ms <= OVERRIDE_MAX_MS:
-        raise UserError(f"--for {text!r}: give a time like 90s, 30m, 1h or 2d, at most 30d")
+        raise UserError(f"{flag} {text!r}: give a time like 90s, 30m, 1h or 2d, at most 30d")
     return length_ms
 
 

@@ -12,6 +12,7 @@ What goes out: a ``Status`` (``gather``), or a ``Moment``, which is what a contr
     controllers  every controller that said something lately, and what is wrong with it
     leadership   who leads
     sightings    clients, the emergency overlay, dead letters
+    uptake       how far clients have taken a table over, and what is in flight at emptied pools
     what_if      questions "what if" by name, and the planner's answers
     words        times, orders and overlays in words
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from controller.core.inspect.consequences import FORCE_RULES
 from controller.leading.routes_reader import RoutesReader
 from controller.process.settings import Settings
 from controller.routes.record import RoutesRecord
@@ -18,6 +19,7 @@ from tests.places import EXAMPLE_POLICY
 from tests.waiting import until
 
 POLICY = EXAMPLE_POLICY
+FORCED = ("--yes", *(word for rule in FORCE_RULES for word in ("--force", rule)))  # whatever an order sheds
 MAIN = "import sys; from controller.cli import main; sys.exit(main())"
 
 

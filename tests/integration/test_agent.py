@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 import tieline
 from controller.routes.record import RoutesRecord
-from tests.integration.controllers import POLICY, Fleet, settings_of
+from tests.integration.controllers import FORCED, POLICY, Fleet, settings_of
 from tests.integration.controllers import tieline as tieline_command
 from tests.stacks import RealStack
 from tests.waiting import until
@@ -67,7 +67,7 @@ async def projected(fleet: Fleet, redis: Any) -> dict[str, bytes] | None:
 
 async def drain(fleet: Fleet, scope: str, *, has_redis: bool = True) -> None:
     """Drains. Where Redis doesn't get the table, the command says so of an order that is published."""
-    given = await tieline_command(fleet.settings, "drain", scope, "--yes", "--reason", "test", "--for", "1h")
+    given = await tieline_command(fleet.settings, "drain", scope, *FORCED, "--reason", "test", "--for", "1h")
     assert "published as" in given.out, given.err
     assert given.status == (0 if has_redis else 1), given.err
     assert has_redis or "clients keep the table that they have until it is there" in given.err

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.controllers import MAIN, POLICY, Fleet, settings_of, tieline
+from tests.integration.controllers import FORCED, MAIN, POLICY, Fleet, settings_of, tieline
 
 NOBODY = "127.0.0.1:9"  # the discard port: nobody listens there
 
@@ -29,7 +29,7 @@ async def test_drain_shows_in_status_until_undrained(fleet: Fleet) -> None:
     """drain waits for the generation that contains it; status says who drained and why; undrain ends it."""
     controller = await fleet.add()
     await controller.until_said("decides now")
-    words = ("--reason", "repair", "--for", "1h", "--actor", "kim", "--yes")
+    words = ("--reason", "repair", "--for", "1h", "--actor", "kim", *FORCED)
     drained = await tieline(fleet.settings, "drain", "azure/eastus2", *words)
     assert drained.status == 0, drained.err
     assert "UNSIGNED DEV MODE: drain azure/eastus2 until" in drained.out
@@ -76,7 +76,7 @@ async def test_command_nobody_takes_says_what_it_waited_for(fleet: Fleet) -> Non
     controller = await fleet.add()
     await controller.until_said("decides now")
     await controller.stop()
-    words = ("--reason", "x", "--for", "1h", "--wait", "1", "--yes")
+    words = ("--reason", "x", "--for", "1h", "--within", "1s", *FORCED)
     drained = await tieline(fleet.settings, "drain", "oci", *words)
     assert drained.status == 1
     assert "no controller has answered within 1 s" in drained.err

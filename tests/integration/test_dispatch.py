@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from controller.core.model.dispatch_plan import Problem
 from controller.core.policy.policy import encode_policy
 from controller.dispatch.dispatcher import EVERY_MS, Dispatcher
-from tests.integration.controllers import Fleet, settings_of, tieline
+from tests.integration.controllers import FORCED, Fleet, settings_of, tieline
 from tests.processes import runs
 from tests.unit.controller.core.lp.test_solve import problem
 from tests.unit.controller.core.made import policy, pool
@@ -152,7 +152,7 @@ async def test_a_controller_goes_on_without_its_solver(
         os.kill(first, signal.SIGKILL)
         kept = await controller.until_said("no new plan: the last one stays")
         assert kept["has_plan"] is True
-        drained = await tieline(settings, "drain", "oci", "--yes", "--reason", "test", "--for", "1h")
+        drained = await tieline(settings, "drain", "oci", *FORCED, "--reason", "test", "--for", "1h")
         assert drained.status == 0, drained.err
         second = (await controller.until_said("solver started", 2))["pid"]
         assert runs(second)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from controller.kafka.ordered_log import Tail, start_producer
 from controller.process.clock import now_ms
 from controller.routes.record import ROUTES_TYPE, RoutesRecord, encode_record, fence, headers, keyed
-from tests.integration.controllers import Fleet, leader_and_standby, settings_of, tieline
+from tests.integration.controllers import FORCED, Fleet, leader_and_standby, settings_of, tieline
 from tests.waiting import until
 from tieline.cloudevents import encode
 from tieline.events import Claimed, Event, Heartbeat, Resigned
@@ -93,7 +93,7 @@ async def test_fence_of_an_epoch_that_never_began_ends_no_leading(fleet: Fleet) 
     await write_on_routes(
         fleet, fence(lineage, HUGE, now_ms()), replace(before, generation=forged, table=table)
     )
-    order = await tieline(fleet.settings, "drain", "oci", "--yes", "--reason", "test", "--for", "1h")
+    order = await tieline(fleet.settings, "drain", "oci", *FORCED, "--reason", "test", "--for", "1h")
     assert order.status == 0, order.err
     for controller in (leader, standby):
         ignored = await controller.until_said("a record of the routes log is ignored")
@@ -156,7 +156,7 @@ async def test_resignation_and_claim_of_others_end_no_leading(fleet: Fleet) -> N
         Claimed("forger", epoch, 2**50),
         Claimed("forger", -1, -1),
     )
-    order = await tieline(fleet.settings, "drain", "oci", "--yes", "--reason", "test", "--for", "1h")
+    order = await tieline(fleet.settings, "drain", "oci", *FORCED, "--reason", "test", "--for", "1h")
     assert order.status == 0, order.err
     assert (await newest(fleet)).generation.epoch == epoch
     assert not leader.said("stands by now")

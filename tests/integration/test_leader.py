@@ -17,6 +17,7 @@ from controller.kafka.topics import ensure_topics
 from controller.leading.leader import Leader
 from controller.routes.counting_rule import epoch_of
 from tests.integration.controllers import (
+    FORCED,
     Fleet,
     leader_and_standby,
     settings_of,
@@ -57,7 +58,7 @@ async def test_killed_leader_is_replaced_and_no_weight_changes(fleet: Fleet) -> 
     """SIGKILL of the leader of two: the other publishes under a higher epoch within 5 s, weights, memory and
     commands unchanged."""
     leader, standby = await leader_and_standby(fleet)
-    drained = await tieline(fleet.settings, "drain", "oci", "--yes", "--reason", "test", "--for", "1h")
+    drained = await tieline(fleet.settings, "drain", "oci", *FORCED, "--reason", "test", "--for", "1h")
     assert drained.status == 0, drained.err
     async with fleet.routes() as routes:
         before = routes.newest()
@@ -80,7 +81,7 @@ async def test_paused_leader_publishes_nothing_when_it_wakes(fleet: Fleet) -> No
     leader, standby = await leader_and_standby(fleet)
     leader.signal(signal.SIGSTOP)
     await standby.until_said("leads now")
-    given = await tieline(fleet.settings, "drain", "gcp", "--yes", "--reason", "test", "--for", "1h")
+    given = await tieline(fleet.settings, "drain", "gcp", *FORCED, "--reason", "test", "--for", "1h")
     assert given.status == 0, given.err
     leader.signal(signal.SIGCONT)
     await leader.until_said("stands by now")

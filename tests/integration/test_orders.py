@@ -16,8 +16,8 @@ import pytest
 from controller.core.model.reasons import State
 from controller.policy_file import load_policy
 from controller.routes.record import RoutesRecord
-from tests.integration.controllers import POLICY, Fleet, settings_of, tieline
-from tieline.events import Capacity, Command, PoolCapacity
+from tests.integration.controllers import FORCED, POLICY, Fleet, settings_of, tieline
+from tieline.events import Capacity, Command, Demand, PoolCapacity, PoolObservation
 from tieline.producer import Producer
 
 PROVIDERS = ("azure", "gcp", "oci", "coreweave")
@@ -69,7 +69,7 @@ def _is_all_healthy(record: RoutesRecord) -> bool:
 
 async def order(fleet: Fleet, *arguments: str) -> str:
     """Gives an order and returns what came of it."""
-    given = await tieline(fleet.settings, *arguments, "--reason", "a drill", "--actor", "kim", "--yes")
+    given = await tieline(fleet.settings, *arguments, "--reason", "a drill", "--actor", "kim", *FORCED)
     assert given.status == 0, given.err
     assert "published as multicloud-1:0:" in given.out
     return given.out
@@ -185,23 +185,71 @@ def _answer(record: RoutesRecord, order_id: str) -> str | None:
 
 
 async def test_what_an_order_would_shed_must_be_agreed_to(fleet: Fleet) -> None:
-    """Draining an exclusive workload's only provider says what would happen and sends nothing without --yes;
+    """Draining an exclusive workload's only provider says what would happen and sends nothing
+    without --force;
     taking back what is not there says so; an order that nobody takes says that it waits."""
     drain = ("drain", "azure", "--for", "1h", "--reason", "a drill", "--actor", "kim")
     asked = await tieline(fleet.settings, *drain)
     assert asked.status == 1, asked.err
     assert "api, which only azure may serve, would have no pool left for requests from" in asked.err
-    assert "nothing was sent: add --yes" in asked.err
+    assert "nothing was sent: add --force critical_shed --force last_pool" in asked.err
+    rehearsed = await tieline(fleet.settings, *drain, "--dry-run", "--json", *FORCED)
+    assert rehearsed.status == 0, rehearsed.err
+    report = json.loads(rehearsed.out)
+    assert report["outcome"] == "dry_run"
+    assert {item["rule"] for item in report["change"]["objections"]} >= {"critical_shed", "last_pool"}
+    assert "drain" not in {command["verb"] for command in (await status(fleet))["commands"]}
     undrain = ("undrain", "azure", "--reason", "a drill", "--actor", "kim")
     refused = await tieline(fleet.settings, *undrain)
     assert refused.status == 2
     assert "there is no drain of azure to take back: no drain is in force" in refused.err
-    given = await tieline(fleet.settings, *drain, "--yes")
+    given = await tieline(fleet.settings, *drain, *FORCED)
     assert given.status == 0, given.err
     assert "published as" in given.out
     fleet._all[0].signal(signal.SIGSTOP)
-    unanswered = await tieline(fleet.settings, *undrain, "--wait", "1")
+    unanswered = await tieline(fleet.settings, *undrain, "--within", "1s")
     assert unanswered.status == 1
     assert "no controller has answered within 1 s" in unanswered.err
     assert "the next leader will carry it out" in unanswered.err
     fleet._all[0].signal(signal.SIGCONT)
+
+
+async def test_wait_ends_when_the_clients_use_the_table(fleet: Fleet) -> None:
+    """`--wait` says the share as it rises. Status 3 while a reporting client keeps an older table;
+    `--wait=idle` also waits for the request that is still in flight at the drained pool."""
+    settings = fleet.settings
+    async with Producer(settings.kafka, prefix=settings.namespace) as producer:
+        reports = asyncio.create_task(_report(fleet, producer, keeps_old=True))
+        drain = ("drain", ACTED_ON, "--for", "1h", "--reason", "a drill", *FORCED)
+        late = await tieline(settings, *drain, "--wait", "--within", "4s")
+        assert late.status == 3, late.err
+        assert "published as" in late.out
+        assert "after 4 s 50.0% of 2 reporting clients use it" in late.err
+        reports.cancel()
+        reports = asyncio.create_task(_report(fleet, producer, keeps_old=False))
+        idle = await tieline(settings, *drain, "--wait=idle", "--within", "20s", "--json")
+        assert idle.status == 0, idle.err
+        assert json.loads(idle.out)["clients"] == {"reporting": 2, "reached": 2, "silent": 0, "in_flight": 0}
+        assert "1 requests are in flight at the emptied pools" in idle.err
+        reports.cancel()
+
+
+async def _report(fleet: Fleet, producer: Producer, *, keeps_old: bool) -> None:
+    """Two clients report every second: one always the newest generation, the other that or always the first.
+    For five seconds one request is in flight at the pool that will be drained."""
+    sequence = time.time_ns() // 1_000_000
+    async with fleet.routes() as routes:
+        for count in range(600):
+            record = routes.newest()
+            assert record is not None
+            newest = str(record.generation)
+            now = time.time_ns() // 1_000_000
+            pools = (PoolObservation(ACTED_ON, in_flight=int(count < 50)),)
+            for client in ("client-0", "client-1"):
+                sequence += 1
+                generation = "multicloud-1:0:1" if keeps_old and client == "client-1" else newest
+                report = Demand(
+                    client, "run", sequence, now - 100, now, 1_000, generation=generation, pools=pools
+                )
+                await producer.send(report)
+            await routes.until(lambda _: False, 0.1)  # this is the pace of the reports

@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from controller.status.live import present
-from tests.integration.controllers import Fleet, settings_of, tieline
+from tests.integration.controllers import FORCED, Fleet, settings_of, tieline
 from tests.waiting import until
 
 RUBBISH = 150_000
@@ -60,7 +60,7 @@ async def test_rubbish_on_the_command_log_keeps_nobody_from_starting(fleet: Flee
     """
     leader = await fleet.add()
     await leader.until_said("decides now")
-    given = await tieline(fleet.settings, "drain", "oci", "--reason", "test", "--for", "1h", "--yes")
+    given = await tieline(fleet.settings, "drain", "oci", "--reason", "test", "--for", "1h", *FORCED)
     assert given.status == 0, given.err
     await flood(fleet)
 
@@ -76,7 +76,7 @@ async def test_rubbish_on_the_command_log_keeps_nobody_from_starting(fleet: Flee
     assert await leader.stop() == 0
     await standby.until_said("decides now", within_s=40)
     assert await drained(fleet) == ["oci"]
-    given = await tieline(fleet.settings, "drain", "gcp", "--reason", "test", "--for", "1h", "--yes")
+    given = await tieline(fleet.settings, "drain", "gcp", "--reason", "test", "--for", "1h", *FORCED)
     assert given.status == 0, given.err
     assert await drained(fleet) == ["gcp", "oci"]
 
@@ -86,7 +86,7 @@ async def test_an_order_outlives_its_record(fleet: Fleet) -> None:
     """A drain of an hour is in force after the log was cut and every controller was started anew."""
     first = await fleet.add()
     await first.until_said("decides now")
-    given = await tieline(fleet.settings, "drain", "oci", "--reason", "test", "--for", "1h", "--yes")
+    given = await tieline(fleet.settings, "drain", "oci", "--reason", "test", "--for", "1h", *FORCED)
     assert given.status == 0, given.err
     assert await first.stop() == 0
     await cut_log(fleet)

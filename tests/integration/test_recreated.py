@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 
 from controller.status.live import present
-from tests.integration.controllers import Fleet, settings_of, tieline
+from tests.integration.controllers import FORCED, Fleet, settings_of, tieline
 from tests.integration.ingesting import Lab, demand, lab, report
 from tests.waiting import until
 from tieline.topics import Topic
@@ -100,7 +100,7 @@ async def test_a_controller_ends_when_a_log_is_not_the_one_it_began_to_read(
 
 async def order(fleet: Fleet, *arguments: str) -> None:
     """Gives an order, and waits until it is accepted and published."""
-    given = await tieline(fleet.settings, *arguments, "--reason", "test", "--yes")
+    given = await tieline(fleet.settings, *arguments, "--reason", "test", *FORCED)
     assert given.status == 0, given.err
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from controller.core.model.reasons import State
 from controller.policy_file import load_policy
-from tests.integration.controllers import POLICY, Fleet, settings_of, tieline
+from tests.integration.controllers import FORCED, POLICY, Fleet, settings_of, tieline
 from tests.waiting import until
 from tieline.events import Capacity, Demand, Flow, Outcomes, PoolCapacity, PoolObservation
 from tieline.producer import Producer
@@ -43,7 +43,7 @@ async def decided(fleet: Fleet) -> Fleet:
             for client in range(4):
                 await producer.send(_demand(client, sequence, failing=sequence > 1))
         await until(lambda: _is_down(fleet), within_s=20, what=f"{SICK} is down")
-    for verb, more in (("drain", ("--yes", "--for", "1h", "--actor", "kim")), ("undrain", ())):
+    for verb, more in (("drain", (*FORCED, "--for", "1h", "--actor", "kim")), ("undrain", ())):
         given = await tieline(fleet.settings, verb, "azure/swedencentral", "--reason", "repair", *more)
         assert given.status == 0, given.err
     return fleet

@@ -12,7 +12,7 @@ import pytest_asyncio
 import tieline
 from controller.process.connections import redis_address
 from controller.process.settings import Settings
-from tests.integration.controllers import ControllerProcess
+from tests.integration.controllers import FORCED, ControllerProcess
 from tests.integration.controllers import tieline as run
 from tests.integration.secured import PASSWORD, USER, Secured, secured
 from tests.places import EXAMPLE_POLICY
@@ -52,7 +52,7 @@ async def test_controller_commands_and_client_are_let_in(
         await controller.until_said("partitions_assigned", within_s=60)
         status = await run(told, "status", **given)
         assert "generation multicloud-1:0:" in status.out, status.err
-        drained = await run(told, "drain", "gcp", "--yes", "--reason", "test", "--for", "1h", **given)
+        drained = await run(told, "drain", "gcp", *FORCED, "--reason", "test", "--for", "1h", **given)
         assert "published as" in drained.out, drained.err
         await follow_and_report(doors, told.namespace, given)
     finally:

@@ -1,6 +1,6 @@
 """What an order, or another policy, would change: the next decision with it beside the one without. Pure.
 
-Both sides are decided by the planner on the same moment, so that what would move anyway is on both and
+Both sides are decided by the planner on the same moment, so that what must move anyway is on both and
 cancels out. Load is in units/s of the demand of now. ``objections`` are what nobody wants by mistake: each
 has the name of the rule that an operator must give with ``--force`` to do it all the same. In words:
 ``consequence_words``.
@@ -141,8 +141,10 @@ def consequences(before: Snapshot, after: Snapshot, at_ms: int) -> Consequences:
 
 
 def _side(snapshot: Snapshot, at_ms: int) -> _Side:
+    # Moves by choice are kept out of the decision, as they come in their own time with the order or without.
+    office = replace(snapshot.office, voluntary_after_ms=at_ms + 1)
     planner = Planner()
-    ready = planner.step(snapshot, at_ms)
+    ready = planner.step(replace(snapshot, office=office), at_ms)
     assessment = planner.memo.last(Assessment) or assess(snapshot, at_ms)
     table = ready.table or snapshot.table
     assert table is not None, "consequences are asked for once a table is in force"
@@ -199,10 +201,10 @@ def _due(side: _Side, at_ms: int) -> float:
     if too_little_heard(assessment):
         return 0.0
     assert side.snapshot.table is not None
-    held = HeldTable(assessment.compiled, side.snapshot.table)
+    table = HeldTable(assessment.compiled, side.snapshot.table)
     plan = fresh_plan(side.snapshot, assessment.compiled, at_ms)
     use = within_freezes(assessment.use, assessment.orders)
-    target = voluntary_step(assessment, use, held, plan).target
+    target = voluntary_step(assessment, use, table, plan).target
     was, goal = _flows(side.draft), _flows(target)
     return sum(_moved(was[route], flow) for route, flow in goal.items())
 
@@ -272,26 +274,22 @@ def _barred(side: _Side) -> frozenset[str]:
 
 
 def _no_n_minus_1(now: _Side, then: _Side, at_ms: int) -> Iterator[Objection]:
-    """Providers whose loss would shed critical load then, and would not now, or less."""
-    before, after = _short_if_lost(now, at_ms), _short_if_lost(then, at_ms)
+    """Providers whose loss would shed critical load then that it would not shed now, nor the order alone."""
+    before, after, alone = _shed_if_lost(now, at_ms), _shed_if_lost(then, at_ms), _critical(then.worth)
     unit, least = then.snapshot.policy.clients.load_unit, max(UNITS_MIN, SHARE_MIN * then.worth.offered)
-    for provider, short in after.items():
-        if (more := short - before.get(provider, 0.0)) > least:
+    for provider, shed in after.items():
+        if (more := shed - max(before.get(provider, 0.0), alone)) > least:
             text = (
                 f"if {provider} were lost after it, {more:,.0f} {unit}/s more of critical load would be shed"
             )
             yield Objection("no_n_minus_1", text)
 
 
-def _short_if_lost(side: _Side, at_ms: int) -> dict[str, float]:
-    """Provider -> critical load that its loss would shed beyond what is shed anyway, in units/s."""
+def _shed_if_lost(side: _Side, at_ms: int) -> dict[str, float]:
+    """Provider -> critical load that would be shed if it were lost, in units/s."""
     providers = [loss for loss in losses(side.snapshot.policy) if loss.kind == "provider"]
     answers = what_ifs(side.snapshot, at_ms, [WhatIfQuestion(loss.pools) for loss in providers])
-    shed = _critical(side.worth)
-    return {
-        loss.name: max(_critical(answer.after) - shed, 0.0)
-        for loss, answer in zip(providers, answers, strict=True)
-    }
+    return {loss.name: _critical(answer.after) for loss, answer in zip(providers, answers, strict=True)}
 
 
 def _critical(worth: Measurement) -> float:

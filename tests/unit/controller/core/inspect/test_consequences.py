@@ -68,8 +68,14 @@ def test_what_would_move_anyway_is_no_consequence(world: World) -> None:
 
 
 def test_a_freeze_leaves_no_move_by_choice(world: World) -> None:
-    """What is still due by choice falls to nothing, and that is said."""
-    change = of_order(world, "freeze", "*")
+    """What is still due by choice falls to nothing, and that is said. Although a step is due, none counts as
+    moved by the order."""
+    after = with_order(world, "freeze", "*")
+    assert after.memory is not None
+    rested = replace(after.memory, voluntary_ms=0)
+    before = replace(world.snapshot(), memory=rested)
+    change = consequences(before, replace(after, memory=rested), world.now_ms)
+    assert change.moved_units_per_s == 0
     assert change.due_before > 0
     assert change.due_after == 0
     assert summary(change)[1].startswith("left to bounded steps by choice: ")
@@ -106,6 +112,19 @@ def test_every_objection_has_a_rule_that_can_be_forced(world: World) -> None:
     """The list of names is one place, and says what each protects."""
     change = of_order(world, "drain", "azure")
     assert {objection.rule for objection in change.objections} <= set(FORCE_RULES)
+
+
+def test_taking_an_order_back_is_not_objected_to() -> None:
+    """What a drain sheds is served again; that the loss of its pools would shed it then is nothing new."""
+    world = settled(1.0)
+    drained = with_order(world, "drain", "azure")
+    world.commands = list(drained.commands)
+    list(world.run(2_000))
+    snapshot = world.snapshot()
+    change = consequences(snapshot, replace(snapshot, commands=()), world.now_ms)
+    assert change.shed_before["critical"] > 12_000
+    assert change.shed_after["critical"] < change.shed_before["critical"]
+    assert change.objections == ()
 
 
 def test_another_policy_is_compared_by_name(world: World) -> None:
