@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Collection
+from typing import Any
 
 CANCEL_EVERY_S = 0.5
 
 
-async def end_all(tasks: Collection[asyncio.Task[None]]) -> None:
+async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Cancels the tasks until all have ended.
 
     Once is not enough. A library that is cancelled while it connects may report a failed connection instead,

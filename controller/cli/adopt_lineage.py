@@ -11,6 +11,7 @@ import getpass
 import os
 from typing import Any
 
+from controller.cli.terminal import name_context
 from controller.leading.routes_reader import RoutesReader
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """0 when Redis has the table of the new lineage, 1 when no controller put it there in time."""
     quiet()
     settings = read_settings(args, os.environ, needs=(KAFKA, REDIS))
+    name_context(settings)
     return asyncio.run(_adopt(settings, args.actor or getpass.getuser(), args.reason))
 
 

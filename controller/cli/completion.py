@@ -4,8 +4,8 @@
   zsh:  tieline completion zsh > ~/.zfunc/_tieline      (with ~/.zfunc in fpath)
   fish: tieline completion fish > ~/.config/fish/completions/tieline.fish
 
-Names of pools, providers and routes are those of the installation that `tieline status` or `tieline explain`
-looked at last. Nothing is asked over the network while you type.
+Names of pools, providers and routes are those of the installation that `tieline status` looked at last.
+Nothing is asked over the network while you type.
 """
 
 import argparse

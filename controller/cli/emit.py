@@ -19,6 +19,7 @@ from controller.cli.event_input import (
     load,
     registration_fault,
 )
+from controller.cli.terminal import name_context
 from controller.core.policy.policy import Policy, decode_policy
 from controller.leading.routes_reader import RoutesReader
 from controller.process import clock
@@ -68,6 +69,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Returns 0 when Kafka acknowledged all events, 1 when it did not take one. Raises InputError."""
     settings = read_settings(args, os.environ, needs=(KAFKA,))
+    name_context(settings)
     identity = Identity(args.source, secrets.token_hex(8), clock.now_ms())
     place, descriptions = _descriptions(args, identity.now_ms)
     to_send = events(args.kind, descriptions, identity, place=place)

@@ -17,7 +17,6 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
-from controller.cli.names import remember
 from controller.cli.terminal import screen
 from controller.core.inspect.explain import Explanation, PoolWhy, RouteWhy, explain
 from controller.core.inspect.why_no_share import NoShare
@@ -66,7 +65,6 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(args, os.environ)
     quiet()
     moment = asyncio.run(present(settings))
-    remember(moment.snapshot.policy)
     report = explained(moment, args.name.strip().rstrip("/"))
     if args.json:
         print(msgspec.json.encode(report).decode())

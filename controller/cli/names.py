@@ -1,16 +1,13 @@
 """The names that completion offers: those of the installation that was looked at last, in a file.
 
-`tieline status` and `tieline explain` write them; the completion scripts read them without starting Tieline.
+`tieline status` writes them; the completion scripts read them without starting Tieline.
 """
 
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-from controller.core.policy.lawful import origins_of
-from controller.core.policy.policy import Policy
 
 NAMES_MAX = 10_000
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")  # nothing that a shell would take for more than a name
@@ -25,25 +22,21 @@ def names_path(environment: Mapping[str, str]) -> Path | None:
     return Path(home) / ".cache" / "tieline" / "names" if home else None
 
 
-def names_of(policy: Policy) -> tuple[str, ...]:
-    """Providers, regions, pools, workloads and routes, sorted."""
-    pools = {pool.id for pool in policy.pools}
-    names = (
-        pools | {pool.rsplit("/", 1)[0] for pool in pools} | {provider.id for provider in policy.providers}
-    )
-    for workload in policy.workloads:
-        names |= {workload.id, *(f"{workload.id}/{origin.id}" for origin in origins_of(policy, workload))}
+def names_of(pools: Iterable[str], routes: Iterable[str]) -> tuple[str, ...]:
+    """Pools, their providers and regions, routes and their workloads; sorted."""
+    names = {*pools, *routes}
+    names |= {name.rsplit("/", 1)[0] for name in names} | {name.split("/", 1)[0] for name in names}
     return tuple(sorted(name for name in names if _PLAIN.fullmatch(name)))[:NAMES_MAX]
 
 
-def remember(policy: Policy, environment: Mapping[str, str] = os.environ) -> None:
-    """Writes the names of this policy, one a line, if they differ from those that are there.
+def remember(names: Iterable[str], environment: Mapping[str, str] = os.environ) -> None:
+    """Writes these names, one a line, if they differ from those that are there.
 
     A file that can't be written is no reason to fail: then completion offers what it has.
     """
     if (path := names_path(environment)) is None:
         return
-    text = "".join(f"{name}\n" for name in names_of(policy))
+    text = "".join(f"{name}\n" for name in names)
     try:
         if path.exists() and path.read_text() == text:
             return

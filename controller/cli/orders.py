@@ -17,7 +17,7 @@ from controller.cli.agreement import add_consent_arguments, consent_of
 from controller.cli.arguments import Arguments
 from controller.cli.give_order import give, may_shed
 from controller.cli.order_report import Choices, WaitFor
-from controller.cli.terminal import duration_ms, invalid_field
+from controller.cli.terminal import duration_ms, invalid_field, name_context
 from controller.core.orders.overridable import OVERRIDABLE, override_fault
 from controller.process.clock import now_ms
 from controller.process.errors import UserError
@@ -119,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
     ``--wait``: they use it). 1: it was not agreed to or refused, or one of these didn't come within the time.
     3: only what ``--wait`` waits for didn't come within the time."""
     settings = read_settings(args, os.environ, needs=(KAFKA,))
+    name_context(settings)
     quiet()
     wait: WaitFor = args.wait
     choices = Choices(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from controller.cli.terminal import duration_ms, invalid_field
+from controller.cli.terminal import duration_ms, invalid_field, name_context
 from controller.core.policy.check import near_miss
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     quiet()
     from_redis = not getattr(args, "no_redis", False) and not getattr(args, "file", None)
     settings = read_settings(args, os.environ, needs=(REDIS,) if from_redis else ())
+    name_context(settings)
     return asyncio.run(_show(args, settings) if args.verb == "show" else _issue(args, settings, from_redis))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from controller.cli import status_tables
+from controller.cli.names import names_of, remember
 from controller.cli.terminal import screen
 from controller.process.settings import KAFKA, REDIS, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
@@ -32,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
         read_settings(args, os.environ, needs=(KAFKA, REDIS))
     quiet()
     status = asyncio.run(read_status(settings))
+    pools = (row.pool for row in status.overview.pools)
+    remember(names_of(pools, (row.route for row in status.overview.routes)))
     if args.json:
         print(msgspec.json.encode(status).decode())
     else:

@@ -13,6 +13,7 @@ from rich.segment import Segment
 
 from controller.commands.log import OVERRIDE_MAX_MS
 from controller.process.errors import UserError
+from controller.process.settings import Settings
 from controller.process.telemetry import without_controls
 
 PIPED_COLUMNS = 160
@@ -67,10 +68,16 @@ class Screen(Console):
 
 def screen() -> Console:
     """Standard output. A pipe or file gets 160 columns, or as COLUMNS says, so that names stay whole."""
-    console = Screen(highlight=False)
+    console = Screen(highlight=False, emoji=False)
     if not sys.stdout.isatty() and "COLUMNS" not in console._environ:
         console.width = PIPED_COLUMNS
     return console
+
+
+def name_context(settings: Settings) -> None:
+    """Says on standard error which context a command speaks to that changes something."""
+    if settings.context:
+        sys.stderr.write(f"{without_controls(settings.context)}\n")
 
 
 def invalid_field(error: msgspec.ValidationError) -> str:

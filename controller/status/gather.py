@@ -10,6 +10,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 from msgspec import Struct
+from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from controller.commands.log import CommandLog
@@ -39,6 +40,7 @@ from controller.status.sightings import (
 )
 from streams.store import Contents
 from streams.tables import RedisTables
+from tieline.cancelling import end_all
 from tieline.events import Command
 from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.overlay import Overlay
@@ -51,7 +53,8 @@ class Status(Struct, frozen=True):
     ``commands``: the orders in force. ``withheld``: what keeps the table as it is although load should move.
     ``alarms``: what a person must look at. ``missing``: what could not be read, and why. ``clients``,
     ``overlay`` and ``dead_letters``: None where they could not be read, or where there is no overlay.
-    ``controllers``: those that said something within the last minute.
+    ``controllers``: those that said something within the last minute. ``context``: the context that was
+    asked, in words; empty without one.
     """
 
     generation: str
@@ -69,6 +72,7 @@ class Status(Struct, frozen=True):
     overlay: Overlay | None = None
     dead_letters: DeadLettersSeen | None = None
     controllers: tuple[ControllerRow, ...] = ()
+    context: str = ""
 
 
 class FromKafka(Struct, frozen=True):
@@ -95,7 +99,8 @@ async def read_status(settings: Settings) -> Status:
     from_kafka, from_redis = await asyncio.gather(
         _from_kafka(settings, missing), _from_redis(settings, missing)
     )
-    return status_of(from_kafka, from_redis, now_ms(), missing=tuple(missing))
+    status = status_of(from_kafka, from_redis, now_ms(), missing=tuple(missing))
+    return replace(status, context=settings.context)
 
 
 def status_of(
@@ -185,22 +190,26 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
     if not settings.kafka:
         missing.append(f"{KAFKA} is not set: so states, reasons and the leader are not known")
         return None
+    # The logs are read at the same time, as each of them takes several answers of a broker.
+    letters = asyncio.create_task(dead_letters_seen(settings, now_ms()))
+    present = asyncio.create_task(controllers(settings, now_ms()))
+    leader = asyncio.create_task(leading(settings))
     try:
         async with asyncio.timeout(READ_WITHIN_S):
             async with RoutesReader(settings.kafka, settings.topics) as routes:
                 record = routes.newest()
             if record is None:
-                rows = await controllers(settings, now_ms())
-                missing.extend(controller_line(row) for row in rows if row.is_unwell)
+                missing.extend(controller_line(row) for row in await present if row.is_unwell)
                 return None
             commands = await read_commands(settings, record)
-            letters = await dead_letters_seen(settings, now_ms())
-            present = await controllers(settings, now_ms())
-            leader = await leading(settings)
-            return FromKafka(record, leader, commands, dead_letters=letters, controllers=present)
+            return FromKafka(
+                record, await leader, commands, dead_letters=await letters, controllers=await present
+            )
     except (KafkaError, TimeoutError, UserError) as error:
         missing.append(f"Kafka can't be read: {str(error) or type(error).__name__}")
         return None
+    finally:
+        await end_all((letters, present, leader))
 
 
 async def _from_redis(settings: Settings, missing: list[str]) -> FromRedis | None:

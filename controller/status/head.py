@@ -30,6 +30,7 @@ class HeadLine(NamedTuple):
 def head(status: Status) -> tuple[HeadLine, ...]:
     """All lines, in the order in which they are shown."""
     return (
+        *([HeadLine(status.context)] if status.context else ()),
         *_shed(status),
         *_leader(status),
         *_controllers(status),

@@ -43,6 +43,11 @@ def test_when_nothing_is_wrong_there_are_two_lines_and_the_status_is_0() -> None
     assert exit_status(status()) == 0
 
 
+def test_the_context_is_named_above_all() -> None:
+    """Who looks at the wrong installation sees it before anything else."""
+    assert lines(context="context prod, Kafka by --kafka")[0] == "context prod, Kafka by --kafka"
+
+
 def test_what_is_shed_comes_first() -> None:
     """One sentence a workload, with its criticality, its routes and why; the exit status is 1."""
     other = replace(SHED, route="chat/us", shed=0.1)
