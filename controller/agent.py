@@ -18,18 +18,17 @@ from redis.exceptions import RedisError
 
 from controller.commands.in_force import CommandReader
 from controller.commands.policies import PolicyInForce, PolicyTaken, published_policy
-from controller.core.assessment import Assessment
-from controller.core.inspect.alarms import alarms
 from controller.core.lp.problem import problem_of
 from controller.core.model.memory import Memory
-from controller.core.model.words import sentence
 from controller.core.planner import Planner
 from controller.core.policy.policy import Policy
-from controller.core.snapshot import Office, Ready, Snapshot
-from controller.decisions.figures import DecisionFigures, LastDecision
+from controller.core.snapshot import Office, Snapshot
+from controller.decisions.figures import DecisionFigures
 from controller.decisions.log import DecisionLog
 from controller.decisions.record import Step
 from controller.dispatch.dispatcher import Dispatcher
+from controller.history.log import HistoryLog, TermBegun
+from controller.history.teller import Teller
 from controller.kafka.offsets import Offsets, renewed
 from controller.leading.fitness_watch import FitnessWatch
 from controller.leading.leader import Leader
@@ -70,6 +69,7 @@ class Surroundings:
     commands: CommandReader
     decisions: DecisionLog
     figures: DecisionFigures
+    history: HistoryLog
     fitness: FitnessWatch
     offsets: Offsets
     tables: Tables
@@ -96,10 +96,11 @@ class RoutingAgent:
         self._ends_by_ms = 0  # the ends of the evidence topics are asked again then, by the steady clock
         self._event_ms: int | None = None  # the oldest event since the last step, by the brokers' clock
         self._turned_ms: int | None = None  # the last look whether something is due, by the steady clock
-        self._held_back: frozenset[tuple[str, str]] = frozenset()
-        self._alarms: frozenset[tuple[str, str]] = frozenset()
         self._log = structlog.get_logger("agent").bind(
             **({"mode": UNSIGNED_NOTICE} if first_policy.unsigned else {})
+        )
+        self._teller = Teller(
+            self._planner, around.figures, around.decisions, history=around.history, log=self._log
         )
 
     def wake(self, event_ms: int | None = None) -> None:
@@ -177,6 +178,14 @@ class RoutingAgent:
             continues=str(newest.generation) if newest else "nothing: this is the first table of its lineage",
             records_to_read=sum(end.records for end in must_reach.values()),
         )
+        self._around.history.begin(
+            TermBegun(
+                taken_ms,
+                epoch,
+                str(generation),
+                continues=str(newest.generation) if newest else "",
+            )
+        )
         self._step_by_ms = 0
         self._ends_by_ms = monotonic_ms() + ENDS_EVERY_MS
         self.wake()
@@ -250,8 +259,7 @@ class RoutingAgent:
         self._decided_on = grounds
         if not term.owes(ready, taken, monotonic_ms()):
             term.remember(ready)
-            self._log_held_back(ready, decided_ms)
-            self._log_alarms(snapshot, ready.memory, decided_ms)
+            self._teller.unpublished(snapshot, ready, decided_ms)
             self._plan_ahead(snapshot, term.policy, decided_ms)
             self._around.figures.look_at_a_loss()
             return
@@ -264,9 +272,7 @@ class RoutingAgent:
         term.published(record, policy.policy, monotonic_ms())
         if policy.answers:
             self._around.on_policy(policy)
-        self._log_decision(record, ready, decided_ms)
-        self._around.decisions.record(Step(decided_ms, snapshot, ready, published=table))
-        self._log_alarms(snapshot, ready.memory, decided_ms)
+        self._teller.published(Step(decided_ms, snapshot, ready, published=table), record)
         self._planner.prepare(table)
 
     async def _renew_ends(self, term: Term) -> None:
@@ -336,38 +342,6 @@ class RoutingAgent:
             table=table,
             plan=self._around.dispatcher.plan,
         )
-
-    def _log_decision(self, record: RoutesRecord, ready: Ready, at_ms: int) -> None:
-        """One line for each publication that changes the table or has something to say."""
-        self._held_back = frozenset()
-        if ready.table is None and not ready.decisions:
-            return  # only the planner's memory was recorded
-        self._log.info(
-            "decision",
-            generation=str(record.generation),
-            table="new" if ready.table is not None else "unchanged",
-            urgent=ready.urgent,
-            reasons=reasons_of(ready, at_ms),
-        )
-
-    def _log_held_back(self, ready: Ready, at_ms: int) -> None:
-        """What keeps the table as it is: logged when it begins or changes, not at every step."""
-        held_back = frozenset((verdict.subject, str(verdict.reason)) for verdict in ready.decisions)
-        if held_back and held_back != self._held_back:
-            self._log.info("the table stays as it is", reasons=reasons_of(ready, at_ms))
-        self._held_back = held_back
-
-    def _log_alarms(self, snapshot: Snapshot, memory: Memory, at_ms: int) -> None:
-        """Each alarm when it begins, and when it ends."""
-        due = alarms(snapshot, memory, at_ms, self._planner.memo)
-        if (assessment := self._planner.memo.last(Assessment)) is not None:
-            self._around.figures.note_decision(LastDecision(snapshot, assessment, due, at_ms=at_ms))
-        standing = {(alarm.subject, str(alarm.reason)): alarm for alarm in due}
-        for key in sorted(standing.keys() - self._alarms):
-            self._log.warning("alarm", about=key[0], reason=key[1], words=sentence(standing[key], at_ms))
-        for about, reason in sorted(self._alarms - standing.keys()):
-            self._log.info("alarm over", about=about, reason=reason)
-        self._alarms = frozenset(standing)
 
 
 def is_same(new: Any, old: Any) -> bool:

@@ -16,6 +16,7 @@ from controller.core.policy.policy import Policy
 from controller.decisions.figures import DecisionFigures
 from controller.decisions.log import DecisionLog
 from controller.dispatch.dispatcher import Dispatcher
+from controller.history.log import HistoryLog
 from controller.kafka.offsets import Offsets
 from controller.kafka.ordered_log import watch_logs
 from controller.kafka.reading import reading_faults
@@ -109,6 +110,9 @@ class Controller:
         self.decisions = DecisionLog(kafka, topics.decisions.name, self.leader.identity)
         self.figures = DecisionFigures()
         self.projector.on_projected = lambda generation: self.figures.projected(generation, now_ms())
+        self.history = HistoryLog(
+            kafka, topics.history.name, identity=self.leader.identity, command_of=self.commands.read.get
+        )
         self.dispatcher = Dispatcher(self._wake)
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
         self.offsets = Offsets(kafka, ingest.consumed)
@@ -126,24 +130,26 @@ class Controller:
             standing=self,
             on_change=self._follow_policy,
         )
-        self.agent = RoutingAgent(
-            own,
-            Surroundings(
-                leader=self.leader,
-                publisher=self.publisher,
-                projector=self.projector,
-                commands=self.commands,
-                decisions=self.decisions,
-                figures=self.figures,
-                fitness=self.fitness,
-                offsets=self.offsets,
-                tables=tables,
-                dispatcher=self.dispatcher,
-                on_policy=self._policy_published,
-            ),
-        )
+        self.agent = RoutingAgent(own, self._surroundings())
         self._commands_started = asyncio.Event()
         self._log = structlog.get_logger("controller")
+
+    def _surroundings(self) -> Surroundings:
+        """The parts that the agent works with."""
+        return Surroundings(
+            leader=self.leader,
+            publisher=self.publisher,
+            projector=self.projector,
+            commands=self.commands,
+            decisions=self.decisions,
+            figures=self.figures,
+            history=self.history,
+            fitness=self.fitness,
+            offsets=self.offsets,
+            tables=self._tables,
+            dispatcher=self.dispatcher,
+            on_policy=self._policy_published,
+        )
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator["Controller"]:
@@ -169,6 +175,7 @@ class Controller:
                 "dispatch": self.dispatcher.run(),
                 "fitness": self.fitness.run(),
                 "hints": self._hints(),
+                "history": self.history.run(),
                 "ingest": self._ingest(),
                 "leader": self.leader.run(),
                 "logs": self._watch_logs(),

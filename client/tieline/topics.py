@@ -88,6 +88,7 @@ class Topics:
         claims = _compact(HOUR_MS) | UNCOMPRESSED
         routes = _compact(HOUR_MS, max_bytes=TABLE_TOPIC_MAX_BYTES, min_lag_ms=HOUR_MS)
         decisions = _delete_after(30 * DAY_MS, 8 * GIB, segment_ms=DAY_MS, max_bytes=TABLE_TOPIC_MAX_BYTES)
+        history = _delete_after(90 * DAY_MS, GIB, segment_ms=DAY_MS)
         letters = _delete_after(7 * DAY_MS, GIB, segment_ms=DAY_MS, max_bytes=2 * MIB)
         controllers = _delete_after(HOUR_MS, 256 * MIB, segment_ms=10 * MINUTE_MS)
         self.prefix = prefix
@@ -102,6 +103,7 @@ class Topics:
         self.leader = topic("leader", _delete_after(DAY_MS, 256 * MIB, segment_ms=HOUR_MS))
         self.controllers = topic("controllers", controllers, keeps=False)
         self.decisions = topic("decisions", decisions, keeps=False)
+        self.history = topic("history", history, keeps=False)
         self.deadletter = topic("deadletter", letters, keeps=False)
 
     def all(self) -> tuple[Topic, ...]:
@@ -116,5 +118,6 @@ class Topics:
             self.leader,
             self.controllers,
             self.decisions,
+            self.history,
             self.deadletter,
         )

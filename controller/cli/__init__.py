@@ -12,9 +12,9 @@ What goes in: arguments and the environment (``process.settings``). What comes o
 
 There are three kinds of subcommands. `controller`, `web` and `probe` run until a signal ends them. `status`,
 `explain`, `whatif`, `replay` and `spend` only read: they take one snapshot of Kafka and Redis (``live``) or
-the recorded decisions, decide again on paper by the planner's own code, and change nothing. `drain`, `freeze`
-and the other orders, `overlay` and `emit` write: each checks what it can before it sends, and says what came
-of it.
+the recorded decisions, decide again on paper by the planner's own code, and change nothing. `history` reads
+what was written when it happened. `drain`, `freeze` and the other orders, `overlay` and `emit` write: each
+checks what it can before it sends, and says what came of it.
 
 A module has ``add_parser(subparsers)`` and ``run(args) -> int``. Other installed distributions add
 subcommands by the entry point ``tieline.commands``. Rich draws tables; ``terminal`` has what subcommands
@@ -53,6 +53,7 @@ COMMANDS = {
     "explain": Command("controller.cli.explain", "say why a route or a pool gets what it gets"),
     "whatif": Command("controller.cli.whatif", "say what a loss or growth would leave, and change nothing"),
     "replay": Command("controller.cli.replay", "decide recorded decisions again, or by another policy"),
+    "history": Command("controller.cli.history", "say what happened between two instants: who, why, what"),
     "spend": Command("controller.cli.spend", "show commitments: used, projected, and what would stay unused"),
     "drain": Command(
         "controller.cli.orders", "take a pool, a region or a provider out of routing for a while"

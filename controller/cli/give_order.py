@@ -19,6 +19,7 @@ from controller.cli.outcome import offered_now, outcome, wait_for_clients
 from controller.commands.log import CommandLog
 from controller.core.inspect.consequences import Consequences, consequences
 from controller.core.model.words import duration
+from controller.core.orders.words import described
 from controller.core.policy.check import near_miss
 from controller.core.policy.policy import decode_policy
 from controller.leading.routes_reader import RoutesReader
@@ -29,7 +30,7 @@ from controller.process.telemetry import without_controls
 from controller.routes.record import OrderAnswer, RoutesRecord
 from controller.status.leadership import leading
 from controller.status.live import moment_of, read_commands
-from controller.status.words import described, taken_back_by, utc
+from controller.status.words import taken_back_by, utc
 from tieline.events import TAKES_BACK, Command, in_scope
 from tieline.producer import Producer, ProducerError
 

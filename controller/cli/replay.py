@@ -100,7 +100,7 @@ def add_range_arguments(parser: argparse.ArgumentParser, default: str) -> None:
         dest="from_",
         default=default,
         metavar="T",
-        help=f"RFC 3339, epoch milliseconds, or e.g. -10m (default {default})",
+        help=f"RFC 3339, 02:00 (UTC), epoch milliseconds, or e.g. -10m (default {default})",
     )
     parser.add_argument("--to", default="now", metavar="T", help="the same (default now)")
 

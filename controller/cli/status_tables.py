@@ -12,8 +12,9 @@ from rich.text import Text
 
 from controller.cli.tables import WIDE_COLUMNS, fitted_table
 from controller.core.model.words import duration
+from controller.core.orders.words import described
 from controller.status.head import head
-from controller.status.words import described, taken_back_by
+from controller.status.words import taken_back_by
 
 if TYPE_CHECKING:
     from controller.status.gather import Status

@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
 import structlog
 from aiokafka.structs import ConsumerRecord
 
-from controller.commands.log import CommandLog
+from controller.commands.log import IDS_KEPT_MAX, CommandLog
 from controller.commands.policies import PolicyTaken
 from controller.kafka.ordered_log import Tail
 from controller.routes.record import RoutesRecord
@@ -24,7 +25,8 @@ from tieline.kafka import Brokers
 
 class CommandReader:
     """Follows the command log. ``on_change`` is called after each record. Orders that are given from now on
-    are logged, with ``quiet`` none."""
+    are logged, with ``quiet`` none. ``read``: by id, the newest orders that were read here, refused or not.
+    """
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class CommandReader:
         quiet: bool = False,
     ) -> None:
         self.log = CommandLog()
+        self.read: dict[str, Command | PolicyChange] = {}
         self._bootstrap = bootstrap
         self._topic = topic
         self._refusals = 0
@@ -96,6 +99,7 @@ class CommandReader:
         if not self._quiet and record.offset >= self._new_from:
             self._report(record.offset, command, why or self.log.refused)
         if command is not None:
+            self._remember(command)
             self._on_change()
 
     def forget_changes(self, next_offset: int, topic_id: str) -> None:
@@ -110,6 +114,14 @@ class CommandReader:
             if answer.refused:
                 self._log.warning("a policy change was refused", id=answer.id, why=answer.refused)
         self._log.info("policy in force", number=taken.policy.number, version=taken.policy.version)
+
+    def _remember(self, command: Command | PolicyChange) -> None:
+        """Keeps the order, of a policy change without its policies, for whoever tells what became of it."""
+        if isinstance(command, PolicyChange):
+            command = msgspec.structs.replace(command, policy=b"", parent_policy=b"")
+        self.read.setdefault(command.id, command)
+        if len(self.read) > IDS_KEPT_MAX:
+            self.read.pop(next(iter(self.read)))
 
     def _report(self, offset: int, command: Command | PolicyChange | None, refused: str) -> None:
         """Each order that is given; of refused ones, and of records that are no orders, one a minute."""

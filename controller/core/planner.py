@@ -5,6 +5,8 @@ used for (``assess``), moves say what the table should become (``change_due``), 
 (``publish``).
 """
 
+from collections.abc import Mapping
+
 from controller.core.assessment import Assessment, assess
 from controller.core.changes import Situation, change_due, first_change
 from controller.core.guards.withheld import withheld_moves
@@ -12,6 +14,7 @@ from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.held_table import HeldTable
+from controller.core.policy.compiled import CompiledPolicy
 from controller.core.publication import keep, publish
 from controller.core.snapshot import Ready, Snapshot
 from controller.core.verdicts import change_verdicts
@@ -38,10 +41,19 @@ class Planner:
             before.draft(last.demand)
             _ = before.counted_on
 
+    def demand(self) -> Mapping[str, float]:
+        """The demand of the last decision in units/s, by route name; empty before the first."""
+        last = self.memo.last(Assessment)
+        return self.memo.once(_by_route, last.compiled, last.demand) if last is not None else {}
+
 
 def step(snapshot: Snapshot, now_ms: int) -> Ready:
     """What to do now, given everything that is known. Keeps nothing: who decides often has a ``Planner``."""
     return _step(snapshot, now_ms, Memo())
+
+
+def _by_route(compiled: CompiledPolicy, demand: list[float]) -> Mapping[str, float]:
+    return {route.name: units for route, units in zip(compiled.routes, demand, strict=True)}
 
 
 def _step(snapshot: Snapshot, now_ms: int, memo: Memo) -> Ready:

@@ -1,4 +1,4 @@
-"""Times, orders and overlays in words, the same at the terminal and on the page. Pure."""
+"""Times, overlays, and how an order is taken back: the same at the terminal and on the page. Pure."""
 
 from datetime import UTC, datetime
 
@@ -12,14 +12,6 @@ NAMED_MAX = 4  # more in one line are counted, not named
 def utc(at_ms: int) -> str:
     """``2026-01-31 12:00:00 UTC``: to the second, for people."""
     return f"{datetime.fromtimestamp(at_ms / 1_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def described(command: Command) -> str:
-    """In words: ``drain azure``, ``freeze the whole table``, ``override fresh_capacity for oci``."""
-    scope = "the whole table" if command.scope == "*" else command.scope
-    if command.guard:
-        return f"{command.verb} {command.guard} for {scope}"
-    return f"{command.verb} {scope} {command.state}".rstrip()
 
 
 def taken_back_by(order: Command) -> str:

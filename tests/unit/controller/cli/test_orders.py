@@ -9,10 +9,10 @@ from controller.cli import main
 from controller.cli.give_order import check_policy, check_taken_back
 from controller.cli.orders import ORDERS
 from controller.commands.log import CommandLog
+from controller.core.orders.words import described
 from controller.core.policy.policy import Provider, encode_policy
 from controller.process.errors import UserError
 from controller.routes.record import RoutesRecord
-from controller.status.words import described
 from tests.unit.controller.core.made import NOW_MS, policy, pool
 from tieline.events import TAKES_BACK, Command, Verb
 from tieline.table import Generation

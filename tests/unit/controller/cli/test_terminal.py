@@ -21,15 +21,18 @@ DRAW = "from controller.cli.terminal import screen; print(screen().width)"
         ("-2d", NOW_MS - 172_800_000),
         ("1799999999999", NOW_MS - 1),
         ("2027-01-15T08:00:00Z", NOW_MS),
+        ("07:59", NOW_MS - 60_000),
+        ("8:00:00", NOW_MS),
+        ("08:00:01", NOW_MS + 1_000 - 86_400_000),
         ("2027-01-15T09:00:00+01:00", NOW_MS),
     ],
 )
 def test_each_way_to_say_an_instant(text: str, expected: int) -> None:
-    """Now, so long ago, epoch milliseconds, RFC 3339."""
+    """Now, so long ago, epoch milliseconds, RFC 3339, or the last time at which a clock in UTC showed it."""
     assert instant_ms(text, NOW_MS, "--from") == expected
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "10m", "12", "2027-01-15T08:00:00", "-m"])
+@pytest.mark.parametrize("text", ["", "yesterday", "10m", "12", "25:00", "2027-01-15T08:00:00", "-m"])
 def test_anything_else_is_refused_with_what_to_give(text: str) -> None:
     """An instant without a zone or unit is never guessed at."""
     with pytest.raises(UserError, match=r"--from .*RFC 3339 with its zone"):

@@ -1,0 +1,11 @@
+"""Operators' orders in words, for people: the only place where an order becomes a phrase."""
+
+from tieline.events import Command
+
+
+def described(command: Command) -> str:
+    """In words: ``drain azure``, ``freeze the whole table``, ``override fresh_capacity for oci``."""
+    scope = "the whole table" if command.scope == "*" else command.scope
+    if command.guard:
+        return f"{command.verb} {command.guard} for {scope}"
+    return f"{command.verb} {scope} {command.state}".rstrip()
