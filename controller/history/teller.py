@@ -1,4 +1,4 @@
-"""What is told of each step of the leader: lines of the log, figures, the record of decisions, the history."""
+"""What is told of each step of the leader: log lines, figures, the record of decisions, the history."""
 
 from typing import Any
 
