@@ -8,7 +8,7 @@ from typing import Any
 import uvloop
 
 from controller.process.errors import SettingError
-from controller.process.settings import REDIS, add_stack_arguments, read_settings
+from controller.process.settings import REDIS, add_monitor_argument, add_stack_arguments, read_settings
 from controller.process.telemetry import configure
 from controller.web.admission import TOKENS, Bounds
 from controller.web.run import run_web
@@ -44,6 +44,7 @@ def add_parser(subparsers: Any) -> None:
         help=f"requests/s from one address, twice that at once ({Bounds().requests_per_s:g}); raise it "
         "behind a proxy",
     )
+    add_monitor_argument(parser)
     add_stack_arguments(parser, follows_current=False)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from controller.process.connections import connect_redis
+from controller.process.monitor import monitored
 from controller.process.settings import Settings
 from controller.process.supervise import end_on_signals, together, until_asked
 from controller.process.telemetry import without_password
@@ -16,6 +17,7 @@ from controller.web.answers import Answers
 from controller.web.board import Board
 from controller.web.follow import Follower
 from controller.web.server import Listen, Server
+from controller.web.vitals import web_vitals
 from tieline.producer import Producer
 
 
@@ -26,12 +28,16 @@ async def run_web(settings: Settings, listen: Listen, tokens_file: Path | None, 
     board = Board()
     tokens = Tokens(tokens_file, os.environ)
     producer = Producer(settings.kafka, prefix=settings.namespace) if settings.kafka else None
-    server = Server(listen, Answers(board, producer, bounds=bounds, tokens=tokens), bounds)
+    answers = Answers(board, producer, bounds=bounds, tokens=tokens)
+    server = Server(listen, answers, bounds)
     async with AsyncExitStack() as closing:
         redis = connect_redis(settings.redis)
         closing.push_async_callback(redis.aclose)
         if producer is not None:
             await closing.enter_async_context(producer)
+        await closing.enter_async_context(
+            monitored(settings.monitor, lambda: web_vitals(board, answers.counts, answers.streams))
+        )
         url = await closing.enter_async_context(server.listening())
         log.info(
             "listening",

@@ -75,7 +75,8 @@ class Fleet:
         self.policy_path.write_text(plans.as_yaml(plans.addressed(self.plan.policy, urls)), "utf-8")
         self._say("starting the controller and the prober")
         await self.start_controller()
-        await self._start_command("prober", "probe", "--source", plans.PROBER_SOURCE)
+        # An address in TIELINE_MONITOR is the controller's: two processes can't listen at it.
+        await self._start_command("prober", "probe", "--source", plans.PROBER_SOURCE, "--monitor", "")
         self._say(f"starting {self.plan.pace.callers} calling applications")
         await self._start_callers(trace_rows)
 
