@@ -144,7 +144,8 @@ def _graph(lines: list[Line], box: Box, span: Span, unit: str) -> Iterator[str]:
         yield _text(box.x - 4, y + 4, words, size=10, anchor="end", color="#5f6368")
     gap_s = 3 * (span.end_s - span.start_s) / STEPS
     for number, line in enumerate(lines):
-        path, before_s = [], 0.0
+        path: list[str] = []
+        before_s = 0.0
         for at_s, value in line.points:
             x = box.x + box.width * span.place(at_s)
             y = box.y + box.height * (1 - (value - least) / (most - least))

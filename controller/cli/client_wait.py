@@ -11,15 +11,15 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from controller.cli.agreement import say
+from controller.core.inspect.reported import reporting_clients
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.settings import Settings
 from controller.process.telemetry import without_password
-from controller.status.sightings import clients_seen
 from controller.status.uptake import SECOND_MS, Uptake, in_flight, uptake
 from streams.reading import unpack_row
 from streams.rows import DemandRow
-from streams.store import DEMAND, Contents
+from streams.store import DEMAND
 from tieline.table import Generation
 
 POLL_S = 0.1
@@ -63,7 +63,7 @@ class ClientWait:
 
     def _is_done(self, rows: tuple[DemandRow, ...]) -> bool:
         at_ms = now_ms()
-        counts = uptake(clients_seen(Contents(demand=rows), at_ms), self._generation)
+        counts = uptake(reporting_clients(rows, at_ms), self._generation)
         if counts.is_complete and self._since_ms is None:
             newest_ms = max((row.seconds[-1].second_ms for row in rows if row.seconds), default=0)
             self._since_ms = newest_ms + SECOND_MS

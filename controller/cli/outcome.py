@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 from redis.exceptions import RedisError
 
+from controller.core.inspect.reported import route_offers
 from controller.core.policy.policy import decode_policy
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.settings import Settings
 from controller.process.telemetry import without_password
 from controller.routes.record import RoutesRecord
-from controller.status.overview import offered_of
 from controller.status.words import NAMED_MAX
 from streams.tables import RedisTables
 from tieline.events import in_scope
@@ -34,7 +34,7 @@ async def offered_now(settings: Settings) -> dict[str, float]:
     redis = connect_redis(settings.redis)
     try:
         async with asyncio.timeout(REDIS_WITHIN_S):
-            return offered_of(await RedisTables(redis, settings.keys).read(), now_ms())
+            return route_offers((await RedisTables(redis, settings.keys).read()).demand, now_ms())
     except (RedisError, OSError, TimeoutError):
         return {}
     finally:

@@ -17,6 +17,7 @@ from controller.commands.log import CommandLog
 from controller.core.assessment import assess
 from controller.core.guards.withheld import MODES
 from controller.core.inspect.alarms import alarms
+from controller.core.inspect.reported import ReportingClients, reporting_clients
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import State, Verdict
 from controller.core.planner import step
@@ -32,9 +33,7 @@ from controller.status.leadership import LeaderRow, leading
 from controller.status.live import read_commands, snapshot_of
 from controller.status.overview import Overview, from_slices, overview
 from controller.status.sightings import (
-    ClientsSeen,
     DeadLettersSeen,
-    clients_seen,
     dead_letters_seen,
     overlay_seen,
 )
@@ -68,7 +67,7 @@ class Status(Struct, frozen=True):
     withheld: tuple[Verdict, ...] = ()
     alarms: tuple[Verdict, ...] = ()
     missing: tuple[str, ...] = ()
-    clients: ClientsSeen | None = None
+    clients: ReportingClients | None = None
     overlay: Overlay | None = None
     dead_letters: DeadLettersSeen | None = None
     controllers: tuple[ControllerRow, ...] = ()
@@ -111,7 +110,9 @@ def status_of(
     Raises ``UserError`` when there is nothing to show.
     """
     redis = from_redis or FromRedis()
-    clients = clients_seen(redis.contents, at_ms) if from_redis is not None and not missing else None
+    clients = (
+        reporting_clients(redis.contents.demand, at_ms) if from_redis is not None and not missing else None
+    )
     if from_kafka is not None and from_kafka.record.table is not None:
         return _whole(from_kafka, redis, at_ms, missing=missing, clients=clients)
     if redis.projected is None:
@@ -132,7 +133,12 @@ def status_of(
 
 
 def _whole(
-    kafka: FromKafka, redis: FromRedis, at_ms: int, *, missing: tuple[str, ...], clients: ClientsSeen | None
+    kafka: FromKafka,
+    redis: FromRedis,
+    at_ms: int,
+    *,
+    missing: tuple[str, ...],
+    clients: ReportingClients | None,
 ) -> Status:
     """The status after a publication that was read."""
     record, commands = kafka.record, kafka.commands.in_force(at_ms)

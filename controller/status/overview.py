@@ -4,24 +4,21 @@ Made from whatever could be read: the newest publication (its memory has states 
 (capacity and load), or only the projection in Redis (weights alone).
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from controller.core.inspect.measure import pool_shares
+from controller.core.inspect.reported import pool_loads
 from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import State
 from controller.core.model.words import in_words
 from controller.core.policy.policy import Policy
-from streams.rows import DemandSecond
 from streams.store import Contents
 from tieline.events import Capacity, Command, Verb, in_scope
 from tieline.table import MILLION, ClientSettings, Generation, PoolInfo, Route, RouteTable, Slice, Split
 
-LOAD_WINDOW_MS = 5_000
-LOAD_AGE_MAX_MS = 15_000  # older figures are no load of now
 ORDERED: dict[Verb, str] = {"drain": "drained", "freeze": "frozen", "verdict": "called"}
 
 
@@ -85,7 +82,7 @@ def overview(
     """Everything that can be said from these parts."""
     remembered = memory.pools if memory else {}
     limits = capacities(contents, policy, now_ms)
-    loads = loads_of(contents, now_ms)
+    loads = pool_loads(contents.demand, now_ms)
     weights = pool_shares(table)
     pools = tuple(
         _pool_row(
@@ -116,34 +113,6 @@ def capacities(contents: Contents, policy: Policy | None, now_ms: int) -> dict[s
         if isinstance(row.event, Capacity) and row.event.expires_ms > now_ms:
             limits.update({stated.pool: stated.limit_units_per_s for stated in row.event.pools})
     return limits
-
-
-def loads_of(contents: Contents, now_ms: int) -> dict[str, float]:
-    """Pool -> load in units/s over the last complete seconds of demand; empty when no client reports now."""
-    loads: dict[str, float] = defaultdict(float)
-    for second in _last_seconds(contents, now_ms):
-        for pool in second.pools:
-            loads[pool.pool] += pool.units * 1_000 / LOAD_WINDOW_MS
-    return dict(loads)
-
-
-def offered_of(contents: Contents, now_ms: int) -> dict[str, float]:
-    """Route -> offered load in units/s over the same seconds, what is shed included."""
-    offered: dict[str, float] = defaultdict(float)
-    for second in _last_seconds(contents, now_ms):
-        for flow in second.flows:
-            offered[f"{flow.workload}/{flow.origin}"] += flow.offered_units * 1_000 / LOAD_WINDOW_MS
-    return dict(offered)
-
-
-def _last_seconds(contents: Contents, now_ms: int) -> Iterator[DemandSecond]:
-    newest_ms = max((row.seconds[-1].second_ms for row in contents.demand if row.seconds), default=0)
-    if now_ms - newest_ms > LOAD_AGE_MAX_MS:
-        return
-    for row in contents.demand:
-        for second in row.seconds:
-            if newest_ms - LOAD_WINDOW_MS <= second.second_ms < newest_ms:
-                yield second
 
 
 def from_slices(generation: Generation, made_ms: int, parts: Mapping[str, Slice]) -> RouteTable:

@@ -9,28 +9,13 @@ from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from controller.process.settings import Settings
-from streams.store import Contents
 from tieline.kafka import connecting
 from tieline.overlay import Overlay, OverlayError, peek
 
 HOUR_MS = 3_600_000
-HEARD_WITHIN_MS = 15_000  # clients report once a second, or as the policy says, and at most so much later
 REASONS_OF_MAX = 200  # newest dead letters whose reasons are read; the others are only counted
 READ_WITHIN_S = 1.0
 _REASON = "tieline_reason"
-
-
-class ClientsSeen(Struct, frozen=True):
-    """Clients that report. ``heard``: in the last seconds; ``silent``: they reported lately and no longer do.
-
-    ``heard_ms`` is the newest second that any of them reported, None if there is none. ``generations``: how
-    many use the table of each.
-    """
-
-    heard: int
-    silent: int
-    heard_ms: int | None
-    generations: dict[str, int]
 
 
 class DeadLettersSeen(Struct, frozen=True):
@@ -38,24 +23,6 @@ class DeadLettersSeen(Struct, frozen=True):
 
     count: int
     reasons: dict[str, int]
-
-
-def clients_seen(contents: Contents, at_ms: int) -> ClientsSeen:
-    """What the demand table says of the clients themselves."""
-    heard_ms: int | None = None
-    heard = recent = 0
-    generations: Counter[str] = Counter()
-    for row in contents.demand:
-        if not row.seconds:
-            continue
-        newest_ms = row.seconds[-1].second_ms
-        heard_ms = max(heard_ms or 0, newest_ms)
-        fresh = [second.clients for second in row.seconds if at_ms - second.second_ms <= HEARD_WITHIN_MS]
-        heard += max(fresh, default=0)
-        recent += max(second.clients for second in row.seconds)
-        if fresh:
-            generations.update(row.generations)
-    return ClientsSeen(heard, max(recent - heard, 0), heard_ms, generations=dict(generations))
 
 
 async def overlay_seen(redis: Any, settings: Settings, at_ms: int) -> Overlay | None:

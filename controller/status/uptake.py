@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 
 from msgspec import Struct
 
-from controller.status.sightings import HEARD_WITHIN_MS, ClientsSeen
+from controller.core.inspect.reported import HEARD_WITHIN_MS, ReportingClients
 from streams.rows import DemandRow, DemandSecond
 from tieline.table import Generation
 
@@ -38,7 +38,7 @@ class Uptake(Struct, frozen=True):
         return self.share >= SHARE_MIN
 
 
-def uptake(clients: ClientsSeen, generation: Generation) -> Uptake:
+def uptake(clients: ReportingClients, generation: Generation) -> Uptake:
     """How many of the clients use this generation or a later one of its lineage."""
     counts = clients.generations.items()
     reached = sum(count for name, count in counts if _is_reached(name, generation))

@@ -64,7 +64,7 @@ class Callers:
         try:
             async with Redis.from_url(self._settings.redis) as redis:
                 while not self.ended.is_set():
-                    manifest = await redis.hget(self._settings.keys.routes, MANIFEST_FIELD)
+                    manifest: Any = await redis.hget(self._settings.keys.routes, MANIFEST_FIELD)
                     generation = str(decode_manifest(manifest).generation) if manifest else ""
                     await self._report(producer, generation)
                     with suppress(TimeoutError):

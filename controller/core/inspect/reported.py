@@ -35,6 +35,15 @@ def pool_loads(demand: Sequence[DemandRow], now_ms: int) -> dict[str, float]:
     return dict(loads)
 
 
+def route_offers(demand: Sequence[DemandRow], now_ms: int) -> dict[str, float]:
+    """Route -> offered load in units/s over the same seconds, what is shed included."""
+    offered: dict[str, float] = defaultdict(float)
+    for second in last_seconds(demand, now_ms):
+        for flow in second.flows:
+            offered[f"{flow.workload}/{flow.origin}"] += flow.offered_units * 1_000 / LOAD_WINDOW_MS
+    return dict(offered)
+
+
 def last_seconds(demand: Sequence[DemandRow], now_ms: int) -> Iterator[DemandSecond]:
     """The last complete seconds of all partitions; nothing when the newest is too old."""
     newest_ms = max((row.seconds[-1].second_ms for row in demand if row.seconds), default=0)

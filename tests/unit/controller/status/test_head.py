@@ -6,15 +6,15 @@ import pytest
 from msgspec.structs import replace
 
 from controller.cli.terminal import Screen
+from controller.core.inspect.reported import ReportingClients, reporting_clients
 from controller.core.model.reasons import Reason, Verdict
 from controller.process.telemetry import without_controls
 from controller.status.gather import Status
 from controller.status.head import NO_LEADER_AFTER_MS, exit_status, head
 from controller.status.leadership import LeaderRow
 from controller.status.overview import Overview, RouteRow
-from controller.status.sightings import ClientsSeen, DeadLettersSeen, clients_seen
+from controller.status.sightings import DeadLettersSeen
 from streams.rows import DemandRow, DemandSecond, Position
-from streams.store import Contents
 from tieline.overlay import Overlay
 
 NOW_MS = 1_800_000_000_000
@@ -90,7 +90,7 @@ def test_overlay_clients_and_dead_letters_are_told() -> None:
         id="ov", namespace="t", exclude=("azure",), issued_ms=NOW_MS, expires_ms=NOW_MS + 60_000,
         actor="eve", reason="on fire",
     )  # fmt: skip
-    clients = ClientsSeen(3, 1, NOW_MS - 1_000, generations={"l:7:3": 2, "l:7:2": 1})
+    clients = ReportingClients(3, 1, NOW_MS - 1_000, generations={"l:7:3": 2, "l:7:2": 1})
     letters = DeadLettersSeen(5, {"not_json": 4, "": 1})
     text = "\n".join(lines(overlay=overlay, clients=clients, dead_letters=letters))
     assert "emergency overlay excludes azure for 60 s more, by eve: on fire" in text
@@ -106,9 +106,9 @@ def test_clients_that_no_longer_report_are_silent() -> None:
         DemandRow(Position("t", 0, 1), (fresh,), generations={"g": 2}),
         DemandRow(Position("t", 1, 1), (old,), generations={"g": 5}),
     )
-    seen = clients_seen(Contents(demand=rows), NOW_MS)
-    assert seen == ClientsSeen(2, 5, NOW_MS - 1_000, generations={"g": 2})
-    late = lines(clients=clients_seen(Contents(demand=rows[1:]), NOW_MS))
+    seen = reporting_clients(rows, NOW_MS)
+    assert seen == ReportingClients(2, 5, NOW_MS - 1_000, generations={"g": 2})
+    late = lines(clients=reporting_clients(rows[1:], NOW_MS))
     assert "clients: none has reported for 60 s, so load is not known" in late
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.status.sightings import ClientsSeen
+from controller.core.inspect.reported import ReportingClients
 from controller.status.uptake import in_flight, uptake
 from streams.rows import DemandRow, DemandSecond, PoolSum, Position
 from tests.unit.controller.core.made import NOW_MS
@@ -13,10 +13,10 @@ GENERATION = Generation("multi:cloud", 3, 7)
 POOL = "oci/r/d"
 
 
-def seen(**generations: int) -> ClientsSeen:
+def seen(**generations: int) -> ReportingClients:
     """Clients by ``epoch_seq`` of the lineage."""
     names = {f"multi:cloud:{name[1:].replace('_', ':')}": count for name, count in generations.items()}
-    return ClientsSeen(sum(generations.values()), 2, NOW_MS, generations=names)
+    return ReportingClients(sum(generations.values()), 2, NOW_MS, generations=names)
 
 
 def row(*flights: int, pool: str = POOL) -> DemandRow:
@@ -37,7 +37,7 @@ def test_later_generations_count() -> None:
     """Of the same epoch or a higher one; not older ones, those of another lineage, or none."""
     progress = uptake(seen(g3_7=1, g3_8=2, g4_1=3, g3_6=4, g2_9=5), GENERATION)
     assert (progress.reporting, progress.reached, progress.silent) == (15, 6, 2)
-    others = ClientsSeen(2, 0, NOW_MS, generations={"": 1, "other:3:7": 1})
+    others = ReportingClients(2, 0, NOW_MS, generations={"": 1, "other:3:7": 1})
     assert uptake(others, GENERATION).reached == 0
 
 
