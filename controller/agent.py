@@ -96,9 +96,7 @@ class RoutingAgent:
         self._ends_by_ms = 0  # the ends of the evidence topics are asked again then, by the steady clock
         self._event_ms: int | None = None  # the oldest event since the last step, by the brokers' clock
         self._turned_ms: int | None = None  # the last look whether something is due, by the steady clock
-        self._log = structlog.get_logger("agent").bind(
-            **({"mode": UNSIGNED_NOTICE} if first_policy.unsigned else {})
-        )
+        self._log = _logger_under(first_policy)
         self._teller = Teller(
             self._planner, around.figures, around.decisions, history=around.history, log=self._log
         )
@@ -119,7 +117,7 @@ class RoutingAgent:
             figures.figures(self._around.projector.table, now_ms()),
             figures.histograms,
             self._turned_ms,
-            unsigned=self._first_policy.unsigned,
+            unsigned=self._around.commands.takes_unsigned,
         )
 
     async def run(self) -> None:
@@ -172,6 +170,7 @@ class RoutingAgent:
             policy = published_policy(newest, unsigned=self._first_policy.unsigned)
             record = continued(newest, policy, generation, taken_ms)
             await self._publish(record)
+        self._log = _logger_under(policy)
         self._log.info(
             "leads now",
             generation=str(generation),
@@ -235,7 +234,8 @@ class RoutingAgent:
         event_ms, self._event_ms = self._event_ms, None
         await self._read_tables(everything=not term.settled)
         plan = self._around.dispatcher.plan
-        grounds = (*self._contents[:4], self._around.commands.log.answered_offset, (plan,))
+        log = self._around.commands.log
+        grounds = (*self._contents[:4], log.answered_offset, log.rejected_offset, (plan,))
         decided_ms = now_ms()
         if decided_ms < self._step_by_ms and all(map(is_same, grounds, self._decided_on)):
             return  # woken twice for one event
@@ -262,6 +262,8 @@ class RoutingAgent:
             self._teller.unpublished(snapshot, ready, decided_ms)
             self._plan_ahead(snapshot, term.policy, decided_ms)
             self._around.figures.look_at_a_loss()
+            if (due_ms := term.rejections_due_ms(taken)) is not None:
+                self._step_by_ms = min(self._step_by_ms, decided_ms + max(due_ms - monotonic_ms(), 1))
             return
         record = term.next_record(ready, policy, taken, decided_ms)
         if parents := self._around.projector.parents:
@@ -342,6 +344,11 @@ class RoutingAgent:
             table=table,
             plan=self._around.dispatcher.plan,
         )
+
+
+def _logger_under(policy: PolicyInForce) -> Any:
+    """Names the unsigned development mode in every line, where that is in force."""
+    return structlog.get_logger("agent").bind(**({"mode": UNSIGNED_NOTICE} if policy.takes_unsigned else {}))
 
 
 def is_same(new: Any, old: Any) -> bool:

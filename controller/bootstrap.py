@@ -54,6 +54,10 @@ FOREIGN = (
     "LINEAGE: Redis holds the lineage {}, so clients don't have our tables: correct `lineage` in the policy, "
     "or run `tieline adopt-lineage` if ours follows it"
 )
+OPERATORS_SIGN = (
+    "the policy names operators, so every order must be signed: leave out --unsigned-dev-mode and "
+    "TIELINE_UNSIGNED_DEV_MODE, or try things out with a policy without `operators`"
+)
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 2.0
 SERVED_MAX_FACTOR = 4.0  # x the limits of all pools: no client is served more than this
@@ -88,6 +92,7 @@ class Controller:
     def __init__(self, settings: Settings, policy: Policy) -> None:
         topics, kafka = settings.topics, settings.kafka
         self._topics, self._kafka = topics, kafka
+        self._unsigned_asked = settings.unsigned
         self.redis = connect_redis(settings.redis)
         self._keys = settings.keys
         tables = RedisTables(self.redis, settings.keys)
@@ -102,9 +107,9 @@ class Controller:
             epochs=self.leader.tail,
             may_publish=self.leader.may_publish,
         )
-        self.commands = CommandReader(
-            kafka, topics.commands.name, unsigned_allowed=settings.unsigned, on_change=self._wake
-        )
+        own = first_policy(policy, unsigned=settings.unsigned)
+        commands, namespace = topics.commands.name, settings.namespace
+        self.commands = CommandReader(kafka, commands, policy=own, namespace=namespace, on_change=self._wake)
         self.projector = Projector(self.redis, settings.keys)
         self.overlay = OverlayKeeper(self.redis, settings.keys)
         self.decisions = DecisionLog(kafka, topics.decisions.name, self.leader.identity)
@@ -117,7 +122,6 @@ class Controller:
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
         self.offsets = Offsets(kafka, ingest.consumed)
         self.ingest = Ingest(ingest, registry_of(policy), tables, now_ms=now_ms, on_material=self._wake)
-        own = first_policy(policy, unsigned=settings.unsigned)
         self._policy_file = self._policy_followed = own.version
         redis_place = without_password(settings.redis)
         self.fitness = FitnessWatch(
@@ -263,6 +267,8 @@ class Controller:
             return
         self.ingest.registry = registry_of(followed.policy)
         self._policy_followed = head.policy_version
+        if self._unsigned_asked and followed.policy.operators:
+            self._log.warning("orders must be signed here, because the policy in force names operators")
         if head.policy_version != self._policy_file:
             self._log.warning(
                 "its policy file is not the policy in force, which it follows",
@@ -317,6 +323,8 @@ async def run_controller(settings: Settings) -> int:
     if settings.policy is None:
         raise UserError("a controller needs a policy: give --policy FILE")
     policy = load_policy(settings.policy)
+    if settings.unsigned and policy.operators:
+        raise UserError(OPERATORS_SIGN)
     log = structlog.get_logger("controller")
     asked_to_end = end_on_signals()
     bootstrap_again()
@@ -336,7 +344,7 @@ async def run_controller(settings: Settings) -> int:
         lineage=policy.lineage,
         pools=len(policy.pools),
         topics_created=len(created),
-        orders=UNSIGNED_NOTICE if settings.unsigned else "refused unless signed",
+        orders=_orders_taken(settings, policy),
     )
     async with (
         Controller(settings, policy).connected() as controller,
@@ -355,6 +363,12 @@ async def run_controller(settings: Settings) -> int:
         await asyncio.wait({running}, timeout=STOP_WITHIN_S)
     log.info("stopped")
     return 0
+
+
+def _orders_taken(settings: Settings, policy: Policy) -> str:
+    if settings.unsigned:
+        return UNSIGNED_NOTICE
+    return "those that operators sign" if policy.operators else "none, as the policy names no operators"
 
 
 def collect_seldom() -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tieline import kafka as kafka
     from tieline import keys as keys
     from tieline import metrics as metrics
+    from tieline import order_signing as order_signing
     from tieline import overlay as overlay
     from tieline import producer as producer
     from tieline import providers as providers
@@ -113,6 +114,7 @@ _MODULES = frozenset(
         "keys",
         "metrics",
         "misfits",
+        "order_signing",
         "overlay",
         "producer",
         "providers",

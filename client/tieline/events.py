@@ -36,6 +36,7 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._+:-]{0,95}\Z"
 _POOL = r"^[a-z0-9][a-z0-9._-]{0,63}/[a-z0-9][a-z0-9._-]{0,63}/[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z"
 _SCOPE = r"^[a-z0-9][a-z0-9._-]{0,63}(/[a-z0-9][a-z0-9._-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._:-]{0,127})?)?\Z"
 _ORDER_SCOPE = rf"^\*\Z|{_SCOPE}"
+_WAITING_ORDER = r"^([A-Za-z0-9][A-Za-z0-9._+:-]{0,95}#[0-9a-f]{16})?\Z"
 _REGION = r"^([a-z0-9][a-z0-9._-]{0,63}|\*)\Z"
 
 Name = Annotated[str, Meta(pattern=_NAME)]
@@ -258,7 +259,7 @@ class Demand(Struct, frozen=True, tag_field="type", tag="demand.v1"):
 
 Verb: TypeAlias = Literal[
     "drain", "undrain", "freeze", "unfreeze", "override", "restore",
-    "verdict", "retract", "approve", "revoke", "failback",
+    "verdict", "retract", "approve", "revoke", "failback", "countersign",
 ]  # fmt: skip
 TAKES_BACK: dict[str, str] = {
     "undrain": "drain",
@@ -267,18 +268,22 @@ TAKES_BACK: dict[str, str] = {
     "retract": "verdict",
     "revoke": "approve",
 }
-OF_THE_WHOLE_TABLE = ("freeze", "unfreeze", "override", "restore")
+WITHOUT_END = (*TAKES_BACK, "countersign")
+OF_THE_WHOLE_TABLE = ("freeze", "unfreeze", "override", "restore", "countersign")
 
 
 class Command(Struct, frozen=True, tag_field="type", tag="command.v1"):
-    """An operator's order. It always has an actor and a reason, and an expiry unless it takes one back.
+    """An operator's order. It has an actor, a reason and, unless its verb is in ``WITHOUT_END``, an expiry.
 
     ``drain`` takes pools out of routing. ``freeze`` forbids moves by choice. ``override`` lifts one
     ``guard``. ``verdict`` puts ``state`` in the place of the state that was found. ``approve`` lets the
     controller act on a provider that is in the mode ``recommend``. ``failback`` lets pools return that wait
     for it. ``TAKES_BACK`` names the verb that ends each: it ends every order of that kind with exactly this
-    scope (and guard). The scope ``*`` is the whole table; only freezes and overrides may have it.
-    ``signature`` is empty in the unsigned development mode, which every output names.
+    scope (and guard). The scope ``*`` is the whole table; only ``OF_THE_WHOLE_TABLE`` may have it.
+    ``countersign`` agrees to an order of the same scope that waits for a second person; its
+    ``countersigns`` names that order as ``id#fingerprint`` (``order_signing.fingerprint`` of its signature).
+    ``signature`` is written as ``order_signing`` says. It is empty in the unsigned development mode, which
+    every output names.
     """
 
     id: Name
@@ -291,6 +296,7 @@ class Command(Struct, frozen=True, tag_field="type", tag="command.v1"):
     signature: Annotated[str, Meta(max_length=2_000)] = ""
     guard: Annotated[str, Meta(pattern=r"^[a-z_]{0,64}\Z")] = ""
     state: Literal["", "healthy", "degraded", "down"] = ""
+    countersigns: Annotated[str, Meta(pattern=_WAITING_ORDER)] = ""
 
 
 class PolicyChange(Struct, frozen=True, tag_field="type", tag="policy.v1"):

@@ -2,7 +2,7 @@
 
 from tieline.events import (
     OF_THE_WHOLE_TABLE,
-    TAKES_BACK,
+    WITHOUT_END,
     Capacity,
     Command,
     Demand,
@@ -37,8 +37,10 @@ def misfit(event: Event) -> str | None:
 
 def _order_fault(order: Command) -> str | None:
     verb = order.verb
-    if verb not in TAKES_BACK and order.expires_ms is None:
+    if verb not in WITHOUT_END and order.expires_ms is None:
         return f"{verb} needs expires_ms"
+    if bool(order.countersigns) != (verb == "countersign"):
+        return f"{verb} has no countersigns" if order.countersigns else f"{verb} needs countersigns"
     if order.scope == "*" and verb not in OF_THE_WHOLE_TABLE:
         return f"{verb} needs a provider, a region or a pool as its scope"
     if bool(order.guard) != (verb in ("override", "restore")):

@@ -14,7 +14,6 @@ by ``openssl genpkey -algorithm ed25519``. Operators make overlays with ``tielin
 import base64
 import re
 from collections.abc import Iterable
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -23,6 +22,7 @@ from msgspec import Meta, Struct
 
 from tieline.errors import ConfigurationError, MissingExtraError
 from tieline.events import InstantMs, Name, Scope
+from tieline.order_signing import key_name
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -78,13 +78,8 @@ def public_keys(texts_or_paths: Iterable[str | Path]) -> PublicKeys:
         for pem in _PEM.findall(str(item) if is_text else _text_of(Path(item))) or [""]:
             place = "overlay_keys" if is_text else str(item)
             key = _public_key(pem, place)
-            keys[key_name(key)] = key
+            keys[key_name(key.public_bytes_raw())] = key
     return keys
-
-
-def key_name(key: "Ed25519PublicKey") -> str:
-    """A short name that is the same everywhere: the first 16 hex digits of the key's SHA-256."""
-    return sha256(key.public_bytes_raw()).hexdigest()[:16]
 
 
 def sign(overlay: Overlay, private: "Ed25519PrivateKey") -> bytes:
@@ -93,7 +88,9 @@ def sign(overlay: Overlay, private: "Ed25519PrivateKey") -> bytes:
     payload = msgspec.json.encode(overlay)
     _check(payload, overlay.namespace, overlay.issued_ms)
     signature = base64.b64encode(private.sign(_DOMAIN + payload)).decode()
-    return msgspec.json.encode(_Signed(payload.decode(), key_name(private.public_key()), signature))
+    return msgspec.json.encode(
+        _Signed(payload.decode(), key_name(private.public_key().public_bytes_raw()), signature)
+    )
 
 
 def verify(data: bytes, keys: PublicKeys, *, namespace: str, now_ms: int) -> Overlay:

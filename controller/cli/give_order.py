@@ -16,6 +16,8 @@ from controller.cli.agreement import is_agreed, say
 from controller.cli.client_wait import ClientWait
 from controller.cli.order_report import Choices, OrderReport
 from controller.cli.outcome import offered_now, outcome, wait_for_clients
+from controller.cli.signer import Signer, signer_of
+from controller.commands.authority import OrderRules
 from controller.commands.log import CommandLog
 from controller.core.inspect.consequences import Consequences, consequences
 from controller.core.model.words import duration
@@ -25,9 +27,9 @@ from controller.core.policy.policy import decode_policy
 from controller.leading.routes_reader import RoutesReader
 from controller.process.clock import now_ms
 from controller.process.errors import UserError
-from controller.process.settings import UNSIGNED_NOTICE, Settings
+from controller.process.settings import Settings
 from controller.process.telemetry import without_controls
-from controller.routes.record import OrderAnswer, RoutesRecord
+from controller.routes.record import RoutesRecord
 from controller.status.leadership import leading
 from controller.status.live import moment_of, read_commands
 from controller.status.words import taken_back_by, utc
@@ -54,13 +56,12 @@ async def _report(command_at: Callable[[int], Command], settings: Settings, choi
     async with RoutesReader(settings.kafka, settings.topics) as routes:
         before = routes.newest()
         behind_ms = await _behind_ms(settings)
+        if before is None:
+            raise UserError("no controller has published anything yet: start one with `tieline controller`")
         command = command_at(now_ms() + behind_ms)
         check_policy(command, before)
-        if before is None or not before.unsigned_commands:
-            raise UserError(
-                "the controllers refuse orders without a signature, and there are no keys to sign with yet: "
-                "run them with --unsigned-dev-mode (for development only)"
-            )
+        signer = signer_of(choices.signing, before, settings.namespace)
+        signer.signed(command)  # what this operator may not order is told before anything is asked
         log = await read_commands(settings, before)
         check_taken_back(command, log, now_ms() + behind_ms)
         change = await _change(command, settings, before, log)
@@ -69,31 +70,37 @@ async def _report(command_at: Callable[[int], Command], settings: Settings, choi
         if not await is_agreed(described(command), change, choices.consent, may_shed=may_shed(command)):
             return OrderReport(command, "not_agreed", change=change)
         async with Producer(settings.kafka, prefix=settings.namespace) as producer:
-            command = command_at(now_ms() + behind_ms)  # it lasts from now, not from before all of this
+            # It lasts from now, not from before all of this.
+            command = signer.signed(command_at(now_ms() + behind_ms))
             try:
                 sent = await producer.send(command)
             except ProducerError as error:
                 raise UserError(f"the order was not sent: {error}") from None
-        after = await routes.until(lambda record: _answer(record, command.id) is not None, choices.within_s)
-    answer = _answer(after, command.id) if after is not None else None
+        after = await routes.until(lambda record: record.answer_to(command.id) is not None, choices.within_s)
+    answer = after.answer_to(command.id) if after is not None else None
     if after is None or answer is None:
-        why = _waits(command, f"{sent.topic} at offset {sent.offset}", choices.within_s)
+        why = _waits(command, f"{sent.topic} at offset {sent.offset}", choices.within_s, signer)
         return _told(OrderReport(command, "unanswered", why, change=change))
     if answer.refused:
         why = f"the leader refused the order {command.id}: {answer.refused}; nothing was changed"
         return _told(OrderReport(command, "refused", why, change=change))
     report = OrderReport(command, "published", generation=str(after.generation), change=change)
-    return await _followed(report, settings, before, after, choices)
+    return await _followed(report, settings, before, after, choices, signer)
 
 
 async def _followed(
-    report: OrderReport, settings: Settings, before: RoutesRecord, after: RoutesRecord, choices: Choices
+    report: OrderReport,
+    settings: Settings,
+    before: RoutesRecord,
+    after: RoutesRecord,
+    choices: Choices,
+    signer: Signer,
 ) -> OrderReport:
     """Says what was published, and waits for whoever is to have it."""
     command = report.order
     if not choices.as_json:
         until = f" until {utc(command.expires_ms)}" if command.expires_ms is not None else ""
-        text = f"{UNSIGNED_NOTICE}: {described(command)}{until} by {command.actor}: {command.reason}"
+        text = f"{signer.notice}{described(command)}{until} by {command.actor}: {command.reason}"
         print(without_controls(text))
         moved = outcome(command.scope, before, after, await offered_now(settings))
         print(f"published as {after.generation}{moved}", flush=True)
@@ -151,14 +158,13 @@ async def _change(
     except (RedisError, OSError, TimeoutError):
         say("what the order would change is not known, as Redis can't be read")
         return None
-    after = log.apply(log.next_offset, at_ms, command, unsigned_allowed=True).in_force(at_ms)
+    rules = OrderRules(unsigned_allowed=True)  # what it does, whoever gives it
+    after = log.apply(log.next_offset, at_ms, command, rules=rules).in_force(at_ms)
     return consequences(moment.snapshot, msgspec.structs.replace(moment.snapshot, commands=after), at_ms)
 
 
-def check_policy(command: Command, record: RoutesRecord | None) -> None:
+def check_policy(command: Command, record: RoutesRecord) -> None:
     """Raises ``UserError`` unless the policy in force has something that this order could concern."""
-    if record is None:
-        raise UserError("no controller has published anything yet: start one with `tieline controller`")
     policy = decode_policy(record.policy)
     scope = command.scope
     scopes = {pool.id for pool in policy.pools} | {"*"} | {provider.id for provider in policy.providers}
@@ -222,14 +228,10 @@ async def _behind_by_next_heartbeat_ms(settings: Settings, heard_ms: int) -> int
     return 0
 
 
-def _answer(record: RoutesRecord, order_id: str) -> OrderAnswer | None:
-    return next((answer for answer in record.answers if answer.id == order_id), None)
-
-
-def _waits(command: Command, place: str, wait_s: float) -> str:
+def _waits(command: Command, place: str, wait_s: float, signer: Signer) -> str:
     """What has become of an order that nobody has answered yet."""
     text = (
-        f"{UNSIGNED_NOTICE}: the order {command.id} was written to {place}, but no controller has answered "
+        f"{signer.notice}the order {command.id} was written to {place}, but no controller has answered "
         f"within {wait_s:g} s: is one running? See `tieline status`. It waits there, and the next leader "
         "will carry it out"
     )

@@ -8,17 +8,26 @@ from typing import Literal, NamedTuple, TypeAlias
 from msgspec import Struct
 
 from controller.cli.agreement import Consent
+from controller.cli.signer import Signing
 from controller.core.inspect.consequences import Consequences
 from controller.status.uptake import Uptake
 from tieline.events import Command
 
 Outcome: TypeAlias = Literal[
-    "published", "dry_run", "not_agreed", "refused", "unanswered", "not_projected", "not_taken_over"
+    "published",
+    "pending",
+    "dry_run",
+    "not_agreed",
+    "refused",
+    "unanswered",
+    "not_projected",
+    "not_taken_over",
 ]
 WaitFor: TypeAlias = Literal["", "clients", "idle"]
-EXIT_DONE, EXIT_NOT_APPLIED, EXIT_TIMED_OUT = 0, 1, 3
+EXIT_DONE, EXIT_NOT_APPLIED, EXIT_TIMED_OUT, EXIT_PENDING = 0, 1, 3, 4
 EXITS: dict[Outcome, int] = {
     "published": EXIT_DONE,
+    "pending": EXIT_PENDING,
     "dry_run": EXIT_DONE,
     "not_agreed": EXIT_NOT_APPLIED,
     "refused": EXIT_NOT_APPLIED,
@@ -37,14 +46,16 @@ class Choices(NamedTuple):
     as_json: bool
     wait: WaitFor
     within_s: float
+    signing: Signing = Signing()
 
 
 class OrderReport(Struct, frozen=True):
     """One order and what came of it.
 
-    ``outcome``: "published"; "dry_run" and "not_agreed" were not sent; "refused" by the leader; "unanswered"
-    by any; "not_projected": Redis does not have the table for clients; "not_taken_over": not all that was
-    waited for came in time. ``why`` says more. ``generation``: of the publication that contains the order.
+    ``outcome``: "published"; "pending": accepted, and another person must sign it; "dry_run" and "not_agreed"
+    were not sent; "refused" by the leader; "unanswered" by any; "not_projected": Redis does not have the
+    table for clients; "not_taken_over": not all that was waited for came in time. ``why`` says more.
+    ``generation``: of the publication that contains the order.
     ``change``: None where nobody could say it. ``clients``: None unless they were waited for.
     """
 

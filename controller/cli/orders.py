@@ -17,6 +17,7 @@ from controller.cli.agreement import add_consent_arguments, consent_of
 from controller.cli.arguments import Arguments
 from controller.cli.give_order import give, may_shed
 from controller.cli.order_report import Choices, WaitFor
+from controller.cli.signer import add_key_argument, signing_of
 from controller.cli.terminal import duration_ms, invalid_field, name_context
 from controller.core.orders.overridable import OVERRIDABLE, override_fault
 from controller.process.clock import now_ms
@@ -78,7 +79,10 @@ def add_parser(subparsers: Any) -> None:
                 metavar="TIME",
                 help=f"for how long: 90s, 30m, 1h or 2d{f' ({order.lasts})' if order.lasts else ''}",
             )
-        parser.add_argument("--actor", help="who gives the order (default: your login)")
+        parser.add_argument(
+            "--actor", help="who gives the order (default: whose key signs it; unsigned: your login)"
+        )
+        add_key_argument(parser)
         _add_wait_arguments(parser)
         add_consent_arguments(parser)
         parser.add_argument("--json", action="store_true", help="one JSON object with what came of it")
@@ -128,6 +132,7 @@ def run(args: argparse.Namespace) -> int:
         as_json=args.json,
         wait=wait,
         within_s=duration_ms(args.within or WITHIN[wait], "--within") / 1_000,
+        signing=signing_of(args),
     )
     if wait == "idle" and not may_shed(command_of(args, now_ms())):
         raise UserError("--wait=idle is for orders that empty pools: use --wait")

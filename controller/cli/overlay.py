@@ -22,6 +22,7 @@ from controller.core.policy.check import near_miss
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.errors import UserError
+from controller.process.private_key import read_private_key
 from controller.process.settings import REDIS, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
 from controller.status.words import utc
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 async def _issue(args: argparse.Namespace, settings: Settings, to_redis: bool) -> int:
     if not to_redis and args.out is None:
         raise UserError("--no-redis needs --out FILE, as the overlay would go nowhere")
-    key = _private_key(args.key)
+    key = read_private_key(args.key)
     overlay = _overlay_of(args, settings.namespace, now_ms())
     data = sign(overlay, key)
     if to_redis:
@@ -219,24 +220,6 @@ def _described(overlay: Overlay) -> str:
         f"{overlay.id} by {overlay.actor}, until {utc(overlay.expires_ms)}: {overlay.reason}\n"
         f"excludes {', '.join(overlay.exclude) or 'nothing'}"
     )
-
-
-def _private_key(path: Path) -> "Ed25519PrivateKey":
-    try:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    except ImportError:
-        raise UserError("cryptography is not installed: pip install 'tieline[overlay]'") from None
-    try:
-        key = load_pem_private_key(_read(path), None)
-    except (ValueError, TypeError):  # the error could repeat some of the key, so it is not shown
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise UserError(
-            f"{path} is not an unencrypted Ed25519 private key in PEM: make one with "
-            "`openssl genpkey -algorithm ed25519 -out FILE`"
-        )
-    return key
 
 
 def _read(path: Path) -> bytes:

@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 
-from controller.commands.log import OVERRIDE_MAX_MS
+from controller.commands.authority import OVERRIDE_MAX_MS
 from controller.process.errors import UserError
 from controller.process.settings import Settings
 from controller.process.telemetry import without_controls

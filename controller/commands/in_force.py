@@ -12,8 +12,9 @@ import msgspec
 import structlog
 from aiokafka.structs import ConsumerRecord
 
-from controller.commands.log import IDS_KEPT_MAX, CommandLog
-from controller.commands.policies import PolicyTaken
+from controller.commands.authority import OrderRules
+from controller.commands.log import CommandLog
+from controller.commands.policies import PolicyInForce, PolicyTaken, policy_after, published_policy
 from controller.kafka.ordered_log import Tail
 from controller.routes.record import RoutesRecord
 from streams.logs import LogPace
@@ -22,10 +23,20 @@ from tieline.cloudevents import Poison, decode
 from tieline.events import Command, PolicyChange
 from tieline.kafka import Brokers
 
+REJECTIONS_WAKE_S = 0.25
+READ_KEPT_MAX = 1_000
+
+
+def rules_under(policy: PolicyInForce, namespace: str) -> OrderRules:
+    """Whose orders count under this policy."""
+    return OrderRules.of(policy.policy, unsigned=policy.unsigned, namespace=namespace)
+
 
 class CommandReader:
-    """Follows the command log. ``on_change`` is called after each record. Orders that are given from now on
-    are logged, with ``quiet`` none. ``read``: by id, the newest orders that were read here, refused or not.
+    """Follows the command log. ``on_change`` is called after each order by somebody who may give it, and a
+    moment after orders by others, once for all of them. Orders that are given from now on are logged, with
+    ``quiet`` none. ``policy`` counts until a publication or the log says another; it says whose orders count.
+    ``read``: by id, the newest orders that were read here, refused or not.
     """
 
     def __init__(
@@ -33,19 +44,23 @@ class CommandReader:
         bootstrap: str | Brokers,
         topic: str,
         *,
-        unsigned_allowed: bool,
+        policy: PolicyInForce,
+        namespace: str,
         on_change: Callable[[], None] = lambda: None,
         quiet: bool = False,
     ) -> None:
         self.log = CommandLog()
         self.read: dict[str, Command | PolicyChange] = {}
+        self._policy = policy
+        self._namespace = namespace
+        self._rules = rules_under(policy, namespace)
         self._bootstrap = bootstrap
         self._topic = topic
         self._refusals = 0
         self._pace = LogPace()
         self._tail = Tail(bootstrap, topic, self._take)
-        self._unsigned_allowed = unsigned_allowed
         self._on_change = on_change
+        self._waking: asyncio.TimerHandle | None = None
         self._quiet = quiet
         self._new_from = 0  # orders before this offset were given before this process began
         self._log = structlog.get_logger("commands")
@@ -54,7 +69,8 @@ class CommandReader:
         """Connects. Begins with the orders that ``newest``, the newest publication, found in force, and after
         what it took into account; without it, or if that is another log, at the oldest record.
 
-        Raises KafkaConnectionError or ``TopicMissingError``.
+        Raises KafkaConnectionError, ``TopicMissingError``, or ``UserError`` for a policy in force that this
+        version can't read.
         """
         await self._tail.start()
         self._new_from = await self._tail.end_offset()
@@ -62,11 +78,20 @@ class CommandReader:
         topic_id = facts[self._topic].id
         begin = self._tail.first_offset
         if newest is not None and newest.commands_topic_id:
-            self.log = CommandLog.after(newest, unsigned_allowed=self._unsigned_allowed)
+            self._follow(published_policy(newest, unsigned=self._policy.unsigned))
+            self.log = CommandLog.after(newest, rules=self._rules)
+            self._report_left_out(newest)
             if newest.commands_topic_id == topic_id and newest.commands_next_offset <= self._new_from:
                 begin = max(newest.commands_next_offset, begin)
                 self._tail.resume(begin)
-        self.log = replace(self.log, next_offset=begin, answered_offset=begin, topic_id=topic_id)
+        self.log = replace(
+            self.log, next_offset=begin, answered_offset=begin, rejected_offset=begin, topic_id=topic_id
+        )
+
+    @property
+    def takes_unsigned(self) -> bool:
+        """Whether orders need no signature, by the policy at this place in the log."""
+        return self._rules.unsigned_allowed
 
     @property
     def unread(self) -> int:
@@ -83,6 +108,8 @@ class CommandReader:
 
     async def stop(self) -> None:
         """Closes the connection; ``run`` must have ended."""
+        if self._waking is not None:
+            self._waking.cancel()
         await self._tail.stop()
 
     def _take(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
@@ -93,14 +120,36 @@ class CommandReader:
             command = event if isinstance(event, Command | PolicyChange) else None
         except Poison as error:
             why = str(error)
-        self.log = self.log.apply(
-            record.offset, record.timestamp, command, unsigned_allowed=self._unsigned_allowed
-        )
+        before = self.log
+        self.log = before.apply(record.offset, record.timestamp, command, rules=self._rules)
+        if self.log.changes[len(before.changes) :]:
+            self._follow(policy_after(self._policy, self.log.changes[-1:]).policy)
         if not self._quiet and record.offset >= self._new_from:
             self._report(record.offset, command, why or self.log.refused)
         if command is not None:
             self._remember(command)
+        if self.log.answered_offset != before.answered_offset:
             self._on_change()
+        elif self.log.rejected_offset != before.rejected_offset and self._waking is None:
+            self._waking = asyncio.get_running_loop().call_later(REJECTIONS_WAKE_S, self._wake)
+
+    def _follow(self, policy: PolicyInForce) -> None:
+        """From here on in the log this policy says whose orders count."""
+        if policy.version != self._policy.version:
+            self._rules = rules_under(policy, self._namespace)
+        self._policy = policy
+
+    def _wake(self) -> None:
+        self._waking = None
+        self._on_change()
+
+    def _report_left_out(self, newest: RoutesRecord) -> None:
+        """Orders that were in force end here without anybody having taken them back: said once, by name."""
+        remaining = {order.id for order in self.log.orders}
+        ended = [order for order in newest.orders if order.id not in remaining]
+        if ended and not self._quiet:
+            texts = [f"{order.verb} {order.scope} by {order.actor} ({order.id})" for order in ended]
+            self._log.warning("orders that were in force are not accepted here and end", orders=texts)
 
     def forget_changes(self, next_offset: int, topic_id: str) -> None:
         """Forgets the policy changes that a publication took into account, which read the log of this topic
@@ -119,8 +168,11 @@ class CommandReader:
         """Keeps the order, of a policy change without its policies, for whoever tells what became of it."""
         if isinstance(command, PolicyChange):
             command = msgspec.structs.replace(command, policy=b"", parent_policy=b"")
-        self.read.setdefault(command.id, command)
-        if len(self.read) > IDS_KEPT_MAX:
+        if self.log.refused:
+            self.read.setdefault(command.id, command)  # a copy or a forgery does not replace the true order
+        else:
+            self.read[command.id] = command
+        if len(self.read) > READ_KEPT_MAX:
             self.read.pop(next(iter(self.read)))
 
     def _report(self, offset: int, command: Command | PolicyChange | None, refused: str) -> None:
@@ -130,7 +182,10 @@ class CommandReader:
             kind = "no order" if command is None else getattr(command, "verb", "policy")
             if self._pace.allows(kind, asyncio.get_running_loop().time()):
                 so_far = self._refusals
-                self._log.warning("an order was refused", offset=offset, why=refused, so_far=so_far)
+                actor = command.actor if command is not None else ""
+                self._log.warning(
+                    "an order was refused", offset=offset, actor=actor, why=refused, so_far=so_far
+                )
         elif isinstance(command, PolicyChange):
             self._log.info(
                 "a policy change was given",

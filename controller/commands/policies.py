@@ -3,7 +3,8 @@
 In: the policy of the newest publication, and the changes that lie on the log after what that publication took
 into account. Out: the policy in force after them, and an answer to each change. Only the leader folds; its
 publication carries the result, and everybody else follows that. So all controllers have the same policy at
-the same place, whatever their files say. The rules, in the order in which they are checked:
+the same place, whatever their files say. Whoever may not give orders of this kind was turned away
+before (``authority``). The rules, in the order in which they are checked:
 
 - A change counts if its ``parent`` and ``number`` follow the policy in force at its place. So the changes
   that count form one chain, and of two changes of one parent the first wins.
@@ -46,8 +47,8 @@ FIXED = {
 class PolicyInForce:
     """The policy, the bytes that go into every record (``packed``), and their checksum (``version``).
 
-    ``number``: how many changes led to it; that of the first policy of a lineage is 0. ``unsigned``:
-    operators' orders need no signature, which every output names.
+    ``number``: how many changes led to it; that of the first policy of a lineage is 0. ``unsigned``: this
+    process was asked to run in the unsigned development mode.
     """
 
     policy: Policy
@@ -55,6 +56,11 @@ class PolicyInForce:
     version: str
     number: int = 0
     unsigned: bool = False
+
+    @property
+    def takes_unsigned(self) -> bool:
+        """Whether orders need no signature, which every output names; never with operators in the policy."""
+        return self.unsigned and not self.policy.operators
 
 
 class PolicyTaken(NamedTuple):
@@ -142,8 +148,6 @@ def fixed_fault(before: Policy, after: Policy) -> str:
 
 def _after(before: PolicyInForce, change: PolicyChange) -> tuple[PolicyInForce, str]:
     """The policy in force after one change, and why the change is refused, empty if it is accepted."""
-    if refused := _signature_fault(change, unsigned=before.unsigned):
-        return before, refused
     if (change.number, change.version) == (before.number, before.version):
         return before, ""
     if (change.number, change.parent) != (before.number + 1, before.version):
@@ -163,14 +167,6 @@ def _after(before: PolicyInForce, change: PolicyChange) -> tuple[PolicyInForce, 
         policy, encode_policy(policy), change.version, number=change.number, unsigned=before.unsigned
     )
     return after, ""
-
-
-def _signature_fault(change: PolicyChange, *, unsigned: bool) -> str:
-    if change.signature:
-        return "its signature can't be checked, as there are no keys to check it with"
-    if not unsigned:
-        return "it is unsigned, and only the unsigned development mode (--unsigned-dev-mode) accepts that"
-    return ""
 
 
 def _field(policy: Policy, dotted: str) -> object:

@@ -49,7 +49,7 @@ class Teller:
         """A step that was published as this record."""
         self._log_decision(step)
         self._decisions.record(step)
-        answers = (*record.answers, *record.policy_answers)
+        answers = (*record.answers, *record.policy_answers, *record.rejections)
         self._history.published(step, self._planner.demand(), answers)
         self._observe(step.snapshot, step.ready, step.published, step.now_ms)
 

@@ -26,6 +26,7 @@ POLL_MS = 1_000
 FETCH_MAX_WAIT_MS = 250
 FETCH_MAX_BYTES = 10 * 1024 * 1024
 RECORDS_PER_POLL_MAX = 500
+TAKE_FOR_MAX_S = 0.005
 RETRY_FIRST_S = 0.2
 RETRY_LONGEST_S = 1.0
 
@@ -92,17 +93,26 @@ class Tail:
                 continue
             backoff.reset()
             for records in batches.values():
-                for record in records:
-                    if self._before is not None:
-                        await self._before(record)
-                    self._take(record)
-                    self.next_offset = record.offset + 1
+                await self._take_all(records)
             # The consumer's own position is also past markers of transactions, which are no records.
             position = await self._consumer.position(self._partition)
             if batches or position > self.next_offset:
                 self.next_offset = max(self.next_offset, position)
                 async with self._moved:
                     self._moved.notify_all()
+
+    async def _take_all(self, records: "Sequence[ConsumerRecord[bytes | None, bytes | None]]") -> None:
+        """Takes a batch, and lets others run every few milliseconds: some records are costly to check."""
+        loop = asyncio.get_running_loop()
+        pause_at_s = loop.time() + TAKE_FOR_MAX_S
+        for record in records:
+            if self._before is not None:
+                await self._before(record)
+            self._take(record)
+            self.next_offset = record.offset + 1
+            if loop.time() >= pause_at_s:
+                await asyncio.sleep(0)
+                pause_at_s = loop.time() + TAKE_FOR_MAX_S
 
     def rest(self) -> None:
         """Fetches nothing until ``resume``."""

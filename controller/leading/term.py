@@ -17,6 +17,7 @@ from tieline.events import Report
 from tieline.table import Generation
 
 MEMORY_EVERY_MS = 1_000
+REJECTIONS_EVERY_MS = 500
 REPORT_WINDOW_MAX_MS = 15_000
 REASONS_MAX = 8
 RUBBISH_UNRECORDED_MAX = 10_000
@@ -85,15 +86,24 @@ class Term:
 
     def owes(self, ready: Ready, taken: OrdersTaken, steady_ms: int) -> bool:
         """Whether this step must be published: it has a new table, takes new orders into account, or changes
-        memory (at most once a second). Also when much rubbish lies after the orders that were published, so
-        that nobody has to read it again."""
+        memory (at most once a second). Orders that nobody was entitled to give are answered at most twice a
+        second, so that whoever sends many does not make the leader publish as often. Also when much rubbish
+        lies after the orders that were published, so that nobody has to read it again."""
         before = self._taken_before(taken)
         if ready.table is not None or (self.settled and taken.answered_offset > before):
             return True
         if self.settled and taken.next_offset > before + RUBBISH_UNRECORDED_MAX:
             return True
+        if (due_ms := self.rejections_due_ms(taken)) is not None and steady_ms >= due_ms:
+            return True
         memory_due = self.memory_due or ready.memory_changed
         return memory_due and steady_ms - self.published_steady_ms >= MEMORY_EVERY_MS
+
+    def rejections_due_ms(self, taken: OrdersTaken) -> int | None:
+        """When new rejections are to be published, by the steady clock; None if there are none."""
+        if not self.settled or taken.rejected_offset <= self._taken_before(taken):
+            return None
+        return self.published_steady_ms + REJECTIONS_EVERY_MS
 
     def next_record(
         self,
@@ -118,7 +128,7 @@ class Term:
             policy=in_force.packed,
             policy_version=in_force.version,
             urgent_seq=generation.seq if ready.urgent else record.urgent_seq,
-            unsigned_commands=in_force.unsigned,
+            unsigned_commands=in_force.takes_unsigned,
             policy_number=in_force.number,
             policy_answers=(*record.policy_answers, *policy.answers)[-POLICY_ANSWERS_KEPT_MAX:],
         )
@@ -130,6 +140,8 @@ class Term:
             answers=taken.answers or record.answers,
             orders=taken.orders,
             commands_topic_id=taken.topic_id,
+            pending=taken.pending,
+            rejections=taken.rejections or record.rejections,
         )
 
     def _taken_before(self, taken: OrdersTaken) -> int:
@@ -159,7 +171,7 @@ def continued(
     return replace(
         record,
         table=under_policy(record.table, compile_policy(policy.policy)),
-        unsigned_commands=policy.unsigned,
+        unsigned_commands=policy.takes_unsigned,
     )
 
 
@@ -175,7 +187,7 @@ def first_record(ready: Ready, policy: PolicyInForce, generation: Generation, no
         policy=policy.packed,
         policy_version=policy.version,
         urgent_seq=generation.seq,
-        unsigned_commands=policy.unsigned,
+        unsigned_commands=policy.takes_unsigned,
     )
 
 

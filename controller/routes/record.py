@@ -24,12 +24,27 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 class OrderAnswer(Struct, frozen=True, omit_defaults=True, gc=False):
     """What the leader says to one order: ``refused`` says why it changes nothing, empty if it was accepted.
 
-    ``append_ms`` is when the order was appended, by the broker's clock; its time runs from there.
+    ``append_ms`` is when the order was appended, by the broker's clock; its time runs from there, or from
+    when the last person signed it. ``actor``: who gave it, or claimed to.
     """
 
     id: str
     append_ms: int
     refused: str = ""
+    actor: str = ""
+
+
+class PendingOrder(Struct, frozen=True, omit_defaults=True, gc=False):
+    """An order that waits until ``approvals`` operators have signed it. ``signers`` have; the first gave it.
+
+    ``since_ms``: when it was appended. It lapses at ``until_ms``.
+    """
+
+    order: Command
+    since_ms: int
+    until_ms: int
+    signers: tuple[str, ...]
+    approvals: int
 
 
 class LoggedChange(NamedTuple):
@@ -43,8 +58,10 @@ class LoggedChange(NamedTuple):
 class OrdersTaken(NamedTuple):
     """What a decision knows of the command log, the topic ``topic_id``: everything before ``next_offset``.
 
-    ``answered_offset``: one above the last record that is an order or a policy change. ``orders`` are those
-    in force. ``changes``: the policy changes that are not known to be taken into account yet.
+    ``answered_offset``: one above the last record that is an order by somebody who may give it.
+    ``rejected_offset``: one above the last other order. ``orders`` are those in force. ``changes``: the
+    policy changes that are not known to be taken into account yet. The other fields are as in
+    ``RoutesRecord``.
     """
 
     next_offset: int = 0
@@ -53,6 +70,9 @@ class OrdersTaken(NamedTuple):
     answers: tuple[OrderAnswer, ...] = ()
     orders: tuple[Command, ...] = ()
     changes: tuple[LoggedChange, ...] = ()
+    pending: tuple[PendingOrder, ...] = ()
+    rejections: tuple[OrderAnswer, ...] = ()
+    rejected_offset: int = 0
 
 
 class RoutesRecord(Struct, frozen=True, omit_defaults=True):
@@ -61,11 +81,12 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
     ``policy`` is the policy in force as msgpack, ``policy_version`` its checksum. ``urgent_seq``: the seq of
     this epoch's last publication that contained a forced move or an order. Every order before
     ``commands_next_offset`` of the command log, which is the topic ``commands_topic_id``, is taken into
-    account, and ``answers`` says to the newest of them, the last one last, what became of each. ``orders``
-    are those that they leave in force: nobody has to read the log from its beginning, and none is forgotten
-    when the log is cut. ``policy_number``: how many policy changes led to the policy in force;
-    ``policy_answers`` are those to the newest of them. ``unsigned_commands``: orders need no signature.
-    ``parents``: lineages that this one follows (``adoption``).
+    account. ``answers`` says to the newest of them, the last one last, what became of each; ``rejections``
+    says it to those whose sender was not entitled to give them. ``orders`` are those that they leave in
+    force, and ``pending`` those that wait for another person: nobody has to read the log from its beginning,
+    and none is forgotten when the log is cut. ``policy_number``: how many policy changes led to the policy in
+    force; ``policy_answers`` are those to the newest of them. ``unsigned_commands``: orders need no
+    signature. ``parents``: lineages that this one follows (``adoption``).
     """
 
     generation: Generation
@@ -84,11 +105,18 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
     parents: tuple[str, ...] = ()
     policy_number: int = 0
     policy_answers: tuple[OrderAnswer, ...] = ()
+    pending: tuple[PendingOrder, ...] = ()
+    rejections: tuple[OrderAnswer, ...] = ()
 
     def key(self) -> bytes:
         """The Kafka key of the record."""
         epoch = self.generation.epoch
         return fence_key(epoch) if self.table is None else table_key(epoch)
+
+    def answer_to(self, order_id: str) -> OrderAnswer | None:
+        """What became of the order with this id; None if it was not answered yet, or long ago."""
+        answers = (*self.answers, *self.policy_answers, *self.rejections)
+        return next((answer for answer in answers if answer.id == order_id), None)
 
 
 class RecordHead(Struct, frozen=True):

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from controller.commands.in_force import CommandReader
 from controller.commands.log import CommandLog
+from controller.commands.policies import published_policy
 from controller.core.policy.policy import decode_policy
 from controller.core.snapshot import Office, Snapshot
 from controller.kafka.ordered_log import Tail
@@ -67,7 +68,8 @@ async def read_commands(settings: Settings, newest: RoutesRecord) -> CommandLog:
     reader = CommandReader(
         settings.kafka,
         settings.topics.commands.name,
-        unsigned_allowed=newest.unsigned_commands,
+        policy=published_policy(newest, unsigned=newest.unsigned_commands),
+        namespace=settings.namespace,
         quiet=True,
     )
     await reader.start(newest)

@@ -13,9 +13,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from controller.commands.in_force import CommandReader
+from controller.commands.policies import first_policy
 from controller.kafka.topics import ensure_topics
+from controller.policy_file import load_policy
 from streams.app import Ingest
 from tests.integration.ingesting import Lab, lab, now_ms, report
+from tests.places import EXAMPLE_POLICY
 from tests.raw_records import GZIP, RawName, batch, bomb, produce
 from tests.waiting import until
 from tieline.cloudevents import encode
@@ -156,7 +159,8 @@ async def test_no_record_stops_the_readers_of_logs(kafka_bootstrap: str, prefix:
     odd = (RawName(b"\xff"), b"1")
     data = batch((b"k", b"v", nameless), (key, value, typeless), (key, value, [odd, *headers]))
     assert await produce(kafka_bootstrap, topic, data) == 0
-    reader = CommandReader(kafka_bootstrap, topic, unsigned_allowed=True)
+    policy = first_policy(load_policy(EXAMPLE_POLICY), unsigned=True)
+    reader = CommandReader(kafka_bootstrap, topic, policy=policy, namespace="tieline")
     await reader.start()
     reading = asyncio.create_task(reader.run())
     try:

@@ -3,6 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.commands.authority import OrderRules
 from controller.commands.log import CommandLog
 from controller.commands.policies import (
     PolicyInForce,
@@ -19,6 +20,7 @@ from tests.unit.controller.commands.changes import NOW_MS, POLICY, change
 from tieline.events import PolicyChange
 from tieline.table import Generation
 
+UNSIGNED = OrderRules(unsigned_allowed=True)
 NOTHING = Ready(memory=Memory(), table=None, decisions=())
 
 
@@ -38,16 +40,16 @@ class Controllers:
 
     def write(self, item: PolicyChange) -> None:
         """One more record on the command log."""
-        self.log = self.log.apply(len(self.written), NOW_MS, item, unsigned_allowed=True)
+        self.log = self.log.apply(len(self.written), NOW_MS, item, rules=UNSIGNED)
         self.written.append(item)
 
     def lead(self, *, fresh: bool) -> None:
         """A controller takes over, reads the log and publishes once."""
         log = self.log
         if fresh:
-            log = CommandLog.after(self.record, unsigned_allowed=True)
+            log = CommandLog.after(self.record, rules=UNSIGNED)
             for offset in range(self.record.commands_next_offset, len(self.written)):
-                log = log.apply(offset, NOW_MS, self.written[offset], unsigned_allowed=True)
+                log = log.apply(offset, NOW_MS, self.written[offset], rules=UNSIGNED)
         policy = published_policy(self.record, unsigned=True)
         term = Term(
             0, 0, {}, record=self.record, memory=None, policy=policy, published_steady_ms=0, settled=True
@@ -88,7 +90,7 @@ def test_any_interleaving_of_applies_leaves_one_chain_of_parents(data: st.DataOb
     world.lead(fresh=True)
     at_once = CommandLog()
     for offset, item in enumerate(world.written):
-        at_once = at_once.apply(offset, NOW_MS, item, unsigned_allowed=True)
+        at_once = at_once.apply(offset, NOW_MS, item, rules=UNSIGNED)
     folded = policy_after(world.first, at_once.changes)
     assert world.published[-1] == folded.policy
     assert world.answers == {answer.id: answer.refused for answer in folded.answers}

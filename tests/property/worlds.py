@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from controller.commands.authority import OrderRules
 from controller.commands.log import CommandLog
 from controller.core.orders.overridable import OVERRIDABLE
 from controller.core.policy.check import faults
@@ -136,6 +137,8 @@ def orders(draw: st.DrawFn, world: World, verbs: tuple[Verb, ...] = ORDERS) -> N
     number = f"{verb}-{len(world.commands)}-{world.now_ms}"
     order = Command(number, verb, scope, "kim", "why", world.now_ms, until_ms)
     log = CommandLog(orders=tuple(world.commands))
-    log = log.apply(0, world.now_ms, replace(order, guard=guard, state=state), unsigned_allowed=True)
+    log = log.apply(
+        0, world.now_ms, replace(order, guard=guard, state=state), rules=OrderRules(unsigned_allowed=True)
+    )
     assert not log.refused
     world.commands = list(log.orders)

@@ -54,6 +54,7 @@ from typing import cast
 
 from msgspec.structs import replace
 
+from controller.commands.authority import OrderRules
 from controller.commands.log import CommandLog
 from controller.policy_file import load_policy
 from tests.scenarios import capacity_words, client_words, telling
@@ -234,7 +235,7 @@ def _maintenance(world: World, scope: str, _in: str, wait: str, _for: str, perio
 def _order(world: World, command: Command) -> list[str]:
     """What the controllers' own log makes of it."""
     log = CommandLog(orders=tuple(world.commands))
-    log = log.apply(0, world.now_ms, command, unsigned_allowed=True)
+    log = log.apply(0, world.now_ms, command, rules=OrderRules(unsigned_allowed=True))
     world.commands = list(log.orders)
     return [f"refused: {log.refused}"] if log.refused else []
 

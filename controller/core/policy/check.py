@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from controller.core.model.words import WORDS
+from controller.core.policy.check_operators import operator_mistakes
 from controller.core.policy.lawful import forbidden_by, lawful_pools, origins_of
 from controller.core.policy.policy import Policy, Pool, Workload
 from controller.core.policy.thresholds import Thresholds
@@ -34,6 +35,7 @@ def faults(policy: Policy) -> list[Fault]:
     Faults that need all references to be right are looked for only once they are.
     """
     contradictions = [*name_faults(policy), *_numbers(policy), *_mixed_embeddings(policy)]
+    contradictions += _operators(policy)
     return contradictions or [*_routes_without_pools(policy), *_unlawful_last_resorts(policy)]
 
 
@@ -59,7 +61,7 @@ def _duplicates(policy: Policy) -> Iterator[Fault]:
             if (first := workload.last_resort.index(pool)) < place:
                 path = ("workloads", number, "last_resort", place)
                 yield Fault(path, f"{pool} is already last_resort[{first}]: name it once, in its best place")
-    for field in ("origins", "providers", "pools", "workloads", "quota_groups", "sources"):
+    for field in ("origins", "providers", "pools", "workloads", "quota_groups", "sources", "operators"):
         places: dict[str, int] = {}
         for place, item in enumerate(getattr(policy, field)):
             if item.id in places:
@@ -194,6 +196,12 @@ def _threshold_faults(thresholds: Thresholds) -> Iterator[Fault]:
     if list(shares) != sorted(shares):
         text = "must lie between failing_share_clear and failing_share_down"
         yield Fault(("thresholds", "failing_share_degraded"), text)
+
+
+def _operators(policy: Policy) -> Iterator[Fault]:
+    """Keys that are none or given twice, rights to nothing, and approvals that nobody could give."""
+    for path, text, name, defined in operator_mistakes(policy):
+        yield Fault(path, text + (near_miss(name, defined) if name else ""))
 
 
 def _mixed_embeddings(policy: Policy) -> Iterator[Fault]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from controller.core.policy.operators import ApprovalRule, Operator
 from controller.core.policy.thresholds import Fraction, Thresholds
 from tieline.events import Count, IntervalMs, LatencyMs, Name, PoolId, ProviderId, Rate
 from tieline.table import Adapter, ClientSettings, Criticality, ModelOffer, checksum
@@ -33,6 +34,7 @@ PROVIDERS_MAX = 64
 POOLS_MAX = 10_000
 WORKLOADS_MAX = 500
 ORIGINS_MAX = 100
+OPERATORS_MAX = 500
 
 
 class Provider(Struct, frozen=True, omit_defaults=True):
@@ -152,6 +154,8 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     ``lineage`` names the history of Kafka that tables are numbered in. ``first_refusal``: the provider whose
     burst is used before any other's. ``headroom``: the share of a pool's capacity that may be used.
     ``same_model``: for a logical embedding model, names under which providers offer one and the same model.
+    ``operators``: who may give which orders; with any, every order must be signed. ``approvals``: orders that
+    more than one of them must sign.
     """
 
     lineage: Name
@@ -168,15 +172,24 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     thresholds: Thresholds = Thresholds()
     clients: ClientSettings = ClientSettings()
     same_model: dict[Name, tuple[str, ...]] = {}
+    operators: Annotated[tuple[Operator, ...], Meta(max_length=OPERATORS_MAX)] = ()
+    approvals: Annotated[tuple[ApprovalRule, ...], Meta(max_length=OPERATORS_MAX)] = ()
 
 
+_MAP_16, _SHORT_MAP, _SHORT_MAP_FIELDS = 0xDE, 0x80, 16  # of the msgpack specification
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _decoder = msgspec.msgpack.Decoder(Policy)
 
 
 def encode_policy(policy: Policy) -> bytes:
-    """The policy's canonical encoding: the same policy gives the same bytes."""
-    return _encoder.encode(policy)
+    """The policy's canonical encoding: the same policy gives the same bytes, whatever fields later versions
+    add."""
+    data = _encoder.encode(policy)
+    # msgspec chooses the size of a map's header by the fields of the class. The short form is for what is
+    # written, as it was when the class had fewer fields; or each policy would have another version.
+    if data[0] == _MAP_16 and (count := int.from_bytes(data[1:3], "big")) < _SHORT_MAP_FIELDS:
+        return bytes([_SHORT_MAP | count]) + data[3:]
+    return data
 
 
 def decode_policy(data: bytes) -> Policy:

@@ -14,6 +14,7 @@ MODULES = (
     "metrics",
     *(
         "misfits",
+        "order_signing",
         "overlay",
         "producer",
         "providers",

@@ -14,13 +14,14 @@ from tieline._tables.checks import TableUpdate
 from tieline._tables.follower import TableFollower
 from tieline._tables.overlays import Overlays
 from tieline._tables.status import Applied, State
-from tieline.overlay import Overlay, key_name, sign
+from tieline.order_signing import key_name
+from tieline.overlay import Overlay, sign
 from tieline.table import Slice
 
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
 BOTH = part({A: 500_000, B: 500_000})
 PRIVATE = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
-KEYS = {key_name(PRIVATE.public_key()): PRIVATE.public_key()}
+KEYS = {key_name(PRIVATE.public_key().public_bytes_raw()): PRIVATE.public_key()}
 
 
 class Calls:

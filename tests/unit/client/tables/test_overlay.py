@@ -16,13 +16,14 @@ from tests.unit.client.made_tables import generation, part
 from tieline._tables.exclusion import without_excluded
 from tieline._tables.overlays import Overlays
 from tieline.events import in_scope
-from tieline.overlay import LASTS_MAX_MS, Overlay, OverlayError, key_name, public_keys, sign, verify
+from tieline.order_signing import key_name
+from tieline.overlay import LASTS_MAX_MS, Overlay, OverlayError, public_keys, sign, verify
 from tieline.table import MILLION, Slice
 
 NOW_MS = 1_790_000_000_000
 PRIVATE = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 OTHER = Ed25519PrivateKey.from_private_bytes(b"o" * 32)
-KEYS = {key_name(PRIVATE.public_key()): PRIVATE.public_key()}
+KEYS = {key_name(PRIVATE.public_key().public_bytes_raw()): PRIVATE.public_key()}
 A, B, C = "azure/uksouth/gpt", "azure/francecentral/gpt", "gcp/europe-west4/gpt"
 
 
@@ -83,7 +84,9 @@ def test_keys_are_pem_texts_or_files(tmp_path: Path) -> None:
     """Several in one file; anything else is said with its place."""
     path = tmp_path / "keys.pem"
     path.write_text(pem(PRIVATE) + "\n" + pem(OTHER))
-    assert set(public_keys([path])) == {key_name(one.public_key()) for one in (PRIVATE, OTHER)}
+    assert set(public_keys([path])) == {
+        key_name(one.public_key().public_bytes_raw()) for one in (PRIVATE, OTHER)
+    }
     assert set(public_keys([pem(PRIVATE)])) == set(KEYS)
     path.write_text(pem(X25519PrivateKey.from_private_bytes(b"x" * 32)))
     for wrong in (path, tmp_path / "none.pem"):

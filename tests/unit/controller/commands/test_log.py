@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from controller.commands.log import ANSWERS_KEPT_MAX, IDS_KEPT_MAX, ORDERS_MAX, OVERRIDE_MAX_MS, CommandLog
+from controller.commands.authority import OVERRIDE_MAX_MS, OrderRules
+from controller.commands.log import ANSWERS_KEPT_MAX, ORDERS_MAX, RECENT_MAX, REPEATABLE_MS, CommandLog
 from controller.core.orders.overridable import NEVER, OVERRIDABLE
 from controller.routes.record import RoutesRecord
 from tieline.events import TAKES_BACK, Command, Verb
 from tieline.table import Generation
 
 NOW_MS = 1_800_000_000_000
+UNSIGNED = OrderRules(unsigned_allowed=True)
+STRICT = OrderRules(unsigned_allowed=False)
 
 
 def order(verb: Verb = "drain", scope: str = "azure/eu", id: str = "a", for_ms: int = 60_000) -> Command:
@@ -37,7 +40,7 @@ def back(verb: Verb = "undrain", scope: str = "azure/eu", id: str = "u") -> Comm
 def read(*commands: Command | None, unsigned: bool = True) -> CommandLog:
     log = CommandLog()
     for offset, command in enumerate(commands):
-        log = log.apply(offset, NOW_MS, command, unsigned_allowed=unsigned)
+        log = log.apply(offset, NOW_MS, command, rules=UNSIGNED if unsigned else STRICT)
     return log
 
 
@@ -99,7 +102,7 @@ def test_the_log_says_when_it_was_given() -> None:
     [
         (order(), False, "unsigned"),
         (back(), False, "unsigned"),
-        (replace(order(), signature="abc"), True, "no keys"),
+        (replace(order(), signature="abc"), True, "names no operators"),
         (order(for_ms=0), True, "expired before it was appended"),
         (order("freeze", for_ms=OVERRIDE_MAX_MS + 1), True, "30 days"),
         (replace(order("approve"), expires_ms=None), True, "approve needs expires_ms"),
@@ -146,18 +149,32 @@ def test_refusal_is_of_the_last_record_only() -> None:
 def test_every_order_is_answered_by_its_id() -> None:
     """Accepted or refused with the reason, each once; a record that is no order has no id to answer."""
     log = read(order(id="good"), None, replace(order(id="bad"), signature="x"), order(id="good"))
-    assert [(answer.id, bool(answer.refused)) for answer in log.answers] == [("good", False), ("bad", True)]
+    assert [(answer.id, answer.refused) for answer in log.answers] == [("good", "")]
+    assert [(answer.id, bool(answer.refused)) for answer in log.rejections] == [("bad", True)]
+
+
+def test_answers_are_kept_for_as_long_as_an_order_could_count_twice() -> None:
+    """All of the last minutes, and the last of those before; rejections push out no answer."""
     many = read(*(order(id=f"d{number}") for number in range(ANSWERS_KEPT_MAX + 1)))
-    assert len(many.answers) == ANSWERS_KEPT_MAX
-    assert many.answers[-1].id == f"d{ANSWERS_KEPT_MAX}"
+    assert len(many.answers) == ANSWERS_KEPT_MAX + 1
+    later_ms = NOW_MS + REPEATABLE_MS
+    later = many.apply(many.next_offset, later_ms, order(id="e", for_ms=REPEATABLE_MS * 2), rules=UNSIGNED)
+    assert len(later.answers) == ANSWERS_KEPT_MAX
+    assert later.answers[-1].id == "e"
+    rubbish = (replace(order(id=f"r{number}"), signature="x") for number in range(ANSWERS_KEPT_MAX + 1))
+    flooded = read(order(id="good"), *rubbish)
+    assert [answer.id for answer in flooded.answers] == ["good"]
+    assert len(flooded.rejections) == ANSWERS_KEPT_MAX
 
 
 def test_everything_has_a_limit() -> None:
-    """No more orders and remembered ids than the limits say; the order that is too many is refused."""
+    """No more orders and answers than the limits say; the order that is too many is refused."""
     log = read(*(order(id=f"d{number}") for number in range(ORDERS_MAX + 1)))
     assert len(log.orders) == ORDERS_MAX
     assert "in force already" in log.refused
-    assert len(log.recent_ids) == IDS_KEPT_MAX
+    many = read(*(back(id=f"u{number}") for number in range(RECENT_MAX + 1)))
+    assert len(many.answers) == RECENT_MAX
+    assert "were given just before it" in many.refused
 
 
 def published(log: CommandLog) -> RoutesRecord:
@@ -170,6 +187,8 @@ def published(log: CommandLog) -> RoutesRecord:
         answers=taken.answers,
         orders=taken.orders,
         commands_topic_id=taken.topic_id,
+        pending=taken.pending,
+        rejections=taken.rejections,
     )
 
 
@@ -183,20 +202,18 @@ def test_a_reader_that_begins_at_a_publication_knows_what_all_before_it_left() -
         back(id="d"),
     )
     whole = read(*commands)
-    later = CommandLog.after(published(whole), unsigned_allowed=True)
+    later = CommandLog.after(published(whole), rules=UNSIGNED)
     assert later.in_force(NOW_MS) == whole.in_force(NOW_MS)
     assert (later.next_offset, later.answers) == (5, whole.answers)
     for command in (order(id="a"), order("drain", "coreweave", id="e"), back("undrain", "oci", id="f")):
-        whole, later = (
-            log.apply(log.next_offset, NOW_MS, command, unsigned_allowed=True) for log in (whole, later)
-        )
+        whole, later = (log.apply(log.next_offset, NOW_MS, command, rules=UNSIGNED) for log in (whole, later))
     assert later.in_force(NOW_MS) == whole.in_force(NOW_MS)
     assert [order.scope for order in later.in_force(NOW_MS)] == ["coreweave", "gcp"]
 
 
 def test_unsigned_orders_of_a_publication_count_only_where_unsigned_orders_do() -> None:
     """A controller that refuses unsigned orders refuses those that another one has published."""
-    assert CommandLog.after(published(read(order())), unsigned_allowed=False).orders == ()
+    assert CommandLog.after(published(read(order())), rules=STRICT).orders == ()
 
 
 def test_rubbish_answers_nobody() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from controller.commands.authority import OrderRules
 from controller.commands.log import CHANGES_WAITING_MAX, CommandLog
 from controller.commands.policies import (
     POLICY_BYTES_MAX,
@@ -17,13 +18,16 @@ from controller.commands.policies import (
     policy_after,
     published_policy,
 )
+from controller.core.policy.operators import Operator
 from controller.core.policy.policy import Workload, encode_policy
 from controller.routes.record import LoggedChange, RoutesRecord
 from tests.unit.controller.commands.changes import NOW_MS, POLICY, change, change_to
+from tests.unit.controller.operating import public_line
 from tieline.events import PolicyChange
 from tieline.table import ClientSettings, Generation, checksum
 
 FIRST = first_policy(POLICY, unsigned=True)
+UNSIGNED = OrderRules(unsigned_allowed=True)
 
 
 def after(*changes: PolicyChange, before: PolicyInForce = FIRST) -> PolicyInForce:
@@ -77,13 +81,20 @@ def test_the_change_that_is_in_force_is_accepted_again_and_changes_nothing() -> 
     assert refusal(replace(changed, id="q"), second) == ""
 
 
-@pytest.mark.parametrize("signature", ["", "forged"])
-def test_nobody_changes_the_policy_without_a_signature_that_counts(signature: str) -> None:
-    """Unsigned changes count only in the development mode, and an unknown signature never."""
-    changed = replace(change(FIRST, headroom=0.7), signature=signature)
-    strict = first_policy(POLICY, unsigned=False)
-    assert "sign" in refusal(changed, strict)
-    assert ("signature" in refusal(changed)) if signature else after(changed) != FIRST
+def test_unsigned_changes_count_in_the_development_mode_only() -> None:
+    """Elsewhere they never get as far as the policy; they are answered by their id."""
+    strict = CommandLog().apply(0, NOW_MS, change(FIRST), rules=OrderRules(unsigned_allowed=False))
+    assert strict.changes == ()
+    assert [(answer.id, "unsigned" in answer.refused) for answer in strict.rejections] == [("p", True)]
+    assert len(CommandLog().apply(0, NOW_MS, change(FIRST), rules=UNSIGNED).changes) == 1
+
+
+def test_operators_end_the_development_mode() -> None:
+    """A policy that names operators takes no unsigned order, whatever the process was asked for."""
+    operators = (Operator("kim", (public_line("kim"),), ("*",)),)
+    after_it = after(change(FIRST, operators=operators))
+    assert FIRST.takes_unsigned
+    assert not after_it.takes_unsigned
 
 
 def test_policies_that_cannot_be_read_are_refused() -> None:
@@ -144,12 +155,12 @@ def test_the_log_keeps_changes_until_a_publication_took_them_in() -> None:
     """In their order, each id once, and no more than the limit."""
     log = CommandLog()
     for number in range(CHANGES_WAITING_MAX):
-        log = log.apply(number, NOW_MS, change(FIRST, id=f"p{number}"), unsigned_allowed=True)
-    log = log.apply(log.next_offset, NOW_MS, change(FIRST, id="p3"), unsigned_allowed=True)
+        log = log.apply(number, NOW_MS, change(FIRST, id=f"p{number}"), rules=UNSIGNED)
+    log = log.apply(log.next_offset, NOW_MS, change(FIRST, id="p3"), rules=UNSIGNED)
     assert [logged.change.id for logged in log.changes] == [f"p{n}" for n in range(CHANGES_WAITING_MAX)]
-    full = log.apply(log.next_offset, NOW_MS, change(FIRST, id="more"), unsigned_allowed=True)
+    full = log.apply(log.next_offset, NOW_MS, change(FIRST, id="more"), rules=UNSIGNED)
     assert "policy changes wait already" in full.refused
-    assert full.answered_offset == full.next_offset
+    assert [answer.id for answer in full.rejections] == ["more"]
     assert [logged.offset for logged in log.without_changes(18).changes] == [18, 19]
     assert log.taken(NOW_MS).changes == log.changes
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from controller.commands.policies import first_policy
 from controller.core.model.memory import Memory
 from controller.core.snapshot import Ready
-from controller.leading.term import MEMORY_EVERY_MS, RUBBISH_UNRECORDED_MAX, Term
+from controller.leading.term import MEMORY_EVERY_MS, REJECTIONS_EVERY_MS, RUBBISH_UNRECORDED_MAX, Term
 from controller.routes.record import LoggedChange, OrderAnswer, OrdersTaken, RoutesRecord
 from tests.unit.controller.commands.changes import POLICY, change
 from tieline.table import Generation
@@ -42,6 +42,17 @@ def test_each_order_is_published_and_rubbish_only_now_and_then() -> None:
     assert not owes(5 + RUBBISH_UNRECORDED_MAX, 5)
     assert owes(6 + RUBBISH_UNRECORDED_MAX, 5)
     assert not owes(6 + RUBBISH_UNRECORDED_MAX, 6, settled=False)
+
+
+def test_orders_that_nobody_may_give_are_answered_twice_a_second_at_most() -> None:
+    """However many there are; what was answered is not answered again."""
+    taken = OrdersTaken(6, 5, rejected_offset=6)
+    published_ms = MEMORY_EVERY_MS * 9
+    assert not term().owes(NOTHING_NEW, taken, published_ms + REJECTIONS_EVERY_MS - 1)
+    assert term().owes(NOTHING_NEW, taken, published_ms + REJECTIONS_EVERY_MS)
+    assert term().rejections_due_ms(taken) == published_ms + REJECTIONS_EVERY_MS
+    assert not term().owes(NOTHING_NEW, OrdersTaken(6, 5, rejected_offset=5), published_ms * 2)
+    assert not term(settled=False).owes(NOTHING_NEW, taken, published_ms * 2)
 
 
 def test_a_command_log_that_was_created_anew_is_published_from_its_first_order() -> None:
