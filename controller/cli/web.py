@@ -1,4 +1,4 @@
-"""`tieline web`: tables and reports over HTTP, for applications that must not reach Redis or Kafka."""
+"""`tieline web`: the live page, and tables and reports over HTTP for applications without Redis."""
 
 import argparse
 import os
@@ -13,6 +13,7 @@ from controller.process.telemetry import configure
 from controller.web.admission import TOKENS, Bounds
 from controller.web.run import run_web
 from controller.web.server import read_listen
+from controller.web.visitors import read_proxy_trust
 
 LISTEN = "127.0.0.1:8440"
 
@@ -21,9 +22,10 @@ def add_parser(subparsers: Any) -> None:
     """Adds the subcommand."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "web",
-        description="Serves the route table (as msgpack and as JSON, with ETag and server-sent events) and "
-        "takes clients' reports on to Kafka. Needs Redis; without Kafka it takes no reports. Any number may "
-        "run. See docs/http-table.md.",
+        description="Shows what is happening on a live page at / and serves the route table (as msgpack and "
+        "as JSON, with ETag and server-sent events), and takes clients' reports on to Kafka. Needs Redis; "
+        "without Kafka it takes no reports and the page shows less. Any number may run. See docs/page.md and "
+        "docs/http-table.md.",
     )
     parser.add_argument(
         "--listen", default=LISTEN, metavar="ADDRESS:PORT", help=f"where to listen ({LISTEN})"
@@ -36,6 +38,19 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, PEM")
+    parser.add_argument(
+        "--trusted-header",
+        metavar="NAME",
+        help="a header in which a reverse proxy names whom it has signed in, e.g. X-Forwarded-Email: they "
+        "may see the page",
+    )
+    parser.add_argument(
+        "--trusted-proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS[/BITS]",
+        help="the proxy from which that header is believed; may be given several times",
+    )
     parser.add_argument(
         "--requests-per-s",
         type=float,
@@ -56,4 +71,5 @@ def run(args: argparse.Namespace) -> int:
         raise SettingError("--requests-per-s: give a number from 1 to 1000000")
     bounds = Bounds(requests_per_s=args.requests_per_s, burst=2 * args.requests_per_s)
     listen = read_listen(args.listen, args.tls_cert, args.tls_key)
-    return uvloop.run(run_web(settings, listen, args.tokens, bounds))
+    proxy = read_proxy_trust(args.trusted_header, args.trusted_proxy)
+    return uvloop.run(run_web(settings, listen, args.tokens, bounds=bounds, proxy=proxy))

@@ -11,6 +11,7 @@ from types import TracebackType
 from aiokafka.structs import ConsumerRecord
 
 from controller.kafka.ordered_log import Tail
+from controller.leading.claim_rule import LeaderLog
 from controller.leading.leader_tail import LeaderTail
 from controller.routes.counting_rule import RoutesLog, epoch_of
 from controller.routes.record import RoutesRecord, decode_record, keyed
@@ -49,6 +50,25 @@ class RoutesReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stop()
+
+    @property
+    def leader_log(self) -> LeaderLog:
+        """Who leads, as far as the leader log was read."""
+        return self._leader.log
+
+    async def run(self) -> None:
+        """Returns when the logs are no longer read, because one of them was lost. Raises ``LogLostError``."""
+        ended, _ = await asyncio.wait(self._reading, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+
+    async def moved(self, within_s: float) -> None:
+        """Returns after the next records of the routes log, or after ``within_s``."""
+        await self._tail.moved(within_s)
+
+    async def end_offset(self) -> int:
+        """One above the last record of the routes log, as the broker says now. Raises KafkaError."""
+        return await self._tail.end_offset()
 
     def newest(self) -> RoutesRecord | None:
         """The newest publication that counts so far, or None. Raises TableError if it can't be read."""

@@ -39,6 +39,11 @@ async def controllers(settings: Settings, at_ms: int) -> tuple[ControllerRow, ..
     tail = Tail(settings.kafka, settings.topics.controllers.name, take)
     await tail.start(last=RECORDS_READ_MAX)
     await read_once(tail)
+    return rows_of(roster, at_ms)
+
+
+def rows_of(roster: Roster, at_ms: int) -> tuple[ControllerRow, ...]:
+    """Those of the roster that are there or fell silent within the last minute."""
     return tuple(
         ControllerRow(state_of(row.presence, at_ms - row.append_ms), row.append_ms, row.presence)
         for row in roster.rows(at_ms)

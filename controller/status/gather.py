@@ -13,7 +13,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 from redis.exceptions import RedisError
 
-from controller.commands.log import CommandLog
 from controller.core.assessment import assess
 from controller.core.guards.withheld import MODES
 from controller.core.inspect.alarms import alarms
@@ -75,11 +74,12 @@ class Status(Struct, frozen=True):
 
 
 class FromKafka(Struct, frozen=True):
-    """What Kafka holds: the newest publication, who leads, the orders, and recent dead letters."""
+    """What Kafka holds: the newest publication, who leads, operators' orders, and recent dead letters. Orders
+    that have expired since are left out of a status."""
 
     record: RoutesRecord
     leader: LeaderRow | None
-    commands: CommandLog
+    orders: tuple[Command, ...]
     dead_letters: DeadLettersSeen | None
     controllers: tuple[ControllerRow, ...] = ()
 
@@ -141,7 +141,8 @@ def _whole(
     clients: ReportingClients | None,
 ) -> Status:
     """The status after a publication that was read."""
-    record, commands = kafka.record, kafka.commands.in_force(at_ms)
+    record = kafka.record
+    commands = tuple(order for order in kafka.orders if (order.expires_ms or 0) > at_ms)
     snapshot = snapshot_of(record, redis.contents, commands)
     assert record.table is not None
     rows = overview(
@@ -209,7 +210,11 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
                 return None
             commands = await read_commands(settings, record)
             return FromKafka(
-                record, await leader, commands, dead_letters=await letters, controllers=await present
+                record,
+                await leader,
+                commands.in_force(now_ms()),
+                dead_letters=await letters,
+                controllers=await present,
             )
     except (KafkaError, TimeoutError, UserError) as error:
         missing.append(f"Kafka can't be read: {str(error) or type(error).__name__}")

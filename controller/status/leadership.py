@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from controller.leading.claim_rule import LeaderLog
 from controller.leading.leader_tail import LeaderTail
 from controller.leading.routes_reader import HEARTBEATS_READ_MAX
 from controller.process.settings import Settings
@@ -24,7 +25,11 @@ async def leading(settings: Settings) -> LeaderRow | None:
     tail = LeaderTail(settings.kafka, settings.topics.leader.name)
     await tail.start(last=HEARTBEATS_READ_MAX)
     await read_once(tail)
-    log = tail.log
+    return leader_of(tail.log)
+
+
+def leader_of(log: LeaderLog) -> LeaderRow | None:
+    """Who leads by this log; None if nobody ever led."""
     if log.epoch == NO_EPOCH:
         return None
     return LeaderRow(log.epoch, log.heartbeat_append_ms, log.leader, resigned=log.resigned)

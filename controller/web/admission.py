@@ -73,6 +73,11 @@ class Tokens:
     def __len__(self) -> int:
         return len(self._fixed) + len(self._from_file)
 
+    @property
+    def digests(self) -> tuple[bytes, ...]:
+        """The SHA-256 of every token that is valid now."""
+        return (*self._fixed, *self._from_file)
+
     def __repr__(self) -> str:
         return f"Tokens({len(self)})"
 
@@ -108,7 +113,7 @@ class Tokens:
 
     def allowed(self, authorization: str) -> bool:
         """Whether the header carries one of the tokens. All of them are compared, however early one fits."""
-        digests = (*self._fixed, *self._from_file)
+        digests = self.digests
         if not digests:
             return True
         kind, _, token = authorization.partition(" ")

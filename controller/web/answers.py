@@ -1,18 +1,18 @@
 """The answer to each request. Who may ask, and how often, is decided before (``server``)."""
 
 import asyncio
-import socket
 import zlib
 from collections import Counter
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
-import structlog
 from aiohttp import web
 
 from controller.process.clock import monotonic_ms
 from controller.web.admission import Bounds, Tokens
 from controller.web.board import Board, ServedTable
+from controller.web.streaming import Streams
 from tieline.cloudevents import JSON, MSGPACK, Poison, decode_body
 from tieline.events import Demand
 from tieline.overlay import OverlayError, peek
@@ -30,8 +30,7 @@ class Answers:
         self._producer = producer
         self._bounds = bounds
         self.counts: Counter[str] = Counter()
-        self.streams = 0
-        self._log = structlog.get_logger("web")
+        self.streams = Streams(bounds, self.counts)
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """Every path and its handler."""
@@ -78,55 +77,28 @@ class Answers:
 
         A reader that falls behind misses what was overtaken; one that does not read at all is dropped.
         """
-        if self.streams >= self._bounds.streams_max:
+        if self.streams.is_full:
             self.counts["streams refused"] += 1
             return refusal(
                 503, "too many streams are open: poll with If-None-Match", retry_after_s=10 * RETRY_AFTER_S
             )
-        stream = web.StreamResponse(
-            headers={
-                "content-type": "text/event-stream",
-                "cache-control": "no-store",
-                "x-accel-buffering": "no",
-            }
+        return await self.streams.serve(
+            request,
+            self._table_events(),
+            lambda: self.allowed(request),
+            write_within_s=self._bounds.write_within_s,
         )
-        self.streams += 1
-        try:
-            await stream.prepare(request)
-            await self._follow(request, stream)
-        except ConnectionError:  # the reader closed the connection
-            pass
-        finally:
-            self.counts["streams ended"] += 1
-            self.streams -= 1
-        return stream
 
-    async def _follow(self, request: web.Request, stream: web.StreamResponse) -> None:
-        self._shrink_buffers(request)
+    async def _table_events(self) -> AsyncGenerator[bytes, None]:
         sent: ServedTable | None = None
         while True:
             served = self._board.served
             # Nothing is urgent when a stream begins: a fleet that reconnects should not fetch all at once.
             urgent = served is not None and sent is not None and served.is_urgent_after(sent)
-            try:
-                async with asyncio.timeout(self._bounds.write_within_s):
-                    await stream.write(_event(served, urgent, self._board.silent_ms(monotonic_ms())))
-            except TimeoutError:
-                self._drop(request, "its reader did not read in time", self._bounds.write_within_s)
-                return
+            yield _event(served, urgent, self._board.silent_ms(monotonic_ms()))
             sent = served
             if self._board.served is sent:
                 await self._pause()
-            if not self.allowed(request):
-                self._drop(request, "its token is no longer valid", 0.0)
-                return
-
-    def _shrink_buffers(self, request: web.Request) -> None:
-        """Makes the buffers small, so that a reader that does not read is noticed soon and costs little."""
-        transport, size = request.transport, self._bounds.stream_buffer_bytes
-        if transport is not None:
-            transport.set_write_buffer_limits(high=size)
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
     async def _pause(self) -> None:
         try:
@@ -134,12 +106,6 @@ class Answers:
                 await self._board.next_change()
         except TimeoutError:
             pass
-
-    def _drop(self, request: web.Request, reason: str, after_s: float) -> None:
-        self.counts[f"streams dropped: {reason}"] += 1
-        self._log.warning("a stream was dropped", peer=request.remote, reason=reason, after_s=after_s)
-        if request.transport is not None:
-            request.transport.abort()
 
     async def report(self, request: web.Request) -> web.Response:
         """Takes one report of a client and queues it for Kafka. 202 means that it was taken; it may still be
@@ -181,7 +147,7 @@ class Answers:
             "overlay": _overlay_of(served),
             "source_age_ms": monotonic_ms() - board.heard_ms if board.heard_ms is not None else None,
             "source_error": board.error,
-            "streams": self.streams,
+            "streams": self.streams.open,
             "counts": dict(sorted(self.counts.items())),
             "kafka": msgspec.to_builtins(producer.status) if producer else None,
         }

@@ -16,12 +16,18 @@ from controller.web.admission import TOKENS, Bounds, Tokens
 from controller.web.answers import Answers
 from controller.web.board import Board
 from controller.web.follow import Follower
+from controller.web.page import Page
+from controller.web.picture import Picture
 from controller.web.server import Listen, Server
+from controller.web.visitors import ProxyTrust, Visitors
+from controller.web.watch import Watch
 from controller.web.vitals import web_vitals
 from tieline.producer import Producer
 
 
-async def run_web(settings: Settings, listen: Listen, tokens_file: Path | None, bounds: Bounds) -> int:
+async def run_web(
+    settings: Settings, listen: Listen, tokens_file: Path | None, *, bounds: Bounds, proxy: ProxyTrust
+) -> int:
     """Runs until SIGTERM or SIGINT; returns 0 after a clean end. Raises ``SettingError``."""
     log = structlog.get_logger("web")
     asked_to_end = end_on_signals()
@@ -29,7 +35,15 @@ async def run_web(settings: Settings, listen: Listen, tokens_file: Path | None, 
     tokens = Tokens(tokens_file, os.environ)
     producer = Producer(settings.kafka, prefix=settings.namespace) if settings.kafka else None
     answers = Answers(board, producer, bounds=bounds, tokens=tokens)
-    server = Server(listen, answers, bounds)
+    picture = Picture()
+    page = Page(
+        picture,
+        answers.streams,
+        Visitors(tokens, proxy),
+        proxy=proxy,
+        secure=listen.certificate is not None,
+    )
+    server = Server(listen, answers, bounds, page=page)
     async with AsyncExitStack() as closing:
         redis = connect_redis(settings.redis)
         closing.push_async_callback(redis.aclose)
@@ -54,7 +68,13 @@ async def run_web(settings: Settings, listen: Listen, tokens_file: Path | None, 
                 "callers' tokens travel unencrypted: give --tls-cert and --tls-key, or put TLS in front"
             )
         running = asyncio.create_task(
-            together({"tables": Follower(redis, settings.keys, board).run(), "keys": server.reread_tokens()})
+            together(
+                {
+                    "tables": Follower(redis, settings.keys, board).run(),
+                    "keys": server.reread_tokens(),
+                    "page": Watch(settings, picture).run(),
+                }
+            )
         )
         await until_asked(asked_to_end, running)
         log.info("stopping")

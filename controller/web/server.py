@@ -15,6 +15,7 @@ from controller.process.clock import monotonic_ms
 from controller.process.errors import SettingError
 from controller.web.admission import Bounds, Rates
 from controller.web.answers import Answers, refusal
+from controller.web.page import Page
 
 REREAD_EVERY_S = 2.0
 STOP_WITHIN_S = 2.0
@@ -59,7 +60,7 @@ class Server:
     """``async with Server(...).listening() as url``. Raises ``SettingError`` for an open address without
     tokens."""
 
-    def __init__(self, listen: Listen, answers: Answers, bounds: Bounds) -> None:
+    def __init__(self, listen: Listen, answers: Answers, bounds: Bounds, *, page: Page | None = None) -> None:
         if not listen.is_loopback and not len(answers.tokens):
             raise SettingError(
                 f"--listen {listen.host}: other machines can reach this address, so it needs tokens: give "
@@ -67,6 +68,7 @@ class Server:
             )
         self._listen = listen
         self._answers = answers
+        self._page = page
         self._bounds = bounds
         self._rates = Rates(bounds)
         self._mute: dict[int, asyncio.TimerHandle] = {}  # connections that have made no request yet
@@ -78,6 +80,8 @@ class Server:
         can't."""
         app = web.Application(middlewares=[self._gate], client_max_size=self._bounds.body_max_bytes)
         app.add_routes(self._answers.routes())
+        if self._page is not None:
+            app.add_routes(self._page.routes())
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -160,7 +164,7 @@ class Server:
         if wait_ms := self._rates.wait_ms(request.remote or "", monotonic_ms()):
             self._answers.counts["requests refused: too many"] += 1
             return refusal(429, "too many requests from this address", retry_after_s=wait_ms / 1_000)
-        if request.path not in OPEN_PATHS and not self._answers.allowed(request):
+        if not self._decides_itself(request.path) and not self._answers.allowed(request):
             self._answers.counts["requests refused: token"] += 1
             answer = refusal(401, "a valid token is needed: Authorization: Bearer TOKEN")
             answer.headers["www-authenticate"] = "Bearer"
@@ -171,6 +175,10 @@ class Server:
             return refusal(413, f"the body has more than {self._bounds.body_max_bytes} bytes")
         except web.HTTPException as error:
             return refusal(error.status, error.reason)
+
+    def _decides_itself(self, path: str) -> bool:
+        """Whether the path is open, or belongs to the page, which also knows sessions of browsers."""
+        return path in OPEN_PATHS or (self._page is not None and self._page.owns(path))
 
 
 class _Refusal(asyncio.Protocol):

@@ -93,7 +93,7 @@ async def test_a_stream_that_is_not_read_is_dropped_with_a_reason() -> None:
             deaf.send(f"GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n".encode())
             reason = "streams dropped: its reader did not read in time"
             await until(lambda: rig.answers.counts[reason] == 1, 20, "the drop")
-            await until(lambda: rig.answers.streams == 0, 5, "its place free")
+            await until(lambda: rig.answers.streams.open == 0, 5, "its place free")
         async with rig.client() as client:
             assert await client.ready(5), client.status
 

@@ -1,0 +1,165 @@
+"""A page to look at without Kafka: the planner's own world, drawn as `tieline web` draws it, and served."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from msgspec.structs import replace
+
+from controller.core.policy.policy import Policy, encode_policy, version_of
+from controller.policy_file import load_policy
+from controller.process.clock import now_ms
+from controller.routes.record import RoutesRecord
+from controller.status.gather import FromKafka, FromRedis, status_of
+from controller.status.leadership import LeaderRow
+from controller.status.live import Moment, snapshot_of
+from controller.status.outlook import outlook_of
+from controller.web.admission import Bounds, Tokens
+from controller.web.answers import Answers
+from controller.web.board import Board
+from controller.web.live import View, sections_of
+from controller.web.page import Page
+from controller.web.picture import Picture
+from controller.web.server import Listen, Server
+from controller.web.visitors import ProxyTrust, Visitors
+from streams.store import Contents
+from tests.places import EXAMPLE_POLICY
+from tests.scenarios.world import World
+from tieline.events import Command
+
+HOUR_MS = 3_600_000
+
+
+def example_world() -> World:
+    """Four providers in five geographies under the demand that the example policy expects."""
+    return world_of(load_policy(EXAMPLE_POLICY))
+
+
+def small_world() -> World:
+    """Three pools of three providers."""
+    policy = load_policy(EXAMPLE_POLICY)
+    ids = ("azure/swedencentral/gpt-4o", "gcp/europe-west4/gemini-pro", "coreweave/eu-north-1/gpt-oss")
+    pools = tuple(
+        replace(pool, geography="eu", quota_group="") for pool in policy.pools if pool.id in ids
+    )
+    providers = tuple(provider for provider in policy.providers if provider.id != "oci")
+    chat = next(workload for workload in policy.workloads if workload.id == "chat")
+    workload = replace(chat, origins=("eu",), expected_units_per_s={"eu": 20_000.0}, last_resort=())
+    return world_of(
+        replace(
+            policy,
+            pools=pools,
+            providers=providers,
+            workloads=(workload,),
+            geographies=("eu",),
+            origins=(replace(policy.origins[1], allowed_geographies=("eu",)),),
+            sources=policy.sources[:1],
+            quota_groups=(),
+            committed_spend=(),
+        )
+    )
+
+
+def large_world(pools: int = 200) -> World:
+    """Four providers with as many pools in all, in the geographies of the example policy."""
+    policy = load_policy(EXAMPLE_POLICY)
+    rounds = -(-pools // len(policy.pools))
+    copies = [
+        replace(pool, id=f"{pool.provider}/{pool.region}-{number:02}/{pool.id.split('/')[2]}", quota_group="")
+        for number in range(rounds)
+        for pool in policy.pools
+    ]
+    workloads = tuple(
+        replace(
+            workload,
+            expected_units_per_s={
+                name: units * rounds * 0.8 for name, units in workload.expected_units_per_s.items()
+            },
+            last_resort=(),
+        )
+        for workload in policy.workloads
+    )
+    return world_of(replace(policy, pools=tuple(copies[:pools]), workloads=workloads, quota_groups=()))
+
+
+def world_of(policy: Policy) -> World:
+    """A world under the demand that the policy expects, settled."""
+    world = World(policy, now_ms=now_ms() // 1_000 * 1_000 - 60_000)
+    world.took_office_ms = world.now_ms
+    for workload in policy.workloads:
+        for origin, units in workload.expected_units_per_s.items():
+            world.demand[workload.id, origin] = units
+    world.decide()
+    list(world.run(60_000))
+    return world
+
+
+def order(world: World, verb: str, scope: str, reason: str) -> None:
+    """An operator gives an order for an hour."""
+    world.commands.append(
+        Command(
+            id=f"cmd-{len(world.commands)}",
+            verb=verb,  # type: ignore[arg-type]
+            scope=scope,
+            actor="amara",
+            reason=reason,
+            issued_ms=world.now_ms,
+            expires_ms=world.now_ms + HOUR_MS,
+        )
+    )
+
+
+class PageWorld:
+    """A world and the picture that the page shows of it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.picture = Picture()
+
+    def draw(self, *, with_outlook: bool = True) -> None:
+        """Shows the world as it is now."""
+        world, snapshot = self.world, self.world.snapshot()
+        assert world.table is not None
+        record = RoutesRecord(
+            world.table.generation,
+            world.table.made_ms,
+            world.table,
+            memory=world.memory,
+            policy=encode_policy(world.policy),
+            policy_version=version_of(world.policy),
+            orders=snapshot.commands,
+        )
+        contents = Contents(
+            snapshot.reports,
+            snapshot.statements,
+            snapshot.capacities,
+            demand=snapshot.demand,
+            progress=snapshot.progress,
+            run="r",
+        )
+        leader = LeaderRow(world.epoch, world.now_ms - 300, "a171a927c0", resigned=False)
+        status = status_of(
+            FromKafka(record, leader, snapshot.commands, dead_letters=None),
+            FromRedis(contents),
+            world.now_ms,
+        )
+        moment = Moment(world.now_ms, snapshot_of(record, contents, snapshot.commands))
+        outlook = outlook_of(moment.snapshot, moment.at_ms) if with_outlook else None
+        view = View(status, contents, moment.snapshot, outlook=outlook, timeline=())
+        self.picture.show(sections_of(view), world.now_ms, moment)
+
+    def pass_time(self, seconds: int) -> None:
+        """Time passes with a decision in each second, then the picture is drawn."""
+        list(self.world.run(seconds * 1_000))
+        self.draw()
+
+
+@asynccontextmanager
+async def page_of(
+    picture: Picture, *, tokens: Tokens | None = None, proxy: ProxyTrust | None = None
+) -> AsyncIterator[str]:
+    """A page that shows this picture, at the URL that is given. Without tokens everybody here may look."""
+    held, trust, bounds = tokens or Tokens(None, {}), proxy or ProxyTrust(), Bounds()
+    answers = Answers(Board(), None, bounds=bounds, tokens=held)
+    page = Page(picture, answers.streams, Visitors(held, trust), proxy=trust, secure=False)
+    async with Server(Listen("127.0.0.1", 0), answers, bounds, page=page).listening() as url:
+        yield url
