@@ -22,7 +22,7 @@ from lab.stack.stack import Stack
 if TYPE_CHECKING:
     from tests.stacks import RealStack
 
-FOLDERS = ("unit", "property", "scenarios", "contract", "integration", "packaging")
+FOLDERS = ("unit", "property", "scenarios", "contract", "integration", "browser", "packaging")
 ON_EITHER = {"stack", "own_stack", "redis_url"}  # fixtures by which a test runs on whichever stack was chosen
 skipped_integration = pytest.StashKey[list[str]]()
 
@@ -61,7 +61,7 @@ class SkipWatch:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The quick folders first; whatever lies in `integration` is marked as such."""
+    """The quick folders first; whatever lies in `integration` or `browser` is marked as such."""
 
     def place(item: pytest.Item) -> int:
         folder = _folder(item.path, config.rootpath)
@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     items.sort(key=place)
     for item in items:
-        if _folder(item.path, config.rootpath) == "integration":
+        if _folder(item.path, config.rootpath) in ("integration", "browser"):
             item.add_marker(pytest.mark.integration)
     if config.getoption("stack") == "containers":
         kept = [item for item in items if ON_EITHER & set(getattr(item, "fixturenames", ()))]

@@ -6,7 +6,8 @@ by `tieline spend` from the recorded decisions.
 
 from msgspec import Struct
 
-from controller.core.inspect.margins import Margin, margins
+from controller.core.assessment import assess
+from controller.core.inspect.n_minus_1 import GeographyMargin, geography_margins
 from controller.core.inspect.spend import ProviderUse, SpendRow, rates, spend
 from controller.core.inspect.what_if import WhatIfQuestion, what_if
 from controller.core.snapshot import Snapshot
@@ -29,7 +30,7 @@ class Outlook(Struct, frozen=True):
     ``burst_money_per_hour`` is in the policy's money."""
 
     at_ms: int
-    margins: tuple[Margin, ...]
+    margins: tuple[GeographyMargin, ...]
     providers: tuple[ProviderMoney, ...]
     commitments: tuple[SpendRow, ...]
     burst_money_per_hour: float
@@ -47,7 +48,7 @@ def outlook_of(snapshot: Snapshot, at_ms: int) -> Outlook:
         use = {name: ProviderUse().plus(rate, 1.0) for name, rate in sent.items()}
     return Outlook(
         at_ms,
-        margins(snapshot, at_ms),
+        geography_margins(snapshot, assess(snapshot, at_ms)),
         tuple(
             ProviderMoney(name, units, now.committed_used[name], burst_used=now.burst_used[name])
             for name, units in committed.items()

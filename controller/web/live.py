@@ -7,9 +7,10 @@ units/s, shares fractions of one.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from controller.core.model.reasons import State
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
 from controller.process.telemetry import without_controls
@@ -17,7 +18,7 @@ from controller.status.gather import Status
 from controller.status.head import BAD, PLAIN, head
 from controller.status.outlook import Outlook
 from controller.status.overview import PoolRow, RouteRow, offered_of
-from controller.status.words import described, taken_back_by
+from controller.status.words import NAMED_MAX, described, taken_back_by
 from streams.store import Contents
 
 KEYED = ("pools", "routes")
@@ -55,7 +56,7 @@ def sections_of(view: View) -> Sections:
     offered = offered_of(view.contents, status.at_ms)
     sections: Sections = {
         "head": _head(status, policy),
-        "notices": _notices(status),
+        "notices": _notices(status, view.outlook),
         "providers": _providers(status, policy),
         "pools": {row.pool: _pool(row, geographies.get(row.pool, "")) for row in status.overview.pools},
         "routes": {row.route: _route(row, offered.get(row.route)) for row in status.overview.routes},
@@ -95,13 +96,32 @@ def _head(status: Status, policy: Policy | None) -> dict[str, Any]:
     }
 
 
-def _notices(status: Status) -> list[dict[str, Any]]:
+def _notices(status: Status, outlook: Outlook | None) -> list[dict[str, Any]]:
     """What a person must know, the worst first. The key of a notice stays while only its figures change."""
-    lines = [line for line in head(status) if line.style != PLAIN]
-    return [
-        {"key": re.sub(r"[\d.,]+", "", line.text), "text": line.text, "bad": line.style in (BAD, "red")}
-        for line in lines
-    ]
+    lines = [(line.text, line.style in (BAD, "red")) for line in head(status) if line.style != PLAIN]
+    lines += [(text, True) for text in _down(status)]
+    lines += [(text, False) for text in _short(outlook)]
+    return [{"key": re.sub(r"[\d.,]+", "", text), "text": text, "bad": bad} for text, bad in lines]
+
+
+def _down(status: Status) -> Iterator[str]:
+    """One sentence for each provider with pools that are down."""
+    for provider in status.overview.providers:
+        own = [row for row in status.overview.pools if row.pool.startswith(f"{provider.provider}/")]
+        down = [row for row in own if row.state == State.DOWN]
+        if len(down) == 1:
+            yield f"DOWN: {down[0].pool}: {down[0].why}"
+        elif down:
+            why = "; ".join(sorted({row.why for row in down})[:NAMED_MAX])
+            yield f"DOWN: {len(down)} of {len(own)} pools of {provider.provider}: {why}"
+
+
+def _short(outlook: Outlook | None) -> Iterator[str]:
+    """One sentence for each provider whose loss would leave critical load without a place."""
+    rows = [row for row in outlook.margins if row.units_per_s < 0] if outlook is not None else []
+    for lost in sorted({row.lost for row in rows}):
+        places = ", ".join(row.geography for row in rows if row.lost == lost)
+        yield f"N-1: without {lost}, critical load of {places} would have no place"
 
 
 def _providers(status: Status, policy: Policy | None) -> list[dict[str, Any]]:

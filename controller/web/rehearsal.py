@@ -25,13 +25,14 @@ class BusyError(Exception):
 
 
 class Rehearsals:
-    """Answers questions one after another, and refuses a second one of the same caller."""
+    """Answers questions one after another, and refuses a second one of the same caller. ``running``: those
+    that are not answered yet."""
 
     def __init__(self, answer_within_s: float = ANSWER_WITHIN_S) -> None:
         self._within_s = answer_within_s
         self._turn = asyncio.Lock()
         self._asking: set[str] = set()
-        self._tasks: set[asyncio.Task[WhatIfReport]] = set()
+        self.running: set[asyncio.Task[WhatIfReport]] = set()
 
     async def ask(self, caller: str, moment: Moment, names: list[str], growth: str) -> WhatIfReport:
         """The answer. Raises ``UserError`` for a question that can't be asked, and ``BusyError``."""
@@ -42,8 +43,8 @@ class Rehearsals:
         grown = growth_of(growth)
         self._asking.add(caller)
         task = asyncio.create_task(self._answer(caller, moment, names, grown))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
         try:
             async with asyncio.timeout(self._within_s):
                 return await asyncio.shield(task)

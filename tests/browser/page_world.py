@@ -38,9 +38,7 @@ def small_world() -> World:
     """Three pools of three providers."""
     policy = load_policy(EXAMPLE_POLICY)
     ids = ("azure/swedencentral/gpt-4o", "gcp/europe-west4/gemini-pro", "coreweave/eu-north-1/gpt-oss")
-    pools = tuple(
-        replace(pool, geography="eu", quota_group="") for pool in policy.pools if pool.id in ids
-    )
+    pools = tuple(replace(pool, geography="eu", quota_group="") for pool in policy.pools if pool.id in ids)
     providers = tuple(provider for provider in policy.providers if provider.id != "oci")
     chat = next(workload for workload in policy.workloads if workload.id == "chat")
     workload = replace(chat, origins=("eu",), expected_units_per_s={"eu": 20_000.0}, last_resort=())

@@ -10,7 +10,7 @@ of ``controller/cli`` print them, as JSON under the same names.
     consequences   what an order or another policy would change, and which rules protect from it
     binding        which contract, guard or limit keeps load from a place
     measure        what a table is worth under a demand: served, shed and failed load, money, broken contracts
-    margins        what room each geography has left after the loss of a provider
+    n_minus_1      what one loss would leave, in all and in each geography
     spend          how much of each committed spend is used, and what would be left
     alarms         what a person must look at: faults of sources, credentials and clocks
 

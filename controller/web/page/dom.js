@@ -60,6 +60,11 @@ export function keyed(parent, items, keyOf, make, update) {
   }
 }
 
+// The name of a pool, which may be broken after each slash and nowhere else.
+export function slashed(name) {
+  return name.split("/").flatMap((part, index, parts) => (index < parts.length - 1 ? [`${part}/`, document.createElement("wbr")] : [part]));
+}
+
 // A bar of `part` of one, which only repeats to the eye what a number beside it says.
 export function bar() {
   return el("span", { class: "bar", "aria-hidden": "true" }, el("span", { class: "fill" }));

@@ -4,10 +4,14 @@
 import { attribute, byId, el, keyed, percent, svg, text, units } from "./dom.js";
 
 const FITS = 24; // so many pools, regions or providers are told apart at one glance
+const FITS_NARROW = 10;
+const SLOT = 17; // pixels from one label to the next
+const TENTH = 0.1; // of a node or band, from which on a worse state colours it
 const RANKS = ["critical_plus", "critical", "sheddable_plus", "sheddable"];
 const WORST = ["down", "unknown", "degraded", "recovering", "healthy"];
 const GAP = 9;
 const BAR = 11;
+const NARROW = 620; // pixels
 const SHED = "shed";
 
 const nameOf = {
@@ -35,7 +39,8 @@ export function onGrouping(callback) {
 function groupingOf(pools) {
   const choice = byId("grouping").value;
   if (choice !== "auto") return choice;
-  const fits = (grouping) => new Set(pools.map(nameOf[grouping])).size <= FITS;
+  const most = size < NARROW ? FITS_NARROW : FITS;
+  const fits = (grouping) => new Set(pools.map(nameOf[grouping])).size <= most;
   return fits("pool") ? "pool" : fits("region") ? "region" : "provider";
 }
 
@@ -70,26 +75,33 @@ export function bandsOf(routes, pools, grouping) {
   return { first: [...first.values()], second: [...second.values()], ranks, loads };
 }
 
+// The state of each node: the worst that a tenth of its pools is in.
 function statesOf(pools, grouping) {
-  const states = new Map();
+  const counts = new Map();
   for (const [pool, row] of Object.entries(pools)) {
     const name = nameOf[grouping](pool);
-    const before = states.get(name);
-    if (!before || WORST.indexOf(row.state) < WORST.indexOf(before)) states.set(name, row.state);
+    const states = counts.get(name) ?? new Map();
+    counts.set(name, states.set(row.state, (states.get(row.state) ?? 0) + 1));
   }
-  return states;
+  return new Map([...counts].map(([name, states]) => [name, worst(states)]));
 }
 
-// One column of nodes from top to bottom; `scale` is pixels for one unit.
+function worst(states) {
+  const whole = [...states.values()].reduce((sum, value) => sum + value, 0);
+  return WORST.find((each) => (states.get(each) ?? 0) >= whole * TENTH && states.get(each)) ?? "healthy";
+}
+
+// One column of nodes from top to bottom; `scale` is pixels for one unit. Labels of thin nodes get their room.
 function column(names, values, scale, height, x) {
   const heights = names.map((name) => Math.max(2, values.get(name) * scale));
-  const used = heights.reduce((sum, each) => sum + each, 0) + GAP * (names.length - 1);
-  let y = Math.max(0, (height - used) / 2);
+  const slots = heights.map((each) => Math.max(each + GAP, SLOT));
+  const used = slots.reduce((sum, each) => sum + each, 0);
+  let top = Math.max(0, (height - used) / 2);
   return new Map(
     names.map((name, index) => {
-      const node = { name, x, y, height: heights[index], value: values.get(name), left: y, right: y };
-      y += heights[index] + GAP;
-      return [name, node];
+      const y = top + (slots[index] - heights[index]) / 2;
+      top += slots[index];
+      return [name, { name, x, y, height: heights[index], value: values.get(name), left: y, right: y }];
     }),
   );
 }
@@ -115,12 +127,13 @@ export function layout(routes, pools, grouping, width) {
     targets: order(targets).sort((a, b) => (a === SHED) - (b === SHED)),
   };
   const most = Math.max(rows.origins.length, rows.workloads.length, rows.targets.length);
-  const height = Math.max(240, Math.min(760, most * 30));
+  const height = Math.max(260, Math.min(900, most * 27));
   const total = [...origins.values()].reduce((sum, value) => sum + value, 0) || 1;
-  const scale = Math.max(0.6 * height, height - GAP * (most - 1)) / total / (most > 20 ? 1.6 : 1.15);
-  const narrow = width < 620;
+  const scale = Math.max(0.5 * height, height - SLOT * most) / total;
+  const narrow = width < NARROW;
+  const longest = Math.max(...rows.targets.map((name) => (narrow ? short(name) : name).length), 4);
   const leftLabels = narrow ? 34 : 62;
-  const rightLabels = narrow ? Math.min(132, width * 0.36) : Math.min(270, width * 0.27);
+  const rightLabels = Math.min(longest * (narrow ? 6 : 7) + (narrow ? 44 : 64), width * 0.45);
   const xs = [leftLabels, narrow ? leftLabels + (width - leftLabels - rightLabels) * 0.42 : width * 0.42, width - rightLabels];
   const columns = {
     origins: column(rows.origins, origins, scale, height, xs[0]),
@@ -165,7 +178,7 @@ function place(bands, from, to, rows, scale) {
 // A band into several pools has the worst state that a tenth of it meets.
 function stateOfBand(band) {
   if (!band.states.size) return "plain";
-  return WORST.find((each) => (band.states.get(each) ?? 0) >= band.value / 10) ?? "healthy";
+  return worst(band.states);
 }
 
 function make() {

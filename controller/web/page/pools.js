@@ -1,6 +1,6 @@
 // The table of pools. Two hundred rows change twice a second, so a cell is touched only when its text differs.
 
-import { attribute, bar, byId, el, hidden, keyed, setBar, text, units } from "./dom.js";
+import { attribute, bar, byId, el, hidden, keyed, setBar, slashed, text, units } from "./dom.js";
 
 export function onFilter(callback) {
   byId("pool-filter").addEventListener("input", callback);
@@ -8,7 +8,7 @@ export function onFilter(callback) {
 }
 
 function makeRow([pool]) {
-  const name = el("button", { type: "button", class: "link" }, pool);
+  const name = el("button", { type: "button", class: "link" }, ...slashed(pool));
   name.dataset.lose = pool;
   return el(
     "tr",

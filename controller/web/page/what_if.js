@@ -34,6 +34,7 @@ async function ask(name) {
   text(byId("what-if-about"), about(name));
   text(byId("what-if-said"), "Working it out.");
   byId("what-if-answer").replaceChildren();
+  byId("what-if-details").replaceChildren();
   byId("what-if-commands").replaceChildren(...commandsFor(name).map(([words, typed]) => el("li", {}, el("div", {}, el("strong", {}, words)), command(typed))));
   if (!byId("what-if").open) byId("what-if").showModal();
   try {
@@ -62,15 +63,17 @@ const commandsFor = (name) => [
 
 function show(answer) {
   text(byId("what-if-said"), answer.summary);
-  const parts = [table(["", "now", "then"], answer.figures)];
+  const broken = answer.broken.map((words) => el("p", { class: "notice bad" }, words));
+  const figures = answer.figures.filter(([, now, then]) => now || then);
+  byId("what-if-answer").replaceChildren(...broken, table(["", "now", "then"], figures));
+  const parts = [];
   if (answer.routes.length) {
     parts.push(el("h3", {}, "Routes that would shed or fail"), table(["Route", "offered/s", "shed/s", "fails/s"], answer.routes.slice(0, ROUTES_SHOWN), answer.routes.length));
   }
   if (answer.pools.length) {
     parts.push(el("h3", {}, "Pools whose load would change"), table(["Pool", "now/s", "then/s", "limit/s"], answer.pools.slice(0, POOLS_SHOWN), answer.pools.length));
   }
-  for (const words of answer.broken) parts.push(el("p", { class: "notice bad" }, words));
-  byId("what-if-answer").replaceChildren(...parts);
+  byId("what-if-details").replaceChildren(...parts);
 }
 
 function table(headings, rows, count = rows.length) {
