@@ -11,14 +11,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from controller.core.model.reasons import State
+from controller.core.orders.words import described
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
+from controller.history.entries import ROUTINE, Entry
 from controller.process.telemetry import without_controls
 from controller.status.gather import Status
 from controller.status.head import BAD, PLAIN, head
 from controller.status.outlook import Outlook
 from controller.status.overview import PoolRow, RouteRow, offered_of
-from controller.status.words import NAMED_MAX, described, taken_back_by
+from controller.status.words import NAMED_MAX, taken_back_by
 from streams.store import Contents
 
 KEYED = ("pools", "routes")
@@ -33,7 +35,7 @@ class View(NamedTuple):
     contents: Contents
     snapshot: Snapshot | None = None
     outlook: Outlook | None = None
-    timeline: tuple[Any, ...] = ()
+    timeline: tuple[Entry, ...] = ()
 
 
 class Change(NamedTuple):
@@ -198,7 +200,7 @@ def _clients(status: Status) -> dict[str, Any] | None:
     return {"heard": clients.heard, "silent": clients.silent, "generations": by_size}
 
 
-def _timeline(entries: tuple[Any, ...]) -> list[dict[str, Any]]:
+def _timeline(entries: tuple[Entry, ...]) -> list[dict[str, Any]]:
     return [
         {
             "at_ms": entry.at_ms,
@@ -209,7 +211,7 @@ def _timeline(entries: tuple[Any, ...]) -> list[dict[str, Any]]:
             "who": entry.who,
             "why": list(entry.why),
         }
-        for entry in entries[-TIMELINE_MAX:]
+        for entry in [entry for entry in entries if entry.kind not in ROUTINE][-TIMELINE_MAX:]
     ]
 
 

@@ -11,8 +11,11 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
 from redis.exceptions import RedisError
 
+from controller.history.entries import Entry
+from controller.history.reader import OnceOnly
 from controller.kafka.ordered_log import Tail, watch_logs
 from controller.leading.fitness_watch import RECORDS_READ_MAX
 from controller.leading.presence import Roster
@@ -41,6 +44,7 @@ OUTLOOK_EVERY_MS = 5_000
 LETTERS_EVERY_S = 15.0
 REDIS_WITHIN_S = 3.0
 ENTRIES_KEPT_MAX = 200
+RECORDS_OF_HISTORY = 300  # at the end of the log, where the timeline begins
 LINGER_MS = 30_000  # what was followed is followed on for so long after the last reader left
 KAFKA_AGAIN_MS = 5_000  # after it could not be read
 PROVE_EVERY_S = 2.0
@@ -58,10 +62,12 @@ class KafkaSide:
         self._routes = RoutesReader(settings.kafka, settings.topics)
         self._roster = Roster()
         self._controllers = Tail(settings.kafka, settings.topics.controllers.name, self._roster.take)
+        self._history = Tail(settings.kafka, settings.topics.history.name, self._note)
         self._letters: DeadLettersSeen | None = None
         self._closing = AsyncExitStack()
         self._following: asyncio.Task[None] | None = None
-        self.entries: deque[Any] = deque(maxlen=ENTRIES_KEPT_MAX)
+        self.entries: deque[Entry] = deque(maxlen=ENTRIES_KEPT_MAX)
+        self._once = OnceOnly()
         self.error = ""
 
     async def __aenter__(self) -> "KafkaSide":
@@ -69,6 +75,8 @@ class KafkaSide:
             await closing.enter_async_context(self._routes)
             await self._controllers.start(last=RECORDS_READ_MAX)
             closing.push_async_callback(self._controllers.stop)
+            await self._history.start(last=RECORDS_OF_HISTORY)
+            closing.push_async_callback(self._history.stop)
             self._following = asyncio.create_task(self._follow())
             closing.push_async_callback(self._end)
             self._closing = closing.pop_all()
@@ -105,11 +113,15 @@ class KafkaSide:
             {
                 "routes": self._routes.run(),
                 "controllers": self._controllers.run(),
+                "history": self._history.run(),
                 "dead letters": self._count_letters(),
                 "answers": self._note_answers(),
                 "logs": watch_logs(self._settings.kafka, [topics.routes.name, topics.leader.name]),
             }
         )
+
+    def _note(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
+        self.entries.extend(self._once.entries(record.value))
 
     async def _end(self) -> None:
         if self._following is not None:
@@ -236,7 +248,7 @@ def _drawn(
     missing: tuple[str, ...],
     *,
     outlook: Outlook | None,
-    entries: tuple[Any, ...],
+    entries: tuple[Entry, ...],
 ) -> tuple[Sections, Moment | None]:
     """The sections of a picture, and the moment it shows where everything could be read. Raises
     ``UserError`` when there is nothing to show."""
