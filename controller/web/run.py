@@ -20,8 +20,8 @@ from controller.web.page import Page
 from controller.web.picture import Picture
 from controller.web.server import Listen, Server
 from controller.web.visitors import ProxyTrust, Visitors
-from controller.web.watch import Watch
 from controller.web.vitals import web_vitals
+from controller.web.watch import Watch
 from tieline.producer import Producer
 
 
@@ -50,7 +50,7 @@ async def run_web(
         if producer is not None:
             await closing.enter_async_context(producer)
         await closing.enter_async_context(
-            monitored(settings.monitor, lambda: web_vitals(board, answers.counts, answers.streams))
+            monitored(settings.monitor, lambda: web_vitals(board, answers.counts, answers.streams.open))
         )
         url = await closing.enter_async_context(server.listening())
         log.info(
