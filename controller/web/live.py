@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from controller.core.inspect.reported import route_offers
 from controller.core.model.reasons import State
 from controller.core.orders.words import described
 from controller.core.policy.policy import Policy
@@ -19,7 +20,7 @@ from controller.process.telemetry import without_controls
 from controller.status.gather import Status
 from controller.status.head import BAD, PLAIN, head
 from controller.status.outlook import Outlook
-from controller.status.overview import PoolRow, RouteRow, offered_of
+from controller.status.overview import PoolRow, RouteRow
 from controller.status.words import NAMED_MAX, taken_back_by
 from streams.store import Contents
 
@@ -55,7 +56,7 @@ def sections_of(view: View) -> Sections:
     """All sections of one picture. Texts hold no control characters, whoever wrote them."""
     status, policy = view.status, view.snapshot.policy if view.snapshot is not None else None
     geographies = {pool.id: pool.geography for pool in policy.pools} if policy is not None else {}
-    offered = offered_of(view.contents, status.at_ms)
+    offered = route_offers(view.contents.demand, status.at_ms)
     sections: Sections = {
         "head": _head(status, policy),
         "notices": _notices(status, view.outlook),
