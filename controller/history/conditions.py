@@ -12,7 +12,7 @@ from controller.core.model.reasons import Reason, Verdict
 from controller.core.model.words import WORDS, duration, sentence
 from controller.core.orders.words import described
 from controller.history.decided import is_change_of_state
-from controller.history.entries import Entry, Severity
+from controller.history.entries import EXPIRED, Entry, Severity
 from tieline.events import Command
 from tieline.table import MILLION, RouteTable
 
@@ -57,7 +57,7 @@ def standing_conditions(observation: Observation, before: Standing) -> dict[str,
 
 def changes(before: Standing, after: Standing, at_ms: int) -> list[Entry]:
     """The entries of what ended and of what began, in this order."""
-    gone = [_ended(entry, at_ms) for key, entry in before.items() if key not in after]
+    gone = [ended(entry, at_ms) for key, entry in before.items() if key not in after]
     new = [entry for key, entry in after.items() if key not in before]
     return [*gone, *new]
 
@@ -171,7 +171,7 @@ def _shedding(observation: Observation) -> list[Entry]:
     ]
 
 
-def _ended(entry: Entry, at_ms: int) -> Entry:
+def ended(entry: Entry, at_ms: int) -> Entry:
     """The entry with which a condition ends. An order whose time is over has ended by itself."""
     is_order = entry.kind in ("order", "override", "freeze")
     is_over = is_order and entry.until_ms is not None and entry.until_ms <= at_ms
@@ -185,7 +185,7 @@ def _ended(entry: Entry, at_ms: int) -> Entry:
     return replace(
         entry,
         at_ms=at_ms,
-        kind="expiry" if is_over else entry.kind,
+        reasons=(EXPIRED,) if is_over else entry.reasons,
         text=text,
         phase="ends",
     )

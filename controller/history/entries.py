@@ -41,6 +41,7 @@ KIND_GROUPS: dict[str, tuple[str, ...]] = {
     "decision": ("forced_move", "move", "upkeep", "state"),
     "order": ("order", "override", "freeze", "policy"),
 }
+EXPIRED = "expired"  # the reason of an order's end by its own time
 ROUTINE = frozenset(("upkeep",))  # kinds that are of interest only when somebody asks for them
 
 
@@ -59,7 +60,8 @@ class LoadMove(Struct, frozen=True, omit_defaults=True):
 class Entry(Struct, frozen=True, omit_defaults=True):
     """One thing that happened at ``at_ms``, in one sentence (``text``).
 
-    ``kind``: one of ``KINDS``; a newer version may write others. ``about``: a pool, a provider, a scope, a
+    ``kind``: one of ``KINDS``, the same for the beginning and the end of a condition; a newer version may
+    write others. ``about``: a pool, a provider, a scope, a
     workload, a route, a source or ``table``. ``phase``: whether a condition begins or ends; empty for what
     has no length. ``key``: the same for the beginning and the end of one condition, unique for anything else.
     ``who``: the operator or the controller that did it; ``actors``: all operators whose orders led to it.
@@ -126,13 +128,17 @@ class Selection(Struct, frozen=True):
 
 
 def is_of_kind(entry: Entry, kinds: Iterable[str]) -> bool:
-    """Whether the entry is of one of the kinds or groups. A decision in which a guard bit is also of kind
-    guard."""
-    guarded = any(reason.startswith("guard_") for reason in entry.reasons)
-    for kind in kinds:
-        if entry.kind == kind or entry.kind in KIND_GROUPS.get(kind, ()) or (kind == "guard" and guarded):
-            return True
-    return False
+    """Whether the entry is of one of the kinds or groups.
+
+    A decision in which a guard bit is also of the kind guard, and the end of an order whose time is over also
+    of the kind expiry.
+    """
+    own = {entry.kind}
+    if any(reason.startswith("guard_") for reason in entry.reasons):
+        own.add("guard")
+    if EXPIRED in entry.reasons:
+        own.add("expiry")
+    return any(kind in own or entry.kind in KIND_GROUPS.get(kind, ()) for kind in kinds)
 
 
 def workloads_of(entry: Entry) -> frozenset[str]:

@@ -99,8 +99,8 @@ async def _reader(
     consumer = log_reader(
         bootstrap, auto_offset_reset="earliest", request_timeout_ms=REQUEST_TIMEOUT_MS, fetch_max_wait_ms=100
     )
-    await consumer.start()
     try:
+        await consumer.start()
         if topic not in await consumer.topics():
             raise TopicMissingError(topic)
         partition = TopicPartition(topic, 0)

@@ -4,7 +4,7 @@ import pytest
 
 from controller.core.model.reasons import Reason, Verdict
 from controller.history.conditions import Observation, Standing, changes, is_expiring, standing_conditions
-from controller.history.entries import Entry
+from controller.history.entries import Entry, is_of_kind
 from tests.unit.controller.history.recorded import NOW_MS, made_table, observation, order
 
 MINUTE_MS = 60_000
@@ -62,9 +62,10 @@ def test_an_order_ends_by_its_time_or_by_an_operator() -> None:
     drain, freeze = order("drain", "azure", minutes=1), order("freeze", "*", id_="o2")
     _, ended = through(observation(drain, freeze), observation(at_ms=NOW_MS + MINUTE_MS))
     assert [(entry.kind, entry.text) for entry in ended] == [
-        ("expiry", "drain azure has ended: its time was over"),
+        ("order", "drain azure has ended: its time was over"),
         ("freeze", "freeze the whole table was taken back or replaced"),
     ]
+    assert [is_of_kind(entry, ("expiry",)) for entry in ended] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_the_announcement_is_told_once() -> None:
     )
     assert [(entry.kind, entry.text) for entry in announced] == [("expiring", "drain azure ends in 5 min")]
     assert again == []
-    assert {(entry.kind, entry.phase) for entry in ended} == {("expiry", "ends"), ("expiring", "ends")}
+    assert {(entry.kind, entry.phase) for entry in ended} == {("order", "ends"), ("expiring", "ends")}
 
 
 def test_a_shed_workload_is_told_with_its_load() -> None:

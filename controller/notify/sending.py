@@ -1,0 +1,66 @@
+"""One HTTP request to a target, and what its answer means: taken, to be tried again, or refused for good."""
+
+import asyncio
+from email.utils import parsedate_to_datetime
+from typing import Literal, NamedTuple
+
+import aiohttp
+
+from controller.notify.shapes import Outgoing
+from controller.process.telemetry import without_controls
+
+RETRY_AFTER_MAX_S = 300.0
+ANSWER_SHOWN_MAX = 200
+REFUSED = frozenset((400, 405, 406, 409, 411, 413, 415, 422))  # the same request would be refused again
+
+
+class Outcome(NamedTuple):
+    """``taken``, ``again`` or ``refused``; ``why`` it was not taken; ``retry_after_s``: how long the target
+    wants to be left alone."""
+
+    what: Literal["taken", "again", "refused"]
+    why: str = ""
+    retry_after_s: float = 0.0
+
+
+async def send(
+    session: aiohttp.ClientSession, request: Outgoing, *, timeout_s: float, proxy: str, now_ms: int
+) -> Outcome:
+    """Sends one request. Redirects are not followed, so that no secret goes elsewhere."""
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            session.post(
+                request.url,
+                data=request.body,
+                headers=request.headers,
+                allow_redirects=False,
+                proxy=proxy or None,
+            ) as answer,
+        ):
+            if 200 <= answer.status < 300:
+                return Outcome("taken")
+            shown = (await answer.content.read(ANSWER_SHOWN_MAX)).decode("utf-8", "replace")
+            why = f"HTTP {answer.status}: {' '.join(without_controls(shown).split())}".rstrip(": ")
+            if answer.status in REFUSED:
+                return Outcome("refused", why)
+            return Outcome(
+                "again", why, retry_after_s=wait_asked_s(answer.headers.get("Retry-After", ""), now_ms)
+            )
+    except TimeoutError:
+        return Outcome("again", f"no answer within {timeout_s:g} s")
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        # The text of these errors may hold the address, which may be a secret.
+        return Outcome("again", type(error).__name__)
+
+
+def wait_asked_s(text: str, now_ms: int) -> float:
+    """What Retry-After asks for, in seconds or as a date, at most five minutes; 0 if it says nothing."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - now_ms / 1_000
+        except (ValueError, TypeError, IndexError):
+            return 0.0
+    return min(max(seconds, 0.0), RETRY_AFTER_MAX_S) if seconds == seconds else 0.0
