@@ -7,10 +7,8 @@ from typing import Literal, NamedTuple
 import aiohttp
 
 from controller.notify.shapes import Outgoing
-from controller.process.telemetry import without_controls
 
 RETRY_AFTER_MAX_S = 300.0
-ANSWER_SHOWN_MAX = 200
 REFUSED = frozenset((400, 405, 406, 409, 411, 413, 415, 422))  # the same request would be refused again
 
 
@@ -40,8 +38,7 @@ async def send(
         ):
             if 200 <= answer.status < 300:
                 return Outcome("taken")
-            shown = (await answer.content.read(ANSWER_SHOWN_MAX)).decode("utf-8", "replace")
-            why = f"HTTP {answer.status}: {' '.join(without_controls(shown).split())}".rstrip(": ")
+            why = f"HTTP {answer.status}"  # the body may repeat the address, which may be a secret
             if answer.status in REFUSED:
                 return Outcome("refused", why)
             return Outcome(
