@@ -260,26 +260,34 @@ class Demand(Struct, frozen=True, tag_field="type", tag="demand.v1"):
 Verb: TypeAlias = Literal[
     "drain", "undrain", "freeze", "unfreeze", "override", "restore",
     "verdict", "retract", "approve", "revoke", "failback", "countersign",
+    "evacuate", "pin", "unpin", "failover", "mode",
 ]  # fmt: skip
-TAKES_BACK: dict[str, str] = {
-    "undrain": "drain",
-    "unfreeze": "freeze",
-    "restore": "override",
-    "retract": "verdict",
-    "revoke": "approve",
+TAKES_BACK: dict[str, tuple[str, ...]] = {
+    "undrain": ("drain", "evacuate"),
+    "unfreeze": ("freeze",),
+    "restore": ("override",),
+    "retract": ("verdict",),
+    "revoke": ("approve",),
+    "unpin": ("pin", "failover"),
 }
 WITHOUT_END = (*TAKES_BACK, "countersign")
 OF_THE_WHOLE_TABLE = ("freeze", "unfreeze", "override", "restore", "countersign")
+OF_A_WORKLOAD = ("pin", "unpin", "failover")
+OrderedMode: TypeAlias = Literal["", "observe", "recommend", "act", "policy"]
 
 
 class Command(Struct, frozen=True, tag_field="type", tag="command.v1"):
     """An operator's order. It has an actor, a reason and, unless its verb is in ``WITHOUT_END``, an expiry.
 
-    ``drain`` takes pools out of routing. ``freeze`` forbids moves by choice. ``override`` lifts one
-    ``guard``. ``verdict`` puts ``state`` in the place of the state that was found. ``approve`` lets the
-    controller act on a provider that is in the mode ``recommend``. ``failback`` lets pools return that wait
-    for it. ``TAKES_BACK`` names the verb that ends each: it ends every order of that kind with exactly this
-    scope (and guard). The scope ``*`` is the whole table; only ``OF_THE_WHOLE_TABLE`` may have it.
+    ``drain`` takes pools out of routing at once, ``evacuate`` as fast as other pools have room. ``freeze``
+    forbids moves by choice. ``override`` lifts one ``guard``. ``verdict`` puts ``state`` in the place of the
+    state that was found. ``approve`` lets the controller act on a provider that is in the mode ``recommend``.
+    ``failback`` lets pools return that wait for it. ``pin`` lets a ``workload`` use only the pools that it is
+    pinned to; ``failover`` moves it to one pool, as far as that has room. ``mode`` puts another ``mode`` in
+    the place of a provider's own; ``policy`` ends that, without an expiry.
+
+    ``TAKES_BACK`` names the verbs that end others: each ends every order of those kinds with exactly this
+    scope (and guard or workload). The scope ``*`` is the whole table, for ``OF_THE_WHOLE_TABLE`` only.
     ``countersign`` agrees to an order of the same scope that waits for a second person; its
     ``countersigns`` names that order as ``id#fingerprint`` (``order_signing.fingerprint`` of its signature).
     ``signature`` is written as ``order_signing`` says. It is empty in the unsigned development mode, which
@@ -297,6 +305,8 @@ class Command(Struct, frozen=True, tag_field="type", tag="command.v1"):
     guard: Annotated[str, Meta(pattern=r"^[a-z_]{0,64}\Z")] = ""
     state: Literal["", "healthy", "degraded", "down"] = ""
     countersigns: Annotated[str, Meta(pattern=_WAITING_ORDER)] = ""
+    workload: Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._+:-]{0,95})?\Z")] = ""
+    mode: OrderedMode = ""
 
 
 class PolicyChange(Struct, frozen=True, tag_field="type", tag="policy.v1"):
@@ -364,6 +374,11 @@ def stale_after_ms(
     Three intervals, at least 15 s and at most 15 min; the controller's policy may state other numbers.
     """
     return min(max(at_least_ms, round(intervals * interval_ms)), at_most_ms)
+
+
+def taken_back(order: Command) -> tuple[str, ...]:
+    """The verbs whose orders this one only takes back; empty for an order that lasts."""
+    return ("mode",) if order.mode == "policy" else TAKES_BACK.get(order.verb, ())
 
 
 def pool_of(scope: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """PURE. What is contradictory in an event whose fields all have the right type."""
 
 from tieline.events import (
+    OF_A_WORKLOAD,
     OF_THE_WHOLE_TABLE,
     WITHOUT_END,
     Capacity,
@@ -9,6 +10,7 @@ from tieline.events import (
     Event,
     Report,
     Statement,
+    taken_back,
 )
 
 
@@ -37,7 +39,7 @@ def misfit(event: Event) -> str | None:
 
 def _order_fault(order: Command) -> str | None:
     verb = order.verb
-    if verb not in WITHOUT_END and order.expires_ms is None:
+    if verb not in WITHOUT_END and not taken_back(order) and order.expires_ms is None:
         return f"{verb} needs expires_ms"
     if bool(order.countersigns) != (verb == "countersign"):
         return f"{verb} has no countersigns" if order.countersigns else f"{verb} needs countersigns"
@@ -47,6 +49,14 @@ def _order_fault(order: Command) -> str | None:
         return f"{verb} names no guard" if order.guard else f"{verb} needs guard"
     if bool(order.state) != (verb == "verdict"):
         return f"{verb} has no state" if order.state else f"{verb} needs state"
+    if bool(order.workload) != (verb in OF_A_WORKLOAD):
+        return f"{verb} names no workload" if order.workload else f"{verb} needs workload"
+    if order.workload and order.scope.count("/") != 2:
+        return f"{verb} needs a whole pool name as its scope"
+    if bool(order.mode) != (verb == "mode"):
+        return f"{verb} has no mode" if order.mode else f"{verb} needs mode"
+    if order.mode and "/" in order.scope:
+        return "mode needs a provider as its scope"
     return None
 
 

@@ -58,7 +58,13 @@ COMMANDS = {
     "drain": Command(
         "controller.cli.orders", "take a pool, a region or a provider out of routing for a while"
     ),
-    "undrain": Command("controller.cli.orders", "take a drain back"),
+    "evacuate": Command(
+        "controller.cli.orders", "empty a provider, a region or a pool as fast as others have room"
+    ),
+    "undrain": Command("controller.cli.orders", "take a drain or an evacuation back"),
+    "failover": Command("controller.cli.orders", "move a workload to one pool, as far as that has room"),
+    "pin": Command("controller.cli.orders", "let a workload use only this pool"),
+    "unpin": Command("controller.cli.orders", "take a pin or a failover back"),
     "freeze": Command("controller.cli.orders", "stop moves by choice, in the whole table or in a scope"),
     "unfreeze": Command("controller.cli.orders", "take a freeze back"),
     "override": Command("controller.cli.orders", "lift one guard for a while"),
@@ -67,6 +73,7 @@ COMMANDS = {
     "retract": Command("controller.cli.orders", "take a verdict back"),
     "approve": Command("controller.cli.orders", "let a provider in mode recommend be acted on"),
     "revoke": Command("controller.cli.orders", "take an approval back"),
+    "mode": Command("controller.cli.orders", "let a provider be observed, recommended on or acted on"),
     "failback": Command("controller.cli.orders", "let pools return whose failback is manual"),
     "adopt-lineage": Command(
         "controller.cli.adopt_lineage", "go on with the tables of a new history of Kafka"

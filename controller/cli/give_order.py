@@ -20,10 +20,11 @@ from controller.cli.signer import Signer, signer_of
 from controller.commands.authority import OrderRules
 from controller.commands.log import CommandLog
 from controller.core.inspect.consequences import Consequences, consequences
-from controller.core.model.words import duration
+from controller.core.model.words import duration, in_words
 from controller.core.orders.words import described
 from controller.core.policy.check import near_miss
-from controller.core.policy.policy import decode_policy
+from controller.core.policy.lawful import forbidden_by, origins_of
+from controller.core.policy.policy import Policy, decode_policy
 from controller.leading.routes_reader import RoutesReader
 from controller.process.clock import now_ms
 from controller.process.errors import UserError
@@ -33,10 +34,11 @@ from controller.routes.record import RoutesRecord
 from controller.status.leadership import leading
 from controller.status.live import moment_of, read_commands
 from controller.status.words import taken_back_by, utc
-from tieline.events import TAKES_BACK, Command, in_scope
+from tieline.events import Command, in_scope, taken_back
 from tieline.producer import Producer, ProducerError
 
 HEARTBEAT_WITHIN_S = 1.5
+TAKES_OUT = ("drain", "evacuate", "pin", "failover")
 SKEW_TOLD_MS = 5_000  # heartbeats come every half second, so less may be delay
 
 
@@ -142,7 +144,7 @@ def _told(report: OrderReport) -> OrderReport:
 
 def may_shed(command: Command) -> bool:
     """Whether the order takes pools out of use, so that load may be left without a place."""
-    return command.verb == "drain" or (command.verb == "verdict" and command.state == "down")
+    return command.verb in TAKES_OUT or (command.verb == "verdict" and command.state == "down")
 
 
 async def _change(
@@ -171,27 +173,45 @@ def check_policy(command: Command, record: RoutesRecord) -> None:
     scopes |= {pool.id.rsplit("/", 1)[0] for pool in policy.pools}
     if scope not in scopes:
         raise UserError(f"the policy in force has no {scope!r}{near_miss(scope, scopes - {'*'})}")
+    if command.workload:
+        _check_workload(command, policy)
     provider = next((item for item in policy.providers if item.id == scope.split("/")[0]), None)
-    if command.verb == "approve" and provider and provider.mode != "recommend":
-        raise UserError(
-            f"{provider.id} is in mode {provider.mode}: only a provider in mode recommend can be approved"
-        )
+    orders = {order.scope: order.mode for order in record.orders if order.verb == "mode"}
+    mode = provider and (orders.get(provider.id) or provider.mode)
+    if command.verb == "approve" and provider and mode != "recommend":
+        raise UserError(f"{provider.id} is in mode {mode}: only a provider in mode recommend can be approved")
     if command.verb == "failback" and provider and provider.failback != "manual":
         raise UserError(f"failback of {provider.id} is auto: its pools return by themselves")
 
 
+def _check_workload(command: Command, policy: Policy) -> None:
+    """Raises ``UserError`` unless the pool may serve the workload, by law and contract, from some origin."""
+    workloads = {item.id: item for item in policy.workloads}
+    workload = workloads.get(command.workload)
+    if workload is None:
+        name = command.workload
+        raise UserError(f"the policy in force has no workload {name!r}{near_miss(name, set(workloads))}")
+    pool = next(item for item in policy.pools if item.id == command.scope)
+    reasons = [forbidden_by(pool, workload, origin) for origin in origins_of(policy, workload)]
+    if None not in reasons:
+        why = "; ".join(sorted({in_words(reason) for reason in reasons if reason}))
+        raise UserError(f"{pool.id} may not serve {workload.id}: {why}")
+
+
 def check_taken_back(command: Command, log: CommandLog, at_ms: int) -> None:
     """Raises ``UserError`` for an order that takes back what isn't in force."""
-    verb = TAKES_BACK.get(command.verb)
-    if verb is None:
+    verbs = taken_back(command)
+    if not verbs:
         return
-    standing = [order for order in log.in_force(at_ms) if order.verb == verb]
-    if any((order.scope, order.guard) == (command.scope, command.guard) for order in standing):
+    standing = [order for order in log.in_force(at_ms) if order.verb in verbs]
+    target = (command.scope, command.guard, command.workload)
+    if any((order.scope, order.guard, order.workload) == target for order in standing):
         return
+    verb = " or ".join("evacuation" if verb == "evacuate" else verb for verb in verbs)
     others = "; ".join(f"{described(order)}, by {order.actor}" for order in standing)
-    target = described(command).removeprefix(f"{command.verb} ")
+    about = described(command).removeprefix(f"{command.verb} ").removesuffix(" policy")
     instead = f"in force are: {others}" if others else f"no {verb} is in force"
-    raise UserError(f"there is no {verb} of {target} to take back: {instead}")
+    raise UserError(f"there is no {verb} of {about} to take back: {instead}")
 
 
 async def _behind_ms(settings: Settings) -> int:

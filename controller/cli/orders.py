@@ -1,4 +1,4 @@
-"""Operators' orders to the controllers, through Kafka: drain, freeze, override, verdict, approve, failback.
+"""Operators' orders to the controllers, through Kafka: drain, freeze, override, verdict and others.
 
 Here is how they are typed. ``give_order`` sends them and says what came of them.
 """
@@ -41,7 +41,11 @@ class Order(NamedTuple):
 
 ORDERS: dict[Verb, Order] = {
     "drain": Order("Takes a pool, a region or a provider out of routing for a while."),
-    "undrain": Order("Takes back every drain of exactly this scope."),
+    "evacuate": Order(
+        "Empties a provider, a region or a pool as fast as other pools have room, the most critical load "
+        "first. Less critical load elsewhere makes way. What finds no room stays for as long as it is served."
+    ),
+    "undrain": Order("Takes back every drain and evacuation of exactly this scope."),
     "freeze": Order(
         "Stops moves by choice for a while, in the whole table or in a scope. Forced moves go on."
     ),
@@ -57,6 +61,21 @@ ORDERS: dict[Verb, Order] = {
     "revoke": Order("Takes back every approval of exactly this scope."),
     "failback": Order(
         "Lets pools return whose failback is manual, once their hold-down is over.", lasts="1h"
+    ),
+    "failover": Order(
+        "Moves a workload to one pool for a while, as far as that has room. At the end it goes back by "
+        "bounded steps.",
+        ("workload", "--to"),
+    ),
+    "pin": Order(
+        "Lets a workload use only this pool for a while, and others that it is pinned to. Origins that none "
+        "of them may serve stay as they are.",
+        ("workload", "scope"),
+    ),
+    "unpin": Order("Takes back the pin or failover of this workload to this pool.", ("workload", "scope")),
+    "mode": Order(
+        "Puts another mode in the place of a provider's own for a while; `policy` ends that.",
+        ("scope", "mode"),
     ),
 }
 
@@ -74,7 +93,7 @@ def add_parser(subparsers: Any) -> None:
             parser.add_argument(
                 "--for",
                 dest="duration",
-                required=order.lasts is None,
+                required=order.lasts is None and verb != "mode",
                 default=order.lasts,
                 metavar="TIME",
                 help=f"for how long: 90s, 30m, 1h or 2d{f' ({order.lasts})' if order.lasts else ''}",
@@ -103,17 +122,25 @@ def _add_wait_arguments(parser: Arguments) -> None:
 
 
 def _add_arguments(parser: argparse.ArgumentParser, verb: Verb, order: Order) -> None:
-    parser.set_defaults(scope="*", guard="", state="")
+    parser.set_defaults(scope="*", guard="", state="", workload="", mode="")
     places = "PROVIDER, PROVIDER/REGION or a whole pool name"
     if "guard" in order.takes:
         guards = "; ".join(f"{name}: {guard.ensures}" for name, guard in OVERRIDABLE.items())
         parser.add_argument("guard", metavar="GUARD", help=guards)
-    if "--scope" in order.takes:
+    if "workload" in order.takes:
+        parser.add_argument("workload", metavar="WORKLOAD", help="a workload of the policy")
+    if "--to" in order.takes:
+        parser.add_argument("--to", dest="scope", required=True, metavar="POOL", help="a whole pool name")
+    elif "--scope" in order.takes:
         parser.add_argument("--scope", metavar="SCOPE", help=f"{places}; without it the whole table")
     elif verb in OF_THE_WHOLE_TABLE:
         parser.add_argument("scope", metavar="SCOPE", nargs="?", help=f"{places}; without it the whole table")
     else:
-        parser.add_argument("scope", metavar="SCOPE", help=places)
+        names = {"mode": ("PROVIDER", "a provider"), "pin": ("POOL", "a whole pool name")}
+        metavar, text = names.get(verb.removeprefix("un"), ("SCOPE", places))
+        parser.add_argument("scope", metavar=metavar, help=text)
+    if "mode" in order.takes:
+        parser.add_argument("mode", metavar="MODE", choices=("observe", "recommend", "act", "policy"))
     if "state" in order.takes:
         parser.add_argument("state", metavar="STATE", choices=("healthy", "degraded", "down"))
 
@@ -142,7 +169,10 @@ def run(args: argparse.Namespace) -> int:
 def command_of(args: argparse.Namespace, issued_ms: int) -> Command:
     """The order as it was typed. Raises ``UserError``."""
     verb: Verb = args.command
-    expires_ms = None if verb in TAKES_BACK else issued_ms + duration_ms(args.duration)
+    ends_others = verb in TAKES_BACK or args.mode == "policy"
+    if not ends_others and args.duration is None:
+        raise UserError("give --for TIME: for how long the mode is to last")
+    expires_ms = None if ends_others else issued_ms + duration_ms(args.duration)
     command = Command(
         id=f"cmd-{uuid.uuid4().hex[:16]}",
         verb=verb,
@@ -153,6 +183,8 @@ def command_of(args: argparse.Namespace, issued_ms: int) -> Command:
         expires_ms=expires_ms,
         guard=args.guard.replace("-", "_"),
         state=args.state,
+        workload=args.workload,
+        mode=args.mode,
     )
     if command.guard and (fault := override_fault(command.guard, command.scope)):
         raise UserError(fault)

@@ -7,7 +7,8 @@ reads as part of its snapshot. The rules, all applied by the pure fold in ``log`
 - The log says when an order was given: its append time, never its sender's clock. The expiry lies at most 30
   days after that.
 - An order ends at its expiry, or when its counterpart (``tieline.events.TAKES_BACK``) names exactly the same
-  scope and guard. A verdict also ends when another verdict for its scope follows.
+  scope, guard and workload. A verdict or mode also ends when another for its scope follows, a failover when
+  another of its workload does.
 - With operators in the policy an order counts only if its actor is one of them, is allowed to give it, and
   signed it for this installation (``authority``; the bytes are in ``tieline.order_signing``). Without
   operators orders count only in the unsigned development mode, which every output names.

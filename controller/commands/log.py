@@ -12,7 +12,7 @@ from controller.routes.record import (
     PendingOrder,
     RoutesRecord,
 )
-from tieline.events import TAKES_BACK, Command, PolicyChange
+from tieline.events import Command, PolicyChange, taken_back
 from tieline.order_signing import fingerprint
 
 ORDERS_MAX = 1_000
@@ -22,6 +22,7 @@ ANSWERS_KEPT_MAX = 50
 REPEATABLE_MS = 2 * ISSUED_WITHIN_MS  # a copy that is appended later than this is too old to count
 RECENT_MAX = 2_000
 CHANGES_WAITING_MAX = 20
+REPLACED_BY_THE_NEXT = ("verdict", "mode")  # of the same scope; a failover by any other of its workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ class CommandLog:
         others = tuple(order for order in self.orders if not _ends(command, order))
         pending = tuple(item for item in self.pending if not _ends(command, item.order))
         ended = replace(self, orders=others, pending=pending)
-        if command.verb in TAKES_BACK:
+        if taken_back(command):
             return ended._answered(command, append_ms)
         if len(others) >= ORDERS_MAX:
             refused = f"{ORDERS_MAX} orders are in force already: take some back"
@@ -234,5 +235,8 @@ def _lasts(order: Command, at_ms: int) -> bool:
 
 def _ends(command: Command, order: Command) -> bool:
     """Whether the newer command ends the order."""
-    ended = TAKES_BACK.get(command.verb, "verdict" if command.verb == "verdict" else "")
-    return (order.verb, order.scope, order.guard) == (ended, command.scope, command.guard)
+    ended = taken_back(command) or ((command.verb,) if command.verb in REPLACED_BY_THE_NEXT else ())
+    if command.verb == "failover" and order.verb == "failover":
+        return order.workload == command.workload
+    target = (command.scope, command.guard, command.workload)
+    return order.verb in ended and (order.scope, order.guard, order.workload) == target

@@ -34,7 +34,7 @@ class Assessment(NamedTuple):
     """All that a decision rests on. ``evidence`` and ``findings`` are by pool name.
 
     ``written`` is the policy as it is written. ``compiled`` is the same with the exceptions that hold now:
-    share limits that an operator overrides, burst that its holder has declined. By route: ``demand`` in
+    share limits that an operator overrides, burst that its holder has declined, pins. By route: ``demand`` in
     units/s, ``requests`` per second as clients report them, 0 where they don't. ``use`` keeps within the
     modes of providers; ``acting`` is what it would be with every provider in mode act, and the same object
     if they are. ``memory`` already is the new one, ``changes`` are the changes of state in it. ``unheard``:
@@ -80,7 +80,7 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
     claims = claims_in_force(written, snapshot.statements, orders, now_ms)
     unshared = orders.providers_of("provider_share", written)
     declined = declined_pools(written, snapshot.statements, now_ms)
-    compiled = rules_in_force(written, unshared, declined, memo)
+    compiled = rules_in_force(written, unshared, declined, orders.pins, memo)
 
     findings = _findings(snapshot, written, evidence, memories, claims, demand.units, memo)
     findings = with_verdicts(written, findings, orders.verdicts, now_ms)
@@ -88,6 +88,8 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
 
     panic_allowed = not orders.lifts("providers_lost")
     acting = eligible(compiled, states.memories, findings, caps, claims, memo, panic_allowed=panic_allowed)
+    if orders.failovers:
+        acting = acting._replace(preferred=_preferred(compiled, orders))
     memory = _next_memory(before, compiled, states.memories, demand)
     times_ms = [*states.due_ms, stated.until_ms, claims.due_ms, orders.due_ms]
     return Assessment(
@@ -108,6 +110,15 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
         reversal=ReversalLimits(memory, thresholds, now_ms),
         due_ms=_earliest(times_ms, findings, now_ms),
     )
+
+
+def _preferred(compiled: CompiledPolicy, orders: Orders) -> dict[int, int]:
+    """Route -> the pool to which an operator moves it, where that pool is lawful for it."""
+    return {
+        number: orders.failovers[rules.workload]
+        for number, rules in enumerate(compiled.routes)
+        if orders.failovers.get(rules.workload) in rules.lawful_set
+    }
 
 
 def _findings(

@@ -98,6 +98,8 @@ def voluntary_step(assessment: Assessment, use: Use, before: HeldTable, plan: Pl
     draft = before.draft(assessment.demand)
     target = target_of(draft, use, plan)
     keep_warm(target, use, assessment.evidence, assessment.requests)
+    for route in use.preferred:  # where an operator moved it, or has left it for want of room
+        target.set(route, dict(draft.weights[route]), draft.shed[route])
     pools = assessment.memory.pools
     names = enumerate(assessment.compiled.pools)
     ramping = {index for index, name in names if pools[name].state is State.RECOVERING}

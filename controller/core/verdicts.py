@@ -6,7 +6,7 @@ from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.draft import OUT
 from controller.core.moves.last_resort import last_resort_verdicts
 from controller.core.moves.on_loss import pools_to_drop
-from controller.core.moves.unplaced import NOWHERE
+from controller.core.moves.unplaced import NOWHERE, Move
 from controller.core.orders.in_force import order_verdict
 from tieline.table import MILLION
 
@@ -38,10 +38,11 @@ def change_verdicts(situation: Situation, change: Change) -> list[Verdict]:
 def _on_loss_verdicts(situation: Situation) -> list[Verdict]:
     """Which pools leave ``on_loss``, and why. Not said of pools that lose load as well, which says more."""
     _, assessment, before, now_ms = situation
-    names, withdrawn = assessment.compiled.pools, assessment.claims.withdrawn
+    names = assessment.compiled.pools
     verdicts = []
     for pool in sorted(pools_to_drop(before, assessment.use)):
-        cause = withdrawn[pool][0] if pool in withdrawn else assessment.memory.pools[names[pool]].reason
+        claim = assessment.claims.emptied(pool)
+        cause = claim[0] if claim else assessment.memory.pools[names[pool]].reason
         if assessment.use.limits.grade[pool] != OUT:
             cause = Reason.NO_CAPACITY
         verdicts.append(Verdict(names[pool], Reason.ON_LOSS_LEFT, now_ms, because=cause.value))
@@ -63,16 +64,24 @@ def holding_verdicts(assessment: Assessment, now_ms: int) -> list[Verdict]:
 def _move_verdicts(situation: Situation, change: Change) -> list[Verdict]:
     """By pool and reason: how much load the pool gained or lost, and what it keeps although it is lost."""
     _, assessment, before, now_ms = situation
-    names, withdrawn = assessment.compiled.pools, assessment.claims.withdrawn
+    names, claims = assessment.compiled.pools, assessment.claims
     old_load, new_load = before.draft(assessment.demand).load, change.draft.load
     verdicts = []
-    for pool, reason in sorted({(move.pool, move.reason) for move in change.moves if move.pool != NOWHERE}):
-        cause = withdrawn[pool][0] if reason is Reason.POOL_LOST and pool in withdrawn else reason
+    moves = [move for move in change.moves if move.pool != NOWHERE]
+    for pool, reason in sorted({(move.pool, _reason(assessment, move)) for move in moves}):
+        claim = claims.emptied(pool) if reason is Reason.POOL_LOST else None
+        cause = claim[0] if claim else reason
         units = round(abs(new_load[pool] - old_load[pool]), 3)
         verdicts.append(Verdict(names[pool], cause, now_ms, value=units))
         if pool in assessment.use.lost and (remaining := round(new_load[pool], 3)) > 0:
             verdicts.append(Verdict(names[pool], Reason.KEPT_NO_ALTERNATIVE, now_ms, value=remaining))
     return verdicts
+
+
+def _reason(assessment: Assessment, move: Move) -> Reason:
+    """Why the pool lost load; where the policy would allow it there, an operator's pin doesn't."""
+    is_lawful = move.pool in assessment.written.routes[move.route].lawful_set
+    return Reason.PINNED_BY_ORDER if move.reason is Reason.NOT_LAWFUL and is_lawful else move.reason
 
 
 def _shed_verdicts(situation: Situation, change: Change) -> list[Verdict]:

@@ -9,7 +9,7 @@ from controller.core.orders.words import described
 from controller.history.conditions import ORDER_KINDS, REASON_MAX, scope_of
 from controller.history.entries import Entry
 from controller.routes.record import OrderAnswer
-from tieline.events import TAKES_BACK, Command, PolicyChange
+from tieline.events import Command, PolicyChange, taken_back
 
 
 def answered_entries(
@@ -23,7 +23,7 @@ def answered_entries(
             entries.append(_refusal(answer, command))
         elif isinstance(command, PolicyChange):
             entries.append(_policy(answer, command))
-        elif command is not None and command.verb in TAKES_BACK:
+        elif command is not None and taken_back(command):
             entries.append(_taking_back(answer, command))
     return entries
 
@@ -66,7 +66,7 @@ def _policy(answer: OrderAnswer, change: PolicyChange) -> Entry:
 def _taking_back(answer: OrderAnswer, command: Command) -> Entry:
     return Entry(
         answer.append_ms,
-        ORDER_KINDS.get(TAKES_BACK[command.verb], "order"),
+        ORDER_KINDS.get(taken_back(command)[0], "order"),
         scope_of(command),
         text=described(command),
         key=f"order:{answer.id}",

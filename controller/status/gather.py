@@ -182,11 +182,11 @@ def held_back(snapshot: Snapshot, at_ms: int) -> tuple[Verdict, ...]:
 
 def usable_now(snapshot: Snapshot, at_ms: int) -> dict[str, float]:
     """Pool -> what the planner lets it carry now, in units/s: within limits, headroom and ramps; nothing
-    where the pool is down, drained or under maintenance."""
+    where the pool is down, drained, evacuated or under maintenance."""
     assessment = assess(snapshot, at_ms)
-    withdrawn, pools = assessment.claims.withdrawn, assessment.memory.pools
+    claims, pools = assessment.claims, assessment.memory.pools
     return {
-        name: 0.0 if index in withdrawn or pools[name].state is State.DOWN else usable
+        name: 0.0 if claims.emptied(index) or pools[name].state is State.DOWN else usable
         for index, (name, usable) in enumerate(
             zip(assessment.compiled.pools, assessment.use.limits.usable, strict=True)
         )

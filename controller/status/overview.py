@@ -19,7 +19,12 @@ from streams.store import Contents
 from tieline.events import Capacity, Command, Verb, in_scope
 from tieline.table import MILLION, ClientSettings, Generation, PoolInfo, Route, RouteTable, Slice, Split
 
-ORDERED: dict[Verb, str] = {"drain": "drained", "freeze": "frozen", "verdict": "called"}
+ORDERED: dict[Verb, str] = {
+    "drain": "drained",
+    "evacuate": "evacuated",
+    "freeze": "frozen",
+    "verdict": "called",
+}
 
 
 class PoolRow(Struct, frozen=True):

@@ -16,7 +16,11 @@ def utc(at_ms: int) -> str:
 
 def taken_back_by(order: Command) -> str:
     """The command that ends the order before its time; empty where there is none."""
-    verb = next((back for back, taken in TAKES_BACK.items() if taken == order.verb), "")
+    if order.verb == "mode":
+        return f"tieline mode {order.scope} policy"
+    verb = next((back for back, verbs in TAKES_BACK.items() if order.verb in verbs), "")
+    if order.workload:
+        return f"tieline {verb} {order.workload} {order.scope}"
     if not verb:
         return ""
     scope = "" if order.scope == "*" else f" --scope {order.scope}" if order.guard else f" {order.scope}"

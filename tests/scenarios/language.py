@@ -22,12 +22,6 @@ double SOURCE / undouble SOURCE         two producers report under its name / on
 eject SCOPE by 3 / return SCOPE         so many clients have left it by themselves / come back
 status SCOPE down for 1h                a status page says so
 maintenance SCOPE in 1m for 10m
-drain SCOPE for 1h / undrain SCOPE
-freeze SCOPE for 1h / unfreeze SCOPE    no moves by choice; * is the whole table
-override GUARD of SCOPE for 1h / restore GUARD of SCOPE
-verdict SCOPE down for 1h / retract SCOPE   an operator says how it is
-approve SCOPE for 1h / revoke SCOPE     a provider in mode recommend may be acted on
-failback SCOPE for 1h                   pools whose failback is manual may return
 mode PROVIDER recommend                 the policy puts it in this mode
 manual PROVIDER                         the policy makes its failback manual
 share PROVIDER 10% of WORKLOAD          the policy allows it no more of this workload
@@ -44,7 +38,7 @@ loss PROVIDER                           prints what the table says of its loss
 last-resort                             prints every route's last resort
 
 capacity_words.py has the commands about limits and contracts, client_words.py those about clients that come,
-go, fall silent or lie.
+go, fall silent or lie, order_words.py operators' orders.
 """
 
 import re
@@ -54,12 +48,10 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from controller.commands.authority import OrderRules
-from controller.commands.log import CommandLog
 from controller.policy_file import load_policy
-from tests.scenarios import capacity_words, client_words, telling
+from tests.scenarios import capacity_words, client_words, order_words, telling
 from tests.scenarios.world import World
-from tieline.events import Claim, ClaimState, Command, Verb
+from tieline.events import Claim, ClaimState
 
 HERE = Path(__file__).parent
 UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
@@ -232,46 +224,6 @@ def _maintenance(world: World, scope: str, _in: str, wait: str, _for: str, perio
     return []
 
 
-def _order(world: World, command: Command) -> list[str]:
-    """What the controllers' own log makes of it."""
-    log = CommandLog(orders=tuple(world.commands))
-    log = log.apply(0, world.now_ms, command, rules=OrderRules(unsigned_allowed=True))
-    world.commands = list(log.orders)
-    return [f"refused: {log.refused}"] if log.refused else []
-
-
-def _command(world: World, verb: Verb, scope: str, period: str, guard: str = "", state: str = "") -> Command:
-    until_ms = world.now_ms + _ms(period) if period else None
-    command = Command(f"{verb}-{world.now_ms}-{scope}", verb, scope, "ann", "test", world.now_ms, until_ms)
-    return replace(command, guard=guard, state=state)
-
-
-def _orders(verb: Verb) -> Callable[..., list[str]]:
-    def command(world: World, scope: str, _for: str, period: str) -> list[str]:
-        return _order(world, _command(world, verb, scope, period))
-
-    return command
-
-
-def _takes_back(verb: Verb) -> Callable[..., list[str]]:
-    def command(world: World, scope: str) -> list[str]:
-        return _order(world, _command(world, verb, scope, ""))
-
-    return command
-
-
-def _override(world: World, guard: str, _of: str, scope: str, _for: str, period: str) -> list[str]:
-    return _order(world, _command(world, "override", scope, period, guard))
-
-
-def _restore(world: World, guard: str, _of: str, scope: str) -> list[str]:
-    return _order(world, _command(world, "restore", scope, "", guard))
-
-
-def _verdict(world: World, scope: str, state: str, _for: str, period: str) -> list[str]:
-    return _order(world, _command(world, "verdict", scope, period, state=state))
-
-
 def _provider(field: str) -> Callable[..., list[str]]:
     def command(world: World, name: str, value: str = "manual") -> list[str]:
         providers = tuple(
@@ -327,6 +279,7 @@ def _share_max(world: World, provider: str, most: str, _of: str, name: str) -> l
 COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
     **capacity_words.COMMANDS,
     **client_words.COMMANDS,
+    **order_words.COMMANDS,
     "loss": telling.loss,
     "last-resort": telling.last_resort,
     "demand": _demand,
@@ -355,17 +308,6 @@ COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
     "return": _return,
     "status": _status,
     "maintenance": _maintenance,
-    "drain": _orders("drain"),
-    "freeze": _orders("freeze"),
-    "approve": _orders("approve"),
-    "failback": _orders("failback"),
-    "override": _override,
-    "verdict": _verdict,
-    "undrain": _takes_back("undrain"),
-    "unfreeze": _takes_back("unfreeze"),
-    "revoke": _takes_back("revoke"),
-    "retract": _takes_back("retract"),
-    "restore": _restore,
     "mode": _provider("mode"),
     "manual": _provider("failback"),
     "share": _share_max,

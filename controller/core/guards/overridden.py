@@ -1,5 +1,7 @@
 """Where a guard would have bitten and an operator has overridden it: said with who, why and until when."""
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
 from controller.core.assessment import Assessment
@@ -37,7 +39,7 @@ def _verdict(subject: str, guard: str, order: Command, value: float | None = Non
 
 
 def _fresh_capacity(
-    assessment: Assessment, orders: dict[int, Command], splits: list[Split], before: list[Split | None]
+    assessment: Assessment, orders: Mapping[int, Command], splits: list[Split], before: list[Split | None]
 ) -> list[Verdict]:
     """Pools without fresh capacity that gain load."""
     gaining: set[int] = set()
@@ -53,7 +55,9 @@ def _fresh_capacity(
     ]
 
 
-def _provider_share(assessment: Assessment, orders: dict[int, Command], splits: list[Split]) -> list[Verdict]:
+def _provider_share(
+    assessment: Assessment, orders: Mapping[int, Command], splits: list[Split]
+) -> list[Verdict]:
     """Routes of which a provider carries more than the policy allows."""
     compiled = assessment.written
     by_provider = {compiled.provider_of[pool]: order for pool, order in sorted(orders.items())}

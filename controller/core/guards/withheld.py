@@ -6,7 +6,7 @@ from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.moves.draft import Draft
 from controller.core.moves.forced import settle
 from controller.core.moves.held_table import HeldTable
-from controller.core.moves.modes import bound_pools, within_freezes
+from controller.core.moves.modes import bound_pools, modes_in_force, within_freezes
 from controller.core.policy.compiled import LOWEST_RANK
 from tieline.table import MILLION
 
@@ -51,6 +51,7 @@ def _changes(
 ) -> list[Verdict]:
     verdicts = []
     compiled = assessment.compiled
+    modes = modes_in_force(compiled, assessment.orders)
     for pool in pools:
         was, then = _parts(before.weights, pool), _parts(after.weights, pool)
         if was == then:
@@ -59,7 +60,7 @@ def _changes(
         verdicts.append(
             Verdict(
                 compiled.pools[pool],
-                MODES[compiled.policy.providers[compiled.provider_of[pool]].mode],
+                MODES[modes[compiled.provider_of[pool]]],
                 now_ms,
                 before=shares[0],
                 after=shares[1],
@@ -71,8 +72,8 @@ def _changes(
 
 def _reason(assessment: Assessment, pool: int) -> Reason:
     """Why the pool's load would change: a claim, its state, else merit."""
-    if pool in assessment.claims.withdrawn:
-        return assessment.claims.withdrawn[pool][0]
+    if claim := assessment.claims.emptied(pool):
+        return claim[0]
     memory = assessment.memory.pools[assessment.compiled.pools[pool]]
     return Reason.MERIT_ORDER if memory.state is State.HEALTHY else memory.reason
 

@@ -266,11 +266,12 @@ def _usable_pools(side: _Side) -> dict[str, int]:
 
 
 def _barred(side: _Side) -> frozenset[str]:
-    """The pools that are withdrawn or down, by name."""
+    """The pools that are withdrawn, evacuated or down, by name."""
     assessment = side.assessment
     memories = assessment.memory.pools
     down = {name for name in assessment.compiled.pools if memories[name].state is State.DOWN}
-    return frozenset(down).union(assessment.compiled.pools[index] for index in assessment.claims.withdrawn)
+    emptied = assessment.claims.withdrawn.keys() | assessment.claims.leaving.keys()
+    return frozenset(down).union(assessment.compiled.pools[index] for index in emptied)
 
 
 def _no_n_minus_1(now: _Side, then: _Side, at_ms: int) -> Iterator[Objection]:

@@ -16,7 +16,7 @@ from controller.core.inspect.why_no_share import NoShare, ShareContext, share_co
 from controller.core.model.reasons import Reason, State, Verdict
 from controller.core.moves.draft import KEEPS, OUT, Draft
 from controller.core.moves.held_table import HeldTable
-from controller.core.moves.modes import bound_pools
+from controller.core.moves.modes import bound_pools, modes_in_force
 from controller.core.orders.in_force import order_verdict
 from controller.core.planner import Planner
 from controller.core.snapshot import Snapshot
@@ -167,10 +167,10 @@ def _rules(assessment: Assessment, index: int) -> list[Verdict]:
     name = compiled.pools[index]
     withdrawn = assessment.claims.withdrawn
     verdicts = []
-    if index in withdrawn:
-        reason, until_ms = withdrawn[index]
+    if claim := assessment.claims.emptied(index):
+        reason, until_ms = claim
         verdicts.append(Verdict(name, reason, 0, until_ms=until_ms))
-    mode = compiled.policy.providers[compiled.provider_of[index]].mode
+    mode = modes_in_force(compiled, assessment.orders)[compiled.provider_of[index]]
     if index in bound_pools(compiled, assessment.orders):
         verdicts.append(Verdict(name, MODES[mode], 0))
     for reason, order in _orders(assessment, index, mode):
@@ -180,8 +180,8 @@ def _rules(assessment: Assessment, index: int) -> list[Verdict]:
     group = compiled.group_of[index]
     if group >= 0 and limits.group_usable[group] < limits.usable[index]:
         verdicts.append(Verdict(name, Reason.QUOTA_GROUP, 0, value=limits.group_usable[group]))
-    if limits.grade[index] == OUT and index in assessment.use.lost and index not in withdrawn:
-        memory = assessment.memory.pools[name]
+    memory = assessment.memory.pools[name]
+    if limits.grade[index] == OUT and memory.state is State.DOWN and index not in withdrawn:
         verdicts.append(Verdict(name, Reason.HOLD_DOWN, memory.down_since_ms, until_ms=memory.hold_until_ms))
     return verdicts
 

@@ -168,4 +168,5 @@ def _use_without(assessment: Assessment, lost: frozenset[str]) -> Use:
         Memo(),
         panic_allowed=not assessment.orders.lifts("providers_lost"),
     )
+    use = use._replace(preferred=assessment.use.preferred)
     return within_modes(use, assessment.compiled, assessment.orders)

@@ -16,7 +16,7 @@ from controller.core.guards.withheld import MODES
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import CONFIGURATION_REASONS, Reason, State, Verdict
 from controller.core.moves.draft import GAINS_LAST, GAINS_LATE, OUT, Draft
-from controller.core.moves.modes import bound_pools, within_freezes
+from controller.core.moves.modes import bound_pools, modes_in_force, within_freezes
 from controller.core.moves.voluntary import target_of
 from controller.core.orders.in_force import order_verdict
 from controller.core.policy.lawful import forbidden_by
@@ -106,8 +106,21 @@ def _unlawful(context: ShareContext, route: int, pool: int) -> NoShare | None:
     policy = context.snapshot.policy
     workload = next(workload for workload in policy.workloads if workload.id == rule.workload)
     origin = next(origin for origin in policy.origins if origin.id == rule.origin)
-    reason = forbidden_by(policy.pools[pool], workload, origin) or Reason.NOT_LAWFUL
+    reason = forbidden_by(policy.pools[pool], workload, origin)
+    if reason is None:
+        return _pinned_by_order(context, rule.workload, pool)
     return context.no_share(pool, reason, *_allowed_instead(reason, policy.pools[pool], workload, origin))
+
+
+def _pinned_by_order(context: ShareContext, workload: str, pool: int) -> NoShare:
+    """That an operator pinned the workload to other pools: by whom and why."""
+    pins = [
+        order
+        for order in context.assessment.orders.commands
+        if order.verb == "pin" and order.workload == workload
+    ]
+    named = tuple(f"{order.scope} by {order.actor}: {order.reason}" for order in pins)
+    return context.no_share(pool, Reason.PINNED_BY_ORDER if pins else Reason.NOT_LAWFUL, *named)
 
 
 def _allowed_instead(reason: Reason, pool: Pool, workload: Workload, origin: Origin) -> tuple[str, ...]:
@@ -133,16 +146,18 @@ def _allowed_instead(reason: Reason, pool: Pool, workload: Workload, origin: Ori
 
 
 def _withdrawn(context: ShareContext, pool: int) -> NoShare | None:
-    """Whether the pool is drained, by whom and why; or under maintenance, as which source says."""
+    """Whether the pool is drained or evacuated, by whom and why; or under maintenance, by which source."""
     assessment, name = context.assessment, context.pool_name(pool)
-    if pool not in assessment.claims.withdrawn:
+    claim = assessment.claims.emptied(pool)
+    if claim is None:
         return None
-    reason, until_ms = assessment.claims.withdrawn[pool]
-    if reason is Reason.DRAINED:
+    reason, until_ms = claim
+    if reason is not Reason.MAINTENANCE:
+        verb = "drain" if reason is Reason.DRAINED else "evacuate"
         drains = [
             order
             for order in assessment.orders.commands
-            if order.verb == "drain" and in_scope(name, order.scope)
+            if order.verb == verb and in_scope(name, order.scope)
         ]
         since_ms = max((order.issued_ms for order in drains), default=0)
         operators = tuple(f"{order.actor}: {order.reason}" for order in drains)
@@ -191,7 +206,7 @@ def _bound_by_mode(context: ShareContext, pool: int) -> NoShare | None:
     compiled = context.assessment.compiled
     if pool not in bound_pools(compiled, context.assessment.orders):
         return None
-    mode = context.snapshot.policy.providers[compiled.provider_of[pool]].mode
+    mode = modes_in_force(compiled, context.assessment.orders)[compiled.provider_of[pool]]
     return context.no_share(pool, MODES[mode])
 
 

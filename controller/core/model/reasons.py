@@ -64,6 +64,9 @@ class Reason(StrEnum):
     CAPACITY_PLANNED = "capacity_planned"
     # operators and law
     DRAINED = "drained"
+    EVACUATED = "evacuated"
+    PINNED_BY_ORDER = "pinned_by_order"
+    FAILED_OVER = "failed_over"
     MAINTENANCE = "maintenance"
     FROZEN = "frozen"
     OPERATOR_VERDICT = "operator_verdict"

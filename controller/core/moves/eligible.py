@@ -27,10 +27,11 @@ class Use(NamedTuple):
 
     ``keeps``: units/s that a pool may go on carrying when no lawful alternative has room, its headroom
     included. The ramp of a pool that recovers does not bound what stayed there. ``lost``: pools that are
-    down, with the share of attempts that still succeeds.
+    down or evacuated, with the share of attempts that still succeeds.
     ``refusing``: those of them that let nobody in because of a fault of configuration. ``panic``: too many
     providers are lost, so pools that still succeed stay in. ``ahead``: pools that will carry no more than
-    these units/s soon; moves by choice make room for that.
+    these units/s soon; moves by choice make room for that. ``preferred``: the pool to which an operator moves
+    a route, by route index.
     """
 
     limits: DraftLimits
@@ -39,6 +40,7 @@ class Use(NamedTuple):
     panic: bool
     ahead: Mapping[int, float] = MappingProxyType({})
     refusing: frozenset[int] = frozenset()
+    preferred: Mapping[int, int] = MappingProxyType({})
 
     def looking_ahead(self) -> "Use":
         """With what is planned as if it held now; the same object if nothing is planned."""
@@ -68,6 +70,7 @@ class _UseBasis(NamedTuple):
             and self.panic == other.panic
             and self.claims.withdrawn == other.claims.withdrawn
             and self.claims.maintenance_soon == other.claims.maintenance_soon
+            and self.claims.leaving == other.claims.leaving
         )
 
     def changed_pools(self, now: "_UseBasis") -> set[int]:
@@ -180,6 +183,9 @@ def _judge_pool(use: Use, basis: _UseBasis, index: int) -> None:
     usable = cap.limit * part
     if index in basis.claims.withdrawn:
         grade, keeps = OUT, 0.0
+    elif index in basis.claims.leaving:
+        grade = OUT
+        use.lost.setdefault(index, _success(state, basis.findings.get(name, SILENT)))
     elif index in basis.claims.maintenance_soon and grade == GAINS:
         grade = GAINS_LATE  # what it gains it must give away again soon
     committed = cap.committed * part

@@ -14,7 +14,7 @@ from controller.core.policy.compiled import CRITICAL_RANK, CompiledPolicy
 
 
 def first_draft(compiled: CompiledPolicy, claims: Claims, demand: list[float]) -> Draft:
-    """Every route filled in order of merit. Pools that are drained or under maintenance stay out."""
+    """Every route filled in order of merit. Drained and evacuated pools stay out, as in maintenance."""
     policy, count = compiled.policy, len(compiled.routes)
     draft = Draft(compiled, demand, [{} for _ in range(count)], shed=[0] * count)
     use = _use(compiled, claims, policy.thresholds.first_table_share)
@@ -30,7 +30,7 @@ def _use(compiled: CompiledPolicy, claims: Claims, share: float) -> Use:
     limits = DraftLimits(
         usable,
         [pool.committed_units_per_s * share for pool in policy.pools],
-        [OUT if index in claims.withdrawn else GAINS for index in range(len(usable))],
+        [OUT if claims.emptied(index) else GAINS for index in range(len(usable))],
         group_usable=[group.limit_units_per_s * share for group in policy.quota_groups],
     )
     return Use(limits, keeps=usable, lost={}, panic=False)

@@ -6,12 +6,17 @@ whole limit; it takes most of the headroom that is kept for surges, as shedding 
 load is shed, the least critical first; critical load goes to pools of unknown health. Load that then has no
 place returns to the pool that it left if that pool is only ill (do no harm), at a trickle if nothing succeeds
 there. Of what would be shed then, a little tries each pool of unknown health. The rest is shed.
+
+A pool that is evacuated counts as lost, and what finds no place elsewhere returns to it while it serves. What
+an operator fails over to one pool comes last, within the room that is left there.
 """
 
 from heapq import heapify, heappop
 
+from controller.core.capacity.usable import UNBOUNDED
+from controller.core.model.reasons import Reason
 from controller.core.moves.chains import Chains
-from controller.core.moves.draft import GAINS_LAST, Draft, DraftLimits
+from controller.core.moves.draft import GAINS_LAST, GAINS_LATE, Draft, DraftLimits
 from controller.core.moves.eligible import Use
 from controller.core.moves.unplaced import (
     Move,
@@ -37,7 +42,26 @@ def settle(draft: Draft, use: Use, *, restore_rank: int) -> list[Move]:
     unplaced += take_from_overloaded(draft, use, moves)
     unplaced += take_from_shed(draft, restore_rank)
     find_places(draft, use, unplaced, moves)
+    _fail_over(draft, use, moves)
     return moves
+
+
+def _fail_over(draft: Draft, use: Use, moves: list[Move]) -> None:
+    """Moves what an operator fails over to one pool there, the most critical routes first, as far as the
+    pool has room of its own. Nothing makes way for it, and what finds no room stays where it is."""
+    limits = use.limits
+    for route in [route for route in draft.compiled.by_rank if route in use.preferred]:
+        pool, weights = use.preferred[route], draft.weights[route]
+        if limits.grade[pool] > GAINS_LATE:
+            continue
+        for giver in sorted(weights.keys() - {pool}, key=lambda giver: (-weights[giver], giver)):
+            if use.keeps[giver] == UNBOUNDED:  # a mode lets it keep its load
+                continue
+            room = draft.room_parts(route, pool, limits.usable[pool], limits)
+            if parts := min(draft.weights[route][giver], room):
+                draft.take(route, giver, parts)
+                draft.give(route, pool, parts)
+                moves.append(Move(route, giver, parts, reason=Reason.FAILED_OVER))
 
 
 def find_places(draft: Draft, use: Use, unplaced: list[UnplacedLoad], moves: list[Move]) -> None:

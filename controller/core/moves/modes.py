@@ -1,19 +1,31 @@
 """What modes and freezes leave of what a pool may be used for. Health and capacity know nothing of either."""
 
+from typing import cast
+
 from controller.core.capacity.usable import UNBOUNDED
 from controller.core.moves.draft import KEEPS, OUT
 from controller.core.moves.eligible import Use
 from controller.core.orders.in_force import Orders
 from controller.core.policy.compiled import CompiledPolicy
+from controller.core.policy.policy import Mode
+
+
+def modes_in_force(compiled: CompiledPolicy, orders: Orders) -> list[Mode]:
+    """The mode of each provider: an operator's, or else the policy's."""
+    ordered = {compiled.provider_of[index]: order.mode for index, order in orders.modes.items()}
+    return [
+        cast(Mode, ordered.get(number) or provider.mode)
+        for number, provider in enumerate(compiled.policy.providers)
+    ]
 
 
 def bound_pools(compiled: CompiledPolicy, orders: Orders) -> list[int]:
     """The pools that may not be acted on now because of their provider's mode.
 
-    An operator's drain is acted on in every mode, and an approval lets a provider in mode recommend be acted
-    on.
+    A drain or evacuation is acted on in every mode, and an approval lets a provider in mode recommend be
+    acted on.
     """
-    modes = [provider.mode for provider in compiled.policy.providers]
+    modes = modes_in_force(compiled, orders)
     if all(mode == "act" for mode in modes):
         return []
     return [
@@ -21,6 +33,7 @@ def bound_pools(compiled: CompiledPolicy, orders: Orders) -> list[int]:
         for index, provider in enumerate(compiled.provider_of)
         if modes[provider] != "act"
         and index not in orders.drained
+        and index not in orders.evacuated
         and not (modes[provider] == "recommend" and index in orders.approved)
     ]
 

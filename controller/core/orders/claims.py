@@ -1,5 +1,7 @@
 """What sources claim until an expiry, and which pools operators have drained: by pool index."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from controller.core.model.reasons import Reason
@@ -16,13 +18,19 @@ class Claims(NamedTuple):
     maintenance, with the reason and until when.
 
     ``due_ms``: when the next claim begins or ends; None if none does. ``maintenance_soon``: pools whose
-    maintenance begins so soon that room is made for it.
+    maintenance begins so soon that room is made for it. ``leaving``: pools that are evacuated and not
+    withdrawn: they give their load away and keep only what has no room elsewhere.
     """
 
     ill: dict[int, int]
     withdrawn: dict[int, tuple[Reason, int]]
     due_ms: int | None
     maintenance_soon: frozenset[int] = frozenset()
+    leaving: Mapping[int, tuple[Reason, int]] = MappingProxyType({})
+
+    def emptied(self, pool: int) -> tuple[Reason, int] | None:
+        """Why load must leave the pool, and until when; None if none must."""
+        return self.withdrawn.get(pool) or self.leaving.get(pool)
 
 
 def claims_in_force(
@@ -51,7 +59,12 @@ def claims_in_force(
     for index, drain in orders.drained.items():
         withdrawn[index] = (Reason.DRAINED, drain.expires_ms or 0)
     due_ms = min((at for at in times_ms if at > now_ms), default=None)
-    return Claims(ill, withdrawn, due_ms, maintenance_soon=frozenset(soon))
+    leaving = {
+        index: (Reason.EVACUATED, order.expires_ms or 0)
+        for index, order in orders.evacuated.items()
+        if index not in withdrawn
+    }
+    return Claims(ill, withdrawn, due_ms, maintenance_soon=frozenset(soon), leaving=leaving)
 
 
 def declined_pools(compiled: CompiledPolicy, statements: tuple[Row, ...], now_ms: int) -> frozenset[int]:

@@ -1,5 +1,7 @@
 """Operators' orders in force: which order binds which pool, by whose word and until when."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from controller.core.evidence.finding import SILENT, Finding, Kind
@@ -8,7 +10,7 @@ from controller.core.model.reasons import Reason, Verdict
 from controller.core.policy.compiled import CompiledPolicy
 from tieline.events import Command, in_scope
 
-ByPool = dict[int, Command]
+ByPool = Mapping[int, Command]
 VERDICT_KINDS = {"healthy": Kind.GOOD, "degraded": Kind.WORD, "down": Kind.BAD}
 
 
@@ -16,8 +18,10 @@ class Orders(NamedTuple):
     """By pool index the order that counts; ``overridden`` by the name of a guard, and there by pool index.
 
     ``approved``: the pool's provider is in mode recommend and may be acted on. ``released``: a pool that
-    waits for an operator may return. ``commands``: all orders in force, the oldest first. ``due_ms``: when
-    the first of them ends; None without any.
+    waits for an operator may return. ``evacuated``: load leaves the pool as fast as there is room. ``modes``:
+    its provider's mode is another than the policy's. By workload: ``pins``, the pools that it may use, and
+    ``failovers``, the pool to which it moves. ``commands``: all orders in force, the oldest first.
+    ``due_ms``: when the first of them ends; None without any.
     """
 
     drained: ByPool
@@ -28,6 +32,10 @@ class Orders(NamedTuple):
     overridden: dict[str, ByPool]
     commands: tuple[Command, ...]
     due_ms: int | None
+    evacuated: ByPool = MappingProxyType({})
+    modes: ByPool = MappingProxyType({})
+    pins: Mapping[str, frozenset[int]] = MappingProxyType({})
+    failovers: Mapping[str, int] = MappingProxyType({})
 
     def lifts(self, guard: str) -> bool:
         """Whether a guard of the whole table is overridden."""
@@ -76,10 +84,12 @@ def _orders(compiled: CompiledPolicy, commands: tuple[Command, ...], now_ms: int
     ranked = sorted((order for order in commands if (order.expires_ms or 0) > now_ms), key=_rank)
     if not ranked:
         return NO_ORDERS
-    by_verb: dict[str, ByPool] = {}
-    overridden: dict[str, ByPool] = {}
+    by_verb: dict[str, dict[int, Command]] = {}
+    overridden: dict[str, dict[int, Command]] = {}
     for order in ranked:
         kind, name = (overridden, order.guard) if order.verb == "override" else (by_verb, order.verb)
+        if order.workload:
+            continue
         by_pool = kind.setdefault(name, {})
         by_pool.update(
             (index, order) for index, pool in enumerate(compiled.pools) if in_scope(pool, order.scope)
@@ -90,10 +100,28 @@ def _orders(compiled: CompiledPolicy, commands: tuple[Command, ...], now_ms: int
         verdicts=by_verb.get("verdict", {}),
         approved=by_verb.get("approve", {}),
         released=by_verb.get("failback", {}),
-        overridden=overridden,
+        overridden={**overridden},
         commands=tuple(sorted(ranked, key=lambda order: (order.issued_ms, order.id))),
         due_ms=min(order.expires_ms or 0 for order in ranked),
+        evacuated=by_verb.get("evacuate", {}),
+        modes=by_verb.get("mode", {}),
+        pins=_pins(compiled, ranked),
+        failovers={
+            order.workload: compiled.pool_index[order.scope]
+            for order in ranked
+            if order.verb == "failover" and order.scope in compiled.pool_index
+        },
     )
+
+
+def _pins(compiled: CompiledPolicy, orders: list[Command]) -> dict[str, frozenset[int]]:
+    """Workload -> all pools that it is pinned to."""
+    pins: dict[str, frozenset[int]] = {}
+    for order in orders:
+        if order.verb == "pin" and order.scope in compiled.pool_index:
+            pool = frozenset({compiled.pool_index[order.scope]})
+            pins[order.workload] = pins.get(order.workload, frozenset()) | pool
+    return pins
 
 
 def _rank(order: Command) -> tuple[int, int, str]:

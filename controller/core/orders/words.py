@@ -4,8 +4,11 @@ from tieline.events import Command
 
 
 def described(command: Command) -> str:
-    """In words: ``drain azure``, ``freeze the whole table``, ``override fresh_capacity for oci``."""
+    """In words: ``drain azure``, ``freeze the whole table``, ``override fresh_capacity for oci``,
+    ``pin chat to oci/r/d``."""
     scope = "the whole table" if command.scope == "*" else command.scope
+    if command.workload:
+        return f"{command.verb} {command.workload} to {scope}"
     if command.guard:
         return f"{command.verb} {command.guard} for {scope}"
-    return f"{command.verb} {scope} {command.state}".rstrip()
+    return f"{command.verb} {scope} {command.state}{command.mode}".rstrip()

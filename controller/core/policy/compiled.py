@@ -6,6 +6,7 @@ cheapest, where a commitment to spend counts as a price of zero; then the neares
 equally good and share a load in proportion to their room.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from controller.core.model.memo import Memo
@@ -124,29 +125,59 @@ def with_declined(compiled: CompiledPolicy, pools: frozenset[int]) -> CompiledPo
     return compiled._replace(routes=routes)
 
 
+def with_pins(compiled: CompiledPolicy, pins: Mapping[str, frozenset[int]]) -> CompiledPolicy:
+    """The same policy while workloads are pinned to pools; the same object if none is.
+
+    A route keeps only those of its lawful pools that its workload is pinned to. One to which none of these
+    may serve stays as it is, so that a pin never makes a pool lawful nor leaves a route without any.
+    """
+    if not pins:
+        return compiled
+    return compiled._replace(
+        routes=tuple(_pinned(compiled.policy, route, pins.get(route.workload)) for route in compiled.routes)
+    )
+
+
+def _pinned(policy: Policy, route: RouteRules, pools: frozenset[int] | None) -> RouteRules:
+    lawful = tuple(pool for pool in route.lawful if pools is None or pool in pools)
+    if lawful == route.lawful or not lawful:
+        return route
+    return route._replace(
+        lawful=lawful,
+        lawful_set=frozenset(lawful),
+        tiers=_tiers(policy, lawful, route.origin),
+        last_resort=tuple(pool for pool in route.last_resort if pool in lawful),
+    )
+
+
 class _RulesInForce(NamedTuple):
     """The last policy with exceptions, and what it was made of."""
 
     written: CompiledPolicy
-    exceptions: tuple[frozenset[int], frozenset[int]]
+    exceptions: tuple[frozenset[int], frozenset[int], Mapping[str, frozenset[int]]]
     compiled: CompiledPolicy
 
 
 def rules_in_force(
-    written: CompiledPolicy, unshared: frozenset[int], declined: frozenset[int], memo: Memo
+    written: CompiledPolicy,
+    unshared: frozenset[int],
+    declined: frozenset[int],
+    pins: Mapping[str, frozenset[int]],
+    memo: Memo,
 ) -> CompiledPolicy:
     """The policy as it is written, with the exceptions that hold now; the same object if there are none.
 
     ``unshared``: providers whose largest shares an operator overrides. ``declined``: pools on which the
-    holder of the first refusal gives no burst.
+    holder of the first refusal gives no burst. ``pins``: the pools that an operator pins a workload to.
     """
-    if not unshared and not declined:
+    if not unshared and not declined and not pins:
         return written
+    exceptions = (unshared, declined, pins)
     last = memo.last(_RulesInForce)
-    if last is not None and last.written is written and last.exceptions == (unshared, declined):
+    if last is not None and last.written is written and last.exceptions == exceptions:
         return last.compiled
-    compiled = with_declined(without_share_limits(written, unshared), declined)
-    memo.keep(_RulesInForce(written, (unshared, declined), compiled))
+    compiled = with_declined(with_pins(without_share_limits(written, unshared), pins), declined)
+    memo.keep(_RulesInForce(written, exceptions, compiled))
     return compiled
 
 

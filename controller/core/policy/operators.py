@@ -50,7 +50,7 @@ class Operator(Struct, frozen=True, omit_defaults=True):
 
     def is_allowed(self, verb: str, scope: str) -> bool:
         """Whether one of the rights covers this order, or the order that it takes back."""
-        verbs = (verb, TAKES_BACK.get(verb, verb))
+        verbs = (verb, *TAKES_BACK.get(verb, ()))
         return any(covers(right, name, scope) for right in self.may for name in verbs)
 
 

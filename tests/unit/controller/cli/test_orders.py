@@ -1,6 +1,7 @@
 """What the command line makes of an order before anything is sent."""
 
 import re
+from typing import get_args
 
 import pytest
 from msgspec.structs import replace
@@ -13,7 +14,8 @@ from controller.core.orders.words import described
 from controller.core.policy.policy import Provider, encode_policy
 from controller.process.errors import UserError
 from controller.routes.record import RoutesRecord
-from tests.unit.controller.core.made import NOW_MS, policy, pool
+from controller.status.words import taken_back_by
+from tests.unit.controller.core.made import NOW_MS, policy, pool, workload
 from tieline.events import TAKES_BACK, Command, Verb
 from tieline.table import Generation
 
@@ -27,7 +29,8 @@ def order(verb: Verb, scope: str, **more: str) -> Command:
 
 def published() -> RoutesRecord:
     """Under a policy in which azure acts and returns by itself, and gcp does neither."""
-    given = policy((pool("azure/r"), pool("gcp/r")))
+    workloads = (workload("chat"), workload("api", exclusive="azure"))
+    given = policy((pool("azure/r"), pool("gcp/r")), workloads)
     providers = (Provider("azure"), Provider("gcp", "recommend", "manual"))
     packed = encode_policy(replace(given, providers=providers))
     return RoutesRecord(Generation("test", 0, 1), NOW_MS, policy=packed)
@@ -81,6 +84,8 @@ def test_a_text_that_an_order_does_not_take_names_its_flag(
         (order("approve", "azure/r"), "azure is in mode act: only a provider in mode recommend"),
         (order("failback", "azure"), "failback of azure is auto"),
         (order("freeze", "azzure"), "did you mean azure?"),
+        (order("pin", "azure/r/d", workload="chatt"), "no workload 'chatt'; did you mean chat"),
+        (order("failover", "gcp/r/d", workload="api"), "gcp/r/d may not serve api: the policy binds"),
     ],
 )
 def test_order_that_could_concern_nothing_is_refused(given: Command, expected: str) -> None:
@@ -92,11 +97,15 @@ def test_order_that_could_concern_nothing_is_refused(given: Command, expected: s
 @pytest.mark.parametrize(
     ("typed", "standing", "expected"),
     [
-        (order("undrain", "azure"), (), "there is no drain of azure to take back: no drain is in force"),
+        (
+            order("undrain", "azure"),
+            (),
+            "there is no drain or evacuation of azure to take back: no drain or evacuation is in force",
+        ),
         (
             order("undrain", "azure"),
             (order("drain", "azure/r"),),
-            "there is no drain of azure to take back: in force are: drain azure/r, by kim",
+            "there is no drain or evacuation of azure to take back: in force are: drain azure/r, by kim",
         ),
         (
             order("restore", "*", guard="fresh_capacity"),
@@ -129,7 +138,32 @@ def test_order_that_concerns_something_passes(given: Command) -> None:
 
 def test_every_verb_of_the_contract_can_be_typed() -> None:
     """And nothing that the contract lacks."""
-    assert set(ORDERS) == {*TAKES_BACK, *TAKES_BACK.values(), "failback"}
+    assert set(ORDERS) == set(get_args(Verb)) - {"countersign"}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (order("drain", "azure"), "tieline undrain azure"),
+        (order("evacuate", "azure"), "tieline undrain azure"),
+        (order("mode", "oci", mode="observe"), "tieline mode oci policy"),
+        (order("failover", "oci/r/d", workload="chat"), "tieline unpin chat oci/r/d"),
+        (order("override", "oci", guard="fresh_capacity"), "tieline restore fresh_capacity --scope oci"),
+        (order("freeze", "*"), "tieline unfreeze"),
+        (order("failback", "oci"), ""),
+    ],
+)
+def test_an_order_names_what_takes_it_back(given: Command, words: str) -> None:
+    """As an operator types it; nothing for an order that only its end ends."""
+    assert taken_back_by(given) == words
+
+
+def test_a_mode_needs_its_time_unless_it_ends_another(capsys: pytest.CaptureFixture[str]) -> None:
+    """`policy` takes the order back, and needs none."""
+    assert main(["mode", "oci", "observe", "--reason", "x", *NOWHERE]) == 2
+    assert "give --for TIME" in capsys.readouterr().err
+    assert main(["mode", "oci/r", "policy", "--reason", "x", *NOWHERE]) == 2
+    assert "mode needs a provider as its scope" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -139,6 +173,8 @@ def test_every_verb_of_the_contract_can_be_typed() -> None:
         (order("freeze", "*"), "freeze the whole table"),
         (order("override", "oci", guard="fresh_capacity"), "override fresh_capacity for oci"),
         (order("verdict", "oci/r", state="down"), "verdict oci/r down"),
+        (order("mode", "oci", mode="observe"), "mode oci observe"),
+        (order("pin", "oci/r/d", workload="chat"), "pin chat to oci/r/d"),
     ],
 )
 def test_an_order_reads_as_it_was_typed(given: Command, words: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from msgspec.structs import replace
 
@@ -9,7 +11,7 @@ from controller.commands.authority import OVERRIDE_MAX_MS, OrderRules
 from controller.commands.log import ANSWERS_KEPT_MAX, ORDERS_MAX, RECENT_MAX, REPEATABLE_MS, CommandLog
 from controller.core.orders.overridable import NEVER, OVERRIDABLE
 from controller.routes.record import RoutesRecord
-from tieline.events import TAKES_BACK, Command, Verb
+from tieline.events import OF_A_WORKLOAD, TAKES_BACK, WITHOUT_END, Command, Verb
 from tieline.table import Generation
 
 NOW_MS = 1_800_000_000_000
@@ -18,17 +20,20 @@ STRICT = OrderRules(unsigned_allowed=False)
 
 
 def order(verb: Verb = "drain", scope: str = "azure/eu", id: str = "a", for_ms: int = 60_000) -> Command:
-    """A whole one: an override names a guard, a verdict a state."""
+    """A whole one: an override names a guard, a verdict a state, a pin a workload and a whole pool."""
+    places = {"mode": "azure", "pin": "azure/eu/gpt", "unpin": "azure/eu/gpt", "failover": "azure/eu/gpt"}
     return Command(
         id,
         verb,
-        scope,
+        places.get(verb, scope),
         "op",
         "why",
         NOW_MS,
         NOW_MS + for_ms,
         guard="fresh_capacity" if verb in ("override", "restore") else "",
         state="healthy" if verb == "verdict" else "",
+        workload="chat" if verb in OF_A_WORKLOAD else "",
+        mode="observe" if verb == "mode" else "",
     )
 
 
@@ -48,7 +53,11 @@ def ids(log: CommandLog, at_ms: int = NOW_MS) -> list[str]:
     return [command.id for command in log.in_force(at_ms)]
 
 
-@pytest.mark.parametrize("verb", [*TAKES_BACK.values(), "failback"])
+LASTING = [verb for verb in get_args(Verb) if verb not in WITHOUT_END]
+PAIRS = [(back, verb) for back, verbs in TAKES_BACK.items() for verb in verbs]
+
+
+@pytest.mark.parametrize("verb", LASTING)
 def test_order_holds_until_it_expires(verb: Verb) -> None:
     """To the millisecond, with nobody having to do anything; and it is known when that will be."""
     log = read(order(verb))
@@ -58,13 +67,36 @@ def test_order_holds_until_it_expires(verb: Verb) -> None:
     assert log.next_expiry_ms(NOW_MS + 60_000) is None
 
 
-@pytest.mark.parametrize(("counterpart", "verb"), TAKES_BACK.items())
+@pytest.mark.parametrize(("counterpart", "verb"), [pair for pair in PAIRS if pair[0] != "unpin"])
 def test_each_order_is_taken_back_by_its_counterpart_alone(counterpart: Verb, verb: Verb) -> None:
     """Every order of its kind and of exactly its scope, and neither a wider nor a narrower one."""
     wider, narrower = order(verb, "azure", "w"), order(verb, "azure/eu/gpt", "n")
     other = order("freeze" if verb != "freeze" else "drain", id="o")
     given = (order(verb), order(verb, id="b"), wider, narrower, other)
     assert sorted(ids(read(*given, back(counterpart)))) == ["n", "o", "w"]
+
+
+@pytest.mark.parametrize("verb", ["pin", "failover"])
+def test_a_workload_is_unpinned_from_exactly_its_pool(verb: Verb) -> None:
+    """Pins to other pools and of other workloads stay."""
+    other = replace(order("pin", id="p"), scope="oci/uk/gpt")
+    others = replace(order("pin", id="w"), workload="batch")
+    assert ids(read(order(verb), other, others, back("unpin"))) == ["w", "p"]
+
+
+def test_a_new_failover_takes_the_place_of_the_old() -> None:
+    """Of the same workload, whatever pool it goes to; pins add up."""
+    elsewhere = replace(order("failover", id="b"), scope="oci/uk/gpt")
+    others = replace(order("failover", id="o"), workload="batch")
+    assert ids(read(order("failover"), others, elsewhere)) == ["o", "b"]
+    assert ids(read(order("pin"), replace(elsewhere, verb="pin"))) == ["a", "b"]
+
+
+def test_a_mode_ends_with_the_next_of_its_provider() -> None:
+    """`policy` ends it, and is no order that lasts."""
+    acts = replace(order("mode", id="b"), mode="act")
+    assert ids(read(order("mode"), acts)) == ["b"]
+    assert ids(read(order("mode"), replace(order("mode", id="b"), mode="policy", expires_ms=None))) == []
 
 
 def test_guard_is_restored_by_its_own_name() -> None:

@@ -131,7 +131,7 @@ def test_declined_burst_counts_as_anybodys_and_what_is_prepaid_as_free() -> None
     compiled = compile_policy(given)
     assert [tier.pools for tier in compiled.routes[0].tiers if tier.burst] == [(2,), (1,), (0,)]
     memo = Memo()
-    declined = rules_in_force(compiled, frozenset(), frozenset({2}), memo)
+    declined = rules_in_force(compiled, frozenset(), frozenset({2}), {}, memo)
     assert [tier.pools for tier in declined.routes[0].tiers if tier.burst] == [(1,), (0,), (2,)]
-    assert rules_in_force(compiled, frozenset(), frozenset(), memo) is compiled
-    assert rules_in_force(compiled, frozenset(), frozenset({2}), memo) is declined
+    assert rules_in_force(compiled, frozenset(), frozenset(), {}, memo) is compiled
+    assert rules_in_force(compiled, frozenset(), frozenset({2}), {}, memo) is declined

@@ -227,10 +227,10 @@ def test_share_limits_are_lifted_for_the_named_provider_alone() -> None:
     given = policy((pool("azure/r"), pool("gcp/r"), pool("oci/r", limit=20.0, committed=20.0)), (work,))
     compiled = compile_policy(given)
     memo = Memo()
-    lifted = rules_in_force(compiled, frozenset({1}), frozenset(), memo)
+    lifted = rules_in_force(compiled, frozenset({1}), frozenset(), {}, memo)
     assert lifted.routes[0].share_max == {0: 0.2}
-    assert rules_in_force(compiled, frozenset({1}), frozenset(), memo) is lifted
-    assert rules_in_force(compiled, frozenset(), frozenset(), memo) is compiled
+    assert rules_in_force(compiled, frozenset({1}), frozenset(), {}, memo) is lifted
+    assert rules_in_force(compiled, frozenset(), frozenset(), {}, memo) is compiled
     world = world_of(given, chat=80.0)
     world.commands = [order("override", "gcp", world.now_ms, guard="provider_share")]
     asked = problem_of(world.snapshot(), world.now_ms)
