@@ -14,7 +14,7 @@ import structlog
 
 from controller.cli.arguments import EXIT_USAGE
 from controller.probe.prober import Pace, Prober
-from controller.probe.targets import ProbeError, plan, source
+from controller.probe.targets import ProbeError, plan, secret_files, source
 from controller.process import clock, telemetry
 from controller.process.errors import UserError
 from controller.process.monitor import Vitals, labelled, monitored
@@ -39,7 +39,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "probe",
         description="Sends a request of one token to every pool at an interval and reports what came of it. "
-        "A pool's credential NAME is read from the variable TIELINE_CREDENTIAL_<NAME>.",
+        "A pool's credential NAME is read from the variable TIELINE_CREDENTIAL_<NAME>, or from the file that "
+        "TIELINE_CREDENTIAL_<NAME>_FILE names.",
     )
     parser.add_argument("--policy", metavar="FILE", help=f"what to probe (else {POLICY})")
     add_monitor_argument(parser)
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         settings = read_settings(args, os.environ, needs=(KAFKA, POLICY))
         pace = _pace(args)
         policy = load_policy(settings.policy or Path())
-        credentials = Credentials(None, clock.monotonic_ms, os.environ)
+        credentials = Credentials(secret_files(policy, os.environ), clock.monotonic_ms, os.environ)
         probe_plan = plan(policy, credentials, args.pool)
         name = source(policy, args.source)
     except (ProbeError, PolicyError, UserError) as error:

@@ -1,8 +1,10 @@
-"""PURE: what to probe, out of the policy and the secrets at hand."""
+"""What to probe, out of the policy and the secrets at hand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from controller.core.policy.policy import Policy, Pool
@@ -20,6 +22,28 @@ class ProbePlan(NamedTuple):
 
     targets: dict[str, tuple[ProbeTarget, ...]]
     without_secret: dict[str, str]
+
+
+def secret_files(policy: Policy, environment: Mapping[str, str]) -> dict[str, Callable[[], str]]:
+    """The policy's credentials that are files: ``TIELINE_CREDENTIAL_<NAME>_FILE`` names the file.
+
+    Each is read anew once a minute, so that a secret that was replaced is noticed. Raises ProbeError for a
+    file that can't be read.
+    """
+    sources: dict[str, Callable[[], str]] = {}
+    for name in sorted({pool.credential for pool in policy.pools if pool.credential}):
+        if path := environment.get(f"{variable_of(name)}_FILE", ""):
+            sources[name] = partial(_read, f"{variable_of(name)}_FILE", Path(path))
+            sources[name]()
+    return sources
+
+
+def _read(variable: str, path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        raise ProbeError(f"{variable}: {path} can't be read: {why}") from None
 
 
 def plan(policy: Policy, credentials: Credentials, only: Iterable[str] = ()) -> ProbePlan:

@@ -1,9 +1,11 @@
 """Which pools are probed, under which name, with which secret."""
 
+from pathlib import Path
+
 import pytest
 
 from controller.core.policy.policy import Origin, Policy, Pool, Provider, Source, Workload
-from controller.probe.targets import ProbeError, plan, source
+from controller.probe.targets import ProbeError, plan, secret_files, source
 from tests.unit.client.made_tables import Time
 from tieline.credentials import Credential, Credentials, Token
 from tieline.table import ModelOffer
@@ -81,3 +83,25 @@ def test_a_secret_may_come_from_a_function() -> None:
     assert targets["azure/eastus/a"][0].credential == "azure-eu"
     assert without_secret == {}
     assert calls == []
+
+
+def test_a_secret_may_be_a_file_that_is_replaced(tmp_path: Path) -> None:
+    """A mounted secret counts, without its line break; each look reads the file as it is then."""
+    path = tmp_path / "key"
+    path.write_text("one\n")
+    files = secret_files(policy(), {"TIELINE_CREDENTIAL_AZURE_EU_FILE": str(path)})
+    assert files["azure-eu"]() == "one"
+    path.write_text("two\n")
+    assert files["azure-eu"]() == "two"
+    targets, without_secret = plan(policy(), secrets(sources=dict(files)))
+    assert "azure/eastus/a" in targets
+    assert without_secret == {}
+
+
+def test_a_secret_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """At the start, in one sentence with the variable and the path."""
+    path = tmp_path / "missing"
+    with pytest.raises(
+        ProbeError, match=f"TIELINE_CREDENTIAL_AZURE_EU_FILE: {path} can't be read: No such file"
+    ):
+        secret_files(policy(), {"TIELINE_CREDENTIAL_AZURE_EU_FILE": str(path)})
