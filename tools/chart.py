@@ -43,7 +43,15 @@ def main(words: list[str]) -> int:
 
 def rendered(values: Path | None) -> str:
     """All manifests by one file of values, or by the defaults. Raises CalledProcessError."""
-    command = ["template", "tieline", CHART, "--namespace", "tieline", "--kube-version", f"{VERSIONS[-1]}.0"]
+    command: list[str | Path] = [
+        "template",
+        "tieline",
+        CHART,
+        "--namespace",
+        "tieline",
+        "--kube-version",
+        f"{VERSIONS[-1]}.0",
+    ]
     return _helm(*command, *(("--values", values) if values else ())).stdout
 
 

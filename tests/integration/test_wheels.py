@@ -48,7 +48,7 @@ def program(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
     )
     for step in steps:
-        done = subprocess.run(step, capture_output=True, text=True, check=False)
+        done = subprocess.run(list(map(str, step)), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     return place / "bin" / "tieline"
 

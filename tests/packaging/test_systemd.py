@@ -27,8 +27,9 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A unit whose program exists on this machine."""
-    copy = tmp_path / request.param
-    copy.write_text((PLACE / request.param).read_text().replace(PROGRAM, "/bin/true"))
+    name: str = request.param
+    copy = tmp_path / name
+    copy.write_text((PLACE / name).read_text().replace(PROGRAM, "/bin/true"))
     return copy
 
 
