@@ -55,7 +55,12 @@ def _providers(status: "Status", width: int) -> Table:
 
 
 def _pools(status: "Status", width: int) -> Table:
-    is_wide = width >= WIDE_COLUMNS
+    headings, rows = pool_cells(status, is_wide=width >= WIDE_COLUMNS)
+    return fitted_table("pools", headings, rows, width)
+
+
+def pool_cells(status: "Status", *, is_wide: bool) -> tuple[tuple[str, ...], list[tuple[Text, ...]]]:
+    """The headings of the table of pools, and its cells: a row for each pool, which begins with its name."""
     rows = []
     for row in status.overview.pools:
         since = "" if row.since_ms is None else duration(max(status.at_ms - row.since_ms, 0))
@@ -66,7 +71,19 @@ def _pools(status: "Status", width: int) -> Table:
         rows.append((Text(row.pool), state, *map(Text, figures), Text(row.why)))
     wide = ("pool", "state", "load/s", "usable/s", "stated/s", "weight", "for", "why")
     narrow = tuple(heading for heading in wide if heading not in ("stated/s", "for"))
-    return fitted_table("pools", wide if is_wide else narrow, rows, width)
+    return wide if is_wide else narrow, rows
+
+
+def route_cells(status: "Status", *, is_wide: bool) -> tuple[tuple[str, ...], list[tuple[Text, ...]]]:
+    """The same of routes: what is shed, by whom each is carried, and why load is shed."""
+    rows: list[tuple[Text, ...]] = []
+    for row in status.overview.routes:
+        largest = sorted(row.shares.items(), key=lambda item: (-item[1], item[0]))
+        carriers = ", ".join(f"{pool} {share:.0%}" for pool, share in largest[: 4 if is_wide else 2])
+        shed = Text(f"{row.shed:.1%}", style="bold red" if row.shed else "")
+        text = "; ".join(filter(None, (row.why if row.shed else "", carriers)))
+        rows.append((Text(row.route), Text(row.criticality), shed, Text(str(len(row.shares))), Text(text)))
+    return ("route", "criticality", "shed", "pools", "carried by"), rows
 
 
 def _units(value: float | None) -> str:

@@ -9,10 +9,11 @@ from rich.text import Text
 
 WIDE_COLUMNS = 110  # from here on a terminal has room for columns that can be missed
 GAP = 2  # between two columns
-_NUMBERS = ("weight", "ends in", "of")  # and all that is per second
+_NUMBERS = ("weight", "ends in", "of", "shed")  # and all that is per second
 
 
-def _is_number(heading: str) -> bool:
+def is_number(heading: str) -> bool:
+    """Whether the column of this heading holds numbers, which are set to the right."""
     return heading in _NUMBERS or "/s" in heading
 
 
@@ -31,7 +32,7 @@ def fitted_table(title: str, headings: Sequence[str], rows: Sequence[tuple[Text,
         for column, heading in enumerate(headings[:-1])
     ]
     for heading in headings:
-        table.add_column(heading, justify="right" if _is_number(heading) else "left", no_wrap=True)
+        table.add_column(heading, justify="right" if is_number(heading) else "left", no_wrap=True)
     left = max(width - sum(widths) - len(widths) * GAP, len(headings[-1]))
     for row in rows:
         row[-1].truncate(left, overflow="ellipsis")
