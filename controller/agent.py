@@ -268,6 +268,10 @@ class RoutingAgent:
         record = term.next_record(ready, policy, taken, decided_ms)
         if parents := self._around.projector.parents:
             record = replace(record, parents=parents)
+        if term.refuses(record, policy):
+            self._step_by_ms = 0
+            self.wake()
+            return
         if event_ms is not None and ready.table is not None and ready.urgent:
             self._around.figures.published(record.generation, event_ms)
         table = await self._publish(record)

@@ -257,11 +257,11 @@ class Controller:
         head = self.publisher.in_force()
         if head is None:
             return
-        self.commands.forget_changes(head.commands_next_offset, head.commands_topic_id)
-        if head.policy_version in ("", self._policy_followed):
-            return
         try:
-            followed = published_policy(head, unsigned=False)
+            self.commands.follow_publication(head)
+            if head.policy_version in ("", self._policy_followed):
+                return
+            followed = published_policy(head, unsigned=self._unsigned_asked)
         except UserError as error:
             self._log.error("the policy in force can't be followed", why=str(error))
             return

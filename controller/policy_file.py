@@ -21,6 +21,7 @@ from controller.process.telemetry import without_password
 FILE_BYTES_MAX = 16 * 1024 * 1024
 ERRORS_MAX = 50
 DEPTH_MAX = 12
+COLUMNS = 110
 
 _EXAMPLES = {"geography": "eu", "url": "https://host/openai/v1", "criticality": "critical", "id": "azure"}
 _SECRETIVE = ("credential",)  # where people by mistake put the secret itself
@@ -74,6 +75,23 @@ def parse_policy(data: bytes | str, *, name: str = "policy.yaml") -> Policy:
     if reading.mistakes:
         raise PolicyError(reading.in_order())
     return policy
+
+
+def policy_text(policy: Policy) -> str:
+    """The policy as YAML that ``parse_policy`` reads as the same policy, without fields at their default."""
+    plain = _with_short_numbers(msgspec.to_builtins(policy))
+    return str(
+        yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=COLUMNS, default_flow_style=None)
+    )
+
+
+def _with_short_numbers(value: Any) -> Any:
+    """The same value with 20000 for 20000.0."""
+    if isinstance(value, dict):
+        return {key: _with_short_numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_short_numbers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class _PolicyReading:

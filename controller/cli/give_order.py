@@ -57,7 +57,7 @@ async def give(command_at: Callable[[int], Command], settings: Settings, choices
 async def _report(command_at: Callable[[int], Command], settings: Settings, choices: Choices) -> OrderReport:
     async with RoutesReader(settings.kafka, settings.topics) as routes:
         before = routes.newest()
-        behind_ms = await _behind_ms(settings)
+        behind_ms = await behind_by_ms(settings)
         if before is None:
             raise UserError("no controller has published anything yet: start one with `tieline controller`")
         command = command_at(now_ms() + behind_ms)
@@ -214,7 +214,7 @@ def check_taken_back(command: Command, log: CommandLog, at_ms: int) -> None:
     raise UserError(f"there is no {verb} of {about} to take back: {instead}")
 
 
-async def _behind_ms(settings: Settings) -> int:
+async def behind_by_ms(settings: Settings) -> int:
     """How far this machine's clock is behind the brokers', who say when an order ends; 0 if it is not known,
     or less than the delay of a heartbeat may explain."""
     try:

@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(args, os.environ, needs=(KAFKA,))
     policy = load_policy(Path(args.policy)) if args.policy else None
     quiet()
-    report = asyncio.run(_replayed(settings, from_ms, to_ms, policy))
+    report = asyncio.run(replayed(settings, from_ms, to_ms, policy))
     if args.json:
         print(msgspec.json.encode(report).decode())
     else:
@@ -128,7 +128,9 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_DIFFERENT if report.difference is not None else 0
 
 
-async def _replayed(settings: Settings, from_ms: int, to_ms: int, policy: Policy | None) -> ReplayReport:
+async def replayed(settings: Settings, from_ms: int, to_ms: int, policy: Policy | None) -> ReplayReport:
+    """The decisions made between two instants decided again, or by another policy as well. Raises
+    ``UserError`` where nothing was decided, KafkaError."""
     reading = Reading(settings, from_ms, to_ms)
     trial = PolicyTrial(policy) if policy is not None else None
     planner = Planner()

@@ -16,7 +16,7 @@ from controller.commands.authority import OrderRules
 from controller.commands.log import CommandLog
 from controller.commands.policies import PolicyInForce, PolicyTaken, policy_after, published_policy
 from controller.kafka.ordered_log import Tail
-from controller.routes.record import RoutesRecord
+from controller.routes.record import RecordHead, RoutesRecord
 from streams.logs import LogPace
 from streams.topic_ids import topic_facts
 from tieline.cloudevents import Poison, decode
@@ -151,11 +151,14 @@ class CommandReader:
             texts = [f"{order.verb} {order.scope} by {order.actor} ({order.id})" for order in ended]
             self._log.warning("orders that were in force are not accepted here and end", orders=texts)
 
-    def forget_changes(self, next_offset: int, topic_id: str) -> None:
-        """Forgets the policy changes that a publication took into account, which read the log of this topic
-        up to ``next_offset``."""
-        if topic_id == self.log.topic_id:
-            self.log = self.log.without_changes(next_offset)
+    def follow_publication(self, head: RecordHead) -> None:
+        """Forgets the policy changes that a publication took into account, and goes by its policy unless
+        further changes were read. Raises ``UserError`` for a policy that this version can't read."""
+        if head.commands_topic_id not in ("", self.log.topic_id):
+            return
+        self.log = self.log.without_changes(head.commands_next_offset)
+        if head.policy and head.policy_version != self._policy.version and not self.log.changes:
+            self._follow(published_policy(head, unsigned=self._policy.unsigned))
 
     def log_policy(self, taken: PolicyTaken) -> None:
         """Logs what became of policy changes, and which policy is in force."""

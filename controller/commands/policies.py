@@ -13,18 +13,21 @@ before (``authority``). The rules, in the order in which they are checked:
 - Its policy must have the digest that it names, must be written as this version writes it, and must have no
   contradiction (``core.policy.check``).
 - What names the history, and what figures of clients mean, stays as it is while controllers run (``FIXED``).
+- Somebody must be able to change the policy again: an operator with that right, where operators sign.
+- The publication that carries it must be one that can be sent.
 
 A policy lies in a change compressed. What it expands to is limited, as anybody might have written it.
 """
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 
 from controller.core.policy.check import faults
+from controller.core.policy.operators import POLICY_VERB
 from controller.core.policy.policy import Policy, decode_policy, encode_policy, version_of
 from controller.process.errors import UserError
 from controller.routes.record import LoggedChange, OrderAnswer, RecordHead, RoutesRecord
@@ -63,6 +66,9 @@ class PolicyInForce:
         return self.unsigned and not self.policy.operators
 
 
+TOO_LARGE = "a publication with it can't be sent: it has more than 8 MiB, or its table fails its check"
+
+
 class PolicyTaken(NamedTuple):
     """The policy after some changes, and what became of each of them."""
 
@@ -92,11 +98,18 @@ def published_policy(record: RoutesRecord | RecordHead, *, unsigned: bool) -> Po
     )
 
 
-def policy_after(before: PolicyInForce, changes: Iterable[LoggedChange]) -> PolicyTaken:
-    """The policy in force after the changes, which are in the log's order, and the answers to them."""
+def policy_after(
+    before: PolicyInForce, changes: Iterable[LoggedChange], unfit: Collection[str] = ()
+) -> PolicyTaken:
+    """The policy in force after the changes, which are in the log's order, and the answers to them.
+    ``unfit``: ids of changes with which no publication can be sent."""
     policy, answers = before, []
     for logged in changes:
-        policy, refused = _after(policy, logged.change)
+        after, refused = _after(policy, logged.change)
+        if logged.change.id in unfit:
+            refused = refused or TOO_LARGE
+        else:
+            policy = after
         answers.append(OrderAnswer(logged.change.id, logged.append_ms, refused))
     return PolicyTaken(policy, tuple(answers))
 
@@ -143,6 +156,9 @@ def fixed_fault(before: Policy, after: Policy) -> str:
         was, now = _field(before, name), _field(after, name)
         if was != now:
             return f"{name} can't change from {was} to {now} while controllers run: {remedy}"
+    signed = before.operators or after.operators
+    if signed and not any(operator.is_allowed(POLICY_VERB, "*") for operator in after.operators):
+        return f"nobody could change the policy again: give an operator the right {POLICY_VERB}:*"
     return ""
 
 

@@ -11,10 +11,10 @@ from controller.core.moves.inherited_table import under_policy
 from controller.core.policy.compiled import compile_policy
 from controller.core.snapshot import Office, Ready
 from controller.kafka.offsets import Ends, reached
-from controller.routes.record import OrdersTaken, RoutesRecord, renumbered
+from controller.routes.record import OrdersTaken, RoutesRecord, encode_record, renumbered
 from streams.store import Contents
 from tieline.events import Report
-from tieline.table import Generation
+from tieline.table import Generation, TableError
 
 MEMORY_EVERY_MS = 1_000
 REJECTIONS_EVERY_MS = 500
@@ -31,6 +31,7 @@ class Term:
     remembers; with ``memory_due`` it is ahead of the memory in ``record``. ``must_reach``: the ends of the
     evidence topics at the take-over. ``settled``: the tables have reached them; before that they prove
     nothing, and nothing is decided. ``published_steady_ms``: the steady clock at the last publication.
+    ``unfit_changes``: ids of policy changes with which no publication can be sent.
     """
 
     epoch: int
@@ -43,6 +44,7 @@ class Term:
     memory_due: bool = False
     settled: bool = False
     voluntary_after_ms: int = 0
+    unfit_changes: frozenset[str] = frozenset()
 
     def settle(self, contents: Contents, at_ms: int) -> bool:
         """Notes whether the tables have reached ``must_reach``; True at the moment when they have.
@@ -82,7 +84,20 @@ class Term:
         if not taken.changes or not self.takes(taken):
             return PolicyTaken(self.policy, ())
         before = self._taken_before(taken)
-        return policy_after(self.policy, (logged for logged in taken.changes if logged.offset >= before))
+        changes = (logged for logged in taken.changes if logged.offset >= before)
+        return policy_after(self.policy, changes, self.unfit_changes)
+
+    def refuses(self, record: RoutesRecord, policy: PolicyTaken) -> bool:
+        """Whether this record can't be sent because of the policy changes that it takes in. They are refused
+        from now on, and the step is to be made again without them."""
+        if policy.policy is self.policy:
+            return False
+        try:
+            encode_record(record)
+        except TableError:
+            self.unfit_changes |= {answer.id for answer in policy.answers if not answer.refused}
+            return True
+        return False
 
     def owes(self, ready: Ready, taken: OrdersTaken, steady_ms: int) -> bool:
         """Whether this step must be published: it has a new table, takes new orders into account, or changes

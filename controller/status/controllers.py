@@ -63,9 +63,10 @@ def state_of(presence: Presence, silent_ms: int) -> str:
 
 
 def controller_line(row: ControllerRow) -> str:
-    """One controller in one line: where it runs, what it does, and what is wrong with it."""
+    """One controller in one line: where it runs, what it does, and what is wrong with it or worth knowing."""
     presence = row.presence
     words = f"controller {presence.identity[:8]} on {presence.host} (pid {presence.pid}) {row.state}"
-    words += f", policy {presence.policy_version[:8]}, {presence.partitions} partitions"
+    policy = f"policy {presence.policy_number} ({presence.policy_version[:8]})"
+    words += f", {policy}, {presence.partitions} partitions"
     wrong = [*(fault.words for fault in presence.faults), *presence.alarms]
-    return "; ".join([words, *wrong])
+    return "; ".join([words, *wrong, *presence.notices])

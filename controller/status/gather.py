@@ -71,6 +71,7 @@ class Status(Struct, frozen=True):
     dead_letters: DeadLettersSeen | None = None
     controllers: tuple[ControllerRow, ...] = ()
     context: str = ""
+    policy_number: int = 0
 
 
 class FromKafka(Struct, frozen=True):
@@ -160,6 +161,7 @@ def _whole(
         at_ms=at_ms,
         unsigned_dev_mode=record.unsigned_commands,
         policy_version=record.policy_version,
+        policy_number=record.policy_number,
         leader=kafka.leader,
         overview=rows,
         commands=commands,

@@ -100,7 +100,7 @@ def _generation(status: Status) -> str:
     """Generation, its age, the policy and the mode."""
     parts = [f"generation {status.generation}, published {_ago(status.at_ms - status.published_ms)}"]
     if status.policy_version:
-        parts.append(f"policy {status.policy_version[:8]}")
+        parts.append(f"policy {status.policy_number} ({status.policy_version[:8]})")
     if status.unsigned_dev_mode:
         parts.append(UNSIGNED_NOTICE)
     return "; ".join(parts)

@@ -8,6 +8,7 @@ of ``controller/cli`` print them, as JSON under the same names.
     why_no_share   why a pool has no share of a route: the first rule that keeps load from it
     what_if        what the loss of pools, or growth of demand, would leave
     consequences   what an order or another policy would change, and which rules protect from it
+    policy_consequences   the same of another policy, and what only a policy can do wrong
     binding        which contract, guard or limit keeps load from a place
     measure        what a table is worth under a demand: served, shed and failed load, money, broken contracts
     n_minus_1      what one loss would leave, in all and in each geography

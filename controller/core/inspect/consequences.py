@@ -35,6 +35,8 @@ FORCE_RULES = {
     "critical_shed": "critical load that has a place now would be shed",
     "last_pool": "a workload would have no usable pool left for some origin",
     "no_n_minus_1": "the loss of one more provider would shed critical load that has a place now",
+    "contract_loosened": "a policy would allow what a contract or law forbids in the policy in force",
+    "route_removed": "a policy would have no route for requests that come now",
 }
 
 

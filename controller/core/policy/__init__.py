@@ -18,6 +18,7 @@ were recorded under it are decided again to the same bytes.
 | check.py | which parts of it contradict each other, and what to do about it |
 | lawful.py | which pools may serve a route, or by which rule not |
 | compiled.py | the order of merit, and all of a policy by index |
+| difference.py | in what two policies differ, and which contracts the newer one loosens |
 | shares.py | how a provider's largest share is counted in parts per million |
 
 Tested in tests/unit/controller/core/policy, tests/unit/controller/test_policy_file.py and, for what no

@@ -176,3 +176,15 @@ def test_a_publication_names_the_policy_in_force() -> None:
         policy_number=second.number,
     )
     assert published_policy(record, unsigned=True) == second
+
+
+def test_somebody_must_be_able_to_change_the_policy_again() -> None:
+    """Operators without that right, or none any more where they had to sign, would lock everybody out."""
+    kim = Operator("kim", (public_line("kim"),), ("policy:*",))
+    lee = Operator("lee", (public_line("lee"),), ("drain:*",))
+    signed = first_policy(replace(POLICY, operators=(kim,)), unsigned=False)
+    for before, operators in ((FIRST, (lee,)), (signed, (lee,)), (signed, ())):
+        assert "nobody could change the policy again" in refusal(change(before, operators=operators), before)
+    assert after(change(FIRST, operators=(kim,))).number == 1
+    everything = replace(kim, may=("*",))
+    assert after(change(signed, operators=(lee, everything)), before=signed).number == 1

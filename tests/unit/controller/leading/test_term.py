@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from controller.commands.policies import first_policy
+from controller.commands.policies import PolicyTaken, first_policy
 from controller.core.model.memory import Memory
 from controller.core.snapshot import Ready
 from controller.leading.term import MEMORY_EVERY_MS, REJECTIONS_EVERY_MS, RUBBISH_UNRECORDED_MAX, Term
 from controller.routes.record import LoggedChange, OrderAnswer, OrdersTaken, RoutesRecord
 from tests.unit.controller.commands.changes import POLICY, change
 from tieline.table import Generation
+from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
 NOTHING_NEW = Ready(memory=Memory(), table=None, decisions=(), memory_changed=False)
 
@@ -77,3 +78,19 @@ def test_a_policy_change_is_taken_in_with_the_orders_before_it() -> None:
     assert term(settled=False).policy_with(taken) == (first, ())
     before = OrdersTaken(8, 8, changes=(LoggedChange(4, 1, changed),))
     assert term().policy_with(before) == (first, ())
+
+
+def test_a_policy_with_which_no_publication_can_be_sent_is_refused() -> None:
+    """The leader goes on with the policy before, and says so to whoever sent the other one."""
+    changed = change(first_policy(POLICY, unsigned=True), headroom=0.5)
+    taken = OrdersTaken(8, 8, changes=(LoggedChange(7, 1, changed),))
+    leader = term()
+    after = leader.policy_with(taken)
+    small = RoutesRecord(Generation("one", 1, 4), 0)
+    assert not leader.refuses(small, after)
+    large = replace(small, policy=bytes(ROUTES_RECORD_MAX_BYTES))
+    assert not leader.refuses(large, PolicyTaken(leader.policy, ()))
+    assert leader.refuses(large, after)
+    again = leader.policy_with(taken)
+    assert again.policy is leader.policy
+    assert "more than 8 MiB" in again.answers[0].refused

@@ -38,7 +38,7 @@ def test_when_nothing_is_wrong_there_are_two_lines_and_the_status_is_0() -> None
     """Who leads, and what is in force."""
     assert lines() == [
         "leader a171a927 (epoch 7), heard 200 ms ago",
-        "generation l:7:3, published 2 s ago; policy 0f0319ea",
+        "generation l:7:3, published 2 s ago; policy 0 (0f0319ea)",
     ]
     assert exit_status(status()) == 0
 

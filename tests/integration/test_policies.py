@@ -1,0 +1,108 @@
+"""The policy changes by a command while two controllers run, and no file takes a change back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from controller.core.policy.policy import decode_policy
+from controller.policy_file import load_policy, parse_policy
+from controller.routes.record import RoutesRecord
+from tests.integration.controllers import POLICY, Ended, Fleet, leader_and_standby, settings_of, tieline
+
+BY = ("--reason", "a test", "--actor", "kim")
+MISMATCH = "its policy file is not the policy in force, which it follows"
+
+
+@pytest.fixture
+async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with Fleet(settings_of(kafka_bootstrap, redis_url, prefix), tmp_path) as running:
+        yield running
+
+
+def written(directory: Path, name: str, *changes: tuple[str, str]) -> str:
+    """A copy of the example with these changes, as a file."""
+    text = POLICY.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (directory / name).write_text(text)
+    return str(directory / name)
+
+
+async def newest(fleet: Fleet) -> RoutesRecord:
+    async with fleet.routes() as routes:
+        record = routes.newest()
+    assert record is not None
+    return record
+
+
+async def policy(fleet: Fleet, *arguments: str, status: int = 0) -> Ended:
+    """Runs `tieline policy`, which must end so."""
+    ended = await tieline(fleet.settings, "policy", *arguments)
+    assert ended.status == status, ended.out + ended.err
+    return ended
+
+
+async def test_a_policy_is_applied_followed_kept_and_taken_back(fleet: Fleet, tmp_path: Path) -> None:
+    """`apply` needs no restart, and of two at once one wins. Both controllers follow. What loosens a contract
+    needs its rule's name. A controller that starts with the old file follows the log and says so, also when
+    it leads. `rollback` puts the first policy in force again, and `history` tells all of it."""
+    leader, standby = await leader_and_standby(fleet)
+    lower = written(tmp_path, "lower.yaml", ("headroom: 0.8", "headroom: 0.7"))
+    lowest = written(tmp_path, "lowest.yaml", ("headroom: 0.8", "headroom: 0.6"))
+    assert "headroom 0.8 -> 0.7" in (await policy(fleet, "diff", lower)).out
+    assert (await newest(fleet)).policy_number == 0
+
+    pair = await asyncio.gather(
+        *(tieline(fleet.settings, "policy", "apply", file, *BY, "--yes") for file in (lower, lowest))
+    )
+    assert sorted(ended.status for ended in pair) == [0, 1], [ended.err for ended in pair]
+    loser = next(ended for ended in pair if ended.status == 1)
+    assert "the leader refused it: it follows policy 0" in loser.err
+    record = await newest(fleet)
+    winner = lower if pair[0].status == 0 else lowest
+    assert record.policy_number == 1
+    assert decode_policy(record.policy) == load_policy(winner)
+    said = await leader.until_said("policy in force")
+    assert (said["number"], said["version"]) == (1, record.policy_version)
+    assert (await standby.until_said(MISMATCH))["number"] == 1
+
+    loose = written(tmp_path, "loose.yaml", ("exclusive_provider: azure", "# exclusive_provider: azure"))
+    refused = await policy(fleet, "apply", loose, *BY, "--yes", status=1)
+    assert "the policy binds this workload to another provider" in refused.err
+    assert "--force contract_loosened" in refused.err
+
+    assert await leader.stop() == 0
+    await standby.until_said("decides now")
+    late = await fleet.add()
+    assert (await late.until_said(MISMATCH))["number"] == 1
+    await late.until_said("partitions_assigned")
+    status = await tieline(fleet.settings, "status", COLUMNS="400")
+    assert "its policy file" in status.out
+    assert await standby.stop() == 0
+    await late.until_said("decides now")
+    after = await newest(fleet)
+    assert after.generation.epoch > record.generation.epoch
+    assert (after.policy_number, after.policy) == (1, record.policy)
+
+    await policy(fleet, "rollback", "0", *BY, "--yes")
+    back = await newest(fleet)
+    assert back.policy_number == 2
+    assert decode_policy(back.policy) == load_policy(POLICY)
+    listed = json.loads((await policy(fleet, "history", "--json")).out)
+    assert [(row["number"], row["fate"]) for row in listed] == [
+        (2, "in force"),
+        (1, "replaced" if listed[1]["fate"] == "replaced" else "refused"),
+        (1, "refused" if listed[1]["fate"] == "replaced" else "replaced"),
+        (0, "replaced"),
+    ]
+    shown = (await policy(fleet, "show", "1")).out
+    assert parse_policy(shown) == load_policy(winner)
+    settings = replace(fleet.settings, policy=Path(winner))
+    assert (await tieline(settings, "policy", "apply", str(POLICY), *BY)).status == 0
