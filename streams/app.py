@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import gettempdir
@@ -23,6 +23,7 @@ from streams.settings import IngestSettings, Registry
 from streams.store import Tables
 from streams.topic_ids import TopicFacts, topic_facts
 from streams.watchdog import keep_running, watch
+from tieline.cancelling import end_all, whole
 from tieline.kafka import Brokers, brokers_of
 
 __all__ = ["Ingest", "IngestSettings", "Registry", "build_app"]
@@ -61,19 +62,6 @@ def build_app(settings: IngestSettings) -> faust.App:
         # Its web server would listen on every address.
         web_enabled=False,
     )
-
-
-async def _whole(ending: Coroutine[Any, Any, None]) -> None:
-    """Waits for the end of ``ending`` also when it is cancelled meanwhile, and raises the cancellation then.
-
-    A session that is stopped by half leaves an app behind that keeps its partitions.
-    """
-    task = asyncio.create_task(ending)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
 
 
 def _steady_ms() -> int:
@@ -163,9 +151,9 @@ class Ingest:
         """Ends within the time of the settings. May be called twice."""
         if self._task is not None:
             task, self._task = self._task, None
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await end_all([task])
+            if not task.cancelled():
+                task.result()
 
     async def _live(self) -> NoReturn:
         """One session: from the ids of the topics until something is wrong, which it raises."""
@@ -193,7 +181,8 @@ class Ingest:
         finally:
             # Also after an error: an app that was started and not stopped keeps the process alive.
             self._ready.clear()
-            await _whole(session.stop())
+            # Stopped by half it would leave an app behind that keeps its partitions.
+            await whole(session.stop())
             self._counts_before += session.counts()
             self._session = None
 

@@ -22,7 +22,8 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-from tieline.kafka import Brokers, connecting
+from tieline.cancelling import whole
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
 
 WITHIN_S = 10.0
 UNKNOWN_TOPIC = 3
@@ -136,10 +137,10 @@ async def topic_facts(
 
     Raises ``TopicIdsError`` for any other fault of a topic, and what aiokafka raises when no broker answers.
     """
-    client = AIOKafkaClient(**connecting(bootstrap))
+    client = AIOKafkaClient(**connecting(bootstrap), request_timeout_ms=REQUEST_TIMEOUT_MS)
     async with asyncio.timeout(WITHIN_S):
         try:
-            await client.bootstrap()
+            await whole(client.bootstrap())  # cancelled half-way it would leave a connection open
             answer = await client.send(client.get_random_node(), _MetadataRequest(names))
         finally:
             await client.close()

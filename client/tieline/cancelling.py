@@ -1,22 +1,48 @@
-"""The end of tasks that follow something for as long as they run."""
+"""The end of tasks that follow something for as long as they run, and steps that may not be cut in half."""
 
 import asyncio
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Coroutine
+from typing import Any, TypeVar
 
 CANCEL_EVERY_S = 0.5
 
+T = TypeVar("T")
+
 
 async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancels the tasks until all have ended.
+    """Cancels the tasks until all have ended, also when the caller is cancelled meanwhile.
 
     Once is not enough. A library that is cancelled while it connects may report a failed connection instead,
     and one that is cancelled while it closes a connection may take the cancellation for its own. A task that
     tries again would then go on for ever.
     """
+    if tasks:
+        await whole(_cancel_until_ended(tasks))
+
+
+async def _cancel_until_ended(tasks: Collection[asyncio.Task[Any]]) -> None:
     pending = set(tasks)
     while pending:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=CANCEL_EVERY_S)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def whole(step: Coroutine[Any, Any, T]) -> T:
+    """Runs the step to its end, and raises CancelledError only then if the caller was cancelled meanwhile.
+
+    For steps that leave something open when they are cut in half. The step must have a time limit of its own.
+    """
+    task = asyncio.ensure_future(step)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        if not task.cancelled():
+            task.exception()  # asyncio would log an error that nobody asks for
+        raise asyncio.CancelledError
+    return task.result()

@@ -23,6 +23,7 @@ from tieline._sending.connection import Delivery, KafkaConnection
 from tieline._sending.observations import ObservationWindow
 from tieline._sending.outbox import Entry, Outbox, expires_ms
 from tieline.backoff import Backoff
+from tieline.cancelling import end_all
 from tieline.cloudevents import MSGPACK, Encoded, Poison, encode
 from tieline.errors import (
     InvalidEventError,
@@ -171,10 +172,7 @@ class Producer:
             return
         await self.drain(drain_timeout_s)
         connection, self._connection = self._connection, None
-        tasks = [task for task in (self._sender, *self._in_flight) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all([task for task in (self._sender, *self._in_flight) if task is not None])
         await connection.stop()
 
     async def __aenter__(self) -> Producer:

@@ -15,6 +15,7 @@ from controller.leading.claim_rule import LeaderLog
 from controller.leading.leader_tail import LeaderTail
 from controller.routes.counting_rule import RoutesLog, epoch_of
 from controller.routes.record import RoutesRecord, decode_record, keyed
+from tieline.cancelling import end_all
 from tieline.kafka import Brokers
 from tieline.topics import Topics
 
@@ -105,9 +106,7 @@ class RoutesReader:
         return epoch < log.epoch or log.is_epoch(epoch, writer)
 
     async def _stop(self) -> None:
-        for task in self._reading:
-            task.cancel()
-        await asyncio.gather(*self._reading, return_exceptions=True)
+        await end_all(self._reading)
         self._reading.clear()
         await self._tail.stop()
         await self._leader.stop()

@@ -11,6 +11,7 @@ import structlog
 
 from controller.probe.request import ProbeTarget, probe
 from controller.probe.watch import Watch
+from tieline.cancelling import end_all
 from tieline.credentials import Credentials, MissingCredentialError
 from tieline.events import ResultClass, pool_of
 from tieline.producer import Producer
@@ -65,9 +66,7 @@ class Prober:
                         tasks.create_task(self._watch(region, http, delay_s), name=f"probe {region}")
             finally:
                 self._credentials.close()
-                for task in self._probes:
-                    task.cancel()
-                await asyncio.gather(*self._probes, return_exceptions=True)
+                await end_all(self._probes)
 
     async def _watch(self, region: str, http: httpx2.AsyncClient, delay_s: float) -> None:
         """Rounds at fixed instants. A round is reported when its probes have ended, or when the next is

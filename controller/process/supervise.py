@@ -8,6 +8,8 @@ from typing import Any
 
 import structlog
 
+from tieline.cancelling import end_all
+
 EXIT_AT_ONCE = 130
 
 
@@ -26,9 +28,7 @@ async def together(parts: dict[str, Coroutine[Any, Any, None]]) -> None:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         ended = sorted((task for task in tasks if task.done()), key=lambda task: tasks[task])
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all(tasks)
     first, *others = [_error_of(task, tasks[task]) for task in ended]
     log = structlog.get_logger("supervise")
     for task, error in zip(ended[1:], others, strict=True):

@@ -25,6 +25,7 @@ from controller.routes.record import RoutesRecord
 from controller.status.sightings import overlay_seen
 from streams.store import Contents
 from streams.tables import RedisTables
+from tieline.cancelling import end_all
 from tieline.events import Command
 from tieline.overlay import Overlay
 
@@ -84,8 +85,7 @@ async def read_once(reader: CommandReader | LeaderTail | Tail) -> None:
     try:
         await reader.read_all(READ_WITHIN_S)
     finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        await end_all([reading])
         await reader.stop()
 
 

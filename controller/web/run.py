@@ -22,6 +22,7 @@ from controller.web.server import Listen, Server
 from controller.web.visitors import ProxyTrust, Visitors
 from controller.web.vitals import web_vitals
 from controller.web.watch import Watch
+from tieline.cancelling import end_all
 from tieline.producer import Producer
 
 
@@ -78,7 +79,6 @@ async def run_web(
         )
         await until_asked(asked_to_end, running)
         log.info("stopping")
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await end_all([running])
     log.info("stopped")
     return 0

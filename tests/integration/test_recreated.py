@@ -68,6 +68,25 @@ async def test_reports_on_a_recreated_topic_are_taken_within_seconds(
         await until(lambda: caught_up(it, before + after + 1), what="the next report")
 
 
+async def test_a_deleted_topic_is_waited_for(kafka_bootstrap: str, redis_url: str, prefix: str) -> None:
+    """Ingest goes on by itself once somebody creates it again; the other topics' rows stay."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it, it.ingest() as ingest:
+        await it.send(report(1), demand())
+        await until(lambda: caught_up(it, 1), what="the report")
+        topic = it.settings.topics.reports
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+        await admin.start()
+        try:
+            await admin.delete_topics([topic.name])
+            await until(lambda: not ingest.progress, within_s=20, what="the end of the session")
+            await admin.create_topics([NewTopic(topic.name, 4, 1, topic_configs=topic.config)])
+        finally:
+            await admin.close()
+        await it.send(report(2))
+        await until(lambda: caught_up(it, 2), within_s=30, what="the report on the new topic")
+        assert (await it.tables.read()).demand
+
+
 @pytest.mark.parametrize("log", ["routes", "commands"])
 async def test_a_controller_ends_when_a_log_is_not_the_one_it_began_to_read(
     kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path, log: str

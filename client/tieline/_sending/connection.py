@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tieline._process.loops import Notifier
 from tieline.backoff import Backoff
+from tieline.cancelling import end_all
 from tieline.cloudevents import Encoded
 from tieline.errors import KafkaUnavailableError, MissingTopicError, RefusedError, TooLargeError
 from tieline.kafka import Brokers, connecting
@@ -58,8 +59,7 @@ class KafkaConnection:
     async def stop(self) -> None:
         """Drop the connection for good."""
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+            await end_all([self._keeper])
             self._keeper = None
 
     async def producer(self) -> Any:

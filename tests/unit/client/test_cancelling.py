@@ -2,7 +2,9 @@
 
 import asyncio
 
-from tieline.cancelling import end_all
+import pytest
+
+from tieline.cancelling import end_all, whole
 
 
 async def test_a_task_that_takes_a_cancellation_for_a_failure_is_ended_all_the_same() -> None:
@@ -24,3 +26,49 @@ async def test_a_task_that_takes_a_cancellation_for_a_failure_is_ended_all_the_s
     await asyncio.wait_for(end_all([task]), 10)
     assert task.cancelled()
     assert attempts == 2
+
+
+async def test_the_tasks_end_also_when_the_caller_is_cancelled_meanwhile() -> None:
+    """Whoever ends a part that ends others may be cancelled again while it waits for them."""
+    refused = asyncio.Event()
+
+    async def follow() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if refused.is_set():
+                    raise
+                refused.set()
+
+    task = asyncio.create_task(follow())
+    await asyncio.sleep(0)
+    ending = asyncio.create_task(end_all([task]))
+    await refused.wait()
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(ending, 10)
+    assert task.cancelled()
+
+
+async def test_a_step_is_whole_before_its_cancellation_counts() -> None:
+    """However often the caller is cancelled; without a cancellation its result comes back."""
+    begun, may_end, steps = asyncio.Event(), asyncio.Event(), []
+
+    async def step() -> int:
+        begun.set()
+        await may_end.wait()
+        steps.append("ended")
+        return 7
+
+    caller = asyncio.create_task(whole(step()))
+    await begun.wait()
+    for _ in range(3):
+        caller.cancel()
+        await asyncio.sleep(0)
+        assert not caller.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert steps == ["ended"]
+    assert await whole(step()) == 7
