@@ -28,6 +28,8 @@ from controller.core.policy.compiled import CRITICAL_RANK, LOWEST_RANK, Compiled
 from controller.core.snapshot import Snapshot
 from tieline.table import MILLION
 
+NO_RANK = -1  # more critical than any: nothing that is shed returns
+
 
 class Situation(NamedTuple):
     """What the second half of a decision rests on; ``before`` is the table in force."""
@@ -122,12 +124,9 @@ def on_loss_is_old(situation: Situation) -> bool:
 
 def _forced(situation: Situation) -> Change | None:
     """What must move now: load on pools that are lost or full, and shed load for which there is room."""
-    snapshot, assessment, before, now_ms = situation
+    snapshot, assessment, before, _ = situation
     memory = snapshot.memory or Memory()
-    draft = before.draft(assessment.demand)
-    latest_ms = max(memory.voluntary_ms, memory.restored_ms)
-    due = now_ms - latest_ms >= snapshot.policy.thresholds.shift_period_ms
-    moves = settle(draft, assessment.use, restore_rank=LOWEST_RANK if due else CRITICAL_RANK)
+    draft, moves = _settled(situation, memory)
     if before.orphans:
         find_places(draft, assessment.use, list(before.orphans), moves)
     if not before.fits or memory.policy_version != assessment.compiled.version:
@@ -135,15 +134,33 @@ def _forced(situation: Situation) -> Change | None:
     return Change(draft, moves, urgent=True) if _matters(draft, before, assessment) else None
 
 
-def restores_sheddable(before: HeldTable, draft: Draft, use: Use) -> bool:
-    """Whether the draft serves sheddable load that the table in force sheds, other than to try a pool."""
-    grade, routes = use.limits.grade, before.compiled.routes
+def _settled(situation: Situation, memory: Memory) -> tuple[Draft, list[Move]]:
+    """The table in force within its limits, with what is shed served again where there is room.
+
+    Sheddable load returns at most once in a shift period, and so does a little of critical load. More of
+    critical load returns at once.
+    """
+    snapshot, assessment, before, now_ms = situation
+    thresholds = snapshot.policy.thresholds
+    latest_ms = max(memory.voluntary_ms, memory.restored_ms)
+    due = now_ms - latest_ms >= thresholds.shift_period_ms
+    draft = before.draft(assessment.demand)
+    moves = settle(draft, assessment.use, restore_rank=LOWEST_RANK if due else CRITICAL_RANK)
+    if not due and 0 < restored_parts(before, draft, assessment.use) < thresholds.shift_share_min * MILLION:
+        draft = before.draft(assessment.demand)
+        moves = settle(draft, assessment.use, restore_rank=NO_RANK)
+    return draft, moves
+
+
+def restored_parts(before: HeldTable, draft: Draft, use: Use) -> int:
+    """The most parts of one route that the table in force sheds and the draft serves, other than to try a
+    pool."""
+    grade, most = use.limits.grade, 0
     for route in draft.touched:
         was, now = before.weights[route], draft.weights[route]
         tries = sum(max(now[pool] - was.get(pool, 0), 0) for pool in now if grade[pool] == GAINS_LAST)
-        if before.shed[route] - draft.shed[route] > tries and routes[route].rank > CRITICAL_RANK:
-            return True
-    return False
+        most = max(most, before.shed[route] - draft.shed[route] - tries)
+    return most
 
 
 def _matters(draft: Draft, before: HeldTable, assessment: Assessment) -> bool:

@@ -7,7 +7,7 @@ soon after.
 from msgspec.structs import replace
 
 from controller.core.assessment import Assessment
-from controller.core.changes import Change, Situation, on_loss_is_old, restores_sheddable
+from controller.core.changes import Change, Situation, on_loss_is_old, restored_parts
 from controller.core.guards.last_look import Proposal, UnlawfulTableError, apply_guards
 from controller.core.guards.overridden import overridden_verdicts
 from controller.core.model.memory import Memory
@@ -135,7 +135,7 @@ def _memory_after(assessment: Assessment, change: Change, before: HeldTable | No
         memory = replace(memory, voluntary_ms=now_ms)
     if before is None:
         return memory
-    if restores_sheddable(before, change.draft, assessment.use):
+    if restored_parts(before, change.draft, assessment.use) > 0:
         memory = replace(memory, restored_ms=now_ms)
     shifts = assessment.reversal.after(before.weights, change.draft.weights, change.moves, now_ms)
     return replace(memory, shifts=shifts)

@@ -38,6 +38,7 @@ class TickFacts(NamedTuple):
     fell silent, -1 while all are heard; ``took_office_s``: since the last take-over. ``clients_heard``: the
     planner can know the demand. ``lied_s``: since a source last claimed what is not so. ``shares_lifted``:
     providers whose largest shares an operator overrides. ``steady``: no pool climbs, waits or is throttled.
+    ``noisy``: demand varies from second to second, so at the edge of capacity a little is shed now and then.
     ``panic``: so many providers are lost that those which still succeed stay in.
     """
 
@@ -56,4 +57,5 @@ class TickFacts(NamedTuple):
     lied_s: int
     clients_heard: bool
     steady: bool
+    noisy: bool
     panic: bool

@@ -54,6 +54,7 @@ class Watch:
         self.moves: list[Move] = []
         self.breaches: list[Breach] = []
         self._since: dict[str, int] = {}
+        self.restless_s = 0
         self.quiet_before = False
 
     def look(self, facts: TickFacts) -> None:
@@ -62,6 +63,8 @@ class Watch:
             self.moves.append(Move(facts.second, facts.urgent, changes))
             self.moves = [move for move in self.moves if facts.second - move.second <= REVERSAL_S]
         self._note_quiet(facts)
+        if not facts.steady:
+            self.restless_s = facts.second
         broken = {breach.invariant for breach in self.breaches}
         for name, (rule, patience_s) in CHECKS.items():
             story = rule(self, facts) if name not in broken else None
@@ -251,10 +254,12 @@ def _moved_urgently(watch: Watch, facts: TickFacts, when: str) -> str | None:
 
 
 def _rest(watch: Watch, facts: TickFacts) -> str | None:
-    if min(facts.calm_s, facts.lied_s, facts.took_office_s) < 2 * REST_S or not facts.steady:
+    steady_s = facts.second - watch.restless_s
+    if min(facts.calm_s, facts.lied_s, facts.took_office_s) < 2 * REST_S or steady_s < REST_S:
         return None
     urgent = [move for move in watch.latest_moves(facts, REST_S) if move.urgent]
-    if len(urgent) > REST_PUBLICATIONS_MAX:
+    most = REST_S // STEP_EVERY_S if facts.noisy else REST_PUBLICATIONS_MAX
+    if len(urgent) > most:
         return f"{len(urgent)} urgent tables in {REST_S} s, the last moved {urgent[-1].changes}"
     return _turned_back(watch, facts)
 

@@ -31,6 +31,7 @@ class Outlook:
         self._world = world
         self._modes = {provider.id: provider.mode for provider in world.policy.providers}
         self._has_fleet = any(source.kind == "fleet" for source in world.policy.sources)
+        self._noise = world.noise
         self._edges = _edges(world)
         self._stirred_s = 0
         self._silent_from_s = -1
@@ -86,6 +87,7 @@ class Outlook:
             lied_s=second - self._lied_s,
             clients_heard=not weather.of("clients_silent", "lag"),
             steady=all(_is_steady(pool) for pool in memory.pools.values()),
+            noisy=bool(self._noise),
             panic=_is_panic(policy, memory),
         )
 

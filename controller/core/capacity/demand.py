@@ -24,7 +24,7 @@ from streams.rows import DemandRow, DemandSecond
 
 class Flow(NamedTuple):
     """Load of one (workload, origin) per second: ``units`` and ``requests`` that are credible, ``doubtful``
-    units, and the units and requests of clients that are silent. ``earlier``: all units ten seconds ago."""
+    units, and the units and requests of clients that are silent. ``earlier``: ``units`` ten seconds ago."""
 
     units: float = 0.0
     requests: float = 0.0
@@ -179,8 +179,9 @@ def counted_on(
         before = UnheardLoad(route, total.earlier or heard + unheard, unheard)
     load, more = before, unheard - before.unheard
     if more > thresholds.same_share * before.unheard:
-        # Those that fell silent now were heard before.
-        then = heard + more + before.of(heard + more, before.unheard)
+        # Those that fell silent now were heard before. If as much is heard as ten seconds ago, they were late.
+        then = max(heard, min(heard + more, total.earlier or heard + more))
+        then += before.of(then, before.unheard)
         load = UnheardLoad(route, max(before.before, then), unheard, gone=before.gone)
     elif -more > thresholds.same_share * before.unheard:
         load = UnheardLoad(route, before.before, unheard, gone=min(before.gone, unheard))
@@ -214,7 +215,8 @@ def _rates(row: DemandRow, thresholds: Thresholds) -> _Flows:
             means[key] = usual._replace(units=flow.units, requests=flow.requests)
     for key, flow in _means([s for s in seconds if s.second_ms <= from_ms]).items():
         if key in means:
-            means[key] = means[key]._replace(earlier=flow.units + flow.unheard_units)
+            # What was unheard then was late, or is remembered: counted here it would be counted twice.
+            means[key] = means[key]._replace(earlier=flow.units)
     return means
 
 

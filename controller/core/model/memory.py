@@ -95,7 +95,7 @@ class UnheardLoad(Struct, frozen=True, array_like=True):
 class Memory(Struct, frozen=True, omit_defaults=True):
     """The planner's memory under one policy. ``pools`` is by name, in the policy's order.
 
-    ``voluntary_ms``: when load last moved by choice. ``restored_ms``: when sheddable load was last served
+    ``voluntary_ms``: when load last moved by choice. ``restored_ms``: when load that was shed was last served
     again. ``reported``: names of the routes whose demand clients
     have ever reported, sorted. ``on_loss_due``: the ``on_loss`` of the table were only patched, and are to be
     decided anew; ``on_loss_ms``: when they last were. ``shifts``: the newest shift of each route and pool,

@@ -73,6 +73,7 @@ def find_places(draft: Draft, use: Use, unplaced: list[UnplacedLoad], moves: lis
         return
     heapify(unplaced)
     scarce = limits_in_scarcity(draft.compiled.policy, use.limits)
+    in_place = limits_in_place(draft.compiled.policy, use.limits)
     chains = Chains(draft, use.limits, moves=moves, unplaced=unplaced)
     into_headroom = Chains(draft, scarce, moves=moves, unplaced=unplaced)
     onto_unknown = Chains(draft, use.limits, moves=moves, unplaced=unplaced, with_unknown=True)
@@ -85,7 +86,7 @@ def find_places(draft: Draft, use: Use, unplaced: list[UnplacedLoad], moves: lis
         left = draft.place(route, left, use.limits)
         if left and has_demand:
             left = chains.into_room(route, left)
-        left = _return_all(draft, use, scarce, [item for item in items if item.pool not in use.lost], left)
+        left = _return_all(draft, use, in_place, [item for item in items if item.pool not in use.lost], left)
         if left and has_demand:
             left = draft.place(route, left, scarce)
             left = into_headroom.into_room(route, left)
@@ -114,6 +115,15 @@ def limits_in_scarcity(policy: Policy, limits: DraftLimits) -> DraftLimits:
         limits.grade,
         group_usable=[units * factor for units in limits.group_usable],
     )
+
+
+def limits_in_place(policy: Policy, limits: DraftLimits) -> DraftLimits:
+    """The limits for load that stays where it is: a quota group may be full, as a pool may (``Use.keeps``).
+
+    Load that comes back from being shed fills only most of a limit (``limits_in_scarcity``). So demand that
+    goes up and down a little at the edge of capacity moves nothing.
+    """
+    return limits._replace(group_usable=[units / policy.headroom for units in limits.group_usable])
 
 
 def _next_route(unplaced: list[UnplacedLoad]) -> list[UnplacedLoad]:

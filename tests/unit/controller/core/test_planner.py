@@ -261,7 +261,35 @@ def test_room_that_grows_every_second_is_used_once_in_a_shift_period() -> None:
     assert all(later - earlier >= 10 for earlier, later in pairwise(restored))
 
 
+def test_a_little_of_critical_load_waits_for_its_turn_and_more_of_it_returns_at_once() -> None:
+    """Demand that goes up and down at the edge of capacity must not give an urgent table a second."""
+    made = world(60)
+    for pool in made.pools.values():
+        pool.stated = 200.0
+    list(made.run(30_000))
+    restored = []
+    for second in range(30):
+        shed = _shed(made, "api")
+        for pool in made.pools.values():
+            pool.stated = 200.0 + 0.5 * second
+        list(made.run(1_000))
+        if _shed(made, "api") < shed:
+            restored.append(second)
+    assert len(restored) >= 2
+    assert all(later - earlier >= 10 for earlier, later in pairwise(restored))
+    shed = _shed(made, "api")
+    for pool in made.pools.values():
+        pool.stated = 250.0
+    list(made.run(2_000))
+    assert _shed(made, "api") < shed
+
+
 def _shed_batch(made: World) -> int:
     """What is shed of batch, in parts per million, all origins together."""
+    return _shed(made, "batch")
+
+
+def _shed(made: World, workload: str) -> int:
+    """What is shed of a workload, in parts per million, all origins together."""
     assert made.table is not None
-    return sum(route.split.shed for route in made.table.routes if route.workload == "batch")
+    return sum(route.split.shed for route in made.table.routes if route.workload == workload)

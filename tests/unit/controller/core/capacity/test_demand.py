@@ -102,6 +102,17 @@ def test_clients_that_fall_silent_later_were_heard_before() -> None:
     assert counted_on(first, "chat/eu", 300.0, Flow(300.0, unheard_units=1.0), LIMITS) is None
 
 
+def test_clients_that_are_only_late_are_not_counted_twice() -> None:
+    """As much is heard as ten seconds ago, so nobody has fallen silent, whatever seemed so meanwhile."""
+    usual = [flows(age_s, 400, unheard=90) for age_s in range(19, 11, -1)]
+    late = [flows(age_s, 400, unheard=190 if age_s == 5 else 0) for age_s in range(11, 0, -1)]
+    assert answer(*usual, *late).units == [400.0]
+    first = UnheardLoad("chat/eu", 400.0, 20.0, gone=20.0)
+    again = counted_on(first, "chat/eu", 400.0, Flow(400.0, unheard_units=190.0, earlier=400.0), LIMITS)
+    assert again is not None
+    assert again.of(400.0, 190.0) == 0.0
+
+
 def test_of_what_is_doubtful_a_third_of_the_rest_counts() -> None:
     """Or what the policy expects, if that is more; never more than is claimed."""
     assert believed(Flow(300.0, doubtful=1e15), 0.0, LIMITS) == 100.0
