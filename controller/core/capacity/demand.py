@@ -145,8 +145,11 @@ def _by_route(compiled: CompiledPolicy, totals: _Flows, before: _Before) -> Dema
             units.append(0.0 if route.name in names else route.expected_units_per_s)
             requests.append(0.0)
             continue
-        names.add(route.name)
         heard = total.units + believed(total, route.expected_units_per_s, thresholds)
+        if total.units or total.unheard_units or not any(total):
+            names.add(route.name)
+        elif route.name not in names:  # nobody credible has spoken of it
+            heard = max(heard, route.expected_units_per_s)
         load = counted_on(remembered.get(route.name), route.name, heard, total, thresholds)
         if load is not None:
             unheard.append(load)

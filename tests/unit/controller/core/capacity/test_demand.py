@@ -122,6 +122,16 @@ def test_of_what_is_doubtful_a_third_of_the_rest_counts() -> None:
     assert demand(flows(3, 1e15 + 300, doubtful=1e15), flows(2, 5))[0] == [400.0]
 
 
+def test_a_lie_does_not_end_what_the_policy_expects() -> None:
+    """The expectation counts until somebody credible has reported, also beside a claim and after it."""
+    lied = answer(flows(3, 20, doubtful=20), flows(2, 20, doubtful=20), flows(1, 5))
+    assert (lied.units, lied.reported) == ([70.0], ())
+    silent = FlowSum("chat", "eu", 0, 0.0, 0, 0.0, 0.0, 0.0, 1.0)
+    after = answer(*(DemandSecond(NOW_MS - age_s * 1000, 1, (silent,), ()) for age_s in (3, 2, 1)))
+    assert (after.units, after.reported) == ([70.0], ())
+    assert answer(flows(3, 0, 0), flows(2, 0, 0), flows(1, 0, 0)).units == [0.0]
+
+
 def test_reports_on_their_way_are_not_load_that_has_gone() -> None:
     """Of the last whole second only half of the clients have reported."""
     whole = [flows(age_s, 200, clients=10) for age_s in (5, 4, 3)]
