@@ -193,7 +193,7 @@ def _overload(watch: Watch, facts: TickFacts) -> str | None:
     if pool.load > pool.limit * OVERLOAD + 1:
         return f"{name} carries {pool.load:.0f} of {pool.limit:.0f}"
     _, served, best = _best(watch, facts)
-    if best[-1] >= served[-1] * (1 - SMALL / 2):
+    if best[-1] >= served[-1] - min(SMALL / 2 * served[-1], (pool.load - pool.usable) / 4):
         return f"{name} carries {pool.load:.0f}, usable are {pool.usable:.0f}; all load has room elsewhere"
     return None
 
