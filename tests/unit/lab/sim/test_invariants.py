@@ -1,6 +1,7 @@
 """Each invariant breaks where the design is broken, and holds where it is not."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -129,6 +130,27 @@ def test_urgent_tables_without_end_are_a_breach() -> None:
         for number, (was, now) in enumerate(pairwise(tables))
     ]
     assert "the table comes to rest" in breaches(*moves)
+
+
+def test_the_table_rests_only_once_demand_and_pools_do() -> None:
+    """Where demand varies from second to second one urgent table in a shift period is no restlessness, and
+    nothing is while a pool has climbed within the last minute."""
+    other = table({A: 950_000, B: 50_000}, {B: MILLION})
+    changes = list(pairwise([GOOD, other] * 4))
+
+    def told(count: int, **facts: Any) -> list[str]:
+        return breaches(
+            *(
+                second(now, 200 + number, before=was, urgent=True, **facts)
+                for number, (was, now) in enumerate(changes[:count])
+            )
+        )
+
+    assert told(6, noisy=True) == []
+    assert told(7, noisy=True) == ["the table comes to rest"]
+    climbing = second(GOOD, 199, steady=False)
+    later = [second(now, 200 + n, before=was, urgent=True) for n, (was, now) in enumerate(changes)]
+    assert breaches(climbing, *later) == []
 
 
 def test_a_share_that_goes_back_and_forth_by_choice_is_a_breach() -> None:
