@@ -19,6 +19,7 @@ from tieline.events import Capacity, Claim, Outcomes, PoolCapacity, PoolObservat
 
 PROVIDER = "azure"
 SOURCES = tuple(f"source-{number}" for number in range(100))
+VALID_FOR_MS = 3_600_000  # longer than any machine takes to read them all
 POOLS_PER_REGION = 3
 LIMIT_BYTES = 1_000_000
 
@@ -70,12 +71,12 @@ def _event(chance: random.Random, kind: str, source: str, region: str) -> Report
     stamp = ("one", chance.choice((0, 1, 2**53)))
     if kind == "statements":
         claim = Claim(
-            "down", at_ms + 60_000, pools=tuple(pools), text=chance.choice(("", "Störung \U0001f525"))
+            "down", at_ms + VALID_FOR_MS, pools=tuple(pools), text=chance.choice(("", "Störung \U0001f525"))
         )
         return Statement(*place, "status", *stamp, at_ms, (claim,) * chance.randint(0, 2))
     if kind == "capacity":
         limits = tuple(PoolCapacity(pool, chance.choice((0.0, 1e12, 7.5))) for pool in pools)
-        return Capacity(*place, *stamp, at_ms, at_ms + 60_000, limits)
+        return Capacity(*place, *stamp, at_ms, at_ms + VALID_FOR_MS, limits)
     count = chance.choice((0, 1, 10**12))
     seen = tuple(PoolObservation(pool, Outcomes(ok=count, timeout=chance.randint(0, 9))) for pool in pools)
     return Report(*place, *stamp, at_ms - 1_000, at_ms, 900_000, seen)

@@ -182,7 +182,7 @@ def counted_on(
         before = UnheardLoad(route, total.earlier or heard + unheard, unheard)
     load, more = before, unheard - before.unheard
     if more > thresholds.same_share * before.unheard:
-        # Those that fell silent now were heard before. If as much is heard as ten seconds ago, they were late.
+        # Those that fell silent now were heard before; if as much is heard as then, they are only late.
         then = max(heard, min(heard + more, total.earlier or heard + more))
         then += before.of(then, before.unheard)
         load = UnheardLoad(route, max(before.before, then), unheard, gone=before.gone)
