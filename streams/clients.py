@@ -3,7 +3,8 @@
 A report is a claim. What makes it credible is what came before it and what comes with it:
 
 - **Load** counts as far as the client is served: up to ``GROWTH`` times what it is served and has on its way.
-  What it offers beyond that is doubtful, and the controller counts little of it (core/capacity/demand.py). A
+  What it offers beyond that is doubtful, first of all what its largest flows offer, and the controller counts
+  little of it (core/capacity/demand.py). A
   client that says it was served more than all pools can give together lies, and nothing it saw counts.
 - **Outcomes** count in proportion to what the client is known to send: up to ``GROWTH`` times the attempts
   of it that succeeded of late, and ``ATTEMPTS_FREE_PER_S`` more. A client that was never heard before is a
@@ -81,11 +82,12 @@ class Client(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How far one report counts. ``credible``: the share of its load; ``weight``: of its attempts."""
+    """How far one report counts. ``flow_units_max``: the most units of any one flow that are credible;
+    ``weight``: the share of its attempts."""
 
     newcomer: bool
     lies: bool
-    credible: float
+    flow_units_max: float
     weight: float
     served: float
     attempts: float
@@ -127,7 +129,6 @@ class Clients:
         self._began_ms = self._began_ms or at_ms
         before, seconds = self._known.get(event.client), window_s(event)
         served_now = sum(row.units for row in event.pools) / seconds
-        offered = sum(flow.offered_units for flow in flows)
         attempts_now = sum(_attempts(row) for row in event.pools) / seconds
         is_new = before is None and self._is_new(event.client, at_ms)
         attempts = sum(row.outcomes.ok for row in event.pools) / seconds
@@ -141,7 +142,7 @@ class Clients:
         return Standing(
             newcomer=before.is_newcomer(at_ms) if before else is_new,
             lies=served_now > limit_units_per_s,
-            credible=1.0 if offered <= credit else credit / offered,
+            flow_units_max=_credible_most([flow.offered_units for flow in flows], credit),
             weight=1.0 if attempts_now <= most else most / attempts_now,
             served=served,
             attempts=attempts,
@@ -249,6 +250,20 @@ class Clients:
 def window_s(event: Demand) -> float:
     """The length of a report's window in seconds, no less than a tenth of one."""
     return max(0.1, (event.window_end_ms - event.window_start_ms) / 1_000)
+
+
+def _credible_most(offered: Sequence[float], credit: float) -> float:
+    """The most of each that counts so that all together are within the credit; infinite if all are.
+
+    A flow that offers too much takes no credit from the client's smaller ones.
+    """
+    left = credit
+    for position, units in enumerate(sorted(offered)):
+        even_share = left / (len(offered) - position)
+        if units > even_share:
+            return even_share
+        left -= units
+    return float("inf")
 
 
 def _attempts(observation: PoolObservation) -> int:

@@ -95,8 +95,8 @@ class DemandFold:
         of_its_own = is_of_its_own(event.pools, was=before is not None and before.of_its_own)
         is_left_out = of_its_own or standing.lies
         observations = _weighed(event, registry, 0.0 if is_left_out else standing.weight)
-        doubted = 1.0 if standing.lies else 1.0 - standing.credible
-        flows = [(flow, flow.offered_units * doubted) for flow in claims]
+        most = 0.0 if standing.lies else standing.flow_units_max
+        flows = [(flow, max(flow.offered_units - most, 0.0)) for flow in claims]
         second_ms = second_of(event, append_ms)
         begins_second = second_ms > self._newest_ms
         if second_ms > self._newest_ms - SECONDS_MAX * 1000:

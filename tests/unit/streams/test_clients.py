@@ -70,6 +70,16 @@ def test_load_is_credible_up_to_four_times_what_is_served() -> None:
     assert flow_of(newest).doubtful_units > 50
 
 
+def test_a_flow_that_offers_too_much_takes_no_credit_from_smaller_ones() -> None:
+    """One workload that is far beyond what there is must not make the client's others look smaller."""
+    event = served("a", 100, T0_MS)
+    large = Flow("api", "eu", requests=9, offered_units=5_000.0)
+    small = Flow("chat", "eu", requests=9, offered_units=90.0)
+    second = Partition().add(replace(event, flows=(large, small)))
+    doubtful = {flow.workload: flow.doubtful_units for flow in second.flows}
+    assert doubtful == {"chat": 0.0, "api": 5_000.0 - (400.0 - 90.0)}
+
+
 def test_what_is_shed_by_the_table_takes_no_credit_away() -> None:
     """A client that is served nothing any more, because its load is shed, is believed as before."""
     room = Partition()
