@@ -93,6 +93,16 @@ class Standing(NamedTuple):
     attempts: float
 
 
+class Unheard(NamedTuple):
+    """Load of a flow that silent clients had between two times: ``units`` and ``requests`` in all."""
+
+    key: FlowKey
+    units: float
+    requests: float
+    from_ms: int
+    until_ms: int
+
+
 class Clients:
     """The clients of one partition. ``stored``: the newest whole second of the row that was taken over."""
 
@@ -191,8 +201,8 @@ class Clients:
             self._drop_generation(oldest.generation)
         return client
 
-    def unheard(self, until_ms: int, reporting: str) -> Iterator[tuple[FlowKey, float, float]]:
-        """(flow, units, requests) of clients that are silent without a goodbye, since this was last asked.
+    def unheard(self, until_ms: int, reporting: str) -> Iterator[Unheard]:
+        """The load of clients that are silent without a goodbye, since this was last asked.
 
         ``reporting``: the client whose report has just come.
         """
@@ -202,7 +212,7 @@ class Clients:
         for name, client in list(self._known.items()):
             if client.late_after_ms(self._resumed_ms) > until_ms or name == reporting:
                 continue
-            yield from _amounts(client.rates, until_ms - max(client.counted_ms, self._resumed_ms))
+            yield from _amounts(client.rates, max(client.counted_ms, self._resumed_ms), until_ms)
             if client.silent_after_ms < until_ms:
                 self._drop_generation(client.generation)
                 self._silent[name] = self._known.pop(name)._replace(counted_ms=until_ms)
@@ -212,11 +222,11 @@ class Clients:
             if until_ms - client.heard_ms > UNHEARD_MAX_MS or len(self._silent) > CLIENTS_MAX:
                 del self._silent[name]
             elif name != reporting:
-                yield from _amounts(client.rates, until_ms - max(client.counted_ms, self._resumed_ms))
+                yield from _amounts(client.rates, max(client.counted_ms, self._resumed_ms), until_ms)
                 self._silent[name] = client._replace(counted_ms=until_ms)
         yield from self._unheard_of_predecessor(until_ms)
 
-    def _unheard_of_predecessor(self, until_ms: int) -> Iterator[tuple[FlowKey, float, float]]:
+    def _unheard_of_predecessor(self, until_ms: int) -> Iterator[Unheard]:
         """What the row showed at the take-over and nobody has reported since."""
         from_ms, self._counted_ms = self._counted_ms, until_ms
         age_ms = until_ms - self._began_ms
@@ -231,7 +241,7 @@ class Clients:
         }
         self._inherited = rest
         from_ms = max(from_ms, self._began_ms + TAKE_OVER_MS, self._resumed_ms)
-        yield from _amounts(rest, until_ms - from_ms)
+        yield from _amounts(rest, from_ms, until_ms)
 
     def _is_new(self, name: str, at_ms: int) -> bool:
         return name not in self._silent and at_ms - self._began_ms >= TAKE_OVER_MS
@@ -321,7 +331,8 @@ def _smoothed(before: Rates, now: Rates, seconds: float) -> Rates:
     return smoothed
 
 
-def _amounts(rates: Rates, milliseconds: int) -> Iterator[tuple[FlowKey, float, float]]:
-    if milliseconds > 0:
+def _amounts(rates: Rates, from_ms: int, until_ms: int) -> Iterator[Unheard]:
+    seconds = (until_ms - from_ms) / 1_000
+    if seconds > 0:
         for key, (units, requests) in rates.items():
-            yield key, units * milliseconds / 1_000, requests * milliseconds / 1_000
+            yield Unheard(key, units * seconds, requests * seconds, from_ms=from_ms, until_ms=until_ms)

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from streams.clients import Clients, Standing, window_s
+from streams.clients import Clients, Standing, Unheard, window_s
 from streams.fold import Refusal, evidence_ms
 from streams.material import load_moved, tells_failure, tells_little_left
 from streams.rows import DemandRow, Doubt, Ejection, Position
@@ -145,10 +145,18 @@ class DemandFold:
             for old in [s for s in self._seconds if s <= oldest_ms]:
                 del self._seconds[old]
             self._forget_silent(second_ms)
-            tally = self._tally(second_ms)
-            for key, units, requests in self._clients.unheard(second_ms, reporting):
-                tally.add_unheard(key, units, requests)
+            self._tally(second_ms)
+            for load in self._clients.unheard(second_ms, reporting):
+                self._add_unheard(load)
         return self._tally(second_ms)
+
+    def _add_unheard(self, load: Unheard) -> None:
+        """Into the seconds that it was in, as far as they are still summed. A client is known to be silent
+        only after two reports are missing, and the seconds before must not look as if load had gone."""
+        seconds = [ms for ms in self._seconds if load.from_ms < ms <= load.until_ms] or [max(self._seconds)]
+        for second_ms in seconds:
+            units, requests = load.units / len(seconds), load.requests / len(seconds)
+            self._tally(second_ms).add_unheard(load.key, units, requests)
 
     def _tally(self, second_ms: int) -> SecondTally:
         tally = self._seconds.get(second_ms)
