@@ -188,7 +188,9 @@ def counted_on(
         load = UnheardLoad(route, max(before.before, then), unheard, gone=before.gone)
     elif -more > thresholds.same_share * before.unheard:
         load = UnheardLoad(route, before.before, unheard, gone=min(before.gone, unheard))
-    if heard >= load.before * (1 - thresholds.overload_tolerance) and load.gone < load.unheard:
+    # A silence that begins is small in the mean of ten seconds, and is no less one for that.
+    noise = min(thresholds.overload_tolerance * load.before, load.unheard / 2)
+    if heard >= load.before - noise and load.gone < load.unheard:
         load = UnheardLoad(route, load.before, load.unheard, gone=load.unheard)
     return load
 
