@@ -106,6 +106,10 @@ class CommandReader:
         """Returns once every order given so far was read. Raises TimeoutError or KafkaError."""
         await self._tail.read_all(within_s)
 
+    async def read_older(self, within_s: float) -> None:
+        """Returns once every order was read that was given before ``start``. Raises TimeoutError."""
+        await self._tail.read_older(within_s)
+
     async def stop(self) -> None:
         """Closes the connection; ``run`` must have ended."""
         if self._waking is not None:

@@ -57,6 +57,7 @@ class Tail:
             retry_backoff_ms=100,
         )
         self._moved = asyncio.Condition()
+        self._end_at_start = 0
         self.first_offset = 0
         self.next_offset = 0
 
@@ -71,8 +72,9 @@ class Tail:
             raise TopicMissingError(self._topic)
         self._consumer.assign([self._partition])
         self.first_offset = await self._edge(self._consumer.beginning_offsets)
+        self._end_at_start = await self.end_offset()
         if last is not None:
-            self.first_offset = max(self.first_offset, await self.end_offset() - last)
+            self.first_offset = max(self.first_offset, self._end_at_start - last)
         self.next_offset = self.first_offset
         self._consumer.seek(self._partition, self.next_offset)
 
@@ -132,6 +134,14 @@ class Tail:
     async def read_all(self, within_s: float | None = None) -> None:
         """Returns once everything was taken that the log holds now. Raises TimeoutError or KafkaError."""
         await self.read_to(await self.end_offset() - 1, within_s)
+
+    async def read_older(self, within_s: float | None = None) -> None:
+        """Returns once everything was taken that the log held at ``start``. Raises TimeoutError.
+
+        Sooner than ``read_all``: a broker answers the requests of one connection in turn, so a question about
+        the end of the log waits for a fetch that waits for records.
+        """
+        await self.read_to(self._end_at_start - 1, within_s)
 
     async def moved(self, within_s: float) -> None:
         """Returns after the next batch of records, or after ``within_s``."""

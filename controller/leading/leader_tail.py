@@ -62,6 +62,10 @@ class LeaderTail:
         """Returns once everything was read that the log holds now. Raises TimeoutError or KafkaError."""
         await self._tail.read_all(within_s)
 
+    async def read_older(self, within_s: float | None = None) -> None:
+        """Returns once everything was read that the log held at ``start``. Raises TimeoutError."""
+        await self._tail.read_older(within_s)
+
     async def is_read(self) -> bool:
         """Whether nothing is left to read. The answer also proves that Kafka is there. Raises KafkaError."""
         next_offset = self._tail.next_offset
@@ -77,15 +81,17 @@ class LeaderTail:
         An epoch begins on this log before anything is written under it. So an epoch beyond the end of the log
         is none, and nothing need be waited for.
         """
+        if not self._read_once:
+            await self._tail.read_older()
+            self._read_once = True
         backoff = Backoff(RETRY_FIRST_S, RETRY_LONGEST_S)
-        while not self._read_once or self.log.next_offset <= epoch:
+        while self.log.next_offset <= epoch:
             try:
                 end_offset = await self._tail.end_offset()
-                await self._tail.read_to(min(epoch, end_offset - 1) if self._read_once else end_offset - 1)
+                await self._tail.read_to(min(epoch, end_offset - 1))
             except (KafkaError, TimeoutError):
                 await asyncio.sleep(backoff.next_s())
                 continue
-            self._read_once = True
             if end_offset <= epoch:
                 return
 

@@ -41,7 +41,7 @@ class RoutesReader:
             for tail in (self._leader, self._tail):
                 await tail.start(last=HEARTBEATS_READ_MAX if tail is self._leader else None)
                 self._reading.append(asyncio.create_task(tail.run()))
-            await self._tail.read_all(READ_WITHIN_S)
+            await self._tail.read_older(READ_WITHIN_S)
         except BaseException:
             await self._stop()
             raise

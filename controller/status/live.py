@@ -79,11 +79,11 @@ async def read_commands(settings: Settings, newest: RoutesRecord) -> CommandLog:
 
 
 async def read_once(reader: CommandReader | LeaderTail | Tail) -> None:
-    """Reads a log to its end as it is now, with a reader that was started, and stops the reader. Raises
+    """Reads what a log held when its reader was started, and stops the reader. Raises
     ``TimeoutError`` after ``READ_WITHIN_S``."""
     reading = asyncio.create_task(reader.run())
     try:
-        await reader.read_all(READ_WITHIN_S)
+        await reader.read_older(READ_WITHIN_S)
     finally:
         await end_all([reading])
         await reader.stop()

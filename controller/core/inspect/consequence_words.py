@@ -2,14 +2,20 @@
 
 from controller.core.inspect.binding import Binding
 from controller.core.inspect.consequences import UNITS_MIN, Consequences
-from controller.core.model.words import in_words
+from controller.core.model.words import duration, in_words
 
 NAMED_MAX = 4  # more in one line are counted, not named
 
 
 def summary(consequences: Consequences) -> tuple[str, ...]:
     """Sentences about moves, shed load, burst and what binds; objections are not among them."""
-    lines = [_moves(consequences), *_by_choice(consequences), *_shed(consequences), *_burst(consequences)]
+    lines = [
+        _moves(consequences),
+        *_emptying(consequences),
+        *_by_choice(consequences),
+        *_shed(consequences),
+        *_burst(consequences),
+    ]
     return (*lines, *(_binds(rule) for rule in consequences.binding))
 
 
@@ -29,6 +35,23 @@ def _moves(consequences: Consequences) -> str:
     places = _gains(consequences)
     gaining = [f"{places[place]:,.0f} {place}" for place in sorted(places, key=lambda name: -places[name])]
     return f"it moves {moved:,.0f} of {consequences.offered:,.0f} {unit}/s at once: {_listed(gaining)}"
+
+
+def _emptying(consequences: Consequences) -> list[str]:
+    """How long it takes until the pools that are taken out of use are empty."""
+    emptying, unit = consequences.emptying, consequences.load_unit
+    if emptying is None:
+        return []
+    lines = []
+    if emptying.staying >= UNITS_MIN:
+        text = f"{emptying.staying:,.0f} {unit}/s stay at the emptied pools until other pools have room"
+        if emptying.room_in_ms is not None:
+            text += f"; those that climb their ramp have it in {duration(emptying.room_in_ms)} at the soonest"
+        lines.append(text)
+    if emptying.in_flight:
+        oldest = f", the oldest for {duration(emptying.oldest_ms)}" if emptying.oldest_ms else ""
+        lines.append(f"{emptying.in_flight:,} requests are in flight there{oldest}, and end by themselves")
+    return lines
 
 
 def _gains(consequences: Consequences) -> dict[str, float]:

@@ -75,10 +75,26 @@ class BurstChange(Struct, frozen=True):
     money_per_hour_after: float
 
 
+class Emptying(Struct, frozen=True):
+    """Pools that an order takes out of use, and how long that takes.
+
+    ``staying``: load in units/s that finds no room elsewhere and that they keep, where an order lets them.
+    ``room_in_ms``: when pools that climb their ramp will have their whole capacity at the soonest; None if
+    none climbs. ``in_flight``: clients' requests there now, which end by themselves; ``oldest_ms``: for how
+    long the oldest of them has waited.
+    """
+
+    pools: tuple[str, ...]
+    staying: float
+    room_in_ms: int | None
+    in_flight: int
+    oldest_ms: int
+
+
 class Consequences(Struct, frozen=True):
     """What changes. ``moved_units_per_s`` moves at once; ``due_before`` and ``due_after`` are left to bounded
     steps by choice, in units/s. Workloads and pools that stay as they are, are left out. ``binding``: which
-    contract, guard or limit keeps load from a place."""
+    contract, guard or limit keeps load from a place. ``emptying``: None if no pool is taken out of use."""
 
     load_unit: str
     offered: float
@@ -92,6 +108,7 @@ class Consequences(Struct, frozen=True):
     burst: BurstChange
     binding: tuple[Binding, ...] = ()
     objections: tuple[Objection, ...] = ()
+    emptying: Emptying | None = None
 
 
 class _Side(NamedTuple):
@@ -134,11 +151,12 @@ def consequences(before: Snapshot, after: Snapshot, at_ms: int) -> Consequences:
             then.assessment,
             then.draft,
             routes=_shedding_more(now, then),
-            taken=_barred(then) - _barred(now),
+            taken=_emptied(then) - _emptied(now),
             new_verdicts=_new_verdicts(now, then),
             at_ms=at_ms,
         ),
         objections=(*_critical_shed(now, then), *_last_pool(now, then), *_no_n_minus_1(now, then, at_ms)),
+        emptying=_emptying(then, _emptied(then) - _emptied(now), at_ms),
     )
 
 
@@ -211,6 +229,27 @@ def _due(side: _Side, at_ms: int) -> float:
     return sum(_moved(was[route], flow) for route, flow in goal.items())
 
 
+def _emptying(then: _Side, pools: frozenset[str], at_ms: int) -> Emptying | None:
+    if not pools:
+        return None
+    assessment, thresholds = then.assessment, then.snapshot.policy.thresholds
+    load = dict(zip(assessment.compiled.pools, then.draft.load, strict=True))
+    outcomes = [assessment.evidence[pool].clients for pool in pools if pool in assessment.evidence]
+    clients = [item for item in outcomes if item is not None]
+    ends_ms = [
+        pool.ramp_since_ms + (len(thresholds.ramp_steps) - 1 - pool.ramp_step) * thresholds.ramp_step_min_ms
+        for pool in assessment.memory.pools.values()
+        if pool.state is State.RECOVERING
+    ]
+    return Emptying(
+        tuple(sorted(pools)),
+        sum(load[pool] for pool in pools),
+        room_in_ms=max(0, max(ends_ms) - at_ms) if ends_ms else None,
+        in_flight=sum(item.in_flight for item in clients),
+        oldest_ms=max((item.oldest_in_flight_ms for item in clients), default=0),
+    )
+
+
 def _shedding_more(now: _Side, then: _Side) -> tuple[int, ...]:
     """The routes that shed more, by index of the policy that is in force then."""
     before = {route.route: route.shed for route in now.worth.routes}
@@ -260,20 +299,25 @@ def _last_pool(now: _Side, then: _Side) -> Iterator[Objection]:
 
 def _usable_pools(side: _Side) -> dict[str, int]:
     """Route -> how many lawful pools are neither withdrawn nor down."""
-    compiled, barred = side.assessment.compiled, _barred(side)
+    compiled, lost = side.assessment.compiled, _lost(side)
     return {
-        rules.name: sum(compiled.pools[pool] not in barred for pool in rules.lawful)
+        rules.name: sum(compiled.pools[pool] not in lost for pool in rules.lawful)
         for rules in compiled.routes
     }
 
 
-def _barred(side: _Side) -> frozenset[str]:
-    """The pools that are withdrawn, evacuated or down, by name."""
+def _lost(side: _Side) -> frozenset[str]:
+    """The pools that are withdrawn or down, by name: what finds no room elsewhere is shed."""
     assessment = side.assessment
     memories = assessment.memory.pools
     down = {name for name in assessment.compiled.pools if memories[name].state is State.DOWN}
-    emptied = assessment.claims.withdrawn.keys() | assessment.claims.leaving.keys()
-    return frozenset(down).union(assessment.compiled.pools[index] for index in emptied)
+    return frozenset(down).union(assessment.compiled.pools[index] for index in assessment.claims.withdrawn)
+
+
+def _emptied(side: _Side) -> frozenset[str]:
+    """The same, and pools that are evacuated: what finds no room elsewhere stays there."""
+    names = side.assessment.compiled.pools
+    return _lost(side).union(names[index] for index in side.assessment.claims.leaving)
 
 
 def _no_n_minus_1(now: _Side, then: _Side, at_ms: int) -> Iterator[Objection]:

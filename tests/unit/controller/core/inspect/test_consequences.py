@@ -127,6 +127,32 @@ def test_taking_an_order_back_is_not_objected_to() -> None:
     assert change.objections == ()
 
 
+def test_an_evacuation_says_what_stays_and_for_how_long(world: World) -> None:
+    """What finds no room elsewhere stays, is not shed, and so nothing forbids it; a drain sheds it."""
+    moved = of_order(world, "evacuate", "azure")
+    assert moved.emptying is not None
+    assert moved.emptying.staying == pytest.approx(13_000, rel=0.01)
+    assert moved.objections == ()
+    line = next(line for line in summary(moved) if "stay at the emptied pools" in line)
+    assert line == "13,000 tokens/s stay at the emptied pools until other pools have room"
+    ramps = replace(moved, emptying=replace(moved.emptying, room_in_ms=90_000))
+    assert f"{line}; those that climb their ramp have it in 90 s at the soonest" in summary(ramps)
+    drained = of_order(world, "drain", "azure")
+    assert drained.emptying is not None
+    assert drained.emptying.staying == 0
+    assert drained.shed_after["critical"] == pytest.approx(13_000, rel=0.01)
+
+
+def test_requests_in_flight_at_emptied_pools_are_told(world: World) -> None:
+    """How many, and for how long the oldest has waited; an order that empties nothing tells of none."""
+    change = of_order(world, "drain", "oci")
+    assert change.emptying is not None
+    waiting = replace(change, emptying=replace(change.emptying, in_flight=12, oldest_ms=40_000))
+    text = "12 requests are in flight there, the oldest for 40 s, and end by themselves"
+    assert text in summary(waiting)
+    assert of_order(world, "freeze", "*").emptying is None
+
+
 def test_another_policy_is_compared_by_name(world: World) -> None:
     """A pool that the other policy lacks ends at nothing, although the pools have other numbers there."""
     snapshot = world.snapshot()
