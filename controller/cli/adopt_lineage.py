@@ -9,7 +9,10 @@ import argparse
 import asyncio
 import getpass
 import os
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
 
 from controller.cli.terminal import name_context
 from controller.leading.routes_reader import RoutesReader
@@ -32,6 +35,10 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("adopt-lineage", description=__doc__)
     parser.add_argument("--reason", required=True, help="why; the controllers log it")
     parser.add_argument("--actor", help="who decides it (default: your login)")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would follow what, and write nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     add_stack_arguments(parser)
 
 
@@ -40,10 +47,22 @@ def run(args: argparse.Namespace) -> int:
     quiet()
     settings = read_settings(args, os.environ, needs=(KAFKA, REDIS))
     name_context(settings)
-    return asyncio.run(_adopt(settings, args.actor or getpass.getuser(), args.reason))
+    adopting = _adopt(settings, args.actor or getpass.getuser(), args.reason, is_rehearsal=args.dry_run)
+    report = asyncio.run(adopting)
+    print(msgspec.json.encode(report).decode() if args.json else report.text)
+    return EXIT_NOT_APPLIED if report.outcome == "unanswered" else 0
 
 
-async def _adopt(settings: Settings, actor: str, reason: str) -> int:
+class AdoptionReport(Struct, frozen=True):
+    """What `--json` prints: whether clients go on from the lineage ``follows`` to ``lineage``."""
+
+    outcome: Literal["adopted", "unchanged", "dry_run", "unanswered"]
+    lineage: str
+    follows: str
+    text: str
+
+
+async def _adopt(settings: Settings, actor: str, reason: str, *, is_rehearsal: bool) -> AdoptionReport:
     async with RoutesReader(settings.kafka, settings.topics) as routes:
         record = routes.newest()
     if record is None:
@@ -59,20 +78,23 @@ async def _adopt(settings: Settings, actor: str, reason: str) -> int:
             raise UserError("Redis holds no table: the controllers put theirs there by themselves")
         old = before.generation.lineage
         if old == new:
-            print(f"Redis holds the lineage {new} already: there is nothing to adopt")
-            return 0
+            text = f"Redis holds the lineage {new} already: there is nothing to adopt"
+            return AdoptionReport("unchanged", new, old, text=text)
+        if is_rehearsal:
+            text = f"the lineage {new} would follow {old}; nothing was written"
+            return AdoptionReport("dry_run", new, old, text=text)
         parents = (*(name for name in before.parents if name != new), old)
         adoption = Adoption(new, parents, now_ms(), actor=actor, reason=reason)
         await redis.set(settings.keys.adoption, encode_adoption(adoption))
         if await _is_adopted(redis, settings, new):
-            print(f"the lineage {new} follows {old} now: clients go on with its tables")
-            return 0
+            text = f"the lineage {new} follows {old} now: clients go on with its tables"
+            return AdoptionReport("adopted", new, old, text=text)
     finally:
         await redis.aclose()
-    print(
+    text = (
         f"no controller put a table of the lineage {new} into Redis within {WAIT_S:g} s: see `tieline status`"
     )
-    return EXIT_NOT_APPLIED
+    return AdoptionReport("unanswered", new, old, text=text)
 
 
 async def _manifest(redis: Any, settings: Settings) -> Manifest | None:

@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
 from controller.cli.event_input import (
     INPUT_MAX_BYTES,
     Identity,
@@ -47,6 +50,8 @@ def add_parser(subparsers: Any) -> None:
         kind.add_argument("--source", default="", help="the source of the event, as the policy registers it")
         kind.add_argument("--pool", action="append", help="provider/region/deployment; may be given again")
         kind.add_argument("--file", help="events as YAML or JSON instead of flags; - for standard input")
+        kind.add_argument("--dry-run", action="store_true", help="print the events as JSON, and send nothing")
+        kind.add_argument("--json", action="store_true", help="one JSON object instead of text")
     for name in OUTCOMES:
         health.add_argument(_flag(name), type=int, metavar="N", help=f"attempts that ended {name}")
     health.add_argument("--units", type=float, help="load served in the window, e.g. tokens")
@@ -73,18 +78,29 @@ def run(args: argparse.Namespace) -> int:
     identity = Identity(args.source, secrets.token_hex(8), clock.now_ms())
     place, descriptions = _descriptions(args, identity.now_ms)
     to_send = events(args.kind, descriptions, identity, place=place)
-    return asyncio.run(_checked_and_sent(settings, to_send))
+    if args.dry_run:
+        print(msgspec.json.encode(EmitReport(tuple(to_send), is_sent=False)).decode())
+        return 0
+    return asyncio.run(_checked_and_sent(settings, to_send, as_json=args.json))
 
 
-async def _checked_and_sent(settings: Settings, to_send: list[Report | Capacity]) -> int:
+class EmitReport(Struct, frozen=True):
+    """What `--json` and `--dry-run` print. ``records``: topic, partition and offset of each event."""
+
+    events: tuple[Report | Capacity, ...]
+    is_sent: bool
+    records: tuple[tuple[str, int, int], ...] = ()
+
+
+async def _checked_and_sent(settings: Settings, to_send: list[Report | Capacity], *, as_json: bool) -> int:
     policy = await _policy_in_force(settings)
     if policy is None:
         sys.stderr.write("No controller has published a policy yet to check these events against.\n")
-        return await _send(settings, to_send)
+        return await _send(settings, to_send, as_json=as_json)
     for event in to_send:
         if fault := registration_fault(event, policy):
             raise InputError(f"Nothing was sent: {fault}.")
-    return await _send(settings, to_send)
+    return await _send(settings, to_send, as_json=as_json)
 
 
 async def _policy_in_force(settings: Settings) -> Policy | None:
@@ -97,7 +113,8 @@ async def _policy_in_force(settings: Settings) -> Policy | None:
     return decode_policy(record.policy) if record is not None else None
 
 
-async def _send(settings: Settings, to_send: list[Report | Capacity]) -> int:
+async def _send(settings: Settings, to_send: list[Report | Capacity], *, as_json: bool) -> int:
+    records: list[tuple[str, int, int]] = []
     async with Producer(settings.kafka, prefix=settings.namespace) as producer:
         for event in to_send:
             try:
@@ -105,11 +122,17 @@ async def _send(settings: Settings, to_send: list[Report | Capacity]) -> int:
             except ProducerError as error:
                 sys.stderr.write(f"Not sent: {error}.\n")
                 return EXIT_FAILED
+            records.append((sent.topic, sent.partition, sent.offset))
+            if as_json:
+                continue
             kind = "health" if isinstance(event, Report) else "capacity"
             print(
                 f"{sent.topic} partition {sent.partition} offset {sent.offset}: {kind} of "
                 f"{event.provider}/{event.region} ({len(event.pools)} pools) from {event.source}"
             )
+    if as_json:
+        report = EmitReport(tuple(to_send), is_sent=True, records=tuple(records))
+        print(msgspec.json.encode(report).decode())
     return 0
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from controller.cli.terminal import duration_ms, invalid_field, name_context
 from controller.core.policy.check import near_miss
@@ -60,11 +61,14 @@ def add_parser(subparsers: Any) -> None:
             "--out", type=Path, metavar="FILE", help="write it into a file, for overlay= of clients"
         )
         verb.add_argument("--no-redis", action="store_true", help="write the file only")
+        verb.add_argument("--dry-run", action="store_true", help="say what it would do, and write nothing")
         add_stack_arguments(verb)
     show = verbs.add_parser("show", help="show what is excluded now, and check the signature")
     show.add_argument("--file", type=Path, metavar="FILE", help="read a file instead of Redis")
     show.add_argument("--public-key", type=Path, metavar="FILE", help="check the signature by it")
     add_stack_arguments(show)
+    for verb in (exclude, withdraw, show):
+        verb.add_argument("--json", action="store_true", help="one JSON object instead of text")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,22 +80,41 @@ def run(args: argparse.Namespace) -> int:
     return asyncio.run(_show(args, settings) if args.verb == "show" else _issue(args, settings, from_redis))
 
 
+class OverlayReport(Struct, frozen=True):
+    """What `--json` prints. ``overlay``: None if there is none. ``is_verified``: its signature was checked
+    and is good; None if it was not checked."""
+
+    overlay: Overlay | None
+    written_to_redis: bool = False
+    is_verified: bool | None = None
+
+
+def _print(report: OverlayReport, lines: Sequence[str], *, as_json: bool) -> None:
+    print(msgspec.json.encode(report).decode() if as_json else "\n".join(lines))
+
+
 async def _issue(args: argparse.Namespace, settings: Settings, to_redis: bool) -> int:
     if not to_redis and args.out is None:
         raise UserError("--no-redis needs --out FILE, as the overlay would go nowhere")
     key = read_private_key(args.key)
     overlay = _overlay_of(args, settings.namespace, now_ms())
     data = sign(overlay, key)
-    if to_redis:
+    lines: list[str] = []
+    if args.dry_run:
+        lines.append("nothing was written")
+    elif to_redis:
         known_only = not getattr(args, "unknown", True)
         replaced = await _publish(settings, overlay, data, key, known_only=known_only)
         if replaced:
-            print(f"replaces {replaced}, which this key did not sign")
-        print(f"written to Redis, for clients of namespace {settings.namespace!r} and for `tieline web`")
-    if args.out is not None:
+            lines.append(f"replaces {replaced}, which this key did not sign")
+        lines.append(
+            f"written to Redis, for clients of namespace {settings.namespace!r} and for `tieline web`"
+        )
+    if args.out is not None and not args.dry_run:
         _write(args.out, data)
-        print(f"written to {args.out}")
-    print(_described(overlay))
+        lines.append(f"written to {args.out}")
+    report = OverlayReport(overlay, written_to_redis=to_redis and not args.dry_run)
+    _print(report, [*lines, _described(overlay)], as_json=args.json)
     return 0
 
 
@@ -187,15 +210,18 @@ def _check_scopes(scopes: Sequence[str], pools: set[str]) -> None:
 async def _show(args: argparse.Namespace, settings: Settings) -> int:
     data = _read(args.file) if args.file is not None else await _stored(settings)
     if not data:
-        print("there is no overlay")
+        _print(OverlayReport(None), ["there is no overlay"], as_json=args.json)
         return 0
     try:
-        print(_described(peek(data)))
+        report = OverlayReport(peek(data))
+        lines = [_described(peek(data))]
         if args.public_key is not None:
             verify(data, public_keys([args.public_key]), namespace=settings.namespace, now_ms=now_ms())
-            print("the signature is good, and the overlay is in force")
+            report = OverlayReport(report.overlay, is_verified=True)
+            lines.append("the signature is good, and the overlay is in force")
     except OverlayError as error:
         raise UserError(f"clients do not honour this overlay: {error}") from None
+    _print(report, lines, as_json=args.json)
     return 0
 
 

@@ -1,0 +1,53 @@
+"""One rule for what programs read: every command that prints something has `--json`, every one that changes
+something `--dry-run`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from controller.cli import COMMANDS, main
+
+SERVES = {"controller", "web", "probe", "notify"}  # they run until a signal ends them, and print nothing
+TEXT = {"completion", "man"}  # for a shell and a pager
+PARTS = {
+    "emit": ("health", "capacity"),
+    "overlay": ("exclude", "withdraw", "show"),
+    "context": ("list", "show"),
+    "policy": ("check", "show", "history", "diff", "apply", "rollback"),
+}
+CHANGES = (
+    *("drain", "evacuate", "failover", "pin", "mode", "freeze", "undrain", "adopt-lineage"),
+    *("emit health", "emit capacity", "policy apply", "overlay exclude", "overlay withdraw"),
+)
+
+
+def help_of(words: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `--help` prints."""
+    with pytest.raises(SystemExit):
+        main([*words.split(), "--help"])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted({*COMMANDS} - SERVES - TEXT))
+def test_every_command_that_prints_has_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also each of its own subcommands."""
+    for part in PARTS.get(name, ("",)):
+        assert "--json" in help_of(f"{name} {part}", capsys), f"{name} {part}"
+
+
+@pytest.mark.parametrize("words", CHANGES)
+def test_what_changes_something_can_be_rehearsed(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--dry-run` sends nothing."""
+    assert "--dry-run" in help_of(words, capsys)
+
+
+def test_a_rehearsed_event_is_printed_and_not_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody is reached: there is no Kafka at this address."""
+    pool = ("--source", "fleet", "--pool", "oci/uk-london-1/gpt-oss", "--limit-units-per-s", "900")
+    assert main(["emit", "capacity", *pool, "--dry-run", "--kafka", "127.0.0.1:9"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["is_sent"], report["records"]) == (False, [])
+    assert report["events"][0]["pools"][0]["limit_units_per_s"] == 900.0
