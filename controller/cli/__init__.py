@@ -84,6 +84,9 @@ COMMANDS = {
     ),
     "emit": Command("controller.cli.emit", "send a health or capacity event"),
     "notify": Command("controller.cli.notify", "tell Slack, PagerDuty, Alertmanager or a webhook"),
+    "deadletter": Command(
+        "controller.cli.deadletter", "look at records that could not be taken, and append them again"
+    ),
     "probe": Command("controller.cli.probe", "probe every pool and report its health"),
     "context": Command("controller.cli.context", "show and choose the installation that commands speak to"),
     "completion": Command("controller.cli.completion", "print the completion script of a shell"),

@@ -32,6 +32,7 @@ The file maps names to contexts:
       kafka_tls: true
       redis: rediss://redis-1:6379/0
       namespace: tieline
+      key_file: kim.key                        # your private key, to sign orders with
     lab: {kafka: 127.0.0.1:9092, redis: redis://127.0.0.1:6379/0}
 
 A flag such as --kafka counts first, then --context, then variables such as TIELINE_KAFKA, then

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from controller.commands.authority import OrderRules
 from controller.commands.in_force import rules_under
 from controller.commands.policies import published_policy
+from controller.process.contexts import OPERATOR_KEY_FILE
 from controller.process.errors import UserError
 from controller.process.private_key import read_private_key
-from controller.process.settings import UNSIGNED_NOTICE
+from controller.process.settings import UNSIGNED_NOTICE, place_from
 from controller.routes.record import RoutesRecord
 from tieline.events import Command, PolicyChange
 from tieline.order_signing import key_name, sign_order
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
 
 Order = TypeVar("Order", Command, PolicyChange)
 
-KEY_FILE = "TIELINE_OPERATOR_KEY_FILE"
 NO_OPERATORS = (
     "the controllers take no orders, because the policy names no operators whose signature could be checked: "
     "add `operators` to it (`tieline keys new` prints the lines), or run the controllers with "
     "--unsigned-dev-mode, for development only"
 )
-NO_KEY = f"every order must be signed: give --key FILE, or set {KEY_FILE}"
+NO_KEY = f"every order must be signed: give --key FILE, or set {OPERATOR_KEY_FILE}"
 
 
 class Signing(NamedTuple):
@@ -68,13 +68,14 @@ class Signer:
 def add_key_argument(parser: argparse.ArgumentParser) -> None:
     """Adds the flag of every command that signs."""
     parser.add_argument(
-        "--key", type=Path, metavar="FILE", help=f"your private key, to sign with (else {KEY_FILE})"
+        "--key", type=Path, metavar="FILE", help=f"your private key, to sign with (else {OPERATOR_KEY_FILE})"
     )
 
 
 def signing_of(args: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Signing:
-    """What was typed, else what the environment says."""
-    path = args.key or (Path(name) if (name := environment.get(KEY_FILE, "").strip()) else None)
+    """What was typed, else what the environment or the context says."""
+    name = place_from(args, environment).environment.get(OPERATOR_KEY_FILE, "").strip()
+    path = args.key or (Path(name) if name else None)
     return Signing(path, args.actor)
 
 

@@ -7,15 +7,16 @@ The file is ``config.yaml`` in ``$XDG_CONFIG_HOME/tieline``, else in ``~/.config
       prod: {kafka: "kafka-1:9093", kafka_ca_file: ca.pem, redis: "rediss://redis:6379/0", namespace: tieline}
       lab: {kafka: "127.0.0.1:9092", redis: "redis://127.0.0.1:6379/0"}
 
-A field has the name of its variable without ``TIELINE_``, in small letters, and ``FIELDS`` lists them. There
-is no field for a password, only for files that hold one: the context file may then be shown to anybody. Paths
-are relative to the file.
+A field has the name of its variable without ``TIELINE_``, in small letters, and ``FIELDS`` lists them; the
+file of the operator's private key is ``key_file``. There is no field for a password, only for files that hold
+one: the context file may then be shown to anybody. Paths are relative to the file.
 
 What counts: a flag such as ``--kafka``, then a variable, then the context that TIELINE_CONTEXT names, else
 the current one. ``--context`` is a flag, so what it names counts before every variable. These rules keep
 installations apart:
 
-- A context that was typed replaces all variables in ``FIELDS``, also those that it has no field for.
+- A context that was typed replaces all variables in ``FIELDS``, also those that it has no field for. Only the
+  operator's key is taken from its variable if the context names none.
 - The security fields of Kafka and of Redis (``kafka_*``, ``redis_*``) belong to the address in the same
   context. They don't count when the address comes from a flag or a variable.
 - A current context is left out as a whole when both addresses come from elsewhere, and for processes that run
@@ -32,6 +33,7 @@ from urllib.parse import urlsplit
 from controller.process.errors import SettingError
 
 CONTEXT = "TIELINE_CONTEXT"
+OPERATOR_KEY_FILE = "TIELINE_OPERATOR_KEY_FILE"
 FILE_MAX_BYTES = 1024 * 1024
 _KAFKA = ("tls", "ca_file", "cert_file", "key_file", "sasl", "user", "password_file")
 _REDIS = ("ca_file", "cert_file", "key_file", "user", "password_file")
@@ -39,10 +41,11 @@ FIELDS = {
     **{name: f"TIELINE_{name.upper()}" for name in ("kafka", "redis", "namespace")},
     **{f"kafka_{name}": f"TIELINE_KAFKA_{name.upper()}" for name in _KAFKA},
     **{f"redis_{name}": f"TIELINE_REDIS_{name.upper()}" for name in _REDIS},
+    "key_file": OPERATOR_KEY_FILE,
 }
 ADDRESSES = {"kafka": "Kafka", "redis": "Redis"}
 FLAGS = ("context", "kafka", "redis", "namespace")
-_VARIABLES = {*FIELDS.values(), "TIELINE_KAFKA_PASSWORD", "TIELINE_REDIS_PASSWORD"}
+_VARIABLES = {*FIELDS.values(), "TIELINE_KAFKA_PASSWORD", "TIELINE_REDIS_PASSWORD"} - {OPERATOR_KEY_FILE}
 
 
 class Contexts(NamedTuple):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from controller.process.connections import brokers, is_set, redis_address
-from controller.process.contexts import CONTEXT, FLAGS, place_of
+from controller.process.contexts import CONTEXT, FLAGS, Place, place_of
 from controller.process.errors import SettingError
 from tieline.kafka import Brokers
 from tieline.keys import Keys
@@ -121,14 +121,19 @@ def read_address(text: str) -> Address | None:
     return Address(host.strip("[]"), int(port))
 
 
+def place_from(args: argparse.Namespace, environment: Mapping[str, str]) -> Place:
+    """The environment with what a context adds to it, by what was typed. Raises SettingError."""
+    flags = {field: getattr(args, field, None) for field in FLAGS}
+    return place_of(flags, environment, follows_current=getattr(args, "follows_current", False))
+
+
 def read_settings(
     args: argparse.Namespace, environment: Mapping[str, str], *, needs: tuple[str, ...] = (KAFKA, REDIS)
 ) -> Settings:
     """The settings of one command. ``needs`` names the variables that must be set. Raises SettingError."""
 
     _refuse_typed_password(getattr(args, "redis", None))
-    flags = {field: getattr(args, field, None) for field in FLAGS}
-    place = place_of(flags, environment, follows_current=getattr(args, "follows_current", False))
+    place = place_from(args, environment)
     environment = place.environment
 
     def setting(flag: str, variable: str) -> str:

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec import Struct
 
+from controller.kafka.letter_log import NOTE, REASON, is_note
 from controller.process.settings import Settings
 from tieline.kafka import connecting
 from tieline.overlay import Overlay, OverlayError, peek
@@ -15,11 +16,11 @@ from tieline.overlay import Overlay, OverlayError, peek
 HOUR_MS = 3_600_000
 REASONS_OF_MAX = 200  # newest dead letters whose reasons are read; the others are only counted
 READ_WITHIN_S = 1.0
-_REASON = "tieline_reason"
 
 
 class DeadLettersSeen(Struct, frozen=True):
-    """Dead letters of the last hour. ``reasons`` counts the newest of them, at most ``REASONS_OF_MAX``."""
+    """Dead letters of the last hour, without the notes beside them. ``reasons`` counts the newest of them, at
+    most ``REASONS_OF_MAX``."""
 
     count: int
     reasons: dict[str, int]
@@ -72,7 +73,8 @@ async def _counted(consumer: AIOKafkaConsumer, topic: str, at_ms: int) -> DeadLe
         consumer.assign([part])
         consumer.seek(part, ends[part] - min(count, REASONS_OF_MAX))
         await _count_reasons(consumer, part, ends[part], reasons)
-    return DeadLettersSeen(sum(counts.values()), dict(reasons))
+    notes = reasons.pop(NOTE, 0)
+    return DeadLettersSeen(max(sum(counts.values()) - notes, 0), dict(reasons))
 
 
 async def _count_reasons(
@@ -84,5 +86,6 @@ async def _count_reasons(
     while (left_s := deadline_s - loop.time()) > 0 and await consumer.position(part) < end:
         batches = await consumer.getmany(part, timeout_ms=int(left_s * 1_000), max_records=REASONS_OF_MAX)
         for record in batches.get(part, ()):
-            values = [value for name, value in record.headers if name == _REASON]
-            reasons[values[-1].decode("utf-8", "replace") if values else ""] += 1
+            values = [value for name, value in record.headers if name == REASON]
+            reason = values[-1].decode("utf-8", "replace") if values else ""
+            reasons[NOTE if is_note(record.headers) else reason] += 1

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from controller.process.contexts import read_contexts
+from controller.process.contexts import OPERATOR_KEY_FILE, read_contexts
 from controller.process.errors import SettingError
-from controller.process.settings import KAFKA, REDIS, Settings, read_settings
+from controller.process.settings import KAFKA, REDIS, Settings, place_from, read_settings
 
 FILE = """
 current: prod
@@ -77,6 +77,16 @@ def test_a_context_named_by_its_variable_counts_after_the_others(home: dict[str,
     read = settings({**home, "TIELINE_CONTEXT": "lab", REDIS: "redis://x:6379/0"})
     assert (read.kafka, read.redis) == ("lab:9092", "redis://x:6379/0")
     assert read.context == "context lab, Redis by TIELINE_REDIS"
+
+
+def test_the_operators_key_may_be_the_contexts_or_ones_own(home: dict[str, str]) -> None:
+    """A context may name a key file; where it names none, the variable counts, also for a typed context."""
+    path = Path(home["XDG_CONFIG_HOME"]) / "tieline" / "config.yaml"
+    own = {**home, OPERATOR_KEY_FILE: "/own.key"}
+    typed = argparse.Namespace(context="lab", follows_current=True)
+    assert place_from(typed, own).environment[OPERATOR_KEY_FILE] == "/own.key"
+    path.write_text("contexts: {lab: {kafka: 'lab:9092', key_file: kim.key}}")
+    assert place_from(typed, own).environment[OPERATOR_KEY_FILE] == str(path.parent / "kim.key")
 
 
 def test_the_current_context_is_left_out_where_both_addresses_are_set(home: dict[str, str]) -> None:
