@@ -241,7 +241,8 @@ class Demand(Struct, frozen=True, tag_field="type", tag="demand.v1"):
     ``generation``: ``lineage:epoch:seq``, empty when the client has no table. ``state``: that of its
     ``Status``; ``off`` in the last report of a client that closes. ``urgent``: the report was sent at once,
     because the client has just ejected a pool or put an urgent generation in force. ``flows``: one for each
-    origin. ``pools`` count attempts: a request that failed over counts at two pools.
+    origin. ``pools`` count attempts: a request that failed over counts at two pools. ``version``: that of the
+    client library; empty where it is not known.
     """
 
     client: Name
@@ -255,6 +256,7 @@ class Demand(Struct, frozen=True, tag_field="type", tag="demand.v1"):
     urgent: bool = False
     flows: Annotated[tuple[Flow, ...], Meta(max_length=FLOWS_PER_EVENT_MAX)] = ()
     pools: Annotated[tuple[PoolObservation, ...], Meta(max_length=POOLS_PER_EVENT_MAX)] = ()
+    version: Annotated[str, Meta(max_length=64)] = ""
 
 
 Verb: TypeAlias = Literal[

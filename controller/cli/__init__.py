@@ -84,6 +84,9 @@ COMMANDS = {
     ),
     "emit": Command("controller.cli.emit", "send a health or capacity event"),
     "notify": Command("controller.cli.notify", "tell Slack, PagerDuty, Alertmanager or a webhook"),
+    "doctor": Command(
+        "controller.cli.doctor", "look at all that is needed, and say how to mend what is wrong"
+    ),
     "deadletter": Command(
         "controller.cli.deadletter", "look at records that could not be taken, and append them again"
     ),

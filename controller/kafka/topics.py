@@ -127,7 +127,7 @@ async def _create_missing(admin: Any, wanted: Iterable[Topic], replication: int)
 
 async def _check(admin: Any, wanted: tuple[Topic, ...], on_advice: Callable[[str, list[str]], None]) -> None:
     partitions = await _partitions(admin, [topic.name for topic in wanted])
-    configs = await _configs(admin, [topic.name for topic in wanted])
+    configs = await topic_configs(admin, [topic.name for topic in wanted])
     wrong = [
         f"Topic {topic.name} {fault}."
         for topic in wanted
@@ -154,7 +154,8 @@ async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:
         await asyncio.sleep(READY_POLL_S)
 
 
-async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
+async def topic_configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
+    """Topic -> its settings as text. Raises TopicError."""
     from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])

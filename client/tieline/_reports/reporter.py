@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 from tieline._http.flights import Flights
@@ -13,7 +14,17 @@ from tieline._tables.status import State
 from tieline.events import FLOWS_PER_EVENT_MAX, POOLS_PER_EVENT_MAX, Demand
 from tieline.table import ClientSettings
 
+
+def _installed() -> str:
+    """The version of this library; empty where it runs without being installed."""
+    try:
+        return version("tieline")
+    except PackageNotFoundError:
+        return ""
+
+
 URGENT_EVERY_MS = 1_000
+VERSION = _installed()
 _log = logging.getLogger("tieline")
 
 
@@ -143,6 +154,7 @@ class Reporter:
             urgent=urgent,
             flows=flows[:FLOWS_PER_EVENT_MAX],
             pools=pools[:POOLS_PER_EVENT_MAX],
+            version=VERSION,
         )
 
     async def flush(self, timeout_s: float) -> bool:
