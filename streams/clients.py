@@ -15,7 +15,8 @@ A report is a claim. What makes it credible is what came before it and what come
 
 A process that takes a partition over does not know its clients. It takes those that report within
 ``TAKE_OVER_MS`` for the ones of its predecessor: they are no newcomers, and what they offer is taken off the
-load that the stored row shows. What is left of that afterwards is unheard.
+load that the stored row shows. What is left of that afterwards is unheard, unless as many clients report as
+the row counted.
 """
 
 from collections import Counter, OrderedDict
@@ -113,6 +114,7 @@ class Clients:
         self._stored_generations = generations
         self._inherited = _rates_of(stored)
         self._inherited_whole = dict(self._inherited)
+        self._predecessors = _clients_of(stored, generations)
         self._began_ms = 0
         self._counted_ms = 0
         self._asked_ms = 0
@@ -232,7 +234,7 @@ class Clients:
         age_ms = until_ms - self._began_ms
         if not self._inherited or age_ms <= TAKE_OVER_MS:
             return
-        if age_ms > UNHEARD_MAX_MS:
+        if age_ms > UNHEARD_MAX_MS or self._heard_all_of_predecessor():
             self._inherited = {}
             return
         whole = self._inherited_whole
@@ -242,6 +244,13 @@ class Clients:
         self._inherited = rest
         from_ms = max(from_ms, self._began_ms + TAKE_OVER_MS, self._resumed_ms)
         yield from _amounts(rest, from_ms, until_ms)
+
+    def _heard_all_of_predecessor(self) -> bool:
+        """Whether as many clients have reported as it had: then load that is missing has gone down."""
+        if self._predecessors is None:
+            return False
+        clients = (*self._known.values(), *self._silent.values())
+        return sum(not client.known_since_ms for client in clients) >= self._predecessors
 
     def _is_new(self, name: str, at_ms: int) -> bool:
         return name not in self._silent and at_ms - self._began_ms >= TAKE_OVER_MS
@@ -308,6 +317,12 @@ def _rates_in(flows: Iterable[Flow], seconds: float) -> Rates:
         key = (flow.workload, flow.origin)
         rates[key] = (units + flow.offered_units / seconds, requests + flow.requests / seconds)
     return rates
+
+
+def _clients_of(second: DemandSecond | None, generations: dict[str, int]) -> int | None:
+    """How many clients a stored row had; None if it doesn't say, as some were silent or it lists a part."""
+    has_silent = second is not None and any(flow.unheard_units for flow in second.flows)
+    return None if has_silent or len(generations) >= GENERATIONS_MAX else sum(generations.values())
 
 
 def _rates_of(second: DemandSecond | None) -> Rates:

@@ -246,6 +246,19 @@ def test_what_nobody_reports_again_after_a_take_over_is_unheard() -> None:
     assert flow_of(owner.fold.row().seconds[-1]).unheard_units == 0
 
 
+def test_load_that_went_down_at_a_take_over_is_not_unheard() -> None:
+    """As many clients report as the row counted, so nobody is missing."""
+    first = Partition()
+    for second in range(2):
+        first.add(served("a", 400, T0_MS + second * 1_000))
+        first.add(served("b", 400, T0_MS + second * 1_000))
+    owner = Partition(DemandFold(first.fold.row()))
+    for second in range(2, 20):
+        for name in "ab":
+            owner.add(served(name, 50, T0_MS + second * 1_000))
+    assert [flow_of(second).unheard_units for second in owner.fold.row().seconds[-5:]] == [0] * 5
+
+
 def test_the_generations_of_a_row_are_few() -> None:
     """However many are claimed, those are listed that most clients use."""
     clients = Clients(None, {"lab:1:1": 3})
