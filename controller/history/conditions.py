@@ -13,6 +13,7 @@ from controller.core.model.words import WORDS, duration, sentence
 from controller.core.orders.words import described
 from controller.history.decided import is_change_of_state
 from controller.history.entries import EXPIRED, Entry, Severity
+from controller.routes.record import PendingOrder
 from tieline.events import Command
 from tieline.table import MILLION, RouteTable
 
@@ -27,7 +28,8 @@ Standing = Mapping[str, Entry]
 
 
 class Observation(NamedTuple):
-    """What one step found at ``at_ms``. ``orders`` are those in force. ``holding``: what keeps the table as
+    """What one step found at ``at_ms``. ``orders`` are those in force, ``pending`` those that
+    wait for another person. ``holding``: what keeps the table as
     it is; None if the step published a table and does not say. ``demand``: units/s by route."""
 
     at_ms: int
@@ -36,19 +38,26 @@ class Observation(NamedTuple):
     holding: tuple[Verdict, ...] | None
     table: RouteTable
     demand: Mapping[str, float]
+    pending: tuple[PendingOrder, ...] = ()
 
 
 def standing_conditions(observation: Observation, before: Standing) -> dict[str, Entry]:
     """All conditions that stand. Those that stood ``before`` keep the entry with which they began."""
     at_ms = observation.at_ms
-    conditions = [
-        *(_order(order, at_ms) for order in observation.orders),
+    standing: dict[str, Entry] = {}
+    for order in observation.orders:  # there may be a thousand: an entry is made only for a new one
+        key = f"order:{order.id}"
+        standing[key] = before.get(key) or _order(order, key, at_ms)
+    for verdict in observation.alarms:
+        key = f"alarm:{verdict.subject}:{verdict.reason.value}"
+        standing[key] = before.get(key) or _alarm(verdict, key, at_ms)
+    others = [
         *(_expiring(order, at_ms) for order in observation.orders if is_expiring(order, at_ms)),
-        *(_alarm(verdict, at_ms) for verdict in observation.alarms),
+        *(_pending(item, at_ms) for item in observation.pending if item.until_ms > at_ms),
         *_shedding(observation),
         *_held(observation, before),
     ]
-    standing = {entry.key: before.get(entry.key, entry) for entry in conditions}
+    standing |= {entry.key: before.get(entry.key, entry) for entry in others}
     if len(standing) <= STANDING_MAX:
         return standing
     first = sorted(standing, key=lambda key: standing[key].severity == "info")[:STANDING_MAX]
@@ -74,7 +83,7 @@ def scope_of(order: Command) -> str:
     return "table" if order.scope == "*" else order.scope
 
 
-def _order(order: Command, at_ms: int) -> Entry:
+def _order(order: Command, key: str, at_ms: int) -> Entry:
     kind = ORDER_KINDS.get(order.verb, "order")
     left = duration(max((order.expires_ms or 0) - at_ms, 0))
     return Entry(
@@ -84,7 +93,7 @@ def _order(order: Command, at_ms: int) -> Entry:
         text=f"{described(order)}, for {left}",
         severity="info" if kind == "order" else "warning",
         phase="begins",
-        key=f"order:{order.id}",
+        key=key,
         who=order.actor,
         actors=(order.actor,),
         why=(order.reason[:REASON_MAX],),
@@ -109,7 +118,24 @@ def _expiring(order: Command, at_ms: int) -> Entry:
     )
 
 
-def _alarm(verdict: Verdict, at_ms: int) -> Entry:
+def _pending(item: PendingOrder, at_ms: int) -> Entry:
+    order = item.order
+    return Entry(
+        min(item.since_ms, at_ms),
+        "pending",
+        scope_of(order),
+        text=f"{described(order)} waits for another person: {len(item.signers)} of {item.approvals} signed",
+        severity="warning",
+        phase="begins",
+        key=f"pending:{order.id}",
+        who=order.actor,
+        actors=item.signers,
+        why=(order.reason[:REASON_MAX],),
+        until_ms=item.until_ms,
+    )
+
+
+def _alarm(verdict: Verdict, key: str, at_ms: int) -> Entry:
     return Entry(
         at_ms,
         "alarm",
@@ -117,7 +143,7 @@ def _alarm(verdict: Verdict, at_ms: int) -> Entry:
         text=sentence(verdict, at_ms),
         severity="warning",
         phase="begins",
-        key=f"alarm:{verdict.subject}:{verdict.reason.value}",
+        key=key,
         reasons=(verdict.reason.value,),
     )
 
@@ -179,6 +205,7 @@ def ended(entry: Entry, at_ms: int) -> Entry:
     text = {
         "expiring": f"no longer about to end: {entry.text}",
         "shedding": f"{entry.about} is no longer shed",
+        "pending": f"{entry.text.partition(' waits for')[0]} no longer waits for another person",
     }.get(entry.kind, f"over: {entry.text}")
     if is_order:
         text = f"{subject} {'has ended: its time was over' if is_over else 'was taken back or replaced'}"

@@ -27,6 +27,7 @@ KINDS: dict[str, str] = {
     "policy": "an operator put another policy in force",
     "freeze": "an operator forbade moves by choice",
     "refusal": "an order was refused",
+    "pending": "an order waits for another person",
     "expiring": "an order ends soon",
     "expiry": "an order ended because its time was over",
     "alarm": "something needs a person",

@@ -18,7 +18,7 @@ from controller.decisions.record import Step
 from controller.history.conditions import Observation, Standing, changes, standing_conditions
 from controller.history.decided import decision_entry, state_entries
 from controller.history.entries import HISTORY_TYPE, Entry, HistoryRecord, encode_history
-from controller.history.orders import answered_entries
+from controller.history.orders import RefusalPace, answered_entries
 from controller.history.reader import last_record
 from controller.kafka.ordered_log import RETRY_FIRST_S, RETRY_LONGEST_S, start_producer
 from controller.process.errors import TopicMissingError
@@ -85,7 +85,8 @@ class HistoryLog:
         self._number = 0
         self._standing: Standing = {}
         self._answered_ms = 0
-        self._answered_ids: frozenset[str] = frozenset()
+        self._answered: frozenset[tuple[str, int]] = frozenset()
+        self._refusals = RefusalPace()
         self._backoff = Backoff(RETRY_FIRST_S, RETRY_LONGEST_S)
         self._log = structlog.get_logger("history")
 
@@ -147,6 +148,7 @@ class HistoryLog:
         if observation is not None and self._epoch >= 0:
             standing = standing_conditions(observation, standing)
             entries += changes(self._standing, standing, observation.at_ms)
+            entries += self._refusals.summary(observation.at_ms)
         if self._lost and entries:
             entries.append(self._gap(entries[-1].at_ms))
         if not entries:
@@ -170,7 +172,7 @@ class HistoryLog:
         self._epoch = term.epoch
         self._standing = {entry.key: entry for entry in newest.standing} if newest else {}
         self._answered_ms = newest.answered_ms if newest else 0
-        self._answered_ids = frozenset()
+        self._answered = frozenset()
 
     def _entries_of(self, item: Item) -> list[Entry]:
         match item:
@@ -184,9 +186,9 @@ class HistoryLog:
     def _published_entries(self, item: Published) -> list[Entry]:
         step = item.step
         new = [answer for answer in item.answers if self._is_new(answer)]
-        self._answered_ids = frozenset(answer.id for answer in item.answers)
+        self._answered = frozenset((answer.id, answer.append_ms) for answer in item.answers)
         self._answered_ms = max([self._answered_ms, *(answer.append_ms for answer in item.answers)])
-        entries = answered_entries(new, self._command_of)
+        entries = self._refusals.within(answered_entries(new, self._command_of))
         decision = decision_entry(step, item.demand, self._controller)
         if decision is not None:
             return [*entries, decision]
@@ -194,9 +196,9 @@ class HistoryLog:
 
     def _is_new(self, answer: OrderAnswer) -> bool:
         """Whether the history does not hold the answer yet. Until this term has written answers itself, the
-        time of the order says so; after that its id."""
-        if self._answered_ids:
-            return answer.id not in self._answered_ids
+        time of the order says so; after that its id and time."""
+        if self._answered:
+            return (answer.id, answer.append_ms) not in self._answered
         return answer.append_ms > self._answered_ms
 
     def _gap(self, at_ms: int) -> Entry:

@@ -1,4 +1,4 @@
-"""What became of orders, as entries: each refusal, and each order that takes another one back. Pure.
+"""What became of orders, as entries: refusals, and orders that end others or agree to them. Pure.
 
 An order that is accepted and lasts is a condition (``conditions``), so it needs no entry here.
 """
@@ -10,6 +10,9 @@ from controller.history.conditions import ORDER_KINDS, REASON_MAX, scope_of
 from controller.history.entries import Entry
 from controller.routes.record import OrderAnswer
 from tieline.events import Command, PolicyChange, taken_back
+
+MINUTE_MS = 60_000
+REFUSALS_PER_MINUTE_MAX = 60
 
 
 def answered_entries(
@@ -23,8 +26,8 @@ def answered_entries(
             entries.append(_refusal(answer, command))
         elif isinstance(command, PolicyChange):
             entries.append(_policy(answer, command))
-        elif command is not None and taken_back(command):
-            entries.append(_taking_back(answer, command))
+        elif command is not None and (command.verb == "countersign" or taken_back(command)):
+            entries.append(_without_end(answer, command))
     return entries
 
 
@@ -34,12 +37,13 @@ def _refusal(answer: OrderAnswer, command: Command | PolicyChange | None) -> Ent
         what, about = f"policy {command.number}", "policy"
     elif command is not None:
         what, about = described(command), scope_of(command)
-    actor = command.actor if command is not None else ""
+    actor = answer.actor or (command.actor if command is not None else "")
+    name = f", in the name of {actor}," if actor else ""
     return Entry(
         answer.append_ms,
         "refusal",
         about,
-        text=f"{what} was refused: {answer.refused}",
+        text=f"{what}{name} was refused: {answer.refused}",
         severity="warning",
         key=f"refusal:{answer.id}",
         who=actor,
@@ -63,10 +67,10 @@ def _policy(answer: OrderAnswer, change: PolicyChange) -> Entry:
     )
 
 
-def _taking_back(answer: OrderAnswer, command: Command) -> Entry:
+def _without_end(answer: OrderAnswer, command: Command) -> Entry:
     return Entry(
         answer.append_ms,
-        ORDER_KINDS.get(taken_back(command)[0], "order"),
+        next((ORDER_KINDS[verb] for verb in taken_back(command) if verb in ORDER_KINDS), "order"),
         scope_of(command),
         text=described(command),
         key=f"order:{answer.id}",
@@ -74,3 +78,37 @@ def _taking_back(answer: OrderAnswer, command: Command) -> Entry:
         actors=(command.actor,),
         why=(command.reason[:REASON_MAX],),
     )
+
+
+class RefusalPace:
+    """Refusals within a bound: anybody who can write to the command log can cause them.
+
+    ``REFUSALS_PER_MINUTE_MAX`` a minute are entries of their own. The others are counted, and one entry tells
+    the count when the minute is over.
+    """
+
+    def __init__(self) -> None:
+        self._minute = 0
+        self._count = 0
+
+    def within(self, entries: Iterable[Entry]) -> list[Entry]:
+        """The entries without the refusals that are beyond the bound."""
+        allowed = []
+        for entry in entries:
+            if entry.kind == "refusal":
+                allowed += self.summary(entry.at_ms)
+                self._minute = max(self._minute, entry.at_ms // MINUTE_MS)
+                self._count += 1
+            if entry.kind != "refusal" or self._count <= REFUSALS_PER_MINUTE_MAX:
+                allowed.append(entry)
+        return allowed
+
+    def summary(self, at_ms: int) -> list[Entry]:
+        """The entry for what was only counted, once its minute is over; empty if there is nothing to tell."""
+        if at_ms // MINUTE_MS <= self._minute:
+            return []
+        more, self._count = self._count - REFUSALS_PER_MINUTE_MAX, 0
+        if more <= 0:
+            return []
+        text = f"{more:,} more orders were refused within a minute"
+        return [Entry(at_ms, "refusal", "table", text=text, severity="warning", key=f"refusals:{at_ms}")]

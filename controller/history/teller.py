@@ -14,7 +14,7 @@ from controller.decisions.record import Step
 from controller.history.conditions import Observation
 from controller.history.log import HistoryLog
 from controller.leading.term import reasons_of
-from controller.routes.record import RoutesRecord
+from controller.routes.record import PendingOrder, RoutesRecord
 from tieline.table import RouteTable
 
 
@@ -37,6 +37,7 @@ class Teller:
         self._log = log
         self._held_back: frozenset[tuple[str, str]] = frozenset()
         self._alarms: frozenset[tuple[str, str]] = frozenset()
+        self._pending: tuple[PendingOrder, ...] = ()
 
     def unpublished(self, snapshot: Snapshot, ready: Ready, at_ms: int) -> None:
         """A step after which nothing had to be published."""
@@ -48,6 +49,7 @@ class Teller:
     def published(self, step: Step, record: RoutesRecord) -> None:
         """A step that was published as this record."""
         self._log_decision(step)
+        self._pending = record.pending
         self._decisions.record(step)
         answers = (*record.answers, *record.policy_answers, *record.rejections)
         self._history.published(step, self._planner.demand(), answers)
@@ -89,6 +91,7 @@ class Teller:
                     holding=ready.decisions if ready.table is None else None,
                     table=table,
                     demand=self._planner.demand(),
+                    pending=self._pending,
                 )
             )
 

@@ -6,7 +6,18 @@ from msgspec import Meta, Struct
 
 from controller.history.entries import SEVERITIES, Entry, Severity, is_of_kind
 
-WANTED = ("forced_move", "shedding", "freeze", "override", "refusal", "alarm", "guard", "expiring", "gap")
+WANTED = (
+    "forced_move",
+    "shedding",
+    "freeze",
+    "override",
+    "refusal",
+    "pending",
+    "alarm",
+    "guard",
+    "expiring",
+    "gap",
+)
 
 
 class SecretPlace(Struct, frozen=True, forbid_unknown_fields=True):

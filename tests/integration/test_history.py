@@ -18,8 +18,12 @@ from controller.history.log import HistoryLog, TermBegun
 from controller.history.reader import history_between
 from controller.kafka.ordered_log import start_producer
 from controller.kafka.topics import ensure_topics
+from controller.notify.follow import Follower
+from controller.notify.target import Target
+from controller.notify.targets import Access
 from controller.process.clock import now_ms
 from tests.integration.controllers import Fleet, settings_of, tieline
+from tests.integration.notified import Sink
 from tests.unit.controller.history.recorded import observation
 from tests.waiting import until
 from tieline.events import Command
@@ -113,12 +117,12 @@ async def told(fleet: Fleet, *arguments: str, **overrides: str) -> str:
 async def test_orders_and_refusals_are_answered_afterwards(fleet: Fleet) -> None:
     """Who gave which order, why, until when and what it moved; who was refused and why; and who leads."""
     assert "nothing happened" not in (await _decides(fleet))
-    async with Producer(fleet.settings.kafka, prefix=fleet.settings.namespace) as producer:
-        now = now_ms()
-        stale = Command("o-stale", "drain", "gcp", "lee", "too\x1b[2J late", now, expires_ms=now - 5_000)
-        await producer.send(stale)
-        drain = Command("o-drain", "drain", "azure", "kim", "repair", now, expires_ms=now + 3_600_000)
-        await producer.send(drain)
+    async with notified(fleet) as sink:
+        await _ordered(fleet)
+        await until(lambda: {"forced_move", "shedding", "refusal"} <= sink.kinds(), 10.0)
+    severities = {(body["kind"], body["about"]): body["severity"] for _, _, body in sink.requests}
+    assert severities["shedding", "api"] == "critical"
+    assert severities["shedding", "batch"] == "warning"
 
     async def of_orders() -> list[dict[str, Any]]:
         shown = json.loads(await told(fleet, "--json", "--kind", "order", "--kind", "refusal"))["entries"]
@@ -136,6 +140,37 @@ async def test_orders_and_refusals_are_answered_afterwards(fleet: Fleet) -> None
     assert "on the orders of kim" in text
     assert "leads, in epoch" in text
     assert "nothing of what was asked for happened" in await told(fleet, "--workload", "none")
+
+
+async def _ordered(fleet: Fleet) -> None:
+    """An order that comes too late, and one that sheds load."""
+    async with Producer(fleet.settings.kafka, prefix=fleet.settings.namespace) as producer:
+        now = now_ms()
+        stale = Command("o-stale", "drain", "gcp", "lee", "too\x1b[2J late", now, expires_ms=now - 5_000)
+        await producer.send(stale)
+        drain = Command("o-drain", "drain", "azure", "kim", "repair", now, expires_ms=now + 3_600_000)
+        await producer.send(drain)
+
+
+@asynccontextmanager
+async def notified(fleet: Fleet) -> AsyncIterator[Sink]:
+    """A webhook that is told what the controllers write."""
+    settings = fleet.settings
+    async with Sink().listening() as sink:
+        follower = Follower(
+            settings.kafka,
+            settings.namespace,
+            settings.topics.history.name,
+            target=Target(name="hook", kind="webhook", url=sink.url),
+            access=Access(f"{sink.url}/hook", "", {}),
+        )
+        running = asyncio.create_task(follower.run())
+        try:
+            await until(lambda: follower.follows, 30.0, "the follower has the partition")
+            yield sink
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
 
 
 async def _decides(fleet: Fleet) -> str:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from controller.history.entries import Entry, HistoryRecord, encode_history
 from controller.kafka.ordered_log import start_producer
@@ -21,54 +18,13 @@ from controller.kafka.topics import ensure_topics
 from controller.notify.follow import Follower
 from controller.notify.targets import Access
 from tests.integration.controllers import ControllerProcess, settings_of, tieline
+from tests.integration.notified import Sink
 from tests.unit.controller.notify.wanted import alarm, move, target
 from tests.waiting import until
 from tieline.topics import Topics
 
 RETRY_FIRST_S = 0.05
 TIMEOUT_S = 0.5
-
-
-@dataclass
-class Sink:
-    """An HTTP server that notes what it is told. ``script``: its next answers, as status and Retry-After;
-    status 0 never answers. Without a script it takes everything."""
-
-    url: str = ""
-    script: list[tuple[int, str]] = field(default_factory=list)
-    requests: list[tuple[float, dict[str, str], Any]] = field(default_factory=list)
-    _ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def answer(self, request: web.Request) -> web.Response:
-        body = await request.text()
-        is_json = request.content_type == "application/json"
-        self.requests.append((time.monotonic(), dict(request.headers), json.loads(body) if is_json else body))
-        status, retry_after = self.script.pop(0) if self.script else (200, "")
-        if status == 0:
-            await self._ended.wait()
-        return web.Response(status=status or 200, headers={"Retry-After": retry_after} if retry_after else {})
-
-    def texts(self) -> list[str]:
-        """What it was told, in words."""
-        return [f"{body['phase']} {body['text']}".strip() for _, _, body in self.requests]
-
-    async def until_told(self, count: int, within_s: float = 20.0) -> None:
-        await until(lambda: len(self.requests) >= count, within_s, f"{count} notifications")
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Sink]:
-        application = web.Application()
-        application.router.add_post("/{name}", self.answer)
-        runner = web.AppRunner(application, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
-            yield self
-        finally:
-            self._ended.set()
-            await runner.cleanup()
 
 
 @pytest.fixture

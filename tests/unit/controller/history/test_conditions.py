@@ -5,6 +5,7 @@ import pytest
 from controller.core.model.reasons import Reason, Verdict
 from controller.history.conditions import Observation, Standing, changes, is_expiring, standing_conditions
 from controller.history.entries import Entry, is_of_kind
+from controller.routes.record import PendingOrder
 from tests.unit.controller.history.recorded import NOW_MS, made_table, observation, order
 
 MINUTE_MS = 60_000
@@ -136,3 +137,14 @@ def test_conditions_are_bounded() -> None:
     standing = standing_conditions(observation(*orders, alarms=alarms), {})
     assert len(standing) == 1_000
     assert sum(entry.kind == "alarm" for entry in standing.values()) == 999
+
+
+def test_an_order_that_waits_for_another_person_is_told() -> None:
+    """Who signed it so far; it ends when it is in force, or when nobody has signed in time."""
+    drain = order("drain", "azure")
+    waiting = PendingOrder(drain, NOW_MS, NOW_MS + MINUTE_MS, signers=("kim",), approvals=2)
+    now = observation()._replace(pending=(waiting,))
+    begun, lapsed = through(now, now._replace(at_ms=NOW_MS + MINUTE_MS))
+    assert [(entry.kind, entry.who) for entry in begun] == [("pending", "kim")]
+    assert begun[0].text == "drain azure waits for another person: 1 of 2 signed"
+    assert [entry.text for entry in lapsed] == ["drain azure no longer waits for another person"]

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from controller.history.orders import answered_entries
+from controller.history.orders import REFUSALS_PER_MINUTE_MAX, RefusalPace, answered_entries
 from controller.routes.record import OrderAnswer
 from tests.unit.controller.history.recorded import NOW_MS, order
 from tieline.events import PolicyChange
@@ -18,7 +18,7 @@ def test_a_refusal_says_who_wanted_what_and_why_not() -> None:
         [OrderAnswer("o1", NOW_MS, "it is unsigned"), OrderAnswer("o9", NOW_MS, "it had expired")], KNOWN.get
     )
     assert (known.kind, known.about, known.who) == ("refusal", "azure", "kim")
-    assert known.text == "drain azure was refused: it is unsigned"
+    assert known.text == "drain azure, in the name of kim, was refused: it is unsigned"
     assert known.why == ("a drill",)
     assert (unknown.text, unknown.who) == ("the order o9 was refused: it had expired", "")
 
@@ -48,4 +48,26 @@ def test_a_policy_is_told_with_who_put_it_in_force() -> None:
     )
     assert (accepted.kind, accepted.who, accepted.severity) == ("policy", "kim", "warning")
     assert accepted.text == "policy 7 (abcd1234) is in force, setting aside critical_shed"
-    assert refused.text == "policy 7 was refused: it contradicts itself"
+    assert refused.text == "policy 7, in the name of kim, was refused: it contradicts itself"
+
+
+def test_a_countersignature_is_told_with_who_agreed() -> None:
+    """It does not last by itself, as what it agrees to does."""
+    agreed = replace(order("countersign", "azure", id_="o3"), expires_ms=None, actor="lee")
+    (entry,) = answered_entries([OrderAnswer("o3", NOW_MS)], {"o3": agreed}.get)
+    assert (entry.kind, entry.text, entry.who) == ("order", "countersign azure", "lee")
+
+
+def test_a_flood_of_refusals_is_counted() -> None:
+    """Beyond a number in a minute, one entry tells how many there were, when the minute is over."""
+    pace = RefusalPace()
+    answers = [
+        OrderAnswer(f"o{number}", NOW_MS + number, "it is unsigned", actor="x") for number in range(1_000)
+    ]
+    flood = answered_entries(answers, lambda _: None)
+    assert len(pace.within(flood[:500]) + pace.within(flood[500:])) == REFUSALS_PER_MINUTE_MAX
+    assert pace.summary(NOW_MS + 59_000) == []
+    (more,) = pace.summary(NOW_MS + 60_000)
+    assert more.text == "940 more orders were refused within a minute"
+    assert pace.summary(NOW_MS + 120_000) == []
+    assert len(pace.within(flood[:1])) == 1
