@@ -21,7 +21,7 @@ from controller.cli.terminal import screen
 from controller.history.entries import KIND_GROUPS, KINDS, ROUTINE, Entry, LoadMove, Selection
 from controller.history.reader import history_between
 from controller.process.settings import KAFKA, add_stack_arguments, read_settings
-from controller.process.telemetry import quiet
+from controller.process.telemetry import quiet, without_controls
 from controller.status.words import utc
 
 KIND_WIDTH = 11
@@ -32,12 +32,14 @@ TEXT_WIDTH_MIN = 30
 
 
 class HistoryReport(Struct, frozen=True):
-    """What `--json` prints. ``begins_ms``: older records are no longer kept, though they were asked for."""
+    """What `--json` prints. ``begins_ms``: older records are no longer kept, though they were asked for.
+    ``left_out``: how many older entries are not listed."""
 
     from_ms: int
     to_ms: int
     begins_ms: int | None
     entries: tuple[Entry, ...]
+    left_out: int = 0
 
 
 def add_parser(subparsers: Any) -> None:
@@ -85,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     stretch = asyncio.run(history_between(settings.kafka, topic, from_ms, to_ms, selection))
     shows_routine = args.all or not ROUTINE.isdisjoint(args.kind)
     entries = tuple(entry for entry in stretch.entries if shows_routine or not is_routine(entry))
-    report = HistoryReport(from_ms, to_ms, stretch.begins_ms, entries=entries)
+    report = HistoryReport(from_ms, to_ms, stretch.begins_ms, entries=entries, left_out=stretch.left_out)
     if args.json:
         print(msgspec.json.encode(report).decode())
     else:
@@ -102,18 +104,21 @@ def draw(report: HistoryReport, console: Console, *, is_selective: bool) -> None
     """Draws the report on a terminal; ``is_selective``: not everything was asked for."""
     if report.begins_ms is not None:
         console.print(f"the history begins at {utc(report.begins_ms)}: what was before is no longer kept")
+    if report.left_out:
+        console.print(f"{report.left_out:,} older entries are left out: give a later --from, or a --kind")
     between = f"between {utc(report.from_ms)} and {utc(report.to_ms)}"
     if not report.entries:
         limited = " of what was asked for" if is_selective else ""
         console.print(f"nothing{limited} happened {between}", soft_wrap=True)
         return
-    day = ""
+    day, lines = "", list[str]()
     for entry in report.entries:
         instant = datetime.fromtimestamp(entry.at_ms / 1_000, UTC)
         if day != (day := f"{instant:%Y-%m-%d}"):
-            console.print(f"{day} (UTC)")
-        for line in lines_of(entry, console.width):
-            console.print(line, markup=False, soft_wrap=True)
+            lines.append(f"{day} (UTC)")
+        lines += lines_of(entry, console.width)
+    # There may be twenty thousand lines, and rich takes seconds for that many.
+    console.file.write(without_controls("\n".join(lines)) + "\n")
 
 
 def lines_of(entry: Entry, width: int) -> Iterator[str]:
@@ -151,4 +156,6 @@ def _move_in_words(move: LoadMove) -> str:
 
 def _wrapped(text: str, width: int) -> list[str]:
     room = max(width - len(INDENT), TEXT_WIDTH_MIN)
+    if len(text) <= room and "\n" not in text:
+        return [text]
     return textwrap.wrap(text, room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

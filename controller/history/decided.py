@@ -17,7 +17,14 @@ NAMED_MAX = 3
 UNITS_MIN = 0.05  # units/s; less than that is rounding
 STATES = frozenset(map(str, State))
 #: A reason that an order gives, and the order's verb.
-VERBS = {Reason.DRAINED: "drain", Reason.OPERATOR_VERDICT: "verdict", Reason.APPROVED: "approve"}
+VERBS = {
+    Reason.DRAINED: "drain",
+    Reason.EVACUATED: "evacuate",
+    Reason.PINNED_BY_ORDER: "pin",
+    Reason.FAILED_OVER: "failover",
+    Reason.OPERATOR_VERDICT: "verdict",
+    Reason.APPROVED: "approve",
+}
 
 
 def load_moves(
@@ -130,10 +137,15 @@ def _actors(verdicts: Iterable[Verdict], orders: Iterable[Command]) -> tuple[str
                 order.actor
                 for order in orders
                 if f"{order.actor}: {order.reason}" in causes
-                or any(verb == order.verb and in_scope(pool, order.scope) for verb, pool in moved)
+                or any(verb == order.verb and _concerns(order, pool) for verb, pool in moved)
             }
         )
     )
+
+
+def _concerns(order: Command, pool: str) -> bool:
+    """Whether the order may have moved load off the pool. One of a workload names where its load goes."""
+    return bool(order.workload) or in_scope(pool, order.scope)
 
 
 def _sentences(verdicts: tuple[Verdict, ...], at_ms: int) -> tuple[str, ...]:

@@ -62,14 +62,14 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     """One thing that happened at ``at_ms``, in one sentence (``text``).
 
     ``kind``: one of ``KINDS``, the same for the beginning and the end of a condition; a newer version may
-    write others. ``about``: a pool, a provider, a scope, a
-    workload, a route, a source or ``table``. ``phase``: whether a condition begins or ends; empty for what
-    has no length. ``key``: the same for the beginning and the end of one condition, unique for anything else.
-    ``who``: the operator or the controller that did it; ``actors``: all operators whose orders led to it.
-    ``why``: sentences; ``reasons``: their codes (``core.model.reasons``). ``until_ms``: when an order ends.
-    ``moves``: the largest moves, the largest first; ``moved_units_per_s``: all load
-    that pools gained; ``shed_units_per_s``: all that is newly shed. ``moves_left_out``: how many are not
-    listed. ``unit``: what load is counted in, such as tokens.
+    write others. ``about``: a pool, a provider, a scope, a workload, a route, a source or ``table``.
+    ``phase``: whether a condition begins or ends; empty for what has no length. ``key``: the same for the
+    beginning and the end of one condition, unique for anything else. ``who``: the operator or the controller
+    that did it. ``workload``: the one that an order is about. ``actors``: all operators whose orders led to
+    it. ``why``: sentences; ``reasons``: their codes (``core.model.reasons``). ``until_ms``: when an order
+    ends. ``moves``: the largest moves, the largest first; ``moves_left_out``: how many are not listed.
+    ``moved_units_per_s``: all load that pools gained; ``shed_units_per_s``: all that is newly shed. ``unit``:
+    what load is counted in, such as tokens.
     """
 
     at_ms: int
@@ -80,6 +80,7 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     phase: Phase = ""
     key: str = ""
     who: str = ""
+    workload: str = ""
     actors: tuple[str, ...] = ()
     why: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
@@ -145,7 +146,7 @@ def is_of_kind(entry: Entry, kinds: Iterable[str]) -> bool:
 def workloads_of(entry: Entry) -> frozenset[str]:
     """The workloads that the entry is about, by itself or by what it moved."""
     named = entry.about.partition("/")[0]
-    return frozenset((named, *(move.workload for move in entry.moves)))
+    return frozenset((named, entry.workload, *(move.workload for move in entry.moves)))
 
 
 def _touches(entry: Entry, scopes: Sequence[str]) -> bool:

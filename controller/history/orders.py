@@ -75,6 +75,7 @@ def _without_end(answer: OrderAnswer, command: Command) -> Entry:
         text=described(command),
         key=f"order:{answer.id}",
         who=command.actor,
+        workload=command.workload,
         actors=(command.actor,),
         why=(command.reason[:REASON_MAX],),
     )

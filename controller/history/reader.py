@@ -5,6 +5,7 @@ costs an hour's records, however long the topic is.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -21,21 +22,30 @@ RECORDS_PER_POLL_MAX = 1_000
 IDLE_S_MAX = 15.0
 LATE_MS_MAX = 120_000  # a record is appended at most so long after what it tells
 SKEW_MS = 10_000  # the leader's clock may be ahead of the broker's
+ENTRIES_MAX = 50_000
 SEARCHED_MAX = 100  # records at the end that are searched for one that can be read
 
 
 class Stretch(NamedTuple):
     """What happened in a range, in order of time. ``begins_ms``: the log holds nothing before it, though it
-    was asked for; None if the whole range is there."""
+    was asked for; None if the whole range is there. ``left_out``: how many older entries are not listed, as
+    there are more than ``ENTRIES_MAX``."""
 
     entries: tuple[Entry, ...]
     begins_ms: int | None
+    left_out: int
 
 
 async def history_between(
-    bootstrap: str | Brokers, topic: str, from_ms: int, to_ms: int, selection: Selection
+    bootstrap: str | Brokers,
+    topic: str,
+    from_ms: int,
+    to_ms: int,
+    selection: Selection,
+    *,
+    entries_max: int = ENTRIES_MAX,
 ) -> Stretch:
-    """The entries of the range that are asked for.
+    """The entries of the range that are asked for, of too many the newest.
 
     Raises ``KafkaError``, ``TopicMissingError`` and ``TimeoutError``.
     """
@@ -45,7 +55,8 @@ async def history_between(
         begin = (await consumer.offsets_for_times({partition: max(from_ms - SKEW_MS, 0)}))[partition]
         first = end if begin is None else begin.offset
         consumer.seek(partition, first)
-        entries: list[Entry] = []
+        entries: deque[Entry] = deque(maxlen=entries_max)
+        count = 0
         begins_ms: int | None = None
         records = OnceOnly()
         async for row in _rows(consumer, partition, end):
@@ -53,9 +64,12 @@ async def history_between(
                 begins_ms = row.timestamp
             if row.timestamp > to_ms + LATE_MS_MAX:
                 break
-            entries += (entry for entry in records.entries(row.value) if selection.takes(entry))
-    within = [entry for entry in entries if from_ms <= entry.at_ms <= to_ms]
-    return Stretch(tuple(sorted(within, key=lambda entry: entry.at_ms)), begins_ms)
+            for entry in records.entries(row.value):
+                if from_ms <= entry.at_ms <= to_ms and selection.takes(entry):
+                    entries.append(entry)
+                    count += 1
+    in_order = sorted(entries, key=lambda entry: entry.at_ms)
+    return Stretch(tuple(in_order), begins_ms, left_out=count - len(entries))
 
 
 async def last_record(

@@ -42,6 +42,10 @@ class Sink:
         """The kinds of what it was told."""
         return {body["kind"] for _, _, body in self.requests}
 
+    def told(self) -> set[tuple[str, str, str]]:
+        """Kind, subject and severity of what it was told."""
+        return {(body["kind"], body["about"], body["severity"]) for _, _, body in self.requests}
+
     async def until_told(self, count: int, within_s: float = 20.0) -> None:
         await until(lambda: len(self.requests) >= count, within_s, f"{count} notifications")
 

@@ -1,10 +1,11 @@
 """What stands is compared by key: each condition begins once and ends once."""
 
 import pytest
+from msgspec.structs import replace
 
 from controller.core.model.reasons import Reason, Verdict
 from controller.history.conditions import Observation, Standing, changes, is_expiring, standing_conditions
-from controller.history.entries import Entry, is_of_kind
+from controller.history.entries import Entry, Selection, is_of_kind
 from controller.routes.record import PendingOrder
 from tests.unit.controller.history.recorded import NOW_MS, made_table, observation, order
 
@@ -56,6 +57,14 @@ def test_an_order_is_told_with_who_why_and_until_when() -> None:
     ]
     assert begun[0].text == "drain azure, for 60 min"
     assert (begun[0].who, begun[0].why, begun[0].until_ms) == ("kim", ("a drill",), NOW_MS + 60 * MINUTE_MS)
+
+
+def test_an_order_of_a_workload_is_found_by_it() -> None:
+    """Its scope is a pool."""
+    pin = replace(order("pin", "gcp/r/d"), workload="chat")
+    (begun,) = through(observation(pin))[0]
+    assert begun.text == "pin chat to gcp/r/d, for 60 min"
+    assert Selection(workloads=("chat",)).takes(begun)
 
 
 def test_an_order_ends_by_its_time_or_by_an_operator() -> None:
