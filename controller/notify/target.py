@@ -21,7 +21,8 @@ WANTED = (
 
 
 class SecretPlace(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a secret is: the name of an environment variable, or a file that holds nothing else."""
+    """Where a secret is: in the environment variable ``env``, in the file that the variable ``env`` with
+    ``_FILE`` behind it names, or in ``file``. A file holds nothing else."""
 
     env: str = ""
     file: str = ""

@@ -130,18 +130,24 @@ def _read(secret: Secret, environment: Mapping[str, str], place: str) -> str:
         return secret
     if bool(secret.env) == bool(secret.file):
         raise UserError(f"{place}: give either env or file")
-    if secret.env:
-        if not (value := environment.get(secret.env, "").strip()):
-            raise UserError(f"{place}: the environment variable {secret.env} is not set")
+    if secret.file:
+        return _read_file(secret.file, place)
+    if value := environment.get(secret.env, "").strip():
         return value
+    if path := environment.get(f"{secret.env}_FILE", "").strip():
+        return _read_file(path, place)
+    raise UserError(f"{place}: neither {secret.env} nor {secret.env}_FILE is set in the environment")
+
+
+def _read_file(path: str, place: str) -> str:
     try:
-        with Path(secret.file).open("rb") as stream:
+        with Path(path).open("rb") as stream:
             value = stream.read(SECRET_BYTES_MAX).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
-        raise UserError(f"{place}: {secret.file} can't be read: {why}") from None
+        raise UserError(f"{place}: {path} can't be read: {why}") from None
     if not value:
-        raise UserError(f"{place}: {secret.file} is empty")
+        raise UserError(f"{place}: {path} is empty")
     return value
 
 

@@ -29,14 +29,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_targets_are_read_with_their_secrets(path: Path) -> None:
-    """From the environment or from files; PagerDuty's address need not be given."""
+    """From the environment, or from files; PagerDuty's address need not be given."""
     targets = load_targets(path)
-    environment = {"SLACK_URL": "https://slack.example/secret", "TOKEN": "t"}
+    environment = {"SLACK_URL": "https://slack.example/secret", "TOKEN_FILE": str(path.with_name("key"))}
     access = {target.name: access_of(target, environment) for target in targets}
     assert access["chat"].url == "https://slack.example/secret"
     assert (access["pager"].url, access["pager"].routing_key) == (PAGERDUTY_URL, "routing")
     assert access["alerts"].headers == {"Authorization": "Bearer x"}
-    assert access["hook"].headers == {"X-Token": "t"}
+    assert access["hook"].headers == {"X-Token": "routing"}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
         ("http://hooks.example/secret", "without TLS only this machine may be told"),
         ("ftp://hooks.example/secret", "not an address"),
         ("secret", "not an address"),
-        ("{env: ABSENT}", "the environment variable ABSENT is not set"),
+        ("{env: ABSENT}", "neither ABSENT nor ABSENT_FILE is set"),
         ("{file: /nowhere/secret-file}", "/nowhere/secret-file can't be read"),
         ("{}", "give either env or file"),
     ],
