@@ -3,8 +3,10 @@
 Two instants are compared by key: what is new begins, and what is gone ends. Pure.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
@@ -13,9 +15,11 @@ from controller.core.model.words import WORDS, duration, sentence
 from controller.core.orders.words import described
 from controller.history.decided import is_change_of_state
 from controller.history.entries import EXPIRED, Entry, Severity
-from controller.routes.record import PendingOrder
 from tieline.events import Command
 from tieline.table import MILLION, RouteTable
+
+if TYPE_CHECKING:
+    from controller.routes.record import PendingOrder
 
 STANDING_MAX = 1_000
 WARNED_AHEAD_MAX_MS = 600_000
