@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.controllers import environment, settings_of
-from tests.places import ROOT
+from tests.places import EXAMPLE_POLICY, ROOT
 from tests.waiting import until
 
 HOMES = {  # what each wheel must hold: folders of the repository, and what is cut off their paths
@@ -92,6 +92,9 @@ async def test_an_installed_controller_leads_from_any_directory(
     version = await run("--version")
     out, _ = await version.communicate()
     assert out.startswith(b"tieline 0.")
+    policy = await run("policy", "check", str(EXAMPLE_POLICY))
+    out, _ = await policy.communicate()
+    assert policy.returncode == 0, out.decode()
     controller = await run("controller")
     try:
 
