@@ -14,11 +14,13 @@ PARTS = {
     "emit": ("health", "capacity"),
     "overlay": ("exclude", "withdraw", "show"),
     "context": ("list", "show"),
+    "deadletter": ("list", "show", "redrive", "discard"),
     "policy": ("check", "show", "history", "diff", "apply", "rollback"),
 }
 CHANGES = (
     *("drain", "evacuate", "failover", "pin", "mode", "freeze", "undrain", "adopt-lineage"),
     *("emit health", "emit capacity", "policy apply", "overlay exclude", "overlay withdraw"),
+    *("deadletter redrive", "deadletter discard"),
 )
 
 
