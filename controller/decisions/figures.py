@@ -16,7 +16,7 @@ from controller.core.capacity.usable import UNBOUNDED
 from controller.core.inspect.measure import pool_shares
 from controller.core.inspect.n_minus_1 import Margin, margin_without
 from controller.core.inspect.reported import pool_loads, publications_behind, reporting_clients
-from controller.core.inspect.what_if import single_losses
+from controller.core.inspect.what_if import Loss, single_losses
 from controller.core.model.reasons import State, Verdict
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
@@ -120,6 +120,7 @@ class MarginWatch:
     def __init__(self) -> None:
         self.margins: dict[tuple[str, str], Margin] = {}
         self._policy: Policy | None = None
+        self._losses: tuple[Loss, ...] = ()
         self._turn = 0
         self._due_s = 0.0
 
@@ -129,8 +130,8 @@ class MarginWatch:
         policy = last.snapshot.policy
         if policy is not self._policy:
             self.clear()
-            self._policy = policy
-        losses = single_losses(policy)
+            self._policy, self._losses = policy, in_turn(single_losses(policy))
+        losses = self._losses
         if last.snapshot.table is None or began_s < self._due_s or not losses:
             return
         loss = losses[self._turn % len(losses)]
@@ -142,6 +143,18 @@ class MarginWatch:
     def clear(self) -> None:
         """Forgets all answers."""
         self.margins, self._policy, self._turn = {}, None, 0
+
+
+def in_turn(losses: tuple[Loss, ...]) -> tuple[Loss, ...]:
+    """The order in which losses are asked: every other one is a provider, as there are few, and most alerts
+    and panels are about them."""
+    providers = [loss for loss in losses if loss.kind == "provider"]
+    others = [loss for loss in losses if loss.kind != "provider"]
+    if not providers or not others:
+        return losses
+    turns = max(len(providers), len(others))
+    pairs = ((providers[n % len(providers)], others[n % len(others)]) for n in range(turns))
+    return tuple(loss for pair in pairs for loss in pair)
 
 
 def margin_figures(margins: dict[tuple[str, str], Margin]) -> tuple[Figure, ...]:

@@ -107,9 +107,8 @@ def _application(vitals: Callable[[], Vitals]) -> web.Application:
         return _verdict(now.stuck or now.unready)
 
     async def metrics(_request: web.Request) -> web.Response:
-        families = _families(vitals())
         # A large policy has thousands of series: they are written down in a thread, so that no event waits.
-        body = await asyncio.to_thread(_text, families, process)
+        body = await asyncio.to_thread(_text, vitals(), process)
         return web.Response(body=body, headers=HEADERS)
 
     application = web.Application(client_max_size=1024)
@@ -129,10 +128,10 @@ def _families(now: Vitals) -> list[Metric]:
     return families + [family for times in now.histograms for family in times.collect()]
 
 
-def _text(families: list[Metric], process: ProcessCollector) -> bytes:
-    """The families, and memory and processor time of this process, as Prometheus reads them."""
+def _text(now: Vitals, process: ProcessCollector) -> bytes:
+    """All families, and memory and processor time of this process, as Prometheus reads them."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(families))
+    registry.register(_Families(_families(now)))
     registry.register(process)
     return generate_latest(registry)
 

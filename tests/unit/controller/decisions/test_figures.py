@@ -7,8 +7,16 @@ from msgspec.structs import replace
 
 from controller.core.assessment import Assessment
 from controller.core.inspect.alarms import alarms
+from controller.core.inspect.what_if import single_losses
 from controller.core.model.memory import Memory
-from controller.decisions.figures import BEHIND, ORDERS, DecisionFigures, LastDecision, MarginWatch
+from controller.decisions.figures import (
+    BEHIND,
+    ORDERS,
+    DecisionFigures,
+    LastDecision,
+    MarginWatch,
+    in_turn,
+)
 from controller.policy_file import load_policy
 from controller.process.monitor import Figure
 from tests.places import EXAMPLE_POLICY
@@ -134,7 +142,8 @@ def test_losses_are_asked_one_at_a_time_and_forgotten_with_the_policy(world: Wor
     watch = MarginWatch()
     watch.look(last)
     watch.look(last)
-    assert len(watch.margins) == 1
+    [(kind, _)] = watch.margins
+    assert kind == "provider"
     other = replace(last.snapshot, policy=replace(last.snapshot.policy, lineage="another"))
     watch.look(last._replace(snapshot=other))
     assert len(watch.margins) <= 1
@@ -144,6 +153,16 @@ def test_losses_are_asked_one_at_a_time_and_forgotten_with_the_policy(world: Wor
     told = by_name(figures.figures(world.table, world.now_ms))
     [(kind, lost)] = told["n_minus_1_margin_ratio"].values
     assert {key[:2] for key in told["n_minus_1_shed_units_per_second"].values} == {(kind, lost)}
+
+
+def test_providers_have_every_other_turn() -> None:
+    """So their margins are the newest, and nothing that can be lost is left out."""
+    losses = single_losses(POLICY)
+    turns = in_turn(losses)
+    assert {loss.kind for loss in turns[::2]} == {"provider"}
+    assert set(turns) == set(losses)
+    providers = tuple(loss for loss in losses if loss.kind == "provider")
+    assert in_turn(providers) == providers
 
 
 def test_times_are_observed() -> None:
