@@ -194,6 +194,17 @@ PROCESSES = {
         panel(
             "Probers' reports", ("sum by (what) (rate(tieline_reports_total[1m]))", "{{what}}"), unit="cps"
         ),
+        panel(
+            "Notifications",
+            ("sum by (target, what) (increase(tieline_notifications_total[5m]))", "{{target}} {{what}}"),
+            ("sum by (target) (tieline_notifications_waiting)", "{{target}} waiting"),
+        ),
+        panel(
+            "Answers of tieline web",
+            ("sum by (what) (rate(tieline_web_answers_total[1m]))", "{{what}}"),
+            unit="cps",
+        ),
+        panel("Streams of tieline web", ("sum by (instance) (tieline_web_streams)", "{{instance}}")),
     ),
 }
 DASHBOARDS = {

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a leader, a standby, a web and a prober, and answers every panel and every
+"""A real Prometheus scrapes each kind of process, and answers every panel and every
 alert."""
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 FAILING, WORKING = "azure/norwayeast/gpt-4o", "azure/swedencentral/gpt-4o"
 CLIENTS = 4
 EVERY_S = 0.5
-NAMES = ("leader", "standby", "web", "prober")
+NAMES = ("leader", "standby", "web", "prober", "notify")
+TARGETS = "targets: [{name: nobody, kind: webhook, url: 'http://127.0.0.1:9/'}]\n"
 FAMILY = re.compile(r"tieline_[a-z_0-9]+")
 PART = re.compile(r"_(bucket|count|sum|total)$")
 
@@ -168,14 +169,16 @@ def expressions() -> list[str]:
 
 @asynccontextmanager
 async def processes(settings: Settings, ports: dict[str, int], directory: Path) -> AsyncIterator[None]:
-    """A leader, then a standby, a web and a prober of one pool, each with its monitor; all ended at the
-    end."""
+    """A leader, then a standby, a web, a notifier and a prober of one pool, each with its monitor. They end
+    with the context."""
     commands = {
         "leader": ("controller",),
         "standby": ("controller",),
         "web": ("web", "--listen", f"127.0.0.1:{free_port()}"),
+        "notify": ("notify", str(directory / "targets.yaml")),
         "prober": ("probe", "--pool", "oci/us-chicago-1/gpt-oss", "--interval-ms", "1000"),
     }
+    (directory / "targets.yaml").write_text(TARGETS)
     running: list[ControllerProcess] = []
     secrets = {"TIELINE_CREDENTIAL_OCI": "a-secret-of-the-test"}
     try:
