@@ -7,6 +7,7 @@ a real Prometheus in tests/integration/test_prometheus.py.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -207,7 +208,7 @@ PROCESSES = {
         panel("Streams of tieline web", ("sum by (instance) (tieline_web_streams)", "{{instance}}")),
     ),
 }
-DASHBOARDS = {
+DASHBOARDS: dict[str, tuple[str, Mapping[str, tuple[Panel, ...]]]] = {
     "tieline-routing": ("Tieline: routing", ROUTING),
     "tieline-processes": ("Tieline: processes", PROCESSES),
 }
