@@ -128,7 +128,8 @@ def _short(outlook: Outlook | None) -> Iterator[str]:
 
 
 def _providers(status: Status, policy: Policy | None) -> list[dict[str, Any]]:
-    modes = {provider.id: provider.mode for provider in policy.providers} if policy is not None else {}
+    modes: dict[str, str] = {item.id: item.mode for item in policy.providers} if policy is not None else {}
+    modes.update((order.scope, order.mode) for order in status.commands if order.verb == "mode")
     return [
         {
             "id": row.provider,

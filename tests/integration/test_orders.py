@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -218,39 +219,56 @@ async def test_what_an_order_would_shed_must_be_agreed_to(fleet: Fleet) -> None:
 
 
 async def test_wait_ends_when_the_clients_use_the_table(fleet: Fleet) -> None:
-    """`--wait` says the share as it rises. Status 3 while a reporting client keeps an older table;
-    `--wait=idle` also waits for the request that is still in flight at the drained pool."""
+    """`--wait` says the share, and ends with status 3 while a reporting client keeps an older table;
+    `--wait=idle` also while a request is in flight at the drained pool. Then both end with status 0."""
     settings = fleet.settings
+    drain = ("drain", ACTED_ON, "--for", "1h", "--reason", "a drill", *FORCED)
     async with Producer(settings.kafka, prefix=settings.namespace) as producer:
-        reports = asyncio.create_task(_report(fleet, producer, keeps_old=True))
-        drain = ("drain", ACTED_ON, "--for", "1h", "--reason", "a drill", *FORCED)
-        late = await tieline(settings, *drain, "--wait", "--within", "4s")
-        assert late.status == 3, late.err
-        assert "published as" in late.out
-        assert "after 4 s 50.0% of 2 reporting clients use it" in late.err
-        reports.cancel()
-        reports = asyncio.create_task(_report(fleet, producer, keeps_old=False))
-        idle = await tieline(settings, *drain, "--wait=idle", "--within", "20s", "--json")
-        assert idle.status == 0, idle.err
-        assert json.loads(idle.out)["clients"] == {"reporting": 2, "reached": 2, "silent": 0, "in_flight": 0}
-        assert "1 requests are in flight at the emptied pools" in idle.err
-        reports.cancel()
+        async with _reporting(fleet, producer, keeps_old=True):
+            late = await tieline(settings, *drain, "--wait", "--within", "5s")
+            assert late.status == 3, late.err
+            assert "published as" in late.out
+            assert "after 5 s 50.0% of 2 reporting clients use it" in late.err
+        async with _reporting(fleet, producer, in_flight=1):
+            busy = await tieline(settings, *drain, "--wait=idle", "--within", "10s")
+            assert busy.status == 3, busy.err
+            assert "1 requests are in flight at the emptied pools" in busy.err
+        async with _reporting(fleet, producer):
+            idle = await tieline(settings, *drain, "--wait=idle", "--within", "30s", "--json")
+            assert idle.status == 0, idle.err
+            assert json.loads(idle.out)["clients"] == {
+                "reporting": 2, "reached": 2, "silent": 0, "in_flight": 0
+            }  # fmt: skip
 
 
-async def _report(fleet: Fleet, producer: Producer, *, keeps_old: bool) -> None:
-    """Two clients report every second: one always the newest generation, the other that or always the first.
-    For five seconds one request is in flight at the pool that will be drained."""
+@asynccontextmanager
+async def _reporting(
+    fleet: Fleet, producer: Producer, *, keeps_old: bool = False, in_flight: int = 0
+) -> AsyncIterator[None]:
+    """Two clients report meanwhile."""
+    reports = asyncio.create_task(_report(fleet, producer, keeps_old=keeps_old, in_flight=in_flight))
+    try:
+        yield
+    finally:
+        reports.cancel()
+        await asyncio.wait({reports})
+
+
+async def _report(fleet: Fleet, producer: Producer, *, keeps_old: bool, in_flight: int) -> None:
+    """One client always reports the newest generation, the other that or always the first. Of the requests
+    ``in_flight`` at the pool that is drained, the first client has all."""
     sequence = time.time_ns() // 1_000_000
     async with fleet.routes() as routes:
-        for count in range(600):
+        while True:
             record = routes.newest()
             assert record is not None
             newest = str(record.generation)
             now = time.time_ns() // 1_000_000
-            pools = (PoolObservation(ACTED_ON, in_flight=int(count < 50)),)
             for client in ("client-0", "client-1"):
                 sequence += 1
-                generation = "multicloud-1:0:1" if keeps_old and client == "client-1" else newest
+                is_first = client == "client-0"
+                pools = (PoolObservation(ACTED_ON, in_flight=in_flight if is_first else 0),)
+                generation = newest if is_first or not keeps_old else "multicloud-1:0:1"
                 report = Demand(
                     client, "run", sequence, now - 100, now, 1_000, generation=generation, pools=pools
                 )
