@@ -63,9 +63,15 @@ class RoutesReader:
         for task in ended:
             task.result()
 
-    async def moved(self, within_s: float) -> None:
-        """Returns after the next records of the routes log, or after ``within_s``."""
-        await self._tail.moved(within_s)
+    @property
+    def next_offset(self) -> int:
+        """One above the last record of the routes log that was read."""
+        return self._tail.next_offset
+
+    async def moved_past(self, next_offset: int, within_s: float) -> None:
+        """Returns once more was read of the routes log than up to ``next_offset``, or after ``within_s``."""
+        if self.next_offset <= next_offset:
+            await self._tail.moved(within_s)
 
     async def end_offset(self) -> int:
         """One above the last record of the routes log, as the broker says now. Raises KafkaError."""

@@ -22,7 +22,7 @@ from controller.leading.presence import Roster
 from controller.leading.routes_reader import RoutesReader
 from controller.process.clock import monotonic_ms, now_ms
 from controller.process.connections import connect_redis
-from controller.process.errors import UserError
+from controller.process.errors import TopicMissingError, UserError
 from controller.process.settings import KAFKA, Settings
 from controller.process.supervise import together
 from controller.status.controllers import rows_of
@@ -68,6 +68,8 @@ class KafkaSide:
         self._following: asyncio.Task[None] | None = None
         self.entries: deque[Entry] = deque(maxlen=ENTRIES_KEPT_MAX)
         self._once = OnceOnly()
+        self._drawn_offset = 0
+        self._has_history = False
         self.error = ""
 
     async def __aenter__(self) -> "KafkaSide":
@@ -75,8 +77,7 @@ class KafkaSide:
             await closing.enter_async_context(self._routes)
             await self._controllers.start(last=RECORDS_READ_MAX)
             closing.push_async_callback(self._controllers.stop)
-            await self._history.start(last=RECORDS_OF_HISTORY)
-            closing.push_async_callback(self._history.stop)
+            self._has_history = await self._start_history(closing)
             self._following = asyncio.create_task(self._follow())
             closing.push_async_callback(self._end)
             self._closing = closing.pop_all()
@@ -91,11 +92,12 @@ class KafkaSide:
             self._following.result()
 
     async def moved(self, within_s: float) -> None:
-        """Returns after the next publication, or after ``within_s``."""
-        await self._routes.moved(within_s)
+        """Returns once there is a publication that ``now`` has not given yet, or after ``within_s``."""
+        await self._routes.moved_past(self._drawn_offset, within_s)
 
     def now(self, at_ms: int) -> FromKafka | None:
         """What Kafka holds, as far as it was read; None before the first publication. Raises TableError."""
+        self._drawn_offset = self._routes.next_offset
         record = self._routes.newest()
         if record is None:
             return None
@@ -109,16 +111,26 @@ class KafkaSide:
 
     async def _follow(self) -> None:
         topics = self._settings.topics
+        parts = {"history": self._history.run()} if self._has_history else {}
         await together(
             {
+                **parts,
                 "routes": self._routes.run(),
                 "controllers": self._controllers.run(),
-                "history": self._history.run(),
                 "dead letters": self._count_letters(),
                 "answers": self._note_answers(),
                 "logs": watch_logs(self._settings.kafka, [topics.routes.name, topics.leader.name]),
             }
         )
+
+    async def _start_history(self, closing: AsyncExitStack) -> bool:
+        """Whether there is a history: a controller of an older version has written none."""
+        try:
+            await self._history.start(last=RECORDS_OF_HISTORY)
+        except TopicMissingError:
+            return False
+        closing.push_async_callback(self._history.stop)
+        return True
 
     def _note(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
         self.entries.extend(self._once.entries(record.value))
@@ -153,6 +165,7 @@ class Watch:
         self._picture = picture
         self._outlook: Outlook | None = None
         self._outlook_due_ms = 0
+        self._at_work: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Draws until cancelled."""
@@ -170,6 +183,7 @@ class Watch:
         async with AsyncExitStack() as closing:
             redis = connect_redis(self._settings.redis)
             closing.push_async_callback(redis.aclose)
+            closing.push_async_callback(self._end_work)
             source = _RedisSide(self._settings, redis)
             kafka, missing = await self._kafka_side(closing)
             until_ms = monotonic_ms() + KAFKA_AGAIN_MS if self._settings.kafka and kafka is None else None
@@ -209,16 +223,24 @@ class Watch:
             _drawn, from_kafka, from_redis, missing, outlook=self._outlook, entries=entries
         )
         self._picture.show(sections, now_ms(), moment)
-        await self._renew_outlook(moment)
+        self._renew_outlook(moment)
 
-    async def _renew_outlook(self, moment: Moment | None) -> None:
+    def _renew_outlook(self, moment: Moment | None) -> None:
+        """Begins to work it out anew if that is due, beside the pictures, which never wait for it."""
+        at_work = self._at_work is not None and not self._at_work.done()
+        if moment is not None and not at_work and monotonic_ms() >= self._outlook_due_ms:
+            self._at_work = asyncio.create_task(self._work_out(moment))
+
+    async def _work_out(self, moment: Moment) -> None:
         """At most every ``OUTLOOK_EVERY_MS``, and at most a tenth of the time."""
         begin_ms = monotonic_ms()
-        if moment is None or begin_ms < self._outlook_due_ms:
-            return
         self._outlook = await asyncio.to_thread(outlook_of, moment.snapshot, moment.at_ms)
         took_ms = monotonic_ms() - begin_ms
         self._outlook_due_ms = begin_ms + max(OUTLOOK_EVERY_MS, 10 * took_ms)
+
+    async def _end_work(self) -> None:
+        if self._at_work is not None:
+            await asyncio.gather(self._at_work, return_exceptions=True)
 
 
 class _RedisSide:

@@ -66,7 +66,7 @@ async def test_what_happens_is_there_within_a_second(page: Page, rig: Rig) -> No
 
 
 async def test_what_if_by_a_click_and_by_keys(page: Page) -> None:
-    """A click on a provider answers; Escape closes; Enter on a node of the picture opens the question anew."""
+    """A click on a provider answers, Escape closes, and Enter on a node of the picture asks again."""
     await page.click("#providers [data-lose=azure]")
     await expect(page.locator("#what-if-said")).to_contain_text("critical tokens/s would be shed")
     await expect(page.locator("#what-if-commands")).to_contain_text("tieline drain azure --for 30m")

@@ -51,7 +51,7 @@ async def example() -> AsyncIterator[tuple[PageWorld, str]]:
 async def test_two_hundred_pools_twice_a_second(
     browser: Browser, pictures: list[tuple[Sections, int]]
 ) -> None:
-    """No task of the page's main thread takes 100 ms, also while it loads, so keys and clicks are answered."""
+    """No task of the page's main thread takes 100 ms, also while it loads: keys and clicks are answered."""
     picture = Picture()
     picture.show(*pictures[0], None)
     async with page_of(picture) as url, looking_at(browser, "about:blank") as page:

@@ -194,7 +194,8 @@ function makeEntry(entry) {
   const when = el("time", { datetime: new Date(entry.at_ms).toISOString(), title: new Date(entry.at_ms).toLocaleString("en-GB") }, time(entry.at_ms));
   const kind = el("span", { class: "kind" }, entry.kind.replaceAll("_", " ") + (entry.phase === "ends" ? " over" : ""));
   const words = el("div", {}, el("p", {}, entry.text));
-  const why = [entry.who && `by ${entry.who}`, ...entry.why].filter(Boolean).join("; ");
+  const by = entry.who && !entry.text.includes(entry.who) ? `by ${entry.who}` : "";
+  const why = [by, ...entry.why].filter(Boolean).join("; ");
   if (why) words.append(el("p", { class: "why" }, why));
   return el("li", { "data-severity": entry.phase === "ends" ? "over" : entry.severity }, when, kind, words);
 }
