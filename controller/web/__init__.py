@@ -1,4 +1,4 @@
-"""The HTTP endpoint `tieline web`: route tables for clients that must not reach Redis, reports for Kafka.
+"""The HTTP endpoint `tieline web`: the live page, route tables for clients without Redis, reports for Kafka.
 
 In: the projection in Redis, which ``follow`` watches, and clients' reports. Out: a workload's routes as
 msgpack (for Tieline's own client) or as JSON (for everybody else), a stream of server-sent events that names
@@ -21,9 +21,21 @@ or a decision. The rules:
   fetches.
 - A report is answered 202 when it is on its way to Kafka. It is perishable, and may still be lost.
 
+The live page (``page``) shows what is happening and changes nothing. The rules for it:
+
+- **It shows what `tieline status` prints**, made by the same functions (``controller/status``), in the same
+  words. ``watch`` follows Kafka and Redis only while somebody looks.
+- A reader gets one whole picture first (``live``), then what differs from the picture that it has
+  (``picture``). A slow reader skips pictures; nothing waits for it.
+- What-if (``rehearsal``) is the answer of `tieline whatif`, one question a caller, within a time.
+- **Whoever may not look gets nothing** (``visitors``): a token, a session that a token began, a reverse proxy
+  that is named, or loopback under its own name. Sessions are not stored, and end with their token.
+- What comes from outside is text in the browser, never markup, and nothing is loaded from elsewhere: the
+  content security policy allows this endpoint only.
+
 Signed overlays pass through unopened: whether one counts is decided by the clients, which have the keys. The
 format is documented in docs/http-table.md.
 
-Tests: tests/unit/controller/web, tests/integration/test_web.py,
-tests/integration/test_web_bounds.py.
+Tests: tests/unit/controller/web, tests/integration/test_web.py, tests/integration/test_web_bounds.py, and
+tests/browser in a real Chromium.
 """

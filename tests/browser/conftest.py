@@ -1,24 +1,13 @@
 """A headless Chromium for the tests of the page, and contexts in it that note every error."""
 
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-
-def chromium() -> str:
-    """The program. CHROMIUM names another one."""
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        pytest.fail("there is no Chromium: install it (apt-get install chromium) or name it with CHROMIUM")
-    return path
+from tests.browser.chromium import chromium
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -5,10 +5,18 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
+from controller.core.inspect.alarms import alarms
 from controller.core.policy.policy import Policy, encode_policy, version_of
+from controller.core.snapshot import Ready
+from controller.decisions.record import Step
+from controller.history.conditions import Observation, changes, standing_conditions
+from controller.history.decided import decision_entry
+from controller.history.entries import Entry
+from controller.leading.presence import Presence
 from controller.policy_file import load_policy
 from controller.process.clock import now_ms
 from controller.routes.record import RoutesRecord
+from controller.status.controllers import ControllerRow
 from controller.status.gather import FromKafka, FromRedis, status_of
 from controller.status.leadership import LeaderRow
 from controller.status.live import Moment, snapshot_of
@@ -27,14 +35,41 @@ from tests.scenarios.world import World
 from tieline.events import Command
 
 HOUR_MS = 3_600_000
+CONTROLLER = "a171a927c0"
 
 
-def example_world() -> World:
+class ToldWorld(World):
+    """A world that keeps what a controller would write into the history, by the same rules."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.entries: list[Entry] = []
+        self._standing: dict[str, Entry] = {}
+
+    def decide(self) -> Ready:
+        """As in any world; then it tells what the step did and what stands after it."""
+        snapshot = self.snapshot()
+        ready = super().decide()
+        assert self.table is not None
+        demand = self.planner.demand()
+        entry = decision_entry(Step(self.now_ms, snapshot, ready, published=self.table), demand, CONTROLLER)
+        due = alarms(snapshot, ready.memory, self.now_ms)
+        observation = Observation(
+            self.now_ms, snapshot.commands, due, holding=None, table=self.table, demand=demand
+        )
+        standing = standing_conditions(observation, self._standing)
+        self.entries += changes(self._standing, standing, self.now_ms)
+        self.entries += [entry] if entry is not None else []
+        self._standing = standing
+        return ready
+
+
+def example_world() -> ToldWorld:
     """Four providers in five geographies under the demand that the example policy expects."""
     return world_of(load_policy(EXAMPLE_POLICY))
 
 
-def small_world() -> World:
+def small_world() -> ToldWorld:
     """Three pools of three providers."""
     policy = load_policy(EXAMPLE_POLICY)
     ids = ("azure/swedencentral/gpt-4o", "gcp/europe-west4/gemini-pro", "coreweave/eu-north-1/gpt-oss")
@@ -57,7 +92,7 @@ def small_world() -> World:
     )
 
 
-def large_world(pools: int = 200) -> World:
+def large_world(pools: int = 200) -> ToldWorld:
     """Four providers with as many pools in all, in the geographies of the example policy."""
     policy = load_policy(EXAMPLE_POLICY)
     rounds = -(-pools // len(policy.pools))
@@ -79,9 +114,9 @@ def large_world(pools: int = 200) -> World:
     return world_of(replace(policy, pools=tuple(copies[:pools]), workloads=workloads, quota_groups=()))
 
 
-def world_of(policy: Policy) -> World:
+def world_of(policy: Policy) -> ToldWorld:
     """A world under the demand that the policy expects, settled."""
-    world = World(policy, now_ms=now_ms() // 1_000 * 1_000 - 60_000)
+    world = ToldWorld(policy, now_ms=now_ms() // 1_000 * 1_000 - 60_000)
     world.took_office_ms = world.now_ms
     for workload in policy.workloads:
         for origin, units in workload.expected_units_per_s.items():
@@ -109,7 +144,7 @@ def order(world: World, verb: str, scope: str, reason: str) -> None:
 class PageWorld:
     """A world and the picture that the page shows of it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: ToldWorld) -> None:
         self.world = world
         self.picture = Picture()
 
@@ -130,20 +165,51 @@ class PageWorld:
             snapshot.reports,
             snapshot.statements,
             snapshot.capacities,
-            demand=snapshot.demand,
+            demand=tuple(replace(row, generations=self._generations()) for row in snapshot.demand),
             progress=snapshot.progress,
             run="r",
         )
-        leader = LeaderRow(world.epoch, world.now_ms - 300, "a171a927c0", resigned=False)
+        leader = LeaderRow(world.epoch, world.now_ms - 300, CONTROLLER, resigned=False)
         status = status_of(
-            FromKafka(record, leader, snapshot.commands, dead_letters=None),
+            FromKafka(
+                record,
+                leader,
+                snapshot.commands,
+                dead_letters=None,
+                controllers=self._controllers(record.policy_version),
+            ),
             FromRedis(contents),
             world.now_ms,
         )
         moment = Moment(world.now_ms, snapshot_of(record, contents, snapshot.commands))
         outlook = outlook_of(moment.snapshot, moment.at_ms) if with_outlook else None
-        view = View(status, contents, moment.snapshot, outlook=outlook, timeline=())
+        view = View(status, contents, moment.snapshot, outlook=outlook, timeline=tuple(world.entries))
         self.picture.show(sections_of(view), world.now_ms, moment)
+
+    def _generations(self) -> dict[str, int]:
+        """All clients have the newest table but one."""
+        assert self.world.table is not None
+        newest, clients = self.world.table.generation, len(self.world.client_names())
+        before = replace(newest, seq=max(newest.seq - 1, 1))
+        return {str(newest): clients} if before == newest else {str(newest): clients - 1, str(before): 1}
+
+    def _controllers(self, policy_version: str) -> tuple[ControllerRow, ...]:
+        """One leads and one stands by."""
+        rows = []
+        for number, identity in enumerate((CONTROLLER, "5c0e11d2f4")):
+            presence = Presence(
+                identity=identity,
+                host=f"tieline-{number}",
+                pid=100 + number,
+                version="0.1.0",
+                started_ms=self.world.now_ms - HOUR_MS,
+                lineage=self.world.policy.lineage,
+                policy_version=policy_version,
+                checked=True,
+            )
+            state = "stands by" if number else "leads"
+            rows.append(ControllerRow(state, self.world.now_ms - 300, presence))
+        return tuple(rows)
 
     def pass_time(self, seconds: int) -> None:
         """Time passes with a decision in each second, then the picture is drawn."""

@@ -4,6 +4,7 @@ import { attribute, bar, byId, command, duration, el, hidden, keyed, percent, se
 import { now } from "./state.js";
 
 const NOTICES_SHOWN = 5;
+const OPERATORS = new Set(["order", "override", "freeze", "refusal", "expiring", "expiry", "policy"]);
 const announced = new Map();
 let allNotices = false;
 
@@ -194,7 +195,7 @@ function makeEntry(entry) {
   const when = el("time", { datetime: new Date(entry.at_ms).toISOString(), title: new Date(entry.at_ms).toLocaleString("en-GB") }, time(entry.at_ms));
   const kind = el("span", { class: "kind" }, entry.kind.replaceAll("_", " ") + (entry.phase === "ends" ? " over" : ""));
   const words = el("div", {}, el("p", {}, entry.text));
-  const by = entry.who && !entry.text.includes(entry.who) ? `by ${entry.who}` : "";
+  const by = entry.who && OPERATORS.has(entry.kind) ? `by ${entry.who}` : "";
   const why = [by, ...entry.why].filter(Boolean).join("; ");
   if (why) words.append(el("p", { class: "why" }, why));
   return el("li", { "data-severity": entry.phase === "ends" ? "over" : entry.severity }, when, kind, words);
