@@ -56,6 +56,7 @@ function follow() {
     state.heardMs = Date.now();
     if (event.type === "state") state.sections = {};
     changed(take(message));
+    tick();
   };
   events.addEventListener("state", heard);
   events.addEventListener("change", heard);
