@@ -125,6 +125,8 @@ def of_clocks(status: Status | None, redis: RedisFacts | None) -> Iterator[Check
 
 def of_leading(status: Status) -> Iterator[Check]:
     """Who leads, every controller's own faults, and their versions."""
+    if status.leader is None and status.missing:
+        return  # Kafka could not be read, which is said elsewhere
     since_ms = no_leader_since_ms(status)
     if status.leader is None:
         yield wrong("controllers", "no controller ever led", "start one with `tieline controller`")

@@ -25,6 +25,7 @@ from controller.process.telemetry import without_password
 from controller.routes.record import RoutesRecord
 from controller.status.gather import Status, read_status
 from streams.every_record import log_reader
+from streams.topic_ids import topic_facts
 from tieline.cloudevents import Poison, decode
 from tieline.events import Demand
 from tieline.keys import MANIFEST_FIELD
@@ -103,11 +104,13 @@ async def _newest(settings: Settings) -> RoutesRecord:
 async def _client_versions(settings: Settings) -> dict[str, int]:
     """Version of the client library -> how many clients' newest reports name it."""
     topic = settings.topics.demand.name
+    fact = (await topic_facts(settings.kafka, [topic], skip_missing=True)).get(topic)
+    partitions = [TopicPartition(topic, number) for number in range(fact.partitions if fact else 0)]
+    if not partitions:
+        return {}
     consumer = log_reader(settings.kafka, auto_offset_reset="latest")
     await consumer.start()
     try:
-        await consumer.topics()
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
         return dict(Counter((await _newest_versions(consumer, partitions)).values()))
     finally:
         await consumer.stop()
@@ -117,8 +120,6 @@ async def _newest_versions(
     consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
 ) -> dict[str, str]:
     """Client -> the version that its newest report names."""
-    if not partitions:
-        return {}
     consumer.assign(partitions)
     starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
     for part in partitions:
@@ -148,7 +149,8 @@ def _failure(error: Exception, settings: Settings, remedy: str) -> tuple[str, st
         return words, advice
     if isinstance(error, TimeoutError):
         return f"there was no answer within {LOOK_WITHIN_S:g} s", remedy
-    text = without_password(" ".join(str(error).split())) or type(error).__name__
+    text = without_password(" ".join(str(error).split()))
+    text = text.removeprefix("KafkaConnectionError: ") or type(error).__name__
     words, _, advice = (
         text.rpartition(": ") if isinstance(error, UserError | TopicError) else (text, "", remedy)
     )

@@ -132,6 +132,12 @@ def test_leading_says_what_keeps_controllers_from_it(status: Status, level: str,
     assert words in said(diagnosis.of_leading(status), level)
 
 
+def test_who_leads_is_not_guessed_while_kafka_is_away() -> None:
+    """What nobody could read is no controller that never led."""
+    unseen = replace(STATUS, leader=None, missing=("Kafka can't be read",))
+    assert not list(diagnosis.of_leading(unseen))
+
+
 def test_mixed_versions_are_told() -> None:
     """Of controllers, of this command, and of clients."""
     status = replace(STATUS, controllers=(controller(), controller("stands by", version="1.1")))
