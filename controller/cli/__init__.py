@@ -75,6 +75,10 @@ COMMANDS = {
     "revoke": Command("controller.cli.orders", "take an approval back"),
     "mode": Command("controller.cli.orders", "let a provider be observed, recommended on or acted on"),
     "failback": Command("controller.cli.orders", "let pools return whose failback is manual"),
+    "countersign": Command(
+        "controller.cli.countersign", "agree, as a second person, to an order that waits for that"
+    ),
+    "keys": Command("controller.cli.keys", "make operators' keys, and say who may give which orders"),
     "adopt-lineage": Command(
         "controller.cli.adopt_lineage", "go on with the tables of a new history of Kafka"
     ),

@@ -33,7 +33,7 @@ from controller.process.telemetry import without_controls
 from controller.routes.record import RoutesRecord
 from controller.status.leadership import leading
 from controller.status.live import moment_of, read_commands
-from controller.status.words import taken_back_by, utc
+from controller.status.words import taken_back_by, utc, waiting_words
 from tieline.events import Command, in_scope, taken_back
 from tieline.producer import Producer, ProducerError
 
@@ -61,15 +61,16 @@ async def _report(command_at: Callable[[int], Command], settings: Settings, choi
         if before is None:
             raise UserError("no controller has published anything yet: start one with `tieline controller`")
         command = command_at(now_ms() + behind_ms)
-        check_policy(command, before)
+        log = await read_commands(settings, before)
+        subject = subject_of(command, log, now_ms() + behind_ms)
+        check_policy(subject, before)
         signer = signer_of(choices.signing, before, settings.namespace)
         signer.signed(command)  # what this operator may not order is told before anything is asked
-        log = await read_commands(settings, before)
-        check_taken_back(command, log, now_ms() + behind_ms)
-        change = await _change(command, settings, before, log)
+        check_taken_back(subject, log, now_ms() + behind_ms)
+        change = await _change(subject, settings, before, log)
         if choices.dry_run:
-            return _dry_run(command, change, choices)
-        if not await is_agreed(described(command), change, choices.consent, may_shed=may_shed(command)):
+            return _dry_run(subject, change, choices)
+        if not await is_agreed(described(subject), change, choices.consent, may_shed=may_shed(subject)):
             return OrderReport(command, "not_agreed", change=change)
         async with Producer(settings.kafka, prefix=settings.namespace) as producer:
             # It lasts from now, not from before all of this.
@@ -86,24 +87,25 @@ async def _report(command_at: Callable[[int], Command], settings: Settings, choi
     if answer.refused:
         why = f"the leader refused the order {command.id}: {answer.refused}; nothing was changed"
         return _told(OrderReport(command, "refused", why, change=change))
+    if not choices.as_json:
+        print(without_controls(f"{signer.notice}{_in_full(command, subject)}"))
+    if (item := after.pending_order(subject.id)) is not None:
+        why = f"it is not in force yet: {waiting_words(item)}"
+        return _told(OrderReport(command, "pending", why, generation=str(after.generation), change=change))
     report = OrderReport(command, "published", generation=str(after.generation), change=change)
-    return await _followed(report, settings, before, after, choices, signer)
+    return await _followed(report, subject, settings, before, after, choices)
 
 
 async def _followed(
     report: OrderReport,
+    command: Command,
     settings: Settings,
     before: RoutesRecord,
     after: RoutesRecord,
     choices: Choices,
-    signer: Signer,
 ) -> OrderReport:
-    """Says what was published, and waits for whoever is to have it."""
-    command = report.order
+    """Says what was published for this command, and waits for whoever is to have it."""
     if not choices.as_json:
-        until = f" until {utc(command.expires_ms)}" if command.expires_ms is not None else ""
-        text = f"{signer.notice}{described(command)}{until} by {command.actor}: {command.reason}"
-        print(without_controls(text))
         moved = outcome(command.scope, before, after, await offered_now(settings))
         print(f"published as {after.generation}{moved}", flush=True)
     if fault := await wait_for_clients(settings, after.generation):
@@ -142,6 +144,25 @@ def _told(report: OrderReport) -> OrderReport:
     return report
 
 
+def subject_of(command: Command, log: CommandLog, at_ms: int) -> Command:
+    """The order that takes effect with this command: itself, or the one that it countersigns. Raises
+    ``UserError`` if that one does not wait for a signature."""
+    if command.verb != "countersign":
+        return command
+    order_id = command.countersigns.partition("#")[0]
+    for item in log.waiting(at_ms):
+        if item.order.id == order_id:
+            return item.order
+    raise UserError(f"no order {order_id} waits for a signature: see `tieline status`")
+
+
+def _in_full(command: Command, subject: Command) -> str:
+    """Such as ``drain oci until 2026-01-31 12:00:00 UTC by kim: maintenance``."""
+    until = f" until {utc(subject.expires_ms)}" if subject.expires_ms is not None else ""
+    text = f"{described(subject)}{until} by {subject.actor}: {subject.reason}"
+    return text if command is subject else f"{text}; countersigned by {command.actor}: {command.reason}"
+
+
 def may_shed(command: Command) -> bool:
     """Whether the order takes pools out of use, so that load may be left without a place."""
     return command.verb in TAKES_OUT or (command.verb == "verdict" and command.state == "down")
@@ -160,8 +181,9 @@ async def _change(
     except (RedisError, OSError, TimeoutError):
         say("what the order would change is not known, as Redis can't be read")
         return None
-    rules = OrderRules(unsigned_allowed=True)  # what it does, whoever gives it
-    after = log.apply(log.next_offset, at_ms, command, rules=rules).in_force(at_ms)
+    rules, unsigned = OrderRules(unsigned_allowed=True), msgspec.structs.replace(command, signature="")
+    standing = CommandLog(orders=log.orders)  # what it does to these, whoever gives it
+    after = standing.apply(0, at_ms, unsigned, rules=rules).in_force(at_ms)
     return consequences(moment.snapshot, msgspec.structs.replace(moment.snapshot, commands=after), at_ms)
 
 
@@ -199,11 +221,12 @@ def _check_workload(command: Command, policy: Policy) -> None:
 
 
 def check_taken_back(command: Command, log: CommandLog, at_ms: int) -> None:
-    """Raises ``UserError`` for an order that takes back what isn't in force."""
+    """Raises ``UserError`` for an order that takes back what is neither in force nor waits to be."""
     verbs = taken_back(command)
     if not verbs:
         return
-    standing = [order for order in log.in_force(at_ms) if order.verb in verbs]
+    orders = (*log.in_force(at_ms), *(item.order for item in log.waiting(at_ms)))
+    standing = [order for order in orders if order.verb in verbs]
     target = (command.scope, command.guard, command.workload)
     if any((order.scope, order.guard, order.workload) == target for order in standing):
         return

@@ -102,13 +102,14 @@ def add_parser(subparsers: Any) -> None:
             "--actor", help="who gives the order (default: whose key signs it; unsigned: your login)"
         )
         add_key_argument(parser)
-        _add_wait_arguments(parser)
+        add_wait_arguments(parser)
         add_consent_arguments(parser)
         parser.add_argument("--json", action="store_true", help="one JSON object with what came of it")
         add_stack_arguments(parser)
 
 
-def _add_wait_arguments(parser: Arguments) -> None:
+def add_wait_arguments(parser: Arguments) -> None:
+    """Adds ``--wait`` and ``--within``."""
     parser.bare_values["--wait"] = "clients"
     parser.add_argument(
         "--wait",

@@ -76,7 +76,7 @@ def signing_of(args: argparse.Namespace, environment: Mapping[str, str] = os.env
     """What was typed, else what the environment or the context says."""
     name = place_from(args, environment).environment.get(OPERATOR_KEY_FILE, "").strip()
     path = args.key or (Path(name) if name else None)
-    return Signing(path, args.actor)
+    return Signing(path, getattr(args, "actor", None))
 
 
 def signer_of(signing: Signing, record: RoutesRecord, namespace: str) -> Signer:

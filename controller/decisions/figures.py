@@ -23,14 +23,14 @@ from controller.core.snapshot import Snapshot
 from controller.decisions.event_delays import EventDelays
 from controller.process.clock import stopwatch_s
 from controller.process.monitor import Figure, LabelValues, histogram, labelled, single
-from tieline.events import TAKES_BACK, Verb
+from tieline.events import WITHOUT_END, Verb
 from tieline.table import MILLION, Generation, RouteTable
 
 DECISION_BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 DELAY_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 LOSS_EVERY_S = 1.0
 LOSS_SHARE_MAX = 0.01  # of the leader's time
-ORDERS = tuple(verb for verb in get_args(Verb) if verb not in TAKES_BACK)
+ORDERS = tuple(verb for verb in get_args(Verb) if verb not in WITHOUT_END)
 ROUTE_LABELS = ("workload", "origin", "criticality")
 BEHIND = ("0", "1", "2-9", "10+", "other")
 

@@ -113,6 +113,10 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
         epoch = self.generation.epoch
         return fence_key(epoch) if self.table is None else table_key(epoch)
 
+    def pending_order(self, order_id: str) -> PendingOrder | None:
+        """The order with this id, if it waits for the signatures of more people."""
+        return next((item for item in self.pending if item.order.id == order_id), None)
+
     def answer_to(self, order_id: str) -> OrderAnswer | None:
         """What became of the order with this id; None if it was not answered yet, or long ago."""
         answers = (*self.answers, *self.policy_answers, *self.rejections)

@@ -6,6 +6,7 @@ again.
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -20,13 +21,14 @@ from controller.core.inspect.reported import ReportingClients, reporting_clients
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import State, Verdict
 from controller.core.planner import step
+from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
 from controller.leading.routes_reader import READ_WITHIN_S, RoutesReader
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.errors import UserError
 from controller.process.settings import KAFKA, REDIS, Settings
-from controller.routes.record import RoutesRecord
+from controller.routes.record import PendingOrder, RoutesRecord
 from controller.status.controllers import ControllerRow, controller_line, controllers
 from controller.status.leadership import LeaderRow, leading
 from controller.status.live import read_commands, snapshot_of
@@ -48,11 +50,12 @@ from tieline.table import RouteTable, decode_manifest, decode_slice
 class Status(Struct, frozen=True):
     """Everything that `--json` prints.
 
-    ``commands``: the orders in force. ``withheld``: what keeps the table as it is although load should move.
-    ``alarms``: what a person must look at. ``missing``: what could not be read, and why. ``clients``,
-    ``overlay`` and ``dead_letters``: None where they could not be read, or where there is no overlay.
-    ``controllers``: those that said something within the last minute. ``context``: the context that was
-    asked, in words; empty without one.
+    ``commands``: the orders in force. ``pending``: orders that wait for the signature of another person.
+    ``unnamed``: ids of orders in force whose operator the policy no longer names. ``withheld``: what keeps
+    the table as it is although load should move. ``alarms``: what a person must look at. ``missing``: what
+    could not be read, and why. ``clients``, ``overlay`` and ``dead_letters``: None where they could not be
+    read, or where there is no overlay. ``controllers``: those that said something within the last minute.
+    ``context``: the context that was asked, in words; empty without one.
     """
 
     generation: str
@@ -72,17 +75,20 @@ class Status(Struct, frozen=True):
     controllers: tuple[ControllerRow, ...] = ()
     context: str = ""
     policy_number: int = 0
+    pending: tuple[PendingOrder, ...] = ()
+    unnamed: tuple[str, ...] = ()
 
 
 class FromKafka(Struct, frozen=True):
-    """What Kafka holds: the newest publication, who leads, operators' orders, and recent dead letters. Orders
-    that have expired since are left out of a status."""
+    """What Kafka holds: the newest publication, who leads, operators' orders, those that wait for another
+    person, and recent dead letters. Orders that have expired since are left out of a status."""
 
     record: RoutesRecord
     leader: LeaderRow | None
     orders: tuple[Command, ...]
     dead_letters: DeadLettersSeen | None
     controllers: tuple[ControllerRow, ...] = ()
+    pending: tuple[PendingOrder, ...] = ()
 
 
 class FromRedis(Struct, frozen=True):
@@ -172,7 +178,15 @@ def _whole(
         overlay=redis.overlay,
         dead_letters=kafka.dead_letters,
         controllers=kafka.controllers,
+        pending=tuple(item for item in kafka.pending if item.until_ms > at_ms),
+        unnamed=unnamed_orders(commands, snapshot.policy),
     )
+
+
+def unnamed_orders(commands: Iterable[Command], policy: Policy) -> tuple[str, ...]:
+    """Ids of orders in force whose operator the policy no longer names. They stay (docs/decisions/0011)."""
+    names = {operator.id for operator in policy.operators}
+    return tuple(order.id for order in commands if names and order.actor not in names)
 
 
 def held_back(snapshot: Snapshot, at_ms: int) -> tuple[Verdict, ...]:
@@ -217,6 +231,7 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
                 commands.in_force(now_ms()),
                 dead_letters=await letters,
                 controllers=await present,
+                pending=commands.waiting(now_ms()),
             )
     except (KafkaError, TimeoutError, UserError) as error:
         missing.append(f"Kafka can't be read: {str(error) or type(error).__name__}")

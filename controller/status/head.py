@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from controller.core.model.words import duration, sentence
+from controller.core.orders.words import described
 from controller.process.settings import UNSIGNED_NOTICE
 from controller.status.controllers import controller_line
 from controller.status.gather import Status
-from controller.status.words import NAMED_MAX, overlay_in_words, utc
+from controller.status.words import NAMED_MAX, overlay_in_words, taken_back_by, utc, waiting_words
 
 NO_LEADER_AFTER_MS = 10_000  # a take-over after a kill takes less than half of it
 EXIT_WELL, EXIT_LOOK, EXIT_UNKNOWN = 0, 1, 2
@@ -38,6 +39,7 @@ def head(status: Status) -> tuple[HeadLine, ...]:
         *(HeadLine(text, CAREFUL) for text in status.missing),
         *(HeadLine(f"alarm: {sentence(alarm, status.at_ms)}", "red") for alarm in status.alarms),
         *_overlay(status),
+        *_orders(status),
         *(HeadLine(f"held back: {sentence(verdict, status.at_ms)}", CAREFUL) for verdict in status.withheld),
         *_clients(status),
         *_dead_letters(status),
@@ -104,6 +106,20 @@ def _generation(status: Status) -> str:
     if status.unsigned_dev_mode:
         parts.append(UNSIGNED_NOTICE)
     return "; ".join(parts)
+
+
+def _orders(status: "Status") -> Iterator[HeadLine]:
+    """Orders that wait for another person, and orders of people whom the policy no longer names."""
+    for item in status.pending:
+        order = item.order
+        text = f"{described(order)} by {order.actor} is not in force yet: {waiting_words(item)}"
+        yield HeadLine(f"{text}; why: {order.reason}", CAREFUL)
+    for order in status.commands:
+        if order.id in status.unnamed:
+            back = taken_back_by(order)
+            remedy = f"; `{back}` ends it" if back else ""
+            text = f"{described(order)} stays in force, though the policy no longer names {order.actor}"
+            yield HeadLine(f"{text}{remedy}", CAREFUL)
 
 
 def _overlay(status: Status) -> Iterator[HeadLine]:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from controller.core.model.words import duration
+from controller.routes.record import PendingOrder
 from tieline.events import TAKES_BACK, Command
 from tieline.overlay import Overlay
 
@@ -25,6 +26,16 @@ def taken_back_by(order: Command) -> str:
         return ""
     scope = "" if order.scope == "*" else f" --scope {order.scope}" if order.guard else f" {order.scope}"
     return f"tieline {verb}{f' {order.guard}' if order.guard else ''}{scope}"
+
+
+def waiting_words(item: PendingOrder) -> str:
+    """What a pending order still needs, and the command by which another person gives it."""
+    missing = item.approvals - len(item.signers)
+    people = "one more person" if missing == 1 else f"{missing} more people"
+    return (
+        f"{people} must sign it until {utc(item.until_ms)}, with "
+        f"`tieline countersign {item.order.id} --reason ...`"
+    )
 
 
 def overlay_in_words(overlay: Overlay, at_ms: int) -> str:

@@ -5,7 +5,9 @@ from tieline.events import Command
 
 def described(command: Command) -> str:
     """In words: ``drain azure``, ``freeze the whole table``, ``override fresh_capacity for oci``,
-    ``pin chat to oci/r/d``."""
+    ``pin chat to oci/r/d``, ``countersign cmd-1``."""
+    if command.countersigns:
+        return f"{command.verb} {command.countersigns.partition('#')[0]}"
     scope = "the whole table" if command.scope == "*" else command.scope
     if command.workload:
         return f"{command.verb} {command.workload} to {scope}"

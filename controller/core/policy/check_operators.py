@@ -6,9 +6,8 @@ from typing import NamedTuple
 from controller.core.policy.operators import (
     GRANTABLE,
     ApprovalRule,
-    approvals_needed,
+    covers,
     parts_of,
-    touches,
 )
 from controller.core.policy.policy import Policy
 from tieline.events import in_scope
@@ -69,7 +68,7 @@ def _rights_to_nothing(policy: Policy) -> Iterator[OperatorMistake]:
 
 
 def _unattainable_approvals(policy: Policy) -> Iterator[OperatorMistake]:
-    """Rules that ask for more people than may give some order that somebody may give."""
+    """Rules that ask for more people than may give any order of a kind that somebody may give."""
     for number, rule in enumerate(policy.approvals):
         for place, right in enumerate(rule.orders):
             path = ("approvals", number, "orders", place)
@@ -80,31 +79,30 @@ def _unattainable_approvals(policy: Policy) -> Iterator[OperatorMistake]:
 
 
 def _short_of_people(policy: Policy, rule: ApprovalRule, right: str) -> str:
-    """The first order under this right that some operators may give, and too few to approve it."""
+    """The first kind of order under this right that some operators may give, and nowhere enough of them."""
     verb, scope = parts_of(right)
-    rights = [right, *(item for operator in policy.operators for item in operator.may)]
-    verbs = sorted(GRANTABLE) if verb == "*" else [verb]
-    scopes = sorted({example for item in rights for example in _examples(policy, parts_of(item)[1])})
-    for name in verbs:
-        for example in scopes:
-            if not touches(f"{name}:{scope}", name, example):
-                continue
-            people = [item.id for item in policy.operators if item.is_allowed(name, example)]
-            needed = approvals_needed((rule,), name, example)
-            if 0 < len(people) < needed:
-                who = " and ".join(people)
-                return (
-                    f"only {who} may give {name}:{example}, and it needs {needed} people: let more "
-                    "operators give it, or take it out of this rule"
-                )
+    rights = (item for operator in policy.operators for item in operator.may)
+    others = sorted({_example(policy, parts_of(item)[1]) for item in rights})
+    scopes = dict.fromkeys([_example(policy, scope), *others])
+    for name in sorted(GRANTABLE) if verb == "*" else [verb]:
+        places = [place for place in scopes if covers(f"{name}:{scope}", name, place)]
+        people = max((_allowed(policy, name, place) for place in places), key=len)
+        if 0 < len(people) < rule.approvals:
+            return (
+                f"only {' and '.join(people)} may give {name}:{places[0]}, and it needs {rule.approvals} "
+                "people: let more operators give it, or take it out of this rule"
+            )
     return ""
 
 
-def _examples(policy: Policy, scope: str) -> list[str]:
-    """Scopes that stand for all that a right's scope covers: itself, or the first one that lies in it."""
+def _allowed(policy: Policy, verb: str, scope: str) -> list[str]:
+    return [operator.id for operator in policy.operators if operator.is_allowed(verb, scope)]
+
+
+def _example(policy: Policy, scope: str) -> str:
+    """A scope that stands for all that a right's scope covers: itself, or the first one that lies in it."""
     if not scope.endswith("/*"):
-        return [scope]
+        return scope
     base = scope.removesuffix("/*")
-    inner = (pool.id for pool in policy.pools if in_scope(pool.id, base))
-    pool = next(inner, base)
-    return ["/".join(pool.split("/")[: base.count("/") + 2])]
+    pool = next((pool.id for pool in policy.pools if in_scope(pool.id, base)), base)
+    return "/".join(pool.split("/")[: base.count("/") + 2])

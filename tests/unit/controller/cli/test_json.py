@@ -14,6 +14,7 @@ TEXT = {"completion", "man", "policy init"}  # for a shell, a pager, and a file 
 QUIET = {"context use"}  # it says in one line that it was done
 CHANGES = (
     *("drain", "evacuate", "failover", "pin", "mode", "freeze", "undrain", "adopt-lineage"),
+    "countersign",
     *("emit health", "emit capacity", "policy apply", "overlay exclude", "overlay withdraw"),
     *("deadletter redrive", "deadletter discard"),
 )

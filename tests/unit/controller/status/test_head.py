@@ -9,12 +9,14 @@ from controller.cli.terminal import Screen
 from controller.core.inspect.reported import ReportingClients, reporting_clients
 from controller.core.model.reasons import Reason, Verdict
 from controller.process.telemetry import without_controls
-from controller.status.gather import Status
+from controller.routes.record import PendingOrder
+from controller.status.gather import Status, unnamed_orders
 from controller.status.head import NO_LEADER_AFTER_MS, exit_status, head
 from controller.status.leadership import LeaderRow
 from controller.status.overview import Overview, RouteRow
 from controller.status.sightings import DeadLettersSeen
 from streams.rows import DemandRow, DemandSecond, Position
+from tests.unit.controller.operating import order, signed_policy
 from tieline.overlay import Overlay
 
 NOW_MS = 1_800_000_000_000
@@ -41,6 +43,22 @@ def test_when_nothing_is_wrong_there_are_two_lines_and_the_status_is_0() -> None
         "generation l:7:3, published 2 s ago; policy 0 (0f0319ea)",
     ]
     assert exit_status(status()) == 0
+
+
+def test_orders_that_a_person_should_know_of_are_named() -> None:
+    """One that waits for a second person, with the command that signs it; and one of a former operator, with
+    the command that ends it."""
+    drain = order("drain", "oci", at_ms=NOW_MS)
+    item = PendingOrder(drain, NOW_MS, NOW_MS + 900_000, signers=("kim",), approvals=2)
+    assert lines(pending=(item,))[2] == (
+        "drain oci by kim is not in force yet: one more person must sign it until 2027-01-15 08:15:00 UTC, "
+        "with `tieline countersign a --reason ...`; why: why"
+    )
+    assert lines(commands=(drain,), unnamed=("a",))[2] == (
+        "drain oci stays in force, though the policy no longer names kim; `tieline undrain oci` ends it"
+    )
+    assert unnamed_orders((drain,), signed_policy(leave_out=("kim",))) == ("a",)
+    assert unnamed_orders((drain,), signed_policy()) == ()
 
 
 def test_the_context_is_named_above_all() -> None:

@@ -1,0 +1,90 @@
+"""`tieline countersign`: agrees, as a second person, to an order that waits for that.
+
+The policy says which orders more than one person must sign (`approvals`). `tieline status` lists those that
+wait, with their ids. Nobody can countersign an order of their own, and an order that is not countersigned
+within fifteen minutes lapses.
+"""
+
+import argparse
+import asyncio
+import getpass
+import os
+import uuid
+from functools import partial
+from typing import Any
+
+from controller.cli.agreement import add_consent_arguments, consent_of
+from controller.cli.give_order import give
+from controller.cli.order_report import Choices
+from controller.cli.orders import WITHIN, add_wait_arguments
+from controller.cli.signer import add_key_argument, signing_of
+from controller.cli.terminal import duration_ms, name_context
+from controller.core.policy.check import near_miss
+from controller.leading.routes_reader import RoutesReader
+from controller.process.clock import now_ms
+from controller.process.errors import UserError
+from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
+from controller.process.telemetry import quiet
+from controller.routes.record import PendingOrder
+from controller.status.live import read_commands
+from tieline.events import Command
+from tieline.order_signing import fingerprint
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the subcommand."""
+    parser = subparsers.add_parser("countersign", description=__doc__)
+    parser.add_argument("id", metavar="ID", help="the order's id, as `tieline status` shows it")
+    parser.add_argument("--reason", required=True, help="why you agree; it is recorded with the order")
+    parser.add_argument("--actor", help="who agrees (default: whose key signs)")
+    add_key_argument(parser)
+    add_wait_arguments(parser)
+    add_consent_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object with what came of it")
+    add_stack_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """As of the other orders; 4: it was accepted, and still more people must sign the order."""
+    settings = read_settings(args, os.environ, needs=(KAFKA,))
+    name_context(settings)
+    quiet()
+    choices = Choices(
+        consent=consent_of(args),
+        dry_run=args.dry_run,
+        as_json=args.json,
+        wait=args.wait,
+        within_s=duration_ms(args.within or WITHIN[args.wait], "--within") / 1_000,
+        signing=signing_of(args),
+    )
+    return asyncio.run(_countersign(args, settings, choices))
+
+
+async def _countersign(args: argparse.Namespace, settings: Settings, choices: Choices) -> int:
+    item = await _pending(args.id, settings)
+    return await give(partial(agreement, item, args.reason, args.actor), settings, choices)
+
+
+async def _pending(order_id: str, settings: Settings) -> PendingOrder:
+    """The order with this id that waits. Raises ``UserError`` if there is none."""
+    async with RoutesReader(settings.kafka, settings.topics) as routes:
+        record = routes.newest()
+    log = await read_commands(settings, record) if record is not None else None
+    waiting = {item.order.id: item for item in log.waiting(now_ms())} if log is not None else {}
+    if order_id not in waiting:
+        raise UserError(f"no order {order_id!r} waits for a signature{near_miss(order_id, waiting)}")
+    return waiting[order_id]
+
+
+def agreement(item: PendingOrder, reason: str, actor: str | None, issued_ms: int) -> Command:
+    """The command that agrees to exactly this order."""
+    order = item.order
+    return Command(
+        id=f"cmd-{uuid.uuid4().hex[:16]}",
+        verb="countersign",
+        scope=order.scope,
+        actor=actor or getpass.getuser(),
+        reason=reason,
+        issued_ms=issued_ms,
+        countersigns=f"{order.id}#{fingerprint(order.signature)}",
+    )
