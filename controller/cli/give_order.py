@@ -75,6 +75,7 @@ async def _report(command_at: Callable[[int], Command], settings: Settings, choi
         async with Producer(settings.kafka, prefix=settings.namespace) as producer:
             # It lasts from now, not from before all of this.
             command = signer.signed(command_at(now_ms() + behind_ms))
+            subject = subject if command.countersigns else command
             try:
                 sent = await producer.send(command)
             except ProducerError as error:

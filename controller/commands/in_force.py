@@ -80,7 +80,7 @@ class CommandReader:
         if newest is not None and newest.commands_topic_id:
             self._follow(published_policy(newest, unsigned=self._policy.unsigned))
             self.log = CommandLog.after(newest, rules=self._rules)
-            self._report_left_out(newest)
+            self._report_left_out(newest.orders)
             if newest.commands_topic_id == topic_id and newest.commands_next_offset <= self._new_from:
                 begin = max(newest.commands_next_offset, begin)
                 self._tail.resume(begin)
@@ -128,6 +128,8 @@ class CommandReader:
         self.log = before.apply(record.offset, record.timestamp, command, rules=self._rules)
         if self.log.changes[len(before.changes) :]:
             self._follow(policy_after(self._policy, self.log.changes[-1:]).policy)
+            self.log = self.log.under(self._rules)
+            self._report_left_out(before.orders)
         if not self._quiet and record.offset >= self._new_from:
             self._report(record.offset, command, why or self.log.refused)
         if command is not None:
@@ -147,10 +149,10 @@ class CommandReader:
         self._waking = None
         self._on_change()
 
-    def _report_left_out(self, newest: RoutesRecord) -> None:
+    def _report_left_out(self, orders: tuple[Command, ...]) -> None:
         """Orders that were in force end here without anybody having taken them back: said once, by name."""
         remaining = {order.id for order in self.log.orders}
-        ended = [order for order in newest.orders if order.id not in remaining]
+        ended = [order for order in orders if order.id not in remaining]
         if ended and not self._quiet:
             texts = [f"{order.verb} {order.scope} by {order.actor} ({order.id})" for order in ended]
             self._log.warning("orders that were in force are not accepted here and end", orders=texts)

@@ -55,18 +55,26 @@ class CommandLog:
     @classmethod
     def after(cls, record: RoutesRecord, *, rules: OrderRules) -> "CommandLog":
         """The log up to where a publication took it into account, with the orders that it found in force or
-        pending. An order that these rules don't keep is left out (``OrderRules.keeps``)."""
-        orders = filter(rules.keeps, record.orders)
-        return cls(
+        pending, as far as these rules keep them."""
+        log = cls(
             next_offset=record.commands_next_offset,
-            orders=tuple(sorted(orders, key=lambda order: order.issued_ms)),
+            orders=tuple(sorted(record.orders, key=lambda order: order.issued_ms)),
             answers=record.answers,
             answered_offset=record.commands_next_offset,
             topic_id=record.commands_topic_id,
-            pending=tuple(item for item in record.pending if rules.keeps(item.order)),
+            pending=record.pending,
             rejections=record.rejections,
             rejected_offset=record.commands_next_offset,
         )
+        return log.under(rules)
+
+    def under(self, rules: OrderRules) -> "CommandLog":
+        """The log where these rules begin: without the orders that they don't keep (``OrderRules.keeps``)."""
+        orders = tuple(filter(rules.keeps, self.orders))
+        pending = tuple(item for item in self.pending if rules.keeps(item.order))
+        if len(orders) == len(self.orders) and len(pending) == len(self.pending):
+            return self
+        return replace(self, orders=orders, pending=pending)
 
     def apply(
         self, offset: int, append_ms: int, command: Command | PolicyChange | None, *, rules: OrderRules

@@ -125,3 +125,7 @@ def test_an_accepted_order_outlives_its_operator_and_an_unsigned_one_does_not_ou
     assert without_kim.keeps(signed(order()))
     assert not without_kim.keeps(order())
     assert not without_kim.keeps(replace(signed(order()), expires_ms=None))
+    unsigned = CommandLog().apply(0, NOW_MS, order(), rules=OrderRules(unsigned_allowed=True))
+    assert unsigned.under(RULES).orders == ()
+    accepted = read(signed(order()))
+    assert accepted.under(without_kim) is accepted
