@@ -41,6 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="embedded",
         help="what Kafka and Valkey run as; with containers only the tests that need one of them are run",
     )
+    parser.addoption(
+        "--rewrite",
+        action="store_true",
+        help="write what happens now into scenario files and runbooks; review the diff",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

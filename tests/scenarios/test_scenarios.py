@@ -14,7 +14,7 @@ def test_scenario(file: Path, request: pytest.FixtureRequest) -> None:
     """The planner decides, second by second, what the file says it decides."""
     written = file.read_text()
     played = play(written)
-    if request.config.getoption("--rewrite", default=False):
+    if request.config.getoption("--rewrite"):
         file.write_text(played)
     else:
         assert played == written
