@@ -7,14 +7,12 @@ within fifteen minutes lapses.
 
 import argparse
 import asyncio
-import getpass
 import os
-import uuid
 from functools import partial
 from typing import Any
 
 from controller.cli.agreement import add_consent_arguments, consent_of
-from controller.cli.give_order import give
+from controller.cli.give_order import agreement, give
 from controller.cli.order_report import Choices
 from controller.cli.orders import WITHIN, add_wait_arguments
 from controller.cli.signer import add_key_argument, signing_of
@@ -27,8 +25,7 @@ from controller.process.settings import KAFKA, Settings, add_stack_arguments, re
 from controller.process.telemetry import quiet
 from controller.routes.record import PendingOrder
 from controller.status.live import read_commands
-from tieline.events import Command
-from tieline.order_signing import fingerprint
+from tieline.events import PolicyChange
 
 
 def add_parser(subparsers: Any) -> None:
@@ -62,6 +59,21 @@ def run(args: argparse.Namespace) -> int:
 
 async def _countersign(args: argparse.Namespace, settings: Settings, choices: Choices) -> int:
     item = await _pending(args.id, settings)
+    if isinstance(item.order, PolicyChange):
+        from controller.cli import policy_apply
+
+        return await policy_apply.countersign(
+            settings,
+            item,
+            policy_apply.ApplyChoices(
+                args.reason,
+                choices.signing,
+                consent=choices.consent,
+                dry_run=choices.dry_run,
+                as_json=choices.as_json,
+                within_s=choices.within_s,
+            ),
+        )
     return await give(partial(agreement, item, args.reason, args.actor), settings, choices)
 
 
@@ -74,17 +86,3 @@ async def _pending(order_id: str, settings: Settings) -> PendingOrder:
     if order_id not in waiting:
         raise UserError(f"no order {order_id!r} waits for a signature{near_miss(order_id, waiting)}")
     return waiting[order_id]
-
-
-def agreement(item: PendingOrder, reason: str, actor: str | None, issued_ms: int) -> Command:
-    """The command that agrees to exactly this order."""
-    order = item.order
-    return Command(
-        id=f"cmd-{uuid.uuid4().hex[:16]}",
-        verb="countersign",
-        scope=order.scope,
-        actor=actor or getpass.getuser(),
-        reason=reason,
-        issued_ms=issued_ms,
-        countersigns=f"{order.id}#{fingerprint(order.signature)}",
-    )

@@ -6,6 +6,8 @@ by the order's own id; a table that contains it is published in Kafka; and Redis
 """
 
 import asyncio
+import getpass
+import uuid
 from collections.abc import Callable
 
 import msgspec
@@ -17,7 +19,7 @@ from controller.cli.client_wait import ClientWait
 from controller.cli.order_report import Choices, OrderReport
 from controller.cli.outcome import offered_now, outcome, wait_for_clients
 from controller.cli.signer import Signer, signer_of
-from controller.commands.authority import OrderRules
+from controller.commands.authority import OrderRules, verb_and_scope
 from controller.commands.log import CommandLog
 from controller.core.inspect.consequences import Consequences, consequences
 from controller.core.model.words import duration, in_words
@@ -30,11 +32,12 @@ from controller.process.clock import now_ms
 from controller.process.errors import UserError
 from controller.process.settings import Settings
 from controller.process.telemetry import without_controls
-from controller.routes.record import RoutesRecord
+from controller.routes.record import PendingOrder, RoutesRecord
 from controller.status.leadership import leading
 from controller.status.live import moment_of, read_commands
 from controller.status.words import taken_back_by, utc, waiting_words
 from tieline.events import Command, in_scope, taken_back
+from tieline.order_signing import fingerprint
 from tieline.producer import Producer, ProducerError
 
 HEARTBEAT_WITHIN_S = 1.5
@@ -152,9 +155,23 @@ def subject_of(command: Command, log: CommandLog, at_ms: int) -> Command:
         return command
     order_id = command.countersigns.partition("#")[0]
     for item in log.waiting(at_ms):
-        if item.order.id == order_id:
+        if item.order.id == order_id and isinstance(item.order, Command):
             return item.order
     raise UserError(f"no order {order_id} waits for a signature: see `tieline status`")
+
+
+def agreement(item: PendingOrder, reason: str, actor: str | None, issued_ms: int) -> Command:
+    """The command that agrees to exactly this order."""
+    order = item.order
+    return Command(
+        id=f"cmd-{uuid.uuid4().hex[:16]}",
+        verb="countersign",
+        scope=verb_and_scope(order)[1],
+        actor=actor or getpass.getuser(),
+        reason=reason,
+        issued_ms=issued_ms,
+        countersigns=f"{order.id}#{fingerprint(order.signature)}",
+    )
 
 
 def _in_full(command: Command, subject: Command) -> str:
@@ -227,7 +244,7 @@ def check_taken_back(command: Command, log: CommandLog, at_ms: int) -> None:
     if not verbs:
         return
     orders = (*log.in_force(at_ms), *(item.order for item in log.waiting(at_ms)))
-    standing = [order for order in orders if order.verb in verbs]
+    standing = [order for order in orders if isinstance(order, Command) and order.verb in verbs]
     target = (command.scope, command.guard, command.workload)
     if any((order.scope, order.guard, order.workload) == target for order in standing):
         return

@@ -8,6 +8,7 @@ refuses the change, and nothing happens.
 import argparse
 import getpass
 import uuid
+from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -18,16 +19,18 @@ from rich.text import Text
 
 from controller.cli.agreement import Consent, consent_of, is_agreed, pending_rules, say
 from controller.cli.change_tables import draw
-from controller.cli.give_order import behind_by_ms
+from controller.cli.give_order import agreement, behind_by_ms
+from controller.cli.order_report import EXIT_DONE, EXIT_NOT_APPLIED, EXIT_PENDING
 from controller.cli.outcome import wait_for_clients
 from controller.cli.policy_log import NOTHING_YET, policy_of, read_policy_log
 from controller.cli.replay import ReplayReport, replayed
 from controller.cli.replay import draw as draw_replay
 from controller.cli.signer import Signing, signer_of, signing_of
 from controller.cli.terminal import duration_ms, screen
-from controller.commands.policies import PolicyInForce, compressed, fixed_fault, published_policy
+from controller.commands.policies import PolicyInForce, compressed, fixed_fault, new_policy, published_policy
 from controller.core.inspect.consequences import Consequences
 from controller.core.inspect.policy_consequences import policy_consequences
+from controller.core.orders.words import described
 from controller.core.policy.difference import PolicyDifference, differences, loosened_contracts
 from controller.core.policy.policy import Policy, encode_policy, version_of
 from controller.leading.routes_reader import RoutesReader
@@ -35,19 +38,29 @@ from controller.process.clock import now_ms
 from controller.process.errors import UserError
 from controller.process.settings import UNSIGNED_NOTICE, Settings
 from controller.process.telemetry import without_controls
-from controller.routes.record import RoutesRecord
+from controller.routes.record import PendingOrder, RoutesRecord
 from controller.status.live import moment_of, read_commands
-from tieline.events import PolicyChange
+from controller.status.words import waiting_words
+from tieline.events import Command, PolicyChange
 from tieline.producer import Producer, ProducerError
 
 CHANGE_BYTES_MAX = 1_000_000  # of both policies, compressed; the topic takes records of 1 MiB
 REASON_MAX = 2_000
-EXIT_DONE, EXIT_NOT_APPLIED = 0, 1
 NOT_KNOWN = "what the policy would change on the live tables is not known, as {}"
 
 PolicyOutcome: TypeAlias = Literal[
-    "published", "unchanged", "compared", "dry_run", "not_agreed", "refused", "unanswered", "not_projected"
+    "published",
+    "pending",
+    "unchanged",
+    "compared",
+    "dry_run",
+    "not_agreed",
+    "refused",
+    "unanswered",
+    "not_projected",
 ]
+OrderAt: TypeAlias = Callable[[Consequences | None, int], PolicyChange | Command]
+"""Makes what is sent, from what the policy would change and the instant by the brokers' clock."""
 
 
 class ApplyChoices(NamedTuple):
@@ -96,12 +109,12 @@ class PolicyReport(Struct, frozen=True):
 
     @property
     def exit_status(self) -> int:
-        """0: it was done, or only asked for. 1: the policy is not in force, or clients can't have it yet."""
-        return (
-            EXIT_DONE
-            if self.outcome in ("published", "unchanged", "compared", "dry_run")
-            else EXIT_NOT_APPLIED
-        )
+        """0: it was done, or only asked for. 1: the policy is not in force, or clients can't have it yet.
+        4: another person must sign it."""
+        if self.outcome == "pending":
+            return EXIT_PENDING
+        is_done = self.outcome in ("published", "unchanged", "compared", "dry_run")
+        return EXIT_DONE if is_done else EXIT_NOT_APPLIED
 
 
 async def diff(settings: Settings, policy: Policy, since_ms: int | None, *, as_json: bool) -> int:
@@ -130,65 +143,116 @@ async def roll_back(settings: Settings, name: str, choices: ApplyChoices) -> int
     return await apply(settings, policy_of(history, name), choices)
 
 
+async def countersign(settings: Settings, item: PendingOrder, choices: ApplyChoices) -> int:
+    """Agrees, as another person, to a policy change that waits for that. Raises ``UserError``."""
+    if not isinstance(item.order, PolicyChange):
+        raise UserError(f"{item.order.id} is no policy change")
+    change = item.order
+    try:
+        policy = new_policy(change)
+    except ValueError as error:
+        raise UserError(f"{described(change)} can't be put in force: {error}") from None
+
+    def agreeing(_: Consequences | None, issued_ms: int) -> Command:
+        return agreement(item, choices.reason, choices.signing.actor, issued_ms)
+
+    async with RoutesReader(settings.kafka, settings.topics) as routes:
+        report = await _sent(settings, routes, policy, agreeing, choices, change=change)
+    return _finished(report, as_json=choices.as_json)
+
+
 async def _applied(
     settings: Settings, routes: RoutesReader, policy: Policy, choices: ApplyChoices
 ) -> PolicyReport:
+    in_force = published_policy(_newest(routes), unsigned=False)
+
+    def changing(forecast: Consequences | None, issued_ms: int) -> PolicyChange:
+        return policy_change(in_force, policy, choices, forecast, issued_ms)
+
+    return await _sent(settings, routes, policy, changing, choices)
+
+
+async def _sent(
+    settings: Settings,
+    routes: RoutesReader,
+    policy: Policy,
+    order_at: OrderAt,
+    choices: ApplyChoices,
+    *,
+    change: PolicyChange | None = None,
+) -> PolicyReport:
+    """Says what the policy would change, asks where a rule forbids it, sends the order, and follows it.
+
+    ``change``: the one that the order agrees to; None where the order is the change itself.
+    """
     before = _newest(routes)
     report = await _compared(settings, before, policy)
     if not choices.as_json:
         _draw_head(report, screen())
     if report.outcome == "unchanged":
         return report
-    in_force = published_policy(before, unsigned=before.unsigned_commands)
     signer = signer_of(choices.signing, before, settings.namespace)
     # What this operator may not do, and a policy that no record takes, are told before anything is asked.
-    signer.signed(policy_change(in_force, policy, choices, report.change, now_ms()))
+    signer.signed(order_at(report.change, now_ms()))
     if choices.dry_run:
         if not choices.as_json and report.change is not None:
             draw(report.change, screen())
         return _with(report, "dry_run", "nothing was sent")
-    about = f"policy {report.number} ({report.version[:8]})"
-    loosened = loosened_contracts(in_force.policy, policy) if report.change is None else ()
-    if loosened and "contract_loosened" not in choices.consent.forced:
-        why = f"{about}: {'; '.join(loosened)}; nothing was sent: add --force contract_loosened to do it"
-        return _with(report, "not_agreed", why)
-    if not await is_agreed(about, report.change, choices.consent, may_shed=True):
+    if not await _is_agreed(report, before, policy, choices.consent):
         return msgspec.structs.replace(report, outcome="not_agreed")
-    issued_ms = now_ms() + await behind_by_ms(settings)
-    change = signer.signed(policy_change(in_force, policy, choices, report.change, issued_ms))
-    await _send(settings, change)
-    return await _followed(settings, routes, change, msgspec.structs.replace(report, id=change.id), choices)
+    order = signer.signed(order_at(report.change, now_ms() + await behind_by_ms(settings)))
+    await _send(settings, order)
+    if isinstance(order, PolicyChange):
+        change = order
+    assert change is not None
+    report = msgspec.structs.replace(report, id=change.id)
+    return await _followed(settings, routes, order.id, change, report, choices)
+
+
+async def _is_agreed(report: PolicyReport, before: RoutesRecord, policy: Policy, consent: Consent) -> bool:
+    """Whether nothing forbids the policy, or a person has agreed. Contracts need no Redis."""
+    about = f"policy {report.number} ({report.version[:8]})"
+    loosened: tuple[str, ...] = ()
+    if report.change is None:
+        loosened = loosened_contracts(published_policy(before, unsigned=False).policy, policy)
+    if loosened and "contract_loosened" not in consent.forced:
+        say(f"{about}: {'; '.join(loosened)}; nothing was sent: add --force contract_loosened to do it")
+        return False
+    return await is_agreed(about, report.change, consent, may_shed=True)
 
 
 async def _followed(
     settings: Settings,
     routes: RoutesReader,
+    order_id: str,
     change: PolicyChange,
     report: PolicyReport,
     choices: ApplyChoices,
 ) -> PolicyReport:
     """Waits for the leader's answer, and until clients can have the publication with it."""
-    after = await routes.until(lambda record: record.answer_to(change.id) is not None, choices.within_s)
-    answer = after.answer_to(change.id) if after is not None else None
-    if after is None or answer is None:
+    after = await routes.until(lambda record: record.answer_to(order_id) is not None, choices.within_s)
+    answers = [after.answer_to(name) for name in (order_id, change.id)] if after is not None else []
+    if after is None or answers[0] is None:
         return _with(
             report,
             "unanswered",
             f"no controller has answered within {choices.within_s:g} s: the next leader takes it in, unless "
             "another change is faster; see `tieline policy history`",
         )
-    if answer.refused:
-        return _with(report, "refused", f"the leader refused it: {answer.refused}; nothing was changed")
+    if refused := next((answer.refused for answer in answers if answer and answer.refused), ""):
+        return _with(report, "refused", f"the leader refused it: {refused}; nothing was changed")
     report = msgspec.structs.replace(report, generation=str(after.generation))
+    if (item := after.pending_order(change.id)) is not None:
+        return _with(report, "pending", f"{described(change)} is not in force yet: {waiting_words(item)}")
     if not choices.as_json:
         notice = f"{UNSIGNED_NOTICE}: " if after.unsigned_commands else ""
-        about = f"policy {change.number} ({change.version[:8]}) is in force"
-        print(without_controls(f"{notice}{about}, by {change.actor}: {change.reason}"))
+        print(
+            without_controls(f"{notice}{described(change)} is in force, by {change.actor}: {change.reason}")
+        )
         print(f"published as {after.generation}")
     if fault := await wait_for_clients(settings, after.generation):
-        return _with(
-            report, "not_projected", f"{fault}: clients keep the table that they have until it is there"
-        )
+        why = f"{fault}: clients keep the table that they have until it is there"
+        return _with(report, "not_projected", why)
     return msgspec.structs.replace(report, outcome="published")
 
 
@@ -254,7 +318,7 @@ async def _change(settings: Settings, before: RoutesRecord, policy: Policy) -> C
     return policy_consequences(moment.snapshot, policy, moment.at_ms)
 
 
-async def _send(settings: Settings, change: PolicyChange) -> None:
+async def _send(settings: Settings, change: PolicyChange | Command) -> None:
     async with Producer(settings.kafka, prefix=settings.namespace) as producer:
         try:
             await producer.send(change)

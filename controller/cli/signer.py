@@ -23,7 +23,7 @@ from tieline.order_signing import key_name, sign_order
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-Order = TypeVar("Order", Command, PolicyChange)
+Order = TypeVar("Order", bound=Command | PolicyChange)
 
 NO_OPERATORS = (
     "the controllers take no orders, because the policy names no operators whose signature could be checked: "

@@ -70,17 +70,17 @@ class OrderRules:
         operator = self.operators.get(actor)
         if operator is None:
             return f"the policy names no operator {actor!r}"
-        verb, scope = (POLICY_VERB, "*") if isinstance(order, PolicyChange) else (order.verb, order.scope)
+        verb, scope = verb_and_scope(order)
         if verb == "countersign" or operator.is_allowed(verb, scope):
             return ""
         rights = ", ".join(operator.may) or "nothing"
         return f"{actor} may not give {verb}:{scope}: the policy allows {rights}"
 
-    def approvals_needed(self, order: Command) -> int:
+    def approvals_needed(self, order: Command | PolicyChange) -> int:
         """How many operators must sign this order, the one who gives it included."""
-        return approvals_needed(self.approvals, order.verb, order.scope)
+        return approvals_needed(self.approvals, *verb_and_scope(order))
 
-    def keeps(self, order: Command) -> bool:
+    def keeps(self, order: Command | PolicyChange) -> bool:
         """Whether an order that a publication found in force stays in force here.
 
         It was accepted by the policy at its place in the log, so its signature is not asked for again, and an
@@ -128,6 +128,11 @@ class OrderRules:
             f"the signature is not by {command.actor}'s key, or not for this order, or for another "
             f"installation than {self.namespace} with the lineage {self.lineage}"
         )
+
+
+def verb_and_scope(order: Command | PolicyChange) -> tuple[str, str]:
+    """By what rights and approvals name an order. A change of the policy is always for the whole table."""
+    return (POLICY_VERB, "*") if isinstance(order, PolicyChange) else (order.verb, order.scope)
 
 
 def form_fault(command: Command | PolicyChange, append_ms: int) -> str:

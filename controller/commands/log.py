@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from controller.commands.authority import ISSUED_WITHIN_MS, OrderRules, form_fault
+from controller.commands.authority import ISSUED_WITHIN_MS, OrderRules, form_fault, verb_and_scope
 from controller.routes.record import (
     LoggedChange,
     OrderAnswer,
@@ -90,7 +90,7 @@ class CommandLog:
         if refused := rules.refusal(command, append_ms):
             return read._rejected(command, append_ms, refused)
         if isinstance(command, PolicyChange):
-            return read._with_change(LoggedChange(offset, append_ms, command))
+            return read._after_change(LoggedChange(offset, append_ms, command), rules)
         read = replace(read, answers=read._recent_answers(append_ms))
         if len(read.answers) >= RECENT_MAX:
             return read._rejected(command, append_ms, f"{RECENT_MAX} orders were given just before it")
@@ -145,6 +145,14 @@ class CommandLog:
             if place >= older or answer.append_ms > at_ms - REPEATABLE_MS
         )
 
+    def _after_change(self, logged: LoggedChange, rules: OrderRules) -> "CommandLog":
+        """The log after a policy change by somebody who may give it."""
+        needed = rules.approvals_needed(logged.change)
+        if needed <= 1:
+            return self._with_change(logged)
+        read = replace(self, answers=self._recent_answers(logged.append_ms), answered_offset=self.next_offset)
+        return read._pending_too(logged.change, logged.append_ms, needed)
+
     def _with_change(self, logged: LoggedChange) -> "CommandLog":
         if len(self.changes) >= CHANGES_WAITING_MAX:
             refused = f"{CHANGES_WAITING_MAX} policy changes wait already"
@@ -161,7 +169,7 @@ class CommandLog:
             rejected_offset=self.next_offset,
         )
 
-    def _answered(self, command: Command, append_ms: int, refused: str = "") -> "CommandLog":
+    def _answered(self, command: Command | PolicyChange, append_ms: int, refused: str = "") -> "CommandLog":
         """With an answer to this order in the place of any earlier one."""
         others = tuple(answer for answer in self.answers if answer.id != command.id)
         answer = OrderAnswer(command.id, append_ms, refused, actor=command.actor)
@@ -194,12 +202,14 @@ class CommandLog:
         order = msgspec.structs.replace(command, issued_ms=append_ms)
         return replace(ended._answered(command, append_ms), orders=(*others, order))
 
-    def _pending_too(self, command: Command, append_ms: int, needed: int) -> "CommandLog":
+    def _pending_too(self, command: Command | PolicyChange, append_ms: int, needed: int) -> "CommandLog":
         """With this order waiting for the signatures of more people."""
         if len(self.pending) >= PENDING_MAX:
             refused = f"{PENDING_MAX} orders wait for another person already"
             return self._answered(command, append_ms, refused)
-        until_ms = min(append_ms + PENDING_MAX_MS, command.expires_ms or append_ms + PENDING_MAX_MS)
+        until_ms = append_ms + PENDING_MAX_MS
+        if isinstance(command, Command) and command.expires_ms is not None:
+            until_ms = min(until_ms, command.expires_ms)
         item = PendingOrder(command, append_ms, until_ms, signers=(command.actor,), approvals=needed)
         return replace(self._answered(command, append_ms), pending=(*self.pending, item))
 
@@ -216,6 +226,9 @@ class CommandLog:
         others = tuple(other for other in self.pending if other is not item)
         answered = replace(self._answered(command, append_ms), pending=others)
         if len(signers) >= needed:
+            if isinstance(item.order, PolicyChange):
+                # Its place in the log is that of the last signature.
+                return answered._with_change(LoggedChange(self.next_offset - 1, append_ms, item.order))
             return answered._in_force_too(item.order, append_ms)
         waiting = msgspec.structs.replace(item, signers=signers, approvals=needed)
         return replace(answered, pending=(*others, waiting))
@@ -227,7 +240,7 @@ def _countersign_fault(
     """Why this countersignature doesn't count for this pending order. Everybody who signed must still be
     entitled to, because the order takes effect only now."""
     order = item.order
-    if mark != fingerprint(order.signature) or command.scope != order.scope:
+    if mark != fingerprint(order.signature) or command.scope != verb_and_scope(order)[1]:
         return "it agrees to another order than the one that has this id now"
     if command.actor in item.signers:
         return f"{command.actor} has signed {order.id} already: it needs another person"
@@ -241,8 +254,10 @@ def _lasts(order: Command, at_ms: int) -> bool:
     return (order.expires_ms or 0) > at_ms
 
 
-def _ends(command: Command, order: Command) -> bool:
+def _ends(command: Command, order: Command | PolicyChange) -> bool:
     """Whether the newer command ends the order."""
+    if isinstance(order, PolicyChange):
+        return False
     ended = taken_back(command) or ((command.verb,) if command.verb in REPLACED_BY_THE_NEXT else ())
     if command.verb == "failover" and order.verb == "failover":
         return order.workload == command.workload

@@ -122,7 +122,7 @@ class PolicyHistory:
         why = next((answer.refused for answer in answers if answer.id == change.id), REFUSED)
         if accepted:
             fate, why = ("in force" if change.number == record.policy_number else "replaced"), ""
-        elif logged.offset >= record.commands_next_offset:
+        elif logged.offset >= record.commands_next_offset or record.pending_order(change.id) is not None:
             fate, why = "waits", ""
         return PolicyRow(
             change.number,

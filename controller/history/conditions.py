@@ -15,7 +15,7 @@ from controller.core.model.words import WORDS, duration, sentence
 from controller.core.orders.words import described
 from controller.history.decided import is_change_of_state
 from controller.history.entries import EXPIRED, Entry, Severity
-from tieline.events import Command
+from tieline.events import Command, PolicyChange
 from tieline.table import MILLION, RouteTable
 
 if TYPE_CHECKING:
@@ -129,13 +129,13 @@ def _pending(item: PendingOrder, at_ms: int) -> Entry:
     return Entry(
         min(item.since_ms, at_ms),
         "pending",
-        scope_of(order),
+        "policy" if isinstance(order, PolicyChange) else scope_of(order),
         text=f"{described(order)} waits for another person: {len(item.signers)} of {item.approvals} signed",
         severity="warning",
         phase="begins",
         key=f"pending:{order.id}",
         who=order.actor,
-        workload=order.workload,
+        workload="" if isinstance(order, PolicyChange) else order.workload,
         actors=item.signers,
         why=(order.reason[:REASON_MAX],),
         until_ms=item.until_ms,

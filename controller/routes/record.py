@@ -40,11 +40,19 @@ class PendingOrder(Struct, frozen=True, omit_defaults=True, gc=False):
     ``since_ms``: when it was appended. It lapses at ``until_ms``.
     """
 
-    order: Command
+    order: Command | PolicyChange
     since_ms: int
     until_ms: int
     signers: tuple[str, ...]
     approvals: int
+
+    @property
+    def brief(self) -> "PendingOrder":
+        """The same to be shown: of a policy change without the policies that it brings."""
+        if isinstance(self.order, Command):
+            return self
+        order = msgspec.structs.replace(self.order, policy=b"", parent_policy=b"")
+        return msgspec.structs.replace(self, order=order)
 
 
 class LoggedChange(NamedTuple):
@@ -119,7 +127,7 @@ class RoutesRecord(Struct, frozen=True, omit_defaults=True):
 
     def answer_to(self, order_id: str) -> OrderAnswer | None:
         """What became of the order with this id; None if it was not answered yet, or long ago."""
-        answers = (*self.answers, *self.policy_answers, *self.rejections)
+        answers = (*self.policy_answers, *self.answers, *self.rejections)
         return next((answer for answer in answers if answer.id == order_id), None)
 
 

@@ -231,7 +231,7 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
                 commands.in_force(now_ms()),
                 dead_letters=await letters,
                 controllers=await present,
-                pending=commands.waiting(now_ms()),
+                pending=tuple(item.brief for item in commands.waiting(now_ms())),
             )
     except (KafkaError, TimeoutError, UserError) as error:
         missing.append(f"Kafka can't be read: {str(error) or type(error).__name__}")

@@ -107,7 +107,7 @@ class KafkaSide:
             record.orders,
             dead_letters=self._letters,
             controllers=rows_of(self._roster, at_ms),
-            pending=record.pending,
+            pending=tuple(item.brief for item in record.pending),
         )
 
     async def _follow(self) -> None:

@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from controller.core.policy.policy import decode_policy
 from controller.policy_file import load_policy, parse_policy
 from controller.routes.record import RoutesRecord
 from tests.integration.controllers import POLICY, Ended, Fleet, leader_and_standby, settings_of, tieline
+from tests.unit.controller.operating import KEYS, public_line
 
 BY = ("--reason", "a test", "--actor", "kim")
 MISMATCH = "its policy file is not the policy in force, which it follows"
@@ -106,3 +108,42 @@ async def test_a_policy_is_applied_followed_kept_and_taken_back(fleet: Fleet, tm
     assert parse_policy(shown) == load_policy(winner)
     settings = replace(fleet.settings, policy=Path(winner))
     assert (await tieline(settings, "policy", "apply", str(POLICY), *BY)).status == 0
+
+
+def signed_policy_file(directory: Path) -> Path:
+    """The example with kim and lee, who must both sign a change of the policy; their keys beside it."""
+    operators = []
+    for name in ("kim", "lee"):
+        pem = KEYS[name].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (directory / f"{name}.key").touch(mode=0o600)
+        (directory / f"{name}.key").write_bytes(pem)
+        operators.append(f"  - {{id: {name}, public_keys: [{public_line(name)}], may: ['*']}}\n")
+    text = POLICY.read_text() + "operators:\n" + "".join(operators)
+    file = directory / "signed.yaml"
+    file.write_text(text + "approvals: [{orders: ['policy:*'], approvals: 2}]\n")
+    return file
+
+
+async def test_where_operators_sign_two_people_change_the_policy(
+    kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    """An unsigned change is not sent, one person's waits, and the second signature puts it in force."""
+    file = signed_policy_file(tmp_path)
+    settings = replace(settings_of(kafka_bootstrap, redis_url, prefix), policy=file, unsigned=False)
+    (tmp_path / "other.yaml").write_text(file.read_text().replace("headroom: 0.8", "headroom: 0.7"))
+    apply = ("apply", str(tmp_path / "other.yaml"), "--reason", "a test", "--yes")
+    async with Fleet(settings, tmp_path) as fleet:
+        controller = await fleet.add()
+        await controller.until_said("decides now")
+        assert "every order must be signed" in (await policy(fleet, *apply, status=2)).err
+        asked = await policy(fleet, *apply, "--key", str(tmp_path / "kim.key"), "--json", status=4)
+        order_id = json.loads(asked.out)["id"]
+        assert (await newest(fleet)).policy_number == 0
+        status = await tieline(settings, "status", COLUMNS="200")
+        assert f"tieline countersign {order_id}" in status.out
+        agree = ("countersign", order_id, "--reason", "fine", "--key")
+        own = await tieline(settings, *agree, str(tmp_path / "kim.key"))
+        assert (own.status, "needs another person" in own.err) == (1, True), own.err
+        agreed = await tieline(settings, *agree, str(tmp_path / "lee.key"))
+        assert agreed.status == 0, agreed.err
+        assert (await newest(fleet)).policy_number == 1

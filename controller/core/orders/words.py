@@ -1,11 +1,13 @@
 """Operators' orders in words, for people: the only place where an order becomes a phrase."""
 
-from tieline.events import Command
+from tieline.events import Command, PolicyChange
 
 
-def described(command: Command) -> str:
+def described(command: Command | PolicyChange) -> str:
     """In words: ``drain azure``, ``freeze the whole table``, ``override fresh_capacity for oci``,
-    ``pin chat to oci/r/d``, ``countersign cmd-1``."""
+    ``pin chat to oci/r/d``, ``countersign cmd-1``, ``policy 7 (cdaf2e4f)``."""
+    if isinstance(command, PolicyChange):
+        return f"policy {command.number} ({command.version[:8]})"
     if command.countersigns:
         return f"{command.verb} {command.countersigns.partition('#')[0]}"
     scope = "the whole table" if command.scope == "*" else command.scope

@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from controller.cli import main
-from controller.cli.countersign import agreement
-from controller.cli.give_order import subject_of
+from controller.cli.give_order import agreement, subject_of
 from controller.cli.signer import Signing, signer_of, signing_of
 from controller.commands.log import CommandLog
 from controller.core.policy.operators import ApprovalRule

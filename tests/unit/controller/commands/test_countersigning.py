@@ -7,10 +7,22 @@ from msgspec.structs import replace
 
 from controller.commands.authority import ISSUED_WITHIN_MS, OrderRules
 from controller.commands.log import PENDING_MAX, PENDING_MAX_MS, CommandLog
+from controller.commands.policies import first_policy, policy_after
 from controller.core.policy.operators import ApprovalRule
 from controller.routes.record import RoutesRecord
-from tests.unit.controller.operating import KEYS, NOW_MS, countersigned, order, rules, signed
-from tieline.events import Command
+from tests.unit.controller.commands.changes import change
+from tests.unit.controller.operating import (
+    KEYS,
+    NAMESPACE,
+    NOW_MS,
+    countersigned,
+    order,
+    rules,
+    signed,
+    signed_policy,
+)
+from tieline.events import Command, PolicyChange
+from tieline.order_signing import fingerprint, sign_order
 from tieline.table import Generation
 
 TWO = ApprovalRule(("drain:azure/*",))
@@ -19,7 +31,10 @@ DRAIN = signed(order("drain", "azure/eastus2"))
 
 
 def read(
-    *commands: Command, at_ms: int = NOW_MS, log: CommandLog | None = None, by: OrderRules = RULES
+    *commands: Command | PolicyChange,
+    at_ms: int = NOW_MS,
+    log: CommandLog | None = None,
+    by: OrderRules = RULES,
 ) -> CommandLog:
     log = log or CommandLog()
     for command in commands:
@@ -145,3 +160,31 @@ def test_a_countersignature_must_be_fresh_like_any_order() -> None:
     """An old one is not used for a new order."""
     old = countersigned(DRAIN, at_ms=NOW_MS - ISSUED_WITHIN_MS - 1)
     assert "after it was signed" in read(DRAIN, old).refused
+
+
+def test_a_policy_change_waits_for_a_second_person_too() -> None:
+    """Otherwise one person could do away with the rule. It counts from the last signature, at its place in
+    the log."""
+    approvals = (ApprovalRule(("policy:*",)),)
+    people = tuple(replace(item, may=("*",)) for item in signed_policy().operators)
+    before = first_policy(replace(signed_policy(), operators=people, approvals=approvals), unsigned=False)
+    by = OrderRules.of(before.policy, unsigned=False, namespace=NAMESPACE)
+    changed = sign_order(
+        change(before, approvals=()), KEYS["kim"], namespace=NAMESPACE, lineage=before.policy.lineage
+    )
+    waiting = read(changed, by=by)
+    assert (waiting.refused, waiting.changes, waiting.answered_offset) == ("", (), 1)
+    assert [item.order for item in waiting.waiting(NOW_MS)] == [changed]
+    assert waiting.waiting(NOW_MS + PENDING_MAX_MS) == ()
+    assert "has signed p already" in read(agreed(changed, "kim"), log=waiting, by=by).refused
+    log = read(agreed(changed, "lee"), log=waiting, by=by)
+    assert (log.refused, log.pending) == ("", ())
+    assert [(item.offset, item.change) for item in log.changes] == [(1, changed)]
+    after = policy_after(before, log.changes).policy
+    assert (after.number, after.policy.approvals) == (1, ())
+
+
+def agreed(changed: PolicyChange, actor: str) -> Command:
+    """This operator's agreement to a policy change."""
+    agreement = order("countersign", "*", actor, f"by-{actor}")
+    return signed(replace(agreement, countersigns=f"{changed.id}#{fingerprint(changed.signature)}"))
