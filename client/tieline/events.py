@@ -49,6 +49,7 @@ Count = Annotated[int, Meta(ge=0, le=10**12)]
 Units = Annotated[float, Meta(ge=0, le=1e15)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z", description="32 hex digits")]
+RuleName = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
 Rate = Annotated[float, Meta(ge=0, le=1e12)]
 DurationMs = Annotated[int, Meta(ge=0, le=DURATION_MAX_MS)]
 LatencyMs = Annotated[float, Meta(ge=0, le=LATENCY_MAX_MS)]
@@ -330,7 +331,7 @@ class PolicyChange(Struct, frozen=True, tag_field="type", tag="policy.v1"):
     version: Digest
     policy: Annotated[bytes, Meta(max_length=1_000_000)]
     parent_policy: Annotated[bytes, Meta(max_length=1_000_000)]
-    forced: Annotated[tuple[Annotated[str, Meta(pattern=r"^[a-z_]{1,64}\Z")], ...], Meta(max_length=20)] = ()
+    forced: Annotated[tuple[RuleName, ...], Meta(max_length=20)] = ()
     signature: Annotated[str, Meta(max_length=2_000)] = ""
 
 

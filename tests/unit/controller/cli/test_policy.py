@@ -14,12 +14,13 @@ from controller.cli.agreement import Consent
 from controller.cli.policy_apply import CHANGE_BYTES_MAX, ApplyChoices, policy_change
 from controller.cli.signer import Signing
 from controller.commands.policies import first_policy, new_policy
-from controller.core.inspect.consequences import Objection
+from controller.core.inspect.consequences import FORCE_RULES, Objection
 from controller.policy_file import load_policy, parse_policy, policy_text
 from controller.process.errors import UserError
 from tests.places import EXAMPLE_POLICY
-from tests.unit.controller.commands.changes import NOW_MS, POLICY
+from tests.unit.controller.commands.changes import NOW_MS, POLICY, change
 from tests.unit.controller.core.inspect.test_policy_consequences import NOTHING
+from tieline.cloudevents import decode, encode
 
 CHOICES = ApplyChoices(
     "a test", Signing(None, "kim"), consent=Consent(), dry_run=False, as_json=False, within_s=1
@@ -116,3 +117,12 @@ def test_mistakes_are_told_before_anything_is_reached(
     monkeypatch.setenv("TIELINE_KAFKA", "127.0.0.1:1")
     assert main(["policy", *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_every_rule_can_be_named_as_set_aside() -> None:
+    """A policy applied with ``--force`` is a record that everybody takes, whichever rules it names."""
+    forced = replace(
+        change(first_policy(POLICY, unsigned=True), headroom=0.7), forced=tuple(sorted(FORCE_RULES))
+    )
+    record = encode(forced, time_ms=NOW_MS)
+    assert decode(record.headers, record.value) == forced
