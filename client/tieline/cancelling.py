@@ -20,6 +20,18 @@ async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
         await whole(_cancel_until_ended(tasks))
 
 
+async def run_all(*parts: Coroutine[Any, Any, None]) -> None:
+    """Runs all until cancelled, or until one fails: the others are ended then, and its error is raised.
+
+    In the place of a ``TaskGroup``, which cancels its tasks only once.
+    """
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await end_all(tasks)
+
+
 async def _cancel_until_ended(tasks: Collection[asyncio.Task[Any]]) -> None:
     pending = set(tasks)
     while pending:

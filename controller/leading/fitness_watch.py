@@ -32,6 +32,7 @@ from controller.process.resources import descriptors_short, disk_short
 from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.projection import Projector
 from streams.producers import stop_producer
+from tieline.cancelling import run_all
 from tieline.kafka import Brokers
 from tieline.keys import Keys
 
@@ -113,9 +114,7 @@ class FitnessWatch:
 
     async def run(self) -> None:
         """Looks and says until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._tail.run())
-            tasks.create_task(self._keep_looking())
+        await run_all(self._tail.run(), self._keep_looking())
 
     async def say_goodbye(self) -> None:
         """Says that this controller is about to end, so that another need not wait for its silence."""

@@ -25,6 +25,7 @@ from controller.process.errors import Deposed
 from controller.routes.counting_rule import NO_EPOCH
 from streams.producers import stop_producer
 from tieline.backoff import Backoff
+from tieline.cancelling import run_all
 from tieline.cloudevents import encode
 from tieline.events import Claimed, Heartbeat, Resigned
 from tieline.kafka import Brokers
@@ -95,9 +96,7 @@ class Leader:
 
     async def run(self) -> None:
         """Reads the log and, while leading, sends heartbeats. Until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.tail.run())
-            tasks.create_task(self._beat())
+        await run_all(self.tail.run(), self._beat())
 
     async def stop(self) -> None:
         """Closes the connections; ``run`` must have ended."""

@@ -11,7 +11,7 @@ import structlog
 
 from controller.probe.request import ProbeTarget, probe
 from controller.probe.watch import Watch
-from tieline.cancelling import end_all
+from tieline.cancelling import end_all, run_all
 from tieline.credentials import Credentials, MissingCredentialError
 from tieline.events import ResultClass, pool_of
 from tieline.producer import Producer
@@ -60,10 +60,10 @@ class Prober:
         timeout = httpx2.Timeout(2 * self._pace.timeout_ms / 1_000)
         async with httpx2.AsyncClient(timeout=timeout, limits=limits, trust_env=False) as http:
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    for number, region in enumerate(regions):
-                        delay_s = START_SPREAD_S * number / len(regions)
-                        tasks.create_task(self._watch(region, http, delay_s), name=f"probe {region}")
+                spread_s = START_SPREAD_S / max(len(regions), 1)
+                await run_all(
+                    *(self._watch(region, http, number * spread_s) for number, region in enumerate(regions))
+                )
             finally:
                 self._credentials.close()
                 await end_all(self._probes)

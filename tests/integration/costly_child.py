@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import openai
+import openai.resources  # imported late, by two threads at once, it may block them
 
 import tieline
 

@@ -44,6 +44,7 @@ _SHAPES = (
     (re.compile(r", (?:for #|# to go)"), ""),
     (re.compile(r"\b(?:it )?moves\b.*"), "moves #"),  # how much, and to which providers
     (re.compile(r"#[^:]*moved at once\b.*"), "#"),
+    (re.compile(r"why: \S+: its load"), "why: its load"),  # whichever pool of the provider was left last
     (re.compile(r"#% from [a-z]+(?:, #% from [a-z]+)*"), "#%"),
     (re.compile(r"[─━]+"), "─"),
 )

@@ -140,6 +140,7 @@ async def test_mistakes_are_said_and_nothing_is_issued(
 ) -> None:
     """A mistyped scope, too long a time, a key that is none, nowhere to put it: one line, and no overlay."""
     good = ("--reason", "x", "--key", str(keys.private))
+    keys.public.chmod(0o600)
     async with publisher(settings.redis, settings.namespace) as tables:
         await tables.publish(BOTH)
         for arguments, words in (

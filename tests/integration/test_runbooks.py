@@ -184,7 +184,7 @@ async def provider_down(lab: Lab) -> None:
             "tieline history --from -3m --pool gcp --kind forced_move",
             "^20",
             "forced move",
-            "why: gcp/us-central1/gemini-pro: its load moved away",
+            "why: gcp/[a-z0-9-]+/gemini-pro: its load moved away",
         )
         await lab.orders(
             "tieline whatif --n-1", "┃ lost", "provider azure", "provider oci", "provider coreweave"

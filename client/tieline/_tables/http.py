@@ -26,6 +26,7 @@ from tieline._tables.checks import (
     examine,
 )
 from tieline.backoff import Backoff
+from tieline.cancelling import run_all
 from tieline.table import TABLE_MAX_BYTES, TableError, decode_bundle
 
 if TYPE_CHECKING:
@@ -70,9 +71,7 @@ class HttpSource:
         """Listen and fetch until cancelled."""
         self._etag = ""
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen(subscriber), name="tieline table stream")
-                group.create_task(self._poll(subscriber), name="tieline table poll")
+            await run_all(self._listen(subscriber), self._poll(subscriber))
         finally:
             await self._endpoint.close()
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tieline.cancelling import end_all, whole
+from tieline.cancelling import end_all, run_all, whole
 
 
 async def test_a_task_that_takes_a_cancellation_for_a_failure_is_ended_all_the_same() -> None:
@@ -72,3 +72,28 @@ async def test_a_step_is_whole_before_its_cancellation_counts() -> None:
         await caller
     assert steps == ["ended"]
     assert await whole(step()) == 7
+
+
+async def test_parts_that_run_together_end_together() -> None:
+    """The error of the part that failed is raised after the others have ended, also where one of them takes a
+    cancellation for a failure."""
+    refusals, going_on = 0, asyncio.Event()
+
+    async def goes_on() -> None:
+        nonlocal refusals
+        while True:
+            try:
+                going_on.set()
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                refusals += 1
+                if refusals > 1:
+                    raise
+
+    async def fails() -> None:
+        await going_on.wait()
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await asyncio.wait_for(run_all(goes_on(), fails()), 10)
+    assert refusals == 2
