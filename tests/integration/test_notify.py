@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -192,6 +191,5 @@ async def test_every_kind_of_target_is_told_by_a_process(
     assert any(body.get("event_action") == "trigger" for body in bodies if isinstance(body, dict))
     assert any(body[0]["labels"]["alertname"] == "TielineAlarm" for body in bodies if isinstance(body, list))
     assert {"line": "alarm prober: its last word is over"} in bodies
-    process.signal(signal.SIGTERM)
     assert await process.stop() == 0
     assert "routing-secret" not in process.text()

