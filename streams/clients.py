@@ -4,8 +4,8 @@ A report is a claim. What makes it credible is what came before it and what come
 
 - **Load** counts as far as the client is served: up to ``GROWTH`` times what it is served and has on its way.
   What it offers beyond that is doubtful, first of all what its largest flows offer, and the controller counts
-  little of it (core/capacity/demand.py). A
-  client that says it was served more than all pools can give together lies, and nothing it saw counts.
+  little of it (core/capacity/demand.py). A client that says it was served more than all pools can give
+  together lies, and nothing it saw counts.
 - **Outcomes** count in proportion to what the client is known to send: up to ``GROWTH`` times the attempts
   of it that succeeded of late, and ``ATTEMPTS_FREE_PER_S`` more. A client that was never heard before is a
   newcomer for ``NEWCOMER_MS`` and until something succeeds for it. What newcomers saw is summed apart, and

@@ -26,6 +26,7 @@ from controller.process.clock import monotonic_ms, now_ms
 from controller.process.errors import TopicMissingError
 from streams.every_record import install
 from tieline.backoff import Backoff
+from tieline.cancelling import end_all, whole
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
 
 POLL_MS = 250
@@ -127,11 +128,14 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._read(consumer)
             sending.result()
         finally:
-            sending.cancel()
-            await asyncio.wait({sending})
-            with suppress(KafkaError, TimeoutError):
-                await self._commit(consumer)
-            await consumer.stop()
+            # Cut in half it would leave the connection open, and what was taken uncommitted.
+            await whole(self._leave(consumer, sending))
+
+    async def _leave(self, consumer: AIOKafkaConsumer, sending: asyncio.Task[None]) -> None:
+        await end_all([sending])
+        with suppress(KafkaError, TimeoutError):
+            await self._commit(consumer)
+        await consumer.stop()
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         if self._must_begin:

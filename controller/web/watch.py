@@ -36,6 +36,7 @@ from controller.web.picture import Picture
 from streams.store import Contents
 from streams.tables import RedisTables
 from tieline.backoff import Backoff
+from tieline.cancelling import end_all
 from tieline.table import TableError
 
 LOOK_EVERY_S = 1.0
@@ -138,8 +139,7 @@ class KafkaSide:
 
     async def _end(self) -> None:
         if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+            await end_all([self._following])
 
     async def _note_answers(self) -> None:
         """Notes whether Kafka answers: otherwise silence of the leader would be taken for its end."""

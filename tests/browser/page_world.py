@@ -69,29 +69,6 @@ def example_world() -> ToldWorld:
     return world_of(load_policy(EXAMPLE_POLICY))
 
 
-def small_world() -> ToldWorld:
-    """Three pools of three providers."""
-    policy = load_policy(EXAMPLE_POLICY)
-    ids = ("azure/swedencentral/gpt-4o", "gcp/europe-west4/gemini-pro", "coreweave/eu-north-1/gpt-oss")
-    pools = tuple(replace(pool, geography="eu", quota_group="") for pool in policy.pools if pool.id in ids)
-    providers = tuple(provider for provider in policy.providers if provider.id != "oci")
-    chat = next(workload for workload in policy.workloads if workload.id == "chat")
-    workload = replace(chat, origins=("eu",), expected_units_per_s={"eu": 20_000.0}, last_resort=())
-    return world_of(
-        replace(
-            policy,
-            pools=pools,
-            providers=providers,
-            workloads=(workload,),
-            geographies=("eu",),
-            origins=(replace(policy.origins[1], allowed_geographies=("eu",)),),
-            sources=policy.sources[:1],
-            quota_groups=(),
-            committed_spend=(),
-        )
-    )
-
-
 def large_world(pools: int = 200) -> ToldWorld:
     """Four providers with as many pools in all, in the geographies of the example policy."""
     policy = load_policy(EXAMPLE_POLICY)
@@ -118,11 +95,7 @@ def world_of(policy: Policy) -> ToldWorld:
     """A world under the demand that the policy expects, settled."""
     world = ToldWorld(policy, now_ms=now_ms() // 1_000 * 1_000 - 60_000)
     world.took_office_ms = world.now_ms
-    for workload in policy.workloads:
-        for origin, units in workload.expected_units_per_s.items():
-            world.demand[workload.id, origin] = units
-    world.decide()
-    list(world.run(60_000))
+    world.settle(60_000)
     return world
 
 

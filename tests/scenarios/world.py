@@ -69,6 +69,14 @@ class World:
             self._observe()
             yield self.decide()
 
+    def settle(self, milliseconds: int, *, growth: float = 1.0) -> None:
+        """Lets time pass under so many times the demand that the policy expects."""
+        for workload in self.policy.workloads:
+            for origin, units in workload.expected_units_per_s.items():
+                self.demand[workload.id, origin] = units * growth
+        self.decide()
+        list(self.run(milliseconds))
+
     def decide(self) -> Ready:
         """One step, applied as the controller would."""
         ready = self.planner.step(self.snapshot(), self.now_ms)

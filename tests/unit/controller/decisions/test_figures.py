@@ -31,11 +31,7 @@ FAILING = "gcp/europe-west4/gemini-pro"
 def settled_world() -> World:
     """The example policy under its expected demand, with one pool failing for some seconds."""
     world = World(POLICY)
-    for workload in POLICY.workloads:
-        for origin, units in workload.expected_units_per_s.items():
-            world.demand[workload.id, origin] = units
-    world.decide()
-    list(world.run(20_000))
+    world.settle(20_000)
     world.pools[FAILING].errors = 1.0
     list(world.run(5_000))
     return world

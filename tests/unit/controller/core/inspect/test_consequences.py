@@ -18,11 +18,7 @@ POLICY = load_policy(EXAMPLE_POLICY)
 def settled(growth: float) -> World:
     """The example policy under so many times its expected demand, settled."""
     world = World(POLICY)
-    for workload in POLICY.workloads:
-        for origin, units in workload.expected_units_per_s.items():
-            world.demand[workload.id, origin] = units * growth
-    world.decide()
-    list(world.run(60_000))
+    world.settle(60_000, growth=growth)
     return world
 
 

@@ -18,11 +18,7 @@ LOSSES = [pytest.param(loss, id=f"{loss.kind}-{loss.name}") for loss in single_l
 def world() -> World:
     """The example policy under its expected demand, settled."""
     world = World(POLICY)
-    for workload in POLICY.workloads:
-        for origin, units in workload.expected_units_per_s.items():
-            world.demand[workload.id, origin] = units
-    world.decide()
-    list(world.run(20_000))
+    world.settle(20_000)
     return world
 
 

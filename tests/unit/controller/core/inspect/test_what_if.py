@@ -27,11 +27,7 @@ POLICY = load_policy(EXAMPLE_POLICY)
 def world() -> World:
     """The example policy under its expected demand, settled."""
     world = World(POLICY)
-    for workload in POLICY.workloads:
-        for origin, units in workload.expected_units_per_s.items():
-            world.demand[workload.id, origin] = units
-    world.decide()
-    list(world.run(60_000))
+    world.settle(60_000)
     return world
 
 
