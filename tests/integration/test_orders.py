@@ -15,10 +15,14 @@ from typing import Any
 
 import pytest
 
+from controller.core.inspect.reported import reporting_clients
 from controller.core.model.reasons import State
 from controller.policy_file import load_policy
+from controller.process.connections import connect_redis
 from controller.routes.record import RoutesRecord
+from streams.tables import RedisTables
 from tests.integration.controllers import FORCED, POLICY, Fleet, settings_of, tieline
+from tests.waiting import until
 from tieline.events import Capacity, Command, Demand, PoolCapacity, PoolObservation
 from tieline.producer import Producer
 
@@ -247,13 +251,22 @@ async def test_wait_ends_when_the_clients_use_the_table(fleet: Fleet) -> None:
 async def _reporting(
     fleet: Fleet, producer: Producer, *, keeps_old: bool = False, in_flight: int = 0
 ) -> AsyncIterator[None]:
-    """Two clients report meanwhile."""
+    """Two clients report meanwhile, and the tables have them."""
     reports = asyncio.create_task(_report(fleet, producer, keeps_old=keeps_old, in_flight=in_flight))
+    redis = connect_redis(fleet.settings.redis)
+    tables = RedisTables(redis, fleet.settings.keys)
+
+    async def both_are_heard() -> bool:
+        demand = (await tables.read()).demand
+        return reporting_clients(demand, time.time_ns() // 1_000_000).heard == 2
+
     try:
+        await until(both_are_heard, 30.0, "reports of both clients")
         yield
     finally:
         reports.cancel()
         await asyncio.wait({reports})
+        await redis.aclose()
 
 
 async def _report(fleet: Fleet, producer: Producer, *, keeps_old: bool, in_flight: int) -> None:
