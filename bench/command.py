@@ -22,8 +22,8 @@ from pathlib import Path
 
 from bench._frame import Case, run
 from bench._react_warm import warm
+from controller.core.evidence.reported import reporting_clients
 from controller.core.inspect.consequences import FORCE_RULES
-from controller.core.inspect.reported import reporting_clients
 from controller.policy_file import load_policy
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis

@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from controller.cli.agreement import say
-from controller.core.inspect.reported import reporting_clients
+from controller.core.evidence.reported import reporting_clients
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from controller.process.settings import Settings

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from redis.exceptions import RedisError
 
-from controller.core.inspect.reported import route_offers
+from controller.core.evidence.reported import route_offers
 from controller.core.policy.policy import decode_policy
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from controller.core.inspect.reported import publications_behind
+from controller.core.evidence.reported import publications_behind
 from tieline.table import Generation
 
 PENDING_MAX = 32

@@ -13,9 +13,9 @@ from prometheus_client import Histogram
 
 from controller.core.assessment import Assessment
 from controller.core.capacity.usable import UNBOUNDED
+from controller.core.evidence.reported import pool_loads, publications_behind, reporting_clients
 from controller.core.inspect.measure import pool_shares
 from controller.core.inspect.n_minus_1 import Margin, margin_without
-from controller.core.inspect.reported import pool_loads, publications_behind, reporting_clients
 from controller.core.inspect.what_if import Loss, single_losses
 from controller.core.model.reasons import State, Verdict
 from controller.core.policy.policy import Policy

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from controller.core.assessment import assess
+from controller.core.evidence.reported import ReportingClients, reporting_clients
 from controller.core.guards.withheld import MODES
 from controller.core.inspect.alarms import alarms
-from controller.core.inspect.reported import ReportingClients, reporting_clients
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import State, Verdict
 from controller.core.planner import step

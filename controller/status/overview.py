@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
+from controller.core.evidence.reported import pool_loads
 from controller.core.inspect.measure import pool_shares
-from controller.core.inspect.reported import pool_loads
 from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import State
 from controller.core.model.words import in_words

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 
 from msgspec import Struct
 
-from controller.core.inspect.reported import HEARD_WITHIN_MS, ReportingClients
+from controller.core.evidence.reported import HEARD_WITHIN_MS, ReportingClients, uses_generation
 from streams.rows import DemandRow, DemandSecond
 from tieline.table import Generation
 
@@ -41,7 +41,7 @@ class Uptake(Struct, frozen=True):
 def uptake(clients: ReportingClients, generation: Generation) -> Uptake:
     """How many of the clients use this generation or a later one of its lineage."""
     counts = clients.generations.items()
-    reached = sum(count for name, count in counts if _is_reached(name, generation))
+    reached = sum(count for name, count in counts if uses_generation(name, generation))
     return Uptake(sum(clients.generations.values()), reached, clients.silent)
 
 
@@ -72,13 +72,3 @@ def _between(row: DemandRow, from_ms: int, to_ms: int) -> Iterator[DemandSecond]
 def _in_flight(second: DemandSecond, pools: Collection[str]) -> int:
     sums = (*second.pools, *second.newcomers)
     return sum(pool.in_flight for pool in sums if pool.pool in pools)
-
-
-def _is_reached(name: str, generation: Generation) -> bool:
-    """``name``: ``lineage:epoch:seq`` as a client reports it; empty for a client without a table."""
-    if not name.startswith(f"{generation.lineage}:"):
-        return False
-    epoch, _, seq = name.removeprefix(f"{generation.lineage}:").partition(":")
-    if not (epoch.isdecimal() and seq.isdecimal()):
-        return False
-    return (int(epoch), int(seq)) >= (generation.epoch, generation.seq)

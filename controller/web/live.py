@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from controller.core.inspect.reported import route_offers
+from controller.core.evidence.reported import route_offers
 from controller.core.model.reasons import State
 from controller.core.orders.words import described
 from controller.core.policy.policy import Policy

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from controller.core.inspect.reported import reporting_clients
+from controller.core.evidence.reported import reporting_clients
 from controller.core.model.reasons import State
 from controller.policy_file import load_policy
 from controller.process.connections import connect_redis

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from controller.cli import diagnosis
 from controller.cli.diagnosis import Check, RedisFacts, exit_status
-from controller.core.inspect.reported import ReportingClients
+from controller.core.evidence.reported import ReportingClients
 from controller.kafka.topic_checks import ClusterFinding, TopicFinding
 from controller.leading.presence import Fault, Presence
 from controller.policy_file import load_policy

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from controller.cli.terminal import Screen
-from controller.core.inspect.reported import ReportingClients, reporting_clients
+from controller.core.evidence.reported import ReportingClients, reporting_clients
 from controller.core.model.reasons import Reason, Verdict
 from controller.process.telemetry import without_controls
 from controller.routes.record import PendingOrder

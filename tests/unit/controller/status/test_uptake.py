@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.core.inspect.reported import ReportingClients
+from controller.core.evidence.reported import ReportingClients
 from controller.status.uptake import in_flight, uptake
 from streams.rows import DemandRow, DemandSecond, PoolSum, Position
 from tests.unit.controller.core.made import NOW_MS

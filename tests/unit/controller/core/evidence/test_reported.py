@@ -1,6 +1,6 @@
 """What clients report now: load, offers and the tables that they use."""
 
-from controller.core.inspect.reported import (
+from controller.core.evidence.reported import (
     LOAD_AGE_MAX_MS,
     pool_loads,
     publications_behind,

@@ -81,3 +81,16 @@ def publications_behind(text: str, newest: Generation) -> int | None:
     if lineage != newest.lineage or epoch != str(newest.epoch) or not seq.isdigit():
         return None
     return max(newest.seq - int(seq), 0)
+
+
+def uses_generation(name: str, generation: Generation) -> bool:
+    """Whether a client that reports ``name`` uses this generation or a later one of its lineage.
+
+    ``name``: ``lineage:epoch:seq``; empty for a client without a table.
+    """
+    if not name.startswith(f"{generation.lineage}:"):
+        return False
+    epoch, _, seq = name.removeprefix(f"{generation.lineage}:").partition(":")
+    if not (epoch.isdecimal() and seq.isdecimal()):
+        return False
+    return (int(epoch), int(seq)) >= (generation.epoch, generation.seq)
