@@ -15,7 +15,9 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from streams.clients import Clients, Standing, Unheard, window_s
+from streams.client_load import window_s
+from streams.clients import Clients
+from streams.credit import Standing
 from streams.fold import Refusal, evidence_ms
 from streams.material import load_moved, tells_failure, tells_little_left
 from streams.rows import DemandRow, Doubt, Ejection, Position
@@ -70,7 +72,9 @@ class DemandFold:
         self._seconds = {s.second_ms: SecondTally(s.second_ms, s) for s in row.seconds} if row else {}
         self._ejections = {(e.client, e.pool): e for e in row.ejections} if row else {}
         whole = row.seconds[-2:-1] or row.seconds if row else ()
-        self._clients = Clients(whole[0] if whole else None, dict(row.generations) if row else {})
+        self._clients = Clients(
+            whole[0] if whole else None, dict(row.generations) if row else {}, row.silent if row else 0
+        )
         self._doubts = {doubt.client: doubt for doubt in row.doubts} if row else {}
         self._offered_at_wake = 0.0
         self._newest_ms = max(self._seconds, default=0)
@@ -103,6 +107,9 @@ class DemandFold:
             self._second(second_ms, event.client).add(
                 event.client, flows, observations, excluded=is_left_out, newcomer=standing.newcomer
             )
+        for late in self._clients.late_load(event, second_ms):
+            if (tally := self._seconds.get(late.second_ms)) is not None:
+                tally.take_back_unheard(late.key, late.units, late.requests)
         vouched = () if standing.newcomer else observations
         ejections_moved = self._note_ejections(event, vouched, at_ms)
         if is_left_out or event.state == "off":
@@ -136,6 +143,7 @@ class DemandFold:
             ejections=tuple(ejection for _, ejection in sorted(self._ejections.items())),
             generations=self._clients.generations,
             doubts=tuple(doubt for _, doubt in sorted(self._doubts.items())),
+            silent=self._clients.silent,
         )
 
     def _second(self, second_ms: int, reporting: str) -> SecondTally:
@@ -146,17 +154,9 @@ class DemandFold:
                 del self._seconds[old]
             self._forget_silent(second_ms)
             self._tally(second_ms)
-            for load in self._clients.unheard(second_ms, reporting):
-                self._add_unheard(load)
+            for load in self._clients.unheard(sorted(self._seconds), reporting):
+                self._seconds[load.second_ms].add_unheard(load.key, load.units, load.requests)
         return self._tally(second_ms)
-
-    def _add_unheard(self, load: Unheard) -> None:
-        """Into the seconds that it was in, as far as they are still summed. A client is known to be silent
-        only after two reports are missing, and the seconds before must not look as if load had gone."""
-        seconds = [ms for ms in self._seconds if load.from_ms < ms <= load.until_ms] or [max(self._seconds)]
-        for second_ms in seconds:
-            units, requests = load.units / len(seconds), load.requests / len(seconds)
-            self._tally(second_ms).add_unheard(load.key, units, requests)
 
     def _tally(self, second_ms: int) -> SecondTally:
         tally = self._seconds.get(second_ms)

@@ -154,13 +154,18 @@ class Doubt(Struct, frozen=True, array_like=True, gc=False):
 
 
 class DemandRow(Struct, frozen=True, array_like=True):
-    """The recent seconds of one partition, oldest first, and the position up to which they are summed."""
+    """The recent seconds of one partition, oldest first, and the position up to which they are summed.
+
+    ``silent``: how many clients have fallen silent without a goodbye, beside those that ``generations``
+    counts; None in rows of processes that did not know it.
+    """
 
     position: Position
     seconds: tuple[DemandSecond, ...]
     ejections: tuple[Ejection, ...] = ()
     generations: dict[str, int] = {}  # generation of the table in use -> number of clients
     doubts: tuple[Doubt, ...] = ()  # of the last minute, the largest few
+    silent: int | None = None
 
 
 class Progress(Struct, frozen=True, array_like=True, gc=False):

@@ -10,6 +10,7 @@ from tieline.events import Flow, Outcomes, PoolObservation, ResultClass
 REPORTERS_PER_POOL_MAX = 10_000
 LARGEST_MAX = 4
 STUCK_AFTER_MS = 10_000
+ROUNDING_SHARE = 1e-9
 _CLASSES = tuple(kind.value for kind in ResultClass)
 _OK = _CLASSES.index(ResultClass.OK)
 
@@ -194,6 +195,18 @@ class SecondTally:
             unheard_requests=before.unheard_requests + requests,
         )
 
+    def take_back_unheard(self, key: tuple[str, str], units: float, requests: float) -> None:
+        """Takes off load that was added as unheard and is reported after all."""
+        before = self._flows.get(key)
+        if before is None:
+            return
+        self._sum = None
+        self._flows[key] = replace(
+            before,
+            unheard_units=_rest(before.unheard_units, units),
+            unheard_requests=_rest(before.unheard_requests, requests),
+        )
+
     def sum(self) -> DemandSecond:
         """The second as it stands; the same object until something is added."""
         if self._sum is None:
@@ -228,6 +241,11 @@ class _Mean:
 
     def value(self) -> float | None:
         return self._weighted / self._weight if self._weight else None
+
+
+def _rest(whole: float, part: float) -> float:
+    """The whole without the part; what only rounding leaves is nothing."""
+    return whole - part if whole - part > ROUNDING_SHARE * whole else 0.0
 
 
 def _added(some: list[int], more: list[int]) -> list[int]:

@@ -1,6 +1,6 @@
 """How much load each route has: what clients report, and until they do, what the policy expects.
 
-A client's word counts as far as it is credible (streams/clients.py). Of what is doubtful, all clients
+A client's word counts as far as it is credible (streams/credit.py). Of what is doubtful, all clients
 together count up to the share that one reporter may have of any evidence: a lie adds no more than a third.
 
 Silence is not the end of a load. What clients that fell silent had is counted on as unheard, until they say

@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from streams.clients import (
-    GENERATIONS_MAX,
-    NEWCOMER_MS,
-    TAKE_OVER_MS,
-    UNHEARD_MAX_MS,
-    Clients,
-)
+from streams.client_load import NEWCOMER_MS
+from streams.clients import GENERATIONS_MAX, TAKE_OVER_MS, UNHEARD_MAX_MS, Clients
 from streams.demand import DOUBTS_MAX, DemandFold
 from streams.rows import DemandSecond, FlowSum
 from streams.settings import Registry
@@ -37,13 +32,13 @@ class Partition:
         self.offset = 0
         self.sequence = 0
 
-    def add(self, event: Demand) -> DemandSecond:
-        """The newest second after this report."""
+    def add(self, event: Demand, *, arrives_ms: int = 0) -> DemandSecond:
+        """The newest second after this report, which arrives when its window ends or at ``arrives_ms``."""
         position = self.fold.position
         self.offset = max(self.offset, position.offset if position else 0) + 1
         self.sequence += 1
         event = replace(event, sequence=self.sequence)
-        self.fold.add(event, at(self.offset), event.window_end_ms, KNOWN)
+        self.fold.add(event, at(self.offset), arrives_ms or event.window_end_ms, KNOWN)
         return self.fold.row().seconds[-1]
 
 
@@ -56,6 +51,11 @@ def served(client: str, units: float, end_ms: int, *, ok: int = 10, offered: flo
 def flow_of(second: DemandSecond) -> FlowSum:
     """The load of chat from the EU."""
     return next(flow for flow in second.flows if (flow.workload, flow.origin) == ("chat", "eu"))
+
+
+def last(room: Partition, count: int) -> tuple[DemandSecond, ...]:
+    """The newest seconds."""
+    return room.fold.row().seconds[-count:]
 
 
 def test_load_is_credible_up_to_four_times_what_is_served() -> None:
@@ -191,6 +191,57 @@ def test_a_client_that_misses_two_reports_is_unheard() -> None:
     assert flow_of(room.fold.row().seconds[-1]).unheard_units == 0
 
 
+def test_a_report_that_was_only_late_takes_back_what_it_covers() -> None:
+    """Each second holds the load once, however late the report comes: as reported, or as counted on."""
+    room = Partition()
+    for second in range(10):
+        room.add(served("a", 100, T0_MS + second * 1_000))
+        room.add(served("b", 50, T0_MS + second * 1_000))
+    for second in range(10, 15):
+        room.add(served("b", 50, T0_MS + second * 1_000))
+    room.add(served("a", 300, T0_MS + 10_000))
+    room.add(served("a", 300, T0_MS + 11_000))
+    loads = [(flow_of(second).offered_units, flow_of(second).unheard_units) for second in last(room, 6)]
+    assert loads == [(150, 0), (350, 0), (350, 0), (50, 100), (50, 100), (50, 100)]
+    for second in range(12, 16):
+        room.add(served("a", 300, T0_MS + second * 1_000))
+    assert [flow_of(second).unheard_units for second in last(room, 6)] == [0] * 6
+
+
+def test_time_of_which_a_report_is_missing_stays_as_it_was_counted() -> None:
+    """The client may have served on, and no other report says how much."""
+    room = Partition()
+    for second in range(5):
+        for client, units in (("a", 100), ("b", 50)):
+            room.add(served(client, units, T0_MS + second * 1_000))
+    for second in range(5, 9):
+        room.add(served("b", 50, T0_MS + second * 1_000))
+    room.add(served("a", 100, T0_MS + 7_000))
+    assert [flow_of(second).unheard_units for second in last(room, 4)] == [100, 100, 0, 100]
+
+
+def test_a_goodbye_that_was_late_takes_back_what_was_counted_after_it() -> None:
+    """Its client sends nothing any more."""
+    room = Partition()
+    for second in range(5):
+        for client, units in (("a", 100), ("b", 50)):
+            room.add(served(client, units, T0_MS + second * 1_000))
+    for second in range(5, 9):
+        room.add(served("b", 50, T0_MS + second * 1_000))
+    room.add(replace(served("a", 100, T0_MS + 5_000), state="off"))
+    assert [flow_of(second).unheard_units for second in last(room, 4)] == [0] * 4
+
+
+def test_a_client_whose_clock_is_behind_is_counted_once() -> None:
+    """Its reports count where its clock says, and what they don't reach yet is counted on."""
+    room = Partition()
+    for second in range(40):
+        room.add(served("b", 50, T0_MS + second * 1_000))
+        room.add(served("slow", 100, T0_MS + (second - 8) * 1_000), arrives_ms=T0_MS + second * 1_000)
+    flows = [flow_of(second) for second in last(room, 15)[:-1]]
+    assert [flow.offered_units + flow.unheard_units for flow in flows] == [150] * 14
+
+
 def test_a_client_that_says_goodbye_is_not_unheard() -> None:
     """Its load ends with it, and so does its generation."""
     room = Partition()
@@ -257,6 +308,23 @@ def test_load_that_went_down_at_a_take_over_is_not_unheard() -> None:
         for name in "ab":
             owner.add(served(name, 50, T0_MS + second * 1_000))
     assert [flow_of(second).unheard_units for second in owner.fold.row().seconds[-5:]] == [0] * 5
+
+
+def test_who_was_silent_at_a_take_over_is_not_missing_once_it_is_heard() -> None:
+    """The row says how many clients were silent. One that is not heard again stays unheard."""
+    first = Partition()
+    for second in range(30):
+        for client in ("a", "b", "c") if second < 2 else ("a", "b"):
+            first.add(served(client, 100, T0_MS + second * 1_000))
+    assert first.fold.row().silent == 1
+    for names, units, silent in (("abc", 0, 0), ("ab", 100, 1)):
+        owner = Partition(DemandFold(first.fold.row()))
+        assert owner.fold.row().silent == 1
+        for second in range(30, 50):
+            for name in names:
+                owner.add(served(name, 60, T0_MS + second * 1_000))
+        newest = owner.fold.row()
+        assert (flow_of(newest.seconds[-1]).unheard_units > units, newest.silent) == (bool(units), silent)
 
 
 def test_the_generations_of_a_row_are_few() -> None:
