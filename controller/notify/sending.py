@@ -1,14 +1,13 @@
 """One HTTP request to a target, and what its answer means: taken, to be tried again, or refused for good."""
 
 import asyncio
-from email.utils import parsedate_to_datetime
 from typing import Literal, NamedTuple
 
 import aiohttp
 
 from controller.notify.shapes import Outgoing
+from controller.process.retry_after import wait_asked_s
 
-RETRY_AFTER_MAX_S = 300.0
 REFUSED = frozenset((400, 405, 406, 409, 411, 413, 415, 422))  # the same request would be refused again
 
 
@@ -49,15 +48,3 @@ async def send(
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # The text of these errors may hold the address, which may be a secret.
         return Outcome("again", type(error).__name__)
-
-
-def wait_asked_s(text: str, now_ms: int) -> float:
-    """What Retry-After asks for, in seconds or as a date, at most five minutes; 0 if it says nothing."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(text).timestamp() - now_ms / 1_000
-        except (ValueError, TypeError, IndexError):
-            return 0.0
-    return min(max(seconds, 0.0), RETRY_AFTER_MAX_S) if seconds == seconds else 0.0

@@ -1,10 +1,11 @@
 """One target of notifications as the file has it, and which entries it wants. Pure."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 from controller.history.entries import SEVERITIES, Entry, Severity, is_of_kind
+from controller.process.secret_places import Secret
 
 WANTED = (
     "forced_move",
@@ -18,17 +19,6 @@ WANTED = (
     "expiring",
     "gap",
 )
-
-
-class SecretPlace(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a secret is: in the environment variable ``env``, in the file that the variable ``env`` with
-    ``_FILE`` behind it names, or in ``file``. A file holds nothing else."""
-
-    env: str = ""
-    file: str = ""
-
-
-Secret: TypeAlias = str | SecretPlace
 
 
 class Target(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,12 +14,12 @@ import yaml
 from msgspec import Meta, Struct
 
 from controller.history.entries import KIND_GROUPS, KINDS
-from controller.notify.target import Secret, Target
+from controller.notify.target import Target
 from controller.notify.template import TemplateError, check_template
 from controller.process.errors import UserError
+from controller.process.secret_places import read_secret
 
 FILE_BYTES_MAX = 1024 * 1024
-SECRET_BYTES_MAX = 16 * 1024
 PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
 WEBHOOK_BODY = {
     name: f"{{{name}}}"
@@ -89,21 +89,22 @@ def load_targets(path: Path) -> tuple[Target, ...]:
 def access_of(target: Target, environment: Mapping[str, str]) -> Access:
     """The secrets of a target, read from where they are. Raises ``UserError``, which repeats none of them."""
     place = f"target {target.name}"
-    url = _read(target.url, environment, f"{place}: url")
+    url = read_secret(target.url, environment, f"{place}: url")
     if target.kind == "pagerduty" and not url:
         url = PAGERDUTY_URL
     _check_url(url, f"{place}: url")
     headers = {
-        name: _read(value, environment, f"{place}: headers.{name}") for name, value in target.headers.items()
+        name: read_secret(value, environment, f"{place}: headers.{name}")
+        for name, value in target.headers.items()
     }
-    if authorization := _read(target.authorization, environment, f"{place}: authorization"):
+    if authorization := read_secret(target.authorization, environment, f"{place}: authorization"):
         headers["Authorization"] = authorization
     for name, value in headers.items():
         if not (
             name.isascii() and value.isascii() and value.isprintable() and name.replace("-", "").isalnum()
         ):
             raise UserError(f"{place}: headers.{name}: a header is one line of ASCII")
-    return Access(url, _read(target.routing_key, environment, f"{place}: routing_key"), headers)
+    return Access(url, read_secret(target.routing_key, environment, f"{place}: routing_key"), headers)
 
 
 def _check(target: Target, place: str) -> None:
@@ -123,32 +124,6 @@ def _check(target: Target, place: str) -> None:
         check_template(target.body)
     except TemplateError as error:
         raise UserError(f"{place}: body: {error}") from None
-
-
-def _read(secret: Secret, environment: Mapping[str, str], place: str) -> str:
-    if isinstance(secret, str):
-        return secret
-    if bool(secret.env) == bool(secret.file):
-        raise UserError(f"{place}: give either env or file")
-    if secret.file:
-        return _read_file(secret.file, place)
-    if value := environment.get(secret.env, "").strip():
-        return value
-    if path := environment.get(f"{secret.env}_FILE", "").strip():
-        return _read_file(path, place)
-    raise UserError(f"{place}: neither {secret.env} nor {secret.env}_FILE is set in the environment")
-
-
-def _read_file(path: str, place: str) -> str:
-    try:
-        with Path(path).open("rb") as stream:
-            value = stream.read(SECRET_BYTES_MAX).decode().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not text"
-        raise UserError(f"{place}: {path} can't be read: {why}") from None
-    if not value:
-        raise UserError(f"{place}: {path} is empty")
-    return value
 
 
 def _check_url(url: str, place: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from controller.cli import COMMANDS, main
 from controller.cli.grammar import grammar
 
-SERVES = {"controller", "web", "probe", "notify"}  # they run until a signal ends them, and print nothing
+SERVES = {"controller", "web", "probe", "notify", "collect"}  # they run until a signal, and print nothing
 TEXT = {"completion", "man", "policy init"}  # for a shell, a pager, and a file of a person's own
 QUIET = {"context use"}  # it says in one line that it was done
 CHANGES = (

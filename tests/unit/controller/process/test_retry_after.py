@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.notify.sending import RETRY_AFTER_MAX_S, wait_asked_s
+from controller.process.retry_after import RETRY_AFTER_MAX_S, wait_asked_s
 from tests.unit.controller.notify.wanted import NOW_MS
 
 

@@ -1,0 +1,107 @@
+"""The file of `tieline collect`, read like a policy: all mistakes at once, each with its line and field.
+
+With a policy every name in the file is checked against it as well: sources, providers, regions and pools.
+"""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+from controller.collect.addresses import literal, networks
+from controller.collect.collector import Collector
+from controller.collect.kinds import AnyCollector
+from controller.core.policy.check import Fault, near_miss
+from controller.core.policy.policy import Policy
+from controller.process.errors import UserError
+from controller.yaml_reading import UnreadableFileError, YamlReading, compose, read_file, shortened
+from streams.rows import SENDERS
+
+EXAMPLE = "examples/collectors.yaml"
+
+
+class _File(Struct, frozen=True, forbid_unknown_fields=True):
+    collectors: Annotated[tuple[AnyCollector, ...], Meta(min_length=1, max_length=200)]
+
+
+def load_collectors(path: Path, policy: Policy | None = None) -> tuple[Collector, ...]:
+    """The checked collectors of a file. Raises ``UserError`` with a line for each mistake."""
+    try:
+        return parse_collectors(read_file(path), name=str(path), policy=policy)
+    except UnreadableFileError as error:
+        raise UserError(str(error)) from None
+
+
+def parse_collectors(
+    data: bytes | str, *, name: str = "collectors.yaml", policy: Policy | None = None
+) -> tuple[Collector, ...]:
+    """The checked collectors in YAML text; ``name`` stands for the file. Raises ``UserError``."""
+    try:
+        root = compose(data, name=name, example=EXAMPLE)
+    except UnreadableFileError as error:
+        raise UserError(str(error)) from None
+    reading = YamlReading(name)
+    value = reading.value(root, _File, ())
+    try:
+        collectors = msgspec.convert(value, _File).collectors
+    except msgspec.ValidationError as error:
+        raise UserError(shortened(reading.in_order()) or f"{name}: {error}") from None
+    for fault in _faults(collectors, policy):
+        reading.mistake(fault.path, fault.text)
+    if reading.mistakes:
+        raise UserError(shortened(reading.in_order()))
+    return collectors
+
+
+def _faults(collectors: tuple[Collector, ...], policy: Policy | None) -> Iterator[Fault]:
+    names = [collector.name for collector in collectors]
+    for place, collector in enumerate(collectors):
+        path = ("collectors", place)
+        if (first := names.index(collector.name)) < place:
+            text = f"{collector.name} is already collectors[{first}]: one source has one collector"
+            yield Fault((*path, "name"), text)
+        for fault in (*_reach_faults(collector), *collector.faults()):
+            yield Fault((*path, *fault.path), fault.text)
+        if policy is None:
+            continue
+        for fault in (*_source_faults(collector, policy), *collector.policy_faults(policy)):
+            yield Fault((*path, *fault.path), fault.text)
+
+
+def _reach_faults(collector: Collector) -> Iterator[Fault]:
+    """What would keep every request from being sent."""
+    for place, text in enumerate(collector.addresses):
+        try:
+            networks([text])
+        except ValueError as error:
+            yield Fault(("addresses", place), f"{error}; give an address or a network such as 10.1.2.0/24")
+    if collector.ca_file:
+        try:
+            ssl.create_default_context(cafile=collector.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            yield Fault(("ca_file",), f"can't be read as certificates in PEM: {error.strerror or error}")
+    parts = urlsplit(collector.url)
+    host = literal(parts.hostname or "")
+    is_here = host is not None and host.is_loopback
+    if (collector.authorization or collector.headers) and parts.scheme == "http" and not is_here:
+        yield Fault(("url",), "a secret is sent over https:// only, or to this machine")
+
+
+def _source_faults(collector: Collector, policy: Policy) -> Iterator[Fault]:
+    """The policy must register the collector as a source of a kind that may send its events."""
+    kinds = {source.id: source.kind for source in policy.sources}
+    kind = kinds.get(collector.name)
+    if kind is None:
+        yield Fault(("name",), f"the policy has no such source{near_miss(collector.name, kinds)}")
+        return
+    for event in collector.sends:
+        if kind not in SENDERS[event]:
+            what = event.__name__.lower()
+            choices = " or ".join(SENDERS[event])
+            yield Fault(
+                ("name",), f"the policy's source is of the kind {kind}; a {what} comes from {choices}"
+            )

@@ -1,0 +1,145 @@
+"""One collector, round after round: fetch, read, send; and how well that goes.
+
+A round that fails sends nothing and is tried again with growing waits. The other collectors do not notice.
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import structlog
+
+from controller.collect.collector import Collected, Collector, Findings, Stamp, UnreadableError
+from controller.collect.fetching import Fetcher, FetchError
+from controller.process import clock
+from controller.process.errors import UserError
+from controller.process.secret_places import read_secret
+from tieline.backoff import Backoff
+from tieline.errors import ProducerError
+
+RETRY_LONGEST_S = 900.0
+START_SPREAD_S = 5.0
+NAMES_LOGGED_MAX = 1_000  # a feed that invents names must not fill the memory
+
+
+class Sender(Protocol):
+    """Where events go; ``tieline.Producer`` is one."""
+
+    @property
+    def incarnation(self) -> str:
+        """A random name of this process."""
+        ...
+
+    async def send(self, event: Collected) -> object:
+        """Returns once the event is safe in Kafka. Raises ``ProducerError``."""
+        ...
+
+
+class Rounds:
+    """The rounds of one collector.
+
+    ``trouble``: why the last round failed, empty if it did not. ``succeeded_ms``: when the last good round
+    ended by the monotonic clock, None before the first. Counts are since the start: rounds that failed,
+    events that Kafka has, names that the settings map to nothing, and parts that could not be read.
+    """
+
+    def __init__(
+        self,
+        collector: Collector,
+        sender: Sender,
+        *,
+        environment: Mapping[str, str] = os.environ,
+        now_ms: Callable[[], int] = clock.now_ms,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.collector = collector
+        self._sender = sender
+        self._environment = environment
+        self._now_ms = now_ms
+        self._chance = chance
+        longest_s = max(collector.interval_s, RETRY_LONGEST_S)
+        self._backoff = Backoff(collector.interval_s, longest_s, chance=chance)
+        self._sequence = 0
+        self._names: set[str] = set()
+        self.trouble = ""
+        self.succeeded_ms: int | None = None
+        self.failures = 0
+        self.events = 0
+        self.unmatched = 0
+        self.unread = 0
+        self._log = structlog.get_logger("collect").bind(collector=collector.name)
+
+    async def run(self) -> None:
+        """Rounds until cancelled. The first begins within ``START_SPREAD_S``, at random."""
+        fetcher = Fetcher(self.collector)
+        try:
+            wait_s = min(START_SPREAD_S, self.collector.interval_s) * self._chance()
+            while True:
+                await asyncio.sleep(wait_s)
+                wait_s = await self.round(fetcher)
+        finally:
+            await fetcher.close()
+
+    async def round(self, fetcher: Fetcher) -> float:
+        """One round. Returns how many seconds to wait for the next."""
+        try:
+            findings = await self._read(fetcher)
+            for event in findings.events:
+                await self._sender.send(event)
+                self.events += 1
+        except (FetchError, UnreadableError, ProducerError, UserError) as error:
+            return self._failed(str(error), getattr(error, "retry_after_s", 0.0))
+        except Exception as error:  # noqa: BLE001  no body, however odd, may end the process
+            self._log.exception("a collector has a fault")
+            return self._failed(f"unexpected {type(error).__name__}", 0.0)
+        return self._succeeded(findings)
+
+    async def _read(self, fetcher: Fetcher) -> Findings:
+        headers = self._headers()
+        bodies = [
+            await fetcher.fetch(request, headers, self._now_ms()) for request in self.collector.requests()
+        ]
+        self._sequence += 1
+        stamp = Stamp(
+            self.collector.name, self._sender.incarnation, sequence=self._sequence, now_ms=self._now_ms()
+        )
+        # A large body takes a second to read: a thread does it, so that the monitor goes on answering.
+        return await asyncio.to_thread(self.collector.read, tuple(bodies), stamp)
+
+    def _headers(self) -> dict[str, str]:
+        collector = self.collector
+        headers = {
+            name: read_secret(value, self._environment, f"{collector.name}: headers.{name}")
+            for name, value in collector.headers.items()
+        }
+        place = f"{collector.name}: authorization"
+        if authorization := read_secret(collector.authorization, self._environment, place):
+            headers["Authorization"] = authorization
+        return headers
+
+    def _succeeded(self, findings: Findings) -> float:
+        if self.trouble:
+            self._log.info("read again")
+        self.trouble = ""
+        self.succeeded_ms = clock.monotonic_ms()
+        self.unread += findings.unread
+        self._note_unmatched(findings.unmatched)
+        self._backoff.reset()
+        spread = self.collector.jitter * (2 * self._chance() - 1)
+        return self.collector.interval_s * (1 + spread)
+
+    def _failed(self, why: str, retry_after_s: float) -> float:
+        if why != self.trouble:
+            self._log.warning("can't be read, and states nothing", why=why)
+        self.trouble = why
+        self.failures += 1
+        return self._backoff.next_s(at_least_s=retry_after_s)
+
+    def _note_unmatched(self, names: frozenset[str]) -> None:
+        self.unmatched += len(names)
+        for name in sorted(names - self._names):
+            if len(self._names) < NAMES_LOGGED_MAX:
+                self._names.add(name)
+                self._log.warning("the feed names something that the settings do not map", name=name[:200])
