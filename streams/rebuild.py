@@ -21,7 +21,7 @@ from streams.fold import supersedes
 from streams.memory import MemoryTables
 from streams.rows import DemandRow, Row
 from streams.settings import IngestSettings, Registry
-from streams.source_tail import SourceTail
+from streams.source_tail import SourceTails
 from streams.store import CAPACITY, DEMAND, HEALTH, STATEMENTS, AnyRow, Tables, Write
 from streams.storing import DemandItem, DemandStorer, RowItem, RowStorer
 from streams.topic_ids import TopicFacts
@@ -171,15 +171,11 @@ async def _seek(
 
 async def _tails(batches: AsyncIterator[list[Record]]) -> list[Record]:
     """The records of each key and source that can matter (``source_tail``)."""
-    tails: dict[tuple[int, bytes | None, bytes], SourceTail] = {}
+    tails = SourceTails()
     async for batch in batches:
         for record in batch:
-            headers = ((name.lower(), text) for name, text in record.headers)
-            source = next((text or b"" for name, text in headers if name == "ce_source"), b"")
-            key = (record.partition, record.key, source)
-            tails.setdefault(key, SourceTail()).add(record)
-    records = [record for tail in tails.values() for record in tail.records()]
-    return sorted(records, key=lambda record: (record.partition, record.offset))
+            tails.add(record)
+    return tails.records()
 
 
 def _items(judge: Judge, batch: Sequence[Record]) -> list[RowItem | DemandItem]:

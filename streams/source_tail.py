@@ -10,10 +10,28 @@ the last few reports are folded.
 from collections import deque
 
 from streams.contract_check import Record
+from tieline.cloudevents import source_of
 
 LAST_MAX = 8
 DISPUTED_MAX = 1_000  # while two producers use one name every report may count
 TURNS_MAX = 64  # changes of incarnation that are kept, the latest; a row remembers four incarnations
+
+
+class SourceTails:
+    """The reports of every source that matter. Add them in the order of their offsets."""
+
+    def __init__(self) -> None:
+        self._tails: dict[tuple[int, bytes | None, str], SourceTail] = {}
+
+    def add(self, record: Record) -> None:
+        """One more report."""
+        key = (record.partition, record.key, source_of(record.headers, record.value))
+        self._tails.setdefault(key, SourceTail()).add(record)
+
+    def records(self) -> list[Record]:
+        """Those that matter, by partition and in the order of their offsets."""
+        records = [record for tail in self._tails.values() for record in tail.records()]
+        return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
 class SourceTail:

@@ -122,6 +122,7 @@ _MODULES = frozenset(
         "request_signing",
         "table",
         "testing",
+        "unknown_values",
         "identity_tokens",
         "topics",
     }

@@ -236,6 +236,9 @@ class Flow(Struct, frozen=True, omit_defaults=True, gc=False):
     shed_units: Units = 0.0
 
 
+ClientState: TypeAlias = Literal["initializing", "live", "stale", "last_good", "off"]
+
+
 class Demand(Struct, frozen=True, tag_field="type", tag="demand.v1"):
     """A client's report of one window: offered load, outcomes by pool, and the table in force.
 
@@ -253,7 +256,7 @@ class Demand(Struct, frozen=True, tag_field="type", tag="demand.v1"):
     window_end_ms: InstantMs
     interval_ms: IntervalMs
     generation: Annotated[str, Meta(max_length=200)] = ""
-    state: Literal["initializing", "live", "stale", "last_good", "off"] = "live"
+    state: ClientState = "live"
     urgent: bool = False
     flows: Annotated[tuple[Flow, ...], Meta(max_length=FLOWS_PER_EVENT_MAX)] = ()
     pools: Annotated[tuple[PoolObservation, ...], Meta(max_length=POOLS_PER_EVENT_MAX)] = ()

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from tests.integration.ingesting import now_ms
-from tieline.cloudevents import JSON, MSGPACK, encode
+from tieline.cloudevents import JSON, MSGPACK, STRUCTURED, encode
 from tieline.events import Capacity, Claim, Outcomes, PoolCapacity, PoolObservation, Report, Statement
 
 PROVIDER = "azure"
@@ -83,7 +83,8 @@ def _event(chance: random.Random, kind: str, source: str, region: str) -> Report
 
 
 def _oddly_valid(chance: random.Random, made: Fuzzed) -> Fuzzed:
-    """Still valid: fields and headers of tomorrow, a content type with a parameter, a body near the limit."""
+    """Still valid: fields and headers of tomorrow, a content type with a parameter, the structured mode, or
+    a body near the limit."""
     oddity = chance.randrange(40)
     if oddity == 0:
         return _with_field(made, "from_the_future", {"deep": [1, None, "x"]})
@@ -93,7 +94,7 @@ def _oddly_valid(chance: random.Random, made: Fuzzed) -> Fuzzed:
         return _with_header(made, "content-type", _header(made, "content-type") + b"; charset=utf-8")
     if oddity == 3 and made.id.endswith("r1"):
         return _with_field(made, "padding", "x" * LIMIT_BYTES)
-    return made
+    return _structured(made) if oddity in (4, 5) else made
 
 
 def not_cloudevents(chance: random.Random, made: Fuzzed) -> Fuzzed:
@@ -255,6 +256,16 @@ def _body(made: Fuzzed) -> dict[str, Any]:
     decode = msgspec.json.decode if _is_json(made) else msgspec.msgpack.decode
     body: dict[str, Any] = decode(made.value)
     return body
+
+
+def _structured(made: Fuzzed) -> Fuzzed:
+    whole = {
+        **{name: _header(made, f"ce_{name}").decode() for name in ("specversion", "type", "source", "id")},
+        "data": _body(made),
+    }
+    marks = [header for header in made.headers if header[0] == "fuzz"]
+    headers = [*marks, ("content-type", STRUCTURED.encode())]
+    return replace(made, value=msgspec.json.encode(whole), headers=headers)
 
 
 def _reencoded(made: Fuzzed, body: dict[str, Any]) -> Fuzzed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -9,7 +10,7 @@ from msgspec.structs import replace
 from streams.contract_check import Record
 from streams.fold import Refusal, fold
 from streams.rows import Row
-from streams.source_tail import SourceTail
+from streams.source_tail import SourceTail, SourceTails
 from tests.unit.streams.made import T0_MS, at, observation, report
 from tieline.cloudevents import decode, encode
 from tieline.events import Report
@@ -80,3 +81,26 @@ def test_a_tail_is_short() -> None:
     """Of an hour of reports without a restart eight are decoded, and of each restart two more."""
     assert len(tail_of(records_of([("life-0", 3_600)]))) == 8
     assert len(tail_of(records_of([("life-0", 1_000), ("life-1", 1_000)]))) == 10
+
+
+def structured(record: Record, source: str) -> Record:
+    """The same event in the structured mode, which names its source in the body."""
+    event = decode(record.headers, record.value, record.key or b"")
+    whole = {
+        "specversion": "1.0",
+        "type": "tieline.report.v1",
+        "source": source,
+        "id": f"{source}-{record.offset}",
+        "data": msgspec.to_builtins(event),
+    }
+    headers = (("content-type", b"application/cloudevents+json"),)
+    return record._replace(value=msgspec.json.encode(whole), headers=headers)
+
+
+def test_structured_sources_have_tails_of_their_own() -> None:
+    """A source that reports seldom is not lost behind one of the same region that reports often."""
+    records = records_of([("life-0", 100)])
+    tails = SourceTails()
+    for record in records:
+        tails.add(structured(record, "/seldom" if record.offset == 3 else "/often"))
+    assert [record.offset for record in tails.records()] == [3, *range(92, 100)]

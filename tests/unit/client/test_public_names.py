@@ -23,6 +23,7 @@ MODULES = (
         "testing",
         "identity_tokens",
         "topics",
+        "unknown_values",
     ),
     "request_signing",
 )
