@@ -39,7 +39,8 @@ class TickFacts(NamedTuple):
     planner can know the demand. ``lied_s``: since a source last claimed what is not so. ``shares_lifted``:
     providers whose largest shares an operator overrides. ``steady``: no pool climbs, waits or is throttled.
     ``noisy``: demand varies from second to second, so at the edge of capacity a little is shed now and then.
-    ``panic``: so many providers are lost that those which still succeed stay in.
+    ``panic``: so many providers are lost that those which still succeed stay in. ``doubted``: routes of which
+    clients are served so little that the planner must not believe all that they ask for.
     """
 
     second: int
@@ -59,3 +60,4 @@ class TickFacts(NamedTuple):
     steady: bool
     noisy: bool
     panic: bool
+    doubted: frozenset[str]

@@ -183,8 +183,12 @@ def _shed(watch: Watch, facts: TickFacts) -> str | None:
 def _overload(watch: Watch, facts: TickFacts) -> str | None:
     if not _may_judge_places(facts):
         return None
+    shares = table_shares(facts.table)
+    doubtful = {pool for route in facts.doubted for pool in shares[route]}
     overs = [
-        name for name, pool in facts.pools.items() if pool.clean and pool.load > pool.usable * OVERLOAD + 1
+        name
+        for name, pool in facts.pools.items()
+        if pool.clean and name not in doubtful and pool.load > pool.usable * OVERLOAD + 1
     ]
     if not overs:
         return None

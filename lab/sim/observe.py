@@ -7,6 +7,7 @@ from controller.core.model.reasons import State
 from controller.core.policy.policy import Policy, Pool
 from controller.core.snapshot import Ready
 from lab.sim.facts import NEVER_S, PoolFacts, TickFacts
+from lab.sim.fleet import Outcome
 from lab.sim.spec import LIES, SILENCES, START_MS, FuzzWorld, Kind, Occurrence
 from lab.sim.splits import loads
 from lab.sim.weather import Weather
@@ -16,6 +17,7 @@ from tieline.table import RouteTable
 WELL_S = 60  # nothing was wrong with a pool for so long
 STATED_AGAIN_S = 15  # after a silence the fleet has stated everything again
 LIFTED_S = 5
+BELIEVED_FACTOR = 4  # x what clients are served: more is not believed (docs/failure-modes.md)
 PLANNED_IN_S = 30
 RESTLESS = (State.RECOVERING, State.DOWN)
 TOUCHING: tuple[Kind, ...] = (
@@ -53,8 +55,10 @@ class Outlook:
         *,
         before: RouteTable | None,
         took_office_s: int,
+        outcome: Outcome,
     ) -> TickFacts:
-        """What is seen after a step. ``table`` is in force now, ``before`` was until this second."""
+        """What is seen after a step. ``table`` is in force now, ``before`` was until this second, and
+        ``outcome`` came of that."""
         self._note(weather)
         second, memory, policy = weather.second, ready.memory, self._world.policy
         self._asked.update(route for route, units in weather.demand.items() if units)
@@ -89,6 +93,11 @@ class Outlook:
             steady=all(_is_steady(pool) for pool in memory.pools.values()),
             noisy=bool(self._noise),
             panic=_is_panic(policy, memory),
+            doubted=frozenset(
+                route
+                for route, units in outcome.wanted.items()
+                if units > BELIEVED_FACTOR * outcome.served.get(route, 0.0)
+            ),
         )
 
     def _note(self, weather: Weather) -> None:

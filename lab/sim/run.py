@@ -111,7 +111,12 @@ class Simulation:
         self._think(second, now_ms)
         assert self.table is not None
         return self._outlook.facts(
-            self.weather, ready, self.table, before=before, took_office_s=self._took_office_s
+            self.weather,
+            ready,
+            self.table,
+            before=before,
+            took_office_s=self._took_office_s,
+            outcome=self.outcome,
         )
 
     def result(self, breaches: tuple[Breach, ...]) -> FuzzRun:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from controller.core.capacity.usable import UNBOUNDED
 from controller.core.model.reasons import Reason
-from controller.core.moves.draft import OUT, Draft
+from controller.core.moves.draft import GAINS_LAST, OUT, Draft
 from controller.core.moves.eligible import Use
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.shares import parts_left
@@ -91,13 +91,16 @@ def take_beyond_shares(draft: Draft, use: Use, moves: list[Move]) -> list[Unplac
 def take_from_overloaded(draft: Draft, use: Use, moves: list[Move]) -> list[UnplacedLoad]:
     """What pools and quota groups carry beyond their limit, the least critical load first.
 
-    What finds no better place may return, as far as the pool's headroom reaches.
+    What finds no better place may return, as far as the pool's headroom reaches. Silence moves nothing, so a
+    pool of unknown health keeps what it carries up to its whole limit.
     """
     limits = use.limits
     slack = 1.0 + draft.compiled.policy.thresholds.overload_tolerance
     unplaced: list[UnplacedLoad] = []
     loads = enumerate(zip(draft.load, limits.usable, strict=True))
     for pool in [pool for pool, (load, usable) in loads if load > usable * slack and load > 0]:
+        if limits.grade[pool] == GAINS_LAST and draft.load[pool] <= use.keeps[pool] * slack:
+            continue
         if limits.grade[pool] != OUT:
             unplaced += _evict(draft, [pool], draft.load[pool] - limits.usable[pool], moves)
     for group, load in enumerate(draft.group_load):

@@ -44,7 +44,7 @@ def second(now: RouteTable, at_s: int = 200, before: RouteTable | None = None, *
         at_s, now, before, urgent=False, demand={"chat/eu": 60.0, "batch/eu": 60.0},
         pools={A: pool(60), B: pool(60)}, group_usable={}, frozen=frozenset(), shares_lifted=frozenset(),
         calm_s=NEVER_S, silent_s=-1, took_office_s=NEVER_S, lied_s=NEVER_S, clients_heard=True, steady=True,
-        noisy=False, panic=False,
+        noisy=False, panic=False, doubted=frozenset(),
     )  # fmt: skip
     return facts._replace(**changes)
 

@@ -72,6 +72,16 @@ def test_overload_is_a_breach_only_beside_room() -> None:
     assert breaches(*lasting(second(GOOD, demand=demand, pools=without), 9)) == []
 
 
+def test_load_that_nobody_must_believe_is_no_overload() -> None:
+    """Clients that are served less than a quarter ask for more than the planner may take them for."""
+    demand = {"chat/eu": 110.0, "batch/eu": 0.0}
+    facts = second(GOOD, demand=demand, pools={A: pool(110), B: pool(0)})
+    doubts = facts._replace(doubted=frozenset({"chat/eu"}))
+    assert breaches(*lasting(doubts, 9)) == []
+    elsewhere = facts._replace(doubted=frozenset({"batch/eu"}))
+    assert breaches(*lasting(elsewhere, 9)) == ["no overload beside room"]
+
+
 def test_shedding_beside_room_is_a_breach() -> None:
     """Half of batch is shed although the pools could carry it."""
     shedding = table({A: MILLION}, {B: MILLION // 2})

@@ -278,3 +278,14 @@ def test_load_without_a_better_place_stays_within_the_whole_limit() -> None:
     weights = {"chat/eu": {"azure/a": MILLION}, "batch/eu": {"gcp/b": MILLION}}
     work = draft(made, {"chat/eu": 100, "batch/eu": 80}, weights)
     assert settled(made, work, use(compile_policy(made), usable=0.8)) == weights
+
+
+def test_a_silence_moves_nothing_off_a_full_pool() -> None:
+    """A pool of unknown health keeps what it carries up to its whole limit, also beside one with room."""
+    made = policy((pool("azure/a"), pool("gcp/b")), (workload("chat"),))
+    compiled = compile_policy(made)
+    for units, stays in ((103, True), (110, False)):
+        work = draft(compiled, {"chat/eu": units}, {"chat/eu": {"azure/a": MILLION}})
+        unknown = use(compiled, grades={"azure/a": GAINS_LAST, "gcp/b": GAINS_LAST}, usable=0.8)
+        after = settled(made, work, unknown)
+        assert (after["chat/eu"] == {"azure/a": MILLION}) is stays
