@@ -6,23 +6,18 @@ The share is said as it rises, with the clients that have fallen silent as a cou
 
 import asyncio
 from collections.abc import Collection
-from typing import Any
-
-from redis.exceptions import RedisError
 
 from controller.cli.agreement import say
 from controller.core.evidence.reported import reporting_clients
 from controller.process.clock import now_ms
-from controller.process.connections import connect_redis
+from controller.process.redis_reader import RedisUnreadError
 from controller.process.settings import Settings
-from controller.process.telemetry import without_password
+from controller.status.redis_side import RedisSide
 from controller.status.uptake import SECOND_MS, Uptake, in_flight, uptake
-from streams.reading import unpack_row
 from streams.rows import DemandRow
-from streams.store import DEMAND
 from tieline.table import Generation
 
-POLL_S = 0.1
+POLL_S = 0.05
 
 
 class ClientWait:
@@ -47,19 +42,16 @@ class ClientWait:
         """Returns ``""`` once it is so, or why it is not within the time."""
         if not self._settings.redis:
             return "TIELINE_REDIS is not set, so nobody can say which table clients use"
-        redis = connect_redis(self._settings.redis)
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(within_s), RedisSide(self._settings) as redis:
                 while True:
-                    if self._is_done(await _demand_rows(redis, self._settings)):
+                    if self._is_done(await redis.demand()):
                         return ""
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             return f"after {within_s:g} s {self._words()}"
-        except (RedisError, OSError) as error:
-            return f"Redis can't be read ({without_password(str(error))}), so clients can't be followed"
-        finally:
-            await redis.aclose()
+        except RedisUnreadError as error:
+            return f"Redis can't be read ({error.why}), so clients can't be followed"
 
     def _is_done(self, rows: tuple[DemandRow, ...]) -> bool:
         at_ms = now_ms()
@@ -92,9 +84,3 @@ class ClientWait:
         if progress.in_flight is not None:
             text += f"; {progress.in_flight:,} requests are in flight at the emptied pools"
         return text
-
-
-async def _demand_rows(redis: Any, settings: Settings) -> tuple[DemandRow, ...]:
-    fields = await redis.hgetall(settings.keys.table(DEMAND))
-    rows = (unpack_row(DEMAND, data).row for data in fields.values())
-    return tuple(row for row in rows if isinstance(row, DemandRow))

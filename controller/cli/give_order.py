@@ -12,15 +12,15 @@ from collections.abc import Callable
 
 import msgspec
 from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
 
 from controller.cli.agreement import is_agreed, say
 from controller.cli.client_wait import ClientWait
 from controller.cli.order_report import Choices, OrderReport
-from controller.cli.outcome import offered_now, outcome, wait_for_clients
+from controller.cli.outcome import outcome, wait_for_clients
 from controller.cli.signer import Signer, signer_of
 from controller.commands.authority import OrderRules, verb_and_scope
 from controller.commands.log import CommandLog
+from controller.core.evidence.reported import route_offers
 from controller.core.inspect.consequences import Consequences, consequences
 from controller.core.model.words import duration, in_words
 from controller.core.orders.words import described
@@ -30,11 +30,13 @@ from controller.core.policy.policy import Policy, decode_policy
 from controller.leading.routes_reader import RoutesReader
 from controller.process.clock import now_ms
 from controller.process.errors import UserError
+from controller.process.redis_reader import RedisUnreadError
 from controller.process.settings import Settings
 from controller.process.telemetry import without_controls
 from controller.routes.record import PendingOrder, RoutesRecord
 from controller.status.leadership import leading
-from controller.status.live import moment_of, read_commands
+from controller.status.live import Moment, moment_of, read_commands
+from controller.status.redis_side import RedisSide
 from controller.status.words import taken_back_by, utc, waiting_words
 from tieline.events import Command, in_scope, taken_back
 from tieline.order_signing import fingerprint
@@ -70,7 +72,8 @@ async def _report(command_at: Callable[[int], Command], settings: Settings, choi
         signer = signer_of(choices.signing, before, settings.namespace)
         signer.signed(command)  # what this operator may not order is told before anything is asked
         check_taken_back(subject, log, now_ms() + behind_ms)
-        change = await _change(subject, settings, before, log)
+        moment = await _moment(settings, before, log)
+        change = _change(subject, moment, log)
         if choices.dry_run:
             return _dry_run(subject, change, choices)
         if not await is_agreed(described(subject), change, choices.consent, may_shed=may_shed(subject)):
@@ -97,21 +100,21 @@ async def _report(command_at: Callable[[int], Command], settings: Settings, choi
         why = f"it is not in force yet: {waiting_words(item)}"
         return _told(OrderReport(command, "pending", why, generation=str(after.generation), change=change))
     report = OrderReport(command, "published", generation=str(after.generation), change=change)
-    return await _followed(report, subject, settings, before, after, choices)
+    offers = route_offers(moment.snapshot.demand, moment.at_ms) if moment is not None else {}
+    if not choices.as_json:
+        moved = outcome(subject.scope, before, after, offers)
+        print(f"published as {after.generation}{moved}", flush=True)
+    return await _followed(report, subject, settings, after, choices)
 
 
 async def _followed(
     report: OrderReport,
     command: Command,
     settings: Settings,
-    before: RoutesRecord,
     after: RoutesRecord,
     choices: Choices,
 ) -> OrderReport:
-    """Says what was published for this command, and waits for whoever is to have it."""
-    if not choices.as_json:
-        moved = outcome(command.scope, before, after, await offered_now(settings))
-        print(f"published as {after.generation}{moved}", flush=True)
+    """Waits for whoever is to have what was published for this command."""
     if fault := await wait_for_clients(settings, after.generation):
         why = f"{fault}: clients keep the table that they have until it is there"
         return _told(msgspec.structs.replace(report, outcome="not_projected", why=why))
@@ -186,19 +189,24 @@ def may_shed(command: Command) -> bool:
     return command.verb in TAKES_OUT or (command.verb == "verdict" and command.state == "down")
 
 
-async def _change(
-    command: Command, settings: Settings, before: RoutesRecord, log: CommandLog
-) -> Consequences | None:
-    """What the order would change on the live tables; None where these can't be read."""
+async def _moment(settings: Settings, before: RoutesRecord, log: CommandLog) -> Moment | None:
+    """The live tables before the order; None where these can't be read, which is said."""
     if not settings.redis or before.table is None:
         say("what the order would change is not known, as TIELINE_REDIS is not set")
         return None
-    at_ms = now_ms()
     try:
-        moment = await moment_of(settings, before, log.in_force(at_ms))
-    except (RedisError, OSError, TimeoutError):
+        async with RedisSide(settings) as redis:
+            return await moment_of(redis, before, log.in_force(now_ms()))
+    except RedisUnreadError:
         say("what the order would change is not known, as Redis can't be read")
         return None
+
+
+def _change(command: Command, moment: Moment | None, log: CommandLog) -> Consequences | None:
+    """What the order would change on the live tables; None where these are not known."""
+    if moment is None:
+        return None
+    at_ms = moment.at_ms
     rules, unsigned = OrderRules(unsigned_allowed=True), msgspec.structs.replace(command, signature="")
     standing = CommandLog(orders=log.orders)  # what it does to these, whoever gives it
     after = standing.apply(0, at_ms, unsigned, rules=rules).in_force(at_ms)

@@ -7,38 +7,18 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 
-from redis.exceptions import RedisError
-
-from controller.core.evidence.reported import route_offers
 from controller.core.policy.policy import decode_policy
-from controller.process.clock import now_ms
-from controller.process.connections import connect_redis
+from controller.process.redis_reader import RedisUnreadError
 from controller.process.settings import Settings
-from controller.process.telemetry import without_password
 from controller.routes.record import RoutesRecord
+from controller.status.redis_side import RedisSide
 from controller.status.words import NAMED_MAX
-from streams.tables import RedisTables
 from tieline.events import in_scope
-from tieline.keys import MANIFEST_FIELD
-from tieline.table import MILLION, Generation, Route, RouteTable, decode_manifest
+from tieline.table import MILLION, Generation, Route, RouteTable
 
 REDIS_WITHIN_S = 2.0
-POLL_S = 0.05
+POLL_S = 0.01
 UNITS_MIN = 0.5  # less is rounding, not a move
-
-
-async def offered_now(settings: Settings) -> dict[str, float]:
-    """Route -> units/s that clients ask for now; empty when Redis is not set, is away, or has no demand."""
-    if not settings.redis:
-        return {}
-    redis = connect_redis(settings.redis)
-    try:
-        async with asyncio.timeout(REDIS_WITHIN_S):
-            return route_offers((await RedisTables(redis, settings.keys).read()).demand, now_ms())
-    except (RedisError, OSError, TimeoutError):
-        return {}
-    finally:
-        await redis.aclose()
 
 
 async def wait_for_clients(settings: Settings, generation: Generation) -> str:
@@ -48,23 +28,17 @@ async def wait_for_clients(settings: Settings, generation: Generation) -> str:
     """
     if not settings.redis:
         return ""
-    redis = connect_redis(settings.redis)
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + REDIS_WITHIN_S
     try:
-        while True:
-            async with asyncio.timeout_at(deadline_s):
-                data = await redis.hget(settings.keys.routes, MANIFEST_FIELD)
-                current = decode_manifest(data).generation if data is not None else None
+        async with asyncio.timeout(REDIS_WITHIN_S), RedisSide(settings) as redis:
+            while True:
+                current = await redis.generation()
                 if current == generation or (current is not None and current.newer_than(generation)):
                     return ""
                 await asyncio.sleep(POLL_S)
-    except TimeoutError:  # also an OSError
+    except TimeoutError:
         return "published in Kafka, but Redis does not have it yet"
-    except (RedisError, OSError) as error:
-        return f"published in Kafka, but Redis can't be read ({without_password(str(error))})"
-    finally:
-        await redis.aclose()
+    except RedisUnreadError as error:
+        return f"published in Kafka, but Redis can't be read ({error.why})"
 
 
 def outcome(scope: str, before: RoutesRecord, after: RoutesRecord, offered: Mapping[str, float]) -> str:

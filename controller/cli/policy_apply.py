@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
-from redis.exceptions import RedisError
 from rich.console import Console
 from rich.text import Text
 
@@ -36,10 +35,12 @@ from controller.core.policy.policy import Policy, encode_policy, version_of
 from controller.leading.routes_reader import RoutesReader
 from controller.process.clock import now_ms
 from controller.process.errors import UserError
+from controller.process.redis_reader import RedisUnreadError
 from controller.process.settings import UNSIGNED_NOTICE, Settings
 from controller.process.telemetry import without_controls
 from controller.routes.record import PendingOrder, RoutesRecord
 from controller.status.live import moment_of, read_commands
+from controller.status.redis_side import RedisSide
 from controller.status.words import waiting_words
 from tieline.events import Command, PolicyChange
 from tieline.producer import Producer, ProducerError
@@ -311,8 +312,9 @@ async def _change(settings: Settings, before: RoutesRecord, policy: Policy) -> C
         return None
     log = await read_commands(settings, before)
     try:
-        moment = await moment_of(settings, before, log.in_force(now_ms()))
-    except (RedisError, OSError, TimeoutError):
+        async with RedisSide(settings) as redis:
+            moment = await moment_of(redis, before, log.in_force(now_ms()))
+    except RedisUnreadError:
         say(NOT_KNOWN.format("Redis can't be read"))
         return None
     return policy_consequences(moment.snapshot, policy, moment.at_ms)

@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--watch",
         action="store_true",
-        help="show it on the whole screen, anew every second; keys sort, filter and explain",
+        help="show it on the whole screen, as it changes; keys sort, filter and explain",
     )
     add_stack_arguments(parser)
 

@@ -1,6 +1,6 @@
-"""`tieline status --watch`: the status on the whole screen, read anew every second, with keys.
+"""`tieline status --watch`: the status on the whole screen, as it changes, with keys.
 
-``watch_view`` says what is shown and what keys do. Here is the loop: a task reads the status, another works
+``watch_view`` says what is shown and what keys do. Here is the loop: a task follows the status, another works
 out an explanation when one is asked for, and the screen is drawn after each of them, after a key and after a
 change of the terminal's size. While nothing can be read the screen says why, and the task goes on trying.
 """
@@ -9,29 +9,28 @@ import asyncio
 import io
 import os
 import sys
+from collections.abc import AsyncIterator
 
 import msgspec
-from aiokafka.errors import KafkaError
 from msgspec.structs import replace
-from redis.exceptions import RedisError
 from rich.text import Text
 
 from controller.cli.keyboard import FullScreen
 from controller.cli.tables import WIDE_COLUMNS
 from controller.cli.terminal import Screen
 from controller.cli.watch_view import View, frame, page_rows, pressed, rows_of
-from controller.process.errors import UserError
 from controller.process.settings import Settings
-from controller.status.gather import Status, read_status
+from controller.status.following import READING_ERRORS, Following, in_words
+from controller.status.gather import Status, status_of
 from controller.status.live import present
+from tieline.backoff import Backoff
 from tieline.cancelling import end_all
-from tieline.table import TableError
 
-READ_EVERY_S = 1.0
+RETRY_FIRST_S = 0.5
+RETRY_LONGEST_S = 5.0
 NEEDS_A_TERMINAL = (
     "status --watch needs a terminal: add --json for one JSON object a second, or leave out --watch"
 )
-_AWAY = (UserError, KafkaError, RedisError, TableError, OSError, TimeoutError)
 
 
 def has_terminal() -> bool:
@@ -40,17 +39,31 @@ def has_terminal() -> bool:
 
 
 async def watch_lines(settings: Settings) -> None:
-    """Prints the status as one JSON object a line, once a second, until it is interrupted.
+    """Prints the status as one JSON object a line, at each publication and otherwise once a second, until it
+    is interrupted.
 
     While nothing can be read the line has ``error`` alone.
     """
+    async for status in _statuses(settings):
+        line = {"error": status} if isinstance(status, str) else status
+        print(msgspec.json.encode(line).decode(), flush=True)
+
+
+async def _statuses(settings: Settings) -> AsyncIterator[Status | str]:
+    """The status at each publication and otherwise once a second, or why there is none now; without end."""
+    backoff = Backoff(RETRY_FIRST_S, RETRY_LONGEST_S)
     while True:
         try:
-            line = msgspec.json.encode(await read_status(settings))
-        except _AWAY as error:
-            line = msgspec.json.encode({"error": _words(error)})
-        print(line.decode(), flush=True)
-        await asyncio.sleep(READ_EVERY_S)
+            async with Following(settings) as following:
+                async for findings in following.findings():
+                    status = status_of(
+                        findings.kafka, findings.redis, findings.at_ms, missing=findings.missing
+                    )
+                    backoff.reset()
+                    yield replace(status, context=settings.context)
+        except READING_ERRORS as error:
+            yield in_words(error)
+            await asyncio.sleep(backoff.next_s())
 
 
 async def watch(settings: Settings) -> None:
@@ -83,13 +96,12 @@ class _Watch:
             await end_all({reading} | ({self._explaining} if self._explaining else set()))
 
     async def _read(self) -> None:
-        while True:
-            try:
-                self._status, self._trouble = await read_status(self._settings), ""
-            except _AWAY as error:
-                self._trouble = _words(error)
+        async for status in _statuses(self._settings):
+            if isinstance(status, str):
+                self._trouble = status
+            else:
+                self._status, self._trouble = status, ""
             self._changed.set()
-            await asyncio.sleep(READ_EVERY_S)
 
     def _on_key(self, key: str) -> None:
         width, height = os.get_terminal_size()
@@ -111,8 +123,8 @@ class _Watch:
     async def _work_out(self, name: str, width: int) -> None:
         try:
             lines = await _explanation(self._settings, name, width)
-        except _AWAY as error:
-            lines = (f"{name}: {_words(error)}",)
+        except READING_ERRORS as error:
+            lines = (f"{name}: {in_words(error)}",)
         if self._view.detail is not None:
             self._view = replace(self._view, detail=lines)
             self._changed.set()
@@ -144,7 +156,3 @@ async def _explanation(settings: Settings, name: str, width: int) -> tuple[str, 
     with console.capture() as captured:
         draw(report, console)
     return tuple(captured.get().splitlines())
-
-
-def _words(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

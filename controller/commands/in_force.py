@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
-import structlog
 from aiokafka.structs import ConsumerRecord
 
 from controller.commands.authority import OrderRules
 from controller.commands.log import CommandLog
 from controller.commands.policies import PolicyInForce, PolicyTaken, policy_after, published_policy
 from controller.kafka.ordered_log import Tail
+from controller.process.telemetry import logger
 from controller.routes.record import RecordHead, RoutesRecord
 from streams.logs import LogPace
 from streams.topic_ids import topic_facts
@@ -63,7 +63,7 @@ class CommandReader:
         self._waking: asyncio.TimerHandle | None = None
         self._quiet = quiet
         self._new_from = 0  # orders before this offset were given before this process began
-        self._log = structlog.get_logger("commands")
+        self._log = logger("commands")
 
     async def start(self, newest: RoutesRecord | None = None) -> None:
         """Connects. Begins with the orders that ``newest``, the newest publication, found in force, and after

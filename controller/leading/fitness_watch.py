@@ -25,7 +25,14 @@ from controller.leading.fitness import (
     others_of,
     tables_fault,
 )
-from controller.leading.presence import PRESENT_MS, Fault, Presence, Roster, encode_presence
+from controller.leading.presence import (
+    PRESENT_MS,
+    RECORDS_READ_MAX,
+    Fault,
+    Presence,
+    Roster,
+    encode_presence,
+)
 from controller.leading.redis_check import check_redis
 from controller.process.clock import ClockWatch, apart_ms, monotonic_ms, now_ms
 from controller.process.resources import descriptors_short, disk_short
@@ -40,7 +47,6 @@ LOOK_EVERY_S = 1.0
 SEND_WITHIN_S = 5.0
 READ_WITHIN_S = 10.0
 GOODBYE_WITHIN_S = 1.0
-RECORDS_READ_MAX = 500  # more than all controllers say within the minute that matters
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from controller.kafka.ordered_log import Tail
 from controller.leading.claim_rule import LeaderLog
+from controller.process.telemetry import logger
 from streams.logs import LogPace
 from tieline.backoff import Backoff
 from tieline.cloudevents import Poison, decode
@@ -36,7 +36,7 @@ class LeaderTail:
         self._tail = Tail(bootstrap, topic, self._take)
         self._read_once = False
         self._pace = LogPace()
-        self._log = structlog.get_logger("leader")
+        self._log = logger("leader")
 
     async def start(self, *, last: int | None = None) -> None:
         """Connects; begins with the oldest record, or ``last`` records before the end.

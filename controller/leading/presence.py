@@ -22,6 +22,7 @@ PRESENCE_TYPE = "tieline.controller.v1"
 PRESENCE_SCHEMA = 1
 PRESENT_MS = 5_000  # who said nothing for longer is not there
 ROSTER_MAX = 1_000
+RECORDS_READ_MAX = 500  # more than all controllers say within the minute that matters
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 

@@ -105,7 +105,7 @@ class Term:
         second, so that whoever sends many does not make the leader publish as often. Also when much rubbish
         lies after the orders that were published, so that nobody has to read it again."""
         before = self._taken_before(taken)
-        if ready.table is not None or (self.settled and taken.answered_offset > before):
+        if ready.table is not None or self._answers(taken):
             return True
         if self.settled and taken.next_offset > before + RUBBISH_UNRECORDED_MAX:
             return True
@@ -127,7 +127,11 @@ class Term:
         taken: OrdersTaken,
         now_ms: int,
     ) -> RoutesRecord:
-        """The publication of this step: its new table, or the one in force under a new generation."""
+        """The publication of this step: its new table, or the one in force under a new generation.
+
+        It is urgent for clients if load must move, and also if it answers orders: whoever gave one may wait
+        until clients use the table that has it.
+        """
         in_force = policy.policy
         last = self.record.generation
         generation = Generation(last.lineage, self.epoch, last.seq + 1)
@@ -142,7 +146,7 @@ class Term:
             memory=ready.memory,
             policy=in_force.packed,
             policy_version=in_force.version,
-            urgent_seq=generation.seq if ready.urgent else record.urgent_seq,
+            urgent_seq=generation.seq if ready.urgent or self._answers(taken) else record.urgent_seq,
             unsigned_commands=in_force.takes_unsigned,
             policy_number=in_force.number,
             policy_answers=(*record.policy_answers, *policy.answers)[-POLICY_ANSWERS_KEPT_MAX:],
@@ -158,6 +162,10 @@ class Term:
             pending=taken.pending,
             rejections=taken.rejections or record.rejections,
         )
+
+    def _answers(self, taken: OrdersTaken) -> bool:
+        """Whether there are orders of people who may give them that no publication has answered yet."""
+        return self.settled and taken.answered_offset > self._taken_before(taken)
 
     def _taken_before(self, taken: OrdersTaken) -> int:
         """Up to where the last publication took the command log into account; 0 if that was another log."""

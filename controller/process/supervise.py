@@ -6,8 +6,7 @@ import signal
 from collections.abc import Coroutine
 from typing import Any
 
-import structlog
-
+from controller.process.telemetry import logger
 from tieline.cancelling import end_all
 
 EXIT_AT_ONCE = 130
@@ -30,7 +29,7 @@ async def together(parts: dict[str, Coroutine[Any, Any, None]]) -> None:
         ended = sorted((task for task in tasks if task.done()), key=lambda task: tasks[task])
         await end_all(tasks)
     first, *others = [_error_of(task, tasks[task]) for task in ended]
-    log = structlog.get_logger("supervise")
+    log = logger("supervise")
     for task, error in zip(ended[1:], others, strict=True):
         log.error("a task ended", task=tasks[task], error=repr(error))
     log.error("a task ended", task=tasks[ended[0]], error=repr(first))

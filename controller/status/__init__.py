@@ -7,11 +7,13 @@ What goes out: a ``Status`` (``gather``), or a ``Moment``, which is what a contr
 
     live         the present as one snapshot, for whoever explains or asks what if
     gather       the status, made purely from what Kafka and Redis hold, and read once for a command
+    following    both, followed over connections that stay open, for whoever shows it again and again
     head         what a person must know first, as lines, the worst first; the exit status for scripts
     overview     a row for each provider, pool and route
     controllers  every controller that said something lately, and what is wrong with it
     leadership   who leads
-    sightings    clients, the emergency overlay, dead letters
+    redis_side   what Redis holds, in one round trip: live tables, the projected table, the overlay
+    dead_letters recent dead letters
     uptake       how far clients have taken a table over, and what is in flight at emptied pools
     what_if      questions "what if" by name, and the planner's answers
     words        times, orders and overlays in words

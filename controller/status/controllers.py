@@ -5,8 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from controller.kafka.ordered_log import Tail
-from controller.leading.fitness_watch import RECORDS_READ_MAX
-from controller.leading.presence import PRESENT_MS, Presence, Roster
+from controller.leading.presence import PRESENT_MS, RECORDS_READ_MAX, Presence, Roster
 from controller.process.settings import Settings
 from controller.routes.counting_rule import NO_EPOCH
 from controller.status.live import read_once

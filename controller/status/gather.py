@@ -1,18 +1,15 @@
 """The status: who leads, which generation is in force, and every provider and pool with its reason.
 
 ``status_of`` makes it, purely, from what Kafka and Redis hold. ``read_status`` reads both once, for a command
-that then ends; the live page follows them (``controller/web/watch.py``) and makes the same status again and
-again.
+that then ends; ``following`` follows them, for the live page and `tieline status --watch`.
 """
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
 
 from aiokafka.errors import KafkaError
 from msgspec import Struct
 from msgspec.structs import replace
-from redis.exceptions import RedisError
 
 from controller.core.assessment import assess
 from controller.core.evidence.reported import ReportingClients, reporting_clients
@@ -25,26 +22,22 @@ from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
 from controller.leading.routes_reader import READ_WITHIN_S, RoutesReader
 from controller.process.clock import now_ms
-from controller.process.connections import connect_redis
 from controller.process.errors import UserError
+from controller.process.redis_reader import RedisUnreadError
 from controller.process.settings import KAFKA, REDIS, Settings
 from controller.routes.record import PendingOrder, RoutesRecord
 from controller.status.controllers import ControllerRow, controller_line, controllers
+from controller.status.dead_letters import DeadLettersSeen, dead_letters_seen
 from controller.status.leadership import LeaderRow, leading
 from controller.status.live import read_commands, snapshot_of
-from controller.status.overview import Overview, from_slices, overview
-from controller.status.sightings import (
-    DeadLettersSeen,
-    dead_letters_seen,
-    overlay_seen,
-)
-from streams.store import Contents
-from streams.tables import RedisTables
+from controller.status.overview import Overview, overview
+from controller.status.redis_side import FromRedis, RedisSide
 from tieline.cancelling import end_all
 from tieline.events import Command
-from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.overlay import Overlay
-from tieline.table import RouteTable, decode_manifest, decode_slice
+
+NO_KAFKA = f"{KAFKA} is not set: so states, reasons and the leader are not known"
+NO_REDIS = f"{REDIS} is not set: so stated capacity and load are not known"
 
 
 class Status(Struct, frozen=True):
@@ -89,14 +82,6 @@ class FromKafka(Struct, frozen=True):
     dead_letters: DeadLettersSeen | None
     controllers: tuple[ControllerRow, ...] = ()
     pending: tuple[PendingOrder, ...] = ()
-
-
-class FromRedis(Struct, frozen=True):
-    """What Redis holds: the live tables, the table of the newest generation there, and the overlay."""
-
-    contents: Contents = Contents()
-    projected: RouteTable | None = None
-    overlay: Overlay | None = None
 
 
 async def read_status(settings: Settings) -> Status:
@@ -211,7 +196,7 @@ def usable_now(snapshot: Snapshot, at_ms: int) -> dict[str, float]:
 
 async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | None:
     if not settings.kafka:
-        missing.append(f"{KAFKA} is not set: so states, reasons and the leader are not known")
+        missing.append(NO_KAFKA)
         return None
     # The logs are read at the same time, as each of them takes several answers of a broker.
     letters = asyncio.create_task(dead_letters_seen(settings, now_ms()))
@@ -242,30 +227,11 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
 
 async def _from_redis(settings: Settings, missing: list[str]) -> FromRedis | None:
     if not settings.redis:
-        missing.append(f"{REDIS} is not set: so stated capacity and load are not known")
+        missing.append(NO_REDIS)
         return None
-    redis = connect_redis(settings.redis)
     try:
-        contents = await RedisTables(redis, settings.keys).read()
-        overlay = await overlay_seen(redis, settings, now_ms())
-        return FromRedis(contents, await projected_table(redis, settings), overlay)
-    except (RedisError, OSError) as error:
-        missing.append(f"Redis can't be read: {str(error) or type(error).__name__}")
+        async with RedisSide(settings) as redis:
+            return await redis.now(now_ms())
+    except RedisUnreadError as error:
+        missing.append(f"Redis can't be read: {error.why}")
         return None
-    finally:
-        await redis.aclose()
-
-
-async def projected_table(redis: Any, settings: Settings) -> RouteTable | None:
-    """The table that Redis holds for clients, or None. Raises RedisError, TableError."""
-    fields = await redis.hgetall(settings.keys.routes)
-    raw = fields.get(MANIFEST_FIELD.encode())
-    if raw is None:
-        return None
-    manifest = decode_manifest(raw)
-    parts = {
-        name: decode_slice(fields[slice_field(name).encode()], checksum)
-        for name, checksum in sorted(manifest.slices.items())
-        if slice_field(name).encode() in fields
-    }
-    return from_slices(manifest.generation, manifest.made_ms, parts)

@@ -18,13 +18,11 @@ from controller.kafka.ordered_log import Tail
 from controller.leading.leader_tail import LeaderTail
 from controller.leading.routes_reader import READ_WITHIN_S, RoutesReader
 from controller.process.clock import now_ms
-from controller.process.connections import connect_redis
 from controller.process.errors import UserError
 from controller.process.settings import Settings
 from controller.routes.record import RoutesRecord
-from controller.status.sightings import overlay_seen
+from controller.status.redis_side import RedisSide
 from streams.store import Contents
-from streams.tables import RedisTables
 from tieline.cancelling import end_all
 from tieline.events import Command
 from tieline.overlay import Overlay
@@ -49,7 +47,8 @@ _decoder = msgspec.msgpack.Decoder(Moment)
 
 
 async def present(settings: Settings) -> Moment:
-    """The moment now. Raises ``UserError`` when nothing was published yet, KafkaError, RedisError."""
+    """The moment now. Raises KafkaError, and ``UserError`` when nothing was published yet or Redis can't be
+    read."""
     try:
         async with asyncio.timeout(READ_WITHIN_S):
             async with RoutesReader(settings.kafka, settings.topics) as routes:
@@ -57,7 +56,8 @@ async def present(settings: Settings) -> Moment:
             if record is None or record.table is None:
                 raise UserError("no controller has published yet: start one with `tieline controller`")
             commands = await read_commands(settings, record)
-            return await moment_of(settings, record, commands.in_force(now_ms()))
+            async with RedisSide(settings) as redis:
+                return await moment_of(redis, record, commands.in_force(now_ms()))
     except TimeoutError:
         raise UserError(
             f"Kafka or Redis did not answer within {READ_WITHIN_S:g} s: see `tieline status`"
@@ -115,16 +115,11 @@ def load(path: Path) -> Moment:
     return moment
 
 
-async def moment_of(settings: Settings, record: RoutesRecord, commands: tuple[Command, ...]) -> Moment:
-    """The moment after this publication, with the live tables as they are. Raises RedisError."""
-    redis = connect_redis(settings.redis)
-    try:
-        contents = await RedisTables(redis, settings.keys).read()
-        overlay = await overlay_seen(redis, settings, now_ms())
-    finally:
-        await redis.aclose()
-    snapshot = snapshot_of(record, contents, commands)
-    return Moment(now_ms(), snapshot, record.unsigned_commands, overlay=overlay)
+async def moment_of(redis: RedisSide, record: RoutesRecord, commands: tuple[Command, ...]) -> Moment:
+    """The moment after this publication, with the live tables as they are. Raises ``RedisUnreadError``."""
+    from_redis = await redis.now(now_ms(), with_table=False)
+    snapshot = snapshot_of(record, from_redis.contents, commands)
+    return Moment(now_ms(), snapshot, record.unsigned_commands, overlay=from_redis.overlay)
 
 
 def snapshot_of(record: RoutesRecord, contents: Contents, commands: tuple[Command, ...]) -> Snapshot:

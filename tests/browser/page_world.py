@@ -17,10 +17,11 @@ from controller.policy_file import load_policy
 from controller.process.clock import now_ms
 from controller.routes.record import RoutesRecord
 from controller.status.controllers import ControllerRow
-from controller.status.gather import FromKafka, FromRedis, status_of
+from controller.status.gather import FromKafka, status_of
 from controller.status.leadership import LeaderRow
 from controller.status.live import Moment, snapshot_of
 from controller.status.outlook import outlook_of
+from controller.status.redis_side import FromRedis
 from controller.web.admission import Bounds, Tokens
 from controller.web.answers import Answers
 from controller.web.board import Board

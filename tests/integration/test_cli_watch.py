@@ -11,6 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
+from controller.status.following import SPACING_S
 from tests.integration.controllers import MAIN, Fleet, environment, settings_of, tieline
 from tests.integration.watching import Terminal
 
@@ -56,7 +57,8 @@ async def test_watching_on_a_terminal(
 
 
 async def _lines_in_a_pipe(variables: dict[str, str]) -> None:
-    """Without a terminal it refuses and says what to do; with --json it prints one object a second."""
+    """Without a terminal it refuses and says what to do; with --json it prints an object at each publication
+    and otherwise one a second."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -70,7 +72,7 @@ async def _lines_in_a_pipe(variables: dict[str, str]) -> None:
     assert process.stdout is not None
     async with asyncio.timeout(30):
         objects = [json.loads(await process.stdout.readline()) for _ in range(2)]
-    assert objects[1]["at_ms"] - objects[0]["at_ms"] >= 1_000
+    assert objects[1]["at_ms"] - objects[0]["at_ms"] >= 1_000 * SPACING_S
     process.terminate()
     assert await process.wait() == -signal.SIGTERM
 

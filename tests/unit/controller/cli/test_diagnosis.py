@@ -14,10 +14,10 @@ from controller.kafka.topic_checks import ClusterFinding, TopicFinding
 from controller.leading.presence import Fault, Presence
 from controller.policy_file import load_policy
 from controller.status.controllers import ControllerRow
+from controller.status.dead_letters import DeadLettersSeen
 from controller.status.gather import Status
 from controller.status.leadership import LeaderRow
 from controller.status.overview import Overview
-from controller.status.sightings import DeadLettersSeen
 from tests.places import EXAMPLE_POLICY
 from tieline.table import Generation, Manifest
 

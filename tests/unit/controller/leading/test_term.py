@@ -10,9 +10,15 @@ from controller.core.snapshot import Ready
 from controller.leading.term import MEMORY_EVERY_MS, REJECTIONS_EVERY_MS, RUBBISH_UNRECORDED_MAX, Term
 from controller.routes.record import LoggedChange, OrderAnswer, OrdersTaken, RoutesRecord
 from tests.unit.controller.commands.changes import POLICY, change
-from tieline.table import Generation
+from tieline.table import Generation, PoolInfo, Route, RouteTable, Split
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
+TABLE = RouteTable(
+    Generation("one", 1, 3),
+    0,
+    (PoolInfo("a/r/d", "eu", "https://a.example/v1"),),
+    routes=(Route("chat", "eu", "critical", split=Split((0,), (1_000_000,))),),
+)
 NOTHING_NEW = Ready(memory=Memory(), table=None, decisions=(), memory_changed=False)
 
 
@@ -43,6 +49,19 @@ def test_each_order_is_published_and_rubbish_only_now_and_then() -> None:
     assert not owes(5 + RUBBISH_UNRECORDED_MAX, 5)
     assert owes(6 + RUBBISH_UNRECORDED_MAX, 5)
     assert not owes(6 + RUBBISH_UNRECORDED_MAX, 6, settled=False)
+
+
+def test_a_publication_that_answers_an_order_is_urgent_for_clients() -> None:
+    """Then they fetch it without a random wait, and report at once that they use it: whoever gave the order
+    may wait for that. A publication for any other reason is as urgent as its step."""
+    leader, policy = term(), PolicyTaken(first_policy(POLICY, unsigned=True), ())
+    leader.record = replace(leader.record, table=TABLE, urgent_seq=2)
+    after = leader.next_record(NOTHING_NEW, policy, OrdersTaken(6, 6), 1)
+    assert (after.generation.seq, after.urgent_seq) == (4, 4)
+    assert leader.next_record(NOTHING_NEW, policy, OrdersTaken(6, 5), 1).urgent_seq == 2
+    unsettled = term(settled=False)
+    unsettled.record = leader.record
+    assert unsettled.next_record(NOTHING_NEW, policy, OrdersTaken(6, 6), 1).urgent_seq == 2
 
 
 def test_orders_that_nobody_may_give_are_answered_twice_a_second_at_most() -> None:

@@ -10,11 +10,11 @@ from controller.core.evidence.reported import ReportingClients, reporting_client
 from controller.core.model.reasons import Reason, Verdict
 from controller.process.telemetry import without_controls
 from controller.routes.record import PendingOrder
+from controller.status.dead_letters import DeadLettersSeen
 from controller.status.gather import Status, unnamed_orders
 from controller.status.head import NO_LEADER_AFTER_MS, exit_status, head
 from controller.status.leadership import LeaderRow
 from controller.status.overview import Overview, RouteRow
-from controller.status.sightings import DeadLettersSeen
 from streams.rows import DemandRow, DemandSecond, Position
 from tests.unit.controller.operating import order, signed_policy
 from tieline.overlay import Overlay

@@ -1,8 +1,7 @@
-"""What else `tieline status` looks at: clients, the emergency overlay, and recent dead letters."""
+"""Recent dead letters, counted by reason, for `tieline status` and the live page."""
 
 import asyncio
 from collections import Counter
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -11,7 +10,6 @@ from msgspec import Struct
 from controller.kafka.letter_log import NOTE, REASON, is_note
 from controller.process.settings import Settings
 from tieline.kafka import connecting
-from tieline.overlay import Overlay, OverlayError, peek
 
 HOUR_MS = 3_600_000
 REASONS_OF_MAX = 200  # newest dead letters whose reasons are read; the others are only counted
@@ -24,21 +22,6 @@ class DeadLettersSeen(Struct, frozen=True):
 
     count: int
     reasons: dict[str, int]
-
-
-async def overlay_seen(redis: Any, settings: Settings, at_ms: int) -> Overlay | None:
-    """The overlay that Redis holds and that has not expired, without a check of its signature.
-
-    Raises RedisError.
-    """
-    data = await redis.get(settings.keys.overlay)
-    if not data:
-        return None
-    try:
-        overlay = peek(data)
-    except OverlayError:
-        return None
-    return overlay if overlay.expires_ms > at_ms and overlay.exclude else None
 
 
 async def dead_letters_seen(settings: Settings, at_ms: int) -> DeadLettersSeen | None:
