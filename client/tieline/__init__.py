@@ -7,9 +7,9 @@ What is public:
   ``help(tieline.TielineError)`` draws as a tree;
 - the modules without an underscore. For applications: ``testing`` (fake pools), ``metrics``, ``overlay``,
   ``credentials``, ``identity_tokens`` and ``request_signing``. For event producers, and for programs that
-  read Tieline's topics and tables: ``events``, ``cloudevents``, ``topics``, ``table``, ``kafka``, ``keys``,
-  ``providers``. Small tools are public because the rest of Tieline uses them: ``backoff``,
-  ``cancelling`` and ``quantiles``.
+  read Tieline's topics and tables: ``events``, ``offers``, ``cloudevents``, ``topics``, ``table``,
+  ``kafka``, ``keys``, ``providers``. Small tools are public because the rest of Tieline uses them:
+  ``backoff``, ``cancelling`` and ``quantiles``.
 
 Everything whose name begins with an underscore is private and may change. The private wings, from the call of
 the application down to the wire: ``_setup`` (how a client is put together), ``_tables`` (where tables come
@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from tieline import cloudevents as cloudevents
     from tieline import credentials as credentials
     from tieline import errors as errors
+    from tieline import event_fields as event_fields
     from tieline import events as events
     from tieline import identity_tokens as identity_tokens
     from tieline import kafka as kafka
     from tieline import keys as keys
+    from tieline import leader_events as leader_events
     from tieline import metrics as metrics
+    from tieline import offers as offers
     from tieline import order_signing as order_signing
     from tieline import overlay as overlay
     from tieline import producer as producer
@@ -109,11 +112,14 @@ _MODULES = frozenset(
         "cloudevents",
         "credentials",
         "errors",
+        "event_fields",
         "events",
         "kafka",
         "keys",
+        "leader_events",
         "metrics",
         "misfits",
+        "offers",
         "order_signing",
         "overlay",
         "producer",

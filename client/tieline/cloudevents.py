@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from tieline.events import EVENT_TYPES, Capacity, Command, Demand, Event, PolicyChange, Report, Statement
 from tieline.misfits import misfit
+from tieline.offers import OfferAnswer, OfferRequest
 from tieline.unknown_values import replace_unknown
 
 MSGPACK = "application/msgpack"
@@ -29,6 +30,7 @@ STRUCTURED = "application/cloudevents+json"
 REQUIRED_HEADERS = ("ce_specversion", "ce_type", "ce_source", "ce_id")
 TYPE_PREFIX = "tieline."
 POLICY_KEY = "policy"
+OFFERS_SOURCE = "controller"
 
 Headers = Iterable[tuple[str, bytes | None]]  # Kafka allows a header without a value
 
@@ -116,6 +118,10 @@ def key_of(event: Event) -> str:
             return event.scope
         case PolicyChange():
             return POLICY_KEY
+        case OfferRequest():
+            return event.id
+        case OfferAnswer():
+            return f"{event.offer}/{event.provider}/{event.source}"
         case _:
             return str(getattr(event, "epoch", getattr(event, "names_epoch", "")))
 
@@ -138,6 +144,10 @@ def encode(event: Event, *, time_ms: int, content_type: str = MSGPACK) -> Encode
             event_id += f"-{key}"
     elif isinstance(event, Command | PolicyChange):
         source, event_id = event.actor, event.id
+    elif isinstance(event, OfferAnswer):
+        source, event_id = event.source, f"{event.incarnation}-{event.sequence}"
+    elif isinstance(event, OfferRequest):
+        source, event_id = OFFERS_SOURCE, f"{event.id}-{event.state}-{time_ms}"
     else:
         source, event_id = event.identity, f"{event.identity}-{time_ms}"
     stamp = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")

@@ -23,40 +23,35 @@ from typing import Annotated, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Struct
 
+from tieline.event_fields import (
+    Count,
+    Digest,
+    DurationMs,
+    InstantMs,
+    IntervalMs,
+    LatencyMs,
+    Name,
+    OrderScope,
+    PoolId,
+    ProviderId,
+    Rate,
+    RegionId,
+    RuleName,
+    Sequence,
+    Share,
+    Text,
+    Units,
+)
+from tieline.leader_events import Claimed, Heartbeat, Resigned
+from tieline.offers import OfferAnswer, OfferedCapacity, OfferRequest
+
 POOLS_PER_EVENT_MAX = 2_000
 FLOWS_PER_EVENT_MAX = 5_000
 CLAIMS_PER_EVENT_MAX = 500
-DURATION_MAX_MS = 31 * 86_400_000
-LATENCY_MAX_MS = 3.6e6
 STALE_AFTER_INTERVALS = 3.0
 STALE_AFTER_MIN_MS = 15_000
 STALE_AFTER_MAX_MS = 900_000
-
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+:-]{0,95}\Z"
-_POOL = r"^[a-z0-9][a-z0-9._-]{0,63}/[a-z0-9][a-z0-9._-]{0,63}/[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z"
-_SCOPE = r"^[a-z0-9][a-z0-9._-]{0,63}(/[a-z0-9][a-z0-9._-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._:-]{0,127})?)?\Z"
-_ORDER_SCOPE = rf"^\*\Z|{_SCOPE}"
 _WAITING_ORDER = r"^([A-Za-z0-9][A-Za-z0-9._+:-]{0,95}#[0-9a-f]{16})?\Z"
-_REGION = r"^([a-z0-9][a-z0-9._-]{0,63}|\*)\Z"
-
-Name = Annotated[str, Meta(pattern=_NAME)]
-ProviderId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
-RegionId = Annotated[str, Meta(pattern=_REGION, description="`*` stands for every region of the provider")]
-PoolId = Annotated[str, Meta(pattern=_POOL, description="provider/region/deployment")]
-Scope = Annotated[str, Meta(pattern=_SCOPE, description="provider[/region[/deployment]]")]
-OrderScope = Annotated[str, Meta(pattern=_ORDER_SCOPE, description="`*` or provider[/region[/deployment]]")]
-Count = Annotated[int, Meta(ge=0, le=10**12)]
-Units = Annotated[float, Meta(ge=0, le=1e15)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z", description="32 hex digits")]
-RuleName = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
-Rate = Annotated[float, Meta(ge=0, le=1e12)]
-DurationMs = Annotated[int, Meta(ge=0, le=DURATION_MAX_MS)]
-LatencyMs = Annotated[float, Meta(ge=0, le=LATENCY_MAX_MS)]
-InstantMs = Annotated[int, Meta(ge=1_500_000_000_000, le=4_100_000_000_000)]
-IntervalMs = Annotated[int, Meta(ge=100, le=900_000)]
-Sequence = Annotated[int, Meta(ge=0, le=2**53)]
-Text = Annotated[str, Meta(max_length=2_000)]
 
 
 class ResultClass(StrEnum):
@@ -266,7 +261,7 @@ class Demand(Struct, frozen=True, tag_field="type", tag="demand.v1"):
 Verb: TypeAlias = Literal[
     "drain", "undrain", "freeze", "unfreeze", "override", "restore",
     "verdict", "retract", "approve", "revoke", "failback", "countersign",
-    "evacuate", "pin", "unpin", "failover", "mode",
+    "evacuate", "pin", "unpin", "failover", "mode", "accept", "decline",
 ]  # fmt: skip
 TAKES_BACK: dict[str, tuple[str, ...]] = {
     "undrain": ("drain", "evacuate"),
@@ -279,6 +274,7 @@ TAKES_BACK: dict[str, tuple[str, ...]] = {
 WITHOUT_END = (*TAKES_BACK, "countersign")
 OF_THE_WHOLE_TABLE = ("freeze", "unfreeze", "override", "restore", "countersign")
 OF_A_WORKLOAD = ("pin", "unpin", "failover")
+OF_AN_OFFER = ("accept", "decline")
 OrderedMode: TypeAlias = Literal["", "observe", "recommend", "act", "policy"]
 
 
@@ -290,7 +286,8 @@ class Command(Struct, frozen=True, tag_field="type", tag="command.v1"):
     state that was found. ``approve`` lets the controller act on a provider that is in the mode ``recommend``.
     ``failback`` lets pools return that wait for it. ``pin`` lets a ``workload`` use only the pools that it is
     pinned to; ``failover`` moves it to one pool, as far as that has room. ``mode`` puts another ``mode`` in
-    the place of a provider's own; ``policy`` ends that, without an expiry.
+    the place of a provider's own; ``policy`` ends that, without an expiry. ``accept`` and ``decline`` answer
+    the capacity request ``offer`` for a provider; ``offered`` is what it gives on the pool of the scope.
 
     ``TAKES_BACK`` names the verbs that end others: each ends every order of those kinds with exactly this
     scope (and guard or workload). The scope ``*`` is the whole table, for ``OF_THE_WHOLE_TABLE`` only.
@@ -313,6 +310,8 @@ class Command(Struct, frozen=True, tag_field="type", tag="command.v1"):
     countersigns: Annotated[str, Meta(pattern=_WAITING_ORDER)] = ""
     workload: Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._+:-]{0,95})?\Z")] = ""
     mode: OrderedMode = ""
+    offer: Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._+:-]{0,95})?\Z")] = ""
+    offered: OfferedCapacity | None = None
 
 
 class PolicyChange(Struct, frozen=True, tag_field="type", tag="policy.v1"):
@@ -338,32 +337,18 @@ class PolicyChange(Struct, frozen=True, tag_field="type", tag="policy.v1"):
     signature: Annotated[str, Meta(max_length=2_000)] = ""
 
 
-class Claimed(Struct, frozen=True, tag_field="type", tag="leader.claim.v1"):
-    """A standby's claim to lead. ``names_epoch``: the epoch that it saw in force; ``last_heartbeat_offset``:
-    the offset of the last heartbeat of that epoch that it saw. If the claim is valid its own offset becomes
-    the new epoch."""
-
-    identity: Name
-    names_epoch: Annotated[int, Meta(ge=-1, le=2**53)]
-    last_heartbeat_offset: Annotated[int, Meta(ge=-1, le=2**53)]
-
-
-class Heartbeat(Struct, frozen=True, tag_field="type", tag="leader.heartbeat.v1"):
-    """The leader of ``epoch`` is alive."""
-
-    identity: Name
-    epoch: Sequence
-
-
-class Resigned(Struct, frozen=True, tag_field="type", tag="leader.resigned.v1"):
-    """The leader of ``epoch`` has stopped, so the next claim need not wait."""
-
-    identity: Name
-    epoch: Sequence
-
-
 Event: TypeAlias = (
-    Report | Statement | Capacity | Demand | Command | PolicyChange | Claimed | Heartbeat | Resigned
+    Report
+    | Statement
+    | Capacity
+    | Demand
+    | Command
+    | PolicyChange
+    | OfferRequest
+    | OfferAnswer
+    | Claimed
+    | Heartbeat
+    | Resigned
 )
 EVENT_TYPES: tuple[type[Event], ...] = get_args(Event)
 

@@ -2,6 +2,7 @@
 
 from tieline.events import (
     OF_A_WORKLOAD,
+    OF_AN_OFFER,
     OF_THE_WHOLE_TABLE,
     WITHOUT_END,
     Capacity,
@@ -12,6 +13,7 @@ from tieline.events import (
     Statement,
     taken_back,
 )
+from tieline.offers import OfferAnswer, OfferedCapacity, OfferRequest
 
 
 def misfit(event: Event) -> str | None:
@@ -32,6 +34,12 @@ def misfit(event: Event) -> str | None:
             return _pools_fault([row.pool for row in event.pools], "") or _window_fault(event)
         case Command():
             return _order_fault(event)
+        case OfferAnswer():
+            return _pools_fault([item.pool for item in event.offered], event.provider) or next(
+                (fault for item in event.offered if (fault := _offered_fault(item))), None
+            )
+        case OfferRequest():
+            return "until_ms is not after from_ms" if event.until_ms <= event.from_ms else None
         case _:
             pass
     return None
@@ -57,6 +65,30 @@ def _order_fault(order: Command) -> str | None:
         return f"{verb} has no mode" if order.mode else f"{verb} needs mode"
     if order.mode and "/" in order.scope:
         return "mode needs a provider as its scope"
+    return _answer_fault(order)
+
+
+def _answer_fault(order: Command) -> str | None:
+    """What is contradictory in an order that answers a request for capacity, or that should not."""
+    verb = order.verb
+    if bool(order.offer) != (verb in OF_AN_OFFER):
+        return f"{verb} names no offer" if order.offer else f"{verb} needs offer"
+    if (order.offered is not None) != (verb == "accept"):
+        return f"{verb} has no offered" if order.offered else f"{verb} needs offered"
+    if verb == "decline" and "/" in order.scope:
+        return "decline needs a provider as its scope"
+    if order.offered is None:
+        return None
+    if order.scope != order.offered.pool:
+        return "accept needs the pool in offered as its scope"
+    return _offered_fault(order.offered)
+
+
+def _offered_fault(offered: OfferedCapacity) -> str | None:
+    if offered.units_per_s <= 0:
+        return f"units_per_s of {offered.pool} must be above 0; decline to give nothing"
+    if offered.from_ms and offered.until_ms and offered.until_ms <= offered.from_ms:
+        return f"until_ms of {offered.pool} is not after its from_ms"
     return None
 
 

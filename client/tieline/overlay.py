@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tieline.errors import ConfigurationError, MissingExtraError
-from tieline.events import InstantMs, Name, Scope
+from tieline.event_fields import InstantMs, Name, Scope
 from tieline.order_signing import key_name
 
 if TYPE_CHECKING:

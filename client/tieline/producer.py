@@ -46,6 +46,7 @@ from tieline.events import (
     Statement,
 )
 from tieline.kafka import Brokers, checked_brokers
+from tieline.offers import OfferAnswer
 from tieline.topics import PREFIX, Topics
 
 BUFFER_EVENTS_MAX = 1_000
@@ -254,6 +255,7 @@ class Producer:
             Demand: self._topics.demand,
             Command: self._topics.commands,
             PolicyChange: self._topics.commands,
+            OfferAnswer: self._topics.offers,
         }.get(type(event))
         if topic is None:
             kind = type(event).__name__

@@ -19,7 +19,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from tieline.events import Name, PoolId, ProviderId
+from tieline.event_fields import Name, PoolId, ProviderId
 
 MILLION = 1_000_000
 SCHEMA = 1

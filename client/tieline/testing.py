@@ -36,7 +36,7 @@ from tieline._http.messages import Headers
 from tieline._process import clock as _clock
 from tieline._routing.slices import ClientTable
 from tieline._tables.checks import Subscriber, TableUpdate
-from tieline.events import PoolId
+from tieline.event_fields import PoolId
 from tieline.table import (
     MILLION,
     ClientSettings,

@@ -99,6 +99,7 @@ class Topics:
         self.commands = topic(
             "commands", _delete_after(31 * DAY_MS, 256 * MIB, segment_ms=DAY_MS) | UNCOMPRESSED
         )
+        self.offers = topic("offers", _delete_after(31 * DAY_MS, 256 * MIB, segment_ms=DAY_MS) | UNCOMPRESSED)
         self.routes = topic("routes", routes)
         self.leader = topic("leader", _delete_after(DAY_MS, 256 * MIB, segment_ms=HOUR_MS))
         self.controllers = topic("controllers", controllers, keeps=False)
@@ -114,6 +115,7 @@ class Topics:
             self.capacity,
             self.demand,
             self.commands,
+            self.offers,
             self.routes,
             self.leader,
             self.controllers,

@@ -23,6 +23,7 @@ from controller.core.model.reasons import Verdict
 from controller.core.moves.eligible import Use, eligible
 from controller.core.moves.modes import within_modes
 from controller.core.moves.reversal import ReversalLimits
+from controller.core.offers.flow import OfferInputs, Offers, accepted_parts, next_offers
 from controller.core.orders.claims import Claims, claims_in_force, declined_pools
 from controller.core.orders.in_force import Orders, orders_in_force, with_verdicts
 from controller.core.policy.compiled import CompiledPolicy, compile_policy, rules_in_force
@@ -39,6 +40,7 @@ class Assessment(NamedTuple):
     modes of providers; ``acting`` is what it would be with every provider in mode act, and the same object
     if they are. ``memory`` already is the new one, ``changes`` are the changes of state in it. ``unheard``:
     the share of sources that are silent. ``reversal``: what may not be moved back by choice yet.
+    ``offers``: requests for capacity as they are now.
     ``due_ms``: when any of this changes without an event.
     """
 
@@ -57,6 +59,7 @@ class Assessment(NamedTuple):
     changes: list[Verdict]
     unheard: float
     reversal: ReversalLimits
+    offers: Offers
     due_ms: int | None
 
 
@@ -71,7 +74,10 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
     evidence = gather(snapshot.reports, hearings, snapshot.demand, reach, thresholds, now_ms, memo)
 
     demand = demand_of(written, snapshot.demand, reach, before, now_ms, memo)
-    stated = stated_capacity(written, snapshot.capacities, reach, now_ms, memo)
+    declined = declined_pools(written, snapshot.statements, now_ms)
+    offers = next_offers(written, before, _offer_inputs(snapshot, written, demand, declined, now_ms), now_ms)
+    parts = memo.once(accepted_parts, offers.requests)
+    stated = stated_capacity(written, snapshot.capacities, reach, now_ms, memo, parts)
     memories = remember(written, before.pools, evidence, stated, now_ms, memo)
     orders = orders_in_force(written, snapshot.commands, now_ms, memo)
     vouched = sorted(orders.overridden.get("fresh_capacity", {}))
@@ -79,7 +85,6 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
 
     claims = claims_in_force(written, snapshot.statements, orders, now_ms)
     unshared = orders.providers_of("provider_share", written)
-    declined = declined_pools(written, snapshot.statements, now_ms)
     compiled = rules_in_force(written, unshared, declined, orders.pins, memo)
 
     findings = _findings(snapshot, written, evidence, memories, claims, demand.units, memo)
@@ -90,8 +95,8 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
     acting = eligible(compiled, states.memories, findings, caps, claims, memo, panic_allowed=panic_allowed)
     if orders.failovers:
         acting = acting._replace(preferred=_preferred(compiled, orders))
-    memory = _next_memory(before, compiled, states.memories, demand)
-    times_ms = [*states.due_ms, stated.until_ms, claims.due_ms, orders.due_ms]
+    memory = _next_memory(before, compiled, states.memories, demand, offers)
+    times_ms = [*states.due_ms, stated.until_ms, claims.due_ms, orders.due_ms, offers.due_ms]
     return Assessment(
         written=written,
         compiled=compiled,
@@ -108,6 +113,7 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
         changes=states.changes,
         unheard=unheard_share(compiled, snapshot.reports, hearings),
         reversal=ReversalLimits(memory, thresholds, now_ms),
+        offers=offers,
         due_ms=_earliest(times_ms, findings, now_ms),
     )
 
@@ -142,13 +148,28 @@ def _findings(
     )
 
 
+def _offer_inputs(
+    snapshot: Snapshot, written: CompiledPolicy, demand: Demand, declined: frozenset[int], now_ms: int
+) -> OfferInputs:
+    fresh_ms, plan = snapshot.policy.thresholds.plan_fresh_ms, snapshot.plan
+    is_fresh = plan is not None and plan.is_fresh(written.version, fresh_ms, now_ms)
+    return OfferInputs(
+        plan if is_fresh else None,
+        demand.units,
+        snapshot.offer_answers,
+        commands=snapshot.commands,
+        declined=declined,
+    )
+
+
 def _next_memory(
-    before: Memory, compiled: CompiledPolicy, pools: dict[str, PoolMemory], demand: Demand
+    before: Memory, compiled: CompiledPolicy, pools: dict[str, PoolMemory], demand: Demand, offers: Offers
 ) -> Memory:
     """The memory after this assessment; the same object if nothing is new."""
     same_policy = before.policy_version == compiled.version
     same_demand = before.reported == demand.reported and before.unheard == demand.unheard
-    if same_policy and same_demand and not changed_keys(before.pools, pools):
+    same_offers = before.offers == offers.requests and before.short == offers.short
+    if same_policy and same_demand and same_offers and not changed_keys(before.pools, pools):
         return before
     # Shifts name routes and pools by their index in the policy, so they end with it.
     shifts = before.shifts if same_policy else ()
@@ -159,6 +180,8 @@ def _next_memory(
         reported=demand.reported,
         shifts=shifts,
         unheard=demand.unheard,
+        offers=offers.requests,
+        short=offers.short,
     )
 
 

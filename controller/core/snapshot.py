@@ -12,6 +12,7 @@ from controller.core.model.reasons import Verdict
 from controller.core.policy.policy import Policy
 from streams.rows import DemandRow, Progress, Row
 from tieline.events import Command
+from tieline.offers import OfferAnswer
 from tieline.table import RouteTable
 
 
@@ -33,11 +34,19 @@ class Office(Struct, frozen=True):
     clock_trusted: bool = True
 
 
+class LoggedAnswer(Struct, frozen=True, array_like=True):
+    """An answer to a request for capacity, as a source gave it; ``append_ms`` is by the brokers' clock."""
+
+    append_ms: int
+    answer: OfferAnswer
+
+
 class Snapshot(Struct, frozen=True):
     """Everything that one decision rests on. Rows are sorted by table field; ``commands`` are those in force.
 
     ``memory`` and ``table`` are those of the last publication, None before the first. ``plan`` is the last
-    answer of the dispatch; as it is part of this, deciding again never calls a solver.
+    answer of the dispatch; as it is part of this, deciding again never calls a solver. ``offer_answers``:
+    those to open requests for capacity, in the log's order.
     """
 
     policy: Policy
@@ -51,6 +60,7 @@ class Snapshot(Struct, frozen=True):
     memory: Memory | None = None
     table: RouteTable | None = None
     plan: Plan | None = None
+    offer_answers: tuple[LoggedAnswer, ...] = ()
 
 
 class Ready(Struct, frozen=True):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from controller.core.model.dispatch_plan import Plan
 from controller.core.model.memory import Memory
-from controller.core.snapshot import Office, Ready, Snapshot
+from controller.core.snapshot import LoggedAnswer, Office, Ready, Snapshot
 from streams.rows import DemandRow, Progress, Row
 from tieline.events import Command
 from tieline.table import Generation, RouteTable
@@ -39,6 +39,7 @@ class SnapshotChanges(Struct, frozen=True, omit_defaults=True):
     memory: Memory | None = None
     table: RouteTable | None = None
     plan: Plan | None = None
+    offer_answers: tuple[LoggedAnswer, ...] = ()
 
 
 class Decision(Struct, frozen=True, omit_defaults=True):
@@ -102,6 +103,7 @@ def _changes(before: Step, new: Snapshot) -> SnapshotChanges | None:
         memory=new.memory,
         table=None if new.table is before.published else new.table,
         plan=None if new.plan is old.plan else new.plan,
+        offer_answers=new.offer_answers,
     )
 
 
@@ -203,6 +205,7 @@ def _changed_snapshot(changed: SnapshotChanges, before: RebuiltDecision) -> Snap
         memory=changed.memory,
         table=changed.table or before.published,
         plan=changed.plan or old.plan,
+        offer_answers=changed.offer_answers,
     )
 
 

@@ -8,7 +8,8 @@ says what is wrong with it.
 from dataclasses import dataclass, replace
 
 from controller.routes.counting_rule import NO_EPOCH
-from tieline.events import Claimed, Event, Heartbeat, Resigned
+from tieline.events import Event
+from tieline.leader_events import Claimed, Heartbeat, Resigned
 from tieline.topics import DAY_MS
 
 NO_OFFSET = -1

@@ -27,8 +27,8 @@ from streams.producers import stop_producer
 from tieline.backoff import Backoff
 from tieline.cancelling import run_all
 from tieline.cloudevents import encode
-from tieline.events import Claimed, Heartbeat, Resigned
 from tieline.kafka import Brokers
+from tieline.leader_events import Claimed, Heartbeat, Resigned
 
 READ_BACK_WITHIN_S = 10.0
 RESIGN_WITHIN_S = 1.0

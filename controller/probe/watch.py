@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tieline.events import LATENCY_MAX_MS, Outcomes, PoolObservation, ResultClass
+from tieline.event_fields import LATENCY_MAX_MS
+from tieline.events import Outcomes, PoolObservation, ResultClass
 from tieline.quantiles import nearest_rank
 
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from tieline.events import ProviderId
+from tieline.event_fields import ProviderId
 from tieline.table import Manifest, PoolInfo, Slice, Split
 
 

@@ -17,7 +17,8 @@ from msgspec import Meta, Struct
 from controller.core.policy.policy import Policy
 from controller.process.errors import UserError
 from lab.standins.faults import FaultKind
-from tieline.events import Claim, ClaimState, Scope, in_scope
+from tieline.event_fields import Scope
+from tieline.events import Claim, ClaimState, in_scope
 
 FILE_MAX_BYTES = 256 * 1024
 MINUTES_PER_DAY = 1_440

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from controller.process.errors import UserError
-from tieline.events import Name, ProviderId
+from tieline.event_fields import Name, ProviderId
 
 POOLS_PER_PROCESS_MAX = 200
 CONFIG_MAX_BYTES = 1024 * 1024

@@ -17,7 +17,8 @@ from controller.routes.record import ROUTES_TYPE, RoutesRecord, encode_record, f
 from tests.integration.controllers import FORCED, Fleet, leader_and_standby, settings_of, tieline
 from tests.waiting import until
 from tieline.cloudevents import encode
-from tieline.events import Claimed, Event, Heartbeat, Resigned
+from tieline.events import Event
+from tieline.leader_events import Claimed, Heartbeat, Resigned
 from tieline.table import Generation
 
 HUGE = 9_999_999_999_999_999

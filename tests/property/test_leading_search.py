@@ -15,7 +15,7 @@ import pytest
 from controller.leading.claim_rule import NO_OFFSET, SILENCE_MS, LeaderLog
 from controller.routes.counting_rule import NO_EPOCH, KeyedRecord, RoutesLog, fence_key, table_key
 from tests.property.searching import search
-from tieline.events import Claimed
+from tieline.leader_events import Claimed
 
 Content = tuple[tuple[int, int], ...]  # the decisions that led to a table, oldest first
 

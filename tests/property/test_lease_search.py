@@ -15,7 +15,8 @@ import pytest
 from controller.leading.claim_rule import LEASE_MS, NO_OFFSET, SILENCE_MS, LeaderLog
 from controller.routes.counting_rule import NO_EPOCH
 from tests.property.searching import search
-from tieline.events import Claimed, Event, Heartbeat, Resigned
+from tieline.events import Event
+from tieline.leader_events import Claimed, Heartbeat, Resigned
 
 TICK_MS = 500
 

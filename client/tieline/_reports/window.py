@@ -5,7 +5,8 @@ from threading import Lock
 from tieline._health.ejection import Out
 from tieline._http.flights import Flights
 from tieline._routing.route import Outcome, Target
-from tieline.events import DURATION_MAX_MS, LATENCY_MAX_MS, Flow, Outcomes, PoolObservation, ResultClass
+from tieline.event_fields import DURATION_MAX_MS, LATENCY_MAX_MS
+from tieline.events import Flow, Outcomes, PoolObservation, ResultClass
 from tieline.quantiles import nearest_rank
 
 SAMPLES_MAX = 512

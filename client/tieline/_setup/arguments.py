@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tieline._request.options import Timeouts, check_recovery
 from tieline.errors import ConfigurationError
-from tieline.events import Name
+from tieline.event_fields import Name
 from tieline.table import Generation
 from tieline.topics import may_be_prefix
 

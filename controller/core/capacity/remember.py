@@ -151,6 +151,8 @@ def _remembered(
         memory = remember_requests(memory, clients, thresholds)
     known_limit = compiled.policy.pools[index].limit_units_per_s
     statement = stated.capacity.pools.get(index)
+    if statement is not None and statement.accepted:  # what it is added to is known, and nothing else is
+        known_limit = statement.limits.units - statement.accepted
     if statement is not None and _may_change_limit(memory, statement, known_limit):
         memory = remember_limit(memory, statement.limits.units, known_limit, thresholds, now_ms)
     return memory

@@ -14,6 +14,7 @@ from controller.core.policy.policy import Policy, Pool, QuotaGroup
 from controller.core.policy.thresholds import Thresholds
 from streams.rows import SENDERS, Row
 from tieline.events import Capacity, GroupCapacity, PoolCapacity, in_scope
+from tieline.offers import AcceptedCapacity
 
 STATING_KINDS = SENDERS[Capacity]
 
@@ -40,11 +41,13 @@ class LoadLimits(NamedTuple):
 
 
 class StatedPool(NamedTuple):
-    """What is stated of one pool, until ``until_ms``. ``committed``: None if the policy's figure stands."""
+    """What is stated of one pool, until ``until_ms``. ``committed``: None if the policy's figure stands.
+    ``accepted``: the part of the limit that a provider has promised on request, and nobody states yet."""
 
     limits: LoadLimits
     committed: float | None
     until_ms: int
+    accepted: float = 0.0
 
 
 class StatedCapacity(NamedTuple):
@@ -69,15 +72,22 @@ class _LastStatement(NamedTuple):
 
     compiled: CompiledPolicy
     rows: tuple[Row, ...]
+    accepted: tuple[AcceptedCapacity, ...]
     current: frozenset[int]
     from_ms: int
     stated: StatedCapacity
 
     def answers(
-        self, compiled: CompiledPolicy, rows: tuple[Row, ...], current: frozenset[int], now_ms: int
+        self,
+        compiled: CompiledPolicy,
+        rows: tuple[Row, ...],
+        accepted: tuple[AcceptedCapacity, ...],
+        current: frozenset[int],
+        now_ms: int,
     ) -> bool:
         if (
             compiled.policy is not self.compiled.policy
+            or accepted != self.accepted
             or current != self.current
             or len(rows) != len(self.rows)
             or now_ms < self.from_ms
@@ -88,16 +98,22 @@ class _LastStatement(NamedTuple):
 
 
 def stated_capacity(
-    compiled: CompiledPolicy, rows: tuple[Row, ...], reach: Reach, now_ms: int, memo: Memo
+    compiled: CompiledPolicy,
+    rows: tuple[Row, ...],
+    reach: Reach,
+    now_ms: int,
+    memo: Memo,
+    accepted: tuple[AcceptedCapacity, ...] = (),
 ) -> StatedCapacity:
-    """What is stated now; the same object while no statement is new and none begins or ends."""
+    """What is stated now, and what was ``accepted`` on request; the same object while nothing of it is new
+    and none begins or ends."""
     partitions = {row.position.partition for row in rows}
     current = frozenset(partition for partition in partitions if reach.is_current("capacity", partition))
     last = memo.last(_LastStatement)
-    if last is not None and last.answers(compiled, rows, current, now_ms):
+    if last is not None and last.answers(compiled, rows, accepted, current, now_ms):
         return last.stated
-    stated = _Statements(compiled, current, now_ms).taken_together(rows)
-    memo.keep(_LastStatement(compiled, rows, current, from_ms=now_ms, stated=stated))
+    stated = _Statements(compiled, current, now_ms).taken_together(rows, accepted)
+    memo.keep(_LastStatement(compiled, rows, accepted, current=current, from_ms=now_ms, stated=stated))
     return stated
 
 
@@ -155,12 +171,14 @@ class _Statements:
         self._times_ms: list[int] = []
         self._counting: list[Capacity] = []
 
-    def taken_together(self, rows: tuple[Row, ...]) -> StatedCapacity:
-        """What the rows amount to now."""
+    def taken_together(self, rows: tuple[Row, ...], accepted: tuple[AcceptedCapacity, ...]) -> StatedCapacity:
+        """What the rows amount to now, with what was accepted on request."""
         for row in rows:
             if isinstance(row.event, Capacity):
                 self._take(row.event, counts_until_ms(row, self._thresholds), row.position.partition)
         planned = self._take_plans()
+        if accepted:
+            planned |= self._take_accepted(rows, accepted, planned)
         return StatedCapacity(
             self._pools,
             self._expired,
@@ -213,6 +231,61 @@ class _Statements:
                     pool = self._pools[index]
                     self._pools[index] = pool._replace(limits=pool.limits.tightest(LoadLimits(limit)))
         return soon
+
+    def _take_accepted(
+        self, rows: tuple[Row, ...], accepted: tuple[AcceptedCapacity, ...], planned: dict[int, float]
+    ) -> dict[int, float]:
+        """Adds what was accepted and has begun. Returns limits of pools of which some ends soon, by index.
+
+        What sources state of a pool or a quota group after the start outweighs the promise: then it is part
+        of what they state, or it has not come. Nothing is added where it is not known what it would add to.
+        """
+        pools_ms, groups_ms = _last_stated_ms(rows)
+        ending: dict[int, float] = {}
+        for part in accepted:
+            self._times_ms += [part.from_ms, part.until_ms - self._thresholds.lead_ms, part.until_ms]
+            index = self._compiled.pool_index.get(part.pool)
+            if index is None or not part.from_ms <= self._now_ms < part.until_ms:
+                continue
+            group = self._compiled.group_of[index]
+            if group >= 0 and groups_ms.get(self._compiled.groups[group], 0) < part.from_ms:
+                limits = self._groups[group]
+                self._groups[group] = limits._replace(units=limits.units + part.units_per_s)
+            base = self._known(index, part.until_ms)
+            if base is None or pools_ms.get(part.pool, 0) >= part.from_ms:
+                continue
+            self._pools[index] = base._replace(
+                limits=base.limits._replace(units=base.limits.units + part.units_per_s),
+                until_ms=min(base.until_ms, part.until_ms),
+                accepted=base.accepted + part.units_per_s,
+            )
+            self._fresh.add(index)
+            if part.until_ms - self._thresholds.lead_ms <= self._now_ms:
+                ending[index] = ending.get(index, 0.0) + part.units_per_s
+        left = {index: self._pools[index].limits.units - units for index, units in ending.items()}
+        return {index: min(units, planned.get(index, units)) for index, units in left.items()}
+
+    def _known(self, index: int, until_ms: int) -> StatedPool | None:
+        """What the pool can give, so that more can be added; None if nobody says so now."""
+        if index in self._pools:
+            return self._pools[index] if index in self._fresh else None
+        if index in self._expired or could_be_stated(self._compiled.policy)[index]:
+            return None
+        return StatedPool(LoadLimits(self._compiled.policy.pools[index].assumed_units_per_s), None, until_ms)
+
+
+def _last_stated_ms(rows: tuple[Row, ...]) -> tuple[dict[str, int], dict[str, int]]:
+    """(Pool, quota group) -> when a source last stated its capacity, by the earlier of both clocks."""
+    pools: dict[str, int] = {}
+    groups: dict[str, int] = {}
+    for row in rows:
+        if isinstance(row.event, Capacity):
+            at_ms = min(row.event.issued_ms, row.append_ms)
+            for pool in row.event.pools:
+                pools[pool.pool] = max(at_ms, pools.get(pool.pool, 0))
+            for group in row.event.groups:
+                groups[group.group] = max(at_ms, groups.get(group.group, 0))
+    return pools, groups
 
 
 def _tighter(before: StatedPool | None, pool: PoolCapacity, until_ms: int) -> StatedPool:

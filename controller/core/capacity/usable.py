@@ -22,6 +22,7 @@ from controller.core.policy.policy import Policy, Pool
 from controller.core.policy.thresholds import Thresholds
 
 UNBOUNDED = float("inf")  # units/s, where nothing limits them
+RAMPED_REASONS = (Reason.CAPACITY_STATED, Reason.CAPACITY_ACCEPTED, Reason.CAPACITY_EXPIRED)
 
 
 class PoolCap(NamedTuple):
@@ -158,7 +159,7 @@ def _stated_caps(
             limit,
             min(paid, limit),
             fresh,
-            reason=Reason.CAPACITY_STATED,
+            reason=Reason.CAPACITY_ACCEPTED if statement.accepted else Reason.CAPACITY_STATED,
             until_ms=statement.until_ms if fresh else None,
         )
     return Caps(pools, [limits.units for limits in stated.groups], stated.planned)
@@ -272,7 +273,7 @@ def _within_met_limits(cap: PoolCap, memory: PoolMemory, thresholds: Thresholds,
 
 def _ramped(cap: PoolCap, memory: PoolMemory, thresholds: Thresholds) -> PoolCap:
     """What was known before, and as much of the new capacity as its step of the ramp allows."""
-    if not memory.lump_since_ms or cap.reason not in (Reason.CAPACITY_STATED, Reason.CAPACITY_EXPIRED):
+    if not memory.lump_since_ms or cap.reason not in RAMPED_REASONS:
         return cap
     lump = cap.limit - memory.limit_units_per_s
     step = thresholds.ramp_steps[min(memory.lump_step, len(thresholds.ramp_steps) - 1)]

@@ -48,7 +48,8 @@ class Target(Struct, frozen=True, array_like=True):
 class Shortfall(Struct, frozen=True, array_like=True):
     """Critical load that has no lawful room once ``lost``, a provider or another failure domain, is lost.
 
-    ``geographies``: where that load may go at all. ``routes`` are named ``workload/origin``.
+    ``geographies``: where that load may go at all, sorted. ``routes`` are named ``workload/origin``. With
+    ``lost`` empty the load has no room although nothing is lost.
     """
 
     lost: str
@@ -74,6 +75,7 @@ class Plan(Struct, frozen=True):
     ``met`` names the losses that critical load survives as planned, ``unmet`` those that it does not, and
     ``shortfalls`` says where. Losses of providers are always part of the programme. Of other failure domains
     ``screened`` were looked at afterwards, and those in ``added`` joined it as they were not survived.
+    ``grown``: what would be short if demand grew as the policy's ``offers`` say, with and without a loss.
     """
 
     policy_version: str
@@ -87,6 +89,7 @@ class Plan(Struct, frozen=True):
     screened: int = 0
     added: tuple[str, ...] = ()
     rounds: int = 0
+    grown: tuple[Shortfall, ...] = ()
 
     def is_fresh(self, policy_version: str, fresh_ms: int, now_ms: int) -> bool:
         """Whether the plan may guide moves: made under this policy, and no more than ``fresh_ms`` ago."""

@@ -7,6 +7,7 @@ each decision reads that anew.
 from msgspec import Struct
 
 from controller.core.model.reasons import Reason, State
+from tieline.offers import OfferRequest
 
 
 class PoolMemory(Struct, frozen=True, omit_defaults=True):
@@ -92,6 +93,15 @@ class UnheardLoad(Struct, frozen=True, array_like=True):
         return max(0.0, min(unheard - self.gone, self.before - heard))
 
 
+class ShortMemory(Struct, frozen=True, array_like=True):
+    """That load which may be served in ``geographies`` only has been short of room since ``since_ms``. With
+    ``relieved_ms`` it no longer is, since then."""
+
+    geographies: tuple[str, ...]
+    since_ms: int
+    relieved_ms: int = 0
+
+
 class Memory(Struct, frozen=True, omit_defaults=True):
     """The planner's memory under one policy. ``pools`` is by name, in the policy's order.
 
@@ -100,6 +110,7 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     have ever reported, sorted. ``on_loss_due``: the ``on_loss`` of the table were only patched, and are to be
     decided anew; ``on_loss_ms``: when they last were. ``shifts``: the newest shift of each route and pool,
     which must not be taken back by choice yet. ``unheard``: of routes with silent clients, what to count on.
+    ``offers``: requests for capacity, the oldest first; ``short``: what they are for, while it is short.
     """
 
     policy_version: str = ""
@@ -111,3 +122,5 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     shifts: tuple[Shift, ...] = ()
     restored_ms: int = 0
     unheard: tuple[UnheardLoad, ...] = ()
+    offers: tuple[OfferRequest, ...] = ()
+    short: tuple[ShortMemory, ...] = ()

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     REPORTS_SKIPPED = "reports_skipped"
     # capacity
     CAPACITY_STATED = "capacity_stated"
+    CAPACITY_ACCEPTED = "capacity_accepted"
     CAPACITY_COMMITTED = "capacity_committed"
     CAPACITY_EXPIRED = "capacity_expired"
     CAPACITY_CONTRADICTED = "capacity_contradicted"

@@ -9,9 +9,10 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from controller.core.policy.offer_rules import OfferRules
 from controller.core.policy.operators import ApprovalRule, Operator
 from controller.core.policy.thresholds import Fraction, Thresholds
-from tieline.events import Count, IntervalMs, LatencyMs, Name, PoolId, ProviderId, Rate
+from tieline.event_fields import Count, IntervalMs, LatencyMs, Name, PoolId, ProviderId, Rate
 from tieline.table import Adapter, ClientSettings, Criticality, ModelOffer, checksum
 
 Place = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z", description="a short name, e.g. eu")]
@@ -155,7 +156,7 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     burst is used before any other's. ``headroom``: the share of a pool's capacity that may be used.
     ``same_model``: for a logical embedding model, names under which providers offer one and the same model.
     ``operators``: who may give which orders; with any, every order must be signed. ``approvals``: orders that
-    more than one of them must sign.
+    more than one of them must sign. ``offers``: when providers are asked for more capacity; None: never.
     """
 
     lineage: Name
@@ -174,6 +175,7 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     same_model: dict[Name, tuple[str, ...]] = {}
     operators: Annotated[tuple[Operator, ...], Meta(max_length=OPERATORS_MAX)] = ()
     approvals: Annotated[tuple[ApprovalRule, ...], Meta(max_length=OPERATORS_MAX)] = ()
+    offers: OfferRules | None = None
 
 
 _MAP_16, _SHORT_MAP, _SHORT_MAP_FIELDS = 0xDE, 0x80, 16  # of the msgpack specification

@@ -11,20 +11,18 @@ from tieline.cloudevents import JSON, MSGPACK, Encoded, Poison, Rejection, decod
 from tieline.events import (
     Capacity,
     Claim,
-    Claimed,
     Command,
     Demand,
     Event,
     Flow,
-    Heartbeat,
     Outcomes,
     PolicyChange,
     PoolCapacity,
     PoolObservation,
     Report,
-    Resigned,
     Statement,
 )
+from tieline.leader_events import Claimed, Heartbeat, Resigned
 
 NOW_MS = 1_790_000_000_000
 POOL = "azure/swedencentral/gpt-4o"

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from controller.leading.claim_rule import NO_OFFSET, RETENTION_MS, SILENCE_MS, LeaderLog
 from controller.routes.counting_rule import NO_EPOCH
-from tieline.events import Claimed, Event, Heartbeat, Resigned
+from tieline.events import Event
+from tieline.leader_events import Claimed, Heartbeat, Resigned
 
 Records = list[tuple[int, Event | None]]  # (append time, event), offsets counted from the log's start
 
