@@ -11,7 +11,8 @@ from controller.commands.authority import OVERRIDE_MAX_MS, OrderRules
 from controller.commands.log import ANSWERS_KEPT_MAX, ORDERS_MAX, RECENT_MAX, REPEATABLE_MS, CommandLog
 from controller.core.orders.overridable import NEVER, OVERRIDABLE
 from controller.routes.record import RoutesRecord
-from tieline.events import OF_A_WORKLOAD, TAKES_BACK, WITHOUT_END, Command, Verb
+from tieline.events import OF_A_WORKLOAD, OF_AN_OFFER, TAKES_BACK, WITHOUT_END, Command, Verb
+from tieline.offers import OfferedCapacity
 from tieline.table import Generation
 
 NOW_MS = 1_800_000_000_000
@@ -21,7 +22,10 @@ STRICT = OrderRules(unsigned_allowed=False)
 
 def order(verb: Verb = "drain", scope: str = "azure/eu", id: str = "a", for_ms: int = 60_000) -> Command:
     """A whole one: an override names a guard, a verdict a state, a pin a workload and a whole pool."""
-    places = {"mode": "azure", "pin": "azure/eu/gpt", "unpin": "azure/eu/gpt", "failover": "azure/eu/gpt"}
+    places = {
+        **dict.fromkeys(("pin", "unpin", "failover", "accept"), "azure/eu/gpt"),
+        **dict.fromkeys(("mode", "decline"), "azure"),
+    }
     return Command(
         id,
         verb,
@@ -34,6 +38,8 @@ def order(verb: Verb = "drain", scope: str = "azure/eu", id: str = "a", for_ms: 
         state="healthy" if verb == "verdict" else "",
         workload="chat" if verb in OF_A_WORKLOAD else "",
         mode="observe" if verb == "mode" else "",
+        offer="eu-1" if verb in OF_AN_OFFER else "",
+        offered=OfferedCapacity("azure/eu/gpt", 5.0) if verb == "accept" else None,
     )
 
 

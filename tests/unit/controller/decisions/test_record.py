@@ -6,12 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from controller.core.model.dispatch_plan import Plan
-from controller.core.snapshot import Snapshot
+from controller.core.snapshot import LoggedAnswer, Snapshot
 from controller.decisions.chain import Chain
 from controller.decisions.record import RecordError, decision_of, decode_decision, encode_decision, rebuild
 from tests.scenarios.world import START_MS
 from tests.unit.controller.decisions.lived import POLICY, bodies_of, lived, rebuilt
 from tieline.events import Command
+from tieline.offers import OfferAnswer
 from tieline.table import RouteTable
 
 
@@ -26,6 +27,7 @@ def test_no_field_of_a_snapshot_is_forgotten(field: str) -> None:
         "statements": second.snapshot.reports[:1],
         "table": second.published,
         "commands": (Command("d", "drain", "gcp", "kim", "why", START_MS, START_MS + 60_000),),
+        "offer_answers": (LoggedAnswer(START_MS, OfferAnswer("f", "gcp", "eu-1", "one", 1, START_MS)),),
         "memory": replace(first.ready.memory, voluntary_ms=7),
     }
     changed = replace(snapshot, **{field: others.get(field, getattr(second.snapshot, field))})
