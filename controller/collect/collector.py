@@ -14,7 +14,8 @@ from msgspec import Meta, Struct
 from controller.core.policy.check import Fault
 from controller.core.policy.policy import Endpoint, Policy
 from controller.process.secret_places import Secret
-from tieline.events import Capacity, Name, Report, Statement
+from tieline.event_fields import Name
+from tieline.events import Capacity, Report, Statement
 
 JSON_TYPES = ("application/json", "text/json")
 XML_TYPES = ("application/rss+xml", "application/atom+xml", "application/xml", "text/xml")

@@ -14,7 +14,8 @@ from msgspec import Meta
 from controller.collect.collector import Collector, Findings, Stamp
 from controller.core.policy.check import Fault, near_miss
 from controller.core.policy.policy import Policy
-from tieline.events import Claim, PoolId, ProviderId, RegionId, Statement, in_scope, pool_of
+from tieline.event_fields import PoolId, ProviderId, RegionId
+from tieline.events import Claim, Statement, in_scope, pool_of
 
 WINDOWS_PER_REGION_MAX = 100
 NAMES_PER_ENTRY_MAX = 1_000
