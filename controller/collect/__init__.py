@@ -22,8 +22,10 @@ a decision: a controller decides on what it has heard, and a collector that fall
     bodies         a body's size, compression and media type (pure)
     fetching       one request with all guards; ETag and Last-Modified
     rounds         one collector, round after round
+    watching       the rounds of a Kubernetes collector: a list, and watches that follow it
     run            all collectors of a file
     feeds          status pages
+    capacity       metrics of model servers and GPUs, Prometheus, Kubernetes
 
 How to write a collector: docs/collecting.md. Tests: tests/unit/controller/collect,
 tests/integration/test_collect.py.

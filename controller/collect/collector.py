@@ -1,8 +1,9 @@
 """What a collector is: its settings as the file has them, the requests of a round, and what their answers
 say.
 
-A kind of collector is one frozen struct that inherits from ``Collector`` and is listed in ``kinds``. Its
-fields are its settings. It holds no state and does no I/O: ``rounds`` sends its requests and its events.
+A kind of collector is one frozen struct that inherits from ``Collector``, or from ``OneUrl`` if it fetches
+one URL, and is listed in ``kinds``. Its fields are its settings. It holds no state and does no I/O:
+``rounds`` sends its requests and its events, and keeps for it what the next round must know of this one.
 """
 
 from abc import abstractmethod
@@ -11,7 +12,7 @@ from typing import Annotated, ClassVar, NamedTuple, TypeAlias
 
 from msgspec import Meta, Struct
 
-from controller.core.policy.check import Fault
+from controller.core.policy.check import Fault, Path
 from controller.core.policy.policy import Endpoint, Policy
 from controller.process.secret_places import Secret
 from tieline.event_fields import Name
@@ -37,21 +38,25 @@ class Request(NamedTuple):
 
 
 class Stamp(NamedTuple):
-    """What every event of a round carries. ``now_ms``: when its bodies were read."""
+    """What every event of a round carries. ``now_ms``: when its bodies were read. ``memory``: that of the
+    last good round's ``Findings``, None before the first."""
 
     source: str
     incarnation: str
     sequence: int
     now_ms: int
+    memory: object = None
 
 
 class Findings(NamedTuple):
     """What the bodies of a round say. ``unmatched``: names in them that the settings map to nothing.
-    ``unread``: parts that could not be read; the others count nevertheless."""
+    ``unread``: parts that could not be read; the others count nevertheless. ``memory``: what the next round
+    must know of this one, such as counters."""
 
     events: tuple[Collected, ...]
     unmatched: frozenset[str] = frozenset()
     unread: int = 0
+    memory: object = None
 
 
 class Collector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -61,14 +66,18 @@ class Collector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     wait is shortened or prolonged at random. ``timeout_s``: for a whole request, redirects and body included.
     ``redirect_hosts``: hosts to which an answer may redirect. ``addresses``: addresses or networks that it
     may reach although they are not public, such as ``10.1.2.0/24``. ``ca_file``: certificate authorities, in
-    PEM, in the place of the system's. ``authorization`` and ``headers`` are sent to the host of the request's
-    own URL only; they are read anew in every round, so that a token that was replaced is noticed.
+    PEM, in the place of the system's. ``authorization``, ``bearer`` (a token alone, as a file has it) and
+    ``headers`` are sent to the host of the request's own URL only; they are read anew in every round, so that
+    a token that was replaced is noticed.
+
+    ``partial``: whether ``read`` takes an empty body in the place of one that could not be fetched. Then a
+    round fails only if every request does.
     """
 
     sends: ClassVar[tuple[type[Collected], ...]] = (Statement,)
+    partial: ClassVar[bool] = False
 
     name: Name
-    url: Endpoint
     interval_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
     jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
     timeout_s: Annotated[float, Meta(gt=0, le=300)] = 20.0
@@ -77,11 +86,16 @@ class Collector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     addresses: Annotated[tuple[str, ...], Meta(max_length=100)] = ()
     ca_file: str = ""
     authorization: Secret = ""
+    bearer: Secret = ""
     headers: dict[str, Secret] = {}
 
+    @abstractmethod
+    def urls(self) -> Iterator[tuple[Path, str]]:
+        """Every URL of the settings, each with the path of its field. Only their hosts are asked."""
+
+    @abstractmethod
     def requests(self) -> tuple[Request, ...]:
         """The requests of a round, in their order."""
-        return (Request(self.url, JSON_TYPES),)
 
     @abstractmethod
     def read(self, bodies: tuple[bytes, ...], stamp: Stamp) -> Findings:
@@ -97,3 +111,17 @@ class Collector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     def policy_faults(self, policy: Policy) -> Iterator[Fault]:  # noqa: ARG002 (a kind overrides it)
         """What these settings name that the policy does not have."""
         yield from ()
+
+
+class OneUrl(Collector, frozen=True, kw_only=True):
+    """A collector that fetches one URL with JSON. ``url``: what is fetched."""
+
+    url: Endpoint
+
+    def urls(self) -> Iterator[tuple[Path, str]]:
+        """See ``Collector``."""
+        yield ("url",), self.url
+
+    def requests(self) -> tuple[Request, ...]:
+        """See ``Collector``."""
+        return (Request(self.url, JSON_TYPES),)

@@ -84,11 +84,16 @@ def _reach_faults(collector: Collector) -> Iterator[Fault]:
             ssl.create_default_context(cafile=collector.ca_file)
         except (OSError, ssl.SSLError) as error:
             yield Fault(("ca_file",), f"can't be read as certificates in PEM: {error.strerror or error}")
-    parts = urlsplit(collector.url)
-    host = literal(parts.hostname or "")
-    is_here = host is not None and host.is_loopback
-    if (collector.authorization or collector.headers) and parts.scheme == "http" and not is_here:
-        yield Fault(("url",), "a secret is sent over https:// only, or to this machine")
+    if collector.authorization and collector.bearer:
+        yield Fault(("bearer",), "give either authorization or bearer")
+    if not (collector.authorization or collector.bearer or collector.headers):
+        return
+    for path, url in collector.urls():
+        parts = urlsplit(url)
+        host = literal(parts.hostname or "")
+        is_here = host is not None and host.is_loopback
+        if parts.scheme == "http" and not is_here:
+            yield Fault(path, "a secret is sent over https:// only, or to this machine")
 
 
 def _source_faults(collector: Collector, policy: Policy) -> Iterator[Fault]:

@@ -3,7 +3,8 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -31,11 +32,12 @@ USER_AGENT = "tieline-collect"
 
 class FetchError(Exception):
     """A request that gave no body. ``str()`` says why in one sentence; ``retry_after_s``: how long the server
-    wants to be left alone."""
+    wants to be left alone; ``status``: that of the answer, 0 without one."""
 
-    def __init__(self, why: str, retry_after_s: float = 0.0) -> None:
+    def __init__(self, why: str, retry_after_s: float = 0.0, status: int = 0) -> None:
         super().__init__(why)
         self.retry_after_s = retry_after_s
+        self.status = status
 
 
 class KeptBody(NamedTuple):
@@ -53,9 +55,8 @@ class Fetcher:
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
         self._allowed = networks(collector.addresses)
-        named = literal(urlsplit(collector.url).hostname or "")
-        if named is not None:
-            self._allowed += networks([str(named)])
+        hosts = (literal(urlsplit(url).hostname or "") for _, url in collector.urls())
+        self._allowed += networks({str(host) for host in hosts if host is not None})
         context = ssl.create_default_context(cafile=collector.ca_file or None)
         connector = aiohttp.TCPConnector(
             resolver=CheckedResolver(self._allowed),
@@ -81,15 +82,40 @@ class Fetcher:
 
         ``headers`` go to the request's own host only. Raises ``FetchError``, ``UnreadableError``.
         """
-        try:
-            async with asyncio.timeout(self._collector.timeout_s):
-                return await self._follow(request, headers, now_ms)
-        except TimeoutError:
-            raise FetchError(f"no whole answer within {self._collector.timeout_s:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            if isinstance(error, UnreadableError):
-                raise
-            raise FetchError(_words(error)) from None
+        async with _as_fetch_errors(self._collector.timeout_s):
+            return await self._follow(request, headers, now_ms)
+
+    async def lines(
+        self, request: Request, headers: Mapping[str, str], within_s: float, *, now_ms: int
+    ) -> AsyncGenerator[bytes]:
+        """The lines of an answer while it comes, until its end. No redirect is followed.
+
+        The lines together are bounded as a body is. Raises ``FetchError``, also if the answer has not ended
+        after ``within_s``, and ``UnreadableError``.
+        """
+        async with _as_fetch_errors(within_s):
+            self._checked(request.url)
+            async with self._session.get(
+                request.url,
+                headers={
+                    "Accept": ", ".join(request.accepts),
+                    "Accept-Encoding": "identity",
+                    "User-Agent": USER_AGENT,
+                    **headers,
+                },
+                allow_redirects=False,
+            ) as answer:
+                self._check_head(answer, request, now_ms)
+                size_bytes, rest = 0, b""
+                async for chunk in answer.content.iter_any():
+                    size_bytes += len(chunk)
+                    if size_bytes > self._collector.body_max_bytes:
+                        raise UnreadableError(f"more than {self._collector.body_max_bytes} bytes came")
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    for line in whole:
+                        yield line
+                if rest:
+                    raise UnreadableError("the last line was cut")
 
     async def _follow(self, request: Request, headers: Mapping[str, str], now_ms: int) -> bytes:
         url = request.url
@@ -133,10 +159,7 @@ class Fetcher:
     ) -> bytes:
         if answer.status == NOT_MODIFIED and has_validators:
             return self._bodies[url].body
-        if answer.status != 200:
-            wait_s = wait_asked_s(answer.headers.get("Retry-After", ""), now_ms)
-            raise FetchError(f"HTTP {answer.status}", wait_s)
-        check_media_type(answer.headers.get("Content-Type", ""), request.accepts)
+        self._check_head(answer, request, now_ms)
         body = Body(answer.headers.get("Content-Encoding", ""), self._collector.body_max_bytes)
         async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
             body.feed(chunk)
@@ -146,6 +169,12 @@ class Fetcher:
         if (etag or last_modified) and len(self._bodies) < len(self._collector.requests()):
             self._bodies[url] = KeptBody(whole, etag, last_modified, fetched_ms=now_ms)
         return whole
+
+    def _check_head(self, answer: aiohttp.ClientResponse, request: Request, now_ms: int) -> None:
+        if answer.status != 200:
+            wait_s = wait_asked_s(answer.headers.get("Retry-After", ""), now_ms)
+            raise FetchError(f"HTTP {answer.status}", wait_s, status=answer.status)
+        check_media_type(answer.headers.get("Content-Type", ""), request.accepts)
 
     def _checked(self, url: str) -> SplitResult:
         """The parts of a URL that may be asked. An address in it is checked here: no resolver sees it."""
@@ -175,6 +204,20 @@ class Fetcher:
         connection = socket.socket(family=family, type=kind, proto=protocol)
         connection.setblocking(False)
         return connection
+
+
+@asynccontextmanager
+async def _as_fetch_errors(within_s: float) -> AsyncIterator[None]:
+    """Ends what is inside after a time, and makes ``FetchError`` of what may go wrong there."""
+    try:
+        async with asyncio.timeout(within_s):
+            yield
+    except TimeoutError:
+        raise FetchError(f"no whole answer within {within_s:g} s") from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        if isinstance(error, UnreadableError):
+            raise
+        raise FetchError(_words(error)) from None
 
 
 def _origin(parts: SplitResult) -> tuple[str, str, int]:

@@ -6,12 +6,19 @@ A round that fails sends nothing and is tried again with growing waits. The othe
 import asyncio
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
 
-from controller.collect.collector import Collected, Collector, Findings, Stamp, UnreadableError
+from controller.collect.collector import (
+    Collected,
+    Collector,
+    Findings,
+    Request,
+    Stamp,
+    UnreadableError,
+)
 from controller.collect.fetching import Fetcher, FetchError
 from controller.process import clock
 from controller.process.errors import UserError
@@ -21,6 +28,7 @@ from tieline.errors import ProducerError
 
 RETRY_LONGEST_S = 900.0
 START_SPREAD_S = 5.0
+AT_ONCE = 8  # requests of one collector
 NAMES_LOGGED_MAX = 1_000  # a feed that invents names must not fill the memory
 
 
@@ -62,7 +70,9 @@ class Rounds:
         longest_s = max(collector.interval_s, RETRY_LONGEST_S)
         self._backoff = Backoff(collector.interval_s, longest_s, chance=chance)
         self._sequence = 0
+        self._memory: object = None
         self._names: set[str] = set()
+        self._silent: frozenset[str] = frozenset()
         self.trouble = ""
         self.succeeded_ms: int | None = None
         self.failures = 0
@@ -79,6 +89,8 @@ class Rounds:
             while True:
                 await asyncio.sleep(wait_s)
                 wait_s = await self.round(fetcher)
+                if not self.trouble:
+                    wait_s = await self._after_good_round(fetcher, wait_s)
         finally:
             await fetcher.close()
 
@@ -86,9 +98,7 @@ class Rounds:
         """One round. Returns how many seconds to wait for the next."""
         try:
             findings = await self._read(fetcher)
-            for event in findings.events:
-                await self._sender.send(event)
-                self.events += 1
+            await self._send(findings)
         except (FetchError, UnreadableError, ProducerError, UserError) as error:
             return self._failed(str(error), getattr(error, "retry_after_s", 0.0))
         except Exception as error:  # noqa: BLE001  no body, however odd, may end the process
@@ -96,17 +106,64 @@ class Rounds:
             return self._failed(f"unexpected {type(error).__name__}", 0.0)
         return self._succeeded(findings)
 
+    async def _after_good_round(self, fetcher: Fetcher, wait_s: float) -> float:  # noqa: ARG002 (see watching)
+        """What is done before the wait for the next round. Returns how many seconds to wait."""
+        return wait_s
+
+    async def _send(self, findings: Findings) -> None:
+        for event in findings.events:
+            await self._sender.send(event)
+            self.events += 1
+
     async def _read(self, fetcher: Fetcher) -> Findings:
         headers = self._headers()
-        bodies = [
-            await fetcher.fetch(request, headers, self._now_ms()) for request in self.collector.requests()
-        ]
-        self._sequence += 1
-        stamp = Stamp(
-            self.collector.name, self._sender.incarnation, sequence=self._sequence, now_ms=self._now_ms()
-        )
+        requests = self.collector.requests()
+        if self.collector.partial:
+            bodies = await self._those_that_answer(fetcher, requests, headers)
+        else:
+            bodies = [await fetcher.fetch(request, headers, self._now_ms()) for request in requests]
         # A large body takes a second to read: a thread does it, so that the monitor goes on answering.
-        return await asyncio.to_thread(self.collector.read, tuple(bodies), stamp)
+        return await asyncio.to_thread(self.collector.read, tuple(bodies), self._stamp())
+
+    def _stamp(self) -> Stamp:
+        self._sequence += 1
+        return Stamp(
+            self.collector.name,
+            self._sender.incarnation,
+            sequence=self._sequence,
+            now_ms=self._now_ms(),
+            memory=self._memory,
+        )
+
+    async def _those_that_answer(
+        self, fetcher: Fetcher, requests: Sequence[Request], headers: Mapping[str, str]
+    ) -> list[bytes]:
+        """The bodies, with an empty one for each request that failed. Raises if all of them did."""
+        room = asyncio.Semaphore(AT_ONCE)
+        troubles: dict[str, FetchError | UnreadableError] = {}
+
+        async def body_of(request: Request) -> bytes:
+            async with room:
+                try:
+                    return await fetcher.fetch(request, headers, self._now_ms())
+                except (FetchError, UnreadableError) as error:
+                    troubles[request.url] = error
+                    return b""
+
+        bodies = await asyncio.gather(*(body_of(request) for request in requests))
+        if len(troubles) == len(requests):
+            raise next(iter(troubles.values()))
+        self.unread += len(troubles)
+        self._note_silent(troubles)
+        return bodies
+
+    def _note_silent(self, troubles: Mapping[str, Exception]) -> None:
+        silent = frozenset(troubles)
+        for url in sorted(silent - self._silent)[:AT_ONCE]:
+            self._log.warning(
+                "one of several can't be read, and is taken as silent", url=url, why=str(troubles[url])
+            )
+        self._silent = silent
 
     def _headers(self) -> dict[str, str]:
         collector = self.collector
@@ -117,6 +174,8 @@ class Rounds:
         place = f"{collector.name}: authorization"
         if authorization := read_secret(collector.authorization, self._environment, place):
             headers["Authorization"] = authorization
+        if bearer := read_secret(collector.bearer, self._environment, f"{collector.name}: bearer"):
+            headers["Authorization"] = f"Bearer {bearer}"
         return headers
 
     def _succeeded(self, findings: Findings) -> float:
@@ -124,6 +183,7 @@ class Rounds:
             self._log.info("read again")
         self.trouble = ""
         self.succeeded_ms = clock.monotonic_ms()
+        self._memory = findings.memory
         self.unread += findings.unread
         self._note_unmatched(findings.unmatched)
         self._backoff.reset()

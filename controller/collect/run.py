@@ -9,6 +9,7 @@ import structlog
 from controller.collect.collector import Collected, Collector
 from controller.collect.fetching import Fetcher
 from controller.collect.rounds import Rounds
+from controller.collect.watching import rounds_of
 from controller.process import clock
 from controller.process.monitor import Figure, Vitals, labelled, monitored
 from controller.process.settings import Settings
@@ -22,7 +23,7 @@ async def run_collect(settings: Settings, collectors: Sequence[Collector]) -> in
     """Runs until SIGTERM or SIGINT; returns 0."""
     asked_to_end = end_on_signals()
     producer = Producer(settings.kafka, prefix=settings.namespace)
-    rounds = [Rounds(collector, producer) for collector in collectors]
+    rounds = [rounds_of(collector, producer) for collector in collectors]
     log = structlog.get_logger("collect")
     log.info("starting", kafka=str(settings.kafka), namespace=settings.namespace, collectors=len(collectors))
     async with producer, monitored(settings.monitor, lambda: vitals_of(rounds, producer.status)):
@@ -54,7 +55,7 @@ async def try_collectors(
     results = {}
     for collector in collectors:
         taken = Listed()
-        rounds = Rounds(collector, taken, environment=environment)
+        rounds = rounds_of(collector, taken, environment=environment)
         fetcher = Fetcher(collector)
         try:
             await rounds.round(fetcher)

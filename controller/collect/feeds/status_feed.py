@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta
 
-from controller.collect.collector import Collector, Findings, Stamp
+from controller.collect.collector import Findings, OneUrl, Stamp
 from controller.core.policy.check import Fault, near_miss
 from controller.core.policy.policy import Policy
 from tieline.event_fields import PoolId, ProviderId, RegionId
@@ -55,7 +55,7 @@ class View(NamedTuple):
     unread: int = 0
 
 
-class StatusFeed(Collector, frozen=True, kw_only=True):
+class StatusFeed(OneUrl, frozen=True, kw_only=True):
     """What every status feed has besides the settings of ``Collector``.
 
     ``regions``: the feed's names of places -> regions of ``provider``; ``*`` stands for all that are named
