@@ -40,6 +40,7 @@ from controller.leading.term import (
     reasons_of,
 )
 from controller.leading.vitals import AgentReport
+from controller.offers.log import OfferLog
 from controller.process.clock import ClockWatch, monotonic_ms, now_ms, stopwatch_s
 from controller.process.errors import Deposed, NoLease, UserError
 from controller.process.settings import UNSIGNED_NOTICE
@@ -74,6 +75,7 @@ class Surroundings:
     offsets: Offsets
     tables: Tables
     dispatcher: Dispatcher
+    offers: OfferLog
     on_policy: Callable[[PolicyTaken], None]
 
 
@@ -136,6 +138,7 @@ class RoutingAgent:
                 self._around.figures.stand_by()
                 self._around.projector.withdraw()
                 self._around.publisher.stand_by()
+                self._around.offers.stand_by()
             await self._around.leader.resign()
 
     async def _lead(self, epoch: int) -> None:
@@ -235,7 +238,8 @@ class RoutingAgent:
         await self._read_tables(everything=not term.settled)
         plan = self._around.dispatcher.plan
         log = self._around.commands.log
-        grounds = (*self._contents[:4], log.answered_offset, log.rejected_offset, (plan,))
+        answers_read = self._around.offers.book.answers_read
+        grounds = (*self._contents[:4], log.answered_offset, log.rejected_offset, answers_read, (plan,))
         decided_ms = now_ms()
         if decided_ms < self._step_by_ms and all(map(is_same, grounds, self._decided_on)):
             return  # woken twice for one event
@@ -301,6 +305,7 @@ class RoutingAgent:
             raise ValueError("a publication needs a table; only a fence has none")
         await self._around.publisher.append(record)
         self._around.projector.project(record.table, record.urgent_seq, record.parents)
+        self._around.offers.tell(record.memory.offers if record.memory is not None else ())
         await self._around.projector.head_start(PROJECTION_HEAD_START_S)
         return record.table
 
@@ -347,6 +352,7 @@ class RoutingAgent:
             memory=memory,
             table=table,
             plan=self._around.dispatcher.plan,
+            offer_answers=self._around.offers.book.answers_to(memory.offers if memory is not None else ()),
         )
 
 

@@ -26,6 +26,7 @@ from controller.leading.fitness_watch import FitnessWatch, Stand
 from controller.leading.leader import Leader
 from controller.leading.presence import first_presence
 from controller.leading.vitals import controller_vitals
+from controller.offers.log import OfferLog
 from controller.policy_file import load_policy
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis, eviction_complaint
@@ -119,6 +120,7 @@ class Controller:
             kafka, topics.history.name, identity=self.leader.identity, command_of=self.commands.read.get
         )
         self.dispatcher = Dispatcher(self._wake)
+        self.offers = OfferLog(kafka, topics.offers.name, on_change=self._wake)
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
         self.offsets = Offsets(kafka, ingest.consumed)
         self.ingest = Ingest(ingest, registry_of(policy), tables, now_ms=now_ms, on_material=self._wake)
@@ -152,6 +154,7 @@ class Controller:
             offsets=self.offsets,
             tables=self._tables,
             dispatcher=self.dispatcher,
+            offers=self.offers,
             on_policy=self._policy_published,
         )
 
@@ -162,7 +165,7 @@ class Controller:
             closing.push_async_callback(self.redis.aclose)
             routes = self._topics.routes.name
             self.projector.history = (await topic_facts(self._kafka, [routes]))[routes].id
-            for part in (self.fitness, self.offsets, self.publisher, self.leader):
+            for part in (self.fitness, self.offsets, self.publisher, self.leader, self.offers):
                 await part.start()
                 closing.push_async_callback(part.stop)
             closing.push_async_callback(self.commands.stop)
@@ -183,6 +186,7 @@ class Controller:
                 "ingest": self._ingest(),
                 "leader": self.leader.run(),
                 "logs": self._watch_logs(),
+                "offers": self.offers.run(),
                 "overlay": self.overlay.run(),
                 "projection": self.projector.run(),
                 "routes": self.publisher.run(),
@@ -191,7 +195,8 @@ class Controller:
 
     async def _watch_logs(self) -> None:
         topics = self._topics
-        await watch_logs(self._kafka, (topics.leader.name, topics.routes.name, topics.commands.name))
+        logs = (topics.leader, topics.routes, topics.commands, topics.offers)
+        await watch_logs(self._kafka, tuple(topic.name for topic in logs))
 
     def vitals(self) -> Vitals:
         """What this process reports about itself."""
@@ -287,6 +292,7 @@ class Controller:
                 self._log.warning("orders are still being read", records_left=self.commands.unread)
             else:
                 break
+        await self.offers.read_older(COMMANDS_WITHIN_S)
         await self.agent.run()
 
     async def _commands(self) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from controller.core.capacity.demand import Demand, demand_of
 from controller.core.capacity.remember import remember
-from controller.core.capacity.stated import stated_capacity
+from controller.core.capacity.stated import StatedCapacity, stated_capacity
 from controller.core.capacity.usable import Caps, capacities
 from controller.core.evidence.finding import Finding
 from controller.core.evidence.gather import Evidence, gather
@@ -50,6 +50,7 @@ class Assessment(NamedTuple):
     findings: dict[str, Finding]
     claims: Claims
     orders: Orders
+    stated: StatedCapacity
     caps: Caps
     use: Use
     acting: Use
@@ -104,6 +105,7 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
         findings=findings,
         claims=claims,
         orders=orders,
+        stated=stated,
         caps=caps,
         use=within_modes(acting, compiled, orders),
         acting=acting,

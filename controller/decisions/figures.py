@@ -267,12 +267,23 @@ def _behind(publications: int | None) -> str:
 
 
 def _words(last: LastDecision) -> tuple[Figure, ...]:
-    """Alarms and orders, counted by kind. Their subjects are no labels, as a client may be one."""
+    """Alarms and orders, counted by kind, and requests for capacity. The subjects of alarms and orders are no
+    labels, as a client may be one."""
     alarms = Counter(str(alarm.reason) for alarm in last.alarms)
     orders = Counter(dict.fromkeys(ORDERS, 0))
     orders.update(order.verb for order in last.snapshot.commands)
+    open_requests = sum(request.is_open for request in last.assessment.memory.offers)
+    names, stated = last.assessment.compiled.pools, last.assessment.stated.pools
+    accepted = {names[index]: pool.accepted for index, pool in stated.items() if pool.accepted}
     return (
         labelled("alarms", "Alarms that stand, by reason", "reason", values=alarms),
         labelled("orders", "Operators' orders in force, by kind", "verb", values=orders),
+        single("offers_open", "Requests for capacity that providers may still answer", float(open_requests)),
+        labelled(
+            "pool_accepted_units_per_second",
+            "The part of the pool's limit that a provider promised on request and no source states yet",
+            "pool",
+            values=accepted,
+        ),
         single("sources_unheard_ratio", "Share of the sources that are silent", last.assessment.unheard),
     )

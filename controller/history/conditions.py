@@ -15,7 +15,9 @@ from controller.core.model.words import WORDS, duration, sentence
 from controller.core.orders.words import described
 from controller.history.decided import is_change_of_state
 from controller.history.entries import EXPIRED, Entry, Severity
+from controller.history.offers import capacity_conditions
 from tieline.events import Command, PolicyChange
+from tieline.offers import OfferRequest
 from tieline.table import MILLION, RouteTable
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ Standing = Mapping[str, Entry]
 class Observation(NamedTuple):
     """What one step found at ``at_ms``. ``orders`` are those in force, ``pending`` those that
     wait for another person. ``holding``: what keeps the table as
-    it is; None if the step published a table and does not say. ``demand``: units/s by route."""
+    it is; None if the step published a table and does not say. ``demand``: units/s by route. ``offers``:
+    requests for capacity."""
 
     at_ms: int
     orders: tuple[Command, ...]
@@ -43,6 +46,7 @@ class Observation(NamedTuple):
     table: RouteTable
     demand: Mapping[str, float]
     pending: tuple[PendingOrder, ...] = ()
+    offers: tuple[OfferRequest, ...] = ()
 
 
 def standing_conditions(observation: Observation, before: Standing) -> dict[str, Entry]:
@@ -59,6 +63,7 @@ def standing_conditions(observation: Observation, before: Standing) -> dict[str,
         *(_expiring(order, at_ms) for order in observation.orders if is_expiring(order, at_ms)),
         *(_pending(item, at_ms) for item in observation.pending if item.until_ms > at_ms),
         *_shedding(observation),
+        *capacity_conditions(observation.offers, at_ms, observation.table.settings.load_unit),
         *_held(observation, before),
     ]
     standing |= {entry.key: before.get(entry.key, entry) for entry in others}

@@ -35,6 +35,7 @@ KINDS: dict[str, str] = {
     "guard": "a guard holds moves back",
     "held": "something else holds moves back",
     "leader": "a controller began to lead",
+    "offer": "a provider was asked for capacity or answered, or what it gives began or ended",
     "gap": "entries are missing",
 }
 #: Names for several kinds together.

@@ -18,6 +18,7 @@ from controller.decisions.record import Step
 from controller.history.conditions import Observation, Standing, changes, standing_conditions
 from controller.history.decided import decision_entry, state_entries
 from controller.history.entries import HISTORY_TYPE, Entry, HistoryRecord, encode_history
+from controller.history.offers import offer_entries
 from controller.history.orders import RefusalPace, answered_entries
 from controller.history.reader import last_record
 from controller.kafka.ordered_log import RETRY_FIRST_S, RETRY_LONGEST_S, start_producer
@@ -53,7 +54,7 @@ class Published(NamedTuple):
 
 
 class Unpublished(NamedTuple):
-    """A step that changed nothing to publish but a pool's state; ``entries`` tell that."""
+    """A step that was not published. ``entries`` tell what changed: states of pools, offers."""
 
     entries: tuple[Entry, ...]
 
@@ -100,8 +101,9 @@ class HistoryLog:
         self._put(Published(step, demand, answers))
 
     def unpublished(self, step: Step) -> None:
-        """A step was not published; what it says of pools' states is recorded."""
-        if entries := state_entries(step.ready, step.now_ms, self._controller):
+        """A step was not published; what it says of pools' states and of offers is recorded."""
+        entries = state_entries(step.ready, step.now_ms, self._controller)
+        if entries := [*entries, *offer_entries(step, self._controller)]:
             self._put(Unpublished(tuple(entries)))
 
     def observe(self, observation: Observation) -> None:
@@ -189,6 +191,7 @@ class HistoryLog:
         self._answered = frozenset((answer.id, answer.append_ms) for answer in item.answers)
         self._answered_ms = max([self._answered_ms, *(answer.append_ms for answer in item.answers)])
         entries = self._refusals.within(answered_entries(new, self._command_of))
+        entries = [*entries, *offer_entries(step, self._controller)]
         decision = decision_entry(step, item.demand, self._controller)
         if decision is not None:
             return [*entries, decision]

@@ -6,6 +6,7 @@ from controller.core.assessment import Assessment
 from controller.core.inspect.alarms import alarms
 from controller.core.model.reasons import Verdict
 from controller.core.model.words import sentence
+from controller.core.offers.answers import IgnoredReply
 from controller.core.planner import Planner
 from controller.core.snapshot import Ready, Snapshot
 from controller.decisions.figures import DecisionFigures, LastDecision
@@ -38,6 +39,7 @@ class Teller:
         self._held_back: frozenset[tuple[str, str]] = frozenset()
         self._alarms: frozenset[tuple[str, str]] = frozenset()
         self._pending: tuple[PendingOrder, ...] = ()
+        self._ignored: frozenset[IgnoredReply] = frozenset()
 
     def unpublished(self, snapshot: Snapshot, ready: Ready, at_ms: int) -> None:
         """A step after which nothing had to be published."""
@@ -81,6 +83,7 @@ class Teller:
         due = alarms(snapshot, ready.memory, at_ms, self._planner.memo)
         self._log_alarms(due, at_ms)
         if (assessment := self._planner.memo.last(Assessment)) is not None:
+            self._log_ignored(assessment.offers.ignored)
             self._figures.note_decision(LastDecision(snapshot, assessment, due, at_ms=at_ms))
         if snapshot.office.settled:
             self._history.observe(
@@ -92,8 +95,23 @@ class Teller:
                     table=table,
                     demand=self._planner.demand(),
                     pending=self._pending,
+                    offers=ready.memory.offers,
                 )
             )
+
+    def _log_ignored(self, ignored: tuple[IgnoredReply, ...]) -> None:
+        """Each answer to a request for capacity that does not count: once."""
+        for item in ignored:
+            if item not in self._ignored:
+                reply = item.reply
+                self._log.warning(
+                    "an answer to an offer does not count",
+                    offer=reply.offer,
+                    provider=reply.provider,
+                    by=reply.by,
+                    why=item.why,
+                )
+        self._ignored = frozenset(ignored)
 
     def _log_alarms(self, due: tuple[Verdict, ...], at_ms: int) -> None:
         """Each alarm when it begins, and when it ends."""
