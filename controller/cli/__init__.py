@@ -55,6 +55,7 @@ COMMANDS = {
     "replay": Command("controller.cli.replay", "decide recorded decisions again, or by another policy"),
     "history": Command("controller.cli.history", "say what happened between two instants: who, why, what"),
     "spend": Command("controller.cli.spend", "show commitments: used, projected, and what would stay unused"),
+    "offers": Command("controller.cli.offers", "show requests for capacity, and answer them"),
     "drain": Command(
         "controller.cli.orders", "take a pool, a region or a provider out of routing for a while"
     ),

@@ -23,8 +23,10 @@ from controller.commands.log import CommandLog
 from controller.core.evidence.reported import route_offers
 from controller.core.inspect.consequences import Consequences, consequences
 from controller.core.model.words import duration, in_words
+from controller.core.offers.answers import reply_fault, reply_of_order
 from controller.core.orders.words import described
 from controller.core.policy.check import near_miss
+from controller.core.policy.compiled import compile_policy
 from controller.core.policy.lawful import forbidden_by, origins_of
 from controller.core.policy.policy import Policy, decode_policy
 from controller.leading.routes_reader import RoutesReader
@@ -223,6 +225,8 @@ def check_policy(command: Command, record: RoutesRecord) -> None:
         raise UserError(f"the policy in force has no {scope!r}{near_miss(scope, scopes - {'*'})}")
     if command.workload:
         _check_workload(command, policy)
+    if command.offer:
+        _check_offer(command, policy, record)
     provider = next((item for item in policy.providers if item.id == scope.split("/")[0]), None)
     orders = {order.scope: order.mode for order in record.orders if order.verb == "mode"}
     mode = provider and (orders.get(provider.id) or provider.mode)
@@ -244,6 +248,16 @@ def _check_workload(command: Command, policy: Policy) -> None:
     if None not in reasons:
         why = "; ".join(sorted({in_words(reason) for reason in reasons if reason}))
         raise UserError(f"{pool.id} may not serve {workload.id}: {why}")
+
+
+def _check_offer(command: Command, policy: Policy, record: RoutesRecord) -> None:
+    """Raises ``UserError`` unless the answer would count for an open request for capacity."""
+    requests = {request.id: request for request in (record.memory.offers if record.memory else ())}
+    request = requests.get(command.offer)
+    if request is None:
+        raise UserError(f"there is no request {command.offer!r}{near_miss(command.offer, requests)}")
+    if fault := reply_fault(compile_policy(policy), request, reply_of_order(command), now_ms()):
+        raise UserError(f"the answer would not count: {fault}")
 
 
 def check_taken_back(command: Command, log: CommandLog, at_ms: int) -> None:

@@ -22,13 +22,13 @@ _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def instant_ms(text: str, now_ms: int, flag: str) -> int:
-    """``now``, ``-10m`` (s, m, h, d), ``02:00`` (UTC, the last time it was so), epoch milliseconds, or RFC
-    3339 with its zone. Raises ``UserError``."""
+    """``now``, ``-10m`` or ``+10m`` (s, m, h, d), ``02:00`` (UTC, the last time it was so), epoch
+    milliseconds, or RFC 3339 with its zone. Raises ``UserError``."""
     typed = text.strip()
     if typed == "now":
         return now_ms
-    if back := re.fullmatch(r"-(\d{1,9})([smhd])", typed):
-        return now_ms - int(back[1]) * _UNITS_MS[back[2]]
+    if away := re.fullmatch(r"([+-]\d{1,9})([smhd])", typed):
+        return now_ms + int(away[1]) * _UNITS_MS[away[2]]
     if typed.isdigit() and int(typed) >= EPOCH_MS_MIN:
         return int(typed)
     if clock := re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", typed):
@@ -41,7 +41,7 @@ def instant_ms(text: str, now_ms: int, flag: str) -> int:
     if instant is None or instant.tzinfo is None:
         raise UserError(
             f"{flag} {text!r}: give RFC 3339 with its zone (2026-01-31T12:00:00Z), epoch milliseconds, "
-            "-10m (s, m, h or d before now), 02:00 (UTC), or now"
+            "-10m (s, m, h or d before now, with + after it), 02:00 (UTC), or now"
         )
     return round(instant.timestamp() * 1_000)
 

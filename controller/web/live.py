@@ -12,6 +12,14 @@ from typing import Any, NamedTuple
 
 from controller.core.evidence.reported import route_offers
 from controller.core.model.reasons import State
+from controller.core.offers.words import (
+    CAUSES,
+    STATES,
+    accepted_words,
+    asked_words,
+    is_of_interest,
+    request_words,
+)
 from controller.core.orders.words import described
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
@@ -64,6 +72,7 @@ def sections_of(view: View) -> Sections:
         "pools": {row.pool: _pool(row, geographies.get(row.pool, "")) for row in status.overview.pools},
         "routes": {row.route: _route(row, offered.get(row.route)) for row in status.overview.routes},
         "orders": _orders(status),
+        "offers": _offers(view.snapshot, status.at_ms),
         "controllers": _controllers(status),
         "clients": _clients(status),
         "timeline": _timeline(view.timeline),
@@ -177,6 +186,26 @@ def _orders(status: Status) -> list[dict[str, Any]]:
             "command": taken_back_by(order),
         }
         for order in status.commands
+    ]
+
+
+def _offers(snapshot: Snapshot | None, at_ms: int) -> list[dict[str, Any]]:
+    """Requests for capacity, the newest first: those that are open, or of which something counts or will."""
+    if snapshot is None or snapshot.memory is None:
+        return []
+    unit = snapshot.policy.clients.load_unit
+    return [
+        {
+            "id": request.id,
+            "text": request_words(request, unit),
+            "cause": CAUSES[request.cause],
+            "open": request.is_open,
+            "state": STATES[request.state],
+            "answers": [asked_words(item, at_ms) for item in request.providers],
+            "accepted": [accepted_words(part, at_ms, unit) for part in request.accepted],
+        }
+        for request in reversed(snapshot.memory.offers)
+        if is_of_interest(request, at_ms)
     ]
 
 

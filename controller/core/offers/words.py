@@ -18,6 +18,11 @@ STATES: dict[OfferState, str] = {
 }
 
 
+def is_of_interest(request: OfferRequest, at_ms: int) -> bool:
+    """Whether the request is open, or anything of it counts at this instant or will."""
+    return request.is_open or any(at_ms < part.until_ms for part in request.accepted)
+
+
 def request_words(request: OfferRequest, unit: str) -> str:
     """``20,000 tokens/s in eu for chat (eu-6925f2a1)``."""
     places, workloads = ", ".join(request.geographies), ", ".join(request.workloads)

@@ -20,6 +20,7 @@ const PARTS = [
   [["outlook", "head"], panels.drawMargins],
   [["outlook", "head"], panels.drawSpend],
   [["orders"], panels.drawOrders],
+  [["offers"], panels.drawOffers],
   [["pools"], drawPools],
   [["timeline"], panels.drawTimeline],
   [["controllers"], panels.drawControllers],

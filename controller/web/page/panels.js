@@ -161,6 +161,17 @@ export function tickOrders(nowMs) {
   }
 }
 
+export function drawOffers({ offers = [] }) {
+  hidden(byId("offers-panel"), !offers.length);
+  keyed(byId("offers"), offers, (offer) => offer.id, () => el("li", {}, el("div", {}, el("strong", { class: "what" }), el("span", { class: "why" })), el("span", { class: "state" })), (line, offer) => {
+    text(line.querySelector(".what"), offer.text);
+    text(line.querySelector(".why"), [offer.cause, ...offer.answers, ...offer.accepted].join("; "));
+    const mark = line.querySelector(".state");
+    text(mark, offer.state);
+    attribute(mark, "class", `state ${offer.open ? "degraded" : offer.accepted.length ? "healthy" : "plain"}`);
+  });
+}
+
 export function drawControllers({ controllers = [] }) {
   hidden(byId("controllers-none"), controllers.length > 0);
   keyed(byId("controllers"), controllers, (row) => row.id, () => el("li", {}, el("div", {}, el("strong"), el("span", { class: "why" })), el("span", { class: "state" })), (line, row) => {

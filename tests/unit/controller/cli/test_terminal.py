@@ -19,6 +19,7 @@ DRAW = "from controller.cli.terminal import screen; print(screen().width)"
         ("now", NOW_MS),
         ("-10m", NOW_MS - 600_000),
         ("-2d", NOW_MS - 172_800_000),
+        ("+3h", NOW_MS + 10_800_000),
         ("1799999999999", NOW_MS - 1),
         ("2027-01-15T08:00:00Z", NOW_MS),
         ("07:59", NOW_MS - 60_000),
