@@ -20,11 +20,11 @@ from bench._frame import Case, run
 from controller.bootstrap import collect_seldom
 from controller.kafka.topics import ensure_topics
 from lab.stack.stack import Stack
-from streams.app import Ingest, IngestSettings, Registry
-from streams.settings import SourceRule
+from streams.app import Ingest, IngestSettings
 from streams.tables import RedisTables
 from tieline.cloudevents import encode
 from tieline.events import Outcomes, PoolObservation, Report
+from tieline.registration import Registry, SourceRule
 
 POOLS = 50
 REGIONS = tuple(f"r{number}" for number in range(8))

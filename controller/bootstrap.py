@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import structlog
 from redis.exceptions import RedisError
@@ -12,7 +13,7 @@ from controller.agent import RoutingAgent, Surroundings
 from controller.commands.in_force import CommandReader
 from controller.commands.policies import PolicyTaken, first_policy, published_policy
 from controller.core.policy.lawful import origins_of
-from controller.core.policy.policy import Policy
+from controller.core.policy.policy import Policy, encode_policy
 from controller.decisions.figures import DecisionFigures
 from controller.decisions.log import DecisionLog
 from controller.dispatch.dispatcher import Dispatcher
@@ -39,12 +40,12 @@ from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.overlay_keeper import OverlayKeeper
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
-from streams.app import Ingest, IngestSettings, Registry
+from streams.app import Ingest, IngestSettings
 from streams.connections import bootstrap_again
-from streams.settings import SourceRule
 from streams.tables import RedisTables
 from streams.topic_ids import topic_facts
 from tieline.backoff import Backoff
+from tieline.registration import Registry, registry_in
 
 STOP_WITHIN_S = 4.0
 INGEST_STOP_WITHIN_S = 2.0
@@ -67,22 +68,13 @@ COLLECT_AFTER = (25_000, 20, 50)  # allocations, then rounds of the generation b
 
 def registry_of(policy: Policy) -> Registry:
     """What the ingesting part checks events against."""
-    return Registry(
-        frozenset(provider.id for provider in policy.providers),
-        {
-            source.id: SourceRule(source.kind, source.scope, source.interval_max_ms)
-            for source in policy.sources
-        },
-        frozenset(pool.id for pool in policy.pools),
+    return replace(
+        registry_in(encode_policy(policy)),
         flows=frozenset(
             (workload.id, origin.id)
             for workload in policy.workloads
             for origin in origins_of(policy, workload)
         ),
-        groups={
-            group.id: frozenset(pool.id for pool in policy.pools if pool.quota_group == group.id)
-            for group in policy.quota_groups
-        },
         limit_units_per_s=SERVED_MAX_FACTOR * sum(pool.limit_units_per_s for pool in policy.pools),
     )
 

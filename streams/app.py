@@ -19,12 +19,13 @@ from streams.logs import limit_library_logs
 from streams.rebuild import Recovery
 from streams.rows import Progress
 from streams.session import Session
-from streams.settings import IngestSettings, Registry
+from streams.settings import IngestSettings
 from streams.store import Tables
 from streams.topic_ids import TopicFacts, topic_facts
 from streams.watchdog import keep_running, watch
 from tieline.cancelling import end_all, whole
 from tieline.kafka import Brokers, brokers_of
+from tieline.registration import Registry
 
 __all__ = ["Ingest", "IngestSettings", "Registry", "build_app"]
 

@@ -6,10 +6,10 @@ from msgspec.structs import replace
 
 from streams.every_record import UNREADABLE
 from streams.fold import gap_ms
-from streams.rows import SENDERS, IngestEvent, Position, RowEvent
-from streams.settings import Registry
+from streams.rows import IngestEvent, Position
 from tieline.cloudevents import Poison, Rejection, decode, type_of
-from tieline.events import Capacity, Demand, Report, Statement, in_scope, stale_after_ms
+from tieline.events import Capacity, Demand, Report, Statement, stale_after_ms
+from tieline.registration import Registry, unregistered
 from tieline.topics import Topics
 
 FUTURE_MAX_MS = 60_000
@@ -60,7 +60,8 @@ class Judge:
             if not isinstance(event, expected):
                 place = f"{type_of(type(event))} does not belong on {record.topic}"
                 raise Poison(Rejection.UNKNOWN_TYPE, place)
-            self._check_known(event)
+            if poison := unregistered(event, self.registry):
+                raise poison
             refuse_future(event, record.append_ms)
             event = self._bounded(event)
         except Poison:
@@ -68,38 +69,6 @@ class Judge:
         except Exception as error:  # no input, however odd, may stop an agent
             raise Poison(Rejection.INVALID, f"unexpected {type(error).__name__}: {error}"[:500]) from error
         return event
-
-    def _check_known(self, event: IngestEvent) -> None:
-        """Providers, sources and pools must be in the policy. Clients need no entry, and the pools that they
-        report are checked later: a client may use an older table than the policy's."""
-        if isinstance(event, Demand):
-            return
-        if event.provider not in self.registry.providers:
-            raise Poison(Rejection.UNKNOWN_PROVIDER, f"provider {event.provider} is not in the policy")
-        if (rule := self.registry.sources.get(event.source)) is None:
-            raise Poison(Rejection.UNKNOWN_SOURCE, f"source {event.source} is not in the policy")
-        pools = _pools_of(event)
-        if not self.registry.pools.issuperset(pools):
-            unknown = next(pool for pool in pools if pool not in self.registry.pools)
-            raise Poison(Rejection.UNKNOWN_POOL, f"pool {unknown} is not in the policy")
-        if rule.kind and rule.kind not in SENDERS[type(event)]:
-            place = f"source {event.source} is of the kind {rule.kind}, which sends no {type_of(type(event))}"
-            raise Poison(Rejection.NOT_ITS_KIND, place)
-        if rule.scope != "*" and (outside := self._outside(event, pools, rule.scope)):
-            place = f"source {event.source} may speak of {rule.scope} only, not of {outside}"
-            raise Poison(Rejection.OUT_OF_SCOPE, place)
-
-    def _outside(self, event: RowEvent, pools: list[str], scope: str) -> str:
-        """What the event speaks of beyond the scope: a pool, a whole region or provider, a quota group."""
-        places = list(pools)
-        if isinstance(event, Statement) and any(not claim.pools for claim in event.claims):
-            places.append(event.provider if event.region == "*" else f"{event.provider}/{event.region}")
-        if isinstance(event, Capacity):
-            groups = {row.group: self.registry.groups.get(row.group, frozenset()) for row in event.groups}
-            for group, members in groups.items():
-                if members and not any(in_scope(pool, scope) for pool in members):
-                    return f"the quota group {group}"
-        return next((place for place in places if not in_scope(place, scope)), "")
 
     def _bounded(self, event: IngestEvent) -> IngestEvent:
         """The event with no longer an interval than the policy allows its source."""
@@ -141,13 +110,3 @@ def is_stale(event: IngestEvent, append_ms: int, now_ms: int) -> bool:
     if not isinstance(event, Report | Demand):
         return False
     return now_ms - append_ms > stale_after_ms(event.interval_ms)
-
-
-def _pools_of(event: RowEvent) -> list[str]:
-    match event:
-        case Report():
-            return [observation.pool for observation in event.pools]
-        case Statement():
-            return [pool for claim in event.claims for pool in claim.pools]
-        case _:
-            return [row.pool for row in event.pools] + [row.pool for row in event.planned]

@@ -21,9 +21,9 @@ from streams.credit import Standing
 from streams.fold import Refusal, evidence_ms
 from streams.material import load_moved, tells_failure, tells_little_left
 from streams.rows import DemandRow, Doubt, Ejection, Position
-from streams.settings import Registry
 from streams.sums import SecondTally, is_stuck, scaled
 from tieline.events import Demand, Flow, Outcomes, PoolObservation, stale_after_ms
+from tieline.registration import Registry
 
 SECONDS_MAX = 20
 EJECTIONS_MAX = 5_000

@@ -20,13 +20,14 @@ from streams.every_record import log_reader
 from streams.fold import supersedes
 from streams.memory import MemoryTables
 from streams.rows import DemandRow, Row
-from streams.settings import IngestSettings, Registry
+from streams.settings import IngestSettings
 from streams.source_tail import SourceTails
 from streams.store import CAPACITY, DEMAND, HEALTH, STATEMENTS, AnyRow, Tables, Write
 from streams.storing import DemandItem, DemandStorer, RowItem, RowStorer
 from streams.topic_ids import TopicFacts
 from tieline.cloudevents import Poison
 from tieline.events import STALE_AFTER_MAX_MS, Demand
+from tieline.registration import Registry
 
 DEMAND_READ_MS = 3 * SECONDS_MAX * 1000
 BATCH_RECORDS_MAX = 500

@@ -9,16 +9,11 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from tieline.events import STALE_AFTER_MAX_MS, Capacity, Demand, Outcomes, Report, ResultClass, Statement
+from tieline.events import STALE_AFTER_MAX_MS, Demand, Outcomes, ResultClass
+from tieline.registration import RegisteredEvent
 
-RowEvent: TypeAlias = Report | Statement | Capacity
+RowEvent: TypeAlias = RegisteredEvent
 IngestEvent: TypeAlias = RowEvent | Demand
-SENDERS: dict[type[RowEvent], tuple[str, ...]] = {
-    Report: ("probe", "client"),
-    Statement: ("status", "fleet", "quota"),
-    Capacity: ("fleet", "quota"),
-}
-"""Which kinds of sources may send an event."""
 
 GAP_MAX_MS = 10_000  # between the end of a window and its append: more is a wrong clock or a delay
 DUPLICATE_FOR_MS = STALE_AFTER_MAX_MS  # the longest any report may count

@@ -1,42 +1,10 @@
 """Settings of the ingesting part, as typed values. Nothing here reads the environment."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tieline.kafka import Brokers
 from tieline.keys import Keys
 from tieline.topics import PREFIX, Topics
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRule:
-    """What the policy says of a source. ``kind``: empty for any; ``scope``: provider[/region[/deployment]] or
-    ``*``. ``interval_max_ms``: a longer interval of a report counts as this one; None for any."""
-
-    kind: str = ""
-    scope: str = "*"
-    interval_max_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Registry:
-    """What the policy names: ids of providers, sources by name, ids of pools (provider/region/deployment).
-
-    ``sources`` are those of reports, statements and capacity; clients that report demand need no entry.
-    ``groups``: the pools of each quota group, by its name. ``flows``: the (workload, origin) of its routes,
-    None for any. ``limit_units_per_s``: what all its pools can give together.
-    """
-
-    providers: frozenset[str]
-    sources: Mapping[str, SourceRule]
-    pools: frozenset[str]
-    flows: frozenset[tuple[str, str]] | None = None
-    limit_units_per_s: float = float("inf")
-    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-    def names(self, workload: str, origin: str) -> bool:
-        """Whether the policy has a route for this (workload, origin)."""
-        return self.flows is None or (workload, origin) in self.flows
 
 
 @dataclass(frozen=True, slots=True)

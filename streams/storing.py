@@ -8,9 +8,9 @@ from streams.demand import DemandFold
 from streams.fold import Refusal, fold
 from streams.material import is_material
 from streams.rows import DemandRow, Position, Row, RowEvent
-from streams.settings import Registry
 from streams.store import DEMAND, Tables, Write, demand_field, field_of
 from tieline.events import Demand
+from tieline.registration import Registry
 
 RACES_MAX = 50
 

@@ -3,13 +3,13 @@
 What is public:
 
 - the names in ``__all__``, from this package: ``AsyncClient``, ``Client``, ``offline`` and ``options`` to
-  route requests; ``Producer`` to send events; the values that these take and return; and their errors, which
-  ``help(tieline.TielineError)`` draws as a tree;
+  route requests; ``Producer`` and ``SyncProducer`` to send events; the values that these take and return; and
+  their errors, which ``help(tieline.TielineError)`` draws as a tree;
 - the modules without an underscore. For applications: ``testing`` (fake pools), ``metrics``, ``overlay``,
   ``credentials``, ``identity_tokens`` and ``request_signing``. For event producers, and for programs that
-  read Tieline's topics and tables: ``events``, ``offers``, ``cloudevents``, ``topics``, ``table``,
-  ``kafka``, ``keys``, ``providers``. Small tools are public because the rest of Tieline uses them:
-  ``backoff``, ``cancelling`` and ``quantiles``.
+  read Tieline's topics and tables: ``events``, ``offers``, ``cloudevents``, ``registration``, ``topics``,
+  ``table``, ``kafka``, ``keys``, ``providers``. Small tools are public because the rest of Tieline uses
+  them: ``backoff``, ``cancelling`` and ``quantiles``.
 
 Everything whose name begins with an underscore is private and may change. The private wings, from the call of
 the application down to the wire: ``_setup`` (how a client is put together), ``_tables`` (where tables come
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tieline import producer as producer
     from tieline import providers as providers
     from tieline import quantiles as quantiles
+    from tieline import registration as registration
     from tieline import request_signing as request_signing
     from tieline import table as table
     from tieline import testing as testing
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from tieline._routing.route import Needs, Outcome, Reason, Route, Shed
     from tieline._sending.connection import Delivery
     from tieline._sync import Client
+    from tieline._sync_producer import SyncProducer
     from tieline._tables.status import Applied, State, Status
     from tieline.credentials import ForHosts, MissingCredentialError, Token
     from tieline.errors import (
@@ -72,7 +74,7 @@ if TYPE_CHECKING:
     from tieline.events import ResultClass
     from tieline.identity_tokens import EntraToken, GoogleToken
     from tieline.kafka import Brokers
-    from tieline.producer import Producer, ProducerStatus
+    from tieline.producer import Producer, ProducerStatus, Refusal
     from tieline.request_signing import OciSigner
 
 _HOMES = {
@@ -81,6 +83,7 @@ _HOMES = {
     "_routing.route": ("Needs", "Outcome", "Reason", "Route", "Shed"),
     "_sending.connection": ("Delivery",),
     "_sync": ("Client",),
+    "_sync_producer": ("SyncProducer",),
     "_tables.status": ("Applied", "State", "Status"),
     "credentials": ("ForHosts", "MissingCredentialError", "Token"),
     "errors": (
@@ -99,7 +102,7 @@ _HOMES = {
     ),
     "events": ("ResultClass",),
     "kafka": ("Brokers",),
-    "producer": ("Producer", "ProducerStatus"),
+    "producer": ("Producer", "ProducerStatus", "Refusal"),
     "identity_tokens": ("EntraToken", "GoogleToken"),
     "request_signing": ("OciSigner",),
 }
@@ -125,6 +128,7 @@ _MODULES = frozenset(
         "producer",
         "providers",
         "quantiles",
+        "registration",
         "request_signing",
         "table",
         "testing",
@@ -158,6 +162,7 @@ __all__ = [
     "ProducerError",
     "ProducerStatus",
     "Reason",
+    "Refusal",
     "RefusedError",
     "ResultClass",
     "Route",
@@ -165,6 +170,7 @@ __all__ = [
     "State",
     "Status",
     "StreamRestartedError",
+    "SyncProducer",
     "TielineError",
     "Timeouts",
     "Token",

@@ -17,7 +17,7 @@ class TielineError(Exception):
         │   └── TooLargeError         larger than the topic takes: send fewer pools in one event
         ├── MissingTopicError         Kafka has no such topic: create it, or correct the prefix
         ├── KafkaUnavailableError     Kafka did not answer in time; whether the event was written is unknown
-        ├── RefusedError              Kafka refused the event, for instance for lack of permission
+        ├── RefusedError              Kafka refused it, for lack of permission, or the policy in force does
         └── ProducerClosedError       used before ``start()`` or after ``stop()``
 
     ``TableError`` (``tieline.table``), ``OverlayError`` (``tieline.overlay``) and ``Poison``
@@ -72,7 +72,7 @@ class KafkaUnavailableError(ProducerError):
 
 
 class RefusedError(ProducerError):
-    """Kafka refused the event."""
+    """Kafka, or the policy in force, refused the event."""
 
 
 class ProducerClosedError(ProducerError):

@@ -20,16 +20,12 @@ from controller.cli.event_input import (
     Kind,
     events,
     load,
-    registration_fault,
 )
 from controller.cli.terminal import name_context
-from controller.core.policy.policy import Policy, decode_policy
-from controller.leading.routes_reader import RoutesReader
 from controller.process import clock
-from controller.process.errors import TopicMissingError
 from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
 from tieline.events import Capacity, Outcomes, Report
-from tieline.producer import Producer, ProducerError
+from tieline.producer import Producer, ProducerError, RefusedError
 
 OUTCOMES = Outcomes.__struct_fields__
 EXIT_FAILED = 1
@@ -93,43 +89,33 @@ class EmitReport(Struct, frozen=True):
 
 
 async def _checked_and_sent(settings: Settings, to_send: list[Report | Capacity], *, as_json: bool) -> int:
-    policy = await _policy_in_force(settings)
-    if policy is None:
-        sys.stderr.write("No controller has published a policy yet to check these events against.\n")
-        return await _send(settings, to_send, as_json=as_json)
-    for event in to_send:
-        if fault := registration_fault(event, policy):
-            raise InputError(f"Nothing was sent: {fault}.")
-    return await _send(settings, to_send, as_json=as_json)
-
-
-async def _policy_in_force(settings: Settings) -> Policy | None:
-    """The policy of the newest publication, None if there is none. Raises KafkaError, TableError."""
-    try:
-        async with RoutesReader(settings.kafka, settings.topics) as routes:
-            record = routes.newest()
-    except TopicMissingError:
-        return None
-    return decode_policy(record.policy) if record is not None else None
-
-
-async def _send(settings: Settings, to_send: list[Report | Capacity], *, as_json: bool) -> int:
-    records: list[tuple[str, int, int]] = []
     async with Producer(settings.kafka, prefix=settings.namespace) as producer:
         for event in to_send:
             try:
-                sent = await producer.send(event)
-            except ProducerError as error:
-                sys.stderr.write(f"Not sent: {error}.\n")
-                return EXIT_FAILED
-            records.append((sent.topic, sent.partition, sent.offset))
-            if as_json:
-                continue
-            kind = "health" if isinstance(event, Report) else "capacity"
-            print(
-                f"{sent.topic} partition {sent.partition} offset {sent.offset}: {kind} of "
-                f"{event.provider}/{event.region} ({len(event.pools)} pools) from {event.source}"
-            )
+                await producer.check(event)
+            except RefusedError as error:
+                raise InputError(f"Nothing was sent: {error}.") from None
+        if why := producer.status.feedback_error:
+            sys.stderr.write(f"The events can't be checked against the policy: {why}.\n")
+        return await _send(producer, to_send, as_json=as_json)
+
+
+async def _send(producer: Producer, to_send: list[Report | Capacity], *, as_json: bool) -> int:
+    records: list[tuple[str, int, int]] = []
+    for event in to_send:
+        try:
+            sent = await producer.send(event)
+        except ProducerError as error:
+            sys.stderr.write(f"Not sent: {error}.\n")
+            return EXIT_FAILED
+        records.append((sent.topic, sent.partition, sent.offset))
+        if as_json:
+            continue
+        kind = "health" if isinstance(event, Report) else "capacity"
+        print(
+            f"{sent.topic} partition {sent.partition} offset {sent.offset}: {kind} of "
+            f"{event.provider}/{event.region} ({len(event.pools)} pools) from {event.source}"
+        )
     if as_json:
         report = EmitReport(tuple(to_send), is_sent=True, records=tuple(records))
         print(msgspec.json.encode(report).decode())

@@ -9,11 +9,8 @@ import msgspec
 import yaml
 from msgspec import Struct
 
-from controller.core.policy.check import near_miss
-from controller.core.policy.policy import Policy
 from controller.process.errors import UserError
-from streams.rows import SENDERS
-from tieline.events import Capacity, PoolCapacity, PoolObservation, Report, in_scope, pool_of
+from tieline.events import Capacity, PoolCapacity, PoolObservation, Report, pool_of
 from tieline.misfits import misfit
 
 Kind = Literal["health", "capacity"]
@@ -73,23 +70,6 @@ def events(
             fields["provider"], fields["region"] = home
             result.append(_convert(kind, fields, at))
     return result
-
-
-def registration_fault(event: Report | Capacity, policy: Policy) -> str:
-    """Why the controllers would leave this event out, by the policy in force; empty if they take it."""
-    sources = {source.id: source for source in policy.sources}
-    source = sources.get(event.source)
-    if source is None:
-        return f"the policy in force registers no source {event.source}{near_miss(event.source, sources)}"
-    pools = {pool.id for pool in policy.pools}
-    for row in event.pools:
-        if row.pool not in pools:
-            return f"the policy in force has no pool {row.pool}{near_miss(row.pool, pools)}"
-        if not in_scope(row.pool, source.scope):
-            return f"the source {source.id} may speak of {source.scope} only, not of {row.pool}"
-    if source.kind not in SENDERS[type(event)]:
-        return f"the source {source.id} is of the kind {source.kind}, which sends no such events"
-    return ""
 
 
 def _by_region(description: Mapping[str, Any], at: str) -> dict[tuple[str, str], list[Any]]:

@@ -15,8 +15,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from redis.asyncio import Redis
 
 from controller.kafka.topics import ensure_topics
-from streams.app import Ingest, IngestSettings, Registry
-from streams.settings import SourceRule
+from streams.app import Ingest, IngestSettings
 from streams.tables import RedisTables
 from tieline.cloudevents import encode
 from tieline.events import (
@@ -32,6 +31,7 @@ from tieline.events import (
     Statement,
 )
 from tieline.kafka import Brokers, connecting
+from tieline.registration import Registry, SourceRule
 
 REGIONS = tuple(f"r{number}" for number in range(8))
 REGISTRY = Registry(

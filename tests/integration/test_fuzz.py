@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 
-from streams.app import Ingest, IngestSettings, Registry
-from streams.settings import SourceRule
+from streams.app import Ingest, IngestSettings
 from streams.tables import RedisTables
 from tests.integration.fuzzed import POOLS_PER_REGION, PROVIDER, SOURCES, SPOILERS, Fuzzed, fuzz, regions
 from tests.integration.ingesting import Lab, lab, now_ms
 from tests.waiting import until
 from tieline.events import Report
+from tieline.registration import Registry, SourceRule
 
 RECORDS = 10_000
 SEED = 20_260_731

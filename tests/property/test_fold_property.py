@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from streams.demand import DemandFold
 from streams.fold import Refusal, fold
 from streams.rows import DemandRow, Row
-from streams.settings import Registry
 from tests.unit.streams.made import T0_MS, at, demand, observation, report
+from tieline.registration import Registry
 
 REGISTRY = Registry(frozenset(), {}, frozenset({"azure/eu/a"}))
 offsets = st.lists(st.integers(0, 2**60), min_size=1, max_size=12, unique=True).map(sorted)

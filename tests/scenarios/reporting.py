@@ -12,7 +12,6 @@ from streams.contract_check import refuse_future
 from streams.demand import DemandFold
 from streams.fold import Refusal, fold
 from streams.rows import DemandRow, Position, Row
-from streams.settings import Registry
 from tieline.cloudevents import Poison
 from tieline.events import (
     Capacity,
@@ -26,6 +25,7 @@ from tieline.events import (
     Report,
     ResultClass,
 )
+from tieline.registration import Registry
 
 UNITS_PER_REQUEST = 10
 PROBE_INTERVAL_MS = 2_000

@@ -88,7 +88,7 @@ class KafkaConnection:
         except (KafkaError, TimeoutError) as error:
             self.drop(producer, _words(error))
             raise self.unavailable() from None
-        future.add_done_callback(_retrieve)
+        future.add_done_callback(retrieve)
         return producer, future
 
     async def acknowledged(
@@ -214,7 +214,7 @@ async def _discard(producer: Any) -> None:
             _log.debug("a connection to Kafka could not be closed in order: %s", _words(error))
 
 
-def _retrieve(future: asyncio.Future[Any]) -> None:
+def retrieve(future: asyncio.Future[Any]) -> None:
     """Look at the error of a future for which nobody waits any more, or asyncio would log it."""
     if not future.cancelled():
         future.exception()

@@ -12,9 +12,10 @@ from controller.core.model.memo import Memo
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Policy, Pool, QuotaGroup
 from controller.core.policy.thresholds import Thresholds
-from streams.rows import SENDERS, Row
+from streams.rows import Row
 from tieline.events import Capacity, GroupCapacity, PoolCapacity, in_scope
 from tieline.offers import AcceptedCapacity
+from tieline.registration import SENDERS
 
 STATING_KINDS = SENDERS[Capacity]
 

@@ -19,6 +19,7 @@ MODULES = (
         "producer",
         "providers",
         "quantiles",
+        "registration",
         "table",
         "testing",
         "identity_tokens",
@@ -47,8 +48,8 @@ def test_public_names() -> None:
         *("Needs", "Outcome", "Producer", "Reason", "ResultClass", "Route", "Shed", "State", "Status"),
         *("TielineError", "Timeouts", "Token", "offline", "options"),
         *("Delivery", "InvalidEventError", "KafkaUnavailableError", "MissingCredentialError"),
-        *("MissingTopicError", "ProducerClosedError", "ProducerError", "ProducerStatus", "RefusedError"),
-        *("StreamRestartedError", "TooLargeError"),
+        *("MissingTopicError", "ProducerClosedError", "ProducerError", "ProducerStatus", "Refusal"),
+        *("RefusedError", "StreamRestartedError", "SyncProducer", "TooLargeError"),
     }
     module = importlib.import_module("tieline")
     assert all(getattr(module, name) is not None for name in tieline.__all__)

@@ -9,9 +9,9 @@ from streams.client_load import NEWCOMER_MS
 from streams.clients import GENERATIONS_MAX, TAKE_OVER_MS, UNHEARD_MAX_MS, Clients
 from streams.demand import DOUBTS_MAX, DemandFold
 from streams.rows import DemandSecond, FlowSum
-from streams.settings import Registry
 from tests.unit.streams.made import T0_MS, at, demand, observation
 from tieline.events import Demand, Flow, Outcomes, ResultClass
+from tieline.registration import Registry
 
 POOL = "azure/eu/a"
 KNOWN = Registry(

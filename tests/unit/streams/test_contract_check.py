@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from streams.contract_check import Judge, Record, is_stale, refuse_future
-from streams.settings import Registry, SourceRule
 from tests.unit.streams.made import T0_MS, capacity, demand, observation, record, report, statement
 from tieline.cloudevents import Poison, Rejection
 from tieline.events import Capacity, Claim, Demand, Event, GroupCapacity, Report, Statement
+from tieline.registration import Registry, SourceRule
 from tieline.topics import Topics
 
 TOPICS = Topics("t")

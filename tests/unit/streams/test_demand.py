@@ -7,10 +7,10 @@ import pytest
 from streams.demand import SECONDS_MAX, DemandFold, is_of_its_own
 from streams.fold import Refusal
 from streams.rows import DemandRow, PoolSum
-from streams.settings import Registry
 from streams.sums import is_stuck
 from tests.unit.streams.made import T0_MS, at, demand, observation
 from tieline.events import Demand, Outcomes, PoolObservation, ResultClass
+from tieline.registration import Registry
 
 REGISTRY = Registry(frozenset(), {}, frozenset({"azure/eu/a", "azure/eu/b"}))
 A, B, C = "azure/eu/a", "gcp/eu/b", "azure/us/c"
