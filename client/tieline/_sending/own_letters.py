@@ -7,9 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from tieline._sending.reading import reader
 from tieline.backoff import Backoff
 from tieline.cancelling import end_all
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
+from tieline.kafka import Brokers
 from tieline.topics import MIB
 
 AUTHORS_MAX = 256  # (source, incarnation) that one producer is taken to speak for
@@ -71,7 +72,7 @@ class OwnLetters:
         self._on_letter = on_letter
         self._authors: OrderedDict[Author, None] = OrderedDict()
         self._since_ms = 0
-        self._next_offsets: dict[int, int] = {}  # by partition
+        self._next_offset: int | None = None
         self._reading: asyncio.Task[None] | None = None
         self.error = ""
 
@@ -106,48 +107,35 @@ class OwnLetters:
             await asyncio.sleep(backoff.next_s())
 
     async def _read(self, backoff: Backoff) -> None:
-        from aiokafka import AIOKafkaConsumer, TopicPartition
+        from aiokafka import TopicPartition
 
-        consumer = AIOKafkaConsumer(
-            **connecting(self._bootstrap),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            max_partition_fetch_bytes=LETTER_MAX_BYTES,
-        )
-        try:
-            await consumer.start()
-            await consumer.topics()
-            numbers = consumer.partitions_for_topic(self._topic)
-            if not numbers:
+        async with reader(self._bootstrap, LETTER_MAX_BYTES) as consumer:
+            if self._topic not in await consumer.topics():
                 self.error = f"Kafka has no topic {self._topic}"
                 return
-            partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
-            consumer.assign(partitions)
-            await self._seek(consumer, partitions)
+            partition = TopicPartition(self._topic, 0)
+            consumer.assign([partition])
+            consumer.seek(partition, await self._begin(consumer, partition))
             self.error = ""
             backoff.reset()
             while True:
-                batches = await consumer.getmany(timeout_ms=READ_FOR_MS)
-                for partition, records in batches.items():
-                    self._take(partition.partition, records)
-        finally:
-            await consumer.stop()
+                batches = await consumer.getmany(partition, timeout_ms=READ_FOR_MS)
+                for record in batches.get(partition, ()):
+                    self._take(record)
 
-    async def _seek(self, consumer: Any, partitions: list[Any]) -> None:
-        times = await consumer.offsets_for_times(dict.fromkeys(partitions, self._since_ms))
-        ends = await consumer.end_offsets(partitions)
-        for partition in partitions:
-            first = times.get(partition)
-            offset = first.offset if first is not None else ends[partition]
-            consumer.seek(partition, self._next_offsets.setdefault(partition.partition, offset))
+    async def _begin(self, consumer: Any, partition: Any) -> int:
+        """The offset to read from: where the last connection stopped, else the first letter since the first
+        acknowledgement."""
+        if self._next_offset is None:
+            first = (await consumer.offsets_for_times({partition: self._since_ms}))[partition]
+            end = (await consumer.end_offsets([partition]))[partition]
+            self._next_offset = first.offset if first is not None else end
+        return self._next_offset
 
-    def _take(self, partition: int, records: Sequence[Any]) -> None:
-        for record in records:
-            self._next_offsets[partition] = record.offset + 1
-            if (letter := own_letter(record.headers, self._authors)) is not None:
-                self._on_letter(letter)
+    def _take(self, record: Any) -> None:
+        self._next_offset = record.offset + 1
+        if (letter := own_letter(record.headers, self._authors)) is not None:
+            self._on_letter(letter)
 
 
 def _texts(headers: Sequence[Header]) -> dict[str, str]:

@@ -9,13 +9,16 @@ import msgspec
 from msgspec import Struct
 
 from tieline._process import clock as _clock
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
+from tieline._sending.reading import reader
+from tieline.cancelling import end_all
+from tieline.kafka import Brokers
 from tieline.registration import Registry, registry_in
 from tieline.table import Generation
 from tieline.topics import TABLE_TOPIC_MAX_BYTES
 
 LOOK_EVERY_S = 60.0
-LOOK_WITHIN_S = 3.0
+WAIT_FOR_A_LOOK_S = 3.0
+READ_WITHIN_S = 10.0
 FRESH_S = 5.0  # nothing is refused by a policy that was looked at longer ago
 AFTER_FAILURE_S = 10.0
 FIRST_RECORDS = 2  # read from the end of the log; twice as many each time none of them has a policy
@@ -59,37 +62,26 @@ class PublishedPolicy:
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look(), name="tieline producer policy")
             if fresh or self._looked_s is None:
-                await asyncio.wait({self._looking})
+                await asyncio.wait({self._looking}, timeout=WAIT_FOR_A_LOOK_S)
         return self._registry
 
     async def stop(self) -> None:
         """End a look that is under way."""
         looking, self._looking = self._looking, None
         if looking is not None:
-            looking.cancel()
-            await asyncio.wait({looking})
+            await end_all([looking])
 
     async def _look(self) -> None:
-        from aiokafka import AIOKafkaConsumer
         from aiokafka.errors import KafkaError
 
-        consumer = AIOKafkaConsumer(
-            **connecting(self._bootstrap),
-            group_id=None,
-            enable_auto_commit=False,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            max_partition_fetch_bytes=TABLE_TOPIC_MAX_BYTES,
-        )
         try:
-            async with asyncio.timeout(LOOK_WITHIN_S):
-                await consumer.start()
-                await self._read(consumer)
+            async with reader(self._bootstrap, TABLE_TOPIC_MAX_BYTES) as consumer:
+                async with asyncio.timeout(READ_WITHIN_S):
+                    await self._read(consumer)
             self._looked_s = _clock.monotonic_s()
         except (KafkaError, OSError, TimeoutError, msgspec.MsgspecError) as error:
             self.error = f"{self._topic} can't be read: {str(error) or type(error).__name__}"
             self._pause_until_s = _clock.monotonic_s() + AFTER_FAILURE_S
-        finally:
-            await consumer.stop()
 
     async def _read(self, consumer: Any) -> None:
         from aiokafka import TopicPartition

@@ -1,0 +1,34 @@
+"""Reading a topic beside sending: a consumer without a group, which leaves nothing behind on Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tieline.cancelling import whole
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
+
+
+@asynccontextmanager
+async def reader(bootstrap: str | Brokers, record_max_bytes: int) -> AsyncIterator[Any]:
+    """A connected aiokafka consumer, closed at the end. Raises KafkaError and OSError.
+
+    It is connected and closed in whole steps, because aiokafka leaves sockets open when it is cancelled
+    there; each is bounded by the time-out of a request.
+    """
+    from aiokafka import AIOKafkaConsumer
+
+    consumer = AIOKafkaConsumer(
+        **connecting(bootstrap),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        max_partition_fetch_bytes=record_max_bytes,
+    )
+    try:
+        await whole(consumer.start())
+        yield consumer
+    finally:
+        await whole(consumer.stop())
