@@ -19,7 +19,7 @@ from controller.core.policy.check import Fault, near_miss
 from controller.core.policy.policy import Policy
 from controller.process.errors import UserError
 from controller.yaml_reading import UnreadableFileError, YamlReading, compose, read_file, shortened
-from streams.rows import SENDERS
+from tieline.registration import SENDERS
 
 EXAMPLE = "examples/collectors.yaml"
 
