@@ -6,9 +6,9 @@ from typing import NamedTuple
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import LoggedAnswer
-from streams.rows import SENDERS
 from tieline.events import OF_AN_OFFER, Capacity, Command, in_scope, pool_of
 from tieline.offers import OfferAnswer, OfferedCapacity, OfferRequest
+from tieline.registration import SENDERS
 
 ANSWERING_KINDS = SENDERS[Capacity]
 
