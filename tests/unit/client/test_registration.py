@@ -11,7 +11,8 @@ from controller.core.policy.policy import QuotaGroup, Source, encode_policy
 from tests.unit.controller.core.made import policy, pool
 from tests.unit.streams.made import T0_MS, capacity, demand, observation, report, statement
 from tieline.cloudevents import Rejection
-from tieline.events import Claim, Event, Heartbeat
+from tieline.events import Claim, Event
+from tieline.leader_events import Heartbeat
 from tieline.registration import Registry, SourceRule, advice, registry_in, unregistered
 
 REGISTRY = Registry(
@@ -78,7 +79,7 @@ def test_producers_and_controllers_read_the_same_registry_from_a_policy() -> Non
     assert registry.providers == full.providers == {"azure", "gcp"}
     assert registry.groups == full.groups == {"shared": {"azure/eu/d"}, "empty": frozenset()}
     assert registry.flows is None
-    assert full.flows == {("chat", "eu")}
+    assert full.flows == frozenset({("chat", "eu")})
 
 
 def test_other_bytes_are_no_policy() -> None:

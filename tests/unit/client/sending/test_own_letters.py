@@ -45,7 +45,7 @@ def test_letters_of_others_are_none_of_ones_own(event: Event) -> None:
 @pytest.mark.parametrize("event", [report(3), statement(3), capacity(3)])
 def test_the_author_of_a_record_is_in_its_headers(event: Event) -> None:
     """Whatever dashes source, incarnation and key have."""
-    event = replace(event, source="a-b-1", incarnation="c-2-d")  # type: ignore[type-var]
+    event = replace(event, source="a-b-1", incarnation="c-2-d")
     headers = encode(event, time_ms=NOW_MS, content_type=MSGPACK).headers
     assert author_of(headers) == Author("/tieline/a-b-1", "c-2-d")
 
