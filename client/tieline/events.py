@@ -367,6 +367,22 @@ def stale_after_ms(
     return min(max(at_least_ms, round(intervals * interval_ms)), at_most_ms)
 
 
+def expires_ms(event: Event) -> int | None:
+    """When an event is of no more use to anybody (Unix time), None if that never happens.
+
+    Reports and demand go stale (``stale_after_ms``); other events say when they expire.
+    """
+    match event:
+        case Report() | Demand():
+            return event.window_end_ms + stale_after_ms(event.interval_ms)
+        case Capacity() | Command():
+            return event.expires_ms
+        case Statement(claims=claims) if claims:
+            return max(claim.expires_ms for claim in claims)
+        case _:
+            return None
+
+
 def taken_back(order: Command) -> tuple[str, ...]:
     """The verbs whose orders this one only takes back; empty for an order that lasts."""
     return ("mode",) if order.mode == "policy" else TAKES_BACK.get(order.verb, ())

@@ -25,7 +25,7 @@ from tieline._sending.connection import Delivery, KafkaConnection
 from tieline._sending.direct import DirectSends
 from tieline._sending.feedback import Feedback, Refusal, refused
 from tieline._sending.observations import ObservationWindow
-from tieline._sending.outbox import Outbox, expires_ms
+from tieline._sending.outbox import Outbox
 from tieline._sending.posting import EventRecord, PostedEvents, Tally
 from tieline._sending.spool import SPOOL_BYTES_MAX, Spool
 from tieline._sending.spooling import SpooledEvents
@@ -50,6 +50,7 @@ from tieline.events import (
     PoolObservation,
     Report,
     Statement,
+    expires_ms,
 )
 from tieline.kafka import Brokers, checked_brokers
 from tieline.offers import OfferAnswer

@@ -87,7 +87,7 @@ COMMANDS = {
     "overlay": Command(
         "controller.cli.overlay", "exclude pools at every client at once, by a signed overlay"
     ),
-    "emit": Command("controller.cli.emit", "send a health or capacity event"),
+    "emit": Command("controller.cli.emit", "send health and capacity events, also from a pipe"),
     "notify": Command("controller.cli.notify", "tell Slack, PagerDuty, Alertmanager or a webhook"),
     "doctor": Command(
         "controller.cli.doctor", "look at all that is needed, and say how to mend what is wrong"

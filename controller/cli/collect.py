@@ -51,16 +51,17 @@ def run(args: argparse.Namespace) -> int:
     """0 after a signal or when all is well, 1 if a collector could not be read with --once."""
     settings = read_settings(args, os.environ, needs=() if args.check or args.once else (KAFKA,))
     policy = load_policy(settings.policy) if settings.policy else None
-    collectors = load_collectors(args.file, policy)
+    file = load_collectors(args.file, policy)
     if args.check:
-        names = ", ".join(collector.name for collector in collectors)
-        print(f"{args.file}: {len(collectors)} collectors: {names}")
+        hooks = file.webhook.hooks if file.webhook is not None else ()
+        names = ", ".join(entry.name for entry in (*file.collectors, *hooks))
+        print(f"{args.file}: {len(file.collectors)} collectors and {len(hooks)} hooks: {names}")
         return 0
     if args.once:
         quiet()
-        return _print_once(collectors)
+        return _print_once(file.collectors)
     configure()
-    return asyncio.run(run_collect(settings, collectors))
+    return asyncio.run(run_collect(settings, file))
 
 
 def _print_once(collectors: Sequence[Collector]) -> int:

@@ -1,4 +1,4 @@
-"""``tieline emit health|capacity``: sends an event from flags, a file or standard input to Kafka."""
+"""``tieline emit health|capacity|-``: sends events from flags, a file or standard input to Kafka."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import asyncio
 import os
 import secrets
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from controller.cli.emit_lines import LinesReport, lines_of, send_lines
 from controller.cli.event_input import (
     INPUT_MAX_BYTES,
     Identity,
@@ -29,6 +31,7 @@ from tieline.producer import Producer, ProducerError, RefusedError
 
 OUTCOMES = Outcomes.__struct_fields__
 EXIT_FAILED = 1
+GIVE_UP_AFTER_S = 60.0
 
 
 def add_parser(subparsers: Any) -> None:
@@ -38,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
         description="Sends an event to Kafka and prints its topic, partition and offset. All pools of a "
         "region go into one event.",
     )
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="health|capacity")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="health|capacity|-")
     health = kinds.add_parser("health", help="what a source saw of some pools in a window of time")
     capacity = kinds.add_parser("capacity", help="limits of some pools until they expire")
     for kind in (health, capacity):
@@ -48,6 +51,18 @@ def add_parser(subparsers: Any) -> None:
         kind.add_argument("--file", help="events as YAML or JSON instead of flags; - for standard input")
         kind.add_argument("--dry-run", action="store_true", help="print the events as JSON, and send nothing")
         kind.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    lines = kinds.add_parser("-", help="events from standard input, one JSON object a line")
+    add_stack_arguments(lines)
+    lines.add_argument("--source", default="", help="the source of the events that name none")
+    lines.add_argument("--dry-run", action="store_true", help="only check the lines, and send nothing")
+    lines.add_argument("--json", action="store_true", help="one JSON object about all lines instead of text")
+    lines.add_argument(
+        "--give-up-after-s",
+        type=float,
+        default=GIVE_UP_AFTER_S,
+        metavar="S",
+        help=f"how long to wait while Kafka is away ({GIVE_UP_AFTER_S:g})",
+    )
     for name in OUTCOMES:
         health.add_argument(_flag(name), type=int, metavar="N", help=f"attempts that ended {name}")
     health.add_argument("--units", type=float, help="load served in the window, e.g. tokens")
@@ -72,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(args, os.environ, needs=(KAFKA,))
     name_context(settings)
     identity = Identity(args.source, secrets.token_hex(8), clock.now_ms())
+    if args.kind == "-":
+        return asyncio.run(_lines(args, settings, identity))
     place, descriptions = _descriptions(args, identity.now_ms)
     to_send = events(args.kind, descriptions, identity, place=place)
     if args.dry_run:
@@ -86,6 +103,25 @@ class EmitReport(Struct, frozen=True):
     events: tuple[Report | Capacity, ...]
     is_sent: bool
     records: tuple[tuple[str, int, int], ...] = ()
+
+
+async def _lines(args: argparse.Namespace, settings: Settings, identity: Identity) -> int:
+    lines = lines_of(sys.stdin.buffer)
+    report = LinesReport()
+    async with AsyncExitStack() as closing:
+        producer = None
+        if not args.dry_run:
+            producer = Producer(settings.kafka, prefix=settings.namespace)
+            await closing.enter_async_context(producer)
+        await send_lines(lines, identity, producer, report, give_up_after_s=args.give_up_after_s)
+    if args.json:
+        print(msgspec.json.encode(report).decode())
+    else:
+        what = "are well-formed" if args.dry_run else "sent"
+        sys.stderr.write(f"{report.lines:,} lines: {report.sent:,} {what}, {report.refused:,} refused.\n")
+    if report.is_cut_short:
+        sys.stderr.write(f"Kafka took no more, so nothing behind line {report.lines:,} was read.\n")
+    return EXIT_FAILED if report.refused else 0
 
 
 async def _checked_and_sent(settings: Settings, to_send: list[Report | Capacity], *, as_json: bool) -> int:

@@ -110,21 +110,21 @@ def _convert(kind: Kind, fields: Mapping[str, Any], at: str) -> Report | Capacit
     tag = cls.__struct_config__.tag
     if fields.get("type", tag) != tag:
         raise InputError(f"{at}: field type: this is not a {kind} event ({tag}).")
-    _refuse_unknown(fields, {*cls.__struct_fields__, "type"}, f"{at}: field ")
+    refuse_unknown(fields, {*cls.__struct_fields__, "type"}, f"{at}: field ")
     for index, row in enumerate(fields["pools"]):
-        _refuse_unknown(row, set(_ROW[kind].__struct_fields__), f"{at}: field pools[{index}].")
+        refuse_unknown(row, set(_ROW[kind].__struct_fields__), f"{at}: field pools[{index}].")
     if not fields["source"]:
         raise InputError(f"{at}: field source: name the source of the event, as the policy registers it.")
     try:
         event: Report | Capacity = msgspec.convert({**fields, "type": tag}, cls)
     except msgspec.ValidationError as error:
-        raise InputError(f"{at}: {_words(str(error))}.") from None
+        raise InputError(f"{at}: {words_of(str(error))}.") from None
     if fault := misfit(event):
         raise InputError(f"{at}: {fault}.")
     return event
 
 
-def _refuse_unknown(fields: Mapping[str, Any], allowed: set[str], at: str) -> None:
+def refuse_unknown(fields: Mapping[str, Any], allowed: set[str], at: str) -> None:
     """Raises InputError for a misspelt field, whose default would otherwise be sent as a fact."""
     for name in fields:
         if name not in allowed:
@@ -133,7 +133,7 @@ def _refuse_unknown(fields: Mapping[str, Any], allowed: set[str], at: str) -> No
             )
 
 
-def _words(message: str) -> str:
+def words_of(message: str) -> str:
     """The error of msgspec, such as "Expected `int` >= 0 - at `$.pools[0].units`", with the field first."""
     fault, _, place = message.partition(" - at `$")
     fault = (fault[:1].lower() + fault[1:]).replace("`", "")

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from controller.collect.addresses import literal, networks
 from controller.collect.collector import Collector
 from controller.collect.kinds import AnyCollector
+from controller.collect.webhook.hooks import WebhookSettings, webhook_faults
 from controller.core.policy.check import Fault, near_miss
 from controller.core.policy.policy import Policy
 from controller.process.errors import UserError
@@ -24,12 +25,15 @@ from tieline.registration import SENDERS
 EXAMPLE = "examples/collectors.yaml"
 
 
-class _File(Struct, frozen=True, forbid_unknown_fields=True):
-    collectors: Annotated[tuple[AnyCollector, ...], Meta(min_length=1, max_length=200)]
+class CollectorFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file says: collectors, which fetch, and a webhook, to which others push."""
+
+    collectors: Annotated[tuple[AnyCollector, ...], Meta(max_length=200)] = ()
+    webhook: WebhookSettings | None = None
 
 
-def load_collectors(path: Path, policy: Policy | None = None) -> tuple[Collector, ...]:
-    """The checked collectors of a file. Raises ``UserError`` with a line for each mistake."""
+def load_collectors(path: Path, policy: Policy | None = None) -> CollectorFile:
+    """The checked contents of a file. Raises ``UserError`` with a line for each mistake."""
     try:
         return parse_collectors(read_file(path), name=str(path), policy=policy)
     except UnreadableFileError as error:
@@ -38,28 +42,33 @@ def load_collectors(path: Path, policy: Policy | None = None) -> tuple[Collector
 
 def parse_collectors(
     data: bytes | str, *, name: str = "collectors.yaml", policy: Policy | None = None
-) -> tuple[Collector, ...]:
-    """The checked collectors in YAML text; ``name`` stands for the file. Raises ``UserError``."""
+) -> CollectorFile:
+    """The checked contents of YAML text; ``name`` stands for the file. Raises ``UserError``."""
     try:
         root = compose(data, name=name, example=EXAMPLE)
     except UnreadableFileError as error:
         raise UserError(str(error)) from None
     reading = YamlReading(name)
-    value = reading.value(root, _File, ())
+    value = reading.value(root, CollectorFile, ())
     try:
-        collectors = msgspec.convert(value, _File).collectors
+        file = msgspec.convert(value, CollectorFile)
     except msgspec.ValidationError as error:
         raise UserError(shortened(reading.in_order()) or f"{name}: {error}") from None
-    for fault in _faults(collectors, policy):
+    for fault in _faults(file, policy):
         reading.mistake(fault.path, fault.text)
     if reading.mistakes:
         raise UserError(shortened(reading.in_order()))
-    return collectors
+    return file
 
 
-def _faults(collectors: tuple[Collector, ...], policy: Policy | None) -> Iterator[Fault]:
-    names = [collector.name for collector in collectors]
-    for place, collector in enumerate(collectors):
+def _faults(file: CollectorFile, policy: Policy | None) -> Iterator[Fault]:
+    if not file.collectors and file.webhook is None:
+        yield Fault(("collectors",), f"name at least one collector, or a webhook; {EXAMPLE} shows both")
+    names = [collector.name for collector in file.collectors]
+    if file.webhook is not None:
+        for fault in webhook_faults(file.webhook, policy, names):
+            yield Fault(("webhook", *fault.path), fault.text)
+    for place, collector in enumerate(file.collectors):
         path = ("collectors", place)
         if (first := names.index(collector.name)) < place:
             text = f"{collector.name} is already collectors[{first}]: one source has one collector"

@@ -3,13 +3,17 @@
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 
 import structlog
 
 from controller.collect.collector import Collected, Collector
+from controller.collect.configuration import CollectorFile
 from controller.collect.fetching import Fetcher
 from controller.collect.rounds import Rounds
 from controller.collect.watching import rounds_of
+from controller.collect.webhook.receiver import Receiver
+from controller.collect.webhook.serving import figures_of, listening
 from controller.process import clock
 from controller.process.monitor import Figure, Vitals, labelled, monitored
 from controller.process.settings import Settings
@@ -19,15 +23,24 @@ from tieline.producer import Producer, ProducerStatus
 STOP_WITHIN_S = 4.0
 
 
-async def run_collect(settings: Settings, collectors: Sequence[Collector]) -> int:
-    """Runs until SIGTERM or SIGINT; returns 0."""
+async def run_collect(settings: Settings, file: CollectorFile) -> int:
+    """Runs until SIGTERM or SIGINT; returns 0. Raises SettingError when the webhook can't listen."""
     asked_to_end = end_on_signals()
     producer = Producer(settings.kafka, prefix=settings.namespace)
-    rounds = [rounds_of(collector, producer) for collector in collectors]
+    rounds = [rounds_of(collector, producer) for collector in file.collectors]
     log = structlog.get_logger("collect")
-    log.info("starting", kafka=str(settings.kafka), namespace=settings.namespace, collectors=len(collectors))
-    async with producer, monitored(settings.monitor, lambda: vitals_of(rounds, producer.status)):
-        running = asyncio.create_task(together({entry.collector.name: entry.run() for entry in rounds}))
+    log.info("starting", kafka=str(settings.kafka), namespace=settings.namespace, collectors=len(rounds))
+    async with AsyncExitStack() as closing:
+        await closing.enter_async_context(producer)
+        parts = {entry.collector.name: entry.run() for entry in rounds}
+        receiver = None
+        if file.webhook is not None:
+            receiver = await closing.enter_async_context(listening(file.webhook, producer))
+            parts["webhook"] = receiver.run(settings.kafka, settings.topics.statements.name)
+        await closing.enter_async_context(
+            monitored(settings.monitor, lambda: vitals_of(rounds, producer.status, receiver))
+        )
+        running = asyncio.create_task(together(parts))
         await until_asked(asked_to_end, running)
         running.cancel()
         await asyncio.wait({running}, timeout=STOP_WITHIN_S)
@@ -65,13 +78,16 @@ async def try_collectors(
     return results
 
 
-def vitals_of(rounds: Sequence[Rounds], status: ProducerStatus) -> Vitals:
-    """Ready while Kafka is connected and at least one collector is read. A restart would not help a feed."""
+def vitals_of(rounds: Sequence[Rounds], status: ProducerStatus, receiver: Receiver | None = None) -> Vitals:
+    """Ready while Kafka is connected, at least one collector is read, and the webhook takes what is pushed. A
+    restart would not help a feed."""
     trouble = {entry.collector.name: entry.trouble for entry in rounds}
     complaint = "" if status.connected else status.error or "not connected to Kafka yet"
     if not complaint and rounds and all(entry.succeeded_ms is None or entry.trouble for entry in rounds):
         complaint = f"no collector was read: {next(filter(None, trouble.values()), 'none has answered yet')}"
-    return Vitals(complaint, tuple(_figures(rounds)))
+    if receiver is None:
+        return Vitals(complaint, tuple(_figures(rounds)))
+    return Vitals(complaint or receiver.trouble, (*_figures(rounds), *figures_of(receiver)))
 
 
 def _figures(rounds: Sequence[Rounds]) -> list[Figure]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from controller.process.connections import connect_redis
+from controller.process.errors import SettingError
 from controller.process.monitor import monitored
 from controller.process.settings import Settings
 from controller.process.supervise import end_on_signals, together, until_asked
@@ -24,6 +25,8 @@ from controller.web.vitals import web_vitals
 from controller.web.watch import Watch
 from tieline.cancelling import end_all
 from tieline.producer import Producer
+
+REREAD_EVERY_S = 2.0
 
 
 async def run_web(
@@ -72,7 +75,7 @@ async def run_web(
             together(
                 {
                     "tables": Follower(redis, settings.keys, board).run(),
-                    "keys": server.reread_tokens(),
+                    "keys": _reread(tokens),
                     "page": Watch(settings, picture).run(),
                 }
             )
@@ -82,3 +85,15 @@ async def run_web(
         await end_all([running])
     log.info("stopped")
     return 0
+
+
+async def _reread(tokens: Tokens) -> None:
+    """Reads the file of tokens anew when it changes, until cancelled."""
+    log = structlog.get_logger("web")
+    while True:
+        await asyncio.sleep(REREAD_EVERY_S)
+        try:
+            if tokens.reread():
+                log.info("the tokens were read anew", keys=len(tokens))
+        except SettingError as error:
+            log.warning("the new tokens can't be used; the former ones stay", error=str(error))

@@ -2,11 +2,12 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sized
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 from aiohttp import web
@@ -14,10 +15,9 @@ from aiohttp import web
 from controller.process.clock import monotonic_ms
 from controller.process.errors import SettingError
 from controller.web.admission import Bounds, Rates
-from controller.web.answers import Answers, refusal
+from controller.web.answers import refusal
 from controller.web.page import Page
 
-REREAD_EVERY_S = 2.0
 STOP_WITHIN_S = 2.0
 OPEN_PATHS = {"/v1/health"}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,11 +56,35 @@ def read_listen(text: str, certificate: Path | None = None, key: Path | None = N
     return Listen(host, number, certificate, key=key)
 
 
+class Endpoint(Protocol):
+    """What a server answers with. Without ``tokens`` only this machine may reach it."""
+
+    @property
+    def tokens(self) -> Sized:
+        """What callers must show."""
+        ...
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What was refused, by its cause."""
+        ...
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """Every path and its handler."""
+        ...
+
+    def allowed(self, request: web.Request, /) -> bool:
+        """Whether the caller may make this request."""
+        ...
+
+
 class Server:
     """``async with Server(...).listening() as url``. Raises ``SettingError`` for an open address without
     tokens."""
 
-    def __init__(self, listen: Listen, answers: Answers, bounds: Bounds, *, page: Page | None = None) -> None:
+    def __init__(
+        self, listen: Listen, answers: Endpoint, bounds: Bounds, *, page: Page | None = None
+    ) -> None:
         if not listen.is_loopback and not len(answers.tokens):
             raise SettingError(
                 f"--listen {listen.host}: other machines can reach this address, so it needs tokens: give "
@@ -98,16 +122,6 @@ class Server:
                 yield f"http{'s' if self._listen.certificate else ''}://{host}:{port}"
         finally:
             await runner.cleanup()
-
-    async def reread_tokens(self) -> None:
-        """Reads the file of tokens anew when it changes, until cancelled."""
-        while True:
-            await asyncio.sleep(REREAD_EVERY_S)
-            try:
-                if self._answers.tokens.reread():
-                    self._log.info("the tokens were read anew", keys=len(self._answers.tokens))
-            except SettingError as error:
-                self._log.warning("the new tokens can't be used; the former ones stay", error=str(error))
 
     async def _bind(self, runner: web.AppRunner) -> asyncio.Server:
         loop, accept = asyncio.get_running_loop(), runner.server

@@ -1,6 +1,7 @@
 """`tieline emit` against a real Kafka, as an operator types it."""
 
 import asyncio
+import json
 import sys
 
 import pytest
@@ -36,6 +37,35 @@ async def test_what_was_sent_is_said_with_its_place(kafka_bootstrap: str, prefix
     status, out, _ = await emit(kafka_bootstrap, prefix, "capacity", "--file", "-", text=text)
     assert status == 0
     assert out.count(f"{prefix}.capacity partition ") == 2
+
+
+async def test_lines_from_standard_input_go_at_the_pace_of_kafka(kafka_bootstrap: str, prefix: str) -> None:
+    """All good lines are on Kafka, the bad ones are named by their numbers, and the status says so."""
+    await ensure_topics(kafka_bootstrap, Topics(prefix))
+    good = '{"type": "report.v1", "pools": [{"pool": "azure/eastus/a", "outcomes": {"ok": 1}}]}'
+    lines = [good] * 2_000
+    lines[10], lines[1_500] = "{", good.replace("azure/eastus/a", "azure")
+    status, out, complaints = await emit(
+        kafka_bootstrap, prefix, "-", "--source", "me", "--json", text="\n".join(lines)
+    )
+    report = json.loads(out)
+    assert (status, report["lines"], report["sent"], report["refused"]) == (1, 2_000, 1_998, 2)
+    assert [entry["line"] for entry in report["refused_lines"]] == [11, 1_501]
+    assert "line 11: it is not JSON" in complaints
+    assert "line 1501: field pools[0].pool" in complaints
+    status, _, complaints = await emit(kafka_bootstrap, prefix, "-", "--dry-run", text=good)
+    assert status == 1
+    assert complaints.endswith("required field source.\n1 lines: 0 are well-formed, 1 refused.\n")
+
+
+async def test_lines_without_kafka_end_after_the_time_given(unused_tcp_port: int, prefix: str) -> None:
+    """What could not be sent is named, and nothing more is read."""
+    good = '{"type": "report.v1", "pools": [{"pool": "azure/eastus/a", "outcomes": {"ok": 1}}]}\n'
+    words = ("-", "--source", "me", "--give-up-after-s", "0.1")
+    status, _, complaints = await emit(f"127.0.0.1:{unused_tcp_port}", prefix, *words, text=good * 3)
+    assert status == 1
+    assert "did not acknowledge in time" in complaints
+    assert "Kafka took no more, so nothing behind line 3 was read." in complaints
 
 
 @pytest.mark.parametrize(

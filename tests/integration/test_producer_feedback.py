@@ -8,33 +8,20 @@ import shutil
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec.structs import replace
 
-from controller.core.policy.policy import Source, encode_policy
+from controller.core.policy.policy import Source
 from controller.kafka.topics import ensure_topics
-from controller.routes.record import RoutesRecord, encode_record
 from tests.integration.ingesting import capacity, lab, now_ms, report, statement
+from tests.integration.publishing import publish
 from tests.stacks import RealStack
-from tests.unit.controller.core.made import policy, pool
 from tests.waiting import until
 from tieline.events import Claim, Outcomes, PoolCapacity, PoolObservation
 from tieline.producer import Producer, Refusal, RefusedError
-from tieline.table import Generation
 from tieline.topics import Topics
 
 TEN_MINUTES_MS = 600_000
-
-
-async def publish(bootstrap: str, topics: Topics, seq: int, *sources: Source) -> None:
-    """A publication with a policy that has one pool of azure/r0 and these sources; then a fence."""
-    whole = policy((pool("azure/r0"),), sources=sources)
-    record = RoutesRecord(Generation("test", 1, seq), now_ms(), policy=encode_policy(whole))
-    fence = RoutesRecord(Generation("test", 2, 0), now_ms())
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
-        for publication in (record, fence):
-            body = encode_record(publication)
-            await producer.send_and_wait(topics.routes.name, body, key=publication.key())
 
 
 async def reports_on(bootstrap: str, topics: Topics) -> int:

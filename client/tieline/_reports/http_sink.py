@@ -8,10 +8,10 @@ import asyncio
 
 from tieline._http.endpoint import Endpoint, EndpointError
 from tieline._process import clock as _clock
-from tieline._sending.outbox import Outbox, expires_ms
+from tieline._sending.outbox import Outbox
 from tieline.backoff import Backoff
 from tieline.cloudevents import MSGPACK, Poison, encode
-from tieline.events import Demand
+from tieline.events import Demand, expires_ms
 
 OUTBOX_REPORTS_MAX = 120
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 5.0

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from tieline._process.loops import Notifier
-from tieline.events import Capacity, Command, Demand, Event, Report, Statement, stale_after_ms
 
 _T = TypeVar("_T")
 
@@ -102,19 +101,3 @@ class Outbox(Generic[_T]):
         except TimeoutError:
             return False
         return True
-
-
-def expires_ms(event: Event) -> int | None:
-    """When an event is of no more use to anybody (Unix time), None if that never happens.
-
-    Reports and demand go stale (``events.stale_after_ms``); other events say when they expire.
-    """
-    match event:
-        case Report() | Demand():
-            return event.window_end_ms + stale_after_ms(event.interval_ms)
-        case Capacity() | Command():
-            return event.expires_ms
-        case Statement(claims=claims) if claims:
-            return max(claim.expires_ms for claim in claims)
-        case _:
-            return None

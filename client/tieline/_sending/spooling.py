@@ -8,7 +8,6 @@ from typing import Any
 from tieline._process.loops import Notifier
 from tieline._sending.connection import Delivery, KafkaConnection, retrieve
 from tieline._sending.feedback import Feedback, refused
-from tieline._sending.outbox import expires_ms
 from tieline._sending.posting import NO_ANSWER, EventRecord, Tally, go_on_sending
 from tieline._sending.spool import Spool, SpoolEntry
 from tieline.cancelling import run_all
@@ -19,6 +18,7 @@ from tieline.errors import (
     MissingTopicError,
     ProducerError,
 )
+from tieline.events import expires_ms
 
 BATCH_MAX = 64
 SYNC_AGAIN_AFTER_S = 1.0

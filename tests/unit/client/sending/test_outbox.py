@@ -3,8 +3,8 @@
 import asyncio
 
 from tests.unit.client.made_tables import Time
-from tieline._sending.outbox import Outbox, expires_ms
-from tieline.events import Capacity, Claim, PoolCapacity, Report, Statement
+from tieline._sending.outbox import Outbox
+from tieline.events import Capacity, Claim, PoolCapacity, Report, Statement, expires_ms
 from tieline.leader_events import Heartbeat
 
 NOW_MS = 1_790_000_000_000
