@@ -67,7 +67,9 @@ class OfferRequest(Struct, frozen=True, omit_defaults=True, tag_field="type", ta
     that the policy names. ``state``: ``holder`` while only the holder of the first refusal is asked,
     ``others`` while the others are asked as well. All other states are ends: ``accepted`` in full,
     ``partly_accepted``, ``unmet``, or ``withdrawn`` because nothing is short any more. ``closed_ms``: when it
-    ended. ``accepted`` counts from its start to its end, whatever becomes of the request.
+    ended. ``lost``: the provider or failure domain whose loss is to be survived, so that no capacity of its
+    own helps; empty where load is short without a loss. ``accepted`` counts from its start to its end,
+    whatever becomes of the request.
     """
 
     id: Name
@@ -82,6 +84,7 @@ class OfferRequest(Struct, frozen=True, omit_defaults=True, tag_field="type", ta
     providers: Annotated[tuple[AskedProvider, ...], Meta(max_length=PROVIDERS_PER_OFFER_MAX)]
     accepted: Annotated[tuple[AcceptedCapacity, ...], Meta(max_length=ACCEPTED_PER_OFFER_MAX)] = ()
     closed_ms: int = 0
+    lost: Annotated[str, Meta(max_length=200)] = ""
 
     @property
     def is_open(self) -> bool:

@@ -24,6 +24,7 @@ from lab.demo import trace
 from lab.demo.drills import DRILL_THRESHOLDS, KillController, StopStack, kill_phases, stop_phases
 from lab.demo.examples import example
 from lab.demo.incident import incident_ids, read
+from lab.demo.offering import OFFER_RULES, AskForCapacity, offer_phases
 from lab.demo.plan import DEMO, FAST, INCIDENT, Pace, Plan, plan
 from lab.demo.replay import Replay
 from lab.demo.report import report, setting_lines
@@ -59,6 +60,12 @@ def add_parser(subparsers: Any) -> None:
         "--kill-controller",
         choices=("ramp", "holddown"),
         help="kill the controller once during a ramp or a hold-down, and check what the next controller does",
+    )
+    parser.add_argument(
+        "--offers",
+        action="store_true",
+        help="ask for capacity: the holder of the first refusal declines, another provider accepts, and what "
+        "it gives counts from its start",
     )
     parser.add_argument(
         "--stop-stack", action="store_true", help="stop Kafka, then Valkey, then both, under load"
@@ -132,6 +139,9 @@ def choose(args: argparse.Namespace) -> tuple[Plan, Play]:
         drill_plan = demo_plan(replace(pace, thresholds={**pace.thresholds, **DRILL_THRESHOLDS}))
         kill = KillController(args.kill_controller, DEMO_ROLES)
         return drill_plan, lambda run: run.play(kill_phases(drill_plan.policy, DEMO_ROLES), kill)
+    if args.offers:
+        offer_plan = offers_plan(pace)
+        return offer_plan, lambda run: run.play(offer_phases(), AskForCapacity())
     run_plan = demo_plan(pace)
     if args.stop_stack:
         return run_plan, lambda run: run.play(stop_phases(run_plan.policy, DEMO_ROLES), StopStack())
@@ -142,6 +152,11 @@ def choose(args: argparse.Namespace) -> tuple[Plan, Play]:
 def demo_plan(pace: Pace) -> Plan:
     """The demo's plan, from the example policy and the trace."""
     return plan(load_policy(example(POLICY)), pace, trace.mean_tokens(trace.read()), only=DEMO_POOLS)
+
+
+def offers_plan(pace: Pace) -> Plan:
+    """The same, for a policy that asks for capacity."""
+    return demo_plan(replace(pace, offers=OFFER_RULES, first_refusal="oci"))
 
 
 def incident_plan(incident_id: str) -> tuple[Plan, Play]:

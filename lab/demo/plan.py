@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from controller.core.policy.lawful import lawful_pools, origins_of
+from controller.core.policy.offer_rules import OfferRules
 from controller.core.policy.policy import Policy, Pool, Source
 from controller.process.errors import UserError
 from lab.demo.caller import CallerConfig
@@ -34,7 +35,8 @@ class Pace(Struct, frozen=True):
     """How a run differs from the shipped settings.
 
     ``load``: the load that the callers send over the load that the workloads expect; it scales all
-    capacities. ``thresholds`` and ``clients``: settings of the policy that the run replaces.
+    capacities. ``thresholds`` and ``clients``: settings of the policy that the run replaces. With ``offers``
+    the run asks for capacity, ``first_refusal`` first.
     """
 
     requests_per_s: float = 70.0
@@ -43,6 +45,8 @@ class Pace(Struct, frozen=True):
     callers: int = 2
     thresholds: dict[str, int] = {}
     clients: dict[str, int] = {}
+    offers: OfferRules | None = None
+    first_refusal: str | None = None
 
 
 DEMO = Pace(
@@ -102,6 +106,7 @@ def plan(policy: Policy, pace: Pace, mean_tokens: float, *, only: Sequence[str] 
     differences = (
         *_differences("thresholds", policy.thresholds, run_policy.thresholds),
         *_differences("clients", policy.clients, run_policy.clients),
+        *_differences("offers", policy.offers or OfferRules(), run_policy.offers or OfferRules()),
         Difference("capacities", f"x {scale:.2f}", "x 1 (they fit the load that this machine sends)"),
     )
     return Plan(run_policy, scale, differences, pace=pace)
@@ -125,6 +130,8 @@ def _run_policy(policy: Policy, pace: Pace, scale: float, *, only: Sequence[str]
             for workload in policy.workloads
         ),
         committed_spend=(),
+        offers=pace.offers or policy.offers,
+        first_refusal=pace.first_refusal or policy.first_refusal,
         thresholds=replace(policy.thresholds, **pace.thresholds),
         clients=replace(policy.clients, **pace.clients),
         sources=_with_own_sources(policy.sources),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from controller.core.offers.shortages import is_lost
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import LoggedAnswer
@@ -38,12 +39,17 @@ class IgnoredReply(NamedTuple):
 
 
 def lawful_candidates(compiled: CompiledPolicy, request: OfferRequest) -> frozenset[str]:
-    """The pools on which capacity can be given: in the request's geographies, and lawful for its load."""
+    """The pools on which capacity can be given: in the request's geographies, lawful for its load, and not
+    lost with what is to be survived."""
     lawful = {
         pool for route in compiled.routes if route.workload in request.workloads for pool in route.lawful
     }
     pools = compiled.policy.pools
-    return frozenset(pools[index].id for index in lawful if pools[index].geography in request.geographies)
+    return frozenset(
+        pools[index].id
+        for index in lawful
+        if pools[index].geography in request.geographies and not is_lost(pools[index], request.lost)
+    )
 
 
 def replies(

@@ -182,13 +182,14 @@ class _Flow:
     def opened(
         self, lacking: Iterable[Shortage], short: Iterable[ShortMemory], requests: Sequence[OfferRequest]
     ) -> list[OfferRequest]:
-        """Requests for what has been short for long enough, and is not being asked for."""
+        """Requests for what has been short for long enough, is not being asked for, and somebody can give."""
         since_ms = {item.geographies: item.since_ms for item in short}
         new: list[OfferRequest] = []
         for shortage in lacking:
             is_lasting = self._now_ms >= since_ms[shortage.geographies] + self._rules.short_for_ms
             if is_lasting and not self._must_wait(shortage, [*requests, *new]):
-                new.append(self._opened(shortage, [*requests, *new]))
+                request = self._opened(shortage, [*requests, *new])
+                new += [request] if request.providers else []
         return new
 
     def _must_wait(self, shortage: Shortage, requests: Iterable[OfferRequest]) -> bool:
@@ -215,6 +216,7 @@ class _Flow:
             issued_ms=now_ms,
             state="holder",
             providers=(),
+            lost=shortage.lost,
         )
         if self._holder in self._providers(request):
             deadline_ms = now_ms + rules.holder_answers_within_ms

@@ -55,7 +55,7 @@ def plan(
     return Plan("version", "inputs", made_ms, targets, shortfalls=shortfalls, grown=grown)
 
 
-def short_by(units: float, *, lost: str = "gcp", geographies: tuple[str, ...] = ("eu",)) -> Shortfall:
+def short_by(units: float, *, lost: str = "oci", geographies: tuple[str, ...] = ("eu",)) -> Shortfall:
     """Load of chat that would have no room."""
     return Shortfall(lost, geographies, ("chat/eu",), units_per_s=units)
 

@@ -24,7 +24,7 @@ def request_for(*workloads: str) -> OfferRequest:
     flowing = Flowing(asking_policy(holder=None))
     flowing.at(0)
     flowing.at(2)
-    return replace(flowing.only, workloads=workloads)
+    return replace(flowing.only, workloads=workloads, lost="")
 
 
 def test_only_lawful_pools_in_the_geographies_can_be_given() -> None:
@@ -34,6 +34,19 @@ def test_only_lawful_pools_in_the_geographies_can_be_given() -> None:
     assert lawful_candidates(compiled, request_for("api")) == {"azure/a/d"}
     everywhere = replace(request_for("api"), geographies=("eu", "us"))
     assert lawful_candidates(compiled, everywhere) == {"azure/a/d", "azure/u/d"}
+
+
+def test_capacity_that_would_be_lost_as_well_does_not_help() -> None:
+    """Of the provider, of the region, or of any pool in the same failure domain."""
+    rules = asking_policy()
+    pools = tuple(
+        replace(pool, domains=("grid",)) if pool.provider in ("gcp", "oci") else pool for pool in rules.pools
+    )
+    compiled = compile_policy(replace(rules, pools=pools))
+    request = request_for("chat")
+    assert lawful_candidates(compiled, replace(request, lost="azure")) == {"gcp/b/d", "oci/c/d"}
+    assert lawful_candidates(compiled, replace(request, lost="gcp/b")) == {"azure/a/d", "oci/c/d"}
+    assert lawful_candidates(compiled, replace(request, lost="grid")) == {"azure/a/d"}
 
 
 @pytest.mark.parametrize(

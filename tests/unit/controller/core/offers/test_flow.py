@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from controller.core.model.dispatch_plan import Shortfall
 from controller.core.policy.offer_rules import OfferRules
 from tests.unit.controller.core.made import NOW_MS
 from tests.unit.controller.core.offers.asking import (
@@ -213,14 +214,25 @@ def test_one_request_at_a_time_for_a_geography() -> None:
     assert [request.geographies for request in flowing.at(2, apart)] == [("eu",), ("us",)]
 
 
-def test_nobody_to_ask_is_said_once_and_not_again_for_a_while() -> None:
-    """The request ends at once, as it can't be met."""
-    nowhere = plan(short_by(80, geographies=("uk",)))
+@pytest.mark.parametrize(
+    "short",
+    [short_by(80, geographies=("uk",)), replace(short_by(80, lost="azure"), routes=("api/eu",))],
+    ids=["no lawful pool", "all of them lost with it"],
+)
+def test_where_nobody_can_give_capacity_nobody_is_asked(short: Shortfall) -> None:
+    """A request that can't be met would only be noise."""
     flowing = Flowing()
-    flowing.at(0, nowhere)
-    flowing.at(2, nowhere)
-    assert (flowing.only.state, flowing.only.providers) == ("unmet", ())
-    assert len(flowing.at(10, nowhere)) == 1
+    flowing.at(0, plan(short))
+    assert flowing.at(2, plan(short)) == ()
+
+
+def test_who_would_be_lost_itself_is_not_asked_for_what_is_short_without_it() -> None:
+    """Not even the holder of the first refusal, as nothing that it has would help."""
+    without_azure = plan(short_by(80, lost="azure"))
+    flowing = Flowing()
+    flowing.at(0, without_azure)
+    flowing.at(2, without_azure)
+    assert (flowing.only.state, asked(flowing)) == ("others", {"gcp": ""})
 
 
 def test_without_rules_open_requests_are_withdrawn_and_what_is_accepted_stays() -> None:

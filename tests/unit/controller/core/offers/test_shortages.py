@@ -22,8 +22,8 @@ def test_only_one_loss_is_to_be_survived() -> None:
         short_by(10, geographies=("eu", "us")),
     )
     assert shortages(COMPILED, short, DEMAND, RULES) == (
-        Shortage(("eu",), "n_minus_1", ("api", "chat"), 110),
-        Shortage(("eu", "us"), "n_minus_1", ("chat",), 10),
+        Shortage(("eu",), "n_minus_1", ("api", "chat"), 110, "oci"),
+        Shortage(("eu", "us"), "n_minus_1", ("chat",), 10, "oci"),
     )
 
 
@@ -41,7 +41,7 @@ def test_the_cause_that_is_short_of_most_counts() -> None:
     same = plan(short_by(50, geographies=here), shed=50_000)
     assert shortages(COMPILED, same, DEMAND, RULES)[0].cause == "shed"
     growth = plan(short_by(10), grown=(short_by(40), short_by(30, lost="")))
-    assert shortages(COMPILED, growth, DEMAND, RULES) == (Shortage(("eu",), "growth", ("chat",), 40),)
+    assert shortages(COMPILED, growth, DEMAND, RULES) == (Shortage(("eu",), "growth", ("chat",), 40, "oci"),)
 
 
 def test_less_critical_load_is_asked_for_only_if_the_policy_says_so() -> None:
@@ -57,3 +57,13 @@ def test_less_critical_load_is_asked_for_only_if_the_policy_says_so() -> None:
 def test_rounding_is_no_shortage() -> None:
     """Less than half a unit/s."""
     assert shortages(COMPILED, plan(short_by(0.49)), DEMAND, RULES) == ()
+
+
+def test_load_that_no_capacity_would_help_is_left_out() -> None:
+    """What only the lost provider may serve, and the rest of it is still seen."""
+    exclusive = replace(short_by(90, lost="azure"), routes=("api/eu",))
+    assert shortages(COMPILED, plan(exclusive), DEMAND, RULES) == ()
+    both = plan(exclusive, short_by(30, lost="azure"))
+    assert shortages(COMPILED, both, DEMAND, RULES) == (
+        Shortage(("eu",), "n_minus_1", ("chat",), 30, "azure"),
+    )
