@@ -29,8 +29,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points, version
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from controller.cli.arguments import EXIT_USAGE, Arguments
 
@@ -115,6 +114,16 @@ Kafka and Redis are found by --kafka and --redis, by TIELINE_KAFKA and TIELINE_R
 EPILOG_STACK = "; `tieline stack` runs both here and prints the settings"
 
 
+class _ShowVersion(argparse.Action):
+    """Prints the version and ends the process; whoever does not ask for it need not wait for it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"tieline {version('tieline-controller')}")
+        parser.exit()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -141,6 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def added_commands() -> dict[str, Command]:
     """The commands that other installed distributions add."""
+    from importlib.metadata import entry_points  # most commands need none of it
+
     return {name: command for point in entry_points(group=GROUP) for name, command in point.load().items()}
 
 
@@ -152,7 +163,7 @@ def _parser(commands: Mapping[str, Command], chosen: str | None) -> argparse.Arg
         epilog=EPILOG.format(stack=EPILOG_STACK if "stack" in commands else ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"tieline {version('tieline-controller')}")
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     home = commands[chosen].module if chosen else ""
     for name, command in commands.items():

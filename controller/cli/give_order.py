@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable
 
 import msgspec
-from aiokafka.errors import KafkaError
 
 from controller.cli.agreement import is_agreed, say
 from controller.cli.client_wait import ClientWait
@@ -36,7 +35,7 @@ from controller.process.redis_reader import RedisUnreadError
 from controller.process.settings import Settings
 from controller.process.telemetry import without_controls
 from controller.routes.record import PendingOrder, RoutesRecord
-from controller.status.leadership import leading
+from controller.status.leadership import leader_of
 from controller.status.live import Moment, moment_of, read_commands
 from controller.status.redis_side import RedisSide
 from controller.status.words import taken_back_by, utc, waiting_words
@@ -64,7 +63,7 @@ async def give(command_at: Callable[[int], Command], settings: Settings, choices
 async def _report(command_at: Callable[[int], Command], settings: Settings, choices: Choices) -> OrderReport:
     async with RoutesReader(settings.kafka, settings.topics) as routes:
         before = routes.newest()
-        behind_ms = await behind_by_ms(settings)
+        behind_ms = await behind_by_ms(routes)
         if before is None:
             raise UserError("no controller has published anything yet: start one with `tieline controller`")
         command = command_at(now_ms() + behind_ms)
@@ -277,19 +276,16 @@ def check_taken_back(command: Command, log: CommandLog, at_ms: int) -> None:
     raise UserError(f"there is no {verb} of {about} to take back: {instead}")
 
 
-async def behind_by_ms(settings: Settings) -> int:
+async def behind_by_ms(routes: RoutesReader) -> int:
     """How far this machine's clock is behind the brokers', who say when an order ends; 0 if it is not known,
     or less than the delay of a heartbeat may explain."""
-    try:
-        leader = await leading(settings)
-    except (KafkaError, TimeoutError):
-        return 0
+    leader = leader_of(routes.leader_log)
     if leader is None:
         return 0
     behind_ms = leader.heard_ms - now_ms()
     if behind_ms < -SKEW_TOLD_MS:
         # Either this clock is ahead, or the leader has fallen silent: then its heartbeats don't go on.
-        behind_ms = await _behind_by_next_heartbeat_ms(settings, leader.heard_ms)
+        behind_ms = await _behind_by_next_heartbeat_ms(routes, leader.heard_ms)
     if abs(behind_ms) < SKEW_TOLD_MS:
         return 0
     words = "behind" if behind_ms > 0 else "ahead of"
@@ -300,12 +296,13 @@ async def behind_by_ms(settings: Settings) -> int:
     return behind_ms
 
 
-async def _behind_by_next_heartbeat_ms(settings: Settings, heard_ms: int) -> int:
+async def _behind_by_next_heartbeat_ms(routes: RoutesReader, heard_ms: int) -> int:
     """The same by a heartbeat later than ``heard_ms``; 0 if none comes."""
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + HEARTBEAT_WITHIN_S
-    while loop.time() < deadline_s:
-        leader = await leading(settings)
+    while (left_s := deadline_s - loop.time()) > 0:
+        await routes.leader_moved(left_s)
+        leader = leader_of(routes.leader_log)
         if leader is not None and leader.heard_ms > heard_ms:
             return leader.heard_ms - now_ms()
     return 0

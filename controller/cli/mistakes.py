@@ -1,38 +1,50 @@
 """Which errors are a user's mistake or an absent server, and the one sentence for each."""
 
-from aiokafka.errors import KafkaConnectionError, KafkaError
-from redis.exceptions import AuthenticationError, RedisError
-from redis.exceptions import ConnectionError as RedisConnectionError
+import sys
 
-from controller.kafka.topics import TopicError
-from controller.policy_file import PolicyError
 from controller.process.errors import UserError
 from controller.process.settings import KAFKA, REDIS
 from controller.process.telemetry import without_controls, without_password
-from tieline.table import TableError
 
 
 def sentence_of(error: BaseException) -> str | None:
     """What is wrong and what to do about it; None for a fault of this program."""
-    match error:
-        case UserError() | PolicyError() | TopicError():
-            return without_controls(str(error))
-        case KafkaConnectionError():
-            return f"Kafka can't be reached ({_first_line(error)}): start it, or correct --kafka or {KAFKA}"
-        case KafkaError():
-            return f"Kafka refused the request: {_first_line(error)}"
-        case AuthenticationError():
-            return f"Redis refused the password: correct the URL in --redis or {REDIS}"
-        case RedisConnectionError():
-            return f"Redis can't be reached ({_first_line(error)}): start it, or correct --redis or {REDIS}"
-        case RedisError():
-            return f"Redis refused the request: {_first_line(error)}"
-        case TableError():
-            return (
-                f"the published routes can't be read: {_first_line(error)}; use the version that wrote them"
-            )
-        case _:
-            return None
+    if isinstance(error, UserError):
+        return without_controls(str(error))
+    for module, name, sentence in _SENTENCES:
+        # The library of an error that was raised is there; to import the others would only take time.
+        library = sys.modules.get(module)
+        if library is not None and isinstance(error, getattr(library, name)):
+            return sentence.format(_first_line(error)) if sentence else without_controls(str(error))
+    return None
+
+
+_SENTENCES = (
+    ("controller.policy_file", "PolicyError", ""),
+    ("controller.kafka.topics", "TopicError", ""),
+    (
+        "aiokafka.errors",
+        "KafkaConnectionError",
+        f"Kafka can't be reached ({{}}): start it, or correct --kafka or {KAFKA}",
+    ),
+    ("aiokafka.errors", "KafkaError", "Kafka refused the request: {}"),
+    (
+        "redis.exceptions",
+        "AuthenticationError",
+        f"Redis refused the password: correct the URL in --redis or {REDIS}",
+    ),
+    (
+        "redis.exceptions",
+        "ConnectionError",
+        f"Redis can't be reached ({{}}): start it, or correct --redis or {REDIS}",
+    ),
+    ("redis.exceptions", "RedisError", "Redis refused the request: {}"),
+    (
+        "tieline.table",
+        "TableError",
+        "the published routes can't be read: {}; use the version that wrote them",
+    ),
+)
 
 
 def _first_line(error: BaseException) -> str:

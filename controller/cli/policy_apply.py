@@ -201,7 +201,7 @@ async def _sent(
         return _with(report, "dry_run", "nothing was sent")
     if not await _is_agreed(report, before, policy, choices.consent):
         return msgspec.structs.replace(report, outcome="not_agreed")
-    order = signer.signed(order_at(report.change, now_ms() + await behind_by_ms(settings)))
+    order = signer.signed(order_at(report.change, now_ms() + await behind_by_ms(routes)))
     await _send(settings, order)
     if isinstance(order, PolicyChange):
         change = order

@@ -7,7 +7,6 @@ status` shows every controller with what is wrong with it.
 
 import os
 import platform
-from importlib.metadata import version
 
 import msgspec
 from aiokafka.structs import ConsumerRecord
@@ -77,6 +76,8 @@ _decoder = msgspec.msgpack.Decoder(Presence)
 
 def first_presence(identity: str, started_ms: int, policy: PolicyInForce, *, redis: str) -> Presence:
     """What this process says before it has looked at anything. ``redis``: its address without a password."""
+    from importlib.metadata import version  # readers of presences, which are short commands, need none of it
+
     return Presence(
         identity=identity,
         host=platform.node(),

@@ -57,6 +57,10 @@ class RoutesReader:
         """Who leads, as far as the leader log was read."""
         return self._leader.log
 
+    async def leader_moved(self, within_s: float) -> None:
+        """Returns once more was read of the leader log, or after ``within_s``."""
+        await self._leader.moved(within_s)
+
     async def run(self) -> None:
         """Returns when the logs are no longer read, because one of them was lost. Raises ``LogLostError``."""
         ended, _ = await asyncio.wait(self._reading, return_when=asyncio.FIRST_COMPLETED)
