@@ -4,6 +4,7 @@ Names are never cut. On a narrow terminal columns that can be missed are left ou
 cut at their ends; `tieline explain` says them whole.
 """
 
+from math import isinf
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -87,4 +88,5 @@ def route_cells(status: "Status", *, is_wide: bool) -> tuple[tuple[str, ...], li
 
 
 def _units(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
+    """Nothing where it is not known, or where nothing binds: a provider in mode observe has no limit."""
+    return "-" if value is None or isinf(value) else f"{value:,.0f}"
