@@ -6,6 +6,11 @@ from controller.collect.capacity.dcgm import Dcgm
 from controller.collect.capacity.kubernetes import Kubernetes
 from controller.collect.capacity.model_servers import ModelServers
 from controller.collect.capacity.prometheus import Prometheus
+from controller.collect.feeds.azure import AzureStatus
+from controller.collect.feeds.google import GoogleStatus
+from controller.collect.feeds.oracle import OracleStatus
+from controller.collect.feeds.statusio import StatusIo
 from controller.collect.feeds.statuspage import Statuspage
 
-AnyCollector: TypeAlias = Statuspage | ModelServers | Dcgm | Prometheus | Kubernetes
+StatusFeeds: TypeAlias = AzureStatus | GoogleStatus | OracleStatus | StatusIo | Statuspage
+AnyCollector: TypeAlias = StatusFeeds | ModelServers | Dcgm | Prometheus | Kubernetes

@@ -15,7 +15,8 @@ saw.
 - **A maintenance window is a claim of its own**, from its start to its end, so that room is made for it
   beforehand. It is not stated as planned capacity as well: one loss would count twice.
 
-    status_feed   the settings of every feed, and from entries to statements
+    status_feed   the settings of every feed
+    placing       from a feed's entries to statements about regions and pools
     parts         from untrusted JSON to text, lists and instants
     rss           from untrusted XML to items
     google, azure, oracle, statusio, statuspage     one feed each, from body to entries

@@ -6,7 +6,8 @@ component's place and product are its own name and the name of its group.
 """
 
 from controller.collect.feeds.parts import Part, Tally, document, instant_ms, plain_text, required, text
-from controller.collect.feeds.status_feed import IllState, Incident, StatusFeed, View, Window, bare
+from controller.collect.feeds.placing import IllState, Incident, View, Window
+from controller.collect.feeds.status_feed import StatusFeed
 
 WELL = "operational"
 STATES: dict[str, IllState] = {
@@ -16,6 +17,7 @@ STATES: dict[str, IllState] = {
 }
 IN_MAINTENANCE = "under_maintenance"
 BEING_EXAMINED = ("investigating", "identified")
+UNDER_WAY = ("in_progress", "verifying")
 ENDED = ("resolved", "postmortem", "completed")
 
 
@@ -42,7 +44,7 @@ class _Page:
         }
         self._incidents = self._listed(page, "incidents")
         self._windows = self._listed(page, "scheduled_maintenances")
-        self._places = {bare(name) for name in feed.regions}
+        self._feed = feed
         self._now_ms = now_ms
 
     def view(self) -> View:
@@ -55,18 +57,13 @@ class _Page:
             self._tally.unread += 1
         return self._tally.parts(page.get(field))
 
-    def _split(self, names: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
-        """(places, products) among the names of a component. A page does not say which is which."""
-        places = frozenset(name for name in names if bare(name) in self._places)
-        return places, names - places
-
     def _of_components(self) -> list[Incident]:
         incidents = []
         for component in self._components:
             status = self._tally.text(component, "status")
             if status in ("", WELL, IN_MAINTENANCE):
                 continue
-            places, products = self._split(self._names[text(component, "id")])
+            places, products = self._feed.split(self._names[text(component, "id")])
             words = self._words_about(text(component, "id")) or f"{text(component, 'name')}: {status}"
             incidents.append(
                 Incident(STATES.get(status, "degraded"), places, products, text=plain_text(words))
@@ -89,7 +86,7 @@ class _Page:
             if status not in BEING_EXAMINED or text(incident, "impact") == "none":
                 continue
             for names in self._listed_names(incident) or [frozenset[str]()]:
-                places, products = self._split(names)
+                places, products = self._feed.split(names)
                 incidents.append(
                     Incident("degraded", places, products, text=plain_text(text(incident, "name")))
                 )
@@ -108,7 +105,7 @@ class _Page:
         windows = []
         for component in self._components:
             if text(component, "status") == IN_MAINTENANCE:
-                places, products = self._split(self._names[text(component, "id")])
+                places, products = self._feed.split(self._names[text(component, "id")])
                 name = plain_text(text(component, "name"))
                 windows.append(
                     Window(self._now_ms, None, places, products=products, text=f"{name}: maintenance")
@@ -118,7 +115,8 @@ class _Page:
     def _scheduled(self) -> list[Window]:
         windows = []
         for entry in self._windows:
-            if self._tally.text(entry, "status") in ("", *ENDED):
+            status = self._tally.text(entry, "status")
+            if status in ("", *ENDED):
                 continue
             starts_ms, ends_ms = (
                 instant_ms(entry.get("scheduled_for")),
@@ -127,8 +125,12 @@ class _Page:
             if starts_ms is None or ends_ms is None:
                 self._tally.unread += 1
                 continue
+            # Work that takes longer than planned goes on for as long as the page calls it under way.
+            is_late = status in UNDER_WAY and ends_ms <= self._now_ms
             for names in self._listed_names(entry) or [frozenset[str]()]:
-                places, products = self._split(names)
+                places, products = self._feed.split(names)
                 words = plain_text(text(entry, "name"))
-                windows.append(Window(starts_ms, ends_ms, places, products=products, text=words))
+                windows.append(
+                    Window(starts_ms, None if is_late else ends_ms, places, products=products, text=words)
+                )
         return windows
