@@ -138,12 +138,12 @@ async def test_a_round_states_what_was_read_and_a_failed_one_nothing(server: Fee
             ("us", "status", 1),
             ("us", "maintenance", 0),
         ]
+        server.default = Served(status=429, headers={"Retry-After": "280"})
+        assert await rounds.round(fetcher) >= 280.0
         for served in (Served(status=503), Served(body=b"{"), Served(body=b"[]"), Served(body=b"")):
             server.default = served
             assert await rounds.round(fetcher) > 0
             assert rounds.trouble
-        server.default = Served(status=429, headers={"Retry-After": "280"})
-        assert await rounds.round(fetcher) >= 280.0
         assert (rounds.failures, len(taken.events)) == (5, 2)
         server.default = Served(body=json.dumps(PAGE).encode())
         assert await rounds.round(fetcher) == 60.0
