@@ -199,7 +199,7 @@ class Producer:
         that can't be used, or that another producer uses."""
         if self._connection is not None:
             return
-        self._open_spool()
+        await asyncio.to_thread(self._open_spool)
         self._connection = connection = KafkaConnection(self._bootstrap, linger_ms=self._linger_ms)
         connection.start()
         self._direct = DirectSends(connection, self._feedback, self._send_timeout_s)
@@ -236,7 +236,7 @@ class Producer:
         await self._feedback.stop()
         await connection.stop()
         if self._spooled is not None:
-            self._spooled.close()
+            await self._spooled.close()
             self._spool = self._spooled = None
 
     async def __aenter__(self) -> Producer:

@@ -1,6 +1,7 @@
 """A log of records in files of one directory: append-only segments, the oldest of which are deleted.
 
-A record is four bytes of length, four of CRC-32 and its payload. A process that dies in the middle of a write
+Appending costs a write to the system's cache, and nothing waits for the disk but ``sync`` and ``close``. A
+record is four bytes of length, four of CRC-32 and its payload. A process that dies in the middle of a write
 leaves a torn end, which reading ends at; what is written afterwards goes to a new segment. One process at a
 time may have the directory open, which a lock on the file ``lock`` ensures until the process ends.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -35,6 +37,8 @@ class Segments:
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._file: BinaryIO | None = None
+        self._full: deque[BinaryIO] = deque()  # not closed yet
+        self._dropped: deque[Path] = deque()  # not deleted yet
         self._is_synced = True
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -89,71 +93,77 @@ class Segments:
         try:
             self._file.write(record)
         except OSError:
-            self._close_file()  # half of the record may be there: the next one goes to another segment
+            self._retire()  # half of the record may be there: the next one goes to another segment
             raise
         self._sizes[number] += len(record)
         self._is_synced = False
         return number
 
+    def drop_oldest(self) -> None:
+        """Give up the oldest segment, which must not be the one that is written to. ``sync`` deletes it."""
+        number = next(iter(self._sizes))
+        del self._sizes[number]
+        self._dropped.append(self._path(number))
+        self._is_synced = False
+
     def sync(self) -> None:
-        """Make everything that was appended safe from a loss of power. May be called in another thread."""
-        file = self._file
-        if file is None:
-            return
+        """Make everything that was appended safe from a loss of power, and delete what was dropped.
+
+        Waits for the disk, and may be called in another thread than the other methods.
+        """
         self._is_synced = True  # what is appended from now on needs another call
-        descriptor = os.dup(file.fileno())  # the file may be closed meanwhile
         try:
-            os.fsync(descriptor)
+            file = self._file
+            if file is not None:
+                _sync_copy(os.dup(file.fileno()))  # a copy, because the file may be closed meanwhile
+            while self._full:
+                with self._full[0] as full:
+                    os.fsync(full.fileno())
+                self._full.popleft()
+            _sync_copy(os.open(self._directory, os.O_RDONLY))
+            while self._dropped:
+                self._dropped[0].unlink(missing_ok=True)
+                self._dropped.popleft()
         except OSError:
             self._is_synced = False
             raise
-        finally:
-            os.close(descriptor)
-
-    def drop_oldest(self) -> None:
-        """Delete the oldest segment, which must not be the one that is written to."""
-        number = next(iter(self._sizes))
-        self._path(number).unlink(missing_ok=True)
-        del self._sizes[number]
-
-    def is_written_to(self, number: int) -> bool:
-        """Whether this is the segment that the next record may go to."""
-        return self._file is not None and number == self.numbers[-1]
 
     def close(self) -> None:
-        """Close the files and let other processes have the directory."""
-        if self._file is not None:
+        """Close the files and let other processes have the directory. Waits for the disk."""
+        try:
             self.sync()
-            self._close_file()
-        self._lock.close()
+        finally:
+            self._retire()
+            for file in self._full:
+                file.close()
+            self._lock.close()
 
     def _writable(self) -> int:
         """The number of the segment to write to; a full one is closed and a new one begun."""
         last = self.numbers[-1] if self._sizes else 0
         if self._file is not None and self._sizes[last] >= self._segment_bytes:
-            self.sync()
-            self._close_file()
+            self._retire()
         if self._file is None:
             last += 1
             self._file = self._path(last).open("xb", buffering=0)
             self._sizes[last] = 0
-            self._sync_directory()
         return last
 
-    def _close_file(self) -> None:
+    def _retire(self) -> None:
+        """Write no more to the present segment; ``sync`` closes it."""
         file, self._file = self._file, None
         if file is not None:
-            file.close()
-
-    def _sync_directory(self) -> None:
-        descriptor = os.open(self._directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            self._full.append(file)
 
     def _path(self, number: int) -> Path:
         return self._directory / f"{number:012}{_SUFFIX}"
+
+
+def _sync_copy(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _records(data: bytes) -> Iterator[bytes]:

@@ -142,8 +142,11 @@ class Spool:
         return True
 
     def close(self) -> None:
-        """Close the files. What waits stays there."""
-        self._segments.close()
+        """Close the files. What waits stays there. Waits for the disk."""
+        try:
+            self._segments.close()
+        except OSError as error:
+            self.error = _words(error)
 
     def _insert(self, put: _Put, size_bytes: int, segment: int | None) -> None:
         if (older := self._numbers.get((put.topic, put.key))) is not None:
@@ -188,11 +191,7 @@ class Spool:
                 if not all(self._move(entry) for entry in needed):
                     return
             del self._needed[oldest]
-            try:
-                self._segments.drop_oldest()
-            except OSError as error:
-                self.error = _words(error)
-                return
+            self._segments.drop_oldest()
 
     def _move(self, entry: SpoolEntry) -> bool:
         """Append an entry again, so that its segment can go; False if the disk does not take it."""

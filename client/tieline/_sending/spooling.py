@@ -86,11 +86,11 @@ class SpooledEvents:
             return False
         return True
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the files. What waits stays there."""
         for number in list(self._waiters):
             self._end(number, KafkaUnavailableError("the producer was stopped; the event stays in its spool"))
-        self._spool.close()
+        await asyncio.to_thread(self._spool.close)
 
     async def _send_batch(self, connection: KafkaConnection, timeout_s: float) -> None:
         """Send the oldest entries. Raises MissingTopicError; those not acknowledged stay the oldest."""

@@ -90,6 +90,7 @@ def test_the_files_stay_bounded(tmp_path: Path) -> None:
     spool.put("capacity", record("old", "old"), None)
     for number in range(500):
         spool.put("capacity", record("new", f"text{number}", padding=50), None)
+        assert spool.sync()
         assert sum(path.stat().st_size for path in tmp_path.glob("*.segment")) <= 3 * 2_000
     assert waiting(spool) == ["old", "text499"]
     spool.close()
