@@ -24,6 +24,7 @@ CLOCKS = (
     "controller/process/clock.py",
     "client/tieline/_process/clock.py",
     "bench/",
+    "examples/producers/",
     "tests/",
     "tools/",
 )

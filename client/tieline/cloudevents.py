@@ -178,6 +178,23 @@ def decode(headers: Headers, value: bytes | None, key: bytes | None = None) -> E
 
 
 def _decode(headers: Headers, value: bytes | None, key: bytes | None) -> Event:
+    event = _event(*_located(headers, value))
+    if key is not None and key != key_of(event).encode():
+        raise Poison(Rejection.KEY_MISMATCH, f"the key should be {key_of(event)!r}")
+    return event
+
+
+def body_of(headers: Headers, value: bytes | None) -> Any:
+    """The body of a record as plain values, with whatever the contract lacks. Raises ``Poison``."""
+    _, media_type, body, _ = _located(headers, value)
+    try:
+        return (msgspec.msgpack if media_type == MSGPACK else msgspec.json).decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Poison(Rejection.UNDECODABLE, str(error)[:500]) from None
+
+
+def _located(headers: Headers, value: bytes | None) -> tuple[str, str, bytes, str]:
+    """A record's type, and the media type, bytes and place of its body. Raises ``Poison``."""
     by_name = {name.lower(): text or b"" for name, text in headers}
     text = by_name.get("content-type", b"")
     media_type = _MEDIA_TYPES.get(text) or _media_type(text.decode("utf-8", "replace"))
@@ -185,15 +202,11 @@ def _decode(headers: Headers, value: bytes | None, key: bytes | None) -> Event:
     if value is None:
         raise Poison(Rejection.UNDECODABLE, "no body")
     if media_type == STRUCTURED:
-        event = _event(*_opened(value))
-    elif not media_type and "ce_datacontenttype" in by_name:
+        return _opened(value)
+    if not media_type and "ce_datacontenttype" in by_name:
         why = "header ce_datacontenttype is not read: name the media type in the header content-type"
         raise Poison(Rejection.NOT_CLOUDEVENTS, why)
-    else:
-        event = _event(type_name, media_type, value)
-    if key is not None and key != key_of(event).encode():
-        raise Poison(Rejection.KEY_MISMATCH, f"the key should be {key_of(event)!r}")
-    return event
+    return type_name, media_type, value, "$"
 
 
 def source_of(headers: Headers, value: bytes | None) -> str:
@@ -235,7 +248,7 @@ def _header_fault(by_name: dict[str, bytes]) -> Poison:
 
 
 def _opened(value: bytes) -> tuple[str, str, bytes, str]:
-    """The arguments of ``_event`` for a record of the structured mode. Raises ``Poison``."""
+    """The same of a record in the structured mode. Raises ``Poison``."""
     try:
         envelope = _ENVELOPES.decode(value)
     except msgspec.ValidationError as error:

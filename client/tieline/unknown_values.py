@@ -8,6 +8,8 @@ value that is safe to assume, so that the rest of the record still counts:
 - ``state`` of a client's demand: ``live``. The client is there and its load counts; only ``off`` is a
   goodbye.
 - ``ejected``: ``server_error``. The process keeps away from the pool, for whatever reason.
+- ``state`` of a request for capacity: ``withdrawn``, so that nobody answers what may be over. Its ``cause``:
+  ``growth``, the least urgent. A provider's ``answer`` in it: ``silent``.
 
 Everywhere else an unknown value makes the record invalid, because a guess could do harm: the verb, state and
 mode of an order, and the kind of a statement, which is part of its key. docs/contract.md has the rules for
@@ -18,6 +20,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, get_args
 
 from tieline.events import ClaimState, ClientState, Demand, Event, Report, ResultClass, Statement
+from tieline.offers import AnswerKind, OfferCause, OfferRequest, OfferState
 
 
 class Tolerance(NamedTuple):
@@ -34,6 +37,11 @@ _EJECTED = Tolerance("pools", "ejected", values=frozenset(ResultClass), taken_fo
 TOLERANCES: dict[type[Event], tuple[Tolerance, ...]] = {
     Report: (_EJECTED,),
     Statement: (Tolerance("claims", "state", values=frozenset(get_args(ClaimState)), taken_for="degraded"),),
+    OfferRequest: (
+        Tolerance("", "state", values=frozenset(get_args(OfferState)), taken_for="withdrawn"),
+        Tolerance("", "cause", values=frozenset(get_args(OfferCause)), taken_for="growth"),
+        Tolerance("providers", "answer", values=frozenset(get_args(AnswerKind)), taken_for="silent"),
+    ),
     Demand: (
         Tolerance("", "state", values=frozenset(get_args(ClientState)), taken_for="live"),
         _EJECTED,

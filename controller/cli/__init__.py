@@ -96,6 +96,9 @@ COMMANDS = {
     ),
     "probe": Command("controller.cli.probe", "probe every pool and report its health"),
     "collect": Command("controller.cli.collect", "read status pages and other sources, and report them"),
+    "contract": Command(
+        "controller.cli.contract", "print the contract with producers, and check records against it"
+    ),
     "context": Command("controller.cli.context", "show and choose the installation that commands speak to"),
     "completion": Command("controller.cli.completion", "print the completion script of a shell"),
     "man": Command("controller.cli.man", "print the manual page"),

@@ -56,6 +56,11 @@ class Grammar(NamedTuple):
     positionals: tuple[Positional, ...] = ()
     children: tuple["Grammar", ...] = ()
 
+    @property
+    def runs_alone(self) -> bool:
+        """Whether it does something without one of its children: it has none, or options of its own."""
+        return not self.children or any("--help" not in option.flags for option in self.options)
+
     def all(self) -> Iterator["Grammar"]:
         """This command and all within it."""
         yield self

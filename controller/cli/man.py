@@ -63,7 +63,7 @@ def page(whole: Grammar, version_text: str) -> str:
         ".SH COMMANDS",
     ]
     for command in whole.all():
-        if command.path and not command.children:
+        if command.path and command.runs_alone:
             lines += _command(command)
     lines += [".SH COMMON OPTIONS", *_common(whole)]
     for title, rows in (

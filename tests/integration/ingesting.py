@@ -121,10 +121,12 @@ class Lab:
     producer: AIOKafkaProducer
 
     @asynccontextmanager
-    async def ingest(self, *, ready_within_s: float = 40.0, **options: Any) -> AsyncIterator[Ingest]:
+    async def ingest(
+        self, *, registry: Registry = REGISTRY, ready_within_s: float = 40.0, **options: Any
+    ) -> AsyncIterator[Ingest]:
         """A running ingest; stopped at the end, whatever happens."""
         tables = RedisTables(self.redis, self.settings.keys)
-        running = Ingest(self.settings, REGISTRY, tables, now_ms, **options)
+        running = Ingest(self.settings, registry, tables, now_ms, **options)
         await running.start()
         try:
             if ready_within_s:

@@ -8,10 +8,23 @@ import pytest
 from tests.unit.client.test_cloudevents import EVENTS, NOW_MS, REPORT
 from tieline.cloudevents import JSON, MSGPACK, Poison, Rejection, decode, encode
 from tieline.events import Claim, Demand, Event, PoolObservation, Report, ResultClass, Statement
+from tieline.offers import OfferRequest
 
 STATEMENT = EVENTS["azure/*/azure-status/status"]
 DEMAND = EVENTS["gateway-1"]
 ORDER = EVENTS["azure"]
+REQUEST = OfferRequest(
+    id="offer-1",
+    geographies=("eu",),
+    workloads=("chat",),
+    cause="shed",
+    units_per_s=5.0,
+    from_ms=NOW_MS,
+    until_ms=NOW_MS + 60_000,
+    issued_ms=NOW_MS,
+    state="holder",
+    providers=(),
+)
 
 
 def read(event: Event, content_type: str = MSGPACK, **changes: Any) -> Event:
@@ -48,6 +61,16 @@ def test_an_unknown_state_of_a_client_is_no_goodbye() -> None:
     assert isinstance(event, Demand)
     assert event.state == "live"
     assert event.flows == getattr(DEMAND, "flows", ())
+
+
+def test_an_unknown_state_of_a_request_for_capacity_is_an_end() -> None:
+    """Nobody answers what may be over; what was accepted counts all the same."""
+    changes = {"state": "auctioned", "cause": "vanity"}
+    asked = {"provider": "azure", "asked_ms": NOW_MS, "deadline_ms": NOW_MS, "answer": "pondering"}
+    after = read(REQUEST, **changes, providers=[asked])
+    assert isinstance(after, OfferRequest)
+    assert (after.state, after.cause, after.providers[0].answer) == ("withdrawn", "growth", "silent")
+    assert not after.is_open
 
 
 def test_an_unknown_result_class_is_not_counted() -> None:
