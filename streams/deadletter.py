@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from streams.contract_check import Record
 from streams.producers import stop_producer
+from tieline.cancelling import whole
 from tieline.cloudevents import Poison
 from tieline.kafka import Brokers, connecting
 from tieline.topics import MIB
@@ -76,7 +77,7 @@ class LetterProducer:
         try:
             await producer.start()
         except BaseException:
-            await producer.client.close()
+            await whole(producer.client.close())
             raise
         return producer
 

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from streams.contract_check import Record
 from streams.deadletter import DeadLetter, LetterProducer
-from streams.every_record import log_reader
+from streams.every_record import close_reader, log_reader
 from streams.logs import LogPace
 from streams.positions import Partition
 from streams.rows import Position
@@ -281,7 +281,7 @@ async def read_again(
                     headers=tuple(message.headers),
                 )
     finally:
-        await consumer.stop()
+        await close_reader(consumer)
     return records
 
 

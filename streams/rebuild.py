@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.contract_check import Judge, Record
 from streams.demand import SECONDS_MAX
-from streams.every_record import log_reader
+from streams.every_record import close_reader, log_reader
 from streams.fold import supersedes
 from streams.memory import MemoryTables
 from streams.rows import DemandRow, Row
@@ -116,7 +116,7 @@ async def rebuild(
         async for batch in _records(consumer, name, facts[name], since_ms=now_ms - DEMAND_READ_MS):
             await demand.store(_items(judge, batch))
     finally:
-        await consumer.stop()
+        await close_reader(consumer)
     return await _restore(folded, tables)
 
 

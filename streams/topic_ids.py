@@ -143,7 +143,7 @@ async def topic_facts(
             await whole(client.bootstrap())  # cancelled half-way it would leave a connection open
             answer = await client.send(client.get_random_node(), _MetadataRequest(names))
         finally:
-            await client.close()
+            await whole(client.close())
     facts = {}
     for error_code, name, topic_id, _, partitions, *_ in answer.topics:  # in the order of ``_TOPIC``
         if error_code == UNKNOWN_TOPIC and skip_missing:

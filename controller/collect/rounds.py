@@ -24,6 +24,7 @@ from controller.process import clock
 from controller.process.errors import UserError
 from controller.process.secret_places import read_secret
 from tieline.backoff import Backoff
+from tieline.cancelling import whole
 from tieline.errors import ProducerError
 
 RETRY_LONGEST_S = 900.0
@@ -92,7 +93,7 @@ class Rounds:
                 if not self.trouble:
                     wait_s = await self._after_good_round(fetcher, wait_s)
         finally:
-            await fetcher.close()
+            await whole(fetcher.close())
 
     async def round(self, fetcher: Fetcher) -> float:
         """One round. Returns how many seconds to wait for the next."""

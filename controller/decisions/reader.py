@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from controller.kafka.ordered_log import FETCH_MAX_BYTES
 from controller.process.errors import TopicMissingError
-from streams.every_record import log_reader
+from streams.every_record import close_reader, log_reader
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers
 
 POLL_MS = 1_000
@@ -82,4 +82,4 @@ async def decisions_from(
         consumer.seek(partition, first)
         yield DecisionsReader(consumer, partition, first=first, end=end, is_oldest=first <= oldest)
     finally:
-        await consumer.stop()
+        await close_reader(consumer)

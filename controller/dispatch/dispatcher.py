@@ -22,6 +22,7 @@ from controller.dispatch.frames import (
     length_of,
 )
 from tieline.backoff import Backoff
+from tieline.cancelling import whole
 
 EVERY_MS = 5_000
 SOLVE_WITHIN_S = 5.0
@@ -106,7 +107,7 @@ class Dispatcher:
                     self._waiting = None
         finally:
             self.pid = None
-            await self._end(process, ended)
+            await whole(self._end(process, ended))
 
     async def _solve(self, process: Process, problem: Problem, policy: bytes) -> None:
         """One request and its reply. Raises ``SolverLostError``."""
@@ -148,7 +149,7 @@ class Dispatcher:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-        await asyncio.shield(ended)
+        await ended
         if process.stdin is not None:
             process.stdin.close()
 

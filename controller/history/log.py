@@ -26,6 +26,7 @@ from controller.process.errors import TopicMissingError
 from controller.routes.record import OrderAnswer, headers
 from streams.producers import stop_producer
 from tieline.backoff import Backoff
+from tieline.cancelling import whole
 from tieline.events import Command, PolicyChange
 from tieline.kafka import Brokers
 
@@ -134,10 +135,14 @@ class HistoryLog:
                 await asyncio.sleep(LINGER_S)  # clients come first, and what happens together is one record
                 await self._write(producer)
         finally:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STOP_WITHIN_S):
-                    await self._write(producer)
-            await stop_producer(producer)
+            # Cut in half it would lose the last things that happened before the end.
+            await whole(self._leave(producer))
+
+    async def _leave(self, producer: AIOKafkaProducer) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await self._write(producer)
+        await stop_producer(producer)
 
     async def _write(self, producer: AIOKafkaProducer) -> None:
         entries: list[Entry] = []

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from controller.history.entries import Entry, HistoryRecord, Selection, decode_history
 from controller.process.errors import TopicMissingError
-from streams.every_record import log_reader
+from streams.every_record import close_reader, log_reader
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers
 
 POLL_MS = 1_000
@@ -121,7 +121,7 @@ async def _reader(
         consumer.assign([partition])
         yield consumer, partition
     finally:
-        await consumer.stop()
+        await close_reader(consumer)
 
 
 async def _rows(consumer: AIOKafkaConsumer, partition: TopicPartition, end: int) -> AsyncIterator[Any]:

@@ -13,9 +13,10 @@ from aiokafka.structs import ConsumerRecord
 
 from controller.process.errors import LogLostError, LogRecreatedError, TopicMissingError
 from streams.connections import renewing
-from streams.every_record import log_reader
+from streams.every_record import close_reader, log_reader
 from streams.topic_ids import TopicChangedError, topic_facts, watch_topics
 from tieline.backoff import Backoff
+from tieline.cancelling import whole
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
 from tieline.topics import MIB
 
@@ -68,7 +69,7 @@ class Tail:
         """
         await self._consumer.start()
         if self._topic not in await self._consumer.topics():
-            await self._consumer.stop()
+            await close_reader(self._consumer)
             raise TopicMissingError(self._topic)
         self._consumer.assign([self._partition])
         self.first_offset = await self._edge(self._consumer.beginning_offsets)
@@ -80,7 +81,7 @@ class Tail:
 
     async def stop(self) -> None:
         """Closes the connection; ``run`` must have ended."""
-        await self._consumer.stop()
+        await close_reader(self._consumer)
 
     async def run(self) -> None:
         """Reads until cancelled, and waits for a broker that is away. Raises ``LogLostError``."""
@@ -191,6 +192,6 @@ async def start_producer(bootstrap: str | Brokers, *, record_max_bytes: int = MI
     try:
         await producer.start()
     except BaseException:
-        await producer.client.close()
+        await whole(producer.client.close())
         raise
     return producer

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from controller.kafka.letter_log import NOTE, REASON, is_note
 from controller.process.settings import Settings
+from streams.every_record import close_reader
 from tieline.kafka import connecting
 
 HOUR_MS = 3_600_000
@@ -40,7 +41,7 @@ async def dead_letters_seen(settings: Settings, at_ms: int) -> DeadLettersSeen |
     except (KafkaError, TimeoutError):
         return None
     finally:
-        await consumer.stop()
+        await close_reader(consumer)
 
 
 async def _counted(consumer: AIOKafkaConsumer, topic: str, at_ms: int) -> DeadLettersSeen:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tieline._process.loops import Notifier
 from tieline.backoff import Backoff
-from tieline.cancelling import end_all
+from tieline.cancelling import end_all, whole
 from tieline.cloudevents import Encoded
 from tieline.errors import KafkaUnavailableError, MissingTopicError, RefusedError, TooLargeError
 from tieline.kafka import Brokers, connecting
@@ -192,6 +192,11 @@ class KafkaConnection:
 
 
 async def _discard(producer: Any) -> None:
+    """Close a producer as a whole, also when the caller is cancelled meanwhile."""
+    await whole(_end(producer))
+
+
+async def _end(producer: Any) -> None:
     """Close a producer without waiting for records that can't be delivered.
 
     If it does not stop in time, its parts are ended one by one. That needs private attributes of aiokafka:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from streams.every_record import log_reader
+from streams.every_record import close_reader, log_reader
 from streams.topic_ids import topic_facts
 from tieline.cancelling import whole
 from tieline.cloudevents import Poison, decode
@@ -38,7 +38,7 @@ async def statements_of(sources: Collection[str], bootstrap: str | Brokers, topi
                             newest[record.key] = statement
             return list(newest.values())
     finally:
-        await whole(consumer.stop())
+        await close_reader(consumer)
 
 
 def _statement(
