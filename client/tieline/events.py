@@ -261,10 +261,10 @@ class Demand(Struct, frozen=True, tag_field="type", tag="demand.v1"):
 Verb: TypeAlias = Literal[
     "drain", "undrain", "freeze", "unfreeze", "override", "restore",
     "verdict", "retract", "approve", "revoke", "failback", "countersign",
-    "evacuate", "pin", "unpin", "failover", "mode", "accept", "decline",
+    "evacuate", "pin", "unpin", "failover", "mode", "accept", "decline", "drill",
 ]  # fmt: skip
 TAKES_BACK: dict[str, tuple[str, ...]] = {
-    "undrain": ("drain", "evacuate"),
+    "undrain": ("drain", "evacuate", "drill"),
     "unfreeze": ("freeze",),
     "restore": ("override",),
     "retract": ("verdict",),
@@ -281,7 +281,8 @@ OrderedMode: TypeAlias = Literal["", "observe", "recommend", "act", "policy"]
 class Command(Struct, frozen=True, tag_field="type", tag="command.v1"):
     """An operator's order. It has an actor, a reason and, unless its verb is in ``WITHOUT_END``, an expiry.
 
-    ``drain`` takes pools out of routing at once, ``evacuate`` as fast as other pools have room. ``freeze``
+    ``drain`` takes pools out of routing at once, ``evacuate`` as fast as other pools have room. ``drill`` is
+    an evacuation for practice, which the controller ends by itself at the first sign of harm. ``freeze``
     forbids moves by choice. ``override`` lifts one ``guard``. ``verdict`` puts ``state`` in the place of the
     state that was found. ``approve`` lets the controller act on a provider that is in the mode ``recommend``.
     ``failback`` lets pools return that wait for it. ``pin`` lets a ``workload`` use only the pools that it is

@@ -12,11 +12,14 @@ from controller.core.capacity.demand import Demand, demand_of
 from controller.core.capacity.remember import remember
 from controller.core.capacity.stated import StatedCapacity, stated_capacity
 from controller.core.capacity.usable import Caps, capacities
+from controller.core.drilling.grounds import Grounds
+from controller.core.drilling.rule import drills_after, running_drills
 from controller.core.evidence.finding import Finding
 from controller.core.evidence.gather import Evidence, gather
 from controller.core.evidence.heard_sources import Reach, hear, unheard_share
 from controller.core.evidence.judge import judge_all
 from controller.core.evidence.siblings import refusing_pools
+from controller.core.model.drill import DrillMemory
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import Verdict
@@ -69,8 +72,8 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
     memo = memo or Memo()
     written = memo.once(compile_policy, snapshot.policy)
     thresholds, before = snapshot.policy.thresholds, snapshot.memory or Memory()
-    reach = Reach(snapshot.progress, thresholds, now_ms)
 
+    reach = Reach(snapshot.progress, thresholds, now_ms)
     hearings = hear(snapshot.reports, reach, thresholds, now_ms, memo)
     evidence = gather(snapshot.reports, hearings, snapshot.demand, reach, thresholds, now_ms, memo)
 
@@ -83,20 +86,27 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
     orders = orders_in_force(written, snapshot.commands, now_ms, memo)
     vouched = sorted(orders.overridden.get("fresh_capacity", {}))
     caps = capacities(written, stated, memories, now_ms, memo, vouched)
-
     claims = claims_in_force(written, snapshot.statements, orders, now_ms)
-    unshared = orders.providers_of("provider_share", written)
-    compiled = rules_in_force(written, unshared, declined, orders.pins, memo)
-
+    compiled = _rules_in_force(written, orders, declined, memo)
     findings = _findings(snapshot, written, evidence, memories, claims, demand.units, memo)
     findings = with_verdicts(written, findings, orders.verdicts, now_ms)
     states = next_states(snapshot, compiled, memories, findings, orders, caps, now_ms, memo)
 
-    panic_allowed = not orders.lifts("providers_lost")
-    acting = eligible(compiled, states.memories, findings, caps, claims, memo, panic_allowed=panic_allowed)
-    if orders.failovers:
-        acting = acting._replace(preferred=_preferred(compiled, orders))
-    memory = _next_memory(before, compiled, states.memories, demand, offers)
+    grounds = Grounds(
+        snapshot,
+        compiled,
+        demand.units,
+        memories=states.memories,
+        findings=findings,
+        caps=caps,
+        orders=orders,
+        unheard=unheard_share(compiled, snapshot.reports, hearings),
+        now_ms=now_ms,
+    )
+    drills = drills_after(before.drills, grounds)
+    orders, claims = _with_drills(snapshot, written, drills, orders, claims, now_ms)
+    acting = _acting(compiled, states.memories, findings, caps, claims, orders, memo)
+    memory = _next_memory(before, compiled, states.memories, demand, offers, drills)
     times_ms = [*states.due_ms, stated.until_ms, claims.due_ms, orders.due_ms, offers.due_ms]
     return Assessment(
         written=written,
@@ -113,11 +123,50 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
         requests=demand.requests,
         memory=memory,
         changes=states.changes,
-        unheard=unheard_share(compiled, snapshot.reports, hearings),
+        unheard=grounds.unheard,
         reversal=ReversalLimits(memory, thresholds, now_ms),
         offers=offers,
         due_ms=_earliest(times_ms, findings, now_ms),
     )
+
+
+def _with_drills(
+    snapshot: Snapshot,
+    written: CompiledPolicy,
+    drills: tuple[DrillMemory, ...],
+    orders: Orders,
+    claims: Claims,
+    now_ms: int,
+) -> tuple[Orders, Claims]:
+    """Orders and claims with the pools that are emptied for drills; the same objects while none are."""
+    running = running_drills(drills)
+    if not running:
+        return orders, claims
+    orders = orders.with_drills(written, running)
+    return orders, claims_in_force(written, snapshot.statements, orders, now_ms)
+
+
+def _rules_in_force(
+    written: CompiledPolicy, orders: Orders, declined: frozenset[int], memo: Memo
+) -> CompiledPolicy:
+    """The policy with the exceptions that hold now."""
+    unshared = orders.providers_of("provider_share", written)
+    return rules_in_force(written, unshared, declined, orders.pins, memo)
+
+
+def _acting(
+    compiled: CompiledPolicy,
+    memories: dict[str, PoolMemory],
+    findings: dict[str, Finding],
+    caps: Caps,
+    claims: Claims,
+    orders: Orders,
+    memo: Memo,
+) -> Use:
+    """What every pool may be used for with every provider in mode act."""
+    panic_allowed = not orders.lifts("providers_lost")
+    acting = eligible(compiled, memories, findings, caps, claims, memo, panic_allowed=panic_allowed)
+    return acting._replace(preferred=_preferred(compiled, orders)) if orders.failovers else acting
 
 
 def _preferred(compiled: CompiledPolicy, orders: Orders) -> dict[int, int]:
@@ -165,13 +214,19 @@ def _offer_inputs(
 
 
 def _next_memory(
-    before: Memory, compiled: CompiledPolicy, pools: dict[str, PoolMemory], demand: Demand, offers: Offers
+    before: Memory,
+    compiled: CompiledPolicy,
+    pools: dict[str, PoolMemory],
+    demand: Demand,
+    offers: Offers,
+    drills: tuple[DrillMemory, ...],
 ) -> Memory:
     """The memory after this assessment; the same object if nothing is new."""
     same_policy = before.policy_version == compiled.version
     same_demand = before.reported == demand.reported and before.unheard == demand.unheard
     same_offers = before.offers == offers.requests and before.short == offers.short
-    if same_policy and same_demand and same_offers and not changed_keys(before.pools, pools):
+    is_same = same_demand and same_offers and drills is before.drills
+    if same_policy and is_same and not changed_keys(before.pools, pools):
         return before
     # Shifts name routes and pools by their index in the policy, so they end with it.
     shifts = before.shifts if same_policy else ()
@@ -184,6 +239,7 @@ def _next_memory(
         unheard=demand.unheard,
         offers=offers.requests,
         short=offers.short,
+        drills=drills,
     )
 
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
+from controller.core.model.drill import DrillMemory
 from controller.core.model.reasons import Reason, Verdict
 from controller.core.model.words import WORDS, duration, sentence
 from controller.core.orders.words import described
 from controller.history.decided import is_change_of_state
-from controller.history.entries import EXPIRED, Entry, Severity
+from controller.history.drills import begun, drill_key, outcome_entry
+from controller.history.entries import EXPIRED, REASON_MAX, Entry, Severity
 from controller.history.offers import capacity_conditions
 from tieline.events import Command, PolicyChange
 from tieline.offers import OfferRequest
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 STANDING_MAX = 1_000
 WARNED_AHEAD_MAX_MS = 600_000
 WARNED_AHEAD_PART = 10  # an order's end is announced when a tenth of its length is left
-REASON_MAX = 300  # characters of an operator's words
+LAPSED = "has lapsed: not enough people signed it in time, and nothing was changed"
+SETTLED = "no longer waits for another person"
 ORDER_KINDS = {"override": "override", "freeze": "freeze"}
 SAID_ELSEWHERE = frozenset((Reason.FROZEN, Reason.NOT_SETTLED, Reason.CLOCK_JUMPED))
 Standing = Mapping[str, Entry]
@@ -37,7 +40,7 @@ class Observation(NamedTuple):
     """What one step found at ``at_ms``. ``orders`` are those in force, ``pending`` those that
     wait for another person. ``holding``: what keeps the table as
     it is; None if the step published a table and does not say. ``demand``: units/s by route. ``offers``:
-    requests for capacity."""
+    requests for capacity. ``drills`` are those that the planner remembers."""
 
     at_ms: int
     orders: tuple[Command, ...]
@@ -47,20 +50,25 @@ class Observation(NamedTuple):
     demand: Mapping[str, float]
     pending: tuple[PendingOrder, ...] = ()
     offers: tuple[OfferRequest, ...] = ()
+    drills: tuple[DrillMemory, ...] = ()
 
 
 def standing_conditions(observation: Observation, before: Standing) -> dict[str, Entry]:
     """All conditions that stand. Those that stood ``before`` keep the entry with which they began."""
     at_ms = observation.at_ms
     standing: dict[str, Entry] = {}
-    for order in observation.orders:  # there may be a thousand: an entry is made only for a new one
+    orders = [order for order in observation.orders if order.verb != "drill"]
+    for drill in observation.drills:
+        if drill.is_emptying:
+            standing[drill_key(drill)] = before.get(drill_key(drill)) or begun(drill, at_ms)
+    for order in orders:  # there may be a thousand: an entry is made only for a new one
         key = f"order:{order.id}"
         standing[key] = before.get(key) or _order(order, key, at_ms)
     for verdict in observation.alarms:
         key = f"alarm:{verdict.subject}:{verdict.reason.value}"
         standing[key] = before.get(key) or _alarm(verdict, key, at_ms)
     others = [
-        *(_expiring(order, at_ms) for order in observation.orders if is_expiring(order, at_ms)),
+        *(_expiring(order, at_ms) for order in orders if is_expiring(order, at_ms)),
         *(_pending(item, at_ms) for item in observation.pending if item.until_ms > at_ms),
         *_shedding(observation),
         *capacity_conditions(observation.offers, at_ms, observation.table.settings.load_unit),
@@ -73,9 +81,12 @@ def standing_conditions(observation: Observation, before: Standing) -> dict[str,
     return {key: standing[key] for key in first}
 
 
-def changes(before: Standing, after: Standing, at_ms: int) -> list[Entry]:
-    """The entries of what ended and of what began, in this order."""
-    gone = [ended(entry, at_ms) for key, entry in before.items() if key not in after]
+def changes(
+    before: Standing, after: Standing, at_ms: int, drills: tuple[DrillMemory, ...] = ()
+) -> list[Entry]:
+    """The entries of what ended and of what began, in this order. ``drills`` say how those of them ended."""
+    outcomes = {drill_key(drill): outcome_entry(drill) for drill in drills if drill.outcome}
+    gone = [outcomes.get(key) or ended(entry, at_ms) for key, entry in before.items() if key not in after]
     new = [entry for key, entry in after.items() if key not in before]
     return [*gone, *new]
 
@@ -212,12 +223,12 @@ def _shedding(observation: Observation) -> list[Entry]:
 def ended(entry: Entry, at_ms: int) -> Entry:
     """The entry with which a condition ends. An order whose time is over has ended by itself."""
     is_order = entry.kind in ("order", "override", "freeze")
-    is_over = is_order and entry.until_ms is not None and entry.until_ms <= at_ms
+    is_over = (is_order or entry.kind == "pending") and entry.until_ms is not None and entry.until_ms <= at_ms
     subject = entry.text.partition(", for ")[0] if is_order else ""
     text = {
         "expiring": f"no longer about to end: {entry.text}",
         "shedding": f"{entry.about} is no longer shed",
-        "pending": f"{entry.text.partition(' waits for')[0]} no longer waits for another person",
+        "pending": f"{entry.text.partition(' waits for')[0]} {LAPSED if is_over else SETTLED}",
     }.get(entry.kind, f"over: {entry.text}")
     if is_order:
         text = f"{subject} {'has ended: its time was over' if is_over else 'was taken back or replaced'}"

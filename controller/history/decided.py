@@ -20,6 +20,7 @@ STATES = frozenset(map(str, State))
 VERBS = {
     Reason.DRAINED: "drain",
     Reason.EVACUATED: "evacuate",
+    Reason.DRILLED: "drill",
     Reason.PINNED_BY_ORDER: "pin",
     Reason.FAILED_OVER: "failover",
     Reason.OPERATOR_VERDICT: "verdict",

@@ -26,6 +26,7 @@ KINDS: dict[str, str] = {
     "override": "an operator lifted a guard",
     "policy": "an operator put another policy in force",
     "freeze": "an operator forbade moves by choice",
+    "drill": "a drill began or ended, or the load was back after it",
     "refusal": "an order was refused",
     "pending": "an order waits for another person",
     "expiring": "an order ends soon",
@@ -43,6 +44,7 @@ KIND_GROUPS: dict[str, tuple[str, ...]] = {
     "decision": ("forced_move", "move", "upkeep", "state"),
     "order": ("order", "override", "freeze", "policy"),
 }
+REASON_MAX = 300  # characters of an operator's words
 EXPIRED = "expired"  # the reason of an order's end by its own time
 ROUTINE = frozenset(("upkeep",))  # kinds that are of interest only when somebody asks for them
 
@@ -59,6 +61,27 @@ class LoadMove(Struct, frozen=True, omit_defaults=True):
     after: float
 
 
+class DrillResult(Struct, frozen=True, omit_defaults=True):
+    """What is known of a drill at the instant of its entry. ``id`` is that of its order.
+
+    ``outcome``: succeeded, failed, interrupted, capacity_check_failed or not_started; empty while it runs.
+    ``cause`` says why in words. ``recovery_ms``: from the order until clients had left the pools;
+    ``return_ms``: from ``ended_ms`` until the load was back. Times that were not measured are 0, as are
+    objectives that the policy does not name.
+    """
+
+    id: str
+    scope: str
+    began_ms: int
+    outcome: str = ""
+    cause: str = ""
+    recovery_ms: int = 0
+    objective_s: int = 0
+    ended_ms: int = 0
+    return_ms: int = 0
+    return_objective_s: int = 0
+
+
 class Entry(Struct, frozen=True, omit_defaults=True):
     """One thing that happened at ``at_ms``, in one sentence (``text``).
 
@@ -70,7 +93,7 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     it. ``why``: sentences; ``reasons``: their codes (``core.model.reasons``). ``until_ms``: when an order
     ends. ``moves``: the largest moves, the largest first; ``moves_left_out``: how many are not listed.
     ``moved_units_per_s``: all load that pools gained; ``shed_units_per_s``: all that is newly shed. ``unit``:
-    what load is counted in, such as tokens.
+    what load is counted in, such as tokens. ``drill``: of an entry about a drill.
     """
 
     at_ms: int
@@ -92,6 +115,7 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     shed_units_per_s: float = 0.0
     moves_left_out: int = 0
     unit: str = ""
+    drill: DrillResult | None = None
 
 
 class HistoryRecord(Struct, frozen=True, omit_defaults=True):

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from controller.decisions.record import Step
 from controller.history.conditions import Observation, Standing, changes, standing_conditions
 from controller.history.decided import decision_entry, state_entries
+from controller.history.drills import drill_entries
 from controller.history.entries import HISTORY_TYPE, Entry, HistoryRecord, encode_history
 from controller.history.offers import offer_entries
 from controller.history.orders import RefusalPace, answered_entries
@@ -55,7 +56,7 @@ class Published(NamedTuple):
 
 
 class Unpublished(NamedTuple):
-    """A step that was not published. ``entries`` tell what changed: states of pools, offers."""
+    """A step that was not published. ``entries`` tell what changed: states of pools, offers, drills."""
 
     entries: tuple[Entry, ...]
 
@@ -102,9 +103,9 @@ class HistoryLog:
         self._put(Published(step, demand, answers))
 
     def unpublished(self, step: Step) -> None:
-        """A step was not published; what it says of pools' states and of offers is recorded."""
+        """A step was not published; what it says of pools' states, of offers and of drills is recorded."""
         entries = state_entries(step.ready, step.now_ms, self._controller)
-        if entries := [*entries, *offer_entries(step, self._controller)]:
+        if entries := [*entries, *offer_entries(step, self._controller), *_drill_entries(step)]:
             self._put(Unpublished(tuple(entries)))
 
     def observe(self, observation: Observation) -> None:
@@ -154,7 +155,7 @@ class HistoryLog:
         standing, observation = self._standing, self._observation
         if observation is not None and self._epoch >= 0:
             standing = standing_conditions(observation, standing)
-            entries += changes(self._standing, standing, observation.at_ms)
+            entries += changes(self._standing, standing, observation.at_ms, observation.drills)
             entries += self._refusals.summary(observation.at_ms)
         if self._lost and entries:
             entries.append(self._gap(entries[-1].at_ms))
@@ -196,7 +197,7 @@ class HistoryLog:
         self._answered = frozenset((answer.id, answer.append_ms) for answer in item.answers)
         self._answered_ms = max([self._answered_ms, *(answer.append_ms for answer in item.answers)])
         entries = self._refusals.within(answered_entries(new, self._command_of))
-        entries = [*entries, *offer_entries(step, self._controller)]
+        entries = [*entries, *offer_entries(step, self._controller), *_drill_entries(step)]
         decision = decision_entry(step, item.demand, self._controller)
         if decision is not None:
             return [*entries, decision]
@@ -240,6 +241,11 @@ class HistoryLog:
             else:
                 self._backoff.reset()
                 return
+
+
+def _drill_entries(step: Step) -> list[Entry]:
+    before = step.snapshot.memory.drills if step.snapshot.memory else ()
+    return list(drill_entries(before, step.ready.memory.drills))
 
 
 def _leader_entry(term: TermBegun, controller: str) -> Entry:

@@ -6,8 +6,8 @@ An order that is accepted and lasts is a condition (``conditions``), so it needs
 from collections.abc import Callable, Iterable
 
 from controller.core.orders.words import described
-from controller.history.conditions import ORDER_KINDS, REASON_MAX, scope_of
-from controller.history.entries import Entry
+from controller.history.conditions import ORDER_KINDS, scope_of
+from controller.history.entries import REASON_MAX, Entry
 from controller.routes.record import OrderAnswer
 from tieline.events import Command, PolicyChange, taken_back
 

@@ -96,6 +96,7 @@ class Teller:
                     demand=self._planner.demand(),
                     pending=self._pending,
                     offers=ready.memory.offers,
+                    drills=ready.memory.drills,
                 )
             )
 

@@ -2,6 +2,8 @@
 
 drain SCOPE for 1h / undrain SCOPE
 evacuate SCOPE for 1h                   load leaves as fast as there is room; undrain ends it too
+drill SCOPE for 10m                     an evacuation for practice; undrain ends it too
+drills                                  prints every drill that is remembered, and what came of it
 pin WORKLOAD POOL for 1h / unpin WORKLOAD POOL
 failover WORKLOAD POOL for 1h           unpin ends it too
 order-mode PROVIDER recommend for 1h    an operator's mode; `policy` in place of recommend ends it
@@ -81,8 +83,21 @@ def _order_mode(
     return _order(world, replace(_command(world, "mode", provider, period), mode=mode))
 
 
+def _drills(world: World) -> list[str]:
+    lines = []
+    for drill in world.memory.drills if world.memory else ():
+        outcome = f" {drill.outcome.value}" if drill.outcome else ""
+        cause = f": {drill.cause.value} {drill.about} {drill.value:.3g}".rstrip() if drill.cause else ""
+        times = [f"away in {drill.recovery_ms // 1_000}s"] if drill.recovered_ms else []
+        times += [f"back in {drill.return_ms // 1_000}s"] if drill.returned_ms else []
+        lines.append("; ".join([f"{drill.scope} {drill.phase.value}{outcome}{cause}", *times]))
+    return lines or ["none"]
+
+
 COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
     "evacuate": _orders("evacuate"),
+    "drill": _orders("drill"),
+    "drills": _drills,
     "pin": _of_workload("pin"),
     "unpin": _of_workload("unpin"),
     "failover": _of_workload("failover"),

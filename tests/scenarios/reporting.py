@@ -86,6 +86,7 @@ class Reporting:
     capacities: dict[str, Row] = field(default_factory=dict)
     sums: DemandFold = field(default_factory=DemandFold)
     offset: int = 0
+    generation: str = ""  # of the table that clients use
     rejected: int = 0
 
     def of(self, name: str) -> Reporter:
@@ -152,7 +153,9 @@ class Reporting:
         closes: bool = False,
     ) -> None:
         end_ms = at_ms + self.of(name).skew_ms
-        event = Demand(name, "one", at_ms, end_ms - 1000, end_ms, 1000, flows=flows, pools=seen)
+        event = Demand(
+            name, "one", at_ms, end_ms - 1000, end_ms, 1000, self.generation, flows=flows, pools=seen
+        )
         if closes:
             event = replace(event, state="off")
         self.offset += 1

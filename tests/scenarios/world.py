@@ -140,6 +140,7 @@ class World:
             for (workload, origin), units in sorted(self.demand.items())
         )
         names = [name for name in self.client_names() if name not in self.gone]
+        self.reporting.generation = str(self.table.generation) if self.table else ""
         self.reporting.clients_report(names, self.loads(), flows, self.now_ms)
         regions = sorted({(pool.provider, pool.region) for pool in self.policy.pools})
         for source in self.policy.sources:

@@ -16,6 +16,8 @@ from streams.demand import OWN_NETWORK_MIN, answers
 from streams.rows import Progress, Row
 from tieline.events import PoolObservation, Report
 
+BLIND_AFTER_MS = 15_000  # the shortest time after which evidence is stale
+
 
 class Hearing(StrEnum):
     """What is heard of a source in a region.

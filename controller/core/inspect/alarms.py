@@ -5,7 +5,7 @@ remember it or end it.
 """
 
 from controller.core.capacity.stated import counts_until_ms
-from controller.core.evidence.heard_sources import Hearing, Reach, hear, read_row
+from controller.core.evidence.heard_sources import BLIND_AFTER_MS, Hearing, Reach, hear, read_row
 from controller.core.model.memo import Memo
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import CONFIGURATION_REASONS, Reason, State, Verdict
@@ -15,7 +15,6 @@ from streams.demand import DOUBT_MS
 from streams.rows import GAP_MAX_MS, Row
 from tieline.events import Capacity, Report, Statement
 
-BLIND_AFTER_MS = 15_000  # the shortest time after which evidence is stale
 SKIPPED_SHARE_MAX = 0.5
 
 

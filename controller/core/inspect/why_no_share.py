@@ -26,6 +26,8 @@ from controller.core.snapshot import Snapshot
 from tieline.events import Statement, in_scope
 from tieline.table import MILLION
 
+EMPTIED_BY = {Reason.DRAINED: "drain", Reason.EVACUATED: "evacuate", Reason.DRILLED: "drill"}
+
 
 class NoShare(Struct, frozen=True, omit_defaults=True):
     """``verdict`` says which rule, since when and until when; ``named`` whom or what the rule names.
@@ -153,11 +155,10 @@ def _withdrawn(context: ShareContext, pool: int) -> NoShare | None:
         return None
     reason, until_ms = claim
     if reason is not Reason.MAINTENANCE:
-        verb = "drain" if reason is Reason.DRAINED else "evacuate"
         drains = [
             order
             for order in assessment.orders.commands
-            if order.verb == verb and in_scope(name, order.scope)
+            if order.verb == EMPTIED_BY[reason] and in_scope(name, order.scope)
         ]
         since_ms = max((order.issued_ms for order in drains), default=0)
         operators = tuple(f"{order.actor}: {order.reason}" for order in drains)

@@ -6,6 +6,7 @@ each decision reads that anew.
 
 from msgspec import Struct
 
+from controller.core.model.drill import DrillMemory
 from controller.core.model.reasons import Reason, State
 from tieline.offers import OfferRequest
 
@@ -111,6 +112,7 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     decided anew; ``on_loss_ms``: when they last were. ``shifts``: the newest shift of each route and pool,
     which must not be taken back by choice yet. ``unheard``: of routes with silent clients, what to count on.
     ``offers``: requests for capacity, the oldest first; ``short``: what they are for, while it is short.
+    ``drills``: those that run, and those that ended lately.
     """
 
     policy_version: str = ""
@@ -124,3 +126,4 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     unheard: tuple[UnheardLoad, ...] = ()
     offers: tuple[OfferRequest, ...] = ()
     short: tuple[ShortMemory, ...] = ()
+    drills: tuple[DrillMemory, ...] = ()

@@ -66,6 +66,7 @@ class Reason(StrEnum):
     # operators and law
     DRAINED = "drained"
     EVACUATED = "evacuated"
+    DRILLED = "drilled"
     PINNED_BY_ORDER = "pinned_by_order"
     FAILED_OVER = "failed_over"
     MAINTENANCE = "maintenance"

@@ -57,6 +57,7 @@ WORDS: Mapping[str, str] = {
     Reason.CAPACITY_PLANNED: "its planned capacity counts from now on",
     Reason.DRAINED: "an operator drained it",
     Reason.EVACUATED: "an operator evacuates it: its load leaves as fast as other pools have room",
+    Reason.DRILLED: "it is emptied for a drill, which ends by itself",
     Reason.PINNED_BY_ORDER: "an operator pinned this workload to other pools",
     Reason.FAILED_OVER: "load left it, as an operator moves a workload to another pool",
     Reason.MAINTENANCE: "it is under announced maintenance",

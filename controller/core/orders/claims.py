@@ -11,6 +11,7 @@ from streams.rows import Row
 from tieline.events import Claim, Statement, in_scope
 
 ILL_STATES = ("degraded", "down")
+LEAVES_BECAUSE = {"evacuate": Reason.EVACUATED, "drill": Reason.DRILLED}
 
 
 class Claims(NamedTuple):
@@ -19,7 +20,8 @@ class Claims(NamedTuple):
 
     ``due_ms``: when the next claim begins or ends; None if none does. ``maintenance_soon``: pools whose
     maintenance begins so soon that room is made for it. ``leaving``: pools that are evacuated and not
-    withdrawn: they give their load away and keep only what has no room elsewhere.
+    withdrawn: they give their load away and keep only what has no room elsewhere. So it is with pools that
+    are emptied for a drill.
     """
 
     ill: dict[int, int]
@@ -60,7 +62,7 @@ def claims_in_force(
         withdrawn[index] = (Reason.DRAINED, drain.expires_ms or 0)
     due_ms = min((at for at in times_ms if at > now_ms), default=None)
     leaving = {
-        index: (Reason.EVACUATED, order.expires_ms or 0)
+        index: (LEAVES_BECAUSE[order.verb], order.expires_ms or 0)
         for index, order in orders.evacuated.items()
         if index not in withdrawn
     }

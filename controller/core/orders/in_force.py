@@ -18,10 +18,11 @@ class Orders(NamedTuple):
     """By pool index the order that counts; ``overridden`` by the name of a guard, and there by pool index.
 
     ``approved``: the pool's provider is in mode recommend and may be acted on. ``released``: a pool that
-    waits for an operator may return. ``evacuated``: load leaves the pool as fast as there is room. ``modes``:
-    its provider's mode is another than the policy's. By workload: ``pins``, the pools that it may use, and
-    ``failovers``, the pool to which it moves. ``commands``: all orders in force, the oldest first.
-    ``due_ms``: when the first of them ends; None without any.
+    waits for an operator may return. ``evacuated``: load leaves the pool as fast as there is room; also for a
+    drill that runs (``with_drills``). ``modes``: its provider's mode is another than the policy's. By
+    workload: ``pins``, the pools that it may use, and ``failovers``, the pool to which it moves.
+    ``commands``: all orders in force, the oldest first. ``due_ms``: when the first of them ends; None
+    without any.
     """
 
     drained: ByPool
@@ -36,6 +37,19 @@ class Orders(NamedTuple):
     modes: ByPool = MappingProxyType({})
     pins: Mapping[str, frozenset[int]] = MappingProxyType({})
     failovers: Mapping[str, int] = MappingProxyType({})
+
+    def with_drills(self, compiled: CompiledPolicy, running: frozenset[str]) -> "Orders":
+        """With the drills of these ids as what they are while they run: evacuations."""
+        drills = [order for order in self.commands if order.id in running]
+        if not drills:
+            return self
+        emptied = {
+            index: order
+            for order in drills
+            for index, pool in enumerate(compiled.pools)
+            if in_scope(pool, order.scope)
+        }
+        return self._replace(evacuated={**emptied, **self.evacuated})
 
     def lifts(self, guard: str) -> bool:
         """Whether a guard of the whole table is overridden."""

@@ -108,6 +108,7 @@ def _references(policy: Policy) -> Iterator[Fault]:
     for place, source in enumerate(policy.sources):
         if not any(in_scope(pool.id, source.scope) for pool in policy.pools):
             yield Fault(("sources", place, "scope"), f"no pool lies in {source.scope}; * stands for all")
+    yield from _objective_scopes(policy)
     for place, spend in enumerate(policy.committed_spend):
         path = ("committed_spend", place, "provider")
         yield from _unknown(path, "provider", spend.provider, names.providers)
@@ -196,6 +197,17 @@ def _threshold_faults(thresholds: Thresholds) -> Iterator[Fault]:
     if list(shares) != sorted(shares):
         text = "must lie between failing_share_clear and failing_share_down"
         yield Fault(("thresholds", "failing_share_degraded"), text)
+
+
+def _objective_scopes(policy: Policy) -> Iterator[Fault]:
+    """Scopes of objectives that no pool lies in, or that are named twice."""
+    scopes = [objective.scope for objective in policy.objectives]
+    for place, scope in enumerate(scopes):
+        path = ("objectives", place, "scope")
+        if not any(in_scope(pool.id, scope) for pool in policy.pools):
+            yield Fault(path, f"no pool lies in {scope}; * stands for all")
+        elif (first := scopes.index(scope)) < place:
+            yield Fault(path, f"{scope} already has objectives[{first}]")
 
 
 def _operators(policy: Policy) -> Iterator[Fault]:

@@ -17,7 +17,7 @@ from controller.core.policy.policy import Policy, Workload
 
 POOLS_NAMED_MAX = 3
 VALUE_SHOWN_MAX = 120
-NAMES: tuple[tuple[str, ...], ...] = (("id",), ("model",), ("provider", "period"))
+NAMES: tuple[tuple[str, ...], ...] = (("id",), ("model",), ("provider", "period"), ("scope",))
 """By which fields items of a list are told apart, the first that fits."""
 
 SINGULARS = {
@@ -30,6 +30,7 @@ SINGULARS = {
     "committed_spend": "committed spend",
     "models": "model",
     "operators": "operator",
+    "objectives": "objective",
 }
 CONTRACTS = frozenset(
     {

@@ -28,6 +28,7 @@ SourceScope = Annotated[str, Meta(pattern=r"^(\*|[a-z0-9][a-z0-9._-]*(/[A-Za-z0-
 
 Mode: TypeAlias = Literal["observe", "recommend", "act"]
 Failback: TypeAlias = Literal["auto", "manual"]
+Seconds = Annotated[int, Meta(ge=1, le=86_400)]
 SourceKind: TypeAlias = Literal["client", "probe", "status", "fleet", "quota"]
 SpendPeriod: TypeAlias = Literal["month", "quarter", "year"]
 
@@ -36,6 +37,7 @@ POOLS_MAX = 10_000
 WORKLOADS_MAX = 500
 ORIGINS_MAX = 100
 OPERATORS_MAX = 500
+OBJECTIVES_MAX = 500
 
 
 class Provider(Struct, frozen=True, omit_defaults=True):
@@ -149,6 +151,15 @@ class CommittedSpend(Struct, frozen=True, omit_defaults=True):
     money: Rate | None = None
 
 
+class RecoveryObjective(Struct, frozen=True, omit_defaults=True):
+    """How soon clients must have left the pools of ``scope`` in a drill, and how soon they must be back after
+    it, where that is stated. The objective of the narrowest scope that covers a drill counts."""
+
+    scope: SourceScope
+    recovery_s: Seconds
+    return_s: Seconds | None = None
+
+
 class Policy(Struct, frozen=True, omit_defaults=True):
     """Everything that an installation has and is allowed to do.
 
@@ -157,6 +168,7 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     ``same_model``: for a logical embedding model, names under which providers offer one and the same model.
     ``operators``: who may give which orders; with any, every order must be signed. ``approvals``: orders that
     more than one of them must sign. ``offers``: when providers are asked for more capacity; None: never.
+    ``objectives``: what drills are measured against.
     """
 
     lineage: Name
@@ -176,6 +188,7 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     operators: Annotated[tuple[Operator, ...], Meta(max_length=OPERATORS_MAX)] = ()
     approvals: Annotated[tuple[ApprovalRule, ...], Meta(max_length=OPERATORS_MAX)] = ()
     offers: OfferRules | None = None
+    objectives: Annotated[tuple[RecoveryObjective, ...], Meta(max_length=OBJECTIVES_MAX)] = ()
 
 
 _MAP_16, _SHORT_MAP, _SHORT_MAP_FIELDS = 0xDE, 0x80, 16  # of the msgpack specification

@@ -112,6 +112,11 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     on_loss_period_ms: Period = 60_000  # and without one this often
     on_loss_share_min: Fraction = 0.05  # of a route: a smaller difference in ``on_loss`` is not published
 
+    # Drills.
+    drill_quiet_ms: Period = 600_000  # no drill begins within this time after a pool fell ill
+    drill_failing_rise_max: Fraction = 0.01  # of requests: if so many more fail than before, a drill ends
+    drill_return_max_ms: Period = 900_000  # for so long after a drill it is measured when the load is back
+
     @property
     def lead_ms(self) -> int:
         """How long before it begins a planned change is made room for.

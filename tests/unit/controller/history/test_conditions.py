@@ -149,11 +149,15 @@ def test_conditions_are_bounded() -> None:
 
 
 def test_an_order_that_waits_for_another_person_is_told() -> None:
-    """Who signed it so far; it ends when it is in force, or when nobody has signed in time."""
+    """Who signed it so far; it ends when it is in force, or lapses when nobody has signed in time."""
     drain = order("drain", "azure")
     waiting = PendingOrder(drain, NOW_MS, NOW_MS + MINUTE_MS, signers=("kim",), approvals=2)
     now = observation()._replace(pending=(waiting,))
+    _, signed = through(now, observation(drain, at_ms=NOW_MS + 1_000))
+    assert signed[0].text == "drain azure no longer waits for another person"
     begun, lapsed = through(now, now._replace(at_ms=NOW_MS + MINUTE_MS))
     assert [(entry.kind, entry.who) for entry in begun] == [("pending", "kim")]
     assert begun[0].text == "drain azure waits for another person: 1 of 2 signed"
-    assert [entry.text for entry in lapsed] == ["drain azure no longer waits for another person"]
+    assert [(entry.text, is_of_kind(entry, ("expiry",))) for entry in lapsed] == [
+        ("drain azure has lapsed: not enough people signed it in time, and nothing was changed", True)
+    ]
