@@ -61,7 +61,8 @@ COMMANDS = {
     "evacuate": Command(
         "controller.cli.orders", "empty a provider, a region or a pool as fast as others have room"
     ),
-    "undrain": Command("controller.cli.orders", "take a drain or an evacuation back"),
+    "undrain": Command("controller.cli.orders", "take a drain, an evacuation or a drill back"),
+    "drill": Command("controller.cli.drill", "practise a loss, and measure the recovery"),
     "failover": Command("controller.cli.orders", "move a workload to one pool, as far as that has room"),
     "pin": Command("controller.cli.orders", "let a workload use only this pool"),
     "unpin": Command("controller.cli.orders", "take a pin or a failover back"),

@@ -44,7 +44,7 @@ from tieline.order_signing import fingerprint
 from tieline.producer import Producer, ProducerError
 
 HEARTBEAT_WITHIN_S = 1.5
-TAKES_OUT = ("drain", "evacuate", "pin", "failover")
+TAKES_OUT = ("drain", "evacuate", "drill", "pin", "failover")
 SKEW_TOLD_MS = 5_000  # heartbeats come every half second, so less may be delay
 
 
@@ -54,13 +54,16 @@ async def give(command_at: Callable[[int], Command], settings: Settings, choices
     Raises ``UserError`` for an order that would change nothing, KafkaError where Kafka is away.
     """
     command_at(now_ms())  # a mistake in it is told before anything is reached
-    report = await _report(command_at, settings, choices)
+    report = await report_of(command_at, settings, choices)
     if choices.as_json:
         print(msgspec.json.encode(report).decode())
     return report.exit_status
 
 
-async def _report(command_at: Callable[[int], Command], settings: Settings, choices: Choices) -> OrderReport:
+async def report_of(
+    command_at: Callable[[int], Command], settings: Settings, choices: Choices
+) -> OrderReport:
+    """Gives the order and says what came of it. Raises as ``give`` does."""
     async with RoutesReader(settings.kafka, settings.topics) as routes:
         before = routes.newest()
         behind_ms = await behind_by_ms(routes)
@@ -209,6 +212,8 @@ def _change(command: Command, moment: Moment | None, log: CommandLog) -> Consequ
         return None
     at_ms = moment.at_ms
     rules, unsigned = OrderRules(unsigned_allowed=True), msgspec.structs.replace(command, signature="")
+    if command.verb == "drill":  # what it moves if nothing stands in its way
+        unsigned = msgspec.structs.replace(unsigned, verb="evacuate")
     standing = CommandLog(orders=log.orders)  # what it does to these, whoever gives it
     after = standing.apply(0, at_ms, unsigned, rules=rules).in_force(at_ms)
     return consequences(moment.snapshot, msgspec.structs.replace(moment.snapshot, commands=after), at_ms)
@@ -269,7 +274,8 @@ def check_taken_back(command: Command, log: CommandLog, at_ms: int) -> None:
     target = (command.scope, command.guard, command.workload)
     if any((order.scope, order.guard, order.workload) == target for order in standing):
         return
-    verb = " or ".join("evacuation" if verb == "evacuate" else verb for verb in verbs)
+    *kinds, last = ("evacuation" if verb == "evacuate" else verb for verb in verbs)
+    verb = f"{', '.join(kinds)} or {last}" if kinds else last
     others = "; ".join(f"{described(order)}, by {order.actor}" for order in standing)
     about = described(command).removeprefix(f"{command.verb} ").removesuffix(" policy")
     instead = f"in force are: {others}" if others else f"no {verb} is in force"

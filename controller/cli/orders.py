@@ -45,7 +45,7 @@ ORDERS: dict[Verb, Order] = {
         "Empties a provider, a region or a pool as fast as other pools have room, the most critical load "
         "first. Less critical load elsewhere makes way. What finds no room stays for as long as it is served."
     ),
-    "undrain": Order("Takes back every drain and evacuation of exactly this scope."),
+    "undrain": Order("Takes back every drain, evacuation and drill of exactly this scope."),
     "freeze": Order(
         "Stops moves by choice for a while, in the whole table or in a scope. Forced moves go on."
     ),

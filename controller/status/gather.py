@@ -143,7 +143,7 @@ def _whole(
         at_ms,
         memory=record.memory,
         policy=snapshot.policy,
-        commands=commands,
+        commands=lasting_orders(commands, record.memory),
         usable=usable_now(snapshot, at_ms) if not missing else {},
     )
     return Status(
@@ -155,7 +155,7 @@ def _whole(
         policy_number=record.policy_number,
         leader=kafka.leader,
         overview=rows,
-        commands=commands,
+        commands=lasting_orders(commands, record.memory),
         withheld=() if missing else held_back(snapshot, at_ms),
         alarms=alarms(snapshot, record.memory or Memory(), at_ms),
         missing=missing,
@@ -166,6 +166,12 @@ def _whole(
         pending=tuple(item for item in kafka.pending if item.until_ms > at_ms),
         unnamed=unnamed_orders(commands, snapshot.policy),
     )
+
+
+def lasting_orders(commands: Iterable[Command], memory: Memory | None) -> tuple[Command, ...]:
+    """The orders without drills that are over: those stay in the log until their expiry and do nothing."""
+    ended = {drill.id for drill in memory.drills if drill.outcome} if memory is not None else set()
+    return tuple(order for order in commands if order.id not in ended)
 
 
 def unnamed_orders(commands: Iterable[Command], policy: Policy) -> tuple[str, ...]:

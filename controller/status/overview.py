@@ -22,6 +22,7 @@ from tieline.table import MILLION, ClientSettings, Generation, PoolInfo, Route, 
 ORDERED: dict[Verb, str] = {
     "drain": "drained",
     "evacuate": "evacuated",
+    "drill": "drilled",
     "freeze": "frozen",
     "verdict": "called",
 }

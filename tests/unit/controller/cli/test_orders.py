@@ -100,12 +100,14 @@ def test_order_that_could_concern_nothing_is_refused(given: Command, expected: s
         (
             order("undrain", "azure"),
             (),
-            "there is no drain or evacuation of azure to take back: no drain or evacuation is in force",
+            "there is no drain, evacuation or drill of azure to take back: no drain, evacuation or drill is "
+            "in force",
         ),
         (
             order("undrain", "azure"),
             (order("drain", "azure/r"),),
-            "there is no drain or evacuation of azure to take back: in force are: drain azure/r, by kim",
+            "there is no drain, evacuation or drill of azure to take back: in force are: "
+            "drain azure/r, by kim",
         ),
         (
             order("restore", "*", guard="fresh_capacity"),
@@ -137,8 +139,8 @@ def test_order_that_concerns_something_passes(given: Command) -> None:
 
 
 def test_every_verb_of_the_contract_can_be_typed() -> None:
-    """And nothing that the contract lacks. Answers to offers are typed with `tieline offers`."""
-    assert set(ORDERS) == set(get_args(Verb)) - {"countersign", *OF_AN_OFFER}
+    """And nothing that the contract lacks. Others have commands of their own."""
+    assert set(ORDERS) == set(get_args(Verb)) - {"countersign", "drill", *OF_AN_OFFER}
 
 
 @pytest.mark.parametrize(
@@ -146,6 +148,7 @@ def test_every_verb_of_the_contract_can_be_typed() -> None:
     [
         (order("drain", "azure"), "tieline undrain azure"),
         (order("evacuate", "azure"), "tieline undrain azure"),
+        (order("drill", "azure"), "tieline undrain azure"),
         (order("mode", "oci", mode="observe"), "tieline mode oci policy"),
         (order("failover", "oci/r/d", workload="chat"), "tieline unpin chat oci/r/d"),
         (order("override", "oci", guard="fresh_capacity"), "tieline restore fresh_capacity --scope oci"),
