@@ -27,5 +27,5 @@ after it is over, once the history has it (``controller.history.drills``). Why t
 docs/decisions/0013-drills-are-orders.md.
 
 Tests: tests/unit/controller/core/drilling, tests/property/test_drills_property.py, the scenarios drill_* of
-tests/scenarios.
+tests/scenarios, tests/integration/test_drills.py.
 """

@@ -22,7 +22,8 @@ LEAST_UNITS = 1e-9  # a route without load counts as this much, so that a table 
 SECOND_MS = 1_000
 ILL = (State.DOWN, State.DEGRADED)
 INTERVENES = ("drain", "evacuate", "freeze", "verdict", "override", "failover")
-"""The verbs of orders that hold traffic back or put it elsewhere: no drill runs beside them."""
+"""The verbs of orders that hold traffic back or put it elsewhere: no drill runs beside them. A verdict that
+calls a pool healthy does neither."""
 
 
 class NextLoss(NamedTuple):
@@ -144,7 +145,7 @@ class Signs:
         if (policy := self._policy_changed()) is not None:
             return policy
         for order in self._grounds.orders.commands:
-            if order.verb in INTERVENES:
+            if order.verb in INTERVENES and order.state != "healthy":
                 return DrillCause.ORDER, f"{described(order)}, by {order.actor}", 0.0
         return self._shed() or self._blind()
 
