@@ -38,6 +38,13 @@ The file maps names to contexts:
 A flag such as --kafka counts first, then --context, then variables such as TIELINE_KAFKA, then
 TIELINE_CONTEXT, then the current context. Processes that run for long (controller, web, probe) follow a
 context only if it is named by --context or TIELINE_CONTEXT."""
+ADDABLE = {
+    "kafka": "the brokers: host:port, several with commas between",
+    "redis": "the URL of Redis, without a password",
+    "namespace": "the prefix of topics and keys",
+    "key_file": "the file of your private key, to sign orders with",
+}
+_CONTEXTS_LINE = re.compile(r"^contexts:[ \t]*(#[^\n]*)?\n", re.MULTILINE)
 _CURRENT_LINE = re.compile(r"^current:[^\n]*$", re.MULTILINE)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
 
@@ -56,6 +63,14 @@ def add_parser(subparsers: Any) -> None:
     listing.add_argument("--names", action="store_true", help="only the names, for completion")
     use = verbs.add_parser("use", description="Makes a context the current one, in the file.")
     use.add_argument("name", metavar="CONTEXT", help="a context of the file")
+    add = verbs.add_parser(
+        "add",
+        description="Adds a context to the file. The first one becomes the current one. Other fields, such "
+        "as kafka_user, are written into the file by hand.",
+    )
+    add.add_argument("name", metavar="NAME", help="letters, digits and . _ -, e.g. prod")
+    for field, what in ADDABLE.items():
+        add.add_argument(f"--{field.replace('_', '-')}", metavar="VALUE", help=what)
     show = verbs.add_parser(
         "show", description="Shows what a command would use now, and where each setting comes from."
     )
@@ -71,7 +86,10 @@ def run(args: argparse.Namespace) -> int:
     if args.verb == "show":
         return _show(args)
     file = read_contexts(path)
-    if args.verb == "use":
+    if args.verb == "add":
+        fields = {field: value for field in ADDABLE if (value := getattr(args, field)) is not None}
+        print(without_controls(add_context(file, args.name, fields)))
+    elif args.verb == "use":
         find(file, args.name, "tieline context use")
         use_context(file, args.name)
         print(without_controls(f"context {args.name} is the current one"))
@@ -98,6 +116,48 @@ def listed(file: Contexts) -> tuple[str, ...]:
         kafka, redis = shown.get("kafka", "-"), shown.get("redis", "-")
         lines.append(f"{mark} {name:{width}}  Kafka {kafka}  Redis {redis}{namespace}")
     return tuple(lines)
+
+
+def add_context(file: Contexts, name: str, fields: Mapping[str, str]) -> str:
+    """Writes one more context into the file, and leaves what is there as it is. Returns what was done. Raises
+    ``UserError``, for a name that is taken as well."""
+    if not _PLAIN_NAME.fullmatch(name):
+        raise UserError(f"{name!r} is no name: give letters, digits and . _ -, beginning with a letter")
+    if name in file.contexts:
+        raise UserError(f"{file.path} already has a context {name}: change it there, or give another name")
+    if "kafka" not in fields and "redis" not in fields:
+        raise UserError("give --kafka, --redis or both: a context says where an installation is")
+    written = ", ".join(f"{field}: {msgspec.json.encode(value).decode()}" for field, value in fields.items())
+    line = f"  {name}: {{{written}}}\n"
+    try:
+        text = file.path.read_text() if file.path.exists() else ""
+        if _CONTEXTS_LINE.search(text):
+            text = _CONTEXTS_LINE.sub(lambda match: f"{match[0]}{line}", text, count=1)
+        elif "contexts:" in text:
+            raise UserError(f"{file.path}: write `contexts:` on a line of its own, so that one can be added")
+        else:
+            text = f"{text}contexts:\n{line}"
+        if not file.current:
+            text = f"current: {name}\n{_CURRENT_LINE.sub('', text)}"
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        file.path.touch(mode=0o600)
+        _checked(file.path, text, name)
+        _replace(file.path, text)
+    except OSError as error:
+        raise UserError(f"{file.path} can't be written: {error.strerror}") from None
+    current = "" if file.current else ", and is the current one"
+    return f"context {name} is in {file.path}{current}"
+
+
+def _checked(path: Path, text: str, name: str) -> None:
+    """Raises ``UserError`` unless the new text is a context file that has the new context."""
+    with tempfile.TemporaryDirectory() as directory:
+        trial = Path(directory) / path.name
+        trial.write_text(text)
+        try:
+            find(read_contexts(trial), name, "tieline context add")
+        except UserError as error:
+            raise UserError(str(error).replace(str(trial), str(path))) from None
 
 
 def use_context(file: Contexts, name: str) -> None:

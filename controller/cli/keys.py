@@ -16,7 +16,7 @@ from rich.text import Text
 
 from controller.cli.signer import add_key_argument, signing_of
 from controller.cli.tables import fitted_table
-from controller.cli.terminal import screen
+from controller.cli.terminal import name_context, screen
 from controller.core.policy.check import near_miss
 from controller.core.policy.operators import GRANTABLE, Operator, OperatorId, approvals_needed
 from controller.core.policy.policy import Policy, decode_policy
@@ -160,6 +160,7 @@ def _policy(args: argparse.Namespace) -> Policy:
     if args.policy:
         return load_policy(args.policy)
     settings = read_settings(args, os.environ, needs=(KAFKA,))
+    name_context(settings)
 
     async def in_force() -> Policy:
         async with RoutesReader(settings.kafka, settings.topics) as routes:

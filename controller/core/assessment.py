@@ -91,7 +91,6 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
     findings = _findings(snapshot, written, evidence, memories, claims, demand.units, memo)
     findings = with_verdicts(written, findings, orders.verdicts, now_ms)
     states = next_states(snapshot, compiled, memories, findings, orders, caps, now_ms, memo)
-
     grounds = Grounds(
         snapshot,
         compiled,

@@ -32,6 +32,7 @@ from controller.status.leadership import LeaderRow, leading
 from controller.status.live import read_commands, snapshot_of
 from controller.status.overview import Overview, overview
 from controller.status.redis_side import FromRedis, RedisSide
+from controller.status.words import kafka_trouble
 from tieline.cancelling import end_all
 from tieline.events import Command
 from tieline.overlay import Overlay
@@ -225,7 +226,7 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
                 pending=tuple(item.brief for item in commands.waiting(now_ms())),
             )
     except (KafkaError, TimeoutError, UserError) as error:
-        missing.append(f"Kafka can't be read: {str(error) or type(error).__name__}")
+        missing.append(f"Kafka can't be read: {kafka_trouble(error, str(settings.kafka))}")
         return None
     finally:
         await end_all((letters, present, leader))

@@ -83,3 +83,48 @@ def test_without_a_file_the_list_says_how_to_begin(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nothing"))
     assert main(["context", "list"]) == 0
     assert "config.yaml has no contexts: `tieline context --help`" in capsys.readouterr().out
+
+
+def test_add_writes_one_more_context(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is in the file stays as it is, and the current context too."""
+    assert main(["context", "use", "prod"]) == 0
+    capsys.readouterr()
+    before = path.read_text()
+    assert main(["context", "add", "east", "--kafka", "k:9092", "--redis", "redis://r:6379/0"]) == 0
+    assert capsys.readouterr().out == f"context east is in {path}\n"
+    added = '  east: {kafka: "k:9092", redis: "redis://r:6379/0"}\n'
+    assert path.read_text() == before.replace("contexts:\n", f"contexts:\n{added}")
+    assert main(["context", "add", "east", "--kafka", "k:9092"]) == 2
+    assert "already has a context east" in capsys.readouterr().err
+
+
+def test_the_first_context_is_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file and its directory are made, readable by their owner only."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert main(["context", "add", "lab", "--kafka", "127.0.0.1:9092"]) == 0
+    file = tmp_path / "tieline" / "config.yaml"
+    assert file.read_text() == 'current: lab\ncontexts:\n  lab: {kafka: "127.0.0.1:9092"}\n'
+    assert file.stat().st_mode & 0o077 == 0
+    capsys.readouterr()
+    assert main(["context", "list"]) == 0
+    assert "* lab  Kafka 127.0.0.1:9092" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("east",), "give --kafka, --redis or both"),
+        (("a b", "--kafka", "k:9092"), "is no name"),
+        (("east", "--redis", "redis://:secret@r:6379/0"), "a password does not belong there"),
+    ],
+)
+def test_a_context_that_can_not_be_added_changes_nothing(
+    arguments: tuple[str, ...], expected: str, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence says why."""
+    before = path.read_text()
+    assert main(["context", "add", *arguments]) == 2
+    assert expected in capsys.readouterr().err
+    assert path.read_text() == before
