@@ -11,14 +11,16 @@ import asyncio
 import getpass
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
+from redis.exceptions import RedisError
 
 from controller.cli.terminal import duration_ms, invalid_field, name_context
+from controller.core.evidence.reported import pool_loads
 from controller.core.policy.check import near_miss
 from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
@@ -26,7 +28,8 @@ from controller.process.errors import UserError
 from controller.process.private_key import read_private_key
 from controller.process.settings import REDIS, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
-from controller.status.words import utc
+from controller.status.words import NAMED_MAX, utc
+from streams.tables import RedisTables
 from tieline.events import in_scope
 from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.overlay import LASTS_MAX_MS, Overlay, OverlayError, peek, public_keys, sign, verify
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 REDIS_WITHIN_S = 5.0
+UNITS_MIN = 0.5  # units/s; less is rounding
 
 
 def add_parser(subparsers: Any) -> None:
@@ -101,6 +105,8 @@ async def _issue(args: argparse.Namespace, settings: Settings, to_redis: bool) -
     data = sign(overlay, key)
     lines: list[str] = []
     if args.dry_run:
+        if to_redis and overlay.exclude:
+            lines.append(await _load_of(settings, overlay.exclude))
         lines.append("nothing was written")
     elif to_redis:
         known_only = not getattr(args, "unknown", True)
@@ -169,6 +175,34 @@ async def _publish(
     finally:
         await redis.aclose()
     return replaced
+
+
+async def _load_of(settings: Settings, scopes: Sequence[str]) -> str:
+    """What clients report that the pools of these scopes serve now, which they would no longer be sent."""
+    redis = connect_redis(settings.redis)
+    try:
+        async with asyncio.timeout(REDIS_WITHIN_S):
+            loads = pool_loads((await RedisTables(redis, settings.keys).read()).demand, now_ms())
+    except (RedisError, OSError, TimeoutError):
+        return "what these pools serve now is not known, as Redis can't be read"
+    finally:
+        await redis.aclose()
+    if not loads:
+        return "what these pools serve now is not known, as no client reports"
+    return load_words(loads, scopes)
+
+
+def load_words(loads: Mapping[str, float], scopes: Sequence[str]) -> str:
+    """Such as ``clients send 1,218 of 4,000 units/s to these pools now, and would no longer: 1,100 to
+    azure/swedencentral/gpt-4o, 118 to azure/norwayeast/gpt-4o``."""
+    inside = {pool: units for pool, units in loads.items() if any(in_scope(pool, name) for name in scopes)}
+    named = sorted(inside, key=lambda pool: (-inside[pool], pool))
+    texts = [f"{inside[pool]:,.0f} to {pool}" for pool in named[:NAMED_MAX] if inside[pool] >= UNITS_MIN]
+    if more := len(named) - NAMED_MAX:
+        texts += [f"and {more} more pools"] if more > 0 else []
+    total = f"{sum(inside.values()):,.0f} of {sum(loads.values()):,.0f} units/s"
+    where = f": {', '.join(texts)}" if texts else ""
+    return f"clients send {total} to these pools now, and would no longer{where}"
 
 
 def _is_signed_by(key: "Ed25519PrivateKey", stored: bytes, namespace: str) -> bool:

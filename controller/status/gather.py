@@ -7,7 +7,7 @@ that then ends; ``following`` follows them, for the live page and `tieline statu
 import asyncio
 from collections.abc import Iterable
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -32,7 +32,6 @@ from controller.status.leadership import LeaderRow, leading
 from controller.status.live import read_commands, snapshot_of
 from controller.status.overview import Overview, overview
 from controller.status.redis_side import FromRedis, RedisSide
-from controller.status.words import kafka_trouble
 from tieline.cancelling import end_all
 from tieline.events import Command
 from tieline.overlay import Overlay
@@ -242,3 +241,16 @@ async def _from_redis(settings: Settings, missing: list[str]) -> FromRedis | Non
     except RedisUnreadError as error:
         missing.append(f"Redis can't be read: {error.why}")
         return None
+
+
+def kafka_trouble(error: Exception, address: str) -> str:
+    """What is wrong with Kafka at this address, in a sentence without the words of the library."""
+    match error:
+        case UserError():
+            return str(error)
+        case KafkaConnectionError():
+            return f"no broker answers at {address}: start it, or correct --kafka or TIELINE_KAFKA"
+        case KafkaTimeoutError() | TimeoutError():
+            return f"the brokers at {address} did not answer in time"
+    reason = str(getattr(error, "description", None) or "it refused the request").splitlines()[0]
+    return f"{reason[0].lower()}{reason[1:].rstrip('.')} ({type(error).__name__})"

@@ -2,10 +2,7 @@
 
 from datetime import UTC, datetime
 
-from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
-
 from controller.core.model.words import duration
-from controller.process.errors import UserError
 from controller.routes.record import PendingOrder
 from tieline.events import TAKES_BACK, Command
 from tieline.overlay import Overlay
@@ -47,16 +44,3 @@ def overlay_in_words(overlay: Overlay, at_ms: int) -> str:
     scopes = ", ".join(overlay.exclude) or "nothing"
     text = f"emergency overlay excludes {scopes} for {left} more, by {overlay.actor}: {overlay.reason}"
     return f"{text} (its signature is not checked here)"
-
-
-def kafka_trouble(error: Exception, address: str) -> str:
-    """What is wrong with Kafka at this address, in a sentence without the words of the library."""
-    match error:
-        case UserError():
-            return str(error)
-        case KafkaConnectionError():
-            return f"no broker answers at {address}: start it, or correct --kafka or TIELINE_KAFKA"
-        case KafkaTimeoutError() | TimeoutError():
-            return f"the brokers at {address} did not answer in time"
-    reason = str(getattr(error, "description", None) or "it refused the request").splitlines()[0]
-    return f"{reason[0].lower()}{reason[1:].rstrip('.')} ({type(error).__name__})"

@@ -235,6 +235,18 @@ def test_load_is_not_shed_for_a_drill() -> None:
     assert not any(route.split.shed for route in world.table.routes)
 
 
+def test_a_drill_ends_when_one_more_loss_would_shed_critical_load() -> None:
+    """It was not so when the pools had become empty. No load is shed yet."""
+    world = quiet_world(chat=150.0, batch=0.0)
+    drill = drilled(world)
+    assert drill.is_emptying
+    world.demand["chat", "eu"] = 400.0
+    list(world.run(2 * MINUTE_MS))
+    drill = the_drill(world)
+    assert (drill.cause, drill.outcome) == (DrillCause.NO_N_MINUS_1, DrillOutcome.INTERRUPTED)
+    assert drill.about in ("gcp", "oci")
+
+
 def test_another_policy_ends_a_drill() -> None:
     """What was checked was checked under the policy before."""
     world = quiet_world()

@@ -4,7 +4,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, TopicAuthorizationFailedError
 
 from controller.process.errors import TopicMissingError
-from controller.status.words import kafka_trouble
+from controller.status.gather import kafka_trouble
 
 
 @pytest.mark.parametrize(
