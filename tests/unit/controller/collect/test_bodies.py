@@ -54,12 +54,13 @@ def test_a_bomb_is_refused_early() -> None:
     assert sum(map(len, body._parts)) <= 2 * RATIO_FROM_BYTES
 
 
+# Parameters name a test, and all workers must give it the same name: so no time of day in the gzip header.
 @pytest.mark.parametrize(
     ("data", "encoding", "why"),
     [
-        (gzip.compress(b"x" * 5_000)[:-9], "gzip", "was cut"),
+        (gzip.compress(b"x" * 5_000, mtime=0)[:-9], "gzip", "was cut"),
         (b"not gzip", "gzip", "damaged"),
-        (gzip.compress(b"x") + b"more", "gzip", "follows"),
+        (gzip.compress(b"x", mtime=0) + b"more", "gzip", "follows"),
         (b"x", "br", "was not asked for"),
         (b"x", "gzip, gzip", "was not asked for"),
     ],
