@@ -26,6 +26,7 @@ from controller.cli.event_input import (
 from controller.cli.terminal import name_context
 from controller.process import clock
 from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
+from controller.process.telemetry import quiet
 from tieline.events import Capacity, Outcomes, Report
 from tieline.producer import Producer, ProducerError, RefusedError
 
@@ -106,6 +107,7 @@ class EmitReport(Struct, frozen=True):
 
 
 async def _lines(args: argparse.Namespace, settings: Settings, identity: Identity) -> int:
+    quiet()  # each line that is refused is named here
     lines = lines_of(sys.stdin.buffer)
     report = LinesReport()
     async with AsyncExitStack() as closing:

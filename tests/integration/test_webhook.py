@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -52,7 +53,7 @@ class Hooks:
         """One POST; ``body`` as JSON unless it is bytes."""
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
         url = f"{self._url}/v1/hooks/{name}{query}"
-        async with self._http.post(url, data=data, headers=headers) as answer:
+        async with self._http.post(url, data=BytesIO(data), headers=headers) as answer:
             return Answer(answer.status, await answer.text(), dict(answer.headers))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import tieline
 from tests.unit.streams.made import observation, report, statement
 from tieline import ConfigurationError, ProducerClosedError, SyncProducer
 from tieline.events import Claim
@@ -80,9 +82,9 @@ def test_a_spool_that_another_uses_is_told_at_the_start(tmp_path: Path) -> None:
 
 def test_a_child_process_begins_anew() -> None:
     """With an incarnation of its own, or the two would take each other's sequences for late ones."""
-    ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKS], check=True, capture_output=True, timeout=60
-    )
+    same_library = {**os.environ, "PYTHONPATH": str(Path(tieline.__file__).parents[1])}
+    command = [sys.executable, "-W", "ignore", "-c", FORKS]
+    ran = subprocess.run(command, check=True, capture_output=True, timeout=60, env=same_library)
     parent, child = json.loads(ran.stdout)
     for incarnation, current, buffered in (parent, child):
         assert (incarnation, buffered) == (current, 1)

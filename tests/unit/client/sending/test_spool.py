@@ -98,6 +98,20 @@ def test_the_files_stay_bounded(tmp_path: Path) -> None:
         assert waiting(again) == ["old", "text499"]
 
 
+def test_an_entry_that_is_written_anew_keeps_its_place(tmp_path: Path) -> None:
+    """The order is that of the puts, wherever the entries lie in the files."""
+    spool = opened(tmp_path, Time(NOW_MS), bytes_max=1_000)
+    for name in ("old", "second"):
+        spool.put("capacity", record(name, name, padding=250), None)
+    while (tmp_path / f"{1:012}.segment").exists():
+        spool.put("capacity", record("new", "new", padding=50), None)
+        assert spool.sync()
+    assert (tmp_path / f"{2:012}.segment").exists()
+    spool.close()
+    with closing(opened(tmp_path, Time(NOW_MS))) as again:
+        assert waiting(again) == ["old", "second", "new"]
+
+
 def test_a_disk_that_takes_nothing_leaves_what_waits_in_memory(tmp_path: Path) -> None:
     """And says so."""
     spool = opened(tmp_path / "spool", Time(NOW_MS), segment_bytes=1)
