@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline._sending.segments import Segments
@@ -70,6 +70,7 @@ def test_a_child_process_does_not_keep_the_directory_locked(tmp_path: Path) -> N
             os.close(descriptor)
 
 
+@settings(max_examples=40)  # each waits for the disk
 @given(st.lists(st.binary(max_size=30), min_size=1, max_size=8), st.data())
 def test_a_torn_end_costs_only_the_record_that_was_torn(
     tmp_path_factory: pytest.TempPathFactory, written: list[bytes], data: st.DataObject

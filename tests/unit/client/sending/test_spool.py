@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.client.made_tables import Time
@@ -88,14 +88,14 @@ def test_the_files_stay_bounded(tmp_path: Path) -> None:
     """Also when one old entry waits for ever while others come and go: it is written anew."""
     spool = opened(tmp_path, Time(NOW_MS), bytes_max=2_000)
     spool.put("capacity", record("old", "old"), None)
-    for number in range(500):
-        spool.put("capacity", record("new", f"text{number}", padding=50), None)
+    for number in range(80):
+        spool.put("capacity", record("new", f"text{number}", padding=200), None)
         assert spool.sync()
         assert sum(path.stat().st_size for path in tmp_path.glob("*.segment")) <= 3 * 2_000
-    assert waiting(spool) == ["old", "text499"]
+    assert waiting(spool) == ["old", "text79"]
     spool.close()
     with closing(opened(tmp_path, Time(NOW_MS))) as again:
-        assert waiting(again) == ["old", "text499"]
+        assert waiting(again) == ["old", "text79"]
 
 
 def test_an_entry_that_is_written_anew_keeps_its_place(tmp_path: Path) -> None:
@@ -134,6 +134,7 @@ steps = st.lists(
 )
 
 
+@settings(max_examples=40)  # each waits for the disk
 @given(steps)
 def test_it_holds_exactly_what_a_simple_model_holds(
     tmp_path_factory: pytest.TempPathFactory, taken: list[Step]
