@@ -25,6 +25,7 @@ a decision: a controller decides on what it has heard, and a collector that fall
     watching       the rounds of a Kubernetes collector: a list, and watches that follow it
     run            all collectors of a file
     feeds          status pages
+    webhook        what others push, when the file says where to listen
     capacity       metrics of model servers and GPUs, Prometheus, Kubernetes
 
 How to write a collector: docs/collecting.md. Tests: tests/unit/controller/collect,

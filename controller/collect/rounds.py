@@ -25,7 +25,7 @@ from controller.process.errors import UserError
 from controller.process.secret_places import read_secret
 from tieline.backoff import Backoff
 from tieline.cancelling import whole
-from tieline.errors import ProducerError
+from tieline.errors import ProducerError, RefusedError
 
 RETRY_LONGEST_S = 900.0
 START_SPREAD_S = 5.0
@@ -112,9 +112,17 @@ class Rounds:
         return wait_s
 
     async def _send(self, findings: Findings) -> None:
+        """Sends every event. One that the policy does not take keeps none of the others from being sent; the
+        first such error is raised behind them."""
+        refusal: RefusedError | None = None
         for event in findings.events:
-            await self._sender.send(event)
-            self.events += 1
+            try:
+                await self._sender.send(event)
+                self.events += 1
+            except RefusedError as error:
+                refusal = refusal or error
+        if refusal is not None:
+            raise refusal
 
     async def _read(self, fetcher: Fetcher) -> Findings:
         headers = self._headers()

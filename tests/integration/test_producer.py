@@ -2,12 +2,16 @@
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from msgspec.structs import replace
 
 from controller.kafka.topics import TopicError, ensure_topics
 from tests.stacks import RealStack
+from tieline import SyncProducer
 from tieline.cloudevents import decode
 from tieline.events import Capacity, Event, Outcomes, PoolCapacity, PoolObservation, Report
 from tieline.producer import (
@@ -97,6 +101,38 @@ async def test_observations_become_one_record_a_region(kafka_bootstrap: str, top
     reports = [event for event in events if isinstance(event, Report)]
     assert sorted(len(event.pools) for event in reports) == [10, 10, 10]
     assert {event.incarnation for event in reports} == {producer.incarnation}
+
+
+async def test_threads_send_through_one_synchronous_producer(
+    kafka_bootstrap: str, topics: Topics, tmp_path: Path
+) -> None:
+    """Each waits for its own acknowledgement; with a spool too, which is empty afterwards."""
+
+    def send_all() -> set[int]:
+        with (
+            SyncProducer(kafka_bootstrap, prefix=topics.prefix, spool=tmp_path) as producer,
+            ThreadPoolExecutor(4) as threads,
+        ):
+            regions = [replace(capacity(), source=f"quota-{number}") for number in range(20)]
+            deliveries = list(threads.map(producer.send, regions))
+            assert producer.status.spooled == 0
+            return {delivery.timestamp_ms for delivery in deliveries}
+
+    assert await asyncio.to_thread(send_all)
+    events = await written(kafka_bootstrap, topics.capacity.name, 20)
+    assert len({event.source for event in events if isinstance(event, Capacity)}) == 20
+
+
+async def test_many_events_are_submitted_without_waiting_for_each(
+    kafka_bootstrap: str, topics: Topics
+) -> None:
+    """And each future is that event's own delivery, in the order of the key."""
+    async with Producer(kafka_bootstrap, prefix=topics.prefix) as producer:
+        waiting = [await producer.submit(capacity(number)) for number in range(600)]
+        deliveries = await asyncio.gather(*waiting)
+    assert [delivery.offset for delivery in deliveries] == list(range(600))
+    with pytest.raises(ProducerClosedError):
+        await producer.submit(capacity())
 
 
 async def test_a_missing_topic_is_said_within_seconds(kafka_bootstrap: str, prefix: str) -> None:

@@ -74,6 +74,16 @@ class AlertBook:
         if statement.kind in ("status", "maintenance"):
             self._due.pop(_place_of(statement), None)
 
+    def give_up(self, statement: Statement, alerts: Iterable[Alert] | None) -> None:
+        """The controllers do not take this statement: what ``alerts`` claim of its region leaves it, so that
+        the rest can be due again; None: all of it."""
+        place = _place_of(statement)
+        claims = self._claims.get(place, {})
+        leaving = set(claims) if alerts is None else {fit_id(alert.id) for alert in alerts}
+        self._claims[place] = {name: claim for name, claim in claims.items() if name not in leaving}
+        if not self._claims[place]:
+            self._due.pop(place, None)
+
     def _claims_of(self, alert: Alert, alert_id: str, now_ms: int) -> Iterator[tuple[Stated, Claim]]:
         if alert.state is None:
             return

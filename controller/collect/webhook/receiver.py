@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 from controller.collect.collector import UnreadableError
 from controller.collect.rounds import Sender
-from controller.collect.webhook.alert_book import AlertBook
+from controller.collect.webhook.alert_book import Alert, AlertBook
 from controller.collect.webhook.alerts import read_push
 from controller.collect.webhook.event_mode import RefusedEvent, events_in
 from controller.collect.webhook.hooks import AlertHook, CloudEventsHook, Hook
@@ -27,7 +27,6 @@ from controller.web.answers import decompressed, refusal
 from tieline.backoff import Backoff
 from tieline.cloudevents import JSON
 from tieline.errors import InvalidEventError, ProducerError, RefusedError
-from tieline.events import Statement
 from tieline.kafka import Brokers
 
 RETRY_AFTER_S = 10
@@ -105,9 +104,12 @@ class Receiver:
             for name, book in self._books.items():
                 async with self._locks[name]:
                     try:
-                        await self._state(book, book.due(clock.now_ms()))
+                        refused = await self._state(book, ())
                     except ProducerError as error:
                         self._log.warning("a statement was not sent, and is tried again", why=str(error))
+                        continue
+                    for why in refused:
+                        self._log.error("a statement was refused, and is given up", why=why)
 
     async def health(self, _request: web.Request) -> web.Response:
         """200 once pushes are taken. Needs no secret."""
@@ -143,7 +145,7 @@ class Receiver:
         async with asyncio.timeout(self._bounds.body_within_s):
             body = await request.read()
         if len(body) > hook.body_max_bytes:
-            raise ValueError(f"it has more than {hook.body_max_bytes} bytes")
+            raise web.HTTPRequestEntityTooLarge(hook.body_max_bytes, len(body))
         return decompressed(body, request.headers.get("content-encoding", "identity"), hook.body_max_bytes)
 
     async def _taken(self, hook: Hook, headers: Mapping[str, str], body: bytes) -> web.Response:
@@ -154,8 +156,6 @@ class Receiver:
             return await self._take_alerts(hook, body)
         except UnreadableError as error:
             return self._refuse(400, str(error))
-        except (RefusedError, InvalidEventError) as error:
-            return self._refuse(422, str(error))
         except ProducerError as error:
             return self._refuse(503, f"it was not taken, send it again: {error}", RETRY_AFTER_S)
 
@@ -169,18 +169,29 @@ class Receiver:
         book = self._books[hook.name]
         async with self._locks[hook.name]:
             book.take(push.alerts, clock.now_ms())
-            statements = book.due(clock.now_ms())
-            await self._state(book, statements)
+            refused = await self._state(book, push.alerts)
         self.counts["alerts taken"] += len(push.alerts)
-        return _answer(
-            202, {"statements": len(statements), "left_out": push.left_out[:LEFT_OUT_ANSWERED_MAX]}
-        )
+        left_out = push.left_out[:LEFT_OUT_ANSWERED_MAX]
+        return _answer(422 if refused else 202, {"refused": refused, "left_out": left_out})
 
-    async def _state(self, book: AlertBook, statements: Sequence[Statement]) -> None:
-        for statement in statements:
-            await self._sender.send(statement)
-            book.delivered(statement)
-            self.counts["events sent"] += 1
+    async def _state(self, book: AlertBook, alerts: Sequence[Alert]) -> list[str]:
+        """Sends what is due, and returns why some of it was refused. Raises ProducerError when Kafka is away.
+
+        What is refused must not stand in the way of what comes later. So the ``alerts`` that were pushed now
+        leave the statement, and if the rest of it is refused too, all of it is given up.
+        """
+        refused = []
+        for leaving in (alerts, None):
+            for statement in book.due(clock.now_ms()):
+                try:
+                    await self._sender.send(statement)
+                except (RefusedError, InvalidEventError) as error:
+                    refused.append(str(error))
+                    book.give_up(statement, leaving)
+                else:
+                    book.delivered(statement)
+                    self.counts["events sent"] += 1
+        return refused
 
     async def _take_events(
         self, hook: CloudEventsHook, headers: Mapping[str, str], body: bytes

@@ -89,6 +89,24 @@ def test_what_was_not_delivered_is_due_again() -> None:
     assert claims.due(NOW_MS) == ()
 
 
+def test_what_is_refused_does_not_stand_in_the_way() -> None:
+    """The alerts that were pushed now leave the statement; at last all of it is given up."""
+    claims = book()
+    taken(claims, alert("good", "azure/eastus"))
+    bad = alert("bad", "azure/eastus/nowhere")
+    claims.take([bad], NOW_MS)
+    (refused,) = claims.due(NOW_MS)
+    claims.give_up(refused, [bad])
+    (rest,) = claims.due(NOW_MS)
+    assert summary(rest)[2] == [("words [good]", ())]
+    claims.give_up(rest, None)
+    assert claims.due(NOW_MS) == ()
+    claims.take([bad], NOW_MS)
+    (refused,) = claims.due(NOW_MS)
+    claims.give_up(refused, [bad])
+    assert claims.due(NOW_MS) == ()
+
+
 def test_claims_end_by_themselves() -> None:
     """After their time, or at the end that the alert names; a push renews them."""
     claims = book()
