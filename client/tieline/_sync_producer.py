@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypedDict, TypeVar, Unpack
 
 from tieline._process import fork as _fork
 from tieline._process.loops import LoopThread
@@ -13,9 +14,26 @@ from tieline._sending.connection import Delivery
 from tieline.errors import ProducerClosedError
 from tieline.events import Event, PoolObservation, Report
 from tieline.kafka import Brokers
-from tieline.producer import DRAIN_TIMEOUT_S, Producer, ProducerStatus
+from tieline.producer import DRAIN_TIMEOUT_S, Producer, ProducerStatus, Refusal
 
 _T = TypeVar("_T")
+
+
+class ProducerSettings(TypedDict, total=False):
+    """The settings of ``Producer``, which explains them."""
+
+    source: str | None
+    prefix: str
+    send_timeout_s: float
+    buffer_events_max: int
+    linger_ms: int
+    content_type: str
+    now_ms: Callable[[], int] | None
+    spool: str | Path | None
+    spool_bytes_max: int
+    spool_sync_ms: int
+    feedback: bool
+    on_refused: Callable[[Refusal], None] | None
 
 
 class SyncProducer:
@@ -26,7 +44,7 @@ class SyncProducer:
     spool stays with the parent, so a child that needs one makes a producer with another directory.
     """
 
-    def __init__(self, bootstrap: str | Brokers, **settings: Any) -> None:
+    def __init__(self, bootstrap: str | Brokers, **settings: Unpack[ProducerSettings]) -> None:
         self._make: Callable[[], Producer] = lambda: Producer(bootstrap, **settings)
         self._inner = self._make()
         self._thread = LoopThread()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -14,7 +15,8 @@ import pytest
 
 import tieline
 from tests.unit.streams.made import observation, report, statement
-from tieline import ConfigurationError, ProducerClosedError, SyncProducer
+from tieline import ConfigurationError, Producer, ProducerClosedError, SyncProducer
+from tieline._sync_producer import ProducerSettings
 from tieline.events import Claim
 
 NOWHERE = "127.0.0.1:1"
@@ -89,3 +91,9 @@ def test_a_child_process_begins_anew() -> None:
     for incarnation, current, buffered in (parent, child):
         assert (incarnation, buffered) == (current, 1)
     assert parent[0] != child[0]
+
+
+def test_it_takes_the_settings_of_the_other_producer() -> None:
+    """All of them, and no others."""
+    settings = set(inspect.signature(Producer.__init__).parameters) - {"self", "bootstrap"}
+    assert set(ProducerSettings.__annotations__) == settings
