@@ -163,7 +163,7 @@ class KafkaConnection:
                     await self._changed.wait()
             finally:
                 self._producer = None
-                await _discard(producer)
+                await whole(_discard(producer))
 
     async def _connect(self) -> Any:
         """A connected producer, or None if that failed; ``error`` then says why."""
@@ -184,7 +184,7 @@ class KafkaConnection:
         except BaseException as error:
             self.error = _words(error)
             if producer is not None:
-                await _discard(producer)
+                await whole(_discard(producer))
             if isinstance(error, Exception):
                 return None
             raise
