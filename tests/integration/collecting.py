@@ -12,6 +12,8 @@ from aiohttp import web
 from controller.collect.collector import Collected, Collector
 from controller.collect.fetching import Fetcher
 from controller.collect.rounds import Rounds
+from tieline.errors import RefusedError
+from tieline.events import Statement
 
 NOW_MS = 1_800_000_000_000
 JSON = {"Content-Type": "application/json"}
@@ -75,15 +77,18 @@ class FeedServer:
 
 @dataclass
 class Taken:
-    """Takes events in the place of Kafka."""
+    """Takes events in the place of Kafka. ``refuses``: statements of that kind, as a policy might."""
 
     incarnation: str = "here"
     events: list[Collected] = field(default_factory=list)
     error: Exception | None = None
+    refuses: str = ""
 
     async def send(self, event: Collected) -> None:
         if self.error is not None:
             raise self.error
+        if isinstance(event, Statement) and event.kind == self.refuses:
+            raise RefusedError(f"no statement of the kind {event.kind}")
         self.events.append(event)
 
 

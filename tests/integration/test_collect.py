@@ -163,6 +163,15 @@ async def test_an_event_that_kafka_does_not_take_fails_the_round(server: FeedSer
         assert (rounds.trouble, rounds.events) == ("", 2)
 
 
+async def test_an_event_that_the_policy_refuses_keeps_no_other_from_being_sent(server: FeedServer) -> None:
+    """The round has failed, and says which event it was."""
+    async with rounds_of(collector(server.url)) as (rounds, fetcher, taken):
+        taken.refuses = "status"
+        await rounds.round(fetcher)
+        assert [event.kind for event in taken.events if isinstance(event, Statement)] == ["maintenance"]
+        assert (rounds.trouble, rounds.failures) == ("no statement of the kind status", 1)
+
+
 async def test_a_secret_is_read_anew_in_every_round(server: FeedServer, tmp_path: Any) -> None:
     """A token that was replaced is noticed; one that is missing fails the round."""
     token = tmp_path / "token"
