@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tieline._sending.reading import reader
 from tieline.backoff import Backoff
-from tieline.cancelling import end_all
+from tieline.cancelling import end_all, whole
 from tieline.kafka import Brokers
 from tieline.topics import MIB
 
@@ -110,18 +110,25 @@ class OwnLetters:
         from aiokafka import TopicPartition
 
         async with reader(self._bootstrap, LETTER_MAX_BYTES) as consumer:
-            if self._topic not in await consumer.topics():
+            partition = TopicPartition(self._topic, 0)
+            if not await whole(self._seek(consumer, partition)):
                 self.error = f"Kafka has no topic {self._topic}"
                 return
-            partition = TopicPartition(self._topic, 0)
-            consumer.assign([partition])
-            consumer.seek(partition, await self._begin(consumer, partition))
             self.error = ""
             backoff.reset()
             while True:
                 batches = await consumer.getmany(partition, timeout_ms=READ_FOR_MS)
                 for record in batches.get(partition, ()):
                     self._take(record)
+
+    async def _seek(self, consumer: Any, partition: Any) -> bool:
+        """Goes to where reading begins; False if there is no such topic. A whole step, because aiokafka may
+        leave a socket open when it is cancelled while it connects."""
+        if self._topic not in await consumer.topics():
+            return False
+        consumer.assign([partition])
+        consumer.seek(partition, await self._begin(consumer, partition))
+        return True
 
     async def _begin(self, consumer: Any, partition: Any) -> int:
         """The offset to read from: where the last connection stopped, else the first letter since the first

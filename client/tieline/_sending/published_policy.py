@@ -19,6 +19,7 @@ from tieline.topics import TABLE_TOPIC_MAX_BYTES
 LOOK_EVERY_S = 60.0
 WAIT_FOR_A_LOOK_S = 3.0
 READ_WITHIN_S = 10.0
+STOP_WITHIN_S = 2.0
 FRESH_S = 5.0  # nothing is refused by a policy that was looked at longer ago
 AFTER_FAILURE_S = 10.0
 FIRST_RECORDS = 2  # read from the end of the log; twice as many each time none of them has a policy
@@ -66,9 +67,10 @@ class PublishedPolicy:
         return self._registry
 
     async def stop(self) -> None:
-        """End a look that is under way."""
+        """End a look that is under way. A cancelled one may leave a socket open, so it gets some time."""
         looking, self._looking = self._looking, None
         if looking is not None:
+            await asyncio.wait({looking}, timeout=STOP_WITHIN_S)
             await end_all([looking])
 
     async def _look(self) -> None:
