@@ -21,13 +21,16 @@ REMEDY = "write it again with `tieline contract --write {place}`"
 def add_parser(subparsers: Any) -> None:
     """Adds the subcommand and its own."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
-        "contract", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "contract",
+        usage="tieline contract [--json] [--write DIR | --check DIR]\n       tieline contract verify FILE",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--write", metavar="DIR", help="write document, schemas and golden records there")
     ways.add_argument("--check", metavar="DIR", help="fail unless this directory matches the code")
     parser.add_argument("--json", action="store_true", help="the document, or the answer, as JSON")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", prog="tieline contract")
     verify = verbs.add_parser("verify", help="say what is wrong with the records in a file")
     verify.add_argument("file", metavar="FILE", help="records as JSON, one a line; - for standard input")
     verify.add_argument("--json", action="store_true", help="one JSON object instead of text")

@@ -251,6 +251,7 @@ _ORDERS: dict[str, dict[str, Any]] = {
         "expires_ms": NOW_MS + HOUR_MS,
     },
     "decline": {"offer": "offer-1", "expires_ms": NOW_MS + HOUR_MS},
+    "drill": {"expires_ms": NOW_MS + HOUR_MS},
 }
 
 
