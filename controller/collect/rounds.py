@@ -27,7 +27,7 @@ from tieline.backoff import Backoff
 from tieline.cancelling import whole
 from tieline.errors import ProducerError, RefusedError
 
-RETRY_LONGEST_S = 900.0
+RETRY_LONGEST_S = 300.0  # pages are slow during outages: a longer wait would miss what they say
 START_SPREAD_S = 5.0
 AT_ONCE = 8  # requests of one collector
 NAMES_LOGGED_MAX = 1_000  # a feed that invents names must not fill the memory

@@ -3,6 +3,7 @@
 No items mean that all is well, so only a body that is RSS with a titled channel counts as one without items.
 Categories and the title say what an item is about; its description is looked at only where these name no
 region, or no product. A name is found as whole words, the longest first: ``East US 2`` is not ``East US``.
+An item that names a model beside its service is about that model: its other pools are well.
 """
 
 import re
@@ -43,8 +44,10 @@ class AzureStatus(StatusFeed, frozen=True, kw_only=True, tag="azure_status"):
         if _OVER.search(title) or _INFORMATION.search(title):
             return None
         state: IllState = "down" if _OUTAGE.search(title) else "degraded"
-        places, products = [*self.regions, GLOBAL], [name for name in self.products if name != ANY_PRODUCT]
-        return Incident(state, _about(entry, title, places), _about(entry, title, products), text=title)
+        places = _about(entry, title, (*self.regions, GLOBAL))
+        products = _about(entry, title, [name for name in self.products if name != ANY_PRODUCT])
+        models = frozenset(name for name in products if self.products[name])
+        return Incident(state, places, models or products, text=title)
 
 
 def _about(entry: Item, title: str, names: Iterable[str]) -> frozenset[str]:

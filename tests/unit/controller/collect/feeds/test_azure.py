@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
+import msgspec
 import pytest
 
 from controller.collect.collector import UnreadableError
 from controller.collect.feeds.azure import names_in
-from tests.unit.controller.collect.feeds.readings import findings_of, states
+from tests.unit.controller.collect.feeds.readings import findings_of, rows, states
+from tests.unit.controller.collect.feeds.shapes import SHAPES
 
 
 def feed(*titles: str, text: str = "", tags: tuple[str, ...] = ()) -> bytes:
@@ -56,6 +58,17 @@ def test_global_is_every_region() -> None:
     """Of those that the settings name."""
     claims = states(findings_of("azure", feed("Azure OpenAI Service fails", tags=("Global",))))
     assert set(claims) == {"swedencentral", "eastus", "eastus2"}
+
+
+def test_a_model_beside_its_service_is_what_an_item_is_about() -> None:
+    """So one model that fails in a region leaves the region's other pools well."""
+    pool = "azure/eastus/gpt-52"
+    feed_of_models = msgspec.structs.replace(
+        SHAPES["azure"].feed, products={"Azure OpenAI Service": (), "GPT-5.2": (pool,)}
+    )
+    for title, pools in (("Azure OpenAI Service GPT-5.2 fails", (pool,)), ("Azure OpenAI Service fails", ())):
+        findings = findings_of("azure", feed(title, tags=("East US",)), feed_of_models)
+        assert rows(findings) == [("status", "eastus", "degraded", pools)]
 
 
 def test_a_longer_name_hides_a_shorter_one() -> None:
