@@ -40,6 +40,7 @@ from controller.leading.term import (
     reasons_of,
 )
 from controller.leading.vitals import AgentReport
+from controller.ledger.log import Ledger
 from controller.offers.log import OfferLog
 from controller.process.clock import ClockWatch, monotonic_ms, now_ms, stopwatch_s
 from controller.process.errors import Deposed, NoLease, UserError
@@ -76,6 +77,7 @@ class Surroundings:
     tables: Tables
     dispatcher: Dispatcher
     offers: OfferLog
+    ledger: Ledger
     on_policy: Callable[[PolicyTaken], None]
 
 
@@ -100,7 +102,12 @@ class RoutingAgent:
         self._turned_ms: int | None = None  # the last look whether something is due, by the steady clock
         self._log = _logger_under(first_policy)
         self._teller = Teller(
-            self._planner, around.figures, around.decisions, history=around.history, log=self._log
+            self._planner,
+            around.figures,
+            around.decisions,
+            history=around.history,
+            ledger=around.ledger,
+            log=self._log,
         )
 
     def wake(self, event_ms: int | None = None) -> None:
@@ -139,6 +146,7 @@ class RoutingAgent:
                 self._around.projector.withdraw()
                 self._around.publisher.stand_by()
                 self._around.offers.stand_by()
+                self._around.ledger.stand_by()
             await self._around.leader.resign()
 
     async def _lead(self, epoch: int) -> None:
@@ -188,6 +196,7 @@ class RoutingAgent:
                 continues=str(newest.generation) if newest else "",
             )
         )
+        self._around.ledger.begin(epoch)
         self._step_by_ms = 0
         self._ends_by_ms = monotonic_ms() + ENDS_EVERY_MS
         self.wake()
@@ -352,6 +361,7 @@ class RoutingAgent:
             memory=memory,
             table=table,
             plan=self._around.dispatcher.plan,
+            used_up=self._around.ledger.used_up(policy, at_ms),
             offer_answers=self._around.offers.book.answers_to(memory.offers if memory is not None else ()),
         )
 

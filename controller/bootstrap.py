@@ -27,6 +27,7 @@ from controller.leading.fitness_watch import FitnessWatch, Stand
 from controller.leading.leader import Leader
 from controller.leading.presence import first_presence
 from controller.leading.vitals import controller_vitals
+from controller.ledger.log import Ledger
 from controller.offers.log import OfferLog
 from controller.policy_file import load_policy
 from controller.process.clock import now_ms
@@ -112,6 +113,7 @@ class Controller:
             kafka, topics.history.name, identity=self.leader.identity, command_of=self.commands.read.get
         )
         self.dispatcher = Dispatcher(self._wake)
+        self.ledger = Ledger(kafka, topics.usage.name, identity=self.leader.identity)
         self.offers = OfferLog(kafka, topics.offers.name, on_change=self._wake)
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
         self.offsets = Offsets(kafka, ingest.consumed)
@@ -147,6 +149,7 @@ class Controller:
             tables=self._tables,
             dispatcher=self.dispatcher,
             offers=self.offers,
+            ledger=self.ledger,
             on_policy=self._policy_published,
         )
 
@@ -157,7 +160,7 @@ class Controller:
             closing.push_async_callback(self.redis.aclose)
             routes = self._topics.routes.name
             self.projector.history = (await topic_facts(self._kafka, [routes]))[routes].id
-            for part in (self.fitness, self.offsets, self.publisher, self.leader, self.offers):
+            for part in (self.fitness, self.offsets, self.publisher, self.leader, self.offers, self.ledger):
                 await part.start()
                 closing.push_async_callback(part.stop)
             closing.push_async_callback(self.commands.stop)
@@ -177,6 +180,7 @@ class Controller:
                 "history": self.history.run(),
                 "ingest": self._ingest(),
                 "leader": self.leader.run(),
+                "ledger": self.ledger.run(),
                 "logs": self._watch_logs(),
                 "offers": self.offers.run(),
                 "overlay": self.overlay.run(),
@@ -285,6 +289,7 @@ class Controller:
             else:
                 break
         await self.offers.read_older(COMMANDS_WITHIN_S)
+        await self.ledger.read_older(COMMANDS_WITHIN_S)
         await self.agent.run()
 
     async def _commands(self) -> None:

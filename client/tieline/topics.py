@@ -105,6 +105,7 @@ class Topics:
         self.controllers = topic("controllers", controllers, keeps=False)
         self.decisions = topic("decisions", decisions, keeps=False)
         self.history = topic("history", history, keeps=False)
+        self.usage = topic("usage", _compact(HOUR_MS))
         self.deadletter = topic("deadletter", letters, keeps=False)
 
     def all(self) -> tuple[Topic, ...]:
@@ -121,5 +122,6 @@ class Topics:
             self.controllers,
             self.decisions,
             self.history,
+            self.usage,
             self.deadletter,
         )

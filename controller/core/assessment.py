@@ -87,7 +87,7 @@ def assess(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Assessm
     vouched = sorted(orders.overridden.get("fresh_capacity", {}))
     caps = capacities(written, stated, memories, now_ms, memo, vouched)
     claims = claims_in_force(written, snapshot.statements, orders, now_ms)
-    compiled = _rules_in_force(written, orders, declined, memo)
+    compiled = _rules_in_force(written, snapshot, orders, declined, memo)
     findings = _findings(snapshot, written, evidence, memories, claims, demand.units, memo)
     findings = with_verdicts(written, findings, orders.verdicts, now_ms)
     states = next_states(snapshot, compiled, memories, findings, orders, caps, now_ms, memo)
@@ -146,11 +146,12 @@ def _with_drills(
 
 
 def _rules_in_force(
-    written: CompiledPolicy, orders: Orders, declined: frozenset[int], memo: Memo
+    written: CompiledPolicy, snapshot: Snapshot, orders: Orders, declined: frozenset[int], memo: Memo
 ) -> CompiledPolicy:
     """The policy with the exceptions that hold now."""
     unshared = orders.providers_of("provider_share", written)
-    return rules_in_force(written, unshared, declined, orders.pins, memo)
+    used_up = frozenset(snapshot.used_up)
+    return rules_in_force(written, unshared, declined, orders.pins, memo, used_up)
 
 
 def _acting(

@@ -46,7 +46,8 @@ class Snapshot(Struct, frozen=True):
 
     ``memory`` and ``table`` are those of the last publication, None before the first. ``plan`` is the last
     answer of the dispatch; as it is part of this, deciding again never calls a solver. ``offer_answers``:
-    those to open requests for capacity, in the log's order.
+    those to open requests for capacity, in the log's order. ``used_up``: providers whose commitments to
+    spend are used up for their periods, sorted.
     """
 
     policy: Policy
@@ -61,6 +62,7 @@ class Snapshot(Struct, frozen=True):
     table: RouteTable | None = None
     plan: Plan | None = None
     offer_answers: tuple[LoggedAnswer, ...] = ()
+    used_up: tuple[str, ...] = ()
 
 
 class Ready(Struct, frozen=True):

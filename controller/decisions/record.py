@@ -40,6 +40,7 @@ class SnapshotChanges(Struct, frozen=True, omit_defaults=True):
     table: RouteTable | None = None
     plan: Plan | None = None
     offer_answers: tuple[LoggedAnswer, ...] = ()
+    used_up: tuple[str, ...] = ()
 
 
 class Decision(Struct, frozen=True, omit_defaults=True):
@@ -104,6 +105,7 @@ def _changes(before: Step, new: Snapshot) -> SnapshotChanges | None:
         table=None if new.table is before.published else new.table,
         plan=None if new.plan is old.plan else new.plan,
         offer_answers=new.offer_answers,
+        used_up=new.used_up,
     )
 
 
@@ -206,6 +208,7 @@ def _changed_snapshot(changed: SnapshotChanges, before: RebuiltDecision) -> Snap
         table=changed.table or before.published,
         plan=changed.plan or old.plan,
         offer_answers=changed.offer_answers,
+        used_up=changed.used_up,
     )
 
 

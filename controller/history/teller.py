@@ -4,8 +4,10 @@ from typing import Any
 
 from controller.core.assessment import Assessment
 from controller.core.inspect.alarms import alarms
+from controller.core.inspect.spend import rates_of
 from controller.core.model.reasons import Verdict
 from controller.core.model.words import sentence
+from controller.core.moves.held_table import HeldTable
 from controller.core.offers.answers import IgnoredReply
 from controller.core.planner import Planner
 from controller.core.snapshot import Ready, Snapshot
@@ -15,6 +17,7 @@ from controller.decisions.record import Step
 from controller.history.conditions import Observation
 from controller.history.log import HistoryLog
 from controller.leading.term import reasons_of
+from controller.ledger.log import Ledger
 from controller.routes.record import PendingOrder, RoutesRecord
 from tieline.table import RouteTable
 
@@ -29,12 +32,14 @@ class Teller:
         decisions: DecisionLog,
         *,
         history: HistoryLog,
+        ledger: Ledger,
         log: Any,
     ) -> None:
         self._planner = planner
         self._figures = figures
         self._decisions = decisions
         self._history = history
+        self._ledger = ledger
         self._log = log
         self._held_back: frozenset[tuple[str, str]] = frozenset()
         self._alarms: frozenset[tuple[str, str]] = frozenset()
@@ -84,6 +89,9 @@ class Teller:
         self._log_alarms(due, at_ms)
         if (assessment := self._planner.memo.last(Assessment)) is not None:
             self._log_ignored(assessment.offers.ignored)
+            if snapshot.office.settled and self._ledger.is_due(at_ms):
+                in_force = self._planner.memo.once(HeldTable, assessment.compiled, table)
+                self._ledger.meter(rates_of(in_force, assessment.demand), at_ms)
             self._figures.note_decision(LastDecision(snapshot, assessment, due, at_ms=at_ms))
         if snapshot.office.settled:
             self._history.observe(

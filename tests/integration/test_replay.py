@@ -185,6 +185,19 @@ async def test_spend_meters_what_was_decided(decided: Fleet) -> None:
     assert row["shortfall"] == max(0, row["committed"] - row["projected"])
 
 
+async def test_spend_is_kept_by_day(decided: Fleet) -> None:
+    """Without a range: the totals that the leader keeps, which grow as load goes on."""
+
+    async def by_day() -> dict[str, Any] | None:
+        found = await _read(decided, "spend")
+        return None if found["rates"] else found
+
+    found = await until(by_day, 30, "totals by day")
+    (row,) = found["commitments"]
+    assert row["used"] == found["used"]["coreweave"]["units"] > 0
+    assert 0 < row["metered_ms"] <= 600_000
+
+
 MISTAKES = (
     (("explain", "chat/eux"), "did you mean chat/eu?"),
     (("explain", "azure/swedencentrall/gpt-4o"), "did you mean azure/swedencentral/gpt-4o?"),

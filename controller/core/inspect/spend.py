@@ -66,10 +66,15 @@ def rates(
     Whoever asks for many moments in a row gives one ``memo`` to all of them, which saves work.
     """
     assessment = assess(snapshot, now_ms, memo)
-    compiled = assessment.written
-    load = HeldTable(compiled, table).draft(assessment.demand).load
+    return rates_of(HeldTable(assessment.written, table), assessment.demand)
+
+
+def rates_of(table: HeldTable, demand: list[float]) -> dict[str, ProviderRate]:
+    """The same for a table that was read already; ``demand`` is in units/s by route."""
+    compiled = table.compiled
+    load = table.draft(demand).load
     totals = {name: ProviderRate() for name in compiled.providers}
-    for units, pool in zip(load, snapshot.policy.pools, strict=True):
+    for units, pool in zip(load, compiled.policy.pools, strict=True):
         before = totals[pool.provider]
         money = units * pool.price_per_million_units / UNITS_PER_PRICE
         totals[pool.provider] = ProviderRate(before.units_per_s + units, before.money_per_s + money)
@@ -83,15 +88,18 @@ def spend(policy: Policy, use: dict[str, ProviderUse], metered_ms: int, now_ms: 
     the period (``period_of``), or the projection is wrong.
     """
     return tuple(
-        _row(commitment, use.get(commitment.provider, ProviderUse()), metered_ms, now_ms)
+        spend_row(commitment, use.get(commitment.provider, ProviderUse()), metered_ms, now_ms)
         for commitment in policy.committed_spend
     )
 
 
-def period_of(period: SpendPeriod, now_ms: int) -> tuple[int, int]:
-    """Beginning and end, in milliseconds, of the calendar period (UTC) in which ``now_ms`` lies."""
+def period_of(commitment: CommittedSpend, now_ms: int) -> tuple[int, int]:
+    """Beginning and end, in milliseconds, of the commitment's period (UTC): that of the calendar in which
+    ``now_ms`` lies, or its own term."""
+    if commitment.starts is not None and commitment.ends is not None:
+        return _day_ms(commitment.starts), _day_ms(commitment.ends)
     now = datetime.fromtimestamp(now_ms / 1_000, UTC)
-    months = MONTHS[period]
+    months = MONTHS[commitment.period]
     first = (now.month - 1) // months * months
     start = datetime(now.year, first + 1, 1, tzinfo=UTC)
     after = first + months
@@ -99,8 +107,13 @@ def period_of(period: SpendPeriod, now_ms: int) -> tuple[int, int]:
     return round(start.timestamp() * 1_000), round(end.timestamp() * 1_000)
 
 
-def _row(commitment: CommittedSpend, use: ProviderUse, metered_ms: int, now_ms: int) -> SpendRow:
-    start_ms, end_ms = period_of(commitment.period, now_ms)
+def _day_ms(day: str) -> int:
+    return round(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1_000)
+
+
+def spend_row(commitment: CommittedSpend, use: ProviderUse, metered_ms: int, now_ms: int) -> SpendRow:
+    """One commitment, of whose period ``metered_ms`` were metered with this use."""
+    start_ms, end_ms = period_of(commitment, now_ms)
     in_units = commitment.units is not None
     committed = (commitment.units if in_units else commitment.money) or 0.0
     amount = use.units if in_units else use.money

@@ -38,6 +38,7 @@ def problem_of(snapshot: Snapshot, now_ms: int, memo: Memo | None = None) -> Pro
         grade=tuple(limits.grade),
         group_usable=tuple(limits.group_usable),
         refused=tuple(sorted(declined_pools(compiled, snapshot.statements, now_ms))),
+        used_up=snapshot.used_up,
         unshared=tuple(sorted(assessment.orders.providers_of("provider_share", compiled))),
     )
 

@@ -169,7 +169,7 @@ def _burst_cost(compiled: CompiledPolicy, problem: Problem) -> Floats:
     The right makes every other provider's burst dearer than any burst of its holder, except on the pools for
     which the holder has declined. Once it has declined for all its pools the right binds nobody.
     """
-    prepaid = prepaid_providers(compiled.policy)
+    prepaid = prepaid_providers(compiled.policy, frozenset(problem.used_up))
     prices = np.array(
         [0.0 if p.provider in prepaid else p.price_per_million_units for p in compiled.policy.pools]
     )

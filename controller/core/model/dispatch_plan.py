@@ -19,6 +19,7 @@ class Problem(Struct, frozen=True):
     ``demand`` and ``in_force``, the table in force, are by route. ``usable``, ``committed`` and ``grade``
     (moves/draft.py) are by pool, ``group_usable`` is by quota group. ``refused``: pools on which the holder
     of the first refusal gives no burst now. ``unshared``: providers whose largest shares are overridden.
+    ``used_up``: providers whose commitments to spend are used up.
     """
 
     policy_version: str
@@ -31,6 +32,7 @@ class Problem(Struct, frozen=True):
     group_usable: tuple[float, ...]
     refused: tuple[int, ...] = ()
     unshared: tuple[int, ...] = ()
+    used_up: tuple[str, ...] = ()
 
 
 class Target(Struct, frozen=True, array_like=True):

@@ -5,13 +5,14 @@ pool. A fault names its place by the path of the field, so that the reader of a 
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import date
 from difflib import get_close_matches
 from typing import NamedTuple
 
 from controller.core.model.words import WORDS
 from controller.core.policy.check_operators import operator_mistakes
 from controller.core.policy.lawful import forbidden_by, lawful_pools, origins_of
-from controller.core.policy.policy import Policy, Pool, Workload
+from controller.core.policy.policy import CommittedSpend, Policy, Pool, Workload
 from controller.core.policy.thresholds import Thresholds
 from tieline.events import in_scope
 from tieline.table import ModelOffer
@@ -157,8 +158,36 @@ def _numbers(policy: Policy) -> Iterator[Fault]:
     for place, spend in enumerate(policy.committed_spend):
         if (spend.units is None) == (spend.money is None):
             yield Fault(("committed_spend", place), "give either units or money")
+        yield from _term_faults(("committed_spend", place), spend)
     yield from _no_capacity(policy)
     yield from _threshold_faults(policy.thresholds)
+
+
+def _term_faults(path: Path, spend: CommittedSpend) -> Iterator[Fault]:
+    """A term has its two days, in order, and no other period has any."""
+    has_days = spend.starts is not None and spend.ends is not None
+    if spend.period != "term":
+        if spend.starts is not None or spend.ends is not None:
+            yield Fault(path, f"a {spend.period} is of the calendar: leave out starts and ends")
+        return
+    if not has_days:
+        yield Fault(path, "a term needs starts and ends, each a day")
+        return
+    for field in ("starts", "ends"):
+        if day_fault(getattr(spend, field)):
+            yield Fault((*path, field), f"there is no day {getattr(spend, field)}")
+            return
+    if str(spend.starts) >= str(spend.ends):
+        yield Fault((*path, "ends"), f"it must lie after starts, {spend.starts}")
+
+
+def day_fault(text: str) -> bool:
+    """Whether the calendar has no such day."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return True
+    return False
 
 
 def _no_capacity(policy: Policy) -> Iterator[Fault]:

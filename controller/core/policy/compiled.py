@@ -113,13 +113,15 @@ def without_share_limits(compiled: CompiledPolicy, providers: frozenset[int]) ->
     return compiled._replace(routes=routes)
 
 
-def with_declined(compiled: CompiledPolicy, pools: frozenset[int]) -> CompiledPolicy:
-    """The same policy while the holder of the first refusal gives no burst on these pools; the same object
-    if there are none."""
-    if not pools:
+def with_burst(
+    compiled: CompiledPolicy, declined: frozenset[int], used_up: frozenset[str] = frozenset()
+) -> CompiledPolicy:
+    """The same policy while the holder of the first refusal gives no burst on the pools ``declined``, and
+    what was committed to the providers ``used_up`` is used up; the same object without any."""
+    if not declined and not used_up:
         return compiled
     routes = tuple(
-        route._replace(tiers=_tiers(compiled.policy, route.lawful, route.origin, pools))
+        route._replace(tiers=_tiers(compiled.policy, route.lawful, route.origin, declined, used_up))
         for route in compiled.routes
     )
     return compiled._replace(routes=routes)
@@ -154,7 +156,7 @@ class _RulesInForce(NamedTuple):
     """The last policy with exceptions, and what it was made of."""
 
     written: CompiledPolicy
-    exceptions: tuple[frozenset[int], frozenset[int], Mapping[str, frozenset[int]]]
+    exceptions: tuple[frozenset[int], frozenset[int], Mapping[str, frozenset[int]], frozenset[str]]
     compiled: CompiledPolicy
 
 
@@ -164,26 +166,30 @@ def rules_in_force(
     declined: frozenset[int],
     pins: Mapping[str, frozenset[int]],
     memo: Memo,
+    used_up: frozenset[str] = frozenset(),
 ) -> CompiledPolicy:
     """The policy as it is written, with the exceptions that hold now; the same object if there are none.
 
     ``unshared``: providers whose largest shares an operator overrides. ``declined``: pools on which the
     holder of the first refusal gives no burst. ``pins``: the pools that an operator pins a workload to.
+    ``used_up``: providers whose commitments to spend are used up.
     """
-    if not unshared and not declined and not pins:
+    used_up = used_up & prepaid_providers(written.policy)
+    if not unshared and not declined and not pins and not used_up:
         return written
-    exceptions = (unshared, declined, pins)
+    exceptions = (unshared, declined, pins, used_up)
     last = memo.last(_RulesInForce)
     if last is not None and last.written is written and last.exceptions == exceptions:
         return last.compiled
-    compiled = with_declined(with_pins(without_share_limits(written, unshared), pins), declined)
+    compiled = with_burst(with_pins(without_share_limits(written, unshared), pins), declined, used_up)
     memo.keep(_RulesInForce(written, exceptions, compiled))
     return compiled
 
 
-def prepaid_providers(policy: Policy) -> frozenset[str]:
-    """Providers whose burst counts as free, since a commitment to spend is paid whether used or not."""
-    return frozenset(spend.provider for spend in policy.committed_spend)
+def prepaid_providers(policy: Policy, used_up: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Providers whose burst counts as free, since a commitment to spend is paid whether used or not: until it
+    is ``used_up``."""
+    return frozenset(spend.provider for spend in policy.committed_spend) - used_up
 
 
 def _info(pool: Pool) -> PoolInfo:
@@ -216,7 +222,11 @@ def _route(policy: Policy, workload: Workload, origin: Origin, provider_index: d
 
 
 def _tiers(
-    policy: Policy, lawful: tuple[int, ...], origin: str, declined: frozenset[int] = frozenset()
+    policy: Policy,
+    lawful: tuple[int, ...],
+    origin: str,
+    declined: frozenset[int] = frozenset(),
+    used_up: frozenset[str] = frozenset(),
 ) -> tuple[Tier, ...]:
     band_ms = policy.thresholds.latency_band_ms
     first_refusal = {
@@ -224,7 +234,7 @@ def _tiers(
         for index, pool in enumerate(policy.pools)
         if pool.provider == policy.first_refusal and index not in declined
     }
-    prepaid = prepaid_providers(policy)
+    prepaid = prepaid_providers(policy, used_up)
     tiers: dict[tuple[int, int, float, int], list[int]] = {}
     for index in lawful:
         pool = policy.pools[index]

@@ -30,7 +30,11 @@ Mode: TypeAlias = Literal["observe", "recommend", "act"]
 Failback: TypeAlias = Literal["auto", "manual"]
 Seconds = Annotated[int, Meta(ge=1, le=86_400)]
 SourceKind: TypeAlias = Literal["client", "probe", "status", "fleet", "quota"]
-SpendPeriod: TypeAlias = Literal["month", "quarter", "year"]
+SpendPeriod: TypeAlias = Literal["month", "quarter", "year", "term"]
+Day = Annotated[
+    str,
+    Meta(pattern=r"^20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])\Z", description="a day, e.g. '2026-11-01'"),
+]
 
 PROVIDERS_MAX = 64
 POOLS_MAX = 10_000
@@ -143,12 +147,18 @@ class Source(Struct, frozen=True, omit_defaults=True):
 
 
 class CommittedSpend(Struct, frozen=True, omit_defaults=True):
-    """What is bought from a provider for a period and paid whether used or not: either units or money."""
+    """What is bought from a provider for a period and paid whether used or not: either units or money.
+
+    Months, quarters and years are those of the calendar. A ``term`` is any other time, such as five years: it
+    lasts from the day ``starts`` until the day ``ends``, which is not part of it. All days are of UTC.
+    """
 
     provider: ProviderId
     period: SpendPeriod
     units: Rate | None = None
     money: Rate | None = None
+    starts: Day | None = None
+    ends: Day | None = None
 
 
 class RecoveryObjective(Struct, frozen=True, omit_defaults=True):

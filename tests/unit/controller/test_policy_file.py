@@ -209,3 +209,32 @@ def test_the_version_is_of_the_meaning_not_of_the_text() -> None:
     assert version_of(parse_policy("# more words\n" + text)) == version_of(policy)
     assert version_of(parse_policy(text.replace("headroom: 0.8", "headroom: 0.7"))) != version_of(policy)
     assert encode_policy(parse_policy(text)) == encode_policy(policy)
+
+
+@pytest.mark.parametrize(
+    ("spend", "fault"),
+    [
+        ('{provider: azure, period: term, units: 5, starts: "2025-07-01", ends: "2030-07-01"}', ""),
+        ("{provider: azure, period: term, units: 5}", "a term needs starts and ends, each a day"),
+        ('{provider: azure, period: year, units: 5, ends: "2030-07-01"}', "a year is of the calendar"),
+        (
+            '{provider: azure, period: term, units: 5, starts: "2025-07-01", ends: "2025-07-01"}',
+            "it must lie after starts, 2025-07-01",
+        ),
+        (
+            '{provider: azure, period: term, units: 5, starts: "2025-02-30", ends: "2025-07-01"}',
+            "there is no day 2025-02-30",
+        ),
+    ],
+)
+def test_a_term_has_two_days_and_nothing_else_has_any(spend: str, fault: str) -> None:
+    """Days that the calendar lacks, or that lie the wrong way round, are mistakes of the file."""
+    example = EXAMPLE_POLICY.read_text()
+    line = "  - {provider: coreweave, period: year, units: 850000000000}\n"
+    text = example.replace(line, f"{line}  - {spend}\n")
+    assert text != example
+    if not fault:
+        assert parse_policy(text).committed_spend[-1].ends == "2030-07-01"
+        return
+    with pytest.raises(PolicyError, match=fault):
+        parse_policy(text)

@@ -28,6 +28,7 @@ def test_no_field_of_a_snapshot_is_forgotten(field: str) -> None:
         "table": second.published,
         "commands": (Command("d", "drain", "gcp", "kim", "why", START_MS, START_MS + 60_000),),
         "offer_answers": (LoggedAnswer(START_MS, OfferAnswer("f", "gcp", "eu-1", "one", 1, START_MS)),),
+        "used_up": ("gcp",),
         "memory": replace(first.ready.memory, voluntary_ms=7),
     }
     changed = replace(snapshot, **{field: others.get(field, getattr(second.snapshot, field))})

@@ -33,7 +33,14 @@ def at(*when: int) -> int:
 )
 def test_periods_are_of_the_calendar(period: str, start: tuple[int, ...], end: tuple[int, ...]) -> None:
     """The last hour of a month, quarter and year still lies in it."""
-    assert period_of(period, at(2026, 12, 31, 23)) == (at(*start), at(*end))  # type: ignore[arg-type]
+    commitment = CommittedSpend("azure", period, units=1.0)  # type: ignore[arg-type]
+    assert period_of(commitment, at(2026, 12, 31, 23)) == (at(*start), at(*end))
+
+
+def test_a_term_is_what_its_days_say() -> None:
+    """Five years, whatever the day."""
+    term = CommittedSpend("azure", "term", units=1.0, starts="2025-07-01", ends="2030-07-01")
+    assert period_of(term, at(2026, 12, 31)) == (at(2025, 7, 1), at(2030, 7, 1))
 
 
 def test_use_is_projected_and_the_rest_is_a_shortfall() -> None:

@@ -135,3 +135,18 @@ def test_declined_burst_counts_as_anybodys_and_what_is_prepaid_as_free() -> None
     assert [tier.pools for tier in declined.routes[0].tiers if tier.burst] == [(1,), (0,), (2,)]
     assert rules_in_force(compiled, frozenset(), frozenset(), {}, memo) is compiled
     assert rules_in_force(compiled, frozenset(), frozenset({2}), {}, memo) is declined
+
+
+def test_burst_that_is_prepaid_is_free_until_the_commitment_is_used_up() -> None:
+    """Then it costs what the policy says, and other burst may be cheaper."""
+    rules = replace(
+        policy((pool("a/r", committed=0.0, price=5.0), pool("b/r", committed=0.0, price=3.0))),
+        committed_spend=(CommittedSpend("a", "year", units=1.0),),
+    )
+    compiled = compile_policy(rules)
+    memo = Memo()
+    burst = [tier.pools for tier in compiled.routes[0].tiers if tier.burst]
+    assert burst == [(0,), (1,)]
+    later = rules_in_force(compiled, frozenset(), frozenset(), {}, memo, frozenset({"a"}))
+    assert [tier.pools for tier in later.routes[0].tiers if tier.burst] == [(1,), (0,)]
+    assert rules_in_force(compiled, frozenset(), frozenset(), {}, memo, frozenset({"b"})) is compiled
