@@ -21,12 +21,13 @@ a decision: a controller decides on what it has heard, and a collector that fall
     addresses      which addresses may be reached, and a resolver that gives no other
     bodies         a body's size, compression and media type (pure)
     fetching       one request with all guards; ETag and Last-Modified
+    identities     who a collector is to a provider's API: tokens, signatures
     rounds         one collector, round after round
     watching       the rounds of a Kubernetes collector: a list, and watches that follow it
     run            all collectors of a file
     feeds          status pages
     webhook        what others push, when the file says where to listen
-    capacity       metrics of model servers and GPUs, Prometheus, Kubernetes
+    capacity       metrics of model servers and GPUs, Prometheus, Kubernetes, quotas of providers
 
 How to write a collector: docs/collecting.md. Tests: tests/unit/controller/collect,
 tests/integration/test_collect.py.

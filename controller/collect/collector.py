@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, NamedTuple, TypeAlias
 
 from msgspec import Meta, Struct
 
+from controller.collect.identities import Identity
 from controller.core.policy.check import Fault, Path
 from controller.core.policy.policy import Endpoint, Policy
 from controller.process.secret_places import Secret
@@ -31,10 +32,12 @@ class UnreadableError(ValueError):
 
 
 class Request(NamedTuple):
-    """One GET of a round. ``accepts``: the media types that its answer may have."""
+    """One GET of a round. ``accepts``: the media types that its answer may have. ``age_max_s``: for a
+    ``file:///`` URL, how long ago the file may have been written."""
 
     url: str
     accepts: tuple[str, ...]
+    age_max_s: float = 0.0
 
 
 class Stamp(NamedTuple):
@@ -68,7 +71,7 @@ class Collector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     may reach although they are not public, such as ``10.1.2.0/24``. ``ca_file``: certificate authorities, in
     PEM, in the place of the system's. ``authorization``, ``bearer`` (a token alone, as a file has it) and
     ``headers`` are sent to the host of the request's own URL only; they are read anew in every round, so that
-    a token that was replaced is noticed.
+    a token that was replaced is noticed. So is what shows its ``identity`` to a provider's API.
 
     ``partial``: whether ``read`` takes an empty body in the place of one that could not be fetched. Then a
     round fails only if every request does.
@@ -88,6 +91,7 @@ class Collector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     authorization: Secret = ""
     bearer: Secret = ""
     headers: dict[str, Secret] = {}
+    identity: Identity | None = None
 
     @abstractmethod
     def urls(self) -> Iterator[tuple[Path, str]]:

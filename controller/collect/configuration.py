@@ -93,9 +93,10 @@ def _reach_faults(collector: Collector) -> Iterator[Fault]:
             ssl.create_default_context(cafile=collector.ca_file)
         except (OSError, ssl.SSLError) as error:
             yield Fault(("ca_file",), f"can't be read as certificates in PEM: {error.strerror or error}")
-    if collector.authorization and collector.bearer:
-        yield Fault(("bearer",), "give either authorization or bearer")
-    if not (collector.authorization or collector.bearer or collector.headers):
+    ways = [bool(way) for way in (collector.authorization, collector.bearer, collector.identity)]
+    if sum(ways) > 1:
+        yield Fault(("authorization",), "give only one of authorization, bearer and identity")
+    if not (any(ways) or collector.headers):
         return
     for path, url in collector.urls():
         parts = urlsplit(url)

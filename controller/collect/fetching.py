@@ -1,12 +1,14 @@
-"""One request with all guards. It is the only place of the collectors that speaks HTTP."""
+"""One request with all guards. It is the only place of the collectors that speaks HTTP or reads a file."""
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import aiohttp
 
@@ -21,6 +23,7 @@ from controller.collect.bodies import ENCODINGS, Body, check_media_type
 from controller.collect.collector import Collector, Request, UnreadableError
 from controller.process.retry_after import wait_asked_s
 
+FILE = "file://"
 REDIRECTS_MAX = 3
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 NOT_MODIFIED = 304
@@ -83,6 +86,8 @@ class Fetcher:
         ``headers`` go to the request's own host only. Raises ``FetchError``, ``UnreadableError``.
         """
         async with _as_fetch_errors(self._collector.timeout_s):
+            if request.url.startswith(FILE):
+                return await asyncio.to_thread(_read_file, request, self._collector.body_max_bytes, now_ms)
             return await self._follow(request, headers, now_ms)
 
     async def lines(
@@ -204,6 +209,19 @@ class Fetcher:
         connection = socket.socket(family=family, type=kind, proto=protocol)
         connection.setblocking(False)
         return connection
+
+
+def _read_file(request: Request, max_bytes: int, now_ms: int) -> bytes:
+    """The bytes of a file that the settings name. No redirect leads here."""
+    path = Path(unquote(request.url.removeprefix(FILE)))
+    with path.open("rb") as stream:
+        age_s = now_ms / 1_000 - os.fstat(stream.fileno()).st_mtime
+        if age_s > request.age_max_s:
+            raise UnreadableError(f"the file was not written for {age_s:.0f} s")
+        body = stream.read(max_bytes + 1)
+    if len(body) > max_bytes:
+        raise UnreadableError(f"the file has more than {max_bytes} bytes")
+    return body
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from controller.collect.capacity.dcgm import Dcgm
 from controller.collect.capacity.kubernetes import Kubernetes
 from controller.collect.capacity.model_servers import ModelServers
 from controller.collect.capacity.prometheus import Prometheus
+from controller.collect.capacity.provider_quotas import AzureUsages, GoogleQuotas, OracleLimits
 from controller.collect.feeds.azure import AzureStatus
 from controller.collect.feeds.google import GoogleStatus
 from controller.collect.feeds.oracle import OracleStatus
@@ -13,4 +14,6 @@ from controller.collect.feeds.statusio import StatusIo
 from controller.collect.feeds.statuspage import Statuspage
 
 StatusFeeds: TypeAlias = AzureStatus | GoogleStatus | OracleStatus | StatusIo | Statuspage
-AnyCollector: TypeAlias = StatusFeeds | ModelServers | Dcgm | Prometheus | Kubernetes
+Metrics: TypeAlias = ModelServers | Dcgm | Prometheus | Kubernetes
+ProviderQuotas: TypeAlias = AzureUsages | GoogleQuotas | OracleLimits
+AnyCollector: TypeAlias = StatusFeeds | Metrics | ProviderQuotas

@@ -20,6 +20,7 @@ from controller.collect.collector import (
     UnreadableError,
 )
 from controller.collect.fetching import Fetcher, FetchError
+from controller.collect.identities import IdentityHeaders
 from controller.process import clock
 from controller.process.errors import UserError
 from controller.process.secret_places import read_secret
@@ -71,6 +72,7 @@ class Rounds:
         longest_s = max(collector.interval_s, RETRY_LONGEST_S)
         self._backoff = Backoff(collector.interval_s, longest_s, chance=chance)
         self._sequence = 0
+        self._identity = IdentityHeaders(collector.identity, now_ms)
         self._memory: object = None
         self._names: set[str] = set()
         self._silent: frozenset[str] = frozenset()
@@ -130,9 +132,13 @@ class Rounds:
         if self.collector.partial:
             bodies = await self._those_that_answer(fetcher, requests, headers)
         else:
-            bodies = [await fetcher.fetch(request, headers, self._now_ms()) for request in requests]
+            bodies = [await self._fetched(fetcher, request, headers) for request in requests]
         # A large body takes a second to read: a thread does it, so that the monitor goes on answering.
         return await asyncio.to_thread(self.collector.read, tuple(bodies), self._stamp())
+
+    async def _fetched(self, fetcher: Fetcher, request: Request, headers: Mapping[str, str]) -> bytes:
+        own = await asyncio.to_thread(self._identity.of, request.url) if self.collector.identity else {}
+        return await fetcher.fetch(request, {**headers, **own}, self._now_ms())
 
     def _stamp(self) -> Stamp:
         self._sequence += 1
@@ -154,7 +160,7 @@ class Rounds:
         async def body_of(request: Request) -> bytes:
             async with room:
                 try:
-                    return await fetcher.fetch(request, headers, self._now_ms())
+                    return await self._fetched(fetcher, request, headers)
                 except (FetchError, UnreadableError) as error:
                     troubles[request.url] = error
                     return b""

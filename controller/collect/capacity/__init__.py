@@ -18,8 +18,8 @@ what each figure is made of.
     capacity_collector   what all of them have: expiry, names checked against a policy, events by region
     exposition           the text format of Prometheus, bounded; quantiles of histograms
     server_metrics       the names of the metrics of vLLM, SGLang, TensorRT-LLM and other model servers
-    model_servers, dcgm, prometheus, kubernetes                        one kind each
-    quotas, azure_usages, google_quotas, oracle_limits                 quotas of providers
+    model_servers, dcgm, prometheus, kubernetes         one kind each
+    quotas, provider_quotas                             quotas of Azure, Google Cloud and Oracle Cloud
 
 Tests: tests/unit/controller/collect/capacity, tests/integration/test_collect_capacity.py.
 """
