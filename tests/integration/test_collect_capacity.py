@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import tracemalloc
@@ -18,7 +19,7 @@ from controller.collect.capacity.dcgm import Dcgm, GpuPool
 from controller.collect.capacity.kubernetes import Kubernetes, PodGroup
 from controller.collect.capacity.model_servers import ModelServers, ServedPool
 from controller.collect.capacity.prometheus import Prometheus, Query
-from controller.collect.capacity.provider_quotas import AzureUsages
+from controller.collect.capacity.provider_quotas import AzureUsages, GoogleQuotas, OracleLimits
 from controller.collect.capacity.quotas import Quota
 from controller.collect.collector import Collected, Collector
 from controller.collect.fetching import Fetcher
@@ -81,9 +82,7 @@ async def once(collector: Collector) -> tuple[str, list[Collected]]:
 
 
 @pytest.mark.parametrize("served", HOSTILE)
-async def test_a_replica_that_can_not_be_read_counts_as_the_others(
-    server: FeedServer, served: Served
-) -> None:
+async def test_a_replica_that_is_not_read_counts_as_the_others(server: FeedServer, served: Served) -> None:
     """And if none can, nothing is stated."""
     server.answers["/1"] = served
     trouble, events = await once(servers(server.url))
@@ -91,6 +90,50 @@ async def test_a_replica_that_can_not_be_read_counts_as_the_others(
     server.answers["/2"] = served
     trouble, events = await once(servers(server.url))
     assert (bool(trouble), events) == (True, [])
+
+
+def kinds(url: str) -> list[Collector]:
+    """A collector of every kind, all of which read from one server."""
+    common: dict[str, Any] = {"name": "fleet", "timeout_s": 0.5, "body_max_bytes": 100_000}
+    group = PodGroup(pool=POOL, labels={"app": "gpt"}, units_per_s_per_replica=100.0)
+    gpus = GpuPool(pool=POOL, nodes=(url,), units_per_s_per_replica=100.0)
+    query = Query(preset="deployment_replicas", pools={"gpt-oss": POOL})
+    quotas: dict[str, Any] = {"url": url, "provider": "coreweave", "quotas": (Quota(quota="tpm", pool=POOL),)}
+    return [
+        servers(url),
+        Dcgm(pools=(gpus,), **common),
+        Prometheus(url=url, queries=(query,), **common),
+        Kubernetes(url=url, namespace="llm", pods=(group,), **common),
+        AzureUsages(**quotas, **common),
+        GoogleQuotas(**quotas, **common),
+        OracleLimits(**quotas, **common),
+    ]
+
+
+@pytest.mark.parametrize("number", range(7))
+async def test_no_hostile_answer_states_anything(server: FeedServer, number: int) -> None:
+    """Whatever the kind, and whether the answer claims to be JSON or text: no event, and a sentence why."""
+    collector = kinds(server.url)[number]
+    bodies = [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"0",
+        b"{" * 50_000,
+        b'{"value": [',
+        b"\xff\xfe",
+        b"x" * 200_000,
+        b"\n" * 9,
+    ]
+    claims = [{"Content-Type": kind} for kind in ("application/json", "text/plain", "text/html")]
+    bomb = gzip.compress(bytes(50_000_000))
+    answers = [Served(headers=claim, body=body) for claim in claims for body in bodies]
+    answers += [Served(headers={**claim, "Content-Encoding": "gzip"}, body=bomb) for claim in claims]
+    for served in (*answers, *HOSTILE):
+        server.default = served
+        trouble, events = await once(collector)
+        assert (bool(trouble), events) == (True, []), served
 
 
 async def test_no_replica_is_reached_at_an_address_that_is_not_named(server: FeedServer) -> None:

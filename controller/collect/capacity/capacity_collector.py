@@ -15,7 +15,9 @@ from tieline.events import Capacity, Claim, GroupCapacity, PoolCapacity, Stateme
 
 POOLS_MAX = 500
 FIGURE_MAX = 1e12  # as ``events.Rate``
-Positive = Annotated[float, Meta(gt=0, le=1e12)]
+# With the most replicas that a collector counts, the products stay within what an event may hold.
+Positive = Annotated[float, Meta(gt=0, le=1e7)]
+Slots = Annotated[int, Meta(ge=0, le=10**6)]
 
 
 class StatedGroup(NamedTuple):

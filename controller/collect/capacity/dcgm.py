@@ -15,13 +15,14 @@ from controller.collect.capacity.capacity_collector import (
     POOLS_MAX,
     CapacityCollector,
     Positive,
+    Slots,
     twice_named,
 )
 from controller.collect.capacity.exposition import TEXT_TYPES, Sample, samples
 from controller.collect.collector import Findings, Request, Stamp, UnreadableError
 from controller.core.policy.check import Fault, Path
 from controller.core.policy.policy import Endpoint
-from tieline.event_fields import Count, PoolId
+from tieline.event_fields import PoolId
 from tieline.events import PoolCapacity
 
 NODES_MAX = 1_000
@@ -44,7 +45,7 @@ class GpuPool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gpus_per_node: Annotated[int, Meta(ge=1, le=1_024)] = 8
     gpus_per_replica: Annotated[int, Meta(ge=1, le=1_024)] = 1
     units_per_s_per_replica: Positive
-    concurrency_per_replica: Count | None = None
+    concurrency_per_replica: Slots | None = None
 
 
 class NodeReading(NamedTuple):

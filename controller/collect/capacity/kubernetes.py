@@ -19,13 +19,14 @@ from controller.collect.capacity.capacity_collector import (
     POOLS_MAX,
     CapacityCollector,
     Positive,
+    Slots,
     twice_named,
 )
 from controller.collect.collector import JSON_TYPES, Findings, Request, Stamp, UnreadableError
 from controller.collect.feeds.parts import Part, document, text
 from controller.core.policy.check import Fault, Path
 from controller.core.policy.policy import Endpoint
-from tieline.event_fields import Count, PoolId
+from tieline.event_fields import PoolId
 from tieline.events import PoolCapacity
 
 LIST_PAGE = 500
@@ -43,7 +44,7 @@ class PodGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pool: PoolId
     labels: Annotated[dict[Label, str], Meta(min_length=1, max_length=20)]
     units_per_s_per_replica: Positive
-    concurrency_per_replica: Count | None = None
+    concurrency_per_replica: Slots | None = None
 
 
 class Pod(NamedTuple):

@@ -14,6 +14,7 @@ from controller.collect.capacity.capacity_collector import (
     POOLS_MAX,
     CapacityCollector,
     Positive,
+    Slots,
     twice_named,
 )
 from controller.collect.capacity.exposition import TEXT_TYPES, Buckets, grown, quantile_bound
@@ -28,7 +29,7 @@ from controller.collect.capacity.server_metrics import (
 from controller.collect.collector import Collected, Findings, Request, Stamp, UnreadableError
 from controller.core.policy.check import Fault, Path
 from controller.core.policy.policy import Endpoint
-from tieline.event_fields import Count, LatencyMs, PoolId
+from tieline.event_fields import LatencyMs, PoolId
 from tieline.events import Capacity, PoolCapacity, Statement, pool_of
 
 REPLICAS_MAX = 1_000
@@ -44,7 +45,7 @@ class ServedPool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pool: PoolId
     replicas: Annotated[tuple[Endpoint, ...], Meta(min_length=1, max_length=REPLICAS_MAX)]
     units_per_s_per_replica: Positive
-    concurrency_per_replica: Count | None = None
+    concurrency_per_replica: Slots | None = None
 
 
 class ReplicaCounters(NamedTuple):

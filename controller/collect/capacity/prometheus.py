@@ -137,10 +137,12 @@ class Prometheus(CapacityCollector, frozen=True, kw_only=True, tag="prometheus")
             whole = entry.whole()
             values = _values(body, whole.label)
             for value, pool in entry.pools.items():
-                if (number := values.get(value)) is None:
+                number = values.get(value)
+                amount = None if number is None else figure_of(number * entry.times)
+                if amount is None:
                     unread += 1
                 else:
-                    figures.setdefault(pool, {})[whole.figure] = number * entry.times
+                    figures.setdefault(pool, {})[whole.figure] = amount
             unmatched |= {f"{whole.label}={value}" for value in values.keys() - entry.pools.keys()}
         pools = [_pool_capacity(pool, own) for pool, own in figures.items() if "limit" in own]
         if not pools:

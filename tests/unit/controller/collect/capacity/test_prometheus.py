@@ -59,6 +59,12 @@ def test_a_series_without_a_figure_is_as_a_missing_one(value: Any) -> None:
     assert limits(queries().read((answer({"six": "2"}),), stamp())) == {SIX: 200.0}
 
 
+def test_a_figure_beyond_what_an_event_may_hold_is_none() -> None:
+    """After it was multiplied."""
+    body = answer({"five": "1e11", "six": "2"})
+    assert limits(queries().read((body,), stamp())) == {SIX: 200.0}
+
+
 def test_a_series_that_stands_twice_is_none() -> None:
     """The query does not tell the pools apart."""
     body = json.loads(answer({"five": "2", "six": "1"}))
