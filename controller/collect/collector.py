@@ -8,11 +8,10 @@ one URL, and is listed in ``kinds``. Its fields are its settings. It holds no st
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, NamedTuple, TypeAlias
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta, Struct
 
-from controller.collect.identities import Identity
 from controller.core.policy.check import Fault, Path
 from controller.core.policy.policy import Endpoint, Policy
 from controller.process.secret_places import Secret
@@ -60,6 +59,16 @@ class Findings(NamedTuple):
     unmatched: frozenset[str] = frozenset()
     unread: int = 0
     memory: object = None
+
+
+class Identity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``kind``: whose identity. ``scope``: what a token of ``entra`` or ``google`` is for; empty: the
+    management of Azure, or Google's cloud platform. ``file`` and ``profile``: Oracle's configuration file."""
+
+    kind: Literal["entra", "google", "oci"]
+    scope: Annotated[str, Meta(max_length=500)] = ""
+    file: Annotated[str, Meta(max_length=1_000)] = "~/.oci/config"
+    profile: Annotated[str, Meta(min_length=1, max_length=100)] = "DEFAULT"
 
 
 class Collector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):

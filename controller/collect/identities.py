@@ -5,32 +5,21 @@ which follow the providers' libraries. A token is kept until shortly before it e
 """
 
 from collections.abc import Callable
-from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
 from yarl import URL
 
+from controller.collect.collector import Identity
 from controller.process.errors import UserError
 from tieline.credentials import MissingCredentialError, RequestToSign, Token
 from tieline.errors import ConfigurationError, MissingExtraError
 from tieline.identity_tokens import EntraToken, GoogleToken
-from tieline.request_signing import OCI_FILE, OciSigner
+from tieline.request_signing import OciSigner
 
 SCOPES = {
     "entra": "https://management.azure.com/.default",
     "google": "https://www.googleapis.com/auth/cloud-platform",
 }
 SPARE_MS = 300_000  # a token is renewed this long before it expires
-
-
-class Identity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``kind``: whose identity. ``scope``: what a token of ``entra`` or ``google`` is for; empty: the
-    management of Azure, or Google's cloud platform. ``file`` and ``profile``: Oracle's configuration file."""
-
-    kind: Literal["entra", "google", "oci"]
-    scope: Annotated[str, Meta(max_length=500)] = ""
-    file: Annotated[str, Meta(max_length=1_000)] = OCI_FILE
-    profile: Annotated[str, Meta(min_length=1, max_length=100)] = "DEFAULT"
 
 
 class IdentityHeaders:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from controller.collect.capacity.provider_quotas import OracleLimits
 from controller.collect.capacity.quotas import Quota
-from controller.collect.identities import Identity
+from controller.collect.collector import Identity
 from tests.integration.collecting import NOW_MS, rounds_of
 from tests.integration.recording import Asked, Recording, recording
 
