@@ -1,22 +1,34 @@
-"""Fetching over real HTTP: what is refused, and that a refused or unread body states nothing."""
+"""Fetching over real HTTP: what is refused, and that a refused or unread body states nothing.
+
+`FEEDS=whole .venv/bin/pytest tests/integration/test_collect.py -s` looks at the memory over more rounds.
+"""
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
+import os
+import random
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
+from aiohttp import web
 
 from controller.collect.collector import JSON_TYPES, Collector, Request, UnreadableError
 from controller.collect.feeds.statuspage import Statuspage
 from controller.collect.fetching import REVALIDATE_AFTER_MS, Fetcher, FetchError
 from controller.process.secret_places import SecretPlace
 from tests.integration.collecting import JSON, NOW_MS, FeedServer, Served, rounds_of
+from tests.unit.controller.collect.feeds.mutating import mutated
+from tests.unit.controller.collect.feeds.shapes import SHAPES, truth_of
 from tieline.errors import KafkaUnavailableError
 from tieline.events import Statement
 
+ROUNDS = 3_600 if os.environ.get("FEEDS") == "whole" else 100  # an hour of a round a second
 PAGE = {
     "components": [{"id": "1", "name": "US", "status": "major_outage"}],
     "incidents": [],
@@ -183,3 +195,39 @@ async def test_a_secret_is_read_anew_in_every_round(server: FeedServer, tmp_path
             token.write_text(text)
             await rounds.round(fetcher)
         assert [headers["Authorization"] for _, headers in server.requests] == ["Bearer 1", "Bearer 2"]
+
+
+async def test_the_memory_of_a_collector_does_not_grow(server: FeedServer) -> None:
+    """Round after round of good, mutated and hostile answers, with names that nobody has seen yet."""
+    shape, rng = SHAPES["statuspage"], random.Random(1)
+    hostile = (
+        Served(headers={**JSON, "Content-Encoding": "gzip"}, body=gzip.compress(bytes(5_000_000))),
+        Served(chunks=(b"x" * 60_000,) * 3),
+        Served(headers={"Content-Type": "text/html"}, body=b"<html/>"),
+    )
+
+    def answer(request: web.Request) -> Served:
+        body = shape.write(truth_of(shape, rng), rng)
+        headers = {**JSON, "ETag": f'"{rng.random()}"'}
+        return rng.choice((*hostile, Served(headers=headers, body=mutated(shape, body, rng))))
+
+    server.respond = answer
+    feed = msgspec.structs.replace(shape.feed, url=server.url, body_max_bytes=100_000)
+    async with rounds_of(feed) as (rounds, fetcher, taken):
+
+        async def memory_after(count: int) -> int:
+            for _ in range(count):
+                await rounds.round(fetcher)
+                taken.events.clear()
+                server.requests.clear()
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0]
+
+        tracemalloc.start()
+        try:
+            before = await memory_after(ROUNDS // 2)
+            growth = await memory_after(ROUNDS) - before
+        finally:
+            tracemalloc.stop()
+        assert growth < 512 * 1024
+        assert 0 < rounds.failures < 1.5 * ROUNDS

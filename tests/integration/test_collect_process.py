@@ -4,6 +4,7 @@ fails."""
 from __future__ import annotations
 
 import random
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from controller.kafka.topics import ensure_topics
@@ -50,10 +51,11 @@ async def test_a_process_states_what_pages_say(
     """The page that can be read is stated and taken back, the one that can't states nothing; SIGTERM ends
     it."""
     settings = settings_of(kafka_bootstrap, redis_url, prefix)
-    await ensure_topics(kafka_bootstrap, Topics(settings.namespace))
-    topic = Topics(settings.namespace).statements.name
+    topics = Topics(settings.namespace, partitions=1)
+    await ensure_topics(kafka_bootstrap, topics)
+    topic = topics.statements.name
     rng = random.Random(1)
-    async with FeedServer().listening() as server:
+    async with FeedServer().listening() as server, AsyncExitStack() as closing:
         server.answers["/oracle"] = Served(body=ORACLE.write(ILL, rng))
         server.answers["/azure"] = Served(headers={"Content-Type": "text/html"}, body=b"<html>well</html>")
         file = tmp_path / "collectors.yaml"
@@ -67,6 +69,7 @@ async def test_a_process_states_what_pages_say(
         assert "status-azure: can't be read: the answer is text/html" in once.out
         process = ControllerProcess(settings, tmp_path / "collect.log", "collect", str(file))
         await process.start()
+        closing.push_async_callback(process.kill)
         await process.until_said("can't be read, and states nothing")
 
         async def last() -> Statement | None:
