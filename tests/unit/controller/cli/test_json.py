@@ -11,12 +11,12 @@ from controller.cli.grammar import grammar
 
 SERVES = {"controller", "web", "probe", "notify", "collect"}  # they run until a signal, and print nothing
 TEXT = {"completion", "man", "policy init"}  # for a shell, a pager, and a file of a person's own
-QUIET = {"context use"}  # it says in one line that it was done
+QUIET = {"context add", "context use"}  # they say in one line that it was done
 CHANGES = (
     *("drain", "evacuate", "failover", "pin", "mode", "freeze", "undrain", "adopt-lineage"),
     "countersign",
     *("emit health", "emit capacity", "policy apply", "overlay exclude", "overlay withdraw"),
-    *("deadletter redrive", "deadletter discard"),
+    *("deadletter redrive", "deadletter discard", "drill"),
 )
 
 

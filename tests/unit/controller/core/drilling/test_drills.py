@@ -189,6 +189,18 @@ def test_no_drill_begins_soon_after_a_pool_fell_ill() -> None:
     assert drilled(world).is_emptying
 
 
+def test_one_drill_runs_at_a_time() -> None:
+    """A second one begins only once the load of the first is back."""
+    world = quiet_world()
+    assert drilled(world).is_emptying
+    give(world, "drill", "gcp")
+    next(iter(world.run(1_000)))
+    second = the_drill(world)
+    assert (second.scope, second.cause) == ("gcp", DrillCause.OTHER_DRILL)
+    assert world.memory is not None
+    assert world.memory.drills[0].is_emptying
+
+
 def test_no_drill_begins_without_load_to_move() -> None:
     """There would be nothing to measure."""
     world = quiet_world()
