@@ -16,6 +16,7 @@ from streams.rows import GAP_MAX_MS, Row
 from tieline.events import Capacity, Report, Statement
 
 SKIPPED_SHARE_MAX = 0.5
+REFUSED_LATELY_MS = 5_000
 
 
 def alarms(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo | None = None) -> tuple[Verdict, ...]:
@@ -128,19 +129,38 @@ def _unheard_clients(memory: Memory, now_ms: int) -> list[Verdict]:
 
 
 def _refused_sources(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo) -> list[Verdict]:
-    """Probers that pools refuse which let others in: each with the number of those pools."""
+    """Probers that pools refuse which are not known to refuse others: each with the number of those pools."""
     thresholds = snapshot.policy.thresholds
-    pools: dict[str, int] = {}
+    refused: dict[str, set[str]] = {}
     for row, reading in zip(snapshot.reports, memo.each(read_row, snapshot.reports, thresholds), strict=True):
         if now_ms < reading.until_ms:
-            refused = [pool for pool, probe in reading.probes if probe.is_refused]
-            count = sum(1 for pool in refused if not _is_misconfigured(memory, pool))
-            pools[row.event.source] = pools.get(row.event.source, 0) + count
+            pools = {pool for pool, probe in reading.probes if probe.is_refused}
+            refused.setdefault(row.event.source, set()).update(pools)
+    if not any(refused.values()):
+        return []
+    to_clients = _refuse_clients(snapshot, now_ms)
+    blamed = {
+        source: sum(1 for pool in pools if pool not in to_clients and not _is_misconfigured(memory, pool))
+        for source, pools in sorted(refused.items())
+    }
     return [
         Verdict(source, Reason.SOURCE_REFUSED, now_ms, value=float(count))
-        for source, count in sorted(pools.items())
+        for source, count in blamed.items()
         if count
     ]
+
+
+def _refuse_clients(snapshot: Snapshot, now_ms: int) -> set[str]:
+    """Pools at which clients, too, have lately been refused more often than served: before such a pool is
+    taken out, or where the policy only observes, its prober is not to blame either."""
+    balance: dict[str, int] = {}
+    for row in snapshot.demand:
+        for second in row.seconds:
+            if now_ms - second.second_ms < REFUSED_LATELY_MS:
+                for pool in second.pools:
+                    refusals = pool.outcomes.configuration_faults - pool.outcomes.ok
+                    balance[pool.pool] = balance.get(pool.pool, 0) + refusals
+    return {pool for pool, refusals in balance.items() if refusals > 0}
 
 
 def _is_misconfigured(memory: Memory, pool: str) -> bool:

@@ -35,8 +35,8 @@ WORDS: Mapping[str, str] = {
     Reason.CLIENTS_UNHEARD: "some have fallen silent without a goodbye: their load is counted on as it was",
     Reason.SOURCE_SILENT: "its last word on the capacity of some pools is over: they gain nothing until it "
     "speaks again",
-    Reason.SOURCE_REFUSED: "pools refuse its requests (401, 403, 404) that let others in: its own credential "
-    "or model name is at fault",
+    Reason.SOURCE_REFUSED: "pools refuse its requests (401, 403, 404), and not those of others: its own "
+    "credential or model name is at fault",
     Reason.REPORTER_OF_ITS_OWN: "none of its requests succeeds on any provider: its own network is at fault",
     Reason.NOT_READ: "its records are not read to the end, so newer evidence may lie there unseen",
     Reason.NOT_WATCHED: "no controller says any more how far it is read",
