@@ -102,6 +102,16 @@ class _Flow:
     ) -> tuple[OfferRequest, list[IgnoredReply]]:
         """The request after these answers and the deadlines that have passed, and the answers that do not
         count."""
+        replies_of_it = tuple(own)
+        after, ignored = self._advanced_once(request, replies_of_it)
+        if len(after.providers) > len(request.providers):
+            # The others have just been asked: what they said before counts from now on.
+            after, ignored = self._advanced_once(after, replies_of_it)
+        return after, ignored
+
+    def _advanced_once(
+        self, request: OfferRequest, own: Iterable[Reply]
+    ) -> tuple[OfferRequest, list[IgnoredReply]]:
         ignored: list[IgnoredReply] = []
         for reply in own:
             if _is_taken(request, reply):

@@ -275,3 +275,17 @@ def test_requests_are_forgotten_when_nothing_of_them_counts_any_more() -> None:
     assert len(flowing.at(8 * days, ENOUGH)) == 1
     assert len(flowing.at(20 * days - 1, ENOUGH)) == 1
     assert flowing.at(20 * days, ENOUGH) == ()
+
+
+def test_what_was_said_before_being_asked_counts_once_asked() -> None:
+    """In the very decision that asks, so that deciding again changes nothing."""
+    flowing = opened()
+    early = answer(flowing.only, "gcp", given("gcp/b/d"), at=2.5)
+    flowing.at(3, answers=[early])
+    assert flowing.only.accepted == ()
+    replies = [early, answer(flowing.only, "azure", at=4)]
+    flowing.at(4, answers=replies)
+    assert flowing.only.state == "accepted"
+    assert [part.pool for part in flowing.only.accepted] == ["gcp/b/d"]
+    before = flowing.memory
+    assert flowing.at(4, answers=replies) is before.offers
