@@ -13,10 +13,9 @@ from controller.core.policy.thresholds import Thresholds
 from controller.core.snapshot import Snapshot
 from streams.demand import DOUBT_MS
 from streams.rows import GAP_MAX_MS, Row
-from tieline.events import Capacity, Report, Statement
+from tieline.events import STALE_AFTER_MIN_MS, Capacity, Report, Statement
 
 SKIPPED_SHARE_MAX = 0.5
-REFUSED_LATELY_MS = 5_000
 
 
 def alarms(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo | None = None) -> tuple[Verdict, ...]:
@@ -151,16 +150,20 @@ def _refused_sources(snapshot: Snapshot, memory: Memory, now_ms: int, memo: Memo
 
 
 def _refuse_clients(snapshot: Snapshot, now_ms: int) -> set[str]:
-    """Pools at which clients, too, have lately been refused more often than served: before such a pool is
-    taken out, or where the policy only observes, its prober is not to blame either."""
-    balance: dict[str, int] = {}
+    """Pools at which clients, too, were refused more often than served in the last second in which they
+    tried. Before such a pool is taken out, or where the policy only observes, its prober is not to blame."""
+    newest: dict[str, tuple[int, int]] = {}  # pool -> that second, and by how many the refusals prevail in it
     for row in snapshot.demand:
         for second in row.seconds:
-            if now_ms - second.second_ms < REFUSED_LATELY_MS:
-                for pool in second.pools:
-                    refusals = pool.outcomes.configuration_faults - pool.outcomes.ok
-                    balance[pool.pool] = balance.get(pool.pool, 0) + refusals
-    return {pool for pool, refusals in balance.items() if refusals > 0}
+            if now_ms - second.second_ms >= STALE_AFTER_MIN_MS:
+                continue
+            for pool in second.pools:
+                refusals, ok = pool.outcomes.configuration_faults, pool.outcomes.ok
+                at_ms, balance = newest.get(pool.pool, (0, 0))
+                if refusals + ok and second.second_ms >= at_ms:
+                    balance = balance if second.second_ms == at_ms else 0
+                    newest[pool.pool] = (second.second_ms, balance + refusals - ok)
+    return {pool for pool, (_, balance) in newest.items() if balance > 0}
 
 
 def _is_misconfigured(memory: Memory, pool: str) -> bool:

@@ -60,6 +60,24 @@ def test_a_configuration_fault_is_an_alarm_as_long_as_the_pool_is_down() -> None
     assert standing(world, Memory(pools={pool: replace(down, state=State.RECOVERING)})) == []
 
 
+def test_a_prober_is_to_blame_only_where_clients_are_let_in() -> None:
+    """Where clients are refused as well it is not, even before the pool is down."""
+    world = steady_world()
+    world.demand["chat", "us"] = 300.0
+    for _ in world.run(20_000):
+        pass
+    pool = world.pools["gcp/iowa/gem"]
+    pool.result, pool.errors, pool.probe_errors = "auth", 0.0, 1.0
+    for _ in world.run(6_000):
+        pass
+    reasons = [reason for _, reason in standing(world, Memory())]
+    assert set(reasons) == {Reason.SOURCE_REFUSED}
+    pool.errors = 1.0
+    for _ in world.run(3_000):
+        pass
+    assert standing(world, Memory()) == []
+
+
 def test_a_clock_that_jumped_is_an_alarm() -> None:
     """It concerns the whole table, which is held meanwhile."""
     world = steady_world()

@@ -282,7 +282,7 @@ def test_what_was_said_before_being_asked_counts_once_asked() -> None:
     flowing = opened()
     early = answer(flowing.only, "gcp", given("gcp/b/d"), at=2.5)
     flowing.at(3, answers=[early])
-    assert flowing.only.accepted == ()
+    assert flowing.only.accepted_units_per_s == 0
     replies = [early, answer(flowing.only, "azure", at=4)]
     flowing.at(4, answers=replies)
     assert flowing.only.state == "accepted"
