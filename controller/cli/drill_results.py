@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import msgspec
 from msgspec import Struct
-from rich.table import Table
 from rich.text import Text
 
 from controller.cli.history import lines_of
+from controller.cli.tables import fitted_table
 from controller.cli.terminal import screen
 from controller.core.model.words import duration
 from controller.history.entries import DrillResult, Entry, Selection
@@ -17,6 +17,7 @@ from controller.process.settings import Settings
 from controller.status.words import utc
 
 SECOND_MS = 1_000
+ID_DIGITS = 8  # of an id: enough to name a drill
 
 
 class DrillRow(Struct, frozen=True, omit_defaults=True):
@@ -51,7 +52,7 @@ def drill_rows(entries: Iterable[Entry]) -> tuple[DrillRow, ...]:
 
 
 def print_list(rows: tuple[DrillRow, ...], *, as_json: bool) -> None:
-    """All drills, one line each."""
+    """All drills, one line each, within 80 columns; who gave them is told by `tieline drill show`."""
     if as_json:
         print(msgspec.json.encode([msgspec.structs.replace(row, entries=()) for row in rows]).decode())
         return
@@ -59,28 +60,33 @@ def print_list(rows: tuple[DrillRow, ...], *, as_json: bool) -> None:
     if not rows:
         console.print("the history has no drill in this time")
         return
-    table = Table()
-    for heading in ("began", "drill", "outcome", "empty after", "back after", "by", "id"):
-        table.add_column(heading, no_wrap=heading in ("began", "id"))
-    for row in rows:
-        result = row.result
-        outcome = result.outcome.replace("_", " ") or "runs, or its end is not in this time"
-        style = "" if result.outcome in ("", "succeeded") else "red"
-        table.add_row(
-            utc(result.began_ms),
-            result.scope,
-            Text(f"{outcome}: {result.cause}" if result.cause else outcome, style=style),
-            _time(result.recovery_ms, result.objective_s),
-            _time(result.return_ms, result.return_objective_s),
-            row.who,
-            result.id,
+    cells = [
+        (
+            Text(row.result.id.removeprefix("cmd-")[:ID_DIGITS]),
+            Text(utc(row.result.began_ms).removesuffix(" UTC")),
+            Text(row.result.scope),
+            Text(_time(row.result.recovery_ms, row.result.objective_s)),
+            Text(_time(row.result.return_ms, row.result.return_objective_s)),
+            _outcome(row.result),
         )
+        for row in rows
+    ]
+    headings = ("id", "began (UTC)", "drill", "empty after", "back after", "outcome")
+    table = fitted_table("drills", headings, cells, console.width)
     console.print(table)
+
+
+def _outcome(result: DrillResult) -> Text:
+    outcome = result.outcome.replace("_", " ") or "runs, or its end is not in this time"
+    style = "" if result.outcome in ("", "succeeded") else "red"
+    return Text(f"{outcome}: {result.cause}" if result.cause else outcome, style=style)
 
 
 def print_one(rows: tuple[DrillRow, ...], name: str, *, as_json: bool) -> None:
     """All that the history tells of one drill. Raises ``UserError`` if no id begins so."""
-    matching = [row for row in rows if row.result.id.startswith(name) or row.result.id == f"cmd-{name}"]
+    matching = [
+        row for row in rows if row.result.id.removeprefix("cmd-").startswith(name.removeprefix("cmd-"))
+    ]
     if len(matching) != 1:
         count = "more than one drill" if matching else "no drill"
         raise UserError(

@@ -202,7 +202,8 @@ def test_results_are_read_from_the_history(capsys: pytest.CaptureFixture[str]) -
     assert (row["result"]["recovery_ms"], row["result"]["return_ms"]) == (3_000, 41_000)
     print_list(rows, as_json=False)
     listed = capsys.readouterr().out
-    assert "3 s of 60 s" in listed
+    assert "3 s of 60 s" in listed  # times and names are whole in 80 columns
+    assert all(len(line) <= 80 for line in listed.splitlines())
     assert "41 s" in listed
     print_one(rows, "4f1c", as_json=False)
     shown = capsys.readouterr().out
