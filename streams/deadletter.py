@@ -10,9 +10,8 @@ from aiokafka import AIOKafkaProducer
 
 from streams.contract_check import Record
 from streams.producers import stop_producer
-from tieline.cancelling import whole
 from tieline.cloudevents import Poison
-from tieline.kafka import Brokers, connecting
+from tieline.kafka import Brokers, connect, connecting
 from tieline.topics import MIB
 
 REQUEST_MAX_BYTES = 2 * MIB  # as the topic takes
@@ -75,9 +74,9 @@ class LetterProducer:
             request_timeout_ms=DELIVERY_WITHIN_MS,
         )
         try:
-            await producer.start()
+            await connect(producer)
         except BaseException:
-            await whole(producer.client.close())
+            await stop_producer(producer)
             raise
         return producer
 

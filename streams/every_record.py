@@ -24,9 +24,8 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint_py as decode_varint
 
-from tieline.cancelling import whole
 from tieline.cloudevents import Rejection
-from tieline.kafka import Brokers, connecting
+from tieline.kafka import Brokers, close_consumer, connect, connecting
 
 UNREADABLE = "tieline_unreadable"
 BATCH_MAX_BYTES = 16 * 1024 * 1024  # twice the largest record of this installation
@@ -49,12 +48,21 @@ def log_reader(bootstrap: str | Brokers, **options: Any) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(**connecting(bootstrap), group_id=None, enable_auto_commit=False, **options)
 
 
+async def open_reader(consumer: AIOKafkaConsumer) -> None:
+    """Connects a consumer; one that can't be connected is closed. Raises what aiokafka raises."""
+    try:
+        await connect(consumer)
+    except BaseException:
+        await close_reader(consumer)
+        raise
+
+
 async def close_reader(consumer: AIOKafkaConsumer) -> None:
     """Closes a consumer without a group, also when the caller is cancelled meanwhile.
 
-    Cut in half that would leave connections open. It waits for no broker, as there is no group to leave.
+    It waits for no broker, as there is no group to leave.
     """
-    await whole(consumer.stop())
+    await close_consumer(consumer)
 
 
 class UnreadableError(ValueError):

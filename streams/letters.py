@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from streams.contract_check import Record
 from streams.deadletter import DeadLetter, LetterProducer
-from streams.every_record import close_reader, log_reader
+from streams.every_record import close_reader, log_reader, open_reader
 from streams.logs import LogPace
 from streams.positions import Partition
 from streams.rows import Position
@@ -254,7 +254,7 @@ async def read_again(
     """
     records: dict[Position, Record] = {}
     consumer = log_reader(bootstrap, auto_offset_reset="earliest")
-    await consumer.start()
+    await open_reader(consumer)
     try:
         for letter in letters:
             fact = facts.get(letter.topic)

@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.connections import renewing
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, close_consumer, connect, connecting
 
 
 class Partition(NamedTuple):
@@ -31,17 +31,17 @@ class Offsets:
         self._consumer = AIOKafkaConsumer(
             **connecting(self._bootstrap), enable_auto_commit=False, request_timeout_ms=REQUEST_TIMEOUT_MS
         )
-        await self._consumer.start()
+        await connect(self._consumer)
         self._admin = AIOKafkaAdminClient(
             **connecting(self._bootstrap), request_timeout_ms=REQUEST_TIMEOUT_MS
         )
-        await self._admin.start()
+        await connect(self._admin)
 
     async def stop(self) -> None:
         """Disconnects; also after a failed start, or none."""
         consumer, admin, self._consumer, self._admin = self._consumer, self._admin, None, None
         if consumer is not None:
-            await consumer.stop()
+            await close_consumer(consumer)
         if admin is not None:
             await admin.close()
 

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.contract_check import Judge, Record
 from streams.demand import SECONDS_MAX
-from streams.every_record import close_reader, log_reader
+from streams.every_record import close_reader, log_reader, open_reader
 from streams.fold import supersedes
 from streams.memory import MemoryTables
 from streams.rows import DemandRow, Row
@@ -103,7 +103,7 @@ async def rebuild(
     demand = DemandStorer(folded, Counter(), registry=lambda: judge.registry)
     # Earliest: if the fetcher resets a position by itself we may read too much, and never too little.
     consumer = log_reader(settings.bootstrap, auto_offset_reset="earliest")
-    await consumer.start()
+    await open_reader(consumer)
     try:
         topics = settings.topics
         for name in (topics.statements.name, topics.capacity.name):

@@ -41,18 +41,25 @@ async def _cancel_until_ended(tasks: Collection[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def whole(step: Coroutine[Any, Any, T]) -> T:
+async def whole(step: Coroutine[Any, Any, T], *, grace_s: float | None = None) -> T:
     """Runs the step to its end, and raises CancelledError only then if the caller was cancelled meanwhile.
 
-    For steps that leave something open when they are cut in half. The step must have a time limit of its own.
+    For steps that leave something open when they are cut in half. The step must have a time limit of its own,
+    or ``grace_s``: the step is cancelled too if it has not ended that long after the caller was.
     """
     task = asyncio.ensure_future(step)
+    loop = asyncio.get_running_loop()
+    cut: asyncio.TimerHandle | None = None
     cancelled = False
     while not task.done():
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
             cancelled = True
+            if grace_s is not None and cut is None:
+                cut = loop.call_later(grace_s, task.cancel)
+    if cut is not None:
+        cut.cancel()
     if cancelled:
         if not task.cancelled():
             task.exception()  # asyncio would log an error that nobody asks for

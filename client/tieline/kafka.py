@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
+from tieline.cancelling import whole
 from tieline.errors import ConfigurationError
 
 PLAIN, SCRAM_256, SCRAM_512 = "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"
 MECHANISMS = (PLAIN, SCRAM_256, SCRAM_512)
 REQUEST_TIMEOUT_MS = 5_000  # of one request of a consumer or admin client, until Kafka counts as away
+CONNECT_GRACE_S = 1.0  # to a connection that is being made when its task is cancelled
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?\Z")
+
+
+_log = logging.getLogger("tieline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,33 @@ def brokers_of(kafka: str | Brokers) -> Brokers:
 def connecting(kafka: str | Brokers) -> dict[str, Any]:
     """The arguments of an aiokafka client: ``AIOKafkaProducer(**connecting(kafka), acks="all")``."""
     return brokers_of(kafka).arguments()
+
+
+async def connect(client: Any) -> None:
+    """Start an aiokafka producer, consumer or admin client. Raises what its ``start`` raises.
+
+    aiokafka loses sight of its first connection when it is cancelled while it asks for the brokers. So a
+    start that is cancelled gets a second to end; with a Kafka that answers it needs milliseconds.
+    """
+    await whole(client.start(), grace_s=CONNECT_GRACE_S)
+
+
+async def close_consumer(consumer: Any) -> None:
+    """Close an aiokafka consumer, also when the caller is cancelled meanwhile. May be called again.
+
+    ``stop`` ends before it has closed the connections when a fetch had failed or waits to be tried again, so
+    they are closed here. That needs a private attribute of aiokafka.
+    """
+    await whole(_close_consumer(consumer))
+
+
+async def _close_consumer(consumer: Any) -> None:
+    try:
+        await consumer.stop()
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  whatever had failed, it has to go
+        _log.debug("a consumer of Kafka could not be closed in order: %s", error or type(error).__name__)
+    finally:
+        await consumer._client.close()
 
 
 def checked_brokers(kafka: Any) -> Brokers:

@@ -24,7 +24,7 @@ from controller.process.settings import KAFKA, Settings
 from controller.process.telemetry import without_password
 from controller.routes.record import RoutesRecord
 from controller.status.gather import Status, read_status
-from streams.every_record import close_reader, log_reader
+from streams.every_record import close_reader, log_reader, open_reader
 from streams.topic_ids import topic_facts
 from tieline.cloudevents import Poison, decode
 from tieline.events import Demand
@@ -109,7 +109,7 @@ async def _client_versions(settings: Settings) -> dict[str, int]:
     if not partitions:
         return {}
     consumer = log_reader(settings.kafka, auto_offset_reset="latest")
-    await consumer.start()
+    await open_reader(consumer)
     try:
         return dict(Counter((await _newest_versions(consumer, partitions)).values()))
     finally:

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from controller.kafka.ordered_log import FETCH_MAX_BYTES
 from controller.process.errors import TopicMissingError
-from streams.every_record import close_reader, log_reader
+from streams.every_record import close_reader, log_reader, open_reader
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers
 
 POLL_MS = 1_000
@@ -69,7 +69,7 @@ async def decisions_from(
         max_partition_fetch_bytes=FETCH_MAX_BYTES,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
     )
-    await consumer.start()
+    await open_reader(consumer)
     try:
         if topic not in await consumer.topics():
             raise TopicMissingError(topic)

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from controller.history.entries import Entry, HistoryRecord, Selection, decode_history
 from controller.process.errors import TopicMissingError
-from streams.every_record import close_reader, log_reader
+from streams.every_record import close_reader, log_reader, open_reader
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers
 
 POLL_MS = 1_000
@@ -114,7 +114,7 @@ async def _reader(
         bootstrap, auto_offset_reset="earliest", request_timeout_ms=REQUEST_TIMEOUT_MS, fetch_max_wait_ms=100
     )
     try:
-        await consumer.start()
+        await open_reader(consumer)
         if topic not in await consumer.topics():
             raise TopicMissingError(topic)
         partition = TopicPartition(topic, 0)

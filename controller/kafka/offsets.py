@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams.connections import renewing
 from streams.rows import Progress
 from streams.topic_ids import topic_facts
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, close_consumer, connect, connecting
 
 
 class End(NamedTuple):
@@ -40,11 +40,11 @@ class Offsets:
 
     async def start(self) -> None:
         """Connects. Raises KafkaConnectionError."""
-        await self._consumer.start()
+        await connect(self._consumer)
 
     async def stop(self) -> None:
         """Closes the connection."""
-        await self._consumer.stop()
+        await close_consumer(self._consumer)
 
     async def ends(self) -> Ends:
         """``(topic, partition)`` -> its end, for every partition that is not empty.

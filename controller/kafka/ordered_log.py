@@ -13,11 +13,11 @@ from aiokafka.structs import ConsumerRecord
 
 from controller.process.errors import LogLostError, LogRecreatedError, TopicMissingError
 from streams.connections import renewing
-from streams.every_record import close_reader, log_reader
+from streams.every_record import close_reader, log_reader, open_reader
+from streams.producers import stop_producer
 from streams.topic_ids import TopicChangedError, topic_facts, watch_topics
 from tieline.backoff import Backoff
-from tieline.cancelling import whole
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connect, connecting
 from tieline.topics import MIB
 
 Take = Callable[["ConsumerRecord[bytes | None, bytes | None]"], object]
@@ -67,7 +67,7 @@ class Tail:
 
         Raises KafkaConnectionError or ``TopicMissingError``.
         """
-        await self._consumer.start()
+        await open_reader(self._consumer)
         if self._topic not in await self._consumer.topics():
             await close_reader(self._consumer)
             raise TopicMissingError(self._topic)
@@ -190,8 +190,8 @@ async def start_producer(bootstrap: str | Brokers, *, record_max_bytes: int = MI
         retry_backoff_ms=50,
     )
     try:
-        await producer.start()
+        await connect(producer)
     except BaseException:
-        await whole(producer.client.close())
+        await stop_producer(producer)
         raise
     return producer

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from msgspec import Struct
 
 from controller.kafka.topics import SAFE_REPLICATION, advice, faults, topic_configs
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connect, connecting
 from tieline.topics import Topic, Topics
 
 CHECK_WITHIN_S = 10.0
@@ -39,7 +39,7 @@ async def check_cluster(bootstrap: str | Brokers, topics: Topics) -> ClusterFind
     admin = AIOKafkaAdminClient(**connecting(bootstrap), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         async with asyncio.timeout(CHECK_WITHIN_S):
-            await admin.start()
+            await connect(admin)
             existing = set(await admin.list_topics())
             names = [topic.name for topic in topics.all() if topic.name in existing]
             described = {row["topic"]: row for row in await admin.describe_topics(names)} if names else {}

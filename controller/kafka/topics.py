@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connect, connecting
 from tieline.topics import Topic, Topics
 
 ADMIN_TIMEOUT_S = 15.0
@@ -86,7 +86,7 @@ async def ensure_topics(
     admin = AIOKafkaAdminClient(**connecting(bootstrap), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         async with asyncio.timeout(ADMIN_TIMEOUT_S):
-            await admin.start()
+            await connect(admin)
             created = await _create_missing(admin, topics.all(), replication)
             await _check(admin, topics.all(), on_advice)
             return created

@@ -27,7 +27,7 @@ from controller.process.errors import TopicMissingError
 from streams.every_record import install
 from tieline.backoff import Backoff
 from tieline.cancelling import end_all, whole
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, close_consumer, connect, connecting
 
 POLL_MS = 250
 RECORDS_PER_POLL_MAX = 100
@@ -123,7 +123,7 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
         consumer.subscribe([self._partition.topic], listener=self)
         sending = asyncio.create_task(self._send_all())
         try:
-            await consumer.start()
+            await connect(consumer)
             while not sending.done():
                 await self._read(consumer)
             sending.result()
@@ -135,7 +135,7 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
         await end_all([sending])
         with suppress(KafkaError, TimeoutError):
             await self._commit(consumer)
-        await consumer.stop()
+        await close_consumer(consumer)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         if self._must_begin:

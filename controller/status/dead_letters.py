@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from controller.kafka.letter_log import NOTE, REASON, is_note
 from controller.process.settings import Settings
-from streams.every_record import close_reader
+from streams.every_record import close_reader, open_reader
 from tieline.kafka import connecting
 
 HOUR_MS = 3_600_000
@@ -36,7 +36,7 @@ async def dead_letters_seen(settings: Settings, at_ms: int) -> DeadLettersSeen |
     )
     try:
         async with asyncio.timeout(READ_WITHIN_S + 1):
-            await consumer.start()
+            await open_reader(consumer)
             return await _counted(consumer, topic, at_ms)
     except (KafkaError, TimeoutError):
         return None

@@ -16,7 +16,7 @@ from controller.routes.record import RoutesRecord, decode_record
 from lab.demo.picture import Picture
 from lab.demo.records import CallerNote, Calls, RequestEnd, collect, parse
 from lab.standins import ledger
-from tieline.kafka import Brokers, connecting
+from tieline.kafka import Brokers, close_consumer, connect, connecting
 from tieline.table import TableError
 from tieline.topics import Topics
 
@@ -126,8 +126,8 @@ class Observer:
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=10 * 1024 * 1024,
         )
-        await self._connect(consumer)
         try:
+            await self._connect(consumer)
             places = [
                 TopicPartition(topic.name, partition)  # the run created the topics, so the counts are ours
                 for topic in (topics.routes, topics.decisions, topics.demand)
@@ -137,12 +137,12 @@ class Observer:
             while True:
                 await self._poll(consumer)
         finally:
-            await consumer.stop()
+            await close_consumer(consumer)
 
     async def _connect(self, consumer: Any) -> None:
         while True:
             try:
-                await consumer.start()
+                await connect(consumer)
             except KafkaError:
                 await asyncio.sleep(RETRY_AFTER_S)
             else:

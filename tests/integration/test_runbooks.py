@@ -242,7 +242,8 @@ async def redis_lost(lab: Lab) -> None:
     """Redis is gone, and comes back empty."""
     await lab.stack.valkey.kill()
     try:
-        await lab.asks("tieline status", HEAD, "^controller .* leads", "^Redis can", status=(0, 1, 2))
+        fault = "^controller .* leads.*; Redis at .*Error 111"  # said once the controller has tried to write
+        await lab.asks("tieline status", HEAD, fault, "^Redis can", status=(0, 1, 2))
     finally:
         await lab.stack.valkey.start()
     await lab.asks("tieline status", HEAD)

@@ -11,7 +11,7 @@ from tieline.backoff import Backoff
 from tieline.cancelling import end_all, whole
 from tieline.cloudevents import Encoded
 from tieline.errors import KafkaUnavailableError, MissingTopicError, RefusedError, TooLargeError
-from tieline.kafka import Brokers, connecting
+from tieline.kafka import Brokers, connect, connecting
 
 CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 4.0
@@ -142,6 +142,9 @@ class KafkaConnection:
         except (KafkaError, TimeoutError) as error:
             self.drop(producer, _words(error))
             raise self.unavailable() from None
+        finally:
+            if producer is not self._producer:  # it is closed, and the question may have connected it again
+                await whole(producer.client.close())
         if topic not in topics:
             raise MissingTopicError(
                 f"Kafka at {self._bootstrap} has no topic {topic}: "
@@ -180,7 +183,7 @@ class KafkaConnection:
                 max_request_size=RECORD_MAX_BYTES,
             )
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await producer.start()
+                await connect(producer)
         except BaseException as error:
             self.error = _words(error)
             if producer is not None:
@@ -208,14 +211,14 @@ async def _end(producer: Any) -> None:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await producer.stop()
         return
-    except Exception as error:  # noqa: BLE001  whatever a broken connection raises, it has to go
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  whatever it raises, it has to go
         _log.debug("a connection to Kafka could not be closed in order: %s", _words(error))
     producer._message_accumulator.fail_all(KafkaConnectionError("the connection was given up"))
     for close in (producer._sender.close, producer.client.close):
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await close()
-        except Exception as error:  # noqa: BLE001  as above
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  as above
             _log.debug("a connection to Kafka could not be closed in order: %s", _words(error))
 
 

@@ -6,17 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tieline.cancelling import whole
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, close_consumer, connect, connecting
 
 
 @asynccontextmanager
 async def reader(bootstrap: str | Brokers, record_max_bytes: int) -> AsyncIterator[Any]:
-    """A connected aiokafka consumer, closed at the end. Raises KafkaError and OSError.
-
-    It is connected and closed in whole steps, because aiokafka leaves sockets open when it is cancelled
-    there; each is bounded by the time-out of a request.
-    """
+    """A connected aiokafka consumer, closed at the end. Raises KafkaError and OSError."""
     from aiokafka import AIOKafkaConsumer
 
     consumer = AIOKafkaConsumer(
@@ -28,7 +23,7 @@ async def reader(bootstrap: str | Brokers, record_max_bytes: int) -> AsyncIterat
         max_partition_fetch_bytes=record_max_bytes,
     )
     try:
-        await whole(consumer.start())
+        await connect(consumer)
         yield consumer
     finally:
-        await whole(consumer.stop())
+        await close_consumer(consumer)

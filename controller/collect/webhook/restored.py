@@ -6,9 +6,8 @@ from collections.abc import Collection
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from streams.every_record import close_reader, log_reader
+from streams.every_record import close_reader, log_reader, open_reader
 from streams.topic_ids import topic_facts
-from tieline.cancelling import whole
 from tieline.cloudevents import Poison, decode
 from tieline.events import Statement
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers
@@ -22,7 +21,7 @@ async def statements_of(sources: Collection[str], bootstrap: str | Brokers, topi
     TimeoutError."""
     consumer = log_reader(bootstrap, auto_offset_reset="earliest", request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
-        await whole(consumer.start())  # cancelled half-way it would leave a connection open
+        await open_reader(consumer)
         async with asyncio.timeout(READ_WITHIN_S):
             newest: dict[bytes | None, Statement] = {}
             facts = (await topic_facts(bootstrap, [topic]))[topic]

@@ -74,6 +74,29 @@ async def test_a_step_is_whole_before_its_cancellation_counts() -> None:
     assert await whole(step()) == 7
 
 
+async def test_a_step_with_a_grace_is_cancelled_when_it_has_passed() -> None:
+    """So that whoever is cancelled ends in bounded time; a step that ends in time is whole."""
+    ends, steps = asyncio.Event(), []
+
+    async def step(event: asyncio.Event) -> None:
+        try:
+            await event.wait()
+            steps.append("ended")
+        except asyncio.CancelledError:
+            steps.append("cut")
+            raise
+
+    for event, grace_s in ((ends, 30.0), (asyncio.Event(), 0.01)):
+        caller = asyncio.create_task(whole(step(event), grace_s=grace_s))
+        await asyncio.sleep(0)
+        caller.cancel()
+        await asyncio.sleep(0)
+        ends.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(caller, 10)
+    assert steps == ["ended", "cut"]
+
+
 async def test_parts_that_run_together_end_together() -> None:
     """The error of the part that failed is raised after the others have ended, also where one of them takes a
     cancellation for a failure."""
