@@ -1,14 +1,14 @@
 """Whatever the policy and the weather, a drill sheds nothing, ends, and gives its pools back."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core.model.drill import DrillOutcome
-from tests.property.worlds import scopes, weather, worlds
+from tests.property.worlds import examples, scopes, weather, worlds
 from tests.scenarios.world import World
 from tieline.events import Command
 
-QUICK = settings(max_examples=40, suppress_health_check=list(HealthCheck))
+QUICK = examples(40)
 MINUTE_MS = 60_000
 
 

@@ -1,6 +1,6 @@
 """What operators' orders and modes hold to, whatever the policy and whatever the weather."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -10,12 +10,12 @@ from controller.core.moves.modes import bound_pools
 from controller.core.orders.in_force import orders_in_force
 from controller.core.planner import step
 from controller.core.policy.compiled import compile_policy
-from tests.property.worlds import orders, scopes, weather, worlds
+from tests.property.worlds import examples, orders, scopes, weather, worlds
 from tests.scenarios.world import World
 from tieline.events import Command, in_scope
 from tieline.table import RouteTable
 
-QUICK = settings(max_examples=50, suppress_health_check=list(HealthCheck))
+QUICK = examples(50)
 HOUR_MS = 3_600_000
 
 

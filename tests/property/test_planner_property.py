@@ -3,7 +3,7 @@
 from copy import deepcopy
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core.assessment import assess
@@ -14,11 +14,11 @@ from controller.core.planner import Planner, step
 from controller.core.policy.compiled import compile_policy
 from controller.core.policy.lawful import may_serve
 from controller.core.snapshot import Ready, Snapshot
-from tests.property.worlds import orders, weather, worlds
+from tests.property.worlds import examples, orders, weather, worlds
 from tests.scenarios.world import World
 from tieline.table import MILLION, RouteTable, Split, check
 
-QUICK = settings(max_examples=60, suppress_health_check=list(HealthCheck))
+QUICK = examples(60)
 ROUNDING_UNITS = 1.0
 
 
@@ -193,7 +193,7 @@ def test_a_take_over_changes_no_weight_by_itself(data: st.DataObject) -> None:
     assert new is None or [route.split for route in new.routes] in allowed
 
 
-@settings(QUICK, max_examples=20)
+@examples(20)
 @given(st.data())
 def test_what_is_kept_between_decisions_changes_none(data: st.DataObject) -> None:
     """Two installations decided in turns by one planner, with the same pools or other ones, are decided as a

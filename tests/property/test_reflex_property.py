@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -14,9 +14,10 @@ from controller.core.moves.forced import find_places, settle
 from controller.core.moves.unplaced import whole_routes
 from controller.core.policy.compiled import LOWEST_RANK, CompiledPolicy, compile_policy
 from tests.property.planned import policies, problems
+from tests.property.worlds import examples
 from tieline.table import MILLION
 
-QUICK = settings(max_examples=300, suppress_health_check=list(HealthCheck))
+QUICK = examples(300)
 ROUNDING = 1.0  # units/s: whole parts, and rooms too small to be any
 REMAINDER = 0.003  # of all load: rooms too small for a route, at six pools
 

@@ -1,18 +1,17 @@
 """Movement without need: a world in which nothing changes comes to rest, one that hovers nearly so."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core.model.reasons import Reason
-from tests.property.worlds import weather, worlds
+from tests.property.worlds import examples, weather, worlds
 from tests.scenarios.world import World
 from tieline.table import RouteTable
 
-QUICK = settings(suppress_health_check=list(HealthCheck))
 BY_CHOICE = {Reason.MERIT_ORDER, Reason.KEEP_WARM, Reason.PLAN}
 
 
-@settings(QUICK, max_examples=12)
+@examples(12)
 @given(st.data())
 def test_a_quiet_world_comes_to_rest(data: st.DataObject) -> None:
     """No weight goes back and forth: after minutes without news, nothing more is published.
@@ -71,7 +70,7 @@ def _hover(data: st.DataObject, world: World) -> None:
                 choices[key] = (second, change)
 
 
-@settings(QUICK, max_examples=25)
+@examples(25)
 @given(st.data())
 def test_what_moved_by_choice_is_not_moved_back_while_demand_or_limits_hover(data: st.DataObject) -> None:
     """Whatever goes up and down, no share of a route at a pool rises and falls by choice within minutes."""

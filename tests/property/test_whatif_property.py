@@ -1,15 +1,15 @@
 """What holds of every what-if, whatever the policy, the weather, the loss and the growth."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core.inspect.what_if import WhatIfQuestion, losses, what_if
 from controller.core.model.reasons import Reason
-from tests.property.worlds import weather, worlds
+from tests.property.worlds import examples, weather, worlds
 from tests.scenarios.world import World
 
-QUICK = settings(max_examples=60, suppress_health_check=list(HealthCheck))
+QUICK = examples(60)
 
 
 def _lived(data: st.DataObject) -> World:

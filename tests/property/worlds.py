@@ -1,5 +1,8 @@
 """Random policies and random weather for the planner."""
 
+import os
+
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -17,6 +20,16 @@ ORDERS: tuple[Verb, ...] = ("drain", "freeze", "override", "verdict", "approve",
 PROVIDERS = ("azure", "gcp", "oci")
 PLACES = ("eu", "us")
 MODELS = ("m", "n")
+
+ORDINARY_SHARE = 3  # an example with a world costs up to seconds
+
+
+def examples(whole: int) -> settings:
+    """Settings for that many examples where new ones are looked for (``HYPOTHESIS_PROFILE=explore``), and for
+    a third of them in an ordinary run."""
+    explores = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
+    count = whole if explores else -(-whole // ORDINARY_SHARE)
+    return settings(max_examples=count, suppress_health_check=list(HealthCheck))
 
 
 @st.composite
