@@ -140,7 +140,11 @@ class Fleet:
 
     async def add(self) -> ControllerProcess:
         path = self._directory / f"controller-{len(self._all)}.log"
-        self._all.append(await ControllerProcess(self.settings, path).start())
+        return await self.keep(ControllerProcess(self.settings, path))
+
+    async def keep(self, process: ControllerProcess) -> ControllerProcess:
+        """Starts this one, which ends with the others."""
+        self._all.append(await process.start())
         return self._all[-1]
 
     async def __aenter__(self) -> Fleet:
