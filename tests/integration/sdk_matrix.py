@@ -15,11 +15,13 @@ import json
 import sys
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import openai
+import openai.resources  # imported late, by two threads at once, it may block them
 
 import tieline
 from tests.integration.matrix_calls import CALLS, Call, Driver
@@ -32,6 +34,7 @@ SECOND = frozenset({"stale_connections", "burst"})
 
 UNHARMED = "faulty 1"
 FEW = 3
+AT_A_TIME = 4  # cases of a row that run side by side
 STEP = 7  # it divides no number of pairs, so that in turn each pair is taken
 
 
@@ -149,16 +152,32 @@ def _counted(result: str, reports: Reports, case: Case) -> str:
     return result if asked == case.calls else f"{result}, asked {asked} times"
 
 
+def outcomes(path: str, row: Row, of_row: list[Case], admin_urls: tuple[str, str]) -> list[str]:
+    """What became of each case of a row, some at a time: each has a client of its own, and waits mostly.
+
+    Where the fault remembers earlier requests, one case runs after another, each under a new fault."""
+
+    def ended(case: Case) -> str:
+        return asyncio.run(run_async(path, case)) if case.driver.is_async else run_sync(path, case)
+
+    def ended_under_new_fault(case: Case) -> str:
+        set_faults(row, *admin_urls)
+        return ended(case)
+
+    if of_row[0].calls > 1:
+        return [ended_under_new_fault(case) for case in of_row]
+    set_faults(row, *admin_urls)
+    with ThreadPoolExecutor(AT_A_TIME) as side_by_side:
+        return list(side_by_side.map(ended, of_row))
+
+
 def main(path: str, faulty: str, other: str, extent: str = "sample") -> int:
     """Every case of the sample, or of the whole."""
     wrong = 0
     every = list(cases(rows(FILE.read_text()), whole=extent == "whole"))
-    for row, of_row in itertools.groupby(every, lambda case: case.row):
-        for number, case in enumerate(of_row):
-            if number == 0 or case.calls > 1:  # what a fault remembers is nothing to the next case
-                set_faults(row, faulty, other)
-            running = run_async(path, case) if case.driver.is_async else None
-            result = asyncio.run(running) if running else run_sync(path, case)
+    for row, group in itertools.groupby(every, lambda case: case.row):
+        of_row = list(group)
+        for case, result in zip(of_row, outcomes(path, row, of_row, (faulty, other)), strict=True):
             if result != case.expected:
                 wrong += 1
                 place = {"fault": row.order, "everywhere": row.everywhere, "column": case.call.column}
