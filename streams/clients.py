@@ -16,9 +16,9 @@ A report is a claim. What makes it credible is what came before it and what come
   second holds a client's load once. Time of which a report is missing stays as it was counted.
 
 A process that takes a partition over does not know its clients. It takes those that report within
-``TAKE_OVER_MS`` for the ones of its predecessor: they are no newcomers, and what they offer is taken off the
-load that the stored row shows. What is left of that afterwards is unheard, unless as many clients report as
-the row counted, those that were silent then included.
+``TAKE_OVER_MS`` for the ones of its predecessor: they are no newcomers, and what they offer is credible as
+far as it is in the load that the stored row shows, from which it is taken off. What is left of that
+afterwards is unheard, unless as many clients report as the row counted, those that were silent then included.
 """
 
 from collections import Counter, OrderedDict
@@ -101,13 +101,16 @@ class Clients:
         all pools can give together."""
         self._began_ms = self._began_ms or at_ms
         before = self._known.get(event.client)
+        is_new = before is None and self._is_new(event.client, at_ms)
+        is_taken_over = before is None and not is_new and event.client not in self._silent
         return standing(
             before,
             event,
             flows,
-            is_new=before is None and self._is_new(event.client, at_ms),
+            is_new=is_new,
             at_ms=at_ms,
             limit_units_per_s=limit_units_per_s,
+            inherited=self._inherited if is_taken_over else None,
         )
 
     def remember(

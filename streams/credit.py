@@ -7,7 +7,7 @@ way, outcomes in proportion to the attempts that succeeded of late.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from streams.client_load import Client, window_s
+from streams.client_load import Client, Rates, rates_in, window_s
 from tieline.events import Demand, Flow, PoolObservation
 
 GROWTH = 4.0
@@ -36,11 +36,14 @@ def standing(
     is_new: bool,
     at_ms: int,
     limit_units_per_s: float,
+    inherited: Rates | None = None,
 ) -> Standing:
     """How far a report counts beside what is remembered of its client.
 
     ``flows``: those of it that the policy names. ``is_new``: nobody has heard of the client before.
-    ``limit_units_per_s``: what all pools can give together.
+    ``limit_units_per_s``: what all pools can give together. ``inherited``: load that the process before this
+    one believed, and of which no client has reported since. What of it this client asks for stays credible,
+    since what the client was served before is not known here, and may have been little.
     """
     seconds = window_s(event)
     served_now = sum(row.units for row in event.pools) / seconds
@@ -51,7 +54,11 @@ def standing(
     elif not is_new:
         attempts = attempts_now
     most = GROWTH * attempts + ATTEMPTS_FREE_PER_S
-    served = max(served_now + _on_its_way(event, flows), _faded(before, event, seconds))
+    served = max(
+        served_now + _on_its_way(event, flows),
+        _faded(before, event, seconds),
+        _taken_over(flows, inherited or {}, seconds) / GROWTH,
+    )
     credit = GROWTH * served * seconds
     return Standing(
         newcomer=before.is_newcomer(at_ms) if before else is_new,
@@ -87,6 +94,12 @@ def _on_its_way(event: Demand, flows: Sequence[Flow]) -> float:
     requests, offered = sum(flow.requests for flow in flows), sum(flow.offered_units for flow in flows)
     in_flight = min(sum(row.in_flight for row in event.pools), IN_FLIGHT_S / window_s(event) * requests)
     return in_flight * offered / requests / IN_FLIGHT_S if requests else 0.0
+
+
+def _taken_over(flows: Sequence[Flow], inherited: Rates, seconds: float) -> float:
+    """How much of the inherited load these flows ask for, units/s."""
+    offered = rates_in(flows, seconds)
+    return sum(min(units, inherited.get(key, (0.0, 0.0))[0]) for key, (units, _) in offered.items())
 
 
 def _faded(before: Client | None, event: Demand, seconds: float) -> float:

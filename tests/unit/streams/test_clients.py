@@ -297,6 +297,24 @@ def test_what_nobody_reports_again_after_a_take_over_is_unheard() -> None:
     assert flow_of(owner.fold.row().seconds[-1]).unheard_units == 0
 
 
+def test_what_was_believed_before_a_take_over_stays_credible() -> None:
+    """However little its clients are served now. All of them together get credit for it once, whoever claims
+    more first."""
+    first = Partition()
+    for second in range(2):
+        for name in "ab":
+            first.add(served(name, 400, T0_MS + second * 1_000))
+    owner = Partition(DemandFold(first.fold.row()))
+    for name in "ab":
+        newest = owner.add(served(name, 10, T0_MS + 2_000, offered=400))
+    assert (flow_of(newest).offered_units, flow_of(newest).doubtful_units) == (800, 0)
+    owner = Partition(DemandFold(first.fold.row()))
+    liar = owner.add(served("a", 10, T0_MS + 2_000, offered=5_000))
+    assert flow_of(liar).doubtful_units == 4_200
+    newest = owner.add(served("b", 10, T0_MS + 2_000, offered=400))
+    assert flow_of(newest).doubtful_units == 4_200 + 360
+
+
 def test_load_that_went_down_at_a_take_over_is_not_unheard() -> None:
     """As many clients report as the row counted, so nobody is missing."""
     first = Partition()
