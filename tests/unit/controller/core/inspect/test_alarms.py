@@ -61,7 +61,7 @@ def test_a_configuration_fault_is_an_alarm_as_long_as_the_pool_is_down() -> None
 
 
 def test_a_prober_is_to_blame_only_where_clients_are_let_in() -> None:
-    """Where clients are refused as well it is not, even before the pool is down."""
+    """Where clients are refused as well it is not, even before the pool is down, nor while it is down."""
     world = steady_world()
     world.demand["chat", "us"] = 300.0
     for _ in world.run(20_000):
@@ -72,6 +72,8 @@ def test_a_prober_is_to_blame_only_where_clients_are_let_in() -> None:
         pass
     reasons = [reason for _, reason in standing(world, Memory())]
     assert set(reasons) == {Reason.SOURCE_REFUSED}
+    out = Memory(pools={"gcp/iowa/gem": PoolMemory(State.DOWN, Reason.CONFIGURATION_AUTH)})
+    assert standing(world, out) == [("gcp/iowa/gem", Reason.CONFIGURATION_AUTH)]
     pool.errors = 1.0
     for _ in world.run(3_000):
         pass
