@@ -213,6 +213,9 @@ async def _end(producer: Any) -> None:
         return
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  whatever it raises, it has to go
         _log.debug("a connection to Kafka could not be closed in order: %s", _words(error))
+    if (sender := producer._sender.sender_task) is not None:
+        sender.remove_done_callback(producer._sender._fail_all)  # it raises where there are no transactions
+        sender.add_done_callback(retrieve)
     producer._message_accumulator.fail_all(KafkaConnectionError("the connection was given up"))
     for close in (producer._sender.close, producer.client.close):
         try:
