@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from controller.core.evidence.reported import reporting_clients
 from controller.core.model.reasons import State
@@ -29,24 +31,42 @@ from tieline.producer import Producer
 PROVIDERS = ("azure", "gcp", "oci", "coreweave")
 RECOMMENDED = "gcp/us-central1/gemini-pro"
 ACTED_ON = "oci/us-chicago-1/gpt-oss"
+ON_THE_SHARED_LOOP = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture
-async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+@asynccontextmanager
+async def well_fleet(kafka: str, redis: str, prefix: str, directory: Path) -> AsyncIterator[Fleet]:
     """One controller under a policy with gcp in mode recommend and azure's failback manual; every capacity is
     stated, and an operator has called every pool healthy."""
     text = POLICY.read_text().replace("{id: gcp, mode: act", "{id: gcp, mode: recommend")
     text = text.replace("{id: azure, mode: act, failback: auto", "{id: azure, mode: act, failback: manual")
-    path = tmp_path / "policy.yaml"
+    path = directory / "policy.yaml"
     path.write_text(text)
-    settings = replace(settings_of(kafka_bootstrap, redis_url, prefix), policy=path)
-    async with Fleet(settings, tmp_path) as running:
+    settings = replace(settings_of(kafka, redis, prefix), policy=path)
+    async with Fleet(settings, directory) as running:
         controller = await running.add()
         await controller.until_said("decides now", within_s=60)
         async with Producer(settings.kafka, prefix=settings.namespace) as producer:
             await _all_is_well(producer)
         async with running.routes() as routes:
             assert await routes.until(_is_all_healthy, 60.0)
+        yield running
+
+
+@pytest.fixture
+async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+    """For one test that stops its controller, leaves orders in force, or needs pools that were never ill."""
+    async with well_fleet(kafka_bootstrap, redis_url, prefix, tmp_path) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_fleet(
+    kafka_bootstrap: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Fleet]:
+    """For the tests that take back what they have ordered; they run on the module's loop."""
+    directory = tmp_path_factory.mktemp("orders")
+    async with well_fleet(kafka_bootstrap, redis_url, f"t{uuid.uuid4().hex[:12]}.", directory) as running:
         yield running
 
 
@@ -99,17 +119,20 @@ def share_of(said: dict[str, Any], pool: str) -> float:
     return next(float(row["weight"]) for row in said["overview"]["pools"] if row["pool"] == pool)
 
 
-async def test_verdict_moves_load(fleet: Fleet) -> None:
+@ON_THE_SHARED_LOOP
+async def test_verdict_moves_load(shared_fleet: Fleet) -> None:
     """Called down, a pool is left at once; status and explain say by whose word."""
-    said = await order(fleet, "verdict", ACTED_ON, "down", "--for", "1h")
+    said = await order(shared_fleet, "verdict", ACTED_ON, "down", "--for", "1h")
     assert f"verdict {ACTED_ON} down until" in said
     before, after = (float(share) for share in re.findall(r"([0-9.]+)%", said)[-2:])
     assert after < before / 10  # what has room nowhere else may stay as a trickle
-    row = next(row for row in (await status(fleet))["overview"]["pools"] if row["pool"] == ACTED_ON)
+    row = next(row for row in (await status(shared_fleet))["overview"]["pools"] if row["pool"] == ACTED_ON)
     assert (row["state"], row["reason"]) == ("down", "operator_verdict")
     assert row["why"] == "called down by kim: a drill (an operator's verdict says so)"
-    assert "an operator's verdict says so (kim: a drill)" in await explained(fleet, ACTED_ON)
-    assert "when a client has nothing left: coreweave/us-east-04/gpt-oss" in await explained(fleet, "chat/us")
+    assert "an operator's verdict says so (kim: a drill)" in await explained(shared_fleet, ACTED_ON)
+    route = await explained(shared_fleet, "chat/us")
+    assert "when a client has nothing left: coreweave/us-east-04/gpt-oss" in route
+    await order(shared_fleet, "retract", ACTED_ON)
 
 
 async def test_order_ends_by_itself(fleet: Fleet) -> None:
@@ -123,25 +146,30 @@ async def test_order_ends_by_itself(fleet: Fleet) -> None:
         assert await routes.until(lambda record: _state(record, ACTED_ON) is State.HEALTHY, 60.0)
 
 
-async def test_recommended_move_waits_for_an_approval(fleet: Fleet) -> None:
+@ON_THE_SHARED_LOOP
+async def test_recommended_move_waits_for_an_approval(shared_fleet: Fleet) -> None:
     """What would be done is shown and not done; approved, it is done."""
-    judged = await order(fleet, "verdict", RECOMMENDED, "down", "--for", "1h")
-    said = await status(fleet)
+    judged = await order(shared_fleet, "verdict", RECOMMENDED, "down", "--for", "1h")
+    said = await status(shared_fleet)
     kept = f"{share_of(said, RECOMMENDED):.1%}"
     assert judged.rstrip().endswith(f"{kept} -> {kept}")
     assert kept != "0.0%"
     held_back = next(verdict for verdict in said["withheld"] if verdict["subject"] == RECOMMENDED)
     assert (held_back["reason"], held_back["before"], held_back["after"]) == ("mode_recommend", kept, "0.0%")
     assert held_back["because"] == "operator_verdict"
-    assert "mode recommend" in await explained(fleet, RECOMMENDED)
-    assert (await order(fleet, "approve", "gcp/us-central1", "--for", "1h")).rstrip().endswith("-> 0.0%")
+    assert "mode recommend" in await explained(shared_fleet, RECOMMENDED)
+    approved = await order(shared_fleet, "approve", "gcp/us-central1", "--for", "1h")
+    assert approved.rstrip().endswith("-> 0.0%")
+    await order(shared_fleet, "retract", RECOMMENDED)
 
 
-async def test_orders_in_force_are_listed_with_their_end(fleet: Fleet) -> None:
+@ON_THE_SHARED_LOOP
+async def test_orders_in_force_are_listed_with_their_end(shared_fleet: Fleet) -> None:
     """Who, why, until when, and what takes each back; explain names a freeze; nothing stays behind."""
-    await order(fleet, "freeze", "--for", "1h")
-    await order(fleet, "override", "fresh-capacity", "--scope", "oci", "--for", "30m")
-    shown = await tieline(fleet.settings, "status", COLUMNS="250")
+    before = (await status(shared_fleet))["commands"]
+    await order(shared_fleet, "freeze", "--for", "1h")
+    await order(shared_fleet, "override", "fresh-capacity", "--scope", "oci", "--for", "30m")
+    shown = await tieline(shared_fleet.settings, "status", COLUMNS="250")
     assert shown.status in (0, 1), shown.err
     for text in (
         "orders in force",
@@ -151,11 +179,11 @@ async def test_orders_in_force_are_listed_with_their_end(fleet: Fleet) -> None:
         "tieline restore fresh_capacity --scope oci",
     ):
         assert text in shown.out
-    assert "an operator froze it: nothing moves by choice (kim: a drill)" in await explained(fleet, ACTED_ON)
-    await order(fleet, "unfreeze")
-    await order(fleet, "restore", "fresh_capacity", "--scope", "oci")
-    verbs = {command["verb"] for command in (await status(fleet))["commands"]}
-    assert verbs == {"verdict"}
+    pool = await explained(shared_fleet, ACTED_ON)
+    assert "an operator froze it: nothing moves by choice (kim: a drill)" in pool
+    await order(shared_fleet, "unfreeze")
+    await order(shared_fleet, "restore", "fresh_capacity", "--scope", "oci")
+    assert (await status(shared_fleet))["commands"] == before
 
 
 async def test_next_controller_keeps_the_orders(fleet: Fleet) -> None:
@@ -171,18 +199,22 @@ async def test_next_controller_keeps_the_orders(fleet: Fleet) -> None:
     assert after["commands"] == before
 
 
-async def test_an_order_that_the_leader_refuses_is_answered_by_its_id(fleet: Fleet) -> None:
+@ON_THE_SHARED_LOOP
+async def test_an_order_that_the_leader_refuses_is_answered_by_its_id(shared_fleet: Fleet) -> None:
     """The publication after it names the order and why; the orders beside it are answered as accepted."""
-    settings = fleet.settings
+    settings = shared_fleet.settings
     now = time.time_ns() // 1_000_000
     signed = Command("c-signed", "drain", "oci", "eve", "x", now, now + 60_000, signature="forged")
-    async with fleet.routes() as routes, Producer(settings.kafka, prefix=settings.namespace) as producer:
+    async with (
+        shared_fleet.routes() as routes,
+        Producer(settings.kafka, prefix=settings.namespace) as producer,
+    ):
         await producer.send(signed)
         record = await routes.until(lambda record: _answer(record, "c-signed") is not None, 30.0)
     assert record is not None
     assert "names no operators and so no keys" in (_answer(record, "c-signed") or "")
     assert _answer(record, "c-azure") == ""
-    assert "drain" not in {command["verb"] for command in (await status(fleet))["commands"]}
+    assert "drain" not in {command["verb"] for command in (await status(shared_fleet))["commands"]}
 
 
 def _answer(record: RoutesRecord, order_id: str) -> str | None:
