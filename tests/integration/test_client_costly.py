@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import openai
 import pytest
@@ -33,11 +34,29 @@ def routes(path: Path, pools: list[ScriptedPool]) -> Path:
 
 
 @pytest.mark.timeout(RUN_MAX_S + INSTALL_MAX_S + 30)
-@pytest.mark.parametrize("version", ["3", "2"])
-async def test_a_declared_time_out_ends_as_one_and_is_not_ordered_again(tmp_path: Path, version: str) -> None:
+async def test_a_declared_time_out_ends_as_one_and_is_not_ordered_again(
+    tmp_path: Path, subtests: pytest.Subtests
+) -> None:
     """Pictures, transcripts, speech and a long whole answer, from a pool that is silent: the SDK raises its
     ``APITimeoutError`` with its own two retries left as they are, and the pool sees one request of each. A
     plain client gets its library's time-out, and is served when it asks again."""
+    async with asyncio.TaskGroup() as side_by_side:
+        runs = {name: side_by_side.create_task(order_all(name, tmp_path)) for name in ("3", "2")}
+    for version, run in runs.items():
+        with subtests.test(openai=version):
+            check_orders(run.result())
+
+
+class Orders(NamedTuple):
+    """The error of each order by its name, how often the silent pool got it, and what the other pool got."""
+
+    errors: dict[str, str]
+    counts: Counter[str]
+    others: int
+
+
+async def order_all(version: str, directory: Path) -> Orders:
+    """Orders by this version of the SDK and by plain clients, at pools of its own."""
     bodies: list[bytes] = []
 
     def silent(_number: int, body: bytes) -> bytes:
@@ -45,16 +64,23 @@ async def test_a_declared_time_out_ends_as_one_and_is_not_ordered_again(tmp_path
         return SILENCE
 
     async with scripted(silent, lambda _number, _body: good()) as pools:
-        of_two, of_one = routes(tmp_path / "two.bin", pools), routes(tmp_path / "one.bin", pools[:1])
+        of_two = routes(directory / f"two-{version}.bin", pools)
+        of_one = routes(directory / f"one-{version}.bin", pools[:1])
         lines = await run_with_sdk(version, "costly_child.py", str(of_two), str(of_one), limit_s=RUN_MAX_S)
-        assert pools[1].count == 0
-    names = [line["name"] for line in lines]
+        errors = {line["name"]: line["error"] for line in lines}
+        counts = Counter(name for body in bodies for name in errors if name.encode() in body)
+        return Orders(errors, counts, pools[1].count)
+
+
+def check_orders(orders: Orders) -> None:
+    """Each ended as a time-out, and was sent once for each time that its caller asked."""
+    assert orders.others == 0
+    names = list(orders.errors)
     expected = {name: "APITimeoutError" for name in names if not name.startswith("plain")}
     assert len(expected) == 10
     expected |= dict.fromkeys(["plain, async", "plain, sync"], "ReadTimeout, ReadTimeout")
-    assert {line["name"]: line["error"] for line in lines} == expected
-    orders = Counter(name for body in bodies for name in names if name.encode() in body)
-    assert orders == {name: 2 if name.startswith("plain") else 1 for name in names}
+    assert orders.errors == expected
+    assert orders.counts == {name: 2 if name.startswith("plain") else 1 for name in names}
 
 
 async def test_pictures_are_not_ordered_twice(tmp_path: Path) -> None:
