@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,10 +17,12 @@ from redis.exceptions import RedisError
 
 import tieline
 from controller.process.connections import connect_redis
-from tests.integration.controllers import Fleet, settings_of
+from tests.integration.controllers import POLICY, Fleet, settings_of
 from tests.stacks import RealStack
 from tests.waiting import until
 from tieline.keys import HEARTBEAT_FIELD
+
+STALE_AFTER_MS = 4_000  # several heartbeats; 10 s by default
 
 
 @pytest.fixture
@@ -63,9 +66,13 @@ class Switch:
                 await sink.wait_closed()
 
 
-async def test_client_is_stale_when_nobody_confirms_its_table(fleet: Fleet) -> None:
+async def test_client_is_stale_when_nobody_confirms_its_table(fleet: Fleet, tmp_path: Path) -> None:
     """Redis answers all the time, but the only controller was killed: the client says ``stale`` and why, goes
     on with its table, and is ``live`` again once another leads."""
+    policy = tmp_path / "policy.yaml"
+    stale_soon = f"clients:\n  stale_after_ms: {STALE_AFTER_MS}\n"
+    policy.write_text(POLICY.read_text().replace("clients:\n", stale_soon, 1))
+    fleet.settings = dataclasses.replace(fleet.settings, policy=policy)
     controller = await fleet.add()
     await controller.until_said("decides now")
     async with tieline.AsyncClient(
