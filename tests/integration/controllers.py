@@ -7,6 +7,9 @@ import json
 import os
 import signal
 import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,6 +159,15 @@ class Fleet:
 
     def routes(self) -> RoutesReader:
         return RoutesReader(self.settings.kafka, self.settings.topics)
+
+
+@asynccontextmanager
+async def led(kafka: str, redis: str, directory: Path) -> AsyncIterator[Fleet]:
+    """A controller that leads, for several tests of one module, which leave no order in force."""
+    async with Fleet(settings_of(kafka, redis, f"t{uuid.uuid4().hex[:12]}."), directory) as fleet:
+        controller = await fleet.add()
+        await controller.until_said("decides now")
+        yield fleet
 
 
 async def leader_and_standby(fleet: Fleet) -> tuple[ControllerProcess, ControllerProcess]:

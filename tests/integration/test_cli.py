@@ -13,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
-from tests.integration.controllers import FORCED, MAIN, POLICY, Fleet, settings_of, tieline
+from tests.integration.controllers import FORCED, MAIN, POLICY, Fleet, led, settings_of, tieline
 
+ON_THE_SHARED_LOOP = pytest.mark.asyncio(loop_scope="module")
 NOBODY = "127.0.0.1:9"  # the discard port: nobody listens there
 
 
@@ -25,50 +27,58 @@ async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Pat
         yield running
 
 
-async def test_drain_shows_in_status_until_undrained(fleet: Fleet) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def led_fleet(
+    kafka_bootstrap: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Fleet]:
+    """For the tests that leave its controller as it was; they run on the module's loop."""
+    async with led(kafka_bootstrap, redis_url, tmp_path_factory.mktemp("led")) as running:
+        yield running
+
+
+@ON_THE_SHARED_LOOP
+async def test_drain_shows_in_status_until_undrained(led_fleet: Fleet) -> None:
     """drain waits for the generation that contains it; status says who drained and why; undrain ends it."""
-    controller = await fleet.add()
-    await controller.until_said("decides now")
     words = ("--reason", "repair", "--for", "1h", "--actor", "kim", *FORCED)
-    drained = await tieline(fleet.settings, "drain", "azure/eastus2", *words)
+    drained = await tieline(led_fleet.settings, "drain", "azure/eastus2", *words)
     assert drained.status == 0, drained.err
     assert "UNSIGNED DEV MODE: drain azure/eastus2 until" in drained.out
     assert "published as multicloud-1:0:" in drained.out
-    status = json.loads((await tieline(fleet.settings, "status", "--json")).out)
+    status = json.loads((await tieline(led_fleet.settings, "status", "--json")).out)
     rows = {row["pool"]: row for row in status["overview"]["pools"]}
     assert rows["azure/eastus2/gpt-4o"]["why"].startswith("drained by kim: repair")
     assert len(rows) == 13
     assert status["unsigned_dev_mode"] is True
     assert status["leader"]["epoch"] == 0
     assert status["missing"] == []
-    back = await tieline(fleet.settings, "undrain", "azure/eastus2", "--reason", "repaired")
+    back = await tieline(led_fleet.settings, "undrain", "azure/eastus2", "--reason", "repaired")
     assert back.status == 0, back.err
-    shown = await tieline(fleet.settings, "status", COLUMNS="200")
+    shown = await tieline(led_fleet.settings, "status", COLUMNS="200")
     assert shown.status in (0, 1), shown.err
     assert "UNSIGNED DEV MODE" in shown.out
     assert "azure/eastus2/gpt-4o" in shown.out
     assert "drained" not in shown.out
 
 
-async def test_status_from_redis_alone(fleet: Fleet) -> None:
+@ON_THE_SHARED_LOOP
+async def test_status_from_redis_alone(led_fleet: Fleet) -> None:
     """Without Kafka the weights are still shown, what is missing is said, and the exit status is 2."""
-    controller = await fleet.add()
-    await controller.until_said("decides now")
-    status = await tieline(fleet.settings, "status", "--json", TIELINE_KAFKA="")
+    status = await tieline(led_fleet.settings, "status", "--json", TIELINE_KAFKA="")
     assert status.status == 2, "what only Kafka knows is not known"
     said = json.loads(status.out)
     assert sum(row["weight"] for row in said["overview"]["pools"]) > 0
     assert any("TIELINE_KAFKA" in line for line in said["missing"])
 
 
-async def test_unknown_scope_names_the_nearest(fleet: Fleet) -> None:
+@ON_THE_SHARED_LOOP
+async def test_unknown_scope_names_the_nearest(led_fleet: Fleet) -> None:
     """A scope that the policy doesn't know is refused before anything is sent."""
-    controller = await fleet.add()
-    await controller.until_said("decides now")
-    refused = await tieline(fleet.settings, "drain", "azzure", "--reason", "x", "--for", "1h")
+    controller = led_fleet._all[0]
+    orders = len(controller.said("an order was given"))
+    refused = await tieline(led_fleet.settings, "drain", "azzure", "--reason", "x", "--for", "1h")
     assert refused.status == 2
     assert "did you mean azure?" in refused.err
-    assert not controller.said("an order was given")
+    assert len(controller.said("an order was given")) == orders
 
 
 async def test_command_nobody_takes_says_what_it_waited_for(fleet: Fleet) -> None:
