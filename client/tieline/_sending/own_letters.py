@@ -134,8 +134,9 @@ class OwnLetters:
         """The offset to read from: where the last connection stopped, else the first letter since the first
         acknowledgement."""
         if self._next_offset is None:
-            first = (await consumer.offsets_for_times({partition: self._since_ms}))[partition]
+            # The end is asked first: a letter that arrives between the two questions lies behind it.
             end = (await consumer.end_offsets([partition]))[partition]
+            first = (await consumer.offsets_for_times({partition: self._since_ms}))[partition]
             self._next_offset = first.offset if first is not None else end
         return self._next_offset
 
