@@ -19,7 +19,7 @@ only until a source of the pool states its capacity after that start, since what
 was promised.
 
 The requests are part of the planner's memory, so a take-over goes on with them, and deciding again gives the
-same ones. The topic ``tieline.offers`` tells them to others (controller/offers). Why it is so: decision 0020.
+same ones. The topic ``tieline.offers`` tells them to others (controller/offers). Why it is so: decision 0016.
 
 Tested in tests/unit/controller/core/offers and tests/property/test_offers_property.py.
 """
