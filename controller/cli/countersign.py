@@ -11,17 +11,15 @@ import os
 from functools import partial
 from typing import Any
 
-from controller.cli.agreement import add_consent_arguments, consent_of
 from controller.cli.give_order import agreement, give
+from controller.cli.order_arguments import add_order_arguments, choices_of
 from controller.cli.order_report import Choices
-from controller.cli.orders import WITHIN, add_wait_arguments
-from controller.cli.signer import add_key_argument, signing_of
-from controller.cli.terminal import duration_ms, name_context
+from controller.cli.terminal import name_context
 from controller.core.policy.check import near_miss
 from controller.leading.routes_reader import RoutesReader
 from controller.process.clock import now_ms
 from controller.process.errors import UserError
-from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
+from controller.process.settings import KAFKA, Settings, read_settings
 from controller.process.telemetry import quiet
 from controller.routes.record import PendingOrder
 from controller.status.live import read_commands
@@ -34,11 +32,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("id", metavar="ID", help="the order's id, as `tieline status` shows it")
     parser.add_argument("--reason", required=True, help="why you agree; it is recorded with the order")
     parser.add_argument("--actor", help="who agrees (default: whose key signs)")
-    add_key_argument(parser)
-    add_wait_arguments(parser)
-    add_consent_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object with what came of it")
-    add_stack_arguments(parser)
+    add_order_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,15 +40,7 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(args, os.environ, needs=(KAFKA,))
     name_context(settings)
     quiet()
-    choices = Choices(
-        consent=consent_of(args),
-        dry_run=args.dry_run,
-        as_json=args.json,
-        wait=args.wait,
-        within_s=duration_ms(args.within or WITHIN[args.wait], "--within") / 1_000,
-        signing=signing_of(args),
-    )
-    return asyncio.run(_countersign(args, settings, choices))
+    return asyncio.run(_countersign(args, settings, choices_of(args, args.wait)))
 
 
 async def _countersign(args: argparse.Namespace, settings: Settings, choices: Choices) -> int:

@@ -19,17 +19,17 @@ from typing import Any
 
 import msgspec
 
-from controller.cli.agreement import add_consent_arguments, consent_of
+from controller.cli.agreement import add_consent_arguments
 from controller.cli.arguments import Arguments
+from controller.cli.order_arguments import WITHIN, choices_of
 from controller.cli.order_report import Choices
 from controller.cli.replay import add_range_arguments, range_of
-from controller.cli.signer import add_key_argument, signing_of
+from controller.cli.signer import add_key_argument
 from controller.cli.terminal import duration_ms, name_context
 from controller.process.errors import UserError
 from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
 
-ANSWER_WITHIN = "15s"
 RETURN_WITHIN_S = 1_200.0  # after its time: the leader measures the return for 15 minutes
 
 
@@ -59,9 +59,7 @@ def add_parser(subparsers: Any) -> None:
         "--despite-alarms", action="store_true", help="begin although alarms stand or an overlay is in force"
     )
     parser.add_argument("--wait", action="store_true", help="follow the drill until its load is back")
-    parser.add_argument(
-        "--within", metavar="TIME", help=f"for how long to wait for an answer ({ANSWER_WITHIN})"
-    )
+    parser.add_argument("--within", metavar="TIME", help=f"for how long to wait for an answer ({WITHIN['']})")
     parser.add_argument("--actor", help="who gives the order (default: whose key signs it)")
     add_key_argument(parser)
     add_consent_arguments(parser)
@@ -86,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(args, os.environ, needs=(KAFKA,))
     name_context(settings)
     quiet()
-    choices = _choices(args)
+    choices = choices_of(args, "")
     if args.schedule:
         from controller.cli.drill_schedule import keep_schedule, schedule_of
 
@@ -124,17 +122,6 @@ async def _once(args: argparse.Namespace, settings: Settings, choices: Choices, 
     if choices.as_json:
         print(msgspec.json.encode(report).decode())
     return report.exit_status
-
-
-def _choices(args: argparse.Namespace) -> Choices:
-    return Choices(
-        consent=consent_of(args),
-        dry_run=args.dry_run,
-        as_json=args.json,
-        wait="",
-        within_s=duration_ms(args.within or ANSWER_WITHIN, "--within") / 1_000,
-        signing=signing_of(args),
-    )
 
 
 def _results(args: argparse.Namespace, words: list[str]) -> int:

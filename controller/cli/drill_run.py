@@ -6,32 +6,28 @@ goes on when this ends, and ends by itself.
 
 import asyncio
 import getpass
-import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-import msgspec
 from msgspec import Struct
 from redis.exceptions import RedisError
 
 from controller.cli.agreement import say
 from controller.cli.give_order import report_of
+from controller.cli.order_arguments import checked_order, new_order_id
 from controller.cli.order_report import EXIT_DONE, EXIT_TIMED_OUT, Choices, OrderReport
-from controller.cli.terminal import invalid_field
 from controller.core.drilling.words import outcome_words, recovery_words, return_words
 from controller.core.inspect.alarms import alarms
 from controller.core.model.drill import DrillMemory, DrillOutcome, DrillPhase
 from controller.core.model.memory import Memory
 from controller.core.model.words import sentence
 from controller.leading.routes_reader import RoutesReader
-from controller.process.errors import UserError
 from controller.process.settings import Settings
 from controller.process.telemetry import without_controls
 from controller.routes.record import RoutesRecord
 from controller.status.live import Moment, present
 from tieline.events import Command
-from tieline.misfits import misfit
 
 ANSWER_WITHIN_S = 15.0
 EXIT_FAILED, EXIT_INTERRUPTED_DRILL, EXIT_NOT_BEGUN = 5, 6, 7
@@ -87,18 +83,12 @@ def order_of(request: DrillRequest, order_id: str, issued_ms: int) -> Command:
         issued_ms=issued_ms,
         expires_ms=issued_ms + request.duration_ms,
     )
-    try:
-        command = msgspec.convert(msgspec.to_builtins(command), Command)
-    except msgspec.ValidationError as error:
-        raise UserError(invalid_field(error)) from None
-    if fault := misfit(command):
-        raise UserError(fault)
-    return command
+    return checked_order(command)
 
 
 async def run_drill(request: DrillRequest, settings: Settings, choices: Choices) -> DrillReport:
     """Begins a drill, and follows it for as long as is asked. Raises as ``give_order.report_of`` does."""
-    command_at = partial(order_of, request, f"cmd-{uuid.uuid4().hex[:16]}")
+    command_at = partial(order_of, request, new_order_id())
     if not choices.dry_run and (why := await unrest(request, settings)):
         say(f"the drill did not begin: {why}")
         return DrillReport(request.scope, why=why)

@@ -7,13 +7,13 @@ by the order's own id; a table that contains it is published in Kafka; and Redis
 
 import asyncio
 import getpass
-import uuid
 from collections.abc import Callable
 
 import msgspec
 
 from controller.cli.agreement import is_agreed, say
 from controller.cli.client_wait import ClientWait
+from controller.cli.order_arguments import new_order_id
 from controller.cli.order_report import Choices, OrderReport
 from controller.cli.outcome import outcome, wait_for_clients
 from controller.cli.signer import Signer, signer_of
@@ -171,7 +171,7 @@ def agreement(item: PendingOrder, reason: str, actor: str | None, issued_ms: int
     """The command that agrees to exactly this order."""
     order = item.order
     return Command(
-        id=f"cmd-{uuid.uuid4().hex[:16]}",
+        id=new_order_id(),
         verb="countersign",
         scope=verb_and_scope(order)[1],
         actor=actor or getpass.getuser(),

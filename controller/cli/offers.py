@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import getpass
 import os
-import uuid
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -18,13 +17,10 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from controller.cli.agreement import add_consent_arguments, consent_of
 from controller.cli.give_order import give
-from controller.cli.order_report import Choices
-from controller.cli.orders import WITHIN, add_wait_arguments
-from controller.cli.signer import add_key_argument, signing_of
+from controller.cli.order_arguments import add_order_arguments, checked_order, choices_of, new_order_id
 from controller.cli.tables import fitted_table
-from controller.cli.terminal import duration_ms, instant_ms, invalid_field, name_context, screen
+from controller.cli.terminal import instant_ms, name_context, screen
 from controller.core.offers.words import CAUSES, STATES, accepted_words, asked_words, is_of_interest
 from controller.core.policy.check import near_miss
 from controller.core.policy.policy import decode_policy
@@ -35,7 +31,6 @@ from controller.process.settings import KAFKA, Settings, add_stack_arguments, re
 from controller.process.telemetry import quiet
 from controller.status.words import utc
 from tieline.events import Command
-from tieline.misfits import misfit
 from tieline.offers import OfferedCapacity, OfferRequest
 
 ANSWER_LASTS_MS = 3_600_000  # the order; what it gives lasts as it says
@@ -66,11 +61,7 @@ def add_parser(subparsers: Any) -> None:
     for answer in (accept, decline):
         answer.add_argument("--reason", required=True, help="why; it is recorded with the decision")
         answer.add_argument("--actor", help="who answers (default: whose key signs it; unsigned: your login)")
-        add_key_argument(answer)
-        add_wait_arguments(answer)
-        add_consent_arguments(answer)
-        answer.add_argument("--json", action="store_true", help="one JSON object with what came of it")
-        add_stack_arguments(answer)
+        add_order_arguments(answer)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,23 +71,15 @@ def run(args: argparse.Namespace) -> int:
     if args.verb in ("list", "show"):
         return asyncio.run(_show(args, settings))
     name_context(settings)
-    choices = Choices(
-        consent=consent_of(args),
-        dry_run=args.dry_run,
-        as_json=args.json,
-        wait=args.wait,
-        within_s=duration_ms(args.within or WITHIN[args.wait], "--within") / 1_000,
-        signing=signing_of(args),
-    )
-    return asyncio.run(give(partial(answer_of, args), settings, choices))
+    return asyncio.run(give(partial(answer_of, args), settings, choices_of(args, args.wait)))
 
 
 def answer_of(args: argparse.Namespace, issued_ms: int) -> Command:
     """The answer as it was typed. Raises ``UserError``."""
     scope = args.scope.strip().rstrip("/")
-    try:
-        command = Command(
-            id=f"cmd-{uuid.uuid4().hex[:16]}",
+    return checked_order(
+        Command(
+            id=new_order_id(),
             verb=args.verb,
             scope=scope,
             actor=args.actor or getpass.getuser(),
@@ -106,12 +89,7 @@ def answer_of(args: argparse.Namespace, issued_ms: int) -> Command:
             offer=args.id,
             offered=_offered(args, scope, issued_ms) if args.verb == "accept" else None,
         )
-        command = msgspec.convert(msgspec.to_builtins(command), Command)
-    except msgspec.ValidationError as error:
-        raise UserError(invalid_field(error)) from None
-    if fault := misfit(command):
-        raise UserError(fault)
-    return command
+    )
 
 
 def _offered(args: argparse.Namespace, pool: str, at_ms: int) -> OfferedCapacity:

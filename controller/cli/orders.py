@@ -7,27 +7,20 @@ import argparse
 import asyncio
 import getpass
 import os
-import uuid
 from functools import partial
 from typing import Any, NamedTuple
 
-import msgspec
-
-from controller.cli.agreement import add_consent_arguments, consent_of
 from controller.cli.arguments import Arguments
 from controller.cli.give_order import give, may_shed
-from controller.cli.order_report import Choices, WaitFor
-from controller.cli.signer import add_key_argument, signing_of
-from controller.cli.terminal import duration_ms, invalid_field, name_context
+from controller.cli.order_arguments import add_order_arguments, checked_order, choices_of, new_order_id
+from controller.cli.order_report import WaitFor
+from controller.cli.terminal import duration_ms, name_context
 from controller.core.orders.overridable import OVERRIDABLE, override_fault
 from controller.process.clock import now_ms
 from controller.process.errors import UserError
-from controller.process.settings import KAFKA, add_stack_arguments, read_settings
+from controller.process.settings import KAFKA, read_settings
 from controller.process.telemetry import quiet
 from tieline.events import OF_THE_WHOLE_TABLE, TAKES_BACK, Command, Verb
-from tieline.misfits import misfit
-
-WITHIN: dict[WaitFor, str] = {"": "15s", "clients": "1m", "idle": "10m"}
 
 
 class Order(NamedTuple):
@@ -101,25 +94,7 @@ def add_parser(subparsers: Any) -> None:
         parser.add_argument(
             "--actor", help="who gives the order (default: whose key signs it; unsigned: your login)"
         )
-        add_key_argument(parser)
-        add_wait_arguments(parser)
-        add_consent_arguments(parser)
-        parser.add_argument("--json", action="store_true", help="one JSON object with what came of it")
-        add_stack_arguments(parser)
-
-
-def add_wait_arguments(parser: Arguments) -> None:
-    """Adds ``--wait`` and ``--within``."""
-    parser.bare_values["--wait"] = "clients"
-    parser.add_argument(
-        "--wait",
-        choices=("clients", "idle"),
-        default="",
-        help="also wait until 99 %% of the reporting clients use the table; --wait=idle: and until nothing "
-        "is in flight any more at the pools that the order empties",
-    )
-    limits = ", ".join(f"{limit}{f' with --wait={what}' if what else ''}" for what, limit in WITHIN.items())
-    parser.add_argument("--within", metavar="TIME", help=f"for how long to wait at most ({limits})")
+        add_order_arguments(parser)
 
 
 def _add_arguments(parser: argparse.ArgumentParser, verb: Verb, order: Order) -> None:
@@ -154,14 +129,7 @@ def run(args: argparse.Namespace) -> int:
     name_context(settings)
     quiet()
     wait: WaitFor = args.wait
-    choices = Choices(
-        consent=consent_of(args),
-        dry_run=args.dry_run,
-        as_json=args.json,
-        wait=wait,
-        within_s=duration_ms(args.within or WITHIN[wait], "--within") / 1_000,
-        signing=signing_of(args),
-    )
+    choices = choices_of(args, wait)
     if wait == "idle" and not may_shed(command_of(args, now_ms())):
         raise UserError("--wait=idle is for orders that empty pools: use --wait")
     return asyncio.run(give(partial(command_of, args), settings, choices))
@@ -175,7 +143,7 @@ def command_of(args: argparse.Namespace, issued_ms: int) -> Command:
         raise UserError("give --for TIME: for how long the mode is to last")
     expires_ms = None if ends_others else issued_ms + duration_ms(args.duration)
     command = Command(
-        id=f"cmd-{uuid.uuid4().hex[:16]}",
+        id=new_order_id(),
         verb=verb,
         scope=args.scope.strip().rstrip("/"),
         actor=args.actor or getpass.getuser(),
@@ -189,10 +157,4 @@ def command_of(args: argparse.Namespace, issued_ms: int) -> Command:
     )
     if command.guard and (fault := override_fault(command.guard, command.scope)):
         raise UserError(fault)
-    try:
-        command = msgspec.convert(msgspec.to_builtins(command), Command)
-    except msgspec.ValidationError as error:
-        raise UserError(invalid_field(error)) from None
-    if fault := misfit(command):
-        raise UserError(fault)
-    return command
+    return checked_order(command)
