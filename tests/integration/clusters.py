@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.integration.http_server import listening_on
+
 JSON = {"Content-Type": "application/json"}
 
 
@@ -86,15 +88,9 @@ class ClusterServer:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[ClusterServer]:
-        application = web.Application()
-        application.router.add_get("/{path:.*}", self.answer)
-        runner = web.AppRunner(application, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
-            yield self
-        finally:
-            for resource in self._open:
-                self.send(resource, None)
-            await runner.cleanup()
+        async with listening_on(self.answer) as self.url:
+            try:
+                yield self
+            finally:
+                for resource in self._open:
+                    self.send(resource, None)

@@ -12,6 +12,7 @@ from aiohttp import web
 from controller.collect.collector import Collected, Collector
 from controller.collect.fetching import Fetcher
 from controller.collect.rounds import Rounds
+from tests.integration.http_server import listening_on
 from tieline.errors import RefusedError
 from tieline.events import Statement
 
@@ -62,17 +63,11 @@ class FeedServer:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[FeedServer]:
-        application = web.Application()
-        application.router.add_get("/{path:.*}", self.answer)
-        runner = web.AppRunner(application, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
-            yield self
-        finally:
-            self._ended.set()
-            await runner.cleanup()
+        async with listening_on(self.answer) as self.url:
+            try:
+                yield self
+            finally:
+                self._ended.set()
 
 
 @dataclass

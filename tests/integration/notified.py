@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.integration.http_server import listening_on
 from tests.waiting import until
 
 
@@ -51,15 +52,8 @@ class Sink:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Sink]:
-        application = web.Application()
-        application.router.add_post("/{name}", self.answer)
-        runner = web.AppRunner(application, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
-            yield self
-        finally:
-            self._ended.set()
-            await runner.cleanup()
+        async with listening_on(self.answer, method="POST") as self.url:
+            try:
+                yield self
+            finally:
+                self._ended.set()
