@@ -31,15 +31,15 @@ class UnreadableFileError(ValueError):
     place."""
 
 
-def read_file(path: FilePath) -> bytes:
-    """The bytes of a file of at most ``FILE_BYTES_MAX``. Raises ``UnreadableFileError``."""
+def read_file(path: FilePath, bytes_max: int = FILE_BYTES_MAX) -> bytes:
+    """The bytes of a file of at most ``bytes_max``. Raises ``UnreadableFileError``."""
     try:
         with path.open("rb") as stream:
-            data = stream.read(FILE_BYTES_MAX + 1)
+            data = stream.read(bytes_max + 1)
     except OSError as error:
         raise UnreadableFileError(f"{path}: can't be read: {error.strerror or error}") from None
-    if len(data) > FILE_BYTES_MAX:
-        raise UnreadableFileError(f"{path}: the file has more than {FILE_BYTES_MAX} bytes")
+    if len(data) > bytes_max:
+        raise UnreadableFileError(f"{path}: the file has more than {bytes_max} bytes")
     return data
 
 

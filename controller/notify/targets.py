@@ -18,6 +18,7 @@ from controller.notify.target import Target
 from controller.notify.template import TemplateError, check_template
 from controller.process.errors import UserError
 from controller.process.secret_places import read_secret
+from controller.yaml_reading import UnreadableFileError, read_file
 
 FILE_BYTES_MAX = 1024 * 1024
 PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
@@ -58,12 +59,9 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
 def load_targets(path: Path) -> tuple[Target, ...]:
     """The checked targets of a file. Raises ``UserError``."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise UserError(f"{path}: can't be read: {error.strerror or error}") from None
-    if len(data) > FILE_BYTES_MAX:
-        raise UserError(f"{path}: the file has more than {FILE_BYTES_MAX} bytes")
+        data = read_file(path, FILE_BYTES_MAX)
+    except UnreadableFileError as error:
+        raise UserError(str(error)) from None
     try:
         targets = msgspec.convert(yaml.load(data, Loader=_LOADER), _File).targets
     except yaml.YAMLError as error:
