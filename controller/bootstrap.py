@@ -50,7 +50,7 @@ from tieline.registration import Registry, registry_in
 
 STOP_WITHIN_S = 4.0
 INGEST_STOP_WITHIN_S = 2.0
-COMMANDS_WITHIN_S = 10.0
+LOGS_WITHIN_S = 10.0  # then it is said that they are still being read
 ROUTES_WITHIN_S = 60.0
 FORGED = "{} records of the leader log or the routes log were ignored: somebody else writes there"
 FOREIGN = (
@@ -279,17 +279,20 @@ class Controller:
             )
 
     async def _agent(self) -> None:
-        """Runs the agent once the orders given so far are read: nobody leads without knowing them."""
+        """Runs the agent once the orders given so far, answers to requests for capacity and metered usage are
+        read: nobody leads without knowing them, however much lies on their topics."""
         await self._commands_started.wait()
         while True:
             try:
-                await self.commands.read_all(COMMANDS_WITHIN_S)
+                await self.commands.read_all(LOGS_WITHIN_S)
+                await self.offers.read_older(LOGS_WITHIN_S)
+                await self.ledger.read_older(LOGS_WITHIN_S)
             except TimeoutError:
-                self._log.warning("orders are still being read", records_left=self.commands.unread)
+                self._log.warning(
+                    "orders, answers or usage are still being read", orders_left=self.commands.unread
+                )
             else:
                 break
-        await self.offers.read_older(COMMANDS_WITHIN_S)
-        await self.ledger.read_older(COMMANDS_WITHIN_S)
         await self.agent.run()
 
     async def _commands(self) -> None:
