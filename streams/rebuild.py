@@ -34,7 +34,6 @@ BATCH_RECORDS_MAX = 500
 POLL_MS = 1_000
 IDLE_POLLS_MAX = 30
 RESTORE_TRIES_MAX = 20
-TAIL_PER_SOURCE_MAX = 8
 TOPIC_NOTE = "topic/"  # the note's name goes on with the topic's; it holds the topic's id
 
 log = structlog.get_logger(__name__)

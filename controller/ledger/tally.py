@@ -1,6 +1,6 @@
 """Totals of what each provider was sent, by day: how they grow, which record counts, and sums. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -125,11 +125,3 @@ def _by_day(from_ms: int, to_ms: int) -> Iterator[tuple[int, int]]:
         end_ms = min(to_ms, from_ms - from_ms % DAY_MS + DAY_MS)
         yield from_ms, end_ms
         from_ms = end_ms
-
-
-def tally_of(uses: Iterable[DayUse]) -> Tally:
-    """The totals that these records, in the topic's order, amount to."""
-    tally = Tally()
-    for use in uses:
-        tally.take(use)
-    return tally

@@ -1,5 +1,6 @@
 """What each provider was sent, by day: nothing is counted twice, and little is lost."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 from controller.cli.spend import report_of
 from controller.core.inspect.spend import ProviderRate, ProviderUse
 from controller.core.policy.policy import CommittedSpend, Policy
-from controller.ledger.tally import DAY_MS, GAP_MAX_MS, DayUse, Tally, decode_use, encode_use, tally_of
+from controller.ledger.tally import DAY_MS, GAP_MAX_MS, DayUse, Tally, decode_use, encode_use
 from tests.unit.controller.core.made import policy, pool
 
 DAY = round(datetime(2026, 11, 27, tzinfo=UTC).timestamp() * 1_000)
@@ -22,6 +23,14 @@ def metered(*seconds: int, tally: Tally | None = None, epoch: int = 1, from_ms: 
     tally.begin(epoch)
     for second in seconds:
         tally.meter(RATES, from_ms + second * 1_000)
+    return tally
+
+
+def tally_of(uses: Iterable[DayUse]) -> Tally:
+    """The totals that these records, in the topic's order, amount to."""
+    tally = Tally()
+    for use in uses:
+        tally.take(use)
     return tally
 
 
