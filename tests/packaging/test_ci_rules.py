@@ -1,4 +1,5 @@
-"""What the test run itself promises: CI skips no integration test, and no unit test blocks its loop."""
+"""What the test run itself promises: CI skips no integration test, no unit test blocks its loop, and compiled
+code is kept."""
 
 from __future__ import annotations
 
@@ -82,3 +83,20 @@ def test_unit_test_that_blocks_its_event_loop_fails(tmp_path: Path) -> None:
     assert returned == 1
     assert "1 failed, 1 passed" in output
     assert "BlockingError: Blocking call to " in output
+
+
+def test_every_script_that_runs_tests_keeps_compiled_code() -> None:
+    """Also where the environment forbids it, as images for Python often do."""
+    scripts = [path for path in (ROOT / "script").iterdir() if "pytest" in path.read_text()]
+    assert len(scripts) >= 3
+    for path in scripts:
+        assert '. "$root/script/_compiled"\n' in path.read_text(), path.name
+    told = 'root=/here; . "$0"; echo "${PYTHONDONTWRITEBYTECODE-unset} $PYTHONPYCACHEPREFIX"'
+    done = subprocess.run(
+        ["sh", "-c", told, ROOT / "script" / "_compiled"],
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "unset /here/.cache/pycache\n"
