@@ -97,5 +97,13 @@ def _has_secret(credentials: Credentials, name: str) -> bool:
 def _targets(pool: Pool) -> tuple[ProbeTarget, ...]:
     names = dict.fromkeys(offer.name for offer in pool.models)
     return tuple(
-        ProbeTarget(pool.id, pool.url, pool.adapter, model=name, credential=pool.credential) for name in names
+        ProbeTarget(
+            pool.id,
+            pool.url,
+            pool.adapter,
+            model=name,
+            credential=pool.credential,
+            price_per_million_units=pool.price_per_million_units,
+        )
+        for name in names
     )

@@ -16,8 +16,9 @@ from aiohttp import web
 from aiokafka import AIOKafkaConsumer
 
 from controller.kafka.topics import ensure_topics
-from controller.probe.prober import Pace, Prober
-from controller.probe.request import ProbeEnd, ProbeTarget, probe
+from controller.probe.prober import Prober
+from controller.probe.region import Pace
+from controller.probe.request import LONG_TOKENS, ProbeEnd, ProbeKind, ProbeTarget, probe
 from lab.standins.config import Latency, PoolConfig, StandinConfig
 from lab.standins.process import StandinProcess
 from tests.integration.recording import Asked, recording
@@ -28,7 +29,7 @@ from tieline.producer import Producer
 from tieline.table import Adapter
 from tieline.topics import Topics
 
-PACE = Pace(interval_ms=300, timeout_ms=600)
+PACE = Pace(interval_ms=300, timeout_ms=600, budget_per_pool=1_000.0)
 TOKEN_STREAM = b'data: {"choices":[{"delta":{"content":"p"}}]}\n\ndata: [DONE]\n\n'
 
 
@@ -161,7 +162,12 @@ async def test_faults_are_told_by_their_class(kafka_bootstrap: str, prefix: str,
             await standin.clear(fault_id=number)
 
 
-async def probed(url: str, adapter: Adapter = "openai", credential: Credential | None = None) -> ProbeEnd:
+async def probed(
+    url: str,
+    adapter: Adapter = "openai",
+    credential: Credential | None = None,
+    kind: ProbeKind = ProbeKind.TINY_STREAM,
+) -> ProbeEnd:
     """One probe of the pool at this URL, with this secret."""
     target = ProbeTarget("azure/eastus/a", url, adapter, model="gpt-4o")
     auth = None
@@ -170,7 +176,7 @@ async def probed(url: str, adapter: Adapter = "openai", credential: Credential |
         assert isinstance(secret, str)
         auth = target.auth(secret, is_token=is_token)
     async with httpx2.AsyncClient(trust_env=False) as http:
-        return await probe(http, target, auth, timeout_s=5, monotonic_ms=monotonic_ms)
+        return await probe(http, target, auth, kind, timeout_s=5, monotonic_ms=monotonic_ms)
 
 
 async def streams(_asked: Asked) -> web.Response:
@@ -213,6 +219,63 @@ async def test_a_probe_asks_as_applications_do(
     assert (end.result, asked.path, asked.json()["model"]) == (ResultClass.OK, path, "gpt-4o")
     assert secrets == {name: value}
     assert end.first_token_ms is not None
+
+
+async def test_a_long_probe_times_each_token_after_the_first(tmp_path: Path) -> None:
+    """As the stream gives no token counts, each of its events counts as one; a whole answer names its
+    tokens."""
+    pool = PoolConfig(
+        "a", ("gpt-4o",), 10_000, latency=Latency(first_token_ms=5, token_ms=10), chunk_tokens=1
+    )
+    config = StandinConfig("azure", "eastus", (pool,), log_dir=str(tmp_path))
+    async with await StandinProcess.spawn(config) as standin:
+        url = standin.url("azure/eastus/a")
+        end = await probed(url, kind=ProbeKind.LONG_STREAM)
+        assert end.result is ResultClass.OK
+        assert end.per_token_ms is not None
+        assert end.per_token_ms > 5
+        whole = await probed(url, kind=ProbeKind.LONG_WHOLE)
+    assert whole.result is ResultClass.OK
+    assert whole.usage is not None
+    assert whole.usage[1] == LONG_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "result", "refuses_limit"),
+    [
+        (400, {"code": "model_not_found", "message": "x"}, "not_found", False),
+        (400, {"code": "unsupported_parameter", "message": "x", "param": "max_tokens"}, "client_error", True),
+        (403, {"code": "permission_denied", "message": "x"}, "auth", False),
+    ],
+)
+async def test_a_refusal_is_read_with_its_error(
+    status: int, error: dict[str, str], result: str, refuses_limit: bool
+) -> None:
+    """As applications read it: a 400 may say that the model is unknown, or that the probe was the wrong
+    one."""
+
+    async def refuses(_asked: Asked) -> web.Response:
+        return web.json_response({"error": error}, status=status)
+
+    async with recording(refuses) as server:
+        end = await probed(f"{server.url}/v1")
+    assert (end.result, end.refuses_limit) == (result, refuses_limit)
+
+
+@pytest.mark.parametrize("kind", [ProbeKind.TINY_STREAM, ProbeKind.TINY_WHOLE])
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [(b"", "application/json"), (b"<html></html>", "text/html"), (b'{"id": "c', "application/json")],
+    ids=["empty", "html", "half"],
+)
+async def test_a_good_status_is_no_answer_by_itself(kind: ProbeKind, body: bytes, content_type: str) -> None:
+    """A gateway's page, or half a document, is a failure of the pool, also for applications."""
+
+    async def answer(_asked: Asked) -> web.Response:
+        return web.Response(body=body, content_type=content_type)
+
+    async with recording(answer) as server:
+        assert (await probed(f"{server.url}/v1", kind=kind)).result is ResultClass.SERVER_ERROR
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,16 @@ from tieline.providers import answers as _answers
 from tieline.providers.answers import NO_ERROR, Reading, reading_of_result
 from tieline.providers.rate_limits import rate_limits
 from tieline.providers.streams import Phase, StreamReader, read_whole
-from tieline.providers.whole import BrokenBodyError, decompressed, judge, must_be_json, must_have_body
+from tieline.providers.whole import (
+    BrokenBodyError,
+    comes_as_stream,
+    decompressed,
+    judge,
+    must_be_json,
+    must_have_body,
+)
 
 ERROR_BODY_MAX = 1024 * 1024
-_UNTYPED = ("", "text/plain", "application/octet-stream")
 _COSTLY_PATHS = ("/images", "/audio", "/videos")
 TRACE_HEADERS = (b"traceparent", b"tracestate")
 NO_TRACE: Headers = []
@@ -200,8 +206,7 @@ def _read(
     encoding = find(answer.headers, b"content-encoding")
     reply = Reply(answer.status, reply_headers(answer.headers))
     is_json = must_be_json(call.request.method, call.request.path, answer.status, kind)
-    # SDKs read what they asked for as a stream, whatever type it is said to have.
-    is_stream = kind == _answers.EVENT_STREAM or (call.body.stream and is_json and kind in _UNTYPED)
+    is_stream = comes_as_stream(kind, asks_stream=call.body.stream, is_json=is_json)
     if is_stream and encoding in (None, "identity"):
         return (yield from _read_until_output(call, answer, reply, lives, kind=kind))
     if is_json or kind == _answers.JSON:

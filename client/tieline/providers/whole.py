@@ -56,6 +56,7 @@ JSON_APIS = frozenset(
 OFTEN_JSON_APIS = frozenset({"audio", "files"})
 _OUTPUT_FIELDS = ("content", "refusal", "tool_calls", "function_call", "audio", "reasoning_content")
 _NO_BODY = frozenset({204, 205})
+_UNTYPED = ("", "text/plain", "application/octet-stream")
 PATHS_KEPT = 1_024
 DECOMPRESSED_MAX_BYTES = 4 * 1024 * 1024
 _ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
@@ -98,6 +99,12 @@ def must_be_json(method: str, path: str, status: int, kind: str) -> bool:
         return False
     api = _api_of(path)
     return api in JSON_APIS or (api in OFTEN_JSON_APIS and kind in (JSON, HTML))
+
+
+def comes_as_stream(kind: str, *, asks_stream: bool, is_json: bool) -> bool:
+    """Whether the body is read as a stream. SDKs read what they asked for as a stream, whatever type it is
+    said to have. ``kind``: the answer's media type; ``is_json``: as ``must_be_json`` says."""
+    return kind == EVENT_STREAM or (asks_stream and is_json and kind in _UNTYPED)
 
 
 def must_have_body(method: str, path: str, status: int) -> bool:

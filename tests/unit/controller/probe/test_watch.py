@@ -1,29 +1,55 @@
-"""Probes become observations: nothing is counted twice, and what hangs shows before it times out."""
+"""Probes become observations: nothing is counted twice in a round, and what hangs shows before it times
+out."""
 
 import pytest
 
+from controller.probe.request import ProbeEnd
 from controller.probe.watch import Watch, quantile_ms
 from tieline.events import Outcomes, ResultClass
 
+SERVED = ProbeEnd(ResultClass.OK, 25.0)
+
 
 def test_a_probe_under_way_shows_before_its_time_out() -> None:
-    """A hang is visible from the first window on, with its age."""
+    """A hang is visible from the first report on, with its age."""
     watch = Watch("a/b/c")
     watch.begin(1_000)
-    seen = watch.observation(3_000)
-    assert (seen.in_flight, seen.oldest_in_flight_ms, seen.outcomes) == (1, 2_000, Outcomes())
+    report = watch.observation(3_000)
+    assert (report.in_flight, report.oldest_in_flight_ms, report.outcomes) == (1, 2_000, Outcomes())
 
 
-def test_a_probe_counts_in_the_window_in_which_it_ends() -> None:
-    """Each end is told once; the next window begins empty."""
+def test_a_probe_counts_in_the_round_in_which_it_ends() -> None:
+    """A second report of a round shows the same and what came since; the next round begins empty."""
     watch = Watch("a/b/c")
-    number = watch.begin(0)
+    numbers = [watch.begin(0), watch.begin(0)]
     assert watch.observation(10).outcomes == Outcomes()
-    watch.end(number, ResultClass.OK, first_token_ms=25.0, units=1)
-    seen = watch.observation(20)
-    assert (seen.outcomes, seen.first_token_p50_ms, seen.units) == (Outcomes(ok=1), 25.0, 1.0)
-    after = watch.observation(30)
+    watch.end(numbers[0], SERVED, 15, units=9)
+    first = watch.observation(20)
+    assert (first.outcomes, first.first_token_p50_ms, first.units) == (Outcomes(ok=1), 25.0, 9.0)
+    watch.end(numbers[1], ProbeEnd(ResultClass.TIMEOUT), 25)
+    assert watch.observation(30).outcomes == Outcomes(ok=1, timeout=1)
+    watch.begin_round()
+    after = watch.observation(40)
     assert (after.outcomes, after.first_token_p50_ms, after.in_flight) == (Outcomes(), None, 0)
+
+
+def test_the_last_round_counts_while_nothing_has_ended_in_this_one() -> None:
+    """A pool that answers more slowly than it is asked is not unknown in between; after a while it is."""
+    watch = Watch("a/b/c")
+    watch.end(watch.begin(0), SERVED, 100)
+    watch.begin_round()
+    watch.begin(200)
+    assert watch.observation(1_100, repeats_ms=1_000).outcomes == Outcomes(ok=1)
+    assert watch.observation(1_101, repeats_ms=1_000).outcomes == Outcomes()
+    watch.begin_round()
+    assert watch.observation(1_100, repeats_ms=1_000).outcomes == Outcomes(ok=1)
+
+
+def test_the_time_of_each_token_after_the_first_is_told() -> None:
+    """As the median of the long streams of the round."""
+    watch = Watch("a/b/c")
+    watch.end(watch.begin(0), ProbeEnd(ResultClass.OK, 200.0, 12.5), 600)
+    assert watch.observation(700).per_token_p50_ms == 12.5
 
 
 def test_a_probe_given_up_accuses_nobody() -> None:
