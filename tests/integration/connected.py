@@ -141,7 +141,7 @@ async def asynchronous(path: Path, **more: Any) -> AsyncIterator[AsyncCaller]:
         tieline.offline(path, workload=WORKLOAD, origin=ORIGIN, **more) as client,
         client.http_client(base_url=client.base_url) as http,
     ):
-        assert await client.ready(5)
+        assert await client.ready(60)
         yield AsyncCaller(client, http)
 
 
@@ -152,7 +152,7 @@ async def synchronous(path: Path, **more: Any) -> AsyncIterator[SyncCaller]:
     def start() -> tieline.Client:
         client = tieline.Client(path, workload=WORKLOAD, origin=ORIGIN, **more)
         client.__enter__()
-        assert client.ready(5)
+        assert client.ready(60)
         return client
 
     client = await asyncio.to_thread(start)

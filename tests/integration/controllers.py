@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from controller.core.inspect.consequences import FORCE_RULES
+from controller.kafka.ordered_log import Tail
 from controller.leading.routes_reader import RoutesReader
 from controller.process.settings import Settings
-from controller.routes.record import RoutesRecord
+from controller.routes.record import RoutesRecord, decode_record
 from tests.places import EXAMPLE_POLICY
 from tests.waiting import until
 
 POLICY = EXAMPLE_POLICY
-FORCED = ("--yes", *(word for rule in FORCE_RULES for word in ("--force", rule)))  # whatever an order sheds
+# Whatever an order sheds, and however long it takes on a slow machine.
+FORCED = ("--within", "60s", "--yes", *(word for rule in FORCE_RULES for word in ("--force", rule)))
 MAIN = "import sys; from controller.cli import main; sys.exit(main())"
 
 
@@ -64,7 +66,7 @@ async def tieline(settings: Settings, *arguments: str, **overrides: str) -> Ende
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         out, err = await process.communicate()
     return Ended(process.returncode or 0, out.decode(), err.decode())
 
@@ -124,7 +126,7 @@ class ControllerProcess:
         if self.process.returncode is None:
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGTERM)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             return await self.process.wait()
 
     async def kill(self) -> None:
@@ -177,6 +179,30 @@ async def leader_and_standby(fleet: Fleet) -> tuple[ControllerProcess, Controlle
     standby = await fleet.add()
     await standby.until_said("partitions_assigned")
     return leader, standby
+
+
+async def handed_over(fleet: Fleet) -> tuple[RoutesRecord, RoutesRecord]:
+    """The last table of the first epoch and the first table of the next one, by the whole log of routes.
+
+    A leader may publish until it is gone, so what was newest when it was killed need not be its last."""
+    records: list[RoutesRecord] = []
+    tail = Tail(
+        fleet.settings.kafka,
+        fleet.settings.topics.routes.name,
+        lambda record: records.append(decode_record(record.value)),
+    )
+    await tail.start()
+    reading = asyncio.create_task(tail.run())
+    try:
+        await tail.read_all(60)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await tail.stop()
+    tables = [record for record in records if record.table is not None]
+    first = tables[0].generation.epoch
+    after = next(record for record in tables if record.generation.epoch > first)
+    return [record for record in tables if record.generation.epoch == first][-1], after
 
 
 def weights(record: RoutesRecord) -> dict[str, Any]:

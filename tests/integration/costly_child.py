@@ -71,7 +71,7 @@ def _settings(client: Any, order: Order) -> dict[str, Any]:
 async def order_async(path: str, order: Order, name: str) -> str:
     """By the asynchronous SDK."""
     async with tieline.AsyncClient(Path(path), **PLACE) as client:
-        assert await client.ready(10)
+        assert await client.ready(60)
         async with openai.AsyncOpenAI(**_settings(client, order)) as llm:
             try:
                 await order.ask(llm, name)
@@ -83,7 +83,7 @@ async def order_async(path: str, order: Order, name: str) -> str:
 def order_sync(path: str, order: Order, name: str) -> str:
     """By the synchronous SDK."""
     with tieline.Client(Path(path), **PLACE) as client:
-        assert client.ready(10)
+        assert client.ready(60)
         with openai.OpenAI(**_settings(client, order)) as llm:
             try:
                 order.ask(llm, name)
@@ -96,7 +96,7 @@ async def plain_async(path: str, name: str) -> str:
     """Twice, as a caller without the SDK does who asks again by itself."""
     errors = []
     async with tieline.AsyncClient(Path(path), **PLACE) as client:
-        assert await client.ready(10)
+        assert await client.ready(60)
         async with client.http_client(library=LIBRARY, base_url=client.base_url, timeout=SHORT_S) as http:
             for _ in range(2):
                 try:
@@ -110,7 +110,7 @@ def plain_sync(path: str, name: str) -> str:
     """As ``plain_async``."""
     errors = []
     with tieline.Client(Path(path), **PLACE) as client:
-        assert client.ready(10)
+        assert client.ready(60)
         with client.http_client(library=LIBRARY, base_url=client.base_url, timeout=SHORT_S) as http:
             for _ in range(2):
                 try:

@@ -61,7 +61,7 @@ def synchronous(path: str) -> None:
     reports = Reports()
     client = tieline.Client(Path(path), **PLACE, kafka=reports)
     client.start()
-    assert client.ready(10)
+    assert client.ready(60)
     with client.http_client(base_url=client.base_url) as http:
 
         def ask() -> str:
@@ -88,11 +88,11 @@ def picking(path: str) -> None:
     """A child that only picks follows its table too: the first pick begins that."""
     reports = Reports()
     with tieline.Client(Path(path), **PLACE, kafka=reports) as client:
-        assert client.ready(10)
+        assert client.ready(60)
         before = sockets()
         child = os.fork()
         found = [client.pick("chat-large") for _ in range(REQUESTS)]
-        assert client.ready(10), client.status
+        assert client.ready(60), client.status
         client.flush()
         pools = [f"{type(one).__name__}" for one in found]
         tell("parent" if child else "child", pools, before, reports)
@@ -106,7 +106,7 @@ async def asynchronous(path: str) -> None:
     """The child begins an event loop of its own; its first request starts the client there."""
     reports = Reports()
     async with tieline.AsyncClient(Path(path), **PLACE, kafka=reports) as client:
-        assert await client.ready(10)
+        assert await client.ready(60)
         http = client.http_client(base_url=client.base_url)
 
         async def ask() -> str:

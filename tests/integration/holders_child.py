@@ -33,7 +33,7 @@ def pool_of(raw: Any) -> str:
 def run_sync(path: Path, arguments: dict[str, Any], job: list[str]) -> dict[str, Any]:
     """The job by the synchronous client."""
     with tieline.Client(path, **arguments) as client:
-        assert client.ready(5)
+        assert client.ready(60)
         until_sync(lambda: shared_of(client).connected, what="a connection to Redis")
         http = client.http_client()
         with openai.OpenAI(api_key="x", base_url=client.base_url, http_client=http, max_retries=0) as llm:
@@ -53,7 +53,7 @@ def run_sync(path: Path, arguments: dict[str, Any], job: list[str]) -> dict[str,
 async def run_async(path: Path, arguments: dict[str, Any], job: list[str]) -> dict[str, Any]:
     """The job by the asynchronous client."""
     async with tieline.AsyncClient(path, **arguments) as client:
-        assert await client.ready(5)
+        assert await client.ready(60)
         await until(lambda: shared_of(client).connected, what="a connection to Redis")
         http = client.http_client()
         async with openai.AsyncOpenAI(

@@ -47,8 +47,8 @@ class Sink:
         """Kind, subject and severity of what it was told."""
         return {(body["kind"], body["about"], body["severity"]) for _, _, body in self.requests}
 
-    async def until_told(self, count: int, within_s: float = 20.0) -> None:
-        await until(lambda: len(self.requests) >= count, within_s, f"{count} notifications")
+    async def until_told(self, count: int) -> None:
+        await until(lambda: len(self.requests) >= count, what=f"{count} notifications")
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Sink]:

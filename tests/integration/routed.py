@@ -27,7 +27,8 @@ from tieline.table import (
 
 WORKLOAD, ORIGIN, MODEL = "chat", "eu", "chat-large"
 LATENCY = Latency(first_token_ms=5, spread=0.05, token_ms=0.2)
-SETTINGS = ClientSettings(first_token_timeout_ms=500, idle_timeout_ms=400, stale_after_ms=1_500)
+# No pool is called silent because a machine is busy; a test whose pool hangs has limits of its own.
+SETTINGS = ClientSettings(stale_after_ms=1_500)
 
 
 def pool_info(pool: str, url: str, **more: Any) -> PoolInfo:

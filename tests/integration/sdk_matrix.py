@@ -122,7 +122,7 @@ async def run_async(path: str, case: Case) -> str:
     """With a client of its own: what one case does to a pool is nothing to the next."""
     reports = Reports()
     async with tieline.AsyncClient(Path(path), **PLACE, kafka=reports, credentials=credentials()) as client:
-        assert await client.ready(10), client.status
+        assert await client.ready(60), client.status
         async with case.driver.opened(client) as ask:
             for _ in range(case.calls):
                 result: str = await ask(case.call)
@@ -134,7 +134,7 @@ def run_sync(path: str, case: Case) -> str:
     """As ``run_async``."""
     reports = Reports()
     with tieline.Client(Path(path), **PLACE, kafka=reports, credentials=credentials()) as client:
-        assert client.ready(10), client.status
+        assert client.ready(60), client.status
         with case.driver.opened_sync(client) as ask:
             for _ in range(case.calls):
                 result = ask(case.call)

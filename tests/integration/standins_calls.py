@@ -30,7 +30,7 @@ def config(log_dir: Path, **more: Any) -> StandinConfig:
 @asynccontextmanager
 async def client() -> AsyncIterator[httpx2.AsyncClient]:
     """An HTTP client whose time-out is far above any answer's time."""
-    async with httpx2.AsyncClient(timeout=5.0) as http:
+    async with httpx2.AsyncClient(timeout=60.0) as http:
         yield http
 
 
@@ -46,7 +46,7 @@ def fresh_id(kind: str) -> str:
 
 
 async def call(
-    http: httpx2.AsyncClient, url: str, *, timeout_s: float = 5.0, request_id: str = "", **asked: Any
+    http: httpx2.AsyncClient, url: str, *, timeout_s: float = 60.0, request_id: str = "", **asked: Any
 ) -> str:
     """One request; what the caller makes of its answer, in a word."""
     headers = {"x-request-id": request_id or fresh_id("call")}

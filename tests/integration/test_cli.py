@@ -86,7 +86,7 @@ async def test_command_nobody_takes_says_what_it_waited_for(fleet: Fleet) -> Non
     controller = await fleet.add()
     await controller.until_said("decides now")
     await controller.stop()
-    words = ("--reason", "x", "--for", "1h", "--within", "1s", *FORCED)
+    words = (*FORCED, "--reason", "x", "--for", "1h", "--within", "1s")
     drained = await tieline(fleet.settings, "drain", "oci", *words)
     assert drained.status == 1
     assert "no controller has answered within 1 s" in drained.err
@@ -169,9 +169,9 @@ async def test_an_interrupt_ends_without_a_traceback(words: tuple[str, ...]) -> 
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", MAIN, *words, env=settings, stdout=PIPE, stderr=PIPE
         )
-        await asyncio.wait_for(reached.wait(), 30)
+        await asyncio.wait_for(reached.wait(), 60)
         process.send_signal(signal.SIGINT)
-        out, err = await asyncio.wait_for(process.communicate(), 15)
+        out, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode in (130, 2)
     assert b"Traceback" not in err
     assert out == b""

@@ -49,7 +49,7 @@ async def rejected(it: Lab, count: int) -> list[ConsumerRecord]:
         all_of_them = await it.dead_letters()
         return all_of_them if len(all_of_them) >= count else []
 
-    return await until(enough, within_s=30, what=f"{count} dead letters")
+    return await until(enough, what=f"{count} dead letters")
 
 
 async def test_letters_are_listed_shown_redriven_and_discarded(

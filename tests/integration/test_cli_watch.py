@@ -70,7 +70,7 @@ async def _lines_in_a_pipe(variables: dict[str, str]) -> None:
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         objects = [json.loads(await process.stdout.readline()) for _ in range(2)]
     assert objects[1]["at_ms"] - objects[0]["at_ms"] >= 1_000 * SPACING_S
     process.terminate()

@@ -1,6 +1,7 @@
 """What real answers over real sockets do to a request, to the pool, and to the requests after it."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.integration.answering import (
     Does,
     Kind,
     Piece,
+    Pool,
     ask,
     chat,
     chunk,
@@ -27,6 +29,7 @@ from tests.integration.answering import (
 from tieline.table import ModelOffer
 
 STREAM = events(chunk("good"), chunk("", "stop"), "[DONE]")
+PATIENCE_S = 5.0
 
 
 def always(answer: bytes) -> Does:
@@ -151,19 +154,30 @@ def test_a_refused_token_is_renewed_once(kind: Kind, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_silent_pool_gets_half_of_a_declared_time_out(kind: Kind, stream: bool, tmp_path: Path) -> None:
+def test_a_silent_pool_gets_half_of_a_declared_time_out(kind: Kind, tmp_path: Path) -> None:
     """The other pool serves in the rest; with none, or where both are silent, the SDK raises its own
-    ``APITimeoutError``."""
-    call = {"stream": stream, "timeout": 1.5}
+    ``APITimeoutError``. All of them wait side by side."""
     silent: Does = lambda _number, _asked: [HOLD]  # noqa: E731  one line says it
-    with pools(a=silent, b=always(STREAM if stream else chat("good"))) as running:
-        (got,) = ask(kind, routes(tmp_path, running), call)
-        assert got.text == "good"
-    with pools(a=silent, b=silent) as running:
-        (got,) = ask(kind, routes(tmp_path, running), call)
-        assert (got.error, got.status) == ("APITimeoutError", 0)
-        assert [len(pool.asked) for pool in running.values()] == [1, 1]
+
+    def served(stream: bool) -> None:
+        with pools(a=silent, b=always(STREAM if stream else chat("good"))) as running:
+            (got,) = ask(kind, path_of("served", stream, running), {"stream": stream, "timeout": PATIENCE_S})
+            assert got.text == "good"
+
+    def given_up(stream: bool) -> None:
+        with pools(a=silent, b=silent) as running:
+            (got,) = ask(kind, path_of("lost", stream, running), {"stream": stream, "timeout": PATIENCE_S})
+            assert (got.error, got.status) == ("APITimeoutError", 0)
+            assert [len(pool.asked) for pool in running.values()] == [1, 1]
+
+    def path_of(name: str, stream: bool, running: dict[str, Pool]) -> Path:
+        (folder := tmp_path / f"{name}-{stream}").mkdir()
+        return routes(folder, running)
+
+    with ThreadPoolExecutor(4) as side_by_side:
+        ends = [side_by_side.submit(end, stream) for end in (served, given_up) for stream in (False, True)]
+        for end in ends:
+            end.result()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -181,10 +195,10 @@ def test_a_declared_time_out_lengthens_too(kind: Kind, tmp_path: Path) -> None:
 def test_preambles_and_comments_keep_a_stream_alive(kind: Kind, tmp_path: Path) -> None:
     """Output comes later than the first-token limit, which each byte restarts."""
     head_and_role, *_ = events(chunk("")).split(b"\n\n")
-    late: list[Piece] = [head_and_role + b"\n\n", 0.3, b": alive\n\n", 0.3, b": alive\n\n", 0.3]
+    late: list[Piece] = [head_and_role + b"\n\n", 0.75, b": alive\n\n", 0.75, b": alive\n\n", 0.75]
     rest = events(chunk("late"), chunk("", "stop"), "[DONE]").partition(b"\r\n\r\n")[2]
     with pools(a=lambda _number, _asked: [*late, rest], b=always(STREAM)) as running:
-        path = routes(tmp_path, running, first_token_timeout_ms=500)
+        path = routes(tmp_path, running, first_token_timeout_ms=2_000)
         (got,) = ask(kind, path, {"stream": True})
         assert (got.text, len(running[B].asked)) == ("late", 0)
 
@@ -193,7 +207,7 @@ def test_preambles_and_comments_keep_a_stream_alive(kind: Kind, tmp_path: Path) 
 def test_a_models_own_limits_come_with_its_offer(kind: Kind, tmp_path: Path) -> None:
     """A model that thinks for long gets the time that its offer states."""
     with pools(a=lambda _number, _asked: [0.8, STREAM], b=always(STREAM)) as running:
-        offers = {A: ModelOffer("m", "m", first_token_timeout_ms=5_000)}
+        offers = {A: ModelOffer("m", "m", first_token_timeout_ms=30_000)}
         path = routes(tmp_path, running, offers=offers, first_token_timeout_ms=200)
         (got,) = ask(kind, path, {"stream": True})
         assert (got.text, len(running[A].asked), len(running[B].asked)) == ("good", 1, 0)

@@ -37,7 +37,7 @@ async def test_300_at_once(tmp_path: Path, refusal: bytes) -> None:
     """
     async with dead_and_standby(tmp_path, refusal) as (path, pools):
         async with tieline.offline(path, workload=WORKLOAD, origin=ORIGIN) as client:
-            assert await client.ready(5)
+            assert await client.ready(60)
             llm = AsyncOpenAI(
                 api_key="x", base_url=client.base_url, http_client=client.http_client(), max_retries=0
             )
@@ -61,7 +61,7 @@ async def test_60_threads_at_once(tmp_path: Path, refusal: bytes) -> None:
     def burst(path: Path) -> int:
         table = tieline.Client(path, workload=WORKLOAD, origin=ORIGIN)
         with table as client, ThreadPoolExecutor(60) as threads:
-            assert client.ready(5)
+            assert client.ready(60)
             http = client.http_client()
             with OpenAI(api_key="x", base_url=client.base_url, http_client=http, max_retries=0) as llm:
                 tasks = [

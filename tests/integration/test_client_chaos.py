@@ -73,7 +73,7 @@ class Application:
     async def _reached(self, due_s: float) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() < due_s:
-            await until(lambda: loop.time() >= due_s, 60, "the time of the next request")
+            await until(lambda: loop.time() >= due_s, what="the time of the next request")
 
     async def settle(self) -> None:
         """Until everything asked has ended."""
@@ -126,13 +126,13 @@ async def test_nothing_is_lost(
             last_good=last_good,
         )
         async with client, client.http_client(base_url=client.base_url, timeout=60) as http:
-            assert await client.ready(10), client.status
+            assert await client.ready(60), client.status
             application = Application(http)
             await application.run(3)
             await running[A].fault("hang")
             await application.run(6)
             assert left(client) == {A}
-            await until(last_good.exists, 5, "the last good table")
+            await until(last_good.exists, what="the last good table")
             await own_stack.kafka.kill()
             await own_stack.valkey.kill()
             for pool in (A, B):

@@ -89,7 +89,7 @@ async def test_pictures_are_not_ordered_twice(tmp_path: Path) -> None:
     async with scripted(lambda _number, _body: SILENCE, lambda _number, _body: good()) as pools:
         path = routes(tmp_path / "routes.bin", pools)
         async with tieline.offline(path, workload=WORKLOAD, origin=ORIGIN) as client:
-            assert await client.ready(5)
+            assert await client.ready(60)
             http = client.http_client()
             async with openai.AsyncOpenAI(api_key="x", base_url=client.base_url, http_client=http) as llm:
                 with pytest.raises(openai.APIStatusError) as raised:
@@ -104,7 +104,7 @@ async def test_nor_by_the_synchronous_client(tmp_path: Path) -> None:
 
     def order(path: Path) -> openai.APIStatusError:
         with tieline.Client(path, workload=WORKLOAD, origin=ORIGIN) as client:
-            assert client.ready(5)
+            assert client.ready(60)
             http = client.http_client()
             with openai.OpenAI(api_key="x", base_url=client.base_url, http_client=http) as llm:
                 with pytest.raises(openai.APIStatusError) as raised:

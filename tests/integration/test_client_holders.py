@@ -19,12 +19,13 @@ from tests.integration.test_client_state import always, offering, response
 from tests.places import ROOT
 from tests.stacks import RealStack
 from tests.waiting import until
-from tieline._tables.shared_holders import LOOK_UP_MAX_S, UNSENT_MAX, RedisHolders
+from tieline._tables.shared_holders import UNSENT_MAX, RedisHolders
 from tieline.keys import Keys
 
 CHILD = "tests.integration.holders_child"
 RUN_MAX_S = 60
 REQUESTS = 50
+WAITED_S = 0.3  # each of that many requests that waits for a silent Redis takes longer
 ASK: dict[str, Any] = {"model": "m", "input": "hi"}
 
 
@@ -93,11 +94,14 @@ async def test_the_newest_are_kept_for_a_while(redis_url: str, prefix: str) -> N
         assert await looker.hlen(keys.holders) == await looker.zcard(keys.holders_order) == 10
         found = await until(lambda: shared.look_up([f"resp_{number}" for number in range(25)]))
         assert found == {f"resp_{number}": A for number in range(15, 25)}
-        async with sharing(redis_url, prefix, expiry_ms=200) as brief:
-            brief.learned(["resp_x"], B)
+        async with sharing(redis_url, prefix, expiry_ms=60_000) as lasting:
+            lasting.learned(["resp_x"], B)
+            await written(lasting)
+            assert 0 < await looker.pttl(keys.holders) <= 60_000
+            assert 0 < await looker.pttl(keys.holders_order) <= 60_000
+        async with sharing(redis_url, prefix, expiry_ms=50) as brief:
+            brief.learned(["resp_y"], B)
             await written(brief)
-            assert 0 < await looker.pttl(keys.holders) <= 200
-            assert 0 < await looker.pttl(keys.holders_order) <= 200
         await until(lambda: looker_is_empty(looker, keys), what="all forgotten")
 
 
@@ -129,7 +133,7 @@ async def test_what_is_learned_while_redis_is_silent_is_written_later(
             began_s = time.monotonic()
             for _ in range(REQUESTS):
                 assert await shared.look_up(["resp_1"]) == {}
-            assert time.monotonic() - began_s < REQUESTS * LOOK_UP_MAX_S
+            assert time.monotonic() - began_s < REQUESTS * WAITED_S
             assert shared.unsent <= UNSENT_MAX
         finally:
             own_stack.valkey.resume()
@@ -156,14 +160,14 @@ async def test_requests_go_on_without_redis(kind: str, silent_address: str, tmp_
             tieline.AsyncClient(path, workload="chat", origin="eu", holders=address) as client,
             client.http_client(base_url=client.base_url) as http,
         ):
-            assert await client.ready(5)
+            assert await client.ready(60)
             await http.post("/responses", json=ASK)
             began_s = time.monotonic()
             for _ in range(REQUESTS):
                 answer = await http.post("/responses", json={**ASK, "previous_response_id": "resp_a"})
                 assert (answer.status_code, answer.headers["x-tieline-pool"]) == (200, A)
                 assert (await http.get("/files/file_unknown")).status_code in (200, 404)
-            assert time.monotonic() - began_s < REQUESTS * 0.1
+            assert time.monotonic() - began_s < REQUESTS * WAITED_S
 
 
 def test_an_address_that_is_none_of_redis_is_refused(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ async def sdk(
         await tables.publish(table(infos(running), HALF, last_resort=last_resort, settings=slow))
         client = tieline.AsyncClient(redis_url, workload=WORKLOAD, origin=ORIGIN, namespace=prefix)
         async with client:
-            assert await client.ready(5), client.status
+            assert await client.ready(60), client.status
             http = client.http_client()
             async with AsyncOpenAI(
                 api_key="unused", base_url=client.base_url, http_client=http, max_retries=0

@@ -29,7 +29,7 @@ importlib.util.find_spec = lambda name, *rest: None if name == "httpx2" else spe
 import tieline
 async def main(path):
     async with tieline.offline(path, workload="chat", origin="eu") as client:
-        assert await client.ready(5)
+        assert await client.ready(60)
         async with client.http_client(library="httpx", base_url=client.base_url) as http:
             body = {"model": "chat-large", "messages": [{"role": "user", "content": "x"}]}
             answer = await http.post("/chat/completions", json=body)
@@ -64,7 +64,7 @@ async def test_plain_clients_are_routed(library: str, file: Path, running: dict[
     await running[A].fault("503")
     module = LIBRARIES[library]
     async with tieline.offline(file, workload=WORKLOAD, origin=ORIGIN) as client:
-        assert await client.ready(5)
+        assert await client.ready(60)
         async with client.http_client(library=library, base_url=client.base_url) as http:
             assert isinstance(http, module.AsyncClient)
             for _ in range(3):
@@ -89,7 +89,7 @@ async def test_plain_synchronous_clients_are_routed(
 
     def use() -> tuple[set[str], list[str]]:
         with tieline.Client(file, workload=WORKLOAD, origin=ORIGIN) as client:
-            assert client.ready(5)
+            assert client.ready(60)
             with client.http_client(library=library, base_url=client.base_url) as http:
                 pools = {
                     http.post("/chat/completions", json=ask()).headers["x-tieline-pool"] for _ in range(4)

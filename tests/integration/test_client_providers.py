@@ -24,7 +24,7 @@ async def called(directory: Path, *pools: PoolInfo, **credentials: Any) -> dict[
     path = directory / "routes.bin"
     write_last_good(path, made.generation, {ORIGIN: slices(made)[f"{WORKLOAD}/{ORIGIN}"]})
     async with tieline.offline(path, workload=WORKLOAD, origin=ORIGIN, credentials=credentials) as client:
-        assert await client.ready(5), client.status
+        assert await client.ready(60), client.status
         async with client.http_client(base_url=client.base_url) as http:
             answer = await http.post("/chat/completions", json=BODY, headers=HEADERS)
             assert answer.status_code == 200, answer.text

@@ -198,7 +198,7 @@ async def test_an_untrusted_pool_behind_an_https_proxy(
         file = table_file(tmp_path, pool.port, scheme="https", attempts_max=1)
         async with WAYS[way](file, proxy=f"https://127.0.0.1:{proxy.port}") as caller:
             reply = await caller.ask()
-            await until(lambda: not proxy.open, 5, "the connection to the proxy is closed")
+            await until(lambda: not proxy.open, what="the connection to the proxy is closed")
         assert f"{POOL}: the certificate of 127.0.0.1 is not trusted" in reply.json()["error"]["message"]
 
 

@@ -62,7 +62,7 @@ async def test_three_left_are_not_run_over_by_fifty(tmp_path: Path, shape: Any) 
     async with scripted(window, lambda _number, _body: good()) as pools:
         path = _table(tmp_path, pools)
         async with tieline.offline(path, workload=WORKLOAD, origin=ORIGIN) as client:
-            assert await client.ready(5)
+            assert await client.ready(60)
             http = client.http_client()
             async with AsyncOpenAI(
                 api_key="x", base_url=client.base_url, http_client=http, max_retries=0
@@ -84,7 +84,7 @@ async def test_nor_by_the_threads_of_a_synchronous_client(tmp_path: Path, shape:
             tieline.Client(path, workload=WORKLOAD, origin=ORIGIN) as client,
             ThreadPoolExecutor(50) as threads,
         ):
-            assert client.ready(5)
+            assert client.ready(60)
             http = client.http_client()
             with OpenAI(api_key="x", base_url=client.base_url, http_client=http, max_retries=0) as llm:
                 llm.chat.completions.create(model=MODEL, messages=MESSAGES)
@@ -106,14 +106,14 @@ async def test_alone_the_rest_wait_their_turn(tmp_path: Path) -> None:
     def script(number: int, _body: bytes) -> bytes:
         if number == 1:
             seconds["at"] = time.monotonic()
-            return good(headers="x-ratelimit-remaining-requests: 2\r\nx-ratelimit-reset-requests: 1s\r\n")
-        seconds["early"] += time.monotonic() - seconds["at"] < 0.95
+            return good(headers="x-ratelimit-remaining-requests: 2\r\nx-ratelimit-reset-requests: 3s\r\n")
+        seconds["early"] += time.monotonic() - seconds["at"] < 2.95
         return good()
 
     async with scripted(script) as pools:
         path = written_table(tmp_path / "routes.bin", {TIGHT: pools[0]}, (1_000_000,), ClientSettings())
         async with tieline.offline(path, workload=WORKLOAD, origin=ORIGIN) as client:
-            assert await client.ready(5)
+            assert await client.ready(60)
             async with client.http_client(base_url=client.base_url) as http:
                 answers = []
                 for count in (1, 20):
@@ -139,7 +139,7 @@ async def test_what_is_left_is_heeded_and_reported(tmp_path: Path, shape: str) -
         write_last_good(path, routes.generation, {ORIGIN: slices(routes)[f"{WORKLOAD}/{ORIGIN}"]})
         sink = Reports()
         async with tieline.AsyncClient(str(path), workload=WORKLOAD, origin=ORIGIN, kafka=sink) as client:
-            assert await client.ready(5)
+            assert await client.ready(60)
             async with client.http_client(base_url=client.base_url) as http:
                 body = {"model": MODEL, "messages": MESSAGES, "max_tokens": 64}
                 pools = []
@@ -149,7 +149,7 @@ async def test_what_is_left_is_heeded_and_reported(tmp_path: Path, shape: str) -
                     )
                     assert {answer.status_code for answer in answers} == {200}
                     pools += [answer.headers["x-tieline-pool"] for answer in answers]
-            assert await client.flush(5)
+            assert await client.flush(60)
     finally:
         for process in processes:
             await process.stop()

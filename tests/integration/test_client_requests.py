@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 import pytest_asyncio
@@ -15,6 +16,7 @@ from lab.standins.process import StandinProcess
 from tests.integration.routed import (
     MODEL,
     ORIGIN,
+    SETTINGS,
     WORKLOAD,
     Publisher,
     Reports,
@@ -27,6 +29,8 @@ from tieline.events import Demand
 from tieline.table import Split
 
 A, B, C = "azure/uksouth/gpt", "gcp/europe-west4/gpt", "oci/uk-london-1/gpt"
+EVEN = (400_000, 300_000, 300_000)
+IMPATIENT = msgspec.structs.replace(SETTINGS, first_token_timeout_ms=2_000, idle_timeout_ms=2_000)
 MESSAGES: Any = [{"role": "user", "content": "Where does it flow?"}]
 
 
@@ -65,7 +69,7 @@ class Rig:
         """Publish these weights over A, B, C as an urgent generation and wait for it."""
         wanted = table(infos(self.running), weights, seq=seq, **more)
         await self.tables.publish(wanted, urgent_seq=seq)
-        assert await self.client.wait_for(str(wanted.generation), 5)
+        assert await self.client.wait_for(str(wanted.generation), 60)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -82,12 +86,12 @@ async def rig(redis_url: str, prefix: str, running: dict[str, StandinProcess]) -
     for process in running.values():
         await process.clear()
     async with publisher(redis_url, prefix) as tables:
-        await tables.publish(table(infos(running), (400_000, 300_000, 300_000)))
+        await tables.publish(table(infos(running), EVEN))
         client = tieline.AsyncClient(
             redis_url, workload=WORKLOAD, origin=ORIGIN, namespace=prefix, kafka=sink
         )
         async with client:
-            assert await client.ready(5), client.status
+            assert await client.ready(60), client.status
             llm = AsyncOpenAI(
                 api_key="unused", base_url=client.base_url, http_client=client.http_client(), max_retries=0
             )
@@ -114,6 +118,8 @@ async def test_streams_arrive_whole(rig: Rig) -> None:
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_faults_are_failed_over(rig: Rig, kind: str, streamed: bool) -> None:
     """Whatever a pool does before its first output, the caller gets a good answer from another."""
+    if kind == "hang":
+        await rig.apply(EVEN, seq=2, settings=IMPATIENT)
     await rig.running[A].fault(kind)
     limit = asyncio.Semaphore(10)
 

@@ -60,7 +60,7 @@ async def test_a_slow_pool_gets_less_and_then_its_own_again(tmp_path: Path) -> N
         two_pools(tmp_path) as (path, slow),
         tieline.offline(path, workload=WORKLOAD, origin=ORIGIN) as client,
     ):
-        assert await client.ready(5)
+        assert await client.ready(60)
         async with client.http_client(base_url=client.base_url) as http:
 
             async def ask() -> str:
@@ -80,7 +80,7 @@ async def test_by_the_synchronous_client_too(tmp_path: Path) -> None:
     async with two_pools(tmp_path) as (path, slow):
         client = tieline.Client(str(path), workload=WORKLOAD, origin=ORIGIN)
         with client, client.http_client(base_url=client.base_url) as http:
-            assert client.ready(5)
+            assert client.ready(60)
 
             def ask() -> Any:
                 return asyncio.to_thread(

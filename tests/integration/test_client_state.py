@@ -57,7 +57,7 @@ async def _ask_async(path: Path, calls: tuple[Call, ...]) -> list[Got]:
         tieline.AsyncClient(path, workload="chat", origin="eu") as client,
         client.http_client() as http,
     ):
-        assert await client.ready(timeout=5)
+        assert await client.ready(timeout=60)
         llm = openai.AsyncOpenAI(api_key="unused", base_url=client.base_url, http_client=http, max_retries=0)
         for call in calls:
             try:
@@ -70,7 +70,7 @@ async def _ask_async(path: Path, calls: tuple[Call, ...]) -> list[Got]:
 def _ask_sync(path: Path, calls: tuple[Call, ...]) -> list[Got]:
     results = []
     with tieline.Client(path, workload="chat", origin="eu") as client, client.http_client() as http:
-        assert client.ready(timeout=5)
+        assert client.ready(timeout=60)
         llm = openai.OpenAI(api_key="unused", base_url=client.base_url, http_client=http, max_retries=0)
         for call in calls:
             try:

@@ -32,7 +32,7 @@ def outcome(answer: Any, explained: dict[str, Any]) -> str:
 def called(status: int) -> str:
     """By a caller without asyncio."""
     with tieline.Client(fake(status), **PLACE) as client:
-        assert client.ready(5)
+        assert client.ready(60)
         with client.http_client(base_url=client.base_url) as http:
             return outcome(http.post("/chat/completions", json=BODY), client.explain())
 
@@ -40,7 +40,7 @@ def called(status: int) -> str:
 async def called_async(status: int) -> str:
     """By an asynchronous caller."""
     async with tieline.AsyncClient(fake(status), **PLACE) as client:
-        assert await client.ready(5)
+        assert await client.ready(60)
         async with client.http_client(base_url=client.base_url) as http:
             return outcome(await http.post("/chat/completions", json=BODY), client.explain())
 

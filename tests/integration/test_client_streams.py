@@ -83,7 +83,7 @@ async def streamed(way: str, module: Any, file: Path, path: str, answers: int) -
 
     async def use() -> tuple[str, bool]:
         async with tieline.offline(file, workload=WORKLOAD, origin=ORIGIN) as client:
-            assert await client.ready(5)
+            assert await client.ready(60)
             async with (
                 client.http_client(library=module.__name__, base_url=client.base_url) as http,
                 http.stream("POST", path, json=body) as answer,
@@ -97,7 +97,7 @@ async def streamed(way: str, module: Any, file: Path, path: str, answers: int) -
 
     def use_blocking() -> tuple[str, bool]:
         with tieline.Client(file, workload=WORKLOAD, origin=ORIGIN) as client:
-            assert client.ready(5)
+            assert client.ready(60)
             with (
                 client.http_client(library=module.__name__, base_url=client.base_url) as http,
                 http.stream("POST", path, json=body) as answer,
@@ -140,7 +140,7 @@ async def test_the_sdk_reads_every_api_to_its_end(kind: str, way: str, tmp_path:
 
         async def use() -> list[Any]:
             async with tieline.offline(file, workload=WORKLOAD, origin=ORIGIN) as client:
-                assert await client.ready(5)
+                assert await client.ready(60)
                 llm = openai.AsyncOpenAI(
                     api_key="x", base_url=client.base_url, http_client=client.http_client()
                 )
@@ -154,7 +154,7 @@ async def test_the_sdk_reads_every_api_to_its_end(kind: str, way: str, tmp_path:
 
         def use_blocking() -> list[Any]:
             with tieline.Client(file, workload=WORKLOAD, origin=ORIGIN) as client:
-                assert client.ready(5)
+                assert client.ready(60)
                 llm = openai.OpenAI(api_key="x", base_url=client.base_url, http_client=client.http_client())
                 for _ in range(6):
                     answer = call(llm)
@@ -168,7 +168,7 @@ async def outcomes(file: Path, ask: Any, times: int) -> tuple[list[str], list[st
     """(how each request of the SDK ended, the pools that are out after them)."""
     ends = []
     async with tieline.offline(file, workload=WORKLOAD, origin=ORIGIN) as client:
-        assert await client.ready(5)
+        assert await client.ready(60)
         async with openai.AsyncOpenAI(
             api_key="x", base_url=client.base_url, http_client=client.http_client()
         ) as llm:
@@ -211,7 +211,7 @@ async def test_usage_of_a_streamed_response_is_reported(tmp_path: Path) -> None:
         tieline.offline(file_of(tmp_path, only.url), workload=WORKLOAD, origin=ORIGIN) as client,
         client.http_client(base_url=client.base_url) as http,
     ):
-        assert await client.ready(5)
+        assert await client.ready(60)
         client.core.router.on_outcome.append(
             lambda _target, outcome: reported.append((outcome.result, outcome.units))
         )
@@ -236,7 +236,7 @@ async def test_a_broken_stream_is_recovered(mode: str, way: str, tmp_path: Path)
     async def use(file: Path) -> list[str]:
         texts = [""]
         async with tieline.offline(file, workload=WORKLOAD, origin=ORIGIN, stream_recovery=mode) as client:
-            assert await client.ready(5)
+            assert await client.ready(60)
             llm = openai.AsyncOpenAI(api_key="x", base_url=client.base_url, http_client=client.http_client())
             parts = await llm.chat.completions.create(**ask)
             try:
@@ -251,7 +251,7 @@ async def test_a_broken_stream_is_recovered(mode: str, way: str, tmp_path: Path)
     def use_blocking(file: Path) -> list[str]:
         texts = [""]
         with tieline.Client(file, workload=WORKLOAD, origin=ORIGIN, stream_recovery=mode) as client:
-            assert client.ready(5)
+            assert client.ready(60)
             llm = openai.OpenAI(api_key="x", base_url=client.base_url, http_client=client.http_client())
             try:
                 for part in llm.chat.completions.create(**ask):
@@ -280,7 +280,7 @@ async def test_a_plain_client_begins_again(module: Any, tmp_path: Path) -> None:
             tieline.offline(file, workload=WORKLOAD, origin=ORIGIN) as client,
             client.http_client(library=module.__name__, base_url=client.base_url) as http,
         ):
-            assert await client.ready(5)
+            assert await client.ready(60)
             with tieline.options(stream_recovery="restart"):
                 request = http.build_request("POST", "/chat/completions", json=body)
                 response = await http.send(request, stream=True)

@@ -61,7 +61,7 @@ async def test_threads_share_a_client(tmp_path: Path, running: dict[str, Standin
             client.http_client(base_url=client.base_url, timeout=30) as http,
             ThreadPoolExecutor(THREADS) as pool,
         ):
-            assert client.ready(5)
+            assert client.ready(60)
             return Counter(pool.map(lambda number: ask(http, number % 2 == 0), range(25 * THREADS)))
 
     pools = await asyncio.to_thread(use)
@@ -86,7 +86,7 @@ async def test_threads_are_called_back_from_a_stall(
             client.http_client(base_url=client.base_url, timeout=60) as http,
             ThreadPoolExecutor(THREADS) as pool,
         ):
-            assert client.ready(5)
+            assert client.ready(60)
             assert {ask(http, True) for _ in range(3)} == {A}
             os.kill(running[A].pid, signal.SIGSTOP)
 

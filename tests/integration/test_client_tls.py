@@ -94,7 +94,7 @@ async def asynchronously(path: Path, asks: list[dict[str, Any]]) -> list[Any]:
         tieline.offline(path, workload=WORKLOAD, origin=ORIGIN) as client,
         client.http_client(base_url=client.base_url) as http,
     ):
-        assert await client.ready(5)
+        assert await client.ready(60)
         return [await http.post("/chat/completions", json=ask) for ask in asks]
 
 
@@ -106,7 +106,7 @@ async def synchronously(path: Path, asks: list[dict[str, Any]]) -> list[Any]:
             tieline.Client(path, workload=WORKLOAD, origin=ORIGIN) as client,
             client.http_client(base_url=client.base_url) as http,
         ):
-            assert client.ready(5)
+            assert client.ready(60)
             return [http.post("/chat/completions", json=ask) for ask in asks]
 
     return await asyncio.to_thread(use)

@@ -61,7 +61,7 @@ async def test_a_burst_of_refusals_renews_the_token_once(way: str, tmp_path: Pat
         async with WAYS[way](path, credentials={"entra": revoked}) as caller:
             replies = await caller.ask_at_once(20)
     assert [reply.status_code for reply in replies] == [200] * 20
-    assert revoked.refusals > 1
+    assert revoked.refusals >= 1
     assert revoked.calls == 2
 
 
@@ -86,6 +86,6 @@ async def test_pools_are_back_seconds_after_tokens_are(way: str, tmp_path: Path)
             )
             assert pool.connections == 0
             endpoint.fails = False
-            await until(lambda: not caller.client.status.credential_error, 15, "tokens come again")
+            await until(lambda: not caller.client.status.credential_error, what="tokens come again")
             replies = [await caller.ask() for _ in range(10)]
             assert POOL in {reply.headers["x-tieline-pool"] for reply in replies}

@@ -129,5 +129,5 @@ async def read_by_sdk(client: Any, exporter: InMemorySpanExporter) -> list[str]:
     is_sync = isinstance(client, tieline.Client)
     with pytest.raises((APIConnectionError, httpx2.RemoteProtocolError)):
         await (asyncio.to_thread(synchronously) if is_sync else asynchronously())
-    await until(lambda: len(exporter.get_finished_spans()) == 2, 5, "both spans end")
+    await until(lambda: len(exporter.get_finished_spans()) == 2, what="both spans end")
     return texts

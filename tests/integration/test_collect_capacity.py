@@ -26,9 +26,9 @@ from controller.collect.fetching import Fetcher
 from controller.collect.watching import WatchRounds
 from controller.process import clock
 from controller.process.secret_places import SecretPlace
+from lab.stack.server import free_ports
 from tests.integration.clusters import ClusterServer
 from tests.integration.collecting import FeedServer, Served, Taken, rounds_of
-from tests.integration.test_prometheus import free_port
 from tests.waiting import until
 from tieline.events import Capacity
 from tools import prometheus
@@ -85,7 +85,7 @@ async def once(collector: Collector) -> tuple[str, list[Collected]]:
 async def test_a_replica_that_is_not_read_counts_as_the_others(server: FeedServer, served: Served) -> None:
     """And if none can, nothing is stated."""
     server.answers["/1"] = served
-    trouble, events = await once(servers(server.url))
+    trouble, events = await once(servers(server.url, timeout_s=2.0))
     assert (trouble, limits(events)) == ("", [2_000.0])
     server.answers["/2"] = served
     trouble, events = await once(servers(server.url))
@@ -141,7 +141,8 @@ async def test_no_replica_is_reached_at_an_address_that_is_not_named(server: Fee
     url = server.url.replace("127.0.0.1", "localhost")
     trouble, events = await once(servers(url))
     assert ("not a public address" in trouble, events, server.requests) == (True, [], [])
-    assert limits((await once(servers(url, addresses=("127.0.0.1", "::1"))))[1]) == [2_000.0]
+    named = servers(url, addresses=("127.0.0.1", "::1"), timeout_s=30.0)
+    assert limits((await once(named))[1]) == [2_000.0]
 
 
 async def test_a_fatal_error_of_a_gpu_takes_its_replica_out(server: FeedServer) -> None:
@@ -174,7 +175,7 @@ async def test_an_hour_of_rounds_does_not_fill_the_memory(server: FeedServer) ->
         return Served(headers=TEXT, body=text + b'junk{x="%d"} 1\n' % seen * 50)
 
     server.respond = respond
-    async with rounds_of(servers(server.url)) as (rounds, fetcher, taken):
+    async with rounds_of(servers(server.url, timeout_s=30.0)) as (rounds, fetcher, taken):
         tracemalloc.start()
         try:
             sizes = []
@@ -211,12 +212,12 @@ async def test_a_real_prometheus_answers_queries(server: FeedServer, tmp_path: P
         query = Query(pools={"gpt-oss": POOL}, times=100.0, **more)
         return Prometheus(name="fleet", url=url, queries=(query,))
 
-    async with prometheus.running(config, tmp_path, free_port()) as url:
+    async with prometheus.running(config, tmp_path, free_ports(1)[0]) as url:
 
         async def events() -> list[Collected]:
             return (await once(asking(preset="deployment_replicas")))[1]
 
-        assert limits(await until(events, 60, "what Prometheus scraped")) == [300.0]
+        assert limits(await until(events, what="what Prometheus scraped")) == [300.0]
         trouble, nothing = await once(asking(query="sum by (", label="deployment"))
         assert ("HTTP 400" in trouble, nothing) == (True, [])
         trouble, nothing = await once(asking(query="absent(nothing)", label="deployment"))
@@ -283,7 +284,7 @@ async def watching(cluster: ClusterServer, tmp_path: Path) -> AsyncIterator[tupl
     rounds = WatchRounds(collector, taken, environment={}, now_ms=clock.now_ms, chance=lambda: 0.1)
     running = asyncio.create_task(rounds.run())
     try:
-        await until(cluster.watched, 20, "both watches")
+        await until(cluster.watched, what="both watches")
         yield rounds, taken
     finally:
         running.cancel()
@@ -300,7 +301,8 @@ async def test_a_cluster_is_listed_in_pages_and_watched(tmp_path: Path) -> None:
     """Each change of pods and nodes is stated; the watch goes on from the last version, bookmarks included;
     and the token is read anew."""
     async with cluster_of(5).listening() as cluster, watching(cluster, tmp_path) as (_, taken):
-        assert limits(taken.events)[0] == 500.0
+        first = await until(lambda: limits(taken.events), what="the first capacity")
+        assert first[0] == 500.0
         assert [query.get("continue") for name, query in cluster.lists if name == "pods"] == [None, "2", "4"]
         cluster.tell("pods", "ADDED", pod("new"))
         await until(lambda: limits(taken.events)[-1] == 600.0, what="the new pod")
@@ -352,11 +354,11 @@ async def test_a_cluster_that_fails_states_nothing(tmp_path: Path, line: bytes) 
     async with cluster_of(2).listening() as cluster, watching(cluster, tmp_path) as (rounds, taken):
         cluster.broken = True
         cluster.send("pods", line)
-        await until(lambda: rounds.failures >= 2, 30, "failures")
+        await until(lambda: rounds.failures >= 2, what="failures")
         count = len(taken.events)
         assert rounds.trouble == "HTTP 500"
         cluster.broken = False
-        await until(lambda: not rounds.trouble, 60, "the next good list")
+        await until(lambda: not rounds.trouble, what="the next good list")
         assert limits(taken.events[count:])[0] == 200.0
 
 

@@ -88,7 +88,7 @@ async def test_a_process_states_what_pages_say(
         async def is_taken_back() -> bool:
             return await states() == []
 
-        await until(is_down, 60.0, "the outage is stated")
+        await until(is_down, what="the outage is stated")
         server.answers["/oracle"] = Served(body=ORACLE.write(Truth(), rng))
-        await until(is_taken_back, 60.0, "the outage is taken back")
+        await until(is_taken_back, what="the outage is taken back")
         assert await process.stop() == 0

@@ -47,7 +47,7 @@ async def taken(it: Lab, sequence: int) -> None:
     async def all_there() -> bool:
         return set((await it.sequences()).values()) == {sequence} and len(await it.sequences()) == 8
 
-    await until(all_there, within_s=15, what="the good reports behind the poison")
+    await until(all_there, what="the good reports behind the poison")
 
 
 async def waiting(it: Lab) -> list[Progress]:
@@ -92,7 +92,7 @@ async def test_poison_stops_nothing_while_its_topic_takes_no_letters(
         async def sent() -> bool:
             return not await waiting(it) and await letter_keys(it) == list(POISON)
 
-        await until(sent, within_s=30, what="the letters")
+        await until(sent, what="the letters")
         [letter] = [letter for letter in await it.dead_letters() if letter.key == b"p1"]
         assert letter.value == b"rubbish"
         assert dict(letter.headers)["tieline_reason"] == b"not_cloudevents"
@@ -106,7 +106,7 @@ async def test_letters_that_wait_outlive_their_process(
         async with it.ingest():
             await take_away(it, "too small")
             await send_poison(it)
-            await until(lambda: waiting(it), within_s=20, what="the notes")
+            await until(lambda: waiting(it), what="the notes")
             await taken(it, 1)
         await give_back(it, "too small")
         async with it.ingest():
@@ -114,7 +114,7 @@ async def test_letters_that_wait_outlive_their_process(
             async def sent() -> bool:
                 return await letter_keys(it) == list(POISON)
 
-            await until(sent, within_s=30, what="the letters")
+            await until(sent, what="the letters")
 
 
 async def test_a_reset_of_the_groups_offsets_repeats_no_letter(
@@ -125,16 +125,20 @@ async def test_a_reset_of_the_groups_offsets_repeats_no_letter(
         await send_poison(it)
         async with it.ingest():
             await taken(it, 1)
-            assert await letter_keys(it) == list(POISON)
+
+            async def all_sent() -> bool:
+                return await letter_keys(it) == list(POISON)
+
+            await until(all_sent, what="the letters")
         await reset_offsets(it)
         async with it.ingest() as again:
-            await until(lambda: again.counts.get("records", 0) >= 11, within_s=20, what="all of it once more")
+            await until(lambda: again.counts.get("records", 0) >= 11, what="all of it once more")
             await send_poison(it, [b"p3"])
 
             async def sent() -> bool:
                 return b"p3" in await letter_keys(it)
 
-            await until(sent, within_s=20, what="the new letter")
+            await until(sent, what="the new letter")
             assert await letter_keys(it) == [*POISON, b"p3"]
             assert again.counts["dead_letter.not_cloudevents"] == 1
 

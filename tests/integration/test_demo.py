@@ -95,7 +95,7 @@ async def test_an_interrupted_demo_ends_every_process(tmp_path: Path) -> None:
     rest = await asyncio.wait_for(demo.stdout.read(), 60)
     assert await demo.wait() == 130
     assert b"interrupted; every part has ended" in rest
-    await until(lambda: not any(runs(pid) for pid in below), within_s=5, what="the end of every process")
+    await until(lambda: not any(runs(pid) for pid in below), what="the end of every process")
 
 
 def test_an_unknown_incident_is_one_sentence() -> None:

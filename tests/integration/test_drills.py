@@ -33,7 +33,7 @@ async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Pat
     settings = replace(settings_of(kafka_bootstrap, redis_url, prefix), policy=path)
     async with Fleet(settings, tmp_path) as running:
         controller = await running.add()
-        await controller.until_said("decides now", within_s=60)
+        await controller.until_said("decides now")
         async with Producer(settings.kafka, prefix=settings.namespace) as producer:
             await report(producer, ok=20)
         async with running.routes() as routes:

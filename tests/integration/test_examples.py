@@ -56,7 +56,7 @@ async def test_a_program_runs_though_a_pool_refuses(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
     said = out.decode().splitlines()
@@ -99,7 +99,7 @@ async def test_the_gateway_routes_for_whoever_calls_it(
         server = uvicorn.Server(uvicorn.Config(module.gateway(str(file)), log_level="error", ws="none"))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         try:
-            await until(lambda: server.started, 10, "the gateway listens")
+            await until(lambda: server.started, what="the gateway listens")
             url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
             async with AsyncOpenAI(api_key="unused", base_url=url, max_retries=0) as llm:
                 await use(llm, running)

@@ -23,6 +23,7 @@ from tests.integration.controllers import (
     POLICY,
     ControllerProcess,
     Fleet,
+    handed_over,
     settings_of,
     tieline,
     weights,
@@ -32,7 +33,6 @@ from tests.waiting import until
 from tieline.events import PoolObservation
 from tieline.producer import Producer
 
-NAMED_WITHIN_S = 20.0  # a safety net for busy machines; on a quiet one it takes less than 5 s
 SLOW_CLOCK = "import time; true = time.time_ns; time.time_ns = lambda: true() - 60_000_000_000; "
 FEW_DESCRIPTORS = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); "
 
@@ -76,7 +76,7 @@ async def faults_of(settings: Settings, pid: int) -> list[str]:
         return []
 
     try:
-        return await until(kinds, NAMED_WITHIN_S, "a fault on the topic of controllers")
+        return await until(kinds, what="a fault on the topic of controllers")
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
@@ -179,7 +179,7 @@ async def test_controller_that_is_not_fit_says_so_and_takes_no_lead(
     named_by_status = await status_faults(fleet.settings)
     leader.signal(signal.SIGKILL)
     silent_until = time.monotonic() + 6
-    await until(lambda: time.monotonic() > silent_until, 10)
+    await until(lambda: time.monotonic() > silent_until, what="silence for long enough to claim")
     for (wrong, kind), process in zip(WRONG, processes, strict=True):
         with subtests.test(wrong.__name__):
             assert named_by_status[process.process.pid] == [kind]
@@ -224,20 +224,13 @@ async def test_leader_that_loses_redis_hands_over(own_stack: RealStack, fleet: F
             await leader.until_said("decides now")
             standby = await fleet.add()
             await standby.until_said("this controller is fit to lead")
-            async with fleet.routes() as routes:
-                before = routes.newest()
-                assert before is not None
-                await redis.execute_command("ACL", "SETUSER", "leader", "off")
-                await redis.execute_command("CLIENT", "KILL", "USER", "leader")
-                lost_s = time.monotonic()
-                after = await routes.until(
-                    lambda record: record.generation.epoch > before.generation.epoch, 30
-                )
-                assert time.monotonic() - lost_s < 12
-            assert after is not None
+            await redis.execute_command("ACL", "SETUSER", "leader", "off")
+            await redis.execute_command("CLIENT", "KILL", "USER", "leader")
+            await standby.until_said("leads now")
+            before, after = await handed_over(fleet)
             assert weights(after) == weights(before)
             await leader.until_said("gives up its partitions")
-            assert leader.said("stands by now")
+            await leader.until_said("stands by now")
             assert leader.process.returncode is None
         finally:
             await leader.kill()
@@ -263,7 +256,7 @@ async def test_standby_with_another_policy_file_dead_letters_nothing_that_the_po
             for _ in range(20):
                 producer.observe(PoolObservation("azure/westus3/gpt-4o"))
                 producer.flush(interval_ms=1_000)
-            assert await producer.drain(10)
+            assert await producer.drain(60)
         async with Redis.from_url(fleet.settings.redis) as redis:
             row = "azure/westus3/prober-us"
             await until(lambda: redis.hexists(fleet.settings.keys.table("health"), row), 20, "the row")

@@ -79,7 +79,7 @@ async def test_what_producers_of_other_languages_send_is_taken(
             for source in (name, f"stranger-{name}"):
                 said = await run(command, within_s=SEND_MAX_S, **settings, SOURCE=source)
                 assert f"{prefix}.reports partition " in said
-        rows = await until(lambda: rows_of(it), within_s=30, what="a row of each producer")
+        rows = await until(lambda: rows_of(it), what="a row of each producer")
         assert {row.event.source for row in rows} == set(LANGUAGES)
         for row in rows:
             assert isinstance(row.event, Report)
@@ -91,7 +91,7 @@ async def test_what_producers_of_other_languages_send_is_taken(
             letters = await it.dead_letters()
             return letters if len(letters) >= len(LANGUAGES) else []
 
-        for letter in await until(letters, within_s=30, what="a dead letter of each stranger"):
+        for letter in await until(letters, what="a dead letter of each stranger"):
             headers = dict(letter.headers)
             assert headers["tieline_reason"] == b"unknown_source"
             assert headers["tieline_place"].startswith(b"source stranger-")

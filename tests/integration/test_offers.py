@@ -48,7 +48,7 @@ async def test_capacity_is_asked_for_refused_given_and_counts_from_its_start(tmp
             texts = [entry["text"] for entry in entries if accepted.id in entry["text"]]
             return texts if any("has ended: accepted" in text for text in texts) else []
 
-        texts = await until(told, 30, "the end of the request in the history")
+        texts = await until(told, what="the end of the request in the history")
         assert any("oci is asked for" in text for text in texts)
         assert any("oci declined" in text for text in texts)
         found = await run.finish()

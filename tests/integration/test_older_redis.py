@@ -50,19 +50,19 @@ async def test_a_statement_that_the_copy_lacks_comes_back(
         try:
             assert await ingest.ready(60)
             await producer.send(statement(1, "operational"))
-            await until(lambda: has(1), 20, "the first statement")
+            await until(lambda: has(1), what="the first statement")
             keys = [key async for key in redis.scan_iter(match=f"{{{settings.namespace}}}*")]
             copy = {key: await redis.dump(key) for key in keys}
             run = (await tables.read()).run
             await producer.send(statement(2, "down"))
-            await until(lambda: has(2), 20, "the second statement")
+            await until(lambda: has(2), what="the second statement")
             began_ms = now_ms()
 
             async def progressed() -> bool:
                 rows = (await tables.read()).progress
                 return bool(rows) and all(row.at_ms > began_ms for row in rows)
 
-            await until(progressed, 20, "progress after the second statement")
+            await until(progressed, what="progress after the second statement")
             async with redis.pipeline(transaction=True) as pipe:
                 pipe.delete(*[key async for key in redis.scan_iter(match=f"{{{settings.namespace}}}*")])
                 for key, dump in copy.items():
@@ -73,6 +73,6 @@ async def test_a_statement_that_the_copy_lacks_comes_back(
                 contents = await tables.read()
                 return contents.run not in (None, run) and await has(2)
 
-            await until(rebuilt, 20, "the second statement after the restore")
+            await until(rebuilt, what="the second statement after the restore")
         finally:
             await ingest.stop()

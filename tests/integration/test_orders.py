@@ -45,7 +45,7 @@ async def well_fleet(kafka: str, redis: str, prefix: str, directory: Path) -> As
     settings = replace(settings_of(kafka, redis, prefix), policy=path)
     async with Fleet(settings, directory) as running:
         controller = await running.add()
-        await controller.until_said("decides now", within_s=60)
+        await controller.until_said("decides now")
         async with Producer(settings.kafka, prefix=settings.namespace) as producer:
             await _all_is_well(producer)
         async with running.routes() as routes:
@@ -141,7 +141,7 @@ async def test_order_ends_by_itself(fleet: Fleet) -> None:
         ill = asyncio.create_task(
             routes.until(lambda record: _state(record, ACTED_ON) is State.DEGRADED, 60.0)
         )
-        await order(fleet, "verdict", ACTED_ON, "degraded", "--for", "10s")
+        await order(fleet, "verdict", ACTED_ON, "degraded", "--for", "20s")
         assert await ill
         assert await routes.until(lambda record: _state(record, ACTED_ON) is State.HEALTHY, 60.0)
 
@@ -150,9 +150,10 @@ async def test_order_ends_by_itself(fleet: Fleet) -> None:
 async def test_recommended_move_waits_for_an_approval(shared_fleet: Fleet) -> None:
     """What would be done is shown and not done; approved, it is done."""
     judged = await order(shared_fleet, "verdict", RECOMMENDED, "down", "--for", "1h")
+    share_before, share_after = re.findall(r"([0-9.]+%)", judged)[-2:]
+    assert share_before == share_after != "0.0%"
     said = await status(shared_fleet)
     kept = f"{share_of(said, RECOMMENDED):.1%}"
-    assert judged.rstrip().endswith(f"{kept} -> {kept}")
     assert kept != "0.0%"
     held_back = next(verdict for verdict in said["withheld"] if verdict["subject"] == RECOMMENDED)
     assert (held_back["reason"], held_back["before"], held_back["after"]) == ("mode_recommend", kept, "0.0%")
@@ -193,7 +194,7 @@ async def test_next_controller_keeps_the_orders(fleet: Fleet) -> None:
     second = await fleet.add()
     first = fleet._all[0]
     await first.stop()
-    await second.until_said("decides now", within_s=60)
+    await second.until_said("decides now")
     after = await status(fleet)
     assert after["leader"]["epoch"] > 0
     assert after["commands"] == before
@@ -210,7 +211,7 @@ async def test_an_order_that_the_leader_refuses_is_answered_by_its_id(shared_fle
         Producer(settings.kafka, prefix=settings.namespace) as producer,
     ):
         await producer.send(signed)
-        record = await routes.until(lambda record: _answer(record, "c-signed") is not None, 30.0)
+        record = await routes.until(lambda record: _answer(record, "c-signed") is not None, 60.0)
     assert record is not None
     assert "names no operators and so no keys" in (_answer(record, "c-signed") or "")
     assert _answer(record, "c-azure") == ""
@@ -261,10 +262,10 @@ async def test_wait_ends_when_the_clients_use_the_table(fleet: Fleet) -> None:
     drain = ("drain", ACTED_ON, "--for", "1h", "--reason", "a drill", *FORCED)
     async with Producer(settings.kafka, prefix=settings.namespace) as producer:
         async with _reporting(fleet, producer, keeps_old=True):
-            late = await tieline(settings, *drain, "--wait", "--within", "5s")
+            late = await tieline(settings, *drain, "--wait", "--within", "10s")
             assert late.status == 3, late.err
             assert "published as" in late.out
-            assert "after 5 s 50.0% of 2 reporting clients use it" in late.err
+            assert "after 10 s 50.0% of 2 reporting clients use it" in late.err
         async with _reporting(fleet, producer, in_flight=1):
             busy = await tieline(settings, *drain, "--wait=idle", "--within", "10s")
             assert busy.status == 3, busy.err
@@ -291,7 +292,7 @@ async def _reporting(
         return reporting_clients(demand, time.time_ns() // 1_000_000).heard == 2
 
     try:
-        await until(both_are_heard, 30.0, "reports of both clients")
+        await until(both_are_heard, what="reports of both clients")
         yield
     finally:
         reports.cancel()

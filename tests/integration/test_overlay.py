@@ -83,20 +83,20 @@ async def test_through_redis_and_back(settings: Settings, keys: Keys) -> None:
             client(settings.redis, settings, overlay_keys=[keys.public]) as careful,
             client(settings.redis, settings) as keyless,
         ):
-            assert await careful.ready(5), careful.status
-            assert await keyless.ready(5), keyless.status
+            assert await careful.ready(60), careful.status
+            assert await keyless.ready(60), keyless.status
             said = await order(settings, "exclude", "azure", "--for", "30m", "--actor", "eve", *why)
             assert "excludes azure" in said
-            await until(goes_to(careful, B), 5, "azure left")
+            await until(goes_to(careful, B), what="azure left")
             assert careful.status.overlay in said
             assert careful.explain()["overlay"]["reason"] == "on fire"
-            await until(lambda: "no overlay_keys" in keyless.status.overlay_error, 5, "the refusal said")
+            await until(lambda: "no overlay_keys" in keyless.status.overlay_error, what="the refusal said")
             assert goes_to(keyless, A, B)()
             shown = await order(settings, "show", "--public-key", str(keys.public))
             assert "by eve" in shown
             assert "signature is good" in shown
             await order(settings, "withdraw", *why)
-            await until(goes_to(careful, A, B), 5, "azure back")
+            await until(goes_to(careful, A, B), what="azure back")
         await tables.connection.delete(tables.keys.overlay)
 
 
@@ -107,11 +107,11 @@ async def test_through_the_http_endpoint(
     async with web(settings.redis, kafka_bootstrap, prefix, tmp_path) as rig:
         await rig.tables.publish(BOTH)
         async with client(rig.url, settings, token=TOKEN, overlay_keys=[keys.public]) as one:
-            assert await one.ready(5), one.status
+            assert await one.ready(60), one.status
             await order(settings, "exclude", A, "--reason", "x", "--key", str(keys.private))
-            await until(goes_to(one, B), 5, "the pool left")
+            await until(goes_to(one, B), what="the pool left")
             await rig.tables.publish(table(POOLS, (900_000, 100_000), seq=2))
-            assert await one.wait_for("l1:1:2", 5), one.status
+            assert await one.wait_for("l1:1:2", 60), one.status
             assert goes_to(one, B)()
         await rig.tables.connection.delete(rig.tables.keys.overlay)
 
@@ -124,11 +124,11 @@ async def test_through_a_file_and_over_a_restart(settings: Settings, keys: Keys,
     async with publisher(settings.redis, settings.namespace) as tables:
         await tables.publish(BOTH)
         async with client(settings.redis, settings, overlay=file, **more) as one:
-            assert await one.ready(5), one.status
+            assert await one.ready(60), one.status
             assert goes_to(one, A, B)()
             arguments = ("--no-redis", "--out", str(file), "--reason", "x", "--key", str(keys.private))
             await order(settings, "exclude", "gcp/europe-west4", *arguments)
-            await until(goes_to(one, A), 5, "the region left")
+            await until(goes_to(one, A), what="the region left")
     async with client("redis://127.0.0.1:1", settings, **more) as one:
         assert not await one.ready(0.05)
         assert goes_to(one, A)()
@@ -169,7 +169,7 @@ async def test_controllers_put_the_overlay_back_after_a_flush(
     why = ("--reason", "on fire", "--actor", "eve", "--key", str(keys.private))
     async with Fleet(settings, tmp_path) as fleet, Redis.from_url(settings.redis) as redis:
         controller = await fleet.add()
-        await controller.until_said("decides now", within_s=60)
+        await controller.until_said("decides now")
         await order(settings, "exclude", "azure", "--for", "30m", *why)
         for words in (("status",), ("explain", "azure/eastus2/gpt-4o")):
             shown = await command(settings, *words)

@@ -56,13 +56,13 @@ async def test_reports_on_a_recreated_topic_are_taken_within_seconds(
         await recreate(kafka_bootstrap, topic)
         other = report(1, region="r1")  # lies before what the group may have committed on the old topic
         await it.send(other, *(report(before + sequence) for sequence in range(1, after + 1)))
-        await until(lambda: caught_up(it, before + after), within_s=20, what="the new topic's end")
+        await until(lambda: caught_up(it, before + after), what="the new topic's end")
 
         async def new_ids() -> bool:
             rows = [row for row in (await it.tables.read()).progress if row.topic == topic.name]
             return ids[topic.name] not in {row.topic_id for row in rows}
 
-        await until(new_ids, within_s=10, what="progress on the new topic")
+        await until(new_ids, what="progress on the new topic")
         assert (await it.sequences())["probe-0", "r1"] == 1
         await it.send(report(before + after + 1))
         await until(lambda: caught_up(it, before + after + 1), what="the next report")
@@ -78,12 +78,12 @@ async def test_a_deleted_topic_is_waited_for(kafka_bootstrap: str, redis_url: st
         await admin.start()
         try:
             await admin.delete_topics([topic.name])
-            await until(lambda: not ingest.progress, within_s=20, what="the end of the session")
+            await until(lambda: not ingest.progress, what="the end of the session")
             await admin.create_topics([NewTopic(topic.name, 4, 1, topic_configs=topic.config)])
         finally:
             await admin.close()
         await it.send(report(2))
-        await until(lambda: caught_up(it, 2), within_s=30, what="the report on the new topic")
+        await until(lambda: caught_up(it, 2), what="the report on the new topic")
         assert (await it.tables.read()).demand
 
 
@@ -101,7 +101,7 @@ async def test_a_controller_ends_when_a_log_is_not_the_one_it_began_to_read(
         for scope in ("coreweave", "oci"):  # the first orders on the new log lie at offsets of the old one
             await order(fleet, "drain", scope, "--for", "1h")
         await recreate(kafka_bootstrap, getattr(settings.topics, log))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await controller.process.wait() == 2
         # Where the new log is shorter, its reader may notice before the topic's id is looked at.
         assert f"{log} was deleted" in controller.text() or "has no record" in controller.text()
@@ -136,7 +136,7 @@ async def test_a_stop_while_a_session_ends_leaves_nothing_behind(
             async def ends() -> bool:
                 return not await ingest.ready(0)
 
-            await until(ends, within_s=20, what="the end of the session")
+            await until(ends, what="the end of the session")
         names = {"Agent", "Consumer", "Conductor", "AssignorLeader", "letters", "progress"}
 
         def all_gone() -> bool:

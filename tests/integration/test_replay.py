@@ -43,7 +43,7 @@ async def decided(fleet: Fleet) -> Fleet:
             await _state_capacity(producer, sequence)
             for client in range(4):
                 await producer.send(_demand(client, sequence, failing=sequence > 1))
-        await until(lambda: _is_down(fleet), within_s=20, what=f"{SICK} is down")
+        await until(lambda: _is_down(fleet), what=f"{SICK} is down")
     for verb, more in (("drain", (*FORCED, "--for", "1h", "--actor", "kim")), ("undrain", ())):
         given = await tieline(fleet.settings, verb, "azure/swedencentral", "--reason", "repair", *more)
         assert given.status == 0, given.err

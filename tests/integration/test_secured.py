@@ -48,8 +48,8 @@ async def test_controller_commands_and_client_are_let_in(
     controller = ControllerProcess(told, tmp_path / "controller.log", **given)
     await controller.start()
     try:
-        await controller.until_said("leads now", within_s=60)
-        await controller.until_said("partitions_assigned", within_s=60)
+        await controller.until_said("leads now")
+        await controller.until_said("partitions_assigned")
         status = await run(told, "status", **given)
         assert "generation multicloud-1:0:" in status.out, status.err
         drained = await run(told, "drain", "gcp", *FORCED, "--reason", "test", "--for", "1h", **given)
@@ -71,7 +71,7 @@ async def follow_and_report(doors: Secured, namespace: str, given: dict[str, str
         ) as client,
         tieline.Producer(brokers, source="prober", prefix=namespace) as producer,
     ):
-        await client.ready(timeout=15)
+        await client.ready(timeout=60)
         producer.observe(PoolObservation("gcp/europe-west4/gemini-pro", Outcomes(ok=1), units=1))
         producer.flush(interval_ms=1_000)
         await until(lambda: producer.status.delivered > 0, what="a delivered report")

@@ -1,5 +1,6 @@
 """Every API of the stand-ins as the openai SDK reads it, and the faults that are not for chat alone."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -116,7 +117,7 @@ async def test_every_fault_strikes(
     request_id = fresh_id("fault")
     await shared.fault(kind, pools=[POOL], **fields)
     async with client() as http:
-        timeout_s = 0.5 if sees == "timeout" else 5.0
+        timeout_s = 0.5 if sees == "timeout" else 60.0
         assert (
             await call(http, shared.url(POOL), request_id=request_id, timeout_s=timeout_s, stream=stream)
             == sees
@@ -173,9 +174,10 @@ async def test_a_burst_is_throttled(shared: StandinProcess) -> None:
     """Beyond so many requests in a second, callers get 429."""
     await shared.fault("burst", pools=[POOL], requests_per_s=3, retry_after_ms=200)
     async with client() as http:
-        answers = [await call(http, shared.url(POOL), tokens=1) for _ in range(6)]
-    assert answers[:3] == ["ok"] * 3
-    assert "429 rate_limit_exceeded" in answers[3:]
+        at_once = (call(http, shared.url(POOL), tokens=1) for _ in range(12))
+        answers = await asyncio.gather(*at_once)
+    assert answers.count("ok") >= 3
+    assert "429 rate_limit_exceeded" in answers
 
 
 async def test_a_stale_connection_is_reset_and_a_new_one_serves(shared: StandinProcess) -> None:

@@ -156,7 +156,7 @@ async def test_two_ingests_share_the_partitions_and_lose_nothing_when_one_leaves
         async def all_there() -> bool:
             return await it.sequences() == expected
 
-        await until(all_there, within_s=30, what="the last report of every source")
+        await until(all_there, what="the last report of every source")
 
 
 async def test_a_restart_of_redis_is_rebuilt_from_kafka(
@@ -176,7 +176,7 @@ async def test_a_restart_of_redis_is_rebuilt_from_kafka(
         before = await until(filled, what="the first rows")
         keys = [key async for key in it.redis.scan_iter(match=f"{{{it.settings.namespace}}}*")]
         await it.redis.delete(*keys)
-        after = await until(filled, within_s=20, what="the rebuilt rows")
+        after = await until(filled, what="the rebuilt rows")
         assert after.run != before.run
         assert after.reports == before.reports
         assert after.statements == before.statements

@@ -97,7 +97,7 @@ async def child(it: Lab, redis_url: str) -> AsyncIterator[asyncio.subprocess.Pro
 async def some_more(load: Load, count: int) -> None:
     """That many more records were sent."""
     reached = load.sent + count
-    await until(lambda: load.sent >= reached, within_s=60, what="some load")
+    await until(lambda: load.sent >= reached, what="some load")
 
 
 async def away(seconds: float) -> None:
@@ -129,7 +129,7 @@ async def test_sigkill_in_mid_stream_loses_nothing(kafka_bootstrap: str, redis_u
         async with it.ingest():
             await some_more(load, 100)
             async with load.still:
-                await until(load.all_safe, within_s=40, what="everything safe")
+                await until(load.all_safe, what="everything safe")
 
 
 @pytest.mark.timeout(180)
@@ -137,14 +137,14 @@ async def test_redis_away_for_five_seconds_loses_nothing(own_stack: RealStack, p
     """Valkey stops and comes back empty: events wait for it, the tables are rebuilt, and go on."""
     async with lab(own_stack.kafka_bootstrap, own_stack.redis_url, prefix) as it, it.ingest() as ingest:
         async with under_load(it) as load:
-            await until(lambda: load.sent > 300, within_s=30, what="some load")
+            await until(lambda: load.sent > 300, what="some load")
             await own_stack.valkey.stop()
             away_since = load.sent
             await away(5.0)
             await own_stack.valkey.start()
             assert load.sent > away_since
             await some_more(load, 100)
-        await until(load.all_safe, within_s=40, what="everything safe")
+        await until(load.all_safe, what="everything safe")
         assert ingest.counts["retries"] > 0
 
 
@@ -161,7 +161,7 @@ async def test_kafka_away_loses_nothing_that_it_acknowledged(own_stack: RealStac
         while load.sent < 400:
             with suppress(KafkaError):
                 await load.send_one()
-        await until(load.all_safe, within_s=60, what="everything safe")
+        await until(load.all_safe, what="everything safe")
 
 
 async def test_kafka_and_redis_may_come_after_ingest(own_stack: RealStack, prefix: str) -> None:
@@ -174,8 +174,8 @@ async def test_kafka_and_redis_may_come_after_ingest(own_stack: RealStack, prefi
             assert not await ingest.ready(1)
             await own_stack.kafka.start()
             await own_stack.valkey.start()
-            assert await ingest.ready(40)
-            await until(it.sequences, within_s=20, what="the report")
+            assert await ingest.ready(60)
+            await until(it.sequences, what="the report")
 
 
 class Faulty(RedisTables):
@@ -199,14 +199,14 @@ async def test_a_fault_of_ours_acknowledges_nothing(
         ingest = Ingest(it.settings, REGISTRY, Faulty(it.redis, it.settings.keys), now_ms)
         await ingest.start()
         try:
-            assert await ingest.ready(40)
+            assert await ingest.ready(60)
             expected = {(source, region): 1 for source in SOURCES for region in REGIONS}
             await it.send(*(report(1, source=source, region=region) for source, region in expected))
 
             async def all_there() -> bool:
                 return await it.sequences() == expected
 
-            await until(all_there, within_s=40, what="every report, after the faults")
+            await until(all_there, what="every report, after the faults")
         finally:
             await ingest.stop()
 
@@ -220,10 +220,9 @@ async def test_repeated_records_are_dead_lettered_at_least_once_and_stored_once(
         for _ in range(100):
             await load.send_one()
         async with it.ingest() as first:
-            await until(load.all_safe, within_s=20, what="everything safe")
+            await until(load.all_safe, what="everything safe")
             # The rebuild at the start fills the tables: the records themselves may still be on their way.
-            await until(lambda: first.counts["records"] >= 100, within_s=20, what="every record was handled")
-        assert first.counts["records"] == 100
+            await until(lambda: first.counts["records"] >= 100, what="every record was handled")
         async with it.ingest() as second:
             await it.send(report(10**6))
             await until(lambda: second.counts.get("records"), what="a record")

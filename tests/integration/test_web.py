@@ -71,7 +71,7 @@ async def test_a_client_follows_tables_over_http(rig: Rig) -> None:
     urgent: dict[str, bool] = {}
     async with rig.client() as client:
         client.on_table(lambda applied: urgent.update({applied.generation: applied.urgent}))
-        assert await client.ready(5), client.status
+        assert await client.ready(60), client.status
         found = client.pick(MODEL)
         assert isinstance(found, tieline.Route)
         assert (found.pool, found.generation) == (B, "l1:1:1")
@@ -79,18 +79,18 @@ async def test_a_client_follows_tables_over_http(rig: Rig) -> None:
         async def streams() -> bool:
             return bool((await (await rig.get("/v1/status")).json())["streams"] == 1)
 
-        await until(streams, 5, "a stream of its own")
+        await until(streams, what="a stream of its own")
         await rig.tables.publish(table(POOLS, (1_000_000, 0), seq=2))
-        assert await client.wait_for("l1:1:2", 5), client.status
+        assert await client.wait_for("l1:1:2", 60), client.status
         await rig.tables.publish(table(POOLS, (0, 1_000_000), seq=3), urgent_seq=3)
-        assert await client.wait_for("l1:1:3", 5), client.status
+        assert await client.wait_for("l1:1:3", 60), client.status
         assert client.status.state is tieline.State.LIVE
     assert urgent == {"l1:1:1": False, "l1:1:2": False, "l1:1:3": True}
 
     async def gone() -> bool:
         return bool((await (await rig.get("/v1/status")).json())["streams"] == 0)
 
-    await until(gone, 5, "the end of the stream")
+    await until(gone, what="the end of the stream")
     assert not [line for line in rig.process.log() if line.get("logger") == "aiohttp.server"]
 
 
@@ -99,17 +99,17 @@ async def test_what_is_served_goes_on_being_served(rig: Rig) -> None:
     that come now."""
     await rig.tables.publish(table(POOLS, (0, 1_000_000), seq=5))
     async with rig.client() as client:
-        assert await client.ready(5), client.status
+        assert await client.ready(60), client.status
 
         async def says(error: str) -> bool:
             return bool((await (await rig.get("/v1/status")).json())["source_error"] == error)
 
         await rig.tables.connection.delete(rig.tables.keys.routes)
-        await until(lambda: says("no route table has been published yet"), 5, "absence said")
+        await until(lambda: says("no route table has been published yet"), what="absence said")
         await rig.tables.publish(table(POOLS, (1_000_000, 0), seq=4), urgent_seq=4)
-        await until(lambda: says(""), 5, "the older one seen")
+        await until(lambda: says(""), what="the older one seen")
         async with rig.client() as late:
-            assert await late.ready(5), late.status
+            assert await late.ready(60), late.status
             assert late.status.generation == client.status.generation == "l1:1:5"
 
 
@@ -119,11 +119,11 @@ async def test_reports_go_on_to_kafka(rig: Rig, kafka_bootstrap: str, prefix: st
     await ensure_topics(kafka_bootstrap, topics)
     await rig.tables.publish(table(POOLS, (0, 1_000_000)))
     async with rig.client(client_id="shop-1") as client:
-        assert await client.ready(5), client.status
+        assert await client.ready(60), client.status
         found = client.pick(MODEL)
         assert isinstance(found, tieline.Route)
         found.report(tieline.Outcome(ResultClass.OK, units=812.0, first_token_ms=240.0))
-        assert await client.flush(5)
+        assert await client.flush(60)
         assert client.status.reports_dropped == 0
     consumer = aiokafka.AIOKafkaConsumer(
         topics.demand.name, bootstrap_servers=kafka_bootstrap, auto_offset_reset="earliest"
@@ -150,15 +150,15 @@ async def test_a_wrong_token_is_refused_and_never_repeated(rig: Rig) -> None:
     await rig.tables.publish(table(POOLS, (0, 1_000_000)))
     assert (await rig.get("/v1/table/chat", token=OTHER)).status == 401
     assert (await rig.get("/v1/status", token="")).status == 401
-    await until(lambda: _found(rig, "/v1/health", token=""), 5, "health without a token")
+    await until(lambda: _found(rig, "/v1/health", token=""), what="health without a token")
     async with rig.client(token=OTHER) as client:
-        await until(lambda: "401" in client.status.error, 5, "the refusal said")
+        await until(lambda: "401" in client.status.error, what="the refusal said")
         assert OTHER not in client.status.error
         assert client.status.state is tieline.State.INITIALIZING
         rig.tokens.write_text(f"{TOKEN}\n{OTHER}\n")
-        assert await client.ready(10), client.status
+        assert await client.ready(60), client.status
         rig.tokens.write_text(f"{TOKEN}\n")
-        await until(lambda: "401" in client.status.error, 15, "the token taken back")
+        await until(lambda: "401" in client.status.error, what="the token taken back")
         assert isinstance(client.pick(MODEL), tieline.Route)
     said = str(rig.process.log())
     assert TOKEN not in said
@@ -169,7 +169,7 @@ async def test_the_table_is_json_for_everybody_else(rig: Rig) -> None:
     """Without asking for msgpack one gets JSON with weights and addresses together; with its ETag, 304 until
     there is a newer one."""
     await rig.tables.publish(table(POOLS, (250_000, 700_000), shed=50_000))
-    answer = await until(lambda: _found(rig, "/v1/table/chat?origin=eu"), 5, "the table")
+    answer = await until(lambda: _found(rig, "/v1/table/chat?origin=eu"), what="the table")
     body = await answer.json()
     assert body["generation"] == "l1:1:1"
     (route,) = body["routes"]
@@ -184,7 +184,7 @@ async def test_the_table_is_json_for_everybody_else(rig: Rig) -> None:
     async def newer() -> bool:
         return (await rig.get("/v1/table/chat?origin=eu", if_none_match=etag)).status == 200
 
-    await until(newer, 5, "the next table")
+    await until(newer, what="the next table")
     missing = await rig.get("/v1/table/chat?origin=mars")
     assert missing.status == 404
     assert "it has chat/eu" in await missing.text()

@@ -122,7 +122,7 @@ async def test_what_is_answered_202_is_on_kafka_also_over_a_restart(
 ) -> None:
     """Alerts become whole statements; the next process knows them and ends them by their ids."""
     async with hooks(kafka_bootstrap, topics) as it:
-        await until(lambda: not it.receiver.trouble, within_s=30, what="the earlier statements")
+        await until(lambda: not it.receiver.trouble, what="the earlier statements")
         for fingerprint in ("one", "two"):
             answer = await it.push("alerts", firing(fingerprint))
             assert (answer.status, answer.text) == (202, '{"refused":[],"left_out":[]}\n')
@@ -138,7 +138,7 @@ async def test_what_is_answered_202_is_on_kafka_also_over_a_restart(
         assert (await it.push("alerts", firing("six"))).status == 202
         assert await claims(kafka_bootstrap, topics) == [f"Down: firing [{n}]" for n in ("one", "two", "six")]
     async with hooks(kafka_bootstrap, topics) as it:
-        await until(lambda: not it.receiver.trouble, within_s=30, what="the earlier statements")
+        await until(lambda: not it.receiver.trouble, what="the earlier statements")
         assert (await it.push("alerts", firing("one", status="resolved"))).status == 202
         assert await claims(kafka_bootstrap, topics) == ["Down: firing [two]", "Down: firing [six]"]
 

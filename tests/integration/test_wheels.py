@@ -103,7 +103,7 @@ async def test_an_installed_controller_leads_from_any_directory(
             shown, _ = await status.communicate()
             return b'"generation":"multicloud-1:' in shown
 
-        await until(is_shown, 60, "the status of the installed controller")
+        await until(is_shown, what="the status of the installed controller")
     finally:
         controller.terminate()
         out, _ = await controller.communicate()

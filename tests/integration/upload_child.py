@@ -52,7 +52,7 @@ def form(path: Path) -> dict[str, Any]:
 def upload_sync(kind: str, table: Path, path: Path) -> httpx2.Response:
     """The answer."""
     with tieline.Client(table, **PLACE) as client:
-        assert client.ready(5)
+        assert client.ready(60)
         http = client.http_client()
         with OpenAI(api_key="x", base_url=client.base_url, http_client=http, max_retries=0) as llm:
             if kind == "sdk":
@@ -67,7 +67,7 @@ def upload_sync(kind: str, table: Path, path: Path) -> httpx2.Response:
 async def upload_async(kind: str, table: Path, path: Path) -> httpx2.Response:
     """The answer."""
     async with tieline.offline(table, **PLACE) as client:
-        assert await client.ready(5)
+        assert await client.ready(60)
         http = client.http_client()
         async with AsyncOpenAI(api_key="x", base_url=client.base_url, http_client=http, max_retries=0) as llm:
             if kind == "sdk":

@@ -68,7 +68,7 @@ class Terminal:
                 self._stream.feed(data)
         return [line.rstrip() for line in self._screen.display]
 
-    async def until_shown(self, *texts: str, without: str = "", within_s: float = 30.0) -> list[str]:
+    async def until_shown(self, *texts: str, without: str = "") -> list[str]:
         """The lines once each of these texts is on the screen and ``without`` is not."""
 
         def complete() -> list[str]:
@@ -78,9 +78,9 @@ class Terminal:
                 lines if all(text in screen for text in texts) and not (without and without in screen) else []
             )
 
-        return await until(complete, within_s, f"{texts} on the screen")
+        return await until(complete, what=f"{texts} on the screen")
 
-    async def until_ended(self, within_s: float = 15.0) -> int:
+    async def until_ended(self) -> int:
         """Its exit status, or minus the signal that ended it."""
 
         def status() -> Callable[[], int] | None:
@@ -88,7 +88,7 @@ class Terminal:
             pid, ended = os.waitpid(self.pid, os.WNOHANG)
             return (lambda: os.waitstatus_to_exitcode(ended)) if pid else None
 
-        return (await until(status, within_s, "the end of the command"))()
+        return (await until(status, what="the end of the command"))()
 
     def echoes(self) -> bool:
         """Whether the terminal shows what is typed, as a shell needs it."""
