@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiokafka.client import AIOKafkaClient
@@ -89,9 +91,11 @@ class Kafka(Server):
         await formatter.until_done(FORMAT_WITHIN_S)
 
     def _java(self) -> list[str]:
+        archive = class_archive_path(self._jars)
         return [
             str(java()),
             *JVM,
+            *([f"-XX:SharedArchiveFile={archive}", "-XX:+VerifySharedSpaces"] if archive.is_file() else ()),
             f"-Djava.io.tmpdir={self.place / 'temporary'}",
             f"-Dlog4j2.configurationFile={self.place / 'log4j2.properties'}",
             "-cp",
@@ -118,6 +122,16 @@ async def kafka_answers(port: int) -> bool:
         return False
     finally:
         await client.close()
+
+
+def class_archive_path(jars: Sequence[Path]) -> Path:
+    """Where the classes of these jars lie as this JVM keeps them in memory, if `lab.stack.class_archive` has
+    made that file. Beside the folder of the jars; another JVM, or jars that were fetched anew, have another."""
+    program = java()
+    stamps = [(str(jar), jar.stat().st_size, jar.stat().st_mtime_ns) for jar in jars]
+    release = (program.parents[1] / "release").read_text()
+    key = hashlib.sha256(repr((str(program), release, JVM, stamps)).encode()).hexdigest()[:16]
+    return Path(os.path.commonpath(jars)).parent / "classes" / f"{key}.jsa"
 
 
 def java() -> Path:

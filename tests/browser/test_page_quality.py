@@ -83,7 +83,7 @@ async def tasks_of_a_run_ms(browser: Browser, pictures: list[tuple[Sections, int
 
 
 def main_thread_tasks_ms(events: list[dict[str, Any]]) -> list[float]:
-    """How long each task of the renderer's main thread had the processor, which other programs use as well."""
+    """How long each task of the renderer's main thread had the processor, which others use as well."""
     main = {
         (event["pid"], event["tid"])
         for event in events

@@ -19,8 +19,10 @@ from redis.asyncio import Redis
 
 from lab.errors import StackError
 from lab.stack.cache import cache_directory
+from lab.stack.class_archive import ensure_class_archive
 from lab.stack.jars import Jar, ensure_jars, pinned
-from lab.stack.stack import Stack
+from lab.stack.kafka import class_archive_path
+from lab.stack.stack import Stack, silent
 from lab.stack.valkey import Valkey
 from tests.processes import runs
 from tests.waiting import until_sync
@@ -41,7 +43,8 @@ asyncio.run(hold())
 
 @pytest.fixture(scope="module")
 def embedded() -> Iterator[Stack]:
-    """An embedded stack for these tests, whatever `--stack` chooses for others."""
+    """An embedded stack for these tests, whatever `--stack` chooses for others. Kafka has a class archive."""
+    ensure_class_archive(ensure_jars(cache_directory(), silent), silent)
     with ThreadPoolExecutor(1) as elsewhere:
         running = elsewhere.submit(lambda: asyncio.run(Stack.start())).result()
         yield running
@@ -92,6 +95,14 @@ async def test_ready_when_start_returns(embedded: Stack, prefix: str) -> None:
     async with Redis.from_url(embedded.redis_url) as redis:
         await redis.set(prefix + "key", b"value")
         assert await redis.get(prefix + "key") == b"value"
+
+
+def test_kafka_takes_its_classes_from_one_file(embedded: Stack) -> None:
+    """The JVM maps the file that was made for these jars; another set of jars would have another file."""
+    jars = ensure_jars(cache_directory(), silent)
+    archive = class_archive_path(jars)
+    assert str(archive) in Path(f"/proc/{embedded.kafka.pid}/maps").read_text()
+    assert class_archive_path(jars[1:]) != archive
 
 
 async def test_a_second_stack_leaves_nothing_and_keeps_the_first(embedded: Stack) -> None:
