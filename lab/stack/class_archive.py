@@ -1,9 +1,10 @@
-"""Kafka's classes in one file, as the JVM keeps them in memory: a start with it takes half the processor time.
+"""Kafka's classes in one file, as the JVM keeps them in memory: a start takes half the processor time.
 
-The JVM here comes without such a file even for its own classes, so each start reads and checks seven thousand of
-them. `python -m lab.stack.class_archive` makes the file ahead of the first start, once for each JVM and set of
-jars, for whoever starts Kafka often, as tests do. It is made of jars that were checked a moment ago. The JVM checks
-its sum at each start, and whether it fits the jars; where it doesn't, the JVM reads the jars themselves.
+The JVM here comes without such a file even for its own classes, so each start reads and checks seven
+thousand of them. `python -m lab.stack.class_archive` fetches the jars and makes the file ahead of the first
+start, once for each JVM and set of jars, for whoever starts Kafka often, as tests do. It is made of jars that
+were checked a moment ago. The JVM checks its sum at each start, and whether it fits the jars; where it
+doesn't, the JVM reads the jars themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.errors import StackError
+from lab.errors import ChildError, StackError
 from lab.stack.cache import cache_directory, exclusive
 from lab.stack.jars import Say, ensure_jars
 from lab.stack.kafka import JVM, Kafka, class_archive_path, java
@@ -66,22 +67,26 @@ def _dump(classes: Path, archive: Path, jars: Sequence[Path]) -> None:
         check=False,
     )
     if done.returncode or not archive.is_file():
-        last = (done.stdout + done.stderr).strip().splitlines()[-1:]
-        raise StackError(
-            f"the JVM could not keep Kafka's classes in a file: {''.join(last) or done.returncode}"
-        )
+        lines = (done.stdout + done.stderr).strip().splitlines() or [f"it ended with {done.returncode}"]
+        raise StackError(f"the JVM could not write Kafka's classes into a file: {lines[-1]}")
 
 
 def main() -> int:
-    """Makes the file for the jars in the cache. A stack starts without it too, so a failure is only told."""
+    """Fetches the jars and makes their file. Returns the exit status: 1 if a jar can't be had. A stack starts
+    without the file too, so it is only told why that can't be made."""
 
     def say(progress: str) -> None:
-        print(progress, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{progress}\n")
 
     try:
-        ensure_class_archive(ensure_jars(cache_directory(), say), say)
+        jars = ensure_jars(cache_directory(), say)
     except StackError as error:
-        say(f"tieline: {error}; Kafka will start more slowly")
+        say(f"tieline: {error}")
+        return 1
+    try:
+        ensure_class_archive(jars, say)
+    except (StackError, ChildError) as error:
+        say(f"tieline: {error}; Kafka starts without them, and more slowly")
     return 0
 
 

@@ -126,7 +126,7 @@ async def kafka_answers(port: int) -> bool:
 
 def class_archive_path(jars: Sequence[Path]) -> Path:
     """Where the classes of these jars lie as this JVM keeps them in memory, if `lab.stack.class_archive` has
-    made that file. Beside the folder of the jars; another JVM, or jars that were fetched anew, have another."""
+    made that file. It is beside the folder of the jars. Another JVM, or jars fetched anew, have another."""
     program = java()
     stamps = [(str(jar), jar.stat().st_size, jar.stat().st_mtime_ns) for jar in jars]
     release = (program.parents[1] / "release").read_text()
