@@ -14,7 +14,7 @@ from typing import TypeVar, overload
 
 Value = TypeVar("Value")
 LOOK_OFTEN_S, LOOK_SELDOM_S = 0.01, 0.2
-SAFETY_NET_S = 60.0
+SAFETY_NET_S = 120.0
 
 
 @overload

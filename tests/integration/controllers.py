@@ -108,7 +108,7 @@ class ControllerProcess:
         """Its lines of this event."""
         return [line for line in self.log() if line["event"] == event]
 
-    async def until_said(self, event: str, times: int = 1, within_s: float = 60.0) -> dict[str, Any]:
+    async def until_said(self, event: str, times: int = 1) -> dict[str, Any]:
         """The last line of this event once there are that many."""
 
         def enough() -> list[dict[str, Any]]:
@@ -116,7 +116,7 @@ class ControllerProcess:
             found = self.said(event)
             return found if len(found) >= times else []
 
-        return (await until(enough, within_s, f"{event!r} in the log"))[-1]
+        return (await until(enough, what=f"{event!r} in the log"))[-1]
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -17,12 +17,15 @@ from tests.waiting import until
 POOL, KEYED = "azure/uksouth/gpt-4o", "azure/uksouth/keyed"
 KEY = "a key that must never be logged"
 LATENCY = Latency(first_token_ms=20, spread=0.1, token_ms=1)
+LONG_TOKENS = 100_000  # of an answer that takes more than a minute
 _ids = itertools.count(1)
 
 
 def config(log_dir: Path, **more: Any) -> StandinConfig:
     """Two pools of one region, quick, and with more capacity than any test needs."""
-    pool = PoolConfig("gpt-4o", ("big", "small"), tokens_per_s=1e6, latency=LATENCY)
+    pool = PoolConfig(
+        "gpt-4o", ("big", "small"), tokens_per_s=1e6, latency=LATENCY, output_tokens_max=LONG_TOKENS
+    )
     keyed = msgspec.structs.replace(pool, deployment="keyed", bearer_key=KEY)
     return StandinConfig("azure", "uksouth", (pool, keyed), log_dir=str(log_dir), **more)
 

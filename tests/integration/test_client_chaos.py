@@ -101,7 +101,6 @@ class Application:
         self.failures.append(f"{request_id}: {status} {text}")
 
 
-@pytest.mark.timeout(180)
 async def test_nothing_is_lost(
     own_stack: Stack,
     prefix: str,

@@ -11,7 +11,7 @@ import pytest
 import tieline
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, table
 from tests.integration.scripted_pools import SILENCE, ScriptedPool, good, scripted
-from tests.integration.sdk_versions import INSTALL_MAX_S, run_with_sdk
+from tests.integration.sdk_versions import run_with_sdk
 from tieline._tables.last_good import write_last_good
 from tieline.table import ClientSettings, ModelOffer, PoolInfo, slices
 
@@ -33,7 +33,6 @@ def routes(path: Path, pools: list[ScriptedPool]) -> Path:
     return path
 
 
-@pytest.mark.timeout(RUN_MAX_S + INSTALL_MAX_S + 30)
 async def test_a_declared_time_out_ends_as_one_and_is_not_ordered_again(
     tmp_path: Path, subtests: pytest.Subtests
 ) -> None:

@@ -66,7 +66,6 @@ async def run_child(kind: str, *arguments: str) -> dict[str, Any]:
     return report
 
 
-@pytest.mark.timeout(2 * RUN_MAX_S)
 @pytest.mark.parametrize(("maker", "asker"), [("async", "sync"), ("sync", "async")])
 async def test_one_process_finds_what_another_was_given(
     maker: str, asker: str, redis_url: str, prefix: str, tmp_path: Path

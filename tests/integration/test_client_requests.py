@@ -120,7 +120,8 @@ async def test_faults_are_failed_over(rig: Rig, kind: str, streamed: bool) -> No
     """Whatever a pool does before its first output, the caller gets a good answer from another."""
     if kind == "hang":
         await rig.apply(EVEN, seq=2, settings=IMPATIENT)
-    await rig.running[A].fault(kind)
+    # It says for how long it turns requests away: longer than a test takes.
+    await rig.running[A].fault(kind, **({"retry_after_ms": 300_000} if kind == "429" else {}))
     limit = asyncio.Semaphore(10)
 
     async def one() -> str:

@@ -107,7 +107,6 @@ async def run_child(*arguments: str) -> dict[str, Any]:
     return report
 
 
-@pytest.mark.timeout(RUN_MAX_S + 60)
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("kind", ["sdk", "form", "stream"])
 async def test_a_large_upload_is_sent_again_and_never_held(

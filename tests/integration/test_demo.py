@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from lab.demo.command import demo_plan
 from lab.demo.plan import FAST
 from lab.demo.run import Run
@@ -29,7 +27,6 @@ class Quiet:
     def close(self) -> None: ...
 
 
-@pytest.mark.timeout(240)
 async def test_requests_move_away_from_a_killed_stand_in_and_none_is_lost(tmp_path: Path) -> None:
     """SIGKILL of a provider's only pool in a region: the table empties it, and every request is answered."""
     run = Run(demo_plan(FAST), tmp_path, Quiet())
@@ -55,7 +52,6 @@ async def test_requests_move_away_from_a_killed_stand_in_and_none_is_lost(tmp_pa
     assert found.passed
 
 
-@pytest.mark.timeout(300)
 def test_the_demo_passes_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """Every phase and every fact is shown, the exit status is 0, and no file of it is left."""
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
@@ -78,7 +74,6 @@ def test_the_demo_passes_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.glob("tieline-demo-*")) == []
 
 
-@pytest.mark.timeout(180)
 async def test_an_interrupted_demo_ends_every_process(tmp_path: Path) -> None:
     """SIGINT in the middle ends with one sentence and status 130, and no process is left seconds later."""
     demo = await asyncio.create_subprocess_exec(

@@ -163,7 +163,6 @@ async def start_wrong(fleet: Fleet, directory: Path, wrong: Wrong, kind: str) ->
     return process
 
 
-@pytest.mark.timeout(300)
 async def test_controller_that_is_not_fit_says_so_and_takes_no_lead(
     fleet: Fleet, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pytest
-
 from streams.app import Ingest, IngestSettings
 from streams.tables import RedisTables
 from tests.integration.fuzzed import POOLS_PER_REGION, PROVIDER, SOURCES, SPOILERS, Fuzzed, fuzz, regions
@@ -26,7 +24,6 @@ def registry() -> Registry:
     return Registry(frozenset({PROVIDER}), dict.fromkeys(SOURCES, SourceRule()), pools)
 
 
-@pytest.mark.timeout(600)
 async def test_every_fuzzed_record_ends_where_it_belongs(
     kafka_bootstrap: str, redis_url: str, prefix: str
 ) -> None:
@@ -42,8 +39,10 @@ async def test_every_fuzzed_record_ends_where_it_belongs(
             for start in range(0, RECORDS, CHUNK):
                 await it.deliver(as_sent(it.settings, made) for made in records[start : start + CHUNK])
             await until(
-                lambda: ingest.counts.get("records", 0) >= RECORDS, within_s=240, what="every record handled"
+                lambda: ingest.counts["records"] >= RECORDS, 400, "as many records handled as were sent"
             )
+            # A session that ended on a busy machine reads some of them twice, so the last may still come.
+            await until(lambda: all_have_ended(it), 100, "an end of each record")
             await check(it, records)
             at_ms = now_ms()
             last = Report(SOURCES[0], PROVIDER, "last", "one", 1, at_ms - 1_000, at_ms, 900_000, ())
@@ -59,6 +58,13 @@ def as_sent(
     """Topic, key, value and headers."""
     topics = {topic.name.rsplit(".", 1)[1]: topic.name for topic in settings.topics.all()}
     return topics[made.kind], made.key, made.value, made.headers
+
+
+async def all_have_ended(it: Lab) -> bool:
+    """Whether there are as many letters and rows as records."""
+    contents = await it.tables.read()
+    rows = len(contents.reports) + len(contents.statements) + len(contents.capacities)
+    return rows + len({dict(letter.headers)["fuzz"] for letter in await it.dead_letters()}) >= RECORDS
 
 
 async def check(it: Lab, records: list[Fuzzed]) -> None:

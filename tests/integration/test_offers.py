@@ -4,8 +4,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from lab.demo.command import offers_plan
 from lab.demo.fleet import NAMESPACE
 from lab.demo.offering import AskForCapacity, offer_phases
@@ -16,7 +14,6 @@ from tests.integration.test_demo import Quiet
 from tests.waiting import until
 
 
-@pytest.mark.timeout(300)
 async def test_capacity_is_asked_for_refused_given_and_counts_from_its_start(tmp_path: Path) -> None:
     """The plan is short; the holder of the first refusal is asked and declines, the others are asked, one
     accepts, and what it gives counts from its start and once. Commands and history tell the same."""

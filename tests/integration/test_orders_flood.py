@@ -53,7 +53,6 @@ async def cut_log(fleet: Fleet) -> None:
         await admin.close()
 
 
-@pytest.mark.timeout(240)
 async def test_rubbish_on_the_command_log_keeps_nobody_from_starting(fleet: Fleet) -> None:
     """The leader reads it once and says so in a few lines. The next one starts as if it were not there, with
     the orders that were given before it, and takes new ones.
@@ -81,7 +80,6 @@ async def test_rubbish_on_the_command_log_keeps_nobody_from_starting(fleet: Flee
     assert await drained(fleet) == ["gcp", "oci"]
 
 
-@pytest.mark.timeout(120)
 async def test_an_order_outlives_its_record(fleet: Fleet) -> None:
     """A drain of an hour is in force after the log was cut and every controller was started anew."""
     first = await fleet.add()

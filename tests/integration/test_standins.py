@@ -10,7 +10,18 @@ import pytest
 import pytest_asyncio
 
 from lab.standins.process import StandinProcess
-from tests.integration.standins_calls import KEY, KEYED, POOL, body, call, client, config, fresh_id, logged
+from tests.integration.standins_calls import (
+    KEY,
+    KEYED,
+    LONG_TOKENS,
+    POOL,
+    body,
+    call,
+    client,
+    config,
+    fresh_id,
+    logged,
+)
 from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -123,7 +134,7 @@ async def test_throttling_says_when_to_come_back(shared: StandinProcess) -> None
 async def test_a_caller_that_leaves_is_logged(shared: StandinProcess) -> None:
     """An answer whose caller goes away in the middle ends as aborted, not as ok."""
     async with client() as http:
-        wanted = body(stream=True, tokens=4_000)
+        wanted = body(stream=True, tokens=LONG_TOKENS)
         headers = {"x-tieline-request-id": "left"}
         target = f"{shared.url(POOL)}/chat/completions"
         async with http.stream("POST", target, json=wanted, headers=headers) as answer:

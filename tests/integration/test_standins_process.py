@@ -14,7 +14,16 @@ from controller.kafka.topics import ensure_topics
 from lab.errors import ChildError
 from lab.standins.config import KafkaConfig
 from lab.standins.process import StandinProcess
-from tests.integration.standins_calls import KEYED, POOL, call, client, config, logged, seen_of
+from tests.integration.standins_calls import (
+    KEYED,
+    LONG_TOKENS,
+    POOL,
+    call,
+    client,
+    config,
+    logged,
+    seen_of,
+)
 from tests.processes import runs
 from tests.waiting import until
 from tieline import cloudevents
@@ -37,7 +46,7 @@ async def test_sigkill_loses_no_line(tmp_path: Path) -> None:
             answers[request_id] = await call(http, url, request_id=request_id, stream=True)
 
         async with asyncio.TaskGroup() as group:
-            under_way = group.create_task(call(http, url, request_id="long", stream=True, tokens=4_000))
+            under_way = group.create_task(call(http, url, request_id="long", stream=True, tokens=LONG_TOKENS))
             await logged(process, "long", "in_flight")
             tasks = [group.create_task(ask(f"r-{index}")) for index in range(150)]
             await asyncio.wait(tasks[:20])
