@@ -38,7 +38,8 @@ class CallerConfig(Struct, frozen=True):
 
     ``first``: the row of the trace to begin with, so that callers differ. ``stream_share``: of the requests.
     ``notes``: a file, or ``-`` for standard output. ``last_good``: the directory of the last good tables,
-    default: beside the notes. ``monitor``: host:port, see ``controller.process.monitor``.
+    default: beside the notes. ``monitor``: host:port, see ``controller.process.monitor``. ``request_ids``:
+    what the ids of its requests begin with, default: the name.
     """
 
     name: str
@@ -54,6 +55,7 @@ class CallerConfig(Struct, frozen=True):
     deadline_s: float = 30.0
     last_good: str = ""
     monitor: str = ""
+    request_ids: str = ""
 
 
 class NoteFile:
@@ -203,7 +205,7 @@ class Caller:
             }
         )
         start = RequestStart(
-            f"{config.name}-{self._serial}",
+            f"{config.request_ids or config.name}-{self._serial}",
             clock.now_ms(),
             share.workload,
             origin=share.origin,

@@ -8,7 +8,7 @@ from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import State
 from controller.core.policy.thresholds import Thresholds
 from controller.routes.record import RoutesRecord
-from tieline.table import Route
+from tieline.table import slices
 
 LATE_MAX_MS = 15_000
 
@@ -18,7 +18,7 @@ def take_over_faults(before: RoutesRecord, after: RoutesRecord) -> list[str]:
     faults = []
     if after.generation.epoch <= before.generation.epoch:
         faults.append(f"epoch {after.generation.epoch} does not follow epoch {before.generation.epoch}")
-    if _routes(before) != _routes(after):
+    if _weights(before) != _weights(after):
         faults.append("the take-over changed weights")
     if before.memory != after.memory:
         faults.append("the take-over changed what the planner remembers")
@@ -77,5 +77,6 @@ def _ramp_faults(before: PoolMemory, after: PoolMemory, thresholds: Thresholds) 
     return faults
 
 
-def _routes(record: RoutesRecord) -> dict[str, Route]:
-    return {route.name: route for route in record.table.routes} if record.table is not None else {}
+def _weights(record: RoutesRecord) -> dict[str, bytes]:
+    """By route: its slice, which names its pools; indices alone would say little."""
+    return slices(record.table) if record.table is not None else {}

@@ -10,8 +10,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from redis.asyncio import Redis
 
 from controller.kafka.topics import ensure_topics
+from lab.chaos.raw_records import bomb, produce
 from tests.integration.controllers import Fleet, settings_of, tieline
-from tests.raw_records import bomb, produce
 from tests.stacks import RealStack
 from tieline.topics import Topic, Topics
 

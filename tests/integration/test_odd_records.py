@@ -16,10 +16,10 @@ from controller.commands.in_force import CommandReader
 from controller.commands.policies import first_policy
 from controller.kafka.topics import ensure_topics
 from controller.policy_file import load_policy
+from lab.chaos.raw_records import GZIP, RawName, batch, bomb, produce
 from streams.app import Ingest
 from tests.integration.ingesting import Lab, lab, now_ms, report
 from tests.places import EXAMPLE_POLICY
-from tests.raw_records import GZIP, RawName, batch, bomb, produce
 from tests.waiting import until
 from tieline.cloudevents import encode
 from tieline.events import Command

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
 
+from lab.chaos.raw_records import GZIP, Headers, RawName, batch, bomb
 from streams.every_record import BATCH_MAX_BYTES, UNREADABLE, EveryBatch, UnreadableError, gunzip
-from tests.raw_records import GZIP, Headers, RawName, batch, bomb
 
 RECORDS: tuple[tuple[bytes | None, bytes | None, Headers], ...] = (
     (b"k", b"v", [("a", b"1"), ("b", None)]),

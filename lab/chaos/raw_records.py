@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Sequence
 
@@ -11,10 +12,10 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.record.util import calc_crc32c, encode_varint
 from aiokafka.structs import TopicPartition
 
-from tests.waiting import until
-
 GZIP = 1
 NOT_LEADER = 6
+TRIES_MAX = 500
+TRY_EVERY_S = 0.02
 
 
 class RawName(str):
@@ -28,7 +29,8 @@ class RawName(str):
     raw: bytes
 
     def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        """The raw bytes."""
+        """The raw bytes, whatever the encoding."""
+        del encoding, errors
         return self.raw
 
 
@@ -58,17 +60,18 @@ async def produce(bootstrap: str, topic: str, data: bytes, partition: int = 0) -
     try:
         await client.add_topic(topic)
 
-        async def answer() -> tuple[int] | None:
-            """The error code, unless the topic is so new that its leader does not know it yet."""
+        error_code = NOT_LEADER  # as long as the topic is so new that its leader does not know it yet
+        for _ in range(TRIES_MAX):
             leader = client.cluster.leader_for_partition(TopicPartition(topic, partition))
             request = ProduceRequest(
                 None, required_acks=-1, timeout=10_000, topics=[(topic, [(partition, data)])]
             )
             response = await client.send(leader, request)
             [(_, [(_, error_code, *_)])] = response.topics
-            return None if error_code == NOT_LEADER else (error_code,)
-
-        return (await until(answer, what="a leader that takes records"))[0]
+            if error_code != NOT_LEADER:
+                break
+            await asyncio.sleep(TRY_EVERY_S)
+        return error_code
     finally:
         await client.close()
 
