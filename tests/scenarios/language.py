@@ -5,6 +5,7 @@ demand chat/eu 600                      clients ask for this much, units/s
 report SCOPE errors=30% [as=timeout]    clients and probers meet this share of errors (0%: none)
 clients SCOPE errors=100%               only clients meet it
 probes SCOPE errors=100%                only probers meet it
+part SCOPE / entirely SCOPE             probers meet it in one of two probes / in all of them
 hang SCOPE / answer SCOPE               requests go in and none comes out / they do again
 serves SCOPE 300 / serves SCOPE all     what it can really give; beyond it 429
 capacity SCOPE 500 / capacity SCOPE none    what the fleet source states
@@ -289,6 +290,8 @@ COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
     "hang": _set("hangs", True),
     "answer": _set("hangs", False),
     "unprobed": _set("probed", False),
+    "part": _set("probe_part", True),
+    "entirely": _set("probe_part", False),
     "serves": _amount("serves", "all"),
     "capacity": _amount("stated", "none"),
     "silence": _silence,

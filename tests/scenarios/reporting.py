@@ -45,6 +45,7 @@ class Behaviour:
     hung_s: int = 0
     probed: bool = True
     probe_errors: float | None = None  # None: as for clients
+    probe_part: bool = False  # one of a prober's two probes fails where its errors are 50 % or more
     first_token_ms: float = 200.0
     size: float = UNITS_PER_REQUEST
     takes_ms: int = 0
@@ -296,6 +297,8 @@ class Reporting:
         errors = how.errors if how.probe_errors is None else how.probe_errors
         failed = own.cut_off or how.hangs or errors >= 0.5
         result = ResultClass.TIMEOUT.value if own.cut_off or how.hangs else how.result
+        if failed and how.probe_part and not own.cut_off:
+            return PoolObservation(pool, Outcomes(**{"ok": 1, result: 1}))
         return PoolObservation(pool, Outcomes(**{result if failed else "ok": 1}))
 
 

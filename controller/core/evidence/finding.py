@@ -71,7 +71,8 @@ class Case(NamedTuple):
 
     ``telling``: there are enough requests of clients. ``share``: the share of their attempts that fails.
     ``bad_probes`` and ``good_probes`` are those of undisputed sources, ``disputed_bad`` and ``disputed_good``
-    those of disputed ones, which neither take a pool down nor overrule others.
+    those of disputed ones, which neither take a pool down nor overrule others. ``failing_part``: the largest
+    share of a prober's requests that fails although the pool serves it; 0 for none.
     """
 
     evidence: Evidence
@@ -82,6 +83,7 @@ class Case(NamedTuple):
     disputed_good: int
     telling: bool
     share: float
+    failing_part: float
     context: PoolContext
 
     def has_quorum(self, failing: int, reporters: int) -> bool:
@@ -124,6 +126,7 @@ def case_of(evidence: Evidence, thresholds: Thresholds, context: PoolContext) ->
         disputed_good=disputed_good,
         telling=clients is not None and clients.requests >= thresholds.requests_min,
         share=clients.failing_share if clients else 0.0,
+        failing_part=max((_failing_part(probe, thresholds) for probe in good), default=0.0),
         context=context,
     )
 
@@ -136,8 +139,17 @@ def slow_after_ms(context: PoolContext, thresholds: Thresholds) -> float:
 
 
 def _fails(probe: Probe, thresholds: Thresholds) -> bool:
+    """Whether the pool fails for this prober. Of few requests one that succeeds shows that a part of the pool
+    serves: another model, or whole answers where streams fail."""
+    if 0 < probe.failures < probe.requests < thresholds.requests_few_min:
+        return False
     enough = probe.requests >= thresholds.probe_requests_min
     return enough and probe.failures >= thresholds.failing_share_down * probe.requests
+
+
+def _failing_part(probe: Probe, thresholds: Thresholds) -> float:
+    share = probe.failures / probe.requests
+    return share if share >= thresholds.failing_share_degraded else 0.0
 
 
 Answer = tuple[Kind, Reason, float | None, float | None]
@@ -244,6 +256,14 @@ def _one_prober_failing(case: Case) -> Answer | None:
     return None
 
 
+def _part_failing_for_probers(case: Case) -> Answer | None:
+    """A part of the pool fails for a prober and another succeeds: degraded, unless clients succeed."""
+    limit = case.thresholds.failing_share_degraded
+    if case.failing_part and not (case.telling and case.share <= case.thresholds.failing_share_clear):
+        return Kind.WEAK, Reason.SOME_FAILING, case.failing_part, limit
+    return None
+
+
 def _status_statement(case: Case) -> Answer | None:
     """A status page confirms and does not detect: alone it only degrades, and keeps nothing down."""
     return (Kind.WORD, Reason.STATUS_STATEMENT, None, None) if case.context.status_says_ill else None
@@ -273,6 +293,7 @@ RULES: tuple[Rule, ...] = (
     _some_failing,
     _slow,
     _one_prober_failing,
+    _part_failing_for_probers,
     _status_statement,
     _between,
     _succeeding,

@@ -14,7 +14,7 @@ WORDS: Mapping[str, str] = {
     Reason.PROBES_FAILING: "the probes of two sources fail there",
     Reason.CLIENTS_AND_PROBES_FAILING: "clients' requests and probes fail there",
     Reason.ONE_SOURCE_FAILING: "the probes of one source fail there, and nobody else confirms it",
-    Reason.SOME_FAILING: "some of the clients' requests fail there",
+    Reason.SOME_FAILING: "some requests fail there",
     Reason.EJECTED_BY_CLIENTS: "clients have stopped using it by themselves",
     Reason.NO_PROGRESS: "requests go in and no answers come out, while other pools complete theirs",
     Reason.STATUS_STATEMENT: "a status page reports trouble there",

@@ -174,6 +174,28 @@ def test_two_probers_do_not_overrule_clients_that_are_served() -> None:
     assert said(seen(clients(3), *both)).kind is Kind.BAD
 
 
+def test_a_part_that_fails_for_probers_degrades_and_takes_nothing_down() -> None:
+    """One model, streams or long answers: something of the pool serves, whatever several probers say."""
+    part = (probe(ok=1, failures=1), probe("b", ok=1, failures=1))
+    finding = said(seen(None, *part))
+    assert (finding.kind, finding.reason, finding.value) == (Kind.WEAK, Reason.SOME_FAILING, 0.5)
+    assert said(seen(clients(40), *part)).kind is Kind.GOOD
+    assert said(seen(None, probe(ok=10, failures=1))).kind is Kind.GOOD
+    assert said(seen(None, probe(ok=2, failures=1))).kind is Kind.WEAK
+
+
+def test_half_of_many_probes_is_more_than_a_part() -> None:
+    """A gateway that reports as a prober has enough requests to say that the pool fails."""
+    many = (probe(ok=2, failures=2), probe("b", ok=1, failures=2))
+    assert said(seen(None, *many)).reason is Reason.PROBES_FAILING
+
+
+def test_a_part_that_serves_overrules_two_probers_for_which_nothing_does() -> None:
+    """It shows that the pool answers."""
+    probers = (probe(failures=1), probe("b", failures=1), probe("c", ok=1, failures=1))
+    assert said(seen(None, *probers)).reason is Reason.ONE_SOURCE_FAILING
+
+
 @pytest.mark.parametrize(("stuck", "kind"), [(1, Kind.WEAK), (2, Kind.BAD)])
 def test_no_progress_needs_a_quorum(stuck: int, kind: Kind) -> None:
     """One of four that wait may have asked for something long."""
