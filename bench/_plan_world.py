@@ -61,10 +61,18 @@ def _pool(number: int, places: tuple[str, ...]) -> Pool:
         limit_units_per_s=LIMIT,
         committed_units_per_s=COMMITTED,
         price_per_million_units=2.0 + (number * 7 % 50) / 10,
-        quota_group=f"q{number % 4}-{home}" if number % 5 == 0 else "",
+        quota_group=_groups_of(number, home),
         domains=(f"edge-{number % 4 // 2}", f"family-{number % 3}"),
         latency_ms={origin: 10.0 + 40.0 * abs(i - home) + number % 17 for i, origin in enumerate(places)},
     )
+
+
+def _groups_of(number: int, home: int) -> str | tuple[str, ...]:
+    """One pool in five is in a quota group, and of these one in four in a wider one as well."""
+    if number % 5:
+        return ""
+    name = f"q{number % 4}-{home}"
+    return (name, f"wider-{home}") if number % 20 == 0 else name
 
 
 def _workloads(size: Size, places: tuple[str, ...], filled: float) -> tuple[Workload, ...]:
@@ -84,8 +92,8 @@ def _workloads(size: Size, places: tuple[str, ...], filled: float) -> tuple[Work
 
 
 def _quota_groups(pools: tuple[Pool, ...]) -> tuple[QuotaGroup, ...]:
-    names = sorted({pool.quota_group for pool in pools if pool.quota_group})
-    limits = {name: sum(p.limit_units_per_s for p in pools if p.quota_group == name) for name in names}
+    names = sorted({name for pool in pools for name in pool.quota_groups})
+    limits = {name: sum(p.limit_units_per_s for p in pools if name in p.quota_groups) for name in names}
     return tuple(QuotaGroup(name, limits[name] * GROUP_SHARE) for name in names)
 
 

@@ -100,6 +100,8 @@ class YamlReading:
         bare, inner = _shape(hint)
         if isinstance(node, yaml.MappingNode) and (choices := _structs(bare)):
             return self._one_of(node, choices, path)
+        if isinstance(node, yaml.SequenceNode):
+            bare, inner = _list_in(bare) or (bare, inner)
         if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
             return self._struct(node, bare, path)
         if bare is tuple and isinstance(node, yaml.SequenceNode):
@@ -205,6 +207,13 @@ def _shape(hint: Any) -> tuple[Any, Any]:
     if get_origin(hint) is dict:
         return dict, get_args(hint)[1]
     return hint, None
+
+
+def _list_in(bare: Any) -> tuple[Any, Any] | None:
+    """The shape of the list in a union such as ``str | tuple[str, ...]``; None without one."""
+    if get_origin(bare) not in (Union, types.UnionType):
+        return None
+    return next((_shape(item) for item in get_args(bare) if get_origin(item) is tuple), None)
 
 
 def _structs(bare: Any) -> list[type[msgspec.Struct]]:

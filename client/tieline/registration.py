@@ -78,7 +78,7 @@ class _SourceEntry(Struct, frozen=True):
 
 class _PoolEntry(Struct, frozen=True):
     id: str
-    quota_group: str = ""
+    quota_group: str | tuple[str, ...] = ""
 
 
 class _Entries(Struct, frozen=True):
@@ -101,8 +101,10 @@ def registry_in(policy: bytes) -> Registry:
     entries = _entries.decode(policy)
     members: dict[str, set[str]] = {group.id: set() for group in entries.quota_groups}
     for pool in entries.pools:
-        if pool.quota_group in members:
-            members[pool.quota_group].add(pool.id)
+        groups = (pool.quota_group,) if isinstance(pool.quota_group, str) else pool.quota_group
+        for group in groups:
+            if group in members:
+                members[group].add(pool.id)
     return Registry(
         frozenset(provider.id for provider in entries.providers),
         {

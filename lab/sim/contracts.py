@@ -21,10 +21,10 @@ class RouteContract(NamedTuple):
 
 
 class Contracts(NamedTuple):
-    """``routes`` by ``workload/origin``; ``group_of`` by pool, for pools with a quota group."""
+    """``routes`` by ``workload/origin``; ``groups_of`` by pool: its quota groups, if it has some."""
 
     routes: dict[str, RouteContract]
-    group_of: dict[str, str]
+    groups_of: dict[str, tuple[str, ...]]
     pools: tuple[str, ...]
     headroom: float
 
@@ -41,9 +41,15 @@ def contracts_of(policy: Mapping[str, Any]) -> Contracts:
             routes[f"{workload['id']}/{origin['id']}"] = RouteContract(
                 RANKS.index(workload["criticality"]), lawful, workload.get("provider_share_max", {})
             )
-    groups = {pool["id"]: pool["quota_group"] for pool in pools if pool.get("quota_group")}
+    groups = {pool["id"]: quota_groups_of(pool) for pool in pools if pool.get("quota_group")}
     names = tuple(pool["id"] for pool in pools)
     return Contracts(routes, groups, names, headroom=policy.get("headroom", 0.8))
+
+
+def quota_groups_of(pool: Mapping[str, Any]) -> tuple[str, ...]:
+    """The quota groups of a pool: the field holds one name or a list of them."""
+    groups = pool.get("quota_group") or ()
+    return (groups,) if isinstance(groups, str) else tuple(groups)
 
 
 def provider_of(pool: str) -> str:

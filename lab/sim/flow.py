@@ -1,9 +1,9 @@
 """How much load could be served at best: the largest flow from routes through providers and pools to limits.
 
 A route's load may go to each of its pools, no more of it to a provider than its largest share, no more to a
-pool than it may carry, and no more to a quota group than that may carry. Routes join from the most critical
-on, so the flow of each prefix is the most that load up to that rank can get from pools that all of it could
-use.
+pool than it may carry, and no more to a quota group than that may carry. Of a pool's quota groups each must
+lie within the next, as in all generated worlds. Routes join from the most critical on, so the flow of each
+prefix is the most that load up to that rank can get from pools that all of it could use.
 """
 
 from __future__ import annotations
@@ -35,18 +35,19 @@ def most_served(
     claimants: Mapping[str, Claimant],
     rooms: Mapping[str, float],
     groups: Mapping[str, float],
-    group_of: Mapping[str, str],
+    groups_of: Mapping[str, tuple[str, ...]],
 ) -> list[float]:
     """By rank: the most units/s that load of that rank and of all more critical ones can be served.
 
-    ``rooms`` by pool and ``groups`` by quota group are units/s; ``group_of`` names the group of a pool.
+    ``rooms`` by pool and ``groups`` by quota group are units/s; ``groups_of`` names the groups of a pool, the
+    innermost first.
     """
     network = Network()
     for pool, room in sorted(rooms.items()):
-        group = group_of.get(pool)
-        network.add(f"pool {pool}", f"group {group}" if group else "end", max(room, 0.0))
+        network.add(f"pool {pool}", _way_out(groups_of.get(pool, ())), max(room, 0.0))
+    within = {group: owners[n + 1 :] for owners in groups_of.values() for n, group in enumerate(owners)}
     for group, room in sorted(groups.items()):
-        network.add(f"group {group}", "end", max(room, 0.0))
+        network.add(f"group {group}", _way_out(within.get(group, ())), max(room, 0.0))
     totals, total = [], 0.0
     for rank in range(len(RANKS)):
         for name, claimant in sorted(claimants.items()):
@@ -55,6 +56,11 @@ def most_served(
         total += network.augment("start", "end")
         totals.append(total)
     return totals
+
+
+def _way_out(groups: tuple[str, ...]) -> str:
+    """The node that comes after a pool, or a group, that lies within these groups."""
+    return f"group {groups[0]}" if groups else "end"
 
 
 def _join(network: Network, name: str, claimant: Claimant, rooms: Mapping[str, float]) -> None:

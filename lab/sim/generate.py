@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from random import Random
 
+from msgspec.structs import replace
+
 from controller.core.policy.check import faults
 from controller.core.policy.policy import (
     CommittedSpend,
@@ -29,6 +31,8 @@ PLACES = ("eu", "us")
 MODELS = ("gpt", "small")
 ATTEMPTS_MAX = 1_000
 CLIENTS_MAX = 8
+# Worlds of smaller seeds stay what they were when their breaches were mended: no pool is in two quota groups.
+WIDER_GROUPS_FROM_SEED = 100_000
 
 
 def generate(seed: str, seconds: int) -> FuzzWorld:
@@ -40,6 +44,8 @@ def generate(seed: str, seconds: int) -> FuzzWorld:
             break
     else:
         raise ValueError(f"seed {seed} gave no lawful policy in {ATTEMPTS_MAX} attempts")
+    if seed.isdigit() and int(seed) >= WIDER_GROUPS_FROM_SEED:
+        policy = _with_wider_group(random, policy)
     demand = _demand(random, policy)
     clients = random.randint(3, CLIENTS_MAX)
     weights = [random.choice((1.0, 1.0, 1.0, 4.0)) for _ in range(clients)]
@@ -76,6 +82,17 @@ def _policy(random: Random) -> Policy:
         first_refusal=random.choice((None, None, providers[0])),
         headroom=random.choice((0.8, 0.8, 0.9)),
     )
+
+
+def _with_wider_group(random: Random, policy: Policy) -> Policy:
+    """The same with a second quota group around the first one, in which some of the other pools are, too."""
+    pools = [
+        replace(pool, quota_group=(pool.quota_group, "wider")) if pool.quota_group
+        else replace(pool, quota_group=random.choice(("", "wider")))
+        for pool in policy.pools
+    ]  # fmt: skip
+    wider = QuotaGroup("wider", random.choice((600.0, 1_500.0, 4_000.0)))
+    return replace(policy, pools=tuple(pools), quota_groups=(*policy.quota_groups, wider))
 
 
 def _provider(random: Random, name: str) -> Provider:

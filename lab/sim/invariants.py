@@ -139,8 +139,8 @@ def _best(watch: Watch, facts: TickFacts) -> tuple[list[float], list[float], lis
     """
     rooms = {name: pool.usable for name, pool in facts.pools.items() if pool.clean}
     groups = dict(facts.group_usable)
-    for pool, group in watch.contracts.group_of.items():
-        if pool not in rooms:
+    for pool, owners in watch.contracts.groups_of.items():
+        for group in owners if pool not in rooms else ():
             groups[group] -= facts.pools[pool].load
     claimants, wanted, served = {}, [0.0] * len(RANKS), [0.0] * len(RANKS)
     for route in facts.table.routes:
@@ -157,7 +157,7 @@ def _best(watch: Watch, facts: TickFacts) -> tuple[list[float], list[float], lis
         for rank in range(contract.rank, len(RANKS)):
             wanted[rank] += rest
             served[rank] += rest - units * route.split.shed / MILLION
-    return wanted, served, most_served(claimants, rooms, groups, watch.contracts.group_of)
+    return wanted, served, most_served(claimants, rooms, groups, watch.contracts.groups_of)
 
 
 def _may_judge_places(facts: TickFacts) -> bool:
@@ -212,15 +212,19 @@ def _untried(watch: Watch, facts: TickFacts) -> str | None:
         for name in sorted(watch.contracts.routes[route.name].lawful):
             pool = facts.pools[name]
             room = watch.contracts.routes[route.name].share_max.get(provider_of(name), 1.0)
-            group = watch.contracts.group_of.get(name)
-            full = group is not None and _group_load(watch, facts, group) > 0.9 * facts.group_usable[group]
+            full = any(
+                _group_load(watch, facts, group) > 0.9 * facts.group_usable[group]
+                for group in watch.contracts.groups_of.get(name, ())
+            )
             if pool.untried and not pool.load and pool.usable > 10 and room >= 1 and not full:
                 return f"{route.name} sheds {route.split.shed / MILLION:.0%}, and nobody tries {name}"
     return None
 
 
 def _group_load(watch: Watch, facts: TickFacts, group: str) -> float:
-    return sum(facts.pools[pool].load for pool, owner in watch.contracts.group_of.items() if owner == group)
+    return sum(
+        facts.pools[pool].load for pool, owners in watch.contracts.groups_of.items() if group in owners
+    )
 
 
 def _by_choice(watch: Watch, facts: TickFacts) -> str | None:

@@ -46,9 +46,9 @@ class Reports:
         self._delay_max_ms = world.delay_max_ms
         self._registry = registry_of(world.policy)
         self._regions = sorted({(pool.provider, pool.region) for pool in world.policy.pools})
-        self._groups = {
-            (pool.provider, pool.region): pool.quota_group for pool in world.policy.pools if pool.quota_group
-        }
+        self._groups: dict[tuple[str, str], set[str]] = {}
+        for pool in world.policy.pools:
+            self._groups.setdefault((pool.provider, pool.region), set()).update(pool.quota_groups)
         self._on_way: list[tuple[int, int, str, Demand | Report | Capacity]] = []
         self._last_ms: dict[str, int] = {}
         self._parts: dict[tuple[str, str, str], float] = {}
@@ -116,12 +116,12 @@ class Reports:
         changes = tuple(planned)
         for provider, region in self._regions:
             scope = f"{provider}/{region}"
-            group = self._groups.get((provider, region))
+            names = sorted(self._groups[provider, region])
             event = Capacity(
                 "fleet", provider, region, incarnation="one", sequence=now_ms // 1000, issued_ms=now_ms,
                 expires_ms=now_ms + STATED_FOR_MS,
                 pools=tuple(PoolCapacity(p, limits[p]) for p in sorted(limits) if in_scope(p, scope)),
-                groups=(GroupCapacity(group, groups[group]),) if group else (),
+                groups=tuple(GroupCapacity(name, groups[name]) for name in names),
                 planned=tuple(change for change in changes if in_scope(change.pool, scope)),
             )  # fmt: skip
             self._send(f"fleet {scope}", event, now_ms)

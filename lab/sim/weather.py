@@ -99,7 +99,7 @@ class Weather:
                 _worsen(self.natures[pool], occurrence)
         self.group_serves = {}
         for group in policy.quota_groups:
-            members = frozenset(pool.id for pool in policy.pools if pool.quota_group == group.id)
+            members = frozenset(pool.id for pool in policy.pools if group.id in pool.quota_groups)
             values = [o.value for o in self.of("group_serves", "group_capacity") if o.target == group.id]
             self.group_serves[group.id] = (min([group.limit_units_per_s, *values]), members)
 

@@ -24,9 +24,25 @@ PLACES = ("eu", "us")
 INFINITE = float("inf")
 
 
+Groups = tuple[str | tuple[str, ...], ...]
+AT_MOST_ONE: Groups = ("", "", "q")
+NESTED: Groups = ("", "q", ("inner", "q"), ("inner", "q"))  # each pool of one group is in the other as well
+OVERLAPPING: Groups = ("", "inner", "q", ("inner", "q"), ("third", "q"), ("inner", "third", "q"))
+
+
 @st.composite
-def policies(draw: st.DrawFn, *, shares: bool = True, workloads: int = 2, pins: bool = False) -> Policy:
-    """Two or three providers, up to six pools, up to so many workloads from two origins."""
+def policies(
+    draw: st.DrawFn,
+    *,
+    shares: bool = True,
+    workloads: int = 2,
+    pins: bool = False,
+    groups: Groups = AT_MOST_ONE,
+) -> Policy:
+    """Two or three providers, up to six pools, up to so many workloads from two origins.
+
+    ``groups``: the quota groups that a pool may be in.
+    """
     providers = PROVIDERS[: draw(st.integers(2, 3))]
     pools = []
     for number in range(draw(st.integers(2, 6))):
@@ -40,7 +56,7 @@ def policies(draw: st.DrawFn, *, shares: bool = True, workloads: int = 2, pins: 
                 limit,
                 min(limit, draw(st.integers(0, 12)) * 100.0),
                 draw(st.integers(0, 5)) * 1.0,
-                quota_group=draw(st.sampled_from(("", "", "q"))),
+                quota_group=draw(st.sampled_from(groups)),
                 domains=draw(st.sampled_from(((), ("edge",), ("edge", "identity")))),
                 latency_ms={"eu": draw(st.integers(0, 9)) * 20.0, "us": draw(st.integers(0, 9)) * 20.0},
             )
@@ -68,7 +84,11 @@ def policies(draw: st.DrawFn, *, shares: bool = True, workloads: int = 2, pins: 
         tuple(Provider(name) for name in providers),
         tuple(pools),
         tuple(works),
-        (QuotaGroup("q", draw(st.integers(1, 15)) * 100.0),),
+        tuple(
+            QuotaGroup(name, draw(st.integers(1, 15)) * 100.0)
+            for name in ("q", "inner", "third")
+            if any(name in (group, *group) for group in groups)
+        ),
         first_refusal=draw(st.sampled_from((None, None, providers[0]))),
     )
 
@@ -166,7 +186,7 @@ def least_cost(
         everything = {(part, r, p): 1.0 for r in active for part in ("committed", "burst")}
         model.row(everything, -INFINITE, problem.usable[p])
     for group, most in enumerate(problem.group_usable):
-        inside = [p for p in ready if compiled.group_of[p] == group]
+        inside = [p for p in ready if group in compiled.groups_of[p]]
         model.row(
             {(part, r, p): 1.0 for r in active for p in inside for part in ("committed", "burst")},
             -INFINITE,
@@ -250,7 +270,7 @@ def _survive(
     for p in remaining:
         model.row(after(critical, [p]), -INFINITE, problem.usable[p])
     for group, most in enumerate(problem.group_usable):
-        model.row(after(critical, [p for p in remaining if compiled.group_of[p] == group]), -INFINITE, most)
+        model.row(after(critical, [p for p in remaining if group in compiled.groups_of[p]]), -INFINITE, most)
     for r in critical:
         for owner, share in compiled.routes[r].share_max.items():
             own = [p for p in remaining if compiled.provider_of[p] == owner]
@@ -258,7 +278,8 @@ def _survive(
 
 
 def most_served(compiled: CompiledPolicy, problem: Problem, rank: int) -> float:
-    """The most of all load up to this rank that can be served, by trying every cut. No share limits."""
+    """The most of all load up to this rank that can be served, by trying every cut. There are no share
+    limits, and no pool is in two quota groups."""
     routes = [r for r, rule in enumerate(compiled.routes) if rule.rank <= rank and problem.demand[r] > 0]
     subsets = chain.from_iterable(combinations(routes, count) for count in range(len(routes) + 1))
     return min(
@@ -273,10 +294,10 @@ def most_served(compiled: CompiledPolicy, problem: Problem, rank: int) -> float:
 def _capacity(compiled: CompiledPolicy, problem: Problem, routes: tuple[int, ...]) -> float:
     """What all pools that these routes may use can carry together."""
     pools = {p for r in routes for p in compiled.routes[r].lawful if problem.grade[p] in (GAINS, GAINS_LATE)}
-    alone = sum(problem.usable[p] for p in pools if compiled.group_of[p] < 0)
+    alone = sum(problem.usable[p] for p in pools if not compiled.groups_of[p])
     grouped = 0.0
     for group, most in enumerate(problem.group_usable):
-        grouped += min(most, sum(problem.usable[p] for p in pools if compiled.group_of[p] == group))
+        grouped += min(most, sum(problem.usable[p] for p in pools if group in compiled.groups_of[p]))
     return alone + grouped
 
 
@@ -309,6 +330,6 @@ def left_without_room(
     for p in remaining:
         model.row(instead(critical, [p]), -INFINITE, max(problem.usable[p] - stays(critical, [p]), 0.0))
     for group, most in enumerate(problem.group_usable):
-        inside = [p for p in remaining if compiled.group_of[p] == group]
+        inside = [p for p in remaining if group in compiled.groups_of[p]]
         model.row(instead(critical, inside), -INFINITE, max(most - stays(critical, inside), 0.0))
     return model.optimum() if critical else 0.0

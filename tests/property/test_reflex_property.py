@@ -13,7 +13,7 @@ from controller.core.moves.eligible import Use
 from controller.core.moves.forced import find_places, settle
 from controller.core.moves.unplaced import whole_routes
 from controller.core.policy.compiled import LOWEST_RANK, CompiledPolicy, compile_policy
-from tests.property.planned import policies, problems
+from tests.property.planned import AT_MOST_ONE, NESTED, OVERLAPPING, Groups, policies, problems
 from tests.property.worlds import examples
 from tieline.table import MILLION
 
@@ -33,10 +33,10 @@ class Lost(NamedTuple):
 
 
 @st.composite
-def losses(draw: st.DrawFn, *, ill: tuple[int, ...] = (GAINS_LATE,)) -> Lost:
+def losses(draw: st.DrawFn, *, ill: tuple[int, ...] = (GAINS_LATE,), groups: Groups = AT_MOST_ONE) -> Lost:
     """Everything placed by merit, then one or two pools are gone and nothing succeeds there. ``ill``: grades
-    that pools may have beside healthy ones."""
-    policy = draw(policies(workloads=4, pins=True))
+    that pools may have beside healthy ones. ``groups``: the quota groups that a pool may be in."""
+    policy = draw(policies(workloads=4, pins=True, groups=groups))
     # Without bending the headroom, so that one set of limits holds for the reflex and for the programme.
     policy = replace(policy, thresholds=replace(policy.thresholds, headroom_in_scarcity=0.0))
     problem = draw(problems(policy, (GAINS, GAINS, GAINS, *ill)))
@@ -56,10 +56,10 @@ def losses(draw: st.DrawFn, *, ill: tuple[int, ...] = (GAINS_LATE,)) -> Lost:
 
 
 @QUICK
-@given(losses(ill=()))
+@given(st.one_of(losses(ill=()), losses(ill=(), groups=NESTED)))
 def test_as_much_of_each_rank_is_served_as_any_lawful_assignment_could(lost: Lost) -> None:
-    """Compared with the linear programme, the most critical first, shares and quota groups counted: only
-    remainders that are too small to place are left."""
+    """Compared with the linear programme, the most critical first, shares and quota groups counted, also of
+    groups that lie within one another: only remainders that are too small to place are left."""
     targets = solve(lost.compiled, lost.problem).plan.targets
     planned = {target.route: target.shed for target in targets}
     for rank in range(LOWEST_RANK + 1):
@@ -71,7 +71,7 @@ def test_as_much_of_each_rank_is_served_as_any_lawful_assignment_could(lost: Los
 
 
 @QUICK
-@given(losses())
+@given(st.one_of(losses(), losses(groups=OVERLAPPING)))
 def test_nothing_is_shed_for_which_there_is_room(lost: Lost) -> None:
     """Of any criticality: a route that sheds has no lawful pool with room left, shares and groups counted."""
     limits = lost.use.limits
@@ -84,7 +84,7 @@ def test_nothing_is_shed_for_which_there_is_room(lost: Lost) -> None:
 
 
 @QUICK
-@given(losses())
+@given(st.one_of(losses(), losses(groups=OVERLAPPING)))
 def test_forced_moves_are_lawful_within_room_and_touch_nothing_else(lost: Lost) -> None:
     """Whole shares on lawful pools, no pool, group or largest share exceeded, and what needs not move stays:
     a more critical route is touched only if it was on a lost pool or moves on without losing anything."""

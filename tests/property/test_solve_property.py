@@ -1,7 +1,7 @@
 """The dispatch against two other ways to find the answer, and against what must hold of every plan."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -14,6 +14,9 @@ from controller.core.policy.compiled import compile_policy
 from controller.core.policy.policy import Policy
 from tests.property.planned import (
     ALL_GRADES,
+    AT_MOST_ONE,
+    OVERLAPPING,
+    Groups,
     flows_of,
     least_cost,
     left_without_room,
@@ -21,7 +24,7 @@ from tests.property.planned import (
     policies,
     problems,
 )
-from tieline.table import MILLION, Split
+from tieline.table import CRITICALITIES, MILLION, Split
 
 ROUNDING = 0.02  # units/s: whole parts per million of a few thousand units/s
 World = tuple[Policy, Problem]
@@ -33,9 +36,15 @@ def _penalty(providers: int) -> dict[int, float]:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, *, shares: bool = True, grades: tuple[int, ...] = (0, 0, 0, 1, OUT)) -> World:
+def worlds(
+    draw: st.DrawFn,
+    *,
+    shares: bool = True,
+    grades: tuple[int, ...] = (0, 0, 0, 1, OUT),
+    groups: Groups = AT_MOST_ONE,
+) -> World:
     """A policy and a problem under it."""
-    policy = draw(policies(shares=shares))
+    policy = draw(policies(shares=shares, groups=groups))
     return policy, draw(problems(policy, grades))
 
 
@@ -43,6 +52,19 @@ def worlds(draw: st.DrawFn, *, shares: bool = True, grades: tuple[int, ...] = (0
 @given(worlds(), st.sampled_from((1, 2, 24)))
 def test_costs_what_the_programme_written_down_anew_costs(world: World, candidates: int) -> None:
     """No aggregation, column left out or warm start changes the optimum: an unaggregated programme agrees."""
+    costs_the_same(world, candidates)
+
+
+@settings(max_examples=50, deadline=None)
+@given(worlds(groups=OVERLAPPING), st.sampled_from((1, 24)))
+def test_the_same_where_pools_are_in_several_quota_groups(world: World, candidates: int) -> None:
+    """Each group binds, before and after a loss. Of one critical rank only, as a class has one penalty."""
+    assume(len({workload.criticality for workload in world[0].workloads} & set(CRITICALITIES[:2])) < 2)
+    costs_the_same(world, candidates)
+
+
+def costs_the_same(world: World, candidates: int) -> None:
+    """The programme and the one written down anew."""
     policy, problem = world
     compiled = compile_policy(policy)
     found = solve(compiled, problem, candidates=candidates)
@@ -68,7 +90,7 @@ def test_serves_as_much_of_each_rank_as_any_cut_allows(world: World) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(worlds(grades=ALL_GRADES))
+@given(st.one_of(worlds(grades=ALL_GRADES), worlds(grades=ALL_GRADES, groups=OVERLAPPING)))
 def test_a_plan_is_lawful_and_within_every_limit(world: World) -> None:
     """Only lawful pools, whole shares, no pool, quota group or provider share beyond its limit; what is
     silent keeps its own, only critical load comes to a pool of unknown health, and nothing to a lost one."""
@@ -114,7 +136,7 @@ def test_a_plan_is_lawful_and_within_every_limit(world: World) -> None:
             + ROUNDING
         )
     for group, most in enumerate(problem.group_usable):
-        inside = [p for p in range(len(load)) if compiled.group_of[p] == group]
+        inside = [p for p in range(len(load)) if group in compiled.groups_of[p]]
         silent_load = sum(held_load[p] for p in inside if problem.grade[p] > GAINS_LATE)
         assert sum(load[p] for p in inside) <= max(most, silent_load) + ROUNDING
 

@@ -69,7 +69,7 @@ class CapacityCollector(Collector, frozen=True, kw_only=True):
                 yield Fault(path, f"the policy lets this source speak of {scope} only, not of {name}")
         groups = {group.id for group in policy.quota_groups}
         for path, group, provider in self.named_groups():
-            members = [pool for pool in policy.pools if pool.quota_group == group]
+            members = [pool for pool in policy.pools if group in pool.quota_groups]
             if group not in groups:
                 yield Fault(path, f"unknown quota group {group}{near_miss(group, groups)}")
             elif not any(in_scope(pool.id, scope) for pool in members):

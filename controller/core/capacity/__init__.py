@@ -23,5 +23,5 @@ The headroom and the ramp after an outage are applied later, in moves/eligible.p
 429s show are measured only on seconds whose reports have arrived (evidence/reported_seconds.py).
 
 Tested in tests/unit/controller/core/capacity and in the scenarios throttled, near_rate_limit, lump,
-several_limits, quota_group, stale_capacity and planned_limit of tests/scenarios.
+several_limits, quota_group, quota_groups_nested, stale_capacity and planned_limit of tests/scenarios.
 """

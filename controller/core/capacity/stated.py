@@ -143,7 +143,7 @@ def collapsed_groups(policy: Policy, stated: StatedCapacity) -> set[int]:
 
 
 def collapsed_pools(policy: Policy, stated: StatedCapacity) -> frozenset[int]:
-    """The pools that can give next to nothing, as it is stated of them or of their quota group."""
+    """The pools that can give next to nothing, as it is stated of them or of one of their quota groups."""
     floor_share = policy.thresholds.throttled_floor_share
     groups = {policy.quota_groups[index].id for index in collapsed_groups(policy, stated)}
     pools = {
@@ -152,7 +152,7 @@ def collapsed_pools(policy: Policy, stated: StatedCapacity) -> frozenset[int]:
         if pool.limits.units < floor_share * policy.pools[index].limit_units_per_s
     }
     if groups:
-        pools.update(index for index, pool in enumerate(policy.pools) if pool.quota_group in groups)
+        pools.update(i for i, pool in enumerate(policy.pools) if not groups.isdisjoint(pool.quota_groups))
     return frozenset(pools)
 
 
@@ -248,10 +248,10 @@ class _Statements:
             index = self._compiled.pool_index.get(part.pool)
             if index is None or not part.from_ms <= self._now_ms < part.until_ms:
                 continue
-            group = self._compiled.group_of[index]
-            if group >= 0 and groups_ms.get(self._compiled.groups[group], 0) < part.from_ms:
-                limits = self._groups[group]
-                self._groups[group] = limits._replace(units=limits.units + part.units_per_s)
+            for group in self._compiled.groups_of[index]:
+                if groups_ms.get(self._compiled.groups[group], 0) < part.from_ms:
+                    limits = self._groups[group]
+                    self._groups[group] = limits._replace(units=limits.units + part.units_per_s)
             base = self._known(index, part.until_ms)
             if base is None or pools_ms.get(part.pool, 0) >= part.from_ms:
                 continue

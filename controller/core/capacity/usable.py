@@ -1,4 +1,4 @@
-"""What each pool may carry: the tightest of its own limits, its quota group's, and what throttling shows.
+"""What each pool may carry: the tightest of its own limits, its quota groups', and what throttling shows.
 
 Limits of requests/s and of requests in flight become units/s by the size that the pool's requests have and
 the time that they take. Of capacity that is new only a part counts, see remember.py.
@@ -109,7 +109,11 @@ def limited_by_requests(
     ``by_policy`` is the answer of ``limited_by_policy``.
     """
     groups = {group for group, limits in enumerate(stated.groups) if limits.limits_requests}
-    in_groups = {index for index, group in enumerate(compiled.group_of) if group in groups} if groups else ()
+    in_groups = (
+        {index for index, own in enumerate(compiled.groups_of) if not groups.isdisjoint(own)}
+        if groups
+        else ()
+    )
     spoken_of = {*stated.pools, *stated.expired}
     return by_policy.union(
         in_groups, (index for index in spoken_of if _limits(compiled, stated, index).limits_requests)
@@ -219,7 +223,7 @@ def _group_units(
         if not limits.limits_requests:
             continue
         members = [
-            name for name, owner in zip(compiled.pools, compiled.group_of, strict=True) if owner == group
+            name for name, owners in zip(compiled.pools, compiled.groups_of, strict=True) if group in owners
         ]
         sized = [memories[name] for name in members if name in memories and memories[name].units_per_request]
         limit = min((by for memory in sized for by, _ in _request_limits(limits, memory)), default=UNBOUNDED)
@@ -238,9 +242,10 @@ def _with_carried(
     if not groups:
         return units
     carried = dict.fromkeys(groups, 0.0)
-    for name, group in zip(compiled.pools, compiled.group_of, strict=True):
-        if group in carried and name in memories:
-            carried[group] += memories[name].carried_units_per_s
+    for name, owners in zip(compiled.pools, compiled.groups_of, strict=True):
+        for group in owners:
+            if group in carried and name in memories:
+                carried[group] += memories[name].carried_units_per_s
     own = [group.limit_units_per_s for group in compiled.policy.quota_groups]
     headroom = compiled.policy.headroom
     return [

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from controller.core.assessment import Assessment, assess
+from controller.core.capacity.usable import UNBOUNDED
 from controller.core.evidence.finding import SILENT
 from controller.core.evidence.health import ramp_share
 from controller.core.guards.withheld import MODES
@@ -177,9 +178,9 @@ def _rules(assessment: Assessment, index: int) -> list[Verdict]:
         verdicts.append(replace(order_verdict(name, reason, order), after=order.guard))
     if limits.grade[index] == KEEPS and not assessment.caps.pools[index].fresh:
         verdicts.append(Verdict(name, Reason.CAPACITY_EXPIRED, 0))
-    group = compiled.group_of[index]
-    if group >= 0 and limits.group_usable[group] < limits.usable[index]:
-        verdicts.append(Verdict(name, Reason.QUOTA_GROUP, 0, value=limits.group_usable[group]))
+    tightest = min((limits.group_usable[group] for group in compiled.groups_of[index]), default=UNBOUNDED)
+    if tightest < limits.usable[index]:
+        verdicts.append(Verdict(name, Reason.QUOTA_GROUP, 0, value=tightest))
     memory = assessment.memory.pools[name]
     if limits.grade[index] == OUT and memory.state is State.DOWN and index not in withdrawn:
         verdicts.append(Verdict(name, Reason.HOLD_DOWN, memory.down_since_ms, until_ms=memory.hold_until_ms))

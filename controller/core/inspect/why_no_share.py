@@ -245,17 +245,21 @@ def _held_back(context: ShareContext, route: int, pool: int) -> NoShare | None:
 
 
 def _full(context: ShareContext, route: int, pool: int) -> NoShare | None:
-    """Which limit leaves no room: the provider's share of the workload, the quota group's, the pool's own."""
+    """Which limit leaves no room: the provider's share of the workload, a quota group's, the pool's own."""
     compiled, limits, target = context.assessment.compiled, context.assessment.use.limits, context.target
     if target.room_parts(route, pool, limits.usable[pool], limits):
         return None
-    provider, group = compiled.provider_of[pool], compiled.group_of[pool]
+    provider = compiled.provider_of[pool]
     share_max = compiled.routes[route].share_max.get(provider)
     carried = provider_parts(target.weights[route].items(), compiled.provider_of, provider)
     if share_max is not None and parts_left(share_max, carried) <= 1:
         return context.no_share(pool, Reason.PROVIDER_SHARE_FULL, value=share_max)
     own_room = limits.usable[pool] - target.load[pool]
-    if group >= 0 and limits.group_usable[group] - target.group_load[group] < own_room:
+    rooms = [
+        (limits.group_usable[group] - target.group_load[group], group) for group in compiled.groups_of[pool]
+    ]
+    group_room, group = min(rooms, default=(own_room, -1))
+    if group_room < own_room:
         name, limit = compiled.groups[group], limits.group_usable[group]
         return context.no_share(pool, Reason.GROUP_FULL, name, value=limit)
     return context.no_share(pool, Reason.NO_ROOM, *_filling(context, pool), value=limits.usable[pool])

@@ -1,7 +1,7 @@
 """The coefficients of the matrix: in which rows each column stands, and with which sign.
 
 A pair column ``x[r,p]`` is load of one route on one pool. It stands with 1 in the rows of its route, its
-pool, the pool's quota group and the provider's share limit, and in the rows of each loss that concerns it.
+pool, the pool's quota groups and the provider's share limit, and in the rows of each loss that concerns it.
 """
 
 from typing import NamedTuple
@@ -57,13 +57,10 @@ def _ones(row: Positions, column: Positions) -> Entries:
 
 def base_entries(instance: Instance, rows: BaseRows, pairs: Pairs) -> Entries:
     """Where pair columns stand in the programme without losses."""
-    group = instance.group_of[pairs.pool]
-    grouped = group >= 0
-    parts = [
-        _ones(pairs.route, pairs.column),
-        _ones(rows.first_pool + pairs.pool, pairs.column),
-        _ones(rows.first_group + group[grouped], pairs.column[grouped]),
-    ]
+    parts = [_ones(pairs.route, pairs.column), _ones(rows.first_pool + pairs.pool, pairs.column)]
+    for group in instance.groups_of[pairs.pool].T:
+        grouped = group >= 0
+        parts.append(_ones(rows.first_group + group[grouped], pairs.column[grouped]))
     for (place, provider), row in rows.share_row.items():
         bound = (pairs.route == place) & (instance.provider_of[pairs.pool] == provider)
         parts.append(_ones(np.full(int(bound.sum()), row), pairs.column[bound]))
@@ -76,16 +73,17 @@ def loss_entries(instance: Instance, block: LossBlock, pairs: Pairs) -> Entries:
     Critical load on a lost pool adds to what its class must place elsewhere (-1 on the left side). Critical
     load on another pool takes room there. Load that is not critical makes way and does not count.
     """
-    class_of, group = instance.class_of[pairs.route], instance.group_of[pairs.pool]
+    class_of = instance.class_of[pairs.route]
     critical = class_of >= 0
     lost = critical & block.lost[pairs.pool]
     stays = critical & ~block.lost[pairs.pool] & (block.kind_of[pairs.pool] >= 0)
-    grouped = stays & (group >= 0)
     parts = [
         Entries(block.class_row[class_of[lost]], pairs.column[lost], np.full(int(lost.sum()), -1.0)),
         _ones(block.kind_row[block.kind_of[pairs.pool[stays]]], pairs.column[stays]),
-        _ones(block.group_row[group[grouped]], pairs.column[grouped]),
     ]
+    for group in instance.groups_of[pairs.pool].T:
+        grouped = stays & (group >= 0)
+        parts.append(_ones(block.group_row[group[grouped]], pairs.column[grouped]))
     for (place, provider), row in block.share_row.items():
         bound = stays & (pairs.route == place) & (instance.provider_of[pairs.pool] == provider)
         parts.append(_ones(np.full(int(bound.sum()), row), pairs.column[bound]))
@@ -95,18 +93,19 @@ def loss_entries(instance: Instance, block: LossBlock, pairs: Pairs) -> Entries:
 def flow_entries(instance: Instance, block: LossBlock, first_column: int) -> Entries:
     """The block's own columns: for each struck class what finds no room, then what each flow takes over.
 
-    Both serve the class. A flow also takes room of its kind, quota group and share limit.
+    Both serve the class. A flow also takes room of its kind, quota groups and share limit.
     """
     short = first_column + np.arange(len(block.struck))
     flow = first_column + len(block.struck) + np.arange(len(block.flows))
     class_row, kind = block.flows[:, 0], block.flows[:, 1]
-    grouped = block.flow_group >= 0
     parts = [
         _ones(np.arange(len(block.struck)), short),
         _ones(class_row, flow),
         _ones(block.kind_row[kind], flow),
-        _ones(block.group_row[block.flow_group[grouped]], flow[grouped]),
     ]
+    for group in block.flow_groups.T:
+        grouped = group >= 0
+        parts.append(_ones(block.group_row[group[grouped]], flow[grouped]))
     for (place, provider), row in block.share_row.items():
         own = class_row == block.class_row[instance.class_of[place]]
         bound = own & (block.flow_provider == provider)

@@ -2,7 +2,7 @@
 
 After a loss, critical load on the remaining pools stays where it is, and all other load makes way. The
 programme is kept small by aggregation, which changes nothing in its answer: routes count by class, and pools
-that the same classes may use, of one provider and one quota group, count as one kind.
+that the same classes may use, of one provider and the same quota groups, count as one kind.
 """
 
 from typing import NamedTuple
@@ -33,15 +33,18 @@ class LossBlock(NamedTuple):
     lower: Floats  # lower bound of each row
     upper: Floats  # upper bound of each row
     flows: NDArray[np.int32]  # [F, 2] row of the class, number of the kind
-    flow_group: Ints  # [F] quota group of the kind
+    flow_groups: Ints  # [F, M] quota groups of the kind
     flow_provider: Ints  # [F] provider of the kind
 
 
 class _Kinds(NamedTuple):
-    """``of_pool``: [P] kind or -1. ``may_use``: [T, C + 2] classes that may use it, quota group, provider."""
+    """``of_pool``: [P] kind or -1. For each kind, ``may_use``: [T, C] whether each class may use it,
+    ``groups``: [T, M] its quota groups, and ``provider``: [T]."""
 
     of_pool: Ints
     may_use: NDArray[np.int32]
+    groups: Ints
+    provider: Ints
 
 
 def block_of(instance: Instance, name: str, lost: Bools) -> LossBlock | None:
@@ -51,7 +54,7 @@ def block_of(instance: Instance, name: str, lost: Bools) -> LossBlock | None:
         return None
     remaining = instance.reserve.any(axis=0) & ~lost
     kinds = _kinds(instance, remaining)
-    groups = [g for g in range(len(instance.group_usable)) if (remaining & (instance.group_of == g)).any()]
+    groups = [g for g in range(len(instance.group_usable)) if (remaining & instance.in_group(g)).any()]
     shares = [key for key in instance.share_room if instance.class_of[key[0]] in struck]
     room = _room(instance, lost, kinds, groups, shares)
     # Fixed load on lost pools needs a place as well, although no column of the programme carries it.
@@ -74,8 +77,8 @@ def block_of(instance: Instance, name: str, lost: Bools) -> LossBlock | None:
         lower=np.concatenate([from_fixed, np.full(len(room), -np.inf)]),
         upper=np.concatenate([from_fixed, room]),
         flows=flows,
-        flow_group=kinds.may_use[flows[:, 1], -2].astype(np.int32),
-        flow_provider=kinds.may_use[flows[:, 1], -1].astype(np.int32),
+        flow_groups=kinds.groups[flows[:, 1]],
+        flow_provider=kinds.provider[flows[:, 1]],
     )
 
 
@@ -90,11 +93,12 @@ def _struck(instance: Instance, lost: Bools) -> Positions:
 
 def _kinds(instance: Instance, remaining: Bools) -> _Kinds:
     """The remaining pools, grouped by what the rows of the block can tell apart."""
-    keys = np.concatenate([instance.reserve, instance.group_of[None, :], instance.provider_of[None, :]]).T
+    keys = np.concatenate([instance.reserve, instance.groups_of.T, instance.provider_of[None, :]]).T
     of_pool = np.full(len(remaining), -1, dtype=np.int32)
-    may_use, number = np.unique(keys[remaining], axis=0, return_inverse=True)
+    kinds, number = np.unique(keys[remaining], axis=0, return_inverse=True)
     of_pool[remaining] = number.reshape(-1)
-    return _Kinds(of_pool, may_use)
+    classes = len(instance.reserve)
+    return _Kinds(of_pool, kinds[:, :classes], kinds[:, classes:-1], provider=kinds[:, -1])
 
 
 def _flows(kinds: _Kinds, struck: Positions) -> NDArray[np.int32]:
@@ -113,7 +117,5 @@ def _room(
     remaining = kinds.of_pool >= 0
     of_kind = np.zeros(len(kinds.may_use))
     np.add.at(of_kind, kinds.of_pool[remaining], np.maximum(instance.usable - fixed, 0.0)[remaining])
-    of_group = [
-        float(instance.group_usable[g] - fixed[(instance.group_of == g) & ~lost].sum()) for g in groups
-    ]
+    of_group = [float(instance.group_usable[g] - fixed[instance.in_group(g) & ~lost].sum()) for g in groups]
     return np.concatenate([of_kind, np.maximum(of_group, 0.0), [instance.share_room[key] for key in shares]])

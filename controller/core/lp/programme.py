@@ -67,13 +67,18 @@ class Instance(NamedTuple):
     burst_room: Floats  # [P] what the pool may carry beyond that
     burst_cost: Floats  # [P]
     usable: Floats  # [P] what the pool may carry in all
-    group_of: Ints  # [P] quota group, -1 for none
+    groups_of: Ints  # [P, M] the quota groups of each pool, filled up with -1
     group_room: Floats  # [G] beside the fixed load
     group_usable: Floats  # [G] in all
     provider_of: Ints  # [P]
     share_room: ShareLimits  # (route's place, provider) to what it may carry there beside the fixed load
     class_of: Ints  # [R] class, -1 for a route that is not critical
     reserve: Bools  # [C, P] whether the pool may take load of the class after a loss
+
+    def in_group(self, group: int) -> Bools:
+        """[P] whether each pool is in the quota group."""
+        members: Bools = (self.groups_of == group).any(axis=1)
+        return members
 
 
 def instance_of(compiled: CompiledPolicy, problem: Problem) -> Instance:
@@ -91,7 +96,7 @@ def instance_of(compiled: CompiledPolicy, problem: Problem) -> Instance:
     # Infinite limits (pools that no mode bounds) become ten times all load, which binds nothing either.
     usable = np.minimum(np.array(problem.usable) * scale, LOAD_SCALED * 10)
     committed = np.minimum(np.array(problem.committed) * scale, usable)
-    group_of = np.array(compiled.group_of, dtype=np.int32)
+    groups_of = _groups_of(compiled)
     group_usable = np.array(problem.group_usable) * scale
     class_of, reserve = _classes(compiled, routes, lawful & ready[None, :])
     thresholds = compiled.policy.thresholds
@@ -110,8 +115,8 @@ def instance_of(compiled: CompiledPolicy, problem: Problem) -> Instance:
         burst_room=np.maximum(usable - np.maximum(committed, fixed_load), 0.0),
         burst_cost=_burst_cost(compiled, problem),
         usable=usable,
-        group_of=group_of,
-        group_room=np.maximum(group_usable - _by_group(group_of, fixed_load, len(group_usable)), 0.0),
+        groups_of=groups_of,
+        group_room=np.maximum(group_usable - _by_group(groups_of, fixed_load, len(group_usable)), 0.0),
         group_usable=group_usable,
         provider_of=np.array(compiled.provider_of, dtype=np.int32),
         share_room=_share_room(compiled, routes, load, fixed),
@@ -138,10 +143,18 @@ def _lawful(compiled: CompiledPolicy, routes: Ints) -> Bools:
     return lawful
 
 
-def _by_group(group_of: Ints, load: Floats, groups: int) -> Floats:
+def _groups_of(compiled: CompiledPolicy) -> Ints:
+    """[P, M] where M is the most quota groups that a pool is in, at least 1."""
+    most = max((len(groups) for groups in compiled.groups_of), default=1) or 1
+    rows = [(*groups, *[-1] * (most - len(groups))) for groups in compiled.groups_of]
+    return np.array(rows, dtype=np.int32).reshape(len(rows), most)
+
+
+def _by_group(groups_of: Ints, load: Floats, groups: int) -> Floats:
     """[G] the load of each group's pools together."""
     total = np.zeros(groups)
-    np.add.at(total, group_of[group_of >= 0], load[group_of >= 0])
+    for group_of in groups_of.T:
+        np.add.at(total, group_of[group_of >= 0], load[group_of >= 0])
     return total
 
 

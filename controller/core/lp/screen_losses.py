@@ -108,7 +108,7 @@ def _room(instance: Instance, flows: Floats, lost: Bools) -> Floats:
     room = np.where(usable, np.maximum(instance.usable - stays, 0.0), 0.0)
     order = _fewest_users_first(instance)
     for group, limit in enumerate(instance.group_usable):
-        members = (instance.group_of == group) & ~lost
+        members = instance.in_group(group) & ~lost
         _cap(room, order[members[order]], float(limit - stays[members].sum()))
     return room
 

@@ -150,7 +150,7 @@ class Tableau:
         instance, dual, base = self.instance, self._dual, self._base
         of_pool = dual[base.first_pool : base.first_group].copy()
         of_group = np.append(dual[base.first_group : base.first_group + len(instance.group_room)], 0.0)
-        of_pool += of_group[instance.group_of]
+        of_pool += of_group[instance.groups_of].sum(axis=1)
         cost = instance.cost + instance.move_cost - dual[: base.first_pool, None] - of_pool[None, :]
         for (place, provider), row in base.share_row.items():
             cost[place, instance.provider_of == provider] -= dual[row]
@@ -168,7 +168,7 @@ class Tableau:
         of_row = np.append(dual[: len(block.lower)], 0.0)
         of_class = np.append(of_row[block.class_row], 0.0)
         kind_row = np.append(block.kind_row, -1)[block.kind_of]
-        remaining = of_row[kind_row] + of_row[block.group_row[instance.group_of]]
+        remaining = of_row[kind_row] + of_row[block.group_row[instance.groups_of]].sum(axis=1)
         remaining = np.where(block.kind_of >= 0, remaining, 0.0)
         lost = of_class[instance.class_of[critical]][:, None]
         cost[critical] -= np.where(block.lost[None, :], -lost, remaining[None, :])

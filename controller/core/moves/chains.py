@@ -1,12 +1,15 @@
 """Room that other load makes: short chains of moves that end in free room or in less critical load.
 
 A table is a flow. Each unit of a route passes the largest share of its provider, its pool's limit and the
-limit of the pool's quota group. Load without a place takes the place of other load at whatever limit is full
-on its way. That load takes the place of other load elsewhere, and so on, until some of it finds free room.
-Such a chain is an augmenting path of the flow (Ford and Fulkerson 1956). Two things follow from that:
+limits of the pool's quota groups. Load without a place takes the place of other load at whatever limit is
+full on its way. That load takes the place of other load elsewhere, and so on, until some of it finds free
+room. Such a chain is an augmenting path of the flow (Ford and Fulkerson 1956). Two things follow from that:
 
 - Every limit on the way is asked before anything moves, so nothing is turned out in vain.
-- If the search ends without a chain, no other assignment of the same load has room either.
+- If the search ends without a chain, no other assignment of the same load has room either. This needs that of
+  two full quota groups of a pool one lies within the other, as a model's quota within its subscription's.
+  Where they only overlap, load makes way that is in both of them; what needs two loads to leave at once is
+  left to the linear programme.
 
 The search is breadth first, so it finds chains with few moves, and with it few units that move. Where no
 chain ends in free room, one may end in load that is less critical than the claimant's, the least critical
@@ -17,7 +20,7 @@ Tested in tests/unit/controller/core/moves/test_chains.py, and in tests/property
 against the optimum of the linear programme.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from heapq import heappush
 from itertools import pairwise
@@ -44,7 +47,7 @@ EDGES_MAX = 4_000_000  # looked at for all load of one draft: about half a secon
 
 
 class _Nodes(NamedTuple):
-    """The numbers of the nodes of the flow: pools from 0, quota groups from ``groups``, routes from
+    """The numbers of the nodes of the flow: pools from 0, sets of quota groups from ``groups``, routes from
     ``routes``, and the shares of routes at providers from ``shares``."""
 
     groups: int
@@ -96,7 +99,7 @@ class Chains:
         with_unknown: bool = False,
     ) -> None:
         compiled = draft.compiled
-        routes = len(compiled.pools) + len(compiled.groups)
+        routes = len(compiled.pools) + len(compiled.group_sets)
         self._draft = draft
         self._limits = limits
         self._moves = moves
@@ -109,6 +112,7 @@ class Chains:
             providers=len(compiled.providers),
         )
         self._barren: dict[int, dict[int, float]] = {}  # by goal: nodes without a chain, by the least units
+        self._set_number = {groups: number for number, groups in enumerate(compiled.group_sets)}
         self._receivers: dict[tuple[int, bool], list[int]] = {}
         self._edges = 0
 
@@ -169,15 +173,15 @@ class Chains:
         if search.goal != FREE_ROOM:
             return node >= nodes.routes and self._rank(nodes.route_of(node)) == search.goal
         if node < nodes.groups:
-            return self._draft.compiled.group_of[node] < 0 and self._pool_room(node) > search.least
-        return node < nodes.routes and self._group_room(node) > search.least
+            return not self._draft.compiled.groups_of[node] and self._pool_room(node) > search.least
+        return node < nodes.routes and min(map(self._group_room, self._groups_at(node))) > search.least
 
     def _following(self, node: int, search: _Search) -> Iterator[int]:
         """The nodes that a unit at this node can go on to, with what it pushes out."""
         if node < self._nodes.groups:
             return self._from_pool(node, search)
         if node < self._nodes.routes:
-            return self._from_group(node, search)
+            return self._from_groups(node, search)
         if node < self._nodes.shares:
             return self._from_route(node - self._nodes.routes, search)
         return self._from_share(node, search)
@@ -205,10 +209,12 @@ class Chains:
         yield self._nodes.routes + route
 
     def _from_pool(self, pool: int, search: _Search) -> Iterator[int]:
-        """The pool's quota group if the pool itself has room, then the load on it, least critical first."""
+        """What is full of the pool's quota groups if the pool itself has room, or all of them if none is;
+        then the load on it, least critical first."""
         draft, compiled, nodes = self._draft, self._draft.compiled, self._nodes
-        if compiled.group_of[pool] >= 0 and self._pool_room(pool) > search.least:
-            yield nodes.groups + compiled.group_of[pool]
+        if (groups := compiled.groups_of[pool]) and self._pool_room(pool) > search.least:
+            full = tuple(group for group in groups if self._group_room(group) <= search.least)
+            yield nodes.groups + self._set_number[full or groups]
         if self._limits.usable[pool] >= UNBOUNDED:
             return  # a mode lets it keep what it carries
         owner, least, weights, demand = (
@@ -223,11 +229,12 @@ class Chains:
                 is_shared = owner in compiled.routes[route].share_max
                 yield nodes.share(route, owner) if is_shared else nodes.routes + route
 
-    def _from_group(self, node: int, search: _Search) -> Iterator[int]:
-        """The pools whose load fills the quota group."""
-        group = node - self._nodes.groups
-        for pool, owner in enumerate(self._draft.compiled.group_of):
-            if owner == group and self._limits.grade[pool] != OUT and self._draft.load[pool] > search.least:
+    def _from_groups(self, node: int, search: _Search) -> Iterator[int]:
+        """The pools whose load leaves room in each of these quota groups at once."""
+        wanted = self._groups_at(node)
+        for pool, groups in enumerate(self._draft.compiled.groups_of):
+            relieves = all(group in groups for group in wanted)
+            if relieves and self._limits.grade[pool] != OUT and self._draft.load[pool] > search.least:
                 yield pool
 
     def _receivers_of(self, route: int, search: _Search) -> list[int]:
@@ -275,20 +282,26 @@ class Chains:
         return placed
 
     def _narrowest(self, chain: list[int], goal: int) -> float:
-        """The units/s that can move along the chain."""
+        """The units/s that can move along the chain.
+
+        Each quota group bounds it by what the moves together bring into the group.
+        """
         nodes, draft, units = self._nodes, self._draft, UNBOUNDED
+        gains: Counter[int] = Counter()
         for before, node in pairwise(chain):
+            if node < nodes.groups and before >= nodes.routes:
+                gains.update(draft.compiled.groups_of[node])
             if before < nodes.groups <= node < nodes.routes:
                 units = min(units, self._pool_room(before))
             elif before < nodes.groups:
                 mover = nodes.route_of(node)
+                gains.subtract(draft.compiled.groups_of[before])
                 units = min(units, draft.weights[mover].get(before, 0) * draft.demand[mover] / MILLION)
             elif nodes.routes <= before < nodes.shares <= node:
                 units = min(units, self._share_room(node))
-        if goal == FREE_ROOM:
-            end = chain[-1]
-            units = min(units, self._pool_room(end) if end < nodes.groups else self._group_room(end))
-        return units
+        if goal == FREE_ROOM and chain[-1] < nodes.groups:
+            units = min(units, self._pool_room(chain[-1]))
+        return min([units, *(self._group_room(group) / times for group, times in gains.items() if times > 0)])
 
     def _rank(self, route: int) -> int:
         return self._draft.compiled.routes[route].rank
@@ -300,8 +313,11 @@ class Chains:
     def _pool_room(self, pool: int) -> float:
         return self._limits.usable[pool] - self._draft.load[pool]
 
-    def _group_room(self, node: int) -> float:
-        group = node - self._nodes.groups
+    def _groups_at(self, node: int) -> tuple[int, ...]:
+        """The quota groups of a node that stands for a set of them."""
+        return self._draft.compiled.group_sets[node - self._nodes.groups]
+
+    def _group_room(self, group: int) -> float:
         return self._limits.group_usable[group] - self._draft.group_load[group]
 
     def _share_room(self, node: int) -> float:

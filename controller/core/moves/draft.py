@@ -54,12 +54,12 @@ class Draft:
         self.lawful = False
         self.load = [0.0] * len(compiled.pools)
         self.group_load = [0.0] * len(compiled.groups)
-        load, group_load, group_of = self.load, self.group_load, compiled.group_of
+        load, group_load, groups_of = self.load, self.group_load, compiled.groups_of
         for route, shares in enumerate(weights):  # the hottest loop of a decision
             if units := demand[route] / MILLION:
                 for pool, weight in shares.items():
                     load[pool] += weight * units
-                    if (group := group_of[pool]) >= 0:
+                    for group in groups_of[pool]:
                         group_load[group] += weight * units
 
     def copy(self) -> "Draft":
@@ -108,10 +108,9 @@ class Draft:
         self.shed[route] += parts
 
     def room(self, pool: int, cap: float, limits: DraftLimits) -> float:
-        """Units/s that the pool can still take under ``cap`` and its quota group's limit."""
+        """Units/s that the pool can still take under ``cap`` and the limits of its quota groups."""
         left = cap - self.load[pool]
-        group = self.compiled.group_of[pool]
-        if group >= 0:
+        for group in self.compiled.groups_of[pool]:
             left = min(left, limits.group_usable[group] - self.group_load[group])
         return left
 
@@ -185,7 +184,7 @@ class Draft:
         for room, number in rooms:
             pool = -number
             gift = min(-(-offer * room // total), parts)
-            if gift > 0 and (rules.share_max or self.compiled.group_of[pool] >= 0):
+            if gift > 0 and (rules.share_max or self.compiled.groups_of[pool]):
                 gift = min(gift, self.room_parts(route, pool, caps[pool], limits))
             if gift > 0:
                 self.give(route, pool, gift)
@@ -201,11 +200,11 @@ class Draft:
         """
         if (demand := self.demand[route]) <= 0:
             return [MILLION] * len(pools)
-        load, group_of, most = self.load, self.compiled.group_of, demand * ROOM_MAX_FACTOR
+        load, groups_of, most = self.load, self.compiled.groups_of, demand * ROOM_MAX_FACTOR
         rooms = []
         for pool in pools:
             left = caps[pool] - load[pool]
-            if (group := group_of[pool]) >= 0:
+            for group in groups_of[pool]:
                 left = min(left, limits.group_usable[group] - self.group_load[group])
             room = int(left * MILLION / demand) if left < most else ROOM_MAX_FACTOR * MILLION
             rooms.append(room if room > ROOM_MIN_PARTS else 0)
@@ -230,8 +229,7 @@ class Draft:
 
     def _count(self, pool: int, units: float) -> None:
         self.load[pool] += units
-        group = self.compiled.group_of[pool]
-        if group >= 0:
+        for group in self.compiled.groups_of[pool]:
             self.group_load[group] += units
 
 

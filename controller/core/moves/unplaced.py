@@ -105,7 +105,7 @@ def take_from_overloaded(draft: Draft, use: Use, moves: list[Move]) -> list[Unpl
             unplaced += _evict(draft, [pool], draft.load[pool] - limits.usable[pool], moves)
     for group, load in enumerate(draft.group_load):
         if load > limits.group_usable[group] * slack:
-            members = [p for p, owner in enumerate(draft.compiled.group_of) if owner == group]
+            members = [p for p, groups in enumerate(draft.compiled.groups_of) if group in groups]
             members = [p for p in members if limits.usable[p] < UNBOUNDED]  # a mode lets others keep theirs
             members.sort(key=lambda p: (-draft.load[p], p))
             unplaced += _evict(draft, members, load - limits.group_usable[group], moves)

@@ -19,6 +19,7 @@ from tieline.table import ModelOffer
 
 NAMES_SHOWN_MAX = 12
 SIMILARITY_MIN = 0.6  # of ``difflib``: 1 is the same name
+QUOTA_GROUPS_MAX = 4  # of one pool; a subscription, a region, a model and a deployment type may each have one
 
 Path = tuple[str | int, ...]
 
@@ -120,8 +121,25 @@ def _references(policy: Policy) -> Iterator[Fault]:
 def _pool_references(path: Path, pool: Pool, names: _Names) -> Iterator[Fault]:
     yield from _unknown((*path, "id"), "provider", pool.provider, names.providers)
     yield from _unknown((*path, "geography"), "geography", pool.geography, names.geographies)
-    yield from _unknown((*path, "quota_group"), "quota group", pool.quota_group, names.groups)
+    yield from _quota_groups((*path, "quota_group"), pool, names)
     yield from _unknown_keys((*path, "latency_ms"), "origin", pool.latency_ms, names.origins)
+
+
+def _quota_groups(path: Path, pool: Pool, names: _Names) -> Iterator[Fault]:
+    """Every quota group is in the policy and named once, and there are no more than a decision can afford."""
+    groups = pool.quota_groups
+    if len(groups) > QUOTA_GROUPS_MAX:
+        yield Fault(path, f"a pool may be in {QUOTA_GROUPS_MAX} quota groups at most, not in {len(groups)}")
+    if isinstance(pool.quota_group, str):
+        yield from _unknown(path, "quota group", pool.quota_group, names.groups)
+        return
+    for place, name in enumerate(groups):
+        if name not in names.groups:
+            yield Fault(
+                (*path, place), f"unknown quota group {name or repr(name)}{near_miss(name, names.groups)}"
+            )
+        elif (first := groups.index(name)) < place:
+            yield Fault((*path, place), f"{name} is already quota_group[{first}]: name it once")
 
 
 def _workload_references(path: Path, workload: Workload, names: _Names) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ equally good and share a load in proportion to their room.
 """
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import NamedTuple
 
 from controller.core.model.memo import Memo
@@ -50,8 +51,9 @@ class RouteRules(NamedTuple):
 class CompiledPolicy(NamedTuple):
     """One policy by index. ``pools``, ``providers`` and ``groups`` are ids; ``routes`` are rules.
 
-    ``provider_of`` and ``group_of`` are by pool, the latter -1 for a pool without a quota group; ``pools_of``
-    is by provider. ``by_rank``: all routes, the most critical first. ``infos``: the pools for a table.
+    ``provider_of`` and ``groups_of`` are by pool, the latter the quota groups of a pool in rising order;
+    ``pools_of`` is by provider. ``group_sets``: first each quota group alone, then the larger sets of which a
+    pool is in every group. ``by_rank``: all routes, the most critical first. ``infos``: pools for a table.
     """
 
     policy: Policy
@@ -62,7 +64,8 @@ class CompiledPolicy(NamedTuple):
     provider_of: tuple[int, ...]
     pools_of: tuple[tuple[int, ...], ...]
     groups: tuple[str, ...]
-    group_of: tuple[int, ...]
+    groups_of: tuple[tuple[int, ...], ...]
+    group_sets: tuple[tuple[int, ...], ...]
     routes: tuple[RouteRules, ...]
     route_index: dict[tuple[str, str], int]
     by_rank: tuple[int, ...]
@@ -77,6 +80,10 @@ def compile_policy(policy: Policy) -> CompiledPolicy:
     provider_index = {name: index for index, name in enumerate(providers)}
     group_index = {name: index for index, name in enumerate(groups)}
     provider_of = tuple(provider_index[pool.provider] for pool in policy.pools)
+    groups_of = tuple(
+        tuple(sorted({group_index[name] for name in pool.quota_groups if name in group_index}))
+        for pool in policy.pools
+    )
     routes = tuple(
         _route(policy, workload, origin, provider_index)
         for workload in policy.workloads
@@ -94,12 +101,24 @@ def compile_policy(policy: Policy) -> CompiledPolicy:
             for provider in range(len(providers))
         ),
         groups=groups,
-        group_of=tuple(group_index.get(pool.quota_group, -1) for pool in policy.pools),
+        groups_of=groups_of,
+        group_sets=_group_sets(groups_of, len(groups)),
         routes=routes,
         route_index={(route.workload, route.origin): index for index, route in enumerate(routes)},
         by_rank=tuple(sorted(range(len(routes)), key=lambda index: (routes[index].rank, index))),
         infos=tuple(_info(pool) for pool in policy.pools),
     )
+
+
+def _group_sets(groups_of: tuple[tuple[int, ...], ...], count: int) -> tuple[tuple[int, ...], ...]:
+    """See ``CompiledPolicy.group_sets``."""
+    larger = {
+        part
+        for groups in set(groups_of)
+        for size in range(2, len(groups) + 1)
+        for part in combinations(groups, size)
+    }
+    return (*((group,) for group in range(count)), *sorted(larger))
 
 
 def without_share_limits(compiled: CompiledPolicy, providers: frozenset[int]) -> CompiledPolicy:

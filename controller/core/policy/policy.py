@@ -70,6 +70,7 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     give, burst included. ``requests_per_s`` and ``concurrency`` (requests in flight) limit it as well where
     they are stated; the tightest limit counts. ``price_per_million_units`` is the price of burst.
     ``credential`` is the name of a credential, never the secret. ``domains`` are what the pool fails with.
+    ``quota_group``: the quota group that limits the pool, or several of them; all of them bind.
     """
 
     id: PoolId
@@ -81,7 +82,7 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     price_per_million_units: Rate = 0.0
     adapter: Adapter = "openai"
     credential: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,96}\Z")] = ""
-    quota_group: str = ""
+    quota_group: str | tuple[str, ...] = ""  # text alone for one, so that older policies keep their version
     domains: tuple[Name, ...] = ()
     latency_ms: dict[Place, LatencyMs] = {}
     requests_per_s: Rate | None = None
@@ -91,6 +92,13 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     def assumed_units_per_s(self) -> float:
         """The capacity to count on while nobody states it: what is committed, or the limit if nothing is."""
         return self.committed_units_per_s or self.limit_units_per_s
+
+    @property
+    def quota_groups(self) -> tuple[str, ...]:
+        """The quota groups that limit the pool, in the policy's order; empty without any."""
+        if isinstance(self.quota_group, tuple):
+            return self.quota_group
+        return (self.quota_group,) if self.quota_group else ()
 
     @property
     def provider(self) -> str:

@@ -65,19 +65,20 @@ def test_clients_and_controllers_need_no_entry(event: Event) -> None:
 def test_producers_and_controllers_read_the_same_registry_from_a_policy() -> None:
     """A producer has the policy's bytes from the routes log; flows and limits are the controllers' own."""
     whole = policy(
-        (pool("azure/eu", group="shared"), pool("gcp/us")),
+        (pool("azure/eu", group="shared"), pool("gcp/us", group=("shared", "us"))),
         sources=(
             Source("probe-1", "probe"),
             Source("fleet-1", "fleet", scope="azure", interval_max_ms=5_000),
         ),
-        groups=(QuotaGroup("shared", 10.0), QuotaGroup("empty", 10.0)),
+        groups=(QuotaGroup("shared", 10.0), QuotaGroup("us", 5.0), QuotaGroup("empty", 10.0)),
     )
     registry, full = registry_in(encode_policy(whole)), registry_of(whole)
     assert registry.sources == full.sources
     assert registry.sources["fleet-1"] == SourceRule("fleet", "azure", interval_max_ms=5_000)
     assert registry.pools == full.pools == {"azure/eu/d", "gcp/us/d"}
     assert registry.providers == full.providers == {"azure", "gcp"}
-    assert registry.groups == full.groups == {"shared": {"azure/eu/d"}, "empty": frozenset()}
+    shared = frozenset({"azure/eu/d", "gcp/us/d"})
+    assert registry.groups == full.groups == {"shared": shared, "us": {"gcp/us/d"}, "empty": frozenset()}
     assert registry.flows is None
     assert full.flows == frozenset({("chat", "eu")})
 

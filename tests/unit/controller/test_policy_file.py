@@ -74,6 +74,25 @@ def test_the_example_describes_four_clouds_in_six_countries() -> None:
         ("models: [chat-large]", "models: [chat-larg]", "workloads[0].models[0]", "mean chat-large?"),
         ("- id: azure/westus3", "- id: azure/eastus2", "pools[1].id", "is already pools[0]"),
         (
+            "quota_group: azure-europe",
+            "quota_group: [azure-eu]",
+            "pools[2].quota_group[0]",
+            "unknown quota group",
+        ),
+        (
+            "quota_group: azure-europe",
+            "quota_group: [azure-europe, azure-europe]",
+            "pools[2].quota_group[1]",
+            "azure-europe is already quota_group[0]: name it once",
+        ),
+        (
+            "quota_group: azure-europe",
+            "quota_group: [azure-europe, b, c, d, e]",
+            "pools[2].quota_group",
+            "may be in 4 quota groups at most, not in 5",
+        ),
+        ("quota_group: azure-europe", "quota_group: 5", "pools[2].quota_group", "expected `str | array`"),
+        (
             "last_resort: [coreweave/us-east-04/gpt-oss,",
             "last_resort: [coreweave/us-east-03/gpt-oss,",
             "workloads[0].last_resort[0]",

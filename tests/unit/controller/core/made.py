@@ -21,7 +21,7 @@ def pool(
     committed: float = 100.0,
     limit: float = 100.0,
     price: float = 1.0,
-    group: str = "",
+    group: str | tuple[str, ...] = "",
     latency_ms: float = 10.0,
 ) -> Pool:
     """``azure/sweden`` becomes the pool azure/sweden/d."""

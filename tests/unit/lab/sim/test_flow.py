@@ -18,9 +18,13 @@ def test_a_quota_group_and_a_provider_share_bind() -> None:
     """Two pools of one group carry what the group may; a provider no more than its share."""
     rooms = {"x/r/a": 100.0, "x/r/b": 100.0}
     grouped = most_served(
-        {"all": claimant(0, 300.0, *rooms)}, rooms, {"g": 120.0}, {"x/r/a": "g", "x/r/b": "g"}
+        {"all": claimant(0, 300.0, *rooms)}, rooms, {"g": 120.0}, {"x/r/a": ("g",), "x/r/b": ("g",)}
     )
     assert grouped[0] == 120.0
+    nested = {"x/r/a": ("g", "around"), "x/r/b": ("around",)}
+    for inner, outer, most in ((60.0, 120.0, 120.0), (60.0, 999.0, 160.0), (999.0, 90.0, 90.0)):
+        limits = {"g": inner, "around": outer}
+        assert most_served({"all": claimant(0, 300.0, *rooms)}, rooms, limits, nested)[0] == most
     shared = most_served(
         {"all": claimant(0, 300.0, "x/r/a", "y/r/c", x=30.0)}, {"x/r/a": 99.0, "y/r/c": 5.0}, {}, {}
     )

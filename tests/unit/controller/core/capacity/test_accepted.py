@@ -102,6 +102,14 @@ def test_a_quota_group_grows_with_its_pool() -> None:
     assert stated_capacity(made, (later,), READ, NOW_MS, Memo(), (PART,)).groups[0].units == 170
 
 
+def test_every_quota_group_of_its_pool_grows() -> None:
+    """Or the tightest of them would hold the promise back."""
+    groups = (QuotaGroup("model", 100), QuotaGroup("all", 300), QuotaGroup("other", 300))
+    rules = policy((pool("azure/a", limit=200, group=("model", "all")),), groups=groups, sources=FLEET)
+    after = stated_capacity(compile_policy(rules), (lasting(statement(150)),), READ, NOW_MS, Memo(), (PART,))
+    assert [limits.units for limits in after.groups] == [160, 360, 300]
+
+
 @pytest.mark.parametrize(("sources", "known", "first"), [(FLEET, 150.0, 150.6), ((), 100.0, 100.6)])
 def test_it_comes_into_use_by_the_ramp(sources: tuple[Source, ...], known: float, first: float) -> None:
     """Whether sources state the rest or the policy does: what was there is known, and the promise is new."""

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from controller.core.capacity.remember import remember, remember_carried, remember_throttling
-from controller.core.capacity.stated import stated_capacity
+from controller.core.capacity.stated import collapsed_pools, stated_capacity
 from controller.core.capacity.usable import PoolCap, capacities, limited_by_policy, limited_by_requests
 from controller.core.model.memo import Memo
 from controller.core.model.memory import PoolMemory
@@ -194,3 +194,25 @@ def test_a_group_with_a_limit_of_requests_is_bound_by_the_smallest_requests() ->
     held = {"azure/a/d": PoolMemory(units_per_request=5.0), "gcp/b/d": PoolMemory(units_per_request=20.0)}
     assert capacities(compiled, taken_together(compiled), held, NOW_MS, Memo()).groups == [50]
     assert capacities(compiled, taken_together(compiled), {}, NOW_MS, Memo()).groups == [1_000]
+
+
+def test_each_of_a_pools_groups_may_limit_its_requests() -> None:
+    """The second of two groups does: the size of the pool's requests must be known, and bounds that group."""
+    groups = (QuotaGroup("model", 1_000), QuotaGroup("all", 1_000, requests_per_s=10.0))
+    made = policy((pool("azure/a", group=("model", "all")), pool("gcp/b")), groups=groups)
+    compiled = compile_policy(made)
+    stated = taken_together(compiled)
+    memories = {"azure/a/d": PoolMemory(units_per_request=5.0)}
+    assert limited_by_requests(compiled, stated, limited_by_policy(made)) == {0}
+    assert capacities(compiled, stated, memories, NOW_MS, Memo()).groups == [1_000, 50]
+
+
+def test_a_pool_is_collapsed_with_any_of_its_groups() -> None:
+    """What its clients are served there counts in each group that can give next to nothing."""
+    groups = (QuotaGroup("model", 0.0), QuotaGroup("g", 1_000))
+    made = policy((pool("azure/a", group=("model", "g")), pool("gcp/b")), groups=groups, sources=FLEET)
+    compiled = compile_policy(made)
+    stated = taken_together(compiled, statement(150, group=1))
+    assert collapsed_pools(made, stated) == {0}
+    memories = {"azure/a/d": PoolMemory(carried_units_per_s=70.0)}
+    assert capacities(compiled, stated, memories, NOW_MS, Memo()).groups == [0, 70]

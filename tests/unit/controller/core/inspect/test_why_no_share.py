@@ -178,6 +178,19 @@ def test_a_full_quota_group_is_named() -> None:
     assert (answer.verdict.reason, answer.named) == (Reason.GROUP_FULL, ("shared",))
 
 
+def test_the_fullest_of_its_quota_groups_is_named() -> None:
+    """Of two groups with less room than the pool, the one with the least."""
+    rules = two(
+        pools=(
+            pool("azure/r", group=("wide", "tight")),
+            pool("gcp/r", committed=0.0, group=("wide", "tight")),
+        ),
+        quota_groups=(QuotaGroup("wide", 75.0), QuotaGroup("tight", 60.0)),
+    )
+    answer = no_share(world_of(rules, chat=80.0))
+    assert (answer.verdict.reason, answer.named) == (Reason.GROUP_FULL, ("tight",))
+
+
 def test_a_provider_that_has_its_largest_share() -> None:
     """The provider's other pool carries the largest share that the policy allows."""
     rules = policy(

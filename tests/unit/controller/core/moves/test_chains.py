@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import pytest
+
 from controller.core.moves.chains import Chains
 from controller.core.moves.draft import GAINS_LAST, GAINS_LATE, Draft, DraftLimits
 from controller.core.moves.unplaced import Move, UnplacedLoad
@@ -131,6 +133,48 @@ def test_moving_on_within_a_full_group_is_no_help() -> None:
     table = Table(rules, {"chat/eu": 70, "batch/eu": 100}, {"batch/eu": {"azure/a": MILLION}})
     assert table.claim("chat/eu") == MILLION
     assert table.weights("batch/eu") == {"azure/a": MILLION}
+
+
+def test_load_that_is_in_all_full_groups_makes_way() -> None:
+    """chat's deployment is in two full groups. Only batch is in both of them; mail is in one, and stays."""
+    pools = (
+        pool("azure/a", group=("model", "all")),
+        pool("azure/b", group=("model", "all")),
+        pool("azure/e", group="all"),
+        pool("oci/c"),
+    )
+    works = (
+        workload("chat", pinned_pools=("azure/a/d",)),
+        workload("mail", "sheddable", pinned_pools=("azure/e/d", "oci/c/d")),
+        workload("batch", "sheddable", pinned_pools=("azure/b/d", "oci/c/d")),
+    )
+    rules = policy(pools, works, groups=(QuotaGroup("model", 100), QuotaGroup("all", 150)))
+    table = Table(
+        rules,
+        {"chat/eu": 70, "mail/eu": 50, "batch/eu": 100},
+        {"mail/eu": {"azure/e": MILLION}, "batch/eu": {"azure/b": MILLION}},
+    )
+    assert table.claim("chat/eu") == 0
+    assert table.weights("mail/eu") == {"azure/e": MILLION}
+    assert table.weights("batch/eu") == {"azure/b": 300_000, "oci/c": 700_000}
+
+
+def test_a_chain_takes_no_more_of_a_group_than_all_its_moves_find_there() -> None:
+    """chat comes into two groups. What leaves the full one for it comes into the other, which thus takes two
+    units for each one of chat's."""
+    pools = (
+        pool("azure/a", group=("full", "free")),
+        pool("azure/b", group="full"),
+        pool("azure/e", group="free"),
+    )
+    works = (
+        workload("chat", pinned_pools=("azure/a/d",)),
+        workload("batch", "sheddable", pinned_pools=("azure/b/d", "azure/e/d")),
+    )
+    rules = policy(pools, works, groups=(QuotaGroup("full", 100), QuotaGroup("free", 100)))
+    table = Table(rules, {"chat/eu": 70, "batch/eu": 100}, {"batch/eu": {"azure/b": MILLION}})
+    assert table.claim("chat/eu") == pytest.approx(MILLION * 20 / 70, abs=1)
+    assert table.draft.group_load == pytest.approx([100, 100], abs=0.01)
 
 
 def test_nothing_is_moved_for_a_route_at_its_largest_share() -> None:

@@ -61,6 +61,21 @@ def test_a_quota_group_binds_its_pools_together() -> None:
     assert sum(work.load) == pytest.approx(120)
 
 
+def test_every_quota_group_of_a_pool_binds_it() -> None:
+    """A pool with room for 100 takes no more than the tightest of its groups leaves, whichever that is."""
+    for first, second in ((60, 90), (90, 60)):
+        rules = policy(
+            (pool("azure/a", group=("model", "all")), pool("azure/b", group="all", limit=30, committed=30)),
+            (workload("chat", pinned_pools=("azure/a/d",)), workload("batch", pinned_pools=("azure/b/d",))),
+            groups=(QuotaGroup("model", first), QuotaGroup("all", second)),
+        )
+        compiled = compile_policy(rules)
+        work = draft(compiled, {"chat/eu": 200, "batch/eu": 20}, {"batch/eu": {"azure/b": MILLION}})
+        left = work.place(0, MILLION, limits(compiled))
+        assert 200 * (MILLION - left) / MILLION == pytest.approx(min(first, second - 20), abs=0.01)
+        assert work.room(0, 100.0, limits(compiled)) == pytest.approx(0.0, abs=0.01)
+
+
 def test_a_provider_takes_no_more_than_its_share() -> None:
     """The policy's share of one provider holds while load is placed, whatever room it has."""
     pools = (pool("azure/a", limit=1000, committed=1000), pool("gcp/b", limit=1000, committed=1000))
