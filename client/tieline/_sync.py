@@ -102,8 +102,7 @@ class Client:
 
     def start(self) -> None:
         """Read the last good table and begin to follow the source."""
-        self._thread.start()
-        self._thread.run(self._inner.start())
+        self._thread.begin(self._inner.start())
 
     def close(self) -> None:
         """Send the last report, close everything and end the background thread. May be called twice."""

@@ -63,12 +63,7 @@ class SyncProducer:
 
     def start(self) -> None:
         """Start the background thread and begin to connect; see ``Producer.start``."""
-        self._thread.start()
-        try:
-            self._thread.run(self._inner.start())
-        except BaseException:
-            self._thread.stop()
-            raise
+        self._thread.begin(self._inner.start())
 
     def stop(self, *, drain_timeout_s: float = DRAIN_TIMEOUT_S) -> None:
         """See ``Producer.stop``; the background thread ends."""

@@ -74,6 +74,20 @@ class LoopThread:
         started.wait(START_TIMEOUT_S)
         self._loop = loop
 
+    def begin(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Start the thread, and return the result of the coroutine, which begins what is to run there.
+
+        A thread that was started for it ends again if it raises.
+        """
+        ran_before = self.running
+        self.start()
+        try:
+            return self.run(work)
+        except BaseException:
+            if not ran_before:
+                self.stop()
+            raise
+
     def stop(self) -> None:
         """End the loop and join the thread."""
         loop, self._loop = self._loop, None

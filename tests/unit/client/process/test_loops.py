@@ -55,3 +55,24 @@ async def test_each_task_and_each_thread_is_a_caller_of_its_own() -> None:
     callers = [current_caller(), *await asyncio.gather(*tasks, *threads)]
     assert len(set(callers)) == 4
     assert await ask() == callers[0]
+
+
+def test_a_beginning_that_fails_leaves_no_thread() -> None:
+    """Nothing runs in it, and nobody would end it. A thread that ran before stays."""
+
+    async def fails() -> None:
+        raise ValueError("from the loop")
+
+    async def thread() -> threading.Thread:
+        return threading.current_thread()
+
+    loop = LoopThread()
+    with pytest.raises(ValueError, match="from the loop"):
+        loop.begin(fails())
+    assert not loop.running
+    own = loop.begin(thread())
+    with pytest.raises(ValueError, match="from the loop"):
+        loop.begin(fails())
+    assert loop.run(thread()) is own
+    loop.stop()
+    assert not own.is_alive()

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from streams.deadletter import DeadLetter, fitting
 from tests.unit.streams.made import capacity, demand, observation, record, report, statement
-from tieline._sending.own_letters import Author, OwnLetter, author_of, own_letter
+from tieline._sending.own_letters import Author, OwnLetter, OwnLetters, author_of, own_letter
 from tieline.cloudevents import MSGPACK, Poison, Rejection, encode
 from tieline.events import Event
 
@@ -53,3 +53,26 @@ def test_the_author_of_a_record_is_in_its_headers(event: Event) -> None:
 def test_a_note_of_an_operator_is_no_letter() -> None:
     """It has no reason."""
     assert own_letter(encode(report(1), time_ms=NOW_MS).headers, MINE) is None
+
+
+class GrowingLog:
+    """A log that takes a letter after each question about it; none is older than what is asked for."""
+
+    def __init__(self) -> None:
+        self.letters = 3
+
+    async def end_offsets(self, partitions: list[str]) -> dict[str, int]:
+        """As of aiokafka's consumer."""
+        self.letters += 1
+        return dict.fromkeys(partitions, self.letters - 1)
+
+    async def offsets_for_times(self, times: dict[str, int]) -> dict[str, None]:
+        """As of aiokafka's consumer: no letter is that new."""
+        self.letters += 1
+        return dict.fromkeys(times)
+
+
+async def test_a_letter_that_arrives_while_the_beginning_is_looked_for_is_read() -> None:
+    """The end is asked before the time, so what arrives between the two lies behind where reading begins."""
+    letters = OwnLetters("localhost:9092", "letters", on_letter=lambda letter: None)
+    assert await letters._begin(GrowingLog(), "letters/0") == 3
