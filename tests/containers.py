@@ -20,7 +20,7 @@ from lab.stack.valkey import valkey_answers
 from tests.waiting import until
 
 KAFKA_IMAGE, VALKEY_IMAGE = "apache/kafka:4.1.1", "valkey/valkey:9.1"
-ANSWERS_WITHIN_S = 90.0
+ANSWERS_WITHIN_S = 180.0
 STOP_WITHIN_S = 15
 INSIDE, OUTSIDE = 9092, 9094
 KAFKA_SETTINGS = {

@@ -181,10 +181,8 @@ async def leader_and_standby(fleet: Fleet) -> tuple[ControllerProcess, Controlle
     return leader, standby
 
 
-async def handed_over(fleet: Fleet) -> tuple[RoutesRecord, RoutesRecord]:
-    """The last table of the first epoch and the first table of the next one, by the whole log of routes.
-
-    A leader may publish until it is gone, so what was newest when it was killed need not be its last."""
+async def publications(fleet: Fleet) -> list[RoutesRecord]:
+    """Every table of the whole log of routes, with what was published beside it, in order."""
     records: list[RoutesRecord] = []
     tail = Tail(
         fleet.settings.kafka,
@@ -199,7 +197,14 @@ async def handed_over(fleet: Fleet) -> tuple[RoutesRecord, RoutesRecord]:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         await tail.stop()
-    tables = [record for record in records if record.table is not None]
+    return [record for record in records if record.table is not None]
+
+
+async def handed_over(fleet: Fleet) -> tuple[RoutesRecord, RoutesRecord]:
+    """The last table of the first epoch and the first table of the next one.
+
+    A leader may publish until it is gone, so what was newest when it was killed need not be its last."""
+    tables = await publications(fleet)
     first = tables[0].generation.epoch
     after = next(record for record in tables if record.generation.epoch > first)
     return [record for record in tables if record.generation.epoch == first][-1], after

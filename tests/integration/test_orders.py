@@ -23,7 +23,7 @@ from controller.policy_file import load_policy
 from controller.process.connections import connect_redis
 from controller.routes.record import RoutesRecord
 from streams.tables import RedisTables
-from tests.integration.controllers import FORCED, POLICY, Fleet, settings_of, tieline
+from tests.integration.controllers import FORCED, POLICY, Fleet, publications, settings_of, tieline
 from tests.waiting import until
 from tieline.events import Capacity, Command, Demand, PoolCapacity, PoolObservation
 from tieline.producer import Producer
@@ -97,7 +97,7 @@ async def order(fleet: Fleet, *arguments: str) -> str:
     """Gives an order and returns what came of it."""
     given = await tieline(fleet.settings, *arguments, "--reason", "a drill", "--actor", "kim", *FORCED)
     assert given.status == 0, given.err
-    assert "published as multicloud-1:0:" in given.out
+    assert "published as multicloud-1:" in given.out
     return given.out
 
 
@@ -137,13 +137,18 @@ async def test_verdict_moves_load(shared_fleet: Fleet) -> None:
 
 async def test_order_ends_by_itself(fleet: Fleet) -> None:
     """Nobody has to take it back: when its time is over the next decision is as if it had not been given."""
-    async with fleet.routes() as routes:
-        ill = asyncio.create_task(
-            routes.until(lambda record: _state(record, ACTED_ON) is State.DEGRADED, 60.0)
-        )
-        await order(fleet, "verdict", ACTED_ON, "degraded", "--for", "20s")
-        assert await ill
-        assert await routes.until(lambda record: _state(record, ACTED_ON) is State.HEALTHY, 60.0)
+    verdict = ("verdict", ACTED_ON, "degraded", "--reason", "a drill", "--actor", "kim", *FORCED)
+    for seconds in ("5s", "60s"):  # on a slow machine its time may be over before the leader has it
+        given = await tieline(fleet.settings, *verdict, "--for", seconds)
+        if given.status == 0:
+            break
+    assert given.status == 0, given.err
+
+    async def ill_and_well_again() -> bool:
+        states = [_state(record, ACTED_ON) for record in await publications(fleet)]
+        return State.DEGRADED in states and states[-1] is State.HEALTHY
+
+    await until(ill_and_well_again, what="the end of the order")
 
 
 @ON_THE_SHARED_LOOP

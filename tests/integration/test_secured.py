@@ -51,7 +51,7 @@ async def test_controller_commands_and_client_are_let_in(
         await controller.until_said("leads now")
         await controller.until_said("partitions_assigned")
         status = await run(told, "status", **given)
-        assert "generation multicloud-1:0:" in status.out, status.err
+        assert "generation multicloud-1:" in status.out, status.err
         drained = await run(told, "drain", "gcp", *FORCED, "--reason", "test", "--for", "1h", **given)
         assert "published as" in drained.out, drained.err
         await follow_and_report(doors, told.namespace, given)
