@@ -110,4 +110,4 @@ async def test_silence_is_said(page: Page, rig: Rig) -> None:
     """When nothing comes any more, the page says for how long instead of showing old figures as new ones."""
     await page.evaluate("window.stop(); Date.now = ((real) => () => real() + 60000)(Date.now)")
     await expect(page.locator("#connection-text")).to_contain_text("Nothing heard for")
-    assert await page.locator("body").get_attribute("data-stale") == "yes"
+    await expect(page.locator("body")).to_have_attribute("data-stale", "yes")

@@ -76,9 +76,9 @@ async def tasks_of_a_run_ms(browser: Browser, pictures: list[tuple[Sections, int
         for sections, at_ms in pictures[1:]:
             picture.show(sections, at_ms, None)
             await page.wait_for_timeout(UPDATE_EVERY_MS)
-        events = json.loads(await browser.stop_tracing())["traceEvents"]
         last = str(pictures[-1][1])
-        assert await page.evaluate("document.documentElement.dataset.drawn") == last
+        await expect(page.locator("html")).to_have_attribute("data-drawn", last)
+        events = json.loads(await browser.stop_tracing())["traceEvents"]
         return main_thread_tasks_ms(events)
 
 

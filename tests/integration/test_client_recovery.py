@@ -43,13 +43,13 @@ def out(client: tieline.AsyncClient) -> list[str]:
 
 
 async def test_a_pool_that_mostly_hangs_loses_no_request(tmp_path: Path) -> None:
-    """Two of three requests to a pool of 90 % of the weight hang, and callers wait 4 s: each is served by the
+    """Two of three requests to a pool of 90 % of the weight hang, and callers wait 8 s: each is served by the
     other pool in that time, and the pool is left."""
     hangs = scripted(lambda number, _: SILENCE if number % 3 else good(), lambda _number, _body: good())
     async with hangs as pools, running(tmp_path, pools) as (client, llm):
         for _ in range(2):
             calls = (
-                llm.chat.completions.create(model=MODEL, messages=MESSAGES, timeout=4) for _ in range(40)
+                llm.chat.completions.create(model=MODEL, messages=MESSAGES, timeout=8) for _ in range(40)
             )
             await asyncio.gather(*calls)
         await until(lambda: out(client) == [A], what="the pool left")
@@ -66,7 +66,7 @@ async def test_threads_fare_the_same(tmp_path: Path) -> None:
             assert client.ready(60)
             http = client.http_client()
             with OpenAI(api_key="x", base_url=client.base_url, http_client=http, max_retries=0) as llm:
-                ask = llm.with_options(timeout=4).chat.completions.create
+                ask = llm.with_options(timeout=8).chat.completions.create
                 tasks = [threads.submit(ask, model=MODEL, messages=MESSAGES) for _ in range(80)]
                 return sum(task.result().choices[0].message.content == "fine" for task in tasks)
 

@@ -110,9 +110,9 @@ async def outcomes(fleet: Fleet) -> list[str]:
 
 async def test_drills_on_a_live_installation(fleet: Fleet) -> None:
     """Each outcome has its exit status and its entry in the history, and no drill outlives its end."""
-    status, report_of_one = await drill(fleet, "gcp", "--for", "5s", "--wait")
+    status, report_of_one = await drill(fleet, "gcp", "--for", "10s", "--wait")
     assert (status, report_of_one["drill"]["outcome"]) == (0, "succeeded"), report_of_one
-    assert 0 < report_of_one["drill"]["recovered_ms"] - report_of_one["drill"]["began_ms"] <= 5_000
+    assert 0 < report_of_one["drill"]["recovered_ms"] - report_of_one["drill"]["began_ms"] <= 10_000
     # One workload may use azure only, so nobody else has room for it.
     status, report_of_one = await drill(fleet, "azure", "--for", "1m")
     assert (status, report_of_one["drill"]["outcome"]) == (7, "capacity_check_failed"), report_of_one
