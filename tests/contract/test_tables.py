@@ -350,7 +350,7 @@ class TestRedisTables(TablesContract):
     async def next_hint(self) -> bytes:
         """What the channel says next."""
         while True:
-            message = await self.subscription.get_message(timeout=5)
+            message = await self.subscription.get_message(timeout=60)
             assert message is not None
             if message["type"] == "message":
                 data: bytes = message["data"]

@@ -30,8 +30,8 @@ from tests.places import EXAMPLE_POLICY
 from tests.waiting import until
 from tieline.order_signing import encode_public_key
 
-WITHIN_S = 90.0
-COMMAND_WITHIN_S = 60.0
+WITHIN_S = 180.0
+COMMAND_WITHIN_S = 180.0
 COLUMNS = "400"  # no sentence is cut or wrapped
 OPERATOR = "kim"
 POOLS = (

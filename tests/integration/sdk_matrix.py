@@ -100,7 +100,7 @@ def _sample(row: Row, columns: list[str], number: int) -> list[str]:
 def order(method: str, url: str, body: dict[str, Any] | None = None) -> None:
     """To a stand-in's admin port."""
     data = json.dumps(body).encode() if body else None
-    with urllib.request.urlopen(urllib.request.Request(url, data, method=method), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, data, method=method), timeout=60) as answer:
         answer.read()
 
 

@@ -16,7 +16,7 @@ from tieline._tables.last_good import write_last_good
 from tieline.table import ClientSettings, ModelOffer, PoolInfo, slices
 
 LIMIT_MS = 700
-RUN_MAX_S = 90.0
+RUN_MAX_S = 240.0
 
 
 def routes(path: Path, pools: list[ScriptedPool]) -> Path:

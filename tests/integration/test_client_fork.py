@@ -16,7 +16,7 @@ from tieline._tables.last_good import write_last_good
 from tieline.table import slices
 
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
-RUN_MAX_S = 60
+RUN_MAX_S = 240
 
 
 @pytest.fixture

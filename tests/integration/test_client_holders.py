@@ -23,7 +23,7 @@ from tieline._tables.shared_holders import UNSENT_MAX, RedisHolders
 from tieline.keys import Keys
 
 CHILD = "tests.integration.holders_child"
-RUN_MAX_S = 60
+RUN_MAX_S = 240
 REQUESTS = 50
 WAITED_S = 0.3  # each of that many requests that waits for a silent Redis takes longer
 ASK: dict[str, Any] = {"model": "m", "input": "hi"}

@@ -109,7 +109,7 @@ async def test_httpx_alone_is_enough(file: Path) -> None:
         [sys.executable, "-c", WITHOUT_HTTPX2, str(file)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] == "200"

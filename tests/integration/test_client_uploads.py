@@ -19,7 +19,7 @@ from tieline.table import slices
 CHILD = Path(__file__).with_name("upload_child.py")
 UPLOAD_BYTES = 200 * 1024 * 1024
 GROWTH_MAX_KIB = 64 * 1024
-RUN_MAX_S = 120
+RUN_MAX_S = 400
 READ_BYTES = 1024 * 1024
 FIRST_BYTES = 1024
 MODEL_PART = re.compile(rb'name="model"\r\n\r\n([^\r]*)\r\n')

@@ -21,7 +21,7 @@ async def emit(bootstrap: str, prefix: str, *words: str, text: str = "") -> tupl
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, complaints = await asyncio.wait_for(child.communicate(text.encode()), 60)
+    out, complaints = await asyncio.wait_for(child.communicate(text.encode()), 240)
     return child.returncode or 0, out.decode(), complaints.decode()
 
 

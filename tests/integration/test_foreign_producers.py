@@ -31,7 +31,7 @@ REGISTRY = Registry(
     frozenset({"azure"}), {name: SourceRule("probe") for name in LANGUAGES}, frozenset({POOL})
 )
 BUILD_MAX_S = 400
-SEND_MAX_S = 60
+SEND_MAX_S = 240
 
 
 async def run(command: list[str | Path], *, within_s: float, **settings: str) -> str:

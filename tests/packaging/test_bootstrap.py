@@ -43,7 +43,7 @@ def bench(project: Path, cwd: Path, **environment: str) -> tuple[int, list[str]]
         env={**inherited, **environment},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
         check=False,
     )
     return done.returncode, done.stderr.splitlines()

@@ -43,7 +43,7 @@ def outcome(project: Path, **environment: str) -> tuple[int, str]:
         env={**{name: value for name, value in os.environ.items() if name != "CI"}, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     return done.returncode, done.stdout

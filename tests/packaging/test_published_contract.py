@@ -66,7 +66,7 @@ def validated(*directories: Path) -> dict[str, list[str]]:
     """What is wrong, by directory. Raises NoToolchainError."""
     place = node_packages(VALIDATOR)
     command = [node(), place / "validate.mjs", *directories]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     answer: dict[str, list[str]] = json.loads(done.stdout)
     return answer

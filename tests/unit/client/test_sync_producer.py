@@ -86,7 +86,7 @@ def test_a_child_process_begins_anew() -> None:
     """With an incarnation of its own, or the two would take each other's sequences for late ones."""
     same_library = {**os.environ, "PYTHONPATH": str(Path(tieline.__file__).parents[1])}
     command = [sys.executable, "-W", "ignore", "-c", FORKS]
-    ran = subprocess.run(command, check=True, capture_output=True, timeout=60, env=same_library)
+    ran = subprocess.run(command, check=True, capture_output=True, timeout=300, env=same_library)
     parent, child = json.loads(ran.stdout)
     for incarnation, current, buffered in (parent, child):
         assert (incarnation, buffered) == (current, 1)

@@ -53,7 +53,7 @@ async def test_a_client_is_closed_to_the_end_by_a_task_that_is_ended(
         await asyncio.sleep(0)
     assert not task.done()
     client.may_end.set()
-    await asyncio.wait_for(ending, 10)
+    await asyncio.wait_for(ending, 60)
     assert client.is_closed
     assert task.cancelled()
 

@@ -51,6 +51,6 @@ def test_a_pipe_is_wide_enough_for_whole_names(columns: dict[str, str], width: i
     """Without a terminal nothing says how wide it is; COLUMNS does, where it is set."""
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | columns
     done = subprocess.run(
-        [sys.executable, "-c", DRAW], env=environment, capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", DRAW], env=environment, capture_output=True, text=True, check=True, timeout=300
     )
     assert int(done.stdout) == width

@@ -210,7 +210,7 @@ def _bytes_with_hash_seed(seed: str) -> str:
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     return ended.stdout.strip()
 
