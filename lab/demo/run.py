@@ -26,7 +26,7 @@ from tieline.topics import Topics
 
 LOOK_EVERY_S = 0.1
 SETTLE_S = 0.5
-TABLE_WITHIN_S = 40.0
+TABLE_WITHIN_S = 120.0
 PROBE_IDS = (PROBE_ID_PREFIX,)
 _TAKES_BACK = {"thaw": "freeze", "revive": "kill", "restore": "halve"}
 _FAULT_WORDS = {"freeze": "hangs", "kill": "is dead", "halve": "has half its capacity"}
