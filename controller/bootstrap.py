@@ -34,6 +34,7 @@ from controller.process.clock import now_ms
 from controller.process.connections import connect_redis, eviction_complaint
 from controller.process.errors import UserError
 from controller.process.monitor import Vitals, monitored
+from controller.process.seal import Seal, controller_seal
 from controller.process.settings import UNSIGNED_NOTICE, Settings
 from controller.process.supervise import end_on_signals, together, until_asked
 from controller.process.telemetry import without_password
@@ -83,8 +84,9 @@ def registry_of(policy: Policy) -> Registry:
 class Controller:
     """One controller process: takes events in, is a candidate, reads orders, decides while it leads."""
 
-    def __init__(self, settings: Settings, policy: Policy) -> None:
+    def __init__(self, settings: Settings, policy: Policy, seal: Seal) -> None:
         topics, kafka = settings.topics, settings.kafka
+        self.seal = seal
         self._topics, self._kafka = topics, kafka
         self._unsigned_asked = settings.unsigned
         self.redis = connect_redis(settings.redis)
@@ -92,7 +94,11 @@ class Controller:
         tables = RedisTables(self.redis, settings.keys)
         self._tables = tables
         self.leader = Leader(
-            kafka, topics.leader.name, self._wake, may_claim=lambda: self.fitness.fitness.is_fit
+            kafka,
+            topics.leader.name,
+            self._wake,
+            may_claim=lambda: self.fitness.fitness.is_fit,
+            seal=self.seal,
         )
         self.publisher = Publisher(
             kafka,
@@ -100,11 +106,12 @@ class Controller:
             identity=self.leader.identity,
             epochs=self.leader.tail,
             may_publish=self.leader.may_publish,
+            seal=self.seal,
         )
         own = first_policy(policy, unsigned=settings.unsigned)
         commands, namespace = topics.commands.name, settings.namespace
         self.commands = CommandReader(kafka, commands, policy=own, namespace=namespace, on_change=self._wake)
-        self.projector = Projector(self.redis, settings.keys)
+        self.projector = Projector(self.redis, settings.keys, self.seal)
         self.overlay = OverlayKeeper(self.redis, settings.keys)
         self.decisions = DecisionLog(kafka, topics.decisions.name, self.leader.identity)
         self.figures = DecisionFigures()
@@ -203,6 +210,7 @@ class Controller:
             ingest=self.ingest,
             overlay=self.overlay,
             fitness=self.fitness.fitness,
+            seal=self.seal,
             agent=self.agent.report(),
         )
 
@@ -222,6 +230,7 @@ class Controller:
             own_epoch=NO_EPOCH if self.leader.epoch is None else self.leader.epoch,
             partitions=len(progress),
             alarms=(*reading_faults(progress, now_ms()), *self._alarms()),
+            notices=(self.seal.notice,) if self.seal.notice else (),
         )
 
     def _alarms(self) -> list[str]:
@@ -331,6 +340,7 @@ async def run_controller(settings: Settings) -> int:
     policy = load_policy(settings.policy)
     if settings.unsigned and policy.operators:
         raise UserError(OPERATORS_SIGN)
+    seal = controller_seal(settings.signing_key, settings.controller_keys)
     log = structlog.get_logger("controller")
     asked_to_end = end_on_signals()
     bootstrap_again()
@@ -351,9 +361,10 @@ async def run_controller(settings: Settings) -> int:
         pools=len(policy.pools),
         topics_created=len(created),
         orders=_orders_taken(settings, policy),
+        tables=seal.notice or "signed, and those of others are checked",
     )
     async with (
-        Controller(settings, policy).connected() as controller,
+        Controller(settings, policy, seal).connected() as controller,
         monitored(settings.monitor, controller.vitals),
     ):
         collect_seldom()

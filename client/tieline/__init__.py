@@ -130,6 +130,7 @@ _MODULES = frozenset(
         "quantiles",
         "registration",
         "request_signing",
+        "signatures",
         "table",
         "testing",
         "unknown_values",

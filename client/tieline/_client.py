@@ -19,7 +19,7 @@ from tieline._health.ejection import Out
 from tieline._http.tls import ClientCertificate
 from tieline._process import clock as _clock
 from tieline._process import fork as _fork
-from tieline._process.loops import Notifier
+from tieline._process.loops import Notifier, run_for_ever
 from tieline._reports.reporter import Reporter, Sink, UrgentGate, new_client_id
 from tieline._request.options import Timeouts
 from tieline._request.recovery import RECOVERY_BYTES_MAX
@@ -28,17 +28,16 @@ from tieline._setup.addresses import SourceAddress, Subscription, sink_at, sourc
 from tieline._setup.arguments import ClientArguments, parse_generation
 from tieline._setup.core import Core
 from tieline._setup.http_clients import BASE_URL, async_http_client
-from tieline._tables.checks import TableSource
+from tieline._tables.checks import TableSource, TableTrust
 from tieline._tables.follower import TableFollower
 from tieline._tables.overlays import OverlayFile, Overlays
 from tieline._tables.status import Applied, State, Status, notify
-from tieline.backoff import Backoff
 from tieline.cancelling import end_all
 from tieline.credentials import Credential, SecretSource
 from tieline.errors import ClosedError
 from tieline.events import ResultClass
 from tieline.kafka import Brokers
-from tieline.overlay import public_keys
+from tieline.signatures import public_keys
 from tieline.topics import PREFIX
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 
 WATCH_S = 0.1
 FLUSH_TIMEOUT_S = 2.0
-RESTART_FIRST_S, RESTART_MAX_S = 1.0, 10.0
 _log = logging.getLogger("tieline")
 
 
@@ -65,6 +63,10 @@ class AsyncClient:
     - ``overlay``: a file that may come to have an emergency overlay; the source is looked at in any case.
       ``overlay_keys``: the public keys that may sign it, as PEM texts or paths; without any every overlay is
       refused.
+    - ``controller_keys``: the controllers' public keys, as PEM texts or paths. A table that none of them
+      signed is not used, wherever it comes from; without any every table is taken. ``pool_hosts``: the only
+      hosts that requests may go to, such as ``"*.openai.azure.com"`` or ``"llm.internal:8000"``; a pool of
+      the table that is elsewhere gets none. Without any a pool may be anywhere.
     - ``credentials``: secrets by the names that the table uses, as strings or callables; those that are not
       there come from ``TIELINE_CREDENTIAL_<NAME>``.
     - ``timeouts``: time limits instead of the table's.
@@ -98,6 +100,8 @@ class AsyncClient:
         kafka: str | Brokers | Sink | None = None,
         overlay: str | Path | None = None,
         overlay_keys: Collection[str | Path] = (),
+        controller_keys: Collection[str | Path] = (),
+        pool_hosts: Collection[str] = (),
         last_good: str | Path | None = None,
         credentials: Mapping[str, Credential] | None = None,
         client_id: str | None = None,
@@ -118,14 +122,15 @@ class AsyncClient:
             token=token,
             credentials=credentials,
             overlay_keys=overlay_keys,
+            controller_keys=controller_keys,
+            pool_hosts=pool_hosts,
             timeouts=timeouts,
             stream_recovery=stream_recovery,
             stream_recovery_bytes_max=stream_recovery_bytes_max,
         ).check()
-        self.workload, self.origin = workload, origin
+        self.workload, self.origin, self._holders_address = workload, origin, holders
         self._origins = (origin, *sorted(set(origins) - {origin}))
         self._source_address, self._reports_address, self._client_id = source, kafka, client_id
-        self._holders_address = holders
         self._subscription = Subscription(namespace, workload, self._origins, token=token)
         self._overlay_file = Path(overlay) if overlay is not None else None
         self._core = Core(
@@ -140,20 +145,23 @@ class AsyncClient:
             client_cert=client_cert,
         )
         self._core.recover_streams(stream_recovery, stream_recovery_bytes_max)
-        if tracing is not False:
-            self._core.trace(tracing)
-        self.pick: Pick = self._core.router.pick
-        overlays = Overlays(public_keys(overlay_keys) if overlay_keys else {}, namespace)
-        self._follow(overlays, Path(last_good) if last_good is not None else None)
+        self._core.trace(tracing)
+        trust = TableTrust(public_keys(controller_keys, "controller_keys"), namespace, tuple(pool_hosts))
+        self._follow(overlay_keys, last_good, trust)
 
-    def _follow(self, overlays: Overlays, last_good: Path | None) -> None:
+    def _follow(
+        self, overlay_keys: Collection[str | Path], last_good: str | Path | None, trust: TableTrust
+    ) -> None:
         """The second half of the constructor: what happens beside the requests."""
+        self.pick: Pick = self._core.router.pick
+        overlays = Overlays(public_keys(overlay_keys, "overlay_keys"), self._subscription.namespace)
         self._follower = TableFollower(
             self._core.router,
             overlays,
-            last_good,
+            Path(last_good) if last_good is not None else None,
             on_change=self._status_may_have_changed,
             on_urgent=lambda: self._reporter.hurry(),
+            trust=trust,
         )
         self._source, self._reporter = self._connect()
         self._urgent = UrgentGate()
@@ -207,8 +215,7 @@ class AsyncClient:
                 self._overlay_file, partial(self._follower.found_overlay, "file")
             ).run
         self._tasks = [
-            asyncio.create_task(_run_for_ever(name, job), name=f"tieline {name}")
-            for name, job in jobs.items()
+            asyncio.create_task(run_for_ever(name, job), name=f"tieline {name}") for name, job in jobs.items()
         ]
 
     async def close(self) -> None:
@@ -260,6 +267,7 @@ class AsyncClient:
             overlay=overlay.id if overlay is not None else "",
             overlay_error=follower.overlays.error,
             credential_error=self._core.credential_alarm,
+            pool_error=follower.pool_error,
         )
 
     def on_status(self, listener: Callable[[Status], None]) -> None:
@@ -284,6 +292,7 @@ class AsyncClient:
             "overlay": msgspec.to_builtins(self._follower.overlays.in_force),
             "overlay_error": status.overlay_error,
             "credential_error": status.credential_error,
+            "pool_error": status.pool_error,
             "pools": core.router.explain(),
             "in_flight": {pool: core.flights.count(pool) for pool in core.flights.pools()},
             "retry_tokens": round(core.budget.left(_clock.monotonic_ms()), 1),
@@ -367,25 +376,11 @@ class AsyncClient:
         """Wake whoever waits, and tell listeners if the status differs from the last one they were told."""
         self._changed.notify_all()
         status = self.status
-        errors = (status.error, status.overlay_error, status.credential_error)
+        errors = (status.error, status.overlay_error, status.credential_error, status.pool_error)
         announced = (status.state, status.overlay, *errors)
         if announced != self._announced:
             self._announced = announced
             notify(self._on_status, status)
-
-
-async def _run_for_ever(name: str, job: Callable[[], Any]) -> None:
-    """Run a part of a client, and again whenever it has failed, so that no part ever ends unnoticed."""
-    backoff = Backoff(RESTART_FIRST_S, RESTART_MAX_S)
-    while True:
-        began_s = _clock.monotonic_s()
-        try:
-            await job()
-        except Exception:  # noqa: BLE001  whatever it is, the part has to go on
-            _log.exception("the client's part %r failed and is started again", name)
-        if _clock.monotonic_s() - began_s > RESTART_MAX_S:
-            backoff.reset()
-        await asyncio.sleep(backoff.next_s())
 
 
 def offline(file: str | Path, *, workload: str, origin: str, **settings: Any) -> AsyncClient:

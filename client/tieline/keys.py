@@ -7,6 +7,7 @@ may use them together. ``namespace`` keeps installations, and tests, apart.
 from dataclasses import dataclass
 
 MANIFEST_FIELD = "manifest"
+SIGNATURE_FIELD = "signature"  # of the manifest, where controllers sign
 HEARTBEAT_FIELD = "heartbeat"  # Unix milliseconds; the leader writes it once a second
 
 

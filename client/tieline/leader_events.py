@@ -21,11 +21,13 @@ class Claimed(Struct, frozen=True, tag_field="type", tag="leader.claim.v1"):
     last_heartbeat_offset: Annotated[int, Meta(ge=-1, le=2**53)]
 
 
-class Heartbeat(Struct, frozen=True, tag_field="type", tag="leader.heartbeat.v1"):
-    """The leader of ``epoch`` is alive."""
+class Heartbeat(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="leader.heartbeat.v1"):
+    """The leader of ``epoch`` is alive. ``number`` rises with each heartbeat of one process, so that a copy
+    of an old one says nothing; 0 comes from a version that does not count them."""
 
     identity: Name
     epoch: Sequence
+    number: Sequence = 0
 
 
 class Resigned(Struct, frozen=True, tag_field="type", tag="leader.resigned.v1"):

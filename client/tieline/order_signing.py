@@ -78,14 +78,19 @@ def signed_bytes(order: Struct, *, namespace: str, lineage: str) -> bytes:
 
 def sign_order(order: Signable, private: "Ed25519PrivateKey", *, namespace: str, lineage: str) -> Signable:
     """The same order with its signature by the ``private`` key."""
-    signature = private.sign(signed_bytes(order, namespace=namespace, lineage=lineage))
+    data = signed_bytes(order, namespace=namespace, lineage=lineage)
+    return replace(order, signature=signature_text(private, data))
+
+
+def signature_text(private: "Ed25519PrivateKey", data: bytes) -> str:
+    """The signature of the data by the ``private`` key, as text."""
     name = key_name(private.public_key().public_bytes_raw())
-    return replace(order, signature=f"{_ALGORITHM}:{name}:{base64.b64encode(signature).decode()}")
+    return f"{_ALGORITHM}:{name}:{base64.b64encode(private.sign(data)).decode()}"
 
 
 def key_of_signature(signature: str) -> str:
     """The name of the key that a signature claims to be made with. Raises SignatureError."""
-    return _parts(signature)[0]
+    return parts_of_signature(signature)[0]
 
 
 def is_signed_by(order: Struct, signature: str, key: bytes, *, namespace: str, lineage: str) -> bool:
@@ -95,7 +100,7 @@ def is_signed_by(order: Struct, signature: str, key: bytes, *, namespace: str, l
 
     data = signed_bytes(order, namespace=namespace, lineage=lineage)
     try:
-        Ed25519PublicKey.from_public_bytes(key).verify(_parts(signature)[1], data)
+        Ed25519PublicKey.from_public_bytes(key).verify(parts_of_signature(signature)[1], data)
     except (InvalidSignature, ValueError):
         return False
     return True
@@ -106,7 +111,8 @@ def fingerprint(signature: str) -> str:
     return sha256(signature.encode()).hexdigest()[:_FINGERPRINT_DIGITS]
 
 
-def _parts(signature: str) -> tuple[str, bytes]:
+def parts_of_signature(signature: str) -> tuple[str, bytes]:
+    """The name of the key and the 64 bytes in the text of a signature. Raises SignatureError."""
     algorithm, _, rest = signature.partition(":")
     name, _, encoded = rest.partition(":")
     try:

@@ -12,27 +12,23 @@ by ``openssl genpkey -algorithm ed25519``. Operators make overlays with ``tielin
 """
 
 import base64
-import re
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
-from tieline.errors import ConfigurationError, MissingExtraError
 from tieline.event_fields import InstantMs, Name, Scope
 from tieline.order_signing import key_name
+from tieline.signatures import PublicKeys
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 LASTS_MAX_MS = 4 * 3_600_000
 CLOCK_SKEW_MAX_MS = 60_000
 SCOPES_MAX = 500
 OVERLAY_MAX_BYTES = 128 * 1024
 _DOMAIN = b"tieline-overlay-1\n"  # signed with the payload: a signature for anything else is not valid here
-_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
 
 
 class OverlayError(ValueError):
@@ -62,24 +58,8 @@ class _Signed(Struct, frozen=True):
     signature: str
 
 
-PublicKeys: TypeAlias = "dict[str, Ed25519PublicKey]"
 _payload = msgspec.json.Decoder(Overlay)
 _signed = msgspec.json.Decoder(_Signed)
-
-
-def public_keys(texts_or_paths: Iterable[str | Path]) -> PublicKeys:
-    """Public keys by their names, from PEM texts or the paths of files that contain one or more of them.
-
-    Raises ConfigurationError where there is no Ed25519 key, MissingExtraError without cryptography.
-    """
-    keys: PublicKeys = {}
-    for item in texts_or_paths:
-        is_text = isinstance(item, str) and "-----BEGIN" in item
-        for pem in _PEM.findall(str(item) if is_text else _text_of(Path(item))) or [""]:
-            place = "overlay_keys" if is_text else str(item)
-            key = _public_key(pem, place)
-            keys[key_name(key.public_bytes_raw())] = key
-    return keys
 
 
 def sign(overlay: Overlay, private: "Ed25519PrivateKey") -> bytes:
@@ -140,27 +120,3 @@ def _check(payload: bytes, namespace: str, now_ms: int) -> Overlay:
     if overlay.expires_ms <= now_ms:
         raise OverlayExpiredError("it has expired")
     return overlay
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text("ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"overlay_keys: {path} can't be read: {error}") from None
-
-
-def _public_key(pem: str, place: str) -> "Ed25519PublicKey":
-    try:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-        from cryptography.hazmat.primitives.serialization import load_pem_public_key
-    except ImportError:
-        raise MissingExtraError("cryptography", "overlay") from None
-    try:
-        key = load_pem_public_key(pem.encode())
-    except ValueError:
-        key = None
-    if not isinstance(key, Ed25519PublicKey):
-        raise ConfigurationError(
-            f"{place}: expected an Ed25519 public key in PEM, made by `openssl pkey -pubout`"
-        )
-    return key

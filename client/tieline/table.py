@@ -192,13 +192,24 @@ class Manifest(Struct, frozen=True):
     parents: tuple[str, ...] = ()
 
 
+class SignedManifest(Struct, frozen=True, omit_defaults=True):
+    """The bytes of a manifest, with the controllers' signature of them (``signatures``), empty where they
+    don't sign."""
+
+    manifest: bytes
+    signature: str = ""
+
+
 class Bundle(Struct, frozen=True, omit_defaults=True):
     """A manifest and some of its slices as they travel over HTTP. They stay encoded within the bundle, so
-    that the checksums apply to them. ``overlay``: the signed emergency overlay, if there is one."""
+    that the checksums apply to them. ``overlay``: the signed emergency overlay, if there is one.
+    ``signature``: the controllers' of the manifest, which is then the whole one; empty where they don't
+    sign."""
 
     manifest: bytes
     slices: dict[str, bytes]
     overlay: bytes = b""
+    signature: str = ""
 
 
 def checksum(data: bytes) -> str:

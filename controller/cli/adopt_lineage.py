@@ -63,7 +63,7 @@ class AdoptionReport(Struct, frozen=True):
 
 
 async def _adopt(settings: Settings, actor: str, reason: str, *, is_rehearsal: bool) -> AdoptionReport:
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         record = routes.newest()
     if record is None:
         raise UserError(

@@ -65,7 +65,7 @@ async def _countersign(args: argparse.Namespace, settings: Settings, choices: Ch
 
 async def _pending(order_id: str, settings: Settings) -> PendingOrder:
     """The order with this id that waits. Raises ``UserError`` if there is none."""
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         record = routes.newest()
     log = await read_commands(settings, record) if record is not None else None
     waiting = {item.order.id: item for item in log.waiting(now_ms())} if log is not None else {}

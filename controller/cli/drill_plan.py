@@ -172,7 +172,7 @@ async def run_plan(plan: DrillPlan, settings: Settings, how: PlanChoices) -> int
 
 async def _check(plan: DrillPlan, settings: Settings, how: PlanChoices) -> None:
     """Raises ``UserError`` with every drill that the policy in force does not know or allow."""
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         record = routes.newest()
     if record is None:
         raise UserError("no controller has published anything yet: start one with `tieline controller`")

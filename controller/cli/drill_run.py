@@ -129,7 +129,7 @@ async def followed(
     """The drill as the last publication has it, and whether it is over. Each step of it is told once."""
     deadline_s = asyncio.get_running_loop().time() + max(request.wait_s, ANSWER_WITHIN_S)
     drill: DrillMemory | None = None
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         while True:
             left_s = deadline_s - asyncio.get_running_loop().time()
             record = await routes.until(partial(_is_further, order_id, drill), max(left_s, 0.0))

@@ -94,7 +94,7 @@ async def _redis(settings: Settings) -> RedisFacts:
 
 
 async def _newest(settings: Settings) -> RoutesRecord:
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         record = routes.newest()
     if record is None:
         raise UserError("no controller has published yet: start one with `tieline controller`")

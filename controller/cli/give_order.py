@@ -64,7 +64,7 @@ async def report_of(
     command_at: Callable[[int], Command], settings: Settings, choices: Choices
 ) -> OrderReport:
     """Gives the order and says what came of it. Raises as ``give`` does."""
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         before = routes.newest()
         behind_ms = await behind_by_ms(routes)
         if before is None:

@@ -163,7 +163,7 @@ def _policy(args: argparse.Namespace) -> Policy:
     name_context(settings)
 
     async def in_force() -> Policy:
-        async with RoutesReader(settings.kafka, settings.topics) as routes:
+        async with RoutesReader(settings) as routes:
             record = routes.newest()
         if record is None:
             raise UserError("no controller has published a policy yet: give --policy FILE")

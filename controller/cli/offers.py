@@ -103,7 +103,7 @@ def _offered(args: argparse.Namespace, pool: str, at_ms: int) -> OfferedCapacity
 
 
 async def _show(args: argparse.Namespace, settings: Settings) -> int:
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         record = routes.newest()
     if record is None or record.memory is None:
         raise UserError("no controller has published anything yet: start one with `tieline controller`")

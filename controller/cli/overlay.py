@@ -32,7 +32,8 @@ from controller.status.words import NAMED_MAX, utc
 from streams.tables import RedisTables
 from tieline.events import in_scope
 from tieline.keys import MANIFEST_FIELD, slice_field
-from tieline.overlay import LASTS_MAX_MS, Overlay, OverlayError, peek, public_keys, sign, verify
+from tieline.overlay import LASTS_MAX_MS, Overlay, OverlayError, peek, sign, verify
+from tieline.signatures import public_keys
 from tieline.table import TableError, decode_manifest, decode_slice
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def _is_signed_by(key: "Ed25519PrivateKey", stored: bytes, namespace: str) -> bo
 
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     try:
-        verify(stored, public_keys([pem.decode()]), namespace=namespace, now_ms=now_ms())
+        verify(stored, public_keys([pem.decode()], "--key"), namespace=namespace, now_ms=now_ms())
     except OverlayError:
         return False
     return True
@@ -250,7 +251,12 @@ async def _show(args: argparse.Namespace, settings: Settings) -> int:
         report = OverlayReport(peek(data))
         lines = [_described(peek(data))]
         if args.public_key is not None:
-            verify(data, public_keys([args.public_key]), namespace=settings.namespace, now_ms=now_ms())
+            verify(
+                data,
+                public_keys([args.public_key], "--public-key"),
+                namespace=settings.namespace,
+                now_ms=now_ms(),
+            )
             report = OverlayReport(report.overlay, is_verified=True)
             lines.append("the signature is good, and the overlay is in force")
     except OverlayError as error:

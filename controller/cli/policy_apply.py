@@ -120,7 +120,7 @@ class PolicyReport(Struct, frozen=True):
 
 async def diff(settings: Settings, policy: Policy, since_ms: int | None, *, as_json: bool) -> int:
     """Says what the policy would change: now, and from ``since_ms`` on in the recorded decisions."""
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         before = _newest(routes)
     report = await _compared(settings, before, policy)
     if since_ms is not None and report.outcome != "unchanged":
@@ -133,7 +133,7 @@ async def diff(settings: Settings, policy: Policy, since_ms: int | None, *, as_j
 
 async def apply(settings: Settings, policy: Policy, choices: ApplyChoices) -> int:
     """Puts the policy in force, unless a rule forbids it that was not named. Raises ``UserError``."""
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         report = await _applied(settings, routes, policy, choices)
     return _finished(report, as_json=choices.as_json)
 
@@ -157,7 +157,7 @@ async def countersign(settings: Settings, item: PendingOrder, choices: ApplyChoi
     def agreeing(_: Consequences | None, issued_ms: int) -> Command:
         return agreement(item, choices.reason, choices.signing.actor, issued_ms)
 
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         report = await _sent(settings, routes, policy, agreeing, choices, change=change)
     return _finished(report, as_json=choices.as_json)
 

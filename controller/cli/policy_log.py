@@ -45,7 +45,7 @@ async def read_policy_log(settings: Settings) -> PolicyLog:
     tail = Tail(settings.kafka, settings.topics.commands.name, take)
     await tail.start()
     await read_once(tail)
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         newest = routes.newest()
     if newest is None:
         raise UserError(NOTHING_YET)

@@ -77,7 +77,7 @@ async def _by_day(settings: Settings, at_ms: int) -> SpendReport | None:
         tally = await read_tally(settings.kafka, settings.topics.usage.name)
     except TopicMissingError:  # no controller of this version has run yet
         return None
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         record = routes.newest()
     if record is None or not tally.totals:
         return None

@@ -21,7 +21,8 @@ retention of the log, because then its sender read an emptied log. A candidate's
 process, and it leads only by the offset that its own send returned. Only the identity that made the claim
 sends heartbeats and the resignation of its epoch, and no record may name what lies behind it. Whatever
 breaks these rules, by mistake or on purpose, is logged as an error and changes nothing. Somebody who copies a
-leader's identity can still speak for it.
+leader's identity can still speak for it, unless controllers sign (``process.seal``): then a record without a
+valid signature changes nothing either, and heartbeats are numbered, so that a copy of one says nothing.
 
 Lease (``leader``): a leader beats twice a second and may publish only while its last *confirmed* heartbeat
 was sent less than 2 s ago by its own steady clock. Confirmed means acknowledged, and the log read to its

@@ -28,9 +28,9 @@ class LeaderLog:
     ``first_offset`` is where the log began when reading started; above 0, retention has removed its past.
     ``leader``: the identity that leads ``epoch``, from its claim or its first heartbeat.
     ``heartbeat_offset`` and ``heartbeat_append_ms`` are of the last heartbeat of ``epoch``, the claim
-    included. ``epochs``: the epochs that began in the records read, each with its leader's identity, oldest
-    first. ``inherited``: no epoch above it lies in the removed past. ``refusal``: what is wrong with the last
-    record; empty if nothing is.
+    included; ``heartbeat_number`` is its own. ``epochs``: the epochs that began in the records read, each
+    with its leader's identity, oldest first. ``inherited``: no epoch above it lies in the removed past.
+    ``refusal``: what is wrong with the last record; empty if nothing is.
 
     Three fields matter only for a log that has lost its past. ``proven``: the epoch in force is certain,
     because it was heard twice in a row. ``provisional``: it rests on a claim whose past was removed.
@@ -43,6 +43,7 @@ class LeaderLog:
     leader: str = ""
     heartbeat_offset: int = NO_OFFSET
     heartbeat_append_ms: int = 0
+    heartbeat_number: int = 0
     resigned: bool = False
     epochs: tuple[tuple[int, str], ...] = ()
     inherited: int = NO_EPOCH
@@ -75,6 +76,18 @@ class LeaderLog:
                 return read._after_resignation(event)
             case _:
                 return read
+
+    def ignore(self, offset: int) -> "LeaderLog":
+        """The log after a record that must not be believed.
+
+        As long as nothing was believed, such records are like a past that retention removed: so controllers
+        that begin to check signatures continue the epochs of those that only signed.
+        """
+        if offset < self.next_offset:
+            return self
+        if self.epoch == NO_EPOCH and not self.epochs:
+            return LeaderLog.starting_at(offset + 1)
+        return replace(self, next_offset=offset + 1, refusal="")
 
     def accepts(self, claim: Claimed, append_ms: int) -> bool:
         """Whether ``claim``, appended right here at ``append_ms``, is valid (the claim rule)."""
@@ -113,15 +126,24 @@ class LeaderLog:
         if beat.epoch == self.epoch:
             if beat.identity != self.leader:
                 return replace(self, refusal=f"{beat.identity[:8]} sent a heartbeat for another controller")
+            if 0 < beat.number <= self.heartbeat_number:
+                return self._after_copy(beat)
             return replace(
                 self,
                 heartbeat_offset=offset,
                 heartbeat_append_ms=append_ms,
+                heartbeat_number=beat.number,
                 proven=True,
                 provisional=False,
                 rival=None,
             )
         return self._after_other_heartbeat(beat, offset, append_ms)
+
+    def _after_copy(self, beat: Heartbeat) -> "LeaderLog":
+        """A heartbeat that was read before, or one that was late: neither says that its leader lives."""
+        if beat.number < self.heartbeat_number:
+            return self
+        return replace(self, refusal=f"a copy of heartbeat {beat.number} of {beat.identity[:8]}")
 
     def _after_other_heartbeat(self, beat: Heartbeat, offset: int, append_ms: int) -> "LeaderLog":
         """A heartbeat of another epoch than the one in force.
@@ -147,7 +169,8 @@ class LeaderLog:
             epochs=(),
             inherited=beat.epoch if removed else self.inherited,
         )
-        return read._in_force(beat.epoch, beat.identity, offset, append_ms=append_ms)
+        begun = read._in_force(beat.epoch, beat.identity, offset, append_ms=append_ms)
+        return replace(begun, heartbeat_number=beat.number)
 
     def _after_resignation(self, resignation: Resigned) -> "LeaderLog":
         if resignation.epoch != self.epoch:
@@ -164,6 +187,7 @@ class LeaderLog:
             leader=leader,
             heartbeat_offset=offset,
             heartbeat_append_ms=append_ms,
+            heartbeat_number=0,
             resigned=False,
             epochs=(*begun, (epoch, leader)) if epoch >= self.first_offset else begun,
             rival=None,

@@ -53,13 +53,14 @@ GOODBYE_WITHIN_S = 1.0
 class Stand:
     """What the other parts of this process know. ``in_force``: the policy of the newest publication;
     ``epoch_in_force``: by the leader log; ``own_epoch``: the one that this controller leads, or -1;
-    ``partitions``: how many it takes events in from; ``alarms``: sentences for people."""
+    ``partitions``: how many it takes events in from; ``alarms`` and ``notices``: sentences for people."""
 
     in_force: PolicyNames | None
     epoch_in_force: int
     own_epoch: int
     partitions: int
     alarms: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
 
 class Standing(Protocol):
@@ -203,7 +204,7 @@ class FitnessWatch:
             checked=True,
             policy_version=followed.version,
             policy_number=followed.number,
-            notices=(notice,) if notice else (),
+            notices=(*stand.notices, *((notice,) if notice else ())),
         )
         self._note(faults, others)
 

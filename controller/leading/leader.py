@@ -22,6 +22,7 @@ from controller.leading.claim_rule import (
 from controller.leading.leader_tail import LeaderTail
 from controller.process.clock import apart_ms, monotonic_ms, now_ms
 from controller.process.errors import Deposed
+from controller.process.seal import NO_SEAL, Seal
 from controller.routes.counting_rule import NO_EPOCH
 from streams.producers import stop_producer
 from tieline.backoff import Backoff
@@ -29,6 +30,7 @@ from tieline.cancelling import run_all
 from tieline.cloudevents import encode
 from tieline.kafka import Brokers
 from tieline.leader_events import Claimed, Heartbeat, Resigned
+from tieline.signatures import LEADER_KIND
 
 READ_BACK_WITHIN_S = 10.0
 RESIGN_WITHIN_S = 1.0
@@ -51,13 +53,16 @@ class Leader:
         on_change: Callable[[], None] = lambda: None,
         *,
         may_claim: Callable[[], bool] = lambda: True,
+        seal: Seal = NO_SEAL,
     ) -> None:
         self.identity = uuid.uuid4().hex
         self._bootstrap = bootstrap
         self._topic = topic
         self._on_change = on_change
         self._may_claim = may_claim
-        self.tail = LeaderTail(bootstrap, topic, self._note)
+        self._seal = seal
+        self.tail = LeaderTail(bootstrap, topic, self._note, seal=seal)
+        self._beats = 0
         self._producer: AIOKafkaProducer | None = None
         self._backoff = Backoff(RETRY_FIRST_S, RETRY_LONGEST_S)
         self._epoch: int | None = None
@@ -164,7 +169,8 @@ class Leader:
 
     def _note(self, before: LeaderLog, offset: int) -> None:
         """One more record of the leader log was read."""
-        if self.log.heartbeat_offset != before.heartbeat_offset:
+        starts_anew = self.log.epoch == NO_EPOCH and self.log.first_offset != before.first_offset
+        if self.log.heartbeat_offset != before.heartbeat_offset or starts_anew:
             self._heard_ms = monotonic_ms()
         if self._epoch is not None and self.log.epoch != self._epoch and offset > self._epoch:
             self.give_up()
@@ -173,10 +179,10 @@ class Leader:
         """Returns when the log is read to its end and the epoch in force has been silent for long enough."""
         delay_ms = random.uniform(0, CLAIM_DELAY_MAX_MS)
         while True:
-            if self.log.epoch == NO_EPOCH or self.log.resigned:
-                limit_ms = delay_ms / 5  # there is no leader to wait for: this only spreads the candidates
-            else:
-                limit_ms = SILENCE_MS + delay_ms
+            # Records that are not believed may be of controllers that don't sign yet: they count as a leader.
+            nobody_led = self.log.epoch == NO_EPOCH and not self.tail.refusals
+            # There may be no leader to wait for: then the delay only spreads the candidates.
+            limit_ms = delay_ms / 5 if nobody_led or self.log.resigned else SILENCE_MS + delay_ms
             left_ms = limit_ms - (monotonic_ms() - self._heard_ms)
             if left_ms <= 0 and not self._may_claim():
                 left_ms = LOOK_EVERY_S * 1000
@@ -203,7 +209,8 @@ class Leader:
 
     async def _confirm(self, epoch: int) -> None:
         """One heartbeat: appended, read back, and the lease renewed if this epoch is in force there."""
-        offset, sent_ms = await self._append(Heartbeat(self.identity, epoch))
+        self._beats += 1
+        offset, sent_ms = await self._append(Heartbeat(self.identity, epoch, self._beats))
         await self.tail.read_to(offset, READ_BACK_WITHIN_S)
         if self._epoch != epoch:
             return
@@ -221,9 +228,12 @@ class Leader:
             self._producer = await start_producer(self._bootstrap)
         sent_wall_ms = now_ms()
         record = encode(event, time_ms=sent_wall_ms)
+        sealed = self._seal.sealed(
+            LEADER_KIND, self._topic, record.key, value=record.value, headers=record.headers
+        )
         sent_ms = monotonic_ms()
         metadata: Any = await self._producer.send_and_wait(
-            self._topic, value=record.value, key=record.key, headers=record.headers, partition=0
+            self._topic, value=record.value, key=record.key, headers=sealed, partition=0
         )
         self.brokers_apart_ms = apart_ms(sent_wall_ms, int(metadata.timestamp), now_ms())
         self._backoff.reset()

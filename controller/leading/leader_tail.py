@@ -8,12 +8,14 @@ from aiokafka.structs import ConsumerRecord
 
 from controller.kafka.ordered_log import Tail
 from controller.leading.claim_rule import LeaderLog
+from controller.process.seal import NO_SEAL, Seal
 from controller.process.telemetry import logger
 from streams.logs import LogPace
 from tieline.backoff import Backoff
 from tieline.cloudevents import Poison, decode
 from tieline.events import Event
 from tieline.kafka import Brokers
+from tieline.signatures import LEADER_KIND
 
 RETRY_FIRST_S = 0.2
 RETRY_LONGEST_S = 1.0
@@ -29,9 +31,12 @@ class LeaderTail:
         bootstrap: str | Brokers,
         topic: str,
         on_record: Callable[[LeaderLog, int], None] = lambda _before, _offset: None,
+        *,
+        seal: Seal = NO_SEAL,
     ) -> None:
         self.log = LeaderLog()
-        self.refusals = 0  # records that broke the claim rule, by mistake or on purpose
+        self.refusals = 0  # records that broke the claim rule or their seal, by mistake or on purpose
+        self._seal, self._topic = seal, topic
         self._on_record = on_record
         self._tail = Tail(bootstrap, topic, self._take)
         self._read_once = False
@@ -106,8 +111,11 @@ class LeaderTail:
         except Poison as error:
             event, unreadable = None, str(error)
         before = self.log
-        self.log = before.apply(record.offset, record.timestamp, event)
-        if refusal := self.log.refusal or unreadable:
+        flaw = self._seal.flaw(LEADER_KIND, self._topic, record)
+        self.log = (
+            before.ignore(record.offset) if flaw else before.apply(record.offset, record.timestamp, event)
+        )
+        if refusal := flaw or self.log.refusal or unreadable:
             self.refusals += 1
             if self._pace.allows("refusal", asyncio.get_running_loop().time()):
                 self._log.error(

@@ -1,7 +1,9 @@
 """The routes log for commands that only read it: the newest publication that counts, and those after it.
 
 They read only the end of the leader log, which names the epoch in force. An epoch above it is none, and the
-epochs below it can't come into force again.
+epochs below it can't come into force again. Where controllers sign, their signature says as much: nobody but
+a controller, which writes only under an epoch of its own, can have written the record. The end of the leader
+log could then mislead, as somebody may have filled it with copies of old heartbeats.
 """
 
 import asyncio
@@ -13,26 +15,30 @@ from aiokafka.structs import ConsumerRecord
 from controller.kafka.ordered_log import Tail
 from controller.leading.claim_rule import LeaderLog
 from controller.leading.leader_tail import LeaderTail
+from controller.process.seal import Seal, read_accepted
+from controller.process.settings import Settings
 from controller.routes.counting_rule import RoutesLog, epoch_of
 from controller.routes.record import RoutesRecord, decode_record, keyed
 from tieline.cancelling import end_all
-from tieline.kafka import Brokers
-from tieline.topics import Topics
+from tieline.signatures import ROUTES_KIND
 
 READ_WITHIN_S = 15.0
 HEARTBEATS_READ_MAX = 50
 
 
 class RoutesReader:
-    """``async with RoutesReader(...) as routes: routes.newest()``. Entering reads the log to its end.
+    """``async with RoutesReader(settings) as routes: routes.newest()``. Entering reads the log to its end.
 
-    Entering raises KafkaConnectionError, ``TopicMissingError`` or TimeoutError.
+    Entering raises KafkaConnectionError, ``TopicMissingError`` or TimeoutError; to make one raises
+    SettingError for controllers' keys that can't be read.
     """
 
-    def __init__(self, bootstrap: str | Brokers, topics: Topics) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._log = RoutesLog()
-        self._leader = LeaderTail(bootstrap, topics.leader.name)
-        self._tail = Tail(bootstrap, topics.routes.name, self._take, before=self._judge)
+        self._seal = Seal(accepted=read_accepted(settings.controller_keys))
+        self._topic = settings.topics.routes.name
+        self._leader = LeaderTail(settings.kafka, settings.topics.leader.name, seal=self._seal)
+        self._tail = Tail(settings.kafka, self._topic, self._take, before=self._judge)
         self._reading: list[asyncio.Task[None]] = []
         self._decoded: tuple[int, RoutesRecord] | None = None
 
@@ -104,16 +110,17 @@ class RoutesReader:
             await self._tail.moved(left_s)
 
     def _take(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
-        self._log = self._log.apply(record.offset, record.timestamp, keyed(record), self._is_epoch)
+        flaw = self._seal.flaw(ROUTES_KIND, self._topic, record)
+        self._log = self._log.apply(record.offset, record.timestamp, keyed(record, flaw), self._is_epoch)
 
     async def _judge(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
         place = epoch_of(record.key)
-        if place is not None and place[0] > self._log.epoch:
+        if place is not None and place[0] > self._log.epoch and not self._seal.accepted:
             await self._leader.until_judged(place[0])
 
     def _is_epoch(self, epoch: int, writer: str) -> bool:
         log = self._leader.log
-        return epoch < log.epoch or log.is_epoch(epoch, writer)
+        return bool(self._seal.accepted) or epoch < log.epoch or log.is_epoch(epoch, writer)
 
     async def _stop(self) -> None:
         await end_all(self._reading)

@@ -10,6 +10,7 @@ from controller.leading.fitness import Fitness
 from controller.leading.leader import Leader
 from controller.process.clock import monotonic_ms, now_ms
 from controller.process.monitor import Figure, Vitals, labelled, single
+from controller.process.seal import Seal
 from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.overlay_keeper import OverlayKeeper
 from controller.routes.projection import Projector
@@ -40,6 +41,7 @@ def controller_vitals(
     ingest: Ingest,
     overlay: OverlayKeeper,
     fitness: Fitness,
+    seal: Seal,
     agent: AgentReport,
 ) -> Vitals:
     """A controller is ready while it is fit to lead and hears a leader, itself or another."""
@@ -51,6 +53,7 @@ def controller_vitals(
         *_ingest(ingest),
         _ignored(leader, publisher),
         single("unsigned_dev_mode", "1 while orders are taken without a signature", agent.unsigned),
+        single("unsigned_tables", "1 while this controller signs no table and no record", not seal.private),
         *agent.figures,
     )
     unready = fitness.words or why_unled(leader.log.epoch, silent_ms)
@@ -133,5 +136,5 @@ def _ingest(ingest: Ingest) -> tuple[Figure, ...]:
 
 def _ignored(leader: Leader, publisher: Publisher) -> Figure:
     refusals = {"routes": publisher.refusals, "leader": leader.tail.refusals}
-    words = "Records that somebody else than the leader wrote"
+    words = "Records that somebody else than the leader wrote, or that are not signed as they must be"
     return labelled("ignored_records", words, "log", values=refusals, counter=True)

@@ -8,7 +8,8 @@ The file is ``config.yaml`` in ``$XDG_CONFIG_HOME/tieline``, else in ``~/.config
       lab: {kafka: "127.0.0.1:9092", redis: "redis://127.0.0.1:6379/0"}
 
 A field has the name of its variable without ``TIELINE_``, in small letters, and ``FIELDS`` lists them; the
-file of the operator's private key is ``key_file``. There is no field for a password, only for files that hold
+file of the operator's private key is ``key_file``, and that of the controllers' public keys
+``controller_keys_file``. There is no field for a password, only for files that hold
 one: the context file may then be shown to anybody. Paths are relative to the file.
 
 What counts: a flag such as ``--kafka``, then a variable, then the context that TIELINE_CONTEXT names, else
@@ -42,6 +43,7 @@ FIELDS = {
     **{f"kafka_{name}": f"TIELINE_KAFKA_{name.upper()}" for name in _KAFKA},
     **{f"redis_{name}": f"TIELINE_REDIS_{name.upper()}" for name in _REDIS},
     "key_file": OPERATOR_KEY_FILE,
+    "controller_keys_file": "TIELINE_CONTROLLER_KEYS_FILE",
 }
 ADDRESSES = {"kafka": "Kafka", "redis": "Redis"}
 FLAGS = ("context", "kafka", "redis", "namespace")

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from controller.process.connections import brokers, is_set, redis_address
 from controller.process.contexts import CONTEXT, FLAGS, Place, place_of
 from controller.process.errors import SettingError
+from controller.process.seal import CONTROLLER_KEYS_FILE, SIGNING_KEY_FILE
 from tieline.kafka import Brokers
 from tieline.keys import Keys
 from tieline.topics import PREFIX, Topics, may_be_prefix
@@ -34,7 +35,7 @@ class Settings:
 
     ``kafka`` is ``host:port[,host:port...]``, with TLS and password if it has any. ``redis`` may hold a
     password: log it through ``telemetry.without_password``. ``context`` names the context that was used, in
-    words, and is empty without one.
+    words, and is empty without one. ``signing_key`` and ``controller_keys`` are the files of ``seal``.
     """
 
     kafka: str | Brokers
@@ -45,6 +46,8 @@ class Settings:
     replication: int = 1
     monitor: Address | None = None
     context: str = ""
+    signing_key: Path | None = None
+    controller_keys: Path | None = None
 
     @property
     def topics(self) -> Topics:
@@ -158,6 +161,8 @@ def read_settings(
         replication=_replication(setting("replication", REPLICATION) or "1"),
         monitor=read_address(setting("monitor", MONITOR)),
         context=place.words,
+        signing_key=_file(environment, SIGNING_KEY_FILE),
+        controller_keys=_file(environment, CONTROLLER_KEYS_FILE),
     )
 
 
@@ -171,6 +176,11 @@ def _refuse_typed_password(redis: str | None) -> None:
             f"--redis: everybody on this machine can read a password there: give it by {REDIS}_PASSWORD_FILE "
             f"(a file) or {REDIS}_PASSWORD, with --redis or {REDIS} without it"
         )
+
+
+def _file(environment: Mapping[str, str], variable: str) -> Path | None:
+    text = environment.get(variable, "").strip()
+    return Path(text) if text else None
 
 
 def _hint(variable: str) -> str:

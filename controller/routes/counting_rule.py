@@ -4,8 +4,9 @@ The newest counting record that carries a table is the one in force. A fence car
 epoch, so that whatever a deposed leader appends behind it does not count.
 
 An epoch is the offset of a valid claim on the leader log, and only the process that made the claim writes
-under it. A record that says otherwise is ignored whole: a mistaken or forged fence with a huge epoch must not
-end all leading, and a table that somebody else wrote must not come into force.
+under it. A record that says otherwise is ignored whole, and so is one that must be signed and is not: a
+mistaken or forged fence with a huge epoch must not end all leading, and a table that somebody else wrote must
+not come into force.
 
 Compaction keeps an epoch's last record, even if that one came too late to count. When nothing else of its
 epoch is left, it stands in for the removed ones: an epoch's second record is only sent after its first one
@@ -22,7 +23,8 @@ IsEpoch = Callable[[int, str], bool]  # whether this epoch is that of a valid cl
 
 
 class KeyedRecord(NamedTuple):
-    """What counts of one record. ``writer``: the identity of the controller that wrote it.
+    """What counts of one record. ``writer``: the identity of the controller that wrote it. ``flaw``: why it
+    must not be believed, for instance because it is not signed; empty if it may be.
 
     ``seq`` matters only for records that carry a table. ``body`` None is a tombstone, which changes nothing.
     """
@@ -31,6 +33,7 @@ class KeyedRecord(NamedTuple):
     seq: int
     body: bytes | None
     writer: str
+    flaw: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +82,15 @@ class RoutesLog:
         if offset < self.next_offset:
             return self
         read = replace(self, next_offset=offset + 1, refusal="")
-        key, seq, body, writer = record
+        key, seq, body, writer, flaw = record
         place = epoch_of(key)
         if place is None or body is None:
             return read
         epoch, is_fence = place
         if not is_epoch(epoch, writer):
             return replace(read, refusal=f"{writer[:8] or 'nobody'} leads no epoch {epoch}")
+        if flaw:
+            return replace(read, refusal=flaw)
         publication = Publication(epoch, seq, offset, append_ms=append_ms, body=body)
         if epoch < self.epoch:
             return replace(read, stray=publication) if seq > 1 and publication.above(self.stray) else read

@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from controller.process.clock import monotonic_ms, now_ms
+from controller.process.seal import NO_SEAL, Seal
 from controller.routes.adoption import adopted_from
-from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, Keys, slice_field
+from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, SIGNATURE_FIELD, Keys, slice_field
 from tieline.table import Generation, Manifest, Route, RouteTable, checksum, slices
 
 CHECK_EVERY_S = 1.0
@@ -47,7 +48,8 @@ class Projection:
 class Projector:
     """Keeps ``Keys.routes`` at the newest committed publication. ``redis`` must not decode responses."""
 
-    def __init__(self, redis: Any, keys: Keys) -> None:
+    def __init__(self, redis: Any, keys: Keys, seal: Seal = NO_SEAL) -> None:
+        self._seal = seal
         self._redis = redis
         self._keys = keys
         self._script = redis.register_script((files("controller.routes") / "project.lua").read_text())
@@ -217,7 +219,10 @@ class Projector:
             urgent_seq=wanted.urgent_seq,
             parents=wanted.parents,
         )
-        arguments += [_encoder.encode(manifest), HEARTBEAT_FIELD, now_ms(), HISTORY_FIELD, self.history]
+        data = _encoder.encode(manifest)
+        arguments += [data, HEARTBEAT_FIELD, now_ms(), HISTORY_FIELD, self.history]
+        if signature := self._seal.manifest_signature(self._keys.namespace, data):
+            arguments += [SIGNATURE_FIELD, signature]
         for name, part in changed.items():
             arguments += [slice_field(name), part]
         answer: list[Any] = await self._script(keys=[self._keys.routes], args=arguments)

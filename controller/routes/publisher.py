@@ -15,6 +15,7 @@ from aiokafka.structs import ConsumerRecord
 from controller.kafka.ordered_log import Tail, start_producer
 from controller.process.clock import now_ms
 from controller.process.errors import Deposed, NoLease, UserError
+from controller.process.seal import NO_SEAL, Seal
 from controller.routes.counting_rule import KeyedRecord, RoutesLog, epoch_of
 from controller.routes.record import (
     ROUTES_TYPE,
@@ -30,6 +31,7 @@ from controller.routes.record import (
 from streams.logs import LogPace
 from streams.producers import stop_producer
 from tieline.kafka import Brokers
+from tieline.signatures import ROUTES_KIND
 from tieline.table import RouteTable, TableError
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
@@ -63,9 +65,11 @@ class Publisher:
         identity: str,
         epochs: Epochs,
         may_publish: Callable[[], bool],
+        seal: Seal = NO_SEAL,
     ) -> None:
         self.log = RoutesLog()
-        self.refusals = 0  # records under an epoch that is none, or of another writer than its leader
+        self._seal = seal
+        self.refusals = 0  # records under an epoch that is none, of another writer, or not duly signed
         self._epochs = epochs
         self._bootstrap = bootstrap
         self._topic = topic
@@ -179,7 +183,13 @@ class Publisher:
                 self._topic,
                 value=body,
                 key=record.key(),
-                headers=headers(ROUTES_TYPE, str(record.generation), self._identity),
+                headers=self._seal.sealed(
+                    ROUTES_KIND,
+                    self._topic,
+                    record.key(),
+                    value=body,
+                    headers=headers(ROUTES_TYPE, str(record.generation), self._identity),
+                ),
                 partition=0,
             )
         except KafkaError as error:
@@ -204,7 +214,8 @@ class Publisher:
     def _take(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
         if record.offset > self.log.next_offset and self._gap_at is None:
             self._gap_at = record.offset
-        self.log = self.log.apply(record.offset, record.timestamp, keyed(record), self._epochs.is_epoch)
+        flaw = self._seal.flaw(ROUTES_KIND, self._topic, record)
+        self.log = self.log.apply(record.offset, record.timestamp, keyed(record, flaw), self._epochs.is_epoch)
         if self.log.refusal:
             self.refusals += 1
             if self._pace.allows("refusal", asyncio.get_running_loop().time()):

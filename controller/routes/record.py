@@ -221,9 +221,10 @@ def headers(type_name: str, event_id: str, source: str) -> list[tuple[str, bytes
     ]
 
 
-def keyed(record: ConsumerRecord[bytes | None, bytes | None]) -> KeyedRecord:
+def keyed(record: ConsumerRecord[bytes | None, bytes | None], flaw: str = "") -> KeyedRecord:
     """What counts of a record as Kafka has it. Seq and writer stand in its headers ``ce_id``, which is its
-    generation, and ``ce_source``, so that no reader need decode the body for them; 0 and empty without."""
+    generation, and ``ce_source``, so that no reader need decode the body for them; 0 and empty without.
+    ``flaw``: why it must not be believed, empty if it may be."""
     seq, writer = 0, ""
     for name, value in record.headers:
         text = value.decode("utf-8", "replace")
@@ -232,4 +233,4 @@ def keyed(record: ConsumerRecord[bytes | None, bytes | None]) -> KeyedRecord:
             seq = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 16 else 0
         elif name == "ce_source" and text.startswith(SOURCE_PREFIX):
             writer = text.removeprefix(SOURCE_PREFIX)
-    return KeyedRecord(record.key, seq, record.value, writer=writer)
+    return KeyedRecord(record.key, seq, record.value, writer=writer, flaw=flaw)

@@ -126,7 +126,7 @@ class KafkaSide:
 
     def __init__(self, settings: Settings, *, with_history: bool) -> None:
         self._settings = settings
-        self._routes = RoutesReader(settings.kafka, settings.topics)
+        self._routes = RoutesReader(settings)
         self._roster = Roster()
         self._controllers = Tail(settings.kafka, settings.topics.controllers.name, self._roster.take)
         self._history = Tail(settings.kafka, settings.topics.history.name, self._note)

@@ -210,7 +210,7 @@ async def _from_kafka(settings: Settings, missing: list[str]) -> FromKafka | Non
     leader = asyncio.create_task(leading(settings))
     try:
         async with asyncio.timeout(READ_WITHIN_S):
-            async with RoutesReader(settings.kafka, settings.topics) as routes:
+            async with RoutesReader(settings) as routes:
                 record = routes.newest()
             if record is None:
                 missing.extend(controller_line(row) for row in await present if row.is_unwell)

@@ -5,6 +5,7 @@ from msgspec import Struct
 from controller.leading.claim_rule import LeaderLog
 from controller.leading.leader_tail import LeaderTail
 from controller.leading.routes_reader import HEARTBEATS_READ_MAX
+from controller.process.seal import Seal, read_accepted
 from controller.process.settings import Settings
 from controller.routes.counting_rule import NO_EPOCH
 from controller.status.live import read_once
@@ -22,7 +23,8 @@ class LeaderRow(Struct, frozen=True):
 async def leading(settings: Settings) -> LeaderRow | None:
     """Who leads, by the last records of the leader log, in which heartbeats name the epoch in force; None if
     nobody ever led. Raises KafkaError or TimeoutError."""
-    tail = LeaderTail(settings.kafka, settings.topics.leader.name)
+    seal = Seal(accepted=read_accepted(settings.controller_keys))
+    tail = LeaderTail(settings.kafka, settings.topics.leader.name, seal=seal)
     await tail.start(last=HEARTBEATS_READ_MAX)
     await read_once(tail)
     return leader_of(tail.log)

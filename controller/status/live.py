@@ -51,7 +51,7 @@ async def present(settings: Settings) -> Moment:
     read."""
     try:
         async with asyncio.timeout(READ_WITHIN_S):
-            async with RoutesReader(settings.kafka, settings.topics) as routes:
+            async with RoutesReader(settings) as routes:
                 record = routes.newest()
             if record is None or record.table is None:
                 raise UserError("no controller has published yet: start one with `tieline controller`")

@@ -1,14 +1,16 @@
 """What the endpoint serves: the newest table and overlay, in memory, encoded as callers ask for them."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.web.plain import PlainTable, plain_table
-from tieline.keys import MANIFEST_FIELD, slice_field
+from tieline.keys import MANIFEST_FIELD, SIGNATURE_FIELD, slice_field
+from tieline.signatures import NO_KEYS, PublicKeys, manifest_flaw
 from tieline.table import (
     Bundle,
     Generation,
     Manifest,
+    SignedManifest,
     TableError,
     checksum,
     decode_manifest,
@@ -22,11 +24,13 @@ ENCODED_MAX_BYTES = 64 * 1024 * 1024  # kept of one generation
 
 @dataclass(frozen=True, slots=True)
 class ServedTable:
-    """One generation, with the overlay that was there with it. ``parts`` are its slices by route name."""
+    """One generation, with the overlay that was there with it. ``parts`` are its slices by route name;
+    ``signed``: the manifest as it lies in Redis, with the controllers' signature if they sign."""
 
     manifest: Manifest
     parts: dict[str, bytes]
     overlay: bytes = b""
+    signed: SignedManifest | None = None
     _encoded: dict[tuple[str, tuple[str, ...]], bytes] = field(default_factory=dict)
 
     @property
@@ -81,6 +85,12 @@ class ServedTable:
         return answer
 
     def _bundle(self, names: tuple[str, ...]) -> bytes:
+        slices = {name: self.parts[name] for name in names}
+        if self.signed is not None and self.signed.signature:  # only the whole manifest is what was signed
+            bundle = Bundle(
+                self.signed.manifest, slices, overlay=self.overlay, signature=self.signed.signature
+            )
+            return encode_bundle(bundle)
         sums = {name: self.manifest.slices[name] for name in names}
         whole = self.manifest
         manifest = Manifest(
@@ -90,7 +100,6 @@ class ServedTable:
             urgent_seq=whole.urgent_seq,
             parents=whole.parents,
         )
-        slices = {name: self.parts[name] for name in names}
         return encode_bundle(Bundle(encode_manifest(manifest), slices, self.overlay))
 
     def _plain(self, names: tuple[str, ...]) -> PlainTable:
@@ -98,26 +107,37 @@ class ServedTable:
         return plain_table(self.manifest, slices, self.overlay)
 
 
-def newer_table(fields: dict[str, bytes], overlay: bytes, before: ServedTable | None) -> ServedTable | None:
+def newer_table(
+    fields: dict[str, bytes],
+    overlay: bytes,
+    before: ServedTable | None,
+    *,
+    accepted: PublicKeys = NO_KEYS,
+    namespace: str = "",
+) -> ServedTable | None:
     """What to serve from now on, from the fields read in Redis; None when ``before`` is the newest. Pure.
 
     Within one lineage the table never goes back. Redis holds another lineage only once it was adopted there,
-    and clients decide for themselves. Raises ``TableError`` for a damaged table: ``before`` then stays.
+    and clients decide for themselves. Raises ``TableError`` for a damaged table, and with ``accepted`` keys
+    for one that none of them signed for this namespace: ``before`` then stays.
     """
     data = fields.get(MANIFEST_FIELD)
     if data is None:
         raise TableError("no route table has been published yet")
+    signed = SignedManifest(data, fields.get(SIGNATURE_FIELD, b"").decode("ascii", "replace"))
     manifest = decode_manifest(data)
     now, last = manifest.generation, before.generation if before is not None else None
     if before is not None and last is not None and now.lineage == last.lineage and not now.newer_than(last):
-        return None if overlay == before.overlay else ServedTable(before.manifest, before.parts, overlay)
+        return None if overlay == before.overlay else replace(before, overlay=overlay, _encoded={})
+    if accepted and (flaw := manifest_flaw(signed, accepted, namespace)):
+        raise TableError(f"the table in Redis is {flaw}")
     parts = {}
     for name, expected in manifest.slices.items():
         part = fields.get(slice_field(name))
         if part is None or checksum(part) != expected:
             raise TableError(f"the slice {name} is missing or damaged")
         parts[name] = part
-    return ServedTable(manifest, parts, overlay)
+    return ServedTable(manifest, parts, overlay, signed=signed)
 
 
 class Board:

@@ -10,6 +10,7 @@ from controller.process.clock import monotonic_ms
 from controller.web.board import Board, ServedTable, newer_table
 from tieline.backoff import Backoff
 from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, Keys
+from tieline.signatures import NO_KEYS, PublicKeys
 from tieline.table import Pulse, TableError
 
 LOOK_EVERY_S = 1.0
@@ -19,9 +20,11 @@ RETRY_LONGEST_S = 2.0
 
 
 class Follower:
-    """Keeps a board at what Redis holds. While Redis is away the board keeps its table."""
+    """Keeps a board at what Redis holds. While Redis is away the board keeps its table, and also while Redis
+    holds one that must be signed by one of the ``accepted`` keys and is not."""
 
-    def __init__(self, redis: Any, keys: Keys, board: Board) -> None:
+    def __init__(self, redis: Any, keys: Keys, board: Board, accepted: PublicKeys = NO_KEYS) -> None:
+        self._accepted = accepted
         self._redis = redis
         self._keys = keys
         self._board = board
@@ -53,7 +56,13 @@ class Follower:
                 fields = await self._redis.hgetall(self._keys.routes)
         by_name = {name.decode(): value for name, value in fields.items()}
         try:
-            new = newer_table(by_name, overlay, self._board.served)
+            new = newer_table(
+                by_name,
+                overlay,
+                self._board.served,
+                accepted=self._accepted,
+                namespace=self._keys.namespace,
+            )
         except TableError as error:
             self._report(str(error))
             return

@@ -10,6 +10,7 @@ import structlog
 from controller.process.connections import connect_redis
 from controller.process.errors import SettingError
 from controller.process.monitor import monitored
+from controller.process.seal import read_accepted
 from controller.process.settings import Settings
 from controller.process.supervise import end_on_signals, together, until_asked
 from controller.process.telemetry import without_password
@@ -35,6 +36,7 @@ async def run_web(
     """Runs until SIGTERM or SIGINT; returns 0 after a clean end. Raises ``SettingError``."""
     log = structlog.get_logger("web")
     asked_to_end = end_on_signals()
+    accepted = read_accepted(settings.controller_keys)
     board = Board()
     tokens = Tokens(tokens_file, os.environ)
     producer = Producer(settings.kafka, prefix=settings.namespace) if settings.kafka else None
@@ -74,7 +76,7 @@ async def run_web(
         running = asyncio.create_task(
             together(
                 {
-                    "tables": Follower(redis, settings.keys, board).run(),
+                    "tables": Follower(redis, settings.keys, board, accepted=accepted).run(),
                     "keys": _reread(tokens),
                     "page": Watch(settings, picture).run(),
                 }

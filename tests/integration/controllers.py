@@ -43,6 +43,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "TIELINE_NAMESPACE": settings.namespace,
         "TIELINE_POLICY": str(settings.policy),
         "TIELINE_UNSIGNED_DEV_MODE": str(int(settings.unsigned)),
+        "TIELINE_SIGNING_KEY_FILE": str(settings.signing_key or ""),
+        "TIELINE_CONTROLLER_KEYS_FILE": str(settings.controller_keys or ""),
     }
 
 
@@ -160,7 +162,7 @@ class Fleet:
             await one.kill()
 
     def routes(self) -> RoutesReader:
-        return RoutesReader(self.settings.kafka, self.settings.topics)
+        return RoutesReader(self.settings)
 
 
 @asynccontextmanager

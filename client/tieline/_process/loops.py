@@ -1,15 +1,20 @@
 """Helpers around asyncio's event loops: who calls, waking waiters, and a loop in a thread of its own."""
 
 import asyncio
+import logging
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from tieline._process import fork
+from tieline._process.clock import monotonic_s
+from tieline.backoff import Backoff
 from tieline.errors import ClosedError
 
 _T = TypeVar("_T")
 START_TIMEOUT_S = 10.0
+RESTART_FIRST_S, RESTART_MAX_S = 1.0, 10.0
+_log = logging.getLogger("tieline")
 
 
 def current_caller() -> int:
@@ -20,6 +25,20 @@ def current_caller() -> int:
     except RuntimeError:
         task = None
     return threading.get_ident() if task is None else id(task)
+
+
+async def run_for_ever(name: str, job: Callable[[], Awaitable[Any]]) -> None:
+    """Run a part of a client, and again whenever it has failed, so that no part ever ends unnoticed."""
+    backoff = Backoff(RESTART_FIRST_S, RESTART_MAX_S)
+    while True:
+        began_s = monotonic_s()
+        try:
+            await job()
+        except Exception:  # noqa: BLE001  whatever it is, the part has to go on
+            _log.exception("the client's part %r failed and is started again", name)
+        if monotonic_s() - began_s > RESTART_MAX_S:
+            backoff.reset()
+        await asyncio.sleep(backoff.next_s())
 
 
 class Notifier:

@@ -15,6 +15,7 @@ from tieline.event_fields import Name
 from tieline.table import Generation
 from tieline.topics import may_be_prefix
 
+_LISTS = {"origins": "names", "overlay_keys": "keys", "controller_keys": "keys", "pool_hosts": "hosts"}
 _GENERATION = re.compile(r"(.+):([0-9]+):([0-9]+)\Z")
 _REDIS_EXPECTED = (
     "not a usable address of Redis: expected redis://[user:password@]host:port/database, with "
@@ -33,17 +34,25 @@ class ClientArguments(Struct, frozen=True, kw_only=True):
     token: Any
     credentials: Any
     overlay_keys: Any
+    controller_keys: Any
+    pool_hosts: Any
     timeouts: Any
     stream_recovery: Any
     stream_recovery_bytes_max: Any
 
     def check(self) -> None:
         """Raise ConfigurationError for the first argument that can't work."""
-        for argument, items in (("origins", "names"), ("overlay_keys", "keys")):
+        for argument, items in _LISTS.items():
             value = getattr(self, argument)
             if isinstance(value, str | Path) or not isinstance(value, Collection):
                 raise ConfigurationError(
                     f"{argument}={value!r}: expected a list of {items}: {argument}=[...]"
+                )
+        for host in self.pool_hosts:
+            if not isinstance(host, str) or not host.strip() or "/" in host or host != host.lower():
+                raise ConfigurationError(
+                    f"pool_hosts: {host!r}: expected a host in small letters such as '*.openai.azure.com', "
+                    "with a port behind it if only that one is meant"
                 )
         _check_name("workload", self.workload)
         for origin in (self.origin, *self.origins):

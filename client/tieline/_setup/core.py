@@ -120,7 +120,9 @@ class Core:
         self._tools.recovery = Recovery(recovery, bytes_max)
 
     def trace(self, provider: "bool | TracerProvider") -> None:
-        """Make a span of each request and each attempt; see ``AsyncClient``."""
+        """Make a span of each request and each attempt, unless ``provider`` is False; see ``AsyncClient``."""
+        if provider is False:
+            return
         from tieline._request.tracing import Tracing
 
         self._tools.tracing = Tracing(provider)

@@ -1,12 +1,15 @@
 """PURE. Which table may replace the one in force: newer within its lineage, complete, and undamaged."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from tieline._routing.slices import ClientTable
-from tieline.table import Generation, Manifest, TableError, decode_manifest, decode_slice
+from tieline.signatures import manifest_flaw
+from tieline.table import Generation, Manifest, SignedManifest, TableError, decode_manifest, decode_slice
 
 # How sources look for news. Waits are random within their bounds, so that many clients spread their reads.
 POLL_MIN_S, POLL_MAX_S = 1.0, 2.0
@@ -17,10 +20,44 @@ UNCONFIRMED = "no controller has confirmed the table for 5 s: they have stopped,
 
 
 class TableUpdate(Struct, frozen=True):
-    """A table that may be put in force, and its slices as bytes by origin, for the last good file."""
+    """A table that may be put in force. For the last good file: its slices as bytes by origin, and the
+    manifest that they came with."""
 
     table: ClientTable
     raw: dict[str, bytes]
+    proof: SignedManifest | None = None
+
+
+class TableTrust(Struct, frozen=True):
+    """Which tables a client believes: those that one of the ``accepted`` public keys signed for this
+    ``namespace``, or without keys all. Of their pools it uses those on ``pool_hosts``, or without any all."""
+
+    accepted: Mapping[str, Any] = {}
+    namespace: str = ""
+    pool_hosts: tuple[str, ...] = ()
+
+    def require(self, signed: SignedManifest) -> None:
+        """Raise ``TableError`` unless one of the keys signed this manifest."""
+        if self.accepted and (flaw := manifest_flaw(signed, self.accepted, self.namespace)):
+            raise TableError(f"the table is {flaw}: it is not used (controller_keys)")
+
+    def strangers(self, table: ClientTable) -> tuple[str, ...]:
+        """The pools whose URL names a host that requests must not go to."""
+        if not self.pool_hosts:
+            return ()
+        infos = {info.pool: info.url for part in table.parts.values() for info in part.pools}
+        return tuple(sorted(pool for pool, url in infos.items() if not self._is_allowed(url)))
+
+    def _is_allowed(self, url: str) -> bool:
+        try:
+            parts = urlsplit(url)
+            host, place = (parts.hostname or "").lower(), parts.netloc.lower()
+        except ValueError:
+            return False
+        return any(fnmatchcase(place if ":" in pattern else host, pattern) for pattern in self.pool_hosts)
+
+
+ANY_TABLE = TableTrust()
 
 
 class Subscriber(Protocol):
@@ -32,6 +69,7 @@ class Subscriber(Protocol):
 
     workload: str
     origin: str
+    trust: TableTrust
 
     @property
     def held_generation(self) -> Generation | None:
@@ -63,24 +101,34 @@ class TableSource(Protocol):
         ...
 
 
+def signed_manifest(manifest: bytes | None, signature: bytes | None) -> SignedManifest | None:
+    """What was read in Redis; None where there is no manifest."""
+    if manifest is None:
+        return None
+    return SignedManifest(manifest, (signature or b"").decode("ascii", "replace"))
+
+
 def examine(
-    manifest_data: bytes | None,
+    signed: SignedManifest | None,
     parts: Mapping[str, bytes | None],
     *,
     workload: str,
     origins: Sequence[str],
     in_force: Generation | None,
+    trust: TableTrust = ANY_TABLE,
 ) -> TableUpdate | None:
     """Check what a source has. Returns the table to apply, or None when the one in force is not older.
 
     ``parts``: bytes of slices by route name (``workload/origin``). Raises ``TableError`` for what must not be
-    used: no manifest, another lineage, a slice that is missing or damaged.
+    used: no manifest, another lineage, a slice that is missing or damaged, a manifest that none of the
+    keys of ``trust`` signed. The manifest has the checksum of every slice, so its signature covers them too.
     """
-    if manifest_data is None:
+    if signed is None:
         raise TableError("no route table has been published yet")
-    manifest = decode_manifest(manifest_data)
+    manifest = decode_manifest(signed.manifest)
     if not _is_newer(manifest, in_force):
         return None
+    trust.require(signed)
     raw, slices = {}, {}
     for origin in origins:
         name = f"{workload}/{origin}"
@@ -93,7 +141,7 @@ def examine(
         if slices[origin].route.name != name:
             raise TableError(f"the slice {name} holds the route {slices[origin].route.name}")
         raw[origin] = part
-    return TableUpdate(ClientTable(manifest.generation, slices, _is_urgent(manifest, in_force)), raw)
+    return TableUpdate(ClientTable(manifest.generation, slices, _is_urgent(manifest, in_force)), raw, signed)
 
 
 def require_same_lineage(place: str, offered: Generation, in_force: Generation | None) -> None:

@@ -1,4 +1,5 @@
-"""PURE. A table under an emergency overlay: the excluded pools are removed, and the others take their share.
+"""PURE. A table without the pools that an emergency overlay excludes, or that lie outside of ``pool_hosts``:
+they are removed, and the others take their share.
 
 The pools are removed from the table itself, so that no later step can send a request to one of them. Where
 more than half of a provider's weight is excluded, the weights that the table has for the loss of that
@@ -14,7 +15,7 @@ from tieline._routing.slices import ClientTable, split_in_force
 from tieline.events import ResultClass, in_scope
 from tieline.table import MILLION, Slice, Split
 
-ALL_EXCLUDED = "every pool is excluded by an emergency overlay"
+ALL_EXCLUDED = "every pool is excluded by an emergency overlay, or lies outside of pool_hosts"
 # ``split_in_force`` asks which pools are out. The reason that is given here decides nothing.
 _EXCLUDED = Out(ResultClass.CONNECT, 0, 0)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tieline._process import clock as _clock
 from tieline._routing.router import Router
 from tieline._routing.slices import ClientTable
-from tieline._tables.checks import TableUpdate
+from tieline._tables.checks import ANY_TABLE, TableTrust, TableUpdate
 from tieline._tables.exclusion import without_excluded
 from tieline._tables.last_good import read_last_good, write_last_good
 from tieline._tables.overlays import Overlays
@@ -36,8 +36,10 @@ class TableFollower:
         *,
         on_change: Callable[[], None],
         on_urgent: Callable[[], None],
+        trust: TableTrust = ANY_TABLE,
     ) -> None:
         self.workload, self.origin = router.workload, router.origin
+        self.trust = trust
         self.overlays = overlays
         self.on_table: list[Callable[[Applied], None]] = []
         self._router = router
@@ -48,6 +50,7 @@ class TableFollower:
         self._newest: TableUpdate | None = None  # with the bytes that the file needs
         self._unsaved = False
         self._refusal = ""
+        self._strangers: tuple[str, ...] = ()
 
     # What the client asks.
 
@@ -55,6 +58,12 @@ class TableFollower:
     def error(self) -> str:
         """What is wrong with the source; empty when nothing is."""
         return self._tracker.error
+
+    @property
+    def pool_error(self) -> str:
+        """Which pools of the table get no requests, because they lie outside of ``pool_hosts``; empty when
+        none do."""
+        return f"outside of pool_hosts: {', '.join(self._strangers)}" if self._strangers else ""
 
     @property
     def age_ms(self) -> int | None:
@@ -81,7 +90,9 @@ class TableFollower:
         if self._last_good is None:
             return
         try:
-            table = await asyncio.to_thread(read_last_good, self._last_good, self.workload, origins)
+            table = await asyncio.to_thread(
+                read_last_good, self._last_good, self.workload, origins, self.trust
+            )
         except TableError as error:
             self.failed(str(error))
             return
@@ -110,7 +121,12 @@ class TableFollower:
             return
         write = asyncio.ensure_future(
             asyncio.to_thread(
-                write_last_good, self._last_good, update.table.generation, update.raw, self.overlays.data
+                write_last_good,
+                self._last_good,
+                update.table.generation,
+                update.raw,
+                self.overlays.data,
+                update.proof,
             )
         )
         try:
@@ -187,7 +203,13 @@ class TableFollower:
 
     def _put_in_force(self, table: ClientTable) -> Applied:
         self._table = table
-        self._router.apply(without_excluded(table, self.overlays.excluded))
+        strangers = self.trust.strangers(table)
+        if strangers != self._strangers:
+            _log.error(
+                "pools outside of pool_hosts get no requests: %s", ", ".join(strangers) or "none any more"
+            )
+        self._strangers = strangers
+        self._router.apply(without_excluded(table, (*self.overlays.excluded, *strangers)))
         return Applied(
             str(table.generation),
             table.urgent,

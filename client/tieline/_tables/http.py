@@ -27,7 +27,7 @@ from tieline._tables.checks import (
 )
 from tieline.backoff import Backoff
 from tieline.cancelling import run_all
-from tieline.table import TABLE_MAX_BYTES, TableError, decode_bundle
+from tieline.table import TABLE_MAX_BYTES, SignedManifest, TableError, decode_bundle
 
 if TYPE_CHECKING:
     from tieline._http.endpoint import Endpoint
@@ -103,11 +103,12 @@ class HttpSource:
             bundle = decode_bundle(answer.body)
             subscriber.overlay(bundle.overlay)
             update = examine(
-                bundle.manifest,
+                SignedManifest(bundle.manifest, bundle.signature),
                 bundle.slices,
                 workload=self._workload,
                 origins=self._origins,
                 in_force=subscriber.held_generation,
+                trust=subscriber.trust,
             )
             if update is not None:
                 subscriber.take(update)

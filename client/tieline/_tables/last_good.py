@@ -14,8 +14,23 @@ import msgspec
 from msgspec import Struct
 
 from tieline._routing.slices import ClientTable
-from tieline._tables.checks import FILE_POLL_S, Subscriber, TableUpdate, require_same_lineage
-from tieline.table import SCHEMA, Generation, TableError, checksum, decode_slice
+from tieline._tables.checks import (
+    ANY_TABLE,
+    FILE_POLL_S,
+    Subscriber,
+    TableTrust,
+    TableUpdate,
+    require_same_lineage,
+)
+from tieline.table import (
+    SCHEMA,
+    Generation,
+    SignedManifest,
+    TableError,
+    checksum,
+    decode_manifest,
+    decode_slice,
+)
 
 FILE_MAX_BYTES = 32 * 1024 * 1024
 _MAGIC = b"tieline-last-good-1\n"
@@ -28,6 +43,7 @@ class _Content(Struct, frozen=True):
     parts: dict[str, bytes]  # origin -> the slice's bytes
     schema: int = SCHEMA
     overlay: bytes = b""
+    proof: SignedManifest | None = None
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -35,13 +51,18 @@ _decoder = msgspec.msgpack.Decoder(_Content)
 
 
 def write_last_good(
-    path: Path, generation: Generation, parts: dict[str, bytes], overlay: bytes = b""
+    path: Path,
+    generation: Generation,
+    parts: dict[str, bytes],
+    overlay: bytes = b"",
+    proof: SignedManifest | None = None,
 ) -> None:
     """Replace the file in one step: a reader sees the old content or the new, never a part. Raises OSError.
 
-    ``parts``: bytes of slices by origin; ``overlay``: the signed emergency overlay in force.
+    ``parts``: bytes of slices by origin; ``overlay``: the signed emergency overlay in force;
+    ``proof``: the manifest that the table came with, so that its signature can be checked at the next start.
     """
-    body = _encode(_Content(generation, parts, overlay=overlay))
+    body = _encode(_Content(generation, parts, overlay=overlay, proof=proof))
     data = _MAGIC + checksum(body).encode() + b"\n" + body
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
@@ -57,11 +78,14 @@ def write_last_good(
         raise
 
 
-def read_last_good(path: Path, workload: str, origins: Collection[str]) -> ClientTable | None:
+def read_last_good(
+    path: Path, workload: str, origins: Collection[str], trust: TableTrust = ANY_TABLE
+) -> ClientTable | None:
     """The table in the file, or None if there is no file.
 
     Raises ``TableError`` for a file that can't be used, also when it lacks the route of this workload and one
-    of these origins: what one workload or origin may use can be forbidden to another.
+    of these origins: what one workload or origin may use can be forbidden to another. With keys in ``trust``
+    also for a table that none of them signed.
     """
     data = _read(path)
     if data is None:
@@ -77,10 +101,29 @@ def read_last_good(path: Path, workload: str, origins: Collection[str]) -> Clien
         raise TableError(f"{path}: {error}") from None
     if content.schema != SCHEMA or not parts:
         raise TableError(f"{path}: of schema {content.schema} or empty; this library reads schema {SCHEMA}")
+    _check_proof(path, content, workload, trust)
     names = {part.route.name for part in parts.values()}
     if lacks := sorted({f"{workload}/{origin}" for origin in origins} - names):
         raise TableError(f"{path}: has no route {', '.join(lacks)}; it has {', '.join(sorted(names))}")
     return ClientTable(content.generation, parts, overlay=content.overlay)
+
+
+def _check_proof(path: Path, content: _Content, workload: str, trust: TableTrust) -> None:
+    """Raises ``TableError`` unless the table in the file is one that the keys signed."""
+    if not trust.accepted:
+        return
+    proof = content.proof or SignedManifest(b"")
+    try:
+        trust.require(proof)
+        manifest = decode_manifest(proof.manifest)
+    except TableError as error:
+        raise TableError(f"{path}: {error}") from None
+    is_signed = all(
+        manifest.slices.get(f"{workload}/{origin}") == checksum(part)
+        for origin, part in content.parts.items()
+    )
+    if manifest.generation != content.generation or not is_signed:
+        raise TableError(f"{path}: its table is not the one whose signature it holds")
 
 
 class FileSource:
@@ -99,7 +142,9 @@ class FileSource:
             await asyncio.sleep(FILE_POLL_S)
 
     async def _look(self, subscriber: Subscriber) -> None:
-        table = await asyncio.to_thread(read_last_good, self._path, self._workload, self._origins)
+        table = await asyncio.to_thread(
+            read_last_good, self._path, self._workload, self._origins, subscriber.trust
+        )
         if table is None:
             raise TableError(f"{self._path}: no such file")
         subscriber.overlay(table.overlay)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tieline import overlay as overlays
 from tieline._tables.checks import FILE_POLL_S
-from tieline.overlay import OVERLAY_MAX_BYTES, Overlay, OverlayError, OverlayExpiredError, PublicKeys
+from tieline.overlay import OVERLAY_MAX_BYTES, Overlay, OverlayError, OverlayExpiredError
+from tieline.signatures import PublicKeys
 
 
 class Overlays:

@@ -22,9 +22,10 @@ from tieline._tables.checks import (
     UNCONFIRMED,
     Subscriber,
     examine,
+    signed_manifest,
 )
 from tieline.backoff import Backoff
-from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, Keys, slice_field
+from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, SIGNATURE_FIELD, Keys, slice_field
 from tieline.table import Pulse, TableError
 
 TIMEOUT_S = 2.0
@@ -89,7 +90,7 @@ class RedisSource:
             due_s = min(due_s, monotonic_s() + self._random.uniform(0, JITTER_MAX_S))
 
     async def _fetch(self, connection: "redis.Redis", subscriber: Subscriber) -> None:
-        fields = [MANIFEST_FIELD, HEARTBEAT_FIELD, *map(slice_field, self._names)]
+        fields = [MANIFEST_FIELD, SIGNATURE_FIELD, HEARTBEAT_FIELD, *map(slice_field, self._names)]
         async with asyncio.timeout(TIMEOUT_S), connection.pipeline(transaction=False) as pipeline:
             pipeline.hmget(self._keys.routes, cast(Any, fields))
             pipeline.get(self._keys.overlay)
@@ -97,18 +98,19 @@ class RedisSource:
         subscriber.overlay(overlay or b"")
         try:
             update = examine(
-                rows[0],
-                dict(zip(self._names, rows[2:], strict=True)),
+                signed_manifest(rows[0], rows[1]),
+                dict(zip(self._names, rows[3:], strict=True)),
                 workload=self._workload,
                 origins=self._origins,
                 in_force=subscriber.held_generation,
+                trust=subscriber.trust,
             )
         except TableError as error:
             subscriber.failed(str(error))
             return
         if update is not None:
             subscriber.take(update)
-        silent_ms = self._pulse.note(rows[1], round(monotonic_s() * 1_000))
+        silent_ms = self._pulse.note(rows[2], round(monotonic_s() * 1_000))
         if silent_ms < SILENT_MS:
             subscriber.heard()
         else:

@@ -35,6 +35,8 @@ class Status(Struct, frozen=True):
     - ``age_ms``: time since the source last answered, None if it never did.
     - ``error``: what is wrong with the source; empty when nothing is.
     - ``credential_error``: which credentials' functions give no token, and why; empty while all do.
+    - ``pool_error``: which pools of the table lie outside of ``pool_hosts`` and get no requests; empty while
+      none does.
     - ``reports_dropped``: how many reports were given up.
     - ``overlay``: the id of the emergency overlay in force, or empty; ``overlay_error``: why one is refused.
     """
@@ -48,6 +50,7 @@ class Status(Struct, frozen=True):
     overlay: str = ""
     overlay_error: str = ""
     credential_error: str = ""
+    pool_error: str = ""
 
 
 class Applied(Struct, frozen=True):

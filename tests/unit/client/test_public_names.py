@@ -20,6 +20,7 @@ MODULES = (
         "providers",
         "quantiles",
         "registration",
+        "signatures",
         "table",
         "testing",
         "identity_tokens",

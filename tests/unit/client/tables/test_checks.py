@@ -2,10 +2,15 @@
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 
 from tests.unit.client.made_tables import part
-from tieline._tables.checks import TableUpdate, examine
-from tieline.table import Generation, Manifest, TableError, checksum
+from tieline._routing.slices import ClientTable
+from tieline._tables.checks import TableTrust, TableUpdate, examine, signed_manifest
+from tieline.order_signing import key_name
+from tieline.signatures import sign_manifest
+from tieline.table import Generation, Manifest, SignedManifest, TableError, checksum
 
 RAW = msgspec.msgpack.encode(part({"a/r/x": 1_000_000}))
 NAME = "chat/eu"
@@ -21,7 +26,9 @@ def manifest(
 
 def examined(data: bytes | None, in_force: Generation | None, raw: bytes | None = RAW) -> TableUpdate | None:
     """What a source would make of a manifest and this slice."""
-    return examine(data, {NAME: raw}, workload="chat", origins=["eu"], in_force=in_force)
+    return examine(
+        signed_manifest(data, None), {NAME: raw}, workload="chat", origins=["eu"], in_force=in_force
+    )
 
 
 def test_only_newer_tables_are_taken() -> None:
@@ -66,7 +73,7 @@ def test_what_must_not_be_used_is_refused(data: bytes | None, raw: bytes | None,
 def test_an_unknown_route_is_named() -> None:
     """A client of a route that the table does not have is told which routes there are."""
     with pytest.raises(TableError, match="chat/jp; it has chat/eu"):
-        examine(manifest(1), {}, workload="chat", origins=["jp"], in_force=None)
+        examine(SignedManifest(manifest(1)), {}, workload="chat", origins=["jp"], in_force=None)
 
 
 def test_a_lineage_that_follows_ours_is_taken() -> None:
@@ -82,3 +89,52 @@ def test_a_lineage_that_follows_ours_is_taken() -> None:
     for parents in ((), ("older",)):
         with pytest.raises(TableError, match="adopt-lineage"):
             offered(*parents)
+
+
+PRIVATE = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+TRUST = TableTrust({key_name(PRIVATE.public_key().public_bytes_raw()): PRIVATE.public_key()}, "tieline")
+
+
+def examined_by_key(data: bytes, signature: str, raw: bytes = RAW) -> TableUpdate | None:
+    """What a source would make of it for a client that was given the controllers' key."""
+    signed = SignedManifest(data, signature)
+    return examine(signed, {NAME: raw}, workload="chat", origins=["eu"], in_force=None, trust=TRUST)
+
+
+def test_with_controllers_keys_only_signed_tables_are_taken() -> None:
+    """Whoever can write to Redis can't make a table up: no signature, one for other bytes or for another
+    namespace, and a slice that the signed manifest does not name are all refused."""
+    data = manifest(1)
+    signature = sign_manifest(PRIVATE, data, "tieline")
+    update = examined_by_key(data, signature)
+    assert update is not None
+    assert update.proof == SignedManifest(data, signature)
+    for wrong in ("", sign_manifest(PRIVATE, manifest(2), "tieline"), sign_manifest(PRIVATE, data, "other")):
+        with pytest.raises(TableError, match="it is not used \\(controller_keys\\)"):
+            examined_by_key(data, wrong)
+    with pytest.raises(TableError, match="checksum"):
+        examined_by_key(data, signature, msgspec.msgpack.encode(part({"evil/r/x": 1_000_000})))
+
+
+@pytest.mark.parametrize(
+    ("url", "is_stranger"),
+    [
+        ("https://prod.openai.azure.com/openai", False),
+        ("http://llm.internal:8000/v1", False),
+        ("http://llm.internal:9000/v1", True),
+        ("https://llm.internal/v1", True),
+        ("https://evil.test/prod.openai.azure.com", True),
+        ("https://prod.openai.azure.com.evil.test/v1", True),
+        ("https://prod.openai.azure.com@evil.test/v1", True),
+        ("https://[::1", True),
+        ("nonsense", True),
+    ],
+)
+def test_pools_are_used_on_the_pinned_hosts_only(url: str, is_stranger: bool) -> None:
+    """A pattern stands for whole hosts; one with a port means that port. Without patterns all are used."""
+    slice_ = part({"a/r/x": 1_000_000})
+    moved = replace(slice_, pools=(replace(slice_.pools[0], url=url),))
+    table = ClientTable(Generation("l", 1, 1), {"eu": moved})
+    trust = TableTrust(pool_hosts=("*.openai.azure.com", "llm.internal:8000"))
+    assert trust.strangers(table) == (("a/r/x",) if is_stranger else ())
+    assert TableTrust().strangers(table) == ()

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 
 from tests.unit.client.made_tables import Time, generation, part, router
 from tieline._process import clock
 from tieline._routing.router import Router
-from tieline._tables.checks import TableUpdate
+from tieline._tables.checks import TableTrust, TableUpdate
 from tieline._tables.follower import TableFollower
 from tieline._tables.overlays import Overlays
 from tieline._tables.status import Applied, State
@@ -158,3 +159,18 @@ async def test_a_cancelled_save_ends_only_after_its_write(tmp_path: Path) -> Non
     await asyncio.wait([save], timeout=60)
     assert save.cancelled()
     assert not temporary.exists()
+
+
+async def test_pools_outside_of_the_pinned_hosts_get_no_requests() -> None:
+    """Their share goes to the others, and the status names them until a table has none."""
+    following, routing = follower()
+    following.trust = TableTrust(pool_hosts=("good.test",))
+    urls = {A: "https://good.test/v1", B: "https://evil.test/v1"}
+    moved = replace(BOTH, pools=tuple(replace(info, url=urls[info.pool]) for info in BOTH.pools))
+    following.take(update(moved, 1))
+    assert pools(routing) == [A]
+    assert following.pool_error == f"outside of pool_hosts: {B}"
+    good = replace(BOTH, pools=tuple(replace(info, url=urls[A]) for info in BOTH.pools))
+    following.take(update(good, 2))
+    assert pools(routing) == [A, B]
+    assert following.pool_error == ""

@@ -17,7 +17,8 @@ from tieline._tables.exclusion import without_excluded
 from tieline._tables.overlays import Overlays
 from tieline.events import in_scope
 from tieline.order_signing import key_name
-from tieline.overlay import LASTS_MAX_MS, Overlay, OverlayError, public_keys, sign, verify
+from tieline.overlay import LASTS_MAX_MS, Overlay, OverlayError, sign, verify
+from tieline.signatures import public_keys
 from tieline.table import MILLION, Slice
 
 NOW_MS = 1_790_000_000_000
@@ -84,14 +85,14 @@ def test_keys_are_pem_texts_or_files(tmp_path: Path) -> None:
     """Several in one file; anything else is said with its place."""
     path = tmp_path / "keys.pem"
     path.write_text(pem(PRIVATE) + "\n" + pem(OTHER))
-    assert set(public_keys([path])) == {
+    assert set(public_keys([path], "overlay_keys")) == {
         key_name(one.public_key().public_bytes_raw()) for one in (PRIVATE, OTHER)
     }
-    assert set(public_keys([pem(PRIVATE)])) == set(KEYS)
+    assert set(public_keys([pem(PRIVATE)], "overlay_keys")) == set(KEYS)
     path.write_text(pem(X25519PrivateKey.from_private_bytes(b"x" * 32)))
     for wrong in (path, tmp_path / "none.pem"):
         with pytest.raises(tieline.ConfigurationError, match=str(wrong)):
-            public_keys([wrong])
+            public_keys([wrong], "overlay_keys")
 
 
 def test_the_newest_holds_until_its_own_end() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -234,3 +236,37 @@ def test_claim_that_names_another_epoch_is_void() -> None:
     for named in (0, 7):
         assert log.apply(2, 2 * SILENCE_MS, claim(named, 1)).epoch == 1
     assert log.apply(2, 2 * SILENCE_MS, claim(1, 1)).epoch == 2
+
+
+def counted(epoch: int, number: int) -> Heartbeat:
+    return Heartbeat("leader", epoch, number)
+
+
+def test_copy_of_a_heartbeat_keeps_no_dead_leader_alive() -> None:
+    """A signed heartbeat can be read and sent again: its number has been heard, so it is refused. One that
+    comes late after a newer one says nothing either, and a new one counts."""
+    log = read([*FIRST, (500, counted(0, 1)), (1_000, counted(0, 2))])
+    copied = log.apply(3, 2_000, counted(0, 2))
+    assert copied.refusal == "a copy of heartbeat 2 of leader"
+    assert copied.heartbeat_offset == log.heartbeat_offset == 2
+    late = copied.apply(4, 2_100, counted(0, 1))
+    assert (late.refusal, late.heartbeat_offset) == ("", 2)
+    assert late.apply(5, 3_600, claim(0, 2)).epoch == 5
+    assert late.apply(5, 3_600, counted(0, 3)).heartbeat_offset == 5
+
+
+def test_number_of_heartbeats_begins_anew_with_each_epoch() -> None:
+    """Another process counts its own heartbeats."""
+    log = read([*FIRST, (500, counted(0, 40)), (500 + SILENCE_MS, claim(0, 1, "next"))])
+    assert log.apply(3, 4_000, Heartbeat("next", 2, 1)).heartbeat_offset == 3
+
+
+def test_records_that_are_not_believed_are_like_a_removed_past() -> None:
+    """Controllers that begin to check signatures continue the epoch of one that only signed: its claim names
+    an unsigned one that they can't believe. Once a record was believed, others only change nothing."""
+    log = LeaderLog.starting_at(0).ignore(0).ignore(1)
+    assert (log.epoch, log.next_offset) == (NO_EPOCH, 2)
+    log = log.apply(2, 9_000, claim(0, 1))
+    assert log.epoch == 2
+    assert log.ignore(3) == replace(log, next_offset=4)
+    assert log.ignore(1) == log

@@ -133,3 +133,13 @@ def test_newest_is_the_highest_that_counts(records: Records) -> None:
         found = None if log.counting is None else (log.counting.epoch, log.counting.seq)
         assert found == max(counting, default=None)
         assert log.epoch == highest
+
+
+def test_record_with_a_flaw_does_not_count() -> None:
+    """A table or a fence that is not signed as it must be changes nothing, and the log is read on."""
+    log = read([fence(1), table(1, 1)])
+    for key, body in ((table_key(1), b"table"), (fence_key(5), b"fence")):
+        forged = log.apply(2, 0, KeyedRecord(key, 9, body, writer="leader", flaw="it is not signed"), began)
+        assert forged.refusal == "it is not signed"
+        assert (forged.epoch, forged.newest) == (log.epoch, log.newest)
+        assert applied(forged, 3, *table(1, 2)).newest is not log.newest

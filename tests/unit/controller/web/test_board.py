@@ -3,15 +3,19 @@
 import json
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from controller.web.board import ServedTable, newer_table
-from tieline.keys import MANIFEST_FIELD, slice_field
+from tieline.keys import MANIFEST_FIELD, SIGNATURE_FIELD, slice_field
+from tieline.order_signing import key_name
+from tieline.signatures import manifest_flaw, sign_manifest
 from tieline.table import (
     Generation,
     ModelOffer,
     PoolInfo,
     Route,
     RouteTable,
+    SignedManifest,
     Split,
     TableError,
     checksum,
@@ -125,3 +129,32 @@ def test_an_answer_is_made_once() -> None:
     held = show(7)
     names = held.routes("chat", ("eu",))
     assert held.bundle(names) is held.bundle(names)
+
+
+PRIVATE = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+KEYS = {key_name(PRIVATE.public_key().public_bytes_raw()): PRIVATE.public_key()}
+
+
+def signed_fields(seq: int) -> dict[str, bytes]:
+    """A table of controllers that sign, as it lies in Redis."""
+    plain = fields(seq)
+    signature = sign_manifest(PRIVATE, plain[MANIFEST_FIELD], "tieline")
+    return {**plain, SIGNATURE_FIELD: signature.encode()}
+
+
+def test_a_signed_table_is_handed_on_with_its_signature() -> None:
+    """A bundle of one route has the whole manifest, as it was signed, so that clients can check it too."""
+    served = newer_table(signed_fields(5), b"", None)
+    assert served is not None
+    bundle = decode_bundle(served.bundle(("chat/eu",)))
+    assert list(bundle.slices) == ["chat/eu"]
+    assert manifest_flaw(SignedManifest(bundle.manifest, bundle.signature), KEYS, "tieline") == ""
+
+
+def test_with_controllers_keys_an_unsigned_table_is_not_served() -> None:
+    """The endpoint keeps the last table that it believed."""
+    assert newer_table(signed_fields(5), b"", None, accepted=KEYS, namespace="tieline") is not None
+    with pytest.raises(TableError, match="the table in Redis is not signed"):
+        newer_table(fields(5), b"", None, accepted=KEYS, namespace="tieline")
+    with pytest.raises(TableError, match="not what was signed"):
+        newer_table(signed_fields(5), b"", None, accepted=KEYS, namespace="other")
