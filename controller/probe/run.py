@@ -68,7 +68,7 @@ def assigned(policy: Policy, choices: Choices) -> Assignment:
 
 async def policy_in_force(settings: Settings) -> Policy:
     """The policy of the newest publication. Raises UserError if there is none."""
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         return await _published(routes)
 
 
@@ -91,7 +91,7 @@ async def run_probe(settings: Settings, policy: Policy | None, choices: Choices)
 
 async def _by_policy_in_force(settings: Settings, choices: Choices) -> None:
     ledgers: dict[str, Ledger] = {}
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    async with RoutesReader(settings) as routes:
         assignment = assigned(await _published(routes), choices)
         while True:
             changing = asyncio.create_task(_changed(routes, assignment, choices))

@@ -7,10 +7,10 @@ separate, so that signing can be introduced and keys replaced while everything r
 check (docs/operating.md). What is signed is stated in ``tieline.signatures``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from controller.process.errors import SettingError, UserError
 from controller.process.private_key import read_private_key
@@ -29,7 +29,6 @@ from tieline.signatures import (
 )
 
 if TYPE_CHECKING:
-    from aiokafka.structs import ConsumerRecord
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SIGNING_KEY_FILE, CONTROLLER_KEYS_FILE = "TIELINE_SIGNING_KEY_FILE", "TIELINE_CONTROLLER_KEYS_FILE"
@@ -39,6 +38,22 @@ UNCHECKED_RECORDS = (
     f"(set {CONTROLLER_KEYS_FILE})"
 )
 RecordHeaders = list[tuple[str, bytes]]
+
+
+class LoggedRecord(Protocol):
+    """What a signature covers of a record as Kafka has it."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its body."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]:
+        """Its headers, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +74,7 @@ class Seal:
         signature = sign_parts(self.private, *record_parts(kind, topic, key, value, plain))
         return [*plain, (SIGNATURE_HEADER, signature.encode())]
 
-    def flaw(self, kind: bytes, topic: str, record: "ConsumerRecord[bytes | None, bytes | None]") -> str:
+    def flaw(self, kind: bytes, topic: str, record: LoggedRecord) -> str:
         """Why a record must not be believed; empty if it may be."""
         if not self.accepted:
             return ""

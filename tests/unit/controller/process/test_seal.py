@@ -55,7 +55,7 @@ def test_without_keys_nothing_is_signed_and_everything_is_taken() -> None:
     """The headers stay as they are, and a notice says how the installation stands."""
     plain = record(NO_SEAL)
     assert plain.headers == PLAIN
-    assert NO_SEAL.flaw(ROUTES_KIND, TOPIC, plain) == ""  # type: ignore[arg-type]
+    assert NO_SEAL.flaw(ROUTES_KIND, TOPIC, plain) == ""
     assert NO_SEAL.manifest_signature("tieline", b"manifest") == ""
     assert NO_SEAL.notice == UNSIGNED_TABLES
 
@@ -64,17 +64,17 @@ def test_with_keys_only_what_they_signed_is_believed(files: Files) -> None:
     """A record without a signature, with a changed body or from another log has a flaw, in words."""
     seal = controller_seal(files.private, files.public)
     own = record(seal)
-    assert seal.flaw(ROUTES_KIND, TOPIC, own) == seal.notice == ""  # type: ignore[arg-type]
-    assert seal.flaw(ROUTES_KIND, TOPIC, record(NO_SEAL)) == "it is not signed"  # type: ignore[arg-type]
+    assert seal.flaw(ROUTES_KIND, TOPIC, own) == seal.notice == ""
+    assert seal.flaw(ROUTES_KIND, TOPIC, record(NO_SEAL)) == "it is not signed"
     changed = own._replace(value=b"forged")
-    assert "not what was signed" in seal.flaw(ROUTES_KIND, TOPIC, changed)  # type: ignore[arg-type]
-    assert "not what was signed" in seal.flaw(LEADER_KIND, TOPIC, own)  # type: ignore[arg-type]
+    assert "not what was signed" in seal.flaw(ROUTES_KIND, TOPIC, changed)
+    assert "not what was signed" in seal.flaw(LEADER_KIND, TOPIC, own)
 
 
 def test_signing_comes_before_checking(files: Files) -> None:
     """A controller with a private key alone signs and takes everything, and says so."""
     seal = controller_seal(files.private, None)
-    assert seal.flaw(ROUTES_KIND, TOPIC, record(NO_SEAL)) == ""  # type: ignore[arg-type]
+    assert seal.flaw(ROUTES_KIND, TOPIC, record(NO_SEAL)) == ""
     assert seal.notice == UNCHECKED_RECORDS
 
 
