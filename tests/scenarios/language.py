@@ -35,6 +35,7 @@ states                                  prints every pool that is not healthy
 alarms                                  prints what a person must look at, and how many records were refused
 why                                     prints what was decided since the last `why`, repeated words once,
                                         and what is said as long as it holds (a freeze, a mode) once
+evidence POOL                           prints what the evidence says of it, in words
 loss PROVIDER                           prints what the table says of its loss
 last-resort                             prints every route's last resort
 
@@ -281,6 +282,7 @@ COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
     **capacity_words.COMMANDS,
     **client_words.COMMANDS,
     **order_words.COMMANDS,
+    "evidence": telling.evidence,
     "loss": telling.loss,
     "last-resort": telling.last_resort,
     "demand": _demand,

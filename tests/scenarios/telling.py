@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from controller.core.inspect.alarms import alarms as due_alarms
+from controller.core.inspect.explain import explain
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import Reason
+from controller.core.model.words import sentence
 from tests.scenarios.world import World
 from tieline.table import MILLION, Split
 
@@ -75,6 +77,12 @@ def alarms(world: World) -> Iterator[str]:
     if rejected := world.reporting.rejected:
         yield f"{rejected} records refused: more than 60 s in the future"
         world.reporting.rejected = 0
+
+
+def evidence(world: World, pool: str) -> Iterator[str]:
+    """What the evidence says of one pool, as an explanation shows it."""
+    verdict = explain(world.snapshot(), world.now_ms).pools[pool].evidence
+    yield f"{verdict.subject}: {sentence(verdict, world.now_ms).split(': ', 1)[1].split(', for ')[0]}"
 
 
 def why(world: World) -> Iterator[str]:

@@ -12,8 +12,8 @@ read. Out: a ``Finding`` for every pool that anything is known of, and from it t
 3. ``gather.py``: both together, as one ``Evidence`` a pool.
 4. ``finding.py`` and ``judge.py`` with ``siblings.py`` and ``baseline.py``: what the evidence amounts to.
    Only server errors, time-outs, failed connections and broken streams speak about health. 429 speaks about
-   capacity, 401, 403 and 404 about the configuration, other 4xx about the caller. What is found for
-   everybody needs a quorum of reporters.
+   capacity, 401, 403 and 404 about the configuration, other 4xx about the caller: where they prevail a pool
+   keeps its state. What is found for everybody needs a quorum of reporters.
 5. ``health.py``: (state, kind of finding) -> what happens, as one table. Nothing else changes a state.
 
 The rule above all: **silence moves nothing**. A pool that nobody speaks of keeps what it carries and gains

@@ -20,7 +20,8 @@ from controller.core.policy.thresholds import Thresholds
 class Kind(StrEnum):
     """What evidence says, worst first.
 
-    WORD: a status page alone calls the pool ill. FAIR: between what degrades and what clears. SILENT: nothing
+    WORD: a status page alone calls the pool ill. FAIR: between what degrades and what clears. REFUSED: what
+    is answered is mostly refused as the callers' own fault, which says nothing about health. SILENT: nothing
     is known.
     """
 
@@ -29,6 +30,7 @@ class Kind(StrEnum):
     WEAK = "weak"
     WORD = "word"
     FAIR = "fair"
+    REFUSED = "refused"
     GOOD = "good"
     SILENT = "silent"
 
@@ -55,13 +57,15 @@ SILENT = Finding(Kind.SILENT, Reason.NO_EVIDENCE)
 class PoolContext(NamedTuple):
     """What else is known of a pool whose evidence is judged.
 
-    ``refuses``: it refuses requests that its siblings serve to the same callers. ``siblings_complete``: some
-    pool completes requests. ``usual_p50_ms`` and ``usual_p99_ms``: its usual first tokens, 0 if unknown.
+    ``refuses``: it refuses requests that its siblings serve to the same callers. ``refused_before``: it did
+    so of late, and is not healthy again since. ``siblings_complete``: some pool completes requests.
+    ``usual_p50_ms`` and ``usual_p99_ms``: its usual first tokens, 0 if unknown.
     """
 
     status_says_ill: bool = False
     siblings_complete: bool = True
     refuses: bool = False
+    refused_before: bool = False
     usual_p50_ms: float = 0.0
     usual_p99_ms: float = 0.0
 
@@ -275,12 +279,33 @@ def _between(case: Case) -> Answer | None:
     return None
 
 
+def _still_refusing(case: Case) -> Answer | None:
+    """A pool that was at fault for its 400 answers has them still, though too few to compare or to blame it.
+
+    It is no success until they are clearly fewer than what took the pool out. Nobody else is compared, as
+    little load is left there.
+    """
+    clients, limit = case.evidence.clients, case.thresholds.client_error_still
+    if clients is None or not case.context.refused_before or clients.client_error_share < limit:
+        return None
+    return Kind.REFUSED, Reason.MODEL_FAULT, clients.client_error_share, limit
+
+
 def _succeeding(case: Case) -> Answer | None:
     clients = case.evidence.clients
     few = clients is not None and clients.ok > clients.client_error and clients.failures == 0
     if case.telling or few or case.good_probes or case.disputed_good:
         return Kind.GOOD, Reason.SUCCEEDING, case.share if clients else None, None
     return None
+
+
+def _callers_at_fault(case: Case) -> Answer | None:
+    """Clients are answered, and most of the answers are 400: the pool is heard, though not of its health."""
+    clients = case.evidence.clients
+    if clients is None or not clients.client_error or case.share >= case.thresholds.failing_share_down:
+        return None
+    limit = case.thresholds.client_error_share
+    return Kind.REFUSED, Reason.CALLERS_AT_FAULT, clients.client_error_share, limit
 
 
 RULES: tuple[Rule, ...] = (
@@ -296,5 +321,7 @@ RULES: tuple[Rule, ...] = (
     _part_failing_for_probers,
     _status_statement,
     _between,
+    _still_refusing,
     _succeeding,
+    _callers_at_fault,
 )

@@ -20,6 +20,7 @@ from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
 from controller.core.policy.thresholds import Thresholds
 
+REFUSING_STATES = (State.DEGRADED, State.DOWN)  # in them a fault of the model is remembered
 RELAPSES_MAX = 12  # so many are remembered; fewer double the hold-down beyond its cap
 
 
@@ -42,6 +43,7 @@ _S, _K, _A = State, Kind, Act
 TRANSITIONS: dict[tuple[State, Kind], Act] = {
     (_S.UNKNOWN, _K.GOOD): _A.HEAL,
     (_S.UNKNOWN, _K.FAIR): _A.HEAL,
+    (_S.UNKNOWN, _K.REFUSED): _A.STAY,
     (_S.UNKNOWN, _K.WEAK): _A.DEGRADE,
     (_S.UNKNOWN, _K.WORD): _A.DEGRADE,
     (_S.UNKNOWN, _K.BAD): _A.FALL,
@@ -49,6 +51,7 @@ TRANSITIONS: dict[tuple[State, Kind], Act] = {
     (_S.UNKNOWN, _K.SILENT): _A.STAY,
     (_S.HEALTHY, _K.GOOD): _A.STAY,
     (_S.HEALTHY, _K.FAIR): _A.STAY,
+    (_S.HEALTHY, _K.REFUSED): _A.STAY,
     (_S.HEALTHY, _K.WEAK): _A.DEGRADE,
     (_S.HEALTHY, _K.WORD): _A.DEGRADE,
     (_S.HEALTHY, _K.BAD): _A.FALL,
@@ -56,6 +59,7 @@ TRANSITIONS: dict[tuple[State, Kind], Act] = {
     (_S.HEALTHY, _K.SILENT): _A.FORGET,
     (_S.DEGRADED, _K.GOOD): _A.CLEAR,
     (_S.DEGRADED, _K.FAIR): _A.STAY,
+    (_S.DEGRADED, _K.REFUSED): _A.STAY,
     (_S.DEGRADED, _K.WEAK): _A.STAY,
     (_S.DEGRADED, _K.WORD): _A.STAY,
     (_S.DEGRADED, _K.BAD): _A.FALL,
@@ -63,6 +67,7 @@ TRANSITIONS: dict[tuple[State, Kind], Act] = {
     (_S.DEGRADED, _K.SILENT): _A.FORGET,
     (_S.DOWN, _K.GOOD): _A.RISE,
     (_S.DOWN, _K.FAIR): _A.RISE,
+    (_S.DOWN, _K.REFUSED): _A.RISE,
     (_S.DOWN, _K.WEAK): _A.STILL_BAD,
     (_S.DOWN, _K.WORD): _A.RISE,
     (_S.DOWN, _K.BAD): _A.STILL_BAD,
@@ -70,6 +75,7 @@ TRANSITIONS: dict[tuple[State, Kind], Act] = {
     (_S.DOWN, _K.SILENT): _A.RISE,
     (_S.RECOVERING, _K.GOOD): _A.CLIMB,
     (_S.RECOVERING, _K.FAIR): _A.STAY,
+    (_S.RECOVERING, _K.REFUSED): _A.STAY,
     (_S.RECOVERING, _K.WEAK): _A.STAY,
     (_S.RECOVERING, _K.WORD): _A.CLIMB,
     (_S.RECOVERING, _K.BAD): _A.FALL,
@@ -115,6 +121,13 @@ class Conditions(NamedTuple):
 
 def advance(memory: PoolMemory, finding: Finding, conditions: Conditions) -> PoolMemory:
     """The pool's memory after this finding; the same object if nothing changed."""
+    after = _after(memory, finding, conditions)
+    if finding.reason is Reason.MODEL_FAULT and not after.refused and after.state in REFUSING_STATES:
+        return replace(after, refused=True)
+    return after
+
+
+def _after(memory: PoolMemory, finding: Finding, conditions: Conditions) -> PoolMemory:
     act = TRANSITIONS[memory.state, finding.kind]
     if act in (Act.FALL, Act.DEGRADE, Act.STILL_BAD) and finding.evidence_ms <= conditions.evidence_after_ms:
         return memory
@@ -168,14 +181,17 @@ def enter(memory: PoolMemory, state: State, reason: Reason, now_ms: int) -> Pool
     """The pool in its new state. Raises ``ImpossibleTransitionError`` if no finding leads there."""
     if (memory.state, state) not in POSSIBLE:
         raise ImpossibleTransitionError(f"no finding leads from {memory.state} to {state}")
-    return replace(memory, state=state, reason=reason, since_ms=now_ms, good_since_ms=0)
+    refused = memory.refused and state is not State.HEALTHY
+    return replace(memory, state=state, reason=reason, since_ms=now_ms, good_since_ms=0, refused=refused)
 
 
 def _stay(memory: PoolMemory, finding: Finding) -> PoolMemory:
-    if memory.state is State.DEGRADED and (memory.good_since_ms or memory.reason is not finding.reason):
-        reason = finding.reason if finding.kind in (Kind.WEAK, Kind.WORD) else memory.reason
-        return replace(memory, good_since_ms=0, reason=reason)
-    return memory
+    if memory.state is not State.DEGRADED:
+        return memory
+    reason = finding.reason if finding.kind in (Kind.WEAK, Kind.WORD) else memory.reason
+    if not memory.good_since_ms and memory.reason is reason:
+        return memory
+    return replace(memory, good_since_ms=0, reason=reason)
 
 
 def _clear(memory: PoolMemory, finding: Finding, conditions: Conditions) -> PoolMemory:

@@ -60,6 +60,7 @@ def judge_all(
             pool in ill,
             siblings_complete,
             pool in refusing,
+            refused_before=memory.refused,
             usual_p50_ms=memory.usual_p50_ms,
             usual_p99_ms=memory.usual_p99_ms,
         )
@@ -70,7 +71,7 @@ def judge_all(
 
 def judge(evidence: Evidence, thresholds: Thresholds, context: PoolContext) -> Finding:
     """The finding that all evidence of a pool amounts to."""
-    accused = context.status_says_ill or context.refuses
+    accused = context.status_says_ill or context.refuses or context.refused_before
     if not accused and _is_plainly_good(evidence, thresholds, context):
         return Finding(
             Kind.GOOD,

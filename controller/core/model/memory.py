@@ -17,7 +17,8 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
     Health: ``down_since_ms`` and ``hold_until_ms`` are of the last outage; ``relapses_ms`` are the instants
     at which the pool went down again within the relapse window, oldest first. ``ramp_step`` indexes
     ``thresholds.ramp_steps`` while the pool recovers, since ``ramp_since_ms``. ``good_since_ms``: since when
-    the evidence of a degraded pool is good.
+    the evidence of a degraded pool is good. ``refused``: it was out or degraded for 400 answers to what its
+    siblings serve, and is not healthy again since.
 
     Throttling: the pool served ``throttled_units_per_s`` when it last answered 429, at ``throttled_ms``.
 
@@ -60,6 +61,7 @@ class PoolMemory(Struct, frozen=True, omit_defaults=True):
     near_limit_units_per_s: float = 0.0
     near_limit_ms: int = 0
     carried_units_per_s: float = 0.0
+    refused: bool = False
 
 
 class Shift(Struct, frozen=True, array_like=True):

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     CONFIGURATION_NOT_FOUND = "configuration_not_found"
     SLOW = "slow"
     MODEL_FAULT = "model_fault"
+    CALLERS_AT_FAULT = "callers_at_fault"
     SUCCEEDING = "succeeding"
     HOLD_DOWN = "hold_down"
     HOLD_DOWN_OVER = "hold_down_over"

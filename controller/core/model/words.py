@@ -22,6 +22,8 @@ WORDS: Mapping[str, str] = {
     Reason.CONFIGURATION_NOT_FOUND: "it does not know the model (404): a fault of configuration",
     Reason.SLOW: "it answers, but its first tokens take far longer than usual",
     Reason.MODEL_FAULT: "it refuses requests (400) that its siblings serve: a fault of its model",
+    Reason.CALLERS_AT_FAULT: "it refuses most requests (400), and no sibling shows that they are in order: "
+    "that says nothing about its health",
     Reason.SUCCEEDING: "requests succeed there",
     Reason.HOLD_DOWN: "it is held down after its outage",
     Reason.HOLD_DOWN_OVER: "its hold-down is over, and its ramp begins",
@@ -128,6 +130,7 @@ SHARES = frozenset(
         Reason.CONFIGURATION_AUTH,
         Reason.CONFIGURATION_NOT_FOUND,
         Reason.MODEL_FAULT,
+        Reason.CALLERS_AT_FAULT,
         Reason.REPORTS_SKIPPED,
         Reason.SHED_NO_ROOM,
         Reason.SHED_RESTORED,

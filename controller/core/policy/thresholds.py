@@ -118,6 +118,12 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     drill_return_max_ms: Period = 900_000  # for so long after a drill it is measured when the load is back
 
     @property
+    def client_error_still(self) -> float:
+        """From which share of 400 answers on a pool that was out for them has them still: halfway between
+        what clears a sibling and what accuses a pool, so that no share near one of these makes it swing."""
+        return (self.client_error_share + self.client_error_clear) / 2
+
+    @property
     def lead_ms(self) -> int:
         """How long before it begins a planned change is made room for.
 

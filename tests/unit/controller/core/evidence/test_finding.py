@@ -201,3 +201,32 @@ def test_no_progress_needs_a_quorum(stuck: int, kind: Kind) -> None:
     """One of four that wait may have asked for something long."""
     waiting = clients(0, 0, in_flight=9, oldest_in_flight_ms=10_001, users=4, stuck=stuck)
     assert said(seen(waiting)).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("ok", "refused", "failures", "kind"),
+    [
+        (0, 1, 0, Kind.REFUSED),
+        (4, 5, 0, Kind.REFUSED),
+        (5, 4, 0, Kind.GOOD),
+        (20, 90, 0, Kind.GOOD),
+        (4, 5, 1, Kind.REFUSED),
+        (0, 9, 3, Kind.SILENT),
+    ],
+)
+def test_400_answers_are_no_silence(ok: int, refused: int, failures: int, kind: Kind) -> None:
+    """A pool that answers few requests, most of them with 400, is heard, though that says nothing of its
+    health. Enough successes outweigh any number of 400 answers; failures that prevail say nothing yet."""
+    finding = said(seen(clients(ok, failures, client_error=refused)))
+    assert finding.kind is kind
+    assert kind is not Kind.REFUSED or finding.reason is Reason.CALLERS_AT_FAULT
+
+
+@pytest.mark.parametrize(("refused", "kind"), [(29, Kind.GOOD), (30, Kind.REFUSED)])
+def test_a_pool_blamed_for_its_400_answers_succeeds_only_when_they_are_clearly_fewer(
+    refused: int, kind: Kind
+) -> None:
+    """From 30 % on, halfway between what clears a sibling and what accuses a pool, they are not over."""
+    evidence = seen(clients(100 - refused, client_error=refused))
+    assert said(evidence, refused_before=True).kind is kind
+    assert said(evidence).kind is Kind.GOOD

@@ -198,3 +198,38 @@ def test_a_relapse_an_hour_ago_is_forgotten_at_the_next() -> None:
     held = replace(recovering(), relapses_ms=(NOW_MS + 60_000 - HOUR_MS, NOW_MS - 1))
     after = advance(held, found(Kind.BAD, NOW_MS + 60_000), now(60_000))
     assert after.relapses_ms == (NOW_MS - 1, NOW_MS + 60_000)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (State.UNKNOWN, State.UNKNOWN),
+        (State.HEALTHY, State.HEALTHY),
+        (State.DEGRADED, State.DEGRADED),
+        (State.RECOVERING, State.RECOVERING),
+    ],
+)
+def test_400_answers_leave_a_pool_as_it_is(before: State, after: State) -> None:
+    """They are the callers' own fault: they neither make a pool unknown nor let it climb."""
+    held = PoolMemory(before, since_ms=NOW_MS)
+    assert advance(held, found(Kind.REFUSED, NOW_MS + HOUR_MS), now(HOUR_MS)).state is after
+
+
+def test_a_fault_of_the_model_is_remembered_until_the_pool_is_healthy() -> None:
+    """Through its hold-down and its ramp, so that its 400 answers are looked at more strictly meanwhile."""
+    blamed = Finding(Kind.BAD, Reason.MODEL_FAULT, evidence_ms=NOW_MS)
+    fallen = advance(PoolMemory(State.HEALTHY), blamed, now())
+    risen = advance(fallen, found(Kind.SILENT), now(30_000))
+    assert (fallen.state, risen.state) == (State.DOWN, State.RECOVERING)
+    assert fallen.refused
+    assert risen.refused
+    last = replace(risen, ramp_step=len(LIMITS.ramp_steps) - 1)
+    healed = advance(last, found(Kind.GOOD, NOW_MS + 60_000), now(60_000))
+    assert healed.state is State.HEALTHY
+    assert not healed.refused
+
+
+def test_a_degraded_pool_of_which_nothing_new_is_found_is_the_same_object() -> None:
+    """What is remembered does not grow old by findings that change nothing."""
+    held = PoolMemory(State.DEGRADED, Reason.SLOW, NOW_MS)
+    assert advance(held, found(Kind.FAIR), now(1_000)) is held
