@@ -176,7 +176,7 @@ async def probed(
         assert isinstance(secret, str)
         auth = target.auth(secret, is_token=is_token)
     async with httpx2.AsyncClient(trust_env=False) as http:
-        return await probe(http, target, auth, kind, timeout_s=5, monotonic_ms=monotonic_ms)
+        return await probe(http, target, auth, kind, timeout_s=60, monotonic_ms=monotonic_ms)
 
 
 async def streams(_asked: Asked) -> web.Response:
