@@ -18,6 +18,7 @@ import structlog
 from hypothesis import settings
 
 from lab.stack.stack import Stack
+from tests.dealing import dealt
 
 if TYPE_CHECKING:
     from tests.stacks import RealStack
@@ -66,7 +67,8 @@ class SkipWatch:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The quick folders first; whatever lies in `integration` or `browser` is marked as such."""
+    """The quick folders first, but for parallel workers what takes long; whatever lies in `integration` or
+    `browser` is marked as such."""
 
     def place(item: pytest.Item) -> int:
         folder = _folder(item.path, config.rootpath)
@@ -80,6 +82,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept = [item for item in items if ON_EITHER & set(getattr(item, "fixturenames", ()))]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
+    if workers := getattr(config, "workerinput", {}).get("workercount"):
+        items[:] = dealt([(item.path.name, item) for item in items], workers)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

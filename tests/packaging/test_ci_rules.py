@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.dealing import LONG, dealt
 from tests.places import ROOT, SMALL_POLICY
 
 SKIPS = '''"""Skips."""
@@ -64,7 +65,8 @@ def test_skipped_integration_test_fails_ci(
     place = tmp_path / "tests" / folder
     place.mkdir(parents=True)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
+    for name in ("conftest.py", "dealing.py"):
+        shutil.copy(ROOT / "tests" / name, tmp_path / "tests")
     (place / "test_skips.py").write_text(SKIPS)
     returned, output = outcome(tmp_path, **environment)
     assert returned == status
@@ -100,3 +102,15 @@ def test_every_script_that_runs_tests_keeps_compiled_code() -> None:
         check=True,
     )
     assert done.stdout == "unset /here/.cache/pycache\n"
+
+
+def test_each_worker_begins_with_what_takes_long() -> None:
+    """No test is lost, and none is moved but those of the long files, which exist."""
+    files = ["a", "a", "b", "b", "slow", "c", "slower", "c", "d", "d"]
+    items = [(file, f"{file}{number}") for number, file in enumerate(files)]
+    order = dealt(items, 3, (("slow",), ("slower",)))
+    assert order == ["slow4", "a0", "a1", "slower6", "b2", "b3", "c5", "c7", "d8", "d9"]
+    assert sorted(dealt(items, 4, ())) == sorted(item for _, item in items)
+    for row in LONG:
+        for name in row:
+            assert (ROOT / "tests" / "integration" / name).is_file(), name
