@@ -16,9 +16,13 @@ from redis.exceptions import NoScriptError
 from streams.reading import NAMES, Reading, RowKey, unpack_row
 from streams.rows import Progress
 from streams.store import (
+    CAPACITY,
+    DEMAND,
+    HEALTH,
     NOTES,
     OLDER_COPY,
     PROGRESS,
+    STATEMENTS,
     AnyRow,
     Contents,
     TablesLostError,
@@ -184,6 +188,12 @@ class RedisTables:
         if in_force is None or not await self.join(in_force):
             raise TablesLostError("the tables were emptied again while they were established")
         return in_force
+
+    async def empty(self) -> None:
+        """Ends the run of the tables and removes their rows; progress and notes stay."""
+        rows = (self._keys.table(name) for name in (HEALTH, STATEMENTS, CAPACITY, DEMAND))
+        await self._redis.delete(self._marker, *rows)
+        self._cache.clear()
 
     async def _put(self, writes: Sequence[Write], run: str) -> list[bool]:
         """``run`` empty: whatever run the tables are of, and without waking anybody."""

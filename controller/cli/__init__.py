@@ -83,6 +83,7 @@ COMMANDS = {
     "adopt-lineage": Command(
         "controller.cli.adopt_lineage", "go on with the tables of a new history of Kafka"
     ),
+    "rebuild": Command("controller.cli.rebuild", "write into Redis what Kafka says"),
     "policy": Command("controller.cli.policy", "check, show and change the policy in force"),
     "overlay": Command(
         "controller.cli.overlay", "exclude pools at every client at once, by a signed overlay"

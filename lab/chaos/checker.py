@@ -6,7 +6,7 @@ only real processes show: order, take-overs, Redis, clients and requests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ from lab.chaos.facts import ClientLife, Publication, RedisView, generation_of
 from lab.demo.continuity import take_over_faults
 from lab.demo.facts import broken_contracts
 from lab.demo.records import Calls, RequestEnd, collect
-from lab.sim.contracts import Contracts, contracts_of
+from lab.sim.contracts import Contracts, contracts_of, provider_of
 from lab.sim.facts import NEVER_S, PoolFacts, TickFacts
 from lab.sim.invariants import CHECKS, Watch
 from lab.standins import ledger
@@ -155,9 +155,16 @@ def _facts(record: RoutesRecord, table: RouteTable, contracts: Contracts) -> Tic
         clients_heard=True,
         steady=True,
         noisy=False,
-        panic=False,
+        panic=_is_panic(pools),
         doubted=frozenset(),
     )
+
+
+def _is_panic(pools: Mapping[str, PoolFacts]) -> bool:
+    """Whether more than half of the providers have all their pools down."""
+    providers = {provider_of(name) for name in pools}
+    alive = {provider_of(name) for name, pool in pools.items() if pool.state != "down"}
+    return 2 * len(providers - alive) > len(providers)
 
 
 def _take_overs_change_nothing(evidence: Evidence) -> Iterator[str]:

@@ -84,6 +84,7 @@ class Scene:
         self.proofs: list[str] = []
         self.measures: dict[str, float] = {}
         self.began_ms = now_ms()
+        self.log_marks = {name: len(log.read()) for name, log in world.logs.items()}
         self.first_publication = self.first_at_start = len(world.recorder.publications)
 
     @property

@@ -13,7 +13,7 @@ from lab.chaos.links import Link
 from lab.chaos.process_faults import ANSWERED, NEXT_TABLE
 from lab.chaos.world import CALLERS, PROBER, STANDINS
 
-LASTS_S = 8.0
+LASTS_S = 4.0
 LONG_S = 14.0  # longer than clients take for a source to be stale
 WITHIN_S = 40.0
 DELAY_S = 0.1

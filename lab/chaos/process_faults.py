@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from controller.leading.routes_reader import RoutesReader
 from lab.chaos.fault import ChaosError, ChaosFault, Promise, Scene, paused, process_state
 from lab.chaos.links import Link
 from lab.chaos.world import NAMESPACE
@@ -119,6 +120,18 @@ async def _stop_at(scene: Scene, name: str, link: Link, moment: str, *, drop: bo
     await scene.until(lambda: _redis_has_newest(scene), WITHIN_S, "the newest table in Redis")
     await scene.until_clients_have(newest.generation, WITHIN_S)
     await scene.until(lambda: _stands_by(scene, name), WITHIN_S, "the stopped controller as a standby")
+    await _require_rebuilt(scene)
+
+
+async def _require_rebuilt(scene: Scene) -> None:
+    """What is rebuilt from Kafka alone is the table of the newer epoch, which Redis and clients have."""
+    await scene.until(lambda: _redis_has_newest(scene), WITHIN_S, "the newest table in Redis")
+    async with RoutesReader(scene.world.kafka.bootstrap, Topics(NAMESPACE)) as routes:
+        rebuilt = routes.newest()
+    newest = scene.recorder.newest
+    assert newest is not None
+    if rebuilt is None or rebuilt.generation.epoch != newest.generation.epoch:
+        raise ChaosError(f"Kafka gives {rebuilt and rebuilt.generation}, in force is {newest.generation}")
 
 
 def _answered(scene: Scene, order_id: str) -> bool:

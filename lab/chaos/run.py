@@ -7,12 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
+
 from controller.core.model.reasons import State
 from controller.process.clock import now_ms, stopwatch_s
+from controller.process.errors import UserError
 from lab.chaos.checker import NEVER_MS, Evidence, Finding, check
 from lab.chaos.fault import ChaosError, ChaosFault, Scene
 from lab.chaos.world import CONTROLLERS, World
-from lab.errors import ChildError
+from lab.errors import ChildError, StackError
 from lab.standins import ledger
 
 START_WITHIN_S = 120.0
@@ -81,8 +85,8 @@ class Chaos:
         began_s = stopwatch_s()
         try:
             await fault.act(scene)
-        except (ChaosError, ChildError) as error:
-            failures.append(str(error))
+        except (UserError, ChildError, StackError, KafkaError, RedisError, OSError, TimeoutError) as error:
+            failures.append(f"{type(error).__name__}: {error}")
         undone_s = stopwatch_s()
         if not failures:
             try:
@@ -153,6 +157,7 @@ class Chaos:
             SETTLE_WITHIN_S,
             "the end of every request",
         )
+        await scene.until(lambda: not unrest(world), SETTLE_WITHIN_S, "Redis with the newest table")
         return until_ms
 
 
@@ -184,7 +189,7 @@ def _controller_trouble(world: World, name: str) -> str:
     if not child.running:
         return f"{name} has ended: {child.last_words()}"
     fit = [line["event"] for line in world.logs[name].read() if line["event"] in ("starting", *FIT_WORDS)]
-    return "" if fit[-1:] != [FIT_WORDS[1]] else f"{name} is not fit to lead"
+    return "" if fit[-1:] == [FIT_WORDS[0]] else f"{name} is not fit to lead"
 
 
 def _decides(world: World, leader: str) -> bool:

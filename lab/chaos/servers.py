@@ -46,6 +46,8 @@ class ChaosKafka(Kafka):
             ),
             "advertised.listeners": ",".join((f"PLAINTEXT://{LOOPBACK}:{plain}", *outside)),
             "listener.security.protocol.map": ",".join(protocols),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "allow.everyone.if.no.acl.found": "true",
             "log.retention.check.interval.ms": "1000",
             "log.segment.delete.delay.ms": "100",
         }

@@ -14,7 +14,7 @@ PATIENCE = 6.0
 
 @pytest.mark.timeout(600)
 async def test_a_sample_of_faults_breaks_no_promise(tmp_path: Path) -> None:
-    """The leader is killed, Redis is emptied, all ways are slow: nothing is lost, and all is well after."""
+    """The leader is killed, Redis is emptied, all ways are slow, events are poison: nothing is lost."""
     said: list[str] = []
     verdicts = await Chaos(tmp_path, said.append, patience=PATIENCE, clocks=False).run(
         [FAULTS[name] for name in SAMPLE]

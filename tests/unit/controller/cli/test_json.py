@@ -13,7 +13,7 @@ SERVES = {"controller", "web", "probe", "notify", "collect"}  # they run until a
 TEXT = {"completion", "man", "policy init"}  # for a shell, a pager, and a file of a person's own
 QUIET = {"context add", "context use"}  # they say in one line that it was done
 CHANGES = (
-    *("drain", "evacuate", "failover", "pin", "mode", "freeze", "undrain", "adopt-lineage"),
+    *("drain", "evacuate", "failover", "pin", "mode", "freeze", "undrain", "adopt-lineage", "rebuild"),
     "countersign",
     *("emit health", "emit capacity", "policy apply", "overlay exclude", "overlay withdraw"),
     *("deadletter redrive", "deadletter discard", "drill"),
