@@ -25,7 +25,8 @@ class MemoryState:
         self.rows: dict[str, dict[str, AnyRow]] = {}
         self.progress: dict[str, Progress] = {}
         self.notes: dict[str, bytes] = {}
-        self.mark = 0  # counts the writes of progress
+        self.marks: dict[int, int] = {}  # counts the writes of progress, by process
+        self.processes = 0
         self.hints = 0  # material writes so far
 
     def clear(self) -> None:
@@ -34,7 +35,7 @@ class MemoryState:
         self.rows.clear()
         self.progress.clear()
         self.notes.clear()
-        self.mark = 0
+        self.marks.clear()
 
 
 class MemoryTables:
@@ -42,6 +43,8 @@ class MemoryTables:
 
     def __init__(self, state: MemoryState | None = None) -> None:
         self.state = state or MemoryState()
+        self.state.processes += 1
+        self._process = self.state.processes
         self._run: str | None = None  # the one that this process has joined
         self._left: list[str] = []
         self._mark = 0
@@ -81,14 +84,13 @@ class MemoryTables:
     async def put_progress(self, rows: Iterable[Progress]) -> None:
         """See ``Tables``."""
         self._check_run()
-        if self.state.mark < self._mark:
+        if self.state.marks.get(self._process, 0) < self._mark:
             self._left.append(str(self._run))
-            self._run = self.state.run = None
+            self._run, self._mark, self.state.run = None, 0, None
             raise TablesLostError(OLDER_COPY)
         for row in rows:
             self.state.progress[progress_field(row.topic, row.partition)] = row
-        self.state.mark += 1
-        self._mark = self.state.mark
+        self._mark = self.state.marks[self._process] = self.state.marks.get(self._process, 0) + 1
 
     async def notes(self) -> dict[str, bytes]:
         """See ``Tables``."""
@@ -123,8 +125,10 @@ class MemoryTables:
         return self.state.run
 
     def _enter(self, run: str) -> None:
-        if self._run not in (None, run):
-            self._left.append(str(self._run))
+        if self._run == run:
+            return
+        if self._run is not None:
+            self._left.append(self._run)
         self._run, self._mark = run, 0
 
     def _check_run(self) -> None:

@@ -41,6 +41,7 @@ ACCEPTED = 1
 LOST = -1
 OLDER = -2
 RUNS_REMEMBERED_MAX = 1_000
+MARK_KEPT_S = 24 * 3_600  # of a process that writes no more
 _LUA = files("streams") / "lua"
 
 
@@ -52,10 +53,10 @@ class RedisTables:
         self._keys = keys
         self._writer = secrets.token_hex(8)  # named in each hint, so that a process can tell its own
         self._marker = keys.table("run")
-        self._mark_key = keys.table("mark")
+        self._mark_key = keys.table(f"mark:{self._writer}")
         self._run = ""  # the one that this process has joined
         self._left: OrderedDict[str, None] = OrderedDict()  # those that it had joined before
-        self._mark = 0  # the last that it saw
+        self._mark = 0  # the last that it wrote into this run
         self._cache: OrderedDict[RowKey, AnyRow] = OrderedDict()
         self._reading = Reading()
         self._cas = redis.register_script((_LUA / "cas.lua").read_text())
@@ -130,7 +131,7 @@ class RedisTables:
 
     async def put_progress(self, rows: Iterable[Progress]) -> None:
         """See ``Tables``."""
-        arguments: list[bytes | str | int] = [self._run or "none", self._mark]
+        arguments: list[bytes | str | int] = [self._run or "none", self._mark, MARK_KEPT_S]
         for row in rows:
             arguments += [progress_field(row.topic, row.partition), pack_progress(row)]
         keys = [self._keys.table(PROGRESS), self._marker, self._mark_key]
@@ -139,7 +140,7 @@ class RedisTables:
             raise TablesLostError(f"the tables are not of run {self._run}")
         if answer == OLDER:
             self._left[self._run] = None
-            self._run = ""
+            self._run, self._mark = "", 0
             raise TablesLostError(OLDER_COPY)
         self._mark = answer
 
@@ -173,13 +174,18 @@ class RedisTables:
         if run in self._left:
             await self._leave(keys=[self._marker], args=[run])
             return False
-        if self._run and self._run != run:
-            self._left[self._run] = None
-            while len(self._left) > RUNS_REMEMBERED_MAX:
-                self._left.popitem(last=False)
-        self._run, self._mark = run, 0
+        if self._run != run:
+            self._leave_behind(self._run)
+            self._run, self._mark = run, 0
         self._cache.clear()
         return True
+
+    def _leave_behind(self, run: str) -> None:
+        """Remembers a run that is left for a later one; empty for none."""
+        if run:
+            self._left[run] = None
+            while len(self._left) > RUNS_REMEMBERED_MAX:
+                self._left.popitem(last=False)
 
     async def establish(self, run: str) -> str:
         """See ``Tables``."""

@@ -27,6 +27,7 @@ from controller.leading.routes_reader import RoutesReader
 from controller.process.clock import now_ms, stopwatch_s
 from controller.process.connections import connect_redis
 from controller.process.errors import UserError
+from controller.process.seal import SIGNING_KEY_FILE, Seal, controller_seal
 from controller.process.settings import KAFKA, REDIS, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
 from controller.routes.projection import Projector
@@ -99,7 +100,13 @@ def overlay_in(file: Path, settings: Settings) -> tuple[Overlay, bytes]:
 async def _rebuild(
     settings: Settings, lost: tuple[Overlay, bytes] | None, *, is_rehearsal: bool
 ) -> RebuildReport:
-    async with RoutesReader(settings.kafka, settings.topics) as routes:
+    seal = controller_seal(settings.signing_key, settings.controller_keys)
+    if seal.accepted and seal.private is None and not is_rehearsal:
+        raise UserError(
+            f"tables are signed here, and clients take no others: set {SIGNING_KEY_FILE}, or start a "
+            "controller"
+        )
+    async with RoutesReader(settings) as routes:
         record = routes.newest()
     if record is None or record.table is None:
         raise UserError("Kafka has no publication yet: start a controller with `tieline controller`")
@@ -113,7 +120,7 @@ async def _rebuild(
         rows = await _tables(settings, redis, record, is_rehearsal=is_rehearsal)
         tables_s = stopwatch_s() - began_s
         if not is_rehearsal:
-            await _routes(redis, settings.keys, record, history)
+            await _routes(redis, settings.keys, record, history=history, seal=seal)
             await _restore_overlay(redis, settings.keys, lost)
         return await _report(
             redis,
@@ -169,10 +176,10 @@ async def _tables(settings: Settings, redis: Any, record: RoutesRecord, *, is_re
     return rows
 
 
-async def _routes(redis: Any, keys: Keys, record: RoutesRecord, history: str) -> None:
+async def _routes(redis: Any, keys: Keys, record: RoutesRecord, *, history: str, seal: Seal) -> None:
     """Puts the publication in the place of what lies there. A controller may do the same meanwhile."""
     assert record.table is not None
-    projector = Projector(redis, keys)
+    projector = Projector(redis, keys, seal)
     projector.history = history
     await redis.delete(keys.routes)
     projector.project(record.table, record.urgent_seq, record.parents)

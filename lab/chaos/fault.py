@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -227,8 +228,6 @@ class Scene:
 
     async def tieline(self, *arguments: str) -> Ended:
         """Runs a command of ``tieline`` past all links. Raises ChaosError if it takes too long."""
-        import sys
-
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "controller.cli", *arguments),
             env={**os.environ, "XDG_CONFIG_HOME": "/nowhere", **self.world.direct_settings},

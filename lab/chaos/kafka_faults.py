@@ -12,7 +12,7 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.admin.records_to_delete import RecordsToDelete
@@ -77,15 +77,10 @@ async def progress(scene: Scene) -> tuple[Progress, ...]:
 
 async def until_caught_up(scene: Scene, within_s: float = WITHIN_S) -> float:
     """Until the ends of all partitions of the evidence, as they are now, are read."""
-    producer = AIOKafkaProducer(bootstrap_servers=scene.world.kafka.bootstrap)
-    await producer.start()
-    try:
-        names = [topic.name for topic in (TOPICS.reports, TOPICS.demand, TOPICS.capacity, TOPICS.statements)]
-        places = [TopicPartition(name, number) for name in names for number in range(4)]
-    finally:
-        await producer.stop()
-    async with admin_of(scene):
-        ends = await end_offsets(scene, places)
+    topics = (TOPICS.reports, TOPICS.demand, TOPICS.capacity, TOPICS.statements)
+    ends = await end_offsets(
+        scene, [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
+    )
 
     async def caught_up() -> bool:
         rows = {(row.topic, row.partition): row for row in await progress(scene)}
@@ -99,8 +94,6 @@ async def until_caught_up(scene: Scene, within_s: float = WITHIN_S) -> float:
 
 async def end_offsets(scene: Scene, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
     """One above the last record of each partition."""
-    from aiokafka import AIOKafkaConsumer
-
     consumer = AIOKafkaConsumer(bootstrap_servers=scene.world.kafka.bootstrap)
     await consumer.start()
     try:
@@ -142,9 +135,7 @@ async def _retention_passed(scene: Scene) -> None:
     places = [TopicPartition(topic.name, number) for topic in logs for number in range(topic.partitions)]
     ends = await end_offsets(scene, places)
     async with admin_of(scene) as admin:
-        await admin.delete_records(
-            {place: RecordsToDelete(end, place.partition) for place, end in ends.items()}
-        )
+        await admin.delete_records({place: RecordsToDelete(end) for place, end in ends.items()})
     scene.prove(f"{sum(ends.values())} records of {len(logs)} topics deleted while no controller ran")
     for name in CONTROLLERS:
         await scene.world.start_controller(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from controller.leading.routes_reader import RoutesReader
+from controller.process.settings import Settings
 from lab.chaos.fault import ChaosError, ChaosFault, Promise, Scene, paused, process_state
 from lab.chaos.links import Link
 from lab.chaos.world import NAMESPACE
@@ -126,7 +127,7 @@ async def _stop_at(scene: Scene, name: str, link: Link, moment: str, *, drop: bo
 async def _require_rebuilt(scene: Scene) -> None:
     """What is rebuilt from Kafka alone is the table of the newer epoch, which Redis and clients have."""
     await scene.until(lambda: _redis_has_newest(scene), WITHIN_S, "the newest table in Redis")
-    async with RoutesReader(scene.world.kafka.bootstrap, Topics(NAMESPACE)) as routes:
+    async with RoutesReader(Settings(scene.world.kafka.bootstrap, namespace=NAMESPACE)) as routes:
         rebuilt = routes.newest()
     newest = scene.recorder.newest
     assert newest is not None

@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis.exceptions import RedisError
 
+from controller.process.clock import now_ms
 from lab.chaos.fault import ChaosError, ChaosFault, Promise, Scene
-from tieline.overlay import sign
+from lab.chaos.world import NAMESPACE
+from tieline.overlay import Overlay, sign
 
 FILLED = Promise("Redis filled again", 10.0)
 ANSWERED_DURING = Promise("order answered during the fault", 10.0)
@@ -55,11 +58,12 @@ async def _emptied(scene: Scene) -> None:
 
 
 async def _older_copy(scene: Scene) -> None:
-    """The copy is made, the table moves on, and Redis comes back with the copy."""
+    """The copy is made, tables and routes move on for some seconds, and Redis comes back with the copy."""
     valkey = scene.world.valkey
     async with scene.redis() as redis:
         await redis.save()
     valkey.keep_copy()
+    await scene.last(LASTS_S)
     saved = scene.recorder.redis
     await scene.order_takes(WITHIN_S)
     await scene.until(
@@ -149,12 +153,6 @@ async def _read_only(scene: Scene) -> None:
 
 async def _overlay_emptied(scene: Scene) -> None:
     """An emergency overlay lies in Redis alone; the controllers put it back."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    from controller.process.clock import now_ms
-    from lab.chaos.world import NAMESPACE
-    from tieline.overlay import Overlay
-
     at_ms = now_ms()
     overlay = Overlay(
         id="chaos",

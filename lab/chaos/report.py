@@ -66,23 +66,33 @@ def as_json(verdicts: Sequence[ChaosVerdict]) -> list[dict[str, Any]]:
     ]
 
 
-def table(verdicts: Sequence[ChaosVerdict]) -> str:
-    """The table of the page: fault, proof, promised, measured."""
-    rows = [
-        f"| `{verdict.fault.name}`: {verdict.fault.does} | {_proofs(verdict)} | {promised(verdict)} | "
-        f"{measured(verdict)} |"
-        for verdict in verdicts
-    ]
-    return "\n".join(("| fault | proof | promised | measured |", "|---|---|---|---|", *rows))
+def rewritten(page: str, verdicts: Sequence[ChaosVerdict], names: Sequence[str]) -> str:
+    """The page with new rows for these verdicts; other faults of ``names`` keep theirs.
 
-
-def rewritten(page: str, verdicts: Sequence[ChaosVerdict]) -> str:
-    """The page with this table in the place of its own. Raises ValueError if it has no place for one."""
+    Raises ValueError if the page has no place for a table.
+    """
     before, begins, rest = page.partition(TABLE_BEGINS)
-    _, ends, after = rest.partition(TABLE_ENDS)
+    old, ends, after = rest.partition(TABLE_ENDS)
     if not begins or not ends:
         raise ValueError(f"the page has no {TABLE_BEGINS} ... {TABLE_ENDS}")
-    return f"{before}{TABLE_BEGINS}\n{table(verdicts)}\n{TABLE_ENDS}{after}"
+    rows = {line.split("`")[1]: line for line in old.splitlines() if line.startswith("| `")}
+    rows |= {verdict.fault.name: _row(verdict) for verdict in verdicts}
+    lines = ("| fault | proof | promised | measured |", "|---|---|---|---|")
+    table = "\n".join((*lines, *(rows[name] for name in names if name in rows)))
+    return f"{before}{TABLE_BEGINS}\n{table}\n{TABLE_ENDS}{after}"
+
+
+def _row(verdict: ChaosVerdict) -> str:
+    """One row of the page: fault, proof, promised, measured."""
+    does = verdict.fault.does
+    state = "" if verdict.passed else "**not as promised**: "
+    cells = (
+        f"`{verdict.fault.name}`: {does}",
+        _proofs(verdict),
+        promised(verdict),
+        state + measured(verdict),
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def _proofs(verdict: ChaosVerdict) -> str:

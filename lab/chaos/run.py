@@ -19,6 +19,8 @@ from lab.chaos.world import CONTROLLERS, World
 from lab.errors import ChildError, StackError
 from lab.standins import ledger
 
+# What a fault may stumble over without keeping the others from being tried.
+STUMBLES = (UserError, ChildError, StackError, KafkaError, RedisError, OSError, TimeoutError, AssertionError)
 START_WITHIN_S = 120.0
 SETTLE_WITHIN_S = 45.0
 LOOK_EVERY_S = 0.1
@@ -85,16 +87,21 @@ class Chaos:
         began_s = stopwatch_s()
         try:
             await fault.act(scene)
-        except (UserError, ChildError, StackError, KafkaError, RedisError, OSError, TimeoutError) as error:
+        except STUMBLES as error:
             failures.append(f"{type(error).__name__}: {error}")
         undone_s = stopwatch_s()
         if not failures:
             try:
                 await self._until_calm(world, fault.calm_within_s * self._patience)
-                until_ms = await self._until_settled(world, scene)
             except ChaosError as error:
                 failures.append(str(error))
         calm_s = stopwatch_s() - undone_s
+        try:
+            until_ms = await self._until_settled(scene)
+            if not failures:
+                await scene.until(lambda: not unrest(world), SETTLE_WITHIN_S, "Redis with the newest table")
+        except ChaosError as error:
+            failures.append(str(error))
         finding = check(_evidence(world, scene, fault, until_ms))
         failures += [*finding.breaches, *self._broken(fault, scene)]
         for line in (*scene.proofs, *failures):
@@ -146,18 +153,17 @@ class Chaos:
                 raise ChaosError(f"no calm within {within_s:g} s: {why}")
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _until_settled(self, world: World, scene: Scene) -> int:
+    async def _until_settled(self, scene: Scene) -> int:
         """Until every request that was sent before now has ended. Returns now, in Unix ms."""
         until_ms = now_ms()
         await asyncio.sleep(NOTED_WITHIN_S)
-        lives = [life for life in world.recorder.lives.values() if not life.killed]
+        lives = [life for life in scene.recorder.lives.values() if not life.killed]
         waiting = {life.name: life.unended() for life in lives}
         await scene.until(
             lambda: not any(life.unended() & waiting[life.name] for life in lives),
             SETTLE_WITHIN_S,
             "the end of every request",
         )
-        await scene.until(lambda: not unrest(world), SETTLE_WITHIN_S, "Redis with the newest table")
         return until_ms
 
 

@@ -57,7 +57,11 @@ class ChaosKafka(Kafka):
 
 
 class ChaosValkey(Valkey):
-    """Valkey that can be brought back with an older copy of its data."""
+    """Valkey that can be brought back with an older copy of its data, or kept from saving it."""
+
+    def command(self) -> list[str]:
+        """With the settings that Valkey protects from being changed while it runs."""
+        return [*super().command(), "--enable-protected-configs", "local"]
 
     def keep_copy(self) -> None:
         """Sets aside what SAVE has just written."""

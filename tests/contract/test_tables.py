@@ -231,6 +231,22 @@ class TablesContract(ABC):
         assert await self.tables.establish("run-2") == "run-2"
         await self.tables.put_progress([progress("a", 0)])
 
+    async def test_an_older_copy_is_noticed_by_whoever_wrote_since(self) -> None:
+        """Also if another process, which had written nothing since, writes into the copy first; and if the
+        process that wrote has lost its connection and joined the same run again."""
+        await self.start()
+        for process in (self.tables, self.other):
+            await process.put_progress([progress("a", 0)])
+        await self.copy()
+        await self.tables.put_progress([progress("a", 0)])
+        await self.take_back()
+        for _ in range(2):
+            await self.other.put_progress([progress("a", 0)])
+        assert await self.tables.join("run-1")
+        with pytest.raises(TablesLostError):
+            await self.tables.put_progress([progress("a", 0)])
+        assert await self.tables.run() is None
+
     async def test_an_older_copy_of_an_earlier_run_is_not_joined(self) -> None:
         """A process that has left a run for a later one ends it when it comes back; one that never knew the
         later run joins whatever is in force."""

@@ -37,16 +37,22 @@ def test_the_sum_names_what_failed() -> None:
 
 
 def test_the_page_gets_its_table_anew() -> None:
-    """What stands around it stays."""
-    page = f"before\n{TABLE_BEGINS}\nold\n{TABLE_ENDS}\nafter\n"
-    again = rewritten(page, [verdict()])
+    """What stands around it stays, and the rows of faults that were not run."""
+    kept = "| `delay`: slower | slow | soon | it was soon |"
+    page = f"before\n{TABLE_BEGINS}\nold\n{kept}\n| `gone`: no fault any more |\n{TABLE_ENDS}\nafter\n"
+    names = ["leader-killed", "delay", "storm"]
+    again = rewritten(page, [verdict()], names)
     assert again.startswith("before\n")
     assert again.endswith("\nafter\n")
     assert "| `leader-killed`: SIGKILL of the leader | it is gone | next table <= 5 s;" in again
+    assert again.index("leader-killed") < again.index(kept)
     assert "old" not in again
-    assert rewritten(again, [verdict()]) == again
+    assert "gone" not in again.split(kept)[1]
+    assert "storm" not in again
+    assert rewritten(again, [verdict()], names) == again
+    assert "**not as promised**" in rewritten(again, [verdict("no calm")], names)
     with pytest.raises(ValueError, match="the page has no"):
-        rewritten("nothing", [verdict()])
+        rewritten("nothing", [verdict()], names)
 
 
 def test_programs_get_every_value() -> None:
