@@ -58,6 +58,7 @@ ENDS_EVERY_MS = 5_000
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 2.0
 PROJECTION_HEAD_START_S = 0.005
+PREPARED_AFTER_S = 0.0005  # by then the record is on its way to Kafka, whose answer takes longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,10 +313,15 @@ class RoutingAgent:
         """Appends to Kafka first; only what is published there is projected. Returns the record's table."""
         if record.table is None:
             raise ValueError("a publication needs a table; only a fence has none")
-        await self._around.publisher.append(record)
-        self._around.projector.project(record.table, record.urgent_seq, record.parents)
+        projector, content = self._around.projector, (record.table, record.urgent_seq, record.parents)
+        later = asyncio.get_running_loop().call_later(PREPARED_AFTER_S, projector.prepare, *content)
+        try:
+            await self._around.publisher.append(record)
+        finally:
+            later.cancel()
+        projector.project(*content)
         self._around.offers.tell(record.memory.offers if record.memory is not None else ())
-        await self._around.projector.head_start(PROJECTION_HEAD_START_S)
+        await projector.head_start(PROJECTION_HEAD_START_S)
         return record.table
 
     async def _read_tables(self, *, everything: bool) -> None:

@@ -28,7 +28,7 @@ class Keys:
 
     @property
     def routes_hint(self) -> str:
-        """Channel: ``<generation> <urgent 0|1>`` after each new table. Only a hint: it may be lost."""
+        """Channel: a hint after each new table (``table_hints``). Only a hint: it may be lost."""
         return self._key("routes-hint")
 
     @property

@@ -21,6 +21,7 @@ from controller.process.seal import NO_SEAL, Seal
 from controller.routes.adoption import adopted_from
 from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, SIGNATURE_FIELD, Keys, slice_field
 from tieline.table import Generation, Manifest, Route, RouteTable, checksum, slices
+from tieline.table_hints import encode_hint
 
 CHECK_EVERY_S = 1.0
 REDIS_WITHIN_S = 2.0
@@ -44,6 +45,24 @@ class Projection:
         """The table's generation."""
         return self.table.generation
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether clients are to use this table at once."""
+        return self.urgent_seq == self.table.generation.seq
+
+    def changes_from(self, base: "Projection | None") -> dict[str, bytes]:
+        """The fields that differ from ``base``, the manifest among them; all without one."""
+        manifest = Manifest(
+            self.generation,
+            self.table.made_ms,
+            self.sums,
+            urgent_seq=self.urgent_seq,
+            parents=self.parents,
+        )
+        before = base.parts if base is not None else {}
+        changed = {slice_field(name): part for name, part in self.parts.items() if before.get(name) != part}
+        return {MANIFEST_FIELD: _encoder.encode(manifest), **changed}
+
 
 class Projector:
     """Keeps ``Keys.routes`` at the newest committed publication. ``redis`` must not decode responses."""
@@ -60,6 +79,7 @@ class Projector:
         self.confirmed_ms: int | None = None  # when Redis last took or confirmed the table; steady clock
         self.foreign = ""  # the lineage that Redis holds, if it is another and was not adopted
         self._wanted: Projection | None = None
+        self._prepared: Projection | None = None  # not known to be committed
         self._stored: Projection | None = None
         self._due = asyncio.Event()
         self._idle = asyncio.Event()
@@ -76,14 +96,22 @@ class Projector:
         """The newest publication handed over; None while another controller leads."""
         return self._wanted.table if self._wanted is not None else None
 
-    def project(self, table: RouteTable, urgent_seq: int, parents: tuple[str, ...] = ()) -> None:
-        """Takes over a committed publication, which ``run`` then projects. Only the newest matters."""
+    def prepare(self, table: RouteTable, urgent_seq: int, parents: tuple[str, ...] = ()) -> None:
+        """Encodes a publication for ``project`` while Kafka takes it. Nobody is shown anything yet."""
         before = self._wanted
         parts = cut(table, before)
-        self.parents = (*self.parents, *(name for name in parents if name not in self.parents))
-        self._wanted = Projection(
-            table, parts, sums_of(parts, before), urgent_seq=urgent_seq, parents=self.parents
+        lineages = (*self.parents, *(name for name in parents if name not in self.parents))
+        self._prepared = Projection(
+            table, parts, sums_of(parts, before), urgent_seq=urgent_seq, parents=lineages
         )
+
+    def project(self, table: RouteTable, urgent_seq: int, parents: tuple[str, ...] = ()) -> None:
+        """Takes over a committed publication, which ``run`` then projects. Only the newest matters."""
+        if self._prepared is None or self._prepared.table is not table:
+            self.prepare(table, urgent_seq, parents)
+        self._wanted, self._prepared = self._prepared, None
+        assert self._wanted is not None
+        self.parents = self._wanted.parents
         self._idle.clear()
         self._due.set()
 
@@ -97,7 +125,7 @@ class Projector:
 
     def withdraw(self) -> None:
         """Projects nothing more, because another controller leads now."""
-        self._wanted = self._stored = self.confirmed_ms = None
+        self._wanted = self._prepared = self._stored = self.confirmed_ms = None
 
     async def run(self) -> None:
         """Projects what is due, and once a second makes sure that it is still there. Until cancelled."""
@@ -201,30 +229,20 @@ class Projector:
     async def _call(self, wanted: Projection, base: Projection | None) -> list[Any]:
         """Runs the script: a partial projection on ``base``, or without one a whole projection."""
         new = wanted.generation
-        base_text, gone, changed = "", [], wanted.parts
+        base_text, gone = "", []
         if base is not None:
-            base_text = " ".join(
-                map(str, (base.generation.lineage, base.generation.epoch, base.generation.seq))
-            )
+            place = (base.generation.lineage, base.generation.epoch, base.generation.seq)
+            base_text = " ".join(map(str, place))
             gone = [slice_field(name) for name in base.parts if name not in wanted.parts]
-            changed = {name: part for name, part in wanted.parts.items() if base.parts.get(name) != part}
-        is_urgent = wanted.urgent_seq == new.seq
+        changed = wanted.changes_from(base)
+        if signature := self._seal.manifest_signature(self._keys.namespace, changed[MANIFEST_FIELD]):
+            changed[SIGNATURE_FIELD] = signature
+        hint = encode_hint(str(new), urgent=wanted.is_urgent, fields=changed)
         arguments: list[str | bytes | int] = [new.lineage, new.epoch, new.seq, base_text]
-        arguments += [self._keys.routes_hint, f"{new} {int(is_urgent)}", " ".join(wanted.parents)]
-        arguments += [len(gone), *gone, MANIFEST_FIELD]
-        manifest = Manifest(
-            new,
-            wanted.table.made_ms,
-            wanted.sums,
-            urgent_seq=wanted.urgent_seq,
-            parents=wanted.parents,
-        )
-        data = _encoder.encode(manifest)
-        arguments += [data, HEARTBEAT_FIELD, now_ms(), HISTORY_FIELD, self.history]
-        if signature := self._seal.manifest_signature(self._keys.namespace, data):
-            arguments += [SIGNATURE_FIELD, signature]
-        for name, part in changed.items():
-            arguments += [slice_field(name), part]
+        arguments += [self._keys.routes_hint, hint, " ".join(wanted.parents), len(gone), *gone]
+        arguments += [HEARTBEAT_FIELD, now_ms(), HISTORY_FIELD, self.history]
+        for name, value in changed.items():
+            arguments += [name, value]
         answer: list[Any] = await self._script(keys=[self._keys.routes], args=arguments)
         return answer
 

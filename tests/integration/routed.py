@@ -55,6 +55,13 @@ def table(
     return RouteTable(Generation(lineage, 1, seq), 1_790_000_000_000, pools, (route,), settings)
 
 
+def fields_of(wanted: RouteTable, urgent_seq: int = 0) -> dict[str, bytes]:
+    """A table as it lies in Redis."""
+    parts = slices(wanted)
+    fields = {slice_field(name): data for name, data in parts.items()}
+    return fields | {MANIFEST_FIELD: manifest(wanted, parts, urgent_seq=urgent_seq)}
+
+
 class Reports:
     """A client's sink that keeps what it is given."""
 
@@ -78,9 +85,7 @@ class Publisher:
     async def publish(self, wanted: RouteTable, *, urgent_seq: int = 0) -> None:
         """One table: slices, manifest and hint."""
         encode_table(wanted)
-        parts = slices(wanted)
-        fields = {slice_field(name): data for name, data in parts.items()}
-        fields[MANIFEST_FIELD] = manifest(wanted, parts, urgent_seq=urgent_seq)
+        fields = fields_of(wanted, urgent_seq)
         await self.connection.hset(self.keys.routes, mapping=fields)  # type: ignore[arg-type]
         urgent = int(urgent_seq == wanted.generation.seq)
         await self.connection.publish(self.keys.routes_hint, f"{wanted.generation} {urgent}")

@@ -20,7 +20,9 @@ from tests.integration.routed import (
     SETTINGS,
     WORKLOAD,
     Reports,
+    fields_of,
     infos,
+    pool_info,
     publisher,
     standins,
     table,
@@ -28,6 +30,7 @@ from tests.integration.routed import (
 from tests.stacks import RealStack
 from tests.waiting import until
 from tieline.events import Demand, ResultClass
+from tieline.table_hints import encode_hint
 
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
 MESSAGES: Any = [{"role": "user", "content": "Where does it flow?"}]
@@ -114,6 +117,26 @@ async def test_without_any_table_it_says_so(prefix: str) -> None:
         with pytest.raises(openai.InternalServerError, match="no route table") as caught:
             await ask(llm)
         assert caught.value.status_code == 503
+
+
+async def test_an_urgent_hint_brings_the_table_itself(redis_url: str, prefix: str) -> None:
+    """A client needs no read before it leaves a lost pool. What is damaged in a hint changes nothing, and
+    nothing that is read later takes a client back."""
+    pools = (pool_info(A, "http://127.0.0.1:1"), pool_info(B, "http://127.0.0.1:2"))
+    applied: list[str] = []
+    async with publisher(redis_url, prefix) as tables, client_for(redis_url, prefix) as client:
+        client.on_table(lambda table: applied.append(table.generation))
+        await tables.publish(table(pools, (1_000_000, 0)))
+        assert await client.ready(10)
+        damaged = fields_of(table(pools, (0, 1_000_000), seq=2))
+        damaged["slice:chat/eu"] += b"x"
+        for fields, name in ((damaged, "l1:1:2"), (fields_of(table(pools, (0, 1_000_000), seq=3)), "l1:1:3")):
+            hint = encode_hint(name, urgent=True, fields=fields)
+            await tables.connection.publish(tables.keys.routes_hint, hint)
+        assert await client.wait_for("l1:1:3", 10)  # the hash still has l1:1:1
+        await tables.publish(table(pools, (0, 1_000_000), seq=4))
+        assert await client.wait_for("l1:1:4", 10)
+        assert applied == ["l1:1:1", "l1:1:3", "l1:1:4"]
 
 
 async def test_bad_tables_change_nothing(

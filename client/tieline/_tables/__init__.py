@@ -6,8 +6,9 @@ overlay. Out: the table in force, given to the router, and the client's ``Status
 
 A source only fetches and calls its ``Subscriber`` (``checks``). Sources are told of new tables by a hint
 (Redis pub/sub, server-sent events) and also poll every 1 to 2 s. Hints make it fast; polling makes it right,
-because hints may be lost. An urgent table is fetched at once. Others are fetched after a random wait of up to
-200 ms, so that a fleet of clients does not come at the same moment.
+because hints may be lost. An urgent table is fetched at once, unless the hint carries it
+(``tieline.table_hints``). Others are fetched after a random wait of up to 200 ms, so that a fleet of clients
+does not come at the same moment.
 
 The rules, in the order in which they apply to what a source fetched:
 

@@ -1,6 +1,7 @@
 """The route table from Redis: a pub/sub hint, and a poll every 1 to 2 s because hints may be lost.
 
-One read takes the manifest, this client's slices and the emergency overlay together.
+One read takes the manifest, this client's slices and the emergency overlay together. An urgent hint that
+carries manifest and slices (``table_hints``) is used at once, and the read that follows may wait a little.
 """
 
 import asyncio
@@ -21,12 +22,14 @@ from tieline._tables.checks import (
     SILENT_MS,
     UNCONFIRMED,
     Subscriber,
+    TableUpdate,
     examine,
     signed_manifest,
 )
 from tieline.backoff import Backoff
 from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, SIGNATURE_FIELD, Keys, slice_field
 from tieline.table import Pulse, TableError
+from tieline.table_hints import TableHint, decode_hint
 
 TIMEOUT_S = 2.0
 RECONNECT_MIN_S, RECONNECT_MAX_S = 0.05, 2.0
@@ -43,6 +46,7 @@ class RedisSource:
         self._workload = workload
         self._origins = tuple(origins)
         self._names = [f"{workload}/{origin}" for origin in self._origins]
+        self._fields = [MANIFEST_FIELD, SIGNATURE_FIELD, *map(slice_field, self._names)]
         self._random = random.Random()
         self._pulse = Pulse()
 
@@ -65,7 +69,7 @@ class RedisSource:
             await hints.subscribe(self._keys.routes_hint)
             await self._fetch(connection, subscriber)
             while True:
-                await self._await_change(hints)
+                await self._await_change(hints, subscriber)
                 await self._fetch(connection, subscriber)
 
     def _connect(self) -> "redis.Redis":
@@ -78,41 +82,61 @@ class RedisSource:
             protocol=2,
         )
 
-    async def _await_change(self, hints: Any) -> None:
+    async def _await_change(self, hints: Any, subscriber: Subscriber) -> None:
         """Wait until the next fetch is due: the poll, an urgent hint, or another hint and its random wait."""
         due_s = monotonic_s() + self._random.uniform(POLL_MIN_S, POLL_MAX_S)
         while (left_s := due_s - monotonic_s()) > 0:
             message = await hints.get_message(ignore_subscribe_messages=True, timeout=left_s)
             if message is None:
                 continue
-            if bytes(message["data"]).rstrip().endswith(b" 1"):
+            hint = decode_hint(bytes(message["data"]))
+            if hint.urgent and not self._takes_from(hint, subscriber):
                 return
             due_s = min(due_s, monotonic_s() + self._random.uniform(0, JITTER_MAX_S))
 
+    def _takes_from(self, hint: TableHint, subscriber: Subscriber) -> bool:
+        """Whether the hint carried a newer table for this client, which is in force now.
+
+        Anything else in it is left to the fetch, which also says what is wrong.
+        """
+        if not hint.fields:
+            return False
+        try:
+            update = self._examine([hint.fields.get(name) for name in self._fields], subscriber)
+        except TableError:
+            return False
+        if update is not None:
+            subscriber.take(update)
+        return update is not None
+
     async def _fetch(self, connection: "redis.Redis", subscriber: Subscriber) -> None:
-        fields = [MANIFEST_FIELD, SIGNATURE_FIELD, HEARTBEAT_FIELD, *map(slice_field, self._names)]
+        fields = [HEARTBEAT_FIELD, *self._fields]
         async with asyncio.timeout(TIMEOUT_S), connection.pipeline(transaction=False) as pipeline:
             pipeline.hmget(self._keys.routes, cast(Any, fields))
             pipeline.get(self._keys.overlay)
             rows, overlay = cast("tuple[list[bytes | None], bytes | None]", await pipeline.execute())
         subscriber.overlay(overlay or b"")
         try:
-            update = examine(
-                signed_manifest(rows[0], rows[1]),
-                dict(zip(self._names, rows[3:], strict=True)),
-                workload=self._workload,
-                origins=self._origins,
-                in_force=subscriber.held_generation,
-                trust=subscriber.trust,
-            )
+            update = self._examine(rows[1:], subscriber)
         except TableError as error:
             subscriber.failed(str(error))
             return
         if update is not None:
             subscriber.take(update)
-        silent_ms = self._pulse.note(rows[2], round(monotonic_s() * 1_000))
+        silent_ms = self._pulse.note(rows[0], round(monotonic_s() * 1_000))
         if silent_ms < SILENT_MS:
             subscriber.heard()
         else:
             # This connection may lead to a server that nobody writes to any more, as after a failover.
             raise RedisError(UNCONFIRMED)
+
+    def _examine(self, rows: Sequence[bytes | None], subscriber: Subscriber) -> TableUpdate | None:
+        """The table in the values of ``self._fields``, if it is newer. Raises ``TableError``."""
+        return examine(
+            signed_manifest(rows[0], rows[1]),
+            dict(zip(self._names, rows[2:], strict=True)),
+            workload=self._workload,
+            origins=self._origins,
+            in_force=subscriber.held_generation,
+            trust=subscriber.trust,
+        )
