@@ -17,8 +17,8 @@ from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
 from bench._frame import Case, run
-from controller.bootstrap import collect_seldom
 from controller.kafka.topics import ensure_topics
+from controller.process.supervise import collect_seldom
 from lab.stack.stack import Stack
 from streams.app import Ingest, IngestSettings
 from streams.tables import RedisTables

@@ -29,9 +29,11 @@ WARM_UP = 20
 SPACING_S = (0.08, 0.18)
 APPLIED_WITHIN_S = 10.0
 SETTLED_WITHIN_S = 30.0
+BOTH = ("both",)
 CASES = {
-    "idle": (False, {"p50": 6.0, "p99": 15.0}),
-    "1000 records/s": (True, {"p50": 10.0, "p99": 50.0}),
+    "idle": (False, BOTH, {"p50": 6.0, "p99": 15.0}),
+    "1000 records/s": (True, BOTH, {"p50": 10.0, "p99": 50.0}),
+    "1000 records/s, ingestion apart": (True, ("ingest", "decide"), {"p50": 10.0, "p99": 50.0}),
 }
 
 
@@ -43,17 +45,20 @@ class Installation:
         self.stack: Stack
         self.client: asyncio.subprocess.Process
 
-    async def start(self, *, background: bool) -> None:
-        """Returns when the controller has settled."""
+    async def start(self, *, background: bool, roles: tuple[str, ...]) -> None:
+        """Starts a controller of each role, the last of which decides. Returns when that one has settled."""
         self.stack = await self._undo.enter_async_context(await Stack.start())
         await warm(self.stack.kafka_bootstrap)
         directory = Path(self._undo.enter_context(tempfile.TemporaryDirectory()))
         policy = directory / "policy.yaml"
         policy.write_text(policy_as_yaml())
         places = ("--kafka", self.stack.kafka_bootstrap, "--redis", self.stack.redis_url)
-        controller = await self._spawn("controller.cli", "controller", *places, "--policy", str(policy))
-        await _line(controller.stderr, b'"decides now"', SETTLED_WITHIN_S)
-        self._drain_later(controller.stderr)
+        for role in roles:
+            words = ("controller", *places, "--policy", str(policy), "--role", role)
+            controller = await self._spawn("controller.cli", *words)
+            ready = b'"decides now"' if role is roles[-1] else b'"partitions_assigned"'
+            await _line(controller.stderr, ready, SETTLED_WITHIN_S)
+            self._drain_later(controller.stderr)
         if background:
             load = await self._spawn("bench._react_load", self.stack.kafka_bootstrap)
             await _line(load.stdout, b"ready", SETTLED_WITHIN_S)
@@ -111,11 +116,11 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-async def _samples(*, background: bool) -> list[float]:
+async def _samples(*, background: bool, roles: tuple[str, ...]) -> list[float]:
     samples = []
     async with AsyncExitStack() as undo:
         world = Installation(undo)
-        await world.start(background=background)
+        await world.start(background=background, roles=roles)
         async with Producer(world.stack.kafka_bootstrap) as producer:
             for number in range(1, WARM_UP + EVENTS + 1):
                 await asyncio.sleep(random.uniform(*SPACING_S))
@@ -130,9 +135,9 @@ async def _samples(*, background: bool) -> list[float]:
 
 
 def measure() -> Iterator[Case]:
-    """Both cases, each on a stack of its own."""
-    for name, (background, target) in CASES.items():
-        yield Case(name, "ms", asyncio.run(_samples(background=background)), target)
+    """All cases, each on a stack of its own."""
+    for name, (background, roles, target) in CASES.items():
+        yield Case(name, "ms", asyncio.run(_samples(background=background, roles=roles)), target)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ from controller.ledger.log import Ledger
 from controller.offers.log import OfferLog
 from controller.process.clock import ClockWatch, monotonic_ms, now_ms, stopwatch_s
 from controller.process.errors import Deposed, NoLease, UserError
+from controller.process.roles import Role
 from controller.process.settings import UNSIGNED_NOTICE
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
@@ -159,7 +160,7 @@ class RoutingAgent:
             await self._until_due()
             self._turned_ms = monotonic_ms()
             self._around.leader.require_leading(epoch)
-            if self._around.fitness.must_yield():
+            if self._around.fitness.must_yield(Role.DECIDE):
                 raise Deposed(f"another controller is fit to lead, and this one is not: {self._words()}")
             if not self._around.leader.may_publish():
                 continue

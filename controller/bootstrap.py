@@ -1,7 +1,6 @@
 """The only place that names concrete parts: one controller process, put together, run and taken apart."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -35,8 +34,9 @@ from controller.process.connections import connect_redis, eviction_complaint
 from controller.process.errors import UserError
 from controller.process.monitor import Vitals, monitored
 from controller.process.seal import Seal, controller_seal
+from controller.process.roles import Role
 from controller.process.settings import UNSIGNED_NOTICE, Settings
-from controller.process.supervise import end_on_signals, together, until_asked
+from controller.process.supervise import collect_seldom, end_on_signals, together, until_asked
 from controller.process.telemetry import without_password
 from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.overlay_keeper import OverlayKeeper
@@ -58,6 +58,9 @@ FOREIGN = (
     "LINEAGE: Redis holds the lineage {}, so clients don't have our tables: correct `lineage` in the policy, "
     "or run `tieline adopt-lineage` if ours follows it"
 )
+NOBODY_INGESTS = (
+    "no controller takes events in, so the tables grow old: start one with --role ingest, or without --role"
+)
 OPERATORS_SIGN = (
     "the policy names operators, so every order must be signed: leave out --unsigned-dev-mode and "
     "TIELINE_UNSIGNED_DEV_MODE, or try things out with a policy without `operators`"
@@ -65,7 +68,6 @@ OPERATORS_SIGN = (
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 2.0
 SERVED_MAX_FACTOR = 4.0  # x the limits of all pools: no client is served more than this
-COLLECT_AFTER = (25_000, 20, 50)  # allocations, then rounds of the generation below
 
 
 def registry_of(policy: Policy) -> Registry:
@@ -82,13 +84,15 @@ def registry_of(policy: Policy) -> Registry:
 
 
 class Controller:
-    """One controller process: takes events in, is a candidate, reads orders, decides while it leads."""
+    """One controller process: takes events in, is a candidate, reads orders, decides while it leads; or only
+    one of the two, by its role (``process.roles``)."""
 
     def __init__(self, settings: Settings, policy: Policy, seal: Seal) -> None:
         topics, kafka = settings.topics, settings.kafka
         self.seal = seal
         self._topics, self._kafka = topics, kafka
         self._unsigned_asked = settings.unsigned
+        self._role = settings.role
         self.redis = connect_redis(settings.redis)
         self._keys = settings.keys
         tables = RedisTables(self.redis, settings.keys)
@@ -130,7 +134,7 @@ class Controller:
         self.fitness = FitnessWatch(
             kafka,
             topics.controllers.name,
-            first=first_presence(self.leader.identity, now_ms(), own, redis=redis_place),
+            first=first_presence(self.leader.identity, now_ms(), own, redis=redis_place, role=settings.role),
             redis=self.redis,
             keys=settings.keys,
             projector=self.projector,
@@ -176,25 +180,28 @@ class Controller:
 
     async def run(self) -> None:
         """Runs all tasks until cancelled. When one ends, the others end too and its error is raised."""
-        await together(
-            {
+        tasks = {
+            "fitness": self.fitness.run(),
+            "leader": self.leader.run(),
+            "logs": self._watch_logs(),
+            "overlay": self.overlay.run(),
+            "routes": self.publisher.run(),
+        }
+        if self._role.does(Role.INGEST):
+            tasks["ingest"] = self._ingest()
+        if self._role.does(Role.DECIDE):
+            tasks |= {
                 "agent": self._agent(),
                 "commands": self._commands(),
                 "decisions": self.decisions.run(),
                 "dispatch": self.dispatcher.run(),
-                "fitness": self.fitness.run(),
                 "hints": self._hints(),
                 "history": self.history.run(),
-                "ingest": self._ingest(),
-                "leader": self.leader.run(),
                 "ledger": self.ledger.run(),
-                "logs": self._watch_logs(),
                 "offers": self.offers.run(),
-                "overlay": self.overlay.run(),
                 "projection": self.projector.run(),
-                "routes": self.publisher.run(),
             }
-        )
+        await together(tasks)
 
     async def _watch_logs(self) -> None:
         topics = self._topics
@@ -239,6 +246,8 @@ class Controller:
             alarms.append(FORGED.format(forged))
         if foreign := self.projector.foreign:
             alarms.append(FOREIGN.format(foreign))
+        if self._role is Role.DECIDE and not self.fitness.somebody_does(Role.INGEST):
+            alarms.append(NOBODY_INGESTS)
         return alarms
 
     async def _ingest(self) -> None:
@@ -247,7 +256,7 @@ class Controller:
             await self.fitness.until(lambda: self.fitness.fitness.is_fit)
             await self.ingest.start()
             ended = asyncio.create_task(self.ingest.wait())
-            leaving = asyncio.create_task(self.fitness.until(self.fitness.must_yield))
+            leaving = asyncio.create_task(self.fitness.until(lambda: self.fitness.must_yield(Role.INGEST)))
             try:
                 await asyncio.wait({ended, leaving}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -359,6 +368,7 @@ async def run_controller(settings: Settings) -> int:
         namespace=settings.namespace,
         lineage=policy.lineage,
         pools=len(policy.pools),
+        role=settings.role.value,
         topics_created=len(created),
         orders=_orders_taken(settings, policy),
         tables=seal.notice or "signed, and those of others are checked",
@@ -386,14 +396,3 @@ def _orders_taken(settings: Settings, policy: Policy) -> str:
     if settings.unsigned:
         return UNSIGNED_NOTICE
     return "those that operators sign" if policy.operators else "none, as the policy names no operators"
-
-
-def collect_seldom() -> None:
-    """Makes full garbage collections rare.
-
-    One takes 100 ms and more, in which nothing else runs, and finds little: what exists at the start stays,
-    and events are freed by reference counting.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)

@@ -5,7 +5,8 @@ A controller that can't do the work must not hold the lead, nor the partitions o
 
 - it does not claim;
 - it leads on, and keeps its partitions, only as long as no fit controller is there. A fault must have lasted
-  for ``YIELD_AFTER_MS``, so that one slow answer of Redis moves nothing;
+  for ``YIELD_AFTER_MS``, so that one slow answer of Redis moves nothing. The lead is yielded only to a
+  controller that decides, and partitions only to one that takes events in (``process.roles``);
 - it takes no partitions before it was fit once.
 
 The policy is in force that the newest publication carries, and it changes by a command
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from controller.leading.presence import Fault, Presence, Roster
+from controller.process.roles import Role
 
 YIELD_AFTER_MS = 3_000
 GRACE_MS = 60_000
@@ -125,10 +127,11 @@ class Fitness:
         """Whether this controller may claim, and take partitions."""
         return self.checked and not self.faults
 
-    def must_yield(self, steady_ms: int) -> bool:
-        """Whether it must resign and give up its partitions: it is not fit, and another controller is."""
+    def must_yield(self, work: Role, steady_ms: int) -> bool:
+        """Whether it must resign (``work`` is DECIDE) or give up its partitions (INGEST): it is not fit, and
+        another controller that does this work is."""
         lasting = bool(self.faults) and steady_ms - self._since_ms >= YIELD_AFTER_MS
-        return lasting and any(other.is_fit for other in self._others)
+        return lasting and any(other.is_fit and other.does(work) for other in self._others)
 
     @property
     def words(self) -> str:

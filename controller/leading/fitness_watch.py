@@ -36,6 +36,7 @@ from controller.leading.presence import (
 from controller.leading.redis_check import check_redis
 from controller.process.clock import ClockWatch, apart_ms, monotonic_ms, now_ms
 from controller.process.resources import descriptors_short, disk_short
+from controller.process.roles import Role
 from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.projection import Projector
 from streams.producers import stop_producer
@@ -137,9 +138,13 @@ class FitnessWatch:
         while not condition():
             await self._changed.wait()
 
-    def must_yield(self) -> bool:
+    def must_yield(self, work: Role) -> bool:
         """See ``Fitness.must_yield``."""
-        return self.fitness.must_yield(monotonic_ms())
+        return self.fitness.must_yield(work, monotonic_ms())
+
+    def somebody_does(self, work: Role) -> bool:
+        """Whether a controller that is there, this one or another, says that it does this work."""
+        return any(presence.does(work) for presence in self.roster.present(now_ms() - self._ahead_ms))
 
     async def _keep_looking(self) -> None:
         await self._first_words()

@@ -13,6 +13,7 @@ from aiokafka.structs import ConsumerRecord
 from msgspec import Struct
 
 from controller.commands.policies import PolicyInForce
+from controller.process.roles import Role
 from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.record import headers
 from tieline.topics import HOUR_MS
@@ -42,7 +43,7 @@ class Presence(Struct, frozen=True, omit_defaults=True):
     its Redis holds, empty while it can't be read. ``partitions``: how many it takes events in from.
     ``faults``: why it is not fit to lead; empty when it is. ``alarms``: what else a person should know.
     ``notices``: what is worth knowing although nothing is wrong. ``checked``: it has looked at everything
-    once. ``leaving``: it is about to end.
+    once. ``leaving``: it is about to end. ``role``: what it does (``process.roles``).
     """
 
     identity: str
@@ -64,17 +65,24 @@ class Presence(Struct, frozen=True, omit_defaults=True):
     schema: int = PRESENCE_SCHEMA
     policy_number: int = 0
     notices: tuple[str, ...] = ()
+    role: str = Role.BOTH.value
 
     @property
     def is_fit(self) -> bool:
-        """Whether it may lead."""
+        """Whether it may lead, or take partitions, by its role."""
         return self.checked and not self.faults and not self.leaving
+
+    def does(self, work: Role) -> bool:
+        """Whether this is part of its work. What another version calls its role is taken for no work."""
+        return self.role in (Role.BOTH, work)
 
 
 _decoder = msgspec.msgpack.Decoder(Presence)
 
 
-def first_presence(identity: str, started_ms: int, policy: PolicyInForce, *, redis: str) -> Presence:
+def first_presence(
+    identity: str, started_ms: int, policy: PolicyInForce, *, redis: str, role: Role = Role.BOTH
+) -> Presence:
     """What this process says before it has looked at anything. ``redis``: its address without a password."""
     from importlib.metadata import version  # readers of presences, which are short commands, need none of it
 
@@ -87,6 +95,7 @@ def first_presence(identity: str, started_ms: int, policy: PolicyInForce, *, red
         lineage=policy.policy.lineage,
         policy_version=policy.version,
         redis=redis,
+        role=role.value,
     )
 
 

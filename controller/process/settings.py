@@ -12,13 +12,14 @@ from controller.process.connections import brokers, is_set, redis_address
 from controller.process.contexts import CONTEXT, FLAGS, Place, place_of
 from controller.process.errors import SettingError
 from controller.process.seal import CONTROLLER_KEYS_FILE, SIGNING_KEY_FILE
+from controller.process.roles import Role, read_role
 from tieline.kafka import Brokers
 from tieline.keys import Keys
 from tieline.topics import PREFIX, Topics, may_be_prefix
 
 KAFKA, REDIS, NAMESPACE = "TIELINE_KAFKA", "TIELINE_REDIS", "TIELINE_NAMESPACE"
 POLICY, UNSIGNED, REPLICATION = "TIELINE_POLICY", "TIELINE_UNSIGNED_DEV_MODE", "TIELINE_REPLICATION"
-MONITOR = "TIELINE_MONITOR"
+MONITOR, ROLE = "TIELINE_MONITOR", "TIELINE_ROLE"
 UNSIGNED_NOTICE = "UNSIGNED DEV MODE"
 
 
@@ -48,6 +49,7 @@ class Settings:
     context: str = ""
     signing_key: Path | None = None
     controller_keys: Path | None = None
+    role: Role = Role.BOTH
 
     @property
     def topics(self) -> Topics:
@@ -109,6 +111,11 @@ def add_controller_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"replicas of the topics that it creates (else {REPLICATION}, else 1; give 3 in production)",
     )
+    parser.add_argument(
+        "--role",
+        choices=tuple(Role),
+        help=f"take events in, decide, or both (else {ROLE}, else both); some process must do each",
+    )
     add_unsigned_argument(parser)
     add_monitor_argument(parser)
     add_stack_arguments(parser, follows_current=False)
@@ -163,6 +170,7 @@ def read_settings(
         context=place.words,
         signing_key=_file(environment, SIGNING_KEY_FILE),
         controller_keys=_file(environment, CONTROLLER_KEYS_FILE),
+        role=read_role(setting("role", ROLE)),
     )
 
 

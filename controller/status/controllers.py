@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from controller.kafka.ordered_log import Tail
 from controller.leading.presence import PRESENT_MS, RECORDS_READ_MAX, Presence, Roster
+from controller.process.roles import Role
 from controller.process.settings import Settings
 from controller.routes.counting_rule import NO_EPOCH
 from controller.status.live import read_once
@@ -15,7 +16,8 @@ GONE_SHOWN_MS = 60_000
 
 class ControllerRow(Struct, frozen=True):
     """One controller. ``heard_ms``: when it last said something, by the brokers' clock. ``state``: "leads",
-    "stands by", "not fit", "starts" or, if it said nothing for 5 s, "silent"."""
+    "stands by", "takes events in" (it never leads), "not fit", "starts" or, if it said nothing for 5 s,
+    "silent"."""
 
     state: str
     heard_ms: int
@@ -58,7 +60,9 @@ def state_of(presence: Presence, silent_ms: int) -> str:
         return "starts"
     if presence.epoch != NO_EPOCH:
         return "leads"
-    return "not fit" if presence.faults else "stands by"
+    if presence.faults:
+        return "not fit"
+    return "stands by" if presence.does(Role.DECIDE) else "takes events in"
 
 
 def controller_line(row: ControllerRow) -> str:

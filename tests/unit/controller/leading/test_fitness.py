@@ -27,6 +27,7 @@ from controller.leading.fitness import (
 )
 from controller.leading.presence import PRESENT_MS, Fault, Presence, Roster, encode_presence
 from controller.leading.redis_check import redis_fault
+from controller.process.roles import Role
 
 FAULT = Fault("redis_away", "Redis is away")
 OWN = PolicyNames("one", "new")
@@ -77,19 +78,27 @@ def test_nobody_is_fit_before_the_first_look() -> None:
 def test_leader_yields_only_to_a_fit_one_and_only_for_a_lasting_fault() -> None:
     """Alone, beside others that are not fit, and for a moment it leads on."""
     others = (presence(),)
-    assert fitness_with(FAULT, others=others).must_yield(YIELD_AFTER_MS)
-    assert not fitness_with(FAULT, others=others).must_yield(YIELD_AFTER_MS - 1)
-    assert not fitness_with(FAULT).must_yield(YIELD_AFTER_MS)
-    assert not fitness_with(others=others).must_yield(YIELD_AFTER_MS)
+    assert fitness_with(FAULT, others=others).must_yield(Role.DECIDE, YIELD_AFTER_MS)
+    assert not fitness_with(FAULT, others=others).must_yield(Role.DECIDE, YIELD_AFTER_MS - 1)
+    assert not fitness_with(FAULT).must_yield(Role.DECIDE, YIELD_AFTER_MS)
+    assert not fitness_with(others=others).must_yield(Role.DECIDE, YIELD_AFTER_MS)
     for other in (presence(faults=(FAULT,)), presence(checked=False), presence(leaving=True)):
-        assert not fitness_with(FAULT, others=(other,)).must_yield(YIELD_AFTER_MS)
+        assert not fitness_with(FAULT, others=(other,)).must_yield(Role.DECIDE, YIELD_AFTER_MS)
+
+
+def test_nobody_yields_to_a_controller_of_another_role() -> None:
+    """One that takes events in can't lead, and one that decides takes no partitions."""
+    for work, other_work in ((Role.DECIDE, Role.INGEST), (Role.INGEST, Role.DECIDE)):
+        for role, yields in ((work, True), (Role.BOTH, True), (other_work, False)):
+            fitness = fitness_with(FAULT, others=(presence(role=role.value),))
+            assert fitness.must_yield(work, YIELD_AFTER_MS) is yields
 
 
 def test_fault_counts_from_its_beginning() -> None:
     """A fault that is found again at the next look has lasted since the first."""
     fitness = fitness_with(FAULT, others=(presence(),))
     fitness.note((FAULT,), (presence(),), YIELD_AFTER_MS - 1)
-    assert fitness.must_yield(YIELD_AFTER_MS)
+    assert fitness.must_yield(Role.DECIDE, YIELD_AFTER_MS)
 
 
 def test_another_lineage_is_never_fit() -> None:
