@@ -19,6 +19,7 @@ from controller.process.seal import NO_SEAL, Seal
 from controller.routes.counting_rule import KeyedRecord, RoutesLog, epoch_of
 from controller.routes.record import (
     ROUTES_TYPE,
+    RecordEncoder,
     RecordHead,
     RoutesRecord,
     decode_record,
@@ -32,7 +33,7 @@ from streams.logs import LogPace
 from streams.producers import stop_producer
 from tieline.kafka import Brokers
 from tieline.signatures import ROUTES_KIND
-from tieline.table import RouteTable, TableError
+from tieline.table import TableError
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
 READ_UP_WITHIN_S = 10.0
@@ -79,7 +80,7 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
         self._gap_at: int | None = None
         self._head: tuple[int, RecordHead] | None = None  # the offset of a publication, and its head
-        self._checked: RouteTable | None = None  # the last table that passed its check
+        self._encoder = RecordEncoder()
         self._pace = LogPace()
         self._log = structlog.get_logger("publish")
 
@@ -149,8 +150,7 @@ class Publisher:
         Raises ``Deposed`` when it is not, or when that can't be known: this controller then leads no more.
         Raises ``NoLease`` when the lease does not hold: then nothing was sent.
         """
-        body = encode_record(record, self._checked)
-        self._checked = record.table
+        body = self._encoder.encode(record)
         offset = await self._send(record, body)
         if offset > self.log.next_offset:
             self._tail.resume(self.log.next_offset)

@@ -1,6 +1,7 @@
 """One record of the routes log, a whole publication or a fence: its fields, its bytes, its headers."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka.structs import ConsumerRecord
@@ -10,7 +11,7 @@ from controller.core.model.memory import Memory
 from controller.routes.counting_rule import KeyedRecord, fence_key, table_key
 from tieline.cloudevents import MSGPACK
 from tieline.events import Command, PolicyChange
-from tieline.table import Generation, RouteTable, TableError, check
+from tieline.table import Generation, PoolInfo, Route, RouteTable, TableError, check
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
 ROUTES_TYPE = "tieline.routes.v1"
@@ -164,28 +165,65 @@ def renumbered(record: RoutesRecord, generation: Generation, now_ms: int) -> Rou
     )
 
 
-def encode_record(record: RoutesRecord, checked: RouteTable | None = None) -> bytes:
-    """The record as bytes. Raises TableError for a table that fails its check, and for more than 8 MiB.
+def encode_record(record: RoutesRecord) -> bytes:
+    """The record as bytes. Raises TableError for a table that fails its check, and for more than 8 MiB."""
+    return RecordEncoder().encode(record)
 
-    Routes that are equal in ``checked``, a table that passed before, are not checked again.
+
+class _PackedRoute(NamedTuple):
+    """A route that has passed its check, and its bytes."""
+
+    route: Route
+    packed: msgspec.Raw
+
+
+class RecordEncoder:
+    """Encodes one record after another, to the same bytes as ``encode_record``.
+
+    From record to record most of a table stays as it is: what is equal in the last one is neither checked nor
+    encoded again.
     """
-    if record.table is not None:
-        _check_new(record.table, checked)
-    data = _encoder.encode(record)
-    if len(data) > ROUTES_RECORD_MAX_BYTES:
-        raise TableError(f"the routes record has {len(data)} bytes; the limit is {ROUTES_RECORD_MAX_BYTES}")
-    return data
 
+    def __init__(self) -> None:
+        self._pools: tuple[PoolInfo, ...] = ()
+        self._packed_pools = msgspec.Raw()
+        self._routes: dict[str, _PackedRoute] = {}
 
-def _check_new(table: RouteTable, checked: RouteTable | None) -> None:
-    names = {route.name for route in table.routes}
-    if checked is None or checked.pools != table.pools or len(names) != len(table.routes):
-        check(table)
-        return
-    before = {route.name: route for route in checked.routes}
-    new = tuple(route for route in table.routes if before.get(route.name) != route)
-    if new or not table.routes:
-        check(msgspec.structs.replace(table, routes=new))
+    def encode(self, record: RoutesRecord) -> bytes:
+        """The record as bytes. Raises TableError as ``encode_record`` does."""
+        data = _encoder.encode(record if record.table is None else self._with_packed(record, record.table))
+        if len(data) > ROUTES_RECORD_MAX_BYTES:
+            raise TableError(
+                f"the routes record has {len(data)} bytes; the limit is {ROUTES_RECORD_MAX_BYTES}"
+            )
+        return data
+
+    def _with_packed(self, record: RoutesRecord, table: RouteTable) -> RoutesRecord:
+        """The record with the bytes of pools and routes in their places, to be encoded and nothing else."""
+        routes = tuple(packed.packed for packed in self._packed_routes(table))
+        contents: dict[str, Any] = {"pools": self._packed_pools, "routes": routes}
+        packed_table: Any = msgspec.structs.replace(table, **contents)
+        return msgspec.structs.replace(record, table=packed_table)
+
+    def _packed_routes(self, table: RouteTable) -> Iterable[_PackedRoute]:
+        names = [route.name for route in table.routes]
+        if table.pools != self._pools or len(set(names)) != len(names):
+            self._routes = {}
+        new = {
+            name: route
+            for name, route in zip(names, table.routes, strict=True)
+            if name not in self._routes or self._routes[name].route != route
+        }
+        if not self._routes:
+            check(table)
+            self._pools, self._packed_pools = table.pools, msgspec.Raw(_encoder.encode(table.pools))
+        elif new or not names:
+            check(msgspec.structs.replace(table, routes=tuple(new.values())))
+        packed = {
+            name: _PackedRoute(route, msgspec.Raw(_encoder.encode(route))) for name, route in new.items()
+        }
+        self._routes = {name: packed.get(name) or self._routes[name] for name in names}
+        return self._routes.values()
 
 
 def decode_record(data: bytes) -> RoutesRecord:
