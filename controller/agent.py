@@ -59,7 +59,7 @@ ENDS_EVERY_MS = 5_000
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 2.0
 PROJECTION_HEAD_START_S = 0.005
-PREPARED_AFTER_S = 0.0005  # by then the record is on its way to Kafka, whose answer takes longer
+TURNS_TO_SEND = 6  # of the event loop; then aiokafka has written the record to its socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,11 +315,8 @@ class RoutingAgent:
         if record.table is None:
             raise ValueError("a publication needs a table; only a fence has none")
         projector, content = self._around.projector, (record.table, record.urgent_seq, record.parents)
-        later = asyncio.get_running_loop().call_later(PREPARED_AFTER_S, projector.prepare, *content)
-        try:
-            await self._around.publisher.append(record)
-        finally:
-            later.cancel()
+        after_turns(TURNS_TO_SEND, lambda: projector.prepare(*content))
+        await self._around.publisher.append(record)
         projector.project(*content)
         self._around.offers.tell(record.memory.offers if record.memory is not None else ())
         await projector.head_start(PROJECTION_HEAD_START_S)
@@ -376,6 +373,14 @@ class RoutingAgent:
 def _logger_under(policy: PolicyInForce) -> Any:
     """Names the unsigned development mode in every line, where that is in force."""
     return structlog.get_logger("agent").bind(**({"mode": UNSIGNED_NOTICE} if policy.takes_unsigned else {}))
+
+
+def after_turns(turns: int, work: Callable[[], None]) -> None:
+    """Calls ``work`` after so many turns of the event loop: what is ready now goes first."""
+    if turns == 0:
+        work()
+    else:
+        asyncio.get_running_loop().call_soon(after_turns, turns - 1, work)
 
 
 def is_same(new: Any, old: Any) -> bool:
