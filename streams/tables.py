@@ -85,17 +85,24 @@ class RedisTables:
         unread = [key for key, row in wakes.items() if row is None]
         if unread:
             try:
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    for key in unread:
-                        pipe.hget(self._keys.table(key.table), key.field)
-                    values = await pipe.execute()
-                pairs = zip(unread, values, strict=True)
+                pairs = zip(unread, await self._values(unread), strict=True)
                 rows = {key: unpack_row(key.table, data) for key, data in pairs if data is not None}
             except BaseException:
                 self._reading.fail(wakes)
                 raise
             wakes |= rows
         return self._reading.renew(wakes)
+
+    async def _values(self, keys: Sequence[RowKey]) -> list[bytes | None]:
+        """The stored rows, None for those that don't exist. One alone needs no pipeline, which would take
+        longer."""
+        if len(keys) == 1:
+            return [await self._redis.hget(self._keys.table(keys[0].table), keys[0].field)]
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hget(self._keys.table(key.table), key.field)
+            values: list[bytes | None] = await pipe.execute()
+        return values
 
     def note_hint(self, hint: bytes) -> bool:
         """Takes in a message of the hint channel. Returns whether it tells of another process's write, and so
