@@ -33,8 +33,8 @@ from controller.process.clock import now_ms
 from controller.process.connections import connect_redis, eviction_complaint
 from controller.process.errors import UserError
 from controller.process.monitor import Vitals, monitored
-from controller.process.seal import Seal, controller_seal
 from controller.process.roles import Role
+from controller.process.seal import Seal, controller_seal
 from controller.process.settings import UNSIGNED_NOTICE, Settings
 from controller.process.supervise import collect_seldom, end_on_signals, together, until_asked
 from controller.process.telemetry import without_password

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from controller.process.connections import brokers, is_set, redis_address
 from controller.process.contexts import CONTEXT, FLAGS, Place, place_of
 from controller.process.errors import SettingError
-from controller.process.seal import CONTROLLER_KEYS_FILE, SIGNING_KEY_FILE
 from controller.process.roles import Role, read_role
+from controller.process.seal import CONTROLLER_KEYS_FILE, SIGNING_KEY_FILE
 from tieline.kafka import Brokers
 from tieline.keys import Keys
 from tieline.topics import PREFIX, Topics, may_be_prefix

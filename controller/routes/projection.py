@@ -236,7 +236,7 @@ class Projector:
             gone = [slice_field(name) for name in base.parts if name not in wanted.parts]
         changed = wanted.changes_from(base)
         if signature := self._seal.manifest_signature(self._keys.namespace, changed[MANIFEST_FIELD]):
-            changed[SIGNATURE_FIELD] = signature
+            changed[SIGNATURE_FIELD] = signature.encode()
         hint = encode_hint(str(new), urgent=wanted.is_urgent, fields=changed)
         arguments: list[str | bytes | int] = [new.lineage, new.epoch, new.seq, base_text]
         arguments += [self._keys.routes_hint, hint, " ".join(wanted.parents), len(gone), *gone]
