@@ -132,6 +132,7 @@ _MODULES = frozenset(
         "request_signing",
         "signatures",
         "table",
+        "table_hints",
         "testing",
         "unknown_values",
         "identity_tokens",

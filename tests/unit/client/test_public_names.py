@@ -22,6 +22,7 @@ MODULES = (
         "registration",
         "signatures",
         "table",
+        "table_hints",
         "testing",
         "identity_tokens",
         "topics",
