@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import openai
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from openai import AsyncOpenAI, OpenAI
 
 import tieline
+from controller.process.private_key import write_new_private_key
 from lab.standins.process import StandinProcess
 from tests.integration.routed import (
     MODEL,
@@ -30,6 +32,8 @@ from tests.integration.routed import (
 from tests.stacks import RealStack
 from tests.waiting import until
 from tieline.events import Demand, ResultClass
+from tieline.keys import MANIFEST_FIELD, SIGNATURE_FIELD
+from tieline.signatures import sign_manifest
 from tieline.table_hints import encode_hint
 
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
@@ -137,6 +141,36 @@ async def test_an_urgent_hint_brings_the_table_itself(redis_url: str, prefix: st
         await tables.publish(table(pools, (0, 1_000_000), seq=4))
         assert await client.wait_for("l1:1:4", 10)
         assert applied == ["l1:1:1", "l1:1:3", "l1:1:4"]
+
+
+async def test_a_hint_brings_nothing_that_the_controllers_did_not_sign(
+    redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    """Whoever can publish on the channel can't send the traffic of a client with keys elsewhere."""
+    private = write_new_private_key(tmp_path / "controller.key")
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "controllers.pub").write_bytes(public)
+
+    def signed(seq: int, *, namespace: str = prefix) -> dict[str, bytes]:
+        fields = fields_of(table((pool_info(A, "http://127.0.0.1:1"),), (1_000_000,), seq=seq))
+        return fields | {SIGNATURE_FIELD: sign_manifest(private, fields[MANIFEST_FIELD], namespace).encode()}
+
+    unsigned = fields_of(table((pool_info(B, "http://127.0.0.1:2"),), (1_000_000,), seq=2))
+    elsewhere = signed(3, namespace="another")
+    applied: list[str] = []
+    keys = [tmp_path / "controllers.pub"]
+    async with (
+        publisher(redis_url, prefix) as tables,
+        client_for(redis_url, prefix, controller_keys=keys) as client,
+    ):
+        client.on_table(lambda table: applied.append(table.generation))
+        await tables.connection.hset(tables.keys.routes, mapping=signed(1))  # type: ignore[arg-type]
+        await until(lambda: client.status.generation == "l1:1:1", 15, "the first table")
+        for fields in (unsigned, elsewhere, signed(4)):
+            hint = encode_hint("l1:1:4", urgent=True, fields=fields)
+            await tables.connection.publish(tables.keys.routes_hint, hint)
+        assert await client.wait_for("l1:1:4", 15)
+        assert applied == ["l1:1:1", "l1:1:4"]
 
 
 async def test_bad_tables_change_nothing(
