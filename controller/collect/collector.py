@@ -39,6 +39,13 @@ class Request(NamedTuple):
     age_max_s: float = 0.0
 
 
+class Page(NamedTuple):
+    """The body of one answer. ``following``: what its header ``opc-next-page`` says of the page after it."""
+
+    body: bytes
+    following: str = ""
+
+
 class Stamp(NamedTuple):
     """What every event of a round carries. ``now_ms``: when its bodies were read. ``memory``: that of the
     last good round's ``Findings``, None before the first."""
@@ -110,9 +117,17 @@ class Collector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     def requests(self) -> tuple[Request, ...]:
         """The requests of a round, in their order."""
 
+    def request_at(self, request: Request, now_ms: int) -> Request:  # noqa: ARG002 (see ``GoogleQuotas``)
+        """The request as it is sent at ``now_ms``, for an API that wants to be told the time."""
+        return request
+
+    def next_page(self, url: str, page: Page) -> str:  # noqa: ARG002 (see the providers' quotas)
+        """The URL of the page after this one of ``url``; empty after the last. Raises ``UnreadableError``."""
+        return ""
+
     @abstractmethod
     def read(self, bodies: tuple[bytes, ...], stamp: Stamp) -> Findings:
-        """What the answers to the requests say, in the order of the requests. Pure.
+        """What the answers to the requests say, in the order of the requests and of their pages. Pure.
 
         Raises ``UnreadableError`` when they say nothing at all; then no event is sent.
         """

@@ -20,7 +20,7 @@ from controller.collect.addresses import (
     networks,
 )
 from controller.collect.bodies import ENCODINGS, Body, check_media_type
-from controller.collect.collector import Collector, Request, UnreadableError
+from controller.collect.collector import Collector, Page, Request, UnreadableError
 from controller.process.retry_after import wait_asked_s
 
 FILE = "file://"
@@ -43,6 +43,9 @@ class FetchError(Exception):
         self.status = status
 
 
+FOLLOWING = "opc-next-page"  # of Oracle Cloud; other providers name the next page in the body
+
+
 class KeptBody(NamedTuple):
     """A body that its server may confirm, by the validators that came with it (RFC 9110, 8.8)."""
 
@@ -50,6 +53,7 @@ class KeptBody(NamedTuple):
     etag: str
     last_modified: str
     fetched_ms: int
+    following: str
 
 
 class Fetcher:
@@ -80,14 +84,15 @@ class Fetcher:
         """Ends all connections."""
         await self._session.close()
 
-    async def fetch(self, request: Request, headers: Mapping[str, str], now_ms: int) -> bytes:
-        """The body of the answer, or the last one if the server says that it has not changed.
+    async def fetch(self, request: Request, headers: Mapping[str, str], now_ms: int) -> Page:
+        """The answer, or the last one if the server says that it has not changed.
 
         ``headers`` go to the request's own host only. Raises ``FetchError``, ``UnreadableError``.
         """
         async with _as_fetch_errors(self._collector.timeout_s):
             if request.url.startswith(FILE):
-                return await asyncio.to_thread(_read_file, request, self._collector.body_max_bytes, now_ms)
+                max_bytes = self._collector.body_max_bytes
+                return Page(await asyncio.to_thread(_read_file, request, max_bytes, now_ms))
             return await self._follow(request, headers, now_ms)
 
     async def lines(
@@ -122,7 +127,7 @@ class Fetcher:
                 if rest:
                     raise UnreadableError("the last line was cut")
 
-    async def _follow(self, request: Request, headers: Mapping[str, str], now_ms: int) -> bytes:
+    async def _follow(self, request: Request, headers: Mapping[str, str], now_ms: int) -> Page:
         url = request.url
         for _ in range(REDIRECTS_MAX + 1):
             parts = self._checked(url)
@@ -161,19 +166,21 @@ class Fetcher:
         *,
         has_validators: bool,
         now_ms: int,
-    ) -> bytes:
+    ) -> Page:
         if answer.status == NOT_MODIFIED and has_validators:
-            return self._bodies[url].body
+            return Page(self._bodies[url].body, self._bodies[url].following)
         self._check_head(answer, request, now_ms)
         body = Body(answer.headers.get("Content-Encoding", ""), self._collector.body_max_bytes)
         async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
             body.feed(chunk)
-        whole = body.end()
+        page = Page(body.end(), answer.headers.get(FOLLOWING, ""))
         etag, last_modified = answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", "")
         self._bodies.pop(url, None)
         if (etag or last_modified) and len(self._bodies) < len(self._collector.requests()):
-            self._bodies[url] = KeptBody(whole, etag, last_modified, fetched_ms=now_ms)
-        return whole
+            self._bodies[url] = KeptBody(
+                page.body, etag, last_modified, fetched_ms=now_ms, following=page.following
+            )
+        return page
 
     def _check_head(self, answer: aiohttp.ClientResponse, request: Request, now_ms: int) -> None:
         if answer.status != 200:
@@ -236,6 +243,11 @@ async def _as_fetch_errors(within_s: float) -> AsyncIterator[None]:
         if isinstance(error, UnreadableError):
             raise
         raise FetchError(_words(error)) from None
+
+
+def is_same_place(url: str, other: str) -> bool:
+    """Whether both are of one scheme, host and port, so that what is secret may be sent to either."""
+    return _origin(urlsplit(url)) == _origin(urlsplit(other))
 
 
 def _origin(parts: SplitResult) -> tuple[str, str, int]:

@@ -15,11 +15,12 @@ from controller.collect.collector import (
     Collected,
     Collector,
     Findings,
+    Page,
     Request,
     Stamp,
     UnreadableError,
 )
-from controller.collect.fetching import Fetcher, FetchError
+from controller.collect.fetching import FILE, Fetcher, FetchError, is_same_place
 from controller.collect.identities import IdentityHeaders
 from controller.process import clock
 from controller.process.errors import UserError
@@ -31,6 +32,7 @@ from tieline.errors import ProducerError, RefusedError
 RETRY_LONGEST_S = 300.0  # pages are slow during outages: a longer wait would miss what they say
 START_SPREAD_S = 5.0
 AT_ONCE = 8  # requests of one collector
+PAGES_MAX = 50  # of one answer
 NAMES_LOGGED_MAX = 1_000  # a feed that invents names must not fill the memory
 
 
@@ -132,11 +134,29 @@ class Rounds:
         if self.collector.partial:
             bodies = await self._those_that_answer(fetcher, requests, headers)
         else:
-            bodies = [await self._fetched(fetcher, request, headers) for request in requests]
+            bodies = [body for request in requests for body in await self._pages(fetcher, request, headers)]
         # A large body takes a second to read: a thread does it, so that the monitor goes on answering.
         return await asyncio.to_thread(self.collector.read, tuple(bodies), self._stamp())
 
-    async def _fetched(self, fetcher: Fetcher, request: Request, headers: Mapping[str, str]) -> bytes:
+    async def _pages(self, fetcher: Fetcher, request: Request, headers: Mapping[str, str]) -> list[bytes]:
+        """The bodies of all pages of an answer, together no larger than one may be. Secrets go to the place
+        of the first page only."""
+        following = self.collector.request_at(request, self._now_ms())
+        bodies: list[bytes] = []
+        while len(bodies) < PAGES_MAX:
+            page = await self._fetched(fetcher, following, headers)
+            bodies.append(page.body)
+            if sum(map(len, bodies)) > self.collector.body_max_bytes:
+                raise UnreadableError(f"the pages have more than {self.collector.body_max_bytes} bytes")
+            url = self.collector.next_page(following.url, page)
+            if not url or following.url.startswith(FILE):
+                return bodies
+            if not is_same_place(url, request.url):
+                raise UnreadableError("the next page of the answer is said to be at another host")
+            following = following._replace(url=url)
+        raise UnreadableError(f"the answer has more than {PAGES_MAX} pages")
+
+    async def _fetched(self, fetcher: Fetcher, request: Request, headers: Mapping[str, str]) -> Page:
         own = await asyncio.to_thread(self._identity.of, request.url) if self.collector.identity else {}
         return await fetcher.fetch(request, {**headers, **own}, self._now_ms())
 
@@ -160,7 +180,7 @@ class Rounds:
         async def body_of(request: Request) -> bytes:
             async with room:
                 try:
-                    return await self._fetched(fetcher, request, headers)
+                    return (await self._fetched(fetcher, request, headers)).body
                 except (FetchError, UnreadableError) as error:
                     troubles[request.url] = error
                     return b""

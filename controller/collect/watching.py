@@ -58,7 +58,7 @@ class WatchRounds(Rounds):
             continuing = ""
             for _ in range(PAGES_MAX):
                 request = self._kubernetes.page(resource, continuing)
-                body = await self._fetched(fetcher, request, headers)
+                body = (await self._fetched(fetcher, request, headers)).body
                 # A page of large pods takes a while to read: a thread does it.
                 continuing = await asyncio.to_thread(self._kubernetes.take_page, cluster, resource, body)
                 if not continuing:

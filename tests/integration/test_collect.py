@@ -54,7 +54,7 @@ async def fetch(url: str, headers: dict[str, str] | None = None, now_ms: int = N
     """One request by a fetcher of its own."""
     fetcher = Fetcher(collector(url, **more))
     try:
-        return await fetcher.fetch(Request(url, JSON_TYPES), headers or {}, now_ms)
+        return (await fetcher.fetch(Request(url, JSON_TYPES), headers or {}, now_ms)).body
     finally:
         await fetcher.close()
 
@@ -136,7 +136,7 @@ async def test_an_unchanged_body_is_read_again(server: FeedServer) -> None:
     fetcher = Fetcher(collector(server.url))
     request = Request(server.url, JSON_TYPES)
     for now_ms in (NOW_MS, NOW_MS + 60_000, NOW_MS + REVALIDATE_AFTER_MS):
-        assert await fetcher.fetch(request, {}, now_ms) == b"[1]"
+        assert (await fetcher.fetch(request, {}, now_ms)).body == b"[1]"
     await fetcher.close()
     assert [headers.get("If-None-Match") for _, headers in server.requests] == [None, '"1"', None]
     assert server.requests[1][1]["If-Modified-Since"] == "yesterday"

@@ -1,10 +1,16 @@
 """The quota APIs of Azure, Google Cloud and Oracle Cloud, by their public documentation. Pure."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
-from controller.collect.capacity.quotas import Quota, Quotas, count_of
-from controller.collect.feeds.parts import Part, text
+from controller.collect.capacity.quotas import Quota, Quotas, count_of, with_parameters
+from controller.collect.collector import Page, Request
+from controller.collect.feeds.parts import Part, document, text
+
+MONITORED = "serviceruntime.googleapis.com/quota/limit"
+SPAN_MS = 36 * 3_600_000  # Cloud Monitoring samples limits once a day
 
 
 class AzureUsages(Quotas, frozen=True, kw_only=True, tag="azure_usages"):
@@ -18,6 +24,10 @@ class AzureUsages(Quotas, frozen=True, kw_only=True, tag="azure_usages"):
 
     allocated: bool = False
 
+    def next_page(self, url: str, page: Page) -> str:  # noqa: ARG002 (it is in the answer as a whole)
+        """See ``Collector``: Azure names the next page by its URL, ``nextLink``."""
+        return _token(page, "nextLink")
+
     def count(self, answer: Any, quota: Quota) -> float | None:
         """See ``Quotas``."""
         counts = [
@@ -29,18 +39,34 @@ class AzureUsages(Quotas, frozen=True, kw_only=True, tag="azure_usages"):
 
 
 class GoogleQuotas(Quotas, frozen=True, kw_only=True, tag="google_quotas"):
-    """Google Cloud's quotas, in either of two documented shapes: Cloud Quotas (``GET
-    cloudquotas.googleapis.com/v1/projects/ID/locations/global/services/SERVICE/quotaInfos``) or Service Usage
-    (``GET serviceusage.googleapis.com/v1beta1/projects/ID/services/SERVICE/consumerQuotaMetrics``); also as
-    gcloud prints them.
+    """Google Cloud's quotas, in one of three documented shapes: Cloud Quotas (``GET
+    cloudquotas.googleapis.com/v1/projects/ID/locations/global/services/SERVICE/quotaInfos``), Service Usage
+    (``GET serviceusage.googleapis.com/v1beta1/projects/ID/services/SERVICE/consumerQuotaMetrics``), or Cloud
+    Monitoring (``GET monitoring.googleapis.com/v3/projects/ID/timeSeries?filter=...``, of the metric
+    ``serviceruntime.googleapis.com/quota/limit``); also as gcloud prints the first two.
 
-    ``quota``: the quotaId of the first, the metric of the second. ``dimensions``: such as region and
-    base_model. The value for the most of them counts, as both APIs define it. A metric of Service Usage with
-    several limits needs the dimension ``unit``, such as ``1/min/{project}/{region}``.
+    ``quota``: the quotaId of the first, the metric of the second, the name of the limit or of the quota
+    metric of the third. ``dimensions``: such as region and base_model. The value for the most of them counts,
+    as the APIs define it. A metric of Service Usage with several limits needs the dimension ``unit``, such as
+    ``1/min/{project}/{region}``.
     """
+
+    def request_at(self, request: Request, now_ms: int) -> Request:
+        """See ``Collector``: Cloud Monitoring must be told a span of time. It has a limit once a day."""
+        if not urlsplit(request.url).path.endswith("/timeSeries") or request.url.startswith("file:"):
+            return request
+        span = {"interval.startTime": _iso(now_ms - SPAN_MS), "interval.endTime": _iso(now_ms)}
+        return request._replace(url=with_parameters(request.url, **span))
+
+    def next_page(self, url: str, page: Page) -> str:
+        """See ``Collector``: Google gives a token for the next page."""
+        token = _token(page, "nextPageToken")
+        return with_parameters(url, pageToken=token) if token else ""
 
     def count(self, answer: Any, quota: Quota) -> float | None:
         """See ``Quotas``."""
+        if isinstance(answer, Mapping) and "timeSeries" in answer:
+            return _monitored_count(_parts(answer, "timeSeries"), quota)
         if isinstance(answer, Mapping) and "metrics" in answer:
             return _service_usage_count(_parts(answer, "metrics"), quota)
         entries = list(_parts(answer, "quotaInfos"))
@@ -66,6 +92,10 @@ class OracleLimits(Quotas, frozen=True, kw_only=True, tag="oracle_limits"):
     of all are added up.
     """
 
+    def next_page(self, url: str, page: Page) -> str:
+        """See ``Collector``: Oracle gives a token for the next page in a header."""
+        return with_parameters(url, page=page.following) if page.following else ""
+
     def count(self, answer: Any, quota: Quota) -> float | None:
         """See ``Quotas``."""
         availability = answer.get("data", answer) if isinstance(answer, Mapping) else None
@@ -79,6 +109,43 @@ class OracleLimits(Quotas, frozen=True, kw_only=True, tag="oracle_limits"):
                 counts.append(count_of(entry.get("value")))
         amounts = [count for count in counts if count is not None]
         return sum(amounts) if amounts and len(amounts) == len(counts) else None
+
+
+def _token(page: Page, field: str) -> str:
+    """What an answer says of the page after it; empty for the last, and for a list as commands print it."""
+    answer = document(page.body)
+    value = answer.get(field) if isinstance(answer, Mapping) else None
+    return value if isinstance(value, str) else ""
+
+
+def _iso(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _monitored_count(series: Iterator[Part], quota: Quota) -> float | None:
+    """The newest value of a limit in time series of Cloud Monitoring, which have their newest point first."""
+    values = []
+    for one in series:
+        labels, place = _labels(one, "metric"), _labels(one, "resource").get("location")
+        names = (labels.pop("limit_name", None), labels.pop("quota_metric", None))
+        metric = one.get("metric")
+        if not isinstance(metric, Mapping) or metric.get("type") != MONITORED or quota.quota not in names:
+            continue
+        own = labels if place in (None, "global") else {**labels, "region": place}
+        values.append((own, _newest(one)))
+    return _most_specific(values, quota.dimensions)
+
+
+def _labels(part: Part, field: str) -> dict[str, Any]:
+    described = part.get(field)
+    labels = described.get("labels") if isinstance(described, Mapping) else None
+    return dict(labels) if isinstance(labels, Mapping) else {}
+
+
+def _newest(series: Part) -> Any:
+    point = next(_parts(series, "points"), None)
+    value = point.get("value") if point is not None else None
+    return value.get("int64Value", value.get("doubleValue")) if isinstance(value, Mapping) else None
 
 
 def _parts(answer: Any, field: str) -> Iterator[Part]:

@@ -10,8 +10,9 @@ replaces the one before it, so one that leaves a group out would lift that group
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from msgspec import Meta, Struct
 
@@ -123,7 +124,7 @@ class Quotas(CapacityCollector, frozen=True, kw_only=True):
 
     def read(self, bodies: tuple[bytes, ...], stamp: Stamp) -> Findings:
         """See ``Collector``."""
-        answer = document(bodies[0])
+        answer = joined([document(body) for body in bodies])
         figures: dict[_Target, dict[QuotaFigure, float]] = defaultdict(dict)
         missing: dict[str, _Target] = {}
         for entry in self.quotas:
@@ -164,6 +165,27 @@ class Quotas(CapacityCollector, frozen=True, kw_only=True):
                     concurrency=None if slots is None else int(slots),
                 )
                 yield StatedGroup(self.provider, target.region, capacity)
+
+
+def joined(pages: list[Any]) -> Any:
+    """The pages of an answer as one: lists are put together, of everything else the first page's counts."""
+    if all(isinstance(page, list) for page in pages):
+        return [entry for page in pages for entry in page]
+    if len(pages) == 1 or not all(isinstance(page, Mapping) for page in pages):
+        return pages[0]
+    first: dict[str, Any] = dict(pages[0])
+    for page in pages[1:]:
+        for field, value in page.items():
+            if isinstance(value, list) and isinstance(first.setdefault(field, []), list):
+                first[field] = [*first[field], *value]
+    return first
+
+
+def with_parameters(url: str, **parameters: str) -> str:
+    """The URL with these parameters in its query, in the place of any of the same name."""
+    parts = urlsplit(url)
+    query = [(name, value) for name, value in parse_qsl(parts.query, True) if name not in parameters]
+    return urlunsplit(parts._replace(query=urlencode([*query, *parameters.items()])))
 
 
 def count_of(value: object) -> float | None:

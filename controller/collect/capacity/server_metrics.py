@@ -57,6 +57,7 @@ SERVERS: dict[ServerKind, ServerMetrics] = {
         running=("trtllm_num_requests_running",),
         waiting=("trtllm_num_requests_waiting",),
         kv_cache=("trtllm_kv_cache_utilization",),
+        tokens=("trtllm_prompt_tokens_total", "trtllm_generation_tokens_total"),
         requests=("trtllm_request_success_total",),
         first_token="trtllm_time_to_first_token_seconds",
     ),

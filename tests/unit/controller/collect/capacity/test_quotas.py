@@ -7,7 +7,7 @@ import pytest
 
 from controller.collect.capacity.provider_quotas import AzureUsages, GoogleQuotas, OracleLimits
 from controller.collect.capacity.quotas import Quota
-from controller.collect.collector import Findings, UnreadableError
+from controller.collect.collector import Findings, Page, Request, UnreadableError
 from tests.unit.controller.collect.capacity.stamps import limits, stamp, stated
 from tieline.events import Capacity
 
@@ -228,3 +228,82 @@ def test_contradictions_are_named(quota: Quota, expected: str) -> None:
     """With what to do."""
     group = Quota(quota="b", group="g", region="swedencentral")
     assert any(expected in fault.text for fault in azure(group, quota).faults())
+
+
+def test_pages_of_an_answer_are_read_as_one() -> None:
+    """In the shapes of the APIs, and as commands print them: a quota may be on any page."""
+    first, second = usage("OpenAI.Standard.gpt-4o", 240), usage("OpenAI.Global.gpt-4o", 360)
+    last = usage("OpenAI.Standard.o4", 6)
+    for pages in ([[first], [second, last]], [{"value": [first]}, {"other": 1}, {"value": [second, last]}]):
+        bodies = tuple(json.dumps(page).encode() for page in pages)
+        findings = azure().read(bodies, stamp())
+        assert groups(findings) == {"azure-europe": ("swedencentral", 10_000.0)}
+        assert limits(findings) == {"azure/norwayeast/gpt-4o": 100.0}
+
+
+def monitored(*quotas: Quota) -> GoogleQuotas:
+    """Of Cloud Monitoring's address."""
+    url = "https://monitoring.googleapis.com/v3/projects/p/timeSeries?filter=a%3D%22b%22"
+    return GoogleQuotas(name="quota", url=url, provider="gcp", quotas=quotas)
+
+
+def series(value: Any, metric: str = "serviceruntime.googleapis.com/quota/limit", **labels: str) -> Any:
+    """One time series of a quota's limit, with an older point behind the newest."""
+    place = labels.pop("location", "us-central1")
+    points = [{"value": value}, {"value": {"int64Value": "1"}}]
+    return {
+        "metric": {
+            "type": metric,
+            "labels": {"limit_name": "TokensPerMinute", "quota_metric": "tpm", **labels},
+        },
+        "resource": {"type": "consumer_quota", "labels": {"service": "aiplatform", "location": place}},
+        "points": points,
+    }
+
+
+@pytest.mark.parametrize("name", ["TokensPerMinute", "tpm"])
+def test_google_states_limits_as_time_series(name: str) -> None:
+    """The newest point of the series with the most matching labels, of the metric of limits only."""
+    quota = Quota(
+        quota=name, pool=GEMINI, dimensions={"region": "us-central1", "base_model": "pro"}, units=1.0
+    )
+    answer = {
+        "timeSeries": [
+            series({"int64Value": "60000"}, base_model="pro"),
+            series({"int64Value": "30000"}),
+            series({"int64Value": "90000"}, base_model="pro", location="europe-west4"),
+            series(
+                {"int64Value": "7"}, "serviceruntime.googleapis.com/quota/rate/net_usage", base_model="pro"
+            ),
+        ]
+    }
+    assert limits(read(monitored(quota), answer)) == {GEMINI: 1_000.0}
+    for odd in (None, {}, {"stringValue": "many"}, {"int64Value": None}):
+        with pytest.raises(UnreadableError):
+            read(monitored(quota), {"timeSeries": [series(odd, base_model="pro")]})
+
+
+def test_google_is_told_the_span_of_time() -> None:
+    """36 hours up to now, as its monitoring samples a limit once a day; other addresses stay as they are."""
+    settings = monitored(Quota(quota="tpm", pool=GEMINI))
+    (request,) = settings.requests()
+    at = settings.request_at(request, 1_800_000_000_000)
+    assert at.url.endswith(
+        "timeSeries?filter=a%3D%22b%22&interval.startTime=2027-01-13T20%3A00%3A00Z"
+        "&interval.endTime=2027-01-15T08%3A00%3A00Z"
+    )
+    other = Request("https://cloudquotas.googleapis.com/v1/quotaInfos", request.accepts)
+    assert settings.request_at(other, 1_800_000_000_000) is other
+
+
+def test_every_provider_says_in_its_own_way_that_a_page_follows() -> None:
+    """By a URL, by a token in the body, by a token in a header; nothing of it on the last page."""
+    quota = Quota(quota="tpm", pool=OSS)
+    oracle = OracleLimits(name="quota", url=URL, provider="oci", quotas=(quota,))
+    gcp, url = monitored(quota), "https://quota.example/limits?pageSize=2&page=a&pageToken=a"
+    assert azure().next_page(url, Page(b'{"value": [], "nextLink": "https://next/"}')) == "https://next/"
+    assert gcp.next_page(url, Page(b'{"nextPageToken": "b&c"}')).endswith("page=a&pageToken=b%26c")
+    assert oracle.next_page(url, Page(b"[]", "b")).endswith("pageSize=2&pageToken=a&page=b")
+    for settings in (azure(), gcp, oracle):
+        for body in (b'{"nextLink": null, "nextPageToken": ""}', b"[]"):
+            assert settings.next_page(url, Page(body)) == ""
