@@ -63,9 +63,13 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end -}}
 
+{{/* The ports of a part and how it is asked whether it lives: a dict, with webhookPort if it listens there. */}}
 {{- define "tieline.monitor" -}}
 ports:
   - {name: monitor, containerPort: 9464}
+  {{- with .webhookPort }}
+  - {name: webhook, containerPort: {{ . }}}
+  {{- end }}
 livenessProbe:
   httpGet: {path: /livez, port: monitor}
   periodSeconds: 10

@@ -9,7 +9,7 @@ from controller.core.capacity.usable import capacities
 from controller.core.model.memo import Memo
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
-from controller.core.policy.compiled import compile_policy
+from controller.core.policy.compiled import compile_policy, rules_in_force
 from controller.core.policy.policy import QuotaGroup, Source
 from streams.rows import Row
 from tests.unit.controller.core.capacity.statements import BEHIND, FLEET, READ, statement
@@ -100,6 +100,21 @@ def test_a_quota_group_grows_with_its_pool() -> None:
     assert isinstance(event, Capacity)
     later = replace(row, event=replace(event, issued_ms=NOW_MS), append_ms=NOW_MS)
     assert stated_capacity(made, (later,), READ, NOW_MS, Memo(), (PART,)).groups[0].units == 170
+
+
+def test_its_price_changes_nothing_of_what_a_pool_may_carry_nor_of_its_merit() -> None:
+    """Pools are used in the order of the policy's prices, whatever an answer names."""
+    compiled = compile_policy(policy((pool("azure/a", limit=200, price=5.0),), sources=FLEET))
+    row = lasting(statement(150))
+    caps, tiers = [], []
+    for price in (0.0, 99.0):
+        part = replace(PART, price_per_million_units=price)
+        after = stated_capacity(compiled, (row,), READ, NOW_MS, Memo(), (part,))
+        caps.append(capacities(compiled, after, {}, NOW_MS, Memo()))
+        rules = rules_in_force(compiled, frozenset(), frozenset(), {}, Memo())
+        tiers.append([route.tiers for route in rules.routes])
+    assert caps[0] == caps[1]
+    assert tiers[0] == tiers[1]
 
 
 def test_every_quota_group_of_its_pool_grows() -> None:
