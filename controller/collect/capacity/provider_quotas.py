@@ -125,14 +125,14 @@ def _iso(at_ms: int) -> str:
 def _monitored_count(series: Iterator[Part], quota: Quota) -> float | None:
     """The newest value of a limit in time series of Cloud Monitoring, which have their newest point first."""
     values = []
-    for one in series:
-        labels, place = _labels(one, "metric"), _labels(one, "resource").get("location")
+    for entry in series:
+        labels, place = _labels(entry, "metric"), _labels(entry, "resource").get("location")
         names = (labels.pop("limit_name", None), labels.pop("quota_metric", None))
-        metric = one.get("metric")
+        metric = entry.get("metric")
         if not isinstance(metric, Mapping) or metric.get("type") != MONITORED or quota.quota not in names:
             continue
         own = labels if place in (None, "global") else {**labels, "region": place}
-        values.append((own, _newest(one)))
+        values.append((own, _newest(entry)))
     return _most_specific(values, quota.dimensions)
 
 
