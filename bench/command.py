@@ -69,7 +69,7 @@ class Installation:
         """Returns when every client has reported."""
         places = (self.stack.redis_url, self.stack.kafka_bootstrap)
         await self._spawn("-m", "bench._command_clients", *places, str(CLIENTS))
-        redis = connect_redis(self.stack.redis_url)
+        redis = connect_redis(self.stack.redis_url, Keys())
         tables = RedisTables(redis, Keys())
         async with asyncio.timeout(SETTLED_WITHIN_S):
             while True:

@@ -93,7 +93,7 @@ class Controller:
         self._topics, self._kafka = topics, kafka
         self._unsigned_asked = settings.unsigned
         self._role = settings.role
-        self.redis = connect_redis(settings.redis)
+        self.redis = connect_redis(settings.redis, settings.keys)
         self._keys = settings.keys
         tables = RedisTables(self.redis, settings.keys)
         self._tables = tables

@@ -17,12 +17,14 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from lab.stack.stack import Stack
+from lab.stack.stack import ClusterStack, Stack
 from tests.dealing import dealt
+from tieline.redis_address import CLUSTER, SENTINEL
 
 if TYPE_CHECKING:
     from tests.stacks import RealStack
 
+CLUSTERS = (SENTINEL, CLUSTER)
 FOLDERS = ("unit", "property", "scenarios", "contract", "integration", "browser", "packaging")
 ON_EITHER = {"stack", "own_stack", "redis_url"}  # fixtures by which a test runs on whichever stack was chosen
 skipped_integration = pytest.StashKey[list[str]]()
@@ -38,9 +40,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--stack",
-        choices=("embedded", "containers"),
+        choices=("embedded", "containers", *CLUSTERS),
         default="embedded",
-        help="what Kafka and Valkey run as; with containers only the tests that need one of them are run",
+        help="what Kafka and Valkey run as: one each, one each in containers, or three brokers and Valkey "
+        "behind Sentinels or as a cluster; all but the first run only the tests that need one of them",
     )
     parser.addoption(
         "--rewrite",
@@ -78,7 +81,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _folder(item.path, config.rootpath) in ("integration", "browser"):
             item.add_marker(pytest.mark.integration)
-    if config.getoption("stack") == "containers":
+    if config.getoption("stack") != "embedded":
         kept = [item for item in items if ON_EITHER & set(getattr(item, "fixturenames", ()))]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
@@ -117,8 +120,11 @@ async def own_stack(pytestconfig: pytest.Config) -> AsyncIterator[RealStack]:
 
 
 async def _started(config: pytest.Config) -> RealStack:
-    if config.getoption("stack") == "embedded":
+    chosen = config.getoption("stack")
+    if chosen == "embedded":
         return await Stack.start()
+    if chosen in CLUSTERS:
+        return await ClusterStack.start(redis=chosen)
     from tests.containers import ContainerStack  # loads the Docker client
 
     return await ContainerStack.start()

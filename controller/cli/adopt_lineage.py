@@ -71,7 +71,7 @@ async def _adopt(settings: Settings, actor: str, reason: str, *, is_rehearsal: b
             "again"
         )
     new = record.generation.lineage
-    redis = connect_redis(settings.redis)
+    redis = connect_redis(settings.redis, settings.keys)
     try:
         before = await _manifest(redis, settings)
         if before is None:

@@ -73,7 +73,7 @@ async def look(settings: Settings) -> Looked:
 
 
 async def _redis(settings: Settings) -> RedisFacts:
-    redis = connect_redis(settings.redis)
+    redis = connect_redis(settings.redis, settings.keys)
     try:
         before_ms = now_ms()
         seconds, microseconds = await redis.time()

@@ -27,6 +27,12 @@ _SENTENCES = (
         "KafkaConnectionError",
         f"Kafka can't be reached ({{}}): start it, or correct --kafka or {KAFKA}",
     ),
+    (
+        "aiokafka.errors",
+        "KafkaTimeoutError",
+        "Kafka did not answer ({}): if a broker was just lost, try again in some seconds; else see "
+        "`tieline doctor`",
+    ),
     ("aiokafka.errors", "KafkaError", "Kafka refused the request: {}"),
     (
         "redis.exceptions",

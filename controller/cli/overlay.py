@@ -154,7 +154,7 @@ async def _publish(
     Only a signature proves that somebody issued it: a forged overlay must not be in the way of a true one.
     """
     replaced = ""
-    redis = connect_redis(settings.redis)
+    redis = connect_redis(settings.redis, settings.keys)
     try:
         async with asyncio.timeout(REDIS_WITHIN_S):
             if known_only:
@@ -180,7 +180,7 @@ async def _publish(
 
 async def _load_of(settings: Settings, scopes: Sequence[str]) -> str:
     """What clients report that the pools of these scopes serve now, which they would no longer be sent."""
-    redis = connect_redis(settings.redis)
+    redis = connect_redis(settings.redis, settings.keys)
     try:
         async with asyncio.timeout(REDIS_WITHIN_S):
             loads = pool_loads((await RedisTables(redis, settings.keys).read()).demand, now_ms())
@@ -266,7 +266,7 @@ async def _show(args: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _stored(settings: Settings) -> bytes:
-    redis = connect_redis(settings.redis)
+    redis = connect_redis(settings.redis, settings.keys)
     try:
         return await redis.get(settings.keys.overlay) or b""
     finally:

@@ -14,6 +14,7 @@ from redis.exceptions import (
 from controller.leading.fitness import FaultKind
 from controller.leading.presence import Fault
 from tieline.keys import Keys
+from tieline.redis_client import leave_former_primary
 
 KEPT_MS = 10_000
 ERROR_TEXT_MAX = 200
@@ -30,10 +31,11 @@ async def check_redis(redis: Any, keys: Keys, identity: str, place: str) -> Redi
     """Writes a key that expires by itself, and reads the run of the tables. ``place`` is the address without
     a password, for people. Never raises what Redis or the network raise."""
     try:
+        await leave_former_primary(redis)
         await redis.set(keys.controller(identity), b"1", px=KEPT_MS)
         run: bytes | None = await redis.get(keys.table("run"))
     except ReadOnlyError as error:
-        # Its connections lead to a server that was the primary once. The next ones may lead to the new one.
+        # Its connections lead to a server that was the primary once. The next may lead to the new primary.
         await redis.connection_pool.disconnect()
         return RedisFinding(redis_fault(error, place))
     except (RedisError, OSError, TimeoutError) as error:

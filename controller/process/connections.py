@@ -4,7 +4,8 @@ TLS and passwords come from variables and files, never from flags, which others 
 
 Kafka: TIELINE_KAFKA_TLS=1, _CA_FILE, _CERT_FILE and _KEY_FILE (this process's own certificate), _SASL (the
 mechanism), _USER, _PASSWORD or _PASSWORD_FILE. Redis: rediss:// in its URL, then TIELINE_REDIS_CA_FILE,
-_CERT_FILE, _KEY_FILE, _USER, _PASSWORD or _PASSWORD_FILE.
+_CERT_FILE, _KEY_FILE, _USER, _PASSWORD or _PASSWORD_FILE, and for Sentinels _SENTINEL_USER and
+_SENTINEL_PASSWORD or _SENTINEL_PASSWORD_FILE.
 """
 
 import ssl
@@ -15,6 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from controller.process.errors import SettingError
 from tieline.kafka import MECHANISMS, PLAIN, SCRAM_512, Brokers
+from tieline.keys import Keys
 
 REDIS_TIMEOUT_S = 2.0
 KEEPS_ALL = "noeviction"
@@ -54,20 +56,33 @@ def brokers(servers: str, environment: Mapping[str, str], prefix: str) -> str | 
 
 
 def redis_address(url: str, environment: Mapping[str, str], prefix: str) -> str:
-    """``url`` with user, password and TLS files from the variables under ``prefix``. Raises SettingError."""
+    """``url`` with users, passwords and TLS files from the variables under ``prefix``.
+
+    Raises SettingError.
+    """
     variables = _Variables(environment, prefix)
     user, password = variables.value("_USER"), variables.secret("_PASSWORD")
-    paths = {
+    files = {
         "ssl_ca_certs": variables.file("_CA_FILE"),
         "ssl_certfile": variables.file("_CERT_FILE"),
         "ssl_keyfile": variables.file("_KEY_FILE"),
     }
-    tls_files = {name: str(path) for name, path in paths.items() if path is not None}
-    if not url or not (user or password or tls_files):
+    login = {
+        "sentinel_user": variables.value("_SENTINEL_USER"),
+        "sentinel_password": variables.secret("_SENTINEL_PASSWORD"),
+    }
+    options = {name: str(value) for name, value in {**files, **login}.items() if value}
+    if not url or not (user or password or options):
         return url
     parts = urlsplit(url)
-    if tls_files and parts.scheme != "rediss":
-        raise SettingError(f"{prefix}: files for TLS are given, so the URL must begin with rediss://")
+    if any(files.values()) and not parts.scheme.startswith("rediss"):
+        raise SettingError(
+            f"{prefix}: files for TLS are given, so the URL must begin with rediss:// or rediss+"
+        )
+    if any(login.values()) and not parts.scheme.endswith("+sentinel"):
+        raise SettingError(
+            f"{prefix}_SENTINEL_USER and _PASSWORD need a URL with redis+sentinel:// in {prefix}"
+        )
     if password and parts.password:
         raise SettingError(f"{prefix} and {prefix}_PASSWORD(_FILE) each hold a password: remove one of them")
     _context(variables)
@@ -75,41 +90,17 @@ def redis_address(url: str, environment: Mapping[str, str], prefix: str) -> str:
     name = user or parts.username or ""
     secret = quote(password, safe="") if password else parts.password or ""
     netloc = f"{quote(name, safe='')}:{secret}@{host}" if name or secret else host
-    query = "&".join(filter(None, (parts.query, urlencode(tls_files))))
+    query = "&".join(filter(None, (parts.query, urlencode(options))))
     return parts._replace(netloc=netloc, query=query).geturl()
 
 
-def connect_redis(url: str) -> Any:
-    """A client that fails within ``REDIS_TIMEOUT_S`` and tries once more; waiting is left to its users."""
+def connect_redis(url: str, keys: Keys) -> Any:
+    """A client of the server that has ``keys``; see ``tieline.redis_client``. It tries once more where a
+    connection is lost; waiting is left to its users."""
     # Imported here, since most commands read their settings through this file and need no Redis.
-    from redis.asyncio import Redis
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
+    from tieline.redis_client import connect
 
-    client = Redis.from_url(
-        url,
-        socket_timeout=REDIS_TIMEOUT_S,
-        socket_connect_timeout=REDIS_TIMEOUT_S,
-        health_check_interval=15,
-        retry=Retry(NoBackoff(), 1),
-    )
-    pool = client.connection_pool
-    pool.connection_class = type("LeavesReplicas", (_LeavesReplicas, pool.connection_class), {})
-    return client
-
-
-class _LeavesReplicas:
-    """A connection that is closed when its server says that it takes no writes: after a failover the same
-    address leads to another server."""
-
-    async def read_response(self, *arguments: Any, **more: Any) -> Any:
-        from redis.exceptions import ReadOnlyError
-
-        try:
-            return await super().read_response(*arguments, **more)  # type: ignore[misc]
-        except ReadOnlyError:
-            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
-            raise
+    return connect(url, keys, retries=1, protocol=3)
 
 
 async def eviction_complaint(redis: Any) -> str:

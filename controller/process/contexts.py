@@ -37,7 +37,10 @@ CONTEXT = "TIELINE_CONTEXT"
 OPERATOR_KEY_FILE = "TIELINE_OPERATOR_KEY_FILE"
 FILE_MAX_BYTES = 1024 * 1024
 _KAFKA = ("tls", "ca_file", "cert_file", "key_file", "sasl", "user", "password_file")
-_REDIS = ("ca_file", "cert_file", "key_file", "user", "password_file")
+_REDIS = (
+    *("ca_file", "cert_file", "key_file", "user", "password_file"),
+    *("sentinel_user", "sentinel_password_file"),
+)
 FIELDS = {
     **{name: f"TIELINE_{name.upper()}" for name in ("kafka", "redis", "namespace")},
     **{f"kafka_{name}": f"TIELINE_KAFKA_{name.upper()}" for name in _KAFKA},
@@ -47,7 +50,12 @@ FIELDS = {
 }
 ADDRESSES = {"kafka": "Kafka", "redis": "Redis"}
 FLAGS = ("context", "kafka", "redis", "namespace")
-_VARIABLES = {*FIELDS.values(), "TIELINE_KAFKA_PASSWORD", "TIELINE_REDIS_PASSWORD"} - {OPERATOR_KEY_FILE}
+_VARIABLES = {
+    *FIELDS.values(),
+    "TIELINE_KAFKA_PASSWORD",
+    "TIELINE_REDIS_PASSWORD",
+    "TIELINE_REDIS_SENTINEL_PASSWORD",
+} - {OPERATOR_KEY_FILE}
 
 
 class Contexts(NamedTuple):

@@ -14,15 +14,18 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import hiredis
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from controller.process.connections import FALSE, REDIS_TIMEOUT_S
 from controller.process.errors import UserError
 from controller.process.telemetry import without_password
+from tieline.keys import Keys
+from tieline.redis_address import parse_redis
+from tieline.redis_primary import Question, find_primary
 
 READ_BYTES = 256 * 1024
 PORT = 6379
-Question = tuple[str, ...]
+MOVED = "the keys lie on another node of the cluster now"
 
 
 class RedisUnreadError(UserError):
@@ -70,13 +73,14 @@ def place_of_redis(url: str) -> RedisPlace:
 
 
 class RedisReader:
-    """``async with RedisReader(url) as redis: [value] = await redis.ask(("GET", "key"))``.
+    """``async with RedisReader(url, keys) as redis: [value] = await redis.ask(("GET", "key"))``.
 
     It connects at the first question, and anew where the connection was lost.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, keys: Keys) -> None:
+        self._address = parse_redis(url)
+        self._keys = keys
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._parser = hiredis.Reader()
 
@@ -129,7 +133,7 @@ class RedisReader:
         while True:
             while len(replies) < len(questions) and (reply := self._parser.gets()) is not False:
                 if isinstance(reply, hiredis.HiredisError):
-                    raise reply
+                    raise ConnectionResetError(MOVED) if str(reply).startswith("MOVED ") else reply
                 replies.append(reply)
             if len(replies) == len(questions):
                 return replies
@@ -139,7 +143,10 @@ class RedisReader:
             self._parser.feed(data)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        place = place_of_redis(self._url)
+        place = place_of_redis(self._address.url)
+        if self._address.nodes:
+            host, port = await find_primary(self._address, self._keys, self._ask_node)
+            place = structs.replace(place, host=host, port=port)
         if place.path:
             self._streams = await asyncio.open_unix_connection(place.path)
         else:
@@ -153,13 +160,20 @@ class RedisReader:
         await self._exchange(greeting)
         return self._streams
 
+    async def _ask_node(self, url: str, questions: Sequence[Question]) -> list[Any]:
+        try:
+            async with RedisReader(url, self._keys) as node:
+                return await node.ask(*questions)
+        except RedisUnreadError as error:
+            raise OSError(error.why) from None
+
     def _words(self, error: OSError | ValueError) -> str:
         words = without_password(str(error)) or type(error).__name__
         if isinstance(error, ValueError) and not isinstance(error, OSError):
             return words
         if error.errno and error.errno > 0 and not isinstance(error, ssl.SSLError):
             words = os.strerror(error.errno)  # asyncio's own words repeat the address
-        return f"{place_of_redis(self._url)}: {words}"
+        return words if self._address.nodes else f"{place_of_redis(self._address.url)}: {words}"
 
     def _drop(self) -> None:
         if self._streams is not None:

@@ -15,6 +15,7 @@ from controller.process.roles import Role, read_role
 from controller.process.seal import CONTROLLER_KEYS_FILE, SIGNING_KEY_FILE
 from tieline.kafka import Brokers
 from tieline.keys import Keys
+from tieline.redis_address import RedisAddressError, parse_redis
 from tieline.topics import PREFIX, Topics, may_be_prefix
 
 KAFKA, REDIS, NAMESPACE = "TIELINE_KAFKA", "TIELINE_REDIS", "TIELINE_NAMESPACE"
@@ -71,7 +72,12 @@ def add_stack_arguments(parser: argparse.ArgumentParser, *, follows_current: boo
     parser.set_defaults(follows_current=follows_current)
     group = parser.add_argument_group("where Kafka and Redis are")
     group.add_argument("--kafka", metavar="HOST:PORT", help=f"Kafka bootstrap servers (else {KAFKA})")
-    group.add_argument("--redis", metavar="URL", help=f"Redis or Valkey, redis://host:port/0 (else {REDIS})")
+    group.add_argument(
+        "--redis",
+        metavar="URL",
+        help="Redis or Valkey: redis://host:port/0, redis+sentinel://host:port,host:port/name/0 or "
+        f"redis+cluster://host:port,host:port (else {REDIS})",
+    )
     group.add_argument(
         "--namespace", metavar="NAME", help=f"prefix of topics and keys (else {NAMESPACE}, else {PREFIX!r})"
     )
@@ -209,13 +215,9 @@ def _redis_url(text: str) -> str:
     if not text:
         return text
     try:
-        parts = urlsplit(text)
-        port_is_valid = parts.port is None or 0 < parts.port < 65_536
-    except ValueError:
-        port_is_valid = False
-    if not port_is_valid or parts.scheme not in ("redis", "rediss", "unix"):
-        # The text may hold a password: it is not repeated.
-        raise SettingError(f"{REDIS}: not a Redis URL; give redis://host:port/0, or rediss:// with TLS")
+        parse_redis(text)
+    except RedisAddressError as error:
+        raise SettingError(f"{REDIS} is not an address of Redis: {error}") from None
     return text
 
 

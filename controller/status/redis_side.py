@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from controller.process.redis_reader import Question, RedisReader
+from controller.process.redis_reader import RedisReader
 from controller.process.settings import Settings
 from controller.status.overview import from_slices
 from streams.reading import NAMES, Reading, unpack_row
@@ -13,6 +13,7 @@ from streams.rows import DemandRow
 from streams.store import DEMAND, Contents
 from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.overlay import Overlay, OverlayError, peek
+from tieline.redis_primary import Question
 from tieline.table import Generation, RouteTable, decode_manifest, decode_slice
 
 
@@ -34,7 +35,7 @@ class RedisSide:
 
     def __init__(self, settings: Settings) -> None:
         self._keys = settings.keys
-        self._reader = RedisReader(settings.redis)
+        self._reader = RedisReader(settings.redis, settings.keys)
         self._reading = Reading()
 
     async def __aenter__(self) -> "RedisSide":

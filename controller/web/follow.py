@@ -10,6 +10,7 @@ from controller.process.clock import monotonic_ms
 from controller.web.board import Board, ServedTable, newer_table
 from tieline.backoff import Backoff
 from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, Keys
+from tieline.redis_client import leave_former_primary
 from tieline.signatures import NO_KEYS, PublicKeys
 from tieline.table import Pulse, TableError
 
@@ -40,6 +41,7 @@ class Follower:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as hints:
                     await hints.subscribe(self._keys.routes_hint)
                     while True:
+                        await leave_former_primary(self._redis)
                         await self._look()
                         backoff.reset()
                         await hints.get_message(timeout=LOOK_EVERY_S)

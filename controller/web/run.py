@@ -51,7 +51,7 @@ async def run_web(
     )
     server = Server(listen, answers, bounds, page=page)
     async with AsyncExitStack() as closing:
-        redis = connect_redis(settings.redis)
+        redis = connect_redis(settings.redis, settings.keys)
         closing.push_async_callback(redis.aclose)
         if producer is not None:
             await closing.enter_async_context(producer)

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from msgspec.structs import replace
 from rich.console import Console
@@ -24,6 +24,7 @@ from lab.demo import trace
 from lab.demo.drills import DRILL_THRESHOLDS, KillController, StopStack, kill_phases, stop_phases
 from lab.demo.examples import example
 from lab.demo.incident import incident_ids, read
+from lab.demo.losses import LoseServer, Loss, loss_phases
 from lab.demo.offering import OFFER_RULES, AskForCapacity, offer_phases
 from lab.demo.plan import DEMO, FAST, INCIDENT, Pace, Plan, plan
 from lab.demo.replay import Replay
@@ -31,6 +32,7 @@ from lab.demo.report import report, setting_lines
 from lab.demo.run import Run
 from lab.demo.scenario import DEMO_POOLS, DEMO_ROLES, phases
 from lab.demo.show import screen_for
+from tieline.redis_address import CLUSTER, SENTINEL
 
 POLICY = "multicloud.yaml"
 INCIDENTS = "incidents"
@@ -66,6 +68,17 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="ask for capacity: the holder of the first refusal declines, another provider accepts, and what "
         "it gives counts from its start",
+    )
+    parser.add_argument(
+        "--cluster",
+        choices=(SENTINEL, CLUSTER),
+        help="run on three brokers, two controllers, and Valkey behind Sentinels or as a cluster",
+    )
+    parser.add_argument(
+        "--lose",
+        choices=get_args(Loss),
+        help="on a cluster: lose one broker, the primary of Redis or the leading controller together with a "
+        "provider",
     )
     parser.add_argument(
         "--stop-stack", action="store_true", help="stop Kafka, then Valkey, then both, under load"
@@ -118,7 +131,7 @@ async def _demo(args: argparse.Namespace, console: Console, directory: Path) -> 
     screen = screen_for(console, plain=args.plain)
     for line in setting_lines(run_plan.differences):
         screen.say(line)
-    current = Run(run_plan, directory, screen)
+    current = Run(run_plan, directory, screen, cluster=args.cluster)
     try:
         await current.start()
         await play(current)
@@ -143,6 +156,11 @@ def choose(args: argparse.Namespace) -> tuple[Plan, Play]:
         offer_plan = offers_plan(pace)
         return offer_plan, lambda run: run.play(offer_phases(), AskForCapacity())
     run_plan = demo_plan(pace)
+    if args.lose:
+        if not args.cluster:
+            raise UserError("--lose needs --cluster: without it there is nothing that outlives the loss")
+        loss = LoseServer(args.lose, DEMO_ROLES)
+        return run_plan, lambda run: run.play(loss_phases(run_plan.policy, DEMO_ROLES), loss)
     if args.stop_stack:
         return run_plan, lambda run: run.play(stop_phases(run_plan.policy, DEMO_ROLES), StopStack())
     demo_phases = phases(run_plan.policy, DEMO_ROLES, fast=args.fast)

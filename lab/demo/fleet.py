@@ -1,8 +1,9 @@
-"""Every process of a run: stack, stand-ins, controller, prober, callers; ended in the reverse order."""
+"""Every process of a run: stack, stand-ins, controllers, prober, callers; ended in the reverse order."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from lab.children import Child
 from lab.demo import plan as plans
 from lab.demo.plan import Plan
 from lab.errors import ChildError
-from lab.stack.stack import Stack
+from lab.stack.stack import BROKERS, ClusterStack, Stack
 from lab.standins.process import StandinProcess
 
 NAMESPACE = "demo"
@@ -26,9 +27,12 @@ STATUS_COLUMNS = 1_000  # one sentence a line, however long it is
 
 
 class Fleet:
-    """The processes of a run. ``standins``: by provider/region."""
+    """The processes of a run. ``standins``: by provider/region. ``cluster``: ``sentinel`` or ``cluster`` for
+    servers that outlive the loss of one, see ``ClusterStack``."""
 
-    def __init__(self, plan: Plan, directory: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, plan: Plan, directory: Path, say: Callable[[str], None], cluster: str | None = None
+    ) -> None:
         self.plan = plan
         self.directory = directory
         self.policy_path = directory / "policy.yaml"
@@ -36,45 +40,72 @@ class Fleet:
         self.callers: list[Child] = []
         self._say = say
         self._undo = AsyncExitStack()
-        self._stack: Stack | None = None
-        self._controller: Child | None = None
+        self._cluster = cluster
+        self._servers: Stack | ClusterStack | None = None
+        self.controllers: list[Child] = []
+        self._controllers_started = 0
+
+    @property
+    def servers(self) -> Stack | ClusterStack:
+        """Kafka and Valkey. Raises ChildError before they were started."""
+        if self._servers is None:
+            raise ChildError("the stack is not running")
+        return self._servers
 
     @property
     def stack(self) -> Stack:
-        """Kafka and Valkey. Raises ChildError before they were started."""
-        if self._stack is None:
-            raise ChildError("the stack is not running")
-        return self._stack
+        """One Kafka and one Valkey. Raises ChildError for a run on clusters."""
+        if not isinstance(self.servers, Stack):
+            raise ChildError("this run is on clusters, and the drill needs one Kafka and one Valkey")
+        return self.servers
+
+    @property
+    def cluster_stack(self) -> ClusterStack:
+        """Raises ChildError for a run whose servers don't outlive a loss."""
+        if not isinstance(self.servers, ClusterStack):
+            raise ChildError("this run has one broker and one Valkey")
+        return self.servers
 
     @property
     def controller(self) -> Child:
-        """Raises ChildError while there is none."""
-        if self._controller is None:
+        """The one that led last, before any leads the first. Raises ChildError while there is none."""
+        if not self.controllers:
             raise ChildError("the controller is not running")
-        return self._controller
+        return max(self.controllers, key=_epoch_led)
 
     @property
     def environment(self) -> dict[str, str]:
         """The settings of our own commands."""
         return {
-            "TIELINE_KAFKA": self.stack.kafka_bootstrap,
-            "TIELINE_REDIS": self.stack.redis_url,
+            "TIELINE_KAFKA": self.servers.kafka_bootstrap,
+            "TIELINE_REDIS": self.servers.redis_url,
             "TIELINE_NAMESPACE": NAMESPACE,
             "TIELINE_POLICY": str(self.policy_path),
             "TIELINE_UNSIGNED_DEV_MODE": "1",
+            "TIELINE_REPLICATION": str(self.replication),
         }
+
+    @property
+    def replication(self) -> int:
+        """Replicas of the topics."""
+        return BROKERS if self._cluster else 1
 
     async def start(self, trace_rows: int) -> None:
         """Starts everything, each part after those that it needs. Raises ChildError or StackError."""
         self._say("starting Kafka and Valkey")
-        self._stack = await Stack.start(say=self._say)
-        self._undo.push_async_callback(self._stack.stop)
+        if self._cluster:
+            self._servers = await ClusterStack.start(redis=self._cluster, say=self._say)
+        else:
+            self._servers = await Stack.start(say=self._say)
+        self._undo.push_async_callback(self._servers.stop)
         self._say(f"starting stand-ins for {len(self.plan.policy.pools)} pools")
         await self._start_standins()
         urls = {pool: standin.url(pool) for standin in self.standins.values() for pool in standin.ports}
         self.policy_path.write_text(plans.as_yaml(plans.addressed(self.plan.policy, urls)), "utf-8")
-        self._say("starting the controller and the prober")
+        self._say("starting controllers and the prober")
         await self.start_controller()
+        if self._cluster:
+            await self.start_controller()
         # An address in TIELINE_MONITOR is the controller's: two processes can't listen at it.
         await self._start_command("prober", "probe", "--source", plans.PROBER_SOURCE, "--monitor", "")
         self._say(f"starting {self.plan.pace.callers} calling applications")
@@ -84,7 +115,7 @@ class Fleet:
         configs = plans.standins(
             self.plan,
             log_dir=str(self.directory / "standins"),
-            kafka=self.stack.kafka_bootstrap,
+            kafka=self.servers.kafka_bootstrap,
             namespace=NAMESPACE,
         )
         results = await asyncio.gather(
@@ -99,20 +130,25 @@ class Fleet:
                 raise result
 
     async def start_controller(self) -> None:
-        """Starts a controller; a second call replaces one that was killed."""
-        self._controller = await self._start_command("controller", "controller")
+        """Starts a controller: the first, another beside it, or one in the place of one that was killed."""
+        self._controllers_started += 1
+        name = f"controller-{self._controllers_started}"
+        # Two processes can't listen at the one address in TIELINE_MONITOR: it is the first controller's.
+        elsewhere = ("--monitor", "") if self.controllers else ()
+        self.controllers.append(await self._start_command(name, "controller", *elsewhere))
 
     async def kill_controller(self) -> None:
-        """SIGKILL. Returns when the process is gone."""
-        controller, self._controller = self.controller, None
+        """SIGKILL of the one that leads. Returns when the process is gone."""
+        controller = self.controller
+        self.controllers.remove(controller)
         await controller.kill()
 
     async def _start_callers(self, trace_rows: int) -> None:
         configs = plans.callers(
             self.plan,
             trace_rows,
-            redis=self.stack.redis_url,
-            kafka=self.stack.kafka_bootstrap,
+            redis=self.servers.redis_url,
+            kafka=self.servers.kafka_bootstrap,
             namespace=NAMESPACE,
             directory=str(self.directory),
         )
@@ -154,7 +190,7 @@ class Fleet:
 
     def require_running(self) -> None:
         """Raises ChildError when a part has ended by itself."""
-        for child in (*self.callers, *([self._controller] if self._controller else [])):
+        for child in (*self.callers, *self.controllers):
             if not child.running:
                 raise ChildError(f"{child.name} ended by itself: {child.last_words()}")
 
@@ -172,3 +208,10 @@ class Fleet:
     async def stop(self) -> None:
         """Ends everything that still runs, the last started first."""
         await self._undo.aclose()
+
+
+def _epoch_led(controller: Child) -> int:
+    """The last epoch that a controller has led in, by its log; -1 for none."""
+    lines = controller.log.read_text("utf-8", "replace").splitlines()
+    generations = [json.loads(line)["generation"] for line in lines if '"leads now"' in line]
+    return int(generations[-1].split(":")[1]) if generations else -1

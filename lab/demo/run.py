@@ -38,8 +38,8 @@ class Run:
     """One run. ``notes``: lines for the end of the report. ``failures``: promises that a drill saw broken.
     ``excused``: spans (ms) in which the stack was stopped on purpose."""
 
-    def __init__(self, plan: Plan, directory: Path, screen: Screen) -> None:
-        self.fleet = Fleet(plan, directory, screen.say)
+    def __init__(self, plan: Plan, directory: Path, screen: Screen, cluster: str | None = None) -> None:
+        self.fleet = Fleet(plan, directory, screen.say, cluster=cluster)
         self.picture = Picture(plan.policy)
         self.faults: list[Fault] = []
         self.notes: list[str] = []
@@ -62,8 +62,9 @@ class Run:
         TopicError."""
         await self.fleet.start(len(trace.read()))
         topics = Topics(NAMESPACE)
-        bootstrap = self.fleet.stack.kafka_bootstrap
-        await ensure_topics(bootstrap, topics)  # the controller creates them as well; both may be first
+        bootstrap = self.fleet.servers.kafka_bootstrap
+        # The controllers create them as well, and whoever is first.
+        await ensure_topics(bootstrap, topics, replication=self.fleet.replication)
         self._observer = Observer(self.picture, bootstrap, topics)
         self._observer.watch_files(
             [standin.log_path for standin in self.fleet.standins.values()],

@@ -20,7 +20,7 @@ from pathlib import Path
 from lab.errors import ChildError, StackError
 from lab.stack.cache import cache_directory, exclusive
 from lab.stack.jars import Say, ensure_jars
-from lab.stack.kafka import JVM, Kafka, class_archive_path, java
+from lab.stack.kafka import HEAP_ALONE, JVM, Kafka, class_archive_path, java
 
 DUMP_WITHIN_S = 300
 
@@ -60,7 +60,7 @@ def _dump(classes: Path, archive: Path, jars: Sequence[Path]) -> None:
     """Has the JVM write these classes as it keeps them."""
     flags = ("-Xshare:dump", f"-XX:SharedClassListFile={classes}", f"-XX:SharedArchiveFile={archive}")
     done = subprocess.run(
-        [str(java()), *JVM, *flags, "-cp", os.pathsep.join(map(str, jars))],
+        [str(java()), HEAP_ALONE, *JVM, *flags, "-cp", os.pathsep.join(map(str, jars))],
         capture_output=True,
         text=True,
         timeout=DUMP_WITHIN_S,

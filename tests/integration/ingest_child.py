@@ -8,17 +8,16 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from redis.asyncio import Redis
-
 from streams.app import Ingest, IngestSettings
 from streams.tables import RedisTables
 from tests.integration.ingesting import REGISTRY, now_ms
+from tieline.redis_client import connect
 
 
 async def main(bootstrap: str, redis_url: str, namespace: str) -> None:
     """Ingests until told to stop."""
     settings = IngestSettings(bootstrap, namespace)
-    redis = Redis.from_url(redis_url, socket_timeout=2.0)
+    redis = connect(redis_url, settings.keys)
     ingest = Ingest(settings, REGISTRY, RedisTables(redis, settings.keys), now_ms)
     await ingest.start()
     try:

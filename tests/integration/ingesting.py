@@ -31,6 +31,7 @@ from tieline.events import (
     Statement,
 )
 from tieline.kafka import Brokers, connecting
+from tieline.redis_client import connect
 from tieline.registration import Registry, SourceRule
 
 REGIONS = tuple(f"r{number}" for number in range(8))
@@ -194,7 +195,7 @@ async def lab(bootstrap: str, redis_url: str, prefix: str, **settings: Any) -> A
     """A fresh installation under ``prefix``."""
     chosen = IngestSettings(bootstrap, prefix, **settings)
     await ensure_topics(bootstrap, chosen.topics)
-    redis = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    redis = connect(redis_url, chosen.keys)
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_request_size=1_040_000
     )

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import redis.asyncio as redis
+from redis.asyncio import Redis
 
 from lab.standins.config import Latency, PoolConfig, StandinConfig
 from lab.standins.process import StandinProcess
 from tieline.events import Demand
 from tieline.keys import MANIFEST_FIELD, Keys, slice_field
+from tieline.redis_client import connect
 from tieline.table import (
     ClientSettings,
     Generation,
@@ -77,7 +78,7 @@ class Reports:
 class Publisher:
     """Writes tables into Redis as the controller's projection does."""
 
-    connection: "redis.Redis"
+    connection: Redis
     keys: Keys
     seq: int = 0
     published: list[RouteTable] = field(default_factory=list)
@@ -95,7 +96,7 @@ class Publisher:
 @asynccontextmanager
 async def publisher(redis_url: str, namespace: str) -> AsyncIterator[Publisher]:
     """A publisher into this namespace; what it wrote is deleted afterwards."""
-    async with redis.Redis.from_url(redis_url) as connection:
+    async with connect(redis_url, Keys(namespace)) as connection:
         yield Publisher(connection, Keys(namespace))
         await connection.delete(Keys(namespace).routes)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 import tieline
@@ -20,6 +19,7 @@ from tests.integration.controllers import tieline as tieline_command
 from tests.stacks import RealStack
 from tests.waiting import until
 from tieline.keys import MANIFEST_FIELD, slice_field
+from tieline.redis_client import connect
 from tieline.table import decode_manifest, decode_slice, slices
 
 
@@ -78,7 +78,7 @@ async def test_redis_holds_what_kafka_holds(fleet: Fleet) -> None:
     """The first table and every later one: manifest and slices in Redis are the newest publication's."""
     controller = await fleet.add()
     await controller.until_said("decides now")
-    async with Redis.from_url(fleet.settings.redis) as redis:
+    async with connect(fleet.settings.redis, fleet.settings.keys) as redis:
         first = await until(lambda: projected(fleet, redis), what="the first projection")
         assert first is not None
         assert len(first) == 9
@@ -92,7 +92,7 @@ async def test_emptied_redis_is_projected_anew(fleet: Fleet) -> None:
     """Routes removed from Redis are back within seconds, of the newest generation and of none before it."""
     controller = await fleet.add()
     await controller.until_said("decides now")
-    async with Redis.from_url(fleet.settings.redis) as redis:
+    async with connect(fleet.settings.redis, fleet.settings.keys) as redis:
         await until(lambda: projected(fleet, redis), what="the first projection")
         before = await newest(fleet)
         await redis.delete(fleet.settings.keys.routes)
@@ -104,7 +104,7 @@ async def test_redis_is_never_taken_back(fleet: Fleet) -> None:
     """A projection of another lineage or of a higher generation stays; the controller says so."""
     controller = await fleet.add()
     await controller.until_said("decides now")
-    async with Redis.from_url(fleet.settings.redis) as redis:
+    async with connect(fleet.settings.redis, fleet.settings.keys) as redis:
         await until(lambda: projected(fleet, redis), what="the first projection")
         await redis.hset(fleet.settings.keys.routes, mapping={"epoch": str(2**53 + 1)})
         await drain(fleet, "oci", has_redis=False)
@@ -123,7 +123,7 @@ async def test_publications_go_on_without_redis(own_stack: RealStack, own_fleet:
     await own_stack.valkey.stop()
     await drain(own_fleet, "oci", has_redis=False)
     await own_stack.valkey.start()
-    async with Redis.from_url(own_fleet.settings.redis) as redis:
+    async with connect(own_fleet.settings.redis, own_fleet.settings.keys) as redis:
         await until(lambda: projected(own_fleet, redis), what="the projection after the outage")
     assert controller.process.returncode is None
 

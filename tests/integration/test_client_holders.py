@@ -21,6 +21,7 @@ from tests.stacks import RealStack
 from tests.waiting import until
 from tieline._tables.shared_holders import UNSENT_MAX, RedisHolders
 from tieline.keys import Keys
+from tieline.redis_client import connect
 
 CHILD = "tests.integration.holders_child"
 RUN_MAX_S = 240
@@ -86,7 +87,7 @@ async def test_one_process_finds_what_another_was_given(
 async def test_the_newest_are_kept_for_a_while(redis_url: str, prefix: str) -> None:
     """Redis keeps so many ids and each for so long; the keys go with them."""
     keys = Keys(prefix)
-    async with redis.Redis.from_url(redis_url) as looker, sharing(redis_url, prefix, ids_max=10) as shared:
+    async with connect(redis_url, keys) as looker, sharing(redis_url, prefix, ids_max=10) as shared:
         for number in range(25):
             shared.learned([f"resp_{number}"], A)
             await written(shared)

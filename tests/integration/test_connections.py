@@ -21,62 +21,12 @@ from streams.app import Ingest, IngestSettings
 from streams.connections import bootstrap_again
 from streams.producers import stop_producer
 from streams.tables import RedisTables
+from tests.integration.balancer import Balancer
 from tests.integration.ingesting import REGISTRY, now_ms, report
 from tests.waiting import until
 from tieline.cloudevents import encode
 
 FORGOTTEN_WITHIN_S = 120.0  # a safety net: ten seconds for the answer that never comes, then the group
-
-
-class Balancer:
-    """A TCP load balancer in front of one port. ``forget``: what is open stays open and leads nowhere."""
-
-    def __init__(self) -> None:
-        self.leads_to = 0
-        self._server: asyncio.Server | None = None
-        self._generation = 0
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def port(self) -> int:
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
-
-    async def stop(self) -> None:
-        """Nothing answers there any more."""
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        for writer in self._writers:
-            writer.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def forget(self) -> None:
-        self._generation += 1
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        generation = self._generation
-        try:
-            there, back = await asyncio.open_connection(LOOPBACK, self.leads_to)
-        except OSError:
-            writer.close()
-            return
-        self._writers |= {writer, back}
-        for source, sink in ((reader, back), (there, writer)):
-            self._tasks.add(asyncio.create_task(self._copy(source, sink, generation)))
-
-    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, generation: int) -> None:
-        with contextlib.suppress(OSError):
-            while data := await source.read(65_536):
-                if generation == self._generation:
-                    sink.write(data)
-            if generation == self._generation:
-                sink.close()
 
 
 class BalancedKafka(Kafka):

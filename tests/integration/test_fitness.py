@@ -32,6 +32,7 @@ from tests.stacks import RealStack
 from tests.waiting import until
 from tieline.events import PoolObservation
 from tieline.producer import Producer
+from tieline.redis_client import connect
 
 SLOW_CLOCK = "import time; true = time.time_ns; time.time_ns = lambda: true() - 60_000_000_000; "
 FEW_DESCRIPTORS = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); "
@@ -256,7 +257,7 @@ async def test_standby_with_another_policy_file_dead_letters_nothing_that_the_po
                 producer.observe(PoolObservation("azure/westus3/gpt-4o"))
                 producer.flush(interval_ms=1_000)
             assert await producer.drain(60)
-        async with Redis.from_url(fleet.settings.redis) as redis:
+        async with connect(fleet.settings.redis, fleet.settings.keys) as redis:
             row = "azure/westus3/prober-us"
             await until(lambda: redis.hexists(fleet.settings.keys.table("health"), row), 20, "the row")
         assert not standby.said("dead_letter")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from redis.asyncio import Redis
 
 from controller.kafka.topics import ensure_topics
 from lab.chaos.raw_records import bomb, produce
 from tests.integration.controllers import Fleet, settings_of, tieline
 from tests.stacks import RealStack
+from tieline.redis_client import connect
 from tieline.topics import Topic, Topics
 
 MESSAGE_TOO_LARGE = 10
@@ -63,7 +63,7 @@ async def test_a_controller_says_what_grows_and_refuses_what_breaks_a_promise(
     settings = settings_of(own_stack.kafka_bootstrap, own_stack.redis_url, prefix)
     topics = settings.topics
     await create(own_stack.kafka_bootstrap, topics.reports, {"segment.ms": "604800000"})
-    async with Redis.from_url(settings.redis) as redis:
+    async with connect(settings.redis, settings.keys) as redis:
         await redis.config_set("maxmemory-policy", "allkeys-lru")
     async with Fleet(settings, tmp_path) as fleet:
         controller = await fleet.add()

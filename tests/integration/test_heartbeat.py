@@ -20,7 +20,7 @@ from controller.process.connections import connect_redis
 from tests.integration.controllers import POLICY, Fleet, settings_of
 from tests.stacks import RealStack
 from tests.waiting import until
-from tieline.keys import HEARTBEAT_FIELD
+from tieline.keys import HEARTBEAT_FIELD, Keys
 
 STALE_AFTER_MS = 4_000  # several heartbeats; 10 s by default
 
@@ -109,7 +109,7 @@ async def test_connection_to_a_former_primary_is_closed(own_stack: RealStack, re
     """After READONLY the next write goes over a new connection, which leads to the new primary."""
     switch = Switch(own_stack.redis_url)
     async with switch.listening() as url:
-        client = connect_redis(url)
+        client = connect_redis(url, Keys())
         try:
             await client.set("heartbeat-test", "1")
             switch.leads_to = redis_url

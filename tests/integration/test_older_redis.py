@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from redis.asyncio import Redis
-
 from controller.kafka.topics import ensure_topics
 from controller.process.clock import now_ms
 from streams.app import Ingest, IngestSettings
@@ -12,6 +10,7 @@ from tests.integration.ingesting import REGISTRY
 from tests.waiting import until
 from tieline.events import Claim, Statement
 from tieline.producer import Producer
+from tieline.redis_client import connect
 
 
 def statement(sequence: int, state: str) -> Statement:
@@ -36,7 +35,7 @@ async def test_a_statement_that_the_copy_lacks_comes_back(
     settings = IngestSettings(kafka_bootstrap, prefix.rstrip("."))
     await ensure_topics(kafka_bootstrap, settings.topics)
     async with (
-        Redis.from_url(redis_url) as redis,
+        connect(redis_url, settings.keys) as redis,
         Producer(kafka_bootstrap, prefix=settings.namespace) as producer,
     ):
         tables = RedisTables(redis, settings.keys)

@@ -289,7 +289,7 @@ async def _reporting(
 ) -> AsyncIterator[None]:
     """Two clients report meanwhile, and the tables have them."""
     reports = asyncio.create_task(_report(fleet, producer, keeps_old=keeps_old, in_flight=in_flight))
-    redis = connect_redis(fleet.settings.redis)
+    redis = connect_redis(fleet.settings.redis, fleet.settings.keys)
     tables = RedisTables(redis, fleet.settings.keys)
 
     async def both_are_heard() -> bool:

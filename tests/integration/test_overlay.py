@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from redis.asyncio import Redis
 
 import tieline
 from controller.process.clock import now_ms
@@ -21,6 +20,7 @@ from tests.integration.test_web import TOKEN, web
 from tests.stacks import RealStack
 from tests.waiting import until
 from tieline.overlay import Overlay, sign
+from tieline.redis_client import connect
 
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
 POOLS = (pool_info(A, "http://127.0.0.1:1/v1"), pool_info(B, "http://127.0.0.1:2/v1"))
@@ -167,7 +167,7 @@ async def test_controllers_put_the_overlay_back_after_a_flush(
     one; status and explain say what is excluded."""
     settings = settings_of(own_stack.kafka_bootstrap, own_stack.redis_url, "keeper.")
     why = ("--reason", "on fire", "--actor", "eve", "--key", str(keys.private))
-    async with Fleet(settings, tmp_path) as fleet, Redis.from_url(settings.redis) as redis:
+    async with Fleet(settings, tmp_path) as fleet, connect(settings.redis, settings.keys) as redis:
         controller = await fleet.add()
         await controller.until_said("decides now")
         await order(settings, "exclude", "azure", "--for", "30m", *why)
@@ -207,7 +207,7 @@ async def test_a_forged_overlay_blocks_no_true_one(settings: Settings, keys: Key
         reason="y",
     )
     exclude = ("exclude", "azure", "--unknown", "--reason", "test", "--key", str(keys.private))
-    async with Redis.from_url(settings.redis) as redis:
+    async with connect(settings.redis, settings.keys) as redis:
         await redis.set(settings.keys.overlay, sign(forged, key))
         assert "replaces ov-forged" in await order(settings, *exclude)
         await redis.set(settings.keys.overlay, sign(forged, own))

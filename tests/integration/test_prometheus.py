@@ -15,7 +15,6 @@ import httpx
 import pytest
 import yaml
 from aiokafka import AIOKafkaProducer
-from redis.asyncio import Redis
 
 from controller.process.clock import now_ms
 from controller.process.settings import Settings
@@ -26,6 +25,7 @@ from tests.waiting import until
 from tieline.cloudevents import encode
 from tieline.events import Demand, Flow, Outcomes, PoolObservation
 from tieline.keys import MANIFEST_FIELD
+from tieline.redis_client import connect
 from tieline.table import decode_manifest
 from tools import prometheus
 from tools.dashboards import DASHBOARDS, PLACE
@@ -55,7 +55,7 @@ class Callers:
         producer = AIOKafkaProducer(bootstrap_servers=str(self._settings.kafka), acks="all")
         await producer.start()
         try:
-            async with Redis.from_url(self._settings.redis) as redis:
+            async with connect(self._settings.redis, self._settings.keys) as redis:
                 while not self.ended.is_set():
                     manifest: Any = await redis.hget(self._settings.keys.routes, MANIFEST_FIELD)
                     generation = str(decode_manifest(manifest).generation) if manifest else ""

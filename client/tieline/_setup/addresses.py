@@ -13,9 +13,9 @@ from tieline.credentials import SecretSource
 from tieline.errors import ConfigurationError, MissingExtraError
 from tieline.kafka import Brokers
 from tieline.keys import Keys
+from tieline.redis_address import is_redis
 
 SourceAddress: TypeAlias = str | Path | TableSource
-_REDIS = ("redis://", "rediss://", "unix://")
 _HTTP = ("https://", "http://")
 _log = logging.getLogger("tieline")
 
@@ -30,8 +30,9 @@ class Subscription(NamedTuple):
 
 
 def source_at(address: SourceAddress, subscription: Subscription) -> TableSource:
-    """The source of tables. ``redis://``, ``rediss://``, ``unix://``: Redis. ``https://``, ``http://``: a
-    controller's endpoint. A path: a last good file. Anything with ``run(subscriber)`` is taken as it is.
+    """The source of tables. ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://``,
+    ``redis+cluster://``: Redis (``tieline.redis_address``). ``https://``, ``http://``: a controller's
+    endpoint. A path: a last good file. Anything with ``run(subscriber)`` is taken as it is.
 
     Raises ConfigurationError for an address that can't work, MissingExtraError without the package it needs.
     """
@@ -39,7 +40,7 @@ def source_at(address: SourceAddress, subscription: Subscription) -> TableSource
         return FileSource(address, subscription.workload, subscription.origins)
     if not isinstance(address, str):
         return _checked(address)
-    if address.startswith(_REDIS):
+    if is_redis(address):
         return _redis(address, subscription)
     if address.startswith(_HTTP):
         return _http(address, subscription)
@@ -73,7 +74,7 @@ def shared_holders_at(address: str | None, namespace: str) -> SharedHolders | No
     ConfigurationError for what is no such address, MissingExtraError without the package that it needs."""
     if address is None:
         return None
-    if not isinstance(address, str) or not address.startswith(_REDIS):
+    if not isinstance(address, str) or not is_redis(address):
         shown = _shown(address) if isinstance(address, str) else type(address).__name__
         raise ConfigurationError(f"holders={shown!r}: expected redis://host:port, or None to share nothing")
     try:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -12,15 +11,12 @@ from msgspec import Struct
 from tieline._request.options import Timeouts, check_recovery
 from tieline.errors import ConfigurationError
 from tieline.event_fields import Name
+from tieline.redis_address import RedisAddressError, parse_redis
 from tieline.table import Generation
 from tieline.topics import may_be_prefix
 
 _LISTS = {"origins": "names", "overlay_keys": "keys", "controller_keys": "keys", "pool_hosts": "hosts"}
 _GENERATION = re.compile(r"(.+):([0-9]+):([0-9]+)\Z")
-_REDIS_EXPECTED = (
-    "not a usable address of Redis: expected redis://[user:password@]host:port/database, with "
-    "percent-encoding for / ? # in a password"
-)
 
 
 class ClientArguments(Struct, frozen=True, kw_only=True):
@@ -88,14 +84,9 @@ def checked_redis_url(url: str, argument: str = "source") -> str:
     """The address of Redis that an argument names. Raises ConfigurationError for one that redis-py would
     misread."""
     try:
-        parts = urlsplit(url)
-        databases = [parts.path.strip("/"), *parse_qs(parts.query).get("db", [])]
-        numbered = all(not database or database.isdecimal() for database in databases)
-        usable = parts.scheme == "unix" or (parts.port != 0 and not parts.fragment and numbered)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigurationError(f"{argument}: {_REDIS_EXPECTED}")
+        parse_redis(url)
+    except RedisAddressError as error:
+        raise ConfigurationError(f"{argument} is not a usable address of Redis: {error}") from None
     return url
 
 

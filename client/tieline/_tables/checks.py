@@ -76,8 +76,9 @@ class Subscriber(Protocol):
         """The generation in force, None without a table."""
         ...
 
-    def heard(self) -> None:
-        """The source was read, and the table in force is its newest."""
+    def heard(self, silent_ms: int = 0) -> None:
+        """The source was read, and the table in force is its newest. ``silent_ms``: for how long no
+        controller has confirmed that, as a server that is cut off from them answers all the same."""
         ...
 
     def failed(self, error: str) -> None:

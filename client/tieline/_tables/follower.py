@@ -151,9 +151,9 @@ class TableFollower:
         table = self._router.table
         return table.generation if table is not None else None
 
-    def heard(self) -> None:
-        """The source was read, and the table in force is its newest."""
-        self._tracker.heard(_clock.monotonic_ms())
+    def heard(self, silent_ms: int = 0) -> None:
+        """See ``Subscriber``."""
+        self._tracker.heard(_clock.monotonic_ms() - silent_ms)
         self._on_change()
 
     def failed(self, error: str) -> None:

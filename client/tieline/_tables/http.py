@@ -151,7 +151,7 @@ class HttpSource:
     def _confirm(self, silent_ms: int, subscriber: Subscriber) -> None:
         """The endpoint has answered. It passes on for how long its own source was silent."""
         if silent_ms < SILENT_MS:
-            subscriber.heard()
+            subscriber.heard(silent_ms)
         else:
             subscriber.failed(UNCONFIRMED)
 

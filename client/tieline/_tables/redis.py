@@ -9,9 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, cast
 
-import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.client import Redis
 from redis.exceptions import RedisError
 
 from tieline._process.clock import monotonic_s
@@ -28,12 +26,11 @@ from tieline._tables.checks import (
 )
 from tieline.backoff import Backoff
 from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, SIGNATURE_FIELD, Keys, slice_field
+from tieline.redis_client import TIMEOUT_S, connect
 from tieline.table import Pulse, TableError
 from tieline.table_hints import TableHint, decode_hint
 
-TIMEOUT_S = 2.0
 RECONNECT_MIN_S, RECONNECT_MAX_S = 0.05, 2.0
-HEALTH_CHECK_S = 15
 ERROR_TEXT_MAX = 300
 
 
@@ -72,15 +69,8 @@ class RedisSource:
                 await self._await_change(hints, subscriber)
                 await self._fetch(connection, subscriber)
 
-    def _connect(self) -> "redis.Redis":
-        return redis.Redis.from_url(
-            self._url,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            health_check_interval=HEALTH_CHECK_S,
-            retry=Retry(NoBackoff(), 0),  # ``run`` is the loop that tries again
-            protocol=2,
-        )
+    def _connect(self) -> Redis:
+        return connect(self._url, self._keys)  # without retries: ``run`` is the loop that tries again
 
     async def _await_change(self, hints: Any, subscriber: Subscriber) -> None:
         """Wait until the next fetch is due: the poll, an urgent hint, or another hint and its random wait."""
@@ -109,7 +99,7 @@ class RedisSource:
             subscriber.take(update)
         return update is not None
 
-    async def _fetch(self, connection: "redis.Redis", subscriber: Subscriber) -> None:
+    async def _fetch(self, connection: Redis, subscriber: Subscriber) -> None:
         fields = [HEARTBEAT_FIELD, *self._fields]
         async with asyncio.timeout(TIMEOUT_S), connection.pipeline(transaction=False) as pipeline:
             pipeline.hmget(self._keys.routes, cast(Any, fields))
@@ -125,7 +115,7 @@ class RedisSource:
             subscriber.take(update)
         silent_ms = self._pulse.note(rows[0], round(monotonic_s() * 1_000))
         if silent_ms < SILENT_MS:
-            subscriber.heard()
+            subscriber.heard(silent_ms)
         else:
             # This connection may lead to a server that nobody writes to any more, as after a failover.
             raise RedisError(UNCONFIRMED)

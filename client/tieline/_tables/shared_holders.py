@@ -15,14 +15,13 @@ from itertools import islice
 from threading import Lock
 from typing import Any, cast
 
-import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.client import Redis
 from redis.exceptions import RedisError
 
 from tieline._process.clock import monotonic_s
 from tieline.backoff import Backoff
 from tieline.keys import Keys
+from tieline.redis_client import connect
 
 IDS_MAX = 200_000
 EXPIRY_MS = 30 * 86_400_000
@@ -30,7 +29,6 @@ UNSENT_MAX = 10_000
 BATCH_MAX = 500
 POOL_NAME_MAX_BYTES = 300
 CONNECTIONS_MAX = 4
-TIMEOUT_S = 2.0
 LOOK_UP_MAX_S = 0.005
 LOOK_UPS_MAX = 256
 # After three look-ups in a row that took too long none is made for a second.
@@ -68,13 +66,14 @@ class RedisHolders:
 
     def __init__(self, url: str, keys: Keys, *, ids_max: int = IDS_MAX, expiry_ms: int = EXPIRY_MS) -> None:
         self._url = url
+        self._keys = keys
         self._names = [keys.holders, keys.holders_order]
         self._bounds = [expiry_ms, ids_max]
         self._lock = Lock()
         self._unsent: OrderedDict[str, str] = OrderedDict()  # digest -> pool
         self._loop: asyncio.AbstractEventLoop | None = None
         self._more = asyncio.Event()
-        self._connection: redis.Redis | None = None
+        self._connection: Redis | None = None
         self._look_ups: set[asyncio.Task[dict[str, str]]] = set()
         self._slow_count = 0
         self._silent_until_s = 0.0
@@ -149,19 +148,10 @@ class RedisHolders:
             with self._lock:
                 self._loop = None
 
-    def _connect(self) -> "redis.Redis":
-        pool = redis.BlockingConnectionPool.from_url(
-            self._url,
-            max_connections=CONNECTIONS_MAX,
-            timeout=TIMEOUT_S,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),  # ``run`` is the loop that tries again
-            protocol=2,
-        )
-        return redis.Redis.from_pool(pool)
+    def _connect(self) -> Redis:
+        return connect(self._url, self._keys, connections_max=CONNECTIONS_MAX)  # ``run`` tries again
 
-    async def _write_for_ever(self, connection: "redis.Redis") -> None:
+    async def _write_for_ever(self, connection: Redis) -> None:
         """Never returns; raises when the connection is lost."""
         while True:
             self._more.clear()
@@ -185,7 +175,7 @@ class RedisHolders:
                 if self._unsent.get(digest) == pool:
                     del self._unsent[digest]
 
-    async def _fetch(self, connection: "redis.Redis", ids: tuple[str, ...]) -> dict[str, str]:
+    async def _fetch(self, connection: Redis, ids: tuple[str, ...]) -> dict[str, str]:
         try:
             rows = await cast(Any, connection.hmget(self._names[0], [_digest(name) for name in ids]))
         except (RedisError, OSError, TimeoutError):

@@ -16,8 +16,9 @@ class State(StrEnum):
         off -> initializing or last_good -> live <-> stale -> off
 
     ``initializing``: started, without a table. ``last_good``: started, with the table from the last good
-    file; the source has not answered yet. ``live``: the source answered within the stale limit (10 s).
-    ``stale``: it did not, and requests go on with the table in force. ``off``: not started, or closed.
+    file; the source has not answered yet. ``live``: within the stale limit (10 s) the source answered, and a
+    controller confirmed its table. ``stale``: they did not, and requests go on with the table in force.
+    ``off``: not started, or closed.
     """
 
     INITIALIZING = "initializing"

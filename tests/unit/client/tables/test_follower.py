@@ -105,6 +105,19 @@ def test_an_error_of_the_source_leaves_the_table_in_force() -> None:
     assert pools(routing) == [A, B]
 
 
+def test_what_nobody_confirms_is_as_old_as_its_last_confirmation() -> None:
+    """A server that is cut off from the controllers answers, and the client is stale in spite of it."""
+    following, _ = follower()
+    following.take(update(BOTH, 1))
+    following.heard(4_000)
+    assert following.age_ms is not None
+    assert 4_000 <= following.age_ms < 60_000
+    asyncio.run(following.start([]))
+    assert following.state(stale_after_ms=4_000)[0] is State.STALE
+    following.heard()
+    assert following.state(stale_after_ms=60_000)[0] is State.LIVE
+
+
 def test_an_overlay_applies_to_this_table_and_the_next() -> None:
     """Until it expires, whatever is read where it was."""
     following, routing = follower()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, TopicAuthorizationFailedError
 from redis.exceptions import AuthenticationError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -27,6 +27,11 @@ from tieline.table import TableError
             KafkaConnectionError("no broker {a}"),
             "Kafka can't be reached (KafkaConnectionError: no broker {a}): "
             "start it, or correct --kafka or TIELINE_KAFKA",
+        ),
+        (
+            KafkaTimeoutError("5000 ms"),
+            "Kafka did not answer (KafkaTimeoutError: 5000 ms): if a broker was just lost, try again in some "
+            "seconds; else see `tieline doctor`",
         ),
         (
             TopicAuthorizationFailedError("x"),

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from controller.process.connections import brokers, redis_address
 from controller.process.errors import SettingError
 from tieline.kafka import Brokers
+from tieline.redis_address import parse_redis
 
 KAFKA, REDIS, SERVERS = "TIELINE_KAFKA", "TIELINE_REDIS", "kafka-1:9092,kafka-2:9092"
 SASL = {f"{KAFKA}_SASL": "SCRAM-SHA-512", f"{KAFKA}_USER": "tieline"}
@@ -80,9 +81,23 @@ def test_redis_takes_user_and_password_as_they_are() -> None:
     assert (told["host"], told["port"], told["db"]) == ("cache", 6380, 2)
 
 
+def test_sentinels_have_a_login_of_their_own() -> None:
+    """It comes from variables of its own, and neither login reaches the other kind of server."""
+    secrets = {"PASSWORD": "p@,/", "SENTINEL_USER": "eye", "SENTINEL_PASSWORD": "s:&?"}
+    variables = {f"{REDIS}_{name}": value for name, value in secrets.items()}
+    url = redis_address("redis+sentinel://s1:1,s2:2/name/3", variables, REDIS)
+    address = parse_redis(url)
+    server = Redis.from_url(address.url).connection_pool.connection_kwargs
+    assert (server["password"], server["db"], address.service) == ("p@,/", 3, "name")
+    assert "sentinel_password" not in server
+    sentinel = Redis.from_url(address.nodes[1]).connection_pool.connection_kwargs
+    assert (sentinel["username"], sentinel["password"], sentinel["port"]) == ("eye", "s:&?", 2)
+
+
 @pytest.mark.parametrize(
     ("url", "variables", "says"),
     [
+        ("redis://cache", {"SENTINEL_PASSWORD": "p"}, r"need a URL with redis\+sentinel://"),
         ("redis://cache", {"CA_FILE": __file__}, "must begin with rediss://"),
         ("rediss://cache", {"CA_FILE": __file__}, "TIELINE_REDIS_CA_FILE: .* holds no certificates"),
         ("redis://:one@cache", {"PASSWORD": "two"}, "each hold a password"),

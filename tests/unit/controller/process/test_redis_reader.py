@@ -13,6 +13,7 @@ import pytest
 from controller.process import redis_reader
 from controller.process.redis_reader import RedisReader, RedisUnreadError, place_of_redis
 from tests.waiting import until
+from tieline.keys import Keys
 
 
 class Server:
@@ -67,7 +68,7 @@ async def test_questions_are_asked_in_one_round_trip_after_password_and_database
     replies = (b"+OK\r\n", b"+OK\r\n", b"$3\r\nabc\r\n", b"*2\r\n$1\r\na\r\n$2\r\nbc\r\n", b"$-1\r\n")
     async with (
         serving(*replies) as (server, port),
-        RedisReader(f"redis://kim:se@127.0.0.1:{port}/2") as redis,
+        RedisReader(f"redis://kim:se@127.0.0.1:{port}/2", Keys()) as redis,
     ):
         assert await redis.ask(("GET", "x"), ("HGETALL", "y"), ("GET", "z")) == [b"abc", [b"a", b"bc"], None]
     assert server.asked[:2] == [[b"AUTH", b"kim", b"se"], [b"SELECT", b"2"]]
@@ -77,7 +78,7 @@ async def test_questions_are_asked_in_one_round_trip_after_password_and_database
 async def test_a_kept_connection_that_was_closed_is_made_anew() -> None:
     """A server may close what is idle; only a new connection that fails as well is an error."""
     async with serving(b"$1\r\na\r\n", b"", b"$1\r\nb\r\n", b"", b"") as (server, port):
-        async with RedisReader(f"redis://127.0.0.1:{port}") as redis:
+        async with RedisReader(f"redis://127.0.0.1:{port}", Keys()) as redis:
             assert await redis.ask(("GET", "x")) == [b"a"]
             assert await redis.ask(("GET", "x")) == [b"b"]
             with pytest.raises(RedisUnreadError, match="it closed the connection"):
@@ -98,7 +99,7 @@ async def test_a_kept_connection_that_was_closed_is_made_anew() -> None:
 async def test_an_error_as_reply_says_what_is_wrong_and_ends_the_connection(reply: bytes, why: str) -> None:
     """What follows on that connection would be taken for the answer to another question."""
     async with serving(reply, b"$1\r\nb\r\n") as (server, port):
-        async with RedisReader(f"redis://127.0.0.1:{port}") as redis:
+        async with RedisReader(f"redis://127.0.0.1:{port}", Keys()) as redis:
             with pytest.raises(RedisUnreadError) as raised:
                 await redis.ask(("GET", "x"))
             assert raised.value.why.startswith(why)
@@ -109,7 +110,7 @@ async def test_an_error_as_reply_says_what_is_wrong_and_ends_the_connection(repl
 async def test_a_question_that_was_given_up_leaves_no_reply_to_the_next_one() -> None:
     """Whoever is cancelled half-way leaves a connection on which a reply may still come."""
     replies = (b"$1\r\na", b"$1\r\nb\r\n")
-    async with serving(*replies) as (server, port), RedisReader(f"redis://127.0.0.1:{port}") as redis:
+    async with serving(*replies) as (server, port), RedisReader(f"redis://127.0.0.1:{port}", Keys()) as redis:
         asking = asyncio.create_task(redis.ask(("GET", "x")))
         await until(lambda: server.asked)
         asking.cancel()
@@ -121,7 +122,7 @@ async def test_a_server_that_is_away_is_named_without_its_password() -> None:
     """With the place, what is wrong there, and the remedy."""
     async with serving() as (_, port):
         pass
-    async with RedisReader(f"redis://:hidden@127.0.0.1:{port}") as redis:
+    async with RedisReader(f"redis://:hidden@127.0.0.1:{port}", Keys()) as redis:
         with pytest.raises(RedisUnreadError) as raised:
             await redis.ask(("GET", "x"))
     assert raised.value.why == f"127.0.0.1:{port}: Connection refused"
@@ -131,7 +132,7 @@ async def test_a_server_that_is_away_is_named_without_its_password() -> None:
 async def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the time in which every client here gives Redis up."""
     monkeypatch.setattr(redis_reader, "REDIS_TIMEOUT_S", 0.05)
-    async with serving(b"$1\r\n") as (_, port), RedisReader(f"redis://127.0.0.1:{port}") as redis:
+    async with serving(b"$1\r\n") as (_, port), RedisReader(f"redis://127.0.0.1:{port}", Keys()) as redis:
         with pytest.raises(RedisUnreadError, match="no answer within"):
             await redis.ask(("GET", "x"))
 

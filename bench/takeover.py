@@ -1,0 +1,160 @@
+"""The leading controller is killed under load: `script/bench takeover`.
+
+Three brokers (acks=all, min.insync.replicas=2), Valkey behind Sentinels, two controllers as processes,
+calling applications and stand-ins as in the demo. The leader is killed (SIGKILL) `KILLS` times, each time
+once another controller stands by that has partitions of its own.
+
+- `publication`: from the kill until a reader of the routes log has the next leader's first table.
+- `ingest shared`: how long an event waited at most until its row was in Redis, around each kill. The two
+  controllers share the partitions, so those of the killed one wait until the group has given them away.
+  Load is counted from the end of its second.
+- `weights changed`, `requests lost`: counts, and neither may happen.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from bench._frame import Case, run
+from controller.process import clock
+from controller.routes.record import RoutesRecord
+from lab.demo.command import demo_plan
+from lab.demo.continuity import take_over_faults
+from lab.demo.fleet import NAMESPACE
+from lab.demo.plan import FAST
+from lab.demo.run import Run
+from lab.demo.scenario import all_healthy
+from streams.rows import DemandRow, Row
+from streams.tables import RedisTables
+from tieline.keys import Keys
+from tieline.redis_address import SENTINEL
+from tieline.redis_client import connect
+
+KILLS = 10
+LOOK_EVERY_S = 0.05
+SETTLED_WITHIN_S = 90.0
+TAKEN_WITHIN_S = 60.0
+SILENCE_S = 14.0  # longer than Kafka waits for a dead member of the group
+
+
+class Silent:
+    """Shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Nobody listens."""
+
+    def refresh(self, picture: object) -> None:
+        """Nobody looks."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class RowWatch:
+    """How long events waited until their rows were in Redis."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis = connect(redis_url, Keys(NAMESPACE), retries=1)
+        self._tables = RedisTables(self._redis, Keys(NAMESPACE))
+        self._newest: dict[object, int] = {}
+        self.longest_ms = 0
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        try:
+            while True:
+                contents = await self._tables.read()
+                at_ms = clock.now_ms()
+                rows: list[Row | DemandRow] = [*contents.reports, *contents.capacities, *contents.demand]
+                for row in rows:
+                    self._note(row, at_ms)
+                await asyncio.sleep(LOOK_EVERY_S)
+        finally:
+            await self._redis.aclose()
+
+    def _note(self, row: Row | DemandRow, at_ms: int) -> None:
+        if isinstance(row, Row):
+            event = row.event
+            place: object = (type(event), event.source, event.provider, event.region)
+            newest_ms = row.append_ms
+        elif row.seconds:
+            place, newest_ms = row.position.partition, row.seconds[-1].second_ms + 1_000
+        else:
+            return
+        if newest_ms > self._newest.setdefault(place, newest_ms):
+            self._newest[place] = newest_ms
+            self.longest_ms = max(self.longest_ms, at_ms - newest_ms)
+
+
+class Take(NamedTuple):
+    """One take-over."""
+
+    published_after_ms: float
+    silent_ms: float
+    changes: float
+
+
+async def _take_over(world: Run, watch: RowWatch) -> Take:
+    """Kills the leader, and starts another controller once its successor has its partitions."""
+    await world.wait(lambda: _is_settled(world), SETTLED_WITHIN_S, "two controllers and healthy pools")
+    watch.longest_ms = 0
+    former_epoch = world.observer.records[-1].generation.epoch
+    killed_ms = clock.now_ms()
+    await world.fleet.kill_controller()
+    await world.wait(lambda: _next(world, former_epoch) is not None, TAKEN_WITHIN_S, "the next table")
+    published_after_ms = float(clock.now_ms() - killed_ms)
+    before = [record for record in world.observer.records if record.generation.epoch == former_epoch][-1]
+    after = _next(world, former_epoch)
+    changes = take_over_faults(before, after) if after is not None else []
+    await asyncio.sleep(max(0.0, SILENCE_S - (clock.now_ms() - killed_ms) / 1_000))
+    await world.fleet.start_controller()
+    return Take(published_after_ms, float(watch.longest_ms), float(len(changes)))
+
+
+def _next(world: Run, former_epoch: int) -> RoutesRecord | None:
+    """The first table of a higher epoch."""
+    records = (record for record in world.observer.records if record.table is not None)
+    return next((record for record in records if record.generation.epoch > former_epoch), None)
+
+
+def _is_settled(world: Run) -> bool:
+    """Whether all pools are healthy, and each controller has partitions."""
+    has_partitions = all('"partitions_assigned"' in child.output() for child in world.fleet.controllers)
+    return has_partitions and all_healthy(world.picture, clock.now_ms())
+
+
+async def _measured() -> tuple[list[Take], int]:
+    """The take-overs, and how many requests were lost in all of them."""
+    with tempfile.TemporaryDirectory() as directory:
+        world = Run(demo_plan(FAST), Path(directory), Silent(), cluster=SENTINEL)
+        try:
+            await world.start()
+            watch = RowWatch(world.fleet.servers.redis_url)
+            watching = asyncio.create_task(watch.run())
+            takes = [await _take_over(world, watch) for _ in range(KILLS)]
+            watching.cancel()
+            await asyncio.wait({watching})
+            facts = await world.finish()
+        finally:
+            await world.close()
+    return takes, len(facts.lost)
+
+
+def measure() -> Iterator[Case]:
+    """All cases, from one run."""
+    takes, lost = asyncio.run(_measured())
+    yield Case("publication", "ms", [take.published_after_ms for take in takes], {"p99": 5_000})
+    yield Case("ingest shared", "ms", [take.silent_ms for take in takes], {"p99": 10_000})
+    yield Case("weights changed", "faults", [take.changes for take in takes], {"p99": 0})
+    yield Case("requests lost", "requests", [float(lost)], {"p99": 0})
+
+
+if __name__ == "__main__":
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it complains of what is killed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children end too
+    sys.exit(run("takeover", measure))
