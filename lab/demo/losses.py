@@ -12,7 +12,6 @@ from lab.demo.run import Run
 from lab.demo.scenario import POOLS_HEALTHY, Act, Phase, Roles, all_healthy, calm_start, emptied, regions
 from lab.errors import ChildError
 from lab.stack.server import Server
-from lab.stack.valkey_groups import ValkeyCluster
 
 Loss: TypeAlias = Literal["broker", "redis", "controller"]
 GAP_MAX_S = 15.0
@@ -74,10 +73,7 @@ class LoseServer:
             return None
         if self._loss == "broker":
             return await stack.kafka.leader_of(f"{NAMESPACE}.routes")
-        if isinstance(stack.valkey, ValkeyCluster):
-            primary: Server | None = await stack.valkey.primary(NAMESPACE)
-        else:
-            primary = await stack.valkey.primary()
+        primary = await stack.valkey.primary(NAMESPACE)
         if primary is None:
             raise ChildError("no Valkey is the primary")
         return primary

@@ -117,8 +117,10 @@ class WatchedValkey(ServerGroup):
                 return False
         return True
 
-    async def primary(self) -> WatchedServer | None:
-        """The primary, by the first Sentinel that answers; None if none does."""
+    async def primary(self, namespace: str) -> WatchedServer | None:
+        """The server that has the keys of a namespace, which is the only primary, by the first Sentinel that
+        answers; None if none does."""
+        del namespace
         for sentinel in self.sentinels:
             if place := await ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE):
                 return next((server for server in self.servers if server.port == int(place[1])), None)

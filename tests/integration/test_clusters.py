@@ -44,9 +44,9 @@ async def test_orders_are_carried_out_while_a_server_is_lost(prefix: str, tmp_pa
                 "three replicas of the routes log",
             )
 
-            primary = await until(stack.valkey.primary, what="a primary")
+            primary = await until(lambda: stack.valkey.primary(prefix), what="a primary")
             await asyncio.gather(primary.kill(), _drain(fleet, client, "oci"))
-            assert await stack.valkey.primary() is not primary
+            assert await stack.valkey.primary(prefix) is not primary
 
 
 async def _drain(fleet: Fleet, client: tieline.AsyncClient, scope: str) -> None:

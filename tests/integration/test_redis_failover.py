@@ -98,7 +98,7 @@ async def follows(client: tieline.AsyncClient, generation: str) -> None:
 async def test_a_lost_primary_is_replaced_by_sentinels(watched: WatchedValkey, prefix: str) -> None:
     """SIGKILL of the primary and of one Sentinel: projection, client and the reader of short commands find
     the replica by themselves, and the next table arrives."""
-    primary = await until(watched.primary, what="a primary")
+    primary = await until(lambda: watched.primary(prefix), what="a primary")
     async with Leader(watched.url, prefix) as leader:
         leader.publish(1)
         async with following(watched.url, prefix) as client:
@@ -108,13 +108,13 @@ async def test_a_lost_primary_is_replaced_by_sentinels(watched: WatchedValkey, p
         async with RedisReader(watched.url, leader.keys) as reader:
             [beat] = await reader.ask(("HGET", leader.keys.routes, HEARTBEAT_FIELD))
         assert beat
-        assert await watched.primary() is watched.servers[1]
+        assert await watched.primary(prefix) is watched.servers[1]
 
 
 async def test_a_primary_that_is_cut_off_is_left(watched: WatchedValkey, prefix: str) -> None:
     """Sentinels and replica have lost it, and it goes on answering and taking writes. The controller and
     `tieline web` leave it for the new primary, so its heartbeat there ends, and the client follows."""
-    former = await until(watched.primary, what="a primary")
+    former = await until(lambda: watched.primary(prefix), what="a primary")
     board = Board()
     async with Leader(watched.url, prefix) as leader, connect(watched.url, leader.keys) as redis:
         leader.publish(1)
@@ -124,7 +124,7 @@ async def test_a_primary_that_is_cut_off_is_left(watched: WatchedValkey, prefix:
             await former.cut_off()
             # A controller asks so once a second.
             await until(lambda: leave_former_primary(leader.redis), FAILOVER_WITHIN_S, "another primary")
-            assert await _is_another(watched, former)
+            assert await watched.primary(prefix) is not former
             generation = leader.publish(2)
             await follows(client, generation)
             await until(lambda: _serves(board, generation), CLIENT_FOLLOWS_WITHIN_S, "the table to serve")
@@ -188,11 +188,6 @@ async def test_a_wrong_name_of_the_primary_is_told(watched: WatchedValkey) -> No
 
 def _serves(board: Board, generation: str) -> bool:
     return board.served is not None and str(board.served.generation) == generation
-
-
-async def _is_another(group: WatchedValkey, former: object) -> bool:
-    primary = await group.primary()
-    return primary is not None and primary is not former
 
 
 async def _move_slot(cluster: ValkeyCluster, namespace: str, owner_port: int, target_port: int) -> None:

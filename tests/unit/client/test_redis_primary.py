@@ -20,6 +20,7 @@ from tieline.redis_primary import (
 SENTINELS = parse_redis("redis+sentinel://:pw@s1:1,s2:1,s3:1/orders")
 OLD, NEW = Place("10.0.0.1", 6379), Place("10.0.0.2", 6379)
 KEYS = Keys("tieline")
+LATE_BY_S = 0.02
 
 
 def by_sentinel(place: Place, epoch: int) -> list[bytes]:
@@ -28,13 +29,19 @@ def by_sentinel(place: Place, epoch: int) -> list[bytes]:
 
 
 class Nodes:
-    """Answers by host; an error is raised, and None never answers."""
+    """Answers by host; an error is raised, and None never answers. ``late`` answer after all others."""
 
-    def __init__(self, **answers: list[bytes] | Exception | None) -> None:
+    def __init__(self, *late: str, **answers: list[bytes] | Exception | None) -> None:
+        self._late = late
         self._answers = answers
 
     async def __call__(self, url: str, questions: Sequence[Question]) -> list[Any]:
-        answer = self._answers[url.removeprefix("redis://").partition(":")[0]]
+        host = url.removeprefix("redis://").partition(":")[0]
+        if host in self._late:
+            due = asyncio.Event()
+            asyncio.get_running_loop().call_later(LATE_BY_S, due.set)
+            await due.wait()
+        answer = self._answers[host]
         if isinstance(answer, Exception):
             raise answer
         if answer is None:
@@ -43,8 +50,8 @@ class Nodes:
 
 
 async def test_a_sentinel_that_is_cut_off_is_outvoted() -> None:
-    """It still names the former primary, at a lower epoch."""
-    nodes = Nodes(s1=by_sentinel(OLD, 3), s2=by_sentinel(NEW, 4), s3=OSError("refused"))
+    """It still names the former primary, at a lower epoch, also when it answers first."""
+    nodes = Nodes("s2", s1=by_sentinel(OLD, 3), s2=by_sentinel(NEW, 4), s3=OSError("refused"))
     assert await find_primary(SENTINELS, KEYS, nodes) == NEW
 
 
