@@ -112,7 +112,7 @@ async def _rebuild(
         raise UserError("Kafka has no publication yet: start a controller with `tieline controller`")
     topic = settings.topics.routes.name
     history = (await topic_facts(settings.kafka, [topic]))[topic].id
-    redis = connect_redis(settings.redis)
+    redis = connect_redis(settings.redis, settings.keys)
     try:
         fields = await redis.hmget(settings.keys.routes, PLACE_FIELDS)
         require_same_history(fields, record.generation, history)
