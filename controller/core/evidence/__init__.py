@@ -5,7 +5,8 @@ read. Out: a ``Finding`` for every pool that anything is known of, and from it t
 
 1. ``heard_sources.py``: which sources are heard, and whether a silent one is to be missed. Evidence has an
    instant. It is fresh for ``thresholds.stale_after_ms`` of its source's interval, and it does not age while
-   its partition is not read to the end: a controller that lags blames itself and not the pools.
+   its partition is not read to the end: a controller that lags blames itself and not the pools. What would be
+   stale if it aged changes no state either (``UNREAD_MS``): after an outage of Kafka it is as old as that.
 2. ``client_sums.py`` with ``reporter_cap.py``: clients' outcomes at a pool, added up over the shortest time
    that says something, no client counting for more than its cap, and newcomers only where nobody else is
    heard.

@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from controller.core.evidence.client_sums import ClientOutcomes, is_established, sum_clients
-from controller.core.evidence.heard_sources import Hearing, Probe, Reach, RowReading, read_row
+from controller.core.evidence.heard_sources import UNREAD_MS, Hearing, Probe, Reach, RowReading, read_row
 from controller.core.evidence.served_at_limit import Window
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.policy.thresholds import Thresholds
@@ -20,7 +20,8 @@ class Evidence(Struct, frozen=True, gc=False):
     """All that is known of one pool's health.
 
     ``ejected_by`` of ``clients_heard`` clients have left it by themselves, and one of them last said so at
-    ``ejected_ms``. ``until_ms``: when the first prober goes stale.
+    ``ejected_ms``. ``until_ms``: when the first prober goes stale. ``clients_unread``: what clients said is
+    older than it may count, and newer reports of theirs may lie unread.
     """
 
     clients: ClientOutcomes | None
@@ -29,6 +30,7 @@ class Evidence(Struct, frozen=True, gc=False):
     clients_heard: int = 0
     ejected_ms: int = 0
     until_ms: int | None = None
+    clients_unread: bool = False
 
 
 NOTHING = Evidence(None)
@@ -52,10 +54,12 @@ class _EvidenceBasis(NamedTuple):
     clients: dict[str, ClientOutcomes]
     ejections: _Ejections
     clients_heard: int
+    unread: frozenset[str]  # pools of which clients' newest word is older than it may count
 
     def changed_pools(self, now: "_EvidenceBasis") -> set[str]:
         """The pools of which something else is known now, but for the number of clients."""
         ejections = {pool for pool, _ in self.ejections.items() ^ now.ejections.items()}
+        ejections |= self.unread ^ now.unread
         return ejections | changed_keys(self.probes, now.probes) | changed_keys(self.clients, now.clients)
 
     def of(self, pool: str) -> Evidence:
@@ -69,6 +73,7 @@ class _EvidenceBasis(NamedTuple):
             clients_heard=self.clients_heard,
             ejected_ms=ejected_ms,
             until_ms=until_ms,
+            clients_unread=pool in self.unread,
         )
 
 
@@ -92,11 +97,13 @@ def gather(
 
     Unchanged pools return the same object, so callers can skip them.
     """
+    clients = sum_clients(_windows(demand, reach, thresholds, now_ms), thresholds, memo)
     basis = _EvidenceBasis(
         _probes(reports, hearings, thresholds, memo),
-        sum_clients(_windows(demand, reach, thresholds, now_ms), thresholds, memo),
+        clients,
         _ejections(demand, reach, thresholds, now_ms),
         clients_heard=_clients_heard(demand),
+        unread=_unread(clients, now_ms - thresholds.stale_min_ms),
     )
     pools = {*basis.probes, *basis.clients, *basis.ejections}
     changed, evidence = pools, dict.fromkeys(sorted(pools), NOTHING)
@@ -110,6 +117,12 @@ def gather(
         evidence[pool] = basis.of(pool)
     memo.keep(_LastEvidence(basis, evidence))
     return evidence
+
+
+def _unread(clients: dict[str, ClientOutcomes], since_ms: int) -> frozenset[str]:
+    """The pools of which clients said nothing since then. Their older word is left only where newer may lie
+    unread (``_windows``)."""
+    return frozenset(pool for pool, outcomes in clients.items() if outcomes.latest_ms + 1000 <= since_ms)
 
 
 def _clients_heard(demand: tuple[DemandRow, ...]) -> int:
@@ -189,6 +202,8 @@ def _probes_of(
             if pools is None or pool in pools:
                 if hearing is Hearing.DISPUTED:
                     probe = replace(probe, disputed=True)
+                elif hearing is Hearing.UNREAD:
+                    probe = replace(probe, evidence_ms=UNREAD_MS)
                 probes.setdefault(pool, []).append(probe)
                 if hearing in (Hearing.FRESH, Hearing.DISPUTED):
                     until[pool] = min(until.get(pool, reading.until_ms), reading.until_ms)
@@ -223,7 +238,8 @@ def _ejections(
         ages = reach.is_current("demand", row.position.partition)
         for ejection in row.ejections:
             if ejection.until_ms > now_ms or not ages:
-                count, last_ms = ejections.get(ejection.pool, (0, 0))
+                count, last_ms = ejections.get(ejection.pool, (0, UNREAD_MS))
                 told_ms = max(ejection.since_ms, ejection.until_ms - thresholds.stale_min_ms)
+                told_ms = told_ms if ejection.until_ms > now_ms else UNREAD_MS
                 ejections[ejection.pool] = (count + 1, max(last_ms, told_ms))
     return ejections

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from controller.core.evidence.finding import Finding, Kind
+from controller.core.evidence.heard_sources import UNREAD_MS
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason, State
 from controller.core.policy.thresholds import Thresholds
@@ -128,6 +129,10 @@ def advance(memory: PoolMemory, finding: Finding, conditions: Conditions) -> Poo
 
 
 def _after(memory: PoolMemory, finding: Finding, conditions: Conditions) -> PoolMemory:
+    if finding.evidence_ms == UNREAD_MS:
+        return (
+            memory  # what is stale neither moves anything nor, while newer may lie unread, counts as silence
+        )
     act = TRANSITIONS[memory.state, finding.kind]
     if act in (Act.FALL, Act.DEGRADE, Act.STILL_BAD) and finding.evidence_ms <= conditions.evidence_after_ms:
         return memory

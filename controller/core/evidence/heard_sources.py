@@ -16,6 +16,7 @@ from streams.demand import OWN_NETWORK_MIN, answers
 from streams.rows import Progress, Row
 from tieline.events import PoolObservation, Report
 
+UNREAD_MS = -1  # the instant of evidence that is stale, though newer evidence may lie unread
 BLIND_AFTER_MS = 15_000  # the shortest time after which evidence is stale
 
 

@@ -13,6 +13,7 @@ from controller.core.evidence.finding import (
     slow_after_ms,
 )
 from controller.core.evidence.gather import Evidence
+from controller.core.evidence.heard_sources import UNREAD_MS
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import Reason
@@ -128,6 +129,10 @@ def _admitted_share(evidence: Evidence) -> float:
 
 
 def _newest_ms(evidence: Evidence) -> int:
-    """The instant of the newest evidence."""
-    newest = evidence.clients.latest_ms + 1000 if evidence.clients else 0
-    return max([newest, evidence.ejected_ms, *(probe.evidence_ms for probe in evidence.probes)])
+    """The instant of the newest evidence; ``UNREAD_MS`` if all of it is stale while newer may lie unread."""
+    instants = [probe.evidence_ms for probe in evidence.probes]
+    if evidence.clients is not None and not evidence.clients_unread:
+        instants.append(evidence.clients.latest_ms + 1000)
+    if evidence.ejected_by:
+        instants.append(evidence.ejected_ms)
+    return max(instants, default=UNREAD_MS)

@@ -4,10 +4,15 @@ import pytest
 from msgspec.structs import replace
 
 from controller.core.evidence.client_sums import sum_clients
+from controller.core.evidence.finding import PoolContext
 from controller.core.evidence.gather import Evidence, gather
-from controller.core.evidence.heard_sources import Reach, hear
+from controller.core.evidence.health import Conditions, advance
+from controller.core.evidence.heard_sources import UNREAD_MS, Reach, hear
+from controller.core.evidence.judge import judge
 from controller.core.evidence.served_at_limit import Window
 from controller.core.model.memo import Memo
+from controller.core.model.memory import PoolMemory
+from controller.core.model.reasons import State
 from streams.rows import DemandRow, DemandSecond, Ejection, PoolSum, Position, Progress, ReporterShare, Row
 from tests.unit.controller.core.made import LIMITS, NOW_MS
 from tieline.events import Outcomes, PoolObservation, Report, ResultClass
@@ -80,6 +85,29 @@ def test_evidence_does_not_age_while_the_controller_lags(at: tuple[Progress, ...
     """Behind, or not heard of for long, or never: it blames itself, not the pools."""
     assert known(reports=(report(60_000),), at=at) is not None
     assert known(demand=(row(second(60, ok=50)),), at=at) is not None
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_what_is_stale_changes_no_state_while_newer_evidence_may_lie_unread(state: State) -> None:
+    """Of probers and of clients, good or bad: so nothing that was seen before an outage of Kafka moves load
+    after it. Fresh evidence beside it counts."""
+    at, memory = progress(behind=1), PoolMemory(state, hold_until_ms=NOW_MS - 1, down_since_ms=1)
+    leaving = (Ejection("a", POOL, ResultClass.TIMEOUT, NOW_MS - 90_000, NOW_MS - 60_000),)
+    for reports, demand in (
+        ((report(60_000, server_error=9), report(60_000, source="other", server_error=9)), ()),
+        ((report(60_000),), ()),
+        ((), (row(second(60, failures=50, failing=4)),)),
+        ((), (row(second(60, ok=50)),)),
+        ((), (row(second(60, failures=50, failing=4), ejections=leaving),)),
+    ):
+        evidence = known(reports=reports, demand=demand, at=at)
+        assert evidence is not None
+        finding = judge(evidence, LIMITS, PoolContext())
+        assert finding.evidence_ms == UNREAD_MS
+        assert advance(memory, finding, Conditions(NOW_MS, LIMITS)) is memory
+    both = known(reports=(report(60_000), report(1_000, source="other", server_error=9)), at=at)
+    assert both is not None
+    assert judge(both, LIMITS, PoolContext()).evidence_ms == NOW_MS - 1_000
 
 
 def test_a_loaded_pool_is_judged_within_two_seconds() -> None:
