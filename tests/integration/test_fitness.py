@@ -150,7 +150,7 @@ WRONG: tuple[tuple[Wrong, str], ...] = (
     (few_descriptors, "descriptors"),
     (other_lineage, "lineage"),
 )
-AT_A_TIME = 2  # as many controllers start quickly enough on two cores
+AT_A_TIME = 4  # as many controllers start quickly enough on two cores
 
 
 async def start_wrong(fleet: Fleet, directory: Path, wrong: Wrong, kind: str) -> ControllerProcess:
