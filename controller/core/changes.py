@@ -5,7 +5,8 @@
    or lost leaves them at once.
 3. By choice: one bounded step towards the order of merit or the dispatch's plan, at most once in
    ``shift_period_ms``, and none while too many sources are silent.
-4. ``on_loss`` is decided anew: soon after a forced publication, and once in ``on_loss_period_ms``.
+4. ``on_loss`` is decided anew: soon after a forced publication, once a pool can be counted on again, and
+   once in ``on_loss_period_ms``. It is published if it differs by more than a little.
 """
 
 from typing import NamedTuple
@@ -21,13 +22,19 @@ from controller.core.moves.forced import find_places, settle
 from controller.core.moves.held_table import HeldTable
 from controller.core.moves.last_resort import last_resort_changes, last_resorts
 from controller.core.moves.modes import within_freezes
-from controller.core.moves.on_loss import decide_on_loss, must_be_patched, on_loss_differs
+from controller.core.moves.on_loss import (
+    decide_on_loss,
+    must_be_patched,
+    on_loss_differs,
+    unusable_pools,
+)
 from controller.core.moves.unplaced import Move
 from controller.core.moves.voluntary import approach, keep_warm, target_of
 from controller.core.policy.compiled import CRITICAL_RANK, LOWEST_RANK, CompiledPolicy
 from controller.core.snapshot import Snapshot
 from tieline.table import MILLION
 
+NEAR_ZERO = 1e-9  # units/s
 NO_RANK = -1  # more critical than any: nothing that is shed returns
 
 
@@ -110,16 +117,28 @@ def voluntary_step(assessment: Assessment, use: Use, before: HeldTable, plan: Pl
     return VoluntaryStep(draft, target, moves)
 
 
-def on_loss_is_old(situation: Situation) -> bool:
-    """Whether ``on_loss`` should be decided anew because demand and capacity have moved on meanwhile."""
-    snapshot, assessment, _, now_ms = situation
-    memory = assessment.memory
-    period_ms = snapshot.policy.thresholds.on_loss_period_ms
-    if memory.on_loss_due or now_ms - memory.on_loss_ms < period_ms:
+def on_loss_is_due(situation: Situation) -> bool:
+    """Whether ``on_loss`` should be decided anew: it was only patched, a pool can be counted on again, or
+    demand and capacity have moved on meanwhile."""
+    snapshot, assessment, before, now_ms = situation
+    memory, thresholds = assessment.memory, snapshot.policy.thresholds
+    if memory.on_loss_due:
+        return now_ms >= before.table.made_ms + thresholds.on_loss_after_ms
+    age_ms = now_ms - memory.on_loss_ms
+    is_old = age_ms >= thresholds.on_loss_period_ms
+    has_returned = age_ms >= thresholds.on_loss_after_ms and bool(returned_pools(memory, assessment))
+    if not is_old and not has_returned:
         return False
     # Tables without a row of progress, as after a loss of Redis, prove nothing about what was read.
     is_read = bool(snapshot.progress) and all(partition.caught_up for partition in snapshot.progress)
     return is_read and _may_choose(situation)
+
+
+def returned_pools(memory: Memory, assessment: Assessment) -> list[str]:
+    """The pools that ``on_loss`` was decided without, as they could carry nothing, and that can carry load
+    again."""
+    index_of, unusable = assessment.compiled.pool_index, unusable_pools(assessment.use)
+    return [name for name in memory.on_loss_without if index_of.get(name) not in unusable]
 
 
 def _forced(situation: Situation) -> Change | None:
@@ -168,14 +187,16 @@ def _matters(draft: Draft, before: HeldTable, assessment: Assessment) -> bool:
     or more than a little moves.
 
     That is more than a little of a route, or of what a pool may carry: a small part of a large route may be
-    all that a small pool can take.
+    all that a small pool can take. Load of a small route that is shed and is next to nothing for every pool
+    must be a larger part of the route, as demand goes up and down by so much all the time.
     """
     limits, thresholds = assessment.use.limits, assessment.compiled.policy.thresholds
-    small = round(thresholds.forced_share_min * MILLION)
     changed: set[int] = set()
+    largest = largest_shed = 0
     for route in draft.touched:
         was, now = before.weights[route], draft.weights[route]
-        moved = abs(before.shed[route] - draft.shed[route])
+        sheds = draft.shed[route] - before.shed[route]
+        moved = abs(sheds)
         for pool in {*was, *now}:
             change = abs(was.get(pool, 0) - now.get(pool, 0))
             if change and pool not in now and limits.grade[pool] == OUT:
@@ -185,11 +206,19 @@ def _matters(draft: Draft, before: HeldTable, assessment: Assessment) -> bool:
             if change:
                 changed.add(pool)
             moved += change
-        if moved >= 2 * small:
-            return True
+        largest = max(largest, moved if sheds <= 0 else 0)
+        largest_shed = max(largest_shed, moved if sheds > 0 else 0)
     load = before.draft(assessment.demand).load if changed else []
-    share = thresholds.overload_tolerance
-    return any(abs(draft.load[pool] - load[pool]) > share * limits.usable[pool] for pool in changed)
+    shares = [abs(draft.load[p] - load[p]) / max(limits.usable[p], NEAR_ZERO) for p in changed]
+    share = max(shares, default=0.0)
+    # What is shed for the noise of a small route's demand is nothing to any pool.
+    is_crumb = share < thresholds.forced_share_min
+    most_shed = thresholds.shift_share_min if is_crumb else thresholds.forced_share_min
+    return (
+        largest >= 2 * round(thresholds.forced_share_min * MILLION)
+        or largest_shed >= 2 * round(most_shed * MILLION)
+        or share > thresholds.overload_tolerance
+    )
 
 
 def _pools_withdrawn(situation: Situation) -> Change | None:
@@ -223,13 +252,10 @@ def _may_choose(situation: Situation) -> bool:
 
 
 def _on_loss_renewed(situation: Situation) -> Change | None:
-    """The same weights with ``on_loss`` decided anew, if it was only patched or would differ by now."""
-    snapshot, assessment, before, now_ms = situation
-    renew_ms = before.table.made_ms + snapshot.policy.thresholds.on_loss_after_ms
-    is_patched = assessment.memory.on_loss_due and now_ms >= renew_ms
-    if not is_patched and not on_loss_is_old(situation):
+    """The same weights with ``on_loss`` decided anew, if it would differ by more than a little."""
+    _, assessment, before, _ = situation
+    if not on_loss_is_due(situation):
         return None
     draft = before.draft(assessment.demand)
-    if is_patched or on_loss_differs(before, decide_on_loss(draft, assessment.use)):
-        return Change(draft, [], urgent=False)
-    return None
+    is_other = on_loss_differs(before, decide_on_loss(draft, assessment.use))
+    return Change(draft, [], urgent=False) if is_other else None

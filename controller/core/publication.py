@@ -7,7 +7,7 @@ soon after.
 from msgspec.structs import replace
 
 from controller.core.assessment import Assessment
-from controller.core.changes import Change, Situation, on_loss_is_old, restored_parts
+from controller.core.changes import Change, Situation, on_loss_is_due, restored_parts
 from controller.core.guards.last_look import Proposal, UnlawfulTableError, apply_guards
 from controller.core.guards.overridden import overridden_verdicts
 from controller.core.model.memory import Memory
@@ -15,7 +15,7 @@ from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.draft import Draft
 from controller.core.moves.held_table import HeldTable, split_of, table_of
 from controller.core.moves.last_resort import last_resorts
-from controller.core.moves.on_loss import decide_on_loss, patch_on_loss
+from controller.core.moves.on_loss import decide_on_loss, patch_on_loss, unusable_pools
 from controller.core.snapshot import Ready, Snapshot
 from controller.core.verdicts import holding_verdicts
 from tieline.table import Generation, RouteTable, Split
@@ -45,11 +45,8 @@ def publish(
     verdicts += overridden_verdicts(assessment, proposal.splits, proposal.before)
     was_due = assessment.memory.on_loss_due
     is_due = is_hasty and (was_due or bool(draft.touched) or _is_patched(before, on_loss))
-    memory = replace(
-        _memory_after(assessment, change, before, now_ms),
-        on_loss_due=is_due,
-        on_loss_ms=assessment.memory.on_loss_ms if is_hasty else now_ms,
-    )
+    memory = _memory_after(assessment, change, before, now_ms)
+    memory = replace(memory, on_loss_due=is_due) if is_hasty else _on_loss_decided(memory, assessment, now_ms)
     wake_ms = assessment.due_ms
     if is_due:
         renew_ms = now_ms + snapshot.policy.thresholds.on_loss_after_ms
@@ -68,8 +65,8 @@ def keep(situation: Situation, verdicts: list[Verdict]) -> Ready:
     """The table in force stays. What has to be remembered is recorded without one."""
     snapshot, assessment, _, now_ms = situation
     memory = assessment.memory
-    if on_loss_is_old(situation):  # it was looked at, and would not differ
-        memory = replace(memory, on_loss_ms=now_ms)
+    if on_loss_is_due(situation):  # it was looked at, and would not differ
+        memory = _on_loss_decided(memory, assessment, now_ms)
     return _kept(snapshot, assessment, memory, verdicts, now_ms)
 
 
@@ -83,6 +80,12 @@ def _kept(
         memory_changed=memory is not snapshot.memory,
         wake_ms=assessment.due_ms,
     )
+
+
+def _on_loss_decided(memory: Memory, assessment: Assessment, now_ms: int) -> Memory:
+    """The memory after ``on_loss`` was decided, with the pools that it could not count on."""
+    without = tuple(assessment.compiled.pools[pool] for pool in sorted(unusable_pools(assessment.use)))
+    return replace(memory, on_loss_due=False, on_loss_ms=now_ms, on_loss_without=without)
 
 
 def _proposal(

@@ -21,6 +21,7 @@ from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.policy import Policy, Pool
 from controller.core.policy.thresholds import Thresholds
 
+REGAIN_STEPS_MAX = 10  # after so many a limit that was met has grown beyond any other
 UNBOUNDED = float("inf")  # units/s, where nothing limits them
 RAMPED_REASONS = (Reason.CAPACITY_STATED, Reason.CAPACITY_ACCEPTED, Reason.CAPACITY_EXPIRED)
 
@@ -254,10 +255,16 @@ def _with_carried(
 
 
 def regained(units: float, at_ms: int, thresholds: Thresholds, now_ms: int) -> float:
-    """To what a limit that was met at ``at_ms`` has grown back by now, in units/s."""
+    """To what a limit that was met at ``at_ms`` has grown back by now, in units/s.
+
+    It grows by steps, each twice as large as the one before: a limit that is not met again is probably gone,
+    and load may be shed for it meanwhile. One that still holds is met at the first steps, which are small.
+    """
     over_ms = now_ms - at_ms - thresholds.throttled_hold_ms
     steps = max(0, over_ms // max(1, thresholds.shift_period_ms) + 1)
-    return units * float(thresholds.throttled_regain**steps)
+    for step in range(min(steps, REGAIN_STEPS_MAX)):
+        units *= 1.0 + (thresholds.throttled_regain - 1.0) * 2**step
+    return units
 
 
 def _within_met_limits(cap: PoolCap, memory: PoolMemory, thresholds: Thresholds, now_ms: int) -> PoolCap:

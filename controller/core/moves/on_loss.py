@@ -56,7 +56,7 @@ def on_loss_differs(before: HeldTable, on_loss: list[dict[str, Split]]) -> bool:
 
 def pools_to_drop(before: HeldTable, use: Use) -> set[int]:
     """The pools that ``on_loss`` in force counts on although they must carry nothing now."""
-    return {pool for pool in _unusable(use) if pool in before.counted_on}
+    return {pool for pool in unusable_pools(use) if pool in before.counted_on}
 
 
 def must_be_patched(before: HeldTable, use: Use) -> bool:
@@ -64,7 +64,7 @@ def must_be_patched(before: HeldTable, use: Use) -> bool:
     return bool(before.on_loss_beyond_shares or pools_to_drop(before, use))
 
 
-def _unusable(use: Use) -> set[int]:
+def unusable_pools(use: Use) -> set[int]:
     """The pools that must carry nothing: those that are out, and those without any capacity."""
     grades = zip(use.limits.grade, use.limits.usable, strict=True)
     return {pool for pool, (grade, usable) in enumerate(grades) if grade == OUT or usable <= 0}
@@ -76,7 +76,7 @@ def patch_on_loss(before: HeldTable, use: Use) -> list[dict[str, Split]]:
     What those pools had goes to the largest of the others, as far as the providers' largest shares allow, or
     is shed. No pool is added, so the splits stay lawful. What needs no patch is the same object.
     """
-    out = _unusable(use)
+    out = unusable_pools(use)
     by_route: list[dict[str, Split]] = []
     owner = before.compiled.provider_of
     for number, (route, rules) in enumerate(zip(before.routes, before.compiled.routes, strict=True)):

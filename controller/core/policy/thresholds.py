@@ -101,7 +101,8 @@ class Thresholds(Struct, frozen=True, omit_defaults=True):
     rate_limit_left_min: Fraction = 0.1  # of a provider's limit, by its answers: with less a pool is full
     lump_share: Fraction = 0.25  # stated capacity that grows by more than this share is ramped ...
     lump_known_ms: Period = 600_000  # ... and a smaller limit that was stated for so long is the known one
-    throttled_regain: Factor = 1.1  # after throttled_hold_ms the limit grows by this factor each shift period
+    throttled_regain: Factor = 1.1  # after throttled_hold_ms the limit grows by this factor, and by twice as
+    # much more in each shift period that follows
     latency_band_ms: Band = 50.0  # pools within one band count as equally near
     first_table_share: Fraction = 0.5  # of committed capacity, for the first table of a lineage
 
