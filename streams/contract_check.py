@@ -9,7 +9,7 @@ from streams.fold import gap_ms
 from streams.rows import IngestEvent, Position
 from tieline.cloudevents import Poison, Rejection, decode, type_of
 from tieline.events import Capacity, Demand, Report, Statement, stale_after_ms
-from tieline.registration import Registry, unregistered
+from tieline.registration import Registry, unregistered, unsigned
 from tieline.topics import Topics
 
 FUTURE_MAX_MS = 60_000
@@ -61,6 +61,8 @@ class Judge:
                 place = f"{type_of(type(event))} does not belong on {record.topic}"
                 raise Poison(Rejection.UNKNOWN_TYPE, place)
             if poison := unregistered(event, self.registry):
+                raise poison
+            if poison := unsigned(event, self.registry, record.topic, record):
                 raise poison
             refuse_future(event, record.append_ms)
             event = self._bounded(event)

@@ -34,6 +34,7 @@ class ProducerSettings(TypedDict, total=False):
     spool_sync_ms: int
     feedback: bool
     on_refused: Callable[[Refusal], None] | None
+    signing_key: str | Path | None
 
 
 class SyncProducer:

@@ -49,6 +49,7 @@ class Rejection(StrEnum):
     UNKNOWN_POOL = "unknown_pool"
     NOT_ITS_KIND = "not_its_kind"
     OUT_OF_SCOPE = "out_of_scope"
+    BAD_SIGNATURE = "bad_signature"
     FUTURE = "future"
     TOO_LARGE = "too_large"
     UNREADABLE = "unreadable"

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,8 @@ from tieline.cancelling import whole
 from tieline.errors import ConfigurationError
 
 PLAIN, SCRAM_256, SCRAM_512 = "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"
-MECHANISMS = (PLAIN, SCRAM_256, SCRAM_512)
+OAUTH = "OAUTHBEARER"
+MECHANISMS = (PLAIN, SCRAM_256, SCRAM_512, OAUTH)
 REQUEST_TIMEOUT_MS = 5_000  # of one request of a consumer or admin client, until Kafka counts as away
 CONNECT_GRACE_S = 1.0  # to a connection that is being made when its task is cancelled
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?\Z")
@@ -26,8 +28,10 @@ _log = logging.getLogger("tieline")
 class Brokers:
     """``servers``: ``host:port[,host:port...]``. ``tls``: None for a connection that is not encrypted.
 
-    ``mechanism``: one of ``MECHANISMS``, with ``username`` and ``password``; empty for no SASL. A client
-    certificate is given to ``tls`` instead. ``str()`` of it is the servers alone, without secrets.
+    ``mechanism``: one of ``MECHANISMS``, with ``username`` and ``password``; empty for no SASL. For
+    OAUTHBEARER ``token`` takes their place: a function that returns a token, called in a thread whenever a
+    connection is made. A client certificate is given to ``tls`` instead. ``str()`` of it is the servers
+    alone, without secrets.
     """
 
     servers: str
@@ -35,6 +39,7 @@ class Brokers:
     mechanism: str = ""
     username: str = ""
     password: str = field(default="", repr=False)
+    token: Callable[[], str] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return self.servers
@@ -51,13 +56,29 @@ class Brokers:
         arguments: dict[str, Any] = {"bootstrap_servers": self.servers, "security_protocol": self.protocol}
         if self.tls:
             arguments["ssl_context"] = self.tls
-        if self.mechanism:
+        if self.mechanism == OAUTH:
+            arguments |= {"sasl_mechanism": OAUTH, "sasl_oauth_token_provider": _provider(self.token)}
+        elif self.mechanism:
             arguments |= {
                 "sasl_mechanism": self.mechanism,
                 "sasl_plain_username": self.username,
                 "sasl_plain_password": self.password,
             }
         return arguments
+
+
+def _provider(token: Callable[[], str] | None) -> Any:
+    """What aiokafka asks for a token."""
+    from aiokafka.abc import AbstractTokenProvider
+
+    if token is None:
+        raise ConfigurationError(f"kafka: mechanism={OAUTH!r} needs token=, a function that returns a token")
+
+    class Provider(AbstractTokenProvider):
+        async def token(self) -> str:
+            return await asyncio.to_thread(token)
+
+    return Provider()
 
 
 def brokers_of(kafka: str | Brokers) -> Brokers:
@@ -110,4 +131,6 @@ def checked_brokers(kafka: Any) -> Brokers:
         raise ConfigurationError(
             f"kafka: mechanism={brokers.mechanism!r}: expected one of {', '.join(MECHANISMS)}"
         )
+    if (brokers.mechanism == OAUTH) != (brokers.token is not None):
+        raise ConfigurationError(f"kafka: token= and mechanism={OAUTH!r} go together")
     return brokers

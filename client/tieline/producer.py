@@ -54,6 +54,7 @@ from tieline.events import (
 )
 from tieline.kafka import Brokers, checked_brokers
 from tieline.offers import OfferAnswer
+from tieline.signatures import private_key, sign_event
 from tieline.topics import PREFIX, Topics
 
 BUFFER_EVENTS_MAX = 1_000
@@ -123,6 +124,8 @@ class Producer:
       are sent, and whether this producer's dead letters are read. It needs the right to read the topics
       ``routes`` and ``deadletter``; without it, events are sent unchecked, and ``status.feedback_error`` says
       so.
+    - ``signing_key``: the source's private key, as PEM text or a path, where the policy names its
+      ``public_keys``: each event is signed with it.
     - ``on_refused``: called with a ``Refusal`` for every event that the controllers do not take.
 
     Raises ConfigurationError for an address that can't be used, MissingExtraError without aiokafka. The
@@ -145,12 +148,14 @@ class Producer:
         spool_sync_ms: int = SPOOL_SYNC_MS,
         feedback: bool = True,
         on_refused: Callable[[Refusal], None] | None = None,
+        signing_key: str | Path | None = None,
     ) -> None:
         self.source = source
         self.incarnation = secrets.token_hex(8)
         self._bootstrap = checked_brokers(bootstrap)
         if find_spec("aiokafka") is None:
             raise MissingExtraError("aiokafka", "kafka")
+        self._signing_key = private_key(signing_key, "signing_key") if signing_key is not None else None
         self._topics = Topics(prefix)
         self._send_timeout_s = send_timeout_s
         self._linger_ms = linger_ms
@@ -348,4 +353,6 @@ class Producer:
             encoded = encode(event, time_ms=self._now_ms(), content_type=self._content_type)
         except Poison as poison:
             raise InvalidEventError(poison.place) from None
+        if self._signing_key is not None:
+            encoded.headers.append(sign_event(self._signing_key, topic.name, encoded))
         return EventRecord(topic.name, encoded, event)

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from tieline.cloudevents import Poison, Rejection, type_of
 from tieline.events import Capacity, Event, Report, Statement, in_scope
+from tieline.signatures import SignedRecord, event_flaw
 
 RegisteredEvent: TypeAlias = Report | Statement | Capacity
 SENDERS: dict[type[RegisteredEvent], tuple[str, ...]] = {
@@ -31,17 +32,20 @@ _REMEDIES = {
     Rejection.UNKNOWN_POOL: "correct the pool's name, or add the pool to the policy",
     Rejection.NOT_ITS_KIND: "send it as a source of another kind, or change the source's kind in the policy",
     Rejection.OUT_OF_SCOPE: "leave it out, or widen the source's scope in the policy",
+    Rejection.BAD_SIGNATURE: "give the producer the source's key, or correct its public_keys in the policy",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRule:
     """What the policy says of a source. ``kind``: empty for any; ``scope``: provider[/region[/deployment]] or
-    ``*``. ``interval_max_ms``: a longer interval of a report counts as this one; None for any."""
+    ``*``. ``interval_max_ms``: a longer interval of a report counts as this one; None for any.
+    ``public_keys``: one of these must have signed its events; without any they need no signature."""
 
     kind: str = ""
     scope: str = "*"
     interval_max_ms: int | None = None
+    public_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class _SourceEntry(Struct, frozen=True):
     kind: str
     scope: str = "*"
     interval_max_ms: int | None = None
+    public_keys: tuple[str, ...] = ()
 
 
 class _PoolEntry(Struct, frozen=True):
@@ -108,8 +113,10 @@ def registry_in(policy: bytes) -> Registry:
     return Registry(
         frozenset(provider.id for provider in entries.providers),
         {
-            source.id: SourceRule(source.kind, source.scope, source.interval_max_ms)
-            for source in entries.sources
+            entry.id: SourceRule(
+                entry.kind, entry.scope, entry.interval_max_ms, public_keys=entry.public_keys
+            )
+            for entry in entries.sources
         },
         frozenset(pool.id for pool in entries.pools),
         groups={group: frozenset(pools) for group, pools in members.items()},
@@ -139,6 +146,18 @@ def unregistered(event: Event, registry: Registry) -> Poison | None:
     if rule.scope != "*" and (outside := _outside(event, pools, rule.scope, registry)):
         place = f"source {event.source} may speak of {rule.scope} only, not of {outside}"
         return Poison(Rejection.OUT_OF_SCOPE, place)
+    return None
+
+
+def unsigned(event: Event, registry: Registry, topic: str, record: SignedRecord) -> Poison | None:
+    """Why this record is not shown to come from the source that it names, which the policy binds to a key;
+    None if it is, or if the policy names no key."""
+    rule = registry.sources.get(getattr(event, "source", ""))
+    if rule is None or not rule.public_keys:
+        return None
+    if flaw := event_flaw(topic, record, rule.public_keys):
+        place = f"source {getattr(event, 'source', '')} must sign its events, and this one is {flaw}"
+        return Poison(Rejection.BAD_SIGNATURE, place)
     return None
 
 

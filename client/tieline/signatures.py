@@ -25,13 +25,20 @@ cryptography (``pip install 'tieline[overlay]'``). Tests: tests/unit/client/test
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from tieline.errors import ConfigurationError, MissingExtraError
-from tieline.order_signing import SignatureError, key_name, parts_of_signature, signature_text
+from tieline.order_signing import (
+    SignatureError,
+    decode_public_key,
+    key_name,
+    parts_of_signature,
+    signature_text,
+)
 from tieline.table import SignedManifest
 
 if TYPE_CHECKING:
@@ -46,6 +53,7 @@ _PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.D
 
 PublicKeys: TypeAlias = "Mapping[str, Ed25519PublicKey]"
 NO_KEYS: PublicKeys = {}
+SOURCES_REMEMBERED_MAX = 1_000
 Headers: TypeAlias = Iterable[tuple[str, bytes | None]]
 
 
@@ -95,6 +103,67 @@ def record_parts(kind: bytes, topic: str, key: bytes | None, value: bytes, heade
     names = ("ce_type", *_BOUND_HEADERS) if kind == EVENT_KIND else _BOUND_HEADERS
     bound = [by_name.get(name, b"") for name in names]
     return [kind, topic.encode(), key or b"", *bound, sha256(value).digest()]
+
+
+class SignedRecord(Protocol):
+    """What a signature covers of a record of Kafka."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its body."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """Its headers, in their order."""
+
+
+def private_key(text_or_path: str | Path, setting: str) -> "Ed25519PrivateKey":
+    """The Ed25519 key in an unencrypted PEM text or file. Raises ConfigurationError, whose text begins with
+    ``setting`` and has nothing of the key, and MissingExtraError without cryptography."""
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    except ImportError:
+        raise MissingExtraError("cryptography", "overlay") from None
+    is_text = isinstance(text_or_path, str) and "-----BEGIN" in text_or_path
+    text = str(text_or_path) if is_text else _text_of(Path(text_or_path), setting)
+    try:
+        key = load_pem_private_key(text.encode(), None)
+    except (ValueError, TypeError):  # the error could repeat some of the key, so it is not shown
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigurationError(
+            f"{setting}: expected an unencrypted Ed25519 private key in PEM, made by "
+            "`openssl genpkey -algorithm ed25519`"
+        )
+    return key
+
+
+def sign_event(private: "Ed25519PrivateKey", topic: str, record: SignedRecord) -> tuple[str, bytes]:
+    """The header by which a source shows that this record is its own."""
+    parts = record_parts(EVENT_KIND, topic, record.key, record.value or b"", record.headers)
+    return SIGNATURE_HEADER, sign_parts(private, *parts).encode()
+
+
+def event_flaw(topic: str, record: SignedRecord, lines: tuple[str, ...]) -> str:
+    """Why none of the keys, each written as one line as in a policy, signed this record on this topic; empty
+    if one did. The words are those of ``signature_flaw``."""
+    if not (signature := signature_in(record.headers)):
+        return "not signed"
+    parts = record_parts(EVENT_KIND, topic, record.key, record.value or b"", record.headers)
+    return signature_flaw(signature, _keys_in(lines), *parts)
+
+
+@lru_cache(maxsize=SOURCES_REMEMBERED_MAX)
+def _keys_in(lines: tuple[str, ...]) -> PublicKeys:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    raw = map(decode_public_key, lines)
+    return {key_name(key): Ed25519PublicKey.from_public_bytes(key) for key in raw}
 
 
 def sign_manifest(private: "Ed25519PrivateKey", manifest: bytes, namespace: str) -> str:

@@ -80,6 +80,7 @@ COMMANDS = {
         "controller.cli.countersign", "agree, as a second person, to an order that waits for that"
     ),
     "keys": Command("controller.cli.keys", "make operators' keys, and say who may give which orders"),
+    "acls": Command("controller.cli.acls", "print the rights that each program needs at Kafka and Redis"),
     "adopt-lineage": Command(
         "controller.cli.adopt_lineage", "go on with the tables of a new history of Kafka"
     ),

@@ -311,6 +311,7 @@ EXAMPLES: tuple[Example, ...] = (
     Example("offer-answer-refusal", msgspec.structs.replace(_ANSWER, sequence=6, offered=(), text="")),
     Example("leader-claim", Claimed(identity="c2", names_epoch=40, last_heartbeat_offset=90)),
     Example("leader-heartbeat", Heartbeat(identity="c1", epoch=41)),
+    Example("leader-heartbeat-numbered", Heartbeat(identity="c1", epoch=41, number=7)),
     Example("leader-resigned", Resigned(identity="c1", epoch=41)),
 )
 _TOPIC_OF: dict[type[Event], str] = {

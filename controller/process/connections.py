@@ -3,9 +3,9 @@
 TLS and passwords come from variables and files, never from flags, which others on the machine can read.
 
 Kafka: TIELINE_KAFKA_TLS=1, _CA_FILE, _CERT_FILE and _KEY_FILE (this process's own certificate), _SASL (the
-mechanism), _USER, _PASSWORD or _PASSWORD_FILE. Redis: rediss:// in its URL, then TIELINE_REDIS_CA_FILE,
-_CERT_FILE, _KEY_FILE, _USER, _PASSWORD or _PASSWORD_FILE, and for Sentinels _SENTINEL_USER and
-_SENTINEL_PASSWORD or _SENTINEL_PASSWORD_FILE.
+mechanism), _USER, _PASSWORD or _PASSWORD_FILE, and for OAUTHBEARER _TOKEN_FILE, which is read anew for each
+connection. Redis: rediss:// in its URL, then TIELINE_REDIS_CA_FILE, _CERT_FILE, _KEY_FILE, _USER, _PASSWORD
+or _PASSWORD_FILE, and for Sentinels _SENTINEL_USER and _SENTINEL_PASSWORD or _SENTINEL_PASSWORD_FILE.
 """
 
 import ssl
@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from controller.process.errors import SettingError
-from tieline.kafka import MECHANISMS, PLAIN, SCRAM_512, Brokers
+from tieline.kafka import MECHANISMS, OAUTH, PLAIN, SCRAM_512, Brokers
 from tieline.keys import Keys
 
 REDIS_TIMEOUT_S = 2.0
@@ -38,21 +38,28 @@ def brokers(servers: str, environment: Mapping[str, str], prefix: str) -> str | 
         variables.value("_USER"),
         variables.secret("_PASSWORD"),
     )
-    if not tls and not mechanism and not user and not password:
+    token_file = variables.file("_TOKEN_FILE")
+    if not tls and not mechanism and not user and not password and token_file is None:
         return servers
     if mechanism and mechanism not in MECHANISMS:
         raise SettingError(f"{prefix}_SASL: {mechanism!r} is not known: give one of {', '.join(MECHANISMS)}")
-    if bool(mechanism) != bool(user) or bool(mechanism) != bool(password):
+    if (mechanism == OAUTH) != (token_file is not None):
+        raise SettingError(f"{prefix}_SASL={OAUTH} and {prefix}_TOKEN_FILE go together: set both or neither")
+    has_password = bool(mechanism) and mechanism != OAUTH
+    if has_password != bool(user) or has_password != bool(password):
         raise SettingError(
             f"{prefix}_SASL, {prefix}_USER and {prefix}_PASSWORD (or {prefix}_PASSWORD_FILE) go together: "
-            "set all three or none"
+            f"set all three or none; {OAUTH} has {prefix}_TOKEN_FILE in the place of the last two"
         )
-    if mechanism == PLAIN and not tls:
+    if mechanism in (PLAIN, OAUTH) and not tls:
+        secret = "password" if mechanism == PLAIN else "token"
         raise SettingError(
-            f"{prefix}_SASL=PLAIN would send the password unencrypted: set {prefix}_TLS=1, or use {SCRAM_512}"
+            f"{prefix}_SASL={mechanism} would send the {secret} unencrypted: set {prefix}_TLS=1"
+            + (f", or use {SCRAM_512}" if mechanism == PLAIN else "")
         )
     context = _context(variables) if tls else None
-    return Brokers(servers, context, mechanism, username=user, password=password)
+    token = None if token_file is None else lambda: variables.secret("_TOKEN")
+    return Brokers(servers, context, mechanism, username=user, password=password, token=token)
 
 
 def redis_address(url: str, environment: Mapping[str, str], prefix: str) -> str:

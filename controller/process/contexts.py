@@ -36,7 +36,7 @@ from controller.process.errors import SettingError
 CONTEXT = "TIELINE_CONTEXT"
 OPERATOR_KEY_FILE = "TIELINE_OPERATOR_KEY_FILE"
 FILE_MAX_BYTES = 1024 * 1024
-_KAFKA = ("tls", "ca_file", "cert_file", "key_file", "sasl", "user", "password_file")
+_KAFKA = ("tls", "ca_file", "cert_file", "key_file", "sasl", "user", "password_file", "token_file")
 _REDIS = (
     *("ca_file", "cert_file", "key_file", "user", "password_file"),
     *("sentinel_user", "sentinel_password_file"),

@@ -7,10 +7,10 @@ separate, so that signing can be introduced and keys replaced while everything r
 check (docs/operating.md). What is signed is stated in ``tieline.signatures``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from controller.process.errors import SettingError, UserError
 from controller.process.private_key import read_private_key
@@ -20,6 +20,7 @@ from tieline.signatures import (
     NO_KEYS,
     SIGNATURE_HEADER,
     PublicKeys,
+    SignedRecord,
     public_keys,
     record_parts,
     sign_manifest,
@@ -40,22 +41,6 @@ UNCHECKED_RECORDS = (
 RecordHeaders = list[tuple[str, bytes]]
 
 
-class LoggedRecord(Protocol):
-    """What a signature covers of a record as Kafka has it."""
-
-    @property
-    def key(self) -> bytes | None:
-        """Its key."""
-
-    @property
-    def value(self) -> bytes | None:
-        """Its body."""
-
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]:
-        """Its headers, in their order."""
-
-
 @dataclass(frozen=True, slots=True)
 class Seal:
     """``private``: what is written is signed with it, or with nothing. ``accepted``: what is read must be
@@ -74,7 +59,7 @@ class Seal:
         signature = sign_parts(self.private, *record_parts(kind, topic, key, value, plain))
         return [*plain, (SIGNATURE_HEADER, signature.encode())]
 
-    def flaw(self, kind: bytes, topic: str, record: LoggedRecord) -> str:
+    def flaw(self, kind: bytes, topic: str, record: SignedRecord) -> str:
         """Why a record must not be believed; empty if it may be."""
         if not self.accepted:
             return ""

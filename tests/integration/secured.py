@@ -1,15 +1,23 @@
-"""A Kafka that asks for TLS and a password, and a Valkey that does so too, for the tests beside this."""
+"""A Kafka that asks for TLS and a password, a token or a certificate, and that has users with rights of their
+own; and a Valkey that does so too. For the tests beside this."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from controller.cli.access_rules import ROLES
 from lab.stack.cache import cache_directory
 from lab.stack.jars import ensure_jars
 from lab.stack.kafka import Kafka
@@ -18,28 +26,59 @@ from lab.stack.stack import silent
 from lab.stack.valkey import Valkey
 
 USER, PASSWORD = "tieline", "p@ss:w/rd %1"
+AUDIENCE = "kafka"
+ROLE_USERS = {role: f"secured-{role}".replace("_", "-") for role in ROLES}
 BLOCK_BYTES = 64 * 1024
 
 
 class SecuredKafka(Kafka):
-    """Clients come in by the third port: TLS, then SASL, PLAIN or SCRAM-SHA-512."""
+    """Clients come in by the third port: TLS, then SASL, PLAIN, SCRAM-SHA-512 or OAUTHBEARER; by the fourth:
+    TLS with a certificate of their own; or by the fifth, which is for users that have the rights of one role.
+    """
 
-    ports_needed = 3
+    ports_needed = 5
     format_options = (f"--add-scram=SCRAM-SHA-512=[name={USER},password={PASSWORD}]",)
     certificate: Path
+    client_certificate: Path
+    token_keys: Path
+
+    def _java(self) -> list[str]:
+        program, *options = super()._java()
+        return [
+            program,
+            f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={self.token_keys.as_uri()}",
+            *options,
+        ]
 
     def command(self) -> list[str]:
         """Later settings win over earlier ones; the plain listener stays for the question if it answers."""
-        plain, controller, secure = self.ports
+        plain, controller, secure, mutual, users = self.ports
         jaas = "org.apache.kafka.common.security"
+        plain_module = f"{jaas}.plain.PlainLoginModule required"
+        passwords = " ".join(f'user_{name}="{PASSWORD}"' for name in (USER, *ROLE_USERS.values()))
+        listeners = {"PLAINTEXT": plain, "SECURE": secure, "MUTUAL": mutual, "USERS": users}
+        advertised = ",".join(f"{name}://{LOOPBACK}:{port}" for name, port in listeners.items())
         settings = {
-            "listeners": f"PLAINTEXT://{LOOPBACK}:{plain},SECURE://{LOOPBACK}:{secure},"
-            f"CONTROLLER://{LOOPBACK}:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{plain},SECURE://{LOOPBACK}:{secure}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT",
+            "listeners": f"{advertised},CONTROLLER://{LOOPBACK}:{controller}",
+            "advertised.listeners": advertised,
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,MUTUAL:SSL,"
+            "USERS:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": f"User:ANONYMOUS;User:{USER};User:CN=app",
+            "listener.name.mutual.ssl.client.auth": "required",
+            "listener.name.mutual.ssl.truststore.type": "PEM",
+            "listener.name.mutual.ssl.truststore.location": self.client_certificate,
+            "listener.name.users.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.users.plain.sasl.jaas.config": f"{plain_module} {passwords};",
+            "listener.name.secure.oauthbearer.sasl.jaas.config": f"{jaas}.oauthbearer.OAuthBearerLoginModule "
+            "required;",
+            "listener.name.secure.oauthbearer.sasl.server.callback.handler.class": f"{jaas}.oauthbearer."
+            "OAuthBearerValidatorCallbackHandler",
+            "listener.name.secure.sasl.oauthbearer.jwks.endpoint.url": self.token_keys.as_uri(),
+            "listener.name.secure.sasl.oauthbearer.expected.audience": AUDIENCE,
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": self.certificate,
-            "listener.name.secure.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+            "listener.name.secure.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512,OAUTHBEARER",
             "listener.name.secure.plain.sasl.jaas.config": f"{jaas}.plain.PlainLoginModule required "
             f'user_{USER}="{PASSWORD}";',
             "listener.name.secure.scram-sha-512.sasl.jaas.config": f"{jaas}.scram.ScramLoginModule required;",
@@ -77,6 +116,8 @@ class Secured:
     redis: str
     authorities: Path
     settings: dict[str, str]
+    stack: tuple[SecuredKafka, LockedValkey]
+    place: Path
 
 
 @asynccontextmanager
@@ -87,6 +128,13 @@ async def secured(place: Path) -> AsyncIterator[Secured]:
     password.write_text(PASSWORD + "\n")
     kafka = SecuredKafka(place / "kafka", await asyncio.to_thread(ensure_jars, cache_directory(), silent))
     kafka.certificate = key_and_certificate
+    kafka.client_certificate, _ = certificates(place / "app", "app")
+    certificates(place / "stranger", "app")
+    kafka.token_keys = place / "token-keys.json"
+    token_key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+    kafka.token_keys.write_bytes(key_set(token_key))
+    (place / "token").write_text(token_for(token_key, lasts_s=3_600))
+    (place / "expired").write_text(token_for(token_key, lasts_s=-600))
     valkey = LockedValkey(place / "valkey")
     async with AsyncExitStack() as undo:
         undo.push_async_callback(kafka.kill)
@@ -103,13 +151,49 @@ async def secured(place: Path) -> AsyncIterator[Secured]:
             "TIELINE_REDIS_CA_FILE": str(certificate),
             "TIELINE_REDIS_PASSWORD_FILE": str(password),
         }
-        yield Secured(settings["TIELINE_KAFKA"], settings["TIELINE_REDIS"], certificate, settings)
+        servers = settings["TIELINE_KAFKA"], settings["TIELINE_REDIS"]
+        yield Secured(*servers, certificate, settings=settings, stack=(kafka, valkey), place=place)
 
 
-def certificates(place: Path) -> tuple[Path, Path]:
+def key_set(key: rsa.RSAPrivateKey) -> bytes:
+    """The public half as a JSON Web Key Set, which the broker checks tokens with."""
+    numbers = key.public_key().public_numbers()
+    parts = {"n": numbers.n, "e": numbers.e}
+    texts = {name: _text(number.to_bytes((number.bit_length() + 7) // 8)) for name, number in parts.items()}
+    return json.dumps(
+        {"keys": [{"kty": "RSA", "kid": "one", "use": "sig", "alg": "RS256", **texts}]}
+    ).encode()
+
+
+def token_for(key: rsa.RSAPrivateKey, *, lasts_s: int) -> str:
+    """A JSON Web Token of the user, as an identity provider would give it out."""
+    now_s = int(time.time())
+    claims = {"sub": USER, "aud": AUDIENCE, "iat": now_s - 1_000, "exp": now_s + lasts_s}
+    head = _text(json.dumps({"alg": "RS256", "kid": "one", "typ": "JWT"}).encode())
+    signed = f"{head}.{_text(json.dumps(claims).encode())}"
+    return f"{signed}.{_text(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def certificates(place: Path, name: str = "local") -> tuple[Path, Path]:
     """A certificate that is its own authority, and one file of key and certificate for servers."""
+    place.mkdir(exist_ok=True)
     key, certificate, both = place / "key.pem", place / "certificate.pem", place / "server.pem"
-    openssl = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=local")
+    openssl = (
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        f"/CN={name}",
+    )
     names = ["-addext", f"subjectAltName=IP:{LOOPBACK},DNS:localhost"]
     subprocess.run([*openssl, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     both.write_text(key.read_text() + certificate.read_text())

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 
 import tieline
+from controller.kafka.topics import ensure_topics
 from controller.process.connections import redis_address
 from controller.process.settings import Settings
 from tests.integration.controllers import FORCED, ControllerProcess
 from tests.integration.controllers import tieline as run
-from tests.integration.secured import PASSWORD, USER, Secured, secured
+from tests.integration.roles import grant, grant_redis, is_permitted, readable, writable
+from tests.integration.secured import PASSWORD, ROLE_USERS, USER, Secured, secured
 from tests.places import EXAMPLE_POLICY
 from tests.waiting import until
 from tieline.events import Outcomes, PoolObservation
+from tieline.keys import Keys
+from tieline.topics import Topics
 
 POLICY = EXAMPLE_POLICY
 
@@ -95,3 +101,113 @@ async def test_who_is_not_let_in_is_told_so(
     assert says in text
     assert "Traceback" not in text
     assert PASSWORD not in text
+
+
+def with_certificate(doors: Secured, name: str) -> dict[str, str]:
+    """What a command needs to come in by the door for certificates."""
+    kafka, _ = doors.stack
+    return {
+        **doors.settings,
+        "TIELINE_KAFKA": f"127.0.0.1:{kafka.ports[3]}",
+        "TIELINE_KAFKA_SASL": "",
+        "TIELINE_KAFKA_USER": "",
+        "TIELINE_KAFKA_PASSWORD_FILE": "",
+        "TIELINE_KAFKA_CERT_FILE": str(doors.place / name / "certificate.pem"),
+        "TIELINE_KAFKA_KEY_FILE": str(doors.place / name / "key.pem"),
+    }
+
+
+def with_token(doors: Secured, name: str) -> dict[str, str]:
+    """What a command needs to come in with a token."""
+    return {
+        **doors.settings,
+        "TIELINE_KAFKA_SASL": "OAUTHBEARER",
+        "TIELINE_KAFKA_USER": "",
+        "TIELINE_KAFKA_PASSWORD_FILE": "",
+        "TIELINE_KAFKA_TOKEN_FILE": str(doors.place / name),
+    }
+
+
+@pytest.mark.parametrize(
+    ("place", "right", "wrong"), [(with_certificate, "app", "stranger"), (with_token, "token", "expired")]
+)
+async def test_certificates_and_tokens_let_in_who_has_the_right_one(
+    doors: Secured, prefix: str, place: Callable[[Secured, str], dict[str, str]], right: str, wrong: str
+) -> None:
+    """A client certificate (mTLS) and a token (OAUTHBEARER) open Kafka by settings alone. With one that Kafka
+    does not accept, one sentence says where to look, and nothing of the secret."""
+    environment = place(doors, right)
+    reached = settings(doors, prefix)
+    sent = await run(replace(reached, kafka=environment["TIELINE_KAFKA"]), "status", **environment)
+    assert "Kafka has no topic" in sent.err, sent.err  # so it was let in
+    environment = place(doors, wrong)
+    ended = await run(replace(reached, kafka=environment["TIELINE_KAFKA"]), "status", **environment)
+    assert ended.status == 2, ended.out
+    assert "Kafka can't be read" in ended.out + ended.err
+    assert "Traceback" not in ended.err
+    assert (doors.place / "expired").read_text() not in ended.out + ended.err
+
+
+READS: dict[str, set[str]] = {
+    "producer": {"routes", "deadletter"},
+    "collector": {"routes", "deadletter", "statements"},
+    "client": set(),
+    "notifier": {"history"},
+}
+WRITES: dict[str, set[str]] = {
+    "producer": {"reports", "statements", "capacity", "offers"},
+    "collector": {"reports", "statements", "capacity", "offers"},
+    "client": {"demand"},
+    "sharing_client": {"demand"},
+    "web": {"demand"},
+    "notifier": set(),
+    "operator": {"commands", "deadletter"},
+}
+
+
+async def test_each_role_has_its_rights_at_kafka_and_no_others(doors: Secured, prefix: str) -> None:
+    """By a real authorizer: nobody but controllers can write routes, claims, decisions or history; a client
+    writes demand and reads nothing; producers write evidence; and a controller writes and reads all."""
+    kafka, _ = doors.stack
+    topics = Topics(prefix.rstrip("."))
+    names = {topic.name.removeprefix(prefix): topic.name for topic in topics.all()}
+    await ensure_topics(kafka.bootstrap, topics)
+    await grant(kafka, topics.prefix)
+    assert await writable(kafka, "controller", topics) == set(names.values())
+    for role, allowed in WRITES.items():
+        assert await writable(kafka, role, topics) == {names[name] for name in allowed}, role
+    for role, allowed in READS.items():
+        assert await readable(kafka, role, topics) == {names[name] for name in allowed}, role
+    assert await readable(kafka, "controller", topics) == set(names.values())
+
+
+async def test_each_role_has_its_rights_at_redis_and_no_others(doors: Secured, prefix: str) -> None:
+    """By real ACLs: a client reads the table and the overlay and writes neither; an operator writes the
+    overlay and no table; nobody reaches another namespace, changes users or empties the server."""
+    _, valkey = doors.stack
+    keys = Keys(prefix.rstrip("."))
+    other = Keys("elsewhere")
+    async with Redis(port=valkey.port, password=PASSWORD) as root:
+        await grant_redis(root, keys.namespace)
+    readers = {"client", "sharing_client", "web", "operator", "controller"}
+    rows: list[tuple[tuple[str, ...], set[str]]] = [
+        (("HGETALL", keys.routes), readers),
+        (("GET", keys.overlay), readers),
+        (("HGETALL", keys.table("demand")), {"web", "operator", "controller"}),
+        (("HSET", keys.routes, "manifest", "forged"), {"controller"}),
+        (("HSET", keys.table("health"), "field", "forged"), {"controller"}),
+        (("SET", keys.overlay, "x"), {"operator", "controller"}),
+        (("SET", keys.adoption, "x"), {"operator", "controller"}),
+        (("PUBLISH", keys.routes_hint, "x"), {"operator", "controller"}),
+        (("HSET", keys.holders, "digest", "pool"), {"sharing_client", "controller"}),
+        (("EVAL", "return 1", "1", keys.holders), {"sharing_client", "controller"}),
+        (("HGETALL", other.routes), set()),
+        (("FLUSHALL",), set()),
+        (("ACL", "LIST"), set()),
+        (("CONFIG", "GET", "*"), set()),
+        (("KEYS", "*"), set()),
+    ]
+    for role in sorted(readers):
+        async with Redis(port=valkey.port, username=ROLE_USERS[role], password=PASSWORD) as redis:
+            for command, roles in rows:
+                assert await is_permitted(redis, *command) == (role in roles), (role, command)

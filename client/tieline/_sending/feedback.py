@@ -11,11 +11,11 @@ from tieline._process import clock as _clock
 from tieline._sending.connection import Delivery
 from tieline._sending.own_letters import OwnLetter, OwnLetters
 from tieline._sending.published_policy import PublishedPolicy
-from tieline.cloudevents import Encoded
+from tieline.cloudevents import Encoded, Poison
 from tieline.errors import RefusedError
-from tieline.events import Event
+from tieline.events import Capacity, Event, Report, Statement
 from tieline.kafka import Brokers
-from tieline.registration import SENDERS, advice, unregistered
+from tieline.registration import SENDERS, Registry, advice, unregistered, unsigned
 from tieline.topics import Topics
 
 LOG_EVERY_S = 60.0
@@ -53,6 +53,11 @@ class Feedback:
         on_refused: Callable[[Refusal], None] | None,
     ) -> None:
         self.counts: Counter[str] = Counter()
+        self._topics: dict[type[Event], str] = {
+            Report: topics.reports.name,
+            Statement: topics.statements.name,
+            Capacity: topics.capacity.name,
+        }
         self._enabled = enabled
         self._on_refused = on_refused
         self._policy = PublishedPolicy(bootstrap, topics.routes.name)
@@ -70,13 +75,17 @@ class Feedback:
         if not self._enabled or type(event) not in SENDERS:
             return None
         registry = await self._policy.registry()
-        if registry is None or unregistered(event, registry) is None:
+        if registry is None or self._poison(event, encoded, registry) is None:
             return None
         registry = await self._policy.registry(fresh=True)
-        if registry is None or (poison := unregistered(event, registry)) is None:
+        if registry is None or (poison := self._poison(event, encoded, registry)) is None:
             return None
         place = f"{poison.place}: {advice(event, poison, registry)}"
         return Refusal(poison.reason, place, event_id=_id_of(encoded), by="policy")
+
+    def _poison(self, event: Event, encoded: Encoded, registry: Registry) -> Poison | None:
+        topic = self._topics[type(event)]
+        return unregistered(event, registry) or unsigned(event, registry, topic, encoded)
 
     def sent(self, encoded: Encoded, delivery: Delivery) -> None:
         """Kafka acknowledged this record: from now on its dead letter would be noticed."""

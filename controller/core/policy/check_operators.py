@@ -25,8 +25,9 @@ class OperatorMistake(NamedTuple):
 
 
 def operator_mistakes(policy: Policy) -> Iterator[OperatorMistake]:
-    """Every mistake in ``operators`` and ``approvals``."""
+    """Every mistake in ``operators`` and ``approvals``, and in the keys of ``sources``."""
     yield from _keys(policy)
+    yield from _source_keys(policy)
     rights = list(_rights_to_nothing(policy))
     yield from rights
     if not rights:
@@ -48,6 +49,15 @@ def _keys(policy: Policy) -> Iterator[OperatorMistake]:
                     path, f"this key is {owners[key]}'s already: each operator needs a key of their own"
                 )
             owners.setdefault(key, operator.id)
+
+
+def _source_keys(policy: Policy) -> Iterator[OperatorMistake]:
+    for number, source in enumerate(policy.sources):
+        for place, text in enumerate(source.public_keys):
+            try:
+                decode_public_key(text)
+            except SignatureError as error:
+                yield OperatorMistake(("sources", number, "public_keys", place), str(error))
 
 
 def _rights_to_nothing(policy: Policy) -> Iterator[OperatorMistake]:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from controller.core.policy.offer_rules import OfferRules
-from controller.core.policy.operators import ApprovalRule, Operator
+from controller.core.policy.operators import PUBLIC_KEYS_MAX, ApprovalRule, Operator
 from controller.core.policy.thresholds import Fraction, Thresholds
 from tieline.event_fields import Count, IntervalMs, LatencyMs, Name, PoolId, ProviderId, Rate
 from tieline.table import Adapter, ClientSettings, Criticality, ModelOffer, checksum
@@ -145,13 +145,15 @@ class Workload(Struct, frozen=True, omit_defaults=True):
 
 class Source(Struct, frozen=True, omit_defaults=True):
     """A registered producer of events. It may report on pools within ``scope``; ``*`` stands for all. A
-    longer interval than ``interval_max_ms`` in its reports counts as this one."""
+    longer interval than ``interval_max_ms`` in its reports counts as this one. With ``public_keys``, as those
+    of operators are written, only events that one of them signed are its own."""
 
     id: Name
     kind: SourceKind
     vantage: str = ""
     scope: SourceScope = "*"
     interval_max_ms: IntervalMs | None = None
+    public_keys: Annotated[tuple[str, ...], Meta(max_length=PUBLIC_KEYS_MAX)] = ()
 
 
 class CommittedSpend(Struct, frozen=True, omit_defaults=True):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as replace_field
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from streams.contract_check import Judge, Record, is_stale, refuse_future
 from tests.unit.streams.made import T0_MS, capacity, demand, observation, record, report, statement
 from tieline.cloudevents import Poison, Rejection
 from tieline.events import Capacity, Claim, Demand, Event, GroupCapacity, Report, Statement
+from tieline.order_signing import encode_public_key
 from tieline.registration import Registry, SourceRule
+from tieline.signatures import sign_event
 from tieline.topics import Topics
 
 TOPICS = Topics("t")
@@ -197,3 +201,44 @@ def test_only_perishables_go_stale() -> None:
 def test_a_report_that_was_late_at_the_broker_is_news_all_the_same() -> None:
     """A report that was old at its append is not stale: if it were dropped, nobody would notice its clock."""
     assert not is_stale(report(1), T0_MS + 60_000, T0_MS + 60_000)
+
+
+PRIVATE, NEXT, STRANGER = (Ed25519PrivateKey.from_private_bytes(mark * 32) for mark in (b"a", b"b", b"c"))
+LINES = tuple(encode_public_key(private.public_key().public_bytes_raw()) for private in (PRIVATE, NEXT))
+BOUND = replace_field(
+    REGISTRY, sources={**REGISTRY.sources, "probe-1": SourceRule("probe", public_keys=LINES)}
+)
+
+
+def signed(event: Event, private: Ed25519PrivateKey, topic: str, signed_for: str = "") -> Record:
+    """The event as its source writes it with this key, perhaps for another topic."""
+    plain = record(event, topic)
+    header = sign_event(private, signed_for or topic, plain)
+    return plain._replace(headers=(*plain.headers, header))
+
+
+def test_a_source_that_the_policy_binds_to_a_key_must_sign() -> None:
+    """Nobody else can speak in its name: without a signature, with a stranger's, with one for another topic,
+    and with a body that was changed an event is refused. Either of two keys will do."""
+    judge, topic = Judge(TOPICS, BOUND), TOPICS.reports.name
+    event = report(1, observation(ok=1))
+    for private in (PRIVATE, NEXT):
+        assert judge.event(signed(event, private, topic)) == event
+    changed = record(report(1, observation(ok=999)), topic).value
+    for wrong in (
+        record(event, topic),
+        signed(event, STRANGER, topic),
+        signed(event, PRIVATE, topic, TOPICS.demand.name),
+        signed(event, PRIVATE, topic)._replace(value=changed),
+    ):
+        with pytest.raises(Poison) as refused:
+            judge.event(wrong)
+        assert refused.value.reason is Rejection.BAD_SIGNATURE
+        assert "source probe-1 must sign its events" in refused.value.place
+
+
+def test_a_source_without_keys_needs_no_signature() -> None:
+    """One that it carries all the same is not looked at."""
+    event = capacity(1)
+    assert Judge(TOPICS, BOUND).event(record(event, TOPICS.capacity.name)) == event
+    assert Judge(TOPICS, BOUND).event(signed(event, STRANGER, TOPICS.capacity.name)) == event

@@ -37,6 +37,22 @@ def test_every_protocol_of_kafka_can_be_said() -> None:
     assert protocol(TLS="1", SASL="PLAIN", **user) == "SASL_SSL"
 
 
+def test_a_token_is_read_anew_for_each_connection(tmp_path: Path) -> None:
+    """Whoever renews it replaces the file; it shows in no repr."""
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    variables = {"TLS": "1", "SASL": "OAUTHBEARER", "TOKEN_FILE": str(file)}
+    found = brokers(SERVERS, {f"{KAFKA}_{name}": value for name, value in variables.items()}, KAFKA)
+    assert isinstance(found, Brokers)
+    assert found.protocol == "SASL_SSL"
+    assert found.token is not None
+    assert found.token() == "first"
+    file.write_text("second")
+    assert found.token() == "second"
+    assert "second" not in repr(found)
+    assert found.arguments()["sasl_mechanism"] == "OAUTHBEARER"
+
+
 def test_a_password_comes_from_a_file(tmp_path: Path) -> None:
     """One line break at the end, as editors leave it, is not part of it; a space is."""
     file = tmp_path / "password"
@@ -57,6 +73,10 @@ def test_a_password_comes_from_a_file(tmp_path: Path) -> None:
         ({"USER": "u", "PASSWORD": "p"}, "go together"),
         ({"SASL": "PLAIN", "USER": "u"}, "go together"),
         ({"SASL": "PLAIN", "USER": "u", "PASSWORD": "p"}, "unencrypted"),
+        ({"TLS": "1", "SASL": "OAUTHBEARER"}, "TIELINE_KAFKA_TOKEN_FILE go together"),
+        ({"TLS": "1", "TOKEN_FILE": __file__}, "TIELINE_KAFKA_TOKEN_FILE go together"),
+        ({"SASL": "OAUTHBEARER", "TOKEN_FILE": __file__}, "would send the token unencrypted"),
+        ({"TLS": "1", "SASL": "OAUTHBEARER", "USER": "u", "TOKEN_FILE": __file__}, "go together"),
         ({"CA_FILE": "/nowhere/ca.pem"}, "TIELINE_KAFKA_CA_FILE: /nowhere/ca.pem can't be read"),
         ({"CA_FILE": __file__}, "holds no certificates in PEM"),
         ({"CERT_FILE": __file__}, "don't fit together"),

@@ -11,6 +11,7 @@ from controller.core.policy.policy import Policy, decode_policy, encode_policy, 
 from controller.policy_file import load_policy, parse_policy
 from tests.places import EXAMPLE_POLICY
 from tests.unit.controller.operating import public_line, signed_policy
+from tieline.registration import registry_in
 
 EXAMPLE = load_policy(EXAMPLE_POLICY)
 KIM, LEE = public_line("kim"), public_line("lee")
@@ -61,6 +62,19 @@ def test_the_strictest_rule_counts() -> None:
 def mistakes(*operators: Operator, approvals: tuple[ApprovalRule, ...] = ()) -> list[str]:
     policy = replace(EXAMPLE, operators=operators, approvals=approvals)
     return [f"{'.'.join(map(str, fault.path))}: {fault.text}" for fault in faults(policy)]
+
+
+def test_the_keys_of_sources_are_checked_too() -> None:
+    """A source may be bound to keys, which are written as those of operators. Without any the encoding of the
+    policy, and so its version, is what it was before there were such keys."""
+    source = replace(EXAMPLE.sources[0], public_keys=("kim",))
+    policy = replace(EXAMPLE, sources=(source, *EXAMPLE.sources[1:]))
+    texts = [f"{'.'.join(map(str, fault.path))}: {fault.text}" for fault in faults(policy)]
+    assert [text for text in texts if text.startswith("sources.0.public_keys.0: it is not an Ed25519")]
+    good = replace(policy, sources=(replace(source, public_keys=(KIM,)), *EXAMPLE.sources[1:]))
+    assert list(faults(good)) == list(faults(EXAMPLE))
+    assert b"public_keys" not in encode_policy(EXAMPLE)
+    assert registry_in(encode_policy(good)).sources[source.id].public_keys == (KIM,)
 
 
 @pytest.mark.parametrize(
