@@ -73,10 +73,11 @@ def _provider(token: Callable[[], str] | None) -> Any:
 
     if token is None:
         raise ConfigurationError(f"kafka: mechanism={OAUTH!r} needs token=, a function that returns a token")
+    ask = token
 
-    class Provider(AbstractTokenProvider):
+    class Provider(AbstractTokenProvider):  # type: ignore[misc]
         async def token(self) -> str:
-            return await asyncio.to_thread(token)
+            return await asyncio.to_thread(ask)
 
     return Provider()
 

@@ -9,7 +9,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.protocol.admin import CreateAclsRequest
-from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
 from controller.cli.access_rules import KafkaRight, kafka_rights, redis_rules
@@ -105,14 +104,14 @@ async def readable(kafka: SecuredKafka, role: str, topics: Topics) -> set[str]:
     return {name for name, is_allowed in zip(names, allowed, strict=True) if is_allowed is True}
 
 
-async def grant_redis(redis: Redis, namespace: str) -> None:
+async def grant_redis(redis: Any, namespace: str) -> None:
     """The rights of all roles, as `tieline acls redis` prints them, and a password for each user."""
     for role, user in ROLE_USERS.items():
         if rules := redis_rules(role, namespace):
             await redis.execute_command("ACL", "SETUSER", user, f">{PASSWORD}", *rules)
 
 
-async def is_permitted(redis: Redis, *command: str | int) -> bool:
+async def is_permitted(redis: Any, *command: str | int) -> bool:
     """Whether this user may run the command; what else may be wrong with it does not matter."""
     try:
         await redis.execute_command(*command)
