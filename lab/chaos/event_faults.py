@@ -116,10 +116,11 @@ async def _slow_consumer(scene: Scene) -> None:
         link.slow(SLOWED_S)
     try:
         sent, _, answered_s = await _send_storm(scene)
+        slowed = sum(link.slowed for link in links)
     finally:
         for link in links:
             link.mend()
-    scene.prove(f"{sent} records behind links that delayed {sum(link.slowed for link in links)} blocks")
+    scene.prove(f"{sent} records behind links that delayed {slowed} blocks")
     scene.measure(ANSWERED_DURING.what, answered_s)
     scene.measure(CAUGHT_UP.what, await until_caught_up(scene, WITHIN_S))
 

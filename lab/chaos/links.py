@@ -69,7 +69,8 @@ class Link:
         self._delay_s, self._loss = delay_s, loss
 
     def mend(self) -> None:
-        """Whole again. What a held link has in its hands goes on its way."""
+        """Whole again, and counting anew. What a held link has in its hands goes on its way."""
+        self.refused = self.slowed = 0
         self._is_cut, self._delay_s, self._loss, self._trigger = False, 0.0, 0.0, None
         self._open.set()
 

@@ -30,6 +30,12 @@ def _leaders_links(scene: Scene, *, kafka: bool, redis: bool) -> list[Link]:
     ]
 
 
+def _state(link: Link, how: str) -> str:
+    """What shows that a link is cut or held still."""
+    sign = f"{link.refused} connections refused" if how == "cut" else f"{link.waiting} blocks held"
+    return f"the link from {link.name} is {how}: {sign}"
+
+
 async def _leader_off(scene: Scene, links: list[Link], how: str) -> None:
     """The leader's ways to Kafka are broken: the other leads, and the first one stands by."""
     for link in links:
@@ -37,7 +43,7 @@ async def _leader_off(scene: Scene, links: list[Link], how: str) -> None:
     scene.measure(NEXT_TABLE.what, await scene.until_next_epoch(WITHIN_S))
     await scene.until(lambda: any(link.refused or link.waiting for link in links), WITHIN_S, "a proof")
     for link in links:
-        scene.prove(f"{link.name} is {how}: {link.refused} connections refused, {link.waiting} blocks held")
+        scene.prove(_state(link, how))
     await scene.last(2.0)
     for link in links:
         link.mend()
@@ -64,7 +70,7 @@ def _redis_broken(how: str) -> Callable[[Scene], Awaitable[None]]:
         link.cut() if how == "cut" else link.hold()
         scene.measure(ANSWERED_DURING.what, await scene.order_takes(WITHIN_S))
         await scene.until(lambda: link.refused or link.waiting, WITHIN_S, "a proof")
-        scene.prove(f"{link.name} is {how}: {link.refused} connections refused, {link.waiting} blocks held")
+        scene.prove(_state(link, how))
         await scene.until_next_epoch(WITHIN_S)
         link.mend()
 
@@ -81,9 +87,7 @@ def _callers_broken(how: str) -> Callable[[Scene], Awaitable[None]]:
         took_s = await scene.until(lambda: scene.states_of_clients() == {"stale"}, WITHIN_S, "stale clients")
         scene.measure(STALE.what, took_s)
         for link in links:
-            scene.prove(
-                f"{link.name} is {how}: {link.refused} connections refused, {link.waiting} blocks held"
-            )
+            scene.prove(_state(link, how))
         before = scene.answered_since(scene.began_ms)
         await scene.until(
             lambda: scene.answered_since(scene.began_ms) > before + 20, WITHIN_S, "answers on a stale table"
@@ -102,7 +106,7 @@ def _part_cut(part: str) -> Callable[[Scene], Awaitable[None]]:
         link.cut()
         await scene.until(lambda: link.refused, WITHIN_S, "a refused connection")
         await scene.last(LONG_S)
-        scene.prove(f"{link.name} is cut: {link.refused} connections refused")
+        scene.prove(_state(link, "cut"))
         link.mend()
 
     return act
@@ -118,10 +122,10 @@ async def _all_slow(scene: Scene, delay_s: float, loss: float) -> None:
         assert newest is not None
         await scene.until_clients_have(newest.generation, WITHIN_S)
         await scene.last(LASTS_S)
+        slowed = sum(link.slowed for link in links)
     finally:
         for link in links:
             link.mend()
-    slowed = sum(link.slowed for link in links)
     if not slowed:
         raise ChaosError("no block was slowed down")
     scene.prove(f"{slowed} blocks on {len(links)} links came at least {delay_s * 1000:.0f} ms later")

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis.exceptions import RedisError
 
 from controller.process.clock import now_ms
+from lab.chaos.facts import RedisView
 from lab.chaos.fault import ChaosError, ChaosFault, Promise, Scene
-from lab.chaos.world import NAMESPACE
+from lab.chaos.world import CONTROLLERS, NAMESPACE
 from tieline.overlay import Overlay, sign
 
 FILLED = Promise("Redis filled again", 10.0)
@@ -64,23 +65,37 @@ async def _older_copy(scene: Scene) -> None:
         await redis.save()
     valkey.keep_copy()
     await scene.last(LASTS_S)
-    saved = scene.recorder.redis
     await scene.order_takes(WITHIN_S)
-    await scene.until(
-        lambda: scene.recorder.redis is not None and scene.recorder.redis != saved, WITHIN_S, "a newer table"
-    )
+    await _until_refilled(scene)
     run = await _run_of_tables(scene)
-    views = len(scene.recorder.redis_views)
+    before = scene.recorder.redis
+    assert before is not None
     await valkey.kill()
     valkey.put_copy_back()
+    # Nobody may fill it before the recorder has seen what it came back with.
+    links = [scene.world.redis_links[name] for name in CONTROLLERS]
+    for link in links:
+        link.cut()
     await valkey.start()
     valkey.drop_copy()
-    back = [view for view in scene.recorder.redis_views[views:] if view.generation is not None]
+    try:
+        await scene.until(lambda: _came_back_older(scene, before), WITHIN_S, "an older table in Redis")
+        view = scene.recorder.redis
+        assert view is not None
+        scene.prove(
+            f"Redis was killed and came back with {view.generation} in the place of {before.generation}"
+        )
+    finally:
+        for link in links:
+            link.mend()
     await _until_refilled(scene)
-    back = back or [view for view in scene.recorder.redis_views[views:] if view.generation is not None]
-    assert saved is not None
-    scene.prove(f"Redis was killed and came back with {back[0].generation}; {saved.generation} was saved")
     await _until_rebuilt(scene, run)
+
+
+def _came_back_older(scene: Scene, before: RedisView) -> bool:
+    view = scene.recorder.redis
+    is_there = view is not None and view.generation is not None and before.generation is not None
+    return bool(is_there and before.generation.newer_than(view.generation))  # type: ignore[union-attr]
 
 
 async def _refusing(scene: Scene, put: dict[str, str], take: dict[str, str], what: str) -> None:
@@ -105,7 +120,7 @@ async def _answer_to_set(scene: Scene) -> str:
         try:
             await redis.set("chaos-proof", "1")
         except RedisError as error:
-            return str(error)
+            return str(error).split(".", 1)[0]
     raise ChaosError("Redis still takes writes")
 
 
@@ -116,7 +131,6 @@ async def _out_of_memory(scene: Scene) -> None:
 async def _cannot_save(scene: Scene) -> None:
     """With a disk on which nothing can be saved Redis refuses writes (MISCONF)."""
     async with scene.redis() as redis:
-        place = (await redis.config_get("dir"))["dir"]
         await redis.config_set("dbfilename", "nobody" * 50)  # longer than a file's name may be
         await redis.config_set("save", "3600 1")
         try:
@@ -127,7 +141,7 @@ async def _cannot_save(scene: Scene) -> None:
                 return bool(info["rdb_last_bgsave_status"] == "err")
 
             await scene.until(refused, WITHIN_S, "a save that fails")
-            scene.prove(f"nothing can be saved in {place}: SET answers {await _answer_to_set(scene)}")
+            scene.prove(f"nothing can be saved: SET answers {await _answer_to_set(scene)}")
             scene.measure(ANSWERED_DURING.what, await scene.order_takes(WITHIN_S))
             await scene.last(LASTS_S)
         finally:
