@@ -19,6 +19,7 @@ from controller.process.telemetry import without_password
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
 ERRORS_MAX = 50
+DEPTH_MAX = 100
 DEPTH_MAX = 12
 
 _EXAMPLES = {"geography": "eu", "url": "https://host/openai/v1", "criticality": "critical", "id": "azure"}
@@ -47,6 +48,7 @@ def compose(data: bytes | str, *, name: str, example: str) -> yaml.Node:
     """The root of YAML text. ``name`` stands for the file in errors; ``example`` is a file that shows what
     belongs in it. Raises ``UnreadableFileError``."""
     try:
+        _require_shallow(data, name)
         root = yaml.compose(data, Loader=_LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -56,6 +58,19 @@ def compose(data: bytes | str, *, name: str, example: str) -> yaml.Node:
     if root is None:
         raise UnreadableFileError(f"{name}: the file is empty; {example} shows what belongs in it")
     return root
+
+
+def _require_shallow(data: bytes | str, name: str) -> None:
+    """Raises ``UnreadableFileError`` for lists or maps within one another beyond any sense: to compose them
+    would end the process, because the parser in C calls itself for each."""
+    depth = 0
+    for event in yaml.parse(data, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEPTH_MAX:
+            raise UnreadableFileError(f"{name}: more than {DEPTH_MAX} lists or maps within one another")
 
 
 def shortened(mistakes: list[str]) -> str:

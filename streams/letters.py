@@ -35,6 +35,7 @@ from streams.topic_ids import TopicFacts
 from streams.watchdog import AWAY
 from tieline.backoff import Backoff
 from tieline.cloudevents import Poison, Rejection
+from tieline.errors import UNDECODABLE
 from tieline.kafka import Brokers
 
 DELIVERY_WITHIN_S = 3.0
@@ -289,7 +290,7 @@ def _unpacked(data: bytes) -> WaitingLetter | None:
     """The stored letter, or None for what another version has stored."""
     try:
         return _decode(data)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None
 
 

@@ -18,6 +18,7 @@ from tieline._http.content import Content
 from tieline._http.flights import Flight
 from tieline._http.messages import Headers, WireError
 from tieline._process import clock as _clock
+from tieline.errors import UNDECODABLE
 from tieline.events import ResultClass
 
 Kind: TypeAlias = Literal["status", "refuse", "hang", "cut", "error_event"]
@@ -175,7 +176,7 @@ def _wish(request: Request) -> tuple[str, bool]:
     """(model, whether a stream is wanted), by the request's body."""
     try:
         body = msgspec.json.decode(request.body)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         body = None
     if not isinstance(body, dict):
         return "", False

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from tieline.errors import UNDECODABLE
 from tieline.events import EVENT_TYPES, Capacity, Command, Demand, Event, PolicyChange, Report, Statement
 from tieline.misfits import misfit
 from tieline.offers import OfferAnswer, OfferRequest
@@ -190,7 +191,7 @@ def body_of(headers: Headers, value: bytes | None) -> Any:
     _, media_type, body, _ = _located(headers, value)
     try:
         return (msgspec.msgpack if media_type == MSGPACK else msgspec.json).decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise Poison(Rejection.UNDECODABLE, str(error)[:500]) from None
 
 
@@ -218,7 +219,7 @@ def source_of(headers: Headers, value: bytes | None) -> str:
         return by_name.get("ce_source", b"").decode("utf-8", "replace")
     try:
         return _ENVELOPES.decode(value or b"").source
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return ""
 
 
@@ -317,7 +318,10 @@ def _event(
 def _with_known_values(type_name: str, media_type: str, value: bytes) -> bytes | None:
     """The body with safe values for the unknown ones; None if there are none."""
     body_format = msgspec.msgpack if media_type == MSGPACK else msgspec.json
-    fields = body_format.decode(value)
+    try:
+        fields = body_format.decode(value)
+    except UNDECODABLE:
+        return None
     return body_format.encode(fields) if replace_unknown(EVENT_BY_TYPE[type_name], fields) else None
 
 

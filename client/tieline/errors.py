@@ -2,6 +2,12 @@
 
 from typing import Any
 
+import msgspec
+
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder of msgspec raises for bytes that it can't take; the last of them for thousands of nested
+lists."""
+
 
 class TielineError(Exception):
     """Base of all errors of this library.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from tieline.errors import UNDECODABLE
 from tieline.event_fields import InstantMs, Name, Scope
 from tieline.order_signing import key_name
 from tieline.signatures import PublicKeys
@@ -93,7 +94,7 @@ def peek(data: bytes) -> Overlay:
     OverlayError for data that is not an overlay."""
     try:
         return _payload.decode(_envelope(data).payload)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise OverlayError(f"not an overlay: {error}") from None
 
 
@@ -102,14 +103,14 @@ def _envelope(data: bytes) -> _Signed:
         raise OverlayError(f"it takes more than {OVERLAY_MAX_BYTES} bytes")
     try:
         return _signed.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise OverlayError(f"not a signed overlay: {error}") from None
 
 
 def _check(payload: bytes, namespace: str, now_ms: int) -> Overlay:
     try:
         overlay = _payload.decode(payload)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise OverlayError(f"not an overlay: {error}") from None
     if overlay.namespace != namespace:
         raise OverlayError(f"it is for the namespace {overlay.namespace!r}, and this is {namespace!r}")

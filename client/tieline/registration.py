@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from tieline.cloudevents import Poison, Rejection, type_of
+from tieline.errors import UNDECODABLE
 from tieline.events import Capacity, Event, Report, Statement, in_scope
 from tieline.signatures import SignedRecord, event_flaw
 
@@ -103,7 +104,10 @@ def registry_in(policy: bytes) -> Registry:
 
     Raises MsgspecError for other bytes.
     """
-    entries = _entries.decode(policy)
+    try:
+        entries = _entries.decode(policy)
+    except UNDECODABLE as error:
+        raise msgspec.DecodeError(str(error)) from None
     members: dict[str, set[str]] = {group.id: set() for group in entries.quota_groups}
     for pool in entries.pools:
         groups = (pool.quota_group,) if isinstance(pool.quota_group, str) else pool.quota_group

@@ -19,6 +19,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from tieline.errors import UNDECODABLE
 from tieline.event_fields import Name, PoolId, ProviderId
 
 MILLION = 1_000_000
@@ -237,7 +238,7 @@ def decode_table(data: bytes) -> RouteTable:
     """The table that the bytes encode, checked. Raises ``TableError``."""
     try:
         table = _table_decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise TableError(f"not a route table: {error}") from None
     check(table)
     return table
@@ -292,7 +293,7 @@ def decode_slice(data: bytes, expected_checksum: str) -> Slice:
 def _decoded(decoder: msgspec.msgpack.Decoder[_T], data: bytes, kind: str) -> _T:
     try:
         return decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise TableError(f"not {kind}: {error}") from None
 
 

@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from tieline.errors import UNDECODABLE
+
 URGENT, NOT_URGENT = b"1", b"0"
 CARRIED_BYTES_MAX = 16 * 1024  # every client gets it, whatever it needs of it
 
@@ -50,5 +52,5 @@ def decode_hint(data: bytes) -> TableHint:
         return TableHint(urgent, {})
     try:
         return TableHint(urgent, _decoder.decode(carried))
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return TableHint(urgent, {})

@@ -28,6 +28,7 @@ from controller.process.errors import UserError
 from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet, without_controls
 from controller.status.words import utc
+from tieline.errors import UNDECODABLE
 
 EXIT_NOT_APPLIED = 1
 SHOWN_MAX = 30
@@ -181,7 +182,7 @@ def body_text(body: LetterBody) -> str:
             if isinstance(decoded, dict | list):
                 text = msgspec.json.format(msgspec.json.encode(decoded)).decode()
                 return text[:BODY_SHOWN_MAX]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, TypeError):
+        except (*UNDECODABLE, ValueError, TypeError):
             continue
     return value[:BODY_SHOWN_MAX].decode("utf-8", "backslashreplace")
 

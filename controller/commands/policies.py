@@ -24,13 +24,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import msgspec
-
 from controller.core.policy.check import faults
 from controller.core.policy.operators import POLICY_VERB
 from controller.core.policy.policy import Policy, decode_policy, encode_policy, version_of
 from controller.process.errors import UserError
 from controller.routes.record import LoggedChange, OrderAnswer, RecordHead, RoutesRecord
+from tieline.errors import UNDECODABLE
 from tieline.events import PolicyChange
 from tieline.table import checksum
 
@@ -85,7 +84,7 @@ def published_policy(record: RoutesRecord | RecordHead, *, unsigned: bool) -> Po
     """The policy of a publication. Raises ``UserError`` if this version can't read it."""
     try:
         policy = decode_policy(record.policy)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise UserError(
             f"another version of Tieline wrote the policy in force, and this one can't read it: {error}"
         ) from None
@@ -138,7 +137,7 @@ def new_policy(change: PolicyChange) -> Policy:
         raise ValueError("its policy is not the one whose version it names")
     try:
         policy = decode_policy(packed)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise ValueError(f"its policy can't be read: {error}") from None
     if encode_policy(policy) != packed:
         raise ValueError("its policy was written by another version of Tieline: use the controllers' version")

@@ -8,7 +8,6 @@ changes for 31 days, and each brings its parent along: so one policy more is kno
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
-import msgspec
 from msgspec import Struct
 
 from controller.commands.authority import OrderRules
@@ -16,6 +15,7 @@ from controller.commands.policies import expanded
 from controller.core.policy.difference import differences
 from controller.core.policy.policy import Policy, decode_policy
 from controller.routes.record import LoggedChange, RoutesRecord
+from tieline.errors import UNDECODABLE
 from tieline.table import checksum
 
 PREFIX_MIN = 4
@@ -73,7 +73,7 @@ class PolicyHistory:
         """The policy of a row that was in force. Raises ValueError if it can't be read."""
         try:
             return decode_policy(self.packed[row.number])
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise ValueError(f"policy {row.number} can't be read by this version: {error}") from None
 
     def _chain(self, record: RoutesRecord, changes: Sequence[LoggedChange]) -> list[LoggedChange]:
@@ -111,7 +111,7 @@ class PolicyHistory:
             if checksum(packed) != change.parent:
                 return False
             rules = OrderRules.of(decode_policy(packed), unsigned=True, namespace=self._namespace)
-        except (ValueError, msgspec.MsgspecError):
+        except (ValueError, *UNDECODABLE):
             return False
         return not rules.refusal(change, logged.append_ms)
 
@@ -149,7 +149,7 @@ def _summary(logged: LoggedChange) -> str:
         policies = [
             decode_policy(expanded(data)) for data in (logged.change.parent_policy, logged.change.policy)
         ]
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, *UNDECODABLE):
         return "it can't be read by this version"
     sentences = [difference.sentence for difference in differences(*policies)]
     more = len(sentences) - SUMMARY_ITEMS_MAX

@@ -13,6 +13,7 @@ from controller.core.model.dispatch_plan import Plan
 from controller.core.model.memory import Memory
 from controller.core.snapshot import LoggedAnswer, Office, Ready, Snapshot
 from streams.rows import DemandRow, Progress, Row
+from tieline.errors import UNDECODABLE
 from tieline.events import Command
 from tieline.table import Generation, RouteTable
 
@@ -161,7 +162,7 @@ def decode_decision(data: bytes) -> RecordedDecision:
     """The record from its bytes. Raises ``RecordError``."""
     try:
         return _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise RecordError(str(error)) from None
 
 

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from tieline.errors import UNDECODABLE
 from tieline.events import in_scope
 
 HISTORY_TYPE = "tieline.history.v1"
@@ -193,5 +194,5 @@ def decode_history(data: bytes | None) -> HistoryRecord | None:
     """The record in these bytes; None for bytes that are no such record."""
     try:
         return _decoder.decode(data or b"")
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None

@@ -26,6 +26,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from streams.every_record import UNREADABLE
+from tieline.errors import UNDECODABLE
 
 Verb = Literal["redriving", "redriven", "discarded"]
 State = Literal["waits", "redriving", "redriven", "discarded"]
@@ -118,7 +119,7 @@ class LetterLog:
         if is_note(headers):
             try:
                 note = _decode(value or b"")
-            except msgspec.MsgspecError:
+            except UNDECODABLE:
                 return
             self._note(note)
             return

@@ -16,6 +16,7 @@ from controller.commands.policies import PolicyInForce
 from controller.process.roles import Role
 from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.record import headers
+from tieline.errors import UNDECODABLE
 from tieline.topics import HOUR_MS
 
 PRESENCE_TYPE = "tieline.controller.v1"
@@ -125,7 +126,7 @@ class Roster:
         over."""
         try:
             presence = _decoder.decode(record.value or b"")
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             return False
         self._rows.pop(presence.identity, None)
         self._rows[presence.identity] = Seen(presence, record.timestamp)

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from controller.core.inspect.spend import ProviderRate, ProviderUse, period_of
 from controller.core.policy.policy import Policy
+from tieline.errors import UNDECODABLE
 
 DAY_MS = 86_400_000
 GAP_MAX_MS = 3_600_000
@@ -46,7 +47,7 @@ def decode_use(data: bytes | None) -> DayUse | None:
     """The total in these bytes; None for bytes that are no such record."""
     try:
         return _decoder.decode(data or b"")
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None
 
 

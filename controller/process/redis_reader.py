@@ -47,6 +47,9 @@ class RedisPlace(Struct, frozen=True):
     password: str = ""
     tls: ssl.SSLContext | None = None
 
+    def __repr__(self) -> str:
+        return f"RedisPlace({self})"  # without the password
+
     def __str__(self) -> str:
         return self.path or f"{self.host}:{self.port}"
 

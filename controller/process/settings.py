@@ -3,7 +3,7 @@ error names the setting and the remedy."""
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -41,7 +41,7 @@ class Settings:
     """
 
     kafka: str | Brokers
-    redis: str = ""
+    redis: str = field(default="", repr=False)
     namespace: str = PREFIX
     policy: Path | None = None
     unsigned: bool = False
@@ -207,7 +207,8 @@ def _bootstrap(text: str) -> str:
     for part in filter(None, (part.strip() for part in text.split(","))):
         host, _, port = part.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65_536:
-            raise SettingError(f"{KAFKA}: {part!r} is not host:port, e.g. localhost:9092")
+            shown = part.rpartition("@")[2]  # without what may be a password
+            raise SettingError(f"{KAFKA}: {shown!r} is not host:port, e.g. localhost:9092")
     return text
 
 

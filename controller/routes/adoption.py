@@ -3,6 +3,8 @@
 import msgspec
 from msgspec import Struct
 
+from tieline.errors import UNDECODABLE
+
 
 class Adoption(Struct, frozen=True):
     """``lineage`` follows all ``parents``: tables of theirs may be replaced by its own."""
@@ -28,6 +30,6 @@ def adopted_from(data: bytes | None, lineage: str, stored: str) -> Adoption | No
         return None
     try:
         adoption = _decoder.decode(data)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None
     return adoption if adoption.lineage == lineage and stored in adoption.parents else None

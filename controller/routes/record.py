@@ -10,6 +10,7 @@ from msgspec import Struct
 from controller.core.model.memory import Memory
 from controller.routes.counting_rule import KeyedRecord, fence_key, table_key
 from tieline.cloudevents import MSGPACK
+from tieline.errors import UNDECODABLE
 from tieline.events import Command, PolicyChange
 from tieline.table import Generation, PoolInfo, Route, RouteTable, TableError, check
 from tieline.topics import ROUTES_RECORD_MAX_BYTES
@@ -231,7 +232,7 @@ def decode_record(data: bytes) -> RoutesRecord:
     check."""
     try:
         record = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise TableError(f"not a routes record: {error}") from None
     if record.schema != RECORD_SCHEMA:
         raise TableError(f"the routes record has schema {record.schema}; this version reads {RECORD_SCHEMA}")
@@ -244,7 +245,7 @@ def head_of(data: bytes) -> RecordHead:
     """The head of the record in these bytes. Raises TableError for other bytes."""
     try:
         return _head_decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise TableError(f"not a routes record: {error}") from None
 
 
@@ -265,7 +266,7 @@ def keyed(record: ConsumerRecord[bytes | None, bytes | None], flaw: str = "") ->
     ``flaw``: why it must not be believed, empty if it may be."""
     seq, writer = 0, ""
     for name, value in record.headers:
-        text = value.decode("utf-8", "replace")
+        text = (value or b"").decode("utf-8", "replace")  # Kafka allows a header without a value
         if name == "ce_id":
             digits = text.rpartition(":")[2]
             seq = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 16 else 0

@@ -24,6 +24,7 @@ from controller.routes.record import RoutesRecord
 from controller.status.redis_side import RedisSide
 from streams.store import Contents
 from tieline.cancelling import end_all
+from tieline.errors import UNDECODABLE
 from tieline.events import Command
 from tieline.overlay import Overlay
 
@@ -105,7 +106,7 @@ def load(path: Path) -> Moment:
         moment = _decoder.decode(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from None
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         raise UserError(f"{path} is not a snapshot: write one with `tieline whatif --save FILE`") from None
     if moment.schema != SNAPSHOT_SCHEMA:
         raise UserError(

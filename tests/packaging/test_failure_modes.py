@@ -1,4 +1,4 @@
-"""The table of failure modes names files and tests that exist."""
+"""The tables of failure modes and of threats name files and tests that exist."""
 
 from __future__ import annotations
 
@@ -23,3 +23,17 @@ def test_a_failure_mode_names_what_answers_it_and_what_shows_it(row: str) -> Non
     assert [file for file in files if not (ROOT / file).is_file()] == []
     assert [said for test in tests if (said := missing_test(test))] == []
     assert all(test.startswith("tests/") for test in tests)
+
+
+THREATS = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.startswith("| **")]
+
+
+@pytest.mark.parametrize("row", THREATS, ids=[row.split("**")[1] for row in THREATS])
+def test_a_threat_names_what_somebody_can_do_and_what_shows_it(row: str) -> None:
+    """Each row of the threat model names who, what they can and can't, and tests that are there."""
+    _, can, cannot, shown = row.strip("| ").split(" | ")
+    tests = re.findall(r"`([^`]+)`", shown)
+    assert can
+    assert cannot
+    assert tests
+    assert [words for test in tests if (words := missing_test(test))] == []

@@ -15,6 +15,7 @@ from tieline._http.content import Content, Spliced, Spool, replaced
 from tieline._http.messages import Headers, find
 from tieline._request.form import Field, FormReader, boundary_of
 from tieline._request.references import PathReferences, ids_in_body, read_path, value_in
+from tieline.errors import UNDECODABLE
 
 _LIMIT_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
@@ -72,7 +73,7 @@ def read_body(
         return _read_other(raw, place, _form_fields(raw, headers))
     try:
         fields = _splitter.decode(raw)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return _read_other(raw, place, _form_fields(raw, headers))
     model = value_in(fields, "model")
     limits = [value_in(fields, name) for name in _LIMIT_FIELDS if name in fields]

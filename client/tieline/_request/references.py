@@ -18,6 +18,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from tieline.errors import UNDECODABLE
+
 # Collections whose members one provider holds: /responses/ID, /files/ID/content, /threads/ID/runs/ID ...
 STATEFUL = frozenset(
     {
@@ -229,7 +231,7 @@ def ids_in_answer(words: str, raw: bytes) -> tuple[str, ...]:
         return ()
     try:
         return _ids_at(places, raw, _splitter.decode(raw))
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return ()
 
 
@@ -260,7 +262,7 @@ def value_in(fields: Mapping[str, msgspec.Raw], name: str) -> Any:
         return None
     try:
         return msgspec.json.decode(raw)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None
 
 

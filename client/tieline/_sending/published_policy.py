@@ -11,6 +11,7 @@ from msgspec import Struct
 from tieline._process import clock as _clock
 from tieline._sending.reading import reader
 from tieline.cancelling import end_all
+from tieline.errors import UNDECODABLE
 from tieline.kafka import Brokers
 from tieline.registration import Registry, registry_in
 from tieline.table import Generation
@@ -81,7 +82,7 @@ class PublishedPolicy:
                 async with asyncio.timeout(READ_WITHIN_S):
                     await self._read(consumer)
             self._looked_s = _clock.monotonic_s()
-        except (KafkaError, OSError, TimeoutError, msgspec.MsgspecError) as error:
+        except (KafkaError, OSError, TimeoutError, *UNDECODABLE) as error:
             self.error = f"{self._topic} can't be read: {str(error) or type(error).__name__}"
             self._pause_until_s = _clock.monotonic_s() + AFTER_FAILURE_S
 
@@ -123,7 +124,7 @@ async def _newest(consumer: Any, partition: Any, begin: int, end: int) -> _Publi
 def _decoded(value: bytes | None) -> _Publication | None:
     try:
         publication = _publication.decode(value or b"")
-    except msgspec.MsgspecError:  # whatever else lies there, for instance a tombstone
+    except UNDECODABLE:  # whatever else lies there, for instance a tombstone
         return None
     return publication if publication.policy else None
 

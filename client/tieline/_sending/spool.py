@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from tieline._sending.segments import SEGMENT_BYTES, Segments
 from tieline.cloudevents import Encoded
+from tieline.errors import UNDECODABLE
 
 SPOOL_BYTES_MAX = 64 * 1024 * 1024
 REWRITTEN_AT = 2  # x ``bytes_max``: at this size of the files, what is still needed is written anew
@@ -231,7 +232,7 @@ def _changes(payload: bytes) -> Iterator[_Put | _Done]:
         try:
             yield decoder.decode(payload)
             return
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             continue
 
 

@@ -28,6 +28,9 @@ class Subscription(NamedTuple):
     origins: tuple[str, ...]
     token: SecretSource | None
 
+    def __repr__(self) -> str:
+        return f"Subscription({self.namespace!r}, {self.workload!r}, {self.origins!r})"  # without the token
+
 
 def source_at(address: SourceAddress, subscription: Subscription) -> TableSource:
     """The source of tables. ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://``,

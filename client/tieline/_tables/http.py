@@ -27,6 +27,7 @@ from tieline._tables.checks import (
 )
 from tieline.backoff import Backoff
 from tieline.cancelling import run_all
+from tieline.errors import UNDECODABLE
 from tieline.table import TABLE_MAX_BYTES, SignedManifest, TableError, decode_bundle
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class HttpSource:
         alive and there is nothing to fetch."""
         try:
             announcement = _announcement.decode(data)
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             return
         self._streaming = True
         if announcement.etag == self._etag:

@@ -22,6 +22,7 @@ from tieline._tables.checks import (
     TableUpdate,
     require_same_lineage,
 )
+from tieline.errors import UNDECODABLE
 from tieline.table import (
     SCHEMA,
     Generation,
@@ -97,7 +98,7 @@ def read_last_good(
     try:
         content = _decoder.decode(body)
         parts = {origin: decode_slice(part, checksum(part)) for origin, part in content.parts.items()}
-    except (msgspec.MsgspecError, TableError) as error:
+    except (*UNDECODABLE, TableError) as error:
         raise TableError(f"{path}: {error}") from None
     if content.schema != SCHEMA or not parts:
         raise TableError(f"{path}: of schema {content.schema} or empty; this library reads schema {SCHEMA}")

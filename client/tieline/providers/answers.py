@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from tieline.blame import Blame
+from tieline.errors import UNDECODABLE
 from tieline.events import HEALTH_FAILURES, ResultClass
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -257,7 +258,7 @@ def error_in_body(body: bytes) -> ProviderError:
     """As ``error_in``, for the bytes of an answer; ``NO_ERROR`` for what is no JSON."""
     try:
         return error_in(msgspec.json.decode(body))
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return NO_ERROR
 
 

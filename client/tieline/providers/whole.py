@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from tieline.errors import UNDECODABLE
 from tieline.providers.answers import (
     EMPTY_ANSWER,
     EVENT_STREAM,
@@ -151,7 +152,7 @@ def judge(body: bytes, *, is_creation: bool, retry_empty: bool) -> Judged:
         answer = _decoder.decode(body)
     except msgspec.ValidationError:
         return _judge_other(body)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return Judged(UNHEALTHY, "the answer is no JSON, or breaks off")
     failed = is_creation and answer.object == "response" and answer.status == "failed"
     if failed or _is_only_error(answer):
@@ -170,7 +171,7 @@ def _judge_other(body: bytes) -> Judged:
     """JSON, but no object: a list of one error is Google's shape of an error."""
     try:
         value = msgspec.json.decode(body)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return Judged(UNHEALTHY, "the answer is no JSON, or breaks off")
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) and value[0].get("error"):
         error = error_in(value)

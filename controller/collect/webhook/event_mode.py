@@ -11,6 +11,7 @@ import msgspec
 
 from controller.collect.collector import Collected, UnreadableError
 from tieline.cloudevents import STRUCTURED, Poison, Rejection, decode
+from tieline.errors import UNDECODABLE
 from tieline.events import Capacity, Report, Statement
 
 BATCH = "application/cloudevents-batch+json"
@@ -60,7 +61,7 @@ def events_in(headers: Mapping[str, str], body: bytes, sources: Sequence[str]) -
 def _records(body: bytes) -> list[bytes]:
     try:
         records = _batch.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise UnreadableError(f"the body is no JSON list of events: {error}") from None
     if len(records) > EVENTS_PER_BATCH_MAX:
         raise UnreadableError(f"the batch has more than {EVENTS_PER_BATCH_MAX:,} events")

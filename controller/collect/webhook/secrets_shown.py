@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from controller.collect.webhook.hooks import Hook, PagerDutyHook, StatuspageHook
+from tieline.errors import UNDECODABLE
 
 SIGNATURE = "x-pagerduty-signature"
 SIGNATURES_MAX = 10
@@ -47,5 +48,5 @@ def is_same(text: str, secret: str) -> bool:
 def _routing_key(body: bytes) -> str:
     try:
         return msgspec.json.decode(body, type=_Routed).routing_key
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return ""

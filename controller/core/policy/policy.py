@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from controller.core.policy.offer_rules import OfferRules
 from controller.core.policy.operators import PUBLIC_KEYS_MAX, ApprovalRule, Operator
 from controller.core.policy.thresholds import Fraction, Thresholds
+from tieline.errors import UNDECODABLE
 from tieline.event_fields import Count, IntervalMs, LatencyMs, Name, PoolId, ProviderId, Rate
 from tieline.table import Adapter, ClientSettings, Criticality, ModelOffer, checksum
 
@@ -229,7 +230,10 @@ def encode_policy(policy: Policy) -> bytes:
 
 def decode_policy(data: bytes) -> Policy:
     """The policy in these bytes. Raises MsgspecError."""
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except UNDECODABLE as error:
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def version_of(policy: Policy) -> str:

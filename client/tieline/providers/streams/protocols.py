@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from tieline.errors import UNDECODABLE
 from tieline.providers.streams.events import ServerSentEvent
 
 DONE: Final = b"[DONE]"
@@ -100,7 +101,7 @@ class Protocol(Struct, frozen=True):
             chunk = _chunk_decoder.decode(text)
         except msgspec.ValidationError:
             return Judgement(Mark.OUTPUT)  # JSON, but no object: the caller may understand it
-        except (msgspec.MsgspecError, RecursionError):  # the latter for thousands of nested brackets
+        except UNDECODABLE:  # the latter for thousands of nested brackets
             error = _NO_JSON if self.needs_json else None
             return Judgement(Mark.ERROR if self.needs_json or name == "error" else Mark.OUTPUT, error)
         return self._judge_chunk(chunk, name, text)
@@ -193,7 +194,7 @@ _NO_RESPONSE = _Response()
 def _read_response(raw: msgspec.Raw) -> _Response:
     try:
         return _response_decoder.decode(raw) if raw else _NO_RESPONSE
-    except (msgspec.MsgspecError, RecursionError):
+    except UNDECODABLE:
         return _NO_RESPONSE
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from tieline.errors import UNDECODABLE
+
 TokenCounts = tuple[int, int]  # of the prompt, of the answer
 _PROMPT_FIELDS = ("prompt_tokens", "input_tokens")
 _ANSWER_FIELDS = ("completion_tokens", "output_tokens")
@@ -28,7 +30,7 @@ def read_whole(body: bytes) -> tuple[TokenCounts | None, str]:
     or can't be read."""
     try:
         answer = _whole_decoder.decode(body)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None, ""
     return token_counts(answer.usage), answer.id if isinstance(answer.id, str) else ""
 

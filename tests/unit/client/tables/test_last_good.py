@@ -7,9 +7,10 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-import tieline
 from tests.unit.client.made_tables import part
 from tests.waiting import until
+from tieline._client import AsyncClient
+from tieline._routing.route import Shed
 from tieline._routing.slices import ClientTable
 from tieline._tables.checks import TableTrust
 from tieline._tables.last_good import read_last_good, write_last_good
@@ -48,13 +49,13 @@ async def test_a_file_of_another_route_is_never_used(tmp_path: Path, workload: s
     lawful for another. The error names what there is."""
     path, absent = tmp_path / "routes.bin", tmp_path / "absent"
     await asyncio.to_thread(write_last_good, path, Generation("l", 1, 4), {"eu": RAW})
-    async with tieline.AsyncClient(path, workload=workload, origin=origin) as client:
+    async with AsyncClient(path, workload=workload, origin=origin) as client:
         await until(lambda: client.status.error != "", 10, "the file is looked at")
         shed = client.pick("chat-large")
-        assert isinstance(shed, tieline.Shed)
+        assert isinstance(shed, Shed)
         assert shed.text.endswith(f"routes.bin: has no route {workload}/{origin}; it has chat/eu")
-    async with tieline.AsyncClient(absent, workload=workload, origin=origin, last_good=path) as client:
-        assert isinstance(client.pick("chat-large"), tieline.Shed)
+    async with AsyncClient(absent, workload=workload, origin=origin, last_good=path) as client:
+        assert isinstance(client.pick("chat-large"), Shed)
 
 
 PRIVATE = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
