@@ -14,7 +14,13 @@ Item = TypeVar("Item")
 # Files whose tests take half a minute and more. Those of a row share a worker: their processes are many.
 LONG = (
     ("test_runbooks.py", "test_demo.py", "test_offers.py"),
-    ("test_client_sdk.py", "test_streams_crash.py", "test_policies.py", "test_client_costly.py"),
+    (
+        "test_clusters.py",
+        "test_client_sdk.py",
+        "test_streams_crash.py",
+        "test_policies.py",
+        "test_client_costly.py",
+    ),
     ("test_chaos.py", "test_fitness.py", "test_agent.py"),
     ("test_redis_failover.py", "test_clusters.py"),
 )

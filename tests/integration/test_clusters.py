@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import pytest
-
 import tieline
 from lab.stack.stack import ClusterStack
 from tests.integration.controllers import FORCED, Fleet, settings_of
@@ -14,12 +12,8 @@ from tests.integration.controllers import tieline as tieline_command
 from tests.waiting import until
 
 WITHIN = ("--within", "30s")
-ORDERED_WITHIN_S = 90.0
-FOLLOWS_WITHIN_S = 60.0
-TOPIC_IS_WHOLE_WITHIN_S = 60.0
 
 
-@pytest.mark.timeout(400)
 async def test_orders_are_carried_out_while_a_server_is_lost(prefix: str, tmp_path: Path) -> None:
     """SIGKILL of the broker that leads the routes log, and then of Redis's primary: an order that is given in
     the same moment is published, clients follow it, and the lost server joins again."""
@@ -33,15 +27,14 @@ async def test_orders_are_carried_out_while_a_server_is_lost(prefix: str, tmp_pa
         ):
             controller = await fleet.add()
             await controller.until_said("decides now")
-            await until(lambda: client.status.state is tieline.State.LIVE, FOLLOWS_WITHIN_S, "a table")
+            await until(lambda: client.status.state is tieline.State.LIVE, what="a table")
 
             node = await stack.kafka.leader_of(settings.topics.routes.name)
             await asyncio.gather(node.kill(), _drain(fleet, client, "gcp"))
             await node.start()
             await until(
                 lambda: stack.kafka.is_whole(settings.topics.routes.name),
-                TOPIC_IS_WHOLE_WITHIN_S,
-                "three replicas of the routes log",
+                what="three replicas of the routes log",
             )
 
             primary = await until(lambda: stack.valkey.primary(prefix), what="a primary")
@@ -57,10 +50,10 @@ async def _drain(fleet: Fleet, client: tieline.AsyncClient, scope: str) -> None:
         words = ("drain", scope, *FORCED, *WITHIN, "--reason", "test", "--for", "1h")
         return (await tieline_command(fleet.settings, *words)).status == 0
 
-    await until(is_taken, ORDERED_WITHIN_S, f"the order to drain {scope}")
+    await until(is_taken, what=f"the order to drain {scope}")
 
     def follows() -> bool:
         status = client.status
         return status.generation != before and status.state is tieline.State.LIVE
 
-    await until(follows, FOLLOWS_WITHIN_S, f"the client without {scope}")
+    await until(follows, what=f"the client without {scope}")

@@ -21,9 +21,9 @@ from tieline.producer import Producer
 
 
 def overlay_for(settings: Settings) -> bytes:
-    """A signed overlay that lasts a minute."""
+    """A signed overlay that lasts ten minutes."""
     at_ms = now_ms()
-    overlay = Overlay("fire", settings.namespace, ("gcp",), issued_ms=at_ms, expires_ms=at_ms + 60_000,
+    overlay = Overlay("fire", settings.namespace, ("gcp",), issued_ms=at_ms, expires_ms=at_ms + 600_000,
                       actor="kim", reason="a fire")  # fmt: skip
     return sign(overlay, Ed25519PrivateKey.generate())
 
@@ -46,7 +46,7 @@ async def test_redis_comes_back_from_kafka_alone(
         async def has_report() -> bool:
             return len((await tables.read()).reports) == 1
 
-        await until(has_report, 20, "the report in the tables")
+        await until(has_report, what="the report in the tables")
         assert await controller.stop() == 0
         before: dict[Any, Any] = await redis.hgetall(keys.routes)
         await redis.delete(keys.routes, *[keys.table(name) for name in ("run", "health", "capacity")])
@@ -74,7 +74,7 @@ async def test_redis_comes_back_from_kafka_alone(
             contents = await tables.read()
             return contents.run not in (None, run) and len(contents.reports) == 1
 
-        await until(joined, 20, "a new run of the tables")
+        await until(joined, what="a new run of the tables")
         await again.stop()
         await redis.hset(keys.routes, "lineage", "another")
         ended = await tieline(settings, "rebuild")

@@ -50,10 +50,10 @@ async def test_one_takes_events_in_and_another_decides(fleet: Fleet, tmp_path: P
     async with Producer(fleet.settings.kafka, prefix=fleet.settings.namespace, source=SOURCE) as producer:
         producer.observe(PoolObservation(POOL))
         producer.flush(interval_ms=60_000)
-        assert await producer.drain(30)
+        assert await producer.drain(60)
     async with Redis.from_url(fleet.settings.redis) as redis:
         table = fleet.settings.keys.table("health")
-        await until(lambda: redis.hexists(table, f"azure/westus3/{SOURCE}"), 30, "the row of the report")
+        await until(lambda: redis.hexists(table, f"azure/westus3/{SOURCE}"), what="the row of the report")
 
     async def is_well() -> bool:
         rows = await rows_in_status(fleet)
@@ -62,11 +62,11 @@ async def test_one_takes_events_in_and_another_decides(fleet: Fleet, tmp_path: P
             return False
         return [rows[pid]["state"] for pid in pids] == ["takes events in", "leads"]
 
-    await until(is_well, 60, "both in `status`, without an alarm")
+    await until(is_well, what="both in `status`, without an alarm")
     await ingests.kill()
 
     async def alarm() -> str:
         row = (await rows_in_status(fleet)).get(decides.process.pid, {"presence": {}})
         return "".join(row["presence"].get("alarms", ()))
 
-    assert "no controller takes events in" in await until(alarm, 60, "the alarm")
+    assert "no controller takes events in" in await until(alarm, what="the alarm")
