@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import chain
 from typing import Any, NamedTuple
 
 from tieline._process.loops import Notifier
@@ -205,8 +206,6 @@ async def _end(producer: Any) -> None:
     If it does not stop in time, its parts are ended one by one. That needs private attributes of aiokafka:
     with its public interface alone, a caller that waits for an acknowledgement would wait for ever.
     """
-    from aiokafka.errors import KafkaConnectionError
-
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await producer.stop()
@@ -216,13 +215,24 @@ async def _end(producer: Any) -> None:
     if (sender := producer._sender.sender_task) is not None:
         sender.remove_done_callback(producer._sender._fail_all)  # it raises where there are no transactions
         sender.add_done_callback(retrieve)
-    producer._message_accumulator.fail_all(KafkaConnectionError("the connection was given up"))
+    give_up(producer._message_accumulator)
     for close in (producer._sender.close, producer.client.close):
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await close()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  as above
             _log.debug("a connection to Kafka could not be closed in order: %s", _words(error))
+
+
+def give_up(accumulator: Any) -> None:
+    """Fail all batches of aiokafka's accumulator, of whose own futures asyncio then logs no error. Those of
+    their records are looked at where they were handed over."""
+    from aiokafka.errors import KafkaConnectionError
+
+    for batch in (*chain.from_iterable(accumulator._batches.values()), *accumulator._pending_batches):
+        for future in (batch.future, batch._drain_waiter):
+            future.add_done_callback(retrieve)
+    accumulator.fail_all(KafkaConnectionError("the connection was given up"))
 
 
 def retrieve(future: asyncio.Future[Any]) -> None:
