@@ -11,13 +11,32 @@ from controller.probe.watch import Watch
 from tieline.events import ResultClass
 
 IN_FLIGHT_MAX = 2
+# Of an answer that does not name its tokens: what was refused, or did not arrive, is not billed.
+_MAY_COST = frozenset({ResultClass.OK, ResultClass.TIMEOUT, ResultClass.CUT})
+
+
+class SentProbe(NamedTuple):
+    """A probe that has ended. ``number``: as its ``Watch`` gave it."""
+
+    ask: Ask
+    number: int
+    end: ProbeEnd
+    asked_ms: int
+    ended_ms: int
+
+    @property
+    def result(self) -> ResultClass:
+        return self.end.result
+
+    @property
+    def took_ms(self) -> int:
+        return self.ended_ms - self.asked_ms
 
 
 class EndedProbe(NamedTuple):
     """``cost``: in money, that of its tokens where the answer names them. ``is_news``: it ended in another
     class than the last one of its model and kind."""
 
-    result: ResultClass
     cost: float
     is_news: bool
 
@@ -36,6 +55,8 @@ class PoolProbes:
         self.turns = Turns([target.model for target in targets], long_every_ms=long_every_ms)
         self.is_awaiting_secret = False
         self.is_extra_under_way = False
+        self.regular_under_way = 0
+        self.waiting: list[SentProbe] = []  # extra ones that ended while a regular one was under way
         self._results: dict[Ask, ResultClass] = {}  # of the last probes
         self._targets = {target.model: target for target in targets}
         self._counts_tokens = counts_tokens
@@ -67,15 +88,23 @@ class PoolProbes:
         price = self._targets[ask.model].price_per_million_units
         return cost_of(self.units(ask) if units is None else units, price)
 
-    def end(self, ask: Ask, number: int, end: ProbeEnd, *, asked_ms: int, now_ms: int) -> EndedProbe:
-        """A probe has ended."""
+    def take_waiting(self) -> list[SentProbe]:
+        """The extra probes that waited, which no longer do."""
+        waiting, self.waiting = self.waiting, []
+        return waiting
+
+    def end(self, probe: SentProbe) -> EndedProbe:
+        """Counts a probe that has ended."""
+        ask, usage = probe.ask, probe.end.usage
         units = self.units(ask)
-        if end.usage is not None and self._counts_tokens:
-            units = self._units[ask] = float(sum(end.usage))
-        self.watch.end(number, end, now_ms, units=units)
-        self.turns.note(ask, end.result, asked_ms)
-        before, self._results[ask] = self._results.get(ask, ResultClass.OK), end.result
-        return EndedProbe(end.result, self.cost(ask, units), is_news=before is not end.result)
+        if usage is not None and self._counts_tokens:
+            units = self._units[ask] = float(sum(usage))
+        elif probe.result not in _MAY_COST:
+            units = 0.0
+        self.watch.end(probe.number, probe.end, probe.ended_ms, units=units)
+        self.turns.note(ask, probe.result, probe.asked_ms)
+        before, self._results[ask] = self._results.get(ask, ResultClass.OK), probe.result
+        return EndedProbe(self.cost(ask, units), is_news=before is not probe.result)
 
     def round_cost(self, interval_ms: int) -> float:
         """The money that a round costs, without the long probes. What failed is asked again every

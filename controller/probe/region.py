@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from controller.probe.pool_probes import PoolProbes
+from controller.probe.pool_probes import PoolProbes, SentProbe
 from controller.probe.sending import Sender
 from controller.probe.spending import BUDGET_PER_POOL, Cycle, Ledger
 from controller.probe.turns import Ask
@@ -18,7 +18,7 @@ from tieline.cancelling import end_all
 from tieline.events import ResultClass
 from tieline.producer import Producer
 
-# After these nothing else is asked at once: the pool serves, says nothing, or has taken all the time.
+SECOND_OPINION_WITHIN_MS = 1_000
 _NO_SECOND_OPINION = frozenset({ResultClass.OK, ResultClass.THROTTLED, ResultClass.TIMEOUT})
 _log = structlog.get_logger("tieline.probe")
 
@@ -134,14 +134,11 @@ class RegionProbes:
 
     async def _regular(self, pool: PoolProbes, ask: Ask) -> None:
         number = self._round
+        pool.regular_under_way += 1
         try:
-            result = await self._probe(pool, ask)
-            if result is not None and result not in _NO_SECOND_OPINION:
-                # A part of a pool that fails alone must not be taken for the whole pool.
-                other = pool.turns.second_opinion(ask)
-                if other is not None and self._set_aside(pool, other):
-                    await self._probe(pool, other)
+            await self._probe(pool, ask, is_extra=False)
         finally:
+            pool.regular_under_way -= 1
             if number == self._round:
                 self._pending -= 1
             if not self._pending:
@@ -150,21 +147,48 @@ class RegionProbes:
     async def _extra(self, pool: PoolProbes, ask: Ask) -> None:
         try:
             if not pool.is_awaiting_secret:
-                await self._probe(pool, ask)
+                await self._probe(pool, ask, is_extra=True)
         finally:
             pool.is_extra_under_way = False
 
-    async def _probe(self, pool: PoolProbes, ask: Ask) -> ResultClass | None:
-        """The result of a probe whose cost is set aside; None if it says nothing of the pool."""
-        expected = pool.cost(ask)
-        ended = await self._sender.send(pool, ask)
-        if ended is None:
-            return None
-        self.ledger.spend(ended.cost - expected, self._sender.monotonic_ms())
+    async def _probe(self, pool: PoolProbes, ask: Ask, *, is_extra: bool) -> None:
+        """Sends a probe whose cost is set aside. A part of a pool that fails alone must not be taken for the
+        whole pool. So a regular probe that fails at once has second opinions and counts together with them,
+        and an extra one counts together with the regular one that is under way."""
+        probe = await self._sender.send(pool, ask)
+        probes = [probe] if probe is not None else []
+        try:
+            if probe is not None and not is_extra and _needs_second_opinion(probe):
+                for other in pool.turns.second_opinions(ask):
+                    if not self._set_aside(pool, other):
+                        break
+                    opinion = await self._sender.send(pool, other)
+                    probes += [opinion] if opinion is not None else []
+                    if opinion is None or opinion.result is ResultClass.OK:
+                        break
+        finally:
+            if is_extra and pool.regular_under_way:
+                pool.waiting.extend(probes)
+            else:
+                news = [self._note(pool, ended) for ended in (*probes, *pool.take_waiting())]
+                if any(news):
+                    self._news.set()
+
+    def _note(self, pool: PoolProbes, probe: SentProbe) -> bool:
+        """Counts a probe; says whether it is news."""
+        expected = pool.cost(probe.ask)
+        ended = pool.end(probe)
+        self.ledger.spend(ended.cost - expected, probe.ended_ms)
         self._is_unreported = True
         if ended.is_news:
-            self._news.set()
-        return ended.result
+            _log.info(
+                "probe result changed",
+                pool=pool.pool,
+                model=probe.ask.model,
+                kind=str(probe.ask.kind),
+                result=str(probe.result),
+            )
+        return ended.is_news
 
     async def _report_until(self, due_s: float) -> None:
         """Reports when the regular probes of the round have ended, at once when one ends in another class
@@ -190,6 +214,12 @@ class RegionProbes:
             *(pool.watch.observation(now_ms, repeats_ms=repeats_ms) for pool in self._pools)
         )
         self._producer.flush(interval_ms=self.interval_ms, region=self.region)
+
+
+def _needs_second_opinion(probe: SentProbe) -> bool:
+    """Not where the pool serves or says nothing, nor where the failure itself took its time: a pool that
+    hangs must be reported without waiting again."""
+    return probe.result not in _NO_SECOND_OPINION and probe.took_ms <= SECOND_OPINION_WITHIN_MS
 
 
 def cycle_of(pools: Sequence[PoolProbes], pace: Pace, interval_ms: int) -> Cycle:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import httpx2
 import structlog
 
-from controller.probe.pool_probes import EndedProbe, PoolProbes
+from controller.probe.pool_probes import PoolProbes, SentProbe
 from controller.probe.request import ProbeTarget, probe
 from controller.probe.turns import Ask
 from tieline.credentials import Credentials, MissingCredentialError
@@ -26,8 +26,9 @@ class Sender(NamedTuple):
     monotonic_ms: Callable[[], int]
     timeout_ms: int
 
-    async def send(self, pool: PoolProbes, ask: Ask) -> EndedProbe | None:
-        """Sends one probe. None if it could not be sent, or says nothing of the pool."""
+    async def send(self, pool: PoolProbes, ask: Ask) -> SentProbe | None:
+        """Sends one probe. None if it could not be sent, or says nothing of the pool. What it gives is noted
+        by ``PoolProbes.end``."""
         target = pool.target(ask)
         try:
             auth, secret = await self._auth(pool, target)
@@ -54,16 +55,7 @@ class Sender(NamedTuple):
             return None
         if end.result is ResultClass.AUTH and target.credential:
             self.credentials.forget(target.credential, secret)
-        ended = pool.end(ask, number, end, asked_ms=asked_ms, now_ms=self.monotonic_ms())
-        if ended.is_news:
-            _log.info(
-                "probe result changed",
-                pool=pool.pool,
-                model=ask.model,
-                kind=str(ask.kind),
-                result=str(end.result),
-            )
-        return ended
+        return SentProbe(ask, number, end, asked_ms=asked_ms, ended_ms=self.monotonic_ms())
 
     async def _auth(self, pool: PoolProbes, target: ProbeTarget) -> tuple[Header | None, str]:
         """(the header with the pool's secret, the secret), (None, "") for a pool without one. A wait for one

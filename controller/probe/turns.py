@@ -53,21 +53,25 @@ class Turns:
 
     def regular(self) -> Ask:
         """The tiny probe of this round."""
-        ask = self._next_tiny()
-        for _ in range(len(self._models) * WHOLE_EVERY):
-            if ask not in self._failing or not self._others(ask):
-                break
-            ask = self._next_tiny()
+        every = [Ask(model, kind) for model in self._models for kind in _TINY]
+        may_leave_out = any(ask not in self._failing for ask in every)
+        while (ask := self._next_tiny()) in self._failing and may_leave_out:
+            pass
         return ask
 
-    def second_opinion(self, ask: Ask) -> Ask | None:
-        """Another tiny probe that succeeded when it was asked last, after ``ask`` failed; None for none."""
-        others = self._others(ask)
-        return others[0] if others else None
+    def second_opinions(self, ask: Ask) -> tuple[Ask, ...]:
+        """What to ask at once after ``ask`` failed, until one succeeds: the same model in the other way,
+        another model in the same way, and the same again; first of them what did not fail last."""
+        kind = _TINY[ask.kind is ProbeKind.TINY_STREAM]
+        index = self._models.index(ask.model)
+        others = (Ask(ask.model, kind), Ask(self._models[(index + 1) % len(self._models)], ask.kind))
+        opinions = sorted(dict.fromkeys((*others, ask)), key=lambda other: other in self._failing)
+        return tuple(opinions)
 
     def extra(self, now_ms: int) -> Ask | None:
         """What to ask beside the regular probe now, if anything."""
-        if self._others(None):  # else nothing succeeds, and what failed is asked by the regular probes
+        # Where nothing tiny succeeds, what failed is asked by the regular probes.
+        if any(not ask.kind.is_long for ask in self._succeeding):
             due = [ask for ask, asked_ms in self._failing.items() if now_ms - asked_ms >= REPEAT_MS]
             if due:
                 return min(due, key=lambda ask: self._failing[ask])
@@ -97,6 +101,3 @@ class Turns:
         turn, model = divmod(self._regular, len(self._models))
         self._regular += 1
         return Ask(self._models[model], _TINY[turn % WHOLE_EVERY == WHOLE_EVERY - 1])
-
-    def _others(self, ask: Ask | None) -> list[Ask]:
-        return [other for other in self._succeeding if other != ask and not other.kind.is_long]

@@ -5,11 +5,11 @@ What is in flight counts as well, so that a pool that accepts and never answers 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from controller.probe.request import ProbeEnd
 from tieline.event_fields import LATENCY_MAX_MS
-from tieline.events import Outcomes, PoolObservation
+from tieline.events import Outcomes, PoolObservation, ResultClass
 from tieline.quantiles import nearest_rank
 
 
@@ -17,6 +17,24 @@ def quantile_ms(values: Sequence[float], share: float) -> float | None:
     """The quantile of latencies, at most what an event may carry; None without values."""
     latency_ms = nearest_rank(values, share)
     return latency_ms if latency_ms is None else min(latency_ms, LATENCY_MAX_MS)
+
+
+def without_repeats(counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts by class, where something succeeds with no more failures than half of the successes, or one.
+
+    What fails alone is asked more often than what serves: again beside it, and for second opinions. Were all
+    of it counted, a part that fails would look like a pool that fails.
+    """
+    successes = counts.get(ResultClass.OK, 0)
+    if not successes:
+        return dict(counts)
+    left = max(1, successes // 2)
+    reported: dict[str, int] = {}
+    for name, count in counts.items():
+        is_failure = name not in (ResultClass.OK, ResultClass.THROTTLED)
+        reported[name] = min(count, left) if is_failure else count
+        left -= reported[name] if is_failure else 0
+    return reported
 
 
 class _Round:
@@ -85,7 +103,7 @@ class Watch:
             latest = self._last
         return PoolObservation(
             pool=self.pool,
-            outcomes=Outcomes(**latest.counts),
+            outcomes=Outcomes(**without_repeats(latest.counts)),
             units=latest.units,
             first_token_p50_ms=quantile_ms(latest.first_tokens_ms, 0.5),
             first_token_p99_ms=quantile_ms(latest.first_tokens_ms, 0.99),

@@ -21,7 +21,7 @@ from controller.probe.region import Pace
 from controller.probe.request import LONG_TOKENS, ProbeEnd, ProbeKind, ProbeTarget, probe
 from lab.standins.config import Latency, PoolConfig, StandinConfig
 from lab.standins.process import StandinProcess
-from tests.integration.recording import Asked, recording
+from tests.integration.recording import Asked, chat, recording
 from tieline.cloudevents import decode
 from tieline.credentials import Credential, Credentials, Token
 from tieline.events import Outcomes, PoolObservation, Report, ResultClass
@@ -315,6 +315,23 @@ async def test_a_connection_that_breaks_is_a_cut_once_the_answer_has_begun(head:
     async with server:
         port = server.sockets[0].getsockname()[1]
         assert (await probed(f"http://127.0.0.1:{port}/v1")).result == result
+
+
+async def test_a_part_that_fails_shows_beside_what_serves(kafka_bootstrap: str, prefix: str) -> None:
+    """Where streams fail and whole answers come, a report shows both, and again after a while."""
+
+    def shows_both(row: PoolObservation) -> bool:
+        return counted("server_error", row) and counted("ok", row)
+
+    async def whole_only(asked: Asked) -> web.Response:
+        return web.Response(status=503) if asked.json()["stream"] else await chat(asked)
+
+    async with recording(whole_only) as server:
+        target = ProbeTarget("azure/eastus/a", f"{server.url}/v1", "openai", model="m")
+        async with reporting(kafka_bootstrap, prefix, {target.pool: [target]}) as reports:
+            await reports.until(shows_both)
+            await reports.until(lambda row: counted("ok", row) and not counted("server_error", row))
+            await reports.until(shows_both)
 
 
 async def test_a_refused_token_is_not_sent_again(kafka_bootstrap: str, prefix: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.probe.pool_probes import PoolProbes
+from controller.probe.pool_probes import PoolProbes, SentProbe
 from controller.probe.request import REASONING_TOKENS, ProbeEnd, ProbeKind, ProbeTarget
 from controller.probe.turns import REPEAT_MS, Ask
 from tieline.events import ResultClass
@@ -19,7 +19,8 @@ def pool(*, counts_tokens: bool = True) -> PoolProbes:
 
 def end(probes: PoolProbes, ask: Ask, how: ProbeEnd, now_ms: int = 0) -> tuple[float, bool]:
     """(cost, whether it is news) of a probe that ended so."""
-    ended = probes.end(ask, probes.watch.begin(now_ms), how, asked_ms=now_ms, now_ms=now_ms)
+    number = probes.watch.begin(now_ms)
+    ended = probes.end(SentProbe(ask, number, how, asked_ms=now_ms, ended_ms=now_ms))
     return ended.cost, ended.is_news
 
 
@@ -30,6 +31,15 @@ def test_a_probe_costs_the_tokens_that_its_answer_names() -> None:
     assert end(probes, STREAM, SERVED)[0] == pytest.approx(8 * 5e-6)
     assert probes.cost(STREAM) == pytest.approx(8 * 5e-6)
     assert probes.watch.observation(1).units == 8.0
+
+
+@pytest.mark.parametrize(
+    ("result", "is_billed"),
+    [(ResultClass.SERVER_ERROR, False), (ResultClass.CONNECT, False), (ResultClass.TIMEOUT, True)],
+)
+def test_a_probe_that_is_refused_costs_nothing(result: ResultClass, is_billed: bool) -> None:
+    """Else an outage would use up the budget; one that timed out may have been generated."""
+    assert bool(end(pool(), STREAM, ProbeEnd(result))[0]) == is_billed
 
 
 def test_where_load_is_not_counted_in_tokens_a_probe_is_one_unit() -> None:

@@ -72,16 +72,17 @@ def test_a_pool_of_which_nothing_succeeds_is_asked_as_ever() -> None:
         turns.note(ask, CUT, 0)
     assert {turns.regular() for _ in range(WHOLE_EVERY)} == {Ask("a", STREAM), Ask("a", WHOLE)}
     assert turns.extra(10**6) is None
-    assert turns.second_opinion(Ask("a", STREAM)) is None
 
 
-def test_a_second_opinion_is_that_of_another_tiny_probe_that_succeeded() -> None:
-    """Never the same again, and never a long one."""
-    turns = Turns(["a"], long_every_ms=0)
-    turns.note(Ask("a", ProbeKind.LONG_STREAM), OK, 0)
-    turns.note(Ask("a", STREAM), OK, 0)
-    assert turns.second_opinion(Ask("a", STREAM)) is None
-    assert turns.second_opinion(Ask("a", WHOLE)) == Ask("a", STREAM)
+def test_second_opinions_are_the_other_way_another_model_and_the_same_again() -> None:
+    """So that each kind of a part shows at once, also one by chance; what failed last is asked last."""
+    turns = Turns(["a", "b"], long_every_ms=0)
+    again = Ask("b", STREAM)
+    assert turns.second_opinions(again) == (Ask("b", WHOLE), Ask("a", STREAM), again)
+    turns.note(Ask("b", WHOLE), CUT, 0)
+    assert turns.second_opinions(again) == (Ask("a", STREAM), again, Ask("b", WHOLE))
+    alone = Turns(["a"], long_every_ms=0)
+    assert alone.second_opinions(Ask("a", STREAM)) == (Ask("a", WHOLE), Ask("a", STREAM))
 
 
 def test_a_throttled_probe_says_nothing_of_what_it_asked() -> None:
@@ -90,4 +91,4 @@ def test_a_throttled_probe_says_nothing_of_what_it_asked() -> None:
     turns.note(Ask("a", STREAM), OK, 0)
     turns.note(Ask("a", STREAM), THROTTLED, 1_000)
     assert turns.failing == ()
-    assert turns.second_opinion(Ask("a", WHOLE)) == Ask("a", STREAM)
+    assert turns.second_opinions(Ask("a", WHOLE)) == (Ask("a", STREAM), Ask("a", WHOLE))

@@ -4,7 +4,7 @@ out."""
 import pytest
 
 from controller.probe.request import ProbeEnd
-from controller.probe.watch import Watch, quantile_ms
+from controller.probe.watch import Watch, quantile_ms, without_repeats
 from tieline.events import Outcomes, ResultClass
 
 SERVED = ProbeEnd(ResultClass.OK, 25.0)
@@ -50,6 +50,23 @@ def test_the_time_of_each_token_after_the_first_is_told() -> None:
     watch = Watch("a/b/c")
     watch.end(watch.begin(0), ProbeEnd(ResultClass.OK, 200.0, 12.5), 600)
     assert watch.observation(700).per_token_p50_ms == 12.5
+
+
+@pytest.mark.parametrize(
+    ("counts", "reported"),
+    [
+        ({"cut": 3}, {"cut": 3}),
+        ({"cut": 3, "ok": 1}, {"cut": 1, "ok": 1}),
+        ({"ok": 2, "cut": 2, "timeout": 1}, {"ok": 2, "cut": 1, "timeout": 0}),
+        ({"ok": 6, "cut": 2, "timeout": 2}, {"ok": 6, "cut": 2, "timeout": 1}),
+        ({"ok": 1, "throttled": 4}, {"ok": 1, "throttled": 4}),
+    ],
+)
+def test_what_fails_alone_is_not_counted_as_often_as_it_is_asked(
+    counts: dict[str, int], reported: dict[str, int]
+) -> None:
+    """Else a part that fails would look like a pool that fails; where nothing succeeds all of it counts."""
+    assert without_repeats(counts) == reported
 
 
 def test_a_probe_given_up_accuses_nobody() -> None:
