@@ -51,9 +51,10 @@ class TableTrust(Struct, frozen=True):
     def _is_allowed(self, url: str) -> bool:
         try:
             parts = urlsplit(url)
-            host, place = (parts.hostname or "").lower(), parts.netloc.lower()
+            host, port = parts.hostname or "", parts.port  # without a user's name, which may hold a colon
         except ValueError:
             return False
+        place = host if port is None else f"{host}:{port}"
         return any(fnmatchcase(place if ":" in pattern else host, pattern) for pattern in self.pool_hosts)
 
 

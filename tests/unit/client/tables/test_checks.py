@@ -126,6 +126,9 @@ def test_with_controllers_keys_only_signed_tables_are_taken() -> None:
         ("https://evil.test/prod.openai.azure.com", True),
         ("https://prod.openai.azure.com.evil.test/v1", True),
         ("https://prod.openai.azure.com@evil.test/v1", True),
+        ("http://gateway.internal:8001/v1", False),
+        ("http://gateway.internal:secret@evil.test:8001/v1", True),
+        ("http://llm.internal:none/v1", True),
         ("https://[::1", True),
         ("nonsense", True),
     ],
@@ -135,6 +138,6 @@ def test_pools_are_used_on_the_pinned_hosts_only(url: str, is_stranger: bool) ->
     slice_ = part({"a/r/x": 1_000_000})
     moved = replace(slice_, pools=(replace(slice_.pools[0], url=url),))
     table = ClientTable(Generation("l", 1, 1), {"eu": moved})
-    trust = TableTrust(pool_hosts=("*.openai.azure.com", "llm.internal:8000"))
+    trust = TableTrust(pool_hosts=("*.openai.azure.com", "llm.internal:8000", "gateway.internal:*"))
     assert trust.strangers(table) == (("a/r/x",) if is_stranger else ())
     assert TableTrust().strangers(table) == ()
