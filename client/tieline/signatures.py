@@ -67,7 +67,7 @@ def public_keys(texts_or_paths: Iterable[str | Path], setting: str) -> PublicKey
     for item in texts_or_paths:
         is_text = isinstance(item, str) and "-----BEGIN" in item
         for pem in _PEM.findall(str(item) if is_text else _text_of(Path(item), setting)) or [""]:
-            key = _public_key(pem, setting if is_text else str(item))
+            key = _public_key(pem, setting if is_text else f"{setting}: {item}")
             keys[key_name(key.public_bytes_raw())] = key
     return keys
 
@@ -172,8 +172,8 @@ def sign_manifest(private: "Ed25519PrivateKey", manifest: bytes, namespace: str)
 
 
 def manifest_flaw(signed: SignedManifest, keys: PublicKeys, namespace: str) -> str:
-    """Why the manifest is none that one of the keys signed for this namespace; empty if it is. The words are
-    those of ``signature_flaw``."""
+    """Why none of the keys has signed this manifest for this namespace; empty if one has. The words are those
+    of ``signature_flaw``."""
     parts = (MANIFEST_KIND, namespace.encode(), signed.manifest)
     return signature_flaw(signed.signature, keys, *parts)
 

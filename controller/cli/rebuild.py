@@ -27,7 +27,7 @@ from controller.leading.routes_reader import RoutesReader
 from controller.process.clock import now_ms, stopwatch_s
 from controller.process.connections import connect_redis
 from controller.process.errors import UserError
-from controller.process.seal import SIGNING_KEY_FILE, Seal, controller_seal
+from controller.process.seal import NO_SEAL, SIGNING_KEY_FILE, Seal, controller_seal
 from controller.process.settings import KAFKA, REDIS, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
 from controller.routes.projection import Projector
@@ -97,15 +97,20 @@ def overlay_in(file: Path, settings: Settings) -> tuple[Overlay, bytes]:
     return overlay, data
 
 
-async def _rebuild(
-    settings: Settings, lost: tuple[Overlay, bytes] | None, *, is_rehearsal: bool
-) -> RebuildReport:
-    seal = controller_seal(settings.signing_key, settings.controller_keys)
-    if seal.accepted and seal.private is None and not is_rehearsal:
+def writing_seal(settings: Settings) -> Seal:
+    """How the routes are signed. Raises UserError where clients would not believe them."""
+    if settings.controller_keys is not None and settings.signing_key is None:
         raise UserError(
             f"tables are signed here, and clients take no others: set {SIGNING_KEY_FILE}, or start a "
             "controller"
         )
+    return controller_seal(settings.signing_key, settings.controller_keys)
+
+
+async def _rebuild(
+    settings: Settings, lost: tuple[Overlay, bytes] | None, *, is_rehearsal: bool
+) -> RebuildReport:
+    seal = NO_SEAL if is_rehearsal else writing_seal(settings)
     async with RoutesReader(settings) as routes:
         record = routes.newest()
     if record is None or record.table is None:

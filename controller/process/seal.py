@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SIGNING_KEY_FILE, CONTROLLER_KEYS_FILE = "TIELINE_SIGNING_KEY_FILE", "TIELINE_CONTROLLER_KEYS_FILE"
-UNSIGNED_TABLES = f"UNSIGNED TABLES: whoever can write there can forge them (set {SIGNING_KEY_FILE})"
+UNSIGNED_TABLES = (
+    f"UNSIGNED TABLES: whoever can write to Kafka or Redis can forge them (set {SIGNING_KEY_FILE})"
+)
 UNCHECKED_RECORDS = (
     "UNCHECKED RECORDS: this controller signs, and follows records of others that are not signed "
     f"(set {CONTROLLER_KEYS_FILE})"
@@ -92,7 +94,7 @@ def read_accepted(path: Path | None) -> PublicKeys:
     try:
         return public_keys([path], CONTROLLER_KEYS_FILE)
     except ConfigurationError as error:
-        raise SettingError(f"{CONTROLLER_KEYS_FILE}: {error}") from None
+        raise SettingError(str(error)) from None
 
 
 def controller_seal(signing_key: Path | None, controller_keys: Path | None) -> Seal:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from controller.cli.rebuild import overlay_in, require_same_history
+from controller.cli.rebuild import overlay_in, require_same_history, writing_seal
 from controller.process.clock import now_ms
 from controller.process.errors import UserError
+from controller.process.seal import NO_SEAL
 from controller.process.settings import Settings
 from tieline.overlay import Overlay, sign
 from tieline.table import Generation
@@ -61,6 +63,14 @@ def test_another_history_is_left_as_it_is(fields: list[bytes | None], words: str
     """Another lineage, a newer table than Kafka has, or one from another topic."""
     with pytest.raises(UserError, match=f"LINEAGE: .*{words}"):
         require_same_history(fields, NEWEST, "topic-1")
+
+
+def test_routes_that_nobody_would_believe_are_not_written(tmp_path: Path) -> None:
+    """Where tables are checked they must be signed as well, and the error says by which setting."""
+    checked = replace(SETTINGS, controller_keys=tmp_path / "controllers.pub")
+    with pytest.raises(UserError, match=r"clients take no others: set TIELINE_SIGNING_KEY_FILE, or start"):
+        writing_seal(checked)
+    assert writing_seal(SETTINGS) == NO_SEAL
 
 
 def test_an_overlay_comes_from_its_file(tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ def test_a_file_without_public_keys_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"TIELINE_CONTROLLER_KEYS_FILE: .*empty: expected") as refused:
         accepted_in(tmp_path / "empty")
     assert "secret" not in str(refused.value)
+    with pytest.raises(SettingError, match=r"^TIELINE_CONTROLLER_KEYS_FILE: [^:]*absent can't be read"):
+        accepted_in(tmp_path / "absent")
     assert accepted_in(None) == {}
 
 
