@@ -17,7 +17,7 @@ from controller.web.board import Board
 from controller.web.follow import Follower
 from lab.stack.server import LOOPBACK
 from lab.stack.valkey import Valkey
-from lab.stack.valkey_groups import ValkeyCluster, WatchedValkey, ask
+from lab.stack.valkey_groups import ValkeyCluster, WatchedServer, WatchedValkey, ask
 from tests.integration.balancer import Balancer
 from tests.integration.routed import ORIGIN, SETTINGS, WORKLOAD, pool_info, table
 from tests.waiting import until
@@ -105,7 +105,7 @@ async def test_a_lost_primary_is_replaced_by_sentinels(watched: WatchedValkey, p
             await follows(client, generation)
         async with RedisReader(watched.url, leader.keys) as reader:
             await until(lambda: _reads(reader, leader.keys, b"2"), what="the reader too")
-        assert await watched.primary(prefix) is watched.servers[1]
+        await until(lambda: _is_primary(watched, prefix, watched.servers[1]), what="the replica as primary")
 
 
 async def test_a_primary_that_is_cut_off_is_left(watched: WatchedValkey, prefix: str) -> None:
@@ -121,7 +121,8 @@ async def test_a_primary_that_is_cut_off_is_left(watched: WatchedValkey, prefix:
             await former.cut_off()
             # A controller asks so once a second.
             await until(lambda: leave_former_primary(leader.redis), what="another primary")
-            assert await watched.primary(prefix) is not former
+            other = next(server for server in watched.servers if server is not former)
+            await until(lambda: _is_primary(watched, prefix, other), what="a Sentinel that names the other")
             generation = leader.publish(2)
             await follows(client, generation)
             await until(lambda: _serves(board, generation), what="the table to serve")
@@ -181,6 +182,11 @@ async def test_a_wrong_name_of_the_primary_is_told(watched: WatchedValkey) -> No
     async with RedisReader(url, Keys()) as reader:
         with pytest.raises(RedisUnreadError, match=r"no Sentinel says where the primary is .*No such master"):
             await reader.ask(("PING",))
+
+
+async def _is_primary(watched: WatchedValkey, namespace: str, server: WatchedServer) -> bool:
+    """Whether the first Sentinel that answers names this server. They learn of a failover one by one."""
+    return await watched.primary(namespace) is server
 
 
 async def _reads(reader: RedisReader, keys: Keys, seq: bytes) -> bool:
