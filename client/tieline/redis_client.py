@@ -65,7 +65,7 @@ def connect(
 
 
 async def leave_former_primary(redis: "Redis") -> bool:
-    """Closes all connections if they lead to a server that isn't the primary any more, and returns whether.
+    """Closes all connections if they lead to a former primary. Returns whether they did.
 
     Behind Sentinels and on a cluster only. When nobody says where the primary is, connections stay.
     """

@@ -29,7 +29,7 @@ HEARTBEATS_READ_MAX = 50
 class RoutesReader:
     """``async with RoutesReader(settings) as routes: routes.newest()``. Entering reads the log to its end.
 
-    Entering raises KafkaConnectionError, ``TopicMissingError`` or TimeoutError; to make one raises
+    Entering raises KafkaConnectionError, ``TopicMissingError`` or TimeoutError; making one raises
     SettingError for controllers' keys that can't be read.
     """
 

@@ -75,7 +75,7 @@ class Ledger:
         self.total += cost
 
     def spent(self, now_ms: int) -> float:
-        """Money of the last 60 minutes, and of the minute that is half over."""
+        """Money of the last 60 whole minutes and of the present one."""
         oldest = now_ms // MS_PER_MINUTE - 60
         while self._minutes and self._minutes[0][0] < oldest:
             self._minutes.popleft()

@@ -42,7 +42,7 @@ SLOWED_S = 0.2
 BEHIND_S = 15.0  # longer than the session of the group of consumers
 NESTED = 100_000
 BOMB_BYTES = 100_000_000
-PRODUCE_REFUSED = 0
+NO_ERROR = 0
 LETTERS = Promise("letters afterwards", 60.0)
 TOPIC = TOPICS.reports.name
 CloudHeaders = list[tuple[str, bytes | None]]
@@ -169,7 +169,7 @@ async def _send_poison(scene: Scene) -> int:
     records = _poison()
     for partition in range(4):
         data = batch(*records)
-        if (code := await produce(scene.world.kafka.bootstrap, TOPIC, data, partition)) != PRODUCE_REFUSED:
+        if (code := await produce(scene.world.kafka.bootstrap, TOPIC, data, partition)) != NO_ERROR:
             raise ChaosError(f"Kafka did not take the poison: error {code}")
     return 4 * len(records)
 

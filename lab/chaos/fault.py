@@ -48,7 +48,7 @@ class ChaosFault(NamedTuple):
 
     ``promises``: beside those that hold under every fault. ``calm_within_s``: how long it may take afterwards
     until everything is as before. ``redis_may_go_back``: the fault itself takes Redis back. ``clocks``: it
-    needs the shim of clocks. ``loses_callers``: it kills calling processes, with what they have under way.
+    needs the shim of clocks.
     """
 
     name: str

@@ -205,9 +205,10 @@ class TableFollower:
         self._table = table
         strangers = self.trust.strangers(table)
         if strangers != self._strangers:
-            _log.error(
-                "pools outside of pool_hosts get no requests: %s", ", ".join(strangers) or "none any more"
-            )
+            if strangers:
+                _log.error("pools outside of pool_hosts get no requests: %s", ", ".join(strangers))
+            else:
+                _log.info("all pools of the table are within pool_hosts again")
         self._strangers = strangers
         self._router.apply(without_excluded(table, (*self.overlays.excluded, *strangers)))
         return Applied(
