@@ -101,7 +101,7 @@ class Protocol(Struct, frozen=True):
             chunk = _chunk_decoder.decode(text)
         except msgspec.ValidationError:
             return Judgement(Mark.OUTPUT)  # JSON, but no object: the caller may understand it
-        except UNDECODABLE:  # the latter for thousands of nested brackets
+        except UNDECODABLE:
             error = _NO_JSON if self.needs_json else None
             return Judgement(Mark.ERROR if self.needs_json or name == "error" else Mark.OUTPUT, error)
         return self._judge_chunk(chunk, name, text)
