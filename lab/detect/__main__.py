@@ -2,7 +2,6 @@
 ``--docs`` it also writes it into docs/probing.md. Exit status 1 if a case came out otherwise than stated."""
 
 import asyncio
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ async def detect_all() -> list[Detection]:
     """Every case, on a stack of its own."""
     stack = await Stack.start()
     try:
-        with tempfile.TemporaryDirectory(dir=os.environ.get("DETECT_DIR")) as directory:
+        with tempfile.TemporaryDirectory() as directory:
             return await detect(
                 CASES,
                 kafka=stack.kafka_bootstrap,
