@@ -59,8 +59,9 @@ class Outlook:
     ) -> TickFacts:
         """What is seen after a step. ``table`` is in force now, ``before`` was until this second, and
         ``outcome`` came of that."""
-        self._note(weather)
         second, memory, policy = weather.second, ready.memory, self._world.policy
+        self._note(weather)
+        self._note_chance(weather, memory)
         self._asked.update(route for route, units in weather.demand.items() if units)
         # What no client ever asked for counts as the policy expects it.
         demand = {r: u if r in self._asked else self._expected.get(r, 0.0) for r, u in weather.demand.items()}
@@ -117,6 +118,17 @@ class Outlook:
             self._touched_s.update(dict.fromkeys(weather.natures, second - WELL_S + STATED_AGAIN_S))
         withdrawn = sorted(weather.withdrawn())
         self._withdrawn_from_s = {pool: self._withdrawn_from_s.get(pool, second) for pool in withdrawn}
+
+    def _note_chance(self, weather: Weather, memory: Memory) -> None:
+        """A pool that fails in part may cross a threshold by chance long after the failing began. Its new
+        state is news then, as an occurrence is: the load moves for that, whoever leads."""
+        for occurrence in weather.of("errors"):
+            states = [memory.pools.get(pool) for pool in weather.pools_of(occurrence.target)]
+            if occurrence.value < 1 and any(
+                state is not None and (state.since_ms - START_MS) // 1_000 == weather.second
+                for state in states
+            ):
+                self._stirred_s = weather.second
 
     def _pool(self, pool: Pool, memory: PoolMemory, weather: Weather, load: float) -> PoolFacts:
         limit = weather.stated[pool.id] if self._has_fleet else pool.assumed_units_per_s
