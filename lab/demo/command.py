@@ -24,7 +24,7 @@ from lab.demo import trace
 from lab.demo.drills import DRILL_THRESHOLDS, KillController, StopStack, kill_phases, stop_phases
 from lab.demo.examples import example
 from lab.demo.incident import incident_ids, read
-from lab.demo.losses import LoseServer, Loss, loss_phases
+from lab.demo.losses import PATIENCE, LoseServer, Loss
 from lab.demo.offering import OFFER_RULES, AskForCapacity, offer_phases
 from lab.demo.plan import DEMO, FAST, INCIDENT, Pace, Plan, plan
 from lab.demo.replay import Replay
@@ -160,7 +160,9 @@ def choose(args: argparse.Namespace) -> tuple[Plan, Play]:
         if not args.cluster:
             raise UserError("--lose needs --cluster: without it there is nothing that outlives the loss")
         loss = LoseServer(args.lose, DEMO_ROLES)
-        return run_plan, lambda run: run.play(loss_phases(run_plan.policy, DEMO_ROLES), loss)
+        return run_plan, lambda run: run.play(
+            kill_phases(run_plan.policy, DEMO_ROLES, patience=PATIENCE), loss
+        )
     if args.stop_stack:
         return run_plan, lambda run: run.play(stop_phases(run_plan.policy, DEMO_ROLES), StopStack())
     demo_phases = phases(run_plan.policy, DEMO_ROLES, fast=args.fast)

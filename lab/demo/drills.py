@@ -36,8 +36,9 @@ STATUSES_CHECKED = 6  # the workloads of both callers
 DRILL_THRESHOLDS = {"hold_down_min_ms": 15_000, "ramp_step_min_ms": 5_000}
 
 
-def kill_phases(policy: Policy, roles: Roles) -> tuple[Phase, ...]:
-    """A provider fails and comes back, with time enough for a hold-down and a ramp."""
+def kill_phases(policy: Policy, roles: Roles, *, patience: int = 1) -> tuple[Phase, ...]:
+    """A provider fails and comes back, with time enough for a hold-down and a ramp. ``patience`` multiplies
+    the deadlines."""
     region_names = regions(policy, roles.fails)
     return (
         calm_start(3),
@@ -46,7 +47,7 @@ def kill_phases(policy: Policy, roles: Roles) -> tuple[Phase, ...]:
             tuple(Act("kill", region) for region in region_names),
             emptied(roles.fails),
             least_s=3,
-            deadline_s=20,
+            deadline_s=20 * patience,
             goal="its traffic moved elsewhere",
         ),
         Phase(
@@ -54,7 +55,7 @@ def kill_phases(policy: Policy, roles: Roles) -> tuple[Phase, ...]:
             tuple(Act("revive", region) for region in region_names),
             all_healthy,
             least_s=3,
-            deadline_s=90,
+            deadline_s=90 * patience,
             goal=POOLS_HEALTHY,
         ),
     )

@@ -5,42 +5,18 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from controller.core.policy.policy import Policy
 from controller.process import clock
 from lab.demo.fleet import NAMESPACE
 from lab.demo.run import Run
-from lab.demo.scenario import POOLS_HEALTHY, Act, Phase, Roles, all_healthy, calm_start, emptied, regions
+from lab.demo.scenario import Roles, emptied
 from lab.errors import ChildError
 from lab.stack.server import Server
 
 Loss: TypeAlias = Literal["broker", "redis", "controller"]
 GAP_MAX_S = 15.0
+PATIENCE = 3  # with the deadlines of a run, while a server is lost as well
 FAULT_WITHIN_S = 60.0
 TABLE_WITHIN_S = 60.0
-
-
-def loss_phases(policy: Policy, roles: Roles) -> tuple[Phase, ...]:
-    """A provider fails, and comes back."""
-    names = regions(policy, roles.fails)
-    return (
-        calm_start(3),
-        Phase(
-            f"{roles.fails} fails (SIGKILL)",
-            tuple(Act("kill", name) for name in names),
-            emptied(roles.fails),
-            least_s=3,
-            deadline_s=60,
-            goal="its traffic moved elsewhere",
-        ),
-        Phase(
-            "everything recovers",
-            tuple(Act("revive", name) for name in names),
-            all_healthy,
-            least_s=3,
-            deadline_s=120,
-            goal=POOLS_HEALTHY,
-        ),
-    )
 
 
 class LoseServer:
