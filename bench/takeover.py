@@ -46,13 +46,13 @@ class Silent:
     """Shows nothing."""
 
     def say(self, text: str) -> None:
-        """Nobody listens."""
+        """Drops the text."""
 
     def refresh(self, picture: object) -> None:
-        """Nobody looks."""
+        """Draws nothing."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing, as nothing is open."""
 
 
 class RowWatch:

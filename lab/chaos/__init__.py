@@ -1,4 +1,4 @@
-"""Faults of every part of a running Tieline, one after the other, under load, with a checker that saw it all.
+"""Faults of every part of a running Tieline, one after the other, under load, and a checker of what happened.
 
 What comes in: the names of faults. What goes out: for each fault the proof that it was in force, what was
 promised, what was measured, and a verdict; exit status 0 only if every promise was kept.
@@ -15,10 +15,10 @@ A run goes through these files::
     run        calm, strike, recovery, check; then the next fault
     report     the table for a reader, and for docs/chaos.md
 
-- *A fault that was not in force proves nothing.* Each one shows what it did by what can be seen from outside:
-  the state of a process in /proc, bytes that a link refused, an answer of Redis. Without a proof it fails.
-- *Nobody is asked whether it went well.* What clients applied and what became of each request is taken
-  from their own notes and from the logs of the stand-ins, as in ``lab.demo``, what was published from Kafka.
+- *Each fault proves that it was in force*, by what can be seen from outside: the state of a process in /proc,
+  bytes that a link refused, an answer of Redis. A fault without a proof counts as failed.
+- *The checker reads what was recorded.* What clients applied and what became of each request comes from their
+  notes and from the logs of the stand-ins, as in ``lab.demo``, and what was published comes from Kafka.
 - *Some promises hold under every fault*: no generation goes back, no table is empty or unlawful, what a
   client applies counts, a take-over changes nothing, and at the end Redis holds the newest publication that
   counts. The rules on tables are those of ``lab.sim.invariants``. Bounds on time are each fault's own.

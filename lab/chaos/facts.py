@@ -64,14 +64,6 @@ class ClientLife:
                 tables.setdefault(note.workload, []).append(note)
         return tables
 
-    def statuses(self) -> dict[str, list[ClientStatus]]:
-        """By workload: what its client said of itself, in order."""
-        statuses: dict[str, list[ClientStatus]] = {}
-        for note in self.notes:
-            if isinstance(note, ClientStatus):
-                statuses.setdefault(note.workload, []).append(note)
-        return statuses
-
     def answered_since(self, at_ms: int) -> int:
         """Requests that ended well since then."""
         ends = (note for note in self.notes if isinstance(note, RequestEnd))

@@ -21,7 +21,7 @@ from controller.routes.counting_rule import epoch_of
 from controller.routes.record import RoutesRecord, decode_record
 from lab.chaos.facts import ClientLife, Publication, RedisView
 from lab.demo.observer import GrowingFile
-from lab.demo.records import Calls, collect, parse
+from lab.demo.records import parse
 from lab.standins import ledger
 from tieline.cancelling import end_all
 from tieline.kafka import close_consumer
@@ -106,10 +106,6 @@ class Recorder:
     def redis(self) -> RedisView | None:
         """What Redis held when it was last looked at; None before."""
         return self.redis_views[-1] if self.redis_views else None
-
-    def calls(self) -> Calls:
-        """The notes of all lives of all callers."""
-        return collect(note for life in self.lives.values() for note in life.notes)
 
     async def _follow_files(self) -> None:
         while True:

@@ -10,14 +10,13 @@ import resource
 from pathlib import Path
 
 from lab.chaos.fault import ChaosError, ChaosFault, Promise, Scene, process_state
-from lab.chaos.process_faults import ANSWERED, NEXT_TABLE
+from lab.chaos.process_faults import ANSWERED
 from lab.stack.server import LOOPBACK
 
 WITHIN_S = 60.0
 LASTS_S = 6.0
 YIELDED = Promise("another controller leads", 15.0)
 SMALL_DISK = "16k"
-ADDED_BYTES = 4 * 1024 * 1024
 
 
 def _limit(pid: int, which: int, most: int) -> tuple[int, int]:
@@ -172,4 +171,3 @@ FAULTS = (
         promises=(ANSWERED,),
     ),
 )
-assert NEXT_TABLE.at_most <= YIELDED.at_most

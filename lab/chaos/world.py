@@ -52,7 +52,6 @@ PACE = Pace(
     thresholds={"hold_down_min_ms": 3_000, "ramp_step_min_ms": 1_000, "clear_after_ms": 3_000},
     clients={"first_token_timeout_ms": 2_500, "idle_timeout_ms": 3_000},
 )
-CALLER_STOP_WITHIN_S = 45.0
 
 
 class ControllerLog:
@@ -227,12 +226,10 @@ class World:
             "TIELINE_REDIS": self.valkey.url,
         }
 
-    async def start_controller(self, name: str, *prefix: str, **environment: str) -> None:
-        """Starts a controller, in the place of one that has ended. ``prefix``: words before its command."""
+    async def start_controller(self, name: str) -> None:
+        """Starts a controller, in the place of one that has ended."""
         shim = self.clocks[name].environment if name in self.clocks else {}
-        self.controllers[name] = await self._start(
-            name, ["controller"], {**self.settings(name), **shim, **environment}, prefix=prefix
-        )
+        self.controllers[name] = await self._start(name, ["controller"], {**self.settings(name), **shim})
 
     async def start_prober(self) -> None:
         """Starts the prober."""
@@ -240,12 +237,10 @@ class World:
             PROBER, ["probe", "--source", plans.PROBER_SOURCE], self.settings(PROBER)
         )
 
-    async def _start(
-        self, name: str, arguments: list[str], environment: Mapping[str, str], *, prefix: tuple[str, ...] = ()
-    ) -> Child:
+    async def _start(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Child:
         child = await Child.start(
             name,
-            [*prefix, sys.executable, "-m", "controller.cli", *arguments],
+            [sys.executable, "-m", "controller.cli", *arguments],
             log=self.directory / f"{name}.log",
             environment=environment,
         )
@@ -279,10 +274,6 @@ class World:
         self.callers[life] = child
         self._undo.push_async_callback(child.kill)
         return life
-
-    async def stop_callers(self) -> None:
-        """Ends the load; requests under way may end."""
-        await asyncio.gather(*(caller.stop(CALLER_STOP_WITHIN_S) for caller in self.callers.values()))
 
     async def revive_standin(self, region: str) -> None:
         """Starts another stand-in at the addresses of a dead one."""
