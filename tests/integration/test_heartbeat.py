@@ -102,7 +102,7 @@ async def test_heartbeat_rises(fleet: Fleet) -> None:
         async def later() -> bool:
             return await heartbeat() != first
 
-        await until(later, 5, "another heartbeat")
+        await until(later, what="another heartbeat")
 
 
 async def test_connection_to_a_former_primary_is_closed(own_stack: RealStack, redis_url: str) -> None:
