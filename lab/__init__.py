@@ -14,8 +14,9 @@ load, and counts what was lost. Tests and benchmarks use the first two.
   outlives the process that started it, even if that is killed.
 - *What stops a command is one sentence* for the person who started it (``errors``).
 
-``lab.chaos`` breaks every part of the whole in turn and checks what held. ``lab.sim`` needs
-none of this: it steps the planner through generated worlds in virtual time.
+``lab.chaos`` breaks every part of the whole in turn and checks what held. ``lab.detect`` measures what probes
+find without clients. ``lab.sim`` needs none of this: it steps the planner through generated worlds in virtual
+time.
 
 ``commands`` adds ``tieline demo``, ``tieline fuzz``, ``tieline stack`` and ``tieline standins`` to the
 command ``tieline``, by the entry point ``tieline.commands``. Without this distribution they are not there.

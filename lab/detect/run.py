@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.detect.cases import Case, Worst
-from lab.detect.world import Place, World, placed, published_states, running
+from lab.detect.world import DEFAULT_TIMEOUT_MS, Place, World, placed, published_states, running
 
 SPREAD_S = 0.5  # between two replicas of a fault, so that they begin at other instants between two probes
 WATCHED_S = 40.0
-QUIET_S = 20.0  # nothing more is waited for once everything was found and so much time has passed
+FOUND_WITHIN_S = 160.0
 
 
 class PoolDetection(NamedTuple):
@@ -64,13 +64,23 @@ async def detect(
     namespace: str,
     directory: Path,
     watched_s: float = WATCHED_S,
+    probe_timeout_ms: int = DEFAULT_TIMEOUT_MS,
 ) -> list[Detection]:
     """Tries all cases side by side. Faults that nobody finds are watched for ``watched_s``.
 
-    Raises ChildError when the installation does not come up, or a part of it ends.
+    ``probe_timeout_ms``: how long a first token may take. A machine that is slow or busy needs more of it,
+    or a pool without a fault looks slow there. Raises ChildError when the installation does not come up, or
+    a part of it ends.
     """
     places = placed(cases)
-    async with running(places, kafka=kafka, redis=redis, namespace=namespace, directory=directory) as world:
+    async with running(
+        places,
+        kafka=kafka,
+        redis=redis,
+        namespace=namespace,
+        directory=directory,
+        probe_timeout_ms=probe_timeout_ms,
+    ) as world:
         watch = _Watch(world)
         watching = asyncio.create_task(watch.run())
         try:
@@ -109,7 +119,7 @@ async def _until_found(world: World, watch: _Watch, places: Sequence[Place], wat
     loop = asyncio.get_running_loop()
     wanted = {place.pool: place.case.worst for place in places if place.case.worst != "healthy"}
     began_s = loop.time()
-    while loop.time() < began_s + 4 * watched_s:
+    while loop.time() < began_s + FOUND_WITHIN_S:
         world.require_running()
         all_found = all(watch.has_been(pool, worst) for pool, worst in wanted.items())
         if all_found and loop.time() >= began_s + watched_s:

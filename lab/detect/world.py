@@ -15,6 +15,7 @@ from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import State
 from controller.core.policy.policy import Origin, Policy, Pool, Provider, Source, Workload
 from controller.leading.routes_reader import RoutesReader
+from controller.probe.region import Pace
 from controller.process.errors import TopicMissingError
 from controller.process.settings import Settings
 from lab.children import Child
@@ -29,6 +30,7 @@ PROBERS = ("prober-east", "prober-west")
 SHARED = "shared"  # the region of faults that do not strike a whole process
 CONTROL = "control"
 STARTED_WITHIN_S = 180.0
+DEFAULT_TIMEOUT_MS = Pace().timeout_ms
 LIMIT_UNITS_PER_S = 10_000.0
 PRICE = 5.0
 
@@ -127,7 +129,13 @@ def published_states(routes: RoutesReader) -> dict[str, PoolMemory]:
 
 @asynccontextmanager
 async def running(
-    places: Sequence[Place], *, kafka: str, redis: str, namespace: str, directory: Path
+    places: Sequence[Place],
+    *,
+    kafka: str,
+    redis: str,
+    namespace: str,
+    directory: Path,
+    probe_timeout_ms: int = DEFAULT_TIMEOUT_MS,
 ) -> AsyncIterator[World]:
     """Starts everything, and yields once every pool is healthy. Raises ChildError."""
     async with AsyncExitStack() as undo:
@@ -159,7 +167,8 @@ async def running(
         parts = [await start("controller", "controller", "--policy", str(file))]
         settings = Settings(kafka, redis, namespace.rstrip("."))
         routes = await undo.enter_async_context(await _published(settings, parts[0]))
-        parts += [await start(name, "probe", "--source", name) for name in PROBERS]
+        choices = ("--timeout-ms", str(probe_timeout_ms))
+        parts += [await start(name, "probe", "--source", name, *choices) for name in PROBERS]
         world = World(processes, routes, parts)
         await _until_healthy(world, urls)
         yield world

@@ -7,13 +7,13 @@ from lab.detect.run import detect
 
 SAMPLE = (
     "connections are refused",
-    "requests hang",
     "streams end without their last event",
     "503 for one model of two",
     "401: the key is refused",
     "429 to everything",
     "streams of another dialect",
 )
+PROBE_TIMEOUT_MS = 30_000  # so that no pool without a fault looks slow on a busy machine
 WATCHED_S = 8.0  # longer than it takes to find any of the others, and than three rounds of probes
 
 
@@ -32,6 +32,7 @@ async def test_two_probers_find_what_they_can_and_accuse_nobody_else(
         namespace=prefix,
         directory=tmp_path,
         watched_s=WATCHED_S,
+        probe_timeout_ms=PROBE_TIMEOUT_MS,
     )
     for detection in detections:
         assert detection.is_as_stated, (detection.case.name, [pool.states for pool in detection.pools])
