@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,10 +9,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from controller.kafka.ordered_log import Tail, start_producer
+from controller.kafka.ordered_log import start_producer
 from controller.process.clock import now_ms
 from controller.routes.record import ROUTES_TYPE, RoutesRecord, encode_record, fence, headers, keyed
 from tests.integration.controllers import FORCED, Fleet, leader_and_standby, settings_of, tieline
+from tests.integration.ingesting import read_all
 from tests.waiting import until
 from tieline.cloudevents import encode
 from tieline.events import Event
@@ -58,19 +58,8 @@ async def write_on_leader_log(fleet: Fleet, *events: Event) -> None:
 
 async def writer_of_the_newest(fleet: Fleet) -> str:
     """The identity that the last record of the routes log names."""
-    writers: list[str] = []
-    tail = Tail(
-        fleet.settings.kafka,
-        fleet.settings.topics.routes.name,
-        lambda record: writers.append(keyed(record).writer),
-    )
-    await tail.start()
-    reading = asyncio.create_task(tail.run())
-    await tail.read_all(60)
-    reading.cancel()
-    await asyncio.gather(reading, return_exceptions=True)
-    await tail.stop()
-    return writers[-1]
+    records = await read_all(fleet.settings.kafka, fleet.settings.topics.routes.name)
+    return keyed(records[-1]).writer
 
 
 async def newest(fleet: Fleet) -> RoutesRecord:

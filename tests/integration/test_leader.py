@@ -10,9 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from aiokafka.structs import ConsumerRecord
 
-from controller.kafka.ordered_log import Tail
 from controller.kafka.topics import ensure_topics
 from controller.leading.leader import Leader
 from controller.routes.counting_rule import epoch_of
@@ -25,6 +23,7 @@ from tests.integration.controllers import (
     tieline,
     weights,
 )
+from tests.integration.ingesting import read_all
 from tests.waiting import until
 
 
@@ -36,21 +35,8 @@ async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Pat
 
 async def epochs_in_order(fleet: Fleet) -> list[tuple[int, bool]]:
     """(epoch, is a fence) of every record of the routes log."""
-    found: list[tuple[int, bool]] = []
-
-    def take(record: ConsumerRecord[bytes | None, bytes | None]) -> None:
-        named = epoch_of(record.key)
-        assert named is not None
-        found.append(named)
-
-    tail = Tail(fleet.settings.kafka, fleet.settings.topics.routes.name, take)
-    await tail.start()
-    reading = asyncio.create_task(tail.run())
-    await tail.read_all(60)
-    reading.cancel()
-    await asyncio.gather(reading, return_exceptions=True)
-    await tail.stop()
-    return found
+    records = await read_all(fleet.settings.kafka, fleet.settings.topics.routes.name)
+    return [named for record in records if (named := epoch_of(record.key)) is not None]
 
 
 async def test_killed_leader_is_replaced_and_no_weight_changes(fleet: Fleet) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace as with_fields
@@ -16,11 +15,12 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 import tieline
-from controller.kafka.ordered_log import Tail, start_producer
+from controller.kafka.ordered_log import start_producer
 from controller.process.private_key import write_new_private_key
 from controller.routes.record import ROUTES_TYPE, RoutesRecord, encode_record, headers
 from tests.integration.controllers import Fleet, leader_and_standby, settings_of
 from tests.integration.controllers import tieline as command
+from tests.integration.ingesting import read_all
 from tests.waiting import until
 from tieline.keys import MANIFEST_FIELD, slice_field
 from tieline.table import Generation, manifest, slices
@@ -49,19 +49,6 @@ async def newest(fleet: Fleet) -> RoutesRecord:
     return record
 
 
-async def records_of(fleet: Fleet, topic: str) -> list[Record]:
-    """Everything that lies on this log now."""
-    records: list[Record] = []
-    tail = Tail(fleet.settings.kafka, topic, records.append)
-    await tail.start()
-    reading = asyncio.create_task(tail.run())
-    await tail.read_all(60)
-    reading.cancel()
-    await asyncio.gather(reading, return_exceptions=True)
-    await tail.stop()
-    return records
-
-
 async def write(fleet: Fleet, topic: str, *records: Record) -> None:
     """The same records once more."""
     producer = await start_producer(fleet.settings.kafka)
@@ -83,7 +70,7 @@ async def test_forged_records_and_copies_change_nothing(fleet: Fleet) -> None:
     forged = Generation(before.generation.lineage, before.generation.epoch, 10**9)
     evil = tuple(replace(info, url="http://elsewhere.test/v1") for info in before.table.pools)
     record = replace(before, generation=forged, table=replace(before.table, generation=forged, pools=evil))
-    own = (await records_of(fleet, topics.routes.name))[-1]
+    own = (await read_all(fleet.settings.kafka, topics.routes.name))[-1]
     source = dict(own.headers)["ce_source"].decode().removeprefix("/tieline/")
     producer = await start_producer(fleet.settings.kafka)
     await producer.send_and_wait(
@@ -101,7 +88,7 @@ async def test_forged_records_and_copies_change_nothing(fleet: Fleet) -> None:
         return "somebody else writes there" in (await command(fleet.settings, "status", "--json")).out
 
     await until(alarmed, what="the alarm")
-    spoken = await records_of(fleet, topics.leader.name)
+    spoken = await read_all(fleet.settings.kafka, topics.leader.name)
     beats = [item for item in spoken if b"heartbeat" in (item.value or b"")]
     leader.signal(signal.SIGKILL)
 
