@@ -121,10 +121,11 @@ class Kafka(Server):
         ]
 
 
-async def kafka_answers(port: int) -> bool:
+async def kafka_answers(port: int, *, advertised: int | None = None) -> bool:
     """Whether the broker at this port names itself among the brokers, as it does once it accepts records.
 
-    The port is tried first, because a client logs an error whenever nobody listens there.
+    It names itself by the port `advertised` where that is another one. The port is tried first, because a
+    client logs an error whenever nobody listens there.
     """
     try:
         _, writer = await asyncio.open_connection(LOOPBACK, port)
@@ -135,7 +136,7 @@ async def kafka_answers(port: int) -> bool:
     client = AIOKafkaClient(bootstrap_servers=f"{LOOPBACK}:{port}", request_timeout_ms=ANSWER_WITHIN_MS)
     try:
         await client.bootstrap()
-        return any(broker.port == port for broker in client.cluster.brokers())
+        return any(broker.port == (advertised or port) for broker in client.cluster.brokers())
     except (KafkaError, OSError, TimeoutError):
         return False
     finally:

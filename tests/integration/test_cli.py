@@ -108,7 +108,7 @@ async def test_signed_mode_refuses_unsigned_commands(fleet: Fleet) -> None:
         (("controller",), {"TIELINE_KAFKA": ""}, "TIELINE_KAFKA is not set"),
         (("controller",), {"TIELINE_KAFKA": NOBODY}, "correct --kafka or TIELINE_KAFKA"),
         (("controller",), {"TIELINE_KAFKA": "nonsense"}, "is not host:port"),
-        (("controller",), {"TIELINE_REDIS": "http://user:hunter2@x"}, "not a Redis URL"),
+        (("controller",), {"TIELINE_REDIS": "http://user:hunter2@x"}, "is not an address of Redis"),
         (("controller",), {"TIELINE_POLICY": "/nowhere.yaml"}, "/nowhere.yaml"),
         (("controller",), {"TIELINE_NAMESPACE": "a b"}, "TIELINE_NAMESPACE"),
         (("controller", "--replication", "0"), {}, "TIELINE_REPLICATION"),

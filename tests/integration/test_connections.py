@@ -14,7 +14,7 @@ from controller.kafka.ordered_log import Tail, start_producer
 from controller.kafka.topics import ensure_topics
 from lab.stack.cache import cache_directory
 from lab.stack.jars import ensure_jars
-from lab.stack.kafka import Kafka
+from lab.stack.kafka import Kafka, kafka_answers
 from lab.stack.server import LOOPBACK
 from lab.stack.stack import silent
 from streams.app import Ingest, IngestSettings
@@ -39,6 +39,10 @@ class BalancedKafka(Kafka):
         own = f"advertised.listeners=PLAINTEXT://{LOOPBACK}:"
         settings = self._settings.read_text().replace(f"{own}{self.port}", f"{own}{self.advertised}")
         self._settings.write_text(settings)
+
+    async def answers(self) -> bool:
+        """The balancer leads nowhere yet, so the broker is asked at its own port."""
+        return await kafka_answers(self.port, advertised=self.advertised)
 
 
 class Rig:

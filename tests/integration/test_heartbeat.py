@@ -81,7 +81,8 @@ async def test_client_is_stale_when_nobody_confirms_its_table(fleet: Fleet, tmp_
         await until(lambda: client.status.state == "live", what="a table")
         controller.signal(signal.SIGKILL)
         await until(lambda: client.status.state == "stale", what="the state stale")
-        assert "no controller has confirmed the table" in client.status.error
+        why = "no controller has confirmed the table"
+        await until(lambda: why in client.status.error, what="why it is stale")
         assert client.status.generation
         await (await fleet.add()).until_said("leads now")
         await until(lambda: client.status.state == "live", what="the state live")

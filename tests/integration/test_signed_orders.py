@@ -209,7 +209,7 @@ async def test_a_second_person_countersigns(world: World) -> None:
     assert "one more person must sign it until" in said
     shown = await tieline(settings, "status", COLUMNS="250")
     assert f"tieline countersign {order_id}" in shown.out
-    assert "UNSIGNED" not in shown.out
+    assert "UNSIGNED DEV MODE" not in shown.out
     status, said = await world.order("lee", "countersign", order_id)
     assert status == 1, said
     assert "it needs another person" in said
