@@ -1,4 +1,4 @@
-"""The installation that the runbooks are run on, with signed orders as in production.
+"""The installation that the runbooks are run on, with signed orders and signed tables as in production.
 
 It has a stack, two controllers, two probers, stand-ins for four providers, and an application that sends
 requests.
@@ -15,11 +15,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec.structs import replace
 
 from controller.core.policy.operators import Operator
 from controller.policy_file import load_policy
 from controller.process.private_key import write_new_private_key
+from controller.process.seal import CONTROLLER_KEYS_FILE, SIGNING_KEY_FILE
 from lab.children import Child
 from lab.demo import trace
 from lab.demo.fleet import NAMESPACE, Fleet
@@ -52,6 +54,9 @@ class Lab(Fleet):
 
     def __init__(self, directory: Path) -> None:
         key = write_new_private_key(directory / "kim.key")
+        controller = write_new_private_key(directory / "controller.key").public_key()
+        public = controller.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (directory / "controllers.pub").write_bytes(public)
         rows = trace.read()
         lab_plan = plan(load_policy(EXAMPLE_POLICY), PACE, trace.mean_tokens(rows), only=POOLS)
         operator = Operator(OPERATOR, (encode_public_key(key.public_key().public_bytes_raw()),), ("*",))
@@ -63,11 +68,13 @@ class Lab(Fleet):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings of our own commands, with the operator's key."""
+        """The settings of our own commands, with the keys of the operator and of the controllers."""
         return {
             **super().environment,
             "TIELINE_UNSIGNED_DEV_MODE": "0",
             "TIELINE_OPERATOR_KEY_FILE": str(self.directory / "kim.key"),
+            SIGNING_KEY_FILE: str(self.directory / "controller.key"),
+            CONTROLLER_KEYS_FILE: str(self.directory / "controllers.pub"),
             "XDG_CONFIG_HOME": str(self.directory),
             "XDG_CACHE_HOME": str(self.directory),
             "COLUMNS": COLUMNS,
