@@ -11,8 +11,9 @@ Two kinds of notes in the tables carry that:
 
 The topic is asked for at most ``DELIVERY_WITHIN_S``. After a failure letters wait without being tried for
 ``PAUSE_S``, so that much poison holds nothing up. At most ``WAITING_MAX`` letters wait in an installation; of
-any more only the count is kept. A letter may still be there twice after a crash between its delivery and its
-mark: its headers ``tieline_topic_id``, ``tieline_partition`` and ``tieline_offset`` name the record.
+any more only the count is kept. A letter may still be there twice: after a crash between its delivery and
+its mark, after its partition moved meanwhile, or when the topic took it later than ``DELIVERY_WITHIN_S``. Its
+headers ``tieline_topic_id``, ``tieline_partition`` and ``tieline_offset`` name the record.
 """
 
 import asyncio

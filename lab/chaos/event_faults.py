@@ -27,6 +27,7 @@ from lab.chaos.kafka_faults import (
     set_config,
     until_caught_up,
 )
+from lab.chaos.letters import NewLetters, letters_from_now, summary
 from lab.chaos.network_faults import ANSWERED_DURING
 from lab.chaos.raw_records import RawName, batch, bomb, produce
 from lab.chaos.world import CONTROLLERS
@@ -158,11 +159,6 @@ def _poison() -> list[tuple[bytes | None, bytes | None, CloudHeaders]]:
     ]
 
 
-async def _letters(scene: Scene) -> int:
-    place = TopicPartition(TOPICS.deadletter.name, 0)
-    return (await end_offsets(scene, [place]))[place]
-
-
 async def _send_poison(scene: Scene) -> int:
     """Sends every kind to every partition. Returns how many records that were."""
     records = _poison()
@@ -173,22 +169,28 @@ async def _send_poison(scene: Scene) -> int:
     return TOPICS.reports.partitions * len(records)
 
 
+async def _until_lettered(scene: Scene, letters: NewLetters, count: int) -> float:
+    """Until so many records have a dead letter. Returns after how many seconds."""
+
+    async def all_there() -> bool:
+        return len(await letters.reasons()) >= count
+
+    return await scene.until(all_there, WITHIN_S, f"dead letters of {count} records")
+
+
 async def _poison_of_every_kind(scene: Scene) -> None:
     topic = TOPICS.reports
     await set_config(scene, topic, {**topic.config, "compression.type": "producer"})
-    before = await _letters(scene)
+    letters = await letters_from_now(scene)
     count = await _send_poison(scene)
     await produce(scene.world.kafka.bootstrap, TOPIC, bomb(BOMB_BYTES))
     count += 1
     scene.prove(f"{count} records of {len(_poison()) + 1} kinds appended to {TOPIC}")
     scene.measure(CAUGHT_UP.what, await until_caught_up(scene, WITHIN_S))
 
-    async def all_there() -> bool:
-        return await _letters(scene) - before >= count
-
-    scene.measure(LETTERS.what, await scene.until(all_there, WITHIN_S, f"{count} dead letters"))
-    if (extra := await _letters(scene) - before - count) > 0:
-        raise ChaosError(f"{extra} dead letters more than poison")
+    scene.measure(LETTERS.what, await _until_lettered(scene, letters, count))
+    if len(reasons := await letters.reasons()) > count:
+        raise ChaosError(f"{count} records were poison, and dead letters have {summary(reasons)}")
     await set_config(scene, topic, topic.config)
 
 
@@ -217,7 +219,7 @@ async def _letters_refused(scene: Scene, how: str) -> Any:
 
 def _no_letters(how: str) -> Callable[[Scene], Awaitable[None]]:
     async def act(scene: Scene) -> None:
-        before = 0 if how == "missing" else await _letters(scene)
+        letters = await letters_from_now(scene, topic_is_new=how == "missing")
         async with _letters_refused(scene, how):
             count = await _send_poison(scene)
             scene.measure(CAUGHT_UP.what, await until_caught_up(scene, WITHIN_S))
@@ -228,10 +230,7 @@ def _no_letters(how: str) -> Callable[[Scene], Awaitable[None]]:
             await scene.until(told, WITHIN_S, "letters that wait, in the progress rows")
             scene.prove(f"{count} letters wait: {(await told())[0][:120]}")
 
-        async def all_there() -> bool:
-            return await _letters(scene) - before >= count
-
-        scene.measure(LETTERS.what, await scene.until(all_there, WITHIN_S, f"{count} dead letters"))
+        scene.measure(LETTERS.what, await _until_lettered(scene, letters, count))
 
     return act
 

@@ -75,12 +75,15 @@ async def progress(scene: Scene) -> tuple[Progress, ...]:
         return (await RedisTables(redis, keys).read()).progress
 
 
+def evidence_places() -> list[TopicPartition]:
+    """Every partition of the topics that carry evidence."""
+    topics = (TOPICS.reports, TOPICS.demand, TOPICS.capacity, TOPICS.statements)
+    return [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
+
+
 async def until_caught_up(scene: Scene, within_s: float = WITHIN_S) -> float:
     """Until the ends of all partitions of the evidence, as they are now, are read."""
-    topics = (TOPICS.reports, TOPICS.demand, TOPICS.capacity, TOPICS.statements)
-    ends = await end_offsets(
-        scene, [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
-    )
+    ends = await end_offsets(scene, evidence_places())
 
     async def caught_up() -> bool:
         rows = {(row.topic, row.partition): row for row in await progress(scene)}

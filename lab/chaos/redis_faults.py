@@ -19,7 +19,7 @@ from lab.chaos.world import CONTROLLERS, NAMESPACE
 from tieline.overlay import Overlay, sign
 
 FILLED = Promise("Redis filled again", 10.0)
-ANSWERED_DURING = Promise("order answered during the fault", 10.0)
+ANSWERED_WITHOUT_REDIS = Promise("order answered during the fault", 10.0)
 TABLES_REBUILT = Promise("tables of evidence rebuilt", 30.0)
 WITHIN_S = 40.0
 LASTS_S = 6.0
@@ -104,7 +104,7 @@ async def _refusing(scene: Scene, put: dict[str, str], take: dict[str, str], wha
         await redis.config_set(*_flat(put))
         try:
             scene.prove(f"{what}: SET answers {await _answer_to_set(scene)}")
-            scene.measure(ANSWERED_DURING.what, await scene.order_takes(WITHIN_S))
+            scene.measure(ANSWERED_WITHOUT_REDIS.what, await scene.order_takes(WITHIN_S))
             await scene.last(LASTS_S)
         finally:
             await redis.config_set(*_flat(take))
@@ -142,7 +142,7 @@ async def _cannot_save(scene: Scene) -> None:
 
             await scene.until(refused, WITHIN_S, "a save that fails")
             scene.prove(f"nothing can be saved: SET answers {await _answer_to_set(scene)}")
-            scene.measure(ANSWERED_DURING.what, await scene.order_takes(WITHIN_S))
+            scene.measure(ANSWERED_WITHOUT_REDIS.what, await scene.order_takes(WITHIN_S))
             await scene.last(LASTS_S)
         finally:
             await redis.config_set("dbfilename", "dump.rdb")
@@ -158,7 +158,7 @@ async def _read_only(scene: Scene) -> None:
         await redis.replicaof("127.0.0.1", "1")
         try:
             scene.prove(f"Redis is a replica: SET answers {await _answer_to_set(scene)}")
-            scene.measure(ANSWERED_DURING.what, await scene.order_takes(WITHIN_S))
+            scene.measure(ANSWERED_WITHOUT_REDIS.what, await scene.order_takes(WITHIN_S))
             await scene.last(LASTS_S)
         finally:
             await redis.replicaof("NO", "ONE")
@@ -216,13 +216,15 @@ FAULTS = (
         "redis-out-of-memory",
         "Redis has no memory for writes",
         _out_of_memory,
-        promises=(ANSWERED_DURING, FILLED),
+        promises=(ANSWERED_WITHOUT_REDIS, FILLED),
     ),
     ChaosFault(
         "redis-cannot-save",
         "Redis can't save, and refuses writes",
         _cannot_save,
-        promises=(ANSWERED_DURING, FILLED),
+        promises=(ANSWERED_WITHOUT_REDIS, FILLED),
     ),
-    ChaosFault("redis-read-only", "Redis becomes a replica", _read_only, promises=(ANSWERED_DURING, FILLED)),
+    ChaosFault(
+        "redis-read-only", "Redis becomes a replica", _read_only, promises=(ANSWERED_WITHOUT_REDIS, FILLED)
+    ),
 )

@@ -27,7 +27,7 @@ _FAILURES = (
     *(import_module(name).HTTPError for name in ("httpx2", "httpx") if find_spec(name) is not None),
 )
 # Until the caller gives up on requests that are not sent again blindly.
-DEADLINE = {"x-tieline-deadline": "3"}
+DEADLINE = {"x-tieline-deadline": "5"}
 _BROKEN_NAMES = ("RemoteProtocolError", "ReadTimeout", "ReadError")
 
 
