@@ -97,7 +97,7 @@ class Lab(Fleet):
         leads = re.search(r"\(pid (\d+)\) leads", output)
         assert leads, output
         if self.standby is not None and self.standby.pid == int(leads[1]):
-            self.standby, self._controller = self.controller, self.standby
+            self.standby, self.controllers = self.controller, [self.standby]
         await self.kill_controller()
 
     def standins_of(self, provider: str) -> list[StandinProcess]:
