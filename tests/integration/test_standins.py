@@ -13,7 +13,6 @@ from lab.standins.process import StandinProcess
 from tests.integration.standins_calls import (
     KEY,
     KEYED,
-    LONG_TOKENS,
     POOL,
     body,
     call,
@@ -134,7 +133,7 @@ async def test_throttling_says_when_to_come_back(shared: StandinProcess) -> None
 async def test_a_caller_that_leaves_is_logged(shared: StandinProcess) -> None:
     """An answer whose caller goes away in the middle ends as aborted, not as ok."""
     async with client() as http:
-        wanted = body(stream=True, tokens=LONG_TOKENS)
+        wanted = body(stream=True, tokens=4_000)
         headers = {"x-tieline-request-id": "left"}
         target = f"{shared.url(POOL)}/chat/completions"
         async with http.stream("POST", target, json=wanted, headers=headers) as answer:
