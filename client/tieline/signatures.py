@@ -124,23 +124,29 @@ class SignedRecord(Protocol):
 def private_key(text_or_path: str | Path, setting: str) -> "Ed25519PrivateKey":
     """The Ed25519 key in an unencrypted PEM text or file. Raises ConfigurationError, whose text begins with
     ``setting`` and has nothing of the key, and MissingExtraError without cryptography."""
-    try:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    except ImportError:
-        raise MissingExtraError("cryptography", "overlay") from None
     is_text = isinstance(text_or_path, str) and "-----BEGIN" in text_or_path
     text = str(text_or_path) if is_text else _text_of(Path(text_or_path), setting)
-    try:
-        key = load_pem_private_key(text.encode(), None)
-    except (ValueError, TypeError):  # the error could repeat some of the key, so it is not shown
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
+    if (key := decode_private_key(text.encode())) is None:
         raise ConfigurationError(
             f"{setting}: expected an unencrypted Ed25519 private key in PEM, made by "
             "`openssl genpkey -algorithm ed25519`"
         )
     return key
+
+
+def decode_private_key(pem: bytes) -> "Ed25519PrivateKey | None":
+    """The Ed25519 key in an unencrypted PEM; None for anything else, as an error could repeat some of the
+    key. Raises MissingExtraError without cryptography."""
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    except ImportError:
+        raise MissingExtraError("cryptography", "overlay") from None
+    try:
+        key = load_pem_private_key(pem, None)
+    except (ValueError, TypeError):
+        return None
+    return key if isinstance(key, Ed25519PrivateKey) else None
 
 
 def sign_event(private: "Ed25519PrivateKey", topic: str, record: SignedRecord) -> tuple[str, bytes]:

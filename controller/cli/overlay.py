@@ -28,6 +28,7 @@ from controller.process.errors import UserError
 from controller.process.private_key import read_private_key
 from controller.process.settings import REDIS, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
+from controller.routes.overlay_keeper import put_overlay
 from controller.status.words import NAMED_MAX, utc
 from streams.tables import RedisTables
 from tieline.events import in_scope
@@ -167,8 +168,7 @@ async def _publish(
                         "the machines that issue overlays"
                     )
                 replaced = newer.id
-            await redis.set(settings.keys.overlay, data, pxat=overlay.expires_ms)
-            await redis.publish(settings.keys.routes_hint, f"overlay:{overlay.id} 1")
+            await put_overlay(redis, settings.keys, overlay, data)
     except TimeoutError:
         raise UserError(
             f"Redis did not answer within {REDIS_WITHIN_S:g} s: write a file with --out"

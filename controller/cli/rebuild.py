@@ -30,6 +30,7 @@ from controller.process.errors import UserError
 from controller.process.seal import NO_SEAL, SIGNING_KEY_FILE, Seal, controller_seal
 from controller.process.settings import KAFKA, REDIS, Settings, add_stack_arguments, read_settings
 from controller.process.telemetry import quiet
+from controller.routes.overlay_keeper import put_overlay
 from controller.routes.projection import Projector
 from controller.routes.record import RoutesRecord
 from streams.contract_check import Judge
@@ -126,7 +127,8 @@ async def _rebuild(
         tables_s = stopwatch_s() - began_s
         if not is_rehearsal:
             await _routes(redis, settings.keys, record, history=history, seal=seal)
-            await _restore_overlay(redis, settings.keys, lost)
+            if lost is not None:
+                await put_overlay(redis, settings.keys, *lost, only_if_none=True)
         return await _report(
             redis,
             settings.keys,
@@ -195,14 +197,6 @@ async def _routes(redis: Any, keys: Keys, record: RoutesRecord, *, history: str,
         await end_all([running])
     if projector.failing or not await redis.hexists(keys.routes, PLACE_FIELDS[0]):
         raise UserError("Redis did not take the routes: look at `tieline doctor`, and run this again")
-
-
-async def _restore_overlay(redis: Any, keys: Keys, lost: tuple[Overlay, bytes] | None) -> None:
-    if lost is None:
-        return
-    overlay, data = lost
-    if await redis.set(keys.overlay, data, nx=True, pxat=overlay.expires_ms):
-        await redis.publish(keys.routes_hint, f"overlay:{overlay.id} 1")
 
 
 async def _report(

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controller.process.errors import UserError
+from tieline.errors import MissingExtraError
+from tieline.signatures import decode_private_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,15 +23,10 @@ KEY_BYTES_MAX = 64 * 1024
 def read_private_key(path: Path) -> "Ed25519PrivateKey":
     """The key in this file. Raises ``UserError``, whose text has nothing of what is in the file."""
     try:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    except ImportError:
+        key = decode_private_key(_read(path))
+    except MissingExtraError:
         raise UserError("cryptography is not installed: pip install 'tieline[overlay]'") from None
-    try:
-        key = load_pem_private_key(_read(path), None)
-    except (ValueError, TypeError):  # the error could repeat some of the key, so it is not shown
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
+    if key is None:
         raise UserError(
             f"{path} is not an unencrypted Ed25519 private key in PEM: make one with `tieline keys new`"
         )

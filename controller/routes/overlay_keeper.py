@@ -20,6 +20,17 @@ from tieline.overlay import CLOCK_SKEW_MAX_MS, LASTS_MAX_MS, Overlay, OverlayErr
 LOOK_EVERY_S = 1.0
 
 
+async def put_overlay(
+    redis: Any, keys: Keys, overlay: Overlay, data: bytes, *, only_if_none: bool = False
+) -> bool:
+    """Puts an overlay into Redis until it expires, and tells clients to read it. ``data``: the same, signed.
+    Returns whether it was put there, which ``only_if_none`` refuses beside another. Raises RedisError."""
+    if not await redis.set(keys.overlay, data, nx=only_if_none, pxat=overlay.expires_ms):
+        return False
+    await redis.publish(keys.routes_hint, f"overlay:{overlay.id} 1")
+    return True
+
+
 class OverlayKeeper:
     """Looks, remembers and restores."""
 
@@ -50,18 +61,17 @@ class OverlayKeeper:
         data = await self._redis.get(self._keys.overlay)
         if data:
             self._remember(data)
-        elif (overlay := self.in_force) is not None and self._newest is not None:
-            stored = await self._redis.set(
-                self._keys.overlay, self._newest[1], nx=True, pxat=overlay.expires_ms
+            return
+        overlay = self.in_force
+        if overlay is None or self._newest is None:
+            return
+        if await put_overlay(self._redis, self._keys, *self._newest, only_if_none=True):
+            self._log.warning(
+                "the emergency overlay was put back into Redis, which had lost it",
+                id=overlay.id,
+                actor=overlay.actor,
+                excludes=list(overlay.exclude),
             )
-            if stored:
-                await self._redis.publish(self._keys.routes_hint, f"overlay:{overlay.id} 1")
-                self._log.warning(
-                    "the emergency overlay was put back into Redis, which had lost it",
-                    id=overlay.id,
-                    actor=overlay.actor,
-                    excludes=list(overlay.exclude),
-                )
 
     def _remember(self, data: bytes) -> None:
         try:
