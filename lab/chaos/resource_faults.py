@@ -7,6 +7,8 @@ write nothing more. A calling process gets a small disk of its own for its last 
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab.chaos.fault import ChaosError, ChaosFault, Promise, Scene, process_state
@@ -26,6 +28,16 @@ def _limit(pid: int, which: int, most: int) -> tuple[int, int]:
     return before
 
 
+@contextmanager
+def _limited(pid: int, which: int, most: int) -> Iterator[None]:
+    """The soft limit of a process is lowered for a while."""
+    before = _limit(pid, which, most)
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, which, before)
+
+
 def _limits_line(pid: int, name: str) -> str:
     """What the kernel says of a limit."""
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
@@ -39,26 +51,24 @@ def _descriptors(pid: int) -> int:
 async def _leader_without_descriptors(scene: Scene) -> None:
     name = scene.leader()
     pid = scene.world.controllers[name].pid
-    before = _limit(pid, resource.RLIMIT_NOFILE, _descriptors(pid))
-    try:
-        scene.prove(f"{name}, which led: {_limits_line(pid, 'Max open files')}, {_descriptors(pid)} are open")
-        scene.measure(YIELDED.what, await scene.until_next_epoch(WITHIN_S))
-        scene.measure(ANSWERED.what, await scene.order_takes(WITHIN_S))
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    with _limited(pid, resource.RLIMIT_NOFILE, _descriptors(pid)):
+        limit = _limits_line(pid, "Max open files")
+        await _another_leads(scene, f"{name}, which led: {limit}, {_descriptors(pid)} are open")
 
 
 async def _leader_without_disk(scene: Scene) -> None:
     """No file may grow: temporary files, and the log of the controller itself."""
     name = scene.leader()
     pid = scene.world.controllers[name].pid
-    before = _limit(pid, resource.RLIMIT_FSIZE, 0)
-    try:
-        scene.prove(f"{name}, which led: {_limits_line(pid, 'Max file size')} bytes")
-        scene.measure(YIELDED.what, await scene.until_next_epoch(WITHIN_S))
-        scene.measure(ANSWERED.what, await scene.order_takes(WITHIN_S))
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    with _limited(pid, resource.RLIMIT_FSIZE, 0):
+        await _another_leads(scene, f"{name}, which led: {_limits_line(pid, 'Max file size')} bytes")
+
+
+async def _another_leads(scene: Scene, proof: str) -> None:
+    """Under the fault that is proved so, another controller leads and answers."""
+    scene.prove(proof)
+    scene.measure(YIELDED.what, await scene.until_next_epoch(WITHIN_S))
+    scene.measure(ANSWERED.what, await scene.order_takes(WITHIN_S))
 
 
 async def _leader_without_memory(scene: Scene) -> None:

@@ -185,6 +185,14 @@ async def leader_and_standby(fleet: Fleet) -> tuple[ControllerProcess, Controlle
     return leader, standby
 
 
+async def newest(fleet: Fleet) -> RoutesRecord:
+    """The newest publication that counts."""
+    async with fleet.routes() as routes:
+        record = routes.newest()
+    assert record is not None
+    return record
+
+
 async def publications(fleet: Fleet) -> list[RoutesRecord]:
     """Every table of the whole log of routes, with what was published beside it, in order."""
     records: list[RoutesRecord] = []

@@ -13,8 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from redis.exceptions import RedisError
 
 import tieline
-from controller.routes.record import RoutesRecord
-from tests.integration.controllers import FORCED, POLICY, Fleet, settings_of
+from tests.integration.controllers import FORCED, POLICY, Fleet, newest, settings_of
 from tests.integration.controllers import tieline as tieline_command
 from tests.stacks import RealStack
 from tests.waiting import until
@@ -35,13 +34,6 @@ async def own_fleet(own_stack: RealStack, prefix: str, tmp_path: Path) -> AsyncI
     settings = settings_of(own_stack.kafka_bootstrap, own_stack.redis_url, prefix)
     async with Fleet(settings, tmp_path) as running:
         yield running
-
-
-async def newest(fleet: Fleet) -> RoutesRecord:
-    async with fleet.routes() as routes:
-        record = routes.newest()
-    assert record is not None
-    return record
 
 
 async def projected(fleet: Fleet, redis: Any) -> dict[str, bytes] | None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from controller.kafka.ordered_log import start_producer
 from controller.process.clock import now_ms
 from controller.routes.record import ROUTES_TYPE, RoutesRecord, encode_record, fence, headers, keyed
-from tests.integration.controllers import FORCED, Fleet, leader_and_standby, settings_of, tieline
+from tests.integration.controllers import FORCED, Fleet, leader_and_standby, newest, settings_of, tieline
 from tests.integration.ingesting import read_all
 from tests.waiting import until
 from tieline.cloudevents import encode
@@ -60,13 +60,6 @@ async def writer_of_the_newest(fleet: Fleet) -> str:
     """The identity that the last record of the routes log names."""
     records = await read_all(fleet.settings.kafka, fleet.settings.topics.routes.name)
     return keyed(records[-1]).writer
-
-
-async def newest(fleet: Fleet) -> RoutesRecord:
-    async with fleet.routes() as routes:
-        record = routes.newest()
-    assert record is not None
-    return record
 
 
 async def test_fence_of_an_epoch_that_never_began_ends_no_leading(fleet: Fleet) -> None:

@@ -13,8 +13,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from controller.core.policy.policy import decode_policy
 from controller.policy_file import load_policy, parse_policy
-from controller.routes.record import RoutesRecord
-from tests.integration.controllers import POLICY, Ended, Fleet, leader_and_standby, settings_of, tieline
+from tests.integration.controllers import (
+    POLICY,
+    Ended,
+    Fleet,
+    leader_and_standby,
+    newest,
+    settings_of,
+    tieline,
+)
 from tests.unit.controller.operating import KEYS, public_line
 
 BY = ("--reason", "a test", "--actor", "kim")
@@ -35,13 +42,6 @@ def written(directory: Path, name: str, *changes: tuple[str, str]) -> str:
         text = text.replace(old, new, 1)
     (directory / name).write_text(text)
     return str(directory / name)
-
-
-async def newest(fleet: Fleet) -> RoutesRecord:
-    async with fleet.routes() as routes:
-        record = routes.newest()
-    assert record is not None
-    return record
 
 
 async def policy(fleet: Fleet, *arguments: str, status: int = 0) -> Ended:

@@ -14,7 +14,7 @@ import pytest
 
 from controller.core.model.reasons import State
 from controller.policy_file import load_policy
-from tests.integration.controllers import FORCED, POLICY, Fleet, settings_of, tieline
+from tests.integration.controllers import FORCED, POLICY, Fleet, newest, settings_of, tieline
 from tests.waiting import until
 from tieline.events import Capacity, Demand, Flow, Outcomes, PoolCapacity, PoolObservation
 from tieline.producer import Producer
@@ -86,10 +86,7 @@ async def _read(fleet: Fleet, *arguments: str) -> Any:
 
 async def _commands_seen(fleet: Fleet) -> int:
     """What a command would raise."""
-    async with fleet.routes() as routes:
-        record = routes.newest()
-    assert record is not None
-    return record.commands_next_offset
+    return (await newest(fleet)).commands_next_offset
 
 
 async def _is_down(fleet: Fleet) -> bool:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from msgspec.structs import replace
 
 from controller.routes.record import OrderAnswer, RoutesRecord
-from tests.integration.controllers import POLICY, Fleet, settings_of, tieline
+from tests.integration.controllers import POLICY, Fleet, newest, settings_of, tieline
 from tests.unit.controller.operating import KEYS, STRANGER, public_line
 from tieline.cloudevents import JSON, MSGPACK, Encoded, encode
 from tieline.events import Command
@@ -217,9 +217,7 @@ async def test_a_second_person_countersigns(world: World) -> None:
     assert status == 0, said
     assert "drain azure/westus3 until" in said
     assert "by lee: a drill; countersigned by kim: a drill" in said
-    async with world.fleet.routes() as routes:
-        record = routes.newest()
-    assert record is not None
+    record = await newest(world.fleet)
     assert [(order.scope, order.actor) for order in record.orders] == [("azure/westus3", "lee")]
     status, said = await world.order("lee", "freeze", "--for", "1h")
     assert (status, "lee may not give freeze:*" in said) == (2, True), said

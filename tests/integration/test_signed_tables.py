@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 import tieline
 from controller.kafka.ordered_log import start_producer
 from controller.process.private_key import write_new_private_key
-from controller.routes.record import ROUTES_TYPE, RoutesRecord, encode_record, headers
-from tests.integration.controllers import Fleet, leader_and_standby, settings_of
+from controller.routes.record import ROUTES_TYPE, encode_record, headers
+from tests.integration.controllers import Fleet, leader_and_standby, newest, settings_of
 from tests.integration.controllers import tieline as command
 from tests.integration.ingesting import read_all
 from tests.waiting import until
@@ -40,13 +40,6 @@ async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Pat
     )
     async with Fleet(settings, tmp_path) as running:
         yield running
-
-
-async def newest(fleet: Fleet) -> RoutesRecord:
-    async with fleet.routes() as routes:
-        record = routes.newest()
-    assert record is not None
-    return record
 
 
 async def write(fleet: Fleet, topic: str, *records: Record) -> None:
