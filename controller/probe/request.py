@@ -226,9 +226,8 @@ class _Reading:
             if reader.ended:
                 break
         result = reader.close(clean=True)
-        if (
-            reader.phase is Phase.WAITING and not is_event_stream
-        ):  # a whole answer that does not name its type
+        if reader.phase is Phase.WAITING and not is_event_stream:
+            # It was a whole answer, which does not name its type.
             return judge(b"".join(parts), is_creation=True, retry_empty=False).reading.result
         self.usage = reader.usage
         self._time_tokens(reader)

@@ -130,9 +130,8 @@ def advance(memory: PoolMemory, finding: Finding, conditions: Conditions) -> Poo
 
 def _after(memory: PoolMemory, finding: Finding, conditions: Conditions) -> PoolMemory:
     if finding.evidence_ms == UNREAD_MS:
-        return (
-            memory  # what is stale neither moves anything nor, while newer may lie unread, counts as silence
-        )
+        # What is stale moves nothing, and counts as no silence while newer evidence may lie unread.
+        return memory
     act = TRANSITIONS[memory.state, finding.kind]
     if act in (Act.FALL, Act.DEGRADE, Act.STILL_BAD) and finding.evidence_ms <= conditions.evidence_after_ms:
         return memory
