@@ -21,9 +21,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AskError,
+    AuthenticationError,
     ClusterDownError,
     ConnectionError,
     MasterDownError,
+    NoPermissionError,
     ReadOnlyError,
 )
 
@@ -33,6 +35,7 @@ from tieline.redis_primary import ANSWER_WITHIN_S, PrimaryUnknownError, Question
 
 TIMEOUT_S = 2.0
 HEALTH_CHECK_S = 15
+REFUSALS = (AuthenticationError, NoPermissionError)
 
 
 def connect(
@@ -106,7 +109,7 @@ class _ToThePrimary:
             try:
                 self.host, self.port = await self.lookout.find()
             except PrimaryUnknownError as error:
-                raise ConnectionError(str(error)) from None
+                raise ConnectionError(str(error)) from _refusal(error)
         await super()._connect()  # type: ignore[misc]
 
     async def read_response(self, *arguments: Any, **more: Any) -> Any:
@@ -118,6 +121,23 @@ class _ToThePrimary:
         except AskError as error:  # MOVED is a kind of it
             await self.disconnect(nowait=True)  # type: ignore[attr-defined]
             raise ConnectionError("the keys lie on another node of the cluster now") from error
+
+
+def _refusal(error: PrimaryUnknownError) -> BaseException | None:
+    """What a node answered that refused the user or the password, if one did."""
+    return next((answer for answer in error.errors if isinstance(answer, REFUSALS)), None)
+
+
+def refusal_behind(error: BaseException) -> BaseException:
+    """The refusal because of which nobody could say where the primary is; without one, ``error`` itself.
+
+    On a cluster the user and the password are first asked for by the node that is asked for the primary, and
+    redis-py makes a ``ConnectionError`` of whatever happens before a connection is open.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, REFUSALS):
+        cause = cause.__cause__
+    return cause or error
 
 
 async def _ask(url: str, questions: Sequence[Question]) -> list[Any]:

@@ -27,7 +27,12 @@ Ask: TypeAlias = Callable[[str, Sequence[Question]], Awaitable[list[Any]]]
 
 
 class PrimaryUnknownError(OSError):
-    """No node says where the primary is. The message has what each of them said instead."""
+    """No node says where the primary is. The message has what each of them said instead; ``errors`` are the
+    same as exceptions."""
+
+    def __init__(self, message: str, errors: Sequence[BaseException] = ()) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
 
 
 async def find_primary(address: RedisAddress, keys: Keys, ask: Ask) -> Place:
@@ -35,7 +40,7 @@ async def find_primary(address: RedisAddress, keys: Keys, ask: Ask) -> Place:
     ``ANSWER_WITHIN_S`` or so. ``ask`` puts questions to the node at a URL. Raises PrimaryUnknownError."""
     nodes = {asyncio.create_task(_named(address, keys, url, ask=ask)): url for url in address.nodes}
     names: list[tuple[int, Place]] = []
-    failures: list[str] = []
+    failures: dict[str, BaseException] = {}
     pending = set(nodes)
     try:
         while pending and len(names) * 2 <= len(nodes):
@@ -45,7 +50,7 @@ async def find_primary(address: RedisAddress, keys: Keys, ask: Ask) -> Place:
                     names.append(task.result())
                 else:
                     place = urlsplit(nodes[task]).netloc.rpartition("@")[2]
-                    failures.append(f"{place}: {str(error)[:ERROR_TEXT_MAX] or type(error).__name__}")
+                    failures[f"{place}: {str(error)[:ERROR_TEXT_MAX] or type(error).__name__}"] = error
     finally:
         for task in pending:
             task.cancel()
@@ -53,7 +58,8 @@ async def find_primary(address: RedisAddress, keys: Keys, ask: Ask) -> Place:
             await asyncio.wait(pending)
     if not names:
         who = "Sentinel" if address.kind == SENTINEL else "node of the cluster"
-        raise PrimaryUnknownError(f"no {who} says where the primary is ({'; '.join(sorted(failures))})")
+        words = f"no {who} says where the primary is ({'; '.join(sorted(failures))})"
+        raise PrimaryUnknownError(words, tuple(failures.values()))
     return max(names)[1]
 
 

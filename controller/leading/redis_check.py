@@ -14,7 +14,7 @@ from redis.exceptions import (
 from controller.leading.fitness import FaultKind
 from controller.leading.presence import Fault
 from tieline.keys import Keys
-from tieline.redis_client import leave_former_primary
+from tieline.redis_client import leave_former_primary, refusal_behind
 
 KEPT_MS = 10_000
 ERROR_TEXT_MAX = 200
@@ -43,8 +43,9 @@ async def check_redis(redis: Any, keys: Keys, identity: str, place: str) -> Redi
     return RedisFinding(None, run.decode() if run else "")
 
 
-def redis_fault(error: Exception, place: str) -> Fault:
+def redis_fault(failure: Exception, place: str) -> Fault:
     """What a failure of Redis means for a person."""
+    error = refusal_behind(failure)
     text = str(error)[:ERROR_TEXT_MAX] or type(error).__name__
     if isinstance(error, AuthenticationError) or text.startswith(("NOAUTH", "WRONGPASS")):
         return Fault(

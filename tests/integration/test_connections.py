@@ -25,6 +25,8 @@ from tests.integration.balancer import Balancer
 from tests.integration.ingesting import REGISTRY, now_ms, report
 from tests.waiting import until
 from tieline.cloudevents import encode
+from tieline.keys import Keys
+from tieline.redis_client import connect
 
 FORGOTTEN_WITHIN_S = 120.0  # a safety net: ten seconds for the answer that never comes, then the group
 
@@ -129,7 +131,7 @@ class Ingesting:
 
 async def test_forgotten_connections_stop_evidence_for_seconds(rig: Rig, redis_url: str, prefix: str) -> None:
     """No FIN and no RST: reports are taken in again, and progress is written."""
-    async with Redis.from_url(redis_url) as redis:
+    async with connect(redis_url, Keys(prefix.rstrip("."))) as redis:
         running = Ingesting(rig, redis, prefix)
         await ensure_topics(rig.servers, running.settings.topics)
         await running.ingest.start()
@@ -176,7 +178,7 @@ async def test_brokers_with_new_addresses_are_found_by_the_bootstrap_name(
 ) -> None:
     """All brokers get new addresses while the bootstrap name stays right: reports are taken in again."""
     bootstrap_again()
-    async with Redis.from_url(redis_url) as redis:
+    async with connect(redis_url, Keys(prefix.rstrip("."))) as redis:
         running = Ingesting(rig, redis, prefix)
         await ensure_topics(rig.servers, running.settings.topics)
         await running.ingest.start()

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from controller.kafka.ordered_log import Tail
 from controller.leading.presence import Roster
@@ -28,10 +27,11 @@ from tests.integration.controllers import (
     tieline,
     weights,
 )
-from tests.stacks import RealStack
+from tests.integration.redis_servers import on_every_server, single_valkey
 from tests.waiting import until
 from tieline.events import PoolObservation
 from tieline.producer import Producer
+from tieline.redis_address import CLUSTER, parse_redis
 from tieline.redis_client import connect
 
 SLOW_CLOCK = "import time; true = time.time_ns; time.time_ns = lambda: true() - 60_000_000_000; "
@@ -44,10 +44,6 @@ async def fleet(kafka_bootstrap: str, redis_url: str, prefix: str, tmp_path: Pat
         yield running
 
 
-def connected(url: str) -> Any:
-    return Redis.from_url(url)
-
-
 def changed_policy(directory: Path, old: str, new: str) -> Path:
     text = POLICY.read_text()
     assert old in text
@@ -58,9 +54,8 @@ def changed_policy(directory: Path, old: str, new: str) -> Path:
 
 async def user(settings: Settings, name: str, *rules: str) -> str:
     """The URL of Redis for a new user with these rules."""
-    async with connected(settings.redis) as redis:
-        await redis.execute_command("ACL", "SETUSER", name, "reset", "on", ">right", *rules)
-    return settings.redis.replace("redis://", f"redis://{name}:right@")
+    await on_every_server(settings, "ACL", "SETUSER", name, "reset", "on", ">right", *rules)
+    return settings.redis.replace("://", f"://{name}:right@")
 
 
 async def faults_of(settings: Settings, pid: int) -> list[str]:
@@ -115,11 +110,11 @@ async def no_permission(settings: Settings, _: Path) -> tuple[Settings, str]:
 
 
 async def wrong_database(settings: Settings, _: Path) -> tuple[Settings, str]:
-    return replace(settings, redis=settings.redis.rstrip("/0").removesuffix("/") + "/7"), ""
+    return replace(settings, redis=settings.redis.removesuffix("/0") + "/7"), ""
 
 
 async def no_such_database(settings: Settings, _: Path) -> tuple[Settings, str]:
-    return replace(settings, redis=settings.redis.rstrip("/0").removesuffix("/") + "/7777"), ""
+    return replace(settings, redis=settings.redis.removesuffix("/0") + "/7777"), ""
 
 
 async def no_redis(settings: Settings, _: Path) -> tuple[Settings, str]:
@@ -150,6 +145,7 @@ WRONG: tuple[tuple[Wrong, str], ...] = (
     (few_descriptors, "descriptors"),
     (other_lineage, "lineage"),
 )
+ONE_DATABASE_ONLY = (wrong_database, no_such_database)  # a cluster has no others, and its address names none
 AT_A_TIME = 4  # as many controllers start quickly enough on two cores
 
 
@@ -172,15 +168,17 @@ async def test_controller_that_is_not_fit_says_so_and_takes_no_lead(
     leader = await fleet.add()
     await leader.until_said("decides now")
     processes: list[ControllerProcess] = []
-    for first in range(0, len(WRONG), AT_A_TIME):
-        some = WRONG[first : first + AT_A_TIME]
+    is_cluster = parse_redis(fleet.settings.redis).kind == CLUSTER
+    ways = [(wrong, kind) for wrong, kind in WRONG if not (is_cluster and wrong in ONE_DATABASE_ONLY)]
+    for first in range(0, len(ways), AT_A_TIME):
+        some = ways[first : first + AT_A_TIME]
         starting = (start_wrong(fleet, tmp_path, wrong, kind) for wrong, kind in some)
         processes += await asyncio.gather(*starting)
     named_by_status = await status_faults(fleet.settings)
     leader.signal(signal.SIGKILL)
     silent_until = time.monotonic() + 6
     await until(lambda: time.monotonic() > silent_until, what="silence for long enough to claim")
-    for (wrong, kind), process in zip(WRONG, processes, strict=True):
+    for (wrong, kind), process in zip(ways, processes, strict=True):
         with subtests.test(wrong.__name__):
             assert named_by_status[process.process.pid] == [kind]
             assert not process.said("its claim is valid; takes over")
@@ -188,17 +186,19 @@ async def test_controller_that_is_not_fit_says_so_and_takes_no_lead(
             assert process.process.returncode is None
 
 
-async def test_read_only_redis(own_stack: RealStack, fleet: Fleet, tmp_path: Path) -> None:
+async def test_read_only_redis(fleet: Fleet, tmp_path: Path) -> None:
     """A controller whose Redis is a replica says that, and takes no lead."""
     leader = await fleet.add()
     await leader.until_said("decides now")
-    async with connected(own_stack.redis_url) as replica:
+    async with (
+        single_valkey(tmp_path / "valkey") as valkey,
+        connect(valkey.url, fleet.settings.keys) as replica,
+    ):
         await replica.execute_command("REPLICAOF", "127.0.0.1", "1")
-        settings = replace(fleet.settings, redis=own_stack.redis_url)
+        settings = replace(fleet.settings, redis=valkey.url)
         other = await ControllerProcess(settings, tmp_path / "wrong.log").start()
         try:
             assert await named(fleet.settings, other) == ["redis_read_only"]
-            await replica.execute_command("REPLICAOF", "NO", "ONE")
         finally:
             await other.kill()
 
@@ -214,26 +214,25 @@ async def test_log_on_a_full_disk(fleet: Fleet) -> None:
         await other.kill()
 
 
-async def test_leader_that_loses_redis_hands_over(own_stack: RealStack, fleet: Fleet, tmp_path: Path) -> None:
+async def test_leader_that_loses_redis_hands_over(fleet: Fleet, tmp_path: Path) -> None:
     """The leader alone loses Redis while a standby has it: the standby leads within seconds, no weight
     changes, and the former leader gives its partitions up."""
-    async with connected(fleet.settings.redis) as redis:
-        url = await user(fleet.settings, "leader", "+@all", "~*", "&*")
-        leader = await ControllerProcess(replace(fleet.settings, redis=url), tmp_path / "first.log").start()
-        try:
-            await leader.until_said("decides now")
-            standby = await fleet.add()
-            await standby.until_said("this controller is fit to lead")
-            await redis.execute_command("ACL", "SETUSER", "leader", "off")
-            await redis.execute_command("CLIENT", "KILL", "USER", "leader")
-            await standby.until_said("leads now")
-            before, after = await handed_over(fleet)
-            assert weights(after) == weights(before)
-            await leader.until_said("gives up its partitions")
-            await leader.until_said("stands by now")
-            assert leader.process.returncode is None
-        finally:
-            await leader.kill()
+    url = await user(fleet.settings, "leader", "+@all", "~*", "&*")
+    leader = await ControllerProcess(replace(fleet.settings, redis=url), tmp_path / "first.log").start()
+    try:
+        await leader.until_said("decides now")
+        standby = await fleet.add()
+        await standby.until_said("this controller is fit to lead")
+        await on_every_server(fleet.settings, "ACL", "SETUSER", "leader", "off")
+        await on_every_server(fleet.settings, "CLIENT", "KILL", "USER", "leader")
+        await standby.until_said("leads now")
+        before, after = await handed_over(fleet)
+        assert weights(after) == weights(before)
+        await leader.until_said("gives up its partitions")
+        await leader.until_said("stands by now")
+        assert leader.process.returncode is None
+    finally:
+        await leader.kill()
 
 
 async def test_standby_with_another_policy_file_dead_letters_nothing_that_the_policy_in_force_accepts(

@@ -12,15 +12,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 import tieline
 from controller.process.connections import connect_redis
 from tests.integration.controllers import POLICY, Fleet, settings_of
-from tests.stacks import RealStack
+from tests.integration.redis_servers import single_valkey
 from tests.waiting import until
 from tieline.keys import HEARTBEAT_FIELD, Keys
+from tieline.redis_client import connect
 
 STALE_AFTER_MS = 4_000  # several heartbeats; 10 s by default
 
@@ -92,7 +92,7 @@ async def test_heartbeat_rises(fleet: Fleet) -> None:
     """While nothing changes the heartbeat in Redis still does."""
     controller = await fleet.add()
     await controller.until_said("decides now")
-    async with Redis.from_url(fleet.settings.redis) as redis:
+    async with connect(fleet.settings.redis, fleet.settings.keys) as redis:
 
         async def heartbeat() -> bytes | None:
             beat = await redis.hget(fleet.settings.keys.routes, HEARTBEAT_FIELD)
@@ -106,21 +106,27 @@ async def test_heartbeat_rises(fleet: Fleet) -> None:
         await until(later, what="another heartbeat")
 
 
-async def test_connection_to_a_former_primary_is_closed(own_stack: RealStack, redis_url: str) -> None:
+async def test_connection_to_a_former_primary_is_closed(tmp_path: Path) -> None:
     """After READONLY the next write goes over a new connection, which leads to the new primary."""
-    switch = Switch(own_stack.redis_url)
+    async with single_valkey(tmp_path / "1") as first, single_valkey(tmp_path / "2") as second:
+        await _writes_follow(Switch(first.url), second.url)
+
+
+async def _writes_follow(switch: Switch, new_url: str) -> None:
+    """Makes the server that ``switch`` leads to a replica, and the address lead to the other one."""
+    former_url = switch.leads_to
     async with switch.listening() as url:
         client = connect_redis(url, Keys())
         try:
             await client.set("heartbeat-test", "1")
-            switch.leads_to = redis_url
-            async with Redis.from_url(own_stack.redis_url) as former:
+            switch.leads_to = new_url
+            async with connect(former_url, Keys()) as former:
                 await former.replicaof("127.0.0.1", "1")
                 with pytest.raises(RedisError):
                     await client.set("heartbeat-test", "2")
                 await client.set("heartbeat-test", "3")
                 await former.replicaof("NO", "ONE")
-            async with Redis.from_url(redis_url) as primary:
+            async with connect(new_url, Keys()) as primary:
                 assert await primary.getdel("heartbeat-test") == b"3"
         finally:
             await client.aclose()

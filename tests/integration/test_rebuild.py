@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from redis.asyncio import Redis
 
 from controller.process.clock import now_ms
 from controller.process.settings import Settings
@@ -18,6 +17,7 @@ from tests.waiting import until
 from tieline.keys import MANIFEST_FIELD
 from tieline.overlay import Overlay, sign
 from tieline.producer import Producer
+from tieline.redis_client import connect
 
 
 def overlay_for(settings: Settings) -> bytes:
@@ -35,7 +35,7 @@ async def test_redis_comes_back_from_kafka_alone(
     a controller the same. A Redis of another history is left as it is."""
     settings = settings_of(kafka_bootstrap, redis_url, prefix)
     keys = settings.keys
-    async with Fleet(settings, tmp_path) as fleet, Redis.from_url(redis_url) as redis:
+    async with Fleet(settings, tmp_path) as fleet, connect(redis_url, keys) as redis:
         tables = RedisTables(redis, keys)
         controller = await fleet.add()
         await controller.until_said("decides now")

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from redis.exceptions import AuthenticationError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 import tieline
 from controller.process.redis_reader import RedisReader, RedisUnreadError
@@ -19,10 +21,11 @@ from lab.stack.server import LOOPBACK
 from lab.stack.valkey import Valkey
 from lab.stack.valkey_groups import ValkeyCluster, WatchedServer, WatchedValkey, ask
 from tests.integration.balancer import Balancer
+from tests.integration.redis_servers import single_valkey
 from tests.integration.routed import ORIGIN, SETTINGS, WORKLOAD, pool_info, table
 from tests.waiting import until
 from tieline.keys import Keys
-from tieline.redis_client import connect, leave_former_primary
+from tieline.redis_client import connect, leave_former_primary, refusal_behind
 
 POOL = "azure/uksouth/gpt"
 
@@ -182,6 +185,16 @@ async def test_a_wrong_name_of_the_primary_is_told(watched: WatchedValkey) -> No
     async with RedisReader(url, Keys()) as reader:
         with pytest.raises(RedisUnreadError, match=r"no Sentinel says where the primary is .*No such master"):
             await reader.ask(("PING",))
+
+
+async def test_a_wrong_password_of_a_cluster_is_told(tmp_path: Path) -> None:
+    """The nodes refuse it when they are asked for the primary. The error leads to that refusal."""
+    async with single_valkey(tmp_path) as node:
+        url = f"redis+cluster://nobody:wrong@{LOOPBACK}:{node.port}"
+        async with connect(url, Keys()) as redis:
+            with pytest.raises(RedisConnectionError, match="no node of the cluster says") as error:
+                await redis.get(Keys().routes)
+    assert isinstance(refusal_behind(error.value), AuthenticationError)
 
 
 async def _is_primary(watched: WatchedValkey, namespace: str, server: WatchedServer) -> bool:

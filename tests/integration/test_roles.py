@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from tests.integration.controllers import ControllerProcess, Fleet, settings_of, tieline
 from tests.waiting import until
 from tieline.events import PoolObservation
 from tieline.producer import Producer
+from tieline.redis_client import connect
 
 POOL, SOURCE = "azure/westus3/gpt-4o", "prober-us"
 
@@ -51,7 +51,7 @@ async def test_one_takes_events_in_and_another_decides(fleet: Fleet, tmp_path: P
         producer.observe(PoolObservation(POOL))
         producer.flush(interval_ms=60_000)
         assert await producer.drain(60)
-    async with Redis.from_url(fleet.settings.redis) as redis:
+    async with connect(fleet.settings.redis, fleet.settings.keys) as redis:
         table = fleet.settings.keys.table("health")
         await until(lambda: redis.hexists(table, f"azure/westus3/{SOURCE}"), what="the row of the report")
 

@@ -12,7 +12,6 @@ import pytest
 from aiokafka.structs import ConsumerRecord
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec.structs import replace
-from redis.asyncio import Redis
 
 import tieline
 from controller.kafka.ordered_log import start_producer
@@ -23,6 +22,7 @@ from tests.integration.controllers import tieline as command
 from tests.integration.ingesting import read_all
 from tests.waiting import until
 from tieline.keys import MANIFEST_FIELD, slice_field
+from tieline.redis_client import connect
 from tieline.table import Generation, manifest, slices
 
 Record: TypeAlias = "ConsumerRecord[bytes | None, bytes | None]"
@@ -110,7 +110,7 @@ async def test_forged_table_in_redis_is_taken_by_no_client_with_the_key(fleet: F
         "controller_keys": [fleet.settings.controller_keys],
     }
     async with (
-        Redis.from_url(fleet.settings.redis) as redis,
+        connect(fleet.settings.redis, keys) as redis,
         tieline.AsyncClient(fleet.settings.redis, **arguments, last_good=last_good) as client,
     ):
         assert await client.ready(timeout=60)

@@ -165,6 +165,20 @@ def test_each_failure_of_redis_has_a_name_and_a_remedy(error: Exception, kind: s
     assert "redis://there/0" in fault.words
 
 
+def test_a_refusal_by_a_node_of_a_cluster_has_the_same_remedy() -> None:
+    """Nobody could be asked where the primary is, because each node refuses the password; redis-py makes a
+    connection error of it."""
+    lost = ConnectionError("no node of the cluster says where the primary is")
+    lost.__cause__ = AuthenticationError("WRONGPASS")
+    outer = ConnectionError("Error connecting")
+    outer.__cause__ = lost
+    assert redis_fault(outer, "redis://there/0").kind == "redis_password"
+    lost.__cause__ = NoPermissionError("NOPERM cluster|info")
+    fault = redis_fault(outer, "redis://there/0")
+    assert fault.kind == "redis_permission"
+    assert "cluster|info" in fault.words
+
+
 def test_roster_knows_who_is_there() -> None:
     """Who said something within 5 s and not that it leaves; rubbish on the topic changes nothing."""
     seen = roster((presence("a"), 0), (presence("b"), 1), (presence("b", leaving=True), 2))
