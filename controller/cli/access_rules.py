@@ -23,7 +23,9 @@ from tieline.keys import Keys
 from tieline.topics import Topics
 
 ROLES = ("producer", "collector", "client", "sharing_client", "web", "notifier", "operator", "controller")
-_CONNECTING = ("+ping", "+select", "+hello", "+client|setinfo", "+client|setname")
+# A node of a cluster is asked where the keys are (tieline.redis_primary).
+_WHERE = ("+cluster|info", "+cluster|slots")
+_CONNECTING = ("+ping", "+select", "+hello", "+client|setinfo", "+client|setname", *_WHERE)
 _FOLLOWING = ("+get", "+hget", "+hmget", "+hgetall", "+subscribe", "+unsubscribe")
 _SHARING = ("+eval", "+time", "+hset", "+hdel", "+zadd", "+zcard", "+zcount", "+zrange", "+zrem", "+pexpire")
 

@@ -29,4 +29,4 @@ async def on_every_server(settings: Settings, *words: str) -> None:
     address = parse_redis(settings.redis)
     for url in address.nodes if address.kind == CLUSTER else (settings.redis,):
         async with connect(url, settings.keys) as redis:
-            await redis.execute_command(*words)
+            await redis.execute_command(*words)  # type: ignore[no-untyped-call]

@@ -194,7 +194,7 @@ async def test_read_only_redis(fleet: Fleet, tmp_path: Path) -> None:
         single_valkey(tmp_path / "valkey") as valkey,
         connect(valkey.url, fleet.settings.keys) as replica,
     ):
-        await replica.execute_command("REPLICAOF", "127.0.0.1", "1")
+        await replica.replicaof("127.0.0.1", "1")
         settings = replace(fleet.settings, redis=valkey.url)
         other = await ControllerProcess(settings, tmp_path / "wrong.log").start()
         try:

@@ -201,6 +201,8 @@ async def test_each_role_has_its_rights_at_redis_and_no_others(doors: Secured, p
         (("PUBLISH", keys.routes_hint, "x"), {"operator", "controller"}),
         (("HSET", keys.holders, "digest", "pool"), {"sharing_client", "controller"}),
         (("EVAL", "return 1", "1", keys.holders), {"sharing_client", "controller"}),
+        (("CLUSTER", "INFO"), readers),
+        (("CLUSTER", "SLOTS"), readers),
         (("HGETALL", other.routes), set()),
         (("FLUSHALL",), set()),
         (("ACL", "LIST"), set()),

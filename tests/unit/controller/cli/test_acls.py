@@ -40,6 +40,13 @@ def test_users_of_redis_begin_without_any_right(capsys: pytest.CaptureFixture[st
             )
 
 
+def test_every_user_of_redis_may_ask_a_cluster_where_the_keys_are() -> None:
+    """The first questions on each connection to a cluster are `CLUSTER INFO` and `CLUSTER SLOTS`."""
+    for role in ROLES:
+        rules = redis_rules(role, "blue")
+        assert not rules or {"+cluster|info", "+cluster|slots"} <= set(rules), role
+
+
 def test_only_controllers_may_write_what_steers_traffic() -> None:
     """Routes, the leader log, decisions and history at Kafka; routes and tables in Redis."""
     topics, keys = Topics("blue"), Keys("blue")
