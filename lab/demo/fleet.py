@@ -27,8 +27,9 @@ STATUS_COLUMNS = 1_000  # one sentence a line, however long it is
 
 
 class Fleet:
-    """The processes of a run. ``standins``: by provider/region. ``cluster``: ``sentinel`` or ``cluster`` for
-    servers that outlive the loss of one, see ``ClusterStack``."""
+    """The processes of a run. ``standins``: by provider/region. ``children``: our own processes by their
+    names, also those that have ended. ``cluster``: ``sentinel`` or ``cluster`` for servers that outlive the
+    loss of one, see ``ClusterStack``."""
 
     def __init__(
         self, plan: Plan, directory: Path, say: Callable[[str], None], cluster: str | None = None
@@ -43,6 +44,7 @@ class Fleet:
         self._cluster = cluster
         self._servers: Stack | ClusterStack | None = None
         self.controllers: list[Child] = []
+        self.children: dict[str, Child] = {}
         self._controllers_started = 0
 
     @property
@@ -107,7 +109,7 @@ class Fleet:
         if self._cluster:
             await self.start_controller()
         # An address in TIELINE_MONITOR is the controller's: two processes can't listen at it.
-        await self._start_command("prober", "probe", "--source", plans.PROBER_SOURCE, "--monitor", "")
+        await self.start_command("prober", "probe", "--source", plans.PROBER_SOURCE, "--monitor", "")
         self._say(f"starting {self.plan.pace.callers} calling applications")
         await self._start_callers(trace_rows)
 
@@ -135,7 +137,7 @@ class Fleet:
         name = f"controller-{self._controllers_started}"
         # Two processes can't listen at the one address in TIELINE_MONITOR: it is the first controller's.
         elsewhere = ("--monitor", "") if self.controllers else ()
-        self.controllers.append(await self._start_command(name, "controller", *elsewhere))
+        self.controllers.append(await self.start_command(name, "controller", *elsewhere))
 
     async def kill_controller(self) -> None:
         """SIGKILL of the one that leads. Returns when the process is gone."""
@@ -157,8 +159,8 @@ class Fleet:
             path.write_bytes(msgspec.json.encode(config))
             self.callers.append(await self._start_program(config.name, "lab.demo.caller", str(path)))
 
-    async def _start_command(self, name: str, *arguments: str) -> Child:
-        """Starts a subcommand of `tieline`."""
+    async def start_command(self, name: str, *arguments: str) -> Child:
+        """Starts a subcommand of `tieline`, which is ended with the others."""
         return await self._start_program(name, "controller.cli", *arguments)
 
     async def _start_program(self, name: str, module: str, *arguments: str) -> Child:
@@ -169,6 +171,7 @@ class Fleet:
             environment=self.environment,
         )
         self._undo.push_async_callback(child.stop)
+        self.children[name] = child
         return child
 
     async def status_head(self) -> list[str]:

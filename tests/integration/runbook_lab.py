@@ -83,13 +83,13 @@ class Lab(Fleet):
     async def open(self) -> None:
         """Returns when every pool is healthy and a second controller stands by."""
         await self.start(self._rows)
-        await self._start_command("prober-us", "probe", "--source", "prober-us", "--monitor", "")
+        await self.start_command("prober-us", "probe", "--source", "prober-us", "--monitor", "")
         await self.start_standby()
         await self.until_calm()
 
     async def start_standby(self) -> None:
         """Starts a controller beside the one that leads."""
-        self.standby = await self._start_command("standby", "controller")
+        self.standby = await self.start_command("standby", "controller")
 
     async def kill_leader(self) -> None:
         """SIGKILL. ``standby`` is then the controller that was none."""

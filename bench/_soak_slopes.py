@@ -1,0 +1,171 @@
+"""What an hour of samples says about thirty days, and whether that stays within the documented limits. Pure.
+
+The slope is Theil and Sen's, the median of the slopes between all pairs of samples, so that a single high
+sample does not bend it. Only samples at rest count: the first part of a cycle has an incident, whose retries
+and open connections are no growth. Three questions are asked, each of other measures:
+
+- what a process or server occupies (memory, descriptors, connections): the line at its end, plus its slope
+  over 30 days;
+- what a log or topic is given (bytes, lines): its rate over as long as it is kept;
+- what the last cycle has more than the first one (descriptors, threads, connections): what was left behind.
+
+The limits are those of docs/bounds.md. Those of memory are read from the Helm chart, where they are in force.
+"""
+
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from bench._frame import Case
+from tieline.topics import HOUR_MS, MIB, Topic, Topics
+
+HOURS_AHEAD = 30 * 24
+HOURS_PER_DAY = 24
+PAIRS_MIN = 3
+CHART = Path(__file__).parents[1] / "deploy" / "helm" / "tieline" / "values.yaml"
+KINDS = {"controller": "controller", "web": "web", "prober": "proberResources", "notify": "notify"}
+COLLECT_LIKE = "proberResources"  # the chart gives collectors the same
+APPLICATION_MIB = 512.0  # of an application with three clients; its own code is most of it
+OCCUPIED_MAX = {
+    "descriptors": 512.0,
+    "threads": 64.0,
+    "connections": 128.0,
+    "series": 5_000.0,
+    "kafka connections": 256.0,
+    "redis connections": 256.0,
+    "redis memory": 256.0,
+    "redis keys": 10_000.0,
+}
+LOG_MIB_PER_DAY_MAX = 64.0
+LOG_LINES_PER_MINUTE_MAX = 60.0
+COMPACTED_MIB_MAX = 1_024.0
+LEFT_BEHIND_MAX = {"descriptors": 4.0, "threads": 2.0, "connections": 4.0}
+UNITS = {"memory": "MiB", "redis memory": "MiB", "log": "MiB", "topic": "MiB"}
+_BINARY = {"Ki": 1 / 1024, "Mi": 1.0, "Gi": 1024.0}
+
+
+class Sample(NamedTuple):
+    """One value. ``at_h``: hours since the start. ``cycle`` counts from 0. ``at_rest``: long enough after the
+    incident of its cycle."""
+
+    at_h: float
+    value: float
+    cycle: int
+    at_rest: bool
+
+
+Series = Mapping[tuple[str, str], Sequence[Sample]]  # by subject (a process, a topic) and measure
+
+
+def theil_sen_per_hour(samples: Sequence[Sample]) -> float:
+    """The median slope between two samples, per hour. Raises ValueError for fewer than three samples."""
+    if len(samples) < PAIRS_MIN:
+        raise ValueError("too few samples for a slope")
+    return statistics.median(
+        (after.value - before.value) / (after.at_h - before.at_h)
+        for before, after in combinations(samples, 2)
+        if after.at_h > before.at_h
+    )
+
+
+def in_thirty_days(samples: Sequence[Sample]) -> float:
+    """Where the line through the samples will be 30 days after the last one."""
+    slope = theil_sen_per_hour(samples)
+    end_h = samples[-1].at_h
+    level = statistics.median(sample.value + slope * (end_h - sample.at_h) for sample in samples)
+    return level + slope * HOURS_AHEAD
+
+
+def left_behind(samples: Sequence[Sample]) -> float:
+    """By how much the median of the last cycle is above that of the first one; 0 for a single cycle."""
+    first, last = samples[0].cycle, samples[-1].cycle
+    medians = [statistics.median(s.value for s in samples if s.cycle == cycle) for cycle in (first, last)]
+    return medians[1] - medians[0]
+
+
+def memory_limits_mib() -> dict[str, float]:
+    """The limit of each kind of process, as the chart gives it."""
+    values: dict[str, Any] = yaml.safe_load(CHART.read_text())
+    resources = {kind: values[key] for kind, key in {**KINDS, "collect": COLLECT_LIKE}.items()}
+    limits = {kind: part.get("resources", part)["limits"]["memory"] for kind, part in resources.items()}
+    return {"app": APPLICATION_MIB, **{kind: _mib(text) for kind, text in limits.items()}}
+
+
+def _mib(quantity: str) -> float:
+    match = re.fullmatch(r"(\d+)(Ki|Mi|Gi)", quantity)
+    if match is None:
+        raise ValueError(f"{CHART}: {quantity!r} is no memory in Ki, Mi or Gi")
+    return int(match[1]) * _BINARY[match[2]]
+
+
+def kept_hours(topic: Topic) -> float:
+    """For how long a record of the topic lies on the disk at most: its retention, or the time until it is
+    compacted, and the time until its segment ends."""
+    config = topic.config
+    kept_ms = int(config.get("retention.ms", config.get("max.compaction.lag.ms", "0")))
+    return (kept_ms + int(config["segment.ms"])) / HOUR_MS
+
+
+def topic_limit_mib(topic: Topic) -> float:
+    """What the topic may take on one broker: its bytes and a segment, for each partition; what is compacted
+    has no limit in Kafka, and the documented one here."""
+    config = topic.config
+    if "retention.bytes" not in config:
+        return COMPACTED_MIB_MAX
+    return topic.partitions * (int(config["retention.bytes"]) + int(config["segment.bytes"])) / MIB
+
+
+def cases_of(series: Series, namespace: str) -> list[Case]:
+    """Everything that was measured against its limit, process by process."""
+    topics = {topic.name: topic for topic in Topics(namespace).all()}
+    memory_mib = memory_limits_mib()
+    cases: list[Case] = []
+    for (subject, measure), samples in sorted(series.items()):
+        calm = [sample for sample in samples if sample.at_rest]
+        if len(calm) < PAIRS_MIN:
+            continue
+        name = f"{subject}: {measure}"
+        cases.append(Case(name, UNITS.get(measure, "count"), [sample.value for sample in samples]))
+        if measure in ("log", "log lines"):
+            cases.append(_logged(name, measure, calm))
+        elif measure == "topic":
+            cases.append(_topic(name, topics[subject], calm))
+        else:
+            limit = memory_mib[kind_of(subject)] if measure == "memory" else OCCUPIED_MAX[measure]
+            cases += _occupied(name, measure, limit, calm)
+    return cases
+
+
+def kind_of(subject: str) -> str:
+    """``controller-1`` -> ``controller``."""
+    return subject.partition("-")[0]
+
+
+def _occupied(name: str, measure: str, limit: float, calm: Sequence[Sample]) -> list[Case]:
+    unit = UNITS.get(measure, "count")
+    cases = [
+        Case(f"{name}, slope", f"{unit}/h", [theil_sen_per_hour(calm)]),
+        Case(f"{name}, in 30 days", unit, [in_thirty_days(calm)], {"p50": limit}),
+    ]
+    if (most := LEFT_BEHIND_MAX.get(measure)) is not None:
+        cases.append(Case(f"{name}, left behind", unit, [left_behind(calm)], {"p50": most}))
+    return cases
+
+
+def _logged(name: str, measure: str, calm: Sequence[Sample]) -> Case:
+    per_hour = theil_sen_per_hour(calm)
+    if measure == "log":
+        return Case(f"{name}, a day", "MiB", [HOURS_PER_DAY * per_hour], {"p50": LOG_MIB_PER_DAY_MAX})
+    return Case(f"{name}, a minute", "lines", [per_hour / 60], {"p50": LOG_LINES_PER_MINUTE_MAX})
+
+
+def _topic(name: str, topic: Topic, calm: Sequence[Sample]) -> Case:
+    """The rate is that of the whole run, as a topic that has lost segments would show none."""
+    kept = max(sample.value for sample in calm)
+    projected = max(kept, max(0.0, theil_sen_per_hour(calm)) * kept_hours(topic))
+    return Case(f"{name}, as long as it is kept", "MiB", [projected], {"p50": topic_limit_mib(topic)})
