@@ -27,8 +27,8 @@ from lab.demo.command import demo_plan
 from lab.demo.continuity import take_over_faults
 from lab.demo.fleet import NAMESPACE
 from lab.demo.plan import FAST
+from lab.demo.rolling import is_settled
 from lab.demo.run import Run
-from lab.demo.scenario import all_healthy
 from streams.rows import DemandRow, Row
 from streams.tables import RedisTables
 from tieline.keys import Keys
@@ -101,7 +101,7 @@ class Take(NamedTuple):
 
 async def _take_over(world: Run, watch: RowWatch) -> Take:
     """Kills the leader, and starts another controller once its successor has its partitions."""
-    await world.wait(lambda: _is_settled(world), SETTLED_WITHIN_S, "two controllers and healthy pools")
+    await world.wait(lambda: is_settled(world), SETTLED_WITHIN_S, "two controllers and healthy pools")
     watch.longest_ms = 0
     former_epoch = world.observer.records[-1].generation.epoch
     killed_ms = clock.now_ms()
@@ -120,12 +120,6 @@ def _next(world: Run, former_epoch: int) -> RoutesRecord | None:
     """The first table of a higher epoch."""
     records = (record for record in world.observer.records if record.table is not None)
     return next((record for record in records if record.generation.epoch > former_epoch), None)
-
-
-def _is_settled(world: Run) -> bool:
-    """Whether all pools are healthy, and each controller has partitions."""
-    has_partitions = all('"partitions_assigned"' in child.output() for child in world.fleet.controllers)
-    return has_partitions and all_healthy(world.picture, clock.now_ms())
 
 
 async def _measured() -> tuple[list[Take], int]:

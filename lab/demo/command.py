@@ -29,6 +29,7 @@ from lab.demo.offering import OFFER_RULES, AskForCapacity, offer_phases
 from lab.demo.plan import DEMO, FAST, INCIDENT, Pace, Plan, plan
 from lab.demo.replay import Replay
 from lab.demo.report import report, setting_lines
+from lab.demo.rolling import ReplaceControllers
 from lab.demo.run import Run
 from lab.demo.scenario import DEMO_POOLS, DEMO_ROLES, phases
 from lab.demo.show import screen_for
@@ -79,6 +80,17 @@ def add_parser(subparsers: Any) -> None:
         choices=get_args(Loss),
         help="on a cluster: lose one broker, the primary of Redis or the leading controller together with a "
         "provider",
+    )
+    parser.add_argument(
+        "--restart-controllers",
+        action="store_true",
+        help="restart two controllers one after the other under load, and check that no table changes by it",
+    )
+    parser.add_argument(
+        "--upgrade-from",
+        metavar="TREE",
+        help="the same with another version, whose code is in this directory: go back to it, and on to this "
+        "one again",
     )
     parser.add_argument(
         "--stop-stack", action="store_true", help="stop Kafka, then Valkey, then both, under load"
@@ -163,10 +175,24 @@ def choose(args: argparse.Namespace) -> tuple[Plan, Play]:
         return run_plan, lambda run: run.play(
             kill_phases(run_plan.policy, DEMO_ROLES, patience=PATIENCE), loss
         )
+    if args.restart_controllers or args.upgrade_from:
+        return run_plan, rolling_play(args.upgrade_from)
     if args.stop_stack:
         return run_plan, lambda run: run.play(stop_phases(run_plan.policy, DEMO_ROLES), StopStack())
     demo_phases = phases(run_plan.policy, DEMO_ROLES, fast=args.fast)
     return run_plan, lambda run: run.play(demo_phases)
+
+
+def rolling_play(older: str | None) -> Play:
+    """Restarts both controllers. With ``older``, the directory of another version's code, goes back to that
+    version, and then on to this one with an older controller once behind a newer leader. Raises UserError
+    where there is no code."""
+    if older is None:
+        return ReplaceControllers((None, None))
+    tree = Path(older).resolve()
+    if not (tree / "controller" / "cli").is_dir():
+        raise UserError(f"{tree} has no code of Tieline: name a directory with controller and client in it")
+    return ReplaceControllers((tree, tree, None, tree, None, None))
 
 
 def demo_plan(pace: Pace) -> Plan:

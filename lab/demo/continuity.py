@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from controller.core.model.memory import PoolMemory
 from controller.core.model.reasons import State
@@ -23,6 +24,16 @@ def take_over_faults(before: RoutesRecord, after: RoutesRecord) -> list[str]:
     if before.memory != after.memory:
         faults.append("the take-over changed what the planner remembers")
     return faults
+
+
+def hand_overs(records: Sequence[RoutesRecord]) -> list[tuple[RoutesRecord, RoutesRecord]]:
+    """For each take-over the last table of the epoch before it and the first table of the new epoch."""
+    tables = [record for record in records if record.table is not None]
+    return [
+        (before, after)
+        for before, after in pairwise(tables)
+        if after.generation.epoch > before.generation.epoch
+    ]
 
 
 def course_faults(pool: str, records: Sequence[RoutesRecord], thresholds: Thresholds) -> list[str]:

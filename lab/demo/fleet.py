@@ -131,19 +131,26 @@ class Fleet:
             if isinstance(result, BaseException):
                 raise result
 
-    async def start_controller(self) -> None:
-        """Starts a controller: the first, another beside it, or one in the place of one that was killed."""
+    async def start_controller(self, tree: Path | None = None) -> None:
+        """Starts a controller: the first, another beside it, or one in the place of one that was killed.
+        ``tree``: a directory with the code of another version, which it then runs."""
         self._controllers_started += 1
         name = f"controller-{self._controllers_started}"
         # Two processes can't listen at the one address in TIELINE_MONITOR: it is the first controller's.
         elsewhere = ("--monitor", "") if self.controllers else ()
-        self.controllers.append(await self.start_command(name, "controller", *elsewhere))
+        self.controllers.append(await self.start_command(name, "controller", *elsewhere, tree=tree))
 
     async def kill_controller(self) -> None:
         """SIGKILL of the one that leads. Returns when the process is gone."""
         controller = self.controller
         self.controllers.remove(controller)
         await controller.kill()
+
+    async def stop_controller(self) -> int:
+        """SIGTERM to the one that leads. Returns its exit status."""
+        controller = self.controller
+        self.controllers.remove(controller)
+        return await controller.stop()
 
     async def _start_callers(self, trace_rows: int) -> None:
         configs = plans.callers(
@@ -159,16 +166,21 @@ class Fleet:
             path.write_bytes(msgspec.json.encode(config))
             self.callers.append(await self._start_program(config.name, "lab.demo.caller", str(path)))
 
-    async def start_command(self, name: str, *arguments: str) -> Child:
+    async def start_command(self, name: str, *arguments: str, tree: Path | None = None) -> Child:
         """Starts a subcommand of `tieline`, which is ended with the others."""
-        return await self._start_program(name, "controller.cli", *arguments)
+        return await self._start_program(name, "controller.cli", *arguments, tree=tree)
 
-    async def _start_program(self, name: str, module: str, *arguments: str) -> Child:
+    async def _start_program(
+        self, name: str, module: str, *arguments: str, tree: Path | None = None
+    ) -> Child:
+        # Python looks for a module in the directory that it runs in before any other place.
+        elsewhere = {} if tree is None else {"PYTHONPATH": str(tree / "client")}
         child = await Child.start(
             name,
             [sys.executable, "-m", module, *arguments],
             log=self.directory / f"{name}.log",
-            environment=self.environment,
+            directory=tree,
+            environment={**self.environment, **elsewhere},
         )
         self._undo.push_async_callback(child.stop)
         self.children[name] = child

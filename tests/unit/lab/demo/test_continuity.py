@@ -9,7 +9,7 @@ from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import State
 from controller.core.policy.thresholds import Thresholds
 from controller.routes.record import RoutesRecord
-from lab.demo.continuity import course_faults, take_over_faults
+from lab.demo.continuity import course_faults, hand_overs, take_over_faults
 from tieline.table import Generation, PoolInfo, Route, RouteTable, Split
 
 POOL = "azure/eastus/a"
@@ -45,6 +45,14 @@ def test_a_take_over_may_change_nothing_but_the_number() -> None:
     shed = replace(table.routes[0], split=Split((0,), (900_000,), 100_000))
     other = replace(changed, table=replace(table, routes=(shed,)), memory=before.memory)
     assert take_over_faults(before, other) == ["the take-over changed weights"]
+
+
+def test_each_take_over_is_a_pair_of_tables() -> None:
+    """The last table of one epoch and the first of the next; fences between them are passed over."""
+    memory = down(9_000)
+    first, last, after = record(1, memory), record(2, memory), record(1, memory, epoch=5)
+    fence = replace(record(0, memory, epoch=5), table=None)
+    assert hand_overs([first, last, fence, after, record(2, memory, epoch=5)]) == [(last, after)]
 
 
 @pytest.mark.parametrize(
