@@ -19,12 +19,11 @@ from hypothesis import settings
 
 from lab.stack.stack import ClusterStack, Stack
 from tests.dealing import dealt
-from tieline.redis_address import CLUSTER, SENTINEL
+from tests.stacks import CLUSTERS
 
 if TYPE_CHECKING:
     from tests.stacks import RealStack
 
-CLUSTERS = (SENTINEL, CLUSTER)
 FOLDERS = ("unit", "property", "scenarios", "contract", "integration", "browser", "packaging")
 ON_EITHER = {"stack", "own_stack", "redis_url"}  # fixtures by which a test runs on whichever stack was chosen
 skipped_integration = pytest.StashKey[list[str]]()

@@ -5,6 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self
 
+from tieline.redis_address import CLUSTER, SENTINEL
+
+CLUSTERS = (SENTINEL, CLUSTER)  # what `--stack` calls them
+
 
 class RealServer(Protocol):
     """One server. After a stop or a kill it starts again at the same address; Kafka with the same data."""

@@ -17,13 +17,14 @@ class KafkaCluster(ServerGroup):
     """`nodes` on loopback. The cluster serves while all of them but one run."""
 
     name = "Kafka"
+    kind: type[Kafka] = Kafka
 
     def __init__(self, place: Path, jars: list[Path], count: int) -> None:
         """`jars` are the classpath; the caller has checked them."""
         cluster = uuid.uuid5(uuid.NAMESPACE_URL, str(place))
         self.nodes: list[Kafka] = []
         for number in range(1, count + 1):
-            node = Kafka(place / str(number), jars, number=number, nodes=self.nodes, cluster=cluster)
+            node = self.kind(place / str(number), jars, number=number, nodes=self.nodes, cluster=cluster)
             node.name = f"Kafka {number}"
             self.nodes.append(node)
         super().__init__(self.nodes)

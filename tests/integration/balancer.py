@@ -9,7 +9,8 @@ from lab.stack.server import LOOPBACK
 
 
 class Balancer:
-    """A TCP load balancer in front of one port. ``forget``: what is open stays open and leads nowhere."""
+    """A TCP load balancer in front of one port of loopback. ``forget``: what is open stays open and leads
+    nowhere."""
 
     def __init__(self) -> None:
         self.leads_to = 0
@@ -23,13 +24,18 @@ class Balancer:
         assert self._server is not None
         return int(self._server.sockets[0].getsockname()[1])
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
+    async def start(self, host: str = LOOPBACK, port: int = 0) -> None:
+        """Listens at this address; 0 stands for any free port."""
+        self._server = await asyncio.start_server(self._serve, host, port)
+
+    def refuse(self) -> None:
+        """Nobody is let in any more. What is open stays as it is."""
+        assert self._server is not None
+        self._server.close()
 
     async def stop(self) -> None:
         """Nothing answers there any more."""
-        assert self._server is not None
-        self._server.close()
+        self.refuse()
         for task in self._tasks:
             task.cancel()
         for writer in self._writers:

@@ -19,6 +19,7 @@ from controller.kafka.ordered_log import Tail
 from controller.leading.routes_reader import RoutesReader
 from controller.process.settings import Settings
 from controller.routes.record import RoutesRecord, decode_record
+from tests.integration.replicated import brokers_in
 from tests.places import EXAMPLE_POLICY
 from tests.waiting import until
 
@@ -30,8 +31,8 @@ MAIN = "import sys; from controller.cli import main; sys.exit(main())"
 
 def settings_of(kafka: str, redis: str, prefix: str) -> Settings:
     """Of one test. Topics have a replica on each of the brokers that ``kafka`` names."""
-    brokers = len(kafka.split(","))
-    return Settings(kafka, redis, prefix.rstrip("."), POLICY, unsigned=True, replication=brokers)
+    namespace, brokers = prefix.rstrip("."), brokers_in(kafka)
+    return Settings(kafka, redis, namespace, POLICY, unsigned=True, replication=brokers)
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -14,9 +14,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from redis.asyncio import Redis
 
-from controller.kafka.topics import ensure_topics
 from streams.app import Ingest, IngestSettings
 from streams.tables import RedisTables
+from tests.integration.replicated import create_topics
 from tieline.cloudevents import encode
 from tieline.events import (
     Capacity,
@@ -194,7 +194,7 @@ class Lab:
 async def lab(bootstrap: str, redis_url: str, prefix: str, **settings: Any) -> AsyncIterator[Lab]:
     """A fresh installation under ``prefix``."""
     chosen = IngestSettings(bootstrap, prefix, **settings)
-    await ensure_topics(bootstrap, chosen.topics)
+    await create_topics(bootstrap, chosen.topics)
     redis = connect(redis_url, chosen.keys)
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_request_size=1_040_000

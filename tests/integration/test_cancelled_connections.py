@@ -11,9 +11,9 @@ import pytest
 from aiokafka import TopicPartition
 
 from controller.kafka.ordered_log import start_producer
-from controller.kafka.topics import ensure_topics
 from streams.every_record import close_reader, log_reader, open_reader
 from streams.producers import stop_producer
+from tests.integration.replicated import create_topics
 from tieline._sending.connection import KafkaConnection
 from tieline._sending.reading import reader
 from tieline.cancelling import end_all
@@ -76,7 +76,7 @@ async def test_nothing_stays_open_whenever_it_is_cancelled(
 ) -> None:
     """After each turn of the event loop in which it connects, works and closes."""
     topics = Topics(prefix)
-    await ensure_topics(kafka_bootstrap, topics)
+    await create_topics(kafka_bootstrap, topics)
     with warnings.catch_warnings(record=True) as leaks:
         warnings.simplefilter("always", ResourceWarning)
         for turns in range(TURNS_MAX):

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 import tieline
-from controller.kafka.topics import ensure_topics
 from lab.stack.stack import Stack
 from lab.standins import ledger
 from lab.standins.config import Latency
 from lab.standins.process import StandinProcess
+from tests.integration.replicated import create_topics
 from tests.integration.routed import MODEL, ORIGIN, SETTINGS, WORKLOAD, infos, publisher, standin, table
 from tests.waiting import until
 from tieline.table import Split
@@ -112,7 +112,7 @@ async def test_nothing_is_lost(
     answered well within three attempts, the failing pools are left, and by the stand-ins' own logs no other
     pool was ever sent more than it can carry. The client closes without a traceback."""
     settings = msgspec.structs.replace(SETTINGS, first_token_timeout_ms=3_000, idle_timeout_ms=10_000)
-    await ensure_topics(own_stack.kafka_bootstrap, Topics(prefix))
+    await create_topics(own_stack.kafka_bootstrap, Topics(prefix))
     async with publisher(own_stack.redis_url, prefix) as tables:
         await tables.publish(table(infos(running), WEIGHTS, settings=settings, on_loss=LOST))
         last_good = tmp_path / "routes.bin"

@@ -271,12 +271,12 @@ async def test_reports_arrive_on_kafka(
     """With an address given, reports go to the demand topic as valid CloudEvents under the client's id."""
     import aiokafka
 
-    from controller.kafka.topics import ensure_topics
+    from tests.integration.replicated import create_topics
     from tieline.cloudevents import decode
     from tieline.topics import Topics
 
     topics = Topics(prefix)
-    await ensure_topics(kafka_bootstrap, topics)
+    await create_topics(kafka_bootstrap, topics)
     async with publisher(redis_url, prefix) as tables:
         await tables.publish(table(infos(running), (500_000, 500_000)))
         options = {"kafka": kafka_bootstrap, "client_id": "shop-1"}

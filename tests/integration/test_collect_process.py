@@ -7,10 +7,10 @@ import random
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from controller.kafka.topics import ensure_topics
 from tests.integration.collecting import FeedServer, Served
 from tests.integration.controllers import ControllerProcess, settings_of, tieline
 from tests.integration.ingesting import read_all
+from tests.integration.replicated import create_topics
 from tests.unit.controller.collect.feeds.shapes import SHAPES
 from tests.unit.controller.collect.feeds.truths import Ill, Truth
 from tests.waiting import until
@@ -52,7 +52,7 @@ async def test_a_process_states_what_pages_say(
     it."""
     settings = settings_of(kafka_bootstrap, redis_url, prefix)
     topics = Topics(settings.namespace, partitions=1)
-    await ensure_topics(kafka_bootstrap, topics)
+    await create_topics(kafka_bootstrap, topics)
     topic = topics.statements.name
     rng = random.Random(1)
     async with FeedServer().listening() as server, AsyncExitStack() as closing:

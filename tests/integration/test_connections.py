@@ -14,15 +14,14 @@ from controller.kafka.ordered_log import Tail, start_producer
 from controller.kafka.topics import ensure_topics
 from lab.stack.cache import cache_directory
 from lab.stack.jars import ensure_jars
-from lab.stack.kafka import Kafka, kafka_answers
-from lab.stack.server import LOOPBACK
-from lab.stack.stack import silent
+from lab.stack.stack import BROKERS, silent
 from streams.app import Ingest, IngestSettings
 from streams.connections import bootstrap_again
 from streams.producers import stop_producer
 from streams.tables import RedisTables
-from tests.integration.balancer import Balancer
 from tests.integration.ingesting import REGISTRY, now_ms, report
+from tests.integration.moving import Rig, balanced
+from tests.stacks import CLUSTERS
 from tests.waiting import until
 from tieline.cloudevents import encode
 from tieline.keys import Keys
@@ -31,65 +30,13 @@ from tieline.redis_client import connect
 FORGOTTEN_WITHIN_S = 120.0  # a safety net: ten seconds for the answer that never comes, then the group
 
 
-class BalancedKafka(Kafka):
-    """Kafka that names a balancer's address as its own."""
-
-    advertised = 0
-
-    async def prepare(self) -> None:
-        await super().prepare()
-        own = f"advertised.listeners=PLAINTEXT://{LOOPBACK}:"
-        settings = self._settings.read_text().replace(f"{own}{self.port}", f"{own}{self.advertised}")
-        self._settings.write_text(settings)
-
-    async def answers(self) -> bool:
-        """The balancer leads nowhere yet, so the broker is asked at its own port."""
-        return await kafka_answers(self.port, advertised=self.advertised)
-
-
-class Rig:
-    """``bootstrap`` stays; ``brokers`` is the address that the broker names."""
-
-    def __init__(self, kafka: BalancedKafka) -> None:
-        self.kafka = kafka
-        self.bootstrap, self.brokers = Balancer(), Balancer()
-
-    @property
-    def servers(self) -> str:
-        return f"{LOOPBACK}:{self.bootstrap.port}"
-
-    async def start(self) -> None:
-        for balancer in (self.bootstrap, self.brokers):
-            await balancer.start()
-        self.kafka.advertised = self.brokers.port
-        await self.kafka.start()
-        self.bootstrap.leads_to = self.brokers.leads_to = self.kafka.port
-
-    async def move(self) -> None:
-        """The broker gets another address; the bootstrap name leads there too."""
-        await self.kafka.stop()
-        await self.brokers.stop()
-        self.brokers = Balancer()
-        await self.brokers.start()
-        self.brokers.leads_to = self.kafka.port
-        self.kafka.advertised = self.brokers.port
-        await self.kafka.start()
-
-    async def stop(self) -> None:
-        for balancer in (self.bootstrap, self.brokers):
-            await balancer.stop()
-        await self.kafka.kill()
-
-
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+async def rig(pytestconfig: pytest.Config, tmp_path: Path) -> AsyncIterator[Rig]:
+    """One broker, or three where the run's Kafka has three."""
     jars = await asyncio.to_thread(ensure_jars, cache_directory(), silent)
-    started = Rig(BalancedKafka(tmp_path / "kafka", jars))
-    try:
-        await started.start()
+    brokers = BROKERS if pytestconfig.getoption("stack") in CLUSTERS else 1
+    async with balanced(tmp_path / "kafka", jars, brokers) as started:
         yield started
-    finally:
-        await started.stop()
 
 
 class Ingesting:
@@ -133,13 +80,12 @@ async def test_forgotten_connections_stop_evidence_for_seconds(rig: Rig, redis_u
     """No FIN and no RST: reports are taken in again, and progress is written."""
     async with connect(redis_url, Keys(prefix.rstrip("."))) as redis:
         running = Ingesting(rig, redis, prefix)
-        await ensure_topics(rig.servers, running.settings.topics)
+        await ensure_topics(rig.servers, running.settings.topics, replication=rig.replication)
         await running.ingest.start()
         try:
             assert await running.ingest.ready(60)
             await running.is_taken_in()
-            for balancer in (rig.bootstrap, rig.brokers):
-                balancer.forget()
+            rig.forget()
             await running.is_taken_in()
             await running.progresses()
         finally:
@@ -149,14 +95,13 @@ async def test_forgotten_connections_stop_evidence_for_seconds(rig: Rig, redis_u
 async def test_forgotten_connections_of_an_ordered_log(rig: Rig, prefix: str) -> None:
     """A tail reads on, and asks where the log ends, over new connections."""
     settings = IngestSettings(rig.servers, prefix.rstrip("."))
-    await ensure_topics(rig.servers, settings.topics)
+    await ensure_topics(rig.servers, settings.topics, replication=rig.replication)
     taken: list[int] = []
     tail = Tail(rig.servers, settings.topics.leader.name, lambda record: taken.append(record.offset))
     await tail.start()
     reading = asyncio.create_task(tail.run())
     assert await tail.end_offset() == 0
-    for balancer in (rig.bootstrap, rig.brokers):
-        balancer.forget()
+    rig.forget()
 
     async def asked() -> bool:
         with contextlib.suppress(Exception):
@@ -176,16 +121,17 @@ async def test_forgotten_connections_of_an_ordered_log(rig: Rig, prefix: str) ->
 async def test_brokers_with_new_addresses_are_found_by_the_bootstrap_name(
     rig: Rig, redis_url: str, prefix: str
 ) -> None:
-    """All brokers get new addresses while the bootstrap name stays right: reports are taken in again."""
+    """All brokers get new addresses, one after the other, while the bootstrap name stays right: reports are
+    taken in again."""
     bootstrap_again()
     async with connect(redis_url, Keys(prefix.rstrip("."))) as redis:
         running = Ingesting(rig, redis, prefix)
-        await ensure_topics(rig.servers, running.settings.topics)
+        await ensure_topics(rig.servers, running.settings.topics, replication=rig.replication)
         await running.ingest.start()
         try:
             assert await running.ingest.ready(60)
             await running.is_taken_in()
-            await rig.move()
+            await rig.move(running.settings.topics.reports.name)
             await running.is_taken_in()
             await running.progresses()
         finally:

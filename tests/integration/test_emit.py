@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from controller.kafka.topics import ensure_topics
+from tests.integration.replicated import create_topics
 from tieline.topics import Topics
 
 EMIT = [sys.executable, "-m", "controller.cli", "emit"]
@@ -27,7 +27,7 @@ async def emit(bootstrap: str, prefix: str, *words: str, text: str = "") -> tupl
 
 async def test_what_was_sent_is_said_with_its_place(kafka_bootstrap: str, prefix: str) -> None:
     """Flags or standard input, one line for each record: topic, partition, offset."""
-    await ensure_topics(kafka_bootstrap, Topics(prefix))
+    await create_topics(kafka_bootstrap, Topics(prefix))
     flags = ("health", "--source", "me", "--pool", "azure/eastus/a", "--pool", "azure/eastus/b", "--ok", "3")
     status, out, _ = await emit(kafka_bootstrap, prefix, *flags)
     assert status == 0
@@ -41,7 +41,7 @@ async def test_what_was_sent_is_said_with_its_place(kafka_bootstrap: str, prefix
 
 async def test_lines_from_standard_input_go_at_the_pace_of_kafka(kafka_bootstrap: str, prefix: str) -> None:
     """All good lines are on Kafka, the bad ones are named by their numbers, and the status says so."""
-    await ensure_topics(kafka_bootstrap, Topics(prefix))
+    await create_topics(kafka_bootstrap, Topics(prefix))
     good = '{"type": "report.v1", "pools": [{"pool": "azure/eastus/a", "outcomes": {"ok": 1}}]}'
     lines = [good] * 2_000
     lines[10], lines[1_500] = "{", good.replace("azure/eastus/a", "azure")

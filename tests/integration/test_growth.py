@@ -11,6 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from controller.kafka.topics import ensure_topics
 from lab.chaos.raw_records import bomb, produce
 from tests.integration.controllers import Fleet, settings_of, tieline
+from tests.integration.replicated import brokers_in
 from tests.stacks import RealStack
 from tieline.redis_client import connect
 from tieline.topics import Topic, Topics
@@ -46,7 +47,12 @@ async def test_every_topic_has_its_bounds_on_the_broker(kafka_bootstrap: str, pr
     topics = Topics(prefix)
     advised: list[str] = []
     for _ in range(2):
-        await ensure_topics(kafka_bootstrap, topics, on_advice=lambda topic, _hints: advised.append(topic))
+        await ensure_topics(
+            kafka_bootstrap,
+            topics,
+            replication=brokers_in(kafka_bootstrap),
+            on_advice=lambda topic, _hints: advised.append(topic),
+        )
     assert advised == []
     for topic in topics.all():
         config = await config_of(kafka_bootstrap, topic)

@@ -17,13 +17,13 @@ from controller.history.entries import Entry, HistoryRecord, LoadMove, Selection
 from controller.history.log import HistoryLog, TermBegun
 from controller.history.reader import history_between
 from controller.kafka.ordered_log import start_producer
-from controller.kafka.topics import ensure_topics
 from controller.notify.follow import Follower
 from controller.notify.target import Target
 from controller.notify.targets import Access
 from controller.process.clock import now_ms
 from tests.integration.controllers import Fleet, settings_of, tieline
 from tests.integration.notified import Sink
+from tests.integration.replicated import create_topics
 from tests.unit.controller.history.recorded import observation
 from tests.waiting import until
 from tieline.events import Command
@@ -41,7 +41,7 @@ SHED = {("shedding", "api", "critical"), ("shedding", "batch", "warning")}
 async def topics(kafka_bootstrap: str, prefix: str) -> Topics:
     """The topics of one test."""
     topics = Topics(prefix.rstrip("."))
-    await ensure_topics(kafka_bootstrap, topics)
+    await create_topics(kafka_bootstrap, topics)
     return topics
 
 

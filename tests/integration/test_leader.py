@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from controller.kafka.topics import ensure_topics
 from controller.leading.leader import Leader
 from controller.routes.counting_rule import epoch_of
 from tests.integration.controllers import (
@@ -24,6 +23,7 @@ from tests.integration.controllers import (
     weights,
 )
 from tests.integration.ingesting import read_all
+from tests.integration.replicated import create_topics
 from tests.waiting import until
 
 
@@ -83,7 +83,7 @@ async def test_stopped_leader_hands_over_at_once(fleet: Fleet) -> None:
 async def test_one_of_three_candidates_leads(kafka_bootstrap: str, prefix: str) -> None:
     """Three claim on an empty log at once: one may publish, and when it falls silent one other."""
     settings = settings_of(kafka_bootstrap, "", prefix)
-    await ensure_topics(settings.kafka, settings.topics)
+    await create_topics(str(settings.kafka), settings.topics)
     candidates = [Leader(settings.kafka, settings.topics.leader.name) for _ in range(3)]
     for one in candidates:
         await one.start()
@@ -112,7 +112,7 @@ async def test_candidate_that_is_not_fit_does_not_claim(kafka_bootstrap: str, pr
     """Of two on an empty log the fit one leads; when it resigns the other still does not claim, until it is
     fit."""
     settings = settings_of(kafka_bootstrap, "", prefix)
-    await ensure_topics(settings.kafka, settings.topics)
+    await create_topics(str(settings.kafka), settings.topics)
     fit: set[str] = set()
     unfit = Leader(settings.kafka, settings.topics.leader.name, may_claim=lambda: "unfit" in fit)
     well = Leader(settings.kafka, settings.topics.leader.name)

@@ -13,11 +13,11 @@ import pytest
 
 from controller.history.entries import Entry, HistoryRecord, encode_history
 from controller.kafka.ordered_log import start_producer
-from controller.kafka.topics import ensure_topics
 from controller.notify.follow import Follower
 from controller.notify.targets import Access
 from tests.integration.controllers import ControllerProcess, settings_of, tieline
 from tests.integration.notified import Sink
+from tests.integration.replicated import create_topics
 from tests.unit.controller.notify.wanted import alarm, move, target
 from tests.waiting import until
 from tieline.topics import Topics
@@ -75,7 +75,7 @@ class History:
 @pytest.fixture
 async def history(kafka_bootstrap: str, prefix: str) -> History:
     topics = Topics(prefix.rstrip("."))
-    await ensure_topics(kafka_bootstrap, topics)
+    await create_topics(kafka_bootstrap, topics)
     return History(kafka_bootstrap, topics)
 
 

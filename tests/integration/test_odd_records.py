@@ -14,11 +14,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from controller.commands.in_force import CommandReader
 from controller.commands.policies import first_policy
-from controller.kafka.topics import ensure_topics
 from controller.policy_file import load_policy
 from lab.chaos.raw_records import GZIP, RawName, batch, bomb, produce
 from streams.app import Ingest
 from tests.integration.ingesting import Lab, lab, now_ms, report
+from tests.integration.replicated import create_topics
 from tests.places import EXAMPLE_POLICY
 from tests.waiting import until
 from tieline.cloudevents import encode
@@ -143,7 +143,7 @@ async def test_no_record_stops_the_readers_of_logs(kafka_bootstrap: str, prefix:
     """An order behind headers without values and with odd names is in force, and the log counts as read past
     the marker of a transaction."""
     topics = Topics(prefix)
-    await ensure_topics(kafka_bootstrap, topics)
+    await create_topics(kafka_bootstrap, topics)
     topic = topics.commands.name
     order = Command(
         id="1",

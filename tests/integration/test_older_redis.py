@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from controller.kafka.topics import ensure_topics
 from controller.process.clock import now_ms
 from streams.app import Ingest, IngestSettings
 from streams.tables import RedisTables
 from tests.integration.ingesting import REGISTRY
+from tests.integration.replicated import create_topics
 from tests.waiting import until
 from tieline.events import Claim, Statement
 from tieline.producer import Producer
@@ -33,7 +33,7 @@ async def test_a_statement_that_the_copy_lacks_comes_back(
 ) -> None:
     """The source says nothing again, and the newest statement is still in the tables seconds later."""
     settings = IngestSettings(kafka_bootstrap, prefix.rstrip("."))
-    await ensure_topics(kafka_bootstrap, settings.topics)
+    await create_topics(kafka_bootstrap, settings.topics)
     async with (
         connect(redis_url, settings.keys) as redis,
         Producer(kafka_bootstrap, prefix=settings.namespace) as producer,

@@ -15,13 +15,13 @@ import pytest
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer
 
-from controller.kafka.topics import ensure_topics
 from controller.probe.prober import Prober
 from controller.probe.region import Pace
 from controller.probe.request import LONG_TOKENS, ProbeEnd, ProbeKind, ProbeTarget, probe
 from lab.standins.config import Latency, PoolConfig, StandinConfig
 from lab.standins.process import StandinProcess
 from tests.integration.recording import Asked, chat, recording
+from tests.integration.replicated import create_topics
 from tieline.cloudevents import decode
 from tieline.credentials import Credential, Credentials, Token
 from tieline.events import Outcomes, PoolObservation, Report, ResultClass
@@ -66,7 +66,7 @@ async def reporting(
 ) -> AsyncIterator[Reports]:
     """A prober on these targets, with these secrets, and its reports."""
     topics = Topics(prefix)
-    await ensure_topics(bootstrap, topics)
+    await create_topics(bootstrap, topics)
     consumer = AIOKafkaConsumer(
         topics.reports.name, bootstrap_servers=bootstrap, auto_offset_reset="earliest"
     )

@@ -9,7 +9,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from msgspec.structs import replace
 
-from controller.kafka.topics import TopicError, ensure_topics
+from controller.kafka.topics import TopicError
+from tests.integration.replicated import create_topics
 from tests.stacks import RealStack
 from tieline import SyncProducer
 from tieline.cloudevents import decode
@@ -45,7 +46,7 @@ def report(sequence: int, *, ended_ms: int | None = None) -> Report:
 @pytest.fixture
 async def topics(kafka_bootstrap: str, prefix: str) -> Topics:
     mine = Topics(prefix)
-    await ensure_topics(kafka_bootstrap, mine)
+    await create_topics(kafka_bootstrap, mine)
     return mine
 
 
@@ -66,18 +67,18 @@ async def written(bootstrap: str, topic: str, count: int) -> list[Event]:
 
 async def test_topics_are_created_once_and_checked_ever_after(kafka_bootstrap: str, prefix: str) -> None:
     """A second controller finds what the first created; a topic of another kind is refused by name."""
-    created = await ensure_topics(kafka_bootstrap, Topics(prefix))
+    created = await create_topics(kafka_bootstrap, Topics(prefix))
     assert created == tuple(topic.name for topic in Topics(prefix).all())
-    assert await ensure_topics(kafka_bootstrap, Topics(prefix)) == ()
+    assert await create_topics(kafka_bootstrap, Topics(prefix)) == ()
     other = Topics(prefix)
     other.reports.config["cleanup.policy"] = "compact"
     with pytest.raises(TopicError, match=rf"Topic {prefix}\.reports has cleanup.policy=delete"):
-        await ensure_topics(kafka_bootstrap, other)
+        await create_topics(kafka_bootstrap, other)
 
 
 async def test_two_controllers_may_create_the_topics_at_once(kafka_bootstrap: str, prefix: str) -> None:
     """Nobody fails because another was quicker."""
-    await asyncio.gather(*(ensure_topics(kafka_bootstrap, Topics(prefix)) for _ in range(3)))
+    await asyncio.gather(*(create_topics(kafka_bootstrap, Topics(prefix)) for _ in range(3)))
 
 
 async def test_a_sent_event_is_acknowledged_and_reads_back_the_same(
@@ -150,7 +151,7 @@ async def test_posted_events_wait_for_a_topic_that_is_created_late(kafka_bootstr
     """What was posted before the topic existed is delivered once it does."""
     async with Producer(kafka_bootstrap, prefix=prefix) as producer:
         assert producer.post(capacity())
-        await ensure_topics(kafka_bootstrap, Topics(prefix))
+        await create_topics(kafka_bootstrap, Topics(prefix))
         assert await producer.drain(60)
         assert producer.status.delivered == 1
 
@@ -196,7 +197,7 @@ async def test_events_that_contradict_themselves_never_leave(kafka_bootstrap: st
 async def test_a_producer_outlives_its_kafka(own_stack: RealStack, prefix: str) -> None:
     """Kafka killed and back: sends fail in time meanwhile, and go on afterwards without a restart."""
     topics = Topics(prefix)
-    await ensure_topics(own_stack.kafka_bootstrap, topics)
+    await create_topics(own_stack.kafka_bootstrap, topics)
     async with Producer(own_stack.kafka_bootstrap, prefix=prefix, send_timeout_s=3) as producer:
         await producer.send(capacity(1))
         await own_stack.kafka.kill()

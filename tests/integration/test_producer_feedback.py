@@ -12,9 +12,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec.structs import replace
 
 from controller.core.policy.policy import Source
-from controller.kafka.topics import ensure_topics
 from tests.integration.ingesting import capacity, lab, now_ms, report, statement
 from tests.integration.publishing import publish
+from tests.integration.replicated import create_topics
 from tests.stacks import RealStack
 from tests.waiting import until
 from tieline.events import Claim, Outcomes, PoolCapacity, PoolObservation
@@ -35,7 +35,7 @@ async def test_what_the_policy_refuses_is_told_before_it_is_sent(kafka_bootstrap
     """By ``send`` as an error with the remedy, of what was posted in the status and to ``on_refused``; once
     the policy names the source it is taken, without a restart."""
     topics = Topics(prefix)
-    await ensure_topics(kafka_bootstrap, topics)
+    await create_topics(kafka_bootstrap, topics)
     await publish(kafka_bootstrap, topics, 1, Source("probe-1", "probe"))
     refusals: list[Refusal] = []
     event = replace(report(1, source="probe-0"), pools=(PoolObservation("azure/r0/d", Outcomes(ok=1)),))

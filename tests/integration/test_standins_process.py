@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from controller.kafka.topics import ensure_topics
 from lab.errors import ChildError
 from lab.standins.config import KafkaConfig
 from lab.standins.process import StandinProcess
+from tests.integration.replicated import create_topics
 from tests.integration.standins_calls import (
     KEYED,
     LONG_TOKENS,
@@ -154,7 +154,7 @@ async def test_capacity_is_published_at_once_and_on_change(
     Records carry the process's own incarnation, rising sequences, and an expiry.
     """
     topics = Topics(prefix.rstrip("."))
-    await ensure_topics(kafka_bootstrap, topics)
+    await create_topics(kafka_bootstrap, topics)
     kafka = KafkaConfig(kafka_bootstrap, topic_prefix=topics.prefix, source="fleet", interval_s=60)
     consumer = AIOKafkaConsumer(
         topics.capacity.name, bootstrap_servers=kafka_bootstrap, auto_offset_reset="earliest"

@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from mode import Service
 
 from controller.kafka.ordered_log import start_producer
-from controller.kafka.topics import ensure_topics
 from streams.consumer_thread import quick_first, quick_start
 from streams.producers import stop_producer
+from tests.integration.replicated import create_topics
 from tests.waiting import until
 from tieline.topics import Topics
 
@@ -107,7 +107,7 @@ async def test_other_uses_go_the_long_way() -> None:
 async def test_no_partition_waits_for_the_silence_of_others(kafka_bootstrap: str, prefix: str) -> None:
     """The broker may hold a fetch for half a minute; a partition left out of one is still soon read on."""
     topics = Topics(prefix)
-    await ensure_topics(kafka_bootstrap, topics)
+    await create_topics(kafka_bootstrap, topics)
     busy, silent = (TopicPartition(topics.capacity.name, number) for number in (0, 1))
     consumer: Any = AIOKafkaConsumer(
         bootstrap_servers=kafka_bootstrap, auto_offset_reset="earliest", enable_auto_commit=False

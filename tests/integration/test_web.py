@@ -10,9 +10,9 @@ import aiokafka
 import pytest
 
 import tieline
-from controller.kafka.topics import ensure_topics
 from tests.integration.controllers import ControllerProcess, settings_of
 from tests.integration.controllers import tieline as command
+from tests.integration.replicated import create_topics
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, Publisher, pool_info, publisher, table
 from tests.waiting import until
 from tieline.cloudevents import decode
@@ -116,7 +116,7 @@ async def test_what_is_served_goes_on_being_served(rig: Rig) -> None:
 async def test_reports_go_on_to_kafka(rig: Rig, kafka_bootstrap: str, prefix: str) -> None:
     """What a client saw arrives on the demand topic under its own id, and none is dropped."""
     topics = Topics(prefix.rstrip("."))
-    await ensure_topics(kafka_bootstrap, topics)
+    await create_topics(kafka_bootstrap, topics)
     await rig.tables.publish(table(POOLS, (0, 1_000_000)))
     async with rig.client(client_id="shop-1") as client:
         assert await client.ready(60), client.status

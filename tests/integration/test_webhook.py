@@ -17,10 +17,10 @@ from controller.collect.webhook.receiver import Receiver
 from controller.collect.webhook.restored import statements_of
 from controller.collect.webhook.serving import bounds_of
 from controller.core.policy.policy import Source
-from controller.kafka.topics import ensure_topics
 from controller.web.server import Listen, Server
 from tests.integration.ingesting import now_ms
 from tests.integration.publishing import publish
+from tests.integration.replicated import create_topics
 from tests.waiting import until
 from tieline.cloudevents import type_of
 from tieline.events import Outcomes, PoolObservation, Report
@@ -106,7 +106,7 @@ def report(sequence: int, *, source: str = "probe-1", pool: str = "azure/r0/d") 
 async def topics(kafka_bootstrap: str, prefix: str) -> Topics:
     """Topics with a policy that registers the hooks' sources."""
     mine = Topics(prefix)
-    await ensure_topics(kafka_bootstrap, mine)
+    await create_topics(kafka_bootstrap, mine)
     await publish(kafka_bootstrap, mine, 1, Source("alerts", "status"), Source("probe-1", "probe"))
     return mine
 
