@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 MANIFEST_FIELD = "manifest"
 SIGNATURE_FIELD = "signature"  # of the manifest, where controllers sign
+PLACE_FIELDS = ("lineage", "epoch", "seq")  # of the generation that the manifest names
 HEARTBEAT_FIELD = "heartbeat"  # Unix milliseconds; the leader writes it once a second
 
 
@@ -22,8 +23,8 @@ class Keys:
 
     @property
     def routes(self) -> str:
-        """Hash: the fields ``manifest`` and ``heartbeat``, and for each route a field
-        ``slice:<workload>/<origin>``."""
+        """Hash: the fields ``manifest``, ``heartbeat`` and those of ``PLACE_FIELDS``, and for each route a
+        field ``slice:<workload>/<origin>``."""
         return self._key("routes")
 
     @property

@@ -19,13 +19,12 @@ from redis.exceptions import RedisError
 from controller.process.clock import monotonic_ms, now_ms
 from controller.process.seal import NO_SEAL, Seal
 from controller.routes.adoption import adopted_from
-from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, SIGNATURE_FIELD, Keys, slice_field
+from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, PLACE_FIELDS, SIGNATURE_FIELD, Keys, slice_field
 from tieline.table import Generation, Manifest, Route, RouteTable, checksum, slices
 from tieline.table_hints import encode_hint
 
 CHECK_EVERY_S = 1.0
 REDIS_WITHIN_S = 2.0
-PLACE_FIELDS = ("lineage", "epoch", "seq")
 HISTORY_FIELD = "history"
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 

@@ -33,7 +33,7 @@ from tests.integration.routed import (
 from tests.stacks import RealStack
 from tests.waiting import until
 from tieline.events import Demand, ResultClass
-from tieline.keys import MANIFEST_FIELD, SIGNATURE_FIELD
+from tieline.keys import MANIFEST_FIELD, PLACE_FIELDS, SIGNATURE_FIELD
 from tieline.signatures import sign_manifest
 from tieline.table_hints import encode_hint
 
@@ -179,6 +179,26 @@ async def test_a_hint_brings_nothing_that_the_controllers_did_not_sign(
         hints = {"l1:1:2": unsigned, "l1:1:3": elsewhere, "l1:1:4": signed(4)}
         await until(lambda: hinted(tables, client, hints, "l1:1:4"), what="the table that is signed")
         assert applied == ["l1:1:1", "l1:1:4"]
+
+
+async def test_a_poll_reads_the_table_only_when_it_is_another(redis_url: str, prefix: str) -> None:
+    """While the generation in force lies in Redis a client reads neither manifest nor slices, and it goes on
+    polling. As soon as another generation lies there it reads them, without any hint."""
+    pools = (pool_info(A, "http://127.0.0.1:1"), pool_info(B, "http://127.0.0.1:2"))
+    async with publisher(redis_url, prefix) as tables, client_for(redis_url, prefix) as client:
+        places = (b"l1", b"1", b"1")
+        first = fields_of(table(pools, (1_000_000, 0))) | dict(zip(PLACE_FIELDS, places, strict=True))
+        await tables.connection.hset(tables.keys.routes, mapping=first)  # type: ignore[arg-type]
+        assert await client.ready(60)
+        await tables.connection.hdel(tables.keys.routes, MANIFEST_FIELD, "slice:chat/eu")
+        await tables.connection.set(tables.keys.overlay, b"an overlay that no poll can use")
+        await until(lambda: client.status.overlay_error, what="a poll")
+        await tables.connection.delete(tables.keys.overlay)
+        await until(lambda: not client.status.overlay_error, what="another poll")
+        assert not client.status.error
+        second = fields_of(table(pools, (0, 1_000_000), seq=2)) | {"seq": b"2"}
+        await tables.connection.hset(tables.keys.routes, mapping=second)  # type: ignore[arg-type]
+        assert await client.wait_for("l1:1:2", 60)
 
 
 async def test_bad_tables_change_nothing(

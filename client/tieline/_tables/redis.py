@@ -1,7 +1,9 @@
 """The route table from Redis: a pub/sub hint, and a poll every 1 to 2 s because hints may be lost.
 
-One read takes the manifest, this client's slices and the emergency overlay together. An urgent hint that
-carries manifest and slices (``table_hints``) is used at once, and the read that follows may wait a little.
+A poll reads the generation, the heartbeat and the emergency overlay, some hundred bytes. Only when another
+generation lies there than the one in force does it read the table. That read takes the manifest and this
+client's slices together. An urgent hint that carries both (``table_hints``) is used at once; any other urgent
+hint has the table read at once, without a look at the generation first.
 """
 
 import asyncio
@@ -25,9 +27,9 @@ from tieline._tables.checks import (
     signed_manifest,
 )
 from tieline.backoff import Backoff
-from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, SIGNATURE_FIELD, Keys, slice_field
+from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, PLACE_FIELDS, SIGNATURE_FIELD, Keys, slice_field
 from tieline.redis_client import TIMEOUT_S, connect
-from tieline.table import Pulse, TableError
+from tieline.table import Generation, Pulse, TableError
 from tieline.table_hints import TableHint, decode_hint
 
 RECONNECT_MIN_S, RECONNECT_MAX_S = 0.05, 2.0
@@ -66,14 +68,15 @@ class RedisSource:
             await hints.subscribe(self._keys.routes_hint)
             await self._fetch(connection, subscriber)
             while True:
-                await self._await_change(hints, subscriber)
-                await self._fetch(connection, subscriber)
+                if await self._is_pressing(hints, subscriber) or await self._is_news(connection, subscriber):
+                    await self._fetch(connection, subscriber)
 
     def _connect(self) -> Redis:
         return connect(self._url, self._keys)  # without retries: ``run`` is the loop that tries again
 
-    async def _await_change(self, hints: Any, subscriber: Subscriber) -> None:
-        """Wait until the next fetch is due: the poll, an urgent hint, or another hint and its random wait."""
+    async def _is_pressing(self, hints: Any, subscriber: Subscriber) -> bool:
+        """Wait until the next look is due: the poll, an urgent hint, or another hint and its random wait.
+        Returns whether it was an urgent hint that brought no table: then the table is to be read at once."""
         due_s = monotonic_s() + self._random.uniform(POLL_MIN_S, POLL_MAX_S)
         while (left_s := due_s - monotonic_s()) > 0:
             message = await hints.get_message(ignore_subscribe_messages=True, timeout=left_s)
@@ -81,8 +84,9 @@ class RedisSource:
                 continue
             hint = decode_hint(bytes(message["data"]))
             if hint.urgent and not self._takes_from(hint, subscriber):
-                return
+                return True
             due_s = min(due_s, monotonic_s() + self._random.uniform(0, JITTER_MAX_S))
+        return False
 
     def _takes_from(self, hint: TableHint, subscriber: Subscriber) -> bool:
         """Whether the hint carried a newer table for this client, which is in force now.
@@ -99,21 +103,38 @@ class RedisSource:
             subscriber.take(update)
         return update is not None
 
+    async def _is_news(self, connection: Redis, subscriber: Subscriber) -> bool:
+        """Whether another generation lies there than the one in force. If none does, the source was heard."""
+        (heartbeat, *place), overlay = await self._read(connection, [HEARTBEAT_FIELD, *PLACE_FIELDS])
+        if not is_place_of(subscriber.held_generation, place):
+            return True
+        subscriber.overlay(overlay)
+        self._confirm(heartbeat, subscriber)
+        return False
+
     async def _fetch(self, connection: Redis, subscriber: Subscriber) -> None:
-        fields = [HEARTBEAT_FIELD, *self._fields]
-        async with asyncio.timeout(TIMEOUT_S), connection.pipeline(transaction=False) as pipeline:
-            pipeline.hmget(self._keys.routes, cast(Any, fields))
-            pipeline.get(self._keys.overlay)
-            rows, overlay = cast("tuple[list[bytes | None], bytes | None]", await pipeline.execute())
-        subscriber.overlay(overlay or b"")
+        (heartbeat, *rows), overlay = await self._read(connection, [HEARTBEAT_FIELD, *self._fields])
+        subscriber.overlay(overlay)
         try:
-            update = self._examine(rows[1:], subscriber)
+            update = self._examine(rows, subscriber)
         except TableError as error:
             subscriber.failed(str(error))
             return
         if update is not None:
             subscriber.take(update)
-        silent_ms = self._pulse.note(rows[0], round(monotonic_s() * 1_000))
+        self._confirm(heartbeat, subscriber)
+
+    async def _read(self, connection: Redis, fields: list[str]) -> tuple[list[bytes | None], bytes]:
+        """The values of these fields, and the emergency overlay, empty if there is none."""
+        async with asyncio.timeout(TIMEOUT_S), connection.pipeline(transaction=False) as pipeline:
+            pipeline.hmget(self._keys.routes, cast(Any, fields))
+            pipeline.get(self._keys.overlay)
+            values, overlay = cast("tuple[list[bytes | None], bytes | None]", await pipeline.execute())
+        return values, overlay or b""
+
+    def _confirm(self, heartbeat: bytes | None, subscriber: Subscriber) -> None:
+        """The source was read. Raises RedisError if no controller has confirmed the table lately."""
+        silent_ms = self._pulse.note(heartbeat, round(monotonic_s() * 1_000))
         if silent_ms < SILENT_MS:
             subscriber.heard(silent_ms)
         else:
@@ -130,3 +151,10 @@ class RedisSource:
             in_force=subscriber.held_generation,
             trust=subscriber.trust,
         )
+
+
+def is_place_of(generation: Generation | None, place: Sequence[bytes | None]) -> bool:
+    """Whether the values of ``PLACE_FIELDS`` name this generation. They never name None."""
+    if generation is None:
+        return False
+    return [*place] == [str(part).encode() for part in (generation.lineage, generation.epoch, generation.seq)]
