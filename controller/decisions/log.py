@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from controller.decisions.record import Decision, Step, decision_of, encode_decision
 from controller.kafka.ordered_log import RETRY_FIRST_S, RETRY_LONGEST_S, start_producer
+from controller.kafka.packing import PackingError, packed
 from controller.routes.record import DECISION_TYPE, headers
 from streams.producers import stop_producer
 from tieline.backoff import Backoff
@@ -65,12 +66,12 @@ class DecisionLog:
 
     async def _send(self, producer: AIOKafkaProducer, step: Step) -> None:
         record = self._record_of(step)
-        body = encode_decision(record)
-        if len(body) > ROUTES_RECORD_MAX_BYTES:
+        try:
+            body = packed(encode_decision(record))
+        except PackingError as error:
             self._log.error(
                 "a decision is not recorded: it is larger than a record may be",
-                bytes=len(body),
-                bytes_max=ROUTES_RECORD_MAX_BYTES,
+                size=str(error),
                 generation=str(step.generation),
             )
             self._recorded_last = None

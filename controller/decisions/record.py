@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from controller.core.model.dispatch_plan import Plan
 from controller.core.model.memory import Memory
 from controller.core.snapshot import LoggedAnswer, Office, Ready, Snapshot
+from controller.kafka.packing import PackingError, unpacked
 from streams.rows import DemandRow, Progress, Row
 from tieline.errors import UNDECODABLE
 from tieline.events import Command
@@ -161,8 +162,8 @@ def decode_ready(data: bytes) -> Ready:
 def decode_decision(data: bytes) -> RecordedDecision:
     """The record from its bytes. Raises ``RecordError``."""
     try:
-        return _decoder.decode(data)
-    except UNDECODABLE as error:
+        return _decoder.decode(unpacked(data))
+    except (*UNDECODABLE, PackingError) as error:
         raise RecordError(str(error)) from None
 
 

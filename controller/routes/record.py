@@ -1,19 +1,19 @@
 """One record of the routes log, a whole publication or a fence: its fields, its bytes, its headers."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from aiokafka.structs import ConsumerRecord
 from msgspec import Struct
 
 from controller.core.model.memory import Memory
+from controller.kafka.packing import PackingError, packed, unpacked
 from controller.routes.counting_rule import KeyedRecord, fence_key, table_key
 from tieline.cloudevents import MSGPACK
 from tieline.errors import UNDECODABLE
 from tieline.events import Command, PolicyChange
 from tieline.table import Generation, PoolInfo, Route, RouteTable, TableError, check
-from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
 ROUTES_TYPE = "tieline.routes.v1"
 DECISION_TYPE = "tieline.decision.v1"
@@ -21,6 +21,7 @@ RECORD_SCHEMA = 1
 SOURCE_PREFIX = "/tieline/"
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
+_T = TypeVar("_T")
 
 
 class OrderAnswer(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -167,7 +168,8 @@ def renumbered(record: RoutesRecord, generation: Generation, now_ms: int) -> Rou
 
 
 def encode_record(record: RoutesRecord) -> bytes:
-    """The record as bytes. Raises TableError for a table that fails its check, and for more than 8 MiB."""
+    """The record as bytes. Raises TableError for a table that fails its check, and for a record that does not
+    fit into 8 MiB even when it is compressed."""
     return RecordEncoder().encode(record)
 
 
@@ -193,11 +195,10 @@ class RecordEncoder:
     def encode(self, record: RoutesRecord) -> bytes:
         """The record as bytes. Raises TableError as ``encode_record`` does."""
         data = _encoder.encode(record if record.table is None else self._with_packed(record, record.table))
-        if len(data) > ROUTES_RECORD_MAX_BYTES:
-            raise TableError(
-                f"the routes record has {len(data)} bytes; the limit is {ROUTES_RECORD_MAX_BYTES}"
-            )
-        return data
+        try:
+            return packed(data)
+        except PackingError as error:
+            raise TableError(f"the routes record has {error}") from None
 
     def _with_packed(self, record: RoutesRecord, table: RouteTable) -> RoutesRecord:
         """The record with the bytes of pools and routes in their places, to be encoded and nothing else."""
@@ -230,10 +231,7 @@ class RecordEncoder:
 def decode_record(data: bytes) -> RoutesRecord:
     """The record in these bytes. Raises TableError for other bytes, another schema, or a table that fails its
     check."""
-    try:
-        record = _decoder.decode(data)
-    except UNDECODABLE as error:
-        raise TableError(f"not a routes record: {error}") from None
+    record = _decoded(_decoder, data)
     if record.schema != RECORD_SCHEMA:
         raise TableError(f"the routes record has schema {record.schema}; this version reads {RECORD_SCHEMA}")
     if record.table is not None:
@@ -243,9 +241,13 @@ def decode_record(data: bytes) -> RoutesRecord:
 
 def head_of(data: bytes) -> RecordHead:
     """The head of the record in these bytes. Raises TableError for other bytes."""
+    return _decoded(_head_decoder, data)
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[_T], data: bytes) -> _T:
     try:
-        return _head_decoder.decode(data)
-    except UNDECODABLE as error:
+        return decoder.decode(unpacked(data))
+    except (*UNDECODABLE, PackingError) as error:
         raise TableError(f"not a routes record: {error}") from None
 
 
