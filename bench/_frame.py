@@ -24,12 +24,16 @@ QUANTILES = {"p50": 0.50, "p99": 0.99}
 
 @dataclass(frozen=True)
 class Case:
-    """One measurement: samples in `unit`, and the most that a quantile may be (`{"p50": 6, "p99": 15}`)."""
+    """One measurement: samples in `unit`, and the most that a quantile may be (`{"p50": 6, "p99": 15}`).
+
+    With `at_least` the target is the least that it may be, as of a rate.
+    """
 
     name: str
     unit: str
     samples: Sequence[float]
     target: Mapping[str, float] = field(default_factory=dict)
+    at_least: bool = False
 
     def quantile(self, name: str) -> float:
         """The nearest-rank quantile, itself a sample. Raises ValueError without samples."""
@@ -41,7 +45,8 @@ class Case:
     @property
     def met(self) -> bool:
         """Whether every target is kept; true without any."""
-        return all(self.quantile(name) <= most for name, most in self.target.items())
+        bounds = ((self.quantile(name), bound) for name, bound in self.target.items())
+        return all(value >= bound if self.at_least else value <= bound for value, bound in bounds)
 
     def as_json(self) -> dict[str, object]:
         """The case as one object of the last line."""
@@ -51,6 +56,7 @@ class Case:
             "n": len(self.samples),
             **{name: round(self.quantile(name), 4) for name in QUANTILES},
             "target": dict(self.target),
+            **({"at_least": True} if self.at_least else {}),
             "met": self.met,
         }
 
@@ -62,7 +68,8 @@ def report(bench: str, cases: Sequence[Case], *, as_json: bool, console: Console
     for heading in ("case", "unit", "n", "p50", "p99", "target", "met"):
         table.add_column(heading, justify="left" if heading in ("case", "unit", "target") else "right")
     for case in cases:
-        target = ", ".join(f"{name} <= {most:g}" for name, most in case.target.items()) or "-"
+        sign = ">=" if case.at_least else "<="
+        target = ", ".join(f"{name} {sign} {bound:g}" for name, bound in case.target.items()) or "-"
         quantiles = [f"{case.quantile(name):.4g}" for name in QUANTILES]
         table.add_row(
             case.name, case.unit, str(len(case.samples)), *quantiles, target, "yes" if case.met else "NO"

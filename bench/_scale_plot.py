@@ -1,0 +1,161 @@
+"""Draws what `scale` measured: script/bench scale --json | python -m bench._scale_plot FILE.svg
+
+In: the lines of a benchmark, of which the last is its JSON. Out: one SVG of four graphs. Each begins at zero
+on both axes, so that a straight line through the corner is what grows in proportion.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+WIDTH, HEIGHT = 560, 300  # of one graph
+LEFT, RIGHT, TOP, BOTTOM = 74, 24, 54, 44
+COLORS = ("#4e79a7", "#e15759")
+INK, FAINT, GRID = "#202124", "#5f6368", "#e8eaed"
+ROOM = 1.12  # the largest value lies a little below the upper edge
+CLIENTS = (100, 300, 1_000)
+WORKERS = (1, 2, 4)
+SIZES = (
+    ("400 pools x 10 workloads", 4),
+    ("1,000 pools x 20 workloads", 20),
+    ("4,000 pools x 50 workloads", 200),
+)
+
+Values = Mapping[tuple[str, str], Mapping[str, Any]]
+Point = tuple[float, float]
+
+
+class Line(NamedTuple):
+    """Points that belong together."""
+
+    legend: str
+    points: Sequence[Point]
+
+
+class Graph(NamedTuple):
+    """What one graph shows: a title, the words below the axis, and one or two lines."""
+
+    title: str
+    below: str
+    lines: Sequence[Line]
+
+
+def values_of(text: str) -> Values:
+    """The cases of the last line by name and unit. Raises KeyError or ValueError if it is no such line."""
+    cases = json.loads(text.strip().splitlines()[-1])["cases"]
+    return {(case["case"], case["unit"]): case for case in cases}
+
+
+def graphs(values: Values) -> list[Graph]:
+    """The four graphs. Raises KeyError for a case that was not measured."""
+    first = SIZES[0][0]
+
+    def by_clients(name: str, unit: str, quantile: str = "p50") -> list[Point]:
+        return [(count, values[name.format(count), unit][quantile]) for count in CLIENTS]
+
+    workers = [(number, f"ingest, {number} worker{'s' if number > 1 else ''}") for number in WORKERS]
+    told = f"told, {{}} clients, {first}"
+    return [
+        Graph(
+            "Records taken in, 1/s, of 50 pools each",
+            "workers on two processors",
+            [
+                Line("measured", [(number, values[name, "records/s"]["p50"]) for number, name in workers]),
+                Line(
+                    "of one processor: 1 s / a worker's time for a record",
+                    [
+                        (number, 1e6 / values[f"{name}, processor", "us/record"]["p50"])
+                        for number, name in workers
+                    ],
+                ),
+            ],
+        ),
+        Graph(
+            "From the projection to the table in force, ms",
+            "clients of one Redis",
+            [Line("p99", by_clients(told, "ms", "p99")), Line("p50", by_clients(told, "ms"))],
+        ),
+        Graph(
+            "What Redis sends to clients that only poll, KiB/s",
+            "clients of one Redis",
+            [Line("measured", by_clients(f"idle, {{}} clients, {first}", "KiB/s"))],
+        ),
+        Graph(
+            "A publication, MiB",
+            "pools x workloads, in thousands",
+            [
+                Line("whole", _sizes(values, "record (table, policy, memory), {}")),
+                Line("in Kafka", _sizes(values, "record in Kafka, {}")),
+            ],
+        ),
+    ]
+
+
+def _sizes(values: Values, name: str) -> list[Point]:
+    return [(thousands, values[name.format(size), "KiB"]["p50"] / 1_024) for size, thousands in SIZES]
+
+
+def picture(drawn: Sequence[Graph]) -> str:
+    """All graphs in two columns."""
+    height = HEIGHT * ((len(drawn) + 1) // 2)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {height}" '
+        'font-family="sans-serif">',
+        '<rect width="100%" height="100%" fill="#fff"/>',
+    ]
+    for number, graph in enumerate(drawn):
+        parts.append(f'<g transform="translate({number % 2 * WIDTH},{number // 2 * HEIGHT})">')
+        parts += _graph(graph)
+        parts.append("</g>")
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _graph(graph: Graph) -> Iterator[str]:
+    inner_x, inner_y = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    most_x = max(x for line in graph.lines for x, _ in line.points) * ROOM
+    most_y = max(y for line in graph.lines for _, y in line.points) * ROOM
+    yield _text(LEFT, 20, graph.title, size=14, weight="bold")
+    yield _text(LEFT + inner_x / 2, HEIGHT - 8, graph.below, anchor="middle", color=FAINT)
+    for part in (0.0, 0.25, 0.5, 0.75, 1.0):
+        y = TOP + inner_y * (1 - part)
+        yield f'<line x1="{LEFT}" x2="{LEFT + inner_x}" y1="{y:.1f}" y2="{y:.1f}" stroke="{GRID}"/>'
+        yield _text(LEFT - 6, y + 4, _number(most_y * part), anchor="end", color=FAINT)
+    for x in sorted({x for line in graph.lines for x, _ in line.points}):
+        yield _text(LEFT + inner_x * x / most_x, HEIGHT - 26, _number(x), anchor="middle", color=FAINT)
+    for number, line in enumerate(graph.lines):
+        color = COLORS[number]
+        places = [(LEFT + inner_x * x / most_x, TOP + inner_y * (1 - y / most_y)) for x, y in line.points]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        yield f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>'
+        for x, y in places:
+            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{color}"/>'
+        yield _text(LEFT + number * 90, 40, line.legend, color=color)
+
+
+def _number(value: float) -> str:
+    if value >= 10 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.2g}"
+
+
+def _text(
+    x: float,
+    y: float,
+    words: str,
+    *,
+    size: int = 12,
+    anchor: str = "start",
+    weight: str = "normal",
+    color: str = INK,
+) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" font-weight="{weight}" '
+        f'fill="{color}">{escape(words)}</text>'
+    )
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(picture(graphs(values_of(sys.stdin.read()))))
