@@ -25,7 +25,7 @@ class MemoryState:
         self.rows: dict[str, dict[str, AnyRow]] = {}
         self.progress: dict[str, Progress] = {}
         self.notes: dict[str, bytes] = {}
-        self.marks: dict[int, int] = {}  # counts the writes of progress, by process
+        self.marks: dict[int, int] = {}  # counts what each process has written
         self.processes = 0
         self.hints = 0  # material writes so far
 
@@ -73,6 +73,7 @@ class MemoryTables:
         """See ``Tables``."""
         self._check_run()
         answers = await self.restore(writes)
+        self._count(sum(answers))
         pairs = zip(answers, writes, strict=True)
         self.state.hints += sum(accepted and write.material for accepted, write in pairs)
         return answers
@@ -84,13 +85,9 @@ class MemoryTables:
     async def put_progress(self, rows: Iterable[Progress]) -> None:
         """See ``Tables``."""
         self._check_run()
-        if self.state.marks.get(self._process, 0) < self._mark:
-            self._left.append(str(self._run))
-            self._run, self._mark, self.state.run = None, 0, None
-            raise TablesLostError(OLDER_COPY)
         for row in rows:
             self.state.progress[progress_field(row.topic, row.partition)] = row
-        self._mark = self.state.marks[self._process] = self.state.marks.get(self._process, 0) + 1
+        self._count(1)
 
     async def notes(self) -> dict[str, bytes]:
         """See ``Tables``."""
@@ -134,6 +131,13 @@ class MemoryTables:
     def _check_run(self) -> None:
         if self._run is None or self._run != self.state.run:
             raise TablesLostError(f"this process joined run {self._run}, the tables are of {self.state.run}")
+        if self.state.marks.get(self._process, 0) < self._mark:
+            self._left.append(self._run)
+            self._run, self._mark, self.state.run = None, 0, None
+            raise TablesLostError(OLDER_COPY)
+
+    def _count(self, writes: int) -> None:
+        self._mark = self.state.marks[self._process] = self.state.marks.get(self._process, 0) + writes
 
     def _compare_and_set(self, write: Write) -> bool:
         table = self.state.rows.setdefault(write.table, {})

@@ -75,15 +75,16 @@ class Tables(Protocol):
         """Returns for each write, in order, whether it was accepted. A refused field is loaded anew later.
 
         Wakes readers once for each material write that was accepted. Raises ``TablesLostError`` if the run of
-        the tables is not the one that this process has joined; then nothing was written.
+        the tables is not the one that this process has joined, or they have become an older copy of
+        themselves, as after a restore from a backup or a failover to a replica that lagged. What was written
+        before that was seen is in no run.
         """
         ...
 
     async def put_progress(self, rows: Iterable[Progress]) -> None:
         """Stores how far partitions are consumed; the last writer wins.
 
-        Raises ``TablesLostError``, also when the tables have become an older copy of themselves, as after a
-        restore from a backup or a failover to a replica that lagged: then they have no run any more.
+        Raises ``TablesLostError`` as ``put`` does. An older copy has no run any more.
         """
         ...
 

@@ -56,7 +56,7 @@ class RedisTables:
         self._mark_key = keys.table(f"mark:{self._writer}")
         self._run = ""  # the one that this process has joined
         self._left: OrderedDict[str, None] = OrderedDict()  # those that it had joined before
-        self._mark = 0  # the last that it wrote into this run
+        self._mark = 0  # the highest that its writes into this run were answered with
         self._cache: OrderedDict[RowKey, AnyRow] = OrderedDict()
         self._reading = Reading()
         self._cas = redis.register_script((_LUA / "cas.lua").read_text())
@@ -146,10 +146,14 @@ class RedisTables:
         if answer == LOST:
             raise TablesLostError(f"the tables are not of run {self._run}")
         if answer == OLDER:
-            self._left[self._run] = None
-            self._run, self._mark = "", 0
-            raise TablesLostError(OLDER_COPY)
-        self._mark = answer
+            raise self._older_copy()
+        self._mark = max(self._mark, answer)
+
+    def _older_copy(self) -> TablesLostError:
+        """The run that this process had joined is over, because the tables went back to an older copy."""
+        self._leave_behind(self._run)
+        self._run, self._mark = "", 0
+        return TablesLostError(OLDER_COPY)
 
     async def notes(self) -> dict[str, bytes]:
         """See ``Tables``."""
@@ -222,9 +226,13 @@ class RedisTables:
             if answer[0] == LOST:
                 self._forget(writes)
                 raise TablesLostError(f"the tables are not of run {run}")
+            if answer[0] == OLDER:
+                self._forget(writes)
+                raise self._older_copy()
             accepted.append(answer[0] == ACCEPTED)
             key = RowKey(write.table, write.field)
             if answer[0] == ACCEPTED:
+                self._mark = max(self._mark, answer[1])
                 self._remember(key, write.row)
                 self._reading.note_own_write(key, data, write.row, wakes=write.material and run != "")
             elif answer[1]:
@@ -255,9 +263,9 @@ class RedisTables:
     def _call(self, write: Write, data: bytes, run: str) -> tuple[Any, ...]:
         """The arguments of the compare-and-set script, its hash and the number of its keys first."""
         hint = f"{self._writer} {write.table} {write.field}" if write.material and run else ""
-        keys = (self._keys.table(write.table), self._marker)
+        keys = (self._keys.table(write.table), self._marker, self._mark_key)
         arguments = (run, write.field, head(write.expected), data, self._keys.tables_hint, hint)
-        return (self._cas.sha, len(keys), *keys, *arguments)
+        return (self._cas.sha, len(keys), *keys, *arguments, self._mark, MARK_KEPT_S)
 
     def _remember(self, key: RowKey, row: AnyRow) -> None:
         self._cache[key] = row

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from controller.process.clock import now_ms, stopwatch_s
 from lab.chaos.acls import allow_writes, forbid_writes
-from lab.chaos.fault import ChaosError, ChaosFault, Promise, Scene
+from lab.chaos.fault import ChaosError, ChaosFault, Promise, Scene, paused
 from lab.chaos.kafka_faults import (
     CAUGHT_UP,
     TOPICS,
@@ -70,14 +70,14 @@ async def _own_rate(scene: Scene) -> float:
 
 async def _send_storm(scene: Scene) -> tuple[int, float, float]:
     """How many records, in how many seconds, and how long an order took meanwhile."""
-    producer = AIOKafkaProducer(bootstrap_servers=scene.world.kafka.bootstrap, linger_ms=5)
+    producer = AIOKafkaProducer(bootstrap_servers=scene.world.bootstrap, linger_ms=5)
     await producer.start()
     began_s, sent = stopwatch_s(), 0
     ordering: asyncio.Task[float] | None = None
     try:
         while (passed_s := stopwatch_s() - began_s) < STORM_S:
             for _ in range(max(0, round(passed_s * STORM_PER_S) - sent)):
-                key, value, headers = _idle_client(sent)
+                key, value, headers = idle_client(sent)
                 await producer.send(TOPICS.demand.name, value, key=key, headers=headers)
                 sent += 1
             if ordering is None and passed_s > STORM_S / 3:
@@ -93,7 +93,7 @@ async def _send_storm(scene: Scene) -> tuple[int, float, float]:
         await producer.stop()
 
 
-def _idle_client(number: int) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+def idle_client(number: int) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
     """A report of a client that sends nothing."""
     at_ms = now_ms()
     event = Demand(
@@ -129,16 +129,16 @@ async def _consumer_stopped(scene: Scene) -> None:
     """The standby, which has partitions too, stands still for longer than its session lasts."""
     name = scene.world.other(scene.leader())
     child = scene.world.controllers[name]
-    child.pause()
+    state = await paused(child)
     await scene.last(BEHIND_S)
-    scene.prove(f"{name} stood still for {BEHIND_S:g} s with its partitions")
+    scene.prove(f"{name}, which stood by with its partitions, is {state} (SIGSTOP) for {BEHIND_S:g} s")
     scene.measure(CAUGHT_UP.what, await until_caught_up(scene, WITHIN_S))
     child.resume()
 
 
 def _poison() -> list[tuple[bytes | None, bytes | None, CloudHeaders]]:
     """One record of each kind that must become a dead letter."""
-    _, body, headers = _idle_client(1)
+    _, body, headers = idle_client(1)
     cloud: CloudHeaders = list(headers)
     json_cloud = [(name, b"application/json" if name == "content-type" else value) for name, value in cloud]
     twice: CloudHeaders = [*cloud, ("ce_type", b"tieline.capacity.v1")]
@@ -164,7 +164,7 @@ async def _send_poison(scene: Scene) -> int:
     records = _poison()
     for partition in range(TOPICS.reports.partitions):
         data = batch(*records)
-        if (code := await produce(scene.world.kafka.bootstrap, TOPIC, data, partition)) != NO_ERROR:
+        if (code := await produce(scene.world.bootstrap, TOPIC, data, partition)) != NO_ERROR:
             raise ChaosError(f"Kafka did not take the poison: error {code}")
     return TOPICS.reports.partitions * len(records)
 
@@ -183,7 +183,7 @@ async def _poison_of_every_kind(scene: Scene) -> None:
     await set_config(scene, topic, {**topic.config, "compression.type": "producer"})
     letters = await letters_from_now(scene)
     count = await _send_poison(scene)
-    await produce(scene.world.kafka.bootstrap, TOPIC, bomb(BOMB_BYTES))
+    await produce(scene.world.bootstrap, TOPIC, bomb(BOMB_BYTES))
     count += 1
     scene.prove(f"{count} records of {len(_poison()) + 1} kinds appended to {TOPIC}")
     scene.measure(CAUGHT_UP.what, await until_caught_up(scene, WITHIN_S))
@@ -204,7 +204,7 @@ async def _letters_refused(scene: Scene, how: str) -> Any:
     elif how == "full":
         await set_config(scene, topic, {**topic.config, "max.message.bytes": "50"})
     else:
-        await forbid_writes(scene.world.kafka.bootstrap, topic.name)
+        await forbid_writes(scene.world.bootstrap, topic.name)
     try:
         yield
     finally:
@@ -214,7 +214,7 @@ async def _letters_refused(scene: Scene, how: str) -> Any:
         elif how == "full":
             await set_config(scene, topic, topic.config)
         else:
-            await allow_writes(scene.world.kafka.bootstrap, topic.name)
+            await allow_writes(scene.world.bootstrap, topic.name)
 
 
 def _no_letters(how: str) -> Callable[[Scene], Awaitable[None]]:

@@ -25,6 +25,7 @@ from tieline.table import Generation
 LOOK_EVERY_S = 0.05
 LOOKS_MAX = 100
 ORDER_LASTS_MS = 20_000
+ORDER_TAKEN_WITHIN_S = 15.0
 COMMAND_WITHIN_S = 60.0
 
 
@@ -48,7 +49,7 @@ class ChaosFault(NamedTuple):
 
     ``promises``: beside those that hold under every fault. ``calm_within_s``: how long it may take afterwards
     until everything is as before. ``redis_may_go_back``: the fault itself takes Redis back. ``clocks``: it
-    needs the shim of clocks.
+    needs the shim of clocks. ``brokers``: how many of them its world has.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ChaosFault(NamedTuple):
     calm_within_s: float = 60.0
     redis_may_go_back: bool = False
     clocks: bool = False
+    brokers: int = 1
 
 
 class Pausable(Protocol):
@@ -154,23 +156,24 @@ class Scene:
         return name
 
     async def order(self) -> Command:
-        """Gives an operator's order, past all links. It moves nothing, and ends soon."""
-        at_ms = now_ms()
-        command = Command(
-            id=uuid4().hex,
-            verb="freeze",
-            scope="gcp",
-            actor="chaos",
-            reason="does the controller publish?",
-            issued_ms=at_ms,
-            expires_ms=at_ms + ORDER_LASTS_MS,
-        )
-        try:
-            async with Producer(self.world.kafka.bootstrap, prefix=NAMESPACE) as producer:
-                await producer.send(command)
-        except ProducerError as error:
-            raise ChaosError(f"the order was not sent: {error}") from None
-        return command
+        """Gives an operator's order, past all links. It moves nothing, and ends soon.
+
+        Raises ChaosError if Kafka, which may just have come back, takes none for long.
+        """
+        taken: list[Command] = []
+
+        async def takes_one() -> bool:
+            command = harmless_order()
+            try:
+                async with Producer(self.world.bootstrap, prefix=NAMESPACE) as producer:
+                    await producer.send(command)
+            except ProducerError:
+                return False
+            taken.append(command)
+            return True
+
+        await self.until(takes_one, ORDER_TAKEN_WITHIN_S, "Kafka's receipt of an order")
+        return taken[0]
 
     async def order_takes(self, within_s: float) -> float:
         """Gives an order, and returns after how many seconds a table that counts answers it."""
@@ -242,6 +245,20 @@ class Scene:
             await process.wait()
             raise ChaosError(f"tieline {arguments[0]} took too long") from None
         return Ended(process.returncode or 0, text.decode("utf-8", "replace"))
+
+
+def harmless_order() -> Command:
+    """A freeze for some seconds, which holds nothing up that a fault asks for."""
+    at_ms = now_ms()
+    return Command(
+        id=uuid4().hex,
+        verb="freeze",
+        scope="gcp",
+        actor="chaos",
+        reason="does the controller publish?",
+        issued_ms=at_ms,
+        expires_ms=at_ms + ORDER_LASTS_MS,
+    )
 
 
 async def paused(child: Pausable) -> str:

@@ -38,7 +38,7 @@ TOPICS = Topics(NAMESPACE)
 @asynccontextmanager
 async def admin_of(scene: Scene) -> AsyncIterator[AIOKafkaAdminClient]:
     """Connected past all links."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=scene.world.kafka.bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=scene.world.bootstrap)
     await admin.start()
     try:
         yield admin
@@ -71,7 +71,7 @@ async def create(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> None:
 async def progress(scene: Scene) -> tuple[Progress, ...]:
     """How far each partition of the evidence is read, by the tables in Redis."""
     async with scene.redis() as redis:
-        keys = IngestSettings(scene.world.kafka.bootstrap, NAMESPACE).keys
+        keys = IngestSettings(scene.world.bootstrap, NAMESPACE).keys
         return (await RedisTables(redis, keys).read()).progress
 
 
@@ -97,7 +97,7 @@ async def until_caught_up(scene: Scene, within_s: float = WITHIN_S) -> float:
 
 async def end_offsets(scene: Scene, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
     """One above the last record of each partition."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=scene.world.kafka.bootstrap)
+    consumer = AIOKafkaConsumer(bootstrap_servers=scene.world.bootstrap)
     await consumer.start()
     try:
         ends: dict[TopicPartition, int] = await consumer.end_offsets(list(places))
@@ -150,7 +150,7 @@ async def _transactions(scene: Scene) -> None:
     """Producers that write evidence in transactions; their markers take offsets."""
     topic = TOPICS.reports.name
     producer = AIOKafkaProducer(
-        bootstrap_servers=scene.world.kafka.bootstrap, transactional_id=f"chaos-{scene.began_ms}"
+        bootstrap_servers=scene.world.bootstrap, transactional_id=f"chaos-{scene.began_ms}"
     )
     await producer.start()
     try:
@@ -177,6 +177,30 @@ async def _routes_recreated(scene: Scene) -> None:
     await _lost_history(scene)
 
 
+async def _orders_recreated(scene: Scene) -> None:
+    """The log of orders begins anew. Controllers end, and their successors read it from its beginning."""
+    topic = TOPICS.commands
+    place = TopicPartition(topic.name, 0)
+    before = (await end_offsets(scene, [place]))[place]
+    async with admin_of(scene) as admin:
+        await admin.delete_topics([topic.name])
+        await create(admin, [topic])
+    after = (await end_offsets(scene, [place]))[place]
+    scene.prove(f"{topic.name} ended at {before} and begins anew at {after}")
+    await _until_controllers_end(scene)
+    for name in CONTROLLERS:
+        await scene.world.start_controller(name)
+    await scene.until_next_epoch(2 * WITHIN_S)
+    scene.measure(ANSWERED.what, await scene.order_takes(WITHIN_S))
+
+
+async def _until_controllers_end(scene: Scene) -> None:
+    controllers = scene.world.controllers
+    await scene.until(
+        lambda: not any(child.running for child in controllers.values()), WITHIN_S, "the end of controllers"
+    )
+
+
 async def _cluster_replaced(scene: Scene) -> None:
     """Kafka comes back as another cluster without any topic."""
     kafka = scene.world.kafka
@@ -197,9 +221,7 @@ async def _lost_history(scene: Scene) -> None:
     """Clients keep their table; a new lineage and one command let them go on."""
     tables_before = scene.held_by_clients()
     controllers = scene.world.controllers
-    await scene.until(
-        lambda: not any(child.running for child in controllers.values()), WITHIN_S, "the end of controllers"
-    )
+    await _until_controllers_end(scene)
     for name in CONTROLLERS:
         await scene.world.start_controller(name)
 
@@ -240,6 +262,13 @@ FAULTS = (
         _evidence_recreated,
         promises=(ANSWERED,),
         calm_within_s=90,
+    ),
+    ChaosFault(
+        "orders-recreated",
+        "the log of orders is deleted and created again, with offsets at 0",
+        _orders_recreated,
+        promises=(ANSWERED,),
+        calm_within_s=120,
     ),
     ChaosFault(
         "retention-passed",

@@ -69,7 +69,7 @@ async def letters_from_now(scene: Scene, *, topic_is_new: bool = False) -> NewLe
     ends = await end_offsets(scene, evidence_places())
     first = 0 if topic_is_new else (await end_offsets(scene, [LETTERS_AT]))[LETTERS_AT]
     evidence_ends = {(place.topic, place.partition): end for place, end in ends.items()}
-    return NewLetters(scene.world.kafka.bootstrap, first, evidence_ends)
+    return NewLetters(scene.world.bootstrap, first, evidence_ends)
 
 
 def reasons_of(

@@ -1,30 +1,27 @@
-"""Each process is killed and stopped: controllers, Kafka, Valkey, prober, a stand-in, a caller.
+"""Each process is killed and stopped: controllers, solver, Kafka, Valkey, prober, a stand-in, a caller.
 
-The leader is also stopped at the two moments that matter most: with a publication on its way to Kafka, and
-between its append and its projection. A link shows when the moment has come (``Link.hold_when``).
+Whatever ends or stands still, requests go on, and the others take over its work. ``moment_faults`` stops the
+leader at the moments that matter most.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
-from controller.leading.routes_reader import RoutesReader
-from controller.process.settings import Settings
 from lab.chaos.fault import ChaosError, ChaosFault, Promise, Scene, paused, process_state
-from lab.chaos.links import Link
-from lab.chaos.world import NAMESPACE
 from lab.stack.server import Server
-from tieline.topics import Topics
 
 NEXT_TABLE = Promise("next table", 5.0)
 ANSWERED = Promise("order answered afterwards", 15.0)
+ANSWERED_WITHOUT_SOLVER = Promise("order answered without the solver", 15.0)
+ANOTHER_SOLVER = Promise("another solver", 30.0)  # it is asked every 5 s, and may take 10 s to reply
 STOPPED_S = 10.0
 AWAY_S = 5.0
-MOMENTS = 10
 WITHIN_S = 30.0
 STANDIN = "gcp/us-central1"
-ROUTES_TOPIC = Topics(NAMESPACE).routes.name.encode()
-PRODUCE = b"\x00\x00"  # the number of Kafka's request that appends, after the four bytes of its length
 
 
 async def _leader_killed(scene: Scene) -> None:
@@ -67,93 +64,6 @@ async def _both_controllers_killed(scene: Scene) -> None:
     for name in scene.world.controllers:
         await scene.world.start_controller(name)
     await scene.until_next_epoch(2 * WITHIN_S)
-
-
-def _holds_append(block: bytes) -> bool:
-    """Whether these bytes begin with a request that appends to the routes log."""
-    return block[4:6] == PRODUCE and ROUTES_TOPIC in block
-
-
-async def _stopped_before_append(scene: Scene) -> None:
-    for number in range(MOMENTS):
-        name = scene.leader()
-        link = scene.world.kafka_links[name]
-        link.hold_when(_holds_append)
-        await _stop_at(scene, name, link, "has not appended yet", drop=bool(number % 2))
-
-
-async def _stopped_before_projection(scene: Scene) -> None:
-    for number in range(MOMENTS):
-        name = scene.leader()
-        link = scene.world.redis_links[name]
-        link.hold()
-        await _stop_at(scene, name, link, "has appended and not projected", drop=bool(number % 2))
-
-
-async def _stop_at(scene: Scene, name: str, link: Link, moment: str, *, drop: bool) -> None:
-    """Stops the leader once its link holds something, for ten seconds; the other leads meanwhile.
-
-    What the link holds arrives late, or never if it is to ``drop`` it.
-    """
-    child = scene.world.controllers[name]
-    scene.first_publication = len(scene.recorder.publications)
-    command = await scene.order()
-    is_append = moment.startswith("has not")
-    await scene.until(
-        lambda: link.waiting and (is_append or _answered(scene, command.id)), WITHIN_S, "the moment"
-    )
-    state = await paused(child)
-    appended = len(scene.new_publications())
-    scene.proofs[:] = [
-        *scene.proofs[:2],
-        f"{name} is {state}, {moment}: {link.waiting} blocks in the link, {appended} records appended",
-    ]
-    took_s = await scene.until_next_epoch(WITHIN_S)
-    scene.measure(NEXT_TABLE.what, took_s)
-    await scene.last(max(0.0, STOPPED_S - took_s))
-    if drop:
-        link.cut()
-    link.mend()
-    child.resume()
-    await scene.until(lambda: scene.world.leader() == scene.world.other(name), WITHIN_S, "one leader")
-    newest = scene.recorder.newest
-    assert newest is not None
-    await scene.until(lambda: _redis_has_newest(scene), WITHIN_S, "the newest table in Redis")
-    await scene.until_clients_have(newest.generation, WITHIN_S)
-    await scene.until(lambda: _stands_by(scene, name), WITHIN_S, "the stopped controller as a standby")
-    await _require_rebuilt(scene)
-
-
-async def _require_rebuilt(scene: Scene) -> None:
-    """What is rebuilt from Kafka alone is the table of the newer epoch, which Redis and clients have."""
-    await scene.until(lambda: _redis_has_newest(scene), WITHIN_S, "the newest table in Redis")
-    async with RoutesReader(Settings(scene.world.kafka.bootstrap, namespace=NAMESPACE)) as routes:
-        rebuilt = routes.newest()
-    newest = scene.recorder.newest
-    assert newest is not None
-    if rebuilt is None or rebuilt.generation.epoch != newest.generation.epoch:
-        raise ChaosError(f"Kafka gives {rebuilt and rebuilt.generation}, in force is {newest.generation}")
-
-
-def _answered(scene: Scene, order_id: str) -> bool:
-    return any(
-        item.record is not None and item.record.answer_to(order_id) is not None
-        for item in scene.new_publications()
-    )
-
-
-def _redis_has_newest(scene: Scene) -> bool:
-    view, newest = scene.recorder.redis, scene.recorder.newest
-    return view is not None and newest is not None and view.generation == newest.generation
-
-
-def _stands_by(scene: Scene, name: str) -> bool:
-    words = [
-        line["event"]
-        for line in scene.world.logs[name].read()
-        if line["event"] in ("leads now", "stands by now")
-    ]
-    return words[-1:] == ["stands by now"]
 
 
 def _server_killed(which: str) -> Callable[[Scene], Awaitable[None]]:
@@ -219,22 +129,69 @@ def _share(scene: Scene, region: str) -> int:
 LEFT = Promise("pool left by the table", 5.0)
 LEFT_SILENT = Promise(LEFT.what, 6.0)  # clients wait 2.5 s for a first token, and report what they saw
 LEFT_PARTS = 20_000
+CARRIES_PARTS = 50_000
+CARRIES_WITHIN_S = 120.0  # after an earlier fault its part grows step by step
+
+
+async def pool_left(scene: Scene) -> float:
+    """Until the newest table sends no more than a trickle to the stand-in. Returns after how many seconds."""
+    return await scene.until(lambda: _share(scene, STANDIN) <= LEFT_PARTS, WITHIN_S, "a move")
+
+
+async def until_pool_carries(scene: Scene) -> None:
+    """Until requests go to the stand-in, so that there is something to lose there."""
+    await scene.until(lambda: _share(scene, STANDIN) >= CARRIES_PARTS, CARRIES_WITHIN_S, "load on the pool")
 
 
 async def _standin_killed(scene: Scene) -> None:
+    await until_pool_carries(scene)
     process = scene.world.standins[STANDIN]
     await process.kill()
     scene.prove(f"the stand-in {STANDIN} is {process_state(process.pid)} (SIGKILL)")
-    scene.measure(LEFT.what, await scene.until(lambda: _share(scene, STANDIN) <= LEFT_PARTS, 30, "a move"))
+    scene.measure(LEFT.what, await pool_left(scene))
     await scene.world.revive_standin(STANDIN)
 
 
 async def _standin_stopped(scene: Scene) -> None:
+    await until_pool_carries(scene)
     process = scene.world.standins[STANDIN]
     state = await paused(process)
     scene.prove(f"the stand-in {STANDIN} is {state} (SIGSTOP)")
-    scene.measure(LEFT.what, await scene.until(lambda: _share(scene, STANDIN) <= LEFT_PARTS, 30, "a move"))
+    scene.measure(LEFT.what, await pool_left(scene))
     process.resume()
+
+
+def _solver_of(scene: Scene) -> int:
+    """The solver process that the leader has started. Raises ChaosError if there is none."""
+    leader = scene.world.controllers[scene.leader()].pid
+    for child in Path(f"/proc/{leader}/task/{leader}/children").read_text().split():
+        if b"controller.dispatch" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    raise ChaosError("the leader has no solver process")
+
+
+def _solver_struck(signal_number: signal.Signals) -> Callable[[Scene], Awaitable[None]]:
+    """The leader's solver is killed or stopped: the leader goes on with its last plan, and starts another."""
+
+    async def act(scene: Scene) -> None:
+        name, pid = scene.leader(), _solver_of(scene)
+        os.kill(pid, signal_number)
+        await scene.until(lambda: process_state(pid) != "running", WITHIN_S, "the end of the solver")
+        scene.prove(f"the solver of {name} is {process_state(pid)} ({signal_number.name})")
+        scene.measure(ANSWERED_WITHOUT_SOLVER.what, await scene.order_takes(WITHIN_S))
+        took_s = await scene.until(lambda: _has_another_solver(scene, pid), WITHIN_S, "another solver")
+        scene.measure(ANOTHER_SOLVER.what, took_s)
+        if scene.leader() != name:
+            raise ChaosError(f"{name} lost the lead with its solver")
+
+    return act
+
+
+def _has_another_solver(scene: Scene, pid: int) -> bool:
+    try:
+        return _solver_of(scene) != pid
+    except (ChaosError, OSError):
+        return False
 
 
 def _first_caller(scene: Scene) -> str:
@@ -276,20 +233,6 @@ FAULTS = (
     ChaosFault(
         "controllers-killed", "SIGKILL of all controllers for 5 s", _both_controllers_killed, calm_within_s=90
     ),
-    ChaosFault(
-        "leader-stopped-before-append",
-        f"the leader is stopped for 10 s while its append is on the way, {MOMENTS} times; every other "
-        "append arrives late",
-        _stopped_before_append,
-        promises=(NEXT_TABLE,),
-    ),
-    ChaosFault(
-        "leader-stopped-before-projection",
-        f"the leader is stopped for 10 s between append and projection, {MOMENTS} times; every other "
-        "projection arrives late",
-        _stopped_before_projection,
-        promises=(NEXT_TABLE,),
-    ),
     ChaosFault("kafka-killed", "SIGKILL of Kafka for 5 s", _server_killed("kafka"), promises=(ANSWERED,)),
     ChaosFault("kafka-stopped", "SIGSTOP of Kafka for 5 s", _server_stopped("kafka"), promises=(ANSWERED,)),
     ChaosFault(
@@ -299,6 +242,18 @@ FAULTS = (
         promises=(ANSWERED,),
     ),
     ChaosFault("redis-stopped", "SIGSTOP of Redis for 5 s", _server_stopped("valkey"), promises=(ANSWERED,)),
+    ChaosFault(
+        "solver-killed",
+        "SIGKILL of the leader's solver process",
+        _solver_struck(signal.SIGKILL),
+        promises=(ANSWERED_WITHOUT_SOLVER, ANOTHER_SOLVER),
+    ),
+    ChaosFault(
+        "solver-stopped",
+        "SIGSTOP of the leader's solver process, until the leader ends it",
+        _solver_struck(signal.SIGSTOP),
+        promises=(ANSWERED_WITHOUT_SOLVER, ANOTHER_SOLVER),
+    ),
     ChaosFault("prober-killed", "SIGKILL of the prober for 5 s", _prober_killed),
     ChaosFault("prober-stopped", "SIGSTOP of the prober for 10 s", _prober_stopped),
     ChaosFault(

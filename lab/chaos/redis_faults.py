@@ -1,4 +1,4 @@
-"""Redis is emptied, taken back to an older copy, out of memory, read-only, and unable to save.
+"""Redis is emptied, taken back to an older copy, out of memory or connections, read-only, unable to save.
 
 Redis is a projection of Kafka. Whatever becomes of it, clients keep their table, publications go on, and what
 was in force is there again within seconds after Redis takes writes.
@@ -165,6 +165,22 @@ async def _read_only(scene: Scene) -> None:
     await _until_refilled(scene)
 
 
+async def _without_connections(scene: Scene) -> None:
+    """Redis has as many connections as it may have, so it ends every new one with an error."""
+    async with scene.redis() as redis:
+        before = (await redis.config_get("maxclients"))["maxclients"]
+        await redis.config_set("maxclients", 1)
+        try:
+            for kind in ("normal", "pubsub"):
+                await redis.client_kill_filter(_type=kind, skipme=True)
+            scene.prove(f"maxclients is 1: another connection is told {await _answer_to_set(scene)}")
+            scene.measure(ANSWERED_WITHOUT_REDIS.what, await scene.order_takes(WITHIN_S))
+            await scene.last(LASTS_S)
+        finally:
+            await redis.config_set("maxclients", str(before))
+    await _until_refilled(scene)
+
+
 async def _overlay_emptied(scene: Scene) -> None:
     """An emergency overlay lies in Redis alone; the controllers put it back."""
     at_ms = now_ms()
@@ -222,6 +238,12 @@ FAULTS = (
         "redis-cannot-save",
         "Redis can't save, and refuses writes",
         _cannot_save,
+        promises=(ANSWERED_WITHOUT_REDIS, FILLED),
+    ),
+    ChaosFault(
+        "redis-out-of-connections",
+        "Redis ends all connections and takes no other for 6 s",
+        _without_connections,
         promises=(ANSWERED_WITHOUT_REDIS, FILLED),
     ),
     ChaosFault(

@@ -44,6 +44,11 @@ def _limits_line(pid: int, name: str) -> str:
     return " ".join(next(line for line in lines if line.startswith(name)).split()[:4])
 
 
+def _mapped_bytes(pid: int) -> int:
+    """How much of its address space a process has in use."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+
+
 def _descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
@@ -75,9 +80,7 @@ async def _leader_without_memory(scene: Scene) -> None:
     """It may map nothing more; it ends or goes on, and whoever leads answers."""
     name = scene.leader()
     child = scene.world.controllers[name]
-    words = Path(f"/proc/{child.pid}/statm").read_text().split()
-    used = int(words[0]) * resource.getpagesize()
-    before = _limit(child.pid, resource.RLIMIT_AS, used)
+    before = _limit(child.pid, resource.RLIMIT_AS, _mapped_bytes(child.pid))
     scene.prove(f"{name}, which led: {_limits_line(child.pid, 'Max address space')} bytes, all in use")
     scene.measure(ANSWERED.what, await scene.order_takes(WITHIN_S))
     await scene.last(LASTS_S)
@@ -91,13 +94,27 @@ async def _leader_without_memory(scene: Scene) -> None:
 
 async def _kafka_without_descriptors(scene: Scene) -> None:
     """It can take no connection; where it can't open a file that it needs, it ends itself."""
+    pid = scene.world.kafka.pid
+    before = _limit(pid, resource.RLIMIT_NOFILE, _descriptors(pid))
+    words = f"Kafka: {_limits_line(pid, 'Max open files')}, {_descriptors(pid)} were open"
+    await _kafka_goes_on_or_ends(scene, words, resource.RLIMIT_NOFILE, before=before)
+
+
+async def _kafka_without_memory(scene: Scene) -> None:
+    """It may map nothing more, so it can start no thread and open no segment."""
+    pid = scene.world.kafka.pid
+    before = _limit(pid, resource.RLIMIT_AS, _mapped_bytes(pid))
+    words = f"Kafka: {_limits_line(pid, 'Max address space')} bytes, all in use"
+    await _kafka_goes_on_or_ends(scene, words, resource.RLIMIT_AS, before=before)
+
+
+async def _kafka_goes_on_or_ends(scene: Scene, words: str, which: int, *, before: tuple[int, int]) -> None:
+    """For some seconds; then the limit is taken back, or Kafka is started again."""
     kafka = scene.world.kafka
-    before = _limit(kafka.pid, resource.RLIMIT_NOFILE, _descriptors(kafka.pid))
-    words = f"Kafka: {_limits_line(kafka.pid, 'Max open files')}, {_descriptors(kafka.pid)} were open"
     await scene.last(LASTS_S)
     if kafka.running:
         scene.prove(f"{words}; it went on")
-        resource.prlimit(kafka.pid, resource.RLIMIT_NOFILE, before)
+        resource.prlimit(kafka.pid, which, before)
     else:
         scene.prove(f"{words}; it ended itself")
         await kafka.start()
@@ -166,6 +183,13 @@ FAULTS = (
         "Kafka can open no file and take no connection more, for 6 s",
         _kafka_without_descriptors,
         promises=(ANSWERED,),
+    ),
+    ChaosFault(
+        "kafka-out-of-memory",
+        "Kafka gets no more memory for 6 s",
+        _kafka_without_memory,
+        promises=(ANSWERED,),
+        calm_within_s=90,
     ),
     ChaosFault(
         "kafka-disk-full",

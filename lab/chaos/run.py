@@ -79,7 +79,7 @@ class Chaos:
             await world.stop()
 
     async def _one(self, fault: ChaosFault) -> ChaosVerdict:
-        world = await self._calm_world()
+        world = await self._calm_world(fault.brokers)
         self._say(f"{fault.name}: {fault.does}")
         scene = Scene(world, self._patience)
         failures: list[str] = []
@@ -128,13 +128,15 @@ class Chaos:
                 broken.append(f"{promise.what}: {value:.1f} {promise.unit}, promised are {bound:g}")
         return broken
 
-    async def _calm_world(self) -> World:
+    async def _calm_world(self, brokers: int) -> World:
+        if self._world is not None and self._world.brokers != brokers:
+            await self.close()
         if self._world is None:
             self._worlds += 1
             directory = self._directory / f"world-{self._worlds}"
             directory.mkdir(parents=True)
             self._say(f"starting everything in {directory}")
-            self._world = World(directory, patience=self._patience, with_clocks=self._clocks)
+            self._world = World(directory, patience=self._patience, with_clocks=self._clocks, brokers=brokers)
             await self._world.start()
             await self._until_calm(self._world, START_WITHIN_S * self._patience)
         return self._world

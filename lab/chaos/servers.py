@@ -8,10 +8,12 @@ import struct
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import UUID
 
 from lab.chaos.links import Link
 from lab.errors import StackError
 from lab.stack.kafka import Kafka
+from lab.stack.kafka_cluster import KafkaCluster
 from lab.stack.server import LOOPBACK
 from lab.stack.valkey import Valkey
 
@@ -24,12 +26,20 @@ class ChaosKafka(Kafka):
     """Kafka with one listener more for each part. It tells a part to come back by the part's own link."""
 
     def __init__(
-        self, place: Path, jars: list[Path], doors: Sequence[Link], environment: dict[str, str]
+        self,
+        place: Path,
+        jars: list[Path],
+        doors: Sequence[Link],
+        *,
+        environment: dict[str, str],
+        number: int = 1,
+        nodes: Sequence[Kafka] | None = None,
+        cluster: UUID | None = None,
     ) -> None:
         self.ports_needed = 2 + len(doors)
         self._doors = doors
         self._shim = environment
-        super().__init__(place, jars)
+        super().__init__(place, jars, number=number, nodes=nodes, cluster=cluster)
 
     def command(self) -> list[str]:
         """Later settings win over earlier ones. The plain listener is the recorder's own."""
@@ -46,14 +56,29 @@ class ChaosKafka(Kafka):
             ),
             "advertised.listeners": ",".join((f"PLAINTEXT://{LOOPBACK}:{plain}", *outside)),
             "listener.security.protocol.map": ",".join(protocols),
-            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            "allow.everyone.if.no.acl.found": "true",
             "log.retention.check.interval.ms": "1000",
             "log.segment.delete.delay.ms": "100",
         }
+        if len(self._nodes) == 1:  # several could not vote before they have read the rules of access
+            settings["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+            settings["allow.everyone.if.no.acl.found"] = "true"
         with (self.place / "server.properties").open("a") as file:
             file.writelines(f"{name}={value}\n" for name, value in settings.items())
         return [*_with_environment(self._shim), *super().command()]
+
+
+class ChaosCluster(KafkaCluster):
+    """Several brokers without doors, each with a clock of its own if there are ``shims``."""
+
+    def __init__(self, place: Path, jars: list[Path], count: int, *, shims: Sequence[dict[str, str]]) -> None:
+        """``shims``: the environment of each broker, in their order; empty for none."""
+        self._shims = shims
+        super().__init__(place, jars, count)
+
+    def node(self, place: Path, jars: list[Path], number: int, *, cluster: UUID) -> Kafka:
+        """A broker with its own clock."""
+        shim = self._shims[number - 1] if self._shims else {}
+        return ChaosKafka(place, jars, (), environment=shim, number=number, nodes=self.nodes, cluster=cluster)
 
 
 class ChaosValkey(Valkey):

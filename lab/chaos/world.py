@@ -21,7 +21,7 @@ from controller.core.policy.policy import Policy
 from controller.policy_file import load_policy
 from lab.chaos.links import Link
 from lab.chaos.recorder import Places, Recorder
-from lab.chaos.servers import ChaosKafka, ChaosValkey, ShimClock, build_shim
+from lab.chaos.servers import ChaosCluster, ChaosKafka, ChaosValkey, ShimClock, build_shim
 from lab.children import Child
 from lab.demo import plan as plans
 from lab.demo import trace
@@ -72,10 +72,13 @@ class ControllerLog:
 class World:
     """The parts by name. ``patience`` multiplies how long clients wait for providers.
 
-    ``with_clocks``: the clocks of controllers and of Kafka can be set (``ShimClock``).
+    ``with_clocks``: the clocks of controllers and of Kafka can be set (``ShimClock``). ``brokers``: of
+    several nobody's way to Kafka has a link, and each broker can be struck by itself.
     """
 
-    def __init__(self, directory: Path, *, patience: float = 1.0, with_clocks: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, patience: float = 1.0, with_clocks: bool = False, brokers: int = 1
+    ) -> None:
         self.directory = directory
         self.kafka_links = {
             name: Link(f"{name} to Kafka") for name in (*CONTROLLERS, PROBER, STANDINS, CALLERS)
@@ -87,10 +90,12 @@ class World:
         self.callers: dict[str, Child] = {}
         self.clocks: dict[str, ShimClock] = {}
         self.plan = self._plan(patience)
+        self.brokers = brokers
         self._with_clocks = with_clocks
         self._lives = 0
         self._undo = AsyncExitStack()
         self._kafka: ChaosKafka | None = None
+        self._cluster: ChaosCluster | None = None
         self._valkey: ChaosValkey | None = None
         self._recorder: Recorder | None = None
         self._prober: Child | None = None
@@ -112,9 +117,24 @@ class World:
 
     @property
     def kafka(self) -> ChaosKafka:
-        """The broker."""
+        """The only broker."""
         assert self._kafka is not None
         return self._kafka
+
+    @property
+    def cluster(self) -> ChaosCluster:
+        """The brokers of a world that has several."""
+        assert self._cluster is not None
+        return self._cluster
+
+    @property
+    def bootstrap(self) -> str:
+        """The way to Kafka past all links."""
+        return (self._kafka or self.cluster).bootstrap
+
+    def kafka_address(self, name: str) -> str:
+        """The way of a part to Kafka: its own link, where there is one broker."""
+        return f"{LOOPBACK}:{self.kafka_links[name].port}" if self._kafka else self.bootstrap
 
     @property
     def valkey(self) -> ChaosValkey:
@@ -146,10 +166,10 @@ class World:
             self._undo.push_async_callback(link.stop)
         if self._with_clocks:
             library = await asyncio.to_thread(build_shim, self.directory)
-            for name in (*CONTROLLERS, "kafka"):
+            for name in (*CONTROLLERS, *self._broker_names()):
                 self.clocks[name] = ShimClock(library, self.directory / f"{name}.clock")
         await self._start_servers()
-        self._recorder = Recorder(Places(self.kafka.bootstrap, self.valkey.url, NAMESPACE))
+        self._recorder = Recorder(Places(self.bootstrap, self.valkey.url, NAMESPACE))
         await self._start_standins()
         urls = {pool: standin.url(pool) for standin in self.standins.values() for pool in standin.ports}
         self.write_policy(plans.addressed(self.policy, urls))
@@ -172,22 +192,34 @@ class World:
         jars = await asyncio.to_thread(ensure_jars, cache_directory(), silent)
         claim = RunDirectory.claim(cache_directory() / "stack")
         self._undo.callback(claim.release)
-        shim = self.clocks["kafka"].environment if self._with_clocks else {}
-        self._kafka = ChaosKafka(
-            claim.path / "kafka", jars, tuple(self.kafka_links.values()), environment=shim
-        )
+        shims = [self.clocks[name].environment if self._with_clocks else {} for name in self._broker_names()]
+        kafka = self._make_kafka(claim.path / "kafka", jars, shims)
         self._valkey = ChaosValkey(claim.path / "valkey")
         self._undo.push_async_callback(self._valkey.kill)
-        self._undo.push_async_callback(self._kafka.kill)
-        await asyncio.gather(self._kafka.start(), self._valkey.start())
+        self._undo.push_async_callback(kafka.kill)
+        await asyncio.gather(kafka.start(), self._valkey.start())
         for link in self.redis_links.values():
             link.target_port = self._valkey.port
+
+    def _broker_names(self) -> list[str]:
+        """The names of the brokers' clocks."""
+        return ["kafka"] if self.brokers == 1 else [f"kafka-{n + 1}" for n in range(self.brokers)]
+
+    def _make_kafka(
+        self, place: Path, jars: list[Path], shims: list[dict[str, str]]
+    ) -> ChaosKafka | ChaosCluster:
+        if self.brokers > 1:
+            self._cluster = ChaosCluster(place, jars, self.brokers, shims=shims)
+            return self._cluster
+        doors = tuple(self.kafka_links.values())
+        self._kafka = ChaosKafka(place, jars, doors, environment=shims[0])
+        return self._kafka
 
     async def _start_standins(self) -> None:
         configs = plans.standins(
             self.plan,
             log_dir=str(self.directory / "standins"),
-            kafka=f"{LOOPBACK}:{self.kafka_links[STANDINS].port}",
+            kafka=self.kafka_address(STANDINS),
             namespace=NAMESPACE,
         )
         self._undo.push_async_callback(self._stop_standins)
@@ -210,7 +242,8 @@ class World:
         """The environment of a command that goes by the links of a part."""
         redis = self.redis_links.get(name, self.redis_links[CALLERS])
         return {
-            "TIELINE_KAFKA": f"{LOOPBACK}:{self.kafka_links[name].port}",
+            "TIELINE_KAFKA": self.kafka_address(name),
+            "TIELINE_REPLICATION": str(self.brokers),
             "TIELINE_REDIS": f"redis://{LOOPBACK}:{redis.port}/0",
             "TIELINE_NAMESPACE": NAMESPACE,
             "TIELINE_POLICY": str(self.policy_path),
@@ -222,7 +255,7 @@ class World:
         """The environment of a command that goes past all links."""
         return {
             **self.settings(CALLERS),
-            "TIELINE_KAFKA": self.kafka.bootstrap,
+            "TIELINE_KAFKA": self.bootstrap,
             "TIELINE_REDIS": self.valkey.url,
         }
 
@@ -255,7 +288,7 @@ class World:
         config = CallerConfig(
             name=name,
             redis=f"redis://{LOOPBACK}:{self.redis_links[CALLERS].port}/0",
-            kafka=f"{LOOPBACK}:{self.kafka_links[CALLERS].port}",
+            kafka=self.kafka_address(CALLERS),
             namespace=NAMESPACE,
             notes=str(self.directory / f"{life}.jsonl"),
             shares=plans.shares(self.policy),

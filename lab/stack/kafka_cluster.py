@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from pathlib import Path
 
 from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.structs import PartitionMetadata
 
 from lab.errors import ChildError
 from lab.stack.group import ServerGroup
 from lab.stack.kafka import Kafka
+
+LOOKS_MAX = 100
+LOOK_EVERY_S = 0.1
 
 
 class KafkaCluster(ServerGroup):
@@ -24,10 +29,14 @@ class KafkaCluster(ServerGroup):
         cluster = uuid.uuid5(uuid.NAMESPACE_URL, str(place))
         self.nodes: list[Kafka] = []
         for number in range(1, count + 1):
-            node = self.kind(place / str(number), jars, number=number, nodes=self.nodes, cluster=cluster)
+            node = self.node(place / str(number), jars, number, cluster=cluster)
             node.name = f"Kafka {number}"
             self.nodes.append(node)
         super().__init__(self.nodes)
+
+    def node(self, place: Path, jars: list[Path], number: int, *, cluster: uuid.UUID) -> Kafka:
+        """One node of the cluster, which is not started yet."""
+        return self.kind(place, jars, number=number, nodes=self.nodes, cluster=cluster)
 
     @property
     def bootstrap(self) -> str:
@@ -48,10 +57,21 @@ class KafkaCluster(ServerGroup):
         return len(facts.isr) == len(self.nodes)
 
     async def _first_partition(self, topic: str) -> PartitionMetadata:
+        """What the brokers say of it. They don't know a topic yet right after it was created."""
         client = AIOKafkaClient(bootstrap_servers=self.bootstrap)
         try:
             await client.bootstrap()
-            await client.set_topics([topic])
-            return client.cluster._partitions[topic][0]
+            for _ in range(LOOKS_MAX):
+                await client.set_topics([topic])
+                if facts := first_partition(client.cluster, topic):
+                    return facts
+                await asyncio.sleep(LOOK_EVERY_S)
+            raise ChildError(f"no broker knows the topic {topic} after {LOOKS_MAX * LOOK_EVERY_S:g} s")
         finally:
             await client.close()
+
+
+def first_partition(cluster: ClusterMetadata, topic: str) -> PartitionMetadata | None:
+    """PURE. What these metadata say of the first partition of a topic; None if they lack it."""
+    facts: PartitionMetadata | None = cluster._partitions.get(topic, {}).get(0)
+    return facts

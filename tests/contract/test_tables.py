@@ -247,6 +247,34 @@ class TablesContract(ABC):
             await self.tables.put_progress([progress("a", 0)])
         assert await self.tables.run() is None
 
+    async def test_an_older_copy_that_lacks_one_row_is_noticed(self) -> None:
+        """Also if the row was written after the last progress: by the next progress, or by the next row."""
+        await self.start()
+        await self.tables.put_progress([progress("a", 0)])
+        await self.copy()
+        await self.tables.put([write(row(1), None)])
+        await self.take_back()
+        with pytest.raises(TablesLostError, match="older copy"):
+            await self.tables.put_progress([progress("a", 0)])
+        assert await self.tables.run() is None
+        assert await self.tables.establish("run-2") == "run-2"
+        await self.copy()
+        await self.tables.put([write(row(1), None)])
+        await self.take_back()
+        with pytest.raises(TablesLostError, match="older copy"):
+            await self.tables.put([write(row(2, region="us"), None)])
+        assert await self.tables.run() is None
+
+    async def test_rows_of_others_and_refused_ones_say_nothing_of_an_older_copy(self) -> None:
+        """Two processes write in turn, and one of them is refused: the run goes on."""
+        await self.start()
+        assert await self.other.put([write(row(1), None)]) == [True]
+        for sequence in range(2, 5):
+            assert await self.tables.put([write(row(sequence, region="us"), at(9))]) == [False]
+            assert await self.other.put([write(row(sequence), at(sequence - 1))]) == [True]
+            await self.tables.put_progress([progress("a", 0)])
+        assert await self.tables.run() == "run-1"
+
     async def test_an_older_copy_of_an_earlier_run_is_not_joined(self) -> None:
         """A process that has left a run for a later one ends it when it comes back; one that never knew the
         later run joins whatever is in force."""
