@@ -181,6 +181,7 @@ async def _orders_recreated(scene: Scene) -> None:
     """The log of orders begins anew. Controllers end, and their successors read it from its beginning."""
     topic = TOPICS.commands
     place = TopicPartition(topic.name, 0)
+    await scene.order_takes(WITHIN_S)
     before = (await end_offsets(scene, [place]))[place]
     async with admin_of(scene) as admin:
         await admin.delete_topics([topic.name])
