@@ -33,6 +33,7 @@ LOOK_EVERY_S = 0.1
 POLL_MS = 200
 RETRY_AFTER_S = 0.3
 REDIS_WITHIN_S = 1.0
+ANSWERS_WITHIN_MS = 3_000  # a broker that stands still must not blind the recorder for longer
 RECORD_BYTES_MAX = 10 * 1024 * 1024
 
 
@@ -128,6 +129,7 @@ class Recorder:
                 auto_offset_reset="earliest",
                 max_partition_fetch_bytes=RECORD_BYTES_MAX,
                 metadata_max_age_ms=2_000,
+                request_timeout_ms=ANSWERS_WITHIN_MS,
             )
             try:
                 await consumer.start()
