@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 
 import structlog
 from redis.exceptions import RedisError
@@ -11,8 +10,8 @@ from redis.exceptions import RedisError
 from controller.agent import RoutingAgent, Surroundings
 from controller.commands.in_force import CommandReader
 from controller.commands.policies import PolicyTaken, first_policy, published_policy
-from controller.core.policy.lawful import origins_of
-from controller.core.policy.policy import Policy, encode_policy
+from controller.core.policy.policy import Policy
+from controller.core.policy.registry import registry_of
 from controller.decisions.figures import DecisionFigures
 from controller.decisions.log import DecisionLog
 from controller.dispatch.dispatcher import Dispatcher
@@ -47,7 +46,6 @@ from streams.connections import bootstrap_again
 from streams.tables import RedisTables
 from streams.topic_ids import topic_facts
 from tieline.backoff import Backoff
-from tieline.registration import Registry, registry_in
 
 STOP_WITHIN_S = 4.0
 INGEST_STOP_WITHIN_S = 2.0
@@ -67,20 +65,6 @@ OPERATORS_SIGN = (
 )
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 2.0
-SERVED_MAX_FACTOR = 4.0  # x the limits of all pools: no client is served more than this
-
-
-def registry_of(policy: Policy) -> Registry:
-    """What the ingesting part checks events against."""
-    return replace(
-        registry_in(encode_policy(policy)),
-        flows=frozenset(
-            (workload.id, origin.id)
-            for workload in policy.workloads
-            for origin in origins_of(policy, workload)
-        ),
-        limit_units_per_s=SERVED_MAX_FACTOR * sum(pool.limit_units_per_s for pool in policy.pools),
-    )
 
 
 class Controller:
@@ -125,10 +109,11 @@ class Controller:
         )
         self.dispatcher = Dispatcher(self._wake)
         self.ledger = Ledger(kafka, topics.usage.name, identity=self.leader.identity)
-        self.offers = OfferLog(kafka, topics.offers.name, on_change=self._wake)
+        registry = registry_of(policy)
+        self.offers = OfferLog(kafka, topics.offers.name, registry=registry, on_change=self._wake)
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
         self.offsets = Offsets(kafka, ingest.consumed)
-        self.ingest = Ingest(ingest, registry_of(policy), tables, now_ms=now_ms, on_material=self._wake)
+        self.ingest = Ingest(ingest, registry, tables, now_ms=now_ms, on_material=self._wake)
         self._policy_file = self._policy_followed = own.version
         redis_place = without_password(settings.redis)
         self.fitness = FitnessWatch(
@@ -198,7 +183,7 @@ class Controller:
                 "hints": self._hints(),
                 "history": self.history.run(),
                 "ledger": self.ledger.run(),
-                "offers": self.offers.run(),
+                "offers": self._offers(),
                 "projection": self.projector.run(),
             }
         await together(tasks)
@@ -284,7 +269,7 @@ class Controller:
         except UserError as error:
             self._log.error("the policy in force can't be followed", why=str(error))
             return
-        self.ingest.registry = registry_of(followed.policy)
+        self.ingest.registry = self.offers.registry = registry_of(followed.policy)
         self._policy_followed = head.policy_version
         if self._unsigned_asked and followed.policy.operators:
             self._log.warning("orders must be signed here, because the policy in force names operators")
@@ -319,6 +304,13 @@ class Controller:
         await self.commands.start(self.publisher.newest())
         self._commands_started.set()
         await self.commands.run()
+
+    async def _offers(self) -> None:
+        """Reads answers to requests for capacity once the policy in force is known: it says whose signature
+        they need."""
+        await self.publisher.read_all(ROUTES_WITHIN_S)
+        self._follow_policy()
+        await self.offers.run()
 
     async def _hints(self) -> None:
         """Wakes the agent for material events that other processes took in.

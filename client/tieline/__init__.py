@@ -125,6 +125,7 @@ _MODULES = frozenset(
         "offers",
         "order_signing",
         "overlay",
+        "private_files",
         "producer",
         "providers",
         "quantiles",

@@ -39,8 +39,14 @@ class Keys:
 
     @property
     def overlay(self) -> str:
-        """String: the signed emergency overlay. A new one is announced on ``routes_hint`` as urgent."""
+        """String: the signed emergency overlay. A new one is announced on ``overlay_hint``."""
         return self._key("overlay")
+
+    @property
+    def overlay_hint(self) -> str:
+        """Channel: the id of each new overlay. It is apart from ``routes_hint``, so that operators, who issue
+        overlays, need not be allowed to publish where controllers announce tables."""
+        return self._key("overlay-hint")
 
     @property
     def holders(self) -> str:

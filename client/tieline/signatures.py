@@ -39,6 +39,7 @@ from tieline.order_signing import (
     parts_of_signature,
     signature_text,
 )
+from tieline.private_files import read_private_file
 from tieline.table import SignedManifest
 
 if TYPE_CHECKING:
@@ -122,11 +123,15 @@ class SignedRecord(Protocol):
 
 
 def private_key(text_or_path: str | Path, setting: str) -> "Ed25519PrivateKey":
-    """The Ed25519 key in an unencrypted PEM text or file. Raises ConfigurationError, whose text begins with
-    ``setting`` and has nothing of the key, and MissingExtraError without cryptography."""
+    """The Ed25519 key in an unencrypted PEM text, or in a file that nobody else can read (``private_files``).
+    Raises ConfigurationError, whose text begins with ``setting`` and has nothing of the key, and
+    MissingExtraError without cryptography."""
     is_text = isinstance(text_or_path, str) and "-----BEGIN" in text_or_path
-    text = str(text_or_path) if is_text else _text_of(Path(text_or_path), setting)
-    if (key := decode_private_key(text.encode())) is None:
+    try:
+        pem = str(text_or_path).encode() if is_text else read_private_file(Path(text_or_path))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{setting}: {error}") from None
+    if (key := decode_private_key(pem)) is None:
         raise ConfigurationError(
             f"{setting}: expected an unencrypted Ed25519 private key in PEM, made by "
             "`openssl genpkey -algorithm ed25519`"

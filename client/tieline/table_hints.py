@@ -9,9 +9,8 @@ and a fleet of clients need not read Redis at the same moment to leave a pool th
 Nothing depends on a hint: it may be lost, and readers poll. What a hint carries passes the same checks as
 what is read from the hash. It can make no reader go back to an older table, because generations only rise.
 But whoever may publish on the channel, or write the hash, can offer tables to clients: give these rights to
-controllers, and that to publish to operators too, who announce overlays there. Clients with the controllers'
-keys take no table of anybody else. Tests: tests/unit/client/test_table_hints.py, and with real servers
-tests/integration/test_client_outages.py.
+controllers only. Clients with the controllers' keys take no table of anybody else.
+Tests: tests/unit/client/test_table_hints.py, and with real servers tests/integration/test_client_outages.py.
 """
 
 from collections.abc import Mapping

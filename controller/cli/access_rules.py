@@ -100,8 +100,11 @@ def redis_rules(role: str, namespace: str) -> tuple[str, ...]:
     password as it is. Raises KeyError for another role."""
     keys = Keys(namespace)
     everything = f"{{{namespace}}}:*"
-    no_rights = ("on", "resetkeys", "resetchannels", "-@all")
-    table = (f"%R~{keys.routes}", f"%R~{keys.overlay}", f"&{keys.routes_hint}")
+    no_rights = ("on", "resetkeys", "resetchannels", "clearselectors", "-@all")
+    table = (
+        *(f"%R~{keys.routes}", f"%R~{keys.overlay}"),
+        *(f"&{keys.routes_hint}", f"&{keys.overlay_hint}"),
+    )
     reader = (f"%R~{everything}", f"&{everything}", *_CONNECTING, *_FOLLOWING)
     rules = {
         "producer": (),
@@ -121,7 +124,9 @@ def redis_rules(role: str, namespace: str) -> tuple[str, ...]:
             *reader,
             f"~{keys.overlay}",
             f"~{keys.adoption}",
-            *("+set", "+publish", "+multi", "+exec", "+info"),
+            *("+set", "+multi", "+exec", "+info"),
+            # A channel that a user may subscribe to is otherwise also one to publish on.
+            f"(+publish &{keys.overlay_hint})",
         ),
         "controller": (
             *(f"~{everything}", f"&{everything}", "+@all", "-@admin", "-@dangerous", "+info"),

@@ -26,6 +26,7 @@ from controller.cli.event_input import (
 from controller.cli.terminal import name_context
 from controller.process import clock
 from controller.process.settings import KAFKA, Settings, add_stack_arguments, read_settings
+from controller.process.source_producer import source_producer
 from controller.process.telemetry import quiet
 from tieline.events import Capacity, Outcomes, Report
 from tieline.producer import Producer, ProducerError, RefusedError
@@ -113,7 +114,7 @@ async def _lines(args: argparse.Namespace, settings: Settings, identity: Identit
     async with AsyncExitStack() as closing:
         producer = None
         if not args.dry_run:
-            producer = Producer(settings.kafka, prefix=settings.namespace)
+            producer = source_producer(settings)
             await closing.enter_async_context(producer)
         await send_lines(lines, identity, producer, report, give_up_after_s=args.give_up_after_s)
     if args.json:
@@ -127,7 +128,7 @@ async def _lines(args: argparse.Namespace, settings: Settings, identity: Identit
 
 
 async def _checked_and_sent(settings: Settings, to_send: list[Report | Capacity], *, as_json: bool) -> int:
-    async with Producer(settings.kafka, prefix=settings.namespace) as producer:
+    async with source_producer(settings) as producer:
         for event in to_send:
             try:
                 await producer.check(event)

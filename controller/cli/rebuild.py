@@ -20,9 +20,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from controller.bootstrap import registry_of
 from controller.cli.terminal import name_context
 from controller.core.policy.policy import decode_policy
+from controller.core.policy.registry import registry_of
 from controller.leading.routes_reader import RoutesReader
 from controller.process.clock import now_ms, stopwatch_s
 from controller.process.connections import connect_redis

@@ -19,10 +19,19 @@ from tieline.cloudevents import Poison, decode, encode
 from tieline.events import Event
 from tieline.kafka import Brokers
 from tieline.offers import OfferAnswer, OfferRequest
+from tieline.registration import Registry, unsigned
 
 ANSWERS_MAX = 1_000
 REQUESTS_MAX = 1_000
 AnswerKey = tuple[str, str, str]
+
+
+def is_older(answer: OfferAnswer, newest: OfferAnswer) -> bool:
+    """Whether a source gave this answer before the ``newest`` one of its own, or it is that one again.
+    Somebody who copies an old answer with its signature does not undo a newer one."""
+    if answer.incarnation == newest.incarnation:
+        return answer.sequence <= newest.sequence
+    return answer.issued_ms < newest.issued_ms
 
 
 class OfferBook:
@@ -42,6 +51,8 @@ class OfferBook:
         match event:
             case OfferAnswer():
                 key = (event.offer, event.provider, event.source)
+                if (newest := self.answers.get(key)) is not None and is_older(event, newest.answer):
+                    return
                 self.answers.pop(key, None)
                 self.answers[key] = LoggedAnswer(append_ms, event)
                 self.answers_read += 1
@@ -73,14 +84,34 @@ class OfferBook:
         return [request for request in requests if self.requests.get(request.id, (0, None))[1] != request]
 
 
+def event_of(record: ConsumerRecord[bytes | None, bytes | None], registry: Registry) -> Event:
+    """The event of a record of the topic. Raises ``Poison`` for one that can't be read, and for an answer
+    without the signature that the policy asks of its source."""
+    event = decode(record.headers, record.value, record.key)
+    if isinstance(event, OfferAnswer) and (poison := unsigned(event, registry, record.topic, record)):
+        raise poison
+    return event
+
+
 class OfferLog:
     """Follows the topic, and writes to it while this controller leads. ``on_change`` is called after each
-    answer."""
+    answer.
+
+    ``registry``: of the policy in force; its owner replaces it when the policy changes. A source that the
+    policy binds to ``public_keys`` must have signed its answers, as its other events. An answer is judged
+    once, when it is read, so that a forged one never takes the place of a true one.
+    """
 
     def __init__(
-        self, bootstrap: str | Brokers, topic: str, *, on_change: Callable[[], None] = lambda: None
+        self,
+        bootstrap: str | Brokers,
+        topic: str,
+        *,
+        registry: Registry,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.book = OfferBook()
+        self.registry = registry
         self._bootstrap = bootstrap
         self._topic = topic
         self._tail = Tail(bootstrap, topic, self._take)
@@ -118,10 +149,12 @@ class OfferLog:
     def _take(self, record: ConsumerRecord[bytes | None, bytes | None]) -> None:
         event: Event | None = None
         try:
-            event = decode(record.headers, record.value, record.key)
+            event = event_of(record, self.registry)
         except Poison as error:
             if self._pace.allows(str(error.reason), asyncio.get_running_loop().time()):
-                self._log.warning("a record is no answer to an offer", offset=record.offset, why=str(error))
+                self._log.warning(
+                    "a record of the topic of offers is not taken", offset=record.offset, why=str(error)
+                )
         self.book.take(event, record.offset, record.timestamp)
         if isinstance(event, OfferAnswer):
             self._on_change()

@@ -20,10 +20,11 @@ from controller.process import clock
 from controller.process.errors import UserError
 from controller.process.monitor import Vitals, labelled, monitored
 from controller.process.settings import Settings
+from controller.process.source_producer import source_producer
 from controller.process.supervise import end_on_signals, until_asked
 from tieline.cancelling import end_all
 from tieline.credentials import Credentials
-from tieline.producer import Producer, ProducerStatus
+from tieline.producer import ProducerStatus
 
 POLICY_WITHIN_S = 15.0
 LOOK_EVERY_S = 5.0
@@ -135,7 +136,7 @@ async def _by_one_policy(
     for pool, variable in sorted(assignment.probe_plan.without_secret.items()):
         _log.warning("pool is not probed: its secret is missing or unusable", pool=pool, variable=variable)
     targets = assignment.probe_plan.targets
-    producer = Producer(settings.kafka, source=assignment.source, prefix=settings.namespace)
+    producer = source_producer(settings, assignment.source)
     prober = Prober(
         targets,
         producer,

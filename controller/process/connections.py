@@ -15,8 +15,10 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from controller.process.errors import SettingError
+from tieline.errors import ConfigurationError
 from tieline.kafka import MECHANISMS, OAUTH, PLAIN, SCRAM_512, Brokers
 from tieline.keys import Keys
+from tieline.private_files import read_private_file
 
 REDIS_TIMEOUT_S = 2.0
 KEEPS_ALL = "noeviction"
@@ -207,4 +209,8 @@ def _context(variables: _Variables) -> ssl.SSLContext:
             f"{variables.prefix}_CERT_FILE: {certificate} and its key don't fit together, or the key needs "
             "a passphrase: give a key without one"
         ) from None
+    try:
+        read_private_file(key or certificate)
+    except ConfigurationError as error:
+        raise SettingError(f"{variables.prefix}_{'KEY' if key else 'CERT'}_FILE: {error}") from None
     return context

@@ -8,9 +8,10 @@ The file is ``config.yaml`` in ``$XDG_CONFIG_HOME/tieline``, else in ``~/.config
       lab: {kafka: "127.0.0.1:9092", redis: "redis://127.0.0.1:6379/0"}
 
 A field has the name of its variable without ``TIELINE_``, in small letters, and ``FIELDS`` lists them; the
-file of the operator's private key is ``key_file``, and that of the controllers' public keys
-``controller_keys_file``. There is no field for a password, only for files that hold
-one: the context file may then be shown to anybody. Paths are relative to the file.
+file of the operator's private key is ``key_file``, that of the controllers' public keys
+``controller_keys_file``, and that of a source's private key ``source_key_file``. There is no field for a
+password, only for files that hold one: the context file may then be shown to anybody. Paths are relative to
+the file.
 
 What counts: a flag such as ``--kafka``, then a variable, then the context that TIELINE_CONTEXT names, else
 the current one. ``--context`` is a flag, so what it names counts before every variable. These rules keep
@@ -47,6 +48,7 @@ FIELDS = {
     **{f"redis_{name}": f"TIELINE_REDIS_{name.upper()}" for name in _REDIS},
     "key_file": OPERATOR_KEY_FILE,
     "controller_keys_file": "TIELINE_CONTROLLER_KEYS_FILE",
+    "source_key_file": "TIELINE_SOURCE_KEY_FILE",
 }
 ADDRESSES = {"kafka": "Kafka", "redis": "Redis"}
 FLAGS = ("context", "kafka", "redis", "namespace")

@@ -1,31 +1,34 @@
-"""The private Ed25519 key of an operator, from a file that nobody else can read. It is never shown or logged.
+"""The private Ed25519 keys that processes and people sign with, from files that nobody else can read. A key
+is never shown or logged.
 
 The file is unencrypted PEM (PKCS #8), as `tieline keys new` and `openssl genpkey -algorithm ed25519` write
-it. It may be a link into a directory of secrets, as long as only its owner can read it.
+it. It may be a link into a directory of secrets. Who may be able to read it: ``tieline.private_files``.
 """
 
 import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controller.process.errors import UserError
-from tieline.errors import MissingExtraError
+from tieline.errors import ConfigurationError, MissingExtraError
+from tieline.private_files import read_private_file
 from tieline.signatures import decode_private_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+SOURCE_KEY_FILE = "TIELINE_SOURCE_KEY_FILE"
 FILE_MODE = 0o600
-KEY_BYTES_MAX = 64 * 1024
 
 
 def read_private_key(path: Path) -> "Ed25519PrivateKey":
     """The key in this file. Raises ``UserError``, whose text has nothing of what is in the file."""
     try:
-        key = decode_private_key(_read(path))
+        key = decode_private_key(read_private_file(path))
     except MissingExtraError:
         raise UserError("cryptography is not installed: pip install 'tieline[overlay]'") from None
+    except ConfigurationError as error:
+        raise UserError(str(error)) from None
     if key is None:
         raise UserError(
             f"{path} is not an unencrypted Ed25519 private key in PEM: make one with `tieline keys new`"
@@ -49,17 +52,3 @@ def write_new_private_key(path: Path) -> "Ed25519PrivateKey":
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}") from None
     return key
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if os.name == "posix" and mode & 0o077:
-                raise UserError(
-                    f"other users of this machine can get at the key in {path} (mode {mode:o}): "
-                    f"run `chmod 600 {path}`"
-                )
-            return file.read(KEY_BYTES_MAX)
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from None

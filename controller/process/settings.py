@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from controller.process.connections import brokers, is_set, redis_address
 from controller.process.contexts import CONTEXT, FLAGS, Place, place_of
 from controller.process.errors import SettingError
+from controller.process.private_key import SOURCE_KEY_FILE
 from controller.process.roles import Role, read_role
 from controller.process.seal import CONTROLLER_KEYS_FILE, SIGNING_KEY_FILE
 from tieline.kafka import Brokers
@@ -38,6 +39,7 @@ class Settings:
     ``kafka`` is ``host:port[,host:port...]``, with TLS and password if it has any. ``redis`` may hold a
     password: log it through ``telemetry.without_password``. ``context`` names the context that was used, in
     words, and is empty without one. ``signing_key`` and ``controller_keys`` are the files of ``seal``.
+    ``source_key`` is the file of the key that a source signs its events with.
     """
 
     kafka: str | Brokers
@@ -51,6 +53,7 @@ class Settings:
     signing_key: Path | None = None
     controller_keys: Path | None = None
     role: Role = Role.BOTH
+    source_key: Path | None = None
 
     @property
     def topics(self) -> Topics:
@@ -177,6 +180,7 @@ def read_settings(
         signing_key=_file(environment, SIGNING_KEY_FILE),
         controller_keys=_file(environment, CONTROLLER_KEYS_FILE),
         role=read_role(setting("role", ROLE)),
+        source_key=_file(environment, SOURCE_KEY_FILE),
     )
 
 

@@ -27,7 +27,7 @@ async def put_overlay(
     Returns whether it was put there, which ``only_if_none`` refuses beside another. Raises RedisError."""
     if not await redis.set(keys.overlay, data, nx=only_if_none, pxat=overlay.expires_ms):
         return False
-    await redis.publish(keys.routes_hint, f"overlay:{overlay.id} 1")
+    await redis.publish(keys.overlay_hint, overlay.id)
     return True
 
 

@@ -39,7 +39,7 @@ class Follower:
         while True:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as hints:
-                    await hints.subscribe(self._keys.routes_hint)
+                    await hints.subscribe(self._keys.routes_hint, self._keys.overlay_hint)
                     while True:
                         await leave_former_primary(self._redis)
                         await self._look()

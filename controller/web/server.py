@@ -17,6 +17,8 @@ from controller.process.errors import SettingError
 from controller.web.admission import Bounds, Rates
 from controller.web.answers import refusal
 from controller.web.page import Page
+from tieline.errors import ConfigurationError
+from tieline.private_files import read_private_file
 
 STOP_WITHIN_S = 2.0
 OPEN_PATHS = {"/v1/health"}
@@ -162,6 +164,10 @@ class Server:
             context.load_cert_chain(self._listen.certificate, self._listen.key)
         except (OSError, ssl.SSLError) as error:
             raise SettingError(f"--tls-cert and --tls-key can't be used: {error.strerror or error}") from None
+        try:
+            read_private_file(self._listen.key)
+        except ConfigurationError as error:
+            raise SettingError(f"the key for TLS: {error}") from None
         return context
 
     def _end_mute(self, handler: web.RequestHandler) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from random import Random
 
-from controller.bootstrap import registry_of
+from controller.core.policy.registry import registry_of
 from lab.sim.fleet import Outcome, PoolNature, Traffic
 from lab.sim.spec import START_MS, FuzzWorld
 from streams.contract_check import refuse_future

@@ -7,11 +7,11 @@ here knows the rules; only what the events mean.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from controller.bootstrap import registry_of
 from controller.core.model.memory import Memory
 from controller.core.model.reasons import Verdict
 from controller.core.planner import Planner
 from controller.core.policy.policy import Policy
+from controller.core.policy.registry import registry_of
 from controller.core.snapshot import Office, Ready, Snapshot
 from streams.rows import Position, Progress, Row
 from tests.scenarios.reporting import PROBE_INTERVAL_MS, UNITS_PER_REQUEST, Behaviour, Reporting

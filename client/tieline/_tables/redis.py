@@ -65,7 +65,7 @@ class RedisSource:
     async def _follow(self, subscriber: Subscriber) -> None:
         """Never returns; raises when the connection is lost."""
         async with self._connect() as connection, connection.pubsub() as hints:
-            await hints.subscribe(self._keys.routes_hint)
+            await hints.subscribe(self._keys.routes_hint, self._keys.overlay_hint)
             await self._fetch(connection, subscriber)
             while True:
                 if await self._is_pressing(hints, subscriber) or await self._is_news(connection, subscriber):
@@ -75,13 +75,16 @@ class RedisSource:
         return connect(self._url, self._keys)  # without retries: ``run`` is the loop that tries again
 
     async def _is_pressing(self, hints: Any, subscriber: Subscriber) -> bool:
-        """Wait until the next look is due: the poll, an urgent hint, or another hint and its random wait.
-        Returns whether it was an urgent hint that brought no table: then the table is to be read at once."""
+        """Wait until the next look is due: the poll, a new overlay, an urgent hint, or another hint and its
+        random wait. Returns whether it was an overlay, or an urgent hint that brought no table: then both are
+        to be read at once."""
         due_s = monotonic_s() + self._random.uniform(POLL_MIN_S, POLL_MAX_S)
         while (left_s := due_s - monotonic_s()) > 0:
             message = await hints.get_message(ignore_subscribe_messages=True, timeout=left_s)
             if message is None:
                 continue
+            if message["channel"] == self._keys.overlay_hint.encode():
+                return True
             hint = decode_hint(bytes(message["data"]))
             if hint.urgent and not self._takes_from(hint, subscriber):
                 return True

@@ -16,6 +16,7 @@ MODULES = (
         "misfits",
         "order_signing",
         "overlay",
+        "private_files",
         "producer",
         "providers",
         "quantiles",

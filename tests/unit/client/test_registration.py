@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from controller.bootstrap import registry_of
 from controller.core.policy.policy import QuotaGroup, Source, encode_policy
+from controller.core.policy.registry import registry_of
 from tests.unit.controller.core.made import policy, pool
 from tests.unit.streams.made import T0_MS, capacity, demand, observation, report, statement
 from tieline.cloudevents import Rejection

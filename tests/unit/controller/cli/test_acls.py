@@ -36,7 +36,7 @@ def test_users_of_redis_begin_without_any_right(capsys: pytest.CaptureFixture[st
     for role, commands in rows.items():
         for command in commands:
             assert command.startswith(
-                f"ACL SETUSER blue-{role.replace('_', '-')} on resetkeys resetchannels -@all "
+                f"ACL SETUSER blue-{role.replace('_', '-')} on resetkeys resetchannels clearselectors -@all "
             )
 
 
@@ -56,6 +56,15 @@ def test_only_controllers_may_write_what_steers_traffic() -> None:
         assert not written & steering, role
         assert not any(right.is_prefix and right.operation == "Write" for right in kafka_rights(role, "blue"))
         assert f"~{keys.routes}" not in redis_rules(role, "blue"), role
+
+
+def test_only_controllers_may_publish_where_tables_are_announced() -> None:
+    """An operator may announce overlays, on a channel of their own; nobody else may publish anything."""
+    announcing = f"(+publish &{Keys('blue').overlay_hint})"
+    for role in set(ROLES) - {"controller"}:
+        rights = [rule for rule in redis_rules(role, "blue") if "publish" in rule or "@" in rule]
+        assert set(rights) <= {"-@all", announcing}, role
+        assert (announcing in rights) == (role == "operator")
 
 
 def test_a_user_of_no_role_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:

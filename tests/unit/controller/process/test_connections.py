@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from redis.asyncio import Redis
 
 from controller.process.connections import brokers, redis_address
@@ -127,3 +132,31 @@ def test_a_mistake_about_redis_names_its_variable(url: str, variables: dict[str,
     """One sentence with the variable."""
     with pytest.raises(SettingError, match=says):
         redis_address(url, {f"{REDIS}_{name}": value for name, value in variables.items()}, REDIS)
+
+
+def own_certificate(place: Path) -> tuple[Path, Path]:
+    """(A certificate that is its own authority, the file of its key), which only their owner can read."""
+    key = Ed25519PrivateKey.generate()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "app")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    certificate, file = place / "app.pem", place / "app.key"
+    certificate.write_bytes(builder.sign(key, None).public_bytes(Encoding.PEM))
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    file.chmod(0o600)
+    return certificate, file
+
+
+def test_a_tls_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    """For Kafka and for Redis, also where the key lies beside the certificate in one file."""
+    certificate, key = own_certificate(tmp_path)
+    files = {f"{REDIS}_CERT_FILE": str(certificate), f"{REDIS}_KEY_FILE": str(key)}
+    assert "ssl_keyfile" in redis_address("rediss://cache:6380/2", files, REDIS)
+    key.chmod(0o604)
+    with pytest.raises(SettingError, match=r"^TIELINE_REDIS_KEY_FILE: .*mode 604.*chmod 600"):
+        redis_address("rediss://cache:6380/2", files, REDIS)
+    certificate.write_bytes(certificate.read_bytes() + key.read_bytes())
+    certificate.chmod(0o644)
+    with pytest.raises(SettingError, match=r"^TIELINE_KAFKA_CERT_FILE: .*mode 644.*chmod 600"):
+        brokers(SERVERS, {f"{KAFKA}_CERT_FILE": str(certificate)}, KAFKA)

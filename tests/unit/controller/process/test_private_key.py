@@ -35,7 +35,7 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
         write_new_private_key(tmp_path / "nowhere" / "kim.key")
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o620])
 def test_a_key_that_others_can_get_at_is_refused(tmp_path: Path, mode: int) -> None:
     """With the command that mends it."""
     path = tmp_path / "kim.key"
