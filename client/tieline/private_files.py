@@ -10,8 +10,8 @@ for the TLS keys of Tieline's own processes. Windows has no such modes, so nothi
 Tests: tests/unit/client/test_private_files.py.
 """
 
-import os
 import stat
+import sys
 from pathlib import Path
 
 from tieline.errors import ConfigurationError
@@ -32,13 +32,13 @@ def read_private_file(path: Path) -> bytes:
     where it can't be read or others can get at it; the text names the file and the command that helps, and
     repeats nothing of what is in it."""
     try:
+        status = path.stat()
+        if sys.platform != "win32" and not is_private(status.st_mode, status.st_uid):
+            raise ConfigurationError(
+                f"other users of this machine can get at the key in {path} "
+                f"(mode {stat.S_IMODE(status.st_mode):o}): run `chmod 600 {path}`"
+            )
         with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if os.name == "posix" and not is_private(status.st_mode, status.st_uid):
-                raise ConfigurationError(
-                    f"other users of this machine can get at the key in {path} "
-                    f"(mode {stat.S_IMODE(status.st_mode):o}): run `chmod 600 {path}`"
-                )
             return file.read(FILE_BYTES_MAX)
     except OSError as error:
         raise ConfigurationError(f"{path} can't be read: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 import sys
 
+from controller.process.certificates import certificate_fault
 from controller.process.errors import UserError
 from controller.process.settings import KAFKA, REDIS
 from controller.process.telemetry import without_controls, without_password
@@ -15,6 +16,8 @@ def sentence_of(error: BaseException) -> str | None:
         # The library of an error that was raised is there; to import the others would only take time.
         library = sys.modules.get(module)
         if library is not None and isinstance(error, getattr(library, name)):
+            if module == "redis.exceptions" and (fault := certificate_fault(error, REDIS)) is not None:
+                return f"Redis is not trusted ({fault.why}): {fault.remedy}"
             return sentence.format(_first_line(error)) if sentence else without_controls(str(error))
     return None
 

@@ -13,6 +13,8 @@ from redis.exceptions import (
 
 from controller.leading.fitness import FaultKind
 from controller.leading.presence import Fault
+from controller.process.certificates import certificate_fault
+from controller.process.settings import REDIS
 from tieline.keys import Keys
 from tieline.redis_client import leave_former_primary, refusal_behind
 
@@ -75,6 +77,8 @@ def redis_fault(failure: Exception, place: str) -> Fault:
         )
     if isinstance(error, ResponseError):
         return Fault(FaultKind.REDIS_FULL, f"Redis at {place} refuses to write: {text}")
+    if (fault := certificate_fault(failure, REDIS)) is not None:
+        return Fault(FaultKind.REDIS_AWAY, f"Redis at {place} is not trusted ({fault.why}): {fault.remedy}")
     return Fault(
         FaultKind.REDIS_AWAY,
         f"Redis at {place} can't be reached ({text}): start it, or correct TIELINE_REDIS",

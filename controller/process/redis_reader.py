@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import hiredis
 from msgspec import Struct, structs
 
+from controller.process.certificates import certificate_fault
 from controller.process.connections import FALSE, REDIS_TIMEOUT_S
 from controller.process.errors import UserError
 from controller.process.telemetry import without_password
@@ -25,6 +26,7 @@ from tieline.redis_primary import Question, find_primary
 
 READ_BYTES = 256 * 1024
 PORT = 6379
+REDIS = "TIELINE_REDIS"
 MOVED = "the keys lie on another node of the cluster now"
 
 
@@ -113,6 +115,8 @@ class RedisReader:
         except hiredis.HiredisError as error:
             raise _refused(str(error)) from None
         except (OSError, ValueError) as error:
+            if (fault := certificate_fault(error, REDIS)) is not None:
+                raise RedisUnreadError(fault.why, fault.remedy) from None
             raise _unread(self._words(error)) from None
 
     async def _replies(self, questions: Sequence[Question]) -> list[Any]:
@@ -200,11 +204,11 @@ def _tls(options: dict[str, str]) -> ssl.SSLContext:
 
 
 def _unread(why: str) -> RedisUnreadError:
-    return RedisUnreadError(why, "start it, or correct --redis or TIELINE_REDIS")
+    return RedisUnreadError(why, f"start it, or correct --redis or {REDIS}")
 
 
 def _refused(why: str) -> RedisUnreadError:
     code = why.partition(" ")[0]
     if code in ("WRONGPASS", "NOAUTH"):
-        return RedisUnreadError("it refused the password", "correct it in TIELINE_REDIS")
+        return RedisUnreadError("it refused the password", f"correct it in {REDIS}")
     return RedisUnreadError(without_password(why), "correct what it says there")
