@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from msgspec import Struct
 
-from controller.kafka.topics import SAFE_REPLICATION, advice, faults, topic_configs
+from controller.kafka.topics import SAFE_REPLICATION, UNKNOWN_TOPIC, advice, faults, topic_configs
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connect, connecting
 from tieline.topics import Topic, Topics
 
@@ -42,8 +42,9 @@ async def check_cluster(bootstrap: str | Brokers, topics: Topics) -> ClusterFind
             await connect(admin)
             existing = set(await admin.list_topics())
             names = [topic.name for topic in topics.all() if topic.name in existing]
-            described = {row["topic"]: row for row in await admin.describe_topics(names)} if names else {}
-            configs = await topic_configs(admin, names) if names else {}
+            rows = await admin.describe_topics(names) if names else ()
+            described = {row["topic"]: row for row in rows if row["error_code"] != UNKNOWN_TOPIC}
+            configs = await topic_configs(admin, list(described))
             cluster = await admin.describe_cluster()
     finally:
         await admin.close()

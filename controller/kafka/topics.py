@@ -11,7 +11,7 @@ from tieline.topics import Topic, Topics
 
 ADMIN_TIMEOUT_S = 15.0
 READY_POLL_S = 0.05
-TOPIC_ALREADY_EXISTS = 36
+UNKNOWN_TOPIC, TOPIC_ALREADY_EXISTS = 3, 36
 EQUAL = ("cleanup.policy", "message.timestamp.type")
 AT_LEAST = ("max.message.bytes", "min.compaction.lag.ms")
 AT_MOST = ("segment.ms", "segment.bytes", "max.compaction.lag.ms")
@@ -155,14 +155,30 @@ async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:
 
 
 async def topic_configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
-    """Topic -> its settings as text. Raises TopicError."""
+    """Topic -> its settings as text. Raises TopicError.
+
+    Any broker may answer, and not every one has heard yet of a topic that was created a moment ago. So what
+    is unknown there is asked for again. The caller limits how long this may take.
+    """
     from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    configs: dict[str, dict[str, str]] = {}
+    while missing := [name for name in names if name not in configs]:
+        questions = [ConfigResource(ConfigResourceType.TOPIC, name) for name in missing]
+        for answer in await admin.describe_configs(questions):
+            configs |= _settings_in(answer.resources)
+        if len(configs) < len(names):
+            await asyncio.sleep(READY_POLL_S)
+    return configs
+
+
+def _settings_in(resources: Iterable[Any]) -> dict[str, dict[str, str]]:
+    """Topic -> its settings, without topics that the broker does not know. Raises TopicError."""
     configs = {}
-    for answer in answers:
-        for code, message, _, name, entries in answer.resources:
-            if code:
-                raise TopicError(f"The settings of topic {name} can't be read: {message or f'error {code}'}.")
-            configs[name] = {entry[0]: entry[1] for entry in entries}
+    for code, message, _, name, entries in resources:
+        if code == UNKNOWN_TOPIC:
+            continue
+        if code:
+            raise TopicError(f"The settings of topic {name} can't be read: {message or f'error {code}'}.")
+        configs[name] = {entry[0]: entry[1] for entry in entries}
     return configs

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+import types
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from redis.asyncio import Redis
 
 from streams.app import Ingest, IngestSettings
@@ -33,8 +32,11 @@ from tieline.events import (
 from tieline.kafka import Brokers, connecting
 from tieline.redis_client import connect
 from tieline.registration import Registry, SourceRule
+from tieline.topics import Topics
 
 REGIONS = tuple(f"r{number}" for number in range(8))
+# As ``changes`` of a lab: the time of a report is its producer's, so that it can lie in the past.
+STAMPED_BY_PRODUCERS = {"reports": {"message.timestamp.type": "CreateTime"}}
 REGISTRY = Registry(
     frozenset({"azure"}),
     dict.fromkeys([*(f"probe-{number}" for number in range(10)), "status-1", "fleet-1"], SourceRule()),
@@ -140,18 +142,8 @@ class Lab:
         """Appends events to their topics, all acknowledged by Kafka when this returns."""
         await self.deliver([(self.topic_of(event), *self.encoded(event)) for event in events])
 
-    async def let_producers_stamp(self, topic: str) -> None:
-        """From now on a record's time on this topic is its producer's, so that it can lie in the past."""
-        admin = AIOKafkaAdminClient(**connecting(self.settings.bootstrap))
-        await admin.start()
-        try:
-            by_producer = {"message.timestamp.type": "CreateTime"}
-            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, by_producer)])
-        finally:
-            await admin.close()
-
     async def send_stamped(self, event: Event, stamped_ms: int) -> None:
-        """Appends one event with this time; the topic must take its producers' word."""
+        """Appends one event with this time; the lab was made with ``STAMPED_BY_PRODUCERS``."""
         key, value, headers = self.encoded(event)
         await self.producer.send_and_wait(
             self.topic_of(event), value, key=key, headers=headers, timestamp_ms=stamped_ms
@@ -191,10 +183,20 @@ class Lab:
 
 
 @asynccontextmanager
-async def lab(bootstrap: str, redis_url: str, prefix: str, **settings: Any) -> AsyncIterator[Lab]:
-    """A fresh installation under ``prefix``."""
+async def lab(
+    bootstrap: str,
+    redis_url: str,
+    prefix: str,
+    *,
+    changes: Mapping[str, Mapping[str, str]] = types.MappingProxyType({}),
+    **settings: Any,
+) -> AsyncIterator[Lab]:
+    """A fresh installation under ``prefix``. ``changes``: other settings than usual, by topic."""
     chosen = IngestSettings(bootstrap, prefix, **settings)
-    await create_topics(bootstrap, chosen.topics)
+    topics = Topics(chosen.namespace)
+    for name, change in changes.items():
+        getattr(topics, name).config.update(change)
+    await create_topics(bootstrap, topics)
     redis = connect(redis_url, chosen.keys)
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_request_size=1_040_000

@@ -6,13 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from msgspec.structs import replace
 
 from tests.integration.controllers import Fleet, settings_of, tieline
 from tests.integration.ingesting import demand
-from tieline.kafka import connecting
+from tests.integration.replicated import change_topic
 from tieline.producer import Producer
 
 NOBODY = "127.0.0.1:9"  # the discard port: nobody listens there
@@ -82,10 +80,4 @@ async def test_the_doctor_tells_what_is_well_from_what_is_not(
 
 
 async def _break_topic(bootstrap: str, name: str) -> None:
-    admin = AIOKafkaAdminClient(**connecting(bootstrap))
-    await admin.start()
-    try:
-        change = {"cleanup.policy": "delete", "min.compaction.lag.ms": "3600000"}
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, change)])
-    finally:
-        await admin.close()
+    await change_topic(bootstrap, name, {"cleanup.policy": "delete", "min.compaction.lag.ms": "3600000"})

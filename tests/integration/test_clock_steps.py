@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from streams.app import Ingest
 from streams.tables import RedisTables
-from tests.integration.ingesting import REGISTRY, Lab, lab, now_ms, report
+from tests.integration.ingesting import REGISTRY, STAMPED_BY_PRODUCERS, Lab, lab, now_ms, report
 from tests.waiting import until
 
 
@@ -66,8 +66,10 @@ async def test_a_step_of_a_brokers_clock_loses_no_report(
     kafka_bootstrap: str, redis_url: str, prefix: str
 ) -> None:
     """Half a minute ahead and right again; while one broker's clock stays ahead, others count by theirs."""
-    async with lab(kafka_bootstrap, redis_url, prefix) as it, ingesting(it, OurClock()) as ingest:
-        await it.let_producers_stamp(it.settings.topics.reports.name)
+    async with (
+        lab(kafka_bootstrap, redis_url, prefix, changes=STAMPED_BY_PRODUCERS) as it,
+        ingesting(it, OurClock()) as ingest,
+    ):
         for sequence, ahead_ms in enumerate((0, 30_000, 30_000, 0, 0), start=1):
             await taken(it, sequence, broker_ahead_ms=ahead_ms)
         await taken(it, 1, partition=1, broker_ahead_ms=30_000)
@@ -78,8 +80,10 @@ async def test_a_step_of_a_brokers_clock_loses_no_report(
 
 async def test_reports_that_are_skipped_are_told(kafka_bootstrap: str, redis_url: str, prefix: str) -> None:
     """The share of them stands in the progress rows, for the alarm."""
-    async with lab(kafka_bootstrap, redis_url, prefix) as it, ingesting(it, OurClock()) as ingest:
-        await it.let_producers_stamp(it.settings.topics.reports.name)
+    async with (
+        lab(kafka_bootstrap, redis_url, prefix, changes=STAMPED_BY_PRODUCERS) as it,
+        ingesting(it, OurClock()) as ingest,
+    ):
         await taken(it, 1)
         topic = it.settings.topics.reports.name
         for sequence in range(2, 22):

@@ -4,31 +4,19 @@ repeated, and what is behind them comes through.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.rows import Progress
 from tests.integration.ingesting import Lab, lab, report
+from tests.integration.replicated import change_topic, create_topic, delete_topic
 from tests.waiting import until
 from tieline.events import Report
 
 POISON = (b"p0", b"p1", b"p2")
-
-
-@asynccontextmanager
-async def admin_of(it: Lab) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Connected."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=str(it.settings.bootstrap))
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
 
 
 async def send_poison(it: Lab, keys: Sequence[bytes] = POISON) -> None:
@@ -62,23 +50,20 @@ async def waiting(it: Lab) -> list[Progress]:
 
 async def take_away(it: Lab, how: str) -> None:
     """The dead-letter topic takes no letters from now on."""
-    name = it.settings.topics.deadletter.name
-    async with admin_of(it) as admin:
-        if how == "missing":
-            await admin.delete_topics([name])
-        else:
-            small = {"max.message.bytes": "50"}
-            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, small)])
+    bootstrap, name = str(it.settings.bootstrap), it.settings.topics.deadletter.name
+    if how == "missing":
+        await delete_topic(bootstrap, name)
+    else:
+        await change_topic(bootstrap, name, {"max.message.bytes": "50"})
 
 
 async def give_back(it: Lab, how: str) -> None:
     """It takes letters again."""
-    topic = it.settings.topics.deadletter
-    async with admin_of(it) as admin:
-        if how == "missing":
-            await admin.create_topics([NewTopic(topic.name, 1, 1, topic_configs=topic.config)])
-        else:
-            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, topic.config)])
+    bootstrap, topic = str(it.settings.bootstrap), it.settings.topics.deadletter
+    if how == "missing":
+        await create_topic(bootstrap, replace(topic, partitions=1))
+    else:
+        await change_topic(bootstrap, topic.name, topic.config)
 
 
 @pytest.mark.parametrize("how", ["missing", "too small"])

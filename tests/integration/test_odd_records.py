@@ -9,8 +9,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from controller.commands.in_force import CommandReader
 from controller.commands.policies import first_policy
@@ -30,22 +28,10 @@ from tieline.topics import Topics
 async def ingesting(bootstrap: str, redis_url: str, prefix: str) -> AsyncIterator[tuple[Lab, Ingest]]:
     """One installation with one partition of each topic in use, which takes batches as producers compress
     them."""
-    async with lab(bootstrap, redis_url, prefix) as it:
-        await let_producers_compress(it)
-        async with it.ingest() as ingest:
-            yield it, ingest
-
-
-async def let_producers_compress(it: Lab) -> None:
-    """As on a topic that was made without Tieline."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=str(it.settings.bootstrap))
-    await admin.start()
-    try:
-        topic = it.settings.topics.reports.name
-        config = {**it.settings.topics.reports.config, "compression.type": "producer"}
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, config)])
-    finally:
-        await admin.close()
+    # As on a topic that was made without Tieline.
+    changes = {"reports": {"compression.type": "producer"}}
+    async with lab(bootstrap, redis_url, prefix, changes=changes) as it, it.ingest() as ingest:
+        yield it, ingest
 
 
 async def report_behind(it: Lab, topic: str) -> None:

@@ -6,33 +6,19 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError
 
 from controller.status.live import present
 from tests.integration.controllers import FORCED, Fleet, settings_of, tieline
 from tests.integration.ingesting import Lab, demand, lab, report
+from tests.integration.replicated import create_topic, delete_topic
 from tests.waiting import until
 from tieline.topics import Topic
 
 
 async def recreate(bootstrap: str, topic: Topic) -> None:
     """Deletes the topic and creates it again, empty."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.delete_topics([topic.name])
-
-        async def created() -> bool:
-            new = NewTopic(topic.name, topic.partitions, 1, topic_configs=topic.config)
-            answer = await admin.create_topics([new])
-            return bool(answer.topic_errors[0][1] == 0)
-
-        await until(created, what="the new topic")
-    except TopicAlreadyExistsError:
-        raise AssertionError("the topic was not deleted") from None
-    finally:
-        await admin.close()
+    await delete_topic(bootstrap, topic.name)
+    await create_topic(bootstrap, topic)
 
 
 async def caught_up(it: Lab, sequence: int) -> bool:
@@ -74,14 +60,9 @@ async def test_a_deleted_topic_is_waited_for(kafka_bootstrap: str, redis_url: st
         await it.send(report(1), demand())
         await until(lambda: caught_up(it, 1), what="the report")
         topic = it.settings.topics.reports
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
-        await admin.start()
-        try:
-            await admin.delete_topics([topic.name])
-            await until(lambda: not ingest.progress, what="the end of the session")
-            await admin.create_topics([NewTopic(topic.name, 4, 1, topic_configs=topic.config)])
-        finally:
-            await admin.close()
+        await delete_topic(kafka_bootstrap, topic.name)
+        await until(lambda: not ingest.progress, what="the end of the session")
+        await create_topic(kafka_bootstrap, topic)
         await it.send(report(2))
         await until(lambda: caught_up(it, 2), what="the report on the new topic")
         assert (await it.tables.read()).demand

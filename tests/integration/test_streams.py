@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from streams.store import Contents
-from tests.integration.ingesting import capacity, demand, lab, now_ms, report, statement
+from tests.integration.ingesting import STAMPED_BY_PRODUCERS, capacity, demand, lab, now_ms, report, statement
 from tests.waiting import until
 from tieline.events import (
     Claim,
@@ -99,8 +99,7 @@ async def test_perishable_reports_that_are_stale_are_skipped(
 
     It lies before a live one. As the last of its log it could as well be news of a broker with another clock.
     """
-    async with lab(kafka_bootstrap, redis_url, prefix) as it:
-        await it.let_producers_stamp(it.settings.topics.reports.name)
+    async with lab(kafka_bootstrap, redis_url, prefix, changes=STAMPED_BY_PRODUCERS) as it:
         async with it.ingest():
             pass  # the tables exist from now on, so that a next start reads on and rebuilds nothing
         live, old = report(1, source="probe-1"), report(1, interval_ms=1_000)

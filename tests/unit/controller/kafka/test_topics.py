@@ -1,8 +1,11 @@
 """What an existing topic must be like."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from controller.kafka.topics import advice, faults
+from controller.kafka.topics import TopicError, advice, faults, topic_configs
 from tieline.topics import Topic, Topics
 
 TOPICS = Topics("t")
@@ -34,6 +37,33 @@ def test_a_topic_that_breaks_a_promise_is_refused_with_the_remedy(
     topic = getattr(TOPICS, name)
     (fault,) = faults(topic, partitions, {**topic.config, **change})
     assert said in fault
+
+
+class LateBroker:
+    """Knows no topic when it is asked for the first time."""
+
+    def __init__(self, code: int) -> None:
+        self._codes = [code, 0]
+        self.questions: list[int] = []
+
+    async def describe_configs(self, resources: list[Any]) -> list[Any]:
+        self.questions.append(len(resources))
+        code = self._codes.pop(0)
+        entries = () if code else (("retention.ms", "1"),)
+        rows = [(code, None, 2, resource.name, entries) for resource in resources]
+        return [SimpleNamespace(resources=rows)]
+
+
+async def test_a_broker_that_has_not_heard_of_a_new_topic_is_asked_again() -> None:
+    """In a cluster the one that answers need not be the one that created it. Other errors are raised."""
+    broker = LateBroker(3)
+    assert await topic_configs(broker, ["a", "b"]) == {
+        "a": {"retention.ms": "1"},
+        "b": {"retention.ms": "1"},
+    }
+    assert broker.questions == [2, 2]
+    with pytest.raises(TopicError, match="topic a can't be read: error 29"):
+        await topic_configs(LateBroker(29), ["a"])
 
 
 def test_more_than_needed_is_welcome() -> None:
