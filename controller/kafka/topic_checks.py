@@ -9,7 +9,14 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from msgspec import Struct
 
-from controller.kafka.topics import SAFE_REPLICATION, UNKNOWN_TOPIC, advice, faults, topic_configs
+from controller.kafka.topics import (
+    SAFE_REPLICATION,
+    UNKNOWN_TOPIC,
+    advice,
+    faults,
+    of_any_broker,
+    topic_configs,
+)
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connect, connecting
 from tieline.topics import Topic, Topics
 
@@ -40,12 +47,12 @@ async def check_cluster(bootstrap: str | Brokers, topics: Topics) -> ClusterFind
     try:
         async with asyncio.timeout(CHECK_WITHIN_S):
             await connect(admin)
-            existing = set(await admin.list_topics())
+            existing = set(await of_any_broker(admin.list_topics))
             names = [topic.name for topic in topics.all() if topic.name in existing]
-            rows = await admin.describe_topics(names) if names else ()
+            rows = await of_any_broker(lambda: admin.describe_topics(names)) if names else ()
             described = {row["topic"]: row for row in rows if row["error_code"] != UNKNOWN_TOPIC}
             configs = await topic_configs(admin, list(described))
-            cluster = await admin.describe_cluster()
+            cluster = await of_any_broker(admin.describe_cluster)
     finally:
         await admin.close()
     brokers = len(cluster["brokers"])

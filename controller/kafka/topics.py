@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any, TypeVar
 
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connect, connecting
 from tieline.topics import Topic, Topics
@@ -18,6 +19,8 @@ AT_MOST = ("segment.ms", "segment.bytes", "max.compaction.lag.ms")
 RETENTION = "retention.ms"
 UNLIMITED = -1
 SAFE_REPLICATION = 3
+
+Answer = TypeVar("Answer")
 
 
 class TopicError(RuntimeError):
@@ -106,7 +109,7 @@ async def ensure_topics(
 async def _create_missing(admin: Any, wanted: Iterable[Topic], replication: int) -> tuple[str, ...]:
     from aiokafka.admin import NewTopic
 
-    existing = set(await admin.list_topics())
+    existing = set(await of_any_broker(admin.list_topics))
     missing = [topic for topic in wanted if topic.name not in existing]
     if not missing:
         return ()
@@ -123,6 +126,21 @@ async def _create_missing(admin: Any, wanted: Iterable[Topic], replication: int)
         if code not in (0, TOPIC_ALREADY_EXISTS):  # another controller may create it at the same moment
             raise TopicError(f"Topic {name} could not be created: {message or f'error {code}'}.")
     return tuple(topic.name for topic in missing)
+
+
+async def of_any_broker(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The answer of the first broker that can be reached.
+
+    aiokafka's administrator asks any broker that it knows, and a broker that has just died is known for some
+    seconds more. The caller limits how long this may take.
+    """
+    from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
+
+    while True:
+        try:
+            return await ask()
+        except (KafkaConnectionError, NodeNotReadyError):
+            await asyncio.sleep(READY_POLL_S)
 
 
 async def _check(admin: Any, wanted: tuple[Topic, ...], on_advice: Callable[[str, list[str]], None]) -> None:
@@ -143,7 +161,7 @@ async def _check(admin: Any, wanted: tuple[Topic, ...], on_advice: Callable[[str
 async def _partitions(admin: Any, names: list[str]) -> dict[str, int]:
     """Topic -> its number of partitions, once each has a leader. The caller limits how long this may take."""
     while True:
-        described = await admin.describe_topics(names)
+        described = await of_any_broker(lambda: admin.describe_topics(names))
         ready = {
             topic["topic"]: len(topic["partitions"])
             for topic in described
@@ -165,7 +183,7 @@ async def topic_configs(admin: Any, names: list[str]) -> dict[str, dict[str, str
     configs: dict[str, dict[str, str]] = {}
     while missing := [name for name in names if name not in configs]:
         questions = [ConfigResource(ConfigResourceType.TOPIC, name) for name in missing]
-        for answer in await admin.describe_configs(questions):
+        for answer in await of_any_broker(partial(admin.describe_configs, questions)):
             configs |= _settings_in(answer.resources)
         if len(configs) < len(names):
             await asyncio.sleep(READY_POLL_S)

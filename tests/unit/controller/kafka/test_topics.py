@@ -4,8 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import InvalidTopicError, KafkaConnectionError, KafkaError, NodeNotReadyError
 
-from controller.kafka.topics import TopicError, advice, faults, topic_configs
+from controller.kafka.topics import TopicError, advice, faults, of_any_broker, topic_configs
 from tieline.topics import Topic, Topics
 
 TOPICS = Topics("t")
@@ -64,6 +65,22 @@ async def test_a_broker_that_has_not_heard_of_a_new_topic_is_asked_again() -> No
     assert broker.questions == [2, 2]
     with pytest.raises(TopicError, match="topic a can't be read: error 29"):
         await topic_configs(LateBroker(29), ["a"])
+
+
+@pytest.mark.parametrize("error", [NodeNotReadyError, KafkaConnectionError])
+async def test_another_broker_is_asked_when_one_is_lost(error: type[KafkaError]) -> None:
+    """The one that died is known for some seconds more; what a broker refuses is raised."""
+    failures: list[KafkaError] = [error("the first"), error("the second")]
+
+    async def ask() -> str:
+        if failures:
+            raise failures.pop()
+        return "answer"
+
+    assert await of_any_broker(ask) == "answer"
+    failures = [InvalidTopicError()]
+    with pytest.raises(InvalidTopicError):
+        await of_any_broker(ask)
 
 
 def test_more_than_needed_is_welcome() -> None:
