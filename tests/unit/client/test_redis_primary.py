@@ -96,6 +96,18 @@ def test_all_keys_of_an_installation_lie_in_one_slot() -> None:
     assert slot_of(Keys("user1000")) == 3443
 
 
+def test_every_key_of_an_installation_lies_in_that_slot() -> None:
+    """Also a key that is added later: what stands between the first braces is the namespace."""
+    keys = Keys("eu-1")
+    properties = [name for name, value in vars(Keys).items() if isinstance(value, property)]
+    names = [getattr(keys, name) for name in properties]
+    names += [keys.controller("host-1"), keys.table("health")]
+    assert len(properties) >= 6
+    for name in names:
+        tag = name.partition("{")[2].partition("}")[0]
+        assert slot_of(Keys(tag)) == slot_of(keys), name
+
+
 def test_a_node_of_a_cluster_names_who_has_the_slot() -> None:
     """A node that does not know its own name, or has none to tell, stands for the host that was asked."""
     slots = [
