@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -50,11 +51,12 @@ async def create_topic(bootstrap: str, topic: Topic) -> None:
         await _until_everywhere(admin, topic.name, exists=True)
 
 
-async def delete_topic(bootstrap: str, name: str) -> None:
-    """Returns once no broker knows it any more."""
+async def delete_topics(bootstrap: str, *names: str) -> None:
+    """Returns once no broker knows them any more."""
     async with admin_of(bootstrap) as admin:
-        await admin.delete_topics([name])
-        await _until_everywhere(admin, name, exists=False)
+        await admin.delete_topics(list(names))
+        for name in names:
+            await _until_everywhere(admin, name, exists=False)
 
 
 async def change_topic(bootstrap: str, name: str, settings: Mapping[str, str]) -> None:
@@ -68,7 +70,7 @@ async def change_topic(bootstrap: str, name: str, settings: Mapping[str, str]) -
             return code == 0 and settings.items() <= {entry[0]: entry[1] for entry in entries}.items()
 
         for node_id in await _nodes(admin):
-            await until(lambda node_id=node_id: is_set(node_id), what=f"the settings on broker {node_id}")
+            await until(partial(is_set, node_id), what=f"the settings on broker {node_id}")
 
 
 async def _until_everywhere(admin: AIOKafkaAdminClient, name: str, *, exists: bool) -> None:
@@ -82,7 +84,7 @@ async def _until_everywhere(admin: AIOKafkaAdminClient, name: str, *, exists: bo
         return has_leaders if exists else bool(row["error_code"])
 
     for node_id in await _nodes(admin):
-        await until(lambda node_id=node_id: agrees(node_id), what=f"{name} on broker {node_id}")
+        await until(partial(agrees, node_id), what=f"{name} on broker {node_id}")
 
 
 async def _nodes(admin: AIOKafkaAdminClient) -> list[int]:

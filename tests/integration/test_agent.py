@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from redis.exceptions import RedisError
 
 import tieline
 from tests.integration.controllers import FORCED, POLICY, Fleet, newest, settings_of
 from tests.integration.controllers import tieline as tieline_command
+from tests.integration.replicated import delete_topics
 from tests.stacks import RealStack
 from tests.waiting import until
 from tieline.keys import MANIFEST_FIELD, slice_field
@@ -157,10 +157,7 @@ async def test_a_lost_kafka_is_followed_by_a_new_lineage(
         await (await fleet.add()).until_said("decides now")
         async with follower() as client:
             await has(client, "multicloud-1:")
-    admin = AIOKafkaAdminClient(bootstrap_servers=own_stack.kafka_bootstrap)
-    await admin.start()
-    await admin.delete_topics([topic.name for topic in settings.topics.all()])
-    await admin.close()
+    await delete_topics(own_stack.kafka_bootstrap, *(topic.name for topic in settings.topics.all()))
     async with Fleet(settings, tmp_path) as fleet:
         same = await fleet.add()
         unfit = await same.until_said("this controller is not fit to lead")

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.rows import Progress
 from tests.integration.ingesting import Lab, lab, report
-from tests.integration.replicated import change_topic, create_topic, delete_topic
+from tests.integration.replicated import change_topic, create_topic, delete_topics
 from tests.waiting import until
 from tieline.events import Report
 
@@ -52,7 +52,7 @@ async def take_away(it: Lab, how: str) -> None:
     """The dead-letter topic takes no letters from now on."""
     bootstrap, name = str(it.settings.bootstrap), it.settings.topics.deadletter.name
     if how == "missing":
-        await delete_topic(bootstrap, name)
+        await delete_topics(bootstrap, name)
     else:
         await change_topic(bootstrap, name, {"max.message.bytes": "50"})
 

@@ -10,14 +10,14 @@ import pytest
 from controller.status.live import present
 from tests.integration.controllers import FORCED, Fleet, settings_of, tieline
 from tests.integration.ingesting import Lab, demand, lab, report
-from tests.integration.replicated import create_topic, delete_topic
+from tests.integration.replicated import create_topic, delete_topics
 from tests.waiting import until
 from tieline.topics import Topic
 
 
 async def recreate(bootstrap: str, topic: Topic) -> None:
     """Deletes the topic and creates it again, empty."""
-    await delete_topic(bootstrap, topic.name)
+    await delete_topics(bootstrap, topic.name)
     await create_topic(bootstrap, topic)
 
 
@@ -60,7 +60,7 @@ async def test_a_deleted_topic_is_waited_for(kafka_bootstrap: str, redis_url: st
         await it.send(report(1), demand())
         await until(lambda: caught_up(it, 1), what="the report")
         topic = it.settings.topics.reports
-        await delete_topic(kafka_bootstrap, topic.name)
+        await delete_topics(kafka_bootstrap, topic.name)
         await until(lambda: not ingest.progress, what="the end of the session")
         await create_topic(kafka_bootstrap, topic)
         await it.send(report(2))
