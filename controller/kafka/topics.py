@@ -116,12 +116,11 @@ async def _create_missing(admin: Any, wanted: Iterable[Topic], replication: int)
     safety = {}
     if replication >= SAFE_REPLICATION:
         safety = {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
-    answer = await admin.create_topics(
-        [
-            NewTopic(topic.name, topic.partitions, replication, topic_configs={**topic.config, **safety})
-            for topic in missing
-        ]
-    )
+    new = [
+        NewTopic(topic.name, topic.partitions, replication, topic_configs={**topic.config, **safety})
+        for topic in missing
+    ]
+    answer = await of_any_broker(lambda: admin.create_topics(new))
     for name, code, message, *_ in answer.topic_errors:
         if code not in (0, TOPIC_ALREADY_EXISTS):  # another controller may create it at the same moment
             raise TopicError(f"Topic {name} could not be created: {message or f'error {code}'}.")
@@ -129,17 +128,17 @@ async def _create_missing(admin: Any, wanted: Iterable[Topic], replication: int)
 
 
 async def of_any_broker(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """The answer of the first broker that can be reached.
+    """The answer of the first broker that can be reached and answers in time.
 
     aiokafka's administrator asks any broker that it knows, and a broker that has just died is known for some
     seconds more. The caller limits how long this may take.
     """
-    from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
+    from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTimedOutError
 
     while True:
         try:
             return await ask()
-        except (KafkaConnectionError, NodeNotReadyError):
+        except (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError):
             await asyncio.sleep(READY_POLL_S)
 
 

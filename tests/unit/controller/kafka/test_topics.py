@@ -4,7 +4,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import InvalidTopicError, KafkaConnectionError, KafkaError, NodeNotReadyError
+from aiokafka.errors import (
+    InvalidTopicError,
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+)
 
 from controller.kafka.topics import TopicError, advice, faults, of_any_broker, topic_configs
 from tieline.topics import Topic, Topics
@@ -67,7 +73,7 @@ async def test_a_broker_that_has_not_heard_of_a_new_topic_is_asked_again() -> No
         await topic_configs(LateBroker(29), ["a"])
 
 
-@pytest.mark.parametrize("error", [NodeNotReadyError, KafkaConnectionError])
+@pytest.mark.parametrize("error", [NodeNotReadyError, KafkaConnectionError, RequestTimedOutError])
 async def test_another_broker_is_asked_when_one_is_lost(error: type[KafkaError]) -> None:
     """The one that died is known for some seconds more; what a broker refuses is raised."""
     failures: list[KafkaError] = [error("the first"), error("the second")]
