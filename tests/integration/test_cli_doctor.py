@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tests.integration.controllers import Fleet, settings_of, tieline
 from tests.integration.ingesting import demand
-from tests.integration.replicated import change_topic
+from tests.integration.replicated import brokers_in, change_topic
 from tieline.producer import Producer
 
 NOBODY = "127.0.0.1:9"  # the discard port: nobody listens there
@@ -49,7 +49,7 @@ async def test_the_doctor_tells_what_is_well_from_what_is_not(
         topics = len(fleet.settings.topics.all())
         assert words(well, "wrong") == words(well, "unknown") == ""
         for text in (
-            "kafka: 1 brokers answer",
+            f"kafka: {brokers_in(kafka_bootstrap)} brokers answer",
             f"{topics} of {topics} topics are as they should be",
             "redis: version",
             "clocks: the other clocks agree to a second",
