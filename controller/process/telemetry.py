@@ -1,7 +1,7 @@
 """Logging by structlog, to one stream that libraries share: JSON lines, or columns when it is a terminal.
 
 Libraries repeat a message a thousand times while a broker is away, so their messages are limited in rate.
-Passwords in URLs never reach the output.
+Passwords in URLs never reach the output. Each line is one write, so that lines of two threads don't mix.
 """
 
 import logging
@@ -42,7 +42,7 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(stream))),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Unfailing(stream))),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
