@@ -118,7 +118,7 @@ class Controller:
         redis_place = without_password(settings.redis)
         self.fitness = FitnessWatch(
             kafka,
-            topics.controllers.name,
+            topics,
             first=first_presence(self.leader.identity, now_ms(), own, redis=redis_place, role=settings.role),
             redis=self.redis,
             keys=settings.keys,
@@ -154,8 +154,9 @@ class Controller:
         """Opens all connections, and closes them at the end, each within its own limit."""
         async with AsyncExitStack() as closing:
             closing.push_async_callback(self.redis.aclose)
-            routes = self._topics.routes.name
-            self.projector.history = (await topic_facts(self._kafka, [routes]))[routes].id
+            routes, leader = self._topics.routes.name, self._topics.leader.name
+            facts = await topic_facts(self._kafka, [routes, leader])
+            self.projector.history, self.projector.leader_log = facts[routes].id, facts[leader].id
             for part in (self.fitness, self.offsets, self.publisher, self.leader, self.offers, self.ledger):
                 await part.start()
                 closing.push_async_callback(part.stop)

@@ -116,8 +116,9 @@ async def _rebuild(
         record = routes.newest()
     if record is None or record.table is None:
         raise UserError("Kafka has no publication yet: start a controller with `tieline controller`")
-    topic = settings.topics.routes.name
-    history = (await topic_facts(settings.kafka, [topic]))[topic].id
+    topics = settings.topics.routes.name, settings.topics.leader.name
+    facts = await topic_facts(settings.kafka, topics)
+    history, leader_log = (facts[topic].id for topic in topics)
     redis = connect_redis(settings.redis, settings.keys)
     try:
         fields = await redis.hmget(settings.keys.routes, PLACE_FIELDS)
@@ -126,7 +127,8 @@ async def _rebuild(
         rows = await _tables(settings, redis, record, is_rehearsal=is_rehearsal)
         tables_s = stopwatch_s() - began_s
         if not is_rehearsal:
-            await _routes(redis, settings.keys, record, history=history, seal=seal)
+            logs = (history, leader_log)
+            await _routes(redis, settings.keys, record, logs=logs, seal=seal)
             if lost is not None:
                 await put_overlay(redis, settings.keys, *lost, only_if_none=True)
         return await _report(
@@ -183,11 +185,14 @@ async def _tables(settings: Settings, redis: Any, record: RoutesRecord, *, is_re
     return rows
 
 
-async def _routes(redis: Any, keys: Keys, record: RoutesRecord, *, history: str, seal: Seal) -> None:
-    """Puts the publication in the place of what lies there. A controller may do the same meanwhile."""
+async def _routes(redis: Any, keys: Keys, record: RoutesRecord, *, logs: tuple[str, str], seal: Seal) -> None:
+    """Puts the publication in the place of what lies there. A controller may do the same meanwhile.
+
+    ``logs``: the ids of the topics of routes and of leadership.
+    """
     assert record.table is not None
     projector = Projector(redis, keys, seal)
-    projector.history = history
+    projector.history, projector.leader_log = logs
     await redis.delete(keys.routes)
     projector.project(record.table, record.urgent_seq, record.parents)
     running = asyncio.create_task(projector.run())

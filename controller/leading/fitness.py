@@ -87,11 +87,24 @@ def file_notice(own: PolicyNames, in_force: PolicyNames | None) -> str:
 
 
 def history_fault(lineage: str) -> Fault:
-    """The fault of a lineage whose tables in Redis come from another history of Kafka."""
+    """The fault of a lineage whose tables in Redis come from another log of routes than there is now."""
     return Fault(
         FaultKind.LINEAGE,
         f"LINEAGE: Redis holds tables of {lineage} from before Kafka was lost or its topics were created "
         "anew: name a new `lineage` in the policy, restart the controllers, and run `tieline adopt-lineage`",
+    )
+
+
+def leader_log_fault(lineage: str, topic: str, routes: str) -> Fault:
+    """The fault of a lineage whose epochs are offsets of another log of leadership than there is now.
+
+    The routes that are there name epochs that the new log may reach again, so that log must begin anew too.
+    """
+    return Fault(
+        FaultKind.LINEAGE,
+        f"LINEAGE: {topic} was created anew, and Redis holds tables of {lineage} from before: stop the "
+        f"controllers, delete the topic {routes}, name a new `lineage` in the policy, start the controllers, "
+        "and run `tieline adopt-lineage`",
     )
 
 

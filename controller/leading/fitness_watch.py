@@ -21,6 +21,7 @@ from controller.leading.fitness import (
     clock_fault,
     file_notice,
     history_fault,
+    leader_log_fault,
     lineage_fault,
     others_of,
     tables_fault,
@@ -43,6 +44,7 @@ from streams.producers import stop_producer
 from tieline.cancelling import run_all
 from tieline.kafka import Brokers
 from tieline.keys import Keys
+from tieline.topics import Topics
 
 LOOK_EVERY_S = 1.0
 SEND_WITHIN_S = 5.0
@@ -82,7 +84,7 @@ class FitnessWatch:
     def __init__(
         self,
         bootstrap: str | Brokers,
-        topic: str,
+        topics: Topics,
         *,
         first: Presence,
         redis: Any,
@@ -94,7 +96,7 @@ class FitnessWatch:
         self.fitness = Fitness()
         self.roster = Roster()
         self._bootstrap = bootstrap
-        self._topic = topic
+        self._topics = topics
         self._presence = first
         self._file = PolicyNames(first.lineage, first.policy_version)
         self._redis = redis
@@ -102,7 +104,7 @@ class FitnessWatch:
         self._projector = projector
         self._standing = standing
         self._on_change = on_change
-        self._tail = Tail(bootstrap, topic, self._take)
+        self._tail = Tail(bootstrap, topics.controllers.name, self._take)
         self._producer: AIOKafkaProducer | None = None
         self._clock = ClockWatch()
         self._ahead_ms = 0
@@ -216,10 +218,12 @@ class FitnessWatch:
     async def _history_fault(self) -> Fault | None:
         lineage = self._presence.lineage
         try:
-            is_other = await self._projector.is_of_another_history(lineage)
+            lost = await self._projector.lost_log(lineage)
         except (RedisError, OSError, TimeoutError):
             return None  # the next look says what is wrong with Redis
-        return history_fault(lineage) if is_other else None
+        if lost == "leader":
+            return leader_log_fault(lineage, self._topics.leader.name, self._topics.routes.name)
+        return history_fault(lineage) if lost else None
 
     def _tables_fault(self, tables_run: str, epoch: int, broker_now_ms: int) -> Fault | None:
         """Compares this Redis with the leader's, also with that of a leader which died within a minute.
@@ -254,7 +258,7 @@ class FitnessWatch:
         sent_ms = now_ms()
         async with asyncio.timeout(SEND_WITHIN_S):
             metadata: Any = await self._producer.send_and_wait(
-                self._topic, value=value, headers=record_headers, partition=0
+                self._topics.controllers.name, value=value, headers=record_headers, partition=0
             )
         self._ahead_ms = apart_ms(sent_ms, int(metadata.timestamp), now_ms())
 

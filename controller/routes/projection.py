@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import structlog
@@ -26,6 +26,8 @@ from tieline.table_hints import encode_hint
 CHECK_EVERY_S = 1.0
 REDIS_WITHIN_S = 2.0
 HISTORY_FIELD = "history"
+LEADER_LOG_FIELD = "leader_log"
+LostLog: TypeAlias = Literal["", "routes", "leader"]
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
@@ -74,6 +76,7 @@ class Projector:
         self._beat_script = redis.register_script((files("controller.routes") / "beat.lua").read_text())
         self.parents: tuple[str, ...] = ()  # lineages that an operator has said this one follows
         self.history = ""  # the id of the topic that publications are on; a lost Kafka has another
+        self.leader_log = ""  # the id of the topic whose offsets are the epochs; the same
         self.on_projected: Callable[[Generation], None] = lambda _generation: None
         self.confirmed_ms: int | None = None  # when Redis last took or confirmed the table; steady clock
         self.foreign = ""  # the lineage that Redis holds, if it is another and was not adopted
@@ -154,11 +157,17 @@ class Projector:
                     self._log.info("Redis is back")
                 self._failing = False
 
-    async def is_of_another_history(self, lineage: str) -> bool:
-        """Whether Redis has a table of this lineage that another topic carried: Kafka was lost, or its topic
-        created anew, and generations have begun again. Raises RedisError."""
-        stored, history = await self._redis.hmget(self._keys.routes, PLACE_FIELDS[0], HISTORY_FIELD)
-        return stored == lineage.encode() and history not in (None, b"", self.history.encode())
+    async def lost_log(self, lineage: str) -> LostLog:
+        """Which log has begun anew since Redis got its table of this lineage: that of the routes, or that of
+        leadership, whose offsets are the epochs. Then generations begin again. Raises RedisError."""
+        stored, history, leader_log = await self._redis.hmget(
+            self._keys.routes, PLACE_FIELDS[0], HISTORY_FIELD, LEADER_LOG_FIELD
+        )
+        if stored != lineage.encode():
+            return ""
+        if history not in (None, b"", self.history.encode()):
+            return "routes"
+        return "leader" if leader_log not in (None, b"", self.leader_log.encode()) else ""
 
     async def _is_behind(self) -> bool:
         """Whether Redis lacks the newest publication: emptied, restored from a backup, or not reached."""
@@ -240,6 +249,7 @@ class Projector:
         arguments: list[str | bytes | int] = [new.lineage, new.epoch, new.seq, base_text]
         arguments += [self._keys.routes_hint, hint, " ".join(wanted.parents), len(gone), *gone]
         arguments += [HEARTBEAT_FIELD, now_ms(), HISTORY_FIELD, self.history]
+        arguments += [LEADER_LOG_FIELD, self.leader_log]
         for name, value in changed.items():
             arguments += [name, value]
         answer: list[Any] = await self._script(keys=[self._keys.routes], args=arguments)

@@ -50,8 +50,8 @@ async def projected(fleet: Fleet, redis: Any) -> dict[str, bytes] | None:
     parts = {name: fields[slice_field(name).encode()] for name in sums}
     for name, part in parts.items():
         decode_slice(part, sums[name])
-    # Besides the slices manifest, heartbeat, history, lineage, epoch and seq: nothing else is left.
-    assert len(fields) == len(parts) + 6
+    # Besides the slices manifest, heartbeat, the ids of two logs, lineage, epoch and seq: nothing is left.
+    assert len(fields) == len(parts) + 7
     assert record.table is not None
     assert parts == slices(record.table)
     return parts
