@@ -51,6 +51,7 @@ class ProgressReporter:
         self._assigned = assigned
         self._recover = recover
         self._starts: dict[Partition, int] = {}
+        self._changes = 0  # how often a partition was taken away
         self._standing_since: dict[Partition, tuple[int, float]] = {}  # next offset, since when (loop time)
         self._behind_since_ms: dict[Partition, int] = {}
         self._pace = LogPace()
@@ -67,15 +68,28 @@ class ProgressReporter:
                 self._note_trouble(error)
             await asyncio.sleep(every_s)
 
+    def forget(self, partition: Partition) -> None:
+        """The partition was taken away. It may come back at once: then it goes on at what is committed by
+        then, and not at what was committed when this process first got it."""
+        self._changes += 1
+        self._lanes[partition.topic].forget(partition)
+        self._starts.pop(partition, None)
+
     async def report(self) -> None:
-        """Writes one row for each partition. Without any it still finds out whether the tables are lost."""
-        partitions = sorted(self._assigned())
+        """Writes one row for each partition. Without any it still finds out whether the tables are lost.
+
+        A report during which partitions were taken away is left out, because it mixes two assignments.
+        """
+        partitions, changes = sorted(self._assigned()), self._changes
         self._starts = {ours: at for ours, at in self._starts.items() if ours in partitions}
         self._behind_since_ms = {ours: at for ours, at in self._behind_since_ms.items() if ours in partitions}
-        if unknown := [partition for partition in partitions if partition not in self._starts]:
-            self._starts |= await self._offsets.starts(unknown)
+        unknown = [partition for partition in partitions if partition not in self._starts]
+        starts = await self._offsets.starts(unknown) if unknown else {}
         # The end is asked first and our own place read after it: so the two never make us look ahead.
         ends = await self._offsets.ends(partitions) if partitions else {}
+        if self._changes != changes:
+            return
+        self._starts |= starts
         rows = [self._row(partition, ends[partition]) for partition in partitions]
         self._note_standing(rows)
         self.rows = rows

@@ -176,7 +176,7 @@ class Session:
 
     async def _on_revoked(self, _app: Any, revoked: set[Any], **_: Any) -> None:
         for tp in revoked:
-            self.lanes[tp.topic].forget(Partition(tp.topic, tp.partition))
+            self._progress.forget(Partition(tp.topic, tp.partition))
 
     async def _recover(self) -> None:
         await self._recover_tables()
