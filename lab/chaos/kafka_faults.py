@@ -8,7 +8,6 @@ adopt-lineage``).
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -207,9 +206,11 @@ async def _cluster_replaced(scene: Scene) -> None:
     kafka = scene.world.kafka
     before = _cluster_id(scene)
     await kafka.kill()
-    await asyncio.to_thread(shutil.rmtree, kafka.place / "data")
+    await asyncio.to_thread(kafka.become_another_cluster)
     await kafka.start()
-    scene.prove(f"the id of the cluster was {before} and is {_cluster_id(scene)}")
+    if (after := _cluster_id(scene)) == before:
+        raise ChaosError(f"the id of the cluster is {after} as before")
+    scene.prove(f"the id of the cluster was {before} and is {after}")
     await _lost_history(scene)
 
 
@@ -220,9 +221,13 @@ def _cluster_id(scene: Scene) -> str:
 
 async def _lost_history(scene: Scene) -> None:
     """Clients keep their table; a new lineage and one command let them go on."""
-    tables_before = scene.held_by_clients()
     controllers = scene.world.controllers
     await _until_controllers_end(scene)
+    view = scene.recorder.redis
+    assert view is not None
+    assert view.generation is not None
+    await scene.until_clients_have(view.generation, WITHIN_S)  # it may have been on its way to them
+    tables_before = scene.held_by_clients()
     for name in CONTROLLERS:
         await scene.world.start_controller(name)
 

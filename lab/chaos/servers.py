@@ -8,7 +8,7 @@ import struct
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from lab.chaos.links import Link
 from lab.errors import StackError
@@ -40,6 +40,11 @@ class ChaosKafka(Kafka):
         self._doors = doors
         self._shim = environment
         super().__init__(place, jars, number=number, nodes=nodes, cluster=cluster)
+
+    def become_another_cluster(self) -> None:
+        """The next start finds no data, and forms a cluster with another id. Kafka must not run."""
+        shutil.rmtree(self.place / "data")
+        self._cluster = uuid4()
 
     def command(self) -> list[str]:
         """Later settings win over earlier ones. The plain listener is the recorder's own."""
