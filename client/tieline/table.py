@@ -12,7 +12,7 @@ bytes in every generation.
 partial, empty or damaged table is never used (tests/unit/client/test_table.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
@@ -286,7 +286,7 @@ def decode_slice(data: bytes, expected_checksum: str) -> Slice:
         raise TableError("the checksum of the slice is not the one in the manifest")
     part = _decoded(_slice_decoder, data, "a slice")
     _check_schema("slice", part.schema)
-    _check_route(part.route, part.pools)
+    _check_route(part.route, [info.provider for info in part.pools])
     return part
 
 
@@ -312,22 +312,25 @@ def check(table: RouteTable) -> None:
         raise TableError("a pool is listed twice")
     if len({route.name for route in table.routes}) != len(table.routes):
         raise TableError("a route is listed twice")
+    providers = [info.provider for info in table.pools]
     for route in table.routes:
-        _check_route(route, table.pools)
+        _check_route(route, providers)
 
 
-def _check_route(route: Route, pools: tuple[PoolInfo, ...]) -> None:
+def _check_route(route: Route, providers: Sequence[str]) -> None:
+    """``providers``: of each pool that the table lists."""
+    pools = len(providers)
     _check_split(route.split, pools, route.name)
     if route.split.shed == MILLION and not route.shed_reason:
         raise TableError(f"{route.name}: everything is shed, and shed_reason is empty")
     for provider, split in route.on_loss.items():
         _check_split(split, pools, f"{route.name} on loss of {provider}")
-        if any(pools[index].provider == provider and weight for index, weight in _pairs(split)):
+        if any(providers[index] == provider and weight for index, weight in _pairs(split)):
             raise TableError(f"{route.name} on loss of {provider}: a pool of {provider} still has weight")
     _check_indices(route.last_resort, pools, f"{route.name} last resort", "a pool is named twice")
 
 
-def _check_split(split: Split, pools: tuple[PoolInfo, ...], place: str) -> None:
+def _check_split(split: Split, pools: int, place: str) -> None:
     if len(split.pools) != len(split.weights):
         raise TableError(f"{place}: {len(split.pools)} pools but {len(split.weights)} weights")
     _check_indices(split.pools, pools, place, "a pool has two weights")
@@ -335,11 +338,11 @@ def _check_split(split: Split, pools: tuple[PoolInfo, ...], place: str) -> None:
         raise TableError(f"{place}: weights and shed sum to {total}, not {MILLION}")
 
 
-def _check_indices(indices: tuple[int, ...], pools: tuple[PoolInfo, ...], place: str, twice: str) -> None:
-    """``twice``: the error for an index that occurs twice."""
+def _check_indices(indices: tuple[int, ...], pools: int, place: str, twice: str) -> None:
+    """``pools``: how many the table lists. ``twice``: the error for an index that occurs twice."""
     if len(set(indices)) != len(indices):
         raise TableError(f"{place}: {twice}")
-    if any(not 0 <= index < len(pools) for index in indices):
+    if indices and not (min(indices) >= 0 and max(indices) < pools):
         raise TableError(f"{place}: refers to a pool that the table does not list")
 
 

@@ -2,8 +2,8 @@
 
 A poll reads the generation, the heartbeat and the emergency overlay, some hundred bytes. Only when another
 generation lies there than the one in force does it read the table. That read takes the manifest and this
-client's slices together. An urgent hint that carries both (``table_hints``) is used at once; any other urgent
-hint has the table read at once, without a look at the generation first.
+client's slices together. An urgent hint that carries both (``table_hints``) is used at once; after any other
+hint the table is read without a look at the generation first.
 """
 
 import asyncio
@@ -68,17 +68,17 @@ class RedisSource:
             await hints.subscribe(self._keys.routes_hint, self._keys.overlay_hint)
             await self._fetch(connection, subscriber)
             while True:
-                if await self._is_pressing(hints, subscriber) or await self._is_news(connection, subscriber):
+                if await self._is_told(hints, subscriber) or await self._is_news(connection, subscriber):
                     await self._fetch(connection, subscriber)
 
     def _connect(self) -> Redis:
         return connect(self._url, self._keys)  # without retries: ``run`` is the loop that tries again
 
-    async def _is_pressing(self, hints: Any, subscriber: Subscriber) -> bool:
-        """Wait until the next look is due: the poll, a new overlay, an urgent hint, or another hint and its
-        random wait. Returns whether it was an overlay, or an urgent hint that brought no table: then both are
-        to be read at once."""
-        due_s = monotonic_s() + self._random.uniform(POLL_MIN_S, POLL_MAX_S)
+    async def _is_told(self, hints: Any, subscriber: Subscriber) -> bool:
+        """Wait until the next read is due: the poll, a new overlay, an urgent hint, or another hint and its
+        random wait. Returns whether it was an overlay, or a hint told of a table that it did not bring: then
+        both are to be read."""
+        is_told, due_s = False, monotonic_s() + self._random.uniform(POLL_MIN_S, POLL_MAX_S)
         while (left_s := due_s - monotonic_s()) > 0:
             message = await hints.get_message(ignore_subscribe_messages=True, timeout=left_s)
             if message is None:
@@ -86,10 +86,11 @@ class RedisSource:
             if message["channel"] == self._keys.overlay_hint.encode():
                 return True
             hint = decode_hint(bytes(message["data"]))
-            if hint.urgent and not self._takes_from(hint, subscriber):
+            is_told = not self._takes_from(hint, subscriber)
+            if hint.urgent and is_told:
                 return True
             due_s = min(due_s, monotonic_s() + self._random.uniform(0, JITTER_MAX_S))
-        return False
+        return is_told
 
     def _takes_from(self, hint: TableHint, subscriber: Subscriber) -> bool:
         """Whether the hint carried a newer table for this client, which is in force now.
