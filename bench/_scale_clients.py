@@ -1,8 +1,9 @@
 """A process of `scale` with many clients: python -m bench._scale_clients ADDRESS COUNT ROUTE...
 
 Each is a `tieline.AsyncClient` with connections of its own, as an application has one; the routes are dealt
-out in turns. When the last of them has applied a generation a line says so, in JSON: which one it was, and at
-what time of the steady clock each client had it.
+out in turns. No application has that many in one process, which is therefore set up as a controller's is.
+When the last of them has applied a generation a line says so, in JSON: which one it was, and at what time of
+the steady clock each client had it.
 """
 
 import asyncio
@@ -10,6 +11,9 @@ import json
 import os
 import sys
 
+import uvloop
+
+from controller.process.supervise import collect_seldom
 from controller.web.admission import TOKENS
 from tieline import Applied, AsyncClient
 from tieline.events import Demand
@@ -61,4 +65,5 @@ async def main(address: str, count: int, routes: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))
+    collect_seldom()
+    uvloop.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))

@@ -1,17 +1,20 @@
-"""What `scale` takes events in from: 80 regions of 50 pools, and five probers that report on each."""
+"""What `scale` takes events in from: 80 regions of 50 pools, five probers of each, and 400 clients."""
 
+import time
 from collections.abc import Iterator
 
 import msgspec
 
 from controller.core.policy.policy import Origin, Policy, Pool, Provider, Source, Workload
-from tieline.events import Outcomes, PoolObservation, Report
+from tieline.events import Demand, Flow, Outcomes, PoolObservation, Report
 from tieline.table import ModelOffer
 
 PROVIDERS = ("azure", "coreweave", "gcp", "oci")
 REGIONS_EACH = 20
 POOLS_EACH = 50
 PROBERS = 5
+CLIENTS = 400
+USED = 8
 REPORT_INTERVAL_MS = 60_000  # long, so that a backlog of some seconds is fresh
 MODEL = ModelOffer("chat-large", "gpt-4o")
 
@@ -40,8 +43,9 @@ def policy_as_yaml() -> str:
     return msgspec.json.encode(policy).decode()
 
 
-def reports(rounds: int, now_ms: int) -> Iterator[Report]:
+def reports(rounds: int) -> Iterator[Report]:
     """``rounds`` reports of every prober on every region, a round after the other."""
+    end_ms = time.time_ns() // 1_000_000
     outcomes = Outcomes(ok=1_000)
     for sequence in range(1, rounds + 1):
         for place in regions():
@@ -57,8 +61,28 @@ def reports(rounds: int, now_ms: int) -> Iterator[Report]:
                     region=region,
                     incarnation="scale",
                     sequence=sequence,
-                    window_start_ms=now_ms - 1_000,
-                    window_end_ms=now_ms,
+                    window_start_ms=end_ms - 1_000,
+                    window_end_ms=end_ms,
                     interval_ms=REPORT_INTERVAL_MS,
                     pools=seen,
                 )
+
+
+def demand(rounds: int) -> Iterator[Demand]:
+    """``rounds`` reports of each of 400 clients, each of one flow and the eight pools that it used."""
+    end_ms = time.time_ns() // 1_000_000
+    places = regions()
+    for sequence in range(1, rounds + 1):
+        for client in range(CLIENTS):
+            used = (f"{places[(client + part) % len(places)]}/p{client % POOLS_EACH}" for part in range(USED))
+            yield Demand(
+                client=f"gateway-{client}",
+                incarnation="scale",
+                sequence=sequence,
+                window_start_ms=end_ms - 1_000,
+                window_end_ms=end_ms,
+                interval_ms=REPORT_INTERVAL_MS,
+                generation="scale:1:1",
+                flows=(Flow("chat", "us", requests=80, offered_units=800.0),),
+                pools=tuple(PoolObservation(pool, Outcomes(ok=10), 100.0, 180.0, 900.0) for pool in used),
+            )
