@@ -178,11 +178,10 @@ def _told_cases(name: str, told: Told, idle: tuple[Traffic, Traffic], *, promise
     calm, busy = _differences(*idle), _differences(told.before, told.after)
     share = busy.at_s / calm.at_s
     sent = busy.sent_bytes - calm.sent_bytes * share
-    valkey_s, relay_s = busy.valkey_s - calm.valkey_s * share, busy.relay_s - calm.relay_s * share
+    relay_s = busy.relay_s - calm.relay_s * share
     cases = [
         Case(name, "ms", told.waits_ms, {"p99": TOLD_WITHIN_MS} if promised else {}),
         Case(f"{name}: sent", "KiB/publication", [sent / KIB / PUBLICATIONS]),
-        Case(f"{name}: Valkey", "ms/publication", [valkey_s * 1e3 / PUBLICATIONS]),
     ]
     if relay_s:
         cases.append(Case(f"{name}: relay", "ms/publication", [relay_s * 1e3 / PUBLICATIONS]))
