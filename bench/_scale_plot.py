@@ -5,6 +5,7 @@ on both axes, so that a straight line through the corner is what grows in propor
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -15,7 +16,8 @@ WIDTH, HEIGHT = 560, 300  # of one graph
 LEFT, RIGHT, TOP, BOTTOM = 74, 24, 54, 44
 COLORS = ("#4e79a7", "#e15759")
 INK, FAINT, GRID = "#202124", "#5f6368", "#e8eaed"
-ROOM = 1.12  # the largest value lies a little below the upper edge
+ROOM = 1.12  # the largest value lies a little left of the edge
+STEPS = 4  # lines above the lowest
 CLIENTS = (100, 300, 1_000)
 WORKERS = (1, 2, 4)
 SIZES = (
@@ -116,13 +118,13 @@ def picture(drawn: Sequence[Graph]) -> str:
 def _graph(graph: Graph) -> Iterator[str]:
     inner_x, inner_y = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     most_x = max(x for line in graph.lines for x, _ in line.points) * ROOM
-    most_y = max(y for line in graph.lines for _, y in line.points) * ROOM
+    most_y = STEPS * _round_step(max(y for line in graph.lines for _, y in line.points) / STEPS)
     yield _text(LEFT, 20, graph.title, size=14, weight="bold")
     yield _text(LEFT + inner_x / 2, HEIGHT - 8, graph.below, anchor="middle", color=FAINT)
-    for part in (0.0, 0.25, 0.5, 0.75, 1.0):
-        y = TOP + inner_y * (1 - part)
+    for step in range(STEPS + 1):
+        y = TOP + inner_y * (1 - step / STEPS)
         yield f'<line x1="{LEFT}" x2="{LEFT + inner_x}" y1="{y:.1f}" y2="{y:.1f}" stroke="{GRID}"/>'
-        yield _text(LEFT - 6, y + 4, _number(most_y * part), anchor="end", color=FAINT)
+        yield _text(LEFT - 6, y + 4, _number(most_y * step / STEPS), anchor="end", color=FAINT)
     for x in sorted({x for line in graph.lines for x, _ in line.points}):
         yield _text(LEFT + inner_x * x / most_x, HEIGHT - 26, _number(x), anchor="middle", color=FAINT)
     for number, line in enumerate(graph.lines):
@@ -133,6 +135,12 @@ def _graph(graph: Graph) -> Iterator[str]:
         for x, y in places:
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{color}"/>'
         yield _text(LEFT + number * 90, 40, line.legend, color=color)
+
+
+def _round_step(least: float) -> float:
+    """The next number from ``least`` up that people count by: 1, 2 or 5, and a power of ten."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(power * step for step in (1, 2, 5, 10) if power * step >= least)
 
 
 def _number(value: float) -> str:
