@@ -16,6 +16,8 @@ record was appended must assume that it was, and that it may still appear later.
 topics and refuses existing ones whose settings would break a promise, naming the setting and the command to
 change it.
 
+``packing`` compresses a body that is too large for its topic as it is.
+
 Tests: tests/unit/controller/kafka, tests/integration/test_leader.py,
 tests/integration/test_agent.py.
 """

@@ -6,8 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.routes.record import RecordEncoder, RoutesRecord, decode_record, encode_record, fence
+from msgspec.structs import replace
+
+from controller.routes.record import (
+    RecordEncoder,
+    RoutesRecord,
+    decode_record,
+    encode_record,
+    fence,
+    head_of,
+)
 from tieline.table import Generation, PoolInfo, Route, RouteTable, Split, TableError
+from tieline.topics import ROUTES_RECORD_MAX_BYTES
 
 ORIGINS = ("us", "eu", "jp")
 WHOLE, HALF = 1_000_000, 500_000
@@ -44,6 +54,15 @@ def test_what_is_kept_from_record_to_record_changes_no_byte(
         assert decode_record(encoder.encode(publication)) == publication
         opening = fence("main", seq, seq)
         assert encoder.encode(opening) == encode_record(opening)
+
+
+def test_a_record_that_is_too_large_is_read_as_any_other() -> None:
+    """It goes to Kafka compressed, and whole records and heads come back from it."""
+    large = replace(record(1, 2, [True]), policy=b"azure/r/p1 " * 900_000, policy_version="one")
+    data = encode_record(large)
+    assert len(data) < ROUTES_RECORD_MAX_BYTES < len(large.policy)
+    assert decode_record(data) == large
+    assert head_of(data).policy_version == "one"
 
 
 def test_a_table_is_checked_also_after_good_ones() -> None:
