@@ -1,18 +1,34 @@
 """How often the same thing is logged: once a minute, by this package and by the Kafka libraries.
 
 While Kafka is away for eleven seconds its libraries write about a thousand lines. Of those only warnings
-pass, and each of them once a minute.
+pass, and each of them once a minute. Of our own lines, whoever writes them, ``LineLimit`` lets 30 of each
+kind pass in a minute, because some are caused from outside: by each push, each stream, each probe.
 """
 
 import logging
+import time
 from collections import OrderedDict
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
 
 LIBRARIES = ("faust", "mode", "aiokafka")
 LOG_EVERY_S = 60.0
+LINES_PER_MINUTE = 30
 TEMPLATES_MAX = 500
+TEMPLATE_CHARACTERS = 200
 # What the libraries say while a broker starts, a topic is new or a leader changes. They try again.
 PASSING = ("GroupCoordinatorNotAvailableError", "NotLeaderForPartitionError", "LeaderNotAvailableError")
 PASSING_S = 10.0
+
+
+@dataclass
+class _Minute:
+    """What passed of one kind of line since ``began_s``, and what was left out since the last that passed."""
+
+    began_s: float
+    passed: int = 0
+    left_out: int = 0
 
 
 class LogPace:
@@ -29,6 +45,41 @@ class LogPace:
         return True
 
 
+class LineLimit:
+    """A processor of structlog: of each kind of line, which is its event, ``LINES_PER_MINUTE`` pass in a
+    minute. The next one that passes says as ``left_out`` how many did not. Critical lines always pass."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._minutes: OrderedDict[str, _Minute] = OrderedDict()
+
+    def __call__(
+        self, _logger: Any, method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """The line, if it passes. Raises structlog's ``DropEvent`` otherwise."""
+        if method == "critical":
+            return event
+        minute, now_s = self._minute(str(event.get("event"))[:TEMPLATE_CHARACTERS]), self._now_s()
+        if now_s - minute.began_s >= LOG_EVERY_S:
+            minute.began_s, minute.passed = now_s, 0
+        if minute.passed >= LINES_PER_MINUTE:
+            minute.left_out += 1
+            from structlog import DropEvent  # short commands import this module, and not structlog
+
+            raise DropEvent
+        minute.passed += 1
+        if minute.left_out:
+            event["left_out"], minute.left_out = minute.left_out, 0
+        return event
+
+    def _minute(self, kind: str) -> _Minute:
+        minute = self._minutes.setdefault(kind, _Minute(self._now_s()))
+        self._minutes.move_to_end(kind)
+        while len(self._minutes) > TEMPLATES_MAX:
+            self._minutes.popitem(last=False)
+        return minute
+
+
 class RateLimit(logging.Filter):
     """Passes a record unless the same logger passed one of the same template within the last minute."""
 
@@ -43,7 +94,7 @@ class RateLimit(logging.Filter):
         pass."""
         if record.levelno >= logging.CRITICAL:
             return True
-        key = (record.name, str(record.msg)[:200])
+        key = (record.name, str(record.msg)[:TEMPLATE_CHARACTERS])
         now_s = record.created
         if self._passes_by(record, now_s):
             return False

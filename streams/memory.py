@@ -69,6 +69,10 @@ class MemoryTables:
         rows = self.state.rows.get(table, {})
         return {field: rows[field] for field in fields if field in rows}
 
+    async def size(self, table: str) -> int:
+        """See ``Tables``."""
+        return len(self.state.rows.get(table, {}))
+
     async def put(self, writes: Sequence[Write]) -> list[bool]:
         """See ``Tables``."""
         self._check_run()

@@ -71,6 +71,10 @@ class Tables(Protocol):
         """The rows of those fields that exist. May answer from what this process wrote or read."""
         ...
 
+    async def size(self, table: str) -> int:
+        """How many rows the table has."""
+        ...
+
     async def put(self, writes: Sequence[Write]) -> list[bool]:
         """Returns for each write, in order, whether it was accepted. A refused field is loaded anew later.
 

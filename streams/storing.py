@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+import structlog
+
 from streams.demand import DemandFold
 from streams.fold import Refusal, fold
 from streams.material import is_material
@@ -13,6 +15,8 @@ from tieline.events import Demand
 from tieline.registration import Registry
 
 RACES_MAX = 50
+ROWS_MAX = 20_000  # of one table: a source and a region each
+log = structlog.get_logger(__name__)
 
 
 class RaceError(RuntimeError):
@@ -52,6 +56,7 @@ class Storer(Protocol):
 
 class RowStorer:
     """Reports, statements and capacity: one write for each field, however many of its events are in a batch.
+    A table that has ``ROWS_MAX`` rows takes no new ones; those that it has go on.
 
     ``counts`` takes the refusals, by name.
     """
@@ -84,19 +89,39 @@ class RowStorer:
     async def _writes(self, by_field: dict[tuple[str, str], list[RowItem]]) -> list[Write]:
         """What to write. Fields whose events change nothing are removed from ``by_field``."""
         stored: dict[tuple[str, str], Row] = {}
+        new: dict[str, set[str]] = {}
         for table in sorted({table for table, _ in by_field}):
             rows = await self._tables.load(table, [field for name, field in by_field if name == table])
             stored |= {(table, field): row for field, row in rows.items() if isinstance(row, Row)}
+            new[table] = {field for name, field in by_field if name == table} - rows.keys()
+        room = await self._room(new)
         writes = []
         for (table, field), items in list(by_field.items()):
             before = stored.get((table, field))
             row, material = self._fold(before, items)
+            if before is None and row is not None:
+                room[table] -= 1
+                if room[table] < 0:
+                    self._refuse(table, len(items))
+                    row = None
             if row is None or row is before:
                 del by_field[table, field]
                 continue
             expected = before.position if before else None
             writes.append(Write(table, field, expected, row=row, material=material))
         return writes
+
+    async def _room(self, rows: dict[str, set[str]]) -> dict[str, int]:
+        """How many rows may begin, by table; only of tables for which there are new ones."""
+        return {
+            table: ROWS_MAX - await self._tables.size(table) for table, new in sorted(rows.items()) if new
+        }
+
+    def _refuse(self, table: str, events: int) -> None:
+        """Sources are registered, but a source may name any region, and rows stay: without a bound one that
+        makes up regions would fill Redis."""
+        self._counts["no_room"] += events
+        log.error("no_room_for_a_row", table=table, rows_max=ROWS_MAX)
 
     def _fold(self, row: Row | None, items: Sequence[RowItem]) -> tuple[Row | None, bool]:
         """The row after all events of one field, and whether any of them was material."""

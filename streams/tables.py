@@ -126,6 +126,11 @@ class RedisTables:
         rows = ((key.field, self._cache.get(key)) for key in keys)
         return {field: row for field, row in rows if row is not None}
 
+    async def size(self, table: str) -> int:
+        """See ``Tables``."""
+        rows: int = await self._redis.hlen(self._keys.table(table))
+        return rows
+
     async def put(self, writes: Sequence[Write]) -> list[bool]:
         """See ``Tables``: all in one round trip, each atomic by itself."""
         if not self._run:

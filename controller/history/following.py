@@ -5,10 +5,31 @@ What a record says of conditions is compared with what stood before it. So a rec
 removed before it could be read, leaves no condition standing that has ended.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 
 from controller.history.conditions import ended
 from controller.history.entries import Entry, HistoryRecord
+
+WRITERS_MAX = 1_000  # one for each start of a controller
+
+
+class LastNumbers:
+    """The number of the last record of each writer; beyond ``WRITERS_MAX`` the one unheard for longest is
+    forgotten."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[str, int] = OrderedDict()
+
+    def note(self, writer: str, number: int) -> bool:
+        """Whether a record with this number is new of its writer; it is the last one from now on."""
+        if number <= self._last.get(writer, 0):
+            return False
+        self._last[writer] = number
+        self._last.move_to_end(writer)
+        if len(self._last) > WRITERS_MAX:
+            self._last.popitem(last=False)
+        return True
 
 
 class Following:
@@ -17,17 +38,16 @@ class Following:
     def __init__(self, before: HistoryRecord | None = None) -> None:
         self.standing: Mapping[str, Entry] = {}
         self._epoch = -1
-        self._last_number: dict[str, int] = {}
+        self._last_numbers = LastNumbers()
         if before is not None:
             self.standing = {entry.key: entry for entry in before.standing}
             self._epoch = before.epoch
-            self._last_number[before.writer] = before.number
+            self._last_numbers.note(before.writer, before.number)
 
     def entries(self, record: HistoryRecord) -> list[Entry]:
         """The entries of one more record; none if it was there before."""
-        if record.number <= self._last_number.get(record.writer, 0):
+        if not self._last_numbers.note(record.writer, record.number):
             return []
-        self._last_number[record.writer] = record.number
         if record.epoch < self._epoch:
             return [entry for entry in record.entries if not entry.phase]
         self._epoch = record.epoch

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from controller.history.entries import Entry, HistoryRecord, Selection, decode_history
+from controller.history.following import LastNumbers
 from controller.process.errors import TopicMissingError
 from streams.every_record import close_reader, log_reader, open_reader
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers
@@ -96,13 +97,12 @@ class OnceOnly:
     """The entries of records, without records that were appended twice."""
 
     def __init__(self) -> None:
-        self._last_number: dict[str, int] = {}
+        self._last_numbers = LastNumbers()
 
     def entries(self, body: bytes | None) -> Iterator[Entry]:
         """The entries of one more record; none if it can't be read or was there before."""
         record = decode_history(body)
-        if record is not None and record.number > self._last_number.get(record.writer, 0):
-            self._last_number[record.writer] = record.number
+        if record is not None and self._last_numbers.note(record.writer, record.number):
             yield from record.entries
 
 

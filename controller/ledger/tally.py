@@ -12,6 +12,7 @@ from tieline.errors import UNDECODABLE
 
 DAY_MS = 86_400_000
 GAP_MAX_MS = 3_600_000
+TOTALS_MAX = 50_000  # a day of a provider each: two years of as many providers as a policy may have
 USAGE_TYPE = "tieline.usage.v1"
 
 
@@ -52,8 +53,8 @@ def decode_use(data: bytes | None) -> DayUse | None:
 
 
 class Tally:
-    """The newest total of each provider and day. ``unwritten``: keys of those that have grown since they were
-    last written."""
+    """The newest total of each provider and day; beyond ``TOTALS_MAX`` the oldest day is forgotten.
+    ``unwritten``: keys of those that have grown since they were last written."""
 
     def __init__(self) -> None:
         self.totals: dict[str, DayUse] = {}
@@ -67,6 +68,13 @@ class Tally:
         known_use = self.totals.get(use.key)
         if known_use is None or (use.epoch, use.until_ms) > (known_use.epoch, known_use.until_ms):
             self.totals[use.key] = use
+            self._keep_bounded()
+
+    def _keep_bounded(self) -> None:
+        if len(self.totals) > TOTALS_MAX:
+            oldest = min(self.totals.values(), key=lambda use: use.day_ms)
+            del self.totals[oldest.key]
+            self.unwritten.discard(oldest.key)
 
     def begin(self, epoch: int) -> None:
         """This controller leads now: what it meters is of this epoch, from where the last record ends."""
@@ -97,6 +105,7 @@ class Tally:
             epoch=self._epoch,
         )
         self.unwritten.add(use.key)
+        self._keep_bounded()
 
     def used(self, provider: str, from_ms: int, to_ms: int) -> tuple[ProviderUse, int]:
         """(What the provider was sent on the days from ``from_ms`` to ``to_ms``, milliseconds metered)."""

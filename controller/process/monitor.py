@@ -5,7 +5,8 @@ whoever counts on it: it fails while the command can't do its work, or could not
 /metrics`` is for Prometheus. Each failure is one sentence that says why, with status 503.
 
 It is off unless an address is given. It shows nothing secret and authenticates nobody, so keep the address
-inside the network that reads it.
+inside the network that reads it. At most ``CONNECTIONS_MAX`` connections are open at once, and one that makes
+no request within ``FIRST_REQUEST_WITHIN_S`` is ended.
 """
 
 import asyncio
@@ -15,16 +16,21 @@ from typing import NamedTuple, TypeAlias
 
 import prometheus_client
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from controller.process.errors import UserError
+from controller.process.listening import ConnectionGate
 from controller.process.settings import MONITOR, Address
 
 PREFIX = "tieline_"
 SHUTDOWN_S = 0.5
+CONNECTIONS_MAX = 64
+FIRST_REQUEST_WITHIN_S = 10.0
+IDLE_S = 75.0  # longer than Prometheus waits between two scrapes
 LabelValues: TypeAlias = tuple[str, ...]
 HEADERS = {"content-type": CONTENT_TYPE_LATEST}
 
@@ -73,7 +79,13 @@ class Vitals(NamedTuple):
 
 
 @asynccontextmanager
-async def monitored(address: Address | None, vitals: Callable[[], Vitals]) -> AsyncIterator[None]:
+async def monitored(
+    address: Address | None,
+    vitals: Callable[[], Vitals],
+    *,
+    connections_max: int = CONNECTIONS_MAX,
+    first_request_within_s: float = FIRST_REQUEST_WITHIN_S,
+) -> AsyncIterator[None]:
     """Answers as long as the context lasts; does nothing without an address.
 
     Raises UserError when it can't listen there.
@@ -81,18 +93,45 @@ async def monitored(address: Address | None, vitals: Callable[[], Vitals]) -> As
     if address is None:
         yield
         return
-    runner = web.AppRunner(_application(vitals), access_log=None, shutdown_timeout=SHUTDOWN_S)
+    application = _application(vitals)
+    runner = web.AppRunner(
+        application, access_log=None, keepalive_timeout=IDLE_S, shutdown_timeout=SHUTDOWN_S
+    )
+    application.middlewares.append(_noting(lambda request: gate.note_request(request)))
     await runner.setup()
+    assert runner.server is not None
+    gate = ConnectionGate(
+        runner.server,
+        connections_max=connections_max,
+        first_request_within_s=first_request_within_s,
+        count=lambda _what: None,
+    )
     try:
-        try:
-            await web.TCPSite(runner, address.host, address.port).start()
-        except OSError as error:
-            raise UserError(
-                f"{MONITOR}: can't listen on {address.host}:{address.port}: {error.strerror}"
-            ) from None
-        yield
+        async with await _listen(address, gate):
+            yield
     finally:
         await runner.cleanup()
+
+
+async def _listen(address: Address, gate: ConnectionGate) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.create_server(gate.connect, address.host, address.port, reuse_address=True)
+    except OSError as error:
+        raise UserError(
+            f"{MONITOR}: can't listen on {address.host}:{address.port}: {error.strerror}"
+        ) from None
+
+
+def _noting(note: Callable[[web.Request], None]) -> Middleware:
+    """Middleware that is told of each request before it is answered."""
+
+    @web.middleware
+    async def noting(request: web.Request, handler: Handler) -> web.StreamResponse:
+        note(request)
+        return await handler(request)
+
+    return noting
 
 
 def _application(vitals: Callable[[], Vitals]) -> web.Application:

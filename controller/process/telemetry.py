@@ -1,7 +1,8 @@
 """Logging by structlog, to one stream that libraries share: JSON lines, or columns when it is a terminal.
 
-Libraries repeat a message a thousand times while a broker is away, so their messages are limited in rate.
-Passwords in URLs never reach the output. Each line is one write, so that lines of two threads don't mix.
+Libraries repeat a message a thousand times while a broker is away, so their messages are limited in rate, and
+so are our own, because some are caused from outside. Passwords in URLs never reach the output. Each line is
+one write, so that lines of two threads don't mix.
 """
 
 import logging
@@ -10,7 +11,7 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO, cast
 
-from streams.logs import RateLimit
+from streams.logs import LineLimit, RateLimit
 
 # Up to the last @ of the word: a password that was typed as it is may have a slash or an @ of its own.
 _USER_INFO = re.compile(r"([a-z][a-z0-9+.-]*://)([^\s'\"]*)@", re.IGNORECASE)
@@ -40,7 +41,7 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
-        processors=[*shared, *rendering],
+        processors=[LineLimit(), *shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Unfailing(stream))),
         cache_logger_on_first_use=False,

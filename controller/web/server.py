@@ -14,6 +14,7 @@ from aiohttp import web
 
 from controller.process.clock import monotonic_ms
 from controller.process.errors import SettingError
+from controller.process.listening import ConnectionGate
 from controller.web.admission import Bounds, Rates
 from controller.web.answers import refusal
 from controller.web.page import Page
@@ -97,14 +98,14 @@ class Server:
         self._page = page
         self._bounds = bounds
         self._rates = Rates(bounds)
-        self._mute: dict[int, asyncio.TimerHandle] = {}  # connections that have made no request yet
+        self._gate: ConnectionGate
         self._log = structlog.get_logger("web")
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str]:
         """Listens as long as the context lasts, and gives the base URL. Raises ``SettingError`` when it
         can't."""
-        app = web.Application(middlewares=[self._gate], client_max_size=self._bounds.body_max_bytes)
+        app = web.Application(middlewares=[self._let_in], client_max_size=self._bounds.body_max_bytes)
         app.add_routes(self._answers.routes())
         if self._page is not None:
             app.add_routes(self._page.routes())
@@ -126,27 +127,17 @@ class Server:
             await runner.cleanup()
 
     async def _bind(self, runner: web.AppRunner) -> asyncio.Server:
-        loop, accept = asyncio.get_running_loop(), runner.server
-        assert accept is not None
-
-        def connected() -> asyncio.BaseProtocol:
-            open_now = {
-                *self._mute,
-                *map(id, accept.connections),
-            }  # a connection in its TLS handshake counts too
-            if len(open_now) >= self._bounds.connections_max:
-                self._answers.counts["connections refused"] += 1
-                return _Refusal()
-            handler = accept()
-            # The timer keeps the handler alive, so that nothing else gets its id while it is a key here.
-            timer = loop.call_later(self._bounds.first_request_within_s, self._end_mute, handler)
-            self._mute[id(handler)] = timer
-            return handler
-
+        assert runner.server is not None
+        self._gate = ConnectionGate(
+            runner.server,
+            connections_max=self._bounds.connections_max,
+            first_request_within_s=self._bounds.first_request_within_s,
+            count=lambda what: self._answers.counts.update((what,)),
+        )
         tls = self._tls()
         try:
-            return await loop.create_server(
-                connected,
+            return await asyncio.get_running_loop().create_server(
+                self._gate.connect,
                 self._listen.host,
                 self._listen.port,
                 ssl=tls,
@@ -170,17 +161,10 @@ class Server:
             raise SettingError(f"the key for TLS: {error}") from None
         return context
 
-    def _end_mute(self, handler: web.RequestHandler) -> None:
-        del self._mute[id(handler)]
-        if handler.transport is not None:
-            self._answers.counts["connections ended: no request"] += 1
-            handler.transport.abort()
-
     @web.middleware
-    async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _let_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuses a request that comes too often or without a valid token, and passes on every other."""
-        if (timer := self._mute.pop(id(request.protocol), None)) is not None:
-            timer.cancel()
+        self._gate.note_request(request)
         if wait_ms := self._rates.wait_ms(request.remote or "", monotonic_ms()):
             self._answers.counts["requests refused: too many"] += 1
             return refusal(429, "too many requests from this address", retry_after_s=wait_ms / 1_000)
@@ -199,11 +183,3 @@ class Server:
     def _decides_itself(self, path: str) -> bool:
         """Whether the path is open, or belongs to the page, which also knows sessions of browsers."""
         return path in OPEN_PATHS or (self._page is not None and self._page.owns(path))
-
-
-class _Refusal(asyncio.Protocol):
-    """Closes a connection at once, because there are too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()

@@ -70,9 +70,10 @@ class AlertBook:
         return tuple(self._statement(place, now_ms) for place in self._due)
 
     def delivered(self, statement: Statement) -> None:
-        """Kafka has this statement."""
+        """Kafka has this statement. A region of which nothing is claimed any more is forgotten."""
         if statement.kind in ("status", "maintenance"):
             self._due.pop(_place_of(statement), None)
+            self._forget_empty(_place_of(statement))
 
     def give_up(self, statement: Statement, alerts: Iterable[Alert] | None) -> None:
         """The controllers do not take this statement: what ``alerts`` claim of its region leaves it, so that
@@ -83,6 +84,12 @@ class AlertBook:
         self._claims[place] = {name: claim for name, claim in claims.items() if name not in leaving}
         if not self._claims[place]:
             self._due.pop(place, None)
+        self._forget_empty(place)
+
+    def _forget_empty(self, place: Stated) -> None:
+        """A sender that makes up regions must not fill the memory."""
+        if place not in self._due and not self._claims.get(place, True):
+            del self._claims[place]
 
     def _claims_of(self, alert: Alert, alert_id: str, now_ms: int) -> Iterator[tuple[Stated, Claim]]:
         if alert.state is None:

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from controller.history.entries import Entry, HistoryRecord
-from controller.history.following import Following
+from controller.history.following import WRITERS_MAX, Following, LastNumbers
 
 BEGUN = Entry(1, "alarm", "prober", text="silent", phase="begins", key="alarm:prober")
 OVER = replace(BEGUN, at_ms=5, phase="ends", text="over: silent")
@@ -48,3 +48,16 @@ def test_a_second_beginning_is_no_news() -> None:
         "decision:1",
         "alarm:prober",
     ]
+
+
+def test_writers_of_long_ago_are_forgotten() -> None:
+    """Whoever follows for months hears of a writer for each start of a controller; the latest are kept."""
+    numbers = LastNumbers()
+    assert numbers.note("first", 5)
+    for writer in range(WRITERS_MAX - 1):
+        assert numbers.note(f"w{writer}", 1)
+        assert not numbers.note("first", 5)
+    assert numbers.note("first", 6)
+    numbers.note("one more", 1)
+    assert numbers.note("w0", 1)
+    assert not numbers.note("first", 6)

@@ -108,3 +108,13 @@ def test_a_report_has_each_commitment_in_its_own_term() -> None:
     assert (row.used, row.projected, row.shortfall) == (40.0, 200.0, 100.0)
     assert row.metered_ms == DAY_MS
     assert report.used == {"azure": ProviderUse(40.0, 0.0)}
+
+
+def test_days_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest days go first, so that years of use do not fill the memory."""
+    monkeypatch.setattr("controller.ledger.tally.TOTALS_MAX", 3)
+    tally = metered(0, 1)
+    for day in range(1, 4):
+        metered(0, 1, tally=tally, from_ms=NOON + day * DAY_MS)
+    assert sorted(use.day_ms for use in tally.totals.values()) == [DAY + day * DAY_MS for day in (1, 2, 3)]
+    assert tally.unwritten <= tally.totals.keys()

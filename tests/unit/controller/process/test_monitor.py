@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -92,3 +94,64 @@ def test_an_address_is_host_and_port() -> None:
     for wrong in ("9464", "host:", ":0", "host:70000", ":9464"):
         with pytest.raises(SettingError, match="TIELINE_MONITOR"):
             read_address(wrong)
+
+
+@asynccontextmanager
+async def connected(address: Address) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection, which may be ended by the other side."""
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def ends(reader: asyncio.StreamReader) -> bool:
+    """Whether the other side ends the connection without a word."""
+    try:
+        return not await reader.read(1)
+    except ConnectionResetError:
+        return True
+
+
+async def test_who_says_nothing_is_shown_out() -> None:
+    """A connection without a whole request ends after some seconds, so that it does not hold a descriptor
+    for good."""
+    address = free_address()
+    async with (
+        monitored(address, lambda: Vitals("", ()), first_request_within_s=0.05),
+        connected(address) as (reader, writer),
+    ):
+        writer.write(b"GET /livez HTTP/1.1\r\nhost:")
+        assert await ends(reader)
+
+
+async def test_connections_beyond_the_most_are_closed_at_once() -> None:
+    """Those that are open go on, and are served."""
+    address = free_address()
+    async with (
+        monitored(address, lambda: Vitals("", ()), connections_max=1),
+        connected(address) as (reader, writer),
+        connected(address) as (unwanted, _),
+    ):
+        assert await ends(unwanted)
+        writer.write(b"GET /livez HTTP/1.1\r\nhost: here\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_caller_who_has_asked_may_stay() -> None:
+    """Only a connection without any request is ended early: a scraper keeps its own between two scrapes."""
+    address = free_address()
+    async with (
+        monitored(address, lambda: Vitals("", ()), first_request_within_s=0.05),
+        connected(address) as (reader, writer),
+    ):
+        for _ in range(2):
+            writer.write(b"GET /livez HTTP/1.1\r\nhost: here\r\n\r\n")
+            answer = await reader.readuntil(b"ok\n")
+            assert answer.startswith(b"HTTP/1.1 200")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(reader.read(1), 0.2)
+                raise AssertionError("it was ended")

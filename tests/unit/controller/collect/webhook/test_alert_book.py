@@ -153,3 +153,17 @@ def test_every_statement_keeps_the_contract(
         later.restore(statement)
         assert all(not ended.claims for ended in taken(later, Alert(name, (), None)))
     assert fit_id(name) == fit_id(fit_id(name))
+
+
+def test_a_region_of_which_nothing_is_claimed_is_forgotten() -> None:
+    """A sender that makes up regions does not fill the memory: what ended, or was refused, leaves nothing."""
+    claims = book()
+    for number in range(5):
+        taken(claims, alert("a", f"azure/made-up-{number}"))
+    taken(claims, alert("a", state=None))
+    assert not claims._claims
+    claims.take([alert("b", "azure/refused")], NOW_MS)
+    (statement,) = claims.due(NOW_MS)
+    claims.give_up(statement, None)
+    assert not claims._claims
+    assert not list(claims.due(NOW_MS))
