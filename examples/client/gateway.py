@@ -1,4 +1,4 @@
-"""A gateway in 60 lines (pip install starlette uvicorn): whoever speaks OpenAI's API to it is routed.
+"""A gateway in some 60 lines (pip install starlette uvicorn): whoever speaks OpenAI's API to it is routed.
 
 python examples/client/gateway.py SOURCE [PORT]      then: base_url="http://127.0.0.1:8000/v1"
 """
@@ -57,4 +57,5 @@ def gateway(source: str) -> Starlette:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    uvicorn.run(gateway(sys.argv[1]), host="127.0.0.1", port=int([*sys.argv, "8000"][2]), log_level="warning")
+    port = int([*sys.argv, "8000"][2])
+    uvicorn.run(gateway(sys.argv[1]), port=port, log_level="warning", limit_concurrency=1_000)

@@ -12,6 +12,7 @@ from tieline._process import clock as _clock
 from tieline.events import ResultClass
 
 KEEP_ALIVE_S = 30.0
+PLACES_MAX = 4_096  # with or without an idle connection
 KEEP_ALIVE_MAX = 128  # idle ones to one place
 AGE_MAX_S = 300.0  # a name may lead to other addresses by then
 # A connection that its server has closed shows it within a round trip. One that fails later was asked in
@@ -70,13 +71,27 @@ class Idle(Generic[C]):
     def give(self, key: IdleKey, connection: C) -> None:
         """It may be used again: for 30 s, for less where its server keeps it for less, and not beyond the
         greatest age of a connection."""
-        connections = self._by_place.setdefault(key, deque())
+        connections = self._by_place.get(key)
+        if connections is None:
+            self._forget_unused()
+            connections = self._by_place.setdefault(key, deque())
         connection.idle_until_s = min(
             _clock.monotonic_s() + _idle_max_s(connection.http.keep_alive_s), connection.opened_s + AGE_MAX_S
         )
         connections.append(connection)
         if len(connections) > KEEP_ALIVE_MAX:
             _close_oldest(connections, lambda _: True)
+
+    def _forget_unused(self) -> None:
+        """Makes room for a place, if there are many: pools move, and nothing is kept at their old addresses.
+
+        Another thread may be about to put a connection where this one finds nothing. That one is then not
+        used again, and closed when it is collected, which so many places make rare.
+        """
+        if len(self._by_place) >= PLACES_MAX:
+            for place, connections in list(self._by_place.items()):
+                if not connections:
+                    self._by_place.pop(place, None)
 
     def tidy(self) -> None:
         """Close those that nobody has used for long."""

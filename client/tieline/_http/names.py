@@ -13,6 +13,7 @@ from threading import Lock, Thread
 from typing import Any, Protocol, TypeAlias
 
 RESOLVE_S = 2.0
+NAMES_MAX = 4_096
 NEXT_ADDRESS_S = 0.25  # before the next address is tried beside the one before (RFC 8305, section 5)
 
 Address: TypeAlias = tuple[int, tuple[Any, ...]]  # address family, socket address
@@ -28,9 +29,9 @@ class Lookup(Protocol):
 
 
 class Names:
-    """Names and the addresses they had last. Thread-safe. ``lookup`` asks the resolver, by default
-    ``socket.getaddrinfo``; ``resolve_s`` is how long it is waited for where earlier addresses can be used
-    instead."""
+    """Names and the addresses they had last; beyond ``NAMES_MAX`` the one resolved longest ago is forgotten.
+    Thread-safe. ``lookup`` asks the resolver, by default ``socket.getaddrinfo``; ``resolve_s`` is how long it
+    is waited for where earlier addresses can be used instead."""
 
     def __init__(self, lookup: Lookup | None = None, resolve_s: float = RESOLVE_S) -> None:
         self._lookup = lookup
@@ -89,7 +90,12 @@ class Names:
         with self._lock:
             self._questions.pop(key, None)
             if not isinstance(answer, OSError):
+                self._last_good.pop(key, None)
                 self._last_good[key] = answer
+                if len(self._last_good) > NAMES_MAX:
+                    forgotten = next(iter(self._last_good))
+                    del self._last_good[forgotten]
+                    self._unresolved.discard(forgotten[0])
                 self._unresolved.discard(key[0])
         question.set_result(answer)
 

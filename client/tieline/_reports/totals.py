@@ -13,6 +13,7 @@ from tieline._reports.reporter import ReportedParts
 from tieline._routing.route import Outcome, Target
 from tieline._tables.status import State, Status
 
+POOLS_KEPT_MAX = 10_000  # as many as a policy may name
 FIRST_TOKEN_BOUNDS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0)
 
 
@@ -70,7 +71,8 @@ class _PoolTotals:
 
 
 class Totals:
-    """Counts what one client does from now on. Pools come and go with tables; their sums stay."""
+    """Counts what one client does from now on. Pools come and go with tables; their sums stay, until
+    more than ``POOLS_KEPT_MAX`` were used: then those of the one used first are dropped."""
 
     def __init__(self, client: MeasuredClient) -> None:
         self._client = client
@@ -99,6 +101,8 @@ class Totals:
         with self._lock:
             row = self._pools.get(target.pool)
             if row is None:
+                if len(self._pools) >= POOLS_KEPT_MAX:
+                    del self._pools[next(iter(self._pools))]
                 row = self._pools[target.pool] = _PoolTotals()
             result = outcome.counted_as.value
             row.results[result] = row.results.get(result, 0) + 1

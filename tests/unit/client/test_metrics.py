@@ -3,6 +3,7 @@ whom."""
 
 from typing import Any
 
+import pytest
 from openai import AsyncOpenAI
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -54,6 +55,18 @@ async def test_prometheus_reads_a_client() -> None:
         "tieline_client_overlay 0.0",
     ):
         assert line in text.splitlines(), text
+
+
+async def test_sums_of_pools_of_long_ago_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools come and go for years, and each is a dozen series: those of the one used first go first."""
+    monkeypatch.setattr("tieline._reports.totals.POOLS_KEPT_MAX", 1)
+    registry, pools = CollectorRegistry(), FakePools({A: 1}, model=MODEL, on_loss={"azure": {B: 1}})
+    async with tieline.AsyncClient(pools, workload="chat", origin="eu") as client:
+        tieline.metrics.prometheus(client, registry)
+        await use(client, pools)
+        text = generate_latest(registry).decode()
+    assert f'tieline_client_attempts_total{{pool="{B}",result="ok"}} 2.0' in text
+    assert f'tieline_client_attempts_total{{pool="{A}"' not in text
 
 
 async def test_opentelemetry_reads_a_client() -> None:

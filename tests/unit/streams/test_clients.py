@@ -354,3 +354,14 @@ def test_the_generations_of_a_row_are_few() -> None:
         room.add(replace(served(f"c{number}", 1, T0_MS), generation=f"lab:1:{number // 2}"))
     assert len(room.fold.row().generations) == GENERATIONS_MAX
     assert set(room.fold.row().generations.values()) == {2}
+
+
+def test_names_that_are_made_up_push_out_the_one_heard_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partition remembers so many clients; who reports stays, whoever else comes."""
+    monkeypatch.setattr("streams.clients.CLIENTS_MAX", 3)
+    room = Partition()
+    for second in range(4):
+        room.add(served("steady", 10, T0_MS + second * 1_000))
+        room.add(served(f"stranger-{second}", 1, T0_MS + second * 1_000))
+    assert sum(room.fold.row().generations.values()) == 3
+    assert flow_of(room.add(served("steady", 10, T0_MS + 4_000))).doubtful_units == 0

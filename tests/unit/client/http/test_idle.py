@@ -2,7 +2,7 @@
 
 import pytest
 
-from tieline._http.connections import AGE_MAX_S, KEEP_ALIVE_S, Idle
+from tieline._http.connections import AGE_MAX_S, KEEP_ALIVE_S, PLACES_MAX, Idle
 from tieline._http.http1 import Http1
 from tieline._process import clock as _clock
 
@@ -56,3 +56,17 @@ def test_an_old_connection_is_not_kept() -> None:
     idle.give(KEY, old)
     assert idle.take(KEY) is young
     assert old.discarded
+
+
+def test_places_without_a_connection_are_forgotten() -> None:
+    """Pools that move leave nothing behind for good; a place with a connection stays."""
+    idle: Idle[Kept] = Idle()
+    for number in range(PLACES_MAX - 1):
+        place = ("https", f"pool-{number}.example", 443)
+        idle.give(place, Kept(0, None))
+        idle.take(place)
+    kept = Kept(0, None)
+    idle.give(KEY, kept)
+    idle.give(("https", "one-more.example", 443), Kept(0, None))
+    assert len(idle._by_place) == 2
+    assert idle.take(KEY) is kept

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from threading import Event, Thread
 from typing import Any
@@ -13,7 +14,7 @@ import uvloop
 
 from tieline._http.flights import Flight
 from tieline._http.messages import WireError
-from tieline._http.names import Names
+from tieline._http.names import NAMES_MAX, Names
 from tieline._http.wire_async import AsyncWire
 from tieline._http.wire_sync import SyncWire
 from tieline._process import clock as _clock
@@ -205,3 +206,16 @@ def test_a_resolver_that_hangs_is_not_waited_for(way: str) -> None:
         assert WAYS[way](names, "http://pool.example/", 2) == [200, 200]
         assert _clock.monotonic_s() - began_s < 4
         over.set()
+
+
+def test_names_of_long_ago_are_forgotten() -> None:
+    """Tables may name other hosts every day for years: the one resolved longest ago goes first."""
+    names = Names(lambda *_, **__: [row(("127.0.0.1", 80))])
+    names.ask("first.example", 80).result()
+    for number in range(NAMES_MAX - 1):
+        names._resolve((f"h{number}.example", 80), Future())
+    names.ask("first.example", 80).result()
+    names.ask("one-more.example", 80).result()
+    assert len(names._last_good) == NAMES_MAX
+    assert names.limit_s("first.example", 80) is not None
+    assert names.limit_s("h0.example", 80) is None

@@ -109,9 +109,9 @@ async def connected(address: Address) -> AsyncIterator[tuple[asyncio.StreamReade
 
 
 async def ends(reader: asyncio.StreamReader) -> bool:
-    """Whether the other side ends the connection without a word."""
+    """Whether the other side ends the connection without a word, within 20 s."""
     try:
-        return not await reader.read(1)
+        return not await asyncio.wait_for(reader.read(1), 20)
     except ConnectionResetError:
         return True
 
