@@ -84,8 +84,9 @@ async def _drop_redis(world: Installation) -> None:
         await redis.client_kill_filter(_type="normal", skipme=True)
 
 
+# The first one makes the other controller lead, so that both have led before samples count.
 INCIDENTS: tuple[Incident, ...] = (
-    _hang, _fail, _throttle, _kill, _pause_leader, _cut, _drop_redis, _shrink,
+    _pause_leader, _fail, _throttle, _kill, _hang, _cut, _drop_redis, _shrink,
 )  # fmt: skip
 
 
@@ -120,21 +121,19 @@ async def _until(at_s: float) -> None:
     await asyncio.sleep(max(0.0, at_s - time.monotonic()))
 
 
-async def _moment(world: Installation, logs: sampling.Logs, redis: object) -> sampling.Moment:
+async def _moment(world: Installation, logs: sampling.Logs) -> sampling.Moment:
     stack = world.fleet.stack
     return {
         **logs.read(world.children),
         **await asyncio.to_thread(sampling.processes, world.children),
         **await asyncio.to_thread(sampling.topics, stack.directory / "kafka" / "data"),
-        **await sampling.redis_side(redis),
+        **await sampling.redis_side(stack.redis_url),
         **await sampling.series(world.http, world.monitors),
         ("kafka", "kafka connections"): sampling.connections_to(stack.kafka.port),
     }
 
 
 async def _run(minutes: float, cycle_s: float, file: Path) -> None:
-    from redis.asyncio import Redis
-
     with tempfile.TemporaryDirectory(prefix="tieline-soak-") as directory:
         world = Installation(Path(directory))
         try:
@@ -143,14 +142,12 @@ async def _run(minutes: float, cycle_s: float, file: Path) -> None:
             trouble = asyncio.create_task(_trouble(world, cycle_s, began_s))
             logs = sampling.Logs()
             every_s = min(SAMPLE_EVERY_S, cycle_s / 20)
-            async with Redis.from_url(world.fleet.stack.redis_url) as redis:
-                while (at_s := time.monotonic() - began_s) < minutes * 60:
-                    moment = await _moment(world, logs, redis)
-                    _append(file, at_s, cycle_s, moment)
-                    if trouble.done():
-                        trouble.result()
-                    world.fleet.require_running()
-                    await asyncio.sleep(every_s)
+            while (at_s := time.monotonic() - began_s) < minutes * 60:
+                _append(file, at_s, cycle_s, await _moment(world, logs))
+                if trouble.done():
+                    trouble.result()
+                world.fleet.require_running()
+                await asyncio.sleep(every_s)
             trouble.cancel()
         finally:
             await world.stop()
