@@ -6,7 +6,6 @@ kind pass in a minute, because some are caused from outside: by each push, each 
 """
 
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
@@ -24,9 +23,9 @@ PASSING_S = 10.0
 
 @dataclass
 class _Minute:
-    """What passed of one kind of line since ``began_s``, and what was left out since the last that passed."""
+    """What passed of one kind of line since ``began_ms``, and what was left out since the last that passed."""
 
-    began_s: float
+    began_ms: int
     passed: int = 0
     left_out: int = 0
 
@@ -47,10 +46,11 @@ class LogPace:
 
 class LineLimit:
     """A processor of structlog: of each kind of line, which is its event, ``LINES_PER_MINUTE`` pass in a
-    minute. The next one that passes says as ``left_out`` how many did not. Critical lines always pass."""
+    minute. The next one that passes says as ``left_out`` how many did not. Critical lines always pass.
+    ``now_ms`` is any steady clock."""
 
-    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._now_s = now_s
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
         self._minutes: OrderedDict[str, _Minute] = OrderedDict()
 
     def __call__(
@@ -59,9 +59,9 @@ class LineLimit:
         """The line, if it passes. Raises structlog's ``DropEvent`` otherwise."""
         if method == "critical":
             return event
-        minute, now_s = self._minute(str(event.get("event"))[:TEMPLATE_CHARACTERS]), self._now_s()
-        if now_s - minute.began_s >= LOG_EVERY_S:
-            minute.began_s, minute.passed = now_s, 0
+        minute, now_ms = self._minute(str(event.get("event"))[:TEMPLATE_CHARACTERS]), self._now_ms()
+        if now_ms - minute.began_ms >= 1_000 * LOG_EVERY_S:
+            minute.began_ms, minute.passed = now_ms, 0
         if minute.passed >= LINES_PER_MINUTE:
             minute.left_out += 1
             from structlog import DropEvent  # short commands import this module, and not structlog
@@ -73,7 +73,7 @@ class LineLimit:
         return event
 
     def _minute(self, kind: str) -> _Minute:
-        minute = self._minutes.setdefault(kind, _Minute(self._now_s()))
+        minute = self._minutes.setdefault(kind, _Minute(self._now_ms()))
         self._minutes.move_to_end(kind)
         while len(self._minutes) > TEMPLATES_MAX:
             self._minutes.popitem(last=False)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO, cast
 
+from controller.process.clock import monotonic_ms
 from streams.logs import LineLimit, RateLimit
 
 # Up to the last @ of the word: a password that was typed as it is may have a slash or an @ of its own.
@@ -41,7 +42,7 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
-        processors=[LineLimit(), *shared, *rendering],
+        processors=[LineLimit(monotonic_ms), *shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Unfailing(stream))),
         cache_logger_on_first_use=False,

@@ -67,8 +67,8 @@ def test_what_passes_by_itself_is_told_only_when_it_stays() -> None:
 def test_a_kind_of_our_own_lines_passes_thirty_times_a_minute() -> None:
     """What is caused from outside, such as a line for each dropped stream, can't fill a disk. The next line
     says how many were left out; other kinds and critical lines pass."""
-    now_s = 100.0
-    limit = LineLimit(lambda: now_s)
+    now_ms = 100_000
+    limit = LineLimit(lambda: now_ms)
     for _ in range(LINES_PER_MINUTE):
         assert limit(None, "info", {"event": "a stream was dropped"}) == {"event": "a stream was dropped"}
     for _ in range(5):
@@ -76,14 +76,14 @@ def test_a_kind_of_our_own_lines_passes_thirty_times_a_minute() -> None:
             limit(None, "info", {"event": "a stream was dropped"})
     assert limit(None, "info", {"event": "leads now"}) == {"event": "leads now"}
     assert limit(None, "critical", {"event": "a stream was dropped"})
-    now_s += LOG_EVERY_S
+    now_ms += round(1_000 * LOG_EVERY_S)
     assert limit(None, "info", {"event": "a stream was dropped", "peer": "x"})["left_out"] == 5
     assert "left_out" not in limit(None, "info", {"event": "a stream was dropped"})
 
 
 def test_kinds_that_are_made_up_do_not_fill_the_memory() -> None:
     """The kinds seen longest ago are forgotten."""
-    limit = LineLimit(lambda: 0.0)
+    limit = LineLimit(lambda: 0)
     for number in range(TEMPLATES_MAX + 10):
         limit(None, "info", {"event": f"kind {number}"})
     assert len(limit._minutes) == TEMPLATES_MAX
