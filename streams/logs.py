@@ -23,7 +23,7 @@ PASSING_S = 10.0
 
 @dataclass
 class _Minute:
-    """What passed of one kind of line since ``began_ms``, and what was left out since the last that passed."""
+    """What passed of one kind of line since ``began_ms``, and what was left out since the last one."""
 
     began_ms: int
     passed: int = 0
