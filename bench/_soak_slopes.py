@@ -1,10 +1,12 @@
 """What an hour of samples says about thirty days, and whether that stays within the documented limits. Pure.
 
-The slope is Theil and Sen's, the median of the slopes between all pairs of samples, so that a single high
-sample does not bend it. Only samples at rest count: the first part of a cycle has an incident, whose retries
-and open connections are no growth. Three questions are asked, each of other measures:
+The slope is Theil and Sen's, the median of the slopes between all pairs of cycles, so that a single high
+cycle does not bend it. A cycle stands for itself by the median of its samples at rest: its first part has an
+incident, whose retries and open connections are no growth, and the samples of one cycle resemble each other.
+A slope counts as growth only where its interval of 95 % (Sen's) lies above zero; what goes up and down is
+projected flat. Three questions are asked, each of other measures:
 
-- what a process or server occupies (memory, descriptors, connections): the line at its end, plus its slope
+- what a process or server occupies (memory, descriptors, connections): its level in the end, plus its growth
   over 30 days;
 - what a log or topic is given (bytes, lines): its rate over as long as it is kept;
 - what the last cycle has more than the first one (descriptors, threads, connections): what was left behind.
@@ -12,6 +14,7 @@ and open connections are no growth. Three questions are asked, each of other mea
 The limits are those of docs/bounds.md. Those of memory are read from the Helm chart, where they are in force.
 """
 
+import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -26,7 +29,8 @@ from tieline.topics import HOUR_MS, MIB, Topic, Topics
 
 HOURS_AHEAD = 30 * 24
 HOURS_PER_DAY = 24
-PAIRS_MIN = 3
+CYCLES_MIN = 3
+NORMAL_95 = 1.96
 CHART = Path(__file__).parents[1] / "deploy" / "helm" / "tieline" / "values.yaml"
 KINDS = {"controller": "controller", "web": "web", "prober": "proberResources", "notify": "notify"}
 COLLECT_LIKE = "proberResources"  # the chart gives collectors the same
@@ -62,23 +66,46 @@ class Sample(NamedTuple):
 Series = Mapping[tuple[str, str], Sequence[Sample]]  # by subject (a process, a topic) and measure
 
 
-def theil_sen_per_hour(samples: Sequence[Sample]) -> float:
-    """The median slope between two samples, per hour. Raises ValueError for fewer than three samples."""
-    if len(samples) < PAIRS_MIN:
-        raise ValueError("too few samples for a slope")
-    return statistics.median(
-        (after.value - before.value) / (after.at_h - before.at_h)
-        for before, after in combinations(samples, 2)
-        if after.at_h > before.at_h
+class Slope(NamedTuple):
+    """Per hour: the median of all slopes, and the least that it is with 95 %."""
+
+    per_hour: float
+    least_per_hour: float
+
+    @property
+    def growth_per_hour(self) -> float:
+        """The slope where it is certain that there is one; else 0."""
+        return self.per_hour if self.least_per_hour > 0 else 0.0
+
+
+def slope_of(samples: Sequence[Sample]) -> Slope:
+    """Theil and Sen's slope through the medians of the cycles. Raises ValueError for fewer than three."""
+    points = _medians(samples)
+    if len(points) < CYCLES_MIN:
+        raise ValueError("too few cycles for a slope")
+    slopes = sorted(
+        (after[1] - before[1]) / (after[0] - before[0]) for before, after in combinations(points, 2)
     )
+    count = len(points)
+    spread = NORMAL_95 * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    least = max(0, math.floor((len(slopes) - spread) / 2))
+    return Slope(statistics.median(slopes), slopes[least])
+
+
+def _medians(samples: Sequence[Sample]) -> list[tuple[float, float]]:
+    """(Hours, value) of each cycle."""
+    cycles: dict[int, list[Sample]] = {}
+    for sample in samples:
+        cycles.setdefault(sample.cycle, []).append(sample)
+    return [
+        (statistics.median(s.at_h for s in members), statistics.median(s.value for s in members))
+        for members in cycles.values()
+    ]
 
 
 def in_thirty_days(samples: Sequence[Sample]) -> float:
-    """Where the line through the samples will be 30 days after the last one."""
-    slope = theil_sen_per_hour(samples)
-    end_h = samples[-1].at_h
-    level = statistics.median(sample.value + slope * (end_h - sample.at_h) for sample in samples)
-    return level + slope * HOURS_AHEAD
+    """Its level in the last cycle, and its growth over 30 days."""
+    return _medians(samples)[-1][1] + slope_of(samples).growth_per_hour * HOURS_AHEAD
 
 
 def left_behind(samples: Sequence[Sample]) -> float:
@@ -127,7 +154,7 @@ def cases_of(series: Series, namespace: str) -> list[Case]:
     cases: list[Case] = []
     for (subject, measure), samples in sorted(series.items()):
         calm = [sample for sample in samples if sample.at_rest]
-        if len(calm) < PAIRS_MIN:
+        if len({sample.cycle for sample in calm}) < CYCLES_MIN:
             continue
         name = f"{subject}: {measure}"
         cases.append(Case(name, UNITS.get(measure, "count"), [sample.value for sample in samples]))
@@ -148,8 +175,10 @@ def kind_of(subject: str) -> str:
 
 def _occupied(name: str, measure: str, limit: float, calm: Sequence[Sample]) -> list[Case]:
     unit = UNITS.get(measure, "count")
+    slope = slope_of(calm)
     cases = [
-        Case(f"{name}, slope", f"{unit}/h", [theil_sen_per_hour(calm)]),
+        Case(f"{name}, slope", f"{unit}/h", [slope.per_hour]),
+        Case(f"{name}, slope at least", f"{unit}/h", [slope.least_per_hour]),
         Case(f"{name}, in 30 days", unit, [in_thirty_days(calm)], {"p50": limit}),
     ]
     if (most := LEFT_BEHIND_MAX.get(measure)) is not None:
@@ -158,7 +187,7 @@ def _occupied(name: str, measure: str, limit: float, calm: Sequence[Sample]) -> 
 
 
 def _logged(name: str, measure: str, calm: Sequence[Sample]) -> Case:
-    per_hour = theil_sen_per_hour(calm)
+    per_hour = slope_of(calm).per_hour
     if measure == "log":
         return Case(f"{name}, a day", "MiB", [HOURS_PER_DAY * per_hour], {"p50": LOG_MIB_PER_DAY_MAX})
     return Case(f"{name}, a minute", "lines", [per_hour / 60], {"p50": LOG_LINES_PER_MINUTE_MAX})
@@ -167,5 +196,5 @@ def _logged(name: str, measure: str, calm: Sequence[Sample]) -> Case:
 def _topic(name: str, topic: Topic, calm: Sequence[Sample]) -> Case:
     """The rate is that of the whole run, as a topic that has lost segments would show none."""
     kept = max(sample.value for sample in calm)
-    projected = max(kept, max(0.0, theil_sen_per_hour(calm)) * kept_hours(topic))
+    projected = max(kept, max(0.0, slope_of(calm).per_hour) * kept_hours(topic))
     return Case(f"{name}, as long as it is kept", "MiB", [projected], {"p50": topic_limit_mib(topic)})

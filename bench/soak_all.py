@@ -10,6 +10,7 @@ only judges samples that are there, also those of a run that goes on.
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
@@ -19,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+import aiohttp
 import msgspec
 
 from bench import _soak_samples as sampling
@@ -26,6 +28,7 @@ from bench._frame import report
 from bench._soak_slopes import Sample, cases_of
 from bench._soak_world import Installation
 from lab.demo.fleet import NAMESPACE
+from lab.errors import ChildError
 from lab.standins.process import StandinProcess
 
 CYCLE_S, SAMPLE_EVERY_S = 300.0, 10.0
@@ -95,14 +98,16 @@ def _of(world: Installation, provider: str) -> StandinProcess:
 
 
 async def _recover(world: Installation) -> None:
-    """Takes back whatever the incidents did."""
+    """Takes back whatever the incidents did. What can't be done now, on a machine that is too busy, is done
+    after the next incident."""
     for region, standin in list(world.fleet.standins.items()):
         standin.resume()
-        if not standin.running:
-            await world.fleet.revive(region)
-            continue
-        await standin.clear()
-        await standin.capacity(factor=1.0)
+        with contextlib.suppress(ChildError, aiohttp.ClientError, TimeoutError):
+            if standin.running:
+                await standin.clear()
+                await standin.capacity(factor=1.0)
+            else:
+                await world.fleet.revive(region)
 
 
 async def _trouble(world: Installation, cycle_s: float, began_s: float) -> None:

@@ -5,7 +5,7 @@ until none is left for Kafka and Redis. So a connection that makes no whole requ
 ended, and beyond the most that may be open at once the next one is closed as soon as it is there. A
 connection that has made a request is the HTTP server's own affair: it ends one that is idle. Used by
 `controller.web.server`, for callers and hooks, and by `monitor`. Tested in
-tests/integration/test_web_bounds.py and, for the monitor, in tests/unit/controller/process/test_monitor.py.
+tests/unit/controller/process/test_listening.py, and over sockets in tests/integration/test_web_bounds.py.
 """
 
 import asyncio

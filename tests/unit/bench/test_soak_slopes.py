@@ -8,31 +8,41 @@ from bench._soak_slopes import (
     in_thirty_days,
     left_behind,
     memory_limits_mib,
-    theil_sen_per_hour,
+    slope_of,
     topic_limit_mib,
 )
 from tieline.topics import Topics
 
 
-def samples(*values: float, cycle_of: int = 2) -> list[Sample]:
+def samples(*values: float, cycle_of: int = 1) -> list[Sample]:
     """One a minute, at rest; a cycle has ``cycle_of`` of them."""
     return [Sample(i / 60, value, i // cycle_of, at_rest=True) for i, value in enumerate(values)]
 
 
 def test_a_single_peak_does_not_bend_the_slope() -> None:
-    """The median of slopes follows the many samples, not the one that is far off."""
+    """The median of slopes follows the many cycles, not the one that is far off."""
     steady = [100.0 + minute for minute in range(20)]
-    assert theil_sen_per_hour(samples(*steady)) == pytest.approx(60.0)
-    assert theil_sen_per_hour(samples(*steady[:10], 5_000.0, *steady[11:])) == pytest.approx(60.0, rel=0.01)
+    assert slope_of(samples(*steady)).per_hour == pytest.approx(60.0)
+    peak = slope_of(samples(*steady[:10], 5_000.0, *steady[11:]))
+    assert peak.per_hour == pytest.approx(60.0, rel=0.01)
+    assert peak.growth_per_hour == peak.per_hour
 
 
-def test_a_slope_needs_three_samples() -> None:
-    """Two lie on a line whatever they are."""
+def test_what_goes_up_and_down_does_not_grow() -> None:
+    """A slope that chance may have made is none, or in 30 days it would be thousands of connections."""
+    waves = slope_of(samples(29, 31, 30, 29, 32, 30, 29, 31, 31, 30))
+    assert waves.growth_per_hour == 0
+    assert in_thirty_days(samples(29, 31, 30, 29, 32, 30, 29, 31, 31, 30)) == 30
+
+
+def test_a_cycle_counts_once() -> None:
+    """By its median, however many samples it has: those of one cycle resemble each other."""
     with pytest.raises(ValueError, match="too few"):
-        theil_sen_per_hour(samples(1.0, 2.0))
+        slope_of(samples(*range(20), cycle_of=10))
+    assert slope_of(samples(1, 9, 2, 3, 3, 3, 5, 4, 0, cycle_of=3)).per_hour == pytest.approx(20.0)
 
 
-def test_a_projection_goes_on_for_thirty_days_from_the_last_sample() -> None:
+def test_a_projection_goes_on_for_thirty_days_from_the_last_cycle() -> None:
     """The level at the end, and 720 times the growth of an hour."""
     rising = [100.0 + minute / 60 for minute in range(31)]
     assert in_thirty_days(samples(*rising)) == pytest.approx(100.5 + 720)
@@ -41,8 +51,8 @@ def test_a_projection_goes_on_for_thirty_days_from_the_last_sample() -> None:
 
 def test_what_the_last_cycle_has_more_than_the_first_was_left_behind() -> None:
     """The medians of the first and the last cycle are compared, not single samples."""
-    assert left_behind(samples(10.0, 10.0, 12.0, 90.0, 14.0, 14.0)) == 4
-    assert left_behind(samples(10.0, 12.0)) == 0
+    assert left_behind(samples(10.0, 10.0, 12.0, 90.0, 14.0, 14.0, cycle_of=2)) == 4
+    assert left_behind(samples(10.0, 12.0, cycle_of=2)) == 0
 
 
 def test_the_limits_of_memory_are_those_of_the_chart() -> None:

@@ -139,19 +139,3 @@ async def test_connections_beyond_the_most_are_closed_at_once() -> None:
         assert await ends(unwanted)
         writer.write(b"GET /livez HTTP/1.1\r\nhost: here\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-
-
-async def test_a_caller_who_has_asked_may_stay() -> None:
-    """Only a connection without any request is ended early: a scraper keeps its own between two scrapes."""
-    address = free_address()
-    async with (
-        monitored(address, lambda: Vitals("", ()), first_request_within_s=0.05),
-        connected(address) as (reader, writer),
-    ):
-        for _ in range(2):
-            writer.write(b"GET /livez HTTP/1.1\r\nhost: here\r\n\r\n")
-            answer = await reader.readuntil(b"ok\n")
-            assert answer.startswith(b"HTTP/1.1 200")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(reader.read(1), 0.2)
-                raise AssertionError("it was ended")
