@@ -1,6 +1,6 @@
 """The live tables in a dict, for simulation and for rebuilding. Same contract as in Redis, same tests."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streams.rows import DemandRow, Progress, Row
 from streams.store import (
@@ -73,8 +73,10 @@ class MemoryTables:
         """See ``Tables``."""
         return len(self.state.rows.get(table, {}))
 
-    async def put(self, writes: Sequence[Write]) -> list[bool]:
-        """See ``Tables``."""
+    async def put(
+        self, writes: Sequence[Write], _on_shown: Callable[[], object] = lambda: None, /
+    ) -> list[bool]:
+        """See ``Tables``: here a write takes no time, so nothing is shown before."""
         self._check_run()
         answers = await self.restore(writes)
         self._count(sum(answers))

@@ -85,6 +85,25 @@ class Reading:
         if wakes or key in self._wakes:
             self._wakes[key] = self._own_writes[key]
 
+    def show(self, key: RowKey, packed: PackedRow, expected: Position | None) -> bool:
+        """This process is about to write a row that wakes readers; the next ``renew`` has it already.
+
+        Returns False, and changes nothing, if the row that it replaces, that of ``expected``, is not the one
+        that readers know. The caller says by ``note_own_write`` or ``reread`` what became of it.
+        """
+        known = self._own_writes.get(key) or self._rows[key.table].get(key.field)
+        if self.contents is None or (known.row.position if known else None) != expected:
+            return False
+        if key in self._wakes and self._wakes[key] is None:
+            return False
+        self._wakes[key] = packed
+        return True
+
+    def reread(self, key: RowKey) -> None:
+        """What is stored is not known: the next ``renew`` reads it."""
+        self._own_writes.pop(key, None)
+        self._wakes[key] = None
+
     def note_foreign_write(self, key: RowKey) -> None:
         """Another process says that it has written a row."""
         if key.table in self._rows:  # another version may have more tables
@@ -99,9 +118,11 @@ class Reading:
         for key, new in wakes.items():
             old = self._rows[key.table].get(key.field)
             # A write that was answered late may be older than what a reading has found meanwhile.
-            if new is not None and not (old and _is_before(new.row.position, old.row.position)):
-                self._rows[key.table][key.field] = new
-                changed.add(key.table)
+            is_older = old is not None and new is not None and _is_before(new.row.position, old.row.position)
+            if new is None or is_older or (old is not None and new.row is old.row):
+                continue
+            self._rows[key.table][key.field] = new
+            changed.add(key.table)
         for name in changed:
             self._list(name)
         return self._contents(self.contents.run)

@@ -153,9 +153,11 @@ class Session:
         counts: Counter[str] = Counter()
         storer: Storer
         if topic == self._settings.topics.demand.name:
-            storer = DemandStorer(self._tables, counts, registry=lambda: self._judge.registry)
+            storer = DemandStorer(
+                self._tables, counts, lambda: self._judge.registry, on_shown=self._on_material
+            )
         else:
-            storer = RowStorer(self._tables, counts)
+            storer = RowStorer(self._tables, counts, self._on_material)
         return Handler(
             judge=self._judge,
             storer=storer,

@@ -1,6 +1,6 @@
 """What the live tables offer, whatever holds them: values, fields, packing, and the protocol ``Tables``."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -75,13 +75,19 @@ class Tables(Protocol):
         """How many rows the table has."""
         ...
 
-    async def put(self, writes: Sequence[Write]) -> list[bool]:
+    async def put(
+        self, writes: Sequence[Write], on_shown: Callable[[], object] = lambda: None, /
+    ) -> list[bool]:
         """Returns for each write, in order, whether it was accepted. A refused field is loaded anew later.
 
         Wakes readers once for each material write that was accepted. Raises ``TablesLostError`` if the run of
         the tables is not the one that this process has joined, or they have become an older copy of
         themselves, as after a restore from a backup or a failover to a replica that lagged. What was written
         before that was seen is in no run.
+
+        Tables in which a write takes its time may show material rows to ``renew`` of this process while they
+        are written, and call ``on_shown`` then. A row that is not accepted after that is read again by the
+        next ``renew``.
         """
         ...
 

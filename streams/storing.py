@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import NamedTuple, Protocol, TypeAlias
 
 import structlog
 
@@ -13,6 +14,8 @@ from streams.rows import DemandRow, Position, Row, RowEvent
 from streams.store import DEMAND, Tables, Write, demand_field, field_of
 from tieline.events import Demand
 from tieline.registration import Registry
+
+OnShown: TypeAlias = Callable[[int], object]
 
 RACES_MAX = 50
 ROWS_MAX = 20_000  # of one table: a source and a region each
@@ -58,12 +61,16 @@ class RowStorer:
     """Reports, statements and capacity: one write for each field, however many of its events are in a batch.
     A table that has ``ROWS_MAX`` rows takes no new ones; those that it has go on.
 
-    ``counts`` takes the refusals, by name.
+    ``counts`` takes the refusals, by name. ``on_shown`` is told when readers of this process have a row that
+    could change a decision and that is still being written, with the append time of the oldest record.
     """
 
-    def __init__(self, tables: Tables, counts: Counter[str]) -> None:
+    def __init__(
+        self, tables: Tables, counts: Counter[str], on_shown: OnShown = lambda _append_ms: None
+    ) -> None:
         self._tables = tables
         self._counts = counts
+        self._on_shown = on_shown
 
     async def store(self, items: Sequence[RowItem | DemandItem]) -> bool:
         """See ``Storer``."""
@@ -76,10 +83,11 @@ class RowStorer:
             writes = await self._writes(by_field)
             if not writes:
                 return material
-            answers = await self._tables.put(writes)
+            append_ms = min(item.append_ms for of_field in by_field.values() for item in of_field)
+            answers = await self._tables.put(writes, partial(self._on_shown, append_ms))
             for write, accepted in zip(writes, answers, strict=True):
+                material |= write.material  # also if it was refused, as readers may have seen it
                 if accepted:
-                    material |= write.material
                     by_field.pop((write.table, write.field))
         raise RaceError("rows keep being written by another process")
 
@@ -140,12 +148,20 @@ class DemandStorer:
     """Clients' reports: one write for each partition.
 
     ``registry`` gives what the policy names, and is called each time because the policy may change.
-    ``counts`` takes the refusals, by name.
+    ``counts`` and ``on_shown`` as in ``RowStorer``.
     """
 
-    def __init__(self, tables: Tables, counts: Counter[str], registry: Callable[[], Registry]) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        counts: Counter[str],
+        registry: Callable[[], Registry],
+        *,
+        on_shown: OnShown = lambda _append_ms: None,
+    ) -> None:
         self._tables = tables
         self._counts = counts
+        self._on_shown = on_shown
         self._registry = registry
         self._folds: dict[int, DemandFold] = {}
 
@@ -177,7 +193,8 @@ class DemandStorer:
             material = self._add(sums, items)
             if sums.position != before:
                 write = Write(DEMAND, field, before, row=sums.row(), material=material)
-                [accepted] = await self._tables.put([write])
+                append_ms = min(item.append_ms for item in items)
+                [accepted] = await self._tables.put([write], partial(self._on_shown, append_ms))
                 if not accepted:
                     continue
             self._folds[partition] = sums

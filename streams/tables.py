@@ -6,14 +6,14 @@ and a Redis that lost its data has no marker, so nothing is written into it unti
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from streams.reading import NAMES, Reading, RowKey, unpack_row
+from streams.reading import NAMES, PackedRow, Reading, RowKey, unpack_row
 from streams.rows import Progress
 from streams.store import (
     CAPACITY,
@@ -131,15 +131,37 @@ class RedisTables:
         rows: int = await self._redis.hlen(self._keys.table(table))
         return rows
 
-    async def put(self, writes: Sequence[Write]) -> list[bool]:
+    async def put(
+        self, writes: Sequence[Write], on_shown: Callable[[], object] = lambda: None, /
+    ) -> list[bool]:
         """See ``Tables``: all in one round trip, each atomic by itself."""
         if not self._run:
             raise TablesLostError("this process has joined no run of the tables")
-        return await self._put(writes, self._run)
+        values = [pack(write.row) for write in writes]
+        shown = self._show(writes, values)
+        if shown:
+            on_shown()
+        stored: set[RowKey] = set()
+        try:
+            accepted = await self._put(writes, values, self._run)
+            stored = {key_of(write) for write, is_stored in zip(writes, accepted, strict=True) if is_stored}
+        finally:
+            for key in shown - stored:
+                self._reading.reread(key)
+        return accepted
+
+    def _show(self, writes: Sequence[Write], values: Sequence[bytes]) -> set[RowKey]:
+        """Lets readers of this process have the material rows at once. Returns which of them they have."""
+        return {
+            key_of(write)
+            for write, data in zip(writes, values, strict=True)
+            if write.material
+            and self._reading.show(key_of(write), PackedRow(data, write.row), write.expected)
+        }
 
     async def restore(self, writes: Sequence[Write]) -> list[bool]:
         """See ``Tables``."""
-        return await self._put(writes, "")
+        return await self._put(writes, [pack(write.row) for write in writes], "")
 
     async def put_progress(self, rows: Iterable[Progress]) -> None:
         """See ``Tables``."""
@@ -217,9 +239,8 @@ class RedisTables:
         await self._redis.delete(self._marker, *rows)
         self._cache.clear()
 
-    async def _put(self, writes: Sequence[Write], run: str) -> list[bool]:
+    async def _put(self, writes: Sequence[Write], values: Sequence[bytes], run: str) -> list[bool]:
         """``run`` empty: whatever run the tables are of, and without waking anybody."""
-        values = [pack(write.row) for write in writes]
         try:
             answers = await self._run_script(writes, values, run)
         except BaseException:
@@ -235,7 +256,7 @@ class RedisTables:
                 self._forget(writes)
                 raise self._older_copy()
             accepted.append(answer[0] == ACCEPTED)
-            key = RowKey(write.table, write.field)
+            key = key_of(write)
             if answer[0] == ACCEPTED:
                 self._mark = max(self._mark, answer[1])
                 self._remember(key, write.row)
@@ -280,4 +301,9 @@ class RedisTables:
 
     def _forget(self, writes: Sequence[Write]) -> None:
         for write in writes:
-            self._cache.pop(RowKey(write.table, write.field), None)
+            self._cache.pop(key_of(write), None)
+
+
+def key_of(write: Write) -> RowKey:
+    """Which row a write is about."""
+    return RowKey(write.table, write.field)

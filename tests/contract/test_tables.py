@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator
 from copy import deepcopy
@@ -10,8 +11,8 @@ import pytest
 
 from streams.fold import fold
 from streams.memory import MemoryState, MemoryTables
-from streams.rows import DemandRow, Row
-from streams.store import CAPACITY, DEMAND, HEALTH, TablesLostError, Write, field_of
+from streams.rows import DemandRow, Position, Row
+from streams.store import CAPACITY, DEMAND, HEALTH, Contents, TablesLostError, Write, field_of
 from streams.tables import RedisTables
 from tests.contract.older_copies import OlderCopies, progress, row, write
 from tests.unit.streams.made import T0_MS, at, capacity, report
@@ -273,6 +274,32 @@ class TestRedisTables(TablesContract):
         await self.empty()
         assert (await self.tables.renew()).reports == (row(2),)
         assert (await self.tables.read()).reports == ()
+
+    async def test_readers_of_the_writing_process_need_not_wait_for_redis(self) -> None:
+        """A material row is shown before it is stored, a quiet one and one on another's row are not; what is
+        refused is read again."""
+        await self.start()
+        await self.tables.put([write(row(1), None)])
+        await self.tables.read()
+        shown: list[tuple[Row, ...]] = []
+
+        async def put(new: Row, expected: Position, *, material: bool) -> list[bool]:
+            renewed: list[asyncio.Task[Contents]] = []
+            writing = [write(new, expected, material)]
+            accepted = await self.tables.put(
+                writing, lambda: renewed.append(asyncio.ensure_future(self.tables.renew()))
+            )
+            shown.extend([(await task).reports for task in renewed])
+            return accepted
+
+        assert await put(row(2), at(1), material=True) == [True]
+        assert await put(row(3), at(2), material=False) == [True]
+        assert shown == [(row(2),)]
+        await self.other.load(HEALTH, ["azure/eu/probe-1"])
+        await self.other.put([write(row(5), at(3))])
+        assert await put(row(4), at(3), material=True) == [False]
+        assert shown == [(row(2),), (row(4),)]
+        assert (await self.tables.renew()).reports == (row(5),)
 
     async def next_hint(self) -> bytes:
         """What the channel says next."""

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from aiokafka.errors import KafkaError
@@ -179,12 +179,14 @@ class Faulty(RedisTables):
 
     faults_left = 3
 
-    async def put(self, writes: Sequence[Write]) -> list[bool]:
+    async def put(
+        self, writes: Sequence[Write], on_shown: Callable[[], object] = lambda: None, /
+    ) -> list[bool]:
         """Raises until the faults are used up."""
         if self.faults_left:
             self.faults_left -= 1
             raise ZeroDivisionError("a fault of ours")
-        return await super().put(writes)
+        return await super().put(writes, on_shown)
 
 
 async def test_a_fault_of_ours_acknowledges_nothing(

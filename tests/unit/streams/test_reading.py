@@ -75,6 +75,44 @@ def test_a_quiet_write_after_one_that_woke_is_the_one_renewed() -> None:
     assert reading.renew(reading.begin()).reports == (row(3),)
 
 
+def test_a_row_that_is_being_written_is_renewed_at_once() -> None:
+    """Readers have a row before it is stored, the same object as after; nothing is shown before a reading."""
+    reading = Reading()
+    packed = PackedRow(pack(row(2)), row(2))
+    assert not reading.show(KEY, packed, at(1, topic_id="one"))
+    read(reading, row(1))
+    assert reading.show(KEY, packed, at(1, topic_id="one"))
+    contents = reading.renew(reading.begin())
+    assert contents.reports[0] is packed.row
+    reading.note_own_write(KEY, packed.data, packed.row, wakes=True)
+    assert reading.renew(reading.begin()).reports is contents.reports
+
+
+def test_a_row_is_shown_only_in_place_of_the_one_that_readers_know() -> None:
+    """What is based on another row than readers have, or on one that is being read, is shown when stored."""
+    reading = Reading()
+    read(reading, row(5))
+    packed = PackedRow(pack(row(7)), row(7))
+    assert not reading.show(KEY, packed, at(4, topic_id="one"))
+    assert not reading.show(KEY, packed, None)
+    reading.note_own_write(KEY, pack(row(6)), row(6), wakes=False)
+    assert not reading.show(KEY, packed, at(5, topic_id="one"))
+    assert reading.show(KEY, packed, at(6, topic_id="one"))
+    reading.note_foreign_write(KEY)
+    assert not reading.show(KEY, packed, at(6, topic_id="one"))
+
+
+def test_a_shown_row_that_is_not_stored_is_read_again() -> None:
+    """After a refusal the stored row counts, also if it was read meanwhile."""
+    reading = Reading()
+    read(reading, row(1))
+    reading.show(KEY, PackedRow(pack(row(3)), row(3)), at(1, topic_id="one"))
+    reading.renew(reading.begin())
+    reading.reread(KEY)
+    assert reading.begin() == {KEY: None}
+    assert read(reading, row(2)) == (row(2),)
+
+
 def test_unknown_tables_in_hints_are_passed_over() -> None:
     """A hint about a table that only another version has is ignored."""
     reading = Reading()
