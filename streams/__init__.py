@@ -13,8 +13,8 @@ The way of one event:
    how far a client's word counts, and what of its load when it falls silent. Pure.
 5. ``storing``: writes the row with one compare-and-set into ``tables`` (Redis, ``lua/cas.lua``; ``memory`` is
    the same in a dict). If the change could alter a decision (``material``), readers are woken. Those in this
-   process have the row already while Redis stores it, about 0.6 ms earlier: its event is safe in Kafka, and
-   Redis is only a projection of that. If Redis refuses the row, they are woken again and read what is stored.
+   process have the row before Redis stores it: its event is safe in Kafka, and Redis is only a projection of
+   that. If Redis refuses the row, they are woken again and read what is stored.
 
 What is guaranteed:
 

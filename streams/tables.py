@@ -4,6 +4,7 @@ Every key of an installation shares one hash tag. Redis is a projection: a marke
 and a Redis that lost its data has no marker, so nothing is written into it until the tables are rebuilt.
 """
 
+import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +37,7 @@ from streams.store import (
 from tieline.keys import Keys
 
 ROWS_CACHED_MAX = 20_000
+TURNS_FOR_READERS = 10  # of the event loop; a publication has been sent by then
 # First elements of the stored scripts' answers.
 ACCEPTED = 1
 LOST = -1
@@ -139,10 +141,14 @@ class RedisTables:
             raise TablesLostError("this process has joined no run of the tables")
         values = [pack(write.row) for write in writes]
         shown = self._show(writes, values)
-        if shown:
-            on_shown()
         stored: set[RowKey] = set()
         try:
+            if shown:
+                on_shown()
+                # Readers go first: they decide and publish while this waits, and Redis is written while Kafka
+                # takes the publication.
+                for _ in range(TURNS_FOR_READERS):
+                    await asyncio.sleep(0)
             accepted = await self._put(writes, values, self._run)
             stored = {key_of(write) for write, is_stored in zip(writes, accepted, strict=True) if is_stored}
         finally:
