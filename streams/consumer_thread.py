@@ -5,9 +5,9 @@ Faust runs its consumer in a thread with an event loop of its own. Two traps com
 - Stopping an app while Kafka is away waits for a commit without end. The thread then keeps the whole process
   alive, and keeps its partitions once Kafka is back. So the thread becomes a daemon (``prepare``) and can be
   ended by force (``abandon``).
-- A fetch that no partition has news for is held by the broker for 1.5 s, a constant of Faust's, and handing
-  over a record takes four tasks. ``quick_start`` and ``quick_first`` shorten both, and change neither order
-  nor promises.
+- A fetch that no partition has news for is held by the broker for 1.5 s, a constant of Faust's, handing over
+  a record takes four tasks, and records wait until the next fetch is made. ``quick_start``, ``quick_first``
+  and ``waking`` shorten all three, and change neither order nor promises.
 
 All of it reaches into private parts of pinned versions (requirements.lock);
 tests/integration/test_streams_consumer.py fails if those parts change.
@@ -139,10 +139,28 @@ def quick_start(
             return actions(assignment)
 
         fetcher._get_actions_per_node = actions_per_node
+        fetcher._proc_fetch_request = waking(fetcher)
         if fetched is not None:
             fetcher.fetched_records = noting(consumer, fetched)
 
     return start_quick
+
+
+def waking(fetcher: Any) -> Callable[..., Awaitable[bool]]:
+    """``_proc_fetch_request`` of an aiokafka fetcher, which wakes those that wait for records at once.
+
+    The fetcher itself wakes them later, after it has looked at every partition for the next fetch.
+    """
+    fetch = fetcher._proc_fetch_request
+
+    async def fetch_and_wake(*arguments: Any) -> bool:
+        has_records: bool = await fetch(*arguments)
+        if has_records:
+            for waiter in fetcher._fetch_waiters:
+                fetcher._notify(waiter)
+        return has_records
+
+    return fetch_and_wake
 
 
 def noting(consumer: Any, fetched: FetchedOffsets) -> Callable[..., Awaitable[Any]]:

@@ -7,9 +7,10 @@ projected as soon as Redis takes it. Publishing never waits for that.
 import asyncio
 import dataclasses
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import structlog
@@ -19,6 +20,7 @@ from redis.exceptions import RedisError
 from controller.process.clock import monotonic_ms, now_ms
 from controller.process.seal import NO_SEAL, Seal
 from controller.routes.adoption import adopted_from
+from controller.routes.own_connection import OwnConnection
 from tieline.keys import HEARTBEAT_FIELD, MANIFEST_FIELD, PLACE_FIELDS, SIGNATURE_FIELD, Keys, slice_field
 from tieline.table import Generation, Manifest, Route, RouteTable, checksum, slices
 from tieline.table_hints import encode_hint
@@ -65,6 +67,14 @@ class Projection:
         return {MANIFEST_FIELD: _encoder.encode(manifest), **changed}
 
 
+class PackedCall(NamedTuple):
+    """The bytes that project ``wanted`` on ``base``."""
+
+    wanted: Projection
+    base: Projection
+    command: list[bytes]
+
+
 class Projector:
     """Keeps ``Keys.routes`` at the newest committed publication. ``redis`` must not decode responses."""
 
@@ -83,6 +93,8 @@ class Projector:
         self._wanted: Projection | None = None
         self._prepared: Projection | None = None  # not known to be committed
         self._stored: Projection | None = None
+        self._packed: PackedCall | None = None
+        self._own = OwnConnection(redis)
         self._due = asyncio.Event()
         self._idle = asyncio.Event()
         self._failing = False
@@ -106,6 +118,10 @@ class Projector:
         self._prepared = Projection(
             table, parts, sums_of(parts, before), urgent_seq=urgent_seq, parents=lineages
         )
+        if (base := self._stored) is not None:
+            arguments = self._arguments(self._prepared, base)
+            command = self._own.packed(self._script, [self._keys.routes], arguments)
+            self._packed = PackedCall(self._prepared, base, command) if command else None
 
     def project(self, table: RouteTable, urgent_seq: int, parents: tuple[str, ...] = ()) -> None:
         """Takes over a committed publication, which ``run`` then projects. Only the newest matters."""
@@ -127,7 +143,7 @@ class Projector:
 
     def withdraw(self) -> None:
         """Projects nothing more, because another controller leads now."""
-        self._wanted = self._prepared = self._stored = self.confirmed_ms = None
+        self._wanted = self._prepared = self._stored = self._packed = self.confirmed_ms = None
 
     async def run(self) -> None:
         """Projects what is due, and once a second makes sure that it is still there. Until cancelled."""
@@ -236,6 +252,18 @@ class Projector:
 
     async def _call(self, wanted: Projection, base: Projection | None) -> list[Any]:
         """Runs the script: a partial projection on ``base``, or without one a whole projection."""
+        packed, self._packed = self._packed, None
+        if packed is not None and packed.wanted is wanted and packed.base is base:
+            with suppress(RedisError, OSError):  # whatever is wrong, the usual way says so or mends it
+                answer: list[Any] = await self._own.call(packed.command)
+                return answer
+        answer = await self._script(keys=[self._keys.routes], args=self._arguments(wanted, base))
+        with suppress(RedisError, OSError):
+            await self._own.open()
+        return answer
+
+    def _arguments(self, wanted: Projection, base: Projection | None) -> list[str | bytes | int]:
+        """What the script is called with."""
         new = wanted.generation
         base_text, gone = "", []
         if base is not None:
@@ -252,8 +280,7 @@ class Projector:
         arguments += [LEADER_LOG_FIELD, self.leader_log]
         for name, value in changed.items():
             arguments += [name, value]
-        answer: list[Any] = await self._script(keys=[self._keys.routes], args=arguments)
-        return answer
+        return arguments
 
 
 def replace_parents(projection: Projection, parents: tuple[str, ...]) -> Projection:
