@@ -91,8 +91,8 @@ class Reading:
         Returns False, and changes nothing, if the row that it replaces, that of ``expected``, is not the one
         that readers know. The caller says by ``note_own_write`` or ``reread`` what became of it.
         """
-        known = self._own_writes.get(key) or self._rows[key.table].get(key.field)
-        if self.contents is None or (known.row.position if known else None) != expected:
+        before = self._own_writes.get(key) or self._rows[key.table].get(key.field)
+        if self.contents is None or (before.row.position if before else None) != expected:
             return False
         if key in self._wakes and self._wakes[key] is None:
             return False
