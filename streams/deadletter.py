@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 from streams.contract_check import Record
 from streams.producers import stop_producer
 from tieline.cloudevents import Poison
-from tieline.kafka import Brokers, connect, connecting
+from tieline.kafka import Brokers, brokers_of, connect
 from tieline.topics import MIB
 
 REQUEST_MAX_BYTES = 2 * MIB  # as the topic takes
@@ -66,8 +66,7 @@ class LetterProducer:
             return self._producer
 
     async def _started(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            **connecting(self._bootstrap),
+        producer = brokers_of(self._bootstrap).producer(
             acks="all",
             enable_idempotence=True,
             max_request_size=REQUEST_MAX_BYTES,

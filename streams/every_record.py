@@ -25,7 +25,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint_py as decode_varint
 
 from tieline.cloudevents import Rejection
-from tieline.kafka import Brokers, close_consumer, connect, connecting
+from tieline.kafka import Brokers, brokers_of, close_consumer, connect
 
 UNREADABLE = "tieline_unreadable"
 BATCH_MAX_BYTES = 16 * 1024 * 1024  # twice the largest record of this installation
@@ -45,7 +45,7 @@ def install() -> None:
 def log_reader(bootstrap: str | Brokers, **options: Any) -> AIOKafkaConsumer:
     """A consumer without a group, which commits nothing and stops at no record. ``options``: aiokafka's."""
     install()
-    return AIOKafkaConsumer(**connecting(bootstrap), group_id=None, enable_auto_commit=False, **options)
+    return brokers_of(bootstrap).consumer(group_id=None, enable_auto_commit=False, **options)
 
 
 async def open_reader(consumer: AIOKafkaConsumer) -> None:

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 
 from streams.connections import renewing
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, close_consumer, connect, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, brokers_of, close_consumer, connect
 
 
 class Partition(NamedTuple):
@@ -28,13 +27,11 @@ class Offsets:
 
     async def start(self) -> None:
         """Connects."""
-        self._consumer = AIOKafkaConsumer(
-            **connecting(self._bootstrap), enable_auto_commit=False, request_timeout_ms=REQUEST_TIMEOUT_MS
+        self._consumer = brokers_of(self._bootstrap).consumer(
+            enable_auto_commit=False, request_timeout_ms=REQUEST_TIMEOUT_MS
         )
         await connect(self._consumer)
-        self._admin = AIOKafkaAdminClient(
-            **connecting(self._bootstrap), request_timeout_ms=REQUEST_TIMEOUT_MS
-        )
+        self._admin = brokers_of(self._bootstrap).admin(request_timeout_ms=REQUEST_TIMEOUT_MS)
         await connect(self._admin)
 
     async def stop(self) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
 
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -23,7 +22,7 @@ from aiokafka.protocol.types import (
 )
 
 from tieline.cancelling import whole
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, brokers_of
 
 WITHIN_S = 10.0
 UNKNOWN_TOPIC = 3
@@ -137,7 +136,7 @@ async def topic_facts(
 
     Raises ``TopicIdsError`` for any other fault of a topic, and what aiokafka raises when no broker answers.
     """
-    client = AIOKafkaClient(**connecting(bootstrap), request_timeout_ms=REQUEST_TIMEOUT_MS)
+    client = brokers_of(bootstrap).client(request_timeout_ms=REQUEST_TIMEOUT_MS)
     async with asyncio.timeout(WITHIN_S):
         try:
             await whole(client.bootstrap())  # cancelled half-way it would leave a connection open

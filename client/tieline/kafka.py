@@ -66,6 +66,32 @@ class Brokers:
             }
         return arguments
 
+    # What connects to these brokers is made here and nowhere else: the simulator has brokers of its own.
+
+    def consumer(self, *topics: str, **options: Any) -> Any:
+        """A consumer, not connected yet (``connect``). ``options``: those of aiokafka."""
+        from aiokafka import AIOKafkaConsumer
+
+        return AIOKafkaConsumer(*topics, **self.arguments(), **options)
+
+    def producer(self, **options: Any) -> Any:
+        """A producer, not connected yet."""
+        from aiokafka import AIOKafkaProducer
+
+        return AIOKafkaProducer(**self.arguments(), **options)
+
+    def admin(self, **options: Any) -> Any:
+        """A client for topics and groups, not connected yet."""
+        from aiokafka.admin import AIOKafkaAdminClient
+
+        return AIOKafkaAdminClient(**self.arguments(), **options)
+
+    def client(self, **options: Any) -> Any:
+        """A client for single requests of Kafka's protocol, not connected yet."""
+        from aiokafka.client import AIOKafkaClient
+
+        return AIOKafkaClient(**self.arguments(), **options)
+
 
 def _provider(token: Callable[[], str] | None) -> Any:
     """What aiokafka asks for a token."""
@@ -85,11 +111,6 @@ def _provider(token: Callable[[], str] | None) -> Any:
 def brokers_of(kafka: str | Brokers) -> Brokers:
     """``Brokers`` as they are, and text as the servers of a Kafka without TLS and SASL."""
     return Brokers(kafka) if isinstance(kafka, str) else kafka
-
-
-def connecting(kafka: str | Brokers) -> dict[str, Any]:
-    """The arguments of an aiokafka client: ``AIOKafkaProducer(**connecting(kafka), acks="all")``."""
-    return brokers_of(kafka).arguments()
 
 
 async def connect(client: Any) -> None:

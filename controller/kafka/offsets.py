@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams.connections import renewing
 from streams.rows import Progress
 from streams.topic_ids import topic_facts
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, close_consumer, connect, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, brokers_of, close_consumer, connect
 
 
 class End(NamedTuple):
@@ -31,8 +31,7 @@ class Offsets:
     def __init__(self, bootstrap: str | Brokers, topics: tuple[str, ...]) -> None:
         self._bootstrap = bootstrap
         self._topics = topics
-        self._consumer: AIOKafkaConsumer = AIOKafkaConsumer(
-            **connecting(bootstrap),
+        self._consumer: AIOKafkaConsumer = brokers_of(bootstrap).consumer(
             group_id=None,
             enable_auto_commit=False,
             request_timeout_ms=REQUEST_TIMEOUT_MS,

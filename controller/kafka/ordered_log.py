@@ -17,7 +17,7 @@ from streams.every_record import close_reader, log_reader, open_reader
 from streams.producers import stop_producer
 from streams.topic_ids import TopicChangedError, topic_facts, watch_topics
 from tieline.backoff import Backoff
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connect, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, brokers_of, connect
 from tieline.topics import MIB
 
 Take = Callable[["ConsumerRecord[bytes | None, bytes | None]"], object]
@@ -180,8 +180,7 @@ async def start_producer(bootstrap: str | Brokers, *, record_max_bytes: int = MI
 
     While the broker is away a send waits. Raises KafkaConnectionError.
     """
-    producer: AIOKafkaProducer = AIOKafkaProducer(
-        **connecting(bootstrap),
+    producer: AIOKafkaProducer = brokers_of(bootstrap).producer(
         acks="all",
         enable_idempotence=True,
         linger_ms=0,

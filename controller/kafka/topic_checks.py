@@ -6,7 +6,6 @@
 import asyncio
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient
 from msgspec import Struct
 
 from controller.kafka.topics import (
@@ -17,7 +16,7 @@ from controller.kafka.topics import (
     of_any_broker,
     topic_configs,
 )
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connect, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, brokers_of, connect
 from tieline.topics import Topic, Topics
 
 CHECK_WITHIN_S = 10.0
@@ -43,7 +42,7 @@ class ClusterFinding(Struct, frozen=True):
 
 async def check_cluster(bootstrap: str | Brokers, topics: Topics) -> ClusterFinding:
     """What is found now. Raises KafkaError, OSError, TopicError or TimeoutError."""
-    admin = AIOKafkaAdminClient(**connecting(bootstrap), request_timeout_ms=REQUEST_TIMEOUT_MS)
+    admin = brokers_of(bootstrap).admin(request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         async with asyncio.timeout(CHECK_WITHIN_S):
             await connect(admin)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, connect, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, brokers_of, connect
 from tieline.topics import Topic, Topics
 
 ADMIN_TIMEOUT_S = 15.0
@@ -83,10 +83,9 @@ async def ensure_topics(
     ``on_advice`` is told of each topic with settings that could be better, and which those are.
     Raises TopicError when Kafka can't be reached, refuses, or has a topic with settings that break a promise.
     """
-    from aiokafka.admin import AIOKafkaAdminClient
     from aiokafka.errors import KafkaConnectionError, KafkaError
 
-    admin = AIOKafkaAdminClient(**connecting(bootstrap), request_timeout_ms=REQUEST_TIMEOUT_MS)
+    admin = brokers_of(bootstrap).admin(request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         async with asyncio.timeout(ADMIN_TIMEOUT_S):
             await connect(admin)

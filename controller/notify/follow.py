@@ -27,7 +27,7 @@ from controller.process.errors import TopicMissingError
 from streams.every_record import install
 from tieline.backoff import Backoff
 from tieline.cancelling import end_all, whole
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, close_consumer, connect, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, brokers_of, close_consumer, connect
 
 POLL_MS = 250
 RECORDS_PER_POLL_MAX = 100
@@ -111,8 +111,7 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _follow(self) -> None:
         install()
-        consumer = AIOKafkaConsumer(
-            **connecting(self._bootstrap),
+        consumer = brokers_of(self._bootstrap).consumer(
             group_id=f"{self._namespace}.notify.{self.target.name}",
             enable_auto_commit=False,
             auto_offset_reset="earliest",

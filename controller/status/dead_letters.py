@@ -10,7 +10,7 @@ from msgspec import Struct
 from controller.kafka.letter_log import NOTE, REASON, is_note
 from controller.process.settings import Settings
 from streams.every_record import close_reader, open_reader
-from tieline.kafka import connecting
+from tieline.kafka import brokers_of
 
 HOUR_MS = 3_600_000
 REASONS_OF_MAX = 200  # newest dead letters whose reasons are read; the others are only counted
@@ -28,8 +28,7 @@ class DeadLettersSeen(Struct, frozen=True):
 async def dead_letters_seen(settings: Settings, at_ms: int) -> DeadLettersSeen | None:
     """The dead letters of the last hour; None where the topic can't be read within a second."""
     topic = settings.topics.deadletter.name
-    consumer: AIOKafkaConsumer = AIOKafkaConsumer(
-        **connecting(settings.kafka),
+    consumer: AIOKafkaConsumer = brokers_of(settings.kafka).consumer(
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="none",

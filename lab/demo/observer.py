@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from controller.decisions.record import Decision
@@ -16,7 +16,7 @@ from controller.routes.record import RoutesRecord, decode_record
 from lab.demo.picture import Picture
 from lab.demo.records import CallerNote, Calls, RequestEnd, collect, parse
 from lab.standins import ledger
-from tieline.kafka import Brokers, close_consumer, connect, connecting
+from tieline.kafka import Brokers, brokers_of, close_consumer, connect
 from tieline.table import TableError
 from tieline.topics import Topics
 
@@ -120,8 +120,7 @@ class Observer:
     async def _follow_kafka(self) -> None:
         """Reads every partition from its beginning, without a group. Kafka may go away and come back."""
         topics = self._topics
-        consumer: Any = AIOKafkaConsumer(
-            **connecting(self._bootstrap),
+        consumer: Any = brokers_of(self._bootstrap).consumer(
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=10 * 1024 * 1024,

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from redis.asyncio import Redis
 
 from streams.app import Ingest, IngestSettings
@@ -29,7 +29,7 @@ from tieline.events import (
     Report,
     Statement,
 )
-from tieline.kafka import Brokers, connecting
+from tieline.kafka import Brokers, brokers_of
 from tieline.redis_client import connect
 from tieline.registration import Registry, SourceRule
 from tieline.topics import Topics
@@ -212,8 +212,7 @@ async def lab(
 async def read_all(bootstrap: str | Brokers, topic: str) -> list[ConsumerRecord]:
     """Every record of a topic of one partition, from its first to its end as it is now."""
     place = TopicPartition(topic, 0)
-    consumer = AIOKafkaConsumer(
-        **connecting(bootstrap),
+    consumer = brokers_of(bootstrap).consumer(
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=8 * 1024 * 1024,

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 
 from controller.cli import main
 from streams.rows import Row
@@ -20,7 +20,7 @@ from tests.integration.ingesting import Lab, lab
 from tests.places import EXAMPLES
 from tests.waiting import until
 from tieline.events import Outcomes, Report
-from tieline.kafka import connecting
+from tieline.kafka import brokers_of
 from tieline.registration import Registry, SourceRule
 from tools.toolchains import go, node, node_packages
 
@@ -110,8 +110,8 @@ async def rows_of(it: Lab) -> tuple[Row, ...]:
 
 async def all_of(it: Lab, topic: str) -> list[ConsumerRecord]:
     """Every record of a topic, from all of its partitions."""
-    consumer = AIOKafkaConsumer(
-        **connecting(it.settings.bootstrap), enable_auto_commit=False, auto_offset_reset="earliest"
+    consumer = brokers_of(it.settings.bootstrap).consumer(
+        enable_auto_commit=False, auto_offset_reset="earliest"
     )
     await consumer.start()
     try:

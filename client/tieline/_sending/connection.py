@@ -12,7 +12,7 @@ from tieline.backoff import Backoff
 from tieline.cancelling import end_all, whole
 from tieline.cloudevents import Encoded
 from tieline.errors import KafkaUnavailableError, MissingTopicError, RefusedError, TooLargeError
-from tieline.kafka import Brokers, connect, connecting
+from tieline.kafka import Brokers, brokers_of, connect
 
 CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 4.0
@@ -171,12 +171,10 @@ class KafkaConnection:
 
     async def _connect(self) -> Any:
         """A connected producer, or None if that failed; ``error`` then says why."""
-        from aiokafka import AIOKafkaProducer
 
         producer = None
         try:
-            producer = AIOKafkaProducer(
-                **connecting(self._bootstrap),
+            producer = brokers_of(self._bootstrap).producer(
                 enable_idempotence=True,
                 acks="all",
                 linger_ms=self._linger_ms,

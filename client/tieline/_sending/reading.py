@@ -6,16 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, close_consumer, connect, connecting
+from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, brokers_of, close_consumer, connect
 
 
 @asynccontextmanager
 async def reader(bootstrap: str | Brokers, record_max_bytes: int) -> AsyncIterator[Any]:
     """A connected aiokafka consumer, closed at the end. Raises KafkaError and OSError."""
-    from aiokafka import AIOKafkaConsumer
 
-    consumer = AIOKafkaConsumer(
-        **connecting(bootstrap),
+    consumer = brokers_of(bootstrap).consumer(
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
