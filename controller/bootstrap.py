@@ -28,8 +28,9 @@ from controller.leading.vitals import controller_vitals
 from controller.ledger.log import Ledger
 from controller.offers.log import OfferLog
 from controller.policy_file import load_policy
+from controller.ports import REAL, Ports
 from controller.process.clock import now_ms
-from controller.process.connections import connect_redis, eviction_complaint
+from controller.process.connections import eviction_complaint
 from controller.process.errors import UserError
 from controller.process.monitor import Vitals, monitored
 from controller.process.roles import Role
@@ -46,6 +47,7 @@ from streams.connections import bootstrap_again
 from streams.tables import RedisTables
 from streams.topic_ids import topic_facts
 from tieline.backoff import Backoff
+from tieline.registration import Registry
 
 STOP_WITHIN_S = 4.0
 INGEST_STOP_WITHIN_S = 2.0
@@ -71,13 +73,13 @@ class Controller:
     """One controller process: takes events in, is a candidate, reads orders, decides while it leads; or only
     one of the two, by its role (``process.roles``)."""
 
-    def __init__(self, settings: Settings, policy: Policy, seal: Seal) -> None:
+    def __init__(self, settings: Settings, policy: Policy, seal: Seal, ports: Ports = REAL) -> None:
         topics, kafka = settings.topics, settings.kafka
         self.seal = seal
         self._topics, self._kafka = topics, kafka
         self._unsigned_asked = settings.unsigned
         self._role = settings.role
-        self.redis = connect_redis(settings.redis, settings.keys)
+        self.redis = ports.redis(settings.redis, settings.keys)
         self._keys = settings.keys
         tables = RedisTables(self.redis, settings.keys)
         self._tables = tables
@@ -107,13 +109,13 @@ class Controller:
         self.history = HistoryLog(
             kafka, topics.history.name, identity=self.leader.identity, command_of=self.commands.read.get
         )
-        self.dispatcher = Dispatcher(self._wake)
+        self.dispatcher = Dispatcher(self._wake, spawn=ports.spawn_solver)
         self.ledger = Ledger(kafka, topics.usage.name, identity=self.leader.identity)
         registry = registry_of(policy)
         self.offers = OfferLog(kafka, topics.offers.name, registry=registry, on_change=self._wake)
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
         self.offsets = Offsets(kafka, ingest.consumed)
-        self.ingest = Ingest(ingest, registry, tables, now_ms=now_ms, on_material=self._wake)
+        self.ingest = self._reading(ingest, registry, ports)
         self._policy_file = self._policy_followed = own.version
         redis_place = without_password(settings.redis)
         self.fitness = FitnessWatch(
@@ -129,6 +131,17 @@ class Controller:
         self.agent = RoutingAgent(own, self._surroundings())
         self._commands_started = asyncio.Event()
         self._log = structlog.get_logger("controller")
+
+    def _reading(self, settings: IngestSettings, registry: Registry, ports: Ports) -> Ingest:
+        """The part that takes events in."""
+        return Ingest(
+            settings,
+            registry,
+            self._tables,
+            now_ms=now_ms,
+            on_material=self._wake,
+            open_reader=ports.open_reader,
+        )
 
     def _surroundings(self) -> Surroundings:
         """The parts that the agent works with."""

@@ -29,9 +29,9 @@ What is guaranteed:
 Faust is only the consumer here: it assigns partitions, fetches and commits. An exception in one of its agents
 acknowledges the event and loses it; more than one agent at a time loses events in flight; a record that it
 can't decode stops the agent without a word. So it gets topics of raw bytes and one agent for each, and its
-tables, retries and exactly-once mode are not used. Only ``app`` and ``agents`` import it: everything else is
-plain code that tests and simulations run without it. ``consumer_thread`` adapts the thread of its consumer,
-and ``every_record`` reads what the consumer library would stop at.
+tables, retries and exactly-once mode are not used. Only ``agents`` imports it: everything else is plain code
+that tests and the simulator run without it (``readers``). ``consumer_thread`` adapts the thread of its
+consumer, and ``every_record`` reads what the consumer library would stop at.
 
 Tests: tests/unit/streams, tests/property/test_fold_property.py, tests/contract/test_tables.py (one suite for
 memory and Redis); tests/integration/test_streams*.py and test_fuzz.py with processes that are killed, servers

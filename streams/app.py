@@ -1,21 +1,18 @@
-"""The Faust app, and ``Ingest``: events in, rows out, inside the caller's event loop."""
+"""``Ingest``: events in, rows out, inside the caller's event loop."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from tempfile import gettempdir
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import faust
 import structlog
 
-from streams.agents import add_agent, record_reader
+from streams.agents import FaustReader
 from streams.clock_offsets import ClockOffsets
-from streams.connections import REQUEST_WITHIN_S
 from streams.contract_check import Judge
 from streams.logs import limit_library_logs
+from streams.readers import OpenReader
 from streams.rebuild import Recovery
 from streams.rows import Progress
 from streams.session import Session
@@ -24,61 +21,15 @@ from streams.store import Tables
 from streams.topic_ids import TopicFacts, topic_facts
 from streams.watchdog import keep_running, watch
 from tieline.cancelling import end_all, whole
-from tieline.kafka import Brokers, brokers_of
 from tieline.registration import Registry
 
-__all__ = ["Ingest", "IngestSettings", "Registry", "build_app"]
-
-NEVER_S = 30 * 86_400.0
+__all__ = ["Ingest", "IngestSettings", "Registry"]
 
 log = structlog.get_logger(__name__)
 
 
-def build_app(settings: IngestSettings) -> faust.App:
-    """A Faust app that only reads: no tables, no topics of its own, no leader, no web server."""
-    brokers = brokers_of(settings.bootstrap)
-    return faust.App(
-        settings.group,
-        broker=[f"kafka://{server}" for server in brokers.servers.split(",")],
-        broker_credentials=_credentials(brokers),
-        store="memory://",
-        datadir=str(Path(gettempdir()) / f"{settings.group}-faust"),
-        autodiscover=False,
-        # Without a committed offset everything that is there must be read: it may be all there ever was.
-        consumer_auto_offset_reset="earliest",
-        broker_session_timeout=settings.session_timeout_s,
-        broker_heartbeat_interval=settings.heartbeat_s,
-        # Its default of 90 s is how long a forgotten connection would stop all evidence, twice over.
-        broker_request_timeout=REQUEST_WITHIN_S,
-        # A member without partitions polls nothing. After this time Faust would never let it take over, so it
-        # is longer than any process lives; the watchdog notices what stands still.
-        broker_max_poll_interval=NEVER_S,
-        broker_commit_interval=settings.commit_every_s,
-        # False would acknowledge the event in flight when the app stops. True may hang instead, which
-        # ``Session.stop`` ends by force.
-        stream_wait_empty=True,
-        # Every topic exists before: the controller creates them with the settings that its promises need.
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        # Its web server would listen on every address.
-        web_enabled=False,
-    )
-
-
 def _steady_ms() -> int:
     return round(asyncio.get_running_loop().time() * 1_000)
-
-
-def _credentials(brokers: Brokers) -> Any:
-    """The credentials of the brokers, as Faust wants them; None without any."""
-    if brokers.mechanism:
-        return faust.SASLCredentials(
-            username=brokers.username,
-            password=brokers.password,
-            ssl_context=brokers.tls,
-            mechanism=brokers.mechanism,
-        )
-    return faust.SSLCredentials(brokers.tls) if brokers.tls else None
 
 
 class Ingest:
@@ -86,7 +37,7 @@ class Ingest:
 
     ``registry`` may be replaced while it runs. ``now_ms`` is the wall clock. ``on_material`` is called, in
     this loop, after rows that could change a decision were stored, with the append time of the oldest;
-    readers in other processes have the hint channel.
+    readers in other processes have the hint channel. ``open_reader`` makes what reads the topics.
     """
 
     def __init__(
@@ -96,8 +47,11 @@ class Ingest:
         tables: Tables,
         now_ms: Callable[[], int],
         on_material: Callable[[int], None] = lambda _append_ms: None,
+        *,
+        open_reader: OpenReader = FaustReader,
     ) -> None:
         self._settings = settings
+        self._open_reader = open_reader
         self._tables = tables
         self._judge = Judge(settings.topics, registry)
         self._clock = ClockOffsets(now_ms, steady_ms=_steady_ms)
@@ -165,18 +119,15 @@ class Ingest:
             self._tables,
             judge=self._judge,
             clock=self._clock,
-            topic_ids={topic: facts.id for topic, facts in self._facts.items()},
+            facts=self._facts,
             recover=self._recover,
             on_material=self._on_material,
+            open_reader=self._open_reader,
         )
         session.on_assigned = self._note_assigned
-        app = build_app(self._settings)
-        to_record = record_reader(app, self._facts, clock=self._clock, fetched=session.fetched)
-        for topic, lane in session.lanes.items():
-            add_agent(app, topic, lane, to_record=to_record, on_error=session.note_agent_error)
         try:
             self._session = session
-            await session.start(app)
+            await session.start()
             limit_library_logs()
             await watch(session)
         finally:

@@ -2,19 +2,20 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 import structlog
 
 from streams.clock_offsets import ClockOffsets
-from streams.consumer_thread import FetchedOffsets, abandon, commit_nothing_more, prepare
+from streams.consumer_thread import FetchedOffsets
 from streams.contract_check import Judge
 from streams.handling import Gate, Handler
 from streams.lane import Lane
 from streams.letters import DeadLetters, LetterNotes
 from streams.positions import Offsets, Partition
 from streams.progress import ProgressReporter
+from streams.readers import Feed, OpenReader, Reader
 from streams.rows import Progress
 from streams.settings import IngestSettings
 from streams.store import Tables
@@ -28,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 
 class Session:
-    """Everything that reads one installation's events, over one Faust app that it starts and stops.
+    """Everything that reads one installation's events, over one reader that it starts and stops.
 
     ``recover`` and ``on_material``: see ``Handler``.
     """
@@ -40,16 +41,17 @@ class Session:
         *,
         judge: Judge,
         clock: ClockOffsets,
-        topic_ids: Mapping[str, str],
+        facts: Mapping[str, TopicFacts],
         recover: Callable[[], Awaitable[None]],
         on_material: Callable[[int], None],
+        open_reader: OpenReader,
     ) -> None:
         self._settings = settings
         self._tables = tables
         self._judge = judge
         self._clock = clock
         self._recover_tables = recover
-        self._topic_ids = topic_ids
+        self._topic_ids = {topic: fact.id for topic, fact in facts.items()}
         self._on_material = on_material
         self._gate = Gate()
         self._dead_letters = DeadLetters(
@@ -69,27 +71,34 @@ class Session:
             fetched=self.fetched,
             letters=self._dead_letters,
             stale_share=self._stale_share,
-            topic_ids=topic_ids,
+            topic_ids=self._topic_ids,
             clock=clock,
             assigned=self.assigned,
             recover=self._recover,
         )
         self.on_assigned: Callable[[int], None] = lambda _: None  # is told the size of each assignment
-        self._agent_error: BaseException | None = None
-        self._app: Any = None
+        self._reading_error: BaseException | None = None
+        self._reader: Reader = open_reader(
+            Feed(
+                settings,
+                facts,
+                self.lanes,
+                clock=clock,
+                fetched=self.fetched,
+                on_assigned=self._on_assigned,
+                on_revoked=self._on_revoked,
+                on_error=self._note_reading_error,
+            )
+        )
+        self._gate.rebalancing = lambda: self._reader.rebalancing
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def start(self, app: Any) -> None:
-        """Starts reading through ``app``, a Faust app whose agents feed the lanes."""
-        self._app = app
-        prepare(app, self.fetched)
-        self._gate.rebalancing = lambda: bool(app.rebalancing)
-        app.on_partitions_revoked.connect(self._on_revoked)
-        app.on_partitions_assigned.connect(self._on_assigned)
+    async def start(self) -> None:
+        """Starts reading."""
         await self._offsets.start()
         for topic, lane in self.lanes.items():
             self._tasks[topic] = asyncio.create_task(lane.run(), name=f"lane {topic}")
-        await app.start()
+        await self._reader.start()
         every_s = self._settings.progress_every_s
         resending = self._dead_letters.run(self.assigned, self._topic_facts)
         self._tasks["letters"] = asyncio.create_task(resending, name="letters")
@@ -102,22 +111,19 @@ class Session:
         Never raises: the caller is on its way out, or about to start another session.
         """
         self._gate.close()
-        if self._app is not None:
-            await self._end("app", self._app.stop())
-            await abandon(self._app)
+        await self._end("reader", self._reader.stop())
+        await self._reader.abandon()
         await end_all(self._tasks.values())
         await self._end("dead letters", self._dead_letters.stop())
         await self._end("offsets", self._offsets.stop())
 
     def assigned(self) -> set[Partition]:
         """The partitions that this process reads now."""
-        if self._app is None or self._app.rebalancing:
-            return set()
-        return {Partition(tp.topic, tp.partition) for tp in self._app.consumer.assignment()}
+        return self._reader.assigned()
 
-    def note_agent_error(self, error: BaseException) -> None:
-        """An agent has ended: this session can't go on, as nobody knows what the agent was working on."""
-        self._agent_error = error
+    def _note_reading_error(self, error: BaseException) -> None:
+        """This session can't go on, as nobody knows what was being worked on."""
+        self._reading_error = error
 
     def complaint(self) -> str | None:
         """What is wrong, or None. A lane that is held back by Redis or Kafka is not: it waits for them."""
@@ -125,13 +131,10 @@ class Session:
             if task.done():
                 error = None if task.cancelled() else task.exception()
                 return f"{name} has ended: {type(error).__name__}: {error}"
-        if self._agent_error is not None:
-            return f"an agent has ended: {type(self._agent_error).__name__}: {self._agent_error}"
-        if self._app.should_stop or self._app.crashed:
-            return f"the Faust app has stopped: {self._app.crash_reason!r}"
-        for name, agent in sorted(self._app.agents.items()):
-            if agent.should_stop or agent.crashed:
-                return f"agent {name} has stopped"
+        if self._reading_error is not None:
+            return f"an agent has ended: {type(self._reading_error).__name__}: {self._reading_error}"
+        if (complaint := self._reader.complaint()) is not None:
+            return complaint
         stalled = self._progress.stalled(STALLED_AFTER_S)
         if stalled is not None and self._handlers[stalled.topic].held_back_since is None:
             return f"partition {stalled.number} of {stalled.topic} does not advance"
@@ -176,9 +179,9 @@ class Session:
             waiting_max=self._settings.records_waiting_max,
         )
 
-    async def _on_revoked(self, _app: Any, revoked: set[Any], **_: Any) -> None:
-        for tp in revoked:
-            self._progress.forget(Partition(tp.topic, tp.partition))
+    def _on_revoked(self, revoked: Collection[Partition]) -> None:
+        for partition in revoked:
+            self._progress.forget(partition)
 
     async def _recover(self) -> None:
         await self._recover_tables()
@@ -191,13 +194,13 @@ class Session:
         try:
             await watch_topics(self._settings.bootstrap, self._topic_ids)
         except TopicChangedError:
-            commit_nothing_more(self._app)
+            self._reader.commit_nothing_more()
             raise
 
     async def _topic_facts(self) -> dict[str, TopicFacts]:
         return await topic_facts(self._settings.bootstrap, self._settings.consumed, skip_missing=True)
 
-    async def _on_assigned(self, _app: Any, assigned: set[Any], **_: Any) -> None:
+    def _on_assigned(self, assigned: Collection[Partition]) -> None:
         self._dead_letters.notes.forget()
         self.on_assigned(len(assigned))
 

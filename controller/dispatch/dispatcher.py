@@ -7,7 +7,8 @@ import asyncio
 import contextlib
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import structlog
 
@@ -32,6 +33,12 @@ RESPAWN_LONGEST_S = 30.0
 SHORTFALLS_LOGGED_MAX = 8
 ROUTES_LOGGED_MAX = 4
 COMMAND = (sys.executable, "-m", "controller.dispatch")
+Spawn: TypeAlias = Callable[[], Awaitable[Process]]
+
+
+async def spawn_solver(command: tuple[str, ...] = COMMAND) -> Process:
+    """Starts a solver process. Raises ``OSError``."""
+    return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
 
 
 class SolverLostError(RuntimeError):
@@ -41,20 +48,21 @@ class SolverLostError(RuntimeError):
 class Dispatcher:
     """Keeps ``plan``, the last plan of whatever age. ``pid`` is the solver process, None if there is none.
 
-    ``on_plan`` is called at each new plan. ``reply_within_s`` bounds one solve from the request to the reply.
+    ``on_plan`` is called at each new plan. ``spawn`` starts a solver process. ``reply_within_s`` bounds one
+    solve from the request to the reply.
     """
 
     def __init__(
         self,
         on_plan: Callable[[], None],
         *,
-        command: tuple[str, ...] = COMMAND,
+        spawn: Spawn = spawn_solver,
         reply_within_s: float = REPLY_WITHIN_S,
     ) -> None:
         self.plan: Plan | None = None
         self.pid: int | None = None
         self._on_plan = on_plan
-        self._command = command
+        self._spawn = spawn
         self._reply_within_s = reply_within_s
         self._waiting: tuple[Problem, bytes] | None = None
         self._due = asyncio.Event()
@@ -88,7 +96,7 @@ class Dispatcher:
 
     async def _serve_with_one_process(self) -> None:
         """The life of one solver process. Raises ``SolverLostError`` at its end, and ``OSError``."""
-        process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE)
+        process = await self._spawn()
         self.pid, self._policy_sent = process.pid, ""
         self._log.info("solver started", pid=process.pid)
         ended = asyncio.create_task(process.wait())

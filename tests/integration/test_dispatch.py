@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 
 from controller.core.model.dispatch_plan import Problem
 from controller.core.policy.policy import encode_policy
-from controller.dispatch.dispatcher import EVERY_MS, Dispatcher
+from controller.dispatch.dispatcher import EVERY_MS, Dispatcher, spawn_solver
 from tests.integration.controllers import FORCED, Fleet, settings_of, tieline
 from tests.processes import runs
 from tests.unit.controller.core.lp.test_solve import problem
@@ -97,7 +98,9 @@ async def test_a_late_solver_is_killed_and_said() -> None:
     """One that never answers is gone after its time, and nothing waits for it."""
     silent = (sys.executable, "-c", "import sys; sys.stdin.buffer.read()")
     with structlog.testing.capture_logs() as said:
-        async with running(Dispatcher(lambda: None, command=silent, reply_within_s=0.2)) as dispatcher:
+        async with running(
+            Dispatcher(lambda: None, spawn=partial(spawn_solver, silent), reply_within_s=0.2)
+        ) as dispatcher:
             dispatcher.ask(ASKED, PACKED)
             pid = await until(lambda: dispatcher.pid, what="the solver")
             await until(lambda: not runs(pid), what="its end")
