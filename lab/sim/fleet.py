@@ -73,15 +73,18 @@ class Clients:
 
     def serve(
         self,
-        table: RouteTable,
+        tables: Mapping[str, RouteTable],
         demand: Mapping[str, float],
         natures: Mapping[str, PoolNature],
         groups: Mapping[str, tuple[float, frozenset[str]]],
         second: int,
     ) -> Outcome:
-        """What becomes of one second of demand. ``groups``: what each group really serves, and its pools."""
+        """What becomes of one second of demand. ``tables``: by client, the one that it has in force.
+        ``groups``: what each group really serves, and its pools."""
         outcome = Outcome()
-        first = self._sent(table, demand, outcome, second)
+        first: Sent = {}
+        for client, table in tables.items():
+            self._send(client, table, demand, outcome=outcome, first=first, second=second)
         rooms = _room_shares(_by_pool(first), natures, groups, {})
         again: Sent = {}
         for (route, client), sent in first.items():
@@ -99,21 +102,28 @@ class Clients:
         self._leave(outcome, second)
         return outcome
 
-    def _sent(self, table: RouteTable, demand: Mapping[str, float], outcome: Outcome, second: int) -> Sent:
-        """The first attempts."""
-        sent: Sent = {}
+    def _send(
+        self,
+        client: str,
+        table: RouteTable,
+        demand: Mapping[str, float],
+        *,
+        outcome: Outcome,
+        first: Sent,
+        second: int,
+    ) -> None:
+        """The first attempts of one client."""
+        part = self.shares[client]
         for route in table.routes:
-            if (units := demand.get(route.name, 0.0)) <= 0:
+            if (units := demand.get(route.name, 0.0) * part) <= 0:
                 continue
-            outcome.wanted[route.name] = units
-            outcome.shed[route.name] = units * route.split.shed / MILLION
+            shed = route.split.shed / MILLION
+            outcome.wanted[route.name] = outcome.wanted.get(route.name, 0.0) + units
+            outcome.shed[route.name] = outcome.shed.get(route.name, 0.0) + units * shed
             shares = shares_of(table, route.split)
-            for client, part in self.shares.items():
-                used = {p: w for p, w in shares.items() if self.left.get((client, p), -1) < second} or shares
-                total = sum(used.values())
-                rest = units * part * (MILLION - route.split.shed) / MILLION
-                sent[route.name, client] = {pool: rest * weight / total for pool, weight in used.items()}
-        return sent
+            used = {p: w for p, w in shares.items() if self.left.get((client, p), -1) < second} or shares
+            total, rest = sum(used.values()), units * (1 - shed)
+            first[route.name, client] = {pool: rest * weight / total for pool, weight in used.items()}
 
     def _leave(self, outcome: Outcome, second: int) -> None:
         for (client, pool), traffic in outcome.traffic.items():

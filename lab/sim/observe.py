@@ -8,9 +8,10 @@ from controller.core.policy.policy import Policy, Pool
 from controller.core.snapshot import Ready
 from lab.sim.facts import NEVER_S, PoolFacts, TickFacts
 from lab.sim.fleet import Outcome
-from lab.sim.spec import LIES, SILENCES, START_MS, FuzzWorld, Kind, Occurrence
+from lab.sim.spec import LIES, SILENCES, FuzzWorld, Kind, Occurrence
 from lab.sim.splits import loads
 from lab.sim.weather import Weather
+from lab.simulated.clocks import START_MS
 from tieline.events import in_scope
 from tieline.table import RouteTable
 
@@ -100,6 +101,10 @@ class Outlook:
                 if units > BELIEVED_FACTOR * outcome.served.get(route, 0.0)
             ),
         )
+
+    def stir(self, second: int) -> None:
+        """Something happened in that second that no occurrence tells of."""
+        self._stirred_s = max(self._stirred_s, second)
 
     def _note(self, weather: Weather) -> None:
         second = weather.second

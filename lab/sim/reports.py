@@ -7,7 +7,8 @@ from random import Random
 
 from controller.core.policy.registry import registry_of
 from lab.sim.fleet import Outcome, PoolNature, Traffic
-from lab.sim.spec import START_MS, FuzzWorld
+from lab.sim.spec import FuzzWorld
+from lab.simulated.clocks import START_MS
 from streams.contract_check import refuse_future
 from streams.demand import DemandFold
 from streams.fold import Refusal, fold

@@ -21,8 +21,9 @@ from lab.sim.fleet import Clients, Outcome
 from lab.sim.invariants import Breach, Watch
 from lab.sim.observe import Outlook
 from lab.sim.reports import PROBE_EVERY_S, STATED_EVERY_S, Reports
-from lab.sim.spec import START_MS, FuzzWorld
+from lab.sim.spec import FuzzWorld
 from lab.sim.weather import Weather
+from lab.simulated.clocks import START_MS
 from streams.rows import Progress
 from tieline.events import ResultClass
 from tieline.table import Generation, RouteTable, encode_table
@@ -135,7 +136,8 @@ class Simulation:
         """Clients send and report, probers probe, the fleet states."""
         weather, clients = self.weather, self._clients
         assert self.table is not None
-        outcome = clients.serve(self.table, demand, weather.natures, weather.group_serves, second)
+        tables = dict.fromkeys(clients.shares, self.table)
+        outcome = clients.serve(tables, demand, weather.natures, weather.group_serves, second)
         self.outcome = outcome
         cut_off = weather.targets("own_network")
         self.reports.clients_saw(outcome, clients.shares, weather.natures, clients.left, now_ms, cut_off)

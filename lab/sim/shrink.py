@@ -21,7 +21,7 @@ def shrink(world: FuzzWorld, invariant: str, *, runs_max: int = RUNS_MAX) -> Fuz
     smaller: FuzzWorld | None = world
     while smaller is not None:
         world, smaller = smaller, None
-        for candidate in _smaller(world):
+        for candidate in smaller_worlds(world):
             if runs >= runs_max:
                 return world
             runs += 1
@@ -39,7 +39,7 @@ def breach_of(world: FuzzWorld, invariant: str) -> Breach | None:
     return next((breach for breach in breaches if breach.invariant == invariant), None)
 
 
-def _smaller(world: FuzzWorld) -> Iterator[FuzzWorld]:
+def smaller_worlds(world: FuzzWorld) -> Iterator[FuzzWorld]:
     """The same world without one thing each; what matters least comes first."""
     count = len(world.occurrences)
     if count > 3:

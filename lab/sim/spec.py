@@ -8,8 +8,6 @@ from msgspec import Struct
 
 from controller.core.policy.policy import Policy
 
-START_MS = 1_800_000_000_000  # the instant at which every world begins
-
 Kind: TypeAlias = Literal[
     "demand", "errors", "hang", "slow", "serves", "group_serves", "capacity", "group_capacity", "planned",
     "silence", "clients_silent", "lag", "status", "maintenance", "declined", "drain", "freeze", "verdict",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, TypeAlias, cast
 
 from lab.sim.fleet import PoolNature
-from lab.sim.spec import START_MS, FuzzWorld, Kind, Occurrence
+from lab.sim.spec import FuzzWorld, Kind, Occurrence
+from lab.simulated.clocks import START_MS
 from streams.rows import Position, Row
 from tieline.events import Claim, ClaimState, Command, PlannedChange, Statement, StatementKind, Verb, in_scope
 

@@ -66,7 +66,6 @@ class HttpSource:
         self._streaming = False
         self._due_s = 0.0
         self._sooner = asyncio.Event()
-        self._random = random.Random()
 
     async def run(self, subscriber: Subscriber) -> None:
         """Listen and fetch until cancelled."""
@@ -82,7 +81,7 @@ class HttpSource:
         backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MAX_S)
         while True:
             self._wait_at_most(
-                POLL_BESIDE_STREAM_S if self._streaming else self._random.uniform(POLL_MIN_S, POLL_MAX_S)
+                POLL_BESIDE_STREAM_S if self._streaming else random.uniform(POLL_MIN_S, POLL_MAX_S)
             )
             try:
                 await self._fetch(subscriber)
@@ -131,7 +130,7 @@ class HttpSource:
             except EndpointError as error:
                 retry_after_s = error.retry_after_s  # the poll reports what is wrong
             self._streaming = False
-            self._wait_at_most(self._random.uniform(POLL_MIN_S, POLL_MAX_S))
+            self._wait_at_most(random.uniform(POLL_MIN_S, POLL_MAX_S))
             if _clock.monotonic_s() - began_s > BACKOFF_MAX_S:
                 backoff.reset()
             await asyncio.sleep(backoff.next_s(at_least_s=retry_after_s))
@@ -147,7 +146,7 @@ class HttpSource:
         if announcement.etag == self._etag:
             self._confirm(announcement.silent_ms, subscriber)
         else:
-            self._wait_at_most(0.0 if announcement.urgent else self._random.uniform(0, JITTER_MAX_S))
+            self._wait_at_most(0.0 if announcement.urgent else random.uniform(0, JITTER_MAX_S))
 
     def _confirm(self, silent_ms: int, subscriber: Subscriber) -> None:
         """The endpoint has answered. It passes on for how long its own source was silent."""

@@ -46,7 +46,6 @@ class RedisSource:
         self._origins = tuple(origins)
         self._names = [f"{workload}/{origin}" for origin in self._origins]
         self._fields = [MANIFEST_FIELD, SIGNATURE_FIELD, *map(slice_field, self._names)]
-        self._random = random.Random()
         self._pulse = Pulse()
 
     async def run(self, subscriber: Subscriber) -> None:
@@ -78,7 +77,7 @@ class RedisSource:
         """Wait until the next read is due: the poll, a new overlay, an urgent hint, or another hint and its
         random wait. Returns whether it was an overlay, or a hint told of a table that it did not bring: then
         both are to be read."""
-        is_told, due_s = False, monotonic_s() + self._random.uniform(POLL_MIN_S, POLL_MAX_S)
+        is_told, due_s = False, monotonic_s() + random.uniform(POLL_MIN_S, POLL_MAX_S)
         while (left_s := due_s - monotonic_s()) > 0:
             message = await hints.get_message(ignore_subscribe_messages=True, timeout=left_s)
             if message is None:
@@ -89,7 +88,7 @@ class RedisSource:
             is_told = not self._takes_from(hint, subscriber)
             if hint.urgent and is_told:
                 return True
-            due_s = min(due_s, monotonic_s() + self._random.uniform(0, JITTER_MAX_S))
+            due_s = min(due_s, monotonic_s() + random.uniform(0, JITTER_MAX_S))
         return is_told
 
     def _takes_from(self, hint: TableHint, subscriber: Subscriber) -> bool:

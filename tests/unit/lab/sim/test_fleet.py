@@ -12,7 +12,7 @@ NO_BATCH = {B: MILLION}
 
 def serve(natures: dict[str, PoolNature], chat: dict[str, int], second: int = 1) -> Outcome:
     """One second of one client."""
-    return Clients({"client": 1.0}).serve(table(chat, NO_BATCH), DEMAND, natures, {}, second)
+    return Clients({"client": 1.0}).serve({"client": table(chat, NO_BATCH)}, DEMAND, natures, {}, second)
 
 
 def test_what_a_pool_throttles_is_served_elsewhere() -> None:
@@ -34,8 +34,8 @@ def test_a_client_leaves_a_pool_that_fails_it() -> None:
     clients = Clients({"client": 1.0})
     natures = {A: PoolNature(1_000.0, errors=1.0), B: PoolNature(1_000.0)}
     routes = table({A: 500_000, B: 500_000}, NO_BATCH)
-    clients.serve(routes, DEMAND, natures, {}, 1)
-    outcome = clients.serve(routes, DEMAND, natures, {}, 2)
+    clients.serve(dict.fromkeys(clients.shares, routes), DEMAND, natures, {}, 1)
+    outcome = clients.serve(dict.fromkeys(clients.shares, routes), DEMAND, natures, {}, 2)
     assert ("client", A) not in outcome.traffic
     assert outcome.served["chat/eu"] == pytest.approx(100.0)
 
@@ -45,6 +45,7 @@ def test_a_quota_group_is_shared_by_load() -> None:
     clients = Clients({"client": 1.0})
     natures = {A: PoolNature(1_000.0), B: PoolNature(1_000.0)}
     group = {"quota": (50.0, frozenset({A, B}))}
-    outcome = clients.serve(table({A: 500_000, B: 500_000}, NO_BATCH), DEMAND, natures, group, 1)
+    tables = dict.fromkeys(clients.shares, table({A: 500_000, B: 500_000}, NO_BATCH))
+    outcome = clients.serve(tables, DEMAND, natures, group, 1)
     assert outcome.traffic["client", A].served == pytest.approx(25.0)
     assert outcome.served["chat/eu"] == pytest.approx(50.0)

@@ -1,0 +1,23 @@
+"""`tieline sim`: the whole of Tieline on simulated surroundings, in worlds that seeds make.
+
+Controllers, with their ingesting part, their leadership, their planner and solver, producers and the way of
+clients to their table are the code that runs in production. Only what they touch is simulated
+(``lab.simulated``): time, network, Kafka, Redis, the consumer group, the solver's process. Requests are a
+flow, as in the planner's own simulation (``lab.sim``): each client sends its share of the demand where the
+table says that it has in force itself, pools serve what they really can, and what came of it is reported as
+real events.
+
+- ``spec``: a world as plain data: what ``lab.sim.generate`` makes (policy, demand, what befalls pools,
+  sources and operators), and the machine's own faults.
+- ``machine_faults``: those faults, drawn and done: processes killed and stopped, also at the very moment
+  between an append and its projection; links cut and slow; servers away, emptied, taken back, full,
+  read-only; clocks that are wrong.
+- ``installation``: servers, controllers under a supervisor, client processes.
+- ``events``: what clients, probers, the fleet, status pages and operators say, sent to Kafka by producers.
+- ``world``: one run, second by second. ``rules``: what must hold, beside the invariants of ``lab.sim``.
+- ``trace``: which orders of append, projection, claim and crash a run has reached.
+
+A seed gives one run, bit by bit, in every process. A run that fails prints the one command that repeats it.
+
+Tests: tests/unit/lab/system, tests/property/test_system_worlds.py.
+"""

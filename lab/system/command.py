@@ -1,0 +1,182 @@
+"""``tieline sim``: the whole system in many worlds from seeds, on simulated surroundings."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from hashlib import blake2b
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+from controller.process.errors import UserError
+from lab.system.shrink import shrink_system
+from lab.system.spec import SystemWorld, generate_system
+from lab.system.world import SystemRun
+from lab.system.world import run as run_world
+
+EXIT_FAILED = 1
+SEEDS_SHOWN_MAX = 8
+CHUNK = 4
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describes the command to the ``tieline`` parser."""
+    parser = subparsers.add_parser(
+        "sim",
+        help="the whole system in virtual time, in worlds that seeds make",
+        description="Runs controllers, their ingesting part, producers and the clients' way to their table "
+        "on simulated time, network, Kafka and Redis, while processes are killed, links are cut and pools "
+        "fail. Checks what the design promises, in every second and at the end. A seed always gives the "
+        "same run. The exit status is 1 when something did not hold.",
+    )
+    parser.add_argument("--seeds", type=_positive, default=20, metavar="N", help="how many worlds (20)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the seed of the first world (0)")
+    parser.add_argument("--jobs", type=_positive, default=1, metavar="J", help="processes (1)")
+    parser.add_argument(
+        "--world", type=Path, metavar="FILE", help="instead run the world in this file, which --shrink wrote"
+    )
+    parser.add_argument(
+        "--shrink", type=Path, metavar="FILE", help="make the first world that fails smaller, and write it"
+    )
+    parser.set_defaults(run=run)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command, on the terminal."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    summary = Summary(console)
+    if args.world is not None:
+        summary.add(run_world(read_world(args.world)))
+    else:
+        seeds = range(args.seed, args.seed + args.seeds)
+        for result in _with_bar(_runs(seeds, args.jobs), len(seeds)):
+            summary.add(result)
+    summary.show()
+    if summary.first is not None and args.shrink is not None:
+        world = shrink_system(summary.first.world, summary.first.breaches[0].invariant)
+        args.shrink.write_bytes(msgspec.json.format(msgspec.json.encode(world)))
+        console.print(f"The smallest world that breaks it: tieline sim --world {args.shrink}")
+    return EXIT_FAILED if summary.first is not None else 0
+
+
+def read_world(path: Path) -> SystemWorld:
+    """The world in a file. Raises ``UserError``."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=SystemWorld)
+    except OSError as error:
+        raise UserError(f"--world: {path} can't be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"--world: {path} holds no world of `tieline sim --shrink`: {error}") from None
+
+
+class Summary:
+    """What came of all worlds so far. ``first``: the first run in which something did not hold."""
+
+    def __init__(self, console: Console) -> None:
+        self.first: SystemRun | None = None
+        self._console = console
+        self._worlds = 0
+        self._totals: Counter[str] = Counter()
+        self._faults: Counter[str] = Counter()
+        self._orders: set[Any] = set()
+        self._seeds: dict[str, list[str]] = {}
+        self._digest = blake2b(digest_size=16)
+
+    def add(self, result: SystemRun) -> None:
+        """One more world; what did not hold in it is printed."""
+        self._worlds += 1
+        self._digest.update(result.digest.encode())
+        self._orders |= result.orders
+        self._faults.update(result.faults)
+        self._totals.update(
+            seconds=result.world.seconds,
+            publications=result.publications,
+            take_overs=result.take_overs,
+            deposed=result.deposed,
+            restarts=result.restarts,
+        )
+        for breach in result.breaches:
+            self._seeds.setdefault(breach.invariant, []).append(result.world.seed)
+            place = f"second {breach.second}" if breach.second >= 0 else "the whole run"
+            self._console.print(
+                f"seed {result.world.seed}, {place}: {breach.invariant}: {breach.story}\n"
+                f"  again: tieline sim --seed {result.world.seed} --seeds 1{_commit()}"
+            )
+            self.first = self.first or result
+
+    def show(self) -> None:
+        """The totals."""
+        totals = self._totals
+        self._console.print(
+            f"{self._worlds} worlds, {totals['seconds'] / 3_600:.1f} hours: {totals['publications']} tables, "
+            f"{totals['take_overs']} take-overs, {totals['deposed']} records of deposed leaders, "
+            f"{totals['restarts']} restarts; {len(self._orders)} orders of steps; "
+            f"digest {self._digest.hexdigest()}"
+        )
+        faults = ", ".join(f"{kind} {count}" for kind, count in sorted(self._faults.items()))
+        self._console.print(f"faults in force: {faults or 'none'}")
+        for invariant, seeds in sorted(self._seeds.items(), key=lambda item: -len(item[1])):
+            shown = ", ".join(seeds[:SEEDS_SHOWN_MAX])
+            self._console.print(f"{len(seeds)} breaches: {invariant} (seeds {shown})")
+
+
+def run_seed(number: int) -> SystemRun:
+    """The run of one seed."""
+    return run_world(generate_system(str(number)))
+
+
+def _runs(seeds: range, jobs: int) -> Iterator[SystemRun]:
+    """The runs in the order of their seeds, however many processes share the work."""
+    if jobs == 1:
+        yield from map(run_seed, seeds)
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_quiet) as pool:
+        yield from pool.map(run_seed, seeds, chunksize=CHUNK)
+
+
+def _quiet() -> None:
+    """The solver prints a banner on the process's standard output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _with_bar(results: Iterable[SystemRun], count: int) -> Iterator[SystemRun]:
+    """The same, with a bar on a terminal."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("worlds", total=count)
+        for result in results:
+            yield result
+            progress.advance(task)
+
+
+def _commit() -> str:
+    """`` (at commit ...)``, where this runs from a checkout."""
+    with contextlib.suppress(OSError):
+        here = Path(__file__).resolve().parent
+        answer = subprocess.run(
+            ("git", "-C", str(here), "rev-parse", "--short", "HEAD"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if answer.returncode == 0:
+            return f" (at commit {answer.stdout.strip()})"
+    return ""

@@ -1,0 +1,108 @@
+"""What must hold of a run of the whole system, beside the invariants of single seconds (``lab.sim``).
+
+PURE: looks at what was appended, put in force and stored. The counting rule is written anew here, from the
+design ("Leading"): a publication counts if its epoch is the highest that began on the leader log before it,
+and no fence or publication of a higher epoch lies before it on the routes log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from controller.routes.record import RoutesRecord
+from lab.demo.continuity import take_over_faults
+from tieline.table import Generation
+
+REACHES_ALL_MS = 3_000  # a client polls every one to two seconds
+
+
+@dataclass
+class RoutesHistory:
+    """The routes log as it grows. ``newest``: the newest publication that counts. ``counting``: all of them,
+    by generation. ``breaches``: what did not hold, as (rule, story)."""
+
+    newest: RoutesRecord | None = None
+    counting: dict[str, RoutesRecord] = field(default_factory=dict)
+    breaches: list[tuple[str, str]] = field(default_factory=list)
+    deposed: int = 0
+    take_overs: int = 0
+    _epoch: int = -1
+
+    def append(self, record: RoutesRecord) -> bool:
+        """One more record was appended. Returns whether it counts."""
+        epoch = record.generation.epoch
+        if epoch < self._epoch:
+            self.deposed += 1
+            return False
+        is_take_over = epoch > self._epoch and self._epoch >= 0
+        if record.table is None:
+            self._epoch = epoch
+            return False
+        before, self.newest, self._epoch = self.newest, record, epoch
+        self.counting[str(record.generation)] = record
+        if before is None:
+            return True
+        if before.generation.epoch < epoch:
+            self.take_overs += 1
+            for fault in take_over_faults(before, record):
+                self._break("a take-over changes nothing", f"{record.generation}: {fault}")
+        elif record.generation.seq != before.generation.seq + 1:
+            self._break("generations follow one another", f"{record.generation} after {before.generation}")
+        assert is_take_over or before.generation.epoch <= epoch
+        return True
+
+    def _break(self, rule: str, story: str) -> None:
+        self.breaches.append((rule, story))
+
+
+class AppliedTables:
+    """What clients have put in force. ``current``: by client, the generation."""
+
+    def __init__(self, history: RoutesHistory) -> None:
+        self._history = history
+        self.current: dict[str, Generation] = {}
+        self.breaches: list[tuple[str, str]] = []
+
+    def note(self, client: str, text: str) -> None:
+        """A client has put a generation in force."""
+        lineage, epoch, seq = text.rsplit(":", 2)
+        generation = Generation(lineage, int(epoch), int(seq))
+        before = self.current.get(client)
+        if before is not None and not generation.newer_than(before):
+            self.breaches.append(("no client goes back", f"{client}: {before}, then {text}"))
+        if text not in self._history.counting:
+            self.breaches.append(("clients apply what counts", f"{client} applied {text}"))
+        self.current[client] = generation
+
+
+def rest_faults(
+    history: RoutesHistory,
+    applied: AppliedTables,
+    *,
+    states: Mapping[str, str],
+    stored: Mapping[bytes, bytes],
+    leaders: Sequence[str],
+    now_ms: int,
+) -> list[tuple[str, str]]:
+    """What is not at rest after the quiet time. ``states``: of the clients.
+    ``stored``: the hash of routes in Redis. ``leaders``: who leads in its own eyes."""
+    newest = history.newest
+    if newest is None:
+        return [("a table is published", "none was")]
+    settled = [
+        record.generation
+        for record in history.counting.values()
+        if record.published_ms <= now_ms - REACHES_ALL_MS
+    ]
+    rule, faults = "all comes to rest", []
+    if len(leaders) != 1:
+        faults.append(f"{len(leaders)} controllers lead: {', '.join(leaders)}")
+    place = ":".join(stored.get(name, b"").decode() for name in (b"lineage", b"epoch", b"seq"))
+    if place != str(newest.generation) and newest.generation in settled:
+        faults.append(f"Redis holds {place}, the newest is {newest.generation}")
+    for client, generation in sorted(applied.current.items()):
+        if settled and settled[-1].newer_than(generation):
+            faults.append(f"{client} is at {generation}, long after {settled[-1]}")
+    faults += [f"{client} is {state}" for client, state in sorted(states.items()) if state != "live"]
+    return [(rule, fault) for fault in faults]

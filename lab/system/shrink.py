@@ -1,0 +1,36 @@
+"""Makes a run that fails smaller: whatever is not needed for the same breach goes, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from lab.sim.shrink import smaller_worlds
+from lab.system.spec import SystemWorld
+from lab.system.world import run
+
+RUNS_MAX = 80
+
+
+def shrink_system(world: SystemWorld, invariant: str, *, runs_max: int = RUNS_MAX) -> SystemWorld:
+    """The smallest world that the same invariant breaks in, as far as ``runs_max`` runs lead."""
+    runs = 0
+    smaller: SystemWorld | None = world
+    while smaller is not None:
+        world, smaller = smaller, None
+        for candidate in _smaller(world):
+            if runs >= runs_max:
+                return world
+            runs += 1
+            if any(breach.invariant == invariant for breach in run(candidate).breaches):
+                smaller = candidate
+                break
+    return world
+
+
+def _smaller(world: SystemWorld) -> Iterator[SystemWorld]:
+    for place in range(len(world.faults)):
+        yield replace(world, faults=world.faults[:place] + world.faults[place + 1 :])
+    for fuzz in smaller_worlds(world.fuzz):
+        yield replace(world, fuzz=fuzz)

@@ -1,0 +1,112 @@
+"""A world of the whole system as plain data. The same data gives the same run."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lab.sim.generate import generate
+from lab.sim.spec import FuzzWorld, Occurrence
+
+FaultKind: TypeAlias = Literal[
+    "killed", "stopped", "killed_at_append", "stopped_at_append", "killed_at_projection", "killed_at_claim",
+    "stopped_at_claim", "cut_from_kafka", "cut_from_redis", "slow", "kafka_down", "redis_down",
+    "redis_emptied", "redis_taken_back", "redis_read_only", "redis_full", "clock_ahead", "broker_clock_ahead",
+    "letters_refused",
+]  # fmt: skip
+CONTROLLERS = ("controller-a", "controller-b")
+LENGTHS_S = (0.5, 2.0, 5.0, 12.0)
+FIRST_S = 15
+QUIET_S = 45
+UNFIT: frozenset[str] = frozenset({"take_over", "lag", "approve", "override"})
+"""Kinds of occurrences that belong to the planner's own simulation alone."""
+
+
+class MachineFault(Struct, frozen=True, omit_defaults=True):
+    """Something that happens to a machine at ``at_s``, for ``for_s`` seconds.
+
+    ``target``: a process, ``leader`` for whichever leads then, or a broker's number; empty for a server.
+    ``value``: milliseconds or seconds, as ``kind`` demands.
+    """
+
+    kind: FaultKind
+    at_s: float
+    target: str = ""
+    value: float = 0.0
+    for_s: float = 0.0
+
+
+class SystemWorld(Struct, frozen=True):
+    """``quiet_s``: how long nothing happens at the end, after which everything must have come to rest."""
+
+    seed: str
+    fuzz: FuzzWorld
+    faults: tuple[MachineFault, ...]
+    quiet_s: int = QUIET_S
+
+    @property
+    def seconds(self) -> int:
+        """How long it runs."""
+        return self.fuzz.seconds
+
+
+def generate_system(seed: str) -> SystemWorld:
+    """The world of a seed."""
+    random = Random(f"system {seed}")
+    trouble_s = random.choice((20, 30, 30, 45, 90))
+    seconds = FIRST_S + trouble_s + QUIET_S
+    fuzz = generate(f"system-{seed}", seconds)
+    last_s = FIRST_S + trouble_s
+    befalls = tuple(
+        _within(random, occurrence, last_s) for occurrence in fuzz.occurrences if occurrence.kind not in UNFIT
+    )
+    count = random.choice((0, 1, 1, 2, 3, 5))
+    faults = sorted((_fault(random, last_s) for _ in range(count)), key=lambda fault: fault.at_s)
+    world = replace(
+        fuzz,
+        seconds=seconds,
+        occurrences=tuple(sorted(befalls, key=lambda occurrence: occurrence.at_s)),
+        delay_max_ms=0,
+        noise=0.0,
+    )
+    return SystemWorld(seed, world, tuple(faults))
+
+
+def _within(random: Random, occurrence: Occurrence, last_s: int) -> Occurrence:
+    """The same, over before the quiet time begins."""
+    at_s = random.randint(FIRST_S, last_s - 2)
+    for_s = min(occurrence.for_s or last_s, last_s - at_s)
+    return replace(occurrence, at_s=at_s, for_s=max(for_s, 1))
+
+
+def _fault(random: Random, last_s: int) -> MachineFault:
+    kind: FaultKind = random.choice(KINDS)
+    at_s = round(random.uniform(FIRST_S, last_s - 1), 3)
+    for_s = min(random.choice(LENGTHS_S), last_s - at_s)
+    target, value = "", 0.0
+    if kind in AIMED:
+        target = random.choice((*CONTROLLERS, "leader", "leader"))
+    if kind == "slow":
+        value = random.choice((20.0, 200.0, 1_500.0))
+    elif kind == "redis_taken_back":
+        value = random.choice((1.0, 3.0, 10.0))
+    elif kind == "clock_ahead":
+        value = random.choice((-60_000.0, -8_000.0, 8_000.0, 60_000.0))
+    elif kind == "broker_clock_ahead":
+        target, value = str(random.randrange(3)), random.choice((-30_000.0, -3_000.0, 3_000.0, 30_000.0))
+    return MachineFault(kind, at_s, target, value=value, for_s=for_s)
+
+
+KINDS: tuple[FaultKind, ...] = (
+    "killed", "killed", "stopped", "stopped", "killed_at_append", "killed_at_append", "stopped_at_append",
+    "killed_at_projection", "killed_at_claim", "stopped_at_claim", "cut_from_kafka", "cut_from_redis", "slow",
+    "kafka_down", "redis_down", "redis_emptied", "redis_taken_back", "redis_read_only", "redis_full",
+    "clock_ahead", "broker_clock_ahead", "letters_refused",
+)  # fmt: skip
+AIMED: frozenset[str] = frozenset({
+    "killed", "stopped", "killed_at_append", "stopped_at_append", "killed_at_projection", "killed_at_claim",
+    "stopped_at_claim", "cut_from_kafka", "cut_from_redis", "slow", "clock_ahead",
+})  # fmt: skip

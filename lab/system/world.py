@@ -1,0 +1,257 @@
+"""One run of the whole system: what happens in each second, and what is checked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from hashlib import blake2b
+from itertools import cycle
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+
+from controller.core.model.memory import Memory
+from controller.core.snapshot import Ready
+from controller.routes.record import RoutesRecord, decode_record
+from lab.sim.contracts import contracts_of
+from lab.sim.fleet import Clients, Outcome
+from lab.sim.invariants import ALL, Breach, Watch
+from lab.sim.observe import Outlook
+from lab.sim.reports import PROBE_EVERY_S, STATED_EVERY_S
+from lab.sim.weather import Weather
+from lab.simulated.clocks import START_MS, simulated
+from lab.simulated.kafka import SimRecord
+from lab.simulated.loop import VirtualLoop
+from lab.system.callers import Caller
+from lab.system.events import Events
+from lab.system.installation import Installation
+from lab.system.machine_faults import Breaker, Mend
+from lab.system.rules import AppliedTables, RoutesHistory, rest_faults
+from lab.system.spec import CONTROLLERS, QUIET_S, MachineFault, SystemWorld
+from lab.system.trace import Trace
+from tieline.events import ResultClass
+from tieline.table import RouteTable, TableError
+
+NO_EXCEPTION = "nothing ends with an exception"
+SETTLES_S = 20  # a new leader, and who reads which partition; only then is everything decided at once
+ALWAYS = frozenset({
+    "only lawful pools", "a whole table", "on_loss names no pool that is down", "moves by choice are bounded",
+    "silence moves nothing", "a take-over moves nothing",
+})  # fmt: skip
+
+
+class SystemRun(NamedTuple):
+    """What came of a world. ``digest`` covers every record that was appended, ``orders`` the distinct orders
+    of steps that were reached, ``faults`` how often each fault was in force."""
+
+    world: SystemWorld
+    breaches: tuple[Breach, ...]
+    digest: str
+    publications: int
+    take_overs: int
+    deposed: int
+    restarts: int
+    orders: frozenset[tuple[tuple[str, int], ...]]
+    faults: dict[str, int]
+
+
+def run(world: SystemWorld) -> SystemRun:
+    """Runs a world from its beginning to its end, in virtual time."""
+    structlog.configure(processors=[_drop])
+    logging.getLogger("tieline").setLevel(logging.CRITICAL)
+    loop = VirtualLoop()
+    with simulated(loop, world.seed):
+        system = System(loop, world)
+        try:
+            loop.run_until_complete(system.live())
+        finally:
+            system.installation.end()
+            loop.bury()
+            structlog.reset_defaults()
+    return system.result()
+
+
+def _drop(*_arguments: Any) -> Any:
+    raise structlog.DropEvent
+
+
+class System:
+    """The state of a run."""
+
+    def __init__(self, loop: VirtualLoop, world: SystemWorld) -> None:
+        self._loop = loop
+        self._world = world
+        policy = world.fuzz.policy
+        self.installation = Installation(loop, policy, world.seed)
+        self.trace = Trace()
+        self._breaker = Breaker(self.installation, self.trace)
+        self._weather = Weather(world.fuzz)
+        self._events = Events(world, self.installation)
+        self._clients = Clients({f"client-{n}": part for n, part in enumerate(world.fuzz.shares)})
+        self._callers = [
+            Caller(self.installation, policy, name, workload=workload)
+            for name, workload in zip(self._clients.shares, cycle(policy.workloads), strict=False)
+        ]
+        self._history = RoutesHistory()
+        self._applied = AppliedTables(self._history)
+        self._outlook = Outlook(world.fuzz)
+        self._watch = Watch(contracts_of(msgspec.to_builtins(policy)))
+        self._seen: RouteTable | None = None
+        self._took_office_s = 0
+        self._stirred_s = 0
+        self._faults_in_force = 0
+        self._urgent = False  # whether an urgent table was published since the last look
+        self._outcome = Outcome()
+        self._digest = blake2b(digest_size=16)
+        self._breaches: list[Breach] = []
+        self.installation.kafka.on_append.append(self._appended)
+
+    async def live(self) -> None:
+        """All of it."""
+        for name in CONTROLLERS:
+            self._loop.create_task(self.installation.keep(name), name=f"keep {name}")
+        for caller in self._callers:
+            self.installation.start(caller.name, lambda caller=caller: caller.run(self._applied.note))  # type: ignore[misc]
+        await self._events.start([*self._clients.shares, *(s.id for s in self._world.fuzz.policy.sources)])
+        self._loop.create_task(self._break_things(), name="faults")
+        for second in range(self._world.seconds):
+            await asyncio.sleep(max(second + 1 - self._loop.time(), 0))
+            self.installation.redis.keep_copy()
+            if second:
+                self._look()  # what the second before has led to
+            self._happen(second)
+        self._at_rest()
+
+    def result(self) -> SystemRun:
+        """The whole run."""
+        breaches = [*self._watch.breaches, *self._breaches]
+        for rule, story in (*self._history.breaches, *self._applied.breaches):
+            breaches.append(Breach(rule, -1, story=story))
+        breaches += [Breach(NO_EXCEPTION, -1, story=ending) for ending in self.installation.endings]
+        return SystemRun(
+            self._world,
+            tuple(breaches),
+            self._digest.hexdigest(),
+            publications=len(self._history.counting),
+            take_overs=self._history.take_overs,
+            deposed=self._history.deposed,
+            restarts=self.installation.restarts,
+            orders=frozenset(self.trace.orders),
+            faults=self._breaker.done,
+        )
+
+    async def _break_things(self) -> None:
+        for fault in self._world.faults:
+            await asyncio.sleep(max(fault.at_s - self._loop.time(), 0))
+            mend = self._breaker.break_now(fault)
+            self._stirred_s = round(self._loop.time())
+            self._faults_in_force += 1
+            self._loop.create_task(self._mend_later(fault, mend), name=f"mend {fault.kind}")
+
+    async def _mend_later(self, fault: MachineFault, mend: Mend) -> None:
+        await asyncio.sleep(fault.for_s)
+        mend()
+        self._faults_in_force -= 1
+        self._stirred_s = round(self._loop.time())
+
+    def _happen(self, second: int) -> None:
+        """One second of clients, probers, the fleet, status pages and operators."""
+        weather, events, clients = self._weather, self._events, self._clients
+        weather.turn(second)
+        now_ms = START_MS + round(self._loop.time() * 1_000)
+        events.hush(weather.lost(tuple(clients.shares)))
+        events.claims_and_orders(weather, now_ms)
+        tables = self._tables()
+        outcome = clients.serve(tables, weather.demand, weather.natures, weather.group_serves, second)
+        self._outcome = outcome
+        cut_off = weather.targets("own_network")
+        if tables:
+            events.clients_saw(outcome, clients.shares, weather.natures, clients.left, now_ms, cut_off)
+        for route, units in weather.lies.items():
+            events.liar_claims(route, units, now_ms)
+        for source in self._world.fuzz.policy.sources:
+            if source.kind == "probe" and second % PROBE_EVERY_S == 0:
+                results = {pool: self._probed(pool) for pool in weather.natures}
+                events.prober_saw(source.id, results, now_ms)
+            elif source.kind == "fleet" and second % STATED_EVERY_S == 1:
+                events.fleet_states(weather.stated, weather.group_stated, weather.planned, now_ms)
+
+    def _tables(self) -> dict[str, RouteTable]:
+        """By client, the table of the generation that it has in force."""
+        tables = {}
+        for caller in self._callers:
+            record = self._history.counting.get(caller.applied[-1]) if caller.applied else None
+            if record is not None and record.table is not None:
+                tables[caller.name] = record.table
+        return tables
+
+    def _probed(self, pool: str) -> ResultClass:
+        nature = self._weather.natures[pool]
+        if (word := self._weather.lying_probes.get(pool)) is not None:
+            return ResultClass(word)
+        if nature.hangs:
+            return ResultClass.TIMEOUT
+        return ResultClass(nature.result) if nature.errors >= 0.5 else ResultClass.OK
+
+    def _appended(self, record: SimRecord, sender: str) -> None:
+        self._digest.update(repr(record[:5]).encode())
+        self._digest.update(record.value or b"")
+        topics = self.installation.topics
+        if record.topic != topics.routes.name or record.value is None:
+            return
+        try:
+            routes = decode_record(record.value)
+        except TableError as error:
+            self._breaches.append(Breach("a table can be read", round(self._loop.time()), story=str(error)))
+            return
+        epoch_before = self._history.newest.generation.epoch if self._history.newest else -1
+        counts = self._history.append(routes)
+        self._urgent |= counts and routes.urgent_seq == routes.generation.seq
+        self.trace.note("fence" if routes.table is None else "append" if counts else "late append", sender)
+        if counts and routes.generation.epoch > epoch_before:
+            self._took_office_s = round(self._loop.time())
+
+    def _look(self) -> None:
+        """The invariants of this second, on the newest publication that counts."""
+        newest = self._history.newest
+        if newest is None or newest.table is None or newest.memory is None:
+            return
+        before, self._seen = self._seen, newest.table
+        ready = self._ready(newest, newest.memory, is_new=before is not newest.table)
+        self._outlook.stir(self._stirred_s)
+        facts = self._outlook.facts(
+            self._weather,
+            ready,
+            newest.table,
+            before=before,
+            took_office_s=self._took_office_s,
+            outcome=self._outcome,
+        )
+        since_s = self._weather.second - max(self._stirred_s, self._took_office_s)
+        decides = since_s >= SETTLES_S and not self._faults_in_force
+        self._watch.look(facts, ALL if decides else ALWAYS)
+
+    def _ready(self, record: RoutesRecord, memory: Memory, *, is_new: bool) -> Ready:
+        is_urgent, self._urgent = self._urgent, False
+        return Ready(memory, record.table if is_new else None, (), urgent=is_urgent)
+
+    def _at_rest(self) -> None:
+        leaders = [
+            name
+            for name, controller in self.installation.controllers.items()
+            if controller.leader.may_publish()
+        ]
+        stored = self.installation.redis.data.get(self.installation.keys.routes.encode(), {})
+        faults = rest_faults(
+            self._history,
+            self._applied,
+            states={caller.name: caller.state for caller in self._callers},
+            stored=stored if isinstance(stored, dict) else {},
+            leaders=leaders,
+            now_ms=START_MS + round(self._loop.time() * 1_000),
+        )
+        self._breaches += [Breach(rule, self._world.seconds, story=story) for rule, story in faults]
+
+
+assert SETTLES_S < QUIET_S
