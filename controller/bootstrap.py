@@ -42,12 +42,11 @@ from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.overlay_keeper import OverlayKeeper
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
-from streams.app import Ingest, IngestSettings
+from streams.app import IngestSettings
 from streams.connections import bootstrap_again
 from streams.tables import RedisTables
 from streams.topic_ids import topic_facts
 from tieline.backoff import Backoff
-from tieline.registration import Registry
 
 STOP_WITHIN_S = 4.0
 INGEST_STOP_WITHIN_S = 2.0
@@ -115,7 +114,7 @@ class Controller:
         self.offers = OfferLog(kafka, topics.offers.name, registry=registry, on_change=self._wake)
         ingest = IngestSettings(kafka, settings.namespace, stop_within_s=INGEST_STOP_WITHIN_S)
         self.offsets = Offsets(kafka, ingest.consumed)
-        self.ingest = self._reading(ingest, registry, ports)
+        self.ingest = ports.ingest(ingest, registry, tables, on_material=self._wake)
         self._policy_file = self._policy_followed = own.version
         redis_place = without_password(settings.redis)
         self.fitness = FitnessWatch(
@@ -131,17 +130,6 @@ class Controller:
         self.agent = RoutingAgent(own, self._surroundings())
         self._commands_started = asyncio.Event()
         self._log = structlog.get_logger("controller")
-
-    def _reading(self, settings: IngestSettings, registry: Registry, ports: Ports) -> Ingest:
-        """The part that takes events in."""
-        return Ingest(
-            settings,
-            registry,
-            self._tables,
-            now_ms=now_ms,
-            on_material=self._wake,
-            open_reader=ports.open_reader,
-        )
 
     def _surroundings(self) -> Surroundings:
         """The parts that the agent works with."""

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.dispatch.dispatcher import Spawn, spawn_solver
+from controller.process.clock import now_ms
 from controller.process.connections import connect_redis
 from streams.agents import FaustReader
+from streams.app import Ingest, IngestSettings
 from streams.readers import OpenReader
+from streams.store import Tables
 from tieline.keys import Keys
+from tieline.registration import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,24 @@ class Ports:
     redis: Callable[[str, Keys], Any] = connect_redis
     open_reader: OpenReader = FaustReader
     spawn_solver: Spawn = spawn_solver
+
+    def ingest(
+        self,
+        settings: IngestSettings,
+        registry: Registry,
+        tables: Tables,
+        *,
+        on_material: Callable[[int], None],
+    ) -> Ingest:
+        """The ingesting part, over the port's reader; see ``Ingest``."""
+        return Ingest(
+            settings,
+            registry,
+            tables,
+            now_ms=now_ms,
+            on_material=on_material,
+            open_reader=self.open_reader,
+        )
 
 
 REAL = Ports()

@@ -31,6 +31,11 @@ class DeadlockError(RuntimeError):
     """Everything waits, and nothing will ever happen: no timer is set."""
 
 
+async def passes(seconds: float) -> None:
+    """Lets so much virtual time pass."""
+    await asyncio.sleep(seconds)
+
+
 class Life(Enum):
     """What becomes of the callbacks of a process."""
 

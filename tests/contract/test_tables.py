@@ -1,4 +1,4 @@
-"""One suite for every implementation of the live tables: in memory, and in a real Redis."""
+"""One suite for every implementation of the live tables: in memory, in a real Redis, in the simulator's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator
 from copy import deepcopy
+from typing import Any, cast
 
 import pytest
 
+from lab.simulated.network import Network
+from lab.simulated.redis import SimRedis
+from lab.simulated.redis_client import SimRedisClient
 from streams.fold import fold
 from streams.memory import MemoryState, MemoryTables
 from streams.rows import DemandRow, Position, Row
@@ -206,6 +210,41 @@ class TestMemoryTables(TablesContract):
     async def take_back(self) -> None:
         """See ``TablesContract``."""
         vars(self.state).update(self.saved)
+
+
+class TestSimulatedRedisTables(TablesContract):
+    """The product's own tables keep the contract on the Redis of the simulator, so it does what they need."""
+
+    @pytest.fixture(autouse=True)
+    async def both(self) -> AsyncIterator[None]:
+        """Two processes over one server, on a loop in real time."""
+        loop: Any = asyncio.get_running_loop()
+        self.server = SimRedis(Network(loop, "seed"))
+        self.keys = Keys()
+        self.tables = RedisTables(cast(Any, SimRedisClient(self.server)), self.keys)
+        self.other = RedisTables(cast(Any, SimRedisClient(self.server)), self.keys)
+        self.heard = 0
+        async with SimRedisClient(self.server).pubsub() as self.subscription:
+            await self.subscription.subscribe(self.keys.tables_hint)
+            yield
+
+    async def hints(self) -> int:
+        """See ``TablesContract``: messages on the channel so far."""
+        while await self.subscription.get_message(timeout=0.05) is not None:
+            self.heard += 1
+        return self.heard
+
+    async def empty(self) -> None:
+        """See ``TablesContract``."""
+        self.server.empty()
+
+    async def copy(self) -> None:
+        """See ``TablesContract``."""
+        self.saved = deepcopy(self.server.data)
+
+    async def take_back(self) -> None:
+        """See ``TablesContract``."""
+        self.server.data = deepcopy(self.saved)
 
 
 @pytest.mark.integration

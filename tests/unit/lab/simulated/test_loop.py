@@ -1,0 +1,129 @@
+"""The loop in virtual time: it jumps, stops and kills processes, and orders nothing by chance."""
+
+import asyncio
+import time
+
+import pytest
+
+from lab.simulated.clocks import START_MS, simulated
+from lab.simulated.loop import DeadlockError, Life, Process, VirtualLoop, passes
+
+HOUR_S = 3_600.0
+
+
+def test_an_hour_of_waiting_takes_no_time() -> None:
+    """The clock jumps to the next timer when nothing is ready."""
+    loop = VirtualLoop()
+    loop.run_until_complete(asyncio.wait_for(passes(HOUR_S), 2 * HOUR_S))
+    assert loop.time() == pytest.approx(HOUR_S)
+    loop.bury()
+
+
+def test_waiting_for_nothing_is_an_error() -> None:
+    """Where no timer is set nothing can ever happen."""
+    loop = VirtualLoop()
+    with pytest.raises(DeadlockError, match="no timer is set"):
+        loop.run_until_complete(loop.create_future())
+    loop.bury()
+
+
+def test_a_stopped_process_does_later_what_was_due_meanwhile() -> None:
+    """In its order; others go on."""
+    loop, steps = VirtualLoop(), []
+
+    async def main(name: str) -> None:
+        for second in range(3):
+            await passes(1)
+            steps.append((name, second, round(loop.time())))
+
+    processes = [Process(loop, name) for name in ("a", "b")]
+
+    async def world() -> None:
+        for process in processes:
+            process.start(lambda name=process.name: main(name))  # type: ignore[misc]
+        await passes(1.5)
+        processes[0].stop()
+        await passes(5)
+        processes[0].resume()
+        await passes(5)
+
+    loop.run_until_complete(world())
+    assert [step for step in steps if step[0] == "a"] == [("a", 0, 1), ("a", 1, 6), ("a", 2, 8)]
+    assert [step for step in steps if step[0] == "b"] == [("b", 0, 1), ("b", 1, 2), ("b", 2, 3)]
+    assert [process.ended for process in processes] == [[None], [None]]
+    loop.bury()
+
+
+def test_a_killed_process_runs_no_finally() -> None:
+    """As with SIGKILL; and it is over, whatever it had begun."""
+    loop, ran = VirtualLoop(), []
+
+    async def main() -> None:
+        try:
+            await asyncio.gather(passes(5), passes(6))
+        finally:
+            ran.append("finally")
+
+    async def world() -> None:
+        process = Process(loop, "a")
+        process.start(main)
+        await passes(1)
+        process.kill()
+        await asyncio.wait_for(process.over.wait(), 1)
+        await passes(20)
+        assert process.life is Life.DEAD
+        assert not process.ended
+
+    loop.run_until_complete(world())
+    assert ran == []
+    loop.bury()
+
+
+def test_a_process_that_fails_is_over_with_its_error() -> None:
+    """A supervisor sees why."""
+    loop = VirtualLoop()
+
+    async def main() -> None:
+        raise ValueError("no")
+
+    async def world() -> None:
+        process = Process(loop, "a")
+        process.start(main)
+        await process.over.wait()
+        assert [repr(error) for error in process.ended] == ["ValueError('no')"]
+
+    loop.run_until_complete(world())
+    loop.bury()
+
+
+def test_every_process_reads_its_own_wall_clock() -> None:
+    """The steady clock is the same for all, and real time is back afterwards."""
+    loop, readings = VirtualLoop(), {}
+    before_ns = time.time_ns()
+
+    async def main(name: str) -> None:
+        await passes(10)
+        readings[name] = (time.time_ns() // 1_000_000, time.monotonic())
+
+    async def world() -> None:
+        for name, ahead_ms in (("right", 0), ("fast", 60_000)):
+            process = Process(loop, name)
+            process.clock_ahead_ms = ahead_ms
+            process.start(lambda name=name: main(name))  # type: ignore[misc]
+        await passes(11)
+
+    with simulated(loop, "seed"):
+        loop.run_until_complete(world())
+    assert readings["right"] == (START_MS + 10_000, pytest.approx(10.0))
+    assert readings["fast"] == (START_MS + 70_000, pytest.approx(10.0))
+    assert time.time_ns() >= before_ns
+    loop.bury()
+
+
+def test_work_for_threads_is_done_in_place() -> None:
+    """So that no run depends on when a thread is scheduled."""
+    loop = VirtualLoop()
+    assert loop.run_until_complete(asyncio.wait_for(asyncio.to_thread(sum, (1, 2)), 1)) == 3
+    with pytest.raises(ZeroDivisionError):
+        loop.run_until_complete(asyncio.wait_for(asyncio.to_thread(divmod, 1, 0), 1))
+    loop.bury()
