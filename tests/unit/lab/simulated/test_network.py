@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ def test_requests_of_one_link_arrive_in_their_order() -> None:
     async def world(_loop: VirtualLoop, network: Network) -> None:
         network.link("a", "s").delay_ms = (0.0, 500.0)
         arrivals: list[int] = []
-        await asyncio.gather(*(network.ask("s", lambda n=n: arrivals.append(n), "a") for n in range(20)))
+        requests = (network.ask("s", partial(arrivals.append, number), "a") for number in range(20))
+        await asyncio.gather(*requests)
         assert arrivals == list(range(20))
 
     run(world)
