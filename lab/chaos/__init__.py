@@ -7,10 +7,12 @@ A run goes through these files::
 
     links      TCP proxies between the parts: they can be cut, held still, slowed down
     servers    Kafka with one listener for each part behind its own link, Valkey with a saved copy, clock shim
-    world      starts everything: stack, two controllers, prober, stand-ins for providers, calling processes
+    world      starts everything: stack, two controllers, prober, stand-ins for providers, calling processes;
+               the faults of one broker have a world of their own with three
     recorder   follows the routes log, Redis, callers' notes and stand-ins' logs, past all links
     fault      what a fault is, and the scene on which it does its work, proves it and measures
-    *_faults   the faults: of processes, Redis, the network, Kafka, events, clocks and resources
+    *_faults   the faults: of processes and at chosen moments, of Redis, the network, Kafka, events, clocks
+               and resources, and of one broker of three
     checker    PURE: what must hold of everything that was recorded, whatever the fault
     run        calm, strike, recovery, check; then the next fault
     report     the table for a reader, and for docs/chaos.md
