@@ -216,7 +216,9 @@ class Projector:
             reason=adoption.reason,
         )
         self.parents = adoption.parents
-        self._wanted = replace_parents(wanted, adoption.parents)
+        if self._wanted is None:  # withdrawn while Redis was asked
+            return False
+        self._wanted = replace_parents(self._wanted, adoption.parents)  # it may be a newer one by now
         self._stored = None
         return True
 

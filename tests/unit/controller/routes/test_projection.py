@@ -1,6 +1,12 @@
 """A publication as it lies in Redis: which fields it changes, and what is encoded anew."""
 
-from controller.routes.projection import Projection, cut, sums_of
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from controller.routes.adoption import Adoption, encode_adoption
+from controller.routes.projection import Projection, Projector, cut, sums_of
+from tieline.keys import Keys
 from tieline.table import Generation, PoolInfo, Route, RouteTable, Split, decode_manifest
 
 POOLS = tuple(PoolInfo(f"azure/r/p{number}", "us", "http://127.0.0.1:1") for number in range(2))
@@ -39,3 +45,47 @@ def test_only_the_publication_that_moved_load_is_urgent() -> None:
     split = Split((0,), (1_000_000,))
     assert projection(2, split, urgent_seq=2).is_urgent
     assert not projection(3, split, urgent_seq=2).is_urgent
+
+
+class RedisOfAnotherLineage:
+    """A Redis that holds another lineage, which ours follows. ``when_asked`` is called as it answers that."""
+
+    def __init__(self) -> None:
+        self.when_asked: Callable[[], None] = lambda: None
+
+    def register_script(self, _text: str) -> Callable[..., Awaitable[list[int]]]:
+        """Every script is done."""
+
+        async def run(**_arguments: object) -> list[int]:
+            return [1]
+
+        return run
+
+    async def hmget(self, *_names: object) -> list[bytes]:
+        """The place of its table, and a manifest."""
+        return [b"old", b"9", b"9", b"manifest"]
+
+    async def get(self, _key: str) -> bytes:
+        """The operator's word."""
+        self.when_asked()
+        return encode_adoption(Adoption("main", ("old",), 0, actor="a", reason="r"))
+
+
+@pytest.fixture
+def adopting() -> tuple[RedisOfAnotherLineage, Projector]:
+    """Made outside the loop, because the scripts are read from files."""
+    redis = RedisOfAnotherLineage()
+    return redis, Projector(redis, Keys("test"))
+
+
+async def test_a_publication_that_comes_while_a_lineage_is_adopted_is_not_lost(
+    adopting: tuple[RedisOfAnotherLineage, Projector],
+) -> None:
+    """The newest one takes the place of the old lineage, and not the one that was there at the question."""
+    redis, projector = adopting
+    first, second = (projection(seq, Split((0,), (1_000_000,))).table for seq in (1, 2))
+    projector.project(first, 0)
+    redis.when_asked = lambda: projector.project(second, 0)
+    assert await projector._is_behind()
+    assert projector.table is second
+    assert projector.parents == ("old",)
