@@ -50,6 +50,8 @@ def test_only_the_publication_that_moved_load_is_urgent() -> None:
 class RedisOfAnotherLineage:
     """A Redis that holds another lineage, which ours follows. ``when_asked`` is called as it answers that."""
 
+    connection_pool = None  # no connection is opened
+
     def __init__(self) -> None:
         self.when_asked: Callable[[], None] = lambda: None
 
