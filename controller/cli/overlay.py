@@ -259,6 +259,8 @@ async def _show(args: argparse.Namespace, settings: Settings) -> int:
             )
             report = OverlayReport(report.overlay, is_verified=True)
             lines.append("the signature is good, and the overlay is in force")
+        else:
+            lines.append("its signature was not checked: give --public-key FILE")
     except OverlayError as error:
         raise UserError(f"clients do not honour this overlay: {error}") from None
     _print(report, lines, as_json=args.json)

@@ -15,7 +15,7 @@ from aiohttp import web
 from controller.process.clock import monotonic_ms
 from controller.process.errors import SettingError
 from controller.process.listening import ConnectionGate
-from controller.web.admission import Bounds, Rates
+from controller.web.admission import Bounds, Rates, WrongSecrets
 from controller.web.answers import refusal
 from controller.web.page import Page
 from tieline.errors import ConfigurationError
@@ -98,6 +98,7 @@ class Server:
         self._page = page
         self._bounds = bounds
         self._rates = Rates(bounds)
+        self._wrong_tokens = WrongSecrets()
         self._gate: ConnectionGate
         self._log = structlog.get_logger("web")
 
@@ -163,22 +164,37 @@ class Server:
 
     @web.middleware
     async def _let_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuses a request that comes too often or without a valid token, and passes on every other."""
+        """Refuses a request that comes too often or without a valid token, and passes on every other.
+
+        After too many wrong tokens even a valid one is refused, because the answer would tell it apart.
+        """
         self._gate.note_request(request)
-        if wait_ms := self._rates.wait_ms(request.remote or "", monotonic_ms()):
+        peer, time_ms = request.remote or "", monotonic_ms()
+        if wait_ms := self._rates.wait_ms(peer, time_ms):
             self._answers.counts["requests refused: too many"] += 1
             return refusal(429, "too many requests from this address", retry_after_s=wait_ms / 1_000)
+        if request.path not in OPEN_PATHS and (wait_ms := self._wrong_tokens.wait_ms(peer, time_ms)):
+            self._answers.counts["requests refused: too many wrong tokens"] += 1
+            return refusal(429, "too many wrong tokens from this address", retry_after_s=wait_ms / 1_000)
         if not self._decides_itself(request.path) and not self._answers.allowed(request):
+            self._note_wrong_token(request)
             self._answers.counts["requests refused: token"] += 1
             answer = refusal(401, "a valid token is needed: Authorization: Bearer TOKEN")
             answer.headers["www-authenticate"] = "Bearer"
             return answer
         try:
-            return await handler(request)
+            response = await handler(request)
+            if response.status in (303, 401) and self._decides_itself(request.path):
+                self._note_wrong_token(request)  # the page sends whoever may not look to its sign-in
+            return response
         except web.HTTPRequestEntityTooLarge:
             return refusal(413, f"the body has more than {self._bounds.body_max_bytes} bytes")
         except web.HTTPException as error:
             return refusal(error.status, error.reason)
+
+    def _note_wrong_token(self, request: web.Request) -> None:
+        if shown := request.headers.get("authorization", ""):
+            self._wrong_tokens.fail(request.remote or "", monotonic_ms(), shown)
 
     def _decides_itself(self, path: str) -> bool:
         """Whether the path is open, or belongs to the page, which also knows sessions of browsers."""

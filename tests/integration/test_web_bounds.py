@@ -219,3 +219,20 @@ async def test_a_broken_body_is_refused() -> None:
         whole = gzip.compress(b'{"client": "a"}')
         async with http.post(f"{rig.url}/v1/reports", data=whole, headers=coded) as answer:
             assert "missing required field" in await answer.text()
+
+
+async def test_who_guesses_tokens_is_refused_even_with_a_valid_one() -> None:
+    """Otherwise the answers would tell which guess was right. A wrong token that is shown again is no guess,
+    and whether the endpoint lives may be asked all the time."""
+    async with listening(Bounds()) as rig, aiohttp.ClientSession() as http:
+
+        async def status(token: str, path: str = "/v1/status") -> int:
+            async with http.get(rig.url + path, headers={"authorization": f"Bearer {token}"}) as answer:
+                return answer.status
+
+        assert [await status("an-old-token-of-a-client") for _ in range(15)] == [401] * 15
+        assert await status(TOKEN) == 200
+        assert [await status(f"guess-{number}") for number in range(10)] == [401] * 10
+        assert [await status(TOKEN), await status("guess-10")] == [429, 429]
+        assert await status(TOKEN, "/v1/health") == 200
+        assert rig.answers.counts["requests refused: too many wrong tokens"] == 2

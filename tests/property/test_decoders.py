@@ -3,10 +3,12 @@ that it names, never another one, and takes no more memory than the bytes are wo
 
 from __future__ import annotations
 
+import gzip
 import tempfile
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,22 +19,36 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.collect.bodies import Body
+from controller.collect.collector import UnreadableError
+from controller.collect.configuration import parse_collectors
+from controller.collect.webhook.alerts import read_push
+from controller.collect.webhook.event_mode import BATCH, events_in
+from controller.collect.webhook.hooks import AlertHook, AlertmanagerHook, PagerDutyHook, StatuspageHook
+from controller.collect.webhook.secrets_shown import shows_secret
+from controller.commands.policies import compressed, expanded
 from controller.core.policy.policy import decode_policy, encode_policy
 from controller.leading.presence import Roster
 from controller.policy_file import PolicyError, load_policy, parse_policy
+from controller.process.errors import UserError
 from controller.routes.adoption import adopted_from
 from controller.routes.record import RoutesRecord, decode_record, encode_record, head_of, keyed
+from controller.web.admission import TOKENS, Tokens
 from controller.web.answers import decompressed
 from controller.web.board import newer_table
+from controller.web.visitors import SESSION_COOKIE, Caller, ProxyTrust, Visitors
 from tests.places import EXAMPLE_POLICY
 from tests.unit.client.made_tables import part
 from tieline._tables.last_good import read_last_good, write_last_good
 from tieline.cloudevents import JSON, MSGPACK, STRUCTURED, Poison, body_of, decode, decode_body, source_of
+from tieline.errors import ConfigurationError
 from tieline.events import Demand
 from tieline.keys import MANIFEST_FIELD
 from tieline.order_signing import key_name
 from tieline.overlay import Overlay, OverlayError, peek, sign, verify
+from tieline.redis_address import RedisAddressError, parse_redis
 from tieline.registration import registry_in
+from tieline.signatures import decode_private_key, public_keys, sign_parts, signature_flaw
 from tieline.table import (
     Bundle,
     Generation,
@@ -51,6 +67,7 @@ from tieline.table import (
     manifest,
     slices,
 )
+from tieline.table_hints import decode_hint, encode_hint
 
 EXAMPLES = 40
 PEAK_MAX_BYTES = 40 * 1024 * 1024  # a file is read into room for the largest one, 32 MiB
@@ -123,6 +140,44 @@ def read(value: bytes) -> ConsumerRecord[bytes | None, bytes | None]:
     )
 
 
+SECRET = "a-secret-of-a-hook"
+VISITORS = Visitors(Tokens(None, {TOKENS: SECRET}), ProxyTrust("x-user", ()))
+HOOKS: dict[str, AlertHook] = {
+    "Alertmanager": AlertmanagerHook(name="alerts", secret=SECRET),
+    "PagerDuty": PagerDutyHook(name="pager", secret=SECRET, services={"S": ("azure",)}),
+    "Statuspage": StatuspageHook(name="page", secret=SECRET, components={"C": ("oci",)}),
+}
+PUSHES = {
+    "Alertmanager": b'{"version":"4","alerts":[{"status":"firing","labels":{},"fingerprint":"f"}]}',
+    "PagerDuty": b'{"event_action":"trigger","dedup_key":"k","payload":{"severity":"error","source":"S"}}',
+    "Statuspage": b'{"component":{"id":"C","name":"C","status":"major_outage"},"component_update":{}}',
+}
+
+
+def fetched(data: bytes) -> bytes:
+    """A compressed body of a source, in two pieces."""
+    body = Body("gzip", 1_000_000)
+    body.feed(data[: len(data) // 2])
+    body.feed(data[len(data) // 2 :])
+    return body.end()
+
+
+def looked(data: bytes) -> bool:
+    """A request for the page with these bytes in every header that is looked at."""
+    text = data.decode("latin-1")
+    cookie = f"{SESSION_COOKIE}={text}"
+    return VISITORS.allowed(Caller(text, text, f"Bearer {text}", cookie=cookie, signed_in=text), NOW_MS)
+
+
+def shown(data: bytes) -> bool:
+    """A push with these bytes wherever a secret may be."""
+    text = data.decode("latin-1")
+    headers = {"authorization": text, "x-pagerduty-signature": text}
+    hooks = HOOKS.values()
+    fits = [shows_secret(it, SECRET, headers=headers, parameters={"token": text}, body=data) for it in hooks]
+    return any(fits)
+
+
 DECODERS: dict[str, Decoder] = {
     "event in the binary mode": Decoder(lambda data: decode(HEADERS[MSGPACK], data), (Poison,), b"\x80"),
     "event in the structured mode": Decoder(
@@ -157,6 +212,39 @@ DECODERS: dict[str, Decoder] = {
     ),
     "policy in the log": Decoder(decode_policy, (msgspec.MsgspecError,), encode_policy(POLICY)),
     "registry in the log": Decoder(registry_in, (msgspec.MsgspecError,), encode_policy(POLICY)),
+    "hint of a table": Decoder(
+        decode_hint, (), encode_hint("l:1:2", urgent=True, fields={MANIFEST_FIELD: MANIFEST})
+    ),
+    "signature": Decoder(
+        lambda data: signature_flaw(data.decode("latin-1"), KEYS, b"part"),
+        (),
+        sign_parts(PRIVATE, b"part").encode(),
+    ),
+    "public keys": Decoder(
+        lambda data: public_keys([f"-----BEGIN {data.decode('latin-1')}"], "keys"),
+        (ConfigurationError,),
+        b"PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",
+    ),
+    "private key": Decoder(decode_private_key, (), b"-----BEGIN PRIVATE KEY-----\nAAAA\n"),
+    "address of Redis": Decoder(
+        lambda data: parse_redis(data.decode("latin-1")),
+        (RedisAddressError,),
+        b"rediss+sentinel://kim:word@one:1,[::1]:2/name/0?sentinel_user=kim",
+    ),
+    "compressed policy": Decoder(expanded, (ValueError,), compressed(encode_policy(POLICY))),
+    "compressed body of a source": Decoder(fetched, (UnreadableError,), gzip.compress(b"{}")),
+    "events of a push": Decoder(
+        lambda data: events_in({"content-type": BATCH}, data, ("s",)),
+        (UnreadableError,),
+        b'[{"specversion":"1.0","type":"tieline.report.v1","source":"s","id":"i","data":{}}]',
+    ),
+    "secret of a push": Decoder(shown, (), SECRET.encode()),
+    "session of a browser": Decoder(looked, (), b"1800000000000." + b"a" * 64),
+    "collectors' file": Decoder(parse_collectors, (UserError,), b"collectors: []\n"),
+    **{
+        f"push of {name}": Decoder(partial(read_push, hook), (UnreadableError,), PUSHES[name])
+        for name, hook in HOOKS.items()
+    },
     "policy file": Decoder(
         parse_policy,
         (PolicyError,),
@@ -175,6 +263,7 @@ HOSTILE = {
     "bytes that claim to be long": b"\xc6\xff\xff\xff\xffabc",
     "no text at all": b"\xa4\xff\xfe\xfd\xfc",
     "a number beyond all": b"9" * 5_000,
+    "64 MiB in a small gzip body": gzip.compress(bytes(64 * 1024 * 1024)),
     "nothing": b"",
 }
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +22,7 @@ from controller.collect.webhook.secrets_shown import shows_secret
 from controller.process import clock
 from controller.process.errors import UserError
 from controller.process.secret_places import read_secret
-from controller.web.admission import Bounds, Rates
+from controller.web.admission import Bounds, WrongSecrets
 from controller.web.answers import decompressed, refusal
 from tieline.backoff import Backoff
 from tieline.cloudevents import JSON
@@ -33,28 +33,6 @@ RETRY_AFTER_S = 10
 SEND_AGAIN_EVERY_S = 10.0
 RESTORE_FIRST_S, RESTORE_LONGEST_S = 1.0, 30.0
 LEFT_OUT_ANSWERED_MAX = 50
-FAILURES = Bounds(requests_per_s=10 / 60, burst=10.0)  # attempts without the secret, of one address
-BLOCKED_FOR_MS = 60_000
-PEERS_BLOCKED_MAX = 10_000
-
-
-class Blocked:
-    """Addresses that showed a wrong secret too often; they are refused for a minute."""
-
-    def __init__(self) -> None:
-        self._failures = Rates(FAILURES)
-        self._until_ms: OrderedDict[str, int] = OrderedDict()
-
-    def fail(self, peer: str, now_ms: int) -> None:
-        """Note that this address did not show the secret."""
-        if self._failures.wait_ms(peer, now_ms):
-            self._until_ms[peer] = now_ms + BLOCKED_FOR_MS
-            if len(self._until_ms) > PEERS_BLOCKED_MAX:
-                self._until_ms.popitem(last=False)
-
-    def wait_ms(self, peer: str, now_ms: int) -> int:
-        """For how long this address is refused; 0 if it is not."""
-        return max(self._until_ms.get(peer, 0) - now_ms, 0)
 
 
 class Receiver:
@@ -78,7 +56,7 @@ class Receiver:
         self._sender = sender
         self._environment = environment
         self._bounds = bounds
-        self._blocked = Blocked()
+        self._wrong_secrets = WrongSecrets()
         self._books = {
             hook.name: AlertBook(hook.name, sender.incarnation, round(hook.expires_after_s * 1_000))
             for hook in hooks
@@ -121,7 +99,7 @@ class Receiver:
         if hook is None:
             return self._refuse(404, "there is no such hook: the file of the collectors names them")
         peer = request.remote or ""
-        if wait_ms := self._blocked.wait_ms(peer, clock.monotonic_ms()):
+        if wait_ms := self._wrong_secrets.wait_ms(peer, clock.monotonic_ms()):
             return self._refuse(429, "too many attempts without the hook's secret", wait_ms / 1_000)
         try:
             body = await self._body(request, hook)
@@ -135,7 +113,7 @@ class Receiver:
             return self._refuse(503, "the hook's secret can't be read here", RETRY_AFTER_S)
         headers = {name.lower(): value for name, value in request.headers.items()}
         if not shows_secret(hook, secret, headers=headers, parameters=request.query, body=body):
-            self._blocked.fail(peer, clock.monotonic_ms())
+            self._wrong_secrets.fail(peer, clock.monotonic_ms())
             answer = self._refuse(401, "the hook's secret is needed: Authorization: Bearer SECRET")
             answer.headers["www-authenticate"] = "Bearer"
             return answer
