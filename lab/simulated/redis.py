@@ -129,6 +129,9 @@ class SimRedis:
     def _hget(self, key: Any, field: Any) -> bytes | None:
         return self._fields(key).get(as_bytes(field))
 
+    def _hlen(self, key: Any) -> int:
+        return len(self._fields(key))
+
     def _hgetall(self, key: Any) -> Hash:
         return dict(self._fields(key))
 

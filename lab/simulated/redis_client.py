@@ -6,7 +6,6 @@ As the product's real clients (``tieline.redis_client``), a command fails within
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from hashlib import sha1
-from types import SimpleNamespace
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -25,7 +24,7 @@ class SimRedisClient:
     def __init__(self, server: SimRedis) -> None:
         self._server = server
         self._process = caller()
-        self.connection_pool = SimpleNamespace(disconnect=self._disconnect, connection_class=object)
+        self.connection_pool = SimPool(self)
 
     async def __aenter__(self) -> "SimRedisClient":
         return self
@@ -57,6 +56,10 @@ class SimRedisClient:
     async def hgetall(self, key: str) -> Any:
         """HGETALL"""
         return await self._run(("HGETALL", key))
+
+    async def hlen(self, key: str) -> Any:
+        """HLEN"""
+        return await self._run(("HLEN", key))
 
     async def hmget(self, key: str, fields: Any, *more: str) -> Any:
         """HMGET"""
@@ -114,8 +117,50 @@ class SimRedisClient:
         except ServerDownError as error:
             raise RedisConnectionError(str(error)) from None
 
-    async def _disconnect(self) -> None:
-        """The next command finds its way by itself."""
+
+class SimPool:
+    """The connections of a client, as far as a caller keeps one or closes all."""
+
+    connection_class = object
+
+    def __init__(self, client: SimRedisClient) -> None:
+        self._client = client
+
+    async def get_connection(self) -> "SimConnection":
+        """A connection of the caller's own. Raises what Redis raises while it is away."""
+        await self._client.run_all(())
+        return SimConnection(self._client)
+
+    async def release(self, connection: "SimConnection") -> None:
+        """Takes one back."""
+
+    async def disconnect(self) -> None:
+        """Closes all: the next command finds its way by itself."""
+
+
+class SimConnection:
+    """One connection: a packed command is sent, and then its answer read."""
+
+    is_connected = True
+
+    def __init__(self, client: SimRedisClient) -> None:
+        self._client = client
+        self._commands: list[tuple[Any, ...]] = []
+
+    def pack_command(self, *command: Any) -> list[tuple[Any, ...]]:
+        """What ``_send_packed_command`` takes."""
+        return [command]
+
+    async def _send_packed_command(self, command: list[tuple[Any, ...]]) -> None:
+        self._commands = command
+
+    async def read_response(self) -> Any:
+        """The answer."""
+        commands, self._commands = self._commands, []
+        return (await self._client.run_all(commands))[0]
+
+    async def disconnect(self, *, nowait: bool = False) -> None:
+        """Closes it."""
 
 
 def _hmget(key: str, fields: Any, more: Sequence[str]) -> tuple[Any, ...]:
