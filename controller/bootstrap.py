@@ -29,7 +29,7 @@ from controller.ledger.log import Ledger
 from controller.offers.log import OfferLog
 from controller.policy_file import load_policy
 from controller.ports import REAL, Ports
-from controller.process.clock import now_ms
+from controller.process.clock import monotonic_ms, now_ms
 from controller.process.connections import eviction_complaint
 from controller.process.errors import UserError
 from controller.process.monitor import Vitals, monitored
@@ -42,6 +42,7 @@ from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.overlay_keeper import OverlayKeeper
 from controller.routes.projection import Projector
 from controller.routes.publisher import Publisher
+from controller.routes.unread import UnreadWatch
 from streams.app import IngestSettings
 from streams.connections import bootstrap_again
 from streams.tables import RedisTables
@@ -86,7 +87,7 @@ class Controller:
             kafka,
             topics.leader.name,
             self._wake,
-            may_claim=lambda: self.fitness.fitness.is_fit,
+            may_claim=lambda: self.fitness.fitness.may_claim,
             seal=self.seal,
         )
         self.publisher = Publisher(
@@ -116,6 +117,8 @@ class Controller:
         self.offsets = Offsets(kafka, ingest.consumed)
         self.ingest = ports.ingest(ingest, registry, tables, on_material=self._wake)
         self._policy_file = self._policy_followed = own.version
+        self._policy_refused = ""
+        self._unread = UnreadWatch()
         redis_place = without_password(settings.redis)
         self.fitness = FitnessWatch(
             kafka,
@@ -216,12 +219,14 @@ class Controller:
         """See ``Standing``."""
         head = self.publisher.in_force()
         progress = self.ingest.progress
+        stands_by = self.leader.epoch is None
         return Stand(
             in_force=PolicyNames(head.generation.lineage, head.policy_version, head.policy_number)
             if head
             else None,
             epoch_in_force=self.leader.log.epoch,
             own_epoch=NO_EPOCH if self.leader.epoch is None else self.leader.epoch,
+            unread=self._unread.look(self.publisher.log.newest if stands_by else None, monotonic_ms()),
             partitions=len(progress),
             alarms=(*reading_faults(progress, now_ms()), *self._alarms()),
             notices=(self.seal.notice,) if self.seal.notice else (),
@@ -269,7 +274,9 @@ class Controller:
                 return
             followed = published_policy(head, unsigned=self._unsigned_asked)
         except UserError as error:
-            self._log.error("the policy in force can't be followed", why=str(error))
+            if self._policy_refused != head.policy_version:
+                self._log.error("the policy in force can't be followed", why=str(error))
+            self._policy_refused = head.policy_version
             return
         self.ingest.registry = self.offers.registry = registry_of(followed.policy)
         self._policy_followed = head.policy_version

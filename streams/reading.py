@@ -19,6 +19,7 @@ from streams.store import (
     unpack,
     unpack_progress,
 )
+from tieline.errors import UNDECODABLE
 
 NAMES = (HEALTH, STATEMENTS, CAPACITY, DEMAND, PROGRESS)
 
@@ -49,6 +50,7 @@ class Reading:
         self._lists: dict[str, tuple[Any, ...]] = {}  # the same rows as ``Contents`` has them
         self._own_writes: dict[RowKey, PackedRow] = {}
         self._wakes: Wakes = {}
+        self.unreadable: tuple[RowKey, ...] = ()  # rows that were passed over in the last reading
 
     def begin(self) -> Wakes:
         """Call before reading. Returns for what readers were woken; what is noted from now on may be newer
@@ -61,8 +63,11 @@ class Reading:
         self._wakes = wakes | self._wakes
 
     def finish(self, run: str | None, tables: Iterable[Mapping[bytes, bytes]]) -> Contents:
-        """Everything was read: ``tables`` in the order of ``NAMES``, by field."""
+        """Everything was read: ``tables`` in the order of ``NAMES``, by field.
+
+        A row that another version of Tieline wrote, and this one can't read, is passed over."""
         own_writes, self._own_writes = self._own_writes, {}
+        unreadable = []
         for name, table in zip(NAMES, tables, strict=True):
             before = self._rows[name]
             rows: dict[str, PackedRow] = {}
@@ -72,10 +77,14 @@ class Reading:
                 if row is None or row.data != data:
                     row = own_writes.get(RowKey(name, field))
                 if row is None or row.data != data:
-                    row = unpack_row(name, data)
-                rows[field] = row
+                    row = unpacked_row(name, data)
+                if row is None:
+                    unreadable.append(RowKey(name, field))
+                else:
+                    rows[field] = row
             self._rows[name] = rows
             self._list(name)
+        self.unreadable = tuple(unreadable)
         return self._contents(run)
 
     def note_own_write(self, key: RowKey, data: bytes, row: AnyRow, *, wakes: bool) -> None:
@@ -142,9 +151,12 @@ class Reading:
         self._lists[name] = tuple(packed.row for _, packed in sorted(self._rows[name].items()))
 
 
-def unpack_row(table: str, data: bytes) -> PackedRow:
-    """A stored row, decoded. Raises ``msgspec.MsgspecError`` as ``unpack`` does."""
-    return PackedRow(data, unpack_progress(data) if table == PROGRESS else unpack(table, data))
+def unpacked_row(table: str, data: bytes) -> PackedRow | None:
+    """A stored row, decoded; None for one that this version can't read."""
+    try:
+        return PackedRow(data, unpack_progress(data) if table == PROGRESS else unpack(table, data))
+    except UNDECODABLE:
+        return None
 
 
 def _is_before(new: Position, old: Position) -> bool:

@@ -7,7 +7,9 @@ from typing import NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from streams.rows import DemandRow, Position, Progress, Row, RowEvent
+from tieline.cloudevents import EVENT_BY_TYPE
 from tieline.events import Report, Statement
+from tieline.unknown_values import replace_unknown
 
 HEALTH = "health"
 STATEMENTS = "statements"
@@ -161,6 +163,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _row = msgspec.msgpack.Decoder(Row)
 _demand = msgspec.msgpack.Decoder(DemandRow)
 _progress = msgspec.msgpack.Decoder(Progress)
+_EVENT_BY_TAG = {kind.__struct_config__.tag: kind for kind in EVENT_BY_TYPE.values()}
 
 
 def pack(row: AnyRow) -> bytes:
@@ -169,9 +172,24 @@ def pack(row: AnyRow) -> bytes:
 
 
 def unpack(table: str, data: bytes) -> AnyRow:
-    """The reverse of ``pack``; raises ``msgspec.MsgspecError`` if another version wrote something else."""
+    """The reverse of ``pack``. A value that only a newer version knows is taken for the one that is safe
+    (``tieline.unknown_values``). Raises ``msgspec.MsgspecError`` for what can't be read even so."""
     body = memoryview(data)[data.index(b"\n") + 1 :]
-    return _demand.decode(body) if table == DEMAND else _row.decode(body)
+    if table == DEMAND:
+        return _demand.decode(body)
+    try:
+        return _row.decode(body)
+    except msgspec.ValidationError:
+        return _row.decode(_with_known_values(body))
+
+
+def _with_known_values(body: memoryview) -> bytes:
+    fields = msgspec.msgpack.decode(body)
+    event = fields[0] if isinstance(fields, list) and fields else None
+    kind = _EVENT_BY_TAG.get(event.get("type")) if isinstance(event, dict) else None
+    if kind is not None:
+        replace_unknown(kind, event)
+    return _encode(fields)
 
 
 def pack_progress(row: Progress) -> bytes:

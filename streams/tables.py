@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from streams.reading import NAMES, PackedRow, Reading, RowKey, unpack_row
+from streams.reading import NAMES, PackedRow, Reading, RowKey, unpacked_row
 from streams.rows import Progress
 from streams.store import (
     CAPACITY,
@@ -43,8 +44,10 @@ ACCEPTED = 1
 LOST = -1
 OLDER = -2
 RUNS_REMEMBERED_MAX = 1_000
+UNREADABLE_NAMED_MAX = 5
 MARK_KEPT_S = 24 * 3_600  # of a process that writes no more
 _LUA = files("streams") / "lua"
+log = structlog.get_logger(__name__)
 
 
 class RedisTables:
@@ -77,7 +80,15 @@ class RedisTables:
         except BaseException:
             self._reading.fail(wakes)
             raise
-        return self._reading.finish(marker.decode() if marker else None, tables)
+        passed_over = self._reading.unreadable
+        contents = self._reading.finish(marker.decode() if marker else None, tables)
+        if (unreadable := self._reading.unreadable) and unreadable != passed_over:
+            log.error(
+                "rows of another version of Tieline are passed over: install it here as well",
+                rows=[f"{key.table} {key.field}" for key in unreadable[:UNREADABLE_NAMED_MAX]],
+                count=len(unreadable),
+            )
+        return contents
 
     async def renew(self) -> Contents:
         """See ``Tables``: what this process wrote itself need not be read from Redis."""
@@ -88,11 +99,11 @@ class RedisTables:
         if unread:
             try:
                 pairs = zip(unread, await self._values(unread), strict=True)
-                rows = {key: unpack_row(key.table, data) for key, data in pairs if data is not None}
+                unpacked = {key: unpacked_row(key.table, data) for key, data in pairs if data is not None}
             except BaseException:
                 self._reading.fail(wakes)
                 raise
-            wakes |= rows
+            wakes |= {key: row for key, row in unpacked.items() if row is not None}
         return self._reading.renew(wakes)
 
     async def _values(self, keys: Sequence[RowKey]) -> list[bytes | None]:

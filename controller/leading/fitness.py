@@ -9,6 +9,10 @@ A controller that can't do the work must not hold the lead, nor the partitions o
   controller that decides, and partitions only to one that takes events in (``process.roles``);
 - it takes no partitions before it was fit once.
 
+Of an upgrade that is under way: a controller that would lose fields of the newest publication claims, as an
+exception, if no other controller that decides is there and fit. What it can't continue at all it leaves to a
+newer one, however long that takes (``routes.unread``).
+
 The policy is in force that the newest publication carries, and it changes by a command
 (``commands.policies``). A controller whose file has another policy follows the one in force and says so; that
 is no fault. Another lineage is one, because it is another history.
@@ -20,6 +24,7 @@ from enum import StrEnum
 
 from controller.leading.presence import Fault, Presence, Roster
 from controller.process.roles import Role
+from controller.routes.unread import Unread
 
 YIELD_AFTER_MS = 3_000
 GRACE_MS = 60_000
@@ -36,6 +41,8 @@ class FaultKind(StrEnum):
     REDIS_AWAY = "redis_away"
     CLOCK = "clock"
     LINEAGE = "lineage"
+    VERSION = "version"
+    NEWER_FIELDS = "newer_fields"
     DESCRIPTORS = "descriptors"
     DISK = "disk"
 
@@ -108,6 +115,23 @@ def leader_log_fault(lineage: str, topic: str, routes: str) -> Fault:
     )
 
 
+def version_fault(unread: Unread, role: Role) -> Fault | None:
+    """The fault of an older version behind a newer leader. One that only takes events in loses nothing."""
+    if unread.refused:
+        return Fault(
+            FaultKind.VERSION,
+            f"another version of Tieline wrote the newest publication, and this one can't go on from it "
+            f"({unread.refused}): install the newer version here",
+        )
+    if unread.lost and role.does(Role.DECIDE):
+        return Fault(
+            FaultKind.NEWER_FIELDS,
+            f"another version of Tieline wrote the newest publication, and this one would lose "
+            f"{unread.lost_words}: install the newer version here; until then it leads only if no other can",
+        )
+    return None
+
+
 def tables_fault(own_run: str, redis: str, leaders: Iterable[Presence]) -> Fault | None:
     """The fault of a Redis that answers and does not hold the tables which the leader uses."""
     for leader in leaders:
@@ -137,8 +161,15 @@ class Fitness:
 
     @property
     def is_fit(self) -> bool:
-        """Whether this controller may claim, and take partitions."""
+        """Whether this controller may take partitions, and claim."""
         return self.checked and not self.faults
+
+    @property
+    def may_claim(self) -> bool:
+        """Whether it is fit; or would only lose fields of a newer version, and nobody else can lead."""
+        only_loses = self.checked and all(fault.kind == FaultKind.NEWER_FIELDS for fault in self.faults)
+        others_lead = any(other.is_fit and other.does(Role.DECIDE) for other in self._others)
+        return self.is_fit or (only_loses and not others_lead)
 
     def must_yield(self, work: Role, steady_ms: int) -> bool:
         """Whether it must resign (``work`` is DECIDE) or give up its partitions (INGEST): it is not fit, and

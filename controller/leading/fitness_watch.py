@@ -25,6 +25,7 @@ from controller.leading.fitness import (
     lineage_fault,
     others_of,
     tables_fault,
+    version_fault,
 )
 from controller.leading.presence import (
     PRESENT_MS,
@@ -40,6 +41,7 @@ from controller.process.resources import descriptors_short, disk_short
 from controller.process.roles import Role
 from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.projection import Projector
+from controller.routes.unread import EVERYTHING_READ, Unread
 from streams.producers import stop_producer
 from tieline.cancelling import run_all
 from tieline.kafka import Brokers
@@ -56,7 +58,8 @@ GOODBYE_WITHIN_S = 1.0
 class Stand:
     """What the other parts of this process know. ``in_force``: the policy of the newest publication;
     ``epoch_in_force``: by the leader log; ``own_epoch``: the one that this controller leads, or -1;
-    ``partitions``: how many it takes events in from; ``alarms`` and ``notices``: sentences for people."""
+    ``partitions``: how many it takes events in from; ``alarms`` and ``notices``: sentences for people;
+    ``unread``: what this version does not know of the newest publication, while another one leads."""
 
     in_force: PolicyNames | None
     epoch_in_force: int
@@ -64,6 +67,7 @@ class Stand:
     partitions: int
     alarms: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    unread: Unread = EVERYTHING_READ
 
 
 class Standing(Protocol):
@@ -197,6 +201,7 @@ class FitnessWatch:
             history,
             clock_fault(self._ahead_ms, trusted=self._clock.trusted),
             lineage_fault(self._file, stand.in_force),
+            version_fault(stand.unread, Role(self._presence.role)),
             *(Fault(kind, words) for kind, words in shortages if words),
         )
         faults = tuple(fault for fault in findings if fault is not None)

@@ -29,6 +29,7 @@ from controller.routes.record import (
     headers,
     keyed,
 )
+from controller.routes.unread import unread_of
 from streams.logs import LogPace
 from streams.producers import stop_producer
 from tieline.kafka import Brokers
@@ -125,8 +126,8 @@ class Publisher:
     async def take_over(self, epoch: int, lineage: str) -> RoutesRecord | None:
         """Sets the fence, reads up to it, and returns the newest publication that counts before it, or None.
 
-        Raises ``Deposed`` when a higher epoch lies on the log, ``UserError`` if the log is of another
-        lineage.
+        Raises ``Deposed`` when a higher epoch lies on the log, or a publication that this version can't go on
+        from; ``UserError`` if the log is of another lineage.
         """
         await self._close_producer()  # the producer of an earlier term may still be sending for it
         self._producer = await start_producer(self._bootstrap, record_max_bytes=ROUTES_RECORD_MAX_BYTES)
@@ -200,10 +201,9 @@ class Publisher:
         newest = self.log.newest
         if newest is None:
             return None
-        try:
-            record = decode_record(newest.body)
-        except TableError as error:
-            raise UserError(f"{self._topic}, record {newest.offset}: {error}") from None
+        if refused := unread_of(newest.body).refused:
+            raise Deposed(f"record {newest.offset} of {self._topic} can't be continued: {refused}")
+        record = decode_record(newest.body)
         if record.generation.lineage != lineage:
             raise UserError(
                 f"LINEAGE: the policy names lineage {lineage!r}, but the log {self._topic!r} has lineage "

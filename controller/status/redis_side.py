@@ -8,7 +8,7 @@ from msgspec import Struct
 from controller.process.redis_reader import RedisReader
 from controller.process.settings import Settings
 from controller.status.overview import from_slices
-from streams.reading import NAMES, Reading, unpack_row
+from streams.reading import NAMES, Reading, unpacked_row
 from streams.rows import DemandRow
 from streams.store import DEMAND, Contents
 from tieline.keys import MANIFEST_FIELD, slice_field
@@ -65,7 +65,8 @@ class RedisSide:
     async def demand(self) -> tuple[DemandRow, ...]:
         """What clients have reported, alone."""
         [reply] = await self._reader.ask(("HGETALL", self._keys.table(DEMAND)))
-        rows = (unpack_row(DEMAND, data).row for data in _fields(reply).values())
+        unpacked = (unpacked_row(DEMAND, data) for data in _fields(reply).values())
+        rows = (packed.row for packed in unpacked if packed is not None)
         return tuple(row for row in rows if isinstance(row, DemandRow))
 
 

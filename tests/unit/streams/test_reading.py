@@ -36,6 +36,17 @@ def test_unchanged_rows_stay_the_same_objects() -> None:
     assert read(reading, row(3)) == (row(3),)
 
 
+def test_a_row_that_can_not_be_read_is_passed_over_and_named() -> None:
+    """Another version wrote it: the other rows count, and so does it once it can be read."""
+    reading = Reading()
+    reading.begin()
+    stored = {FIELD.encode(): b"\n\xc1", b"azure/eu/probe-2": pack(row(1))}
+    assert reading.finish("run", [stored, {}, {}, {}, {}]).reports == (row(1),)
+    assert reading.unreadable == (KEY,)
+    assert read(reading, row(2)) == (row(2),)
+    assert not reading.unreadable
+
+
 def test_what_is_written_during_a_reading_is_renewed_after_it() -> None:
     """A row that was written while the tables were read is renewed, as the reading may have missed it."""
     reading = Reading()

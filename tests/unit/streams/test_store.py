@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+
 from streams.fold import fold
 from streams.rows import DemandRow, Progress, Row
 from streams.store import (
@@ -17,6 +20,7 @@ from streams.store import (
     unpack_progress,
 )
 from tests.unit.streams.made import T0_MS, at, observation, report, statement
+from tieline.events import Claim, Statement
 
 
 def test_rows_come_back_as_they_went() -> None:
@@ -28,6 +32,23 @@ def test_rows_come_back_as_they_went() -> None:
     assert unpack(DEMAND, pack(demand)) == demand
     progress = Progress("t.reports", 3, next_offset=5, end_offset=9, at_ms=T0_MS, clock_offset_ms=-4)
     assert unpack_progress(pack_progress(progress)) == progress
+
+
+def test_values_of_a_newer_version_are_taken_for_safe_ones() -> None:
+    """A controller that is still of the older version goes on while a newer one takes events in."""
+    claim = Claim("down", T0_MS + 60_000)
+    row = fold(None, statement(1, claim), at(1), T0_MS)
+    assert isinstance(row, Row)
+    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(row))
+    fields[0]["claims"][0]["state"] = "wobbly"
+    newer = head(row.position) + msgspec.msgpack.encode(fields)
+    read = unpack(STATEMENTS, newer)
+    assert isinstance(read, Row)
+    assert isinstance(read.event, Statement)
+    assert read.event.claims[0].state == "degraded"
+    fields[0]["kind"] = "omen"
+    with pytest.raises(msgspec.ValidationError):
+        unpack(STATEMENTS, head(row.position) + msgspec.msgpack.encode(fields))
 
 
 def test_neighbouring_offsets_above_2_to_the_53_have_different_heads() -> None:

@@ -24,10 +24,12 @@ from controller.leading.fitness import (
     lineage_fault,
     others_of,
     tables_fault,
+    version_fault,
 )
 from controller.leading.presence import PRESENT_MS, Fault, Presence, Roster, encode_presence
 from controller.leading.redis_check import redis_fault
 from controller.process.roles import Role
+from controller.routes.unread import EVERYTHING_READ, Unread
 
 FAULT = Fault("redis_away", "Redis is away")
 OWN = PolicyNames("one", "new")
@@ -188,3 +190,30 @@ def test_roster_knows_who_is_there() -> None:
     assert not seen.take(record(b"\xff", 0))
     assert not seen.take(record(msgspec.msgpack.encode({"identity": 1}), 0))
     assert seen.take(record(encode_presence(presence("a", leaving=True))[0], 3))
+
+
+def test_an_older_version_claims_only_where_it_loses_little_and_nobody_else_can() -> None:
+    """Behind a newer leader: fields of the memory may be lost where no other controller is there. What can't
+    be continued, a contract for instance, is left to a newer version, however long that takes."""
+    loses = version_fault(Unread(lost=("memory.tides",)), Role.BOTH)
+    refuses = version_fault(Unread("schema 2"), Role.BOTH)
+    assert loses is not None
+    assert "would lose memory.tides" in loses.words
+    assert refuses is not None
+    assert "schema 2" in refuses.words
+    assert version_fault(EVERYTHING_READ, Role.BOTH) is None
+    assert fitness_with(loses).may_claim
+    assert not fitness_with(loses).is_fit
+    assert not fitness_with(loses, others=(presence(),)).may_claim
+    assert fitness_with(loses, others=(presence(role="ingest"),)).may_claim
+    assert fitness_with(loses, others=(presence(faults=(FAULT,)),)).may_claim
+    assert not fitness_with(refuses).may_claim
+    assert not fitness_with(loses, FAULT).may_claim
+    assert fitness_with(others=(presence(),)).may_claim
+    assert not Fitness().may_claim
+
+
+def test_who_only_takes_events_in_loses_no_memory() -> None:
+    """It never writes a publication, but it checks events against the policy."""
+    assert version_fault(Unread(lost=("memory.tides",)), Role.INGEST) is None
+    assert version_fault(Unread("the policy"), Role.INGEST) is not None
