@@ -6,11 +6,15 @@ no schema in Kubernetes and are only rendered.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "deploy" / "helm" / "tieline"
@@ -21,6 +25,7 @@ HEAD = """\
 # The manifests of the Helm chart in deploy/helm/tieline with its default values, for use without Helm.
 # `script/chart write` makes this file: change the chart, not this. docs/installing.md says what it needs.
 """
+SECRET = r"/run/secrets/tieline/([\w.-]+)"
 OPERATOR_KINDS = ("PodMonitor", "PrometheusRule")
 
 
@@ -31,7 +36,7 @@ def main(words: list[str]) -> int:
     elif words:
         print(f"tools.chart: {words[0]!r} is not known: give nothing, or write")
         return 2
-    faults = [*lint_faults(), *schema_faults()]
+    faults = [*lint_faults(), *schema_faults(), *secret_faults()]
     if HEAD + rendered(None) != PLAIN.read_text():
         faults.append(f"{PLAIN.relative_to(ROOT)} is not what the chart renders: run script/chart write")
     for fault in faults:
@@ -76,6 +81,22 @@ def schema_faults() -> Iterator[str]:
                 continue
             for version in VERSIONS:
                 yield from _refusals(path, version)
+
+
+def secret_faults() -> Iterator[str]:
+    """Secrets that a container is told to read and that are not mounted there, by each set of values."""
+    for values in (None, *sorted(VALUES.glob("*.yaml"))):
+        for manifest in yaml.safe_load_all(rendered(values)):
+            yield from _missing_secrets(manifest or {})
+
+
+def _missing_secrets(manifest: dict[str, Any]) -> Iterator[str]:
+    spec = manifest.get("spec", {})
+    pod = spec.get("jobTemplate", {}).get("spec", spec).get("template", {}).get("spec", {})
+    secrets = (volume.get("secret", {}) for volume in pod.get("volumes") or ())
+    mounted = {item["path"] for secret in secrets for item in secret.get("items") or ()}
+    for name in sorted(set(re.findall(SECRET, yaml.safe_dump(pod.get("containers") or []))) - mounted):
+        yield f"{manifest['kind']} {manifest['metadata']['name']} reads {name}, which is not mounted"
 
 
 def _refusals(path: Path, version: str) -> Iterator[str]:

@@ -63,6 +63,24 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end -}}
 
+{{/* Keys of signed tables: a dict with root and, for those who sign, sign true. */}}
+{{- define "tieline.signingEnv" -}}
+{{- if and .root.Values.signing.check (not .root.Values.signing.sign) }}{{ fail "signing.check needs signing.sign: a controller that checks must sign" }}{{ end -}}
+{{- if and .sign .root.Values.signing.sign }}
+- {name: TIELINE_SIGNING_KEY_FILE, value: /run/secrets/tieline/controller_key}
+{{- end }}
+{{- if .root.Values.signing.check }}
+- {name: TIELINE_CONTROLLER_KEYS_FILE, value: /run/secrets/tieline/controllers.pub}
+{{- end }}
+{{- end -}}
+
+{{- define "tieline.signingKeys" -}}
+{{- $keys := list -}}
+{{- if and .sign .root.Values.signing.sign }}{{ $keys = append $keys "controller_key" }}{{ end -}}
+{{- if .root.Values.signing.check }}{{ $keys = append $keys "controllers.pub" }}{{ end -}}
+{{- join "," $keys -}}
+{{- end -}}
+
 {{/* The ports of a part and how it is asked whether it lives: a dict, with webhookPort if it listens there. */}}
 {{- define "tieline.monitor" -}}
 ports:
