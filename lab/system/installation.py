@@ -26,7 +26,6 @@ from tieline.keys import Keys
 from tieline.topics import Topics
 
 REDIS_URL = "redis://simulated"
-PARTITIONS = 2
 RESTARTED_AFTER_S = 1.0
 
 
@@ -34,13 +33,13 @@ class Installation:
     """Kafka, Redis, and whoever was started on them. ``restarts``: how often a supervisor did so again.
     ``endings``: why processes ended by themselves, beside errors that are said to an operator."""
 
-    def __init__(self, loop: VirtualLoop, policy: Policy, seed: str) -> None:
+    def __init__(self, loop: VirtualLoop, policy: Policy, seed: str, *, partitions: int) -> None:
         self._loop = loop
         self._policy = policy
         self.network = Network(loop, seed)
         self.kafka = SimKafka(self.network, seed)
         self.redis = SimRedis(self.network)
-        self.topics = Topics(partitions=PARTITIONS)
+        self.topics = Topics(partitions=partitions)
         self.keys = Keys()
         for topic in self.topics.all():
             self.kafka.create(topic.name, topic.partitions)

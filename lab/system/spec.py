@@ -19,8 +19,10 @@ FaultKind: TypeAlias = Literal[
 ]  # fmt: skip
 CONTROLLERS = ("controller-a", "controller-b")
 LENGTHS_S = (0.5, 2.0, 5.0, 12.0)
-FIRST_S = 15
-QUIET_S = 45
+FIRST_S = 10
+TROUBLE_S = (10, 15, 20, 20, 30, 60)
+QUIET_S = (30,) * 15 + (180,)  # only after the long one the planner must have come to rest, too
+CLIENTS_MAX = 3
 UNFIT: frozenset[str] = frozenset({"take_over", "lag", "approve", "override"})
 """Kinds of occurrences that belong to the planner's own simulation alone."""
 
@@ -40,12 +42,14 @@ class MachineFault(Struct, frozen=True, omit_defaults=True):
 
 
 class SystemWorld(Struct, frozen=True):
-    """``quiet_s``: how long nothing happens at the end, after which everything must have come to rest."""
+    """``quiet_s``: how long nothing happens at the end, after which everything must have come to rest.
+    ``partitions``: of each topic of events."""
 
     seed: str
     fuzz: FuzzWorld
     faults: tuple[MachineFault, ...]
-    quiet_s: int = QUIET_S
+    quiet_s: int
+    partitions: int = 2
 
     @property
     def seconds(self) -> int:
@@ -56,14 +60,14 @@ class SystemWorld(Struct, frozen=True):
 def generate_system(seed: str) -> SystemWorld:
     """The world of a seed."""
     random = Random(f"system {seed}")
-    trouble_s = random.choice((20, 30, 30, 45, 90))
-    seconds = FIRST_S + trouble_s + QUIET_S
+    trouble_s, quiet_s = random.choice(TROUBLE_S), random.choice(QUIET_S)
+    seconds = FIRST_S + trouble_s + quiet_s
     fuzz = generate(f"system-{seed}", seconds)
     last_s = FIRST_S + trouble_s
     befalls = tuple(
         _within(random, occurrence, last_s) for occurrence in fuzz.occurrences if occurrence.kind not in UNFIT
     )
-    count = random.choice((0, 1, 1, 2, 3, 5))
+    count = random.choice((0, 1, 2, 2, 3, 4, 6))
     faults = sorted((_fault(random, last_s) for _ in range(count)), key=lambda fault: fault.at_s)
     world = replace(
         fuzz,
@@ -71,8 +75,15 @@ def generate_system(seed: str) -> SystemWorld:
         occurrences=tuple(sorted(befalls, key=lambda occurrence: occurrence.at_s)),
         delay_max_ms=0,
         noise=0.0,
+        shares=_shares(random, fuzz.shares),
     )
-    return SystemWorld(seed, world, tuple(faults))
+    return SystemWorld(seed, world, tuple(faults), quiet_s=quiet_s, partitions=random.choice((1, 2)))
+
+
+def _shares(random: Random, shares: tuple[float, ...]) -> tuple[float, ...]:
+    """Those of a few clients: each is a process, and what few of them see many see too."""
+    few = shares[: random.randint(2, CLIENTS_MAX)]
+    return tuple(share / sum(few) for share in few)
 
 
 def _within(random: Random, occurrence: Occurrence, last_s: int) -> Occurrence:

@@ -28,7 +28,7 @@ from lab.system.events import Events
 from lab.system.installation import Installation
 from lab.system.machine_faults import Breaker, Mend
 from lab.system.rules import AppliedTables, RoutesHistory, rest_faults
-from lab.system.spec import CONTROLLERS, QUIET_S, MachineFault, SystemWorld
+from lab.system.spec import CONTROLLERS, MachineFault, SystemWorld
 from lab.system.trace import Trace
 from tieline.events import ResultClass
 from tieline.table import RouteTable, TableError
@@ -83,7 +83,7 @@ class System:
         self._loop = loop
         self._world = world
         policy = world.fuzz.policy
-        self.installation = Installation(loop, policy, world.seed)
+        self.installation = Installation(loop, policy, world.seed, partitions=world.partitions)
         self.trace = Trace()
         self._breaker = Breaker(self.installation, self.trace)
         self._weather = Weather(world.fuzz)
@@ -252,6 +252,3 @@ class System:
             now_ms=START_MS + round(self._loop.time() * 1_000),
         )
         self._breaches += [Breach(rule, self._world.seconds, story=story) for rule, story in faults]
-
-
-assert SETTLES_S < QUIET_S
