@@ -12,7 +12,7 @@ from tieline.topics import Topic, Topics
 
 ADMIN_TIMEOUT_S = 15.0
 READY_POLL_S = 0.05
-UNKNOWN_TOPIC, TOPIC_ALREADY_EXISTS = 3, 36
+UNKNOWN_TOPIC, REQUEST_TIMED_OUT, TOPIC_ALREADY_EXISTS = 3, 7, 36
 EQUAL = ("cleanup.policy", "message.timestamp.type")
 AT_LEAST = ("max.message.bytes", "min.compaction.lag.ms")
 AT_MOST = ("segment.ms", "segment.bytes", "max.compaction.lag.ms")
@@ -120,10 +120,19 @@ async def _create_missing(admin: Any, wanted: Iterable[Topic], replication: int)
         for topic in missing
     ]
     answer = await of_any_broker(lambda: admin.create_topics(new))
-    for name, code, message, *_ in answer.topic_errors:
-        if code not in (0, TOPIC_ALREADY_EXISTS):  # another controller may create it at the same moment
-            raise TopicError(f"Topic {name} could not be created: {message or f'error {code}'}.")
+    refuse_errors(answer.topic_errors)
     return tuple(topic.name for topic in missing)
+
+
+def refuse_errors(errors: Iterable[Any]) -> None:
+    """Raises TopicError for a topic that could not be created. ``errors``: (topic, code, message) for each.
+
+    Another controller may create it at the same moment. A busy broker may say that it took too long; then the
+    topic still comes into being, and whoever goes on to look at it waits for that.
+    """
+    for name, code, message, *_ in errors:
+        if code not in (0, REQUEST_TIMED_OUT, TOPIC_ALREADY_EXISTS):
+            raise TopicError(f"Topic {name} could not be created: {message or f'error {code}'}.")
 
 
 async def of_any_broker(ask: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -12,7 +12,14 @@ from aiokafka.errors import (
     RequestTimedOutError,
 )
 
-from controller.kafka.topics import TopicError, advice, faults, of_any_broker, topic_configs
+from controller.kafka.topics import (
+    TopicError,
+    advice,
+    faults,
+    of_any_broker,
+    refuse_errors,
+    topic_configs,
+)
 from tieline.topics import Topic, Topics
 
 TOPICS = Topics("t")
@@ -87,6 +94,13 @@ async def test_another_broker_is_asked_when_one_is_lost(error: type[KafkaError])
     failures = [InvalidTopicError()]
     with pytest.raises(InvalidTopicError):
         await of_any_broker(ask)
+
+
+def test_a_broker_that_is_slow_to_create_topics_is_waited_for() -> None:
+    """As is another controller that creates them at the same moment; any other error is said."""
+    refuse_errors([("a", 0, None), ("b", 7, None), ("c", 36, "exists")])
+    with pytest.raises(TopicError, match="Topic d could not be created: error 38"):
+        refuse_errors([("a", 7, None), ("d", 38, None)])
 
 
 def test_more_than_needed_is_welcome() -> None:
