@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -13,7 +14,7 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from controller.cli.access_rules import KafkaRight, kafka_rights, redis_rules
 from lab.stack.server import LOOPBACK
-from tests.integration.secured import PASSWORD, ROLE_USERS, SecuredKafka
+from tests.integration.secured import PASSWORD, ROLE_USERS, Secured, SecuredKafka
 from tieline.topics import Topics
 
 RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
@@ -52,11 +53,24 @@ def connection(kafka: SecuredKafka, role: str) -> dict[str, Any]:
     """How this role's user connects."""
     return {
         "bootstrap_servers": f"{LOOPBACK}:{kafka.ports[4]}",
-        "security_protocol": "SASL_PLAINTEXT",
+        "security_protocol": "SASL_SSL",
+        "ssl_context": ssl.create_default_context(cafile=kafka.certificate),
         "sasl_mechanism": "PLAIN",
         "sasl_plain_username": ROLE_USERS[role],
         "sasl_plain_password": PASSWORD,
         "request_timeout_ms": ANSWERED_WITHIN_MS,
+    }
+
+
+def as_role(doors: Secured, role: str) -> dict[str, str]:
+    """The settings of a process that has the rights of one role at Kafka and Redis."""
+    kafka, _ = doors.stack
+    return {
+        **doors.settings,
+        "TIELINE_KAFKA": f"{LOOPBACK}:{kafka.ports[4]}",
+        "TIELINE_KAFKA_SASL": "PLAIN",
+        "TIELINE_KAFKA_USER": ROLE_USERS[role],
+        "TIELINE_REDIS_USER": ROLE_USERS[role],
     }
 
 

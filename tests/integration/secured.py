@@ -62,7 +62,7 @@ class SecuredKafka(Kafka):
             "listeners": f"{advertised},CONTROLLER://{LOOPBACK}:{controller}",
             "advertised.listeners": advertised,
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,MUTUAL:SSL,"
-            "USERS:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "USERS:SASL_SSL,CONTROLLER:PLAINTEXT",
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": f"User:ANONYMOUS;User:{USER};User:CN=app",
             "listener.name.mutual.ssl.client.auth": "required",
