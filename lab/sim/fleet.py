@@ -24,7 +24,10 @@ Sent: TypeAlias = dict[tuple[str, str], dict[str, float]]
 
 @dataclass
 class PoolNature:
-    """How one pool is now: ``serves`` units/s in truth, ``errors`` of a result class, whether it hangs."""
+    """How one pool is now: ``serves`` units/s in truth, ``errors`` of a result class, whether it hangs.
+
+    ``throttles``: the share of all that is sent there that is answered with 429 although there is room.
+    """
 
     serves: float
     errors: float = 0.0
@@ -32,6 +35,7 @@ class PoolNature:
     hangs: bool = False
     hung_s: int = 0
     first_token_ms: float = 200.0
+    throttles: float = 0.0
 
 
 @dataclass
@@ -158,7 +162,7 @@ def _room_shares(
                 everybody = sum(sent.get(member, 0.0) for member in members)
                 left = max(most - sum(carried.get(member, 0.0) for member in members), 0.0)
                 room = min(room, left * units / everybody if everybody else left)
-        shares[pool] = min(1.0, room / units) if units > 0 else 1.0
+        shares[pool] = min(1 - natures[pool].throttles, room / units) if units > 0 else 1.0
     return shares
 
 

@@ -22,8 +22,8 @@ BELIEVED_FACTOR = 4  # x what clients are served: more is not believed (docs/fai
 PLANNED_IN_S = 30
 RESTLESS = (State.RECOVERING, State.DOWN)
 TOUCHING: tuple[Kind, ...] = (
-    "errors", "hang", "slow", "serves", "capacity", "planned", "status", "maintenance", "drain", "verdict",
-    "lying_probe", "declined",
+    "errors", "throttle", "hang", "slow", "serves", "capacity", "planned", "status", "maintenance", "drain",
+    "verdict", "lying_probe", "declined",
 )  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from msgspec import Struct
 from controller.core.policy.policy import Policy
 
 Kind: TypeAlias = Literal[
-    "demand", "errors", "hang", "slow", "serves", "group_serves", "capacity", "group_capacity", "planned",
-    "silence", "clients_silent", "lag", "status", "maintenance", "declined", "drain", "freeze", "verdict",
-    "override", "approve", "failback", "take_over", "own_network", "lying_demand", "lying_probe",
+    "demand", "errors", "throttle", "hang", "slow", "serves", "group_serves", "capacity", "group_capacity",
+    "planned", "silence", "clients_silent", "lag", "status", "maintenance", "declined", "drain", "freeze",
+    "verdict", "override", "approve", "failback", "take_over", "own_network", "lying_demand", "lying_probe",
 ]  # fmt: skip
 SILENCES: frozenset[str] = frozenset({"silence", "clients_silent", "lag"})
 LIES: tuple[Kind, ...] = ("lying_demand", "lying_probe", "own_network")

@@ -95,7 +95,7 @@ class Weather:
         self.demand = dict(self.world.demand)
         self.demand.update({o.target: o.value for o in self.of("demand") if o.target in self.demand})
         self.natures = {pool.id: PoolNature(pool.limit_units_per_s * real[pool.id]) for pool in policy.pools}
-        for occurrence in self.of("errors", "hang", "slow", "serves"):
+        for occurrence in self.of("errors", "throttle", "hang", "slow", "serves"):
             for pool in self.pools_of(occurrence.target):
                 _worsen(self.natures[pool], occurrence)
         self.group_serves = {}
@@ -131,6 +131,8 @@ def _worsen(nature: PoolNature, occurrence: Occurrence) -> None:
     if occurrence.kind == "errors":
         if occurrence.value > nature.errors:
             nature.errors, nature.result = occurrence.value, occurrence.word
+    elif occurrence.kind == "throttle":
+        nature.throttles = max(nature.throttles, occurrence.value)
     elif occurrence.kind == "hang":
         nature.hangs = True
     elif occurrence.kind == "slow":

@@ -23,6 +23,13 @@ def test_what_a_pool_throttles_is_served_elsewhere() -> None:
     assert outcome.traffic["client", B].served == pytest.approx(55.0)
 
 
+def test_a_pool_may_throttle_although_it_has_room() -> None:
+    """It answers six of ten requests with 429, however few there are; the rest is served."""
+    outcome = serve({A: PoolNature(1_000.0, throttles=0.6), B: PoolNature(0.0)}, {A: MILLION})
+    assert outcome.traffic["client", A].throttled == pytest.approx(60.0)
+    assert outcome.served["chat/eu"] == pytest.approx(40.0)
+
+
 def test_load_without_another_pool_is_lost() -> None:
     """With one pool in the table there is nowhere else to go."""
     outcome = serve({A: PoolNature(1_000.0, errors=1.0), B: PoolNature(1_000.0)}, {A: MILLION})
