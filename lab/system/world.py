@@ -116,7 +116,7 @@ class System:
         await self._events.start([*self._clients.shares, *(s.id for s in self._world.fuzz.policy.sources)])
         self._loop.create_task(self._break_things(), name="faults")
         for second in range(self._world.seconds):
-            await asyncio.sleep(max(second + 1 - self._loop.time(), 0))
+            await asyncio.sleep(max(second - self._loop.time(), 0))
             self.installation.redis.keep_copy()
             if second:
                 self._look()  # what the second before has led to
