@@ -5,6 +5,7 @@ The reader needs no consumer group, because each process reads the whole log for
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -15,7 +16,7 @@ from controller.process.errors import LogLostError, LogRecreatedError, TopicMiss
 from streams.connections import renewing
 from streams.every_record import close_reader, log_reader, open_reader
 from streams.producers import stop_producer
-from streams.topic_ids import TopicChangedError, topic_facts, watch_topics
+from streams.topic_ids import TopicChangedError, TopicFacts, topic_facts, watch_topics
 from tieline.backoff import Backoff
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, brokers_of, connect
 from tieline.topics import MIB
@@ -166,9 +167,12 @@ async def watch_logs(bootstrap: str | Brokers, topics: Sequence[str]) -> NoRetur
     """Looks every two seconds whether the logs are those that this process began to read.
 
     Raises ``LogRecreatedError``: on a log that was created anew a reader would go on in the middle. Raises
-    KafkaError if Kafka is away at the beginning.
+    KafkaError if Kafka is away at the beginning; a broker that is slow then is asked again.
     """
-    facts = await topic_facts(bootstrap, topics)
+    facts: dict[str, TopicFacts] = {}
+    while not facts:
+        with suppress(TimeoutError):
+            facts = await topic_facts(bootstrap, topics)
     try:
         await watch_topics(bootstrap, {name: fact.id for name, fact in facts.items()})
     except TopicChangedError as error:

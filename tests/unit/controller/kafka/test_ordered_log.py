@@ -6,7 +6,15 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from controller.kafka.ordered_log import TAKE_FOR_MAX_S, Tail
+import pytest
+
+from controller.kafka.ordered_log import TAKE_FOR_MAX_S, Tail, watch_logs
+from controller.process.errors import LogRecreatedError
+from lab.simulated.kafka import SERVER, SimKafka
+from lab.simulated.kafka_clients import SimBrokers
+from lab.simulated.loop import VirtualLoop, passes
+from lab.simulated.network import Network
+from streams import topic_ids
 
 RECORDS = 40
 
@@ -35,3 +43,29 @@ async def test_a_batch_that_is_costly_to_take_lets_others_run() -> None:
     assert tail.next_offset == RECORDS
     assert turns >= 5
     await tail.stop()
+
+
+def test_a_broker_that_is_slow_when_the_watch_of_the_logs_begins_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The process goes on; and then it notices that a log was created anew."""
+    monkeypatch.setattr(topic_ids, "WITHIN_S", 3.0)
+    loop = VirtualLoop()
+    network = Network(loop, "seed")
+    kafka = SimKafka(network, "seed")
+    kafka.create("log", 1)
+    link = network.link("nobody", SERVER)
+
+    async def world() -> None:
+        link.delay_ms = (1_000.0, 1_000.0)
+        watching = asyncio.create_task(watch_logs(SimBrokers("simulated:1", kafka=kafka), ["log"]))
+        await passes(10)
+        assert not watching.done()
+        link.delay_ms = (1.0, 1.0)
+        await passes(10)
+        kafka.recreate("log")
+        with pytest.raises(LogRecreatedError):
+            await watching
+
+    loop.run_until_complete(asyncio.wait_for(world(), 1e6))
+    loop.bury()
