@@ -24,7 +24,7 @@ from typing import NamedTuple
 import msgspec
 import yaml
 
-from controller.core.policy.policy import Policy
+from controller.core.policy.policy import Policy, Source
 from lab.demo.examples import example
 from lab.demo.incident import Happening, Incident, ScopedFault, pools_in, read
 from lab.demo.trace import TraceRequest
@@ -44,6 +44,15 @@ DELAY_MAX_MS = 2_500  # of the reports that Tieline decides by
 RESULTS = {
     "503": "server_error", "refuse": "connect", "hang": "timeout", "401": "auth", "400": "client_error",
 }  # fmt: skip
+
+
+def with_capacity_source(world: FuzzWorld) -> FuzzWorld:
+    """The same for an installation that runs ``tieline collect``: it states the limit of each pool.
+
+    That is a setting of Tieline and changes nothing that befalls it. Outages of the incident are not stated.
+    """
+    sources = (*world.policy.sources, Source("fleet", "fleet"))
+    return msgspec.structs.replace(world, policy=msgspec.structs.replace(world.policy, sources=sources))
 
 
 class Chapter(NamedTuple):
