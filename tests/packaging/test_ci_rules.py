@@ -65,7 +65,7 @@ def test_skipped_integration_test_fails_ci(
     place = tmp_path / "tests" / folder
     place.mkdir(parents=True)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for name in ("conftest.py", "dealing.py"):
+    for name in ("conftest.py", "dealing.py", "stacks.py"):
         shutil.copy(ROOT / "tests" / name, tmp_path / "tests")
     (place / "test_skips.py").write_text(SKIPS)
     returned, output = outcome(tmp_path, **environment)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from msgspec.structs import replace
 
 from controller.commands.policies import PolicyTaken, first_policy
@@ -107,7 +109,7 @@ def test_a_policy_with_which_no_publication_can_be_sent_is_refused() -> None:
     after = leader.policy_with(taken)
     small = RoutesRecord(Generation("one", 1, 4), 0)
     assert not leader.refuses(small, after)
-    large = replace(small, policy=bytes(ROUTES_RECORD_MAX_BYTES))
+    large = replace(small, policy=Random(1).randbytes(ROUTES_RECORD_MAX_BYTES))  # which can't be compressed
     assert not leader.refuses(large, PolicyTaken(leader.policy, ()))
     assert leader.refuses(large, after)
     again = leader.policy_with(taken)
