@@ -55,6 +55,18 @@ def with_capacity_source(world: FuzzWorld) -> FuzzWorld:
     return msgspec.structs.replace(world, policy=msgspec.structs.replace(world.policy, sources=sources))
 
 
+def with_more_demand(incident: IncidentWorld, factor: float) -> IncidentWorld:
+    """The same incident under ``factor`` times the demand of every moment."""
+    world = incident.world
+    changed = tuple(
+        msgspec.structs.replace(occurrence, value=occurrence.value * factor)
+        if occurrence.kind == "demand" else occurrence
+        for occurrence in world.occurrences
+    )  # fmt: skip
+    demand = {route: units * factor for route, units in world.demand.items()}
+    return incident._replace(world=msgspec.structs.replace(world, demand=demand, occurrences=changed))
+
+
 class Chapter(NamedTuple):
     """One happening, the second in which it begins, and the second in which the next one begins."""
 

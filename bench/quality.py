@@ -15,13 +15,14 @@ each incident; in total more than each of them; and 95 % of the optimum on the m
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from statistics import fmean
 
 from bench._frame import Case, run
 from bench._quality_figures import Bound, Quality, bound_of, quality_of, router_seconds, tieline_seconds
 from bench._quality_priority import PrioritySpill
 from bench._quality_routers import CoolDown, Router, StaticWeights
-from bench._quality_worlds import NAMES, incident_world, with_capacity_source
+from bench._quality_worlds import NAMES, IncidentWorld, incident_world, with_capacity_source
 from controller.core.policy.policy import Policy
 
 TIELINE = "Tieline"
@@ -43,22 +44,30 @@ OF_OPTIMUM = 95.0
 
 
 def measure() -> Iterator[Case]:
-    """All figures by incident and product, then the promises over all incidents."""
-    sums = dict.fromkeys((*ROUTERS, UNSTATED, TIELINE, OPTIMUM), 0.0)
-    for name in NAMES:
-        incident = incident_world(name)
+    """The six incidents as they were frozen."""
+    yield from compare(map(incident_world, NAMES), shows_unstated=True)
+
+
+def compare(incidents: Iterable[IncidentWorld], *, shows_unstated: bool) -> Iterator[Case]:
+    """All figures by incident and product, then the promises over all incidents.
+
+    ``shows_unstated``: Tieline runs without a source of capacity, too.
+    """
+    served: dict[str, list[float]] = {}
+    for incident in incidents:
         figures = {
             router: quality_of(incident, router_seconds(incident.world, build(incident.world.policy)))
             for router, build in ROUTERS.items()
         }
-        figures[UNSTATED] = quality_of(incident, tieline_seconds(incident.world))
+        if shows_unstated:
+            figures[UNSTATED] = quality_of(incident, tieline_seconds(incident.world))
         figures[TIELINE] = quality_of(incident, tieline_seconds(with_capacity_source(incident.world)))
         bound = bound_of(incident)
-        yield from incident_cases(name, figures, bound)
+        yield from incident_cases(incident.world.seed, figures, bound)
         for product, quality in figures.items():
-            sums[product] += 100 * quality.total / len(NAMES)
-        sums[OPTIMUM] += 100 * bound.total / len(NAMES)
-    yield from mean_cases(sums)
+            served.setdefault(product, []).append(100 * quality.total)
+        served.setdefault(OPTIMUM, []).append(100 * bound.total)
+    yield from mean_cases({product: fmean(percents) for product, percents in served.items()})
 
 
 def incident_cases(name: str, figures: Mapping[str, Quality], bound: Bound) -> Iterator[Case]:
@@ -77,13 +86,13 @@ def incident_cases(name: str, figures: Mapping[str, Quality], bound: Bound) -> I
     yield Case(f"{name}, {OPTIMUM}", UNITS["total"], [100 * bound.total])
 
 
-def mean_cases(sums: Mapping[str, float]) -> Iterator[Case]:
+def mean_cases(means: Mapping[str, float]) -> Iterator[Case]:
     """What was served on the mean of the incidents, in percent of demand, and Tieline's of the optimum."""
-    best = max(sums[router] for router in ROUTERS)
-    for product, percent in sums.items():
+    best = max(means[router] for router in ROUTERS)
+    for product, percent in means.items():
         target = {"p50": best} if product == TIELINE else {}
         yield Case(f"mean, {product}", UNITS["total"], [percent], target, at_least=True)
-    share = 100 * sums[TIELINE] / sums[OPTIMUM]
+    share = 100 * means[TIELINE] / means[OPTIMUM]
     yield Case(f"mean, {TIELINE}", "% of the optimum", [share], {"p50": OF_OPTIMUM}, at_least=True)
 
 

@@ -25,8 +25,8 @@ from bench._quality_figures import (
 )
 from bench._quality_plot import PRODUCTS, figures_of, picture, table
 from bench._quality_routers import CoolDown, StaticWeights
-from bench._quality_worlds import IncidentWorld, incident_world, with_capacity_source
-from bench.quality import OPTIMUM, ROUTERS, TIELINE, UNSTATED, incident_cases, mean_cases
+from bench._quality_worlds import IncidentWorld, incident_world, with_capacity_source, with_more_demand
+from bench.quality import OPTIMUM, ROUTERS, TIELINE, UNSTATED, compare, incident_cases, mean_cases
 from lab.sim.contracts import RouteContract, contracts_of
 from lab.sim.fleet import Outcome, PoolNature, Traffic
 from lab.sim.spec import Occurrence
@@ -163,6 +163,26 @@ def test_a_capacity_source_changes_nothing_but_what_tieline_hears() -> None:
     same = msgspec.structs.replace(stated.policy, sources=world.policy.sources)
     assert msgspec.structs.replace(stated, policy=same) == world
     assert contracts_of(msgspec.to_builtins(stated.policy)) == contracts_of(msgspec.to_builtins(world.policy))
+
+
+def test_more_demand_is_more_in_every_moment_and_nothing_else() -> None:
+    """Half again as much: the expected demand, and that of each ten seconds. Faults stay as they were."""
+    incident = incident_world("azure-openai-sweden-2026-01-27")
+    more = with_more_demand(incident, 1.5).world
+    assert more.demand == {route: 1.5 * units for route, units in incident.world.demand.items()}
+    for before, after in zip(incident.world.occurrences, more.occurrences, strict=True):
+        factor = 1.5 if before.kind == "demand" else 1.0
+        assert after == msgspec.structs.replace(before, value=before.value * factor)
+
+
+def test_a_comparison_names_every_product_of_an_incident() -> None:
+    """Without the run without stated capacity unless it is asked for; then come the means."""
+    cases = list(compare([short(FAILING)], shows_unstated=False))
+    products = {case.name.partition(", ")[2] for case in cases}
+    assert products == {*ROUTERS, TIELINE, OPTIMUM}
+    mean = next(case for case in cases if case.name == f"mean, {TIELINE}")
+    served = next(case for case in cases if case.name.endswith(f"16, {TIELINE}") and case.unit == mean.unit)
+    assert mean.samples == pytest.approx(served.samples)
 
 
 def quality(critical: float, total: float = 0.9, violations: int = 0) -> Quality:
