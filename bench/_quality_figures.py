@@ -28,7 +28,7 @@ import msgspec
 from bench._quality_routers import Router
 from bench._quality_worlds import IncidentWorld
 from lab.sim.contracts import SHEDDABLE_RANK, Contracts, contracts_of, provider_of
-from lab.sim.fleet import Clients, Outcome, PoolNature
+from lab.sim.fleet import Clients, Outcome, PoolNature, Traffic
 from lab.sim.flow import Claimant, most_served
 from lab.sim.run import Simulation
 from lab.sim.spec import FuzzWorld
@@ -38,6 +38,7 @@ from tieline.table import MILLION, RouteTable
 
 BEFORE_S = 30  # what "before the incident" means
 STEADY_S = 5
+STEPS = 5  # of a second in which something fails: 200 ms, about what an error takes to arrive
 LEFT_BELOW = 0.1
 RETURNED_FROM = 0.9
 ILL_FROM = 0.5  # of requests that fail
@@ -86,19 +87,49 @@ def tieline_seconds(world: FuzzWorld) -> Iterator[Second]:
 
 
 def router_seconds(world: FuzzWorld, router: Router) -> Iterator[Second]:
-    """The same under a router that knows its outcomes at once."""
-    weather, clients = Weather(world), Clients({"gateway": 1.0})
+    """The same under a router that knows its outcomes at once. ``table`` is the one at the second's start."""
+    weather = Weather(world)
     for second in range(world.seconds):
         weather.turn(second)
         if second == 0:
             continue  # Tieline's first table is in force from the second second on
         table = router.table(second)
-        outcome = clients.serve(
-            {"gateway": table}, weather.demand, weather.natures, weather.group_serves, second
-        )
-        clients.left.clear()  # leaving pools is a habit of Tieline's clients
-        router.observe(second, outcome, weather.natures)
+        outcome = _met(table, weather, second)
+        if any(traffic.failed + traffic.throttled > 0 for traffic in outcome.traffic.values()):
+            outcome = _in_steps(router, weather, second)
+        else:
+            router.observe(second + 1, outcome, weather.natures)
         yield Second(second, outcome, dict(weather.natures), table=table)
+
+
+def _met(table: RouteTable, weather: Weather, second: int) -> Outcome:
+    """What becomes of a whole second of load under this table. No client leaves a pool by itself: that is a
+    habit of Tieline's clients."""
+    clients = Clients({"gateway": 1.0})
+    return clients.serve({"gateway": table}, weather.demand, weather.natures, weather.group_serves, second)
+
+
+def _in_steps(router: Router, weather: Weather, second: int) -> Outcome:
+    """A second in which the router acts on what it meets every fifth of it."""
+    total = Outcome()
+    for step in range(STEPS):
+        part = Outcome()
+        add_part(part, _met(router.table(second + step / STEPS), weather, second))
+        router.observe(second + (step + 1) / STEPS, part, weather.natures)
+        add_part(total, part, factor=1.0)
+    return total
+
+
+def add_part(total: Outcome, outcome: Outcome, factor: float = 1 / STEPS) -> None:
+    """Adds this part of an outcome to another."""
+    for key, traffic in outcome.traffic.items():
+        sums = total.traffic.setdefault(key, Traffic())
+        for name in ("sent", "served", "throttled", "failed"):
+            setattr(sums, name, getattr(sums, name) + factor * getattr(traffic, name))
+    for name in ("wanted", "shed", "served"):
+        sums_by_route: dict[str, float] = getattr(total, name)
+        for route, units in getattr(outcome, name).items():
+            sums_by_route[route] = sums_by_route.get(route, 0.0) + factor * units
 
 
 def quality_of(incident: IncidentWorld, seconds: Iterable[Second]) -> Quality:

@@ -48,16 +48,16 @@ class PrioritySpill:
         }
         self._outliers = Outliers()
 
-    def table(self, _: int, /) -> RouteTable:
+    def table(self, _: float, /) -> RouteTable:
         """The load of each level, dealt out by the limits of its pools."""
         return self._fleet.table({route: self._parts(levels) for route, levels in self._levels.items()})
 
-    def observe(self, second: int, outcome: Outcome, natures: Mapping[str, PoolNature]) -> None:
+    def observe(self, at_s: float, outcome: Outcome, natures: Mapping[str, PoolNature]) -> None:
         """Counts failures in a row."""
-        self._outliers.sweep(second)
+        self._outliers.sweep(at_s)
         for (_, pool), traffic in outcome.traffic.items():
             failed = traffic.failed if natures[pool].result in IS_5XX else 0.0
-            self._outliers.count(pool, traffic.sent, failed, second)
+            self._outliers.count(pool, traffic.sent, failed, at_s)
 
     def _parts(self, levels: Sequence[tuple[str, ...]]) -> dict[str, float]:
         pools = [pool for level in levels for pool in level]
@@ -116,19 +116,21 @@ class Outliers:
     def __init__(self) -> None:
         self._runs: dict[str, float] = {}
         self._times: dict[str, int] = {}
-        self._until_s: dict[str, int] = {}
+        self._until_s: dict[str, float] = {}
+        self._sweeps = 0
 
-    def sweep(self, second: int) -> None:
+    def sweep(self, at_s: float) -> None:
         """Ends ejections, and forgets one for each pool that has been in use, every ten seconds."""
-        if second % SWEEP_EVERY_S:
+        if int(at_s // SWEEP_EVERY_S) == self._sweeps:
             return
+        self._sweeps = int(at_s // SWEEP_EVERY_S)
         for pool, times in self._times.items():
             if pool not in self._until_s:
                 self._times[pool] = max(0, times - 1)
-        self._until_s = {pool: until_s for pool, until_s in self._until_s.items() if until_s > second}
+        self._until_s = {pool: until_s for pool, until_s in self._until_s.items() if until_s > at_s}
 
-    def count(self, pool: str, sent: float, failed: float, second: int) -> None:
-        """One second of a pool, in units: what was sent, and what of it was answered with a 5xx."""
+    def count(self, pool: str, sent: float, failed: float, at_s: float) -> None:
+        """The latest time of a pool, in units: what was sent, and what of it was answered with a 5xx."""
         if sent <= 0 or pool in self._until_s:
             return
         share = failed / sent
@@ -137,7 +139,7 @@ class Outliers:
             self._runs[pool] = 0.0
             self._times[pool] = self._times.get(pool, 0) + 1
             for_s = min(EJECTED_FOR_S * self._times[pool], EJECTED_MAX_S)
-            self._until_s[pool] = second + for_s
+            self._until_s[pool] = at_s + for_s
 
     def ejected(self, pools: Sequence[str]) -> frozenset[str]:
         """The ejected pools of a cluster: half of it at most, but always one, the first ejected first."""

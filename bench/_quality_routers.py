@@ -1,9 +1,10 @@
 """What people use today in place of Tieline, as small routers: static weights, and cool-down after failures.
 
-A ``Router`` is asked each second for a table, as Tieline publishes one, and is then shown what its own
-clients met: ``Outcome`` of lab/sim/fleet.py. It is one gateway through which all load goes and which knows
-every outcome at once, so it knows more, and sooner, than a fleet of such gateways would. What fails or is
-throttled is tried once more on the other pools of the table, as for Tieline's clients.
+A ``Router`` is asked for a table, as Tieline publishes one, and is then shown what its own clients met:
+``Outcome`` of lab/sim/fleet.py. That happens every second, and every 200 ms while something fails, because
+these products act on a failed request as soon as they have it. A router is one gateway through which all load
+goes and which knows every outcome at once, so it knows more, and sooner, than a fleet of such gateways would.
+What fails or is throttled is tried once more on the other pools of the table, as for Tieline's clients.
 
 All routers respect the contracts: a route has its lawful pools and no others. Weights are in proportion to
 the limits of the pools, unless the class says otherwise.
@@ -15,6 +16,7 @@ and litellm/constants.py beside it (cool-down 5 s, failures 50 % of a minute's r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Protocol, TypeAlias
 
@@ -36,14 +38,15 @@ MINUTE_S = 60
 
 
 class Router(Protocol):
-    """One product. ``second`` counts from the beginning of the world."""
+    """One product. Times are seconds from the beginning of the world."""
 
-    def table(self, second: int, /) -> RouteTable:
-        """Where its clients send their requests in this second."""
+    def table(self, at_s: float, /) -> RouteTable:
+        """Where its clients send their requests from now on."""
         ...
 
-    def observe(self, second: int, outcome: Outcome, natures: Mapping[str, PoolNature]) -> None:
-        """What its clients met in this second. Of ``natures`` only the class of failed results is used."""
+    def observe(self, at_s: float, outcome: Outcome, natures: Mapping[str, PoolNature]) -> None:
+        """What its clients met since it was asked last, in units, up to now. Of ``natures`` only the class of
+        failed results is used."""
         ...
 
 
@@ -95,11 +98,11 @@ class StaticWeights:
         fleet = Fleet(policy)
         self._table = fleet.table({route: fleet.by_limit(pools) for route, pools in fleet.lawful.items()})
 
-    def table(self, _: int, /) -> RouteTable:
+    def table(self, _: float, /) -> RouteTable:
         """The one table."""
         return self._table
 
-    def observe(self, second: int, outcome: Outcome, natures: Mapping[str, PoolNature]) -> None:
+    def observe(self, at_s: float, outcome: Outcome, natures: Mapping[str, PoolNature]) -> None:
         """Nothing is learnt."""
 
 
@@ -109,26 +112,26 @@ class CoolDown:
 
     def __init__(self, policy: Policy) -> None:
         self._fleet = Fleet(policy)
-        self._cool_until_s: dict[str, int] = {}
+        self._cool_until_s: dict[str, float] = {}
         self._minute = 0
         self._requests: dict[str, float] = {}
         self._failures: dict[str, float] = {}
 
-    def table(self, second: int, /) -> RouteTable:
+    def table(self, at_s: float, /) -> RouteTable:
         """All lawful pools that don't cool down."""
         return self._fleet.table(
             {
                 route: self._fleet.by_limit(
-                    tuple(pool for pool in pools if self._cool_until_s.get(pool, 0) <= second)
+                    tuple(pool for pool in pools if self._cool_until_s.get(pool, 0) <= at_s)
                 )
                 for route, pools in self._fleet.lawful.items()
             }
         )
 
-    def observe(self, second: int, outcome: Outcome, natures: Mapping[str, PoolNature]) -> None:
-        """Counts within the minute of the clock, and begins cool-downs with the next second."""
-        if second // MINUTE_S != self._minute:
-            self._minute = second // MINUTE_S
+    def observe(self, at_s: float, outcome: Outcome, natures: Mapping[str, PoolNature]) -> None:
+        """Counts within the minute of the clock, and begins cool-downs."""
+        if math.ceil(at_s / MINUTE_S) != self._minute:
+            self._minute = math.ceil(at_s / MINUTE_S)
             self._requests, self._failures = {}, {}
         for (_, pool), traffic in outcome.traffic.items():
             self._requests[pool] = self._requests.get(pool, 0.0) + traffic.sent
@@ -138,4 +141,4 @@ class CoolDown:
             is_at_once = traffic.throttled > 0 or (traffic.failed > 0 and natures[pool].result in AT_ONCE)
             is_over = counts and self._failures[pool] > FAILURES_MAX * self._requests[pool]
             if is_at_once or is_over:
-                self._cool_until_s[pool] = second + 1 + COOL_DOWN_S
+                self._cool_until_s[pool] = at_s + COOL_DOWN_S

@@ -135,6 +135,18 @@ def test_leaving_and_returning_are_timed() -> None:
     assert 0 <= quality.return_s <= 5
 
 
+def test_other_products_act_within_a_second() -> None:
+    """A cool-down meets the failing pool for a fifth of the second in which it begins to fail, not for all of
+    it. What was asked for is a whole second of demand all the same."""
+    incident = short(FAILING)
+    router = CoolDown(incident.world.policy)
+    first = next(s for s in router_seconds(incident.world, router) if s.second == 60)
+    calm = next(s for s in router_seconds(incident.world, CoolDown(incident.world.policy)) if s.second == 59)
+    pool = ("gateway", "azure/eastus2/gpt-4o")
+    assert first.outcome.traffic[pool].sent == pytest.approx(calm.outcome.traffic[pool].sent / 5)
+    assert first.outcome.wanted == pytest.approx(calm.outcome.wanted)
+
+
 def test_static_weights_lose_what_fails_twice_and_never_leave() -> None:
     """Part of the load fails at first, and its second attempt goes to pools that work."""
     incident = short(FAILING)

@@ -24,9 +24,9 @@ def shares(router: Router, second: int) -> dict[str, int]:
 
 
 def observe(router: Router, second: int, result: str = "server_error", **traffic: float) -> None:
-    """One second in which 1,000 units went to the pool in the east, with this traffic."""
+    """The second from ``second`` on, in which 1,000 units went to the pool in the east, with this traffic."""
     outcome = Outcome({("gateway", EAST): Traffic(sent=1_000.0, **traffic)})
-    router.observe(second, outcome, {EAST: PoolNature(18_000.0, result=result)})
+    router.observe(second + 1, outcome, {EAST: PoolNature(18_000.0, result=result)})
 
 
 @pytest.mark.parametrize("product", [StaticWeights, CoolDown])
@@ -83,7 +83,7 @@ def test_nothing_is_sent_while_all_pools_cool_down() -> None:
     """LiteLLM refuses then: the route sheds everything, with a reason."""
     router = CoolDown(POLICY)
     traffic = {("gateway", pool): Traffic(sent=10.0, throttled=1.0) for pool in (EAST, WEST, CHICAGO)}
-    router.observe(1, Outcome(traffic), {pool: PoolNature(1.0) for pool in (EAST, WEST, CHICAGO)})
+    router.observe(2, Outcome(traffic), {pool: PoolNature(1.0) for pool in (EAST, WEST, CHICAGO)})
     route = next(route for route in router.table(2).routes if route.name == ROUTE)
     assert route.split.shed == MILLION
     assert route.shed_reason
@@ -133,12 +133,12 @@ def test_what_is_no_5xx_ejects_nobody(result: str) -> None:
 def test_an_ejection_ends_with_a_sweep_and_the_next_is_longer() -> None:
     """Ejected at 1 s for 30 s: back with the sweep at 40 s. Failing again it is out for 60 s, to 110 s."""
     outliers = Outliers()
-    outliers.count("a", 1_000.0, failed=1_000.0, second=1)
+    outliers.count("a", 1_000.0, failed=1_000.0, at_s=1)
     out = []
     for second in range(2, 120):
         outliers.sweep(second)
         if second == 41:
-            outliers.count("a", 1_000.0, failed=1_000.0, second=second)
+            outliers.count("a", 1_000.0, failed=1_000.0, at_s=second)
         if outliers.ejected(["a", "b"]):
             out.append(second)
     assert EJECTED_FOR_S == 30
@@ -149,6 +149,6 @@ def test_at_most_half_of_a_cluster_is_ejected() -> None:
     """The first two of four that fail; of one pool that one."""
     outliers = Outliers()
     for pool in "abc":
-        outliers.count(pool, 1_000.0, failed=1_000.0, second=1)
+        outliers.count(pool, 1_000.0, failed=1_000.0, at_s=1)
     assert outliers.ejected(["a", "b", "c", "d"]) == {"a", "b"}
     assert outliers.ejected(["c"]) == {"c"}
