@@ -10,6 +10,7 @@ import tieline
 from controller.routes.projection import Projector
 from tests.integration.routed import ORIGIN, SETTINGS, WORKLOAD, pool_info, table
 from tests.waiting import until
+from tieline.cancelling import end_all
 from tieline.keys import Keys
 from tieline.redis_client import connect
 
@@ -31,8 +32,7 @@ class Leader:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._running is not None
-        self._running.cancel()
-        await asyncio.wait({self._running})
+        await end_all([self._running])
         await self.redis.aclose()
 
     def publish(self, seq: int) -> str:
