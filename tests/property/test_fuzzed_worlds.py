@@ -3,14 +3,10 @@
 `tieline fuzz` runs as many more as time allows, and makes the first that fails smaller.
 """
 
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from lab.sim.command import run_seed
+from tests.property.hash_seeds import last_lines
 
 SHORT_S, LONG_S = 300, 600
 WORLDS = [
@@ -30,14 +26,4 @@ def test_a_world_keeps_every_promise(seed: int, seconds: int) -> None:
 
 def test_a_seed_gives_the_same_bytes_in_every_process() -> None:
     """Two processes that order their sets differently publish the same tables and remember the same."""
-    with ThreadPoolExecutor() as side_by_side:
-        digests = set(side_by_side.map(_digest, ("1", "2")))
-    assert len(digests) == 1
-
-
-def _digest(hash_seed: str) -> str:
-    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-    ended = subprocess.run(
-        (sys.executable, "-c", PROGRAM), env=environment, capture_output=True, text=True, check=True
-    )
-    return ended.stdout.splitlines()[-1]
+    assert len(last_lines(PROGRAM)) == 1

@@ -3,14 +3,10 @@
 `tieline sim` runs as many more as time allows, and makes the first that fails smaller.
 """
 
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from lab.system.command import run_seed
+from tests.property.hash_seeds import last_lines
 
 SEEDS = (*range(1_000, 1_012),)
 PROGRAM = "from lab.system.command import run_seed; print(run_seed(8).digest)"
@@ -24,14 +20,4 @@ def test_a_world_keeps_every_promise(seed: int) -> None:
 
 def test_a_seed_gives_the_same_bytes_in_every_process() -> None:
     """Two processes that order their sets differently append the same records."""
-    with ThreadPoolExecutor() as side_by_side:
-        digests = set(side_by_side.map(_digest, ("1", "2")))
-    assert len(digests) == 1
-
-
-def _digest(hash_seed: str) -> str:
-    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-    ended = subprocess.run(
-        (sys.executable, "-c", PROGRAM), env=environment, capture_output=True, text=True, check=True
-    )
-    return ended.stdout.splitlines()[-1]
+    assert len(last_lines(PROGRAM)) == 1
