@@ -192,6 +192,8 @@ class FitnessWatch:
         tables = None
         if redis.fault is None and stand.own_epoch == NO_EPOCH:
             tables = self._tables_fault(redis.tables_run, stand.epoch_in_force, broker_now_ms)
+        elif redis.tables_run:
+            self._agreed = True  # it is the leader's Redis, because this controller leads with it
         shortages = await asyncio.to_thread(
             lambda: ((FaultKind.DESCRIPTORS, descriptors_short()), (FaultKind.DISK, disk_short()))
         )
