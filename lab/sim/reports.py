@@ -8,6 +8,7 @@ from random import Random
 from controller.core.policy.registry import registry_of
 from lab.sim.fleet import Outcome, PoolNature, Traffic
 from lab.sim.spec import FuzzWorld
+from lab.sim.weather import Weather
 from lab.simulated.clocks import START_MS
 from streams.contract_check import refuse_future
 from streams.demand import DemandFold
@@ -45,6 +46,7 @@ class Reports:
     def __init__(self, world: FuzzWorld) -> None:
         self._random = Random(f"{world.seed} reports")
         self._delay_max_ms = world.delay_max_ms
+        self._sources = world.policy.sources
         self._registry = registry_of(world.policy)
         self._regions = sorted({(pool.provider, pool.region) for pool in world.policy.pools})
         self._groups: dict[tuple[str, str], set[str]] = {}
@@ -90,6 +92,15 @@ class Reports:
             interval_ms=1_000, flows=(Flow(workload, origin, requests=1, offered_units=units),),
         )  # fmt: skip
         self._send(LIAR, event, now_ms)
+
+    def sources_say(self, weather: Weather, now_ms: int) -> None:
+        """What probers and the fleet send in this second."""
+        for source in self._sources:
+            if source.kind == "probe" and weather.second % PROBE_EVERY_S == 0:
+                results = {pool: weather.probed(pool) for pool in weather.natures}
+                self.prober_saw(source.id, results, now_ms)
+            elif source.kind == "fleet" and weather.second % STATED_EVERY_S == 1:
+                self.fleet_states(weather.stated, weather.group_stated, weather.planned, now_ms)
 
     def prober_saw(self, source: str, results: Mapping[str, ResultClass], now_ms: int) -> None:
         """One window of a prober: the result of one request to each pool."""

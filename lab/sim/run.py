@@ -20,12 +20,11 @@ from lab.sim.facts import TickFacts
 from lab.sim.fleet import Clients, Outcome
 from lab.sim.invariants import Breach, Watch
 from lab.sim.observe import Outlook
-from lab.sim.reports import PROBE_EVERY_S, STATED_EVERY_S, Reports
+from lab.sim.reports import Reports
 from lab.sim.spec import FuzzWorld
 from lab.sim.weather import Weather
 from lab.simulated.clocks import START_MS
 from streams.rows import Progress
-from tieline.events import ResultClass
 from tieline.table import Generation, RouteTable, encode_table
 
 TOPICS = ("capacity", "demand", "reports", "statements")
@@ -143,20 +142,7 @@ class Simulation:
         self.reports.clients_saw(outcome, clients.shares, weather.natures, clients.left, now_ms, cut_off)
         for route, units in weather.lies.items():
             self.reports.liar_claims(route, units, now_ms)
-        for source in self.world.policy.sources:
-            if source.kind == "probe" and second % PROBE_EVERY_S == 0:
-                results = {pool: self._probed(pool) for pool in weather.natures}
-                self.reports.prober_saw(source.id, results, now_ms)
-            elif source.kind == "fleet" and second % STATED_EVERY_S == 1:
-                self.reports.fleet_states(weather.stated, weather.group_stated, weather.planned, now_ms)
-
-    def _probed(self, pool: str) -> ResultClass:
-        nature = self.weather.natures[pool]
-        if (word := self.weather.lying_probes.get(pool)) is not None:
-            return ResultClass(word)
-        if nature.hangs:
-            return ResultClass.TIMEOUT
-        return ResultClass(nature.result) if nature.errors >= 0.5 else ResultClass.OK
+        self.reports.sources_say(weather, now_ms)
 
     def _take_over(self, second: int, now_ms: int) -> None:
         """Another controller, which knows only the newest publication, takes it over under a new epoch."""

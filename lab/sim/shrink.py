@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -13,24 +14,42 @@ from lab.sim.run import run
 from lab.sim.spec import FuzzWorld
 
 RUNS_MAX = 150
+World = TypeVar("World")
+
+
+def smallest(
+    world: World,
+    smaller: Callable[[World], Iterable[World]],
+    failing: Callable[[World], World | None],
+    *,
+    runs_max: int,
+) -> World:
+    """The smallest world that still fails, as far as ``runs_max`` runs lead. ``failing``: the world to go on
+    with if a candidate fails, or None."""
+    runs = 0
+    next_world: World | None = world
+    while next_world is not None:
+        world, next_world = next_world, None
+        for candidate in smaller(world):
+            if runs >= runs_max:
+                return world
+            runs += 1
+            if (next_world := failing(candidate)) is not None:
+                break
+    return world
 
 
 def shrink(world: FuzzWorld, invariant: str, *, runs_max: int = RUNS_MAX) -> FuzzWorld:
     """The smallest world that the same invariant breaks in, as far as ``runs_max`` runs lead."""
-    runs = 0
-    smaller: FuzzWorld | None = world
-    while smaller is not None:
-        world, smaller = smaller, None
-        for candidate in smaller_worlds(world):
-            if runs >= runs_max:
-                return world
-            runs += 1
-            if (breach := breach_of(candidate, invariant)) is not None:
-                smaller = replace(candidate, seconds=breach.second + 1)
-                if breach_of(smaller, invariant) is None:  # its patience runs beyond its first second
-                    smaller = candidate
-                break
-    return world
+
+    def failing(candidate: FuzzWorld) -> FuzzWorld | None:
+        if (breach := breach_of(candidate, invariant)) is None:
+            return None
+        shorter = replace(candidate, seconds=breach.second + 1)
+        # Its patience may run beyond its first second.
+        return candidate if breach_of(shorter, invariant) is None else shorter
+
+    return smallest(world, smaller_worlds, failing, runs_max=runs_max)
 
 
 def breach_of(world: FuzzWorld, invariant: str) -> Breach | None:

@@ -8,7 +8,17 @@ from lab.sim.fleet import PoolNature
 from lab.sim.spec import FuzzWorld, Kind, Occurrence
 from lab.simulated.clocks import START_MS
 from streams.rows import Position, Row
-from tieline.events import Claim, ClaimState, Command, PlannedChange, Statement, StatementKind, Verb, in_scope
+from tieline.events import (
+    Claim,
+    ClaimState,
+    Command,
+    PlannedChange,
+    ResultClass,
+    Statement,
+    StatementKind,
+    Verb,
+    in_scope,
+)
 
 FOR_GOOD_MS = 86_400_000
 ORDERS: tuple[Kind, ...] = ("drain", "freeze", "verdict", "override", "approve", "failback")
@@ -78,6 +88,15 @@ class Weather:
         for occurrence in self.of("clients_silent"):
             silent.update(clients[: round(occurrence.value * len(clients))])
         return frozenset(silent)
+
+    def probed(self, pool: str) -> ResultClass:
+        """What a prober of this pool finds, or claims to."""
+        nature = self.natures[pool]
+        if (word := self.lying_probes.get(pool)) is not None:
+            return ResultClass(word)
+        if nature.hangs:
+            return ResultClass.TIMEOUT
+        return ResultClass(nature.result) if nature.errors >= 0.5 else ResultClass.OK
 
     def withdrawn(self) -> frozenset[str]:
         """Pools that are drained, or under maintenance that has begun.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from lab.sim.shrink import smaller_worlds
+from lab.sim.shrink import smaller_worlds, smallest
 from lab.system.spec import SystemWorld
 from lab.system.world import run
 
@@ -15,18 +15,12 @@ RUNS_MAX = 80
 
 def shrink_system(world: SystemWorld, invariant: str, *, runs_max: int = RUNS_MAX) -> SystemWorld:
     """The smallest world that the same invariant breaks in, as far as ``runs_max`` runs lead."""
-    runs = 0
-    smaller: SystemWorld | None = world
-    while smaller is not None:
-        world, smaller = smaller, None
-        for candidate in _smaller(world):
-            if runs >= runs_max:
-                return world
-            runs += 1
-            if any(breach.invariant == invariant for breach in run(candidate).breaches):
-                smaller = candidate
-                break
-    return world
+
+    def failing(candidate: SystemWorld) -> SystemWorld | None:
+        is_broken = any(breach.invariant == invariant for breach in run(candidate).breaches)
+        return candidate if is_broken else None
+
+    return smallest(world, _smaller, failing, runs_max=runs_max)
 
 
 def _smaller(world: SystemWorld) -> Iterator[SystemWorld]:

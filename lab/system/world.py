@@ -18,7 +18,6 @@ from lab.sim.contracts import contracts_of
 from lab.sim.fleet import Clients, Outcome
 from lab.sim.invariants import ALL, Breach, Watch
 from lab.sim.observe import Outlook
-from lab.sim.reports import PROBE_EVERY_S, STATED_EVERY_S
 from lab.sim.weather import Weather
 from lab.simulated.clocks import START_MS, simulated
 from lab.simulated.kafka import SimRecord
@@ -30,7 +29,6 @@ from lab.system.machine_faults import Breaker, Mend
 from lab.system.rules import AppliedTables, RoutesHistory, rest_faults
 from lab.system.spec import CONTROLLERS, MachineFault, SystemWorld
 from lab.system.trace import Trace
-from tieline.events import ResultClass
 from tieline.table import RouteTable, TableError
 
 NO_EXCEPTION = "nothing ends with an exception"
@@ -170,12 +168,7 @@ class System:
             events.clients_saw(outcome, clients.shares, weather.natures, clients.left, now_ms, cut_off)
         for route, units in weather.lies.items():
             events.liar_claims(route, units, now_ms)
-        for source in self._world.fuzz.policy.sources:
-            if source.kind == "probe" and second % PROBE_EVERY_S == 0:
-                results = {pool: self._probed(pool) for pool in weather.natures}
-                events.prober_saw(source.id, results, now_ms)
-            elif source.kind == "fleet" and second % STATED_EVERY_S == 1:
-                events.fleet_states(weather.stated, weather.group_stated, weather.planned, now_ms)
+        events.sources_say(weather, now_ms)
 
     def _tables(self) -> dict[str, RouteTable]:
         """By client, the table of the generation that it has in force."""
@@ -185,14 +178,6 @@ class System:
             if record is not None and record.table is not None:
                 tables[caller.name] = record.table
         return tables
-
-    def _probed(self, pool: str) -> ResultClass:
-        nature = self._weather.natures[pool]
-        if (word := self._weather.lying_probes.get(pool)) is not None:
-            return ResultClass(word)
-        if nature.hangs:
-            return ResultClass.TIMEOUT
-        return ResultClass(nature.result) if nature.errors >= 0.5 else ResultClass.OK
 
     def _appended(self, record: SimRecord, sender: str) -> None:
         self._digest.update(repr(record[:5]).encode())
