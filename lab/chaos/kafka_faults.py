@@ -139,10 +139,7 @@ async def _retention_passed(scene: Scene) -> None:
     async with admin_of(scene) as admin:
         await admin.delete_records({place: RecordsToDelete(end) for place, end in ends.items()})
     scene.prove(f"{sum(ends.values())} records of {len(logs)} topics deleted while no controller ran")
-    for name in CONTROLLERS:
-        await scene.world.start_controller(name)
-    await scene.until_next_epoch(2 * WITHIN_S)
-    scene.measure(ANSWERED.what, await scene.order_takes(WITHIN_S))
+    await _controllers_answer_again(scene)
 
 
 async def _transactions(scene: Scene) -> None:
@@ -188,6 +185,11 @@ async def _orders_recreated(scene: Scene) -> None:
     after = (await end_offsets(scene, [place]))[place]
     scene.prove(f"{topic.name} ended at {before} and begins anew at {after}")
     await _until_controllers_end(scene)
+    await _controllers_answer_again(scene)
+
+
+async def _controllers_answer_again(scene: Scene) -> None:
+    """Starts the controllers and gives an order."""
     for name in CONTROLLERS:
         await scene.world.start_controller(name)
     await scene.until_next_epoch(2 * WITHIN_S)
