@@ -27,6 +27,7 @@ from typing import NamedTuple
 from controller.core.policy.check import faults
 from controller.core.policy.operators import POLICY_VERB
 from controller.core.policy.policy import Policy, decode_policy, encode_policy, version_of
+from controller.kafka.packing import inflated
 from controller.process.errors import UserError
 from controller.routes.record import LoggedChange, OrderAnswer, RecordHead, RoutesRecord
 from tieline.errors import UNDECODABLE
@@ -120,14 +121,7 @@ def compressed(packed: bytes) -> bytes:
 
 def expanded(data: bytes) -> bytes:
     """The encoded policy that lies compressed in a change. Raises ValueError."""
-    reader = zlib.decompressobj()
-    try:
-        packed = reader.decompress(data, POLICY_BYTES_MAX)
-    except zlib.error as error:
-        raise ValueError(f"its policy can't be expanded: {error}") from None
-    if not reader.eof:
-        raise ValueError(f"its policy is cut off, or has more than {POLICY_BYTES_MAX} bytes")
-    return packed
+    return inflated(data, POLICY_BYTES_MAX, what="its policy")
 
 
 def new_policy(change: PolicyChange) -> Policy:

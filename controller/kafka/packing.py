@@ -42,11 +42,16 @@ def unpacked(data: bytes) -> bytes:
     """The body of a record from Kafka. Raises ``PackingError`` for a damaged one."""
     if not data.startswith(ZLIB_BEGINS):
         return data
+    return inflated(data, UNPACKED_MAX_BYTES, what="its compressed body")
+
+
+def inflated(data: bytes, most_bytes: int, *, what: str) -> bytes:
+    """What zlib has compressed, up to ``most_bytes``. Raises ``PackingError``, which says ``what`` it was."""
     stream = zlib.decompressobj()
     try:
-        body = stream.decompress(data, UNPACKED_MAX_BYTES)
+        body = stream.decompress(data, most_bytes)
     except zlib.error as error:
-        raise PackingError(f"a compressed body that is damaged: {error}") from None
+        raise PackingError(f"{what} can't be expanded: {error}") from None
     if not stream.eof:
-        raise PackingError(f"a compressed body that is cut off, or has more than {UNPACKED_MAX_BYTES} bytes")
+        raise PackingError(f"{what} is cut off, or has more than {most_bytes} bytes")
     return body
