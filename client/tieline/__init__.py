@@ -6,10 +6,10 @@ What is public:
   route requests; ``Producer`` and ``SyncProducer`` to send events; the values that these take and return; and
   their errors, which ``help(tieline.TielineError)`` draws as a tree;
 - the modules without an underscore. For applications: ``testing`` (fake pools), ``metrics``, ``overlay``,
-  ``credentials``, ``identity_tokens`` and ``request_signing``. For event producers, and for programs that
-  read Tieline's topics and tables: ``events``, ``offers``, ``cloudevents``, ``registration``, ``topics``,
-  ``table``, ``kafka``, ``keys``, ``providers``. Small tools are public because the rest of Tieline uses
-  them: ``backoff``, ``cancelling`` and ``quantiles``.
+  ``credentials``, ``identity_tokens`` and ``request_signing``; for gateways ``forwarding``. For event
+  producers, and for programs that read Tieline's topics and tables: ``events``, ``offers``,
+  ``cloudevents``, ``registration``, ``topics``, ``table``, ``kafka``, ``keys``, ``providers``. Small tools
+  are public because the rest of Tieline uses them: ``backoff``, ``cancelling`` and ``quantiles``.
 
 Everything whose name begins with an underscore is private and may change. The private wings, from the call of
 the application down to the wire: ``_setup`` (how a client is put together), ``_tables`` (where tables come
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tieline import errors as errors
     from tieline import event_fields as event_fields
     from tieline import events as events
+    from tieline import forwarding as forwarding
     from tieline import identity_tokens as identity_tokens
     from tieline import kafka as kafka
     from tieline import keys as keys
@@ -117,6 +118,7 @@ _MODULES = frozenset(
         "errors",
         "event_fields",
         "events",
+        "forwarding",
         "kafka",
         "keys",
         "leader_events",

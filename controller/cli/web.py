@@ -8,11 +8,11 @@ from typing import Any
 import uvloop
 
 from controller.process.errors import SettingError
+from controller.process.listening import read_listen
 from controller.process.settings import REDIS, add_monitor_argument, add_stack_arguments, read_settings
 from controller.process.telemetry import configure
 from controller.web.admission import TOKENS, Bounds
 from controller.web.run import run_web
-from controller.web.server import read_listen
 from controller.web.visitors import read_proxy_trust
 
 LISTEN = "127.0.0.1:8440"

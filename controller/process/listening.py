@@ -1,20 +1,83 @@
-"""How many connections a port takes, and for how long one may stay there without a request.
+"""Where an endpoint listens and with which certificate, how many connections its port takes, and for how long
+one may stay there without a request.
 
 Whoever opens connections and says nothing, or dictates a request a byte a minute, would hold descriptors
 until none is left for Kafka and Redis. So a connection that makes no whole request within some seconds is
 ended, and beyond the most that may be open at once the next one is closed as soon as it is there. A
 connection that has made a request is the HTTP server's own affair: it ends one that is idle. Used by
-`controller.web.server`, for callers and hooks, and by `monitor`. Tested in
+`controller.web.server`, for callers and hooks, by `gateway.server`, and by `monitor`. Tested in
 tests/unit/controller/process/test_listening.py, and over sockets in tests/integration/test_web_bounds.py.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NamedTuple
 
 from aiohttp import web
 
+from controller.process.errors import SettingError
+from tieline.errors import ConfigurationError
+from tieline.private_files import read_private_file
+
 REFUSED = "connections refused"
 NO_REQUEST = "connections ended: no request"
+
+
+class Listen(NamedTuple):
+    """Where to listen, and the files of certificate and key for TLS."""
+
+    host: str
+    port: int
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the address."""
+        return self.host == "localhost" or ip_address(self.host).is_loopback
+
+
+def read_listen(
+    text: str, certificate: Path | None = None, key: Path | None = None, *, setting: str = "--listen"
+) -> Listen:
+    """The place in ``ADDRESS:PORT`` or ``[::1]:PORT``. Raises ``SettingError``, which names ``setting``."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        if host != "localhost":
+            ip_address(host)
+        number = int(port)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 65_536:
+        raise SettingError(
+            f"{setting} {text!r}: give an address and a port, e.g. 127.0.0.1:8440 or 0.0.0.0:8440"
+        )
+    if (certificate is None) != (key is None):
+        raise SettingError("give both --tls-cert and --tls-key, or neither")
+    return Listen(host, number, certificate, key=key)
+
+
+def tls_context(listen: Listen) -> ssl.SSLContext | None:
+    """What a server of TLS shows its callers; None without a certificate. Raises ``SettingError`` for files
+    that can't be used, and for a key that others can read."""
+    if listen.certificate is None or listen.key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(listen.certificate, listen.key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(
+            f"the certificate {listen.certificate} and its key can't be used: {error.strerror or error}"
+        ) from None
+    try:
+        read_private_file(listen.key)
+    except ConfigurationError as error:
+        raise SettingError(f"the key for TLS: {error}") from None
+    return context
 
 
 class ConnectionGate:
@@ -48,7 +111,7 @@ class ConnectionGate:
         self._mute[id(handler)] = loop.call_later(self._first_request_within_s, self._end_mute, handler)
         return handler
 
-    def note_request(self, request: web.Request) -> None:
+    def note_request(self, request: web.BaseRequest) -> None:
         """A connection has made a request. Middleware calls it for each."""
         if (timer := self._mute.pop(id(request.protocol), None)) is not None:
             timer.cancel()

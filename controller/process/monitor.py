@@ -74,7 +74,7 @@ class Vitals(NamedTuple):
 
     unready: str
     figures: tuple[Figure, ...]
-    histograms: tuple[Histogram, ...] = ()
+    histograms: tuple[Collector, ...] = ()
     stuck: str = ""
 
 

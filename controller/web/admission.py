@@ -1,4 +1,4 @@
-"""Who is let in, and how much of everything: bounds, the rate of each address, and bearer tokens.
+"""Who is let in, and how much of everything: bounds and bearer tokens.
 
 Tokens come from a file or the environment. Only their digests are kept, and they are never repeated in an
 error or a log. A file is read anew when it changes, so tokens are changed without a restart: add the new one,
@@ -6,7 +6,6 @@ let the clients move over, remove the old one.
 """
 
 import hmac
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,9 +13,6 @@ from pathlib import Path
 
 from controller.process.errors import SettingError
 
-PEERS_KEPT_MAX = 10_000
-WRONG_SECRETS_PER_MINUTE = 10.0
-REFUSED_FOR_MS = 60_000
 TOKENS = "TIELINE_HTTP_TOKENS"
 TOKEN_MIN_CHARACTERS = 16
 TOKENS_MAX = 1_000
@@ -38,64 +34,6 @@ class Bounds:
     repeat_every_s: float = 2.0  # a stream says this often what is newest, changed or not
     write_within_s: float = 5.0  # a stream whose reader takes longer is dropped
     stream_buffer_bytes: int = 16 * 1024
-
-
-class Rates:
-    """A token bucket for each address; beyond ``PEERS_KEPT_MAX`` the one unused for longest is forgotten."""
-
-    def __init__(self, bounds: Bounds) -> None:
-        self._rate, self._burst = bounds.requests_per_s, bounds.burst
-        self._buckets: OrderedDict[str, tuple[float, int]] = OrderedDict()
-
-    def wait_ms(self, peer: str, now_ms: int) -> int:
-        """0 when this request may pass, else after how many milliseconds the next one may."""
-        level, at_ms = self._buckets.pop(peer, (self._burst, now_ms))
-        level = min(self._burst, level + (now_ms - at_ms) * self._rate / 1_000)
-        allowed = level >= 1.0
-        self._buckets[peer] = (level - 1.0 if allowed else level), now_ms
-        if len(self._buckets) > PEERS_KEPT_MAX:
-            self._buckets.popitem(last=False)
-        return 0 if allowed else max(1, round((1.0 - level) / self._rate * 1_000))
-
-
-class WrongSecrets:
-    """Addresses that showed more than ten wrong secrets within a minute; they are refused for a minute.
-
-    Many clients may share an address, and one of them may have an old token that it shows again and again. So
-    a wrong secret that is ``shown`` again does not count again. At most ``PEERS_KEPT_MAX`` addresses and
-    wrong secrets are remembered, the secrets by their digests.
-    """
-
-    def __init__(self) -> None:
-        self._rates = Rates(
-            Bounds(requests_per_s=WRONG_SECRETS_PER_MINUTE / 60, burst=WRONG_SECRETS_PER_MINUTE)
-        )
-        self._until_ms: OrderedDict[str, int] = OrderedDict()
-        self._digests: OrderedDict[tuple[str, bytes], None] = OrderedDict()
-
-    def fail(self, peer: str, now_ms: int, shown: str | None = None) -> None:
-        """Note that this address did not show the secret. ``shown``: what it showed, None if it can't be
-        compared, so that it counts in any case."""
-        if shown is not None and self._is_repeated(peer, shown):
-            return
-        if self._rates.wait_ms(peer, now_ms):
-            self._until_ms[peer] = now_ms + REFUSED_FOR_MS
-            self._until_ms.move_to_end(peer)
-            if len(self._until_ms) > PEERS_KEPT_MAX:
-                self._until_ms.popitem(last=False)
-
-    def wait_ms(self, peer: str, now_ms: int) -> int:
-        """For how long this address is refused; 0 if it is not."""
-        return max(self._until_ms.get(peer, 0) - now_ms, 0)
-
-    def _is_repeated(self, peer: str, shown: str) -> bool:
-        key = (peer, sha256(shown.encode("utf-8", "replace")).digest())
-        is_repeated = key in self._digests
-        self._digests[key] = None
-        self._digests.move_to_end(key)
-        if len(self._digests) > PEERS_KEPT_MAX:
-            self._digests.popitem(last=False)
-        return is_repeated
 
 
 class Tokens:

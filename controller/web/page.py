@@ -12,7 +12,7 @@ from aiohttp import web
 
 from controller.process.clock import monotonic_ms, now_ms
 from controller.process.errors import UserError
-from controller.web.admission import Bounds, Rates
+from controller.process.wrong_secrets import Rates
 from controller.web.answers import refusal
 from controller.web.picture import Picture
 from controller.web.rehearsal import BusyError, Rehearsals, shown
@@ -24,7 +24,7 @@ from tieline.table import checksum
 SIGNED_IN_COOKIE = "tieline_signed_in"  # says nothing but that a button to sign out is of use
 FORM_MAX_BYTES = 4_096
 WRITE_WITHIN_S = 20.0  # a phone may take so long for one picture
-SIGN_INS = Bounds(requests_per_s=0.2, burst=5.0)
+SIGN_INS_PER_S, SIGN_INS_AT_ONCE = 0.2, 5.0
 FAULT_PLACE = "<!--fault-->"
 TYPES = {
     "css": "text/css",
@@ -74,7 +74,7 @@ class Page:
         self._secure = secure
         self._files = page_files()
         self._rehearsals = Rehearsals()
-        self._sign_ins = Rates(SIGN_INS)
+        self._sign_ins = Rates(SIGN_INS_PER_S, burst=SIGN_INS_AT_ONCE)
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """Every path and its handler."""

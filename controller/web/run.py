@@ -9,6 +9,7 @@ import structlog
 
 from controller.process.connections import connect_redis
 from controller.process.errors import SettingError
+from controller.process.listening import Listen
 from controller.process.monitor import monitored
 from controller.process.seal import read_accepted
 from controller.process.settings import Settings
@@ -20,7 +21,7 @@ from controller.web.board import Board
 from controller.web.follow import Follower
 from controller.web.page import Page
 from controller.web.picture import Picture
-from controller.web.server import Listen, Server
+from controller.web.server import Server
 from controller.web.visitors import ProxyTrust, Visitors
 from controller.web.vitals import web_vitals
 from controller.web.watch import Watch

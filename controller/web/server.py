@@ -1,62 +1,25 @@
 """The server of the endpoint: it listens, lets callers in within the bounds, and passes requests on."""
 
 import asyncio
-import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sized
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import structlog
 from aiohttp import web
 
 from controller.process.clock import monotonic_ms
 from controller.process.errors import SettingError
-from controller.process.listening import ConnectionGate
-from controller.web.admission import Bounds, Rates, WrongSecrets
+from controller.process.listening import ConnectionGate, Listen, tls_context
+from controller.process.wrong_secrets import Rates, WrongSecrets
+from controller.web.admission import Bounds
 from controller.web.answers import refusal
 from controller.web.page import Page
-from tieline.errors import ConfigurationError
-from tieline.private_files import read_private_file
 
 STOP_WITHIN_S = 2.0
 OPEN_PATHS = {"/v1/health"}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Listen(NamedTuple):
-    """Where to listen, and the files of certificate and key for TLS."""
-
-    host: str
-    port: int
-    certificate: Path | None = None
-    key: Path | None = None
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach the address."""
-        return self.host == "localhost" or ip_address(self.host).is_loopback
-
-
-def read_listen(text: str, certificate: Path | None = None, key: Path | None = None) -> Listen:
-    """The place in ``ADDRESS:PORT`` or ``[::1]:PORT``. Raises ``SettingError``."""
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        if host != "localhost":
-            ip_address(host)
-        number = int(port)
-    except ValueError:
-        number = -1
-    if not 0 <= number < 65_536:
-        raise SettingError(
-            f"--listen {text!r}: give an address and a port, e.g. 127.0.0.1:8440 or 0.0.0.0:8440"
-        )
-    if (certificate is None) != (key is None):
-        raise SettingError("give both --tls-cert and --tls-key, or neither")
-    return Listen(host, number, certificate, key=key)
 
 
 class Endpoint(Protocol):
@@ -97,7 +60,7 @@ class Server:
         self._answers = answers
         self._page = page
         self._bounds = bounds
-        self._rates = Rates(bounds)
+        self._rates = Rates(bounds.requests_per_s, burst=bounds.burst)
         self._wrong_tokens = WrongSecrets()
         self._gate: ConnectionGate
         self._log = structlog.get_logger("web")
@@ -135,7 +98,7 @@ class Server:
             first_request_within_s=self._bounds.first_request_within_s,
             count=lambda what: self._answers.counts.update((what,)),
         )
-        tls = self._tls()
+        tls = tls_context(self._listen)
         try:
             return await asyncio.get_running_loop().create_server(
                 self._gate.connect,
@@ -147,20 +110,6 @@ class Server:
         except OSError as error:
             place = f"{self._listen.host}:{self._listen.port}"
             raise SettingError(f"--listen {place}: it can't listen there: {error.strerror}") from None
-
-    def _tls(self) -> ssl.SSLContext | None:
-        if self._listen.certificate is None or self._listen.key is None:
-            return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
-            context.load_cert_chain(self._listen.certificate, self._listen.key)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingError(f"--tls-cert and --tls-key can't be used: {error.strerror or error}") from None
-        try:
-            read_private_file(self._listen.key)
-        except ConfigurationError as error:
-            raise SettingError(f"the key for TLS: {error}") from None
-        return context
 
     @web.middleware
     async def _let_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:

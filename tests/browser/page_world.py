@@ -15,6 +15,7 @@ from controller.history.entries import Entry
 from controller.leading.presence import Presence
 from controller.policy_file import load_policy
 from controller.process.clock import now_ms
+from controller.process.listening import Listen
 from controller.routes.record import RoutesRecord
 from controller.status.controllers import ControllerRow
 from controller.status.gather import FromKafka, status_of
@@ -28,7 +29,7 @@ from controller.web.board import Board
 from controller.web.live import View, sections_of
 from controller.web.page import Page
 from controller.web.picture import Picture
-from controller.web.server import Listen, Server
+from controller.web.server import Server
 from controller.web.visitors import ProxyTrust, Visitors
 from streams.store import Contents
 from tests.places import EXAMPLE_POLICY

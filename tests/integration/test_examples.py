@@ -1,30 +1,23 @@
 """The programs in examples/client run as they stand, over running stand-ins."""
 
 import asyncio
-import importlib.util
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import uvicorn
-from openai import APIStatusError, AsyncOpenAI
 
 from controller.policy_file import load_policy
 from lab.standins.config import parse
 from lab.standins.process import StandinProcess
-from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, infos, standins, table
+from tests.integration.routed import ORIGIN, WORKLOAD, infos, standins, table
 from tests.places import ROOT
-from tests.waiting import until
 from tieline._tables.last_good import write_last_good
 from tieline.table import slices
 
 EXAMPLES = ROOT / "examples" / "client"
 A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
-MESSAGES: Any = [{"role": "user", "content": "Where does it flow?"}]
 
 
 @pytest.fixture
@@ -83,43 +76,3 @@ def test_what_the_examples_run_against_fits_together() -> None:
         assert urlsplit(pool.url).port == standin.port
         assert (pool.models[0].model, pool.models[0].name) == ("chat-large", standin.models[0])
         assert standin.bearer_key == f"key-of-{pool.credential}"
-
-
-async def test_the_gateway_routes_for_whoever_calls_it(
-    file: Path, running: dict[str, StandinProcess]
-) -> None:
-    """The SDK without any library of ours: whole, in pieces, failed over; an error stays an error; and the
-    status says which pool is out."""
-    made = importlib.util.spec_from_file_location("gateway", EXAMPLES / "gateway.py")
-    assert made is not None
-    assert made.loader is not None
-    module = importlib.util.module_from_spec(made)
-    made.loader.exec_module(module)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(module.gateway(str(file)), log_level="error", ws="none"))
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        try:
-            await until(lambda: server.started, what="the gateway listens")
-            url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-            async with AsyncOpenAI(api_key="unused", base_url=url, max_retries=0) as llm:
-                await use(llm, running)
-        finally:
-            server.should_exit = True
-            await serving
-
-
-async def use(llm: AsyncOpenAI, running: dict[str, StandinProcess]) -> None:
-    """One pool refuses, then both."""
-    await running[A].fault("refuse")
-    for _ in range(4):
-        raw = await llm.chat.completions.with_raw_response.create(
-            model=MODEL, messages=MESSAGES, max_tokens=8
-        )
-        assert raw.headers["x-tieline-pool"] == B
-        assert raw.parse().choices[0].message.content
-    chunks = await llm.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=24, stream=True)
-    assert len([chunk async for chunk in chunks]) > 2
-    await running[B].fault("400")
-    with pytest.raises(APIStatusError) as caught:
-        await llm.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=8)
-    assert caught.value.status_code == 400

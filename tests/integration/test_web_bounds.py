@@ -15,10 +15,11 @@ import aiohttp
 from aiohttp import web
 
 import tieline
+from controller.process.listening import Listen
 from controller.web.admission import TOKENS, Bounds, Tokens
 from controller.web.answers import Answers
 from controller.web.board import Board, newer_table
-from controller.web.server import Listen, Server
+from controller.web.server import Server
 from tests.integration.recording import Asked, recording
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, pool_info, table
 from tests.waiting import until

@@ -17,7 +17,8 @@ from controller.collect.webhook.receiver import Receiver
 from controller.collect.webhook.restored import statements_of
 from controller.collect.webhook.serving import bounds_of
 from controller.core.policy.policy import Source
-from controller.web.server import Listen, Server
+from controller.process.listening import Listen
+from controller.web.server import Server
 from tests.integration.ingesting import now_ms
 from tests.integration.publishing import publish
 from tests.integration.replicated import create_topics

@@ -118,7 +118,7 @@ def test_the_production_image_knows_its_version(tmp_path: Path) -> None:
 def test_the_production_image_copies_nothing_of_the_lab() -> None:
     """Its Dockerfile names neither the lab nor the examples; the lab's Dockerfile builds on that image."""
     copied = copied_paths("docker/Dockerfile")
-    assert {"controller", "streams", "client/tieline"} <= copied
+    assert {"controller", "gateway", "streams", "client/tieline"} <= copied
     assert not {path for path in copied if path.startswith(("lab", "examples"))}
     assert {"lab", "examples"} <= copied_paths("docker/lab/Dockerfile")
     assert "FROM ${IMAGE}\n" in (ROOT / "docker/lab/Dockerfile").read_text()

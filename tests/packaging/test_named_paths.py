@@ -39,7 +39,7 @@ def test_document_names_paths_that_exist(document: str) -> None:
 
 def packages() -> Iterator[str]:
     """Every package of the product and the lab, as a path."""
-    for root in ("client/tieline", "controller", "lab", "streams"):
+    for root in ("client/tieline", "controller", "gateway", "lab", "streams"):
         yield from (path.parent.relative_to(ROOT).as_posix() for path in (ROOT / root).rglob("__init__.py"))
 
 
@@ -96,7 +96,13 @@ def mirrored(folder: str, tree: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("folder", "tree"),
-    [("client", "client/tieline"), ("controller", "controller"), ("lab", "lab"), ("streams", "streams")],
+    [
+        ("client", "client/tieline"),
+        ("controller", "controller"),
+        ("gateway", "gateway"),
+        ("lab", "lab"),
+        ("streams", "streams"),
+    ],
 )
 def test_unit_tests_mirror_the_tree(folder: str, tree: str) -> None:
     """Each folder of unit tests is named after the wing or chapter that it tests."""

@@ -38,7 +38,15 @@ _HOP_BY_HOP = frozenset(
 # The caller's own, and none of a provider's business: another host, and secrets that are not the pool's. A
 # cookie is one of them: the caller's HTTP library knows one host for all providers, and would send what one
 # of them set to the next. Bodies are sent at once, so nothing waits for what ``expect`` asks for.
-_DROPPED_FROM_REQUEST = _HOP_BY_HOP | {b"api-key", b"authorization", b"cookie", b"expect", b"host"}
+_DROPPED_FROM_REQUEST = _HOP_BY_HOP | {
+    b"api-key",
+    b"authorization",
+    b"cookie",
+    b"expect",
+    b"host",
+    b"x-api-key",
+    b"x-goog-api-key",
+}
 _DROPPED_FROM_STREAM = _DROPPED_FROM_REQUEST | {b"accept-encoding"}
 _DROPPED_FROM_ANSWER = _HOP_BY_HOP | {b"set-cookie"}
 _NAMES_NO_HEADER = (b"keep-alive", b"close")

@@ -138,6 +138,7 @@ class Exchange:
                     began_ms = tools.clock()
                     opening, called_back = yield from self._timed.send(action, part_ms, self._ticket)
                     if opening.result is ResultClass.OK and opening.reply is not None:
+                        opening.reply.usage = opening.usage
                         return success(opening.reply, route, attempts)
                     ends.append((opening, route))
                     with tools.lock:

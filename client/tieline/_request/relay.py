@@ -12,7 +12,7 @@ from tieline._http.flights import Flight
 from tieline._http.messages import Answer, StreamBrokenError, WireError
 from tieline._request.recovery import Restart
 from tieline.events import ResultClass
-from tieline.providers.streams import StreamReader
+from tieline.providers.streams import StreamReader, TokenCounts
 
 Finish = Callable[[ResultClass], None]
 
@@ -51,6 +51,11 @@ class Relay:
     def complete(self) -> bool:
         """Whether the stream's last event has come: nothing that follows can change how it ended."""
         return self._reader is not None and self._reader.ended
+
+    @property
+    def usage(self) -> TokenCounts | None:
+        """The token counts that have been named so far."""
+        return self._reader.usage if self._reader is not None else None
 
     def waits(self, limit_ms: int | None = None) -> None:
         """A wait for the next bytes begins. It may take ``limit_ms``, by default the idle limit."""

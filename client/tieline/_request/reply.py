@@ -26,7 +26,14 @@ from tieline.providers.streams import StreamReader, TokenCounts
 # The status of an error that is made here, by what it tells of.
 _STATUS_OF_REFUSAL = {Reason.SHED: 429, Reason.THROTTLED: 429, Reason.BAD_OPTION: 400}  # else 503
 _STATUS_WITHOUT_ANSWER = {ResultClass.TIMEOUT: 504, ResultClass.CLIENT_ERROR: 400}  # else 503
-_KIND = {429: "rate_limit_error", 400: "invalid_request_error"}  # else server_error
+_KIND = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "invalid_request_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+}  # else server_error
 # What a caller whose request no pool served wants to read first; of all others the last.
 _ABOUT_THE_REQUEST = (Blame.CALLER, Blame.REQUEST)
 _REPLACED = (b"x-should-retry", b"x-tieline-reason")
@@ -34,13 +41,15 @@ _REPLACED = (b"x-should-retry", b"x-tieline-reason")
 
 class Reply(Struct):
     """What the caller gets: a whole body, or one that is still on its way. ``timed_out``: the caller's own
-    time-out ended the request, and what it waited for; its HTTP library raises its own error then."""
+    time-out ended the request, and what it waited for; its HTTP library raises its own error then. ``usage``:
+    the token counts that a whole body names."""
 
     status: int
     headers: Headers
     body: bytes = b""
     relay: Relay | None = None
     timed_out: str = ""
+    usage: TokenCounts | None = None
 
 
 class Opening(Struct):

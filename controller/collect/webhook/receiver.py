@@ -22,7 +22,8 @@ from controller.collect.webhook.secrets_shown import shows_secret
 from controller.process import clock
 from controller.process.errors import UserError
 from controller.process.secret_places import read_secret
-from controller.web.admission import Bounds, WrongSecrets
+from controller.process.wrong_secrets import WrongSecrets
+from controller.web.admission import Bounds
 from controller.web.answers import decompressed, refusal
 from tieline.backoff import Backoff
 from tieline.cloudevents import JSON

@@ -10,9 +10,10 @@ import structlog
 from controller.collect.rounds import Sender
 from controller.collect.webhook.hooks import Hook, WebhookSettings
 from controller.collect.webhook.receiver import Receiver
+from controller.process.listening import read_listen
 from controller.process.monitor import Figure, labelled
 from controller.web.admission import Bounds
-from controller.web.server import Server, read_listen
+from controller.web.server import Server
 
 CONNECTIONS_MAX = 500
 

@@ -11,7 +11,7 @@ import tieline.testing
 
 MODULES = (
     *("backoff", "blame", "cancelling", "cloudevents", "credentials", "errors", "events", "kafka", "keys"),
-    *("event_fields", "leader_events", "metrics", "offers"),
+    *("event_fields", "forwarding", "leader_events", "metrics", "offers"),
     *(
         "misfits",
         "order_signing",

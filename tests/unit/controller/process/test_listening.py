@@ -1,4 +1,5 @@
-"""Which connections may stay, by what they have done. The same over real sockets: test_monitor.py."""
+"""Where an endpoint may listen, and which connections may stay, by what they have done. The same over real
+sockets: test_monitor.py."""
 
 from __future__ import annotations
 
@@ -6,7 +7,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.process.listening import NO_REQUEST, REFUSED, ConnectionGate
+import pytest
+
+from controller.process.errors import SettingError
+from controller.process.listening import NO_REQUEST, REFUSED, ConnectionGate, read_listen
 
 
 @dataclass
@@ -75,3 +79,15 @@ async def test_beyond_the_most_nobody_is_let_in() -> None:
     assert isinstance(second, Handler)
     assert not isinstance(third, Handler)
     assert counts == [REFUSED]
+
+
+@pytest.mark.parametrize(
+    ("text", "loopback"),
+    [("127.0.0.1:8440", True), ("localhost:0", True), ("[::1]:1", True), ("0.0.0.0:80", False)],
+)
+def test_addresses_to_listen_on(text: str, loopback: bool) -> None:
+    """Addresses, not names: what is bound is what was said."""
+    assert read_listen(text).is_loopback is loopback
+    for wrong in ("8440", "controller.example:80", f"{text}99999"):
+        with pytest.raises(SettingError, match="--listen"):
+            read_listen(wrong)

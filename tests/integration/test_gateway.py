@@ -1,0 +1,131 @@
+"""`tieline gateway` as a process of its own, over running stand-ins: what callers in any language get."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from openai import APIStatusError, AsyncOpenAI
+
+from lab.standins.process import StandinProcess
+from tests.integration.gateways import AUTHORIZED, TOKEN, GatewayProcess, running_gateway, settings_of
+from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, infos, standins, table
+from tests.waiting import until
+from tieline._tables.last_good import write_last_good
+from tieline.table import slices
+
+A, B = "azure/uksouth/gpt", "gcp/europe-west4/gpt"
+MESSAGES: Any = [{"role": "user", "content": "Where does it flow?"}]
+ASK: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "max_tokens": 8}
+LARGE_BYTES = 3 * 1024 * 1024
+
+
+@pytest.fixture
+async def pools(tmp_path: Path) -> AsyncIterator[dict[str, StandinProcess]]:
+    async with standins(tmp_path, *(pool.rsplit("/", 1)[0] for pool in (A, B))) as processes:
+        yield processes
+
+
+@pytest.fixture
+def tables(tmp_path: Path, pools: dict[str, StandinProcess]) -> str:
+    """The path of a table of both pools."""
+    path, wanted = tmp_path / "routes.bin", table(infos(pools), (500_000, 500_000))
+    write_last_good(path, wanted.generation, {ORIGIN: slices(wanted)[f"{WORKLOAD}/{ORIGIN}"]})
+    return str(path)
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, tables: str) -> AsyncIterator[GatewayProcess]:
+    async with running_gateway(tmp_path, settings_of(tables)) as process:
+        yield process
+
+
+async def test_what_an_sdk_gets_from_it(gateway: GatewayProcess, pools: dict[str, StandinProcess]) -> None:
+    """An SDK without any library of ours: whole answers, streams, uploads and the list of models; a pool that
+    refuses is left; an error of the provider's stays that."""
+    async with AsyncOpenAI(api_key=TOKEN, base_url=gateway.url, max_retries=0) as llm:
+        assert [model.id async for model in llm.models.list()] == [MODEL]
+        await pools[A].fault("refuse")
+        for _ in range(4):
+            raw = await llm.chat.completions.with_raw_response.create(**ASK)
+            assert raw.headers["x-tieline-pool"] == B
+            assert raw.parse().choices[0].message.content
+        chunks = await llm.chat.completions.create(**{**ASK, "max_tokens": 24}, stream=True)
+        assert len([chunk async for chunk in chunks]) > 2
+        upload = await llm.files.create(file=("a.jsonl", b"x" * LARGE_BYTES), purpose="batch")
+        assert upload.id
+        await pools[B].fault("400")
+        with pytest.raises(APIStatusError) as caught:
+            await llm.chat.completions.create(**ASK)
+        assert caught.value.status_code == 400
+
+
+async def test_who_may_not_is_told_why(gateway: GatewayProcess) -> None:
+    """In OpenAI's shape, with the code for programs and the remedy for people; the two paths for load
+    balancers need no token."""
+    async with httpx2.AsyncClient(base_url=gateway.url) as http:
+        assert (await http.get(f"{gateway.root}/livez")).status_code == 200
+        await until(lambda: _is_ready(http, gateway), what="the gateway is ready")
+        refusals = [
+            await http.post("/chat/completions", json=ASK),
+            await http.post("/chat/completions", json=ASK, headers={"authorization": "Bearer wrong"}),
+            await http.post(f"{gateway.root}/chat/completions", json=ASK, headers=AUTHORIZED),
+            await http.get("/models", headers={**AUTHORIZED, "x-tieline-workload": "batch"}),
+            await http.get("/models", headers={**AUTHORIZED, "x-tieline-origin": "asia"}),
+        ]
+    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in refusals] == [
+        (401, "tieline_token"),
+        (401, "tieline_token"),
+        (404, "tieline_unknown_path"),
+        (403, "tieline_workload_not_allowed"),
+        (400, "tieline_unknown_origin"),
+    ]
+
+
+async def _is_ready(http: httpx2.AsyncClient, gateway: GatewayProcess) -> bool:
+    return (await http.get(f"{gateway.root}/readyz")).status_code == 200
+
+
+async def test_streams_end_before_the_gateway_does(tmp_path: Path, tables: str) -> None:
+    """After SIGTERM a stream goes on to its end, while new requests are refused; the process then ends
+    well."""
+    async with (
+        running_gateway(tmp_path, settings_of(tables)) as gateway,
+        httpx2.AsyncClient(base_url=gateway.url, headers=AUTHORIZED, timeout=60) as http,
+    ):
+        asked = {**ASK, "max_tokens": 3_000, "stream": True}
+        async with http.stream("POST", "/chat/completions", json=asked) as answer:
+            pieces = answer.aiter_bytes()
+            text = await anext(pieces)
+            stopping = asyncio.create_task(gateway.child.stop(60))
+            await until(lambda: "not ready from now on" in gateway.child.output(), what="it is stopping")
+            async for piece in pieces:
+                text += piece
+        assert text.endswith(b"data: [DONE]\n\n")
+        assert await stopping == 0
+
+
+async def test_a_stream_that_does_not_end_is_told(tmp_path: Path, tables: str) -> None:
+    """Past the time for the end an error event says so, which SDKs raise; nothing looks like a whole
+    answer."""
+    settings = settings_of(tables, draining={"notice_s": 0, "within_s": 0})
+    async with (
+        running_gateway(tmp_path, settings) as gateway,
+        httpx2.AsyncClient(base_url=gateway.url, headers=AUTHORIZED, timeout=60) as http,
+    ):
+        asked = {**ASK, "max_tokens": 100_000, "stream": True}
+        text, stopping, failure = b"", None, ""
+        try:
+            async with http.stream("POST", "/chat/completions", json=asked) as answer:
+                async for piece in answer.aiter_bytes():
+                    stopping = stopping or asyncio.create_task(gateway.child.stop(60))
+                    text += piece
+        except httpx2.RemoteProtocolError as error:
+            failure = str(error)
+        assert "incomplete chunked read" in failure
+        assert b"tieline_draining" in text
+        assert b"[DONE]" not in text
+        assert stopping is not None
+        assert await stopping == 0
