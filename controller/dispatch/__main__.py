@@ -1,8 +1,7 @@
 """The solver process: `python -m controller.dispatch` reads requests on standard input and writes replies.
 
 A controller starts it, and it ends with the controller: its input ends, and Linux kills it with its parent.
-Replies go to the original standard output. What libraries print there, such as the solver's banner, is
-dropped.
+Replies go to the original standard output. Whatever a library might print there is dropped.
 """
 
 import ctypes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -148,13 +147,8 @@ def _runs(seeds: range, jobs: int) -> Iterator[SystemRun]:
         yield from map(run_seed, seeds)
         return
     context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_quiet) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         yield from pool.map(run_seed, seeds, chunksize=CHUNK)
-
-
-def _quiet() -> None:
-    """The solver prints a banner on the process's standard output."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _with_bar(results: Iterable[SystemRun], count: int) -> Iterator[SystemRun]:

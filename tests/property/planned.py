@@ -11,6 +11,7 @@ from typing import Any
 
 import highspy
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from controller.core.lp.programme import BURST, DEGRADED, FIRST_REFUSAL, PRICE, SHED
 from controller.core.model.dispatch_plan import Plan, Problem
@@ -91,6 +92,12 @@ def policies(
         ),
         first_refusal=draw(st.sampled_from((None, None, providers[0]))),
     )
+
+
+def with_twins(policy: Policy) -> Policy:
+    """The policy with a second workload of the same rules for each, so that every route has an alike one."""
+    twins = tuple(replace(workload, id=f"{workload.id}-twin") for workload in policy.workloads)
+    return replace(policy, workloads=(*policy.workloads, *twins))
 
 
 @st.composite

@@ -23,6 +23,7 @@ from tests.property.planned import (
     most_served,
     policies,
     problems,
+    with_twins,
 )
 from tieline.table import CRITICALITIES, MILLION, Split
 
@@ -43,8 +44,10 @@ def worlds(
     grades: tuple[int, ...] = (0, 0, 0, 1, OUT),
     groups: Groups = AT_MOST_ONE,
 ) -> World:
-    """A policy and a problem under it."""
+    """A policy and a problem under it; half of the policies have alike routes."""
     policy = draw(policies(shares=shares, groups=groups))
+    if draw(st.booleans()):
+        policy = with_twins(policy)
     return policy, draw(problems(policy, grades))
 
 

@@ -51,12 +51,15 @@ class Instance(NamedTuple):
     two-dimensional array is a route's place among ``routes`` (not its number in the policy), the second the
     pool's number. A class is a set of critical routes that may gain load on the same pools: a loss strikes
     them alike.
+
+    In a merged instance (``commodities.py``) each row stands for a set of alike routes, and ``routes`` names
+    the first of them.
     """
 
     compiled: CompiledPolicy
     scale: float
     routes: Ints  # [R] number in the policy
-    load: Floats  # [R] demand
+    load: Floats  # [R] demand, above 0
     to_place: Floats  # [R] demand without what is fixed
     fixed: Floats  # [R, P] load that stays where it is: on pools that are silent, stale or not to be acted on
     in_place: Floats  # [R, P] load that the table in force has there, which costs no move

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from controller.core.lp.commodities import Commodities, commodities_of, given_back
 from controller.core.lp.losses import LossBlock, block_of
 from controller.core.lp.programme import (
     FIRST_REFUSAL,
@@ -22,7 +23,7 @@ from controller.core.lp.programme import (
     instance_of,
 )
 from controller.core.lp.screen_losses import failure_domains, unsurvived
-from controller.core.lp.tableau import CANDIDATES, NoAnswerError, Tableau
+from controller.core.lp.tableau import NoAnswerError, Tableau
 from controller.core.model.dispatch_plan import Marginal, Plan, Problem, Relief, Shortfall, Target
 from controller.core.moves.draft import whole
 from controller.core.policy.compiled import CompiledPolicy, without_share_limits
@@ -38,6 +39,7 @@ SHORT_SHARE = 1e-5  # of all load: less than this without room is rounding
 CRUMB = 5e-6  # of a route: less than this is no share
 MARGINAL_MIN = 1.0  # points: a limit whose unit is worth less saves money or latency only
 LIMIT_S = 5.0
+CANDIDATES_MIN, CANDIDATES_SHARE = 24, 0.1  # pools of each commodity that are columns to begin with
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -66,12 +68,13 @@ def digest_of(problem: Problem) -> str:
 
 
 def solve(
-    compiled: CompiledPolicy, problem: Problem, *, limit_s: float = LIMIT_S, candidates: int = CANDIDATES
+    compiled: CompiledPolicy, problem: Problem, *, limit_s: float = LIMIT_S, candidates: int | None = None
 ) -> Solution:
     """The best plan for the problem.
 
-    ``limit_s`` bounds each run of the solver, in seconds. ``candidates`` is the number of pools per route
-    that the solver begins with; it adds all others that would improve the answer. Raises ``ValueError`` for a
+    ``limit_s`` bounds each run of the solver, in seconds. ``candidates`` is the number of pools per
+    commodity that the solver begins with, by default a tenth of all pools and at least 24; it adds all others
+    that would improve the answer. Raises ``ValueError`` for a
     problem of another policy, and ``NoAnswerError`` if the solver gives no optimum.
     """
     if problem.policy_version != compiled.version:
@@ -80,15 +83,22 @@ def solve(
     if not any(units > 0 for units in problem.demand):
         plan = Plan(compiled.version, digest_of(problem), problem.at_ms, targets=())
         return Solution(plan, 0.0, 0, columns=0, pricing_rounds=0)
-    instance = instance_of(compiled, problem)
-    tableau = Tableau(instance, limit_s, candidates)
+    commodities = commodities_of(instance_of(compiled, problem))
+    instance = commodities.merged
+    tableau = Tableau(instance, limit_s, candidates or candidates_of(len(compiled.pools)))
     losses = _Losses([], failure_domains(compiled), _penalty(instance, len(compiled.providers)))
     for number, provider in enumerate(compiled.providers):
         _add(tableau, losses, provider, instance.provider_of == number)
     tableau.solve()
-    plan = _secured_plan(tableau, losses, problem)
+    plan = _secured_plan(tableau, commodities, losses, problem)
     cost = tableau.objective / instance.scale
     return Solution(plan, cost, tableau.rows, columns=tableau.columns, pricing_rounds=tableau.pricing_rounds)
+
+
+def candidates_of(pools: int) -> int:
+    """The pools of each commodity that are columns to begin with. With too few of them a large programme
+    takes many rounds, each of which solves all of it again."""
+    return max(CANDIDATES_MIN, round(pools * CANDIDATES_SHARE))
 
 
 def _add(tableau: Tableau, losses: _Losses, name: str, lost: Bools) -> bool:
@@ -120,7 +130,7 @@ def _penalty(instance: Instance, providers: int) -> Floats:
     return penalty
 
 
-def _secured_plan(tableau: Tableau, losses: _Losses, problem: Problem) -> Plan:
+def _secured_plan(tableau: Tableau, commodities: Commodities, losses: _Losses, problem: Problem) -> Plan:
     """The plan after the rounds in which losses that are not survived join the programme."""
     compiled = tableau.instance.compiled
     added, rounds, left = _secure(tableau, losses)
@@ -131,10 +141,10 @@ def _secured_plan(tableau: Tableau, losses: _Losses, problem: Problem) -> Plan:
         policy_version=compiled.version,
         inputs=digest_of(problem),
         made_ms=problem.at_ms,
-        targets=tuple(_targets(tableau)),
+        targets=tuple(_targets(tableau, commodities)),
         met=tuple(name for name in (*compiled.providers, *losses.domains) if name not in unmet),
         unmet=tuple(unmet),
-        shortfalls=tuple(_shortfalls(tableau, losses.blocks)),
+        shortfalls=tuple(_shortfalls(tableau, commodities.routes, losses.blocks)),
         marginals=tuple(_marginals(tableau)),
         screened=len(losses.domains),
         added=tuple(added),
@@ -165,10 +175,11 @@ def _unsurvived(tableau: Tableau, losses: _Losses) -> list[str]:
     return unsurvived(instance, tableau.flows() + instance.fixed, outside, survived, least)
 
 
-def _targets(tableau: Tableau) -> list[Target]:
+def _targets(tableau: Tableau, commodities: Commodities) -> list[Target]:
     """The shares of each route with load, in whole parts per million."""
-    instance, targets = tableau.instance, []
-    flows, shed = tableau.flows() + instance.fixed, tableau.shed()
+    instance, targets = commodities.routes, []
+    flows, shed = given_back(commodities, tableau.flows(), tableau.shed())
+    flows += instance.fixed
     for place, route in enumerate(instance.routes):
         load = instance.load[place]
         pools = [int(pool) for pool in np.nonzero(flows[place] > CRUMB * load)[0]]
@@ -183,9 +194,9 @@ def _targets(tableau: Tableau) -> list[Target]:
     return targets
 
 
-def _shortfalls(tableau: Tableau, blocks: list[LossBlock]) -> list[Shortfall]:
+def _shortfalls(tableau: Tableau, routes: Instance, blocks: list[LossBlock]) -> list[Shortfall]:
     """For each loss and struck class: the load without room in units/s, and where that load may go at all."""
-    instance, compiled, shortfalls = tableau.instance, tableau.instance.compiled, []
+    instance, compiled, shortfalls = routes, routes.compiled, []
     for block in blocks:
         for number, units in zip(block.struck, tableau.short(block), strict=True):
             if units <= _least(instance):

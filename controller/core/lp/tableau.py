@@ -26,7 +26,6 @@ from controller.core.lp.entries import (
 from controller.core.lp.losses import LossBlock, Positions
 from controller.core.lp.programme import Bools, Floats, Instance
 
-CANDIDATES = 24  # pools of each route that are columns to begin with
 JOIN_PER_ROUTE = 16
 REDUCED_COST_TOLERANCE = 1e-6
 PRICING_ROUNDS_MAX = 40
@@ -238,11 +237,21 @@ def _check(status: object) -> None:
         raise NoAnswerError("the solver refuses the programme")
 
 
+class _QuietHighs(highspy.Highs):  # type: ignore[misc]
+    """HiGHS that prints nothing.
+
+    Its constructor enables callbacks, and that prints a banner before anybody can turn the output off. No
+    callback is used here, so the call turns the output off instead.
+    """
+
+    def enableCallbacks(self) -> None:  # noqa: N802
+        self.setOptionValue("output_flag", False)
+
+
 def _solver(limit_s: float) -> highspy.Highs:
     """HiGHS with one thread and one seed, so that the same programme gives the same bytes in any process."""
-    highs = highspy.Highs()
+    highs = _QuietHighs()
     options = {
-        "output_flag": False,
         "threads": 1,
         "parallel": "off",
         "random_seed": 1,

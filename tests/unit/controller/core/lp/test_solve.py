@@ -299,7 +299,8 @@ def test_dear_burst_comes_before_committed_capacity_of_a_degraded_pool() -> None
 
 def test_less_load_than_the_solver_can_tell_from_none_has_no_target() -> None:
     """A route of a hundredth of a millionth of another's load doesn't keep the others from a plan."""
-    rules = policy((pool("azure/a", limit=1e6, committed=1e6),), (workload("chat"), workload("api")))
+    works = (workload("chat"), workload("api", "sheddable"))
+    rules = policy((pool("azure/a", limit=1e6, committed=1e6),), works)
     _, plan = solved(rules, problem(rules, {"chat/eu": 100_000.0, "api/eu": 1e-8}))
     assert [target.route for target in plan.targets] == [0]
 
