@@ -94,6 +94,7 @@ class Summary:
         self._worlds = 0
         self._totals: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
         self._orders: set[Any] = set()
         self._seeds: dict[str, list[str]] = {}
         self._digest = blake2b(digest_size=16)
@@ -104,6 +105,7 @@ class Summary:
         self._digest.update(result.digest.encode())
         self._orders |= result.orders
         self._faults.update(result.faults)
+        self._requests.update(result.requests)
         self._totals.update(
             seconds=result.world.seconds,
             publications=result.publications,
@@ -131,6 +133,8 @@ class Summary:
         )
         faults = ", ".join(f"{kind} {count}" for kind, count in sorted(self._faults.items()))
         self._console.print(f"faults in force: {faults or 'none'}")
+        requests = ", ".join(f"{end} {count}" for end, count in sorted(self._requests.items()))
+        self._console.print(f"requests: {requests or 'none'}")
         for invariant, seeds in sorted(self._seeds.items(), key=lambda item: -len(item[1])):
             shown = ", ".join(seeds[:SEEDS_SHOWN_MAX])
             self._console.print(f"{len(seeds)} breaches: {invariant} (seeds {shown})")

@@ -12,9 +12,24 @@ from dataclasses import dataclass, field
 
 from controller.routes.record import RoutesRecord
 from lab.demo.continuity import take_over_faults
+from lab.sim.invariants import CHECKS
+from lab.system.request_rules import REQUEST_RULES
 from tieline.table import Generation
 
 REACHES_ALL_MS = 3_000  # a client polls every one to two seconds
+NO_EXCEPTION = "nothing ends with an exception"
+READABLE = "a table can be read"
+TAKE_OVER = "a take-over changes nothing"
+IN_ORDER = "generations follow one another"
+NEVER_BACK = "no client goes back"
+ONLY_COUNTING = "clients apply what counts"
+PUBLISHED = "a table is published"
+AT_REST = "all comes to rest"
+INVARIANTS: tuple[str, ...] = (
+    *CHECKS, NO_EXCEPTION, READABLE, TAKE_OVER, IN_ORDER, NEVER_BACK, ONLY_COUNTING, PUBLISHED, AT_REST,
+    *REQUEST_RULES,
+)  # fmt: skip
+"""Everything that is checked."""
 
 
 @dataclass
@@ -45,9 +60,9 @@ class RoutesHistory:
         if before.generation.epoch < epoch:
             self.take_overs += 1
             for fault in take_over_faults(before, record):
-                self._break("a take-over changes nothing", f"{record.generation}: {fault}")
+                self._break(TAKE_OVER, f"{record.generation}: {fault}")
         elif record.generation.seq != before.generation.seq + 1:
-            self._break("generations follow one another", f"{record.generation} after {before.generation}")
+            self._break(IN_ORDER, f"{record.generation} after {before.generation}")
         return True
 
     def _break(self, rule: str, story: str) -> None:
@@ -68,9 +83,9 @@ class AppliedTables:
         generation = Generation(lineage, int(epoch), int(seq))
         before = self.current.get(client)
         if before is not None and not generation.newer_than(before):
-            self.breaches.append(("no client goes back", f"{client}: {before}, then {text}"))
+            self.breaches.append((NEVER_BACK, f"{client}: {before}, then {text}"))
         if text not in self._history.counting:
-            self.breaches.append(("clients apply what counts", f"{client} applied {text}"))
+            self.breaches.append((ONLY_COUNTING, f"{client} applied {text}"))
         self.current[client] = generation
 
 
@@ -87,13 +102,13 @@ def rest_faults(
     ``stored``: the hash of routes in Redis. ``leaders``: who leads in its own eyes."""
     newest = history.newest
     if newest is None:
-        return [("a table is published", "none was")]
+        return [(PUBLISHED, "none was")]
     settled = [
         record.generation
         for record in history.counting.values()
         if record.published_ms <= now_ms - REACHES_ALL_MS
     ]
-    rule, faults = "all comes to rest", []
+    faults: list[str] = []
     if len(leaders) != 1:
         faults.append(f"{len(leaders)} controllers lead: {', '.join(leaders)}")
     place = ":".join(stored.get(name, b"").decode() for name in (b"lineage", b"epoch", b"seq"))
@@ -103,4 +118,4 @@ def rest_faults(
         if settled and settled[-1].newer_than(generation):
             faults.append(f"{client} is at {generation}, long after {settled[-1]}")
     faults += [f"{client} is {state}" for client, state in sorted(states.items()) if state != "live"]
-    return [(rule, fault) for fault in faults]
+    return [(AT_REST, fault) for fault in faults]

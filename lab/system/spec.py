@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
+from controller.core.policy.policy import Policy
 from lab.sim.generate import generate
 from lab.sim.spec import FuzzWorld, Occurrence
 
@@ -23,6 +24,7 @@ FIRST_S = 10
 TROUBLE_S = (10, 15, 20, 20, 30, 60)
 QUIET_S = (30,) * 15 + (180,)  # only after the long one the planner must have come to rest, too
 CLIENTS_MAX = 3
+REQUESTS_PER_S = (1.0, 1.0, 2.0, 2.0, 4.0, 15.0)
 UNFIT: frozenset[str] = frozenset({"take_over", "lag", "approve", "override"})
 """Kinds of occurrences that belong to the planner's own simulation alone."""
 
@@ -43,13 +45,14 @@ class MachineFault(Struct, frozen=True, omit_defaults=True):
 
 class SystemWorld(Struct, frozen=True):
     """``quiet_s``: how long nothing happens at the end, after which everything must have come to rest.
-    ``partitions``: of each topic of events."""
+    ``partitions``: of each topic of events. ``requests_per_s``: of each client."""
 
     seed: str
     fuzz: FuzzWorld
     faults: tuple[MachineFault, ...]
     quiet_s: int
     partitions: int = 2
+    requests_per_s: float = 1.0
 
     @property
     def seconds(self) -> int:
@@ -64,6 +67,7 @@ def generate_system(seed: str) -> SystemWorld:
     seconds = FIRST_S + trouble_s + quiet_s
     fuzz = generate(f"system-{seed}", seconds)
     last_s = FIRST_S + trouble_s
+    fuzz = replace(fuzz, policy=_with_endpoints(fuzz.policy))
     befalls = tuple(
         _within(random, occurrence, last_s) for occurrence in fuzz.occurrences if occurrence.kind not in UNFIT
     )
@@ -77,7 +81,22 @@ def generate_system(seed: str) -> SystemWorld:
         noise=0.0,
         shares=_shares(random, fuzz.shares),
     )
-    return SystemWorld(seed, world, tuple(faults), quiet_s=quiet_s, partitions=random.choice((1, 2)))
+    return SystemWorld(
+        seed,
+        world,
+        tuple(faults),
+        quiet_s=quiet_s,
+        partitions=random.choice((1, 2)),
+        requests_per_s=random.choice(REQUESTS_PER_S),
+    )
+
+
+def _with_endpoints(policy: Policy) -> Policy:
+    """Each pool has an endpoint of its own, so that it can be seen where a request has gone."""
+    pools = (
+        replace(pool, url=f"https://pool-{number}.invalid/v1") for number, pool in enumerate(policy.pools)
+    )
+    return replace(policy, pools=tuple(pools))
 
 
 def _shares(random: Random, shares: tuple[float, ...]) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from hashlib import blake2b
 from itertools import cycle
 from typing import Any, NamedTuple
@@ -12,12 +13,14 @@ import msgspec
 import structlog
 
 from controller.core.model.memory import Memory
+from controller.core.policy.policy import Workload
 from controller.core.snapshot import Ready
 from controller.routes.record import RoutesRecord, decode_record
 from lab.sim.contracts import contracts_of
 from lab.sim.fleet import Clients, Outcome
 from lab.sim.invariants import ALL, Breach, Watch
 from lab.sim.observe import Outlook
+from lab.sim.splits import table_shares
 from lab.sim.weather import Weather
 from lab.simulated.clocks import START_MS, simulated
 from lab.simulated.kafka import SimRecord
@@ -26,12 +29,13 @@ from lab.system.callers import Caller
 from lab.system.events import Events
 from lab.system.installation import Installation
 from lab.system.machine_faults import Breaker, Mend
-from lab.system.rules import AppliedTables, RoutesHistory, rest_faults
+from lab.system.pools import PoolTruth
+from lab.system.request_rules import RequestWatch
+from lab.system.rules import NO_EXCEPTION, READABLE, AppliedTables, RoutesHistory, rest_faults
 from lab.system.spec import CONTROLLERS, MachineFault, SystemWorld
 from lab.system.trace import Trace
 from tieline.table import RouteTable, TableError
 
-NO_EXCEPTION = "nothing ends with an exception"
 SETTLES_S = 20  # a new leader, and who reads which partition; only then is everything decided at once
 ALWAYS = frozenset({
     "only lawful pools", "a whole table", "on_loss names no pool that is down", "moves by choice are bounded",
@@ -41,7 +45,8 @@ ALWAYS = frozenset({
 
 class SystemRun(NamedTuple):
     """What came of a world. ``digest`` covers every record that was appended, ``orders`` the distinct orders
-    of steps that were reached, ``faults`` how often each fault was in force."""
+    of steps that were reached, ``faults`` how often each fault was in force, ``requests`` how many of them
+    ended how."""
 
     world: SystemWorld
     breaches: tuple[Breach, ...]
@@ -52,6 +57,7 @@ class SystemRun(NamedTuple):
     restarts: int
     orders: frozenset[tuple[tuple[str, int], ...]]
     faults: dict[str, int]
+    requests: dict[str, int]
 
 
 def run(world: SystemWorld) -> SystemRun:
@@ -87,14 +93,16 @@ class System:
         self._weather = Weather(world.fuzz)
         self._events = Events(world, self.installation)
         self._clients = Clients({f"client-{n}": part for n, part in enumerate(world.fuzz.shares)})
+        self._history = RoutesHistory()
+        self._contracts = contracts_of(msgspec.to_builtins(policy))
+        self._truth = PoolTruth(world.seed, policy.pools)
         self._callers = [
-            Caller(self.installation, policy, name, workload=workload)
+            self._caller(name, workload)
             for name, workload in zip(self._clients.shares, cycle(policy.workloads), strict=False)
         ]
-        self._history = RoutesHistory()
         self._applied = AppliedTables(self._history)
         self._outlook = Outlook(world.fuzz)
-        self._watch = Watch(contracts_of(msgspec.to_builtins(policy)))
+        self._watch = Watch(self._contracts)
         self._seen: RouteTable | None = None
         self._took_office_s = 0
         self._stirred_s = 0
@@ -127,6 +135,8 @@ class System:
         for rule, story in (*self._history.breaches, *self._applied.breaches):
             breaches.append(Breach(rule, -1, story=story))
         breaches += [Breach(NO_EXCEPTION, -1, story=ending) for ending in self.installation.endings]
+        for caller in self._callers:
+            breaches += [Breach(rule, second, story=story) for second, rule, story in caller.watch.breaches]
         return SystemRun(
             self._world,
             tuple(breaches),
@@ -137,7 +147,36 @@ class System:
             restarts=self.installation.restarts,
             orders=frozenset(self.trace.orders),
             faults=self._breaker.done,
+            requests=dict(sum((Counter(caller.watch.ends) for caller in self._callers), Counter())),
         )
+
+    def _caller(self, name: str, workload: Workload) -> Caller:
+        watch = RequestWatch(
+            name,
+            workload.id,
+            self._contracts,
+            split_of=self._split_of,
+            ill=self._truth.ill_s,
+            cut_off=self._truth.ever_cut_off,
+            numbers=self._truth.numbers,
+            clock_s=self._loop.time,
+        )
+        return Caller(
+            self.installation,
+            self._world.fuzz.policy,
+            workload,
+            watch=watch,
+            truth=self._truth,
+            per_s=self._world.requests_per_s,
+            seed=self._world.seed,
+        )
+
+    def _split_of(self, generation: str, route_name: str) -> dict[str, int]:
+        """A route's shares by pool in a publication that counts; empty where there is none."""
+        record = self._history.counting.get(generation)
+        if record is None or record.table is None:
+            return {}
+        return table_shares(record.table).get(route_name, {})
 
     async def _break_things(self) -> None:
         for fault in self._world.faults:
@@ -164,6 +203,7 @@ class System:
         outcome = clients.serve(tables, weather.demand, weather.natures, weather.group_serves, second)
         self._outcome = outcome
         cut_off = weather.targets("own_network")
+        self._truth.turn(second, weather.natures, outcome, cut_off)
         if tables:
             events.clients_saw(outcome, clients.shares, weather.natures, clients.left, now_ms, cut_off)
         for route, units in weather.lies.items():
@@ -188,7 +228,7 @@ class System:
         try:
             routes = decode_record(record.value)
         except TableError as error:
-            self._breaches.append(Breach("a table can be read", round(self._loop.time()), story=str(error)))
+            self._breaches.append(Breach(READABLE, round(self._loop.time()), story=str(error)))
             return
         epoch_before = self._history.newest.generation.epoch if self._history.newest else -1
         counts = self._history.append(routes)
