@@ -161,7 +161,7 @@ def cases_of(series: Series, namespace: str) -> list[Case]:
         if measure in ("log", "log lines"):
             cases.append(_logged(name, measure, calm))
         elif measure == "topic":
-            cases.append(_topic(name, topics[subject], calm))
+            cases += _topic(name, topics[subject], calm)
         else:
             limit = memory_mib[kind_of(subject)] if measure == "memory" else OCCUPIED_MAX[measure]
             cases += _occupied(name, measure, limit, calm)
@@ -193,8 +193,18 @@ def _logged(name: str, measure: str, calm: Sequence[Sample]) -> Case:
     return Case(f"{name}, a minute", "lines", [per_hour / 60], {"p50": LOG_LINES_PER_MINUTE_MAX})
 
 
-def _topic(name: str, topic: Topic, calm: Sequence[Sample]) -> Case:
-    """The rate is that of the whole run, as a topic that has lost segments would show none."""
-    kept = max(sample.value for sample in calm)
-    projected = max(kept, max(0.0, slope_of(calm).per_hour) * kept_hours(topic))
-    return Case(f"{name}, as long as it is kept", "MiB", [projected], {"p50": topic_limit_mib(topic)})
+def _topic(name: str, topic: Topic, calm: Sequence[Sample]) -> list[Case]:
+    """The rate is that of the whole run, as a topic that has lost segments would show none.
+
+    Where no promise needs the whole retention, Kafka may delete the oldest records before, once the topic has
+    its bytes. Then it takes no more than these, and for how long records are kept is only reported.
+    """
+    largest = max(sample.value for sample in calm)
+    per_hour, kept_h, limit = max(0.0, slope_of(calm).per_hour), kept_hours(topic), topic_limit_mib(topic)
+    projected = max(largest, per_hour * kept_h)
+    if topic.keeps or projected <= limit:
+        return [Case(f"{name}, as long as it is kept", "MiB", [projected], {"p50": limit})]
+    return [
+        Case(f"{name}, as long as it is kept", "MiB", [max(largest, limit)], {"p50": limit}),
+        Case(f"{name}, kept for", "days", [limit / per_hour / HOURS_PER_DAY]),
+    ]

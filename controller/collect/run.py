@@ -18,7 +18,7 @@ from controller.process import clock
 from controller.process.monitor import Figure, Vitals, labelled, monitored
 from controller.process.settings import Settings
 from controller.process.source_producer import source_producer
-from controller.process.supervise import end_on_signals, together, until_asked
+from controller.process.supervise import collect_often, end_on_signals, together, until_asked
 from tieline.producer import ProducerStatus
 
 STOP_WITHIN_S = 4.0
@@ -27,6 +27,7 @@ STOP_WITHIN_S = 4.0
 async def run_collect(settings: Settings, file: CollectorFile) -> int:
     """Runs until SIGTERM or SIGINT; returns 0. Raises SettingError when the webhook can't listen."""
     asked_to_end = end_on_signals()
+    collect_often()
     producer = source_producer(settings)
     rounds = [rounds_of(collector, producer) for collector in file.collectors]
     log = structlog.get_logger("collect")

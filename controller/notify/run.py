@@ -15,7 +15,7 @@ from controller.notify.targets import Access
 from controller.process.clock import now_ms
 from controller.process.monitor import Figure, Vitals, labelled, monitored
 from controller.process.settings import Settings
-from controller.process.supervise import end_on_signals, together, until_asked
+from controller.process.supervise import collect_often, end_on_signals, together, until_asked
 
 STOP_WITHIN_S = 4.0
 
@@ -23,6 +23,7 @@ STOP_WITHIN_S = 4.0
 async def run_notify(settings: Settings, targets: Sequence[Target], access: Mapping[str, Access]) -> int:
     """Runs until SIGTERM or SIGINT; returns 0. ``access`` is by the name of the target."""
     asked_to_end = end_on_signals()
+    collect_often()
     topic = settings.topics.history.name
     followers = [
         Follower(settings.kafka, settings.namespace, topic, target=target, access=access[target.name])

@@ -21,7 +21,7 @@ from controller.process.errors import UserError
 from controller.process.monitor import Vitals, labelled, monitored
 from controller.process.settings import Settings
 from controller.process.source_producer import source_producer
-from controller.process.supervise import end_on_signals, until_asked
+from controller.process.supervise import collect_often, end_on_signals, until_asked
 from tieline.cancelling import end_all
 from tieline.credentials import Credentials
 from tieline.producer import ProducerStatus
@@ -79,6 +79,7 @@ async def run_probe(settings: Settings, policy: Policy | None, choices: Choices)
     Raises ProbeError when there is nothing to probe, UserError when no policy is in force.
     """
     asked_to_end = end_on_signals()
+    collect_often()
     if policy is not None:
         probing = _by_one_policy(settings, assigned(policy, choices), choices.pace, {})
     else:

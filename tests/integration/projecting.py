@@ -35,6 +35,12 @@ class Leader:
         await end_all([self._running])
         await self.redis.aclose()
 
+    def runs(self) -> bool:
+        """Whether the projection has begun. Raises the error that has ended it, if one has."""
+        if self._running is not None and self._running.done():
+            self._running.result()
+        return self._running is not None
+
     def publish(self, seq: int) -> str:
         """Returns the generation."""
         new = table((pool_info(POOL, "http://127.0.0.1:1"),), (1_000_000,), seq=seq, settings=SETTINGS)

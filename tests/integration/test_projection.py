@@ -46,7 +46,9 @@ async def test_no_publication_waits_for_the_next_look_at_redis(
 
         async def publish(seq: int) -> None:
             generation = leader.publish(seq)
-            await until(lambda: generation in failed, what=f"the projection of {generation}")
+            await until(
+                lambda: leader.runs() and generation in failed, what=f"the projection of {generation}"
+            )
 
         leader.projector.on_projected = note
         for seq in (1, 2):

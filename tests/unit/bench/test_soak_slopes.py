@@ -83,3 +83,14 @@ def test_growth_beyond_a_limit_is_not_met_and_incidents_do_not_count() -> None:
     assert met["web: memory, in 30 days"] is False
     assert met["notify: memory, in 30 days"] is True
     assert met["x.controllers: topic, as long as it is kept"] is True
+
+
+def test_a_topic_that_kafka_may_shorten_takes_its_bytes_and_no_more() -> None:
+    """No promise needs decisions for all of their 30 days; one that a promise needs must fit."""
+    fast = samples(*[30.0 * minute for minute in range(30)])
+    cases = cases_of({("x.decisions", "topic"): fast, ("x.commands", "topic"): fast}, "x")
+    values = {case.name: round(case.samples[0], 1) for case in cases}
+    limit = 8 * 1_024 + 129
+    assert values["x.decisions: topic, as long as it is kept"] == limit
+    assert values["x.decisions: topic, kept for"] == round(limit / 1_800 / 24, 1)
+    assert [case.name for case in cases if not case.met] == ["x.commands: topic, as long as it is kept"]

@@ -1,6 +1,8 @@
 """A process runs until somebody asks it to end, or until a task of it ends."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -46,3 +48,35 @@ async def test_a_task_that_returns_ends_all_others() -> None:
     with pytest.raises(TaskEndedError, match="'short' ended"):
         await together({"short": returns(), "long": waits()})
     assert ended == ["waits"]
+
+
+CYCLES = """
+import collections, sys
+from controller.collect import run  # as many objects as a collector has
+from controller.process.supervise import collect_often
+
+class Cycle:
+    alive = most = 0
+    def __init__(self):
+        self.itself = self
+        Cycle.alive += 1
+        Cycle.most = max(Cycle.most, Cycle.alive)
+    def __del__(self):
+        Cycle.alive -= 1
+
+if sys.argv[1] == "often":
+    collect_often()
+in_use = collections.deque(maxlen=500)
+for _ in range(50_000):
+    in_use.append(Cycle())
+print(Cycle.most)
+"""
+
+
+def test_cycles_that_have_grown_old_do_not_wait_for_hours() -> None:
+    """A connection lives longer than the young generations, so its cycle is garbage among old objects."""
+    most = {
+        how: int(subprocess.run([sys.executable, "-c", CYCLES, how], check=True, capture_output=True).stdout)
+        for how in ("often", "as Python does")
+    }
+    assert most["often"] < 5_000 < most["as Python does"]
