@@ -8,11 +8,16 @@ once another controller stands by that has partitions of its own.
 - `ingest shared`: how long an event waited at most until its row was in Redis, around each kill. The two
   controllers share the partitions, so those of the killed one wait until the group has given them away.
   Load is counted from the end of its second.
-- `weights changed`, `requests lost`: counts, and neither may happen.
+- `ingest mirrored`: the same in another run, where each controller reads everything
+  (`bench/_mirrored_controller.py`). Such controllers are not shipped: docs/decisions/0019 says why.
+- `ingest shared, no kill`, `ingest mirrored, no kill`: the same without a kill, just before each one.
+- `processor shared`, `processor mirrored`: what both controllers together used before the kills.
+- `weights changed`, `requests lost`: counts of both runs, and neither may happen.
 """
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import tempfile
@@ -39,6 +44,8 @@ KILLS = 10
 LOOK_EVERY_S = 0.05
 SETTLED_WITHIN_S = 90.0
 TAKEN_WITHIN_S = 60.0
+CALM_S = 5.0
+MIRRORED_SILENCE_MS = 3_000  # no silence: a second of load, the rhythm of its reports, and a busy machine
 SILENCE_S = 14.0  # longer than Kafka waits for a dead member of the group
 
 
@@ -91,18 +98,27 @@ class RowWatch:
             self.longest_ms = max(self.longest_ms, at_ms - newest_ms)
 
 
+class Calm(NamedTuple):
+    """Some seconds without a fault: the longest that an event waited, and the load of the controllers."""
+
+    longest_ms: float
+    processor_percent: float
+
+
 class Take(NamedTuple):
-    """One take-over."""
+    """One take-over, and the seconds before it."""
 
     published_after_ms: float
     silent_ms: float
+    calm_ms: float
+    processor_percent: float
     changes: float
 
 
 async def _take_over(world: Run, watch: RowWatch) -> Take:
     """Kills the leader, and starts another controller once its successor has its partitions."""
     await world.wait(lambda: is_settled(world), SETTLED_WITHIN_S, "two controllers and healthy pools")
-    watch.longest_ms = 0
+    calm = await _calm(world, watch)
     former_epoch = world.observer.records[-1].generation.epoch
     killed_ms = clock.now_ms()
     await world.fleet.kill_controller()
@@ -113,7 +129,34 @@ async def _take_over(world: Run, watch: RowWatch) -> Take:
     changes = take_over_faults(before, after) if after is not None else []
     await asyncio.sleep(max(0.0, SILENCE_S - (clock.now_ms() - killed_ms) / 1_000))
     await world.fleet.start_controller()
-    return Take(published_after_ms, float(watch.longest_ms), float(len(changes)))
+    return Take(
+        published_after_ms,
+        float(watch.longest_ms),
+        calm_ms=calm.longest_ms,
+        processor_percent=calm.processor_percent,
+        changes=float(len(changes)),
+    )
+
+
+async def _calm(world: Run, watch: RowWatch) -> Calm:
+    """How long events wait while nothing is killed, and what of a core the controllers use. The watch begins
+    anew when this returns."""
+    watch.longest_ms = 0
+    began_s, used_s = asyncio.get_running_loop().time(), _processor_s(world)
+    await asyncio.sleep(CALM_S)
+    lasted_s = asyncio.get_running_loop().time() - began_s
+    calm = Calm(float(watch.longest_ms), 100 * (_processor_s(world) - used_s) / lasted_s)
+    watch.longest_ms = 0
+    return calm
+
+
+def _processor_s(world: Run) -> float:
+    """Seconds of a processor that the controllers have used so far."""
+    ticks = 0
+    for child in world.fleet.controllers:
+        fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # utime and stime, see proc(5)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _next(world: Run, former_epoch: int) -> RoutesRecord | None:
@@ -122,10 +165,11 @@ def _next(world: Run, former_epoch: int) -> RoutesRecord | None:
     return next((record for record in records if record.generation.epoch > former_epoch), None)
 
 
-async def _measured() -> tuple[list[Take], int]:
-    """The take-overs, and how many requests were lost in all of them."""
+async def _measured(controller_module: str) -> tuple[list[Take], int]:
+    """The take-overs of controllers that run this module, and how many requests were lost in all of them."""
     with tempfile.TemporaryDirectory() as directory:
         world = Run(demo_plan(FAST), Path(directory), Silent(), cluster=SENTINEL)
+        world.fleet.controller_module = controller_module
         try:
             await world.start()
             watch = RowWatch(world.fleet.servers.redis_url)
@@ -140,12 +184,20 @@ async def _measured() -> tuple[list[Take], int]:
 
 
 def measure() -> Iterator[Case]:
-    """All cases, from one run."""
-    takes, lost = asyncio.run(_measured())
-    yield Case("publication", "ms", [take.published_after_ms for take in takes], {"p99": 5_000})
-    yield Case("ingest shared", "ms", [take.silent_ms for take in takes], {"p99": 10_000})
-    yield Case("weights changed", "faults", [take.changes for take in takes], {"p99": 0})
-    yield Case("requests lost", "requests", [float(lost)], {"p99": 0})
+    """All cases, from two runs."""
+    shared, shared_lost = asyncio.run(_measured("controller.cli"))
+    yield Case("publication", "ms", [take.published_after_ms for take in shared], {"p99": 5_000})
+    yield from _ingest("shared", shared, {"p99": 10_000})
+    mirrored, mirrored_lost = asyncio.run(_measured("bench._mirrored_controller"))
+    yield from _ingest("mirrored", mirrored, {"p99": MIRRORED_SILENCE_MS})
+    yield Case("weights changed", "faults", [take.changes for take in (*shared, *mirrored)], {"p99": 0})
+    yield Case("requests lost", "requests", [float(shared_lost + mirrored_lost)], {"p99": 0})
+
+
+def _ingest(name: str, takes: list[Take], targets: dict[str, float]) -> Iterator[Case]:
+    yield Case(f"ingest {name}", "ms", [take.silent_ms for take in takes], targets)
+    yield Case(f"ingest {name}, no kill", "ms", [take.calm_ms for take in takes])
+    yield Case(f"processor {name}", "% of a core", [take.processor_percent for take in takes])
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ class Fleet:
         self.controllers: list[Child] = []
         self.children: dict[str, Child] = {}
         self._controllers_started = 0
+        self.controller_module = "controller.cli"  # what controllers run; for what is measured beside it
 
     @property
     def servers(self) -> Stack | ClusterStack:
@@ -138,7 +139,8 @@ class Fleet:
         name = f"controller-{self._controllers_started}"
         # Two processes can't listen at the one address in TIELINE_MONITOR: it is the first controller's.
         elsewhere = ("--monitor", "") if self.controllers else ()
-        self.controllers.append(await self.start_command(name, "controller", *elsewhere, tree=tree))
+        program = (self.controller_module, "controller", *elsewhere)
+        self.controllers.append(await self._start_program(name, *program, tree=tree))
 
     async def kill_controller(self) -> None:
         """SIGKILL of the one that leads. Returns when the process is gone."""
