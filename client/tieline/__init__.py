@@ -6,10 +6,11 @@ What is public:
   route requests; ``Producer`` and ``SyncProducer`` to send events; the values that these take and return; and
   their errors, which ``help(tieline.TielineError)`` draws as a tree;
 - the modules without an underscore. For applications: ``testing`` (fake pools), ``metrics``, ``overlay``,
-  ``credentials``, ``identity_tokens`` and ``request_signing``; for gateways ``forwarding``. For event
-  producers, and for programs that read Tieline's topics and tables: ``events``, ``offers``,
-  ``cloudevents``, ``registration``, ``topics``, ``table``, ``kafka``, ``keys``, ``providers``. Small tools
-  are public because the rest of Tieline uses them: ``backoff``, ``cancelling`` and ``quantiles``.
+  ``credentials``, ``identity_tokens`` and ``request_signing``; for gateways ``forwarding``, for other
+  proxies ``proxying``. For event producers, and for programs that read Tieline's topics and tables:
+  ``events``, ``offers``, ``cloudevents``, ``registration``, ``topics``, ``table``, ``kafka``, ``keys``,
+  ``providers``. Small tools are public because the rest of Tieline uses them: ``backoff``, ``cancelling``
+  and ``quantiles``.
 
 Everything whose name begins with an underscore is private and may change. The private wings, from the call of
 the application down to the wire: ``_setup`` (how a client is put together), ``_tables`` (where tables come
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from tieline import overlay as overlay
     from tieline import producer as producer
     from tieline import providers as providers
+    from tieline import proxying as proxying
     from tieline import quantiles as quantiles
     from tieline import registration as registration
     from tieline import request_signing as request_signing
@@ -130,6 +132,7 @@ _MODULES = frozenset(
         "private_files",
         "producer",
         "providers",
+        "proxying",
         "quantiles",
         "redis_address",
         "redis_client",

@@ -10,11 +10,12 @@ What goes in: arguments and the environment (``process.settings``). What comes o
 - Reasons are sentences on a terminal (``core.model.words``) and codes in JSON, so that programs compare codes
   and people never need to know them.
 
-There are three kinds of subcommands. `controller`, `web`, `gateway`, `probe`, `collect` and `notify` run
-until a signal ends them. `status`, `explain`, `whatif`, `replay` and `spend` only read: they take one
-snapshot of Kafka and Redis (``live``) or the recorded decisions, decide again on paper by the planner's own
-code, and change nothing. `history` reads what was written when it happened. `drain`, `freeze` and the other
-orders, `overlay` and `emit` write: each checks what it can before it sends, and says what came of it.
+There are three kinds of subcommands. `controller`, `web`, `gateway`, `envoy`, `probe`, `collect` and
+`notify` run until a signal ends them. `status`, `explain`, `whatif`, `replay` and `spend` only read: they
+take one snapshot of Kafka and Redis (``live``) or the recorded decisions, decide again on paper by the
+planner's own code, and change nothing. `history` reads what was written when it happened. `drain`, `freeze`
+and the other orders, `overlay` and `emit` write: each checks what it can before it sends, and says what
+came of it.
 
 A module has ``add_parser(subparsers)`` and ``run(args) -> int``. Other installed distributions add
 subcommands by the entry point ``tieline.commands``. Rich draws tables; ``terminal`` has what subcommands
@@ -100,6 +101,7 @@ COMMANDS = {
     ),
     "probe": Command("controller.cli.probe", "probe every pool and report its health"),
     "collect": Command("controller.cli.collect", "read status pages and other sources, and report them"),
+    "envoy": Command("controller.cli.envoy", "let Envoy route requests by the route table"),
     "contract": Command(
         "controller.cli.contract", "print the contract with producers, and check records against it"
     ),

@@ -13,6 +13,7 @@ from tieline._routing.compile import Report, compile_choice, target_of
 from tieline._routing.fallback import PoolQuery, after_losses, with_fallbacks
 from tieline._routing.pick import Choice
 from tieline._routing.route import Needs, Reason, Route, Shed, Target
+from tieline._routing.shares import Shares, shares_of
 from tieline._routing.slices import (
     Candidate,
     ClientTable,
@@ -22,7 +23,7 @@ from tieline._routing.slices import (
     sharing_state,
     weighted,
 )
-from tieline.table import Slice
+from tieline.table import MILLION, Slice
 
 
 class Chooser:
@@ -97,6 +98,27 @@ class Chooser:
         row = next((row for row in rows if row.out is None), rows[0])
         return Route(self._target(row, model, origin), Reason.HELD)
 
+    def shares(self, model: str, origin: str, now_ms: int) -> Shares:
+        """How requests are to be divided that somebody else sends; nothing is counted."""
+        part = None if self.table is None else self.table.parts.get(origin)
+        if part is None:
+            return Shares((), shed_ppm=MILLION, shed=self._no_part(origin))
+        choice = self._choice(ChoiceKey(origin, model, None), part, now_ms)
+        due = {
+            info.pool
+            for info, _ in weighted(part, part.route.split)
+            if self._verdicts.awaits(info.pool, model)
+        }
+        return shares_of(part, choice, model, out_of=self._verdicts.out_of, due=due)
+
+    def target(self, pool: str, model: str, origin: str) -> Target | None:
+        """The pool as a target, whatever its weight; None when the origin's route doesn't list it, or the
+        pool doesn't offer the model."""
+        part = None if self.table is None else self.table.parts.get(origin)
+        infos = () if part is None else (info for info in part.pools if info.pool == pool)
+        rows = candidates(((info, 0) for info in infos), model, None, out_of=self._verdicts.out_of)
+        return self._target(rows[0], model, origin) if rows else None
+
     def apply(self, table: ClientTable, now_ms: int) -> None:
         """Swap the table. Ejections stay, except those of pools whose address or credential has changed."""
         before, self.table = self.table, table
@@ -114,6 +136,9 @@ class Chooser:
         count = self.choices.count(origin)
         count.offered += 1
         count.shed += 1
+        return self._no_part(origin)
+
+    def _no_part(self, origin: str) -> Shed:
         if self.table is None:
             text = "no route table has been received yet, and there is no last good one"
             return Shed(Reason.NO_TABLE, f"{text}: {self.why_no_table}")

@@ -101,6 +101,19 @@ class Choice:
         return self._shed
 
     @property
+    def weights(self) -> dict[str, int]:
+        """The pools that are picked, with the weights by which they are."""
+        return {route.target.pool: weight for route, weight in self._routes}
+
+    @property
+    def shed_ppm(self) -> int:
+        """The share of the picks that is shed; all of them where no target is left."""
+        if not self._sheds:
+            return 0
+        ends = [0, *self._edges]
+        return (ends[-1] - ends[-2]) * MILLION // self._span
+
+    @property
     def phase(self) -> float:
         """Where the walk stands, so that the next choice goes on from there."""
         return self._at / self._span

@@ -20,6 +20,7 @@ from tieline._routing.chooser import Chooser
 from tieline._routing.explain import explain
 from tieline._routing.room import RateLimits, Rooms, Ticket
 from tieline._routing.route import Needs, Outcome, Route, Shed, Target
+from tieline._routing.shares import Shares
 from tieline._routing.slices import ClientTable, may_leave
 from tieline.backoff import Backoff
 from tieline.blame import Blame
@@ -125,6 +126,33 @@ class Router:
         """The pool that holds what a request refers to; see ``Chooser.holder``."""
         with self._lock:
             return self._chooser.holder(pool, model, exclude=exclude, origin=origin or self.origin)
+
+    def shares(self, model: str, origin: str) -> Shares:
+        """How requests for the model are to be divided now by somebody else who sends them."""
+        now_ms = self._clock()
+        with self._lock:
+            self.tick(now_ms)
+            return self._chooser.shares(model, origin, now_ms)
+
+    def hear(self, pool: str, outcome: Outcome, *, model: str, origin: str) -> bool:
+        """How a request ended that somebody else sent to the pool; the answer of one that may be tried again
+        finds out whether it is back. False: the table in force has no such pool for this model and origin."""
+        now_ms = self._clock()
+        with self._lock:
+            target = self._chooser.target(pool, model, origin)
+            if target is None:
+                return False
+            if self._verdicts.trial(pool, model, now_ms):
+                self._chooser.refresh(now_ms)
+        self.report(target, outcome)
+        return True
+
+    def count(self, origin: str, requests: int, *, shed: int = 0) -> None:
+        """Somebody else was asked for so many requests, and has turned ``shed`` of them away."""
+        with self._lock:
+            count = self._chooser.choices.count(origin)
+            count.offered += requests
+            count.shed += shed
 
     def reserve(self, pool: str, now_ms: int, wait_max_ms: int) -> Turn | None:
         """When the pool takes one more request that others have dropped; see ``Pace``. Not before it has room

@@ -19,6 +19,7 @@ MODULES = (
         "private_files",
         "producer",
         "providers",
+        "proxying",
         "quantiles",
         "redis_address",
         "redis_client",

@@ -1,0 +1,92 @@
+"""Keeps the files of one Envoy as the tables want them: whatever changes, the plan is made anew and
+compared."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from controller.envoy.directory import ResourceDirectory
+from controller.envoy.plan import ANY_MODEL, EnvoyPlan, Lane, RouteName
+from controller.envoy.pools import Places
+from controller.envoy.resources import resources
+from controller.process.telemetry import logger
+from tieline.proxying import Proxied
+
+LOOK_EVERY_S = 0.2  # time alone changes shares as well: a pool may be tried again
+AGAIN_AFTER_S = 1.0
+
+
+class EnvoyFollower:
+    """``routes``: what is followed, in the order of the files. ``wake`` after anything that may change a
+    plan; a change that is missed is found by the next look."""
+
+    def __init__(
+        self,
+        routes: Sequence[RouteName],
+        proxied: Mapping[str, Proxied],
+        places: Places,
+        directory: ResourceDirectory,
+    ) -> None:
+        self._routes = tuple(routes)
+        self._proxied = proxied
+        self._places = places
+        self._directory = directory
+        self._plan: EnvoyPlan | None = None
+        self._woken = asyncio.Event()
+        self._log = logger("envoy")
+        self.renamed = 0
+        self.error = ""
+
+    @property
+    def without_table(self) -> tuple[str, ...]:
+        """The workloads that have no table."""
+        return tuple(name for name, proxied in self._proxied.items() if not proxied.generation)
+
+    def wake(self) -> None:
+        """Look now."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            wait_s = LOOK_EVERY_S if self.look() else AGAIN_AFTER_S
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+            self._woken.clear()
+
+    def look(self) -> bool:
+        """Write what has changed. False: a file could not be written, and Envoy goes on with the former
+        ones."""
+        if self._plan is None and self.without_table and self._directory.is_complete():
+            return True  # files of an earlier process are better than an answer that there is no table
+        plan = self._make_plan()
+        if plan == self._plan:
+            return True
+        try:
+            names = self._directory.write(resources(plan, self._places))
+        except OSError as error:
+            if not self.error:
+                self._log.error(
+                    "the files of Envoy can't be written; it goes on with the former ones", error=str(error)
+                )
+            self.error = str(error)
+            return False
+        self._plan, self.error = plan, ""
+        if names:
+            self.renamed += len(names)
+            self._log.info("files renamed", files=list(names), generations=dict(plan.generations))
+        return True
+
+    def _make_plan(self) -> EnvoyPlan:
+        lanes = [
+            Lane(route, model, shares=self._proxied[route.workload].shares(model, origin=route.origin))
+            for route in self._routes
+            for model in (*self._proxied[route.workload].models(route.origin), ANY_MODEL)
+        ]
+        return EnvoyPlan(
+            tuple(lanes),
+            {name: proxied.generation for name, proxied in self._proxied.items()},
+            {name: proxied.settings for name, proxied in self._proxied.items()},
+        )

@@ -1,0 +1,74 @@
+-- Puts a request into the form that its pool expects, by the metadata of the pool's route: the pool's own name
+-- for the model, and the path before and behind what the caller's path has after /v1. On the way back it looks at
+-- the end of the answer for the tokens that it counts, for the mark that ends a stream, and for what an error says.
+local TAIL = 4096
+
+local function note(handle, name, value)
+  handle:streamInfo():dynamicMetadata():set("tieline", name, value)
+end
+
+function envoy_on_request(handle)
+  local headers, metadata = handle:headers(), handle:metadata()
+  for _, name in ipairs({ "workload", "origin", "model", "stream" }) do
+    note(handle, name, headers:get("x-tieline-" .. name) or "")
+  end
+  local path, query = string.match(headers:get(":path"), "^/v1([^?]*)%??(.*)$")
+  if path ~= nil then
+    local more = metadata:get("query") or ""
+    if more ~= "" and not string.find(query, "api-version=", 1, true) then
+      query = (query == "" and "" or query .. "&") .. more
+    end
+    headers:replace(":path", metadata:get("path") .. path .. (query == "" and "" or "?" .. query))
+  end
+  local name, first, last = metadata:get("name"), string.match(headers:get("x-tieline-model-at") or "", "^(%d+)-(%d+)$")
+  if name ~= nil and first ~= nil and name ~= headers:get("x-tieline-model") then
+    local body = handle:body()
+    local text = tostring(body:getBytes(0, body:length()))
+    local size = body:setBytes(string.sub(text, 1, tonumber(first) - 1) .. name .. string.sub(text, tonumber(last) + 1))
+    headers:replace("content-length", tostring(size))
+  end
+  local own = {}
+  for key, _ in pairs(headers) do
+    if string.find(key, "^x%-tieline%-") then
+      own[#own + 1] = key
+    end
+  end
+  for _, key in ipairs(own) do
+    headers:remove(key)
+  end
+end
+
+function envoy_on_response(handle)
+  local status = tonumber(handle:headers():get(":status") or "0")
+  local is_stream = string.find(handle:headers():get("content-type") or "", "text/event-stream", 1, true) ~= nil
+  local tail, events = "", 0
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    local size = is_stream and length or math.min(length, TAIL)
+    if size > 0 then
+      local text = tostring(chunk:getBytes(length - size, size))
+      tail = string.sub(tail .. text, -TAIL)
+      local at = is_stream and string.find(text, "data:", 1, true)
+      while at do
+        events, at = events + 1, string.find(text, "data:", at + 5, true)
+      end
+    end
+  end
+  local prompt, answer = nil, nil
+  for name, number in string.gmatch(tail, '"([a-z]+_tokens)"%s*:%s*(%d+)') do
+    if name == "prompt_tokens" or name == "input_tokens" then
+      prompt = number
+    elseif name == "completion_tokens" or name == "output_tokens" then
+      answer = number
+    end
+  end
+  local is_done = string.find(tail, "[DONE]", 1, true)
+    or string.find(tail, '"finish_reason"%s*:%s*"')
+    or string.find(tail, '%.completed"')
+    or string.find(tail, '%.incomplete"')
+    or string.find(tail, '%.done"')
+  note(handle, "usage", prompt and (prompt .. "+" .. (answer or "0")) or "")
+  note(handle, "events", tostring(events))
+  note(handle, "done", is_done and "1" or "")
+  note(handle, "error", status >= 400 and handle:base64Escape(tail) or "")
+end
