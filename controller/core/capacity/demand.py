@@ -9,8 +9,9 @@ goodbye or others take it over, that is, until what is heard is as much as befor
 
 import math
 from collections.abc import Sequence
+from itertools import chain, repeat
 from operator import is_
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from controller.core.evidence.heard_sources import Reach
 from controller.core.evidence.reported_seconds import reported_seconds
@@ -19,7 +20,7 @@ from controller.core.model.memory import Memory, UnheardLoad
 from controller.core.policy.compiled import CompiledPolicy
 from controller.core.policy.thresholds import Thresholds
 from streams.clients import UNHEARD_MAX_MS
-from streams.rows import DemandRow, DemandSecond
+from streams.rows import DemandRow, DemandSecond, FlowSum
 
 
 class Flow(NamedTuple):
@@ -101,7 +102,7 @@ def demand_of(
     """
     thresholds = compiled.policy.thresholds
     rows = tuple(row for row in rows if row.seconds)
-    flows = memo.each(_rates, rows, thresholds)
+    flows = _kept_rates(rows, thresholds, memo)
     is_silent = [_is_silent(row, reach, thresholds, now_ms) for row in rows]
     heard = [rates for rates, silent in zip(flows, is_silent, strict=True) if not silent]
     # A row without generations has no clients: all have said goodbye.
@@ -197,6 +198,35 @@ def counted_on(
 
 def _part(some: float, whole: float) -> float:
     return some / whole if whole else 0.0
+
+
+_Load: TypeAlias = tuple[tuple[int, tuple[FlowSum, ...]], ...]
+"""The start of each second whose reports have arrived, and what was asked for in it."""
+
+
+class _LastRates(NamedTuple):
+    """The last rates of each row, and the load that they are of."""
+
+    thresholds: Thresholds
+    rows: list[tuple[_Load, _Flows]]
+
+
+def _kept_rates(rows: tuple[DemandRow, ...], thresholds: Thresholds, memo: Memo) -> list[_Flows]:
+    """The rates of each row: the same object while its load is equal, as most news is of pools alone."""
+    last = memo.last(_LastRates)
+    before = last.rows if last is not None and last.thresholds is thresholds else []
+    loads = memo.each(_load_of, rows, thresholds)
+    earlier = chain(before, repeat(None))
+    pairs = []
+    for row, load, was in zip(rows, loads, earlier, strict=False):
+        is_same = was is not None and was[0] == load
+        pairs.append(was if was and is_same else (load, _rates(row, thresholds)))
+    memo.keep(_LastRates(thresholds, pairs))
+    return [rates for _, rates in pairs]
+
+
+def _load_of(row: DemandRow, thresholds: Thresholds) -> _Load:
+    return tuple((second.second_ms, second.flows) for second in reported_seconds(row.seconds, thresholds))
 
 
 def _is_silent(row: DemandRow, reach: Reach, thresholds: Thresholds, now_ms: int) -> bool:

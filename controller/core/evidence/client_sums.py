@@ -1,10 +1,9 @@
 """Clients' outcomes at each pool, added up over all partitions and the shortest time that says something.
 
-The newest seconds count: at least ``window_min_ms`` of them, then as many as it takes to have enough
-requests, at most ``window_ms``. So a loaded pool is judged within two seconds, a quiet one by all there is.
+Which seconds count is said in telling_seconds.py: so a loaded pool is judged within two seconds, a quiet one
+by all there is.
 """
 
-from itertools import groupby
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -12,9 +11,10 @@ from msgspec.structs import replace
 
 from controller.core.evidence.reporter_cap import capped_share, largest_reporters
 from controller.core.evidence.served_at_limit import Window, served_while_throttled
+from controller.core.evidence.telling_seconds import NOTHING_READ, PoolSeconds, Reading, parts_by_second
 from controller.core.model.memo import Memo
 from controller.core.policy.thresholds import Thresholds
-from streams.rows import DemandSecond, PoolSum
+from streams.rows import PoolSum
 from tieline.events import Outcomes
 
 
@@ -81,16 +81,15 @@ class ClientOutcomes(Struct, frozen=True, gc=False):
         return self.client_error / attempts if attempts else 0.0
 
 
-_Seconds = list[tuple[int, PoolSum]]
 _Counts = tuple[int, int, int, int]
 
 
 class _LastSums(NamedTuple):
-    """The last sums, the windows that they are of, and by pool the seconds that they add up."""
+    """The last sums, and the windows that they are of."""
 
     windows: tuple[Window, ...]
     thresholds: Thresholds
-    seconds: dict[str, _Seconds]
+    reading: Reading
     sums: dict[str, ClientOutcomes]
 
     def answers(self, windows: tuple[Window, ...]) -> bool:
@@ -102,80 +101,28 @@ class _LastSums(NamedTuple):
 
 
 def sum_clients(windows: tuple[Window, ...], thresholds: Thresholds, memo: Memo) -> dict[str, ClientOutcomes]:
-    """Pool -> what clients met there. A pool whose seconds are those of last time keeps the same sum."""
+    """Pool -> what clients met there. A pool whose sum is that of last time keeps the same object."""
     last = memo.last(_LastSums)
     if last is None or last.thresholds is not thresholds:
-        last = _LastSums((), thresholds, {}, sums={})
+        last = _LastSums((), thresholds, NOTHING_READ, sums={})
     elif last.answers(windows):
         return last.sums
-    seconds = _telling_seconds(windows, thresholds)
-    sums = {
-        pool: last.sums[pool] if last.seconds.get(pool) == own else _add_up(own, thresholds)
-        for pool, own in seconds.items()
-    }
+    reading, seconds = last.reading.renewed(parts_by_second(windows), thresholds)
+    sums = {**last.sums, **{pool: _add_up(own, thresholds) for pool, own in seconds.items() if own}}
+    for pool in [pool for pool, own in seconds.items() if not own]:
+        sums.pop(pool, None)
     throttled = [pool for pool, outcomes in sums.items() if outcomes.throttled]
     for pool, served in served_while_throttled(windows, throttled, thresholds).items():
         if sums[pool].throttled_served != served:
             sums[pool] = replace(sums[pool], throttled_served=served)
-    memo.keep(_LastSums(windows, thresholds, seconds, sums=sums))
+    for pool in seconds.keys() & last.sums.keys() & sums.keys():
+        if sums[pool] == last.sums[pool]:
+            sums[pool] = last.sums[pool]
+    memo.keep(_LastSums(windows, thresholds, reading, sums=sums))
     return sums
 
 
-def is_established(second: DemandSecond) -> bool:
-    """Whether a client is heard in it whose word counts, and that is no newcomer."""
-    return second.clients > second.new_clients + second.excluded
-
-
-def _telling_seconds(windows: tuple[Window, ...], thresholds: Thresholds) -> dict[str, _Seconds]:
-    """Pool -> its newest seconds of all partitions, newest first, as many as it takes to say something.
-
-    What newcomers saw counts only where no other client is heard.
-    """
-    alone = not any(
-        is_established(second)
-        for row, from_ms in windows
-        for second in row.seconds
-        if second.second_ms >= from_ms
-    )
-    rows = sorted(
-        (
-            (second.second_ms, (*second.pools, *second.newcomers) if alone else second.pools)
-            for row, from_ms in windows
-            for second in row.seconds
-            if second.second_ms >= from_ms
-        ),
-        key=lambda item: -item[0],
-    )
-    by_pool: dict[str, _Seconds] = {}
-    complete: set[str] = set()
-    for second_ms, group in groupby(rows, key=lambda item: item[0]):
-        grown: list[_Seconds] = []
-        for _, sums in group:
-            for pool_sum in [pool_sum for pool_sum in sums if pool_sum.pool not in complete]:
-                if (seconds := by_pool.get(pool_sum.pool)) is None:
-                    seconds = by_pool[pool_sum.pool] = []
-                seconds.append((second_ms, pool_sum))
-                grown.append(seconds)
-        for seconds in grown:
-            newest_ms, newest = seconds[0]
-            if newest_ms - second_ms + 1000 >= thresholds.window_min_ms and (
-                newest.outcomes.ok >= thresholds.requests_min
-                or _health_attempts(seconds) >= thresholds.requests_min
-            ):
-                complete.add(newest.pool)
-    return by_pool
-
-
-def _health_attempts(seconds: _Seconds) -> int:
-    """``Outcomes.health_attempts`` of all seconds, written out because the property takes twice as long."""
-    count = 0
-    for _, pool_sum in seconds:
-        out = pool_sum.outcomes
-        count += out.ok + out.server_error + out.timeout + out.connect + out.cut
-    return count
-
-
-def _add_up(seconds: _Seconds, thresholds: Thresholds) -> ClientOutcomes:
+def _add_up(seconds: PoolSeconds, thresholds: Thresholds) -> ClientOutcomes:
     """The sum of one pool's seconds, newest first."""
     # One loop over everything: it runs for every second of every pool whenever clients report. Each client
     # sits in one partition, so the reporters of one second add up over partitions; over time the second with
@@ -237,7 +184,7 @@ def _add_up(seconds: _Seconds, thresholds: Thresholds) -> ClientOutcomes:
     )
 
 
-def _mean_p50_ms(seconds: _Seconds) -> float | None:
+def _mean_p50_ms(seconds: PoolSeconds) -> float | None:
     """Medians can't be merged exactly, so this is their mean, weighted by successes."""
     weights = [(pool_sum.first_token_p50_ms, pool_sum.outcomes.ok) for _, pool_sum in seconds]
     whole = sum(ok for p50_ms, ok in weights if p50_ms is not None)

@@ -6,9 +6,10 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from controller.core.evidence.client_sums import ClientOutcomes, is_established, sum_clients
+from controller.core.evidence.client_sums import ClientOutcomes, sum_clients
 from controller.core.evidence.heard_sources import UNREAD_MS, Hearing, Probe, Reach, RowReading, read_row
 from controller.core.evidence.served_at_limit import Window
+from controller.core.evidence.telling_seconds import is_established
 from controller.core.model.memo import Memo, changed_keys
 from controller.core.policy.thresholds import Thresholds
 from streams.rows import DemandRow, Row
@@ -31,9 +32,6 @@ class Evidence(Struct, frozen=True, gc=False):
     ejected_ms: int = 0
     until_ms: int | None = None
     clients_unread: bool = False
-
-
-NOTHING = Evidence(None)
 
 
 class _PoolProbes(NamedTuple):
@@ -105,16 +103,18 @@ def gather(
         clients_heard=_clients_heard(demand),
         unread=_unread(clients, now_ms - thresholds.stale_min_ms),
     )
-    pools = {*basis.probes, *basis.clients, *basis.ejections}
-    changed, evidence = pools, dict.fromkeys(sorted(pools), NOTHING)
     last = memo.last(_LastEvidence)
-    if last is not None and last.basis.clients_heard == basis.clients_heard:
-        before = last.evidence
-        changed = last.basis.changed_pools(basis) & pools
-        same_pools = before.keys() == pools
-        evidence = dict(before) if same_pools else {pool: before.get(pool, NOTHING) for pool in evidence}
+    if last is None or last.basis.clients_heard != basis.clients_heard:
+        last = _LastEvidence(_EvidenceBasis({}, {}, {}, clients_heard=0, unread=frozenset()), {})
+    changed = last.basis.changed_pools(basis)
+    evidence = dict(last.evidence)
     for pool in changed:
-        evidence[pool] = basis.of(pool)
+        if pool in basis.probes or pool in basis.clients or pool in basis.ejections:
+            evidence[pool] = basis.of(pool)
+        else:
+            evidence.pop(pool, None)
+    if not changed <= last.evidence.keys():
+        evidence = dict(sorted(evidence.items()))
     memo.keep(_LastEvidence(basis, evidence))
     return evidence
 

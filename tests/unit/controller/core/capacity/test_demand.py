@@ -48,6 +48,20 @@ def test_demand_is_the_mean_of_the_last_whole_seconds() -> None:
     assert demand(flows(3, 100), flows(2, 200), flows(1, 5)) == ([150.0], ("chat/eu",))
 
 
+def test_news_of_pools_alone_gives_the_same_demand() -> None:
+    """A new row whose load is equal in all whole seconds has the same answer; other load has another."""
+    compiled, memo = compile_policy(policy((pool("azure/a"),))), Memo()
+    reach = Reach((Progress("tieline.demand", 0, 1, 1, NOW_MS),), LIMITS, NOW_MS)
+
+    def asked(*seconds: DemandSecond) -> Demand:
+        rows = (DemandRow(Position("demand", 0, 1), seconds),)
+        return demand_of(compiled, rows, reach, NOTHING, NOW_MS, memo)
+
+    first = asked(flows(3, 100), flows(2, 200), flows(1, 5))
+    assert asked(flows(3, 100), flows(2, 200), flows(1, 9)) is first
+    assert asked(flows(3, 100), flows(2, 250), flows(1, 9)).units == [175.0]
+
+
 def test_the_expectation_counts_only_until_demand_is_reported() -> None:
     """Once reported, no report means no demand."""
     assert demand() == ([70.0], ())
