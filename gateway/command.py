@@ -2,10 +2,27 @@
 
 import argparse
 import os
+import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from controller.process.settings import REDIS, add_monitor_argument, add_stack_arguments, read_settings
+import uvloop
+
+from controller.process.settings import (
+    REDIS,
+    Settings,
+    add_monitor_argument,
+    add_stack_arguments,
+    read_settings,
+)
+from controller.process.supervise import collect_seldom
+from controller.process.telemetry import configure, logger
+from gateway.callers import Callers
+from gateway.configuration import GatewayFile, load_gateway
+from gateway.server import bind
+from gateway.worker import Post, listen_of, run_watch, run_worker
+from gateway.workers import Crew
 
 
 def add_parser(subparsers: Any) -> None:
@@ -26,24 +43,35 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs until SIGTERM or SIGINT; 0 after a clean end."""
-    import uvloop
-
-    from controller.process.supervise import collect_seldom
-    from controller.process.telemetry import configure
-    from gateway.callers import Callers
-    from gateway.configuration import load_gateway
-    from gateway.server import bind
-    from gateway.worker import listen_of, run_worker
-
     file = load_gateway(args.config)
     listen = listen_of(file)
     needs = () if args.check or file.tables else (REDIS,)
-    settings = read_settings(args, os.environ, needs=needs)
+    settings, callers = read_settings(args, os.environ, needs=needs), Callers(file, os.environ)
     if args.check:
-        callers, workloads = Callers(file, os.environ), ", ".join(each.workload for each in file.workloads)
+        workloads = ", ".join(each.workload for each in file.workloads)
         print(f"{args.config}: {len(callers)} tokens, workloads {workloads}, listens at {file.listen}")
         return 0
     configure()
+    log = logger("gateway")
+    if not listen.is_loopback and listen.certificate is None:
+        log.warning("callers' tokens travel unencrypted: give tls, or put TLS in front")
+    with bind(listen) as sock, tempfile.TemporaryDirectory(prefix="tieline-gateway-") as folder:
+        return _serve(file, settings, sock, Path(folder))
+
+
+def _serve(file: GatewayFile, settings: Settings, sock: socket.socket, folder: Path) -> int:
+    """In this process, or in several that it keeps running."""
     collect_seldom()
-    with bind(listen) as sock:
-        return uvloop.run(run_worker(file, settings, sock))
+    post = Post(0, file.workers, folder)
+    if file.workers == 1:
+        return uvloop.run(run_worker(file, settings, sock, post))
+    post = post._replace(parent=os.getpid())
+
+    def work(number: int) -> int:
+        return uvloop.run(run_worker(file, settings, sock, post._replace(number=number)))
+
+    def watch() -> int:
+        sock.close()
+        return uvloop.run(run_watch(settings, post))
+
+    return Crew(file.workers, work, watch if settings.monitor is not None else None, close=sock.close).run()

@@ -66,8 +66,9 @@ class Draining(Struct, frozen=True, forbid_unknown_fields=True):
 class GatewayFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a file says. ``tables``: a controller's ``https://`` or the path of a last good file, "" for the
     Redis of ``TIELINE_REDIS``; ``tables_token``: the token for that address. ``last_good``: a directory for
-    the last good tables. ``share_holders``: through that Redis, which pool holds what. ``pool_hosts``,
-    ``overlay_keys``, ``stream_recovery``: as for the client library."""
+    the last good tables. ``workers``: processes, of which each takes up to ``connections_max`` connections.
+    ``access_log``: a file, "-" for standard output, "" for none. ``share_holders``: through that Redis, which
+    pool holds what. ``pool_hosts``, ``overlay_keys``, ``stream_recovery``: as for the client library."""
 
     listen: str = "127.0.0.1:8080"
     workloads: Annotated[tuple[ServedWorkload, ...], Meta(min_length=1, max_length=100)]
@@ -82,6 +83,8 @@ class GatewayFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     stream_recovery: Literal["raise", "whole"] = "raise"
     body_max_mib: Annotated[int, Meta(ge=1, le=4_096)] = 256
     connections_max: Annotated[int, Meta(ge=1, le=100_000)] = 4_000
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    access_log: str = "-"
     draining: Draining = Draining()
 
     def origins(self, workload: str) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from controller.process.clock import monotonic_ms, stopwatch_s
 from controller.process.wrong_secrets import WrongSecrets
 from gateway.callers import Caller, Callers, token_shown
 from gateway.draining import TOLD_TEXT, Drain
+from gateway.fairness import FairShares
+from gateway.limits import Limits, expected_units
 from gateway.placing import ORIGIN_HEADER, WORKLOAD_HEADER, Misplaced, Place, Placing
 from gateway.refusals import model_list, refused
 from gateway.relaying import send_reply
@@ -32,7 +34,8 @@ class BodyTooLargeError(Exception):
 
 class Handling:
     """Answers requests. ``callers`` may be replaced while it runs. ``unready``: why no request should come
-    here now, "" while they may. ``note``: told of every request once it has ended."""
+    here now, "" while they may. ``limits``: of the callers. ``note``: told of every request once it has
+    ended."""
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class Handling:
         drain: Drain,
         body_max_bytes: int,
         unready: Callable[[], str],
+        limits: Limits,
         note: Callable[[Visit], None],
     ) -> None:
         self.callers = callers
@@ -51,7 +55,9 @@ class Handling:
         self._drain = drain
         self._body_max_bytes = body_max_bytes
         self._unready = unready
+        self._limits = limits
         self._note = note
+        self._shares: dict[tuple[str, str], FairShares] = {}
         self._wrong_tokens = WrongSecrets()
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -62,6 +68,7 @@ class Handling:
             return web.Response(text=f"{complaint or 'ok'}\n", status=503 if complaint else 200)
         path = target.partition("?")[0]
         visit = Visit(stopwatch_s(), request.method, path, peer=request.remote or "")
+        reply: Reply | None = None
         try:
             with self._drain.under_way(visit, _abort_of(request)):
                 reply = await self._reply(request, visit)
@@ -70,6 +77,9 @@ class Handling:
             visit.ended = LEFT
             raise
         finally:
+            if visit.let_in is not None and reply is not None:
+                caller, expected = visit.let_in
+                self._limits.settle(caller, reply.units - expected)
             self._note(visit)
 
     async def _reply(self, request: web.BaseRequest, visit: Visit) -> Reply:
@@ -89,10 +99,24 @@ class Handling:
         if isinstance(place, Misplaced):
             return refused(place.status, place.code, place.text)
         visit.workload, visit.origin = place.workload, place.origin
-        forwarder = self._forwarders[place.workload]
         if request.method == "GET" and place.path.partition("?")[0] == MODELS:
-            return model_list(sorted(forwarder.models(place.origin)))
-        return await self._forwarded(request, headers, place, forwarder)
+            return model_list(sorted(self._forwarders[place.workload].models(place.origin)))
+        now_ms, units = monotonic_ms(), _expected(request)
+        if wait_ms := self._limits.take(caller, units, now_ms):
+            text = f"{caller.name} has reached its limit of requests or units"
+            return refused(429, "limit", text, retry_after_ms=wait_ms)
+        visit.let_in = caller, units
+        return await self._forwarded(
+            request, headers, place, is_shed=self._is_shed(place, visit.let_in, now_ms)
+        )
+
+    def _is_shed(self, place: Place, let_in: tuple[Caller, float], now_ms: int) -> bool | None:
+        """Whether what the table sheds of this workload falls on this request; None while it sheds
+        nothing."""
+        caller, units = let_in
+        shares = self._shares.setdefault((place.workload, place.origin), FairShares())
+        shed_share = self._forwarders[place.workload].shed_share(place.origin)
+        return shares.decide(caller.name, caller.weight, units, shed_share=shed_share, now_ms=now_ms)
 
     def _caller(self, headers: Headers, peer: str) -> Caller | Reply:
         """Who calls. After too many wrong tokens from an address even a valid one is refused there, because
@@ -110,12 +134,19 @@ class Handling:
         return caller
 
     async def _forwarded(
-        self, request: web.BaseRequest, headers: Headers, place: Place, forwarder: Forwarder
+        self, request: web.BaseRequest, headers: Headers, place: Place, *, is_shed: bool | None
     ) -> Reply:
         try:
             upload = await self._upload(request, headers)
-            outgoing = received(request.method, place.path, _passed_on(headers), upload, origin=place.origin)
-            return await forwarder.send(outgoing)
+            outgoing = received(
+                request.method,
+                place.path,
+                _passed_on(headers),
+                upload,
+                origin=place.origin,
+                is_shed=is_shed,
+            )
+            return await self._forwarders[place.workload].send(outgoing)
         except BodyTooLargeError:
             text = f"the body has more than {self._body_max_bytes} bytes"
             return refused(413, "body_too_large", text)
@@ -138,6 +169,12 @@ class Handling:
             if upload.add(piece):
                 await asyncio.sleep(0)
         return upload
+
+
+def _expected(request: web.BaseRequest) -> float:
+    """The units that a request will probably take. What is no JSON, such as a sound, says nothing of them."""
+    is_json = request.content_type == "application/json"
+    return expected_units((request.content_length or 0) if is_json else 0)
 
 
 def _abort_of(request: web.BaseRequest) -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from gateway.callers import Caller
 from tieline.forwarding import Headers, TokenCounts
 
 BROKEN = "broken"  # the stream broke after its first output
@@ -12,7 +13,8 @@ TOLD = "told"  # the worker ended first
 class Visit(Struct):
     """``began_s``: by the clock of ``stopwatch_s``. ``status``: of the response, 0 while there is none.
     ``ended``: how it ended where that is not told by the status. ``writing_since_ms``: since when the caller
-    has not taken what was written, 0 while nothing waits."""
+    has not taken what was written, 0 while nothing waits. ``let_in``: the caller whose limits it was let in
+    by, and for how many units; None while it was not."""
 
     began_s: float
     method: str
@@ -28,6 +30,7 @@ class Visit(Struct):
     usage: TokenCounts | None = None
     ended: str = ""
     writing_since_ms: int = 0
+    let_in: "tuple[Caller, float] | None" = None
 
     @property
     def outcome(self) -> str:

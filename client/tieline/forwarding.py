@@ -41,9 +41,18 @@ __all__ = [
 _NAMED = (b"x-tieline-", b"x-request-id")
 
 
-def received(method: str, path: str, headers: Headers, upload: Upload, *, origin: str = "") -> HttpRequest:
+def received(
+    method: str,
+    path: str,
+    headers: Headers,
+    upload: Upload,
+    *,
+    origin: str = "",
+    is_shed: bool | None = None,
+) -> HttpRequest:
     """A request as it was received. ``path``: what follows ``/v1``, with its query. ``origin``: one of the
-    client's ``origins``, which goes before the request's own header; "" leaves it to that."""
+    client's ``origins``, which goes before the request's own header; "" leaves it to that. ``is_shed``:
+    whether what the table sheds falls on it; None leaves that to the table's own sequence."""
     named = {
         name.lower().decode("latin-1"): value.decode("latin-1")
         for name, value in headers
@@ -51,14 +60,18 @@ def received(method: str, path: str, headers: Headers, upload: Upload, *, origin
     }
     if origin:
         named["x-tieline-origin"] = origin
-    return HttpRequest(method, path, headers, body=upload.body, named=named, fields=upload.fields)
+    return HttpRequest(
+        method, path, headers, body=upload.body, named=named, fields=upload.fields, is_shed=is_shed
+    )
 
 
 class Forwarder:
-    """Forwards requests through a client that is running."""
+    """Forwards requests through a client that is running. ``processes``: how many share the work, each with a
+    client of its own; together they take no more retries than one would."""
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, *, processes: int = 1) -> None:
         self._core = client.core
+        self._core.budget.divide(processes)
 
     async def send(self, request: HttpRequest) -> Reply:
         """The reply to one request; of a stream as soon as its first output is there. A failure is a reply

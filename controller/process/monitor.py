@@ -161,7 +161,8 @@ def _verdict(complaint: str) -> web.Response:
     return web.Response(text=f"{complaint or 'ok'}\n", status=503 if complaint else 200)
 
 
-def _families(now: Vitals) -> list[Metric]:
+def families_of(now: Vitals) -> list[Metric]:
+    """All families of these vitals, as Prometheus reads them."""
     ready = single("ready", "1 while this process can do its work", not (now.unready or now.stuck))
     families = [_family(figure) for figure in (ready, *now.figures)]
     return families + [family for times in now.histograms for family in times.collect()]
@@ -170,7 +171,7 @@ def _families(now: Vitals) -> list[Metric]:
 def _text(now: Vitals, process: ProcessCollector) -> bytes:
     """All families, and memory and processor time of this process, as Prometheus reads them."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(_families(now)))
+    registry.register(_Families(families_of(now)))
     registry.register(process)
     return generate_latest(registry)
 

@@ -1,6 +1,8 @@
 """`tieline gateway` as a process of its own, over running stand-ins: what callers in any language get."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,9 @@ import httpx2
 import pytest
 from openai import APIStatusError, AsyncOpenAI
 
+from lab.stack.server import free_ports
 from lab.standins.process import StandinProcess
-from tests.integration.gateways import AUTHORIZED, TOKEN, GatewayProcess, running_gateway, settings_of
+from tests.integration.gateways import AUTHORIZED, DIGEST, TOKEN, GatewayProcess, running_gateway, settings_of
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, infos, standins, table
 from tests.waiting import until
 from tieline._tables.last_good import write_last_good
@@ -129,3 +132,39 @@ async def test_a_stream_that_does_not_end_is_told(tmp_path: Path, tables: str) -
         assert b"[DONE]" not in text
         assert stopping is not None
         assert await stopping == 0
+
+
+async def test_workers_share_what_must_hold_for_all(tmp_path: Path, tables: str) -> None:
+    """A caller's limit, however its connections are spread; the figures; and a worker that was killed is
+    started again while the others serve."""
+    tokens = [{"name": "search", "sha256": DIGEST, "requests_per_s": 0.01}]
+    settings = settings_of(tables, tokens=tokens, workers=2)
+    (port,) = free_ports(1)
+    async with (
+        running_gateway(tmp_path, settings, "--monitor", f"127.0.0.1:{port}") as gateway,
+        httpx2.AsyncClient(headers=AUTHORIZED, timeout=60) as http,
+    ):
+        monitor = f"http://127.0.0.1:{port}"
+        answers = []
+        for _ in range(6):
+            async with httpx2.AsyncClient(headers=AUTHORIZED, timeout=60) as other:
+                answers.append(await other.post(f"{gateway.url}/chat/completions", json=ASK))
+        assert [answer.status_code for answer in answers] == [200, *[429] * 5]
+        assert answers[-1].json()["error"]["code"] == "tieline_limit"
+        assert int(answers[-1].headers["retry-after"]) > 60
+
+        async def counted() -> bool:
+            text = (await http.get(f"{monitor}/metrics")).text
+            return 'outcome="4xx",workload="chat"} 5.0' in text
+
+        await until(counted, what="the figures of both workers")
+        first, second = children_of(gateway.child.pid)[:2]
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: "is started again" in gateway.child.output(), what="another worker")
+        assert (await http.get(f"{gateway.root}/livez")).status_code == 200
+        assert second in children_of(gateway.child.pid)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that this one has started."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -74,7 +74,9 @@ class HttpRequest(Struct, frozen=True):
     """A caller's request. ``path`` is what follows the base URL, query included. ``named``: ``x-request-id``
     and the headers that begin with ``x-tieline-``, by lower-case name. ``timeout_s``: the read time-out that
     the caller has declared to its HTTP client. ``left``: pools that were left because a stream for this
-    request broke there. ``fields``: the text fields of a form that was read while it came."""
+    request broke there. ``fields``: the text fields of a form that was read while it came. ``is_shed``:
+    whether what the table sheds falls on this request, where its sender shares that out among callers; None
+    where the table's own sequence decides."""
 
     method: str
     path: str
@@ -84,6 +86,7 @@ class HttpRequest(Struct, frozen=True):
     timeout_s: float | None = None
     left: tuple[str, ...] = ()
     fields: "Mapping[str, Field] | None" = None
+    is_shed: bool | None = None
 
 
 class Answer(Protocol):

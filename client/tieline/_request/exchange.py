@@ -44,6 +44,7 @@ WAITING_MAX = 1_000
 AGAIN_FIRST_S = 1.0
 AGAIN_LONGEST_S = 8.0
 # Routes for which no other pool would do.
+_NOTHING = frozenset({""})  # excludes no pool, and makes a choice one that sheds nothing
 _ONLY_THERE = frozenset({Reason.HALF_OPEN, Reason.HELD})
 
 
@@ -138,7 +139,6 @@ class Exchange:
                     began_ms = tools.clock()
                     opening, called_back = yield from self._timed.send(action, part_ms, self._ticket)
                     if opening.result is ResultClass.OK and opening.reply is not None:
-                        opening.reply.usage = opening.usage
                         return success(opening.reply, route, attempts)
                     ends.append((opening, route))
                     with tools.lock:
@@ -262,11 +262,27 @@ class Exchange:
             return router.choose(
                 model, needs=needs, exclude={*exclude, *full} if full else exclude, origin=origin
             )
-        choice = router.choose(model, session=session, needs=needs, origin=origin)
+        choice = self._shared_out(router.choose(model, session=session, needs=needs, origin=origin))
         if full and (choice.pool in full if isinstance(choice, Route) else choice.fallbacks):
             other = router.choose(model, needs=needs, exclude=full, origin=origin)
             return choice if passed_over and isinstance(other, Shed) else other
         return choice
+
+    def _shared_out(self, choice: Route | Shed) -> Route | Shed:
+        """The choice, but for the share that the table sheds where the sender has decided on whom that falls.
+        The sequence of picks goes on as for any request, so that what is counted as shed stays the table's
+        share."""
+        decided, wish = self._call.request.is_shed, self._wish
+        if decided is None or isinstance(choice, Route) is not decided or choice.reason in _ONLY_THERE:
+            return choice
+        if isinstance(choice, Route):
+            return Shed(
+                Reason.SHED, "the table sheds a part of this workload, and this caller's requests are it"
+            )
+        if choice.reason is not Reason.SHED:
+            return choice
+        other = self._tools.router.choose(wish.model, needs=wish.needs, exclude=_NOTHING, origin=wish.origin)
+        return Route(other.target, Reason.WEIGHTED) if isinstance(other, Route) else other
 
     def _next_wait_ms(self) -> int:
         """The next wait before a pool is asked again that has failed this request."""

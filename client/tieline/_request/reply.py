@@ -42,7 +42,8 @@ _REPLACED = (b"x-should-retry", b"x-tieline-reason")
 class Reply(Struct):
     """What the caller gets: a whole body, or one that is still on its way. ``timed_out``: the caller's own
     time-out ended the request, and what it waited for; its HTTP library raises its own error then. ``usage``:
-    the token counts that a whole body names."""
+    the token counts that a whole body names. ``units``: the load that it was, once its body has ended; 0 for
+    a failure."""
 
     status: int
     headers: Headers
@@ -50,6 +51,7 @@ class Reply(Struct):
     relay: Relay | None = None
     timed_out: str = ""
     usage: TokenCounts | None = None
+    units: float = 0.0
 
 
 class Opening(Struct):

@@ -228,6 +228,8 @@ class TimedAttempts:
             if opening.usage is not None:
                 tools.estimator.learn(body_bytes, *opening.usage)
                 units = float(sum(opening.usage))
+            if opening.reply is not None:
+                opening.reply.usage, opening.reply.units = opening.usage, units
         # What a provider does not hold says nothing about the pool, however many requests ask for such.
         refused = opening.reading.blame is Blame.REQUEST and not call.body.refers
         outcome = Outcome(
@@ -250,8 +252,9 @@ class TimedAttempts:
         """Puts into the reply what hands on the rest of its answer, and reports how that ends."""
         tools, body_bytes = self._tools, self._call.body.text_bytes
         first_at_ms, reader = tools.clock(), opening.reader
+        reply = opening.reply
         assert opening.answer is not None
-        assert opening.reply is not None
+        assert reply is not None
         tools.router.alive(target.pool)
         if reader is not None and not opening.is_held:
             tools.router.timed(target, first_at_ms - flight.began_ms, is_stream=True)
@@ -262,7 +265,7 @@ class TimedAttempts:
             tools.flights.end(flight)
             self._remember(target, ids_in_stream(self._call.request.path, reader))
             usage, events = (reader.usage, reader.events) if reader is not None else (None, 0)
-            units = tools.estimator.streamed(body_bytes, usage, events)
+            units = reply.units = tools.estimator.streamed(body_bytes, usage, events)
             is_timed = reader is not None and not opening.is_held
             per_token_ms = (tools.clock() - first_at_ms) / (events - 1) if is_timed and events > 2 else None
             first_ms = float(first_at_ms - flight.began_ms) if is_timed else None
@@ -271,7 +274,7 @@ class TimedAttempts:
             )
             tools.router.report(target, outcome, is_timed=True)
 
-        opening.reply.relay = Relay(
+        reply.relay = Relay(
             opening.answer,
             opening.prefix,
             reader,

@@ -32,10 +32,16 @@ class RetryBudget:
     """Counts requests and retries by the second. Not thread-safe: its user has a lock. Times are monotonic
     milliseconds."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "_steady")
 
     def __init__(self) -> None:
         self._counts = RecentCounts(2, buckets=WINDOW_S, bucket_ms=1_000)
+        self._steady = float(PER_S * WINDOW_S)
+
+    def divide(self, processes: int) -> None:
+        """This process is one of so many that share the work of one. Its share of the requests is counted
+        here as they come; of the retries that are allowed whatever comes, it takes its part."""
+        self._steady = PER_S * WINDOW_S / processes
 
     def request(self, now_ms: int) -> None:
         """One request has begun."""
@@ -51,7 +57,7 @@ class RetryBudget:
     def left(self, now_ms: int) -> float:
         """Tokens left in the window that ends now."""
         requests, retries = self._counts.sums(now_ms)
-        return SHARE * requests + PER_S * WINDOW_S - retries
+        return SHARE * requests + self._steady - retries
 
 
 class Turn(NamedTuple):

@@ -108,3 +108,48 @@ async def test_what_the_table_says_of_an_origin() -> None:
         assert list(forwarder.models("eu")) == ["m"]
         assert forwarder.shed_share("eu") == pytest.approx(0.25)
         assert (forwarder.models("us"), forwarder.shed_share("us")) == ({}, 0.0)
+
+
+@pytest.mark.parametrize(("is_shed", "statuses"), [(False, {200}), (True, {429}), (None, {200, 429})])
+async def test_who_forwards_may_say_whom_the_table_sheds(is_shed: bool | None, statuses: set[int]) -> None:
+    """Else the table's own sequence does, request by request."""
+    fake = FakePools({POOL: 1}, model="m", shed=0.5)
+    async with tieline.AsyncClient(fake, workload="chat", origin="eu") as client:
+        assert await client.ready()
+        forwarder = Forwarder(client)
+        replies = [
+            await forwarder.send(received("POST", "/chat/completions", [], upload_of(ASK), is_shed=is_shed))
+            for _ in range(12)
+        ]
+    assert {reply.status for reply in replies} == statuses
+
+
+async def test_processes_divide_what_retries_are_allowed() -> None:
+    """So that ten workers of a gateway do not multiply the load on what is left."""
+    fake = FakePools({POOL: 1}, model="m")
+    clients = [tieline.AsyncClient(fake, workload="chat", origin="eu") for _ in range(2)]
+    for client, processes in zip(clients, (1, 10), strict=True):
+        Forwarder(client, processes=processes)
+    alone, together = (client.core.budget.left(0) for client in clients)
+    assert together == pytest.approx(alone / 10)
+
+
+async def test_the_load_of_a_reply_is_there_at_its_end() -> None:
+    """What the planner counts, and a gateway's limits; a failure is none."""
+    fake = FakePools({POOL: 1}, model="m")
+    async with tieline.AsyncClient(fake, workload="chat", origin="eu") as client:
+        assert await client.ready()
+        forwarder = Forwarder(client)
+        whole = await forwarder.send(received("POST", "/chat/completions", [], upload_of(ASK)))
+        stream = await forwarder.send(received("POST", "/chat/completions", [], upload_of(ASK_STREAM)))
+        assert stream.relay is not None
+        body = ReplyBody(stream.relay)
+        assert stream.units == 0
+        async for _ in body:
+            pass
+        await body.aclose()
+        fake.fault(POOL, status=400)
+        failure = await forwarder.send(received("POST", "/chat/completions", [], upload_of(ASK)))
+    assert whole.units > 0
+    assert stream.units > 0
+    assert failure.units == 0
