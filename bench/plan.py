@@ -1,8 +1,12 @@
 """What a decision costs: `script/bench plan`.
 
 `reflex N pools`: one step in which a loaded pool is lost. `dispatch N pools`: the linear programme of the
-whole table with N-1. Both are promised for 400 pools x 20 workloads x 8 origins and reported for 40 pools,
-the reflex also for 4,000. `memory of ...`: the peak memory of a process that does only that.
+whole table with N-1. Both are promised for 400 pools x 20 workloads x 8 origins, the dispatch also for
+4,000 x 50 x 8, and both are reported for other sizes. `memory of ...`: the peak memory of a process that does
+only that.
+
+How the dispatch grows is drawn from the JSON: `script/bench plan --json | .venv/bin/python -m
+bench._plan_plot docs/pictures/dispatch.svg`.
 """
 
 import sys
@@ -17,22 +21,25 @@ from bench._plan_world import Size
 SIZES = {
     "40 pools": Size(40, 4, 4),
     "400 pools": Size(400, 20, 8),
+    "1000 pools": Size(1_000, 30, 8),
+    "2000 pools": Size(2_000, 40, 8),
     "4000 pools": Size(4_000, 50, 8),
 }
-SAMPLES = {"40 pools": 200, "400 pools": 100, "4000 pools": 8}
+SAMPLES = {"40 pools": 200, "400 pools": 100, "4000 pools": 8}  # of the reflex
 REFLEX = {"400 pools": {"p50": 5.0}}
-DISPATCH: dict[str, dict[str, float]] = {"40 pools": {}, "400 pools": {"p50": 500.0}}
+DISPATCH = {"400 pools": {"p50": 100.0}, "4000 pools": {"p50": 5_000.0}}
 
 
 def measure() -> Iterator[Case]:
     """Every case that is promised, and those that are only reported."""
+    for name, samples in SAMPLES.items():
+        yield from reflex_cases(name, SIZES[name], samples, REFLEX.get(name, {}))
     for name, size in SIZES.items():
-        yield from reflex_cases(name, size, SAMPLES[name], REFLEX.get(name, {}))
-    for name, target in DISPATCH.items():
-        yield from dispatch_cases(name, SIZES[name], target)
+        yield from dispatch_cases(name, size, DISPATCH.get(name, {}))
     for name in ("400 pools", "4000 pools"):
         yield from memory_cases("steps", name, SIZES[name])
-    yield from memory_cases("dispatch", "400 pools", SIZES["400 pools"])
+    for name, size in SIZES.items():
+        yield from memory_cases("dispatch", name, size)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import pytest
 
 from bench._frame import Case
 from bench._plan_world import Size
-from bench._scale_plot import SIZES, graphs, picture, values_of
+from bench._plot import picture, values_of
+from bench._scale_plot import SIZES, graphs
 from bench._scale_tables import next_table, settled, table_cases
 from tieline.table import check
 
