@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from tools.source import Finding, Source
 
-PLACES = ("client/tieline", "streams", "controller", "gateway", "lab")
+PLACES = ("client/tieline", "streams", "controller", "gateway", "picker", "lab")
 POSITIONAL_MAX = 3
 # Names that tell how a value came about, or nothing at all, and not what it is.
 EMPTY_NAMES = frozenset(

@@ -102,6 +102,7 @@ COMMANDS = {
     "probe": Command("controller.cli.probe", "probe every pool and report its health"),
     "collect": Command("controller.cli.collect", "read status pages and other sources, and report them"),
     "envoy": Command("controller.cli.envoy", "let Envoy route requests by the route table"),
+    "picker": Command("picker.command", "pick pools for Envoy, as an endpoint picker over ext_proc"),
     "contract": Command(
         "controller.cli.contract", "print the contract with producers, and check records against it"
     ),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import BlockBuster
 
-PRODUCT = ("tieline", "streams", "controller", "gateway", "lab")
+PRODUCT = ("tieline", "streams", "controller", "gateway", "picker", "lab")
 # Building an HTTP client looks once for the installed libraries. That reads files; no request waits for it.
 MAY_BLOCK = ("tieline/_setup/http_clients.py", "http_library")
 
