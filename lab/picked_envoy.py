@@ -34,8 +34,8 @@ _ENDPOINT = "x-gateway-destination-endpoint"
 
 
 class PickedEnvoy(Server):
-    """``program``: Envoy. ``picker``: where the picker listens. ``pools``: every address to which it may send a
-    request. ``by_name``: pools that Envoy itself knows (``destination: pool``), each with its address.
+    """``program``: Envoy. ``picker``: where the picker listens. ``pools``: every address to which it may send
+    a request. ``by_name``: pools that Envoy itself knows (``destination: pool``), each with its address.
     ``fails_open``: what happens to requests while the picker is away."""
 
     name = "Envoy"

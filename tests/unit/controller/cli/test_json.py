@@ -9,14 +9,8 @@ import pytest
 from controller.cli import COMMANDS, main
 from controller.cli.grammar import grammar
 
-SERVES = {
-    "controller",
-    "web",
-    "probe",
-    "notify",
-    "collect",
-    "picker",
-}  # they run until a signal, and print nothing
+# They run until a signal, and print nothing.
+SERVES = {"controller", "web", "probe", "notify", "collect", "envoy", "gateway", "picker"}
 TEXT = {"completion", "man", "policy init"}  # for a shell, a pager, and a file of a person's own
 QUIET = {"context add", "context use"}  # they say in one line that it was done
 CHANGES = (
