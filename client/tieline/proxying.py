@@ -27,6 +27,7 @@ from tieline._health.ejection import (
     WINDOW_REQUESTS_MIN,
     WINDOW_S,
 )
+from tieline._request.limits import WHOLE_ANSWER_MS_PER_TOKEN, WHOLE_ANSWER_TOKENS_DEFAULT
 from tieline._request.memory import Estimator
 from tieline._routing.route import Outcome
 from tieline._routing.shares import Share, Shares
@@ -39,6 +40,8 @@ __all__ = [
     "STRAIGHT_FAILURES",
     "TRIAL_FIRST_S",
     "TRIAL_LONGEST_S",
+    "WHOLE_ANSWER_MS_PER_TOKEN",
+    "WHOLE_ANSWER_TOKENS_DEFAULT",
     "WINDOW_REQUESTS_MIN",
     "WINDOW_S",
     "Estimator",

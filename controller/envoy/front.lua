@@ -93,6 +93,7 @@ function envoy_on_request(handle)
     local body = handle:body()
     if body ~= nil and body:length() > 0 then
       local fields = read(kind, tostring(body:getBytes(0, body:length())))
+      headers = handle:headers() -- those from before the wait for the body are gone
       if fields.model ~= nil and string.find(fields.model, "^[%w%p ]+$") then
         headers:replace("x-tieline-model", fields.model)
         headers:replace("x-tieline-model-at", fields.first .. "-" .. fields.last)

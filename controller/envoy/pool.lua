@@ -1,10 +1,26 @@
 -- Puts a request into the form that its pool expects, by the metadata of the pool's route: the pool's own name
--- for the model, and the path before and behind what the caller's path has after /v1. On the way back it looks at
+-- for the model, the path before and behind what the caller's path has after /v1, and the time that it has. On the way back it looks at
 -- the end of the answer for the tokens that it counts, for the mark that ends a stream, and for what an error says.
 local TAIL = 4096
 
 local function note(handle, name, value)
   handle:streamInfo():dynamicMetadata():set("tieline", name, value)
+end
+
+-- How long this attempt may take until its answer begins. A whole answer has more time the longer it may be.
+-- Of a deadline that the caller sets an attempt takes half at most, so that another pool has time as well.
+local function limit_ms(headers, metadata)
+  local limit = metadata:get("limit_ms")
+  if limit == nil then
+    return nil
+  end
+  local tokens = tonumber(headers:get("x-tieline-output-max") or "") or metadata:get("tokens")
+  limit = limit + metadata:get("token_ms") * tokens
+  local deadline = tonumber(headers:get("x-tieline-deadline") or "")
+  if deadline ~= nil and deadline > 0 then
+    limit = math.min(limit, deadline * 500)
+  end
+  return math.max(1, math.floor(limit))
 end
 
 function envoy_on_request(handle)
@@ -20,10 +36,15 @@ function envoy_on_request(handle)
     end
     headers:replace(":path", metadata:get("path") .. path .. (query == "" and "" or "?" .. query))
   end
+  local limit = limit_ms(headers, metadata)
+  if limit ~= nil then
+    headers:replace("x-envoy-upstream-rq-per-try-timeout-ms", string.format("%d", limit))
+  end
   local name, first, last = metadata:get("name"), string.match(headers:get("x-tieline-model-at") or "", "^(%d+)-(%d+)$")
   if name ~= nil and first ~= nil and name ~= headers:get("x-tieline-model") then
     local body = handle:body()
     local text = tostring(body:getBytes(0, body:length()))
+    headers = handle:headers() -- those from before the wait for the body are gone
     local size = body:setBytes(string.sub(text, 1, tonumber(first) - 1) .. name .. string.sub(text, tonumber(last) + 1))
     headers:replace("content-length", tostring(size))
   end

@@ -24,6 +24,7 @@ from controller.envoy.shapes import (
     Resource,
     answer_header,
     extension,
+    file_name,
     http_manager,
     literal,
     lua,
@@ -35,11 +36,11 @@ from controller.envoy.shapes import (
     watched,
 )
 from tieline.providers import auth_for, url_for
+from tieline.proxying import WHOLE_ANSWER_MS_PER_TOKEN, WHOLE_ANSWER_TOKENS_DEFAULT
 from tieline.table import ClientSettings, ModelOffer, PoolInfo
 
-WHOLE_ANSWER_MS = 60_000  # what the client gives an answer of a thousand tokens
 SCRIPT = Path(__file__).with_name("pool.lua").read_text("utf-8")
-POOL_ROUTES, SECRETS = "pool_routes.json", "secrets.json"
+POOLS, SECRETS = "pools", "secrets"  # folders of the generated files
 ATTEMPT = "attempt"
 # What a line about an attempt says, in this order; ``outcomes`` reads it.
 ATTEMPT_FIELDS = (
@@ -75,9 +76,9 @@ class Places(Struct, frozen=True):
     authorities: str
     outcomes_url: str
 
-    def path(self, name: str) -> str:
-        """Where one of the generated files lies."""
-        return str(self.directory / name)
+    def path(self, folder: str, name: str) -> str:
+        """Where the generated file of one resource lies."""
+        return str(self.directory / file_name(folder, name))
 
 
 def listener_name(pool: str) -> str:
@@ -98,7 +99,7 @@ def listener(info: PoolInfo, places: Places) -> Resource:
         access_log=[outcome_log(ATTEMPT, (literal(info.pool), *ATTEMPT_FIELDS), places.outcomes_url)],
         rds={
             "route_config_name": info.pool,
-            "config_source": watched(f"{places.directory}/pool_routes.json"),
+            "config_source": watched(places.path(POOLS, info.pool)),
         },
     )
     return typed(
@@ -115,7 +116,7 @@ def _credential_filter(info: PoolInfo, places: Places) -> Resource:
     what the caller sent. Without a file the attempt ends with 401."""
     name, value = auth_for(info.adapter, "~", is_token=False)
     header, prefix = name.decode(), value.decode().removesuffix("~")
-    secret = {"name": info.credential, "sds_config": watched(places.path(SECRETS))}
+    secret = {"name": info.credential, "sds_config": watched(places.path(SECRETS, info.credential))}
     generic = extension(
         "envoy.http.injected_credentials.generic",
         "extensions.http.injected_credentials.generic.v3.Generic",
@@ -159,17 +160,20 @@ def _not_forwarded(info: PoolInfo) -> list[str]:
 
 def _routes_of(info: PoolInfo, offer: ModelOffer | None, settings: ClientSettings) -> list[Resource]:
     """Of one model: a costly request has the time that its caller gives it; a stream must begin soon, and may
-    not pause for long; a whole answer has its own time."""
+    not pause for long; a whole answer has the longer the more tokens it may have, unless its offer says."""
     own = offer or ModelOffer("", "")
     first_ms = own.first_token_timeout_ms or settings.first_token_timeout_ms
     idle_ms = max(first_ms, own.idle_timeout_ms or settings.idle_timeout_ms)
-    whole_ms = own.whole_answer_timeout_ms or max(WHOLE_ANSWER_MS, first_ms)
+    whole_ms, token_ms = first_ms, WHOLE_ANSWER_MS_PER_TOKEN
+    if own.whole_answer_timeout_ms:
+        whole_ms, token_ms = own.whole_answer_timeout_ms, 0
     of_model = [named(MODEL, offer.model)] if offer is not None else []
-    kinds: list[tuple[list[Resource], Resource]] = [
-        ([present(COSTLY)], {}),
-        ([present(STREAM)], {**_answer_within(first_ms), "idle_timeout": seconds(idle_ms)}),
-        ([], _answer_within(whole_ms)),
+    kinds: list[tuple[list[Resource], Resource, Resource]] = [
+        ([present(COSTLY)], {}, {}),
+        ([present(STREAM)], _begins_within(first_ms), {"idle_timeout": seconds(idle_ms)}),
+        ([], _begins_within(whole_ms, token_ms), {}),
     ]
+    form = _form(info, offer)
     return [
         {
             "match": {"prefix": "/", "headers": [*of_model, *headers]},
@@ -177,18 +181,17 @@ def _routes_of(info: PoolInfo, offer: ModelOffer | None, settings: ClientSetting
                 "cluster": info.pool,
                 "host_rewrite_literal": urlsplit(info.url).netloc.rpartition("@")[2],
                 "timeout": "0s",
-                **limits,
+                **more,
             },
-            "metadata": {"filter_metadata": {LUA: _form(info, offer)}},
+            "metadata": {"filter_metadata": {LUA: {**form, **limits}}},
         }
-        for headers, limits in kinds
+        for headers, limits, more in kinds
     ]
 
 
-def _answer_within(milliseconds: int) -> Resource:
-    """Until the first byte of the answer. It is the limit of a try that is never repeated here."""
-    policy = {"retry_on": "reset-before-request", "num_retries": 0, "per_try_timeout": seconds(milliseconds)}
-    return {"retry_policy": policy}
+def _begins_within(limit_ms: int, token_ms: int = 0) -> Resource:
+    """How long until the first byte of the answer, for the script that knows the request."""
+    return {"limit_ms": limit_ms, "token_ms": token_ms, "tokens": WHOLE_ANSWER_TOKENS_DEFAULT}
 
 
 def _form(info: PoolInfo, offer: ModelOffer | None) -> Resource:

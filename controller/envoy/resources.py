@@ -1,20 +1,24 @@
-"""PURE. The files of a plan: what each of them is called, and its bytes."""
+"""PURE. The files of a plan: what each of them is called, and its bytes.
 
-from collections.abc import Iterable
+Clusters and listeners lie in one file each. Of endpoints, of a pool's routes and of secrets Envoy takes a
+file for each, as whoever uses one watches its file alone.
+"""
+
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
 from controller.envoy import pools, routes
 from controller.envoy.plan import EnvoyPlan
-from controller.envoy.pools import POOL_ROUTES, SECRETS, Places
-from controller.envoy.shapes import Resource, file_of
+from controller.envoy.pools import POOLS, SECRETS, Places
+from controller.envoy.shapes import Resource, file_name, file_of
 
-ENDPOINTS, CLUSTERS, LISTENERS = "endpoints.json", "clusters.json", "listeners.json"
-ROUTES = "routes.json"
+CLUSTERS, LISTENERS, ROUTES = "clusters.json", "listeners.json", "routes.json"
+ENDPOINTS = "endpoints"
 
 
 class Resources(Struct, frozen=True):
-    """Envoy's resources by name, one mapping for each file."""
+    """Envoy's resources by name, one mapping for each kind."""
 
     clusters: dict[str, Resource]
     listeners: dict[str, Resource]
@@ -24,15 +28,17 @@ class Resources(Struct, frozen=True):
     routes: dict[str, Resource]
 
     def files(self) -> dict[str, bytes]:
-        """The bytes of every file."""
+        """The bytes of every file, by its name."""
+        whole = {CLUSTERS: self.clusters, LISTENERS: self.listeners, ROUTES: self.routes}
+        folders = {SECRETS: self.secrets, POOLS: self.pool_routes, ENDPOINTS: self.endpoints}
         return {
-            SECRETS: file_of(list(self.secrets.values())),
-            POOL_ROUTES: file_of(list(self.pool_routes.values())),
-            CLUSTERS: file_of(list(self.clusters.values())),
-            LISTENERS: file_of(list(self.listeners.values())),
-            ENDPOINTS: file_of(list(self.endpoints.values())),
-            ROUTES: file_of(list(self.routes.values())),
+            **{name: file_of(list(resources.values())) for name, resources in whole.items()},
+            **{name: data for folder, items in folders.items() for name, data in _single(folder, items)},
         }
+
+
+def _single(folder: str, resources: Mapping[str, Resource]) -> Iterable[tuple[str, bytes]]:
+    return ((file_name(folder, name), file_of([resource])) for name, resource in resources.items())
 
 
 def resources(plan: EnvoyPlan, places: Places) -> Resources:
@@ -40,11 +46,10 @@ def resources(plan: EnvoyPlan, places: Places) -> Resources:
     infos = plan.pools()
     lanes = [lane for lane in plan.lanes if lane.shares.pools]
     credentials = _credentials((info.credential for info, _ in infos.values()), places)
-    endpoints_file = places.path(ENDPOINTS)
     return Resources(
         clusters=_by_name(
             [pools.cluster(info, places) for info, _ in infos.values()]
-            + [routes.lane_cluster(lane, endpoints_file) for lane in lanes]
+            + [routes.lane_cluster(lane, places.path(ENDPOINTS, lane.name)) for lane in lanes]
         ),
         listeners=_by_name(pools.listener(info, places) for info, _ in infos.values()),
         pool_routes=_by_name(pools.routes(info, settings) for info, settings in infos.values()),

@@ -4,7 +4,9 @@ A resource is a mapping as Envoy's v3 API has it in JSON, which is also YAML. It
 https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/api.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, TypeAlias
 
 import msgspec
@@ -20,6 +22,8 @@ LUA = "envoy.filters.http.lua"
 ROUTER = "envoy.filters.http.router"
 OUTCOMES_CLUSTER = "tieline-outcomes"
 LOG_EVERY = "0.2s"
+NAME_MAX = 100
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
@@ -46,6 +50,12 @@ def file_of(resources: Sequence[Resource]) -> bytes:
 def encoded(message: Mapping[str, Any]) -> bytes:
     """A message as JSON, indented, so that people can read and compare it."""
     return msgspec.json.format(_encoder.encode(message), indent=1) + b"\n"
+
+
+def file_name(folder: str, name: str) -> str:
+    """The file for one resource, as Envoy reads endpoints, a pool's routes and secrets from one file each."""
+    digest = blake2b(name.encode(), digest_size=6).hexdigest()
+    return f"{folder}/{_UNSAFE.sub('-', name)[:NAME_MAX]}-{digest}.json"
 
 
 def watched(path: str) -> Resource:

@@ -20,34 +20,41 @@ class Watched(ResourceDirectory):
         super().__init__(path)
         self.looks = 0
 
-    def _rename(self, files: dict[str, bytes], names: tuple[str, ...]) -> list[str]:
-        changed = []
-        for name in names:
-            changed += super()._rename(files, (name,))
-            if changed and self.is_complete():
-                self._look()
-        return changed
+    def _write(self, name: str, data: bytes) -> None:
+        super()._write(name, data)
+        if self.is_complete():
+            self._look()
 
     def _look(self) -> None:
         self.looks += 1
-        clusters, listeners = self._names(CLUSTERS, "name"), self._names(LISTENERS, "name")
-        endpoints = {row["cluster_name"]: row for row in self._read(ENDPOINTS)}
-        for row in endpoints.values():
-            for pool in hosts(row, 0):
+        clusters, listeners = self._names(CLUSTERS), self._names(LISTENERS)
+        watched = {
+            row["name"]: Path(row["eds_cluster_config"]["eds_config"]["path_config_source"]["path"])
+            for row in self._read(CLUSTERS)
+            if row["type"] == "EDS"
+        }
+        used = {
+            route["route"]["cluster"]
+            for route in self._read(ROUTES)[0]["virtual_hosts"][0]["routes"]
+            if "route" in route
+        }
+        assert used <= watched.keys()
+        endpoints = {name: self._read(str(file)) for name, file in watched.items()}
+        assert all(row["cluster_name"] == name for name, rows in endpoints.items() for row in rows)
+        for name in used:
+            for pool in hosts(endpoints[name][0], 0):
                 assert f"pool/{pool}" in listeners
                 assert pool in clusters
-        for table in self._read(ROUTES):
-            for route in table["virtual_hosts"][0]["routes"]:
-                if "route" in route:
-                    assert route["route"]["cluster"] in clusters
-                    assert route["route"]["cluster"] in endpoints
+        for listener in self._read(LISTENERS):
+            manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+            assert Path(manager["rds"]["config_source"]["path_config_source"]["path"]).exists()
 
     def _read(self, name: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = msgspec.json.decode((self.path / name).read_bytes())["resources"]
         return rows
 
-    def _names(self, name: str, field: str) -> set[str]:
-        return {row[field] for row in self._read(name)}
+    def _names(self, name: str) -> set[str]:
+        return {row["name"] for row in self._read(name)}
 
 
 def test_every_step_is_safe(tmp_path: Path) -> None:
@@ -63,14 +70,30 @@ def test_what_stays_the_same_is_not_renamed(tmp_path: Path) -> None:
     directory = ResourceDirectory(tmp_path)
     plan = plan_of(random_table(3))
     assert not directory.is_complete()
-    assert len(directory.write(resources(plan, places(tmp_path)))) == 6
+    assert set(directory.write(resources(plan, places(tmp_path)))) == files_in(tmp_path)
     assert directory.is_complete()
     assert directory.write(resources(plan, places(tmp_path))) == ()
     share = next(share for lane in plan.lanes for share in lane.shares.pools)
     lanes = tuple(_reweighted(lane, share.info.pool) for lane in plan.lanes)
     other = msgspec.structs.replace(plan, lanes=lanes)
-    assert directory.write(resources(other, places(tmp_path))) == (ENDPOINTS,)
-    assert list(tmp_path.glob("*.new")) == []
+    changed = directory.write(resources(other, places(tmp_path)))
+    assert changed
+    assert all(name.startswith(ENDPOINTS) for name in changed)
+    assert list(tmp_path.rglob("*.new")) == []
+
+
+def test_files_that_nothing_names_are_removed(tmp_path: Path) -> None:
+    """After a table that has nothing in common with the former one."""
+    directory = ResourceDirectory(tmp_path)
+    for seed in (3, 4):
+        made = resources(plan_of(random_table(seed)), places(tmp_path))
+        directory.write(made)
+        assert files_in(tmp_path) == made.files().keys()
+
+
+def files_in(path: Path) -> set[str]:
+    """The names of all files."""
+    return {file.relative_to(path).as_posix() for file in path.rglob("*.json")}
 
 
 def _reweighted(lane: Any, pool: str) -> Any:
