@@ -315,3 +315,10 @@ def test_a_solver_that_gets_lost_tries_another_way() -> None:
     lost._highs.setOptionValue("simplex_iteration_limit", 0)
     lost.solve()
     assert lost.objective == pytest.approx(tableau.objective)
+
+
+def test_the_solver_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """HiGHS would print a banner once in a process, on the standard output of whoever solves."""
+    rules = policy((pool("azure/a"),))
+    solved(rules, problem(rules, {"chat/eu": 60.0}))
+    assert capfd.readouterr() == ("", "")
