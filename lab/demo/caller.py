@@ -31,6 +31,7 @@ FINISH_WITHIN_S = 40.0
 STATUS_EVERY_S = 1.0
 REPLAY_MAX_S = 86_400.0
 PROMPT_TOKENS_MAX = 4_000
+UNLIMITED = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
 
 
 class CallerConfig(Struct, frozen=True):
@@ -39,7 +40,8 @@ class CallerConfig(Struct, frozen=True):
     ``first``: the row of the trace to begin with, so that callers differ. ``stream_share``: of the requests.
     ``notes``: a file, or ``-`` for standard output. ``last_good``: the directory of the last good tables,
     default: beside the notes. ``monitor``: host:port, see ``controller.process.monitor``. ``request_ids``:
-    what the ids of its requests begin with, default: the name.
+    what the ids of its requests begin with, default: the name. ``through``: the base URL of a proxy that
+    routes the requests; then no client of the library is made, and none notes anything.
     """
 
     name: str
@@ -56,6 +58,7 @@ class CallerConfig(Struct, frozen=True):
     last_good: str = ""
     monitor: str = ""
     request_ids: str = ""
+    through: str = ""
 
 
 class NoteFile:
@@ -113,6 +116,13 @@ class Caller:
 
     async def _open(self, workload: str, undo: AsyncExitStack) -> None:
         config = self._config
+        if config.through:
+            own_headers = {"x-tieline-workload": workload}
+            http = httpx2.AsyncClient(
+                timeout=None, base_url=config.through, headers=own_headers, limits=UNLIMITED
+            )
+            self._http[workload] = await undo.enter_async_context(http)
+            return
         origins = list(dict.fromkeys(s.origin for s in config.shares if s.workload == workload))
         client = tieline.AsyncClient(
             config.redis,
@@ -213,7 +223,8 @@ class Caller:
             tokens=prompt_tokens + answer_tokens,
         )
         self._notes.add(start)
-        url = f"{self._clients[share.workload].base_url}/chat/completions"
+        base_url = config.through or self._clients[share.workload].base_url
+        url = f"{base_url}/chat/completions"
         request = OutgoingRequest(start, url, body, deadline_s=config.deadline_s)
         self._notes.add(await send_until_whole(self._http[share.workload], request))
 

@@ -76,6 +76,11 @@ def add_parser(subparsers: Any) -> None:
         help="run on three brokers, two controllers, and Valkey behind Sentinels or as a cluster",
     )
     parser.add_argument(
+        "--through",
+        choices=("envoy",),
+        help="let applications without the client library send through Envoy, which `tieline envoy` directs",
+    )
+    parser.add_argument(
         "--lose",
         choices=get_args(Loss),
         help="on a cluster: lose one broker, the primary of Redis or the leading controller together with a "
@@ -143,7 +148,7 @@ async def _demo(args: argparse.Namespace, console: Console, directory: Path) -> 
     screen = screen_for(console, plain=args.plain)
     for line in setting_lines(run_plan.differences):
         screen.say(line)
-    current = Run(run_plan, directory, screen, cluster=args.cluster)
+    current = Run(run_plan, directory, screen, cluster=args.cluster, through=args.through)
     try:
         await current.start()
         await play(current)

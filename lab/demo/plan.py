@@ -212,9 +212,17 @@ def shares(policy: Policy) -> tuple[Share, ...]:
 
 
 def callers(
-    run: Plan, trace_rows: int, *, redis: str, kafka: str, namespace: str, directory: str
+    run: Plan,
+    trace_rows: int,
+    *,
+    redis: str,
+    kafka: str,
+    namespace: str,
+    directory: str,
+    through: str = "",
 ) -> tuple[CallerConfig, ...]:
-    """The calling processes. Each begins at another row of the trace, which has ``trace_rows``."""
+    """The calling processes. Each begins at another row of the trace, which has ``trace_rows``.
+    ``through``: the base URL of a proxy, empty for none."""
     count = run.pace.callers
     return tuple(
         CallerConfig(
@@ -227,6 +235,7 @@ def callers(
             rate_per_s=run.pace.requests_per_s / count,
             token_scale=run.pace.token_scale,
             first=number * trace_rows // count,
+            through=through,
         )
         for number in range(count)
     )

@@ -28,6 +28,9 @@ LOOK_EVERY_S = 0.1
 SETTLE_S = 0.5
 TABLE_WITHIN_S = 120.0
 PROBE_IDS = (PROBE_ID_PREFIX,)
+NOT_MEASURED = (
+    "through Envoy: nobody notes when an attempt begins and when a table is in use, so neither is shown"
+)
 _TAKES_BACK = {"thaw": "freeze", "revive": "kill", "restore": "halve"}
 _FAULT_WORDS = {"freeze": "hangs", "kill": "is dead", "halve": "has half its capacity"}
 
@@ -38,8 +41,17 @@ class Run:
     """One run. ``notes``: lines for the end of the report. ``failures``: promises that a drill saw broken.
     ``excused``: spans (ms) in which the stack was stopped on purpose."""
 
-    def __init__(self, plan: Plan, directory: Path, screen: Screen, cluster: str | None = None) -> None:
-        self.fleet = Fleet(plan, directory, screen.say, cluster=cluster)
+    def __init__(
+        self,
+        plan: Plan,
+        directory: Path,
+        screen: Screen,
+        cluster: str | None = None,
+        *,
+        through: str | None = None,
+    ) -> None:
+        self.fleet = Fleet(plan, directory, screen.say, cluster=cluster, through=through)
+        self._through = through
         self.picture = Picture(plan.policy)
         self.faults: list[Fault] = []
         self.notes: list[str] = []
@@ -185,11 +197,13 @@ class Run:
         await self.fleet.stop_callers()
         await self.observer.stop()
         await self._stop_showing()
+        if self._through:
+            self.notes.append(NOT_MEASURED)
         return facts(
             self.picture.policy,
             self.observer.calls,
             self.observer.log_lines,
-            faults=self.faults,
+            faults=() if self._through else self.faults,
             events_ms=self.observer.events_ms,
             generations=self.picture.generations,
             probes=PROBE_IDS,

@@ -187,10 +187,10 @@ async def test_faults_end_as_in_the_clients_matrix(run: EnvoyRun, running: dict[
         ):
             await until(lambda: _answers(run, http), what="an answer of the first pool")
             await running[A].fault(kind)
-            before = run.reported(result)[A]
-            answer = await _by_sdk(llm, stream=kind == "hang")
-            assert answer == (status, pool), kind
-            await _reported(run, result, before)
+            struck = Struck(run, result)
+            while not struck.is_reported():
+                answer = await _by_sdk(llm, stream=kind == "hang")
+                assert answer in ((status, pool), (200, B)), kind
             await running[A].clear()
 
 
@@ -214,5 +214,14 @@ async def _answers(run: EnvoyRun, http: httpx2.AsyncClient) -> bool:
     return answer.status_code == 200 and answer.headers["x-tieline-pool"] == A
 
 
-async def _reported(run: EnvoyRun, result: str, before: int) -> None:
-    await until(lambda: run.reported(result)[A] > before, what=f"{result} in a report")
+class Struck:
+    """Whether a report says that the first pool's requests end so. A pool that is coming back gets a part of
+    them only, so that not every request meets its fault."""
+
+    def __init__(self, run: EnvoyRun, result: str) -> None:
+        self._run, self._result = run, result
+        self._before = run.reported(result)[A]
+
+    def is_reported(self) -> bool:
+        """By the reports so far."""
+        return self._run.reported(self._result)[A] > self._before
