@@ -22,6 +22,8 @@ from picker.choosing import Desk
 from picker.exchange import Exchange
 from picker.messages import HealthCheckRequest, HealthCheckResponse, ProcessingRequest
 from picker.settings import PickerFile
+from tieline.errors import ConfigurationError
+from tieline.private_files import read_private_file
 
 SERVICE, HEALTH = "envoy.service.ext_proc.v3.ExternalProcessor", "grpc.health.v1.Health"
 SERVING, NOT_SERVING = 1, 2
@@ -82,7 +84,10 @@ class PickerServer:
         listen, port = self._file.listen, 0
         try:
             if self._file.certificate:
-                credentials = grpc.ssl_server_credentials([_key_pair(self._file)])
+                key, certificate, authority = _tls_parts(self._file)
+                credentials = grpc.ssl_server_credentials(
+                    [(key, certificate)], authority or None, require_client_auth=bool(authority)
+                )
                 port = server.add_secure_port(listen, credentials)
             else:
                 port = server.add_insecure_port(listen)
@@ -169,12 +174,18 @@ class PickerServer:
         self.counts[what] += 1
 
 
-def _key_pair(file: PickerFile) -> tuple[bytes, bytes]:
-    """(key, certificate) as PEM. Raises SettingError."""
-    parts = []
-    for field, name in (("key", file.key), ("certificate", file.certificate)):
-        try:
-            parts.append(Path(name).read_bytes())
-        except OSError as error:
-            raise SettingError(f"{field}: {name} can't be read: {error.strerror}") from None
-    return parts[0], parts[1]
+def _tls_parts(file: PickerFile) -> tuple[bytes, bytes, bytes]:
+    """(key, certificate, authority of clients, empty for none) as PEM. Raises SettingError, also for a key
+    that others than its owner may read."""
+    try:
+        read_private_file(Path(file.key))
+    except ConfigurationError as error:
+        raise SettingError(f"key: {error}") from None
+    return _pem(file.key, "key"), _pem(file.certificate, "certificate"), _pem(file.client_ca, "client_ca")
+
+
+def _pem(name: str, field: str) -> bytes:
+    try:
+        return Path(name).read_bytes() if name else b""
+    except OSError as error:
+        raise SettingError(f"{field}: {name} can't be read: {error.strerror}") from None

@@ -38,7 +38,8 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class PickerFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a file says.
 
-    ``listen``: where Envoy reaches the picker; with ``certificate`` and ``key`` over TLS. ``tables``: where
+    ``listen``: where Envoy reaches the picker; with ``certificate`` and ``key`` over TLS, and
+    with ``client_ca`` only by those who show a certificate of this authority. ``tables``: where
     they come from in the place of Redis: ``https://`` of `tieline web`, or a last good file. ``last_good``:
     a directory that keeps the last tables over restarts. ``routes``: the first rule that fits a request
     counts.
@@ -57,6 +58,7 @@ class PickerFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     listen: str
     certificate: str = ""
     key: str = ""
+    client_ca: str = ""
     tables: str = ""
     last_good: str = ""
     routes: Annotated[tuple[Rule, ...], Meta(min_length=1, max_length=200)]
@@ -116,11 +118,19 @@ def is_address(text: str) -> bool:
     )
 
 
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches ``ip:port``."""
+    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    return ipaddress.ip_address(host).is_loopback
+
+
 def _faults(file: PickerFile) -> Iterator[tuple[FieldPath, str]]:
     if not is_address(file.listen):
         yield ("listen",), LISTEN_EXPECTED
     if bool(file.certificate) != bool(file.key):
         yield ("key" if file.certificate else "certificate",), "give both certificate and key, or neither"
+    if file.client_ca and not file.certificate:
+        yield ("client_ca",), "certificates are shown over TLS: give certificate and key as well"
     for pool, endpoints in file.endpoints.items():
         for place, endpoint in enumerate(endpoints):
             if not is_address(endpoint):

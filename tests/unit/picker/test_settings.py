@@ -55,6 +55,12 @@ routes:
         assert words in lines
 
 
+def test_callers_show_certificates_over_tls_only() -> None:
+    """An authority for them without TLS would protect nothing."""
+    (line,) = mistakes(GOOD + "client_ca: ca.pem\n")
+    assert "client_ca: certificates are shown over TLS" in line
+
+
 def test_endpoints_belong_to_the_mode_that_uses_them() -> None:
     """With destination pool nobody would look at them."""
     (line,) = mistakes(GOOD + "destination: pool\nendpoints: {a/r/d: ['10.0.0.1:80']}\n")
