@@ -25,6 +25,7 @@ from controller.envoy.shapes import (
 
 BOOTSTRAP = "bootstrap.json"
 SCRIPT = Path(__file__).with_name("front.lua").read_text("utf-8")
+CONNECTIONS_MAX = 20_000  # of callers
 REQUEST = "request"
 OUTCOMES_PATH = "/v1/logs"
 # What a line about a request says, in this order; ``outcomes`` reads it.
@@ -86,6 +87,11 @@ def bootstrap(front: Front, directory: Path) -> bytes:
         "per_connection_buffer_limit_bytes": BODY_BYTES_MAX,
         "filter_chains": [{"filters": [manager]}],
     }
+    connections = extension(
+        "envoy.resource_monitors.global_downstream_max_connections",
+        "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=CONNECTIONS_MAX,
+    )
     endpoint = {"endpoint": {"address": front.outcomes.address}}
     collector = {
         "name": OUTCOMES_CLUSTER,
@@ -96,6 +102,7 @@ def bootstrap(front: Front, directory: Path) -> bytes:
     return encoded(
         {
             "node": {"id": "tieline", "cluster": "tieline"},
+            "overload_manager": {"resource_monitors": [connections]},
             "admin": {"address": front.admin.address},
             "bootstrap_extensions": [
                 extension(

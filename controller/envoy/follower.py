@@ -48,7 +48,7 @@ class EnvoyFollower:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            wait_s = LOOK_EVERY_S if self.look() else AGAIN_AFTER_S
+            wait_s = LOOK_EVERY_S if await self.look() else AGAIN_AFTER_S
             try:
                 async with asyncio.timeout(wait_s):
                     await self._woken.wait()
@@ -56,16 +56,17 @@ class EnvoyFollower:
                 pass
             self._woken.clear()
 
-    def look(self) -> bool:
+    async def look(self) -> bool:
         """Write what has changed. False: a file could not be written, and Envoy goes on with the former
         ones."""
-        if self._plan is None and self.without_table and self._directory.is_complete():
+        if self._plan is None and self.without_table and await asyncio.to_thread(self._directory.is_complete):
             return True  # files of an earlier process are better than an answer that there is no table
         plan = self._make_plan()
         if plan == self._plan:
             return True
         try:
-            names = self._directory.write(resources(plan, self._places))
+            files = resources(plan, self._places)
+            names = await asyncio.to_thread(self._directory.write, files)
         except OSError as error:
             if not self.error:
                 self._log.error(

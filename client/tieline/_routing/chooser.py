@@ -41,6 +41,7 @@ class Chooser:
         self._verdicts = verdicts
         self._phase = phase
         self._report = report
+        self._shares: dict[ChoiceKey, tuple[Choice, frozenset[str], Shares]] = {}
 
     def choose(
         self,
@@ -103,13 +104,16 @@ class Chooser:
         part = None if self.table is None else self.table.parts.get(origin)
         if part is None:
             return Shares((), shed_ppm=MILLION, shed=self._no_part(origin))
-        choice = self._choice(ChoiceKey(origin, model, None), part, now_ms)
-        due = {
-            info.pool
-            for info, _ in weighted(part, part.route.split)
-            if self._verdicts.awaits(info.pool, model)
-        }
-        return shares_of(part, choice, model, out_of=self._verdicts.out_of, due=due)
+        key = ChoiceKey(origin, model, None)
+        choice = self._choice(key, part, now_ms)
+        infos = (info for info, _ in weighted(part, part.route.split)) if self._verdicts.due else ()
+        due = frozenset(info.pool for info in infos if self._verdicts.awaits(info.pool, model))
+        former = self._shares.get(key)
+        if former is not None and former[0] is choice and former[1] == due:
+            return former[2]  # whatever else they depend on makes another choice when it changes
+        shares = shares_of(part, choice, model, out_of=self._verdicts.out_of, due=due)
+        self._shares[key] = (choice, due, shares)
+        return shares
 
     def target(self, pool: str, model: str, origin: str) -> Target | None:
         """The pool as a target, whatever its weight; None when the origin's route doesn't list it, or the
@@ -122,6 +126,7 @@ class Chooser:
     def apply(self, table: ClientTable, now_ms: int) -> None:
         """Swap the table. Ejections stay, except those of pools whose address or credential has changed."""
         before, self.table = self.table, table
+        self._shares.clear()
         self._verdicts.swap({} if before is None else before.addresses(), table.addresses())
         self.choices.forget()
         self.refresh(now_ms)

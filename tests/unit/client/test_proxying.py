@@ -35,6 +35,16 @@ def test_the_shares_are_the_tables_weights() -> None:
     assert [share.offer.name for share in shares.pools if share.offer] == ["big", "big"]
 
 
+def test_shares_that_stay_the_same_are_the_same_object() -> None:
+    """So that a proxy of many routes can ask often; a failure that ejects a pool makes others."""
+    routing = router(part({A: 600_000, B: 400_000}), Time())
+    before = routing.shares(MODEL, "eu")
+    assert routing.hear(A, Outcome(ResultClass.OK), model=MODEL, origin="eu")
+    assert routing.shares(MODEL, "eu") is before
+    fail(routing, A)
+    assert routing.shares(MODEL, "eu") is not before
+
+
 def test_a_request_without_a_model_may_go_to_every_pool() -> None:
     """Also to those that offer no model."""
     in_force = part({A: 500_000, B: 500_000}, infos={B: info(B, models=())})

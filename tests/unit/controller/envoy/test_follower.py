@@ -1,5 +1,6 @@
 """When the files of Envoy are written, and when they stay as they are."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,10 @@ class Followed:
         in_force = part({pool: weights[pool.split("/")[0]] for pool in (A, B)})
         self.client.core.router.apply(generation(in_force, seq))
 
+    def look(self) -> bool:
+        """One look of the follower."""
+        return asyncio.run(self.follower.look())
+
     def text(self) -> str:
         """The endpoints of the lane of the model."""
         files = [path.read_text() for path in (self.path / ENDPOINTS).glob("*.json")]
@@ -46,7 +51,7 @@ class Followed:
 def test_without_a_table_callers_are_told_so(tmp_path: Path) -> None:
     """And Envoy can start already."""
     followed = Followed(tmp_path)
-    assert followed.follower.look()
+    assert followed.look()
     assert followed.follower.without_table == ("chat",)
     assert "no_table" in (tmp_path / ROUTES).read_text()
 
@@ -55,13 +60,13 @@ def test_files_of_an_earlier_process_outlive_a_start_without_a_table(tmp_path: P
     """Envoy goes on by them until there is a table again."""
     first = Followed(tmp_path)
     first.publish(1, azure=600_000, gcp=400_000)
-    assert first.follower.look()
+    assert first.look()
     before = first.text()
     second = Followed(tmp_path)
-    assert second.follower.look()
+    assert second.look()
     assert second.text() == before
     second.publish(2, azure=0, gcp=MILLION)
-    assert second.follower.look()
+    assert second.look()
     assert A not in second.text()
 
 
@@ -69,13 +74,13 @@ def test_a_pool_that_fails_leaves_the_files_and_nothing_else_is_renamed(tmp_path
     """By the client's own rules; a look that finds nothing new renames nothing."""
     followed = Followed(tmp_path)
     followed.publish(1, azure=600_000, gcp=400_000)
-    followed.follower.look()
+    followed.look()
     renamed = followed.follower.renamed
-    followed.follower.look()
+    followed.look()
     assert followed.follower.renamed == renamed
     for _ in range(STRAIGHT_FAILURES):
         followed.proxied.report(A, Outcome(ResultClass.CONNECT), model=MODEL, origin="eu")
-    followed.follower.look()
+    followed.look()
     assert A not in followed.text()
     assert B in followed.text()
 
@@ -84,10 +89,10 @@ def test_files_that_can_not_be_written_are_told_and_tried_again(tmp_path: Path) 
     """Envoy goes on with the former ones."""
     followed = Followed(tmp_path / "envoy")
     (tmp_path / "envoy").write_text("a file in the directory's place")
-    assert not followed.follower.look()
+    assert not followed.look()
     assert followed.follower.error
     (tmp_path / "envoy").unlink()
-    assert followed.follower.look()
+    assert followed.look()
     assert followed.follower.error == ""
 
 
