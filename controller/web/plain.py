@@ -49,13 +49,15 @@ class PlainRoute(Struct, frozen=True):
 
 
 class PlainTable(Struct, frozen=True):
-    """What ``GET /v1/table/WORKLOAD`` answers. ``overlay_base64``: the signed emergency overlay, if any."""
+    """What ``GET /v1/table/WORKLOAD`` answers. ``overlay_base64``: the signed emergency overlay, if any.
+    ``parents``: lineages that this one follows, by an operator's word; any table of theirs is older."""
 
     generation: str
     made_ms: int
     settings: dict[str, Any]
     routes: tuple[PlainRoute, ...]
     overlay_base64: str = ""
+    parents: tuple[str, ...] = ()
 
     def encoded(self) -> bytes:
         """As JSON, every field written out."""
@@ -71,6 +73,7 @@ def plain_table(manifest: Manifest, slices: Iterable[Slice], overlay: bytes) -> 
         asdict(parts[0].settings),
         routes=tuple(_route(part) for part in parts),
         overlay_base64=base64.b64encode(overlay).decode(),
+        parents=manifest.parents,
     )
 
 

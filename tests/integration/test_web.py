@@ -1,5 +1,7 @@
 """`tieline web` over the real stack: tables by stream and poll, reports to Kafka, tokens."""
 
+import base64
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -171,6 +173,8 @@ async def test_the_table_is_json_for_everybody_else(rig: Rig) -> None:
     await rig.tables.publish(table(POOLS, (250_000, 700_000), shed=50_000))
     answer = await until(lambda: _found(rig, "/v1/table/chat?origin=eu"), what="the table")
     body = await answer.json()
+    digest = base64.b64encode(hashlib.sha256(await answer.read()).digest()).decode()
+    assert answer.headers["content-digest"] == f"sha-256=:{digest}:"
     assert body["generation"] == "l1:1:1"
     (route,) = body["routes"]
     assert (route["workload"], route["origin"], route["shed_ppm"]) == ("chat", "eu", 50_000)

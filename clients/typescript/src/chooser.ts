@@ -10,7 +10,7 @@ import { HEALTH_FAILURES, type Needs, type Route, type Shed, type Target, shedBe
 import {
   type Candidate, awaitsTrial, candidates, normalised, splitInForce, splitWhileReturning, weighted, whyNot,
 } from "./slices.ts";
-import { MILLION, type Split, type Table, type TableRoute, generationText, providerOf } from "./table.ts";
+import { MILLION, type PoolInfo, type Split, type Table, type TableRoute, generationText, providerOf } from "./table.ts";
 import type { Verdicts } from "./verdicts.ts";
 
 const CHOICES_MAX = 512;
@@ -79,6 +79,36 @@ export class Chooser {
       if (shed.retryAfterMs !== undefined) this.#drop(key.text); // its time counts from when it was compiled
     }
     return result;
+  }
+
+  /** The pool that holds what a request refers to, or one that shares its endpoint and credential: weights
+   * don't matter. The holder comes first, and also when all of them are out, as there is no other. */
+  holder(pool: string, { model, exclude = new Set() }: Question, origin: string): Route | Shed {
+    const route = this.table?.routes.get(origin);
+    if (route === undefined) return this.#nowhere(origin);
+    const holder = route.pools.find((info) => info.pool === pool);
+    const count = this.count(origin);
+    const isFirst = exclude.size === 0;
+    if (isFirst) count.offered++;
+    const account = holder === undefined ? "" : accountOf(holder);
+    const sharing = route.pools.filter((info) => info !== holder && accountOf(info) === account);
+    const others = candidates(sharing.map((info) => ({ info, weight: 0 })), model, undefined, this.#bound.outOf);
+    const first = holder === undefined ? [] : this.#holding(holder, model);
+    const rows = [...first, ...others].filter(({ info }) => !exclude.has(info.pool));
+    const row = rows.find(({ out }) => out === undefined) ?? rows[0];
+    if (row === undefined) {
+      if (isFirst) count.shed++;
+      return shedBecause("no_pool", `${pool} can't be asked, and no other pool shares its state`);
+    }
+    const key: Key = { text: "", origin, model, needs: undefined };
+    return { kind: "route", target: this.#target(row, key), reason: "held" };
+  }
+
+  /** The holder itself, also where it does not offer the model. */
+  #holding(info: PoolInfo, model: string): Candidate[] {
+    const { outOf } = this.#bound;
+    const rows = candidates([{ info, weight: 0 }], model, undefined, outOf);
+    return rows.length > 0 ? rows : [{ info, weight: 0, offer: undefined, out: outOf(info.pool, model) }];
   }
 
   /** Swap the table. Ejections stay, except those of pools whose address or credential has changed. */
@@ -290,6 +320,11 @@ function withoutModel(route: TableRoute, model: string): string {
     return `no pool of ${nameOf(route)} serves ${model || "this"} with what is needed`;
   }
   return `no pool of ${nameOf(route)} serves ${model}; it has ${served.slice(0, MODELS_NAMED_MAX).join(", ")}`;
+}
+
+/** Whose state a pool sees. */
+function accountOf({ url, credential, adapter }: PoolInfo): string {
+  return `${new URL(url).host.toLowerCase()} ${credential} ${adapter}`;
 }
 
 function nameOf(route: TableRoute): string {

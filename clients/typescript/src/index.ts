@@ -1,6 +1,9 @@
 /** What applications use of this package. */
 
-export type { Needs, Reason, ResultClass, Route, Shed, Target } from "./outcome.ts";
-export type { Generation, Table } from "./table.ts";
-export { TableError, decodeTable } from "./table.ts";
-export { Router } from "./router.ts";
+export { Client, type ClientOptions } from "./client.ts";
+export type { Credential, Secret } from "./credentials.ts";
+export type { Outcome } from "./exchange.ts";
+export type { Blame, Needs, Reason, ResultClass, Route, Shed, Target } from "./outcome.ts";
+export { StreamBrokenError } from "./relay.ts";
+export type { PoolView } from "./router.ts";
+export type { State, Status } from "./status.ts";

@@ -11,7 +11,7 @@ export type Blame = "nobody" | "caller" | "request" | "model" | "pool" | "accoun
 
 /** Why a request goes where it goes, or nowhere. */
 export type Reason =
-  | "weighted" | "affinity" | "failover" | "half_open" | "provider_lost" | "last_resort" | "shed"
+  | "weighted" | "affinity" | "failover" | "half_open" | "held" | "provider_lost" | "last_resort" | "shed"
   | "no_table" | "no_route" | "no_model" | "no_pool" | "throttled" | "bad_option";
 
 export const HEALTH_FAILURES: ReadonlySet<ResultClass> = new Set(["server_error", "timeout", "connect", "cut"]);

@@ -74,6 +74,11 @@ export class Router {
     return { ...result, why: [...result.why, ...full], fallbacks: [] };
   }
 
+  /** The pool that holds what a request refers to, or one that shares its endpoint and credential. */
+  holder(pool: string, question: Question): Route | Shed {
+    return this.#chooser.holder(pool, question, question.origin ?? this.origin);
+  }
+
   /** When the pool takes one more request that others have dropped. */
   reserve(pool: string, nowMs: number, waitMaxMs: number): Turn | undefined {
     return this.#pace.reserve(pool, nowMs, waitMaxMs);

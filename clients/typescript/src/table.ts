@@ -115,7 +115,8 @@ function decodeGeneration(from: string): Generation {
   return { lineage: match[1], epoch: Number(match[2]), seq: Number(match[3]) };
 }
 
-function decodeSettings(fields: Fields): Settings {
+/** The settings, with the default of each that is not stated. Throws `TableError`. */
+export function decodeSettings(fields: Fields): Settings {
   const emptyAnswers = fields.empty_answers ?? "serve";
   if (emptyAnswers !== "serve" && emptyAnswers !== "retry") {
     throw new TableError("settings.empty_answers: expected serve or retry");

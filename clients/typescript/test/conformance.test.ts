@@ -15,7 +15,7 @@ import { crc32 } from "../src/hashes.ts";
 import { retryAfterMs, waitingForStream, waitingForTrial, waitingForWhole } from "../src/limits.ts";
 import { Destinations, authFor, urlFor } from "../src/providers.ts";
 import { StreamReader } from "../src/streams.ts";
-import { type Split, TableError, decodeOffer, decodeTable, isNewer } from "../src/table.ts";
+import { type Split, TableError, decodeOffer, decodeSettings, decodeTable, isNewer } from "../src/table.ts";
 import { judge } from "../src/whole.ts";
 import { type Json, Player } from "./player.ts";
 
@@ -29,10 +29,7 @@ function weightsOf({ rows }: Split): unknown[] {
   return rows.map(({ info, weight }) => [info.pool, weight]);
 }
 
-const SETTINGS = decodeTable({
-  generation: "x:1:1",
-  routes: [{ workload: "w", origin: "o", pools: [], shed_ppm: 1_000_000, shed_reason: "none" }],
-}).settings;
+const SETTINGS = decodeSettings({});
 
 const KINDS: Record<string, (given: Json) => unknown> = {
   affinity: ({ weights, out, sessions }) => {

@@ -121,6 +121,7 @@ def test_json_says_everything_in_full() -> None:
         ("gcp/europe-west4/gpt", 0, "https://g/v1")
     ]
     assert told["settings"]["first_token_timeout_ms"] == 10_000
+    assert told["parents"] == []
     assert sum(pool["weight_ppm"] for pool in route["pools"]) + route["shed_ppm"] == 1_000_000
 
 
