@@ -35,15 +35,10 @@ CLIENTS_MAX = 8
 WIDER_GROUPS_FROM_SEED = 100_000
 
 
-def generate(seed: str, seconds: int) -> FuzzWorld:
-    """The world of a seed, ``seconds`` long; its policy has no faults."""
+def generate(seed: str, seconds: int, policy: Policy | None = None) -> FuzzWorld:
+    """The world of a seed, ``seconds`` long, with this policy or one that is drawn; it has no faults."""
     random = Random(seed)
-    for _ in range(ATTEMPTS_MAX):
-        policy = _policy(random)
-        if not faults(policy):
-            break
-    else:
-        raise ValueError(f"seed {seed} gave no lawful policy in {ATTEMPTS_MAX} attempts")
+    policy = policy or _lawful_policy(random, seed)
     if seed.isdigit() and int(seed) >= WIDER_GROUPS_FROM_SEED:
         policy = _with_wider_group(random, policy)
     demand = _demand(random, policy)
@@ -62,6 +57,14 @@ def generate(seed: str, seconds: int) -> FuzzWorld:
         noise=random.choice((0.0, 0.0, 0.02)),
         planned=random.random() < 0.5,
     )
+
+
+def _lawful_policy(random: Random, seed: str) -> Policy:
+    for _ in range(ATTEMPTS_MAX):
+        policy = _policy(random)
+        if not faults(policy):
+            return policy
+    raise ValueError(f"seed {seed} gave no lawful policy in {ATTEMPTS_MAX} attempts")
 
 
 def _policy(random: Random) -> Policy:

@@ -20,10 +20,14 @@ STATED_AGAIN_S = 15  # after a silence the fleet has stated everything again
 LIFTED_S = 5
 BELIEVED_FACTOR = 4  # x what clients are served: more is not believed (docs/failure-modes.md)
 PLANNED_IN_S = 30
+TOUCHING_ALL: tuple[Kind, ...] = (
+    "pin",
+    "failover",
+)  # which pools a workload may use is another question then
 RESTLESS = (State.RECOVERING, State.DOWN)
 TOUCHING: tuple[Kind, ...] = (
     "errors", "throttle", "hang", "slow", "serves", "capacity", "planned", "status", "maintenance", "drain",
-    "verdict", "lying_probe", "declined",
+    "verdict", "lying_probe", "declined", "evacuate", "drill", "mode",
 )  # fmt: skip
 
 
@@ -119,6 +123,8 @@ class Outlook:
         for occurrence in weather.of(*TOUCHING):
             for pool in weather.pools_of(occurrence.target):
                 self._touched_s[pool] = second
+        if weather.of(*TOUCHING_ALL):
+            self._touched_s.update(dict.fromkeys(weather.natures, second))
         if "fleet" in weather.targets("silence"):
             self._touched_s.update(dict.fromkeys(weather.natures, second - WELL_S + STATED_AGAIN_S))
         withdrawn = sorted(weather.withdrawn())

@@ -97,7 +97,8 @@ class Reports:
         """What probers and the fleet send in this second."""
         for source in self._sources:
             if source.kind == "probe" and weather.second % PROBE_EVERY_S == 0:
-                results = {pool: weather.probed(pool) for pool in weather.natures}
+                names = [pool for pool in weather.natures if in_scope(pool, source.scope)]
+                results = {pool: weather.probed(pool) for pool in names}
                 self.prober_saw(source.id, results, now_ms)
             elif source.kind == "fleet" and weather.second % STATED_EVERY_S == 1:
                 self.fleet_states(weather.stated, weather.group_stated, weather.planned, now_ms)
@@ -110,6 +111,8 @@ class Reports:
                 for pool, result in sorted(results.items())
                 if in_scope(pool, f"{provider}/{region}")
             )
+            if not observations:
+                continue
             event = Report(
                 source, provider, region, incarnation="one", sequence=now_ms // 1000,
                 window_start_ms=now_ms - PROBE_EVERY_S * 1_000, window_end_ms=now_ms,

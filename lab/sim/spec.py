@@ -12,6 +12,7 @@ Kind: TypeAlias = Literal[
     "demand", "errors", "throttle", "hang", "slow", "serves", "group_serves", "capacity", "group_capacity",
     "planned", "silence", "clients_silent", "lag", "status", "maintenance", "declined", "drain", "freeze",
     "verdict", "override", "approve", "failback", "take_over", "own_network", "lying_demand", "lying_probe",
+    "evacuate", "drill", "pin", "failover", "mode",
 ]  # fmt: skip
 SILENCES: frozenset[str] = frozenset({"silence", "clients_silent", "lag"})
 LIES: tuple[Kind, ...] = ("lying_demand", "lying_probe", "own_network")

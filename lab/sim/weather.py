@@ -12,6 +12,7 @@ from tieline.events import (
     Claim,
     ClaimState,
     Command,
+    OrderedMode,
     PlannedChange,
     ResultClass,
     Statement,
@@ -21,7 +22,10 @@ from tieline.events import (
 )
 
 FOR_GOOD_MS = 86_400_000
-ORDERS: tuple[Kind, ...] = ("drain", "freeze", "verdict", "override", "approve", "failback")
+ORDERS: tuple[Kind, ...] = (
+    "drain", "freeze", "verdict", "override", "approve", "failback", "evacuate", "drill", "pin", "failover",
+    "mode",
+)  # fmt: skip
 Verdict: TypeAlias = Literal["", "healthy", "degraded", "down"]
 CLAIMS: tuple[Kind, ...] = ("status", "maintenance", "declined")
 
@@ -107,6 +111,7 @@ class Weather:
         begun = [o for o in self.of("maintenance") if self.second >= o.at_s + o.value]
         idle = frozenset(pool for o in begun for pool in self.pools_of(o.target))
         acting = {provider.id for provider in self.world.policy.providers if provider.mode == "act"}
+        acting -= self.targets("mode")
         return drained | {pool for pool in idle if pool.split("/")[0] in acting}
 
     def _turn_pools(self) -> None:
@@ -189,4 +194,6 @@ def _order(occurrence: Occurrence, number: int) -> Command:
         reason="fuzz", issued_ms=issued_ms, expires_ms=_end_ms(occurrence),
         guard=occurrence.word if is_override else "",
         state=cast(Verdict, occurrence.word) if occurrence.kind == "verdict" else "",
+        workload=occurrence.word if occurrence.kind in ("pin", "failover") else "",
+        mode=cast(OrderedMode, occurrence.word) if occurrence.kind == "mode" else "",
     )  # fmt: skip

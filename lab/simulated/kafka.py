@@ -91,6 +91,7 @@ class SimKafka:
         self.topics: dict[str, SimTopic] = {}
         self.groups: dict[str, Group] = {}
         self.read_only: set[str] = set()  # topics that take no records
+        self.unread: set[TopicPartition] = set()  # partitions whose records nobody can fetch
         self.on_append: list[Callable[[SimRecord, str], None]] = []
         self._chance = random.Random(f"kafka {seed}")
         self._waits: dict[int, Wait] = {}
@@ -172,7 +173,9 @@ class SimKafka:
         batches: dict[TopicPartition, list[SimRecord]] = {}
         for tp, position in wait.positions.items():
             partition = self.partition(tp)
-            if partition is not None and (records := partition.since(position, wait.most)):
+            if partition is None or tp in self.unread:
+                continue
+            if records := partition.since(position, wait.most):
                 batches[tp] = records
         return batches
 

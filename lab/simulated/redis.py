@@ -38,6 +38,7 @@ class SimRedis:
         self.network = network
         self.data: dict[bytes, Value] = {}
         self.expires_ms: dict[bytes, float] = {}
+        self.loses_hints = False  # what is published reaches nobody
         self.refusal: type[ReadOnlyError] | type[OutOfMemoryError] | None = None
         self.journal: list[tuple[float, dict[bytes, Value]]] = []
         self.subscribers: dict[bytes, list[Subscriber]] = {}
@@ -155,7 +156,7 @@ class SimRedis:
 
     def _publish(self, channel: Any, message: Any) -> int:
         name = as_bytes(channel)
-        subscribers = list(self.subscribers.get(name, ()))
+        subscribers = [] if self.loses_hints else list(self.subscribers.get(name, ()))
         for subscriber in subscribers:
             subscriber(name, as_bytes(message))
         return len(subscribers)

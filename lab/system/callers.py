@@ -14,7 +14,10 @@ from lab.system.request_rules import RequestWatch
 from lab.system.requests import Application
 from tieline import Applied, AsyncClient
 from tieline._tables.redis import RedisSource
+from tieline.credentials import ForHosts
 from tieline.keys import Keys
+
+SECRET = ForHosts("secret", "*.invalid")
 
 
 class SimSource(RedisSource):
@@ -63,7 +66,13 @@ class Caller:
         origins = tuple(origin.id for origin in origins_of(self._policy, self._workload))
         wires = SimPools(self._truth, self.name, self.watch)
         source = SimSource(self._installation, workload, (origins[0], *sorted(origins[1:])), wires=wires)
-        self._client = AsyncClient(source, workload=workload, origin=origins[0], origins=origins)
+        self._client = AsyncClient(
+            source,
+            workload=workload,
+            origin=origins[0],
+            origins=origins,
+            credentials={pool.credential: SECRET for pool in self._policy.pools if pool.credential},
+        )
         await self._client.start()
         self._client.on_table(partial(self._note, on_applied))
         application = Application(

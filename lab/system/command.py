@@ -17,9 +17,11 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
+from controller.process.clock import stopwatch_s
 from controller.process.errors import UserError
-from lab.system.shrink import shrink_system
-from lab.system.spec import SystemWorld, generate_system
+from lab.system.generate import KINDS, generate_system
+from lab.system.shrink import shrink_system, story
+from lab.system.spec import SystemWorld
 from lab.system.world import SystemRun
 from lab.system.world import run as run_world
 
@@ -41,6 +43,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--seeds", type=_positive, default=20, metavar="N", help="how many worlds (20)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the seed of the first world (0)")
     parser.add_argument("--jobs", type=_positive, default=1, metavar="J", help="processes (1)")
+    parser.add_argument(
+        "--within", type=_positive, metavar="S", help="begin no more worlds after so many seconds"
+    )
+    parser.add_argument(
+        "--orders", type=int, default=0, metavar="N", help="fail also if fewer orders of steps were reached"
+    )
     parser.add_argument(
         "--world", type=Path, metavar="FILE", help="instead run the world in this file, which --shrink wrote"
     )
@@ -65,12 +73,17 @@ def run(args: argparse.Namespace) -> int:
         summary.add(run_world(read_world(args.world)))
     else:
         seeds = range(args.seed, args.seed + args.seeds)
-        for result in _with_bar(_runs(seeds, args.jobs), len(seeds)):
+        for result in _with_bar(_runs(seeds, args.jobs, args.within), len(seeds)):
             summary.add(result)
     summary.show()
+    if summary.orders < args.orders:
+        console.print(f"only {summary.orders} orders of steps were reached, fewer than {args.orders}")
+        return EXIT_FAILED
     if summary.first is not None and args.shrink is not None:
         world = shrink_system(summary.first.world, summary.first.breaches[0].invariant)
         args.shrink.write_bytes(msgspec.json.format(msgspec.json.encode(world)))
+        for line in story(world):
+            console.print(line)
         console.print(f"The smallest world that breaks it: tieline sim --world {args.shrink}")
     return EXIT_FAILED if summary.first is not None else 0
 
@@ -95,6 +108,7 @@ class Summary:
         self._totals: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
         self._requests: Counter[str] = Counter()
+        self._befell: Counter[str] = Counter()
         self._orders: set[Any] = set()
         self._seeds: dict[str, list[str]] = {}
         self._digest = blake2b(digest_size=16)
@@ -106,6 +120,7 @@ class Summary:
         self._orders |= result.orders
         self._faults.update(result.faults)
         self._requests.update(result.requests)
+        self._befell.update(occurrence.kind for occurrence in result.world.fuzz.occurrences)
         self._totals.update(
             seconds=result.world.seconds,
             publications=result.publications,
@@ -122,6 +137,11 @@ class Summary:
             )
             self.first = self.first or result
 
+    @property
+    def orders(self) -> int:
+        """How many distinct orders of steps were reached."""
+        return len(self._orders)
+
     def show(self) -> None:
         """The totals."""
         totals = self._totals
@@ -131,13 +151,18 @@ class Summary:
             f"{totals['restarts']} restarts; {len(self._orders)} orders of steps; "
             f"digest {self._digest.hexdigest()}"
         )
-        faults = ", ".join(f"{kind} {count}" for kind, count in sorted(self._faults.items()))
-        self._console.print(f"faults in force: {faults or 'none'}")
-        requests = ", ".join(f"{end} {count}" for end, count in sorted(self._requests.items()))
-        self._console.print(f"requests: {requests or 'none'}")
+        self._console.print(f"faults in force: {_counts(self._faults)}")
+        if missing := sorted(set(KINDS) - set(self._faults)):
+            self._console.print(f"faults that were never in force: {', '.join(missing)}")
+        self._console.print(f"what befell pools, sources and operators: {_counts(self._befell)}")
+        self._console.print(f"requests: {_counts(self._requests)}")
         for invariant, seeds in sorted(self._seeds.items(), key=lambda item: -len(item[1])):
             shown = ", ".join(seeds[:SEEDS_SHOWN_MAX])
             self._console.print(f"{len(seeds)} breaches: {invariant} (seeds {shown})")
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
 
 
 def run_seed(number: int) -> SystemRun:
@@ -145,14 +170,20 @@ def run_seed(number: int) -> SystemRun:
     return run_world(generate_system(str(number)))
 
 
-def _runs(seeds: range, jobs: int) -> Iterator[SystemRun]:
-    """The runs in the order of their seeds, however many processes share the work."""
+def _runs(seeds: range, jobs: int, within_s: int | None) -> Iterator[SystemRun]:
+    """The runs in the order of their seeds, however many processes share the work. None begins after
+    ``within_s`` seconds."""
+    ends_s = stopwatch_s() + within_s if within_s is not None else float("inf")
     if jobs == 1:
-        yield from map(run_seed, seeds)
+        for seed in seeds:
+            if stopwatch_s() < ends_s:
+                yield run_seed(seed)
         return
     context = get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        yield from pool.map(run_seed, seeds, chunksize=CHUNK)
+        for first in range(0, len(seeds), CHUNK * jobs):
+            if stopwatch_s() < ends_s:
+                yield from pool.map(run_seed, seeds[first : first + CHUNK * jobs])
 
 
 def _with_bar(results: Iterable[SystemRun], count: int) -> Iterator[SystemRun]:

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from controller.bootstrap import Controller
 from controller.core.policy.policy import Policy
+from controller.core.policy.registry import registry_of
 from controller.ports import Ports
 from controller.process.errors import UserError
 from controller.process.seal import NO_SEAL
@@ -22,6 +23,13 @@ from lab.simulated.reader import open_reader
 from lab.simulated.redis import SimRedis
 from lab.simulated.redis_client import SimRedisClient
 from lab.simulated.solver import spawn_solver
+from streams.contract_check import Judge
+from streams.memory import MemoryTables
+from streams.rebuild import rebuild
+from streams.settings import IngestSettings
+from streams.store import Contents
+from streams.tables import RedisTables
+from streams.topic_ids import topic_facts
 from tieline.keys import Keys
 from tieline.topics import Topics
 
@@ -80,6 +88,23 @@ class Installation:
             if (epoch := controller.leader.epoch) is not None and self.processes[name].life is not Life.DEAD
         ]
         return max(leading)[1] if leading else ""
+
+    async def contents(self) -> Contents:
+        """The tables in Redis."""
+        return await RedisTables(SimRedisClient(self.redis), self.keys).read()  # type: ignore[arg-type]
+
+    async def rebuilt(self, now_ms: int) -> Contents:
+        """The tables as they are made from Kafka alone."""
+        settings = IngestSettings(self.brokers)
+        facts = await topic_facts(self.brokers, settings.consumed)
+        tables, judge = MemoryTables(), Judge(self.topics, registry_of(self._policy))
+        await rebuild(settings, tables, judge, facts=facts, now_ms=now_ms)
+        return await tables.read()
+
+    def keys_on(self, *topics: str, until_ms: int) -> list[bytes | None]:
+        """The keys of all records that these topics hold since before that time."""
+        partitions = [part for name in topics for part in self.kafka.topics[name].partitions]
+        return [record.key for part in partitions for record in part.records if record.timestamp <= until_ms]
 
     async def _controller(self, name: str) -> None:
         settings = Settings(kafka=self.brokers, redis=REDIS_URL, unsigned=True)

@@ -10,6 +10,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from lab.simulated import kafka, redis
 from lab.simulated.kafka import SimRecord
 from lab.simulated.loop import Life
+from lab.system import record_faults
 from lab.system.installation import Installation
 from lab.system.spec import FaultKind, MachineFault
 from lab.system.trace import Trace
@@ -179,6 +180,10 @@ def _letters(breaker: Breaker, _fault: MachineFault, _name: str) -> Mend:
     return lambda: breaker.installation.kafka.read_only.discard(topic)
 
 
+def _of_records(deed: Callable[[Installation, MachineFault], Mend]) -> Break:
+    return lambda breaker, fault, _name: deed(breaker.installation, fault)
+
+
 MOMENTS: frozenset[FaultKind] = frozenset(
     {"killed_at_append", "stopped_at_append", "killed_at_projection", "killed_at_claim", "stopped_at_claim"}
 )
@@ -197,4 +202,11 @@ BREAKS: dict[FaultKind, Break] = {
     "clock_ahead": _clock,
     "broker_clock_ahead": _broker_clock,
     "letters_refused": _letters,
+    "hints_lost": _of_records(record_faults.hints_lost),
+    "unread_partition": _of_records(record_faults.unread),
+    "topic_recreated": _of_records(record_faults.recreated),
+    "records_repeated": _of_records(record_faults.repeated),
+    "old_records": _of_records(record_faults.old),
+    "poison": _of_records(record_faults.poison),
+    "clocks_apart": _of_records(record_faults.clocks_apart),
 }

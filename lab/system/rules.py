@@ -7,13 +7,16 @@ and no fence or publication of a higher epoch lies before it on the routes log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.routes.record import RoutesRecord
 from lab.demo.continuity import take_over_faults
 from lab.sim.invariants import CHECKS
 from lab.system.request_rules import REQUEST_RULES
+from streams.rows import Row
+from streams.store import Contents
+from tieline.events import Statement
 from tieline.table import Generation
 
 REACHES_ALL_MS = 3_000  # a client polls every one to two seconds
@@ -25,8 +28,11 @@ NEVER_BACK = "no client goes back"
 ONLY_COUNTING = "clients apply what counts"
 PUBLISHED = "a table is published"
 AT_REST = "all comes to rest"
+LETTERS = "what can't be read is among the dead letters"
+TABLES = "the tables hold what Kafka holds"
 INVARIANTS: tuple[str, ...] = (
     *CHECKS, NO_EXCEPTION, READABLE, TAKE_OVER, IN_ORDER, NEVER_BACK, ONLY_COUNTING, PUBLISHED, AT_REST,
+    LETTERS, TABLES,
     *REQUEST_RULES,
 )  # fmt: skip
 """Everything that is checked."""
@@ -87,6 +93,38 @@ class AppliedTables:
         if text not in self._history.counting:
             self.breaches.append((ONLY_COUNTING, f"{client} applied {text}"))
         self.current[client] = generation
+
+
+def letter_faults(poison: Iterable[bytes | None], letters: Iterable[bytes | None]) -> list[str]:
+    """Keys of records that can't be read, and of those that are dead letters -> those that are missing."""
+    lost = sorted(str(key) for key in set(poison) - set(letters))
+    return [f"{len(lost)} are missing, the first is {lost[0]}"] if lost else []
+
+
+def table_faults(rebuilt: Contents, stored: Contents, until_ms: int) -> list[str]:
+    """Rows of statements and capacity that Kafka has held since before ``until_ms``, and that the tables lack
+    or have only an older one of. ``rebuilt``: from Kafka alone."""
+    current = {_row_key(row): row for row in (*stored.statements, *stored.capacities)}
+    faults = []
+    for row in (*rebuilt.statements, *rebuilt.capacities):
+        if row.append_ms > until_ms:
+            continue
+        name, there = _row_key(row), current.get(_row_key(row))
+        if there is None:
+            faults.append(f"{name} is missing")
+        elif there.event.incarnation == row.event.incarnation and _sequence(there) < _sequence(row):
+            faults.append(f"{name} is at {_sequence(there)}, Kafka holds {_sequence(row)}")
+    return faults
+
+
+def _row_key(row: Row) -> str:
+    event = row.event
+    kind = event.kind if isinstance(event, Statement) else "capacity"
+    return f"{event.source} {event.provider}/{event.region} {kind}"
+
+
+def _sequence(row: Row) -> int:
+    return row.event.sequence
 
 
 def rest_faults(

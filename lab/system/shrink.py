@@ -23,6 +23,26 @@ def shrink_system(world: SystemWorld, invariant: str, *, runs_max: int = RUNS_MA
     return smallest(world, _smaller, failing, runs_max=runs_max)
 
 
+def story(world: SystemWorld) -> list[str]:
+    """What happens in a world, in words, a line each, in order."""
+    policy, fuzz = world.fuzz.policy, world.fuzz
+    events: list[tuple[float, str, float]] = [
+        (item.at_s, f"{item.kind} {item.target} {item.value or ''} {item.word}", item.for_s)
+        for item in fuzz.occurrences
+    ]
+    events += [
+        (fault.at_s, f"{fault.kind} {fault.target} {fault.value or ''}", fault.for_s)
+        for fault in world.faults
+    ]
+    lines = [
+        f"{len(policy.providers)} providers, {len(policy.pools)} pools, {len(policy.workloads)} workloads, "
+        f"{len(policy.origins)} origins, {len(fuzz.shares)} clients, {world.seconds} s"
+    ]
+    for at_s, text, for_s in sorted(events):
+        lines.append(f"  at {at_s:g} s, for {for_s:g} s: {' '.join(text.split())}")
+    return lines
+
+
 def _smaller(world: SystemWorld) -> Iterator[SystemWorld]:
     for place in range(len(world.faults)):
         yield replace(world, faults=world.faults[:place] + world.faults[place + 1 :])

@@ -28,14 +28,27 @@ from lab.simulated.loop import VirtualLoop
 from lab.system.callers import Caller
 from lab.system.events import Events
 from lab.system.installation import Installation
-from lab.system.machine_faults import Breaker, Mend
+from lab.system.machine_faults import MOMENTS, Breaker, Mend
 from lab.system.pools import PoolTruth
+from lab.system.record_faults import POISON_KEY, event_topics
 from lab.system.request_rules import RequestWatch
-from lab.system.rules import NO_EXCEPTION, READABLE, AppliedTables, RoutesHistory, rest_faults
+from lab.system.rules import (
+    LETTERS,
+    NO_EXCEPTION,
+    READABLE,
+    TABLES,
+    AppliedTables,
+    RoutesHistory,
+    letter_faults,
+    rest_faults,
+    table_faults,
+)
 from lab.system.spec import CONTROLLERS, MachineFault, SystemWorld
 from lab.system.trace import Trace
 from tieline.table import RouteTable, TableError
 
+OF_CONTROLLERS = MOMENTS | {"killed", "stopped"}
+INGESTED_MS = 5_000  # by then a record is stored
 SETTLES_S = 20  # a new leader, and who reads which partition; only then is everything decided at once
 ALWAYS = frozenset({
     "only lawful pools", "a whole table", "on_loss names no pool that is down", "moves by choice are bounded",
@@ -105,7 +118,8 @@ class System:
         self._watch = Watch(self._contracts)
         self._seen: RouteTable | None = None
         self._took_office_s = 0
-        self._stirred_s = 0
+        self._stirred_s = 0  # when something last happened that may be news of pools
+        self._shaken_s = 0  # when a fault last began or ended
         self._faults_in_force = 0
         self._urgent = False  # whether an urgent table was published since the last look
         self._outcome = Outcome()
@@ -127,7 +141,7 @@ class System:
             if second:
                 self._look()  # what the second before has led to
             self._happen(second)
-        self._at_rest()
+        await self._at_rest()
 
     def result(self) -> SystemRun:
         """The whole run."""
@@ -182,7 +196,7 @@ class System:
         for fault in self._world.faults:
             await asyncio.sleep(max(fault.at_s - self._loop.time(), 0))
             mend = self._breaker.break_now(fault)
-            self._stirred_s = round(self._loop.time())
+            self._stir(fault)
             self._faults_in_force += 1
             self._loop.create_task(self._mend_later(fault, mend), name=f"mend {fault.kind}")
 
@@ -190,7 +204,13 @@ class System:
         await asyncio.sleep(fault.for_s)
         mend()
         self._faults_in_force -= 1
-        self._stirred_s = round(self._loop.time())
+        self._stir(fault)
+
+    def _stir(self, fault: MachineFault) -> None:
+        """Something begins or ends. A controller that is lost is no news of pools: for that nothing moves."""
+        self._shaken_s = round(self._loop.time())
+        if fault.kind not in OF_CONTROLLERS:
+            self._stirred_s = self._shaken_s
 
     def _happen(self, second: int) -> None:
         """One second of clients, probers, the fleet, status pages and operators."""
@@ -253,7 +273,7 @@ class System:
             took_office_s=self._took_office_s,
             outcome=self._outcome,
         )
-        since_s = self._weather.second - max(self._stirred_s, self._took_office_s)
+        since_s = self._weather.second - max(self._shaken_s, self._took_office_s)
         decides = since_s >= SETTLES_S and not self._faults_in_force
         self._watch.look(facts, ALL if decides else ALWAYS)
 
@@ -261,7 +281,7 @@ class System:
         is_urgent, self._urgent = self._urgent, False
         return Ready(memory, record.table if is_new else None, (), urgent=is_urgent)
 
-    def _at_rest(self) -> None:
+    async def _at_rest(self) -> None:
         leaders = [
             name
             for name, controller in self.installation.controllers.items()
@@ -276,4 +296,16 @@ class System:
             leaders=leaders,
             now_ms=START_MS + round(self._loop.time() * 1_000),
         )
+        faults += await self._records_at_rest(START_MS + round(self._loop.time() * 1_000) - INGESTED_MS)
         self._breaches += [Breach(rule, self._world.seconds, story=story) for rule, story in faults]
+
+    async def _records_at_rest(self, until_ms: int) -> list[tuple[str, str]]:
+        """What became of the records that Kafka has held since before that time."""
+        installation = self.installation
+        events, letters = event_topics(installation), installation.topics.deadletter.name
+        keys = installation.keys_on(*events, until_ms=until_ms)
+        poison = [key for key in keys if key is not None and key.startswith(POISON_KEY)]
+        dead = installation.keys_on(letters, until_ms=until_ms + INGESTED_MS)
+        rebuilt = await installation.rebuilt(until_ms + INGESTED_MS)
+        stale = table_faults(rebuilt, await installation.contents(), until_ms)
+        return [*((LETTERS, story) for story in letter_faults(poison, dead)), *((TABLES, s) for s in stale)]

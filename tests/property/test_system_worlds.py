@@ -13,7 +13,7 @@ from lab.system.command import read_world, run_seed
 from lab.system.world import run
 from tests.property.hash_seeds import last_lines
 
-SEEDS = range(1_000, 1_012)
+SEEDS = (40, 41, 42, 43, 45, 47, 49, 55)  # 49: nothing happens until all has come to rest
 MENDED = sorted((Path(__file__).parent / "system_worlds").glob("*.json"))
 PROGRAM = "from lab.system.command import run_seed; print(run_seed(8).digest)"
 

@@ -2,9 +2,12 @@
 
 from controller.core.model.memory import Memory
 from controller.routes.record import RoutesRecord
-from lab.system.rules import AppliedTables, RoutesHistory, rest_faults
+from lab.system.rules import AppliedTables, RoutesHistory, letter_faults, rest_faults, table_faults
 from lab.system.trace import WINDOW, Trace
+from streams.rows import Position, Row
+from streams.store import Contents
 from tests.unit.lab.sim.facts import A, B, table
+from tieline.events import Statement
 from tieline.table import MILLION, Generation, RouteTable
 
 NOW_MS = 1_000_000
@@ -98,3 +101,29 @@ def test_orders_of_steps_are_counted_without_names() -> None:
     whole = {order for order in trace.orders if order[0] == ("claim", 0) and order[-1] == ("claim", 1)}
     assert len(whole) == 1
     assert all(len(order) == WINDOW for order in trace.orders)
+
+
+def stored(sequence: int, append_ms: int = 0, incarnation: str = "one") -> Contents:
+    """Tables that hold one statement."""
+    event = Statement(
+        "status", "azure", "eu", kind="status", incarnation=incarnation, sequence=sequence, issued_ms=0
+    )
+    row = Row(event, Position("id", 0, sequence), append_ms, evidence_ms=append_ms)
+    return Contents(statements=(row,))
+
+
+def test_tables_lack_what_kafka_has_held_for_a_while() -> None:
+    """A newer row is no fault, nor what is as new as a moment ago, nor another incarnation."""
+    assert table_faults(stored(2), Contents(), NOW_MS) == ["status azure/eu status is missing"]
+    assert table_faults(stored(2), stored(1), NOW_MS) == ["status azure/eu status is at 1, Kafka holds 2"]
+    for tables in (stored(2), stored(3), stored(1, incarnation="two")):
+        assert table_faults(stored(2), tables, NOW_MS) == []
+    assert table_faults(stored(2, append_ms=NOW_MS + 1), Contents(), NOW_MS) == []
+
+
+def test_each_record_that_cant_be_read_has_its_letter() -> None:
+    """By its key; other letters may be there as well."""
+    assert letter_faults([b"poison-1"], [b"other", b"poison-1"]) == []
+    assert letter_faults([b"poison-1", b"poison-2"], [b"poison-1"]) == [
+        "1 are missing, the first is b'poison-2'"
+    ]

@@ -1,0 +1,22 @@
+"""The simulator notices when the product breaks a rule: a few mutations of each part, in worlds that show it.
+
+All of them: `python -m tools.sim_mutations`.
+"""
+
+import pytest
+
+from tools.sim_mutations import judge, read_list
+
+QUICK = (
+    "numbers-left-out",
+    "nobody-claims",
+    "held-state-is-asked-anywhere",
+)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_broken_rule_breaches_its_invariant(name: str) -> None:
+    """In a process of its own, in which one module is compiled from a changed text."""
+    (mutation,) = (item for item in read_list() if item.name == name)
+    outcome = judge(mutation, 0)
+    assert outcome.result == "caught", outcome.report
