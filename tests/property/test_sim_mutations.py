@@ -8,9 +8,12 @@ import pytest
 from tools.sim_mutations import judge, read_list
 
 QUICK = (
+    "exclusivity-dropped",
+    "take-over-forgets",
     "numbers-left-out",
-    "nobody-claims",
+    "projected-before-it-is-published",
     "held-state-is-asked-anywhere",
+    "letters-thrown-away",
 )
 
 
