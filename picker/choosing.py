@@ -141,7 +141,7 @@ class Desk:
     ) -> None:
         self._file, self._clients, self._endpoints = file, clients, endpoints
         self._by_endpoint = file.destination == "endpoint"
-        self._fallbacks: dict[tuple[str, str, str, str], _Fallbacks] = {}
+        self._fallbacks: dict[tuple[str, ...], _Fallbacks] = {}
         self._number = 0
 
     def rule_for(self, headers: Mapping[str, str]) -> Rule | None:
@@ -217,17 +217,20 @@ class Desk:
         """Where Envoy may retry: other pools, each at one address."""
         if not self._by_endpoint or not self._file.fallbacks:
             return
-        for route in self._next_routes(rule, model, first.route.pool, now_ms):
+        for route in self._next_routes(rule, model, first.route, now_ms):
             if (hop := self._hop(route, subset)) is not None:
                 yield hop
 
-    def _next_routes(self, rule: Rule, model: str, pool: str, now_ms: int) -> Sequence[tieline.Route]:
-        key = (rule.workload, rule.origin, model, pool)
+    def _next_routes(
+        self, rule: Rule, model: str, first: tieline.Route, now_ms: int
+    ) -> Sequence[tieline.Route]:
+        # By generation, so that no pool is named that a newer table has taken out.
+        key = (rule.workload, rule.origin, model, first.pool, first.generation)
         entry = self._fallbacks.get(key)
         if entry is None or now_ms >= entry.until_ms:
             if len(self._fallbacks) >= FALLBACKS_KEPT_MAX:
                 self._fallbacks.clear()
-            routes = tuple(self._other_routes(rule, model, pool))
+            routes = tuple(self._other_routes(rule, model, first.pool))
             entry = self._fallbacks[key] = _Fallbacks(routes, now_ms + FALLBACK_KEPT_MS)
         return entry.routes
 

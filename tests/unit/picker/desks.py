@@ -42,8 +42,10 @@ class Reports:
 class Bench:
     """A desk and what it stands on. ``now_ms`` is the picker's clock."""
 
-    def __init__(self, file: PickerFile, client: tieline.AsyncClient, reports: Reports) -> None:
-        self.endpoints = Endpoints(file.endpoints)
+    def __init__(
+        self, file: PickerFile, client: tieline.AsyncClient, reports: Reports, fake: FakePools
+    ) -> None:
+        self.fake, self.endpoints = fake, Endpoints(file.endpoints)
         self.client, self.reports = client, reports
         self.desk = Desk(file, {"chat": client}, self.endpoints)
         self.now_ms = 1_000
@@ -76,7 +78,7 @@ async def bench(
     fake = FakePools(weights or EVEN, model=MODEL, **more)
     async with tieline.AsyncClient(fake, workload="chat", origin="eu", kafka=reports) as client:
         assert await client.ready(60)
-        yield Bench(file or picker_file(), client, reports)
+        yield Bench(file or picker_file(), client, reports, fake=fake)
 
 
 def request_headers(

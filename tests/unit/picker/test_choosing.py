@@ -80,6 +80,18 @@ async def test_fallbacks_follow_what_happens() -> None:
         assert first[1].route.pool not in {hop.route.pool for hop in later}
 
 
+async def test_no_fallback_is_of_an_older_table() -> None:
+    """A pool that the newest table has taken out is not named, not even for a moment."""
+    async with bench(picker_file(fallbacks=1), {A: 50.0, B: 50.0}) as at:
+        for _ in range(4):
+            at.desk.pick(ASKED, 0)
+        generation = at.fake.publish({A: 50.0, C: 50.0})
+        assert await at.client.wait_for(generation, 60)
+        for _ in range(4):
+            pools = {hop.route.pool for hop in journey(at.desk.pick(ASKED, 0)).hops}
+            assert pools == {A, C}
+
+
 async def test_a_pool_that_fails_is_left() -> None:
     """Five failures in a row that Envoy saw, as in the client library."""
     async with bench() as at:
