@@ -31,7 +31,7 @@ from tieline._request.limits import WHOLE_ANSWER_MS_PER_TOKEN, WHOLE_ANSWER_TOKE
 from tieline._request.memory import Estimator
 from tieline._routing.route import Outcome
 from tieline._routing.shares import Share, Shares
-from tieline.table import ClientSettings
+from tieline.table import ClientSettings, PoolInfo
 
 if TYPE_CHECKING:
     from tieline._client import AsyncClient
@@ -70,10 +70,13 @@ class Proxied:
 
     def models(self, origin: str) -> tuple[str, ...]:
         """The logical models that any pool of the origin's route offers, sorted; empty without a table."""
+        return tuple(sorted({offer.model for info in self.pools(origin) for offer in info.models}))
+
+    def pools(self, origin: str) -> tuple[PoolInfo, ...]:
+        """The pools that the origin's route may use, whether they are out or not; none without a table."""
         table = self._core.router.table
         part = table.parts.get(origin) if table is not None else None
-        infos = part.pools if part is not None else ()
-        return tuple(sorted({offer.model for info in infos for offer in info.models}))
+        return part.pools if part is not None else ()
 
     def shares(self, model: str, *, origin: str) -> Shares:
         """How requests of this origin for ``model`` are to be divided now. ``model`` "": those that name

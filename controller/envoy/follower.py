@@ -10,6 +10,7 @@ from controller.envoy.pools import Places
 from controller.envoy.resources import resources
 from controller.process.telemetry import logger
 from tieline.proxying import Proxied
+from tieline.table import PoolInfo
 
 LOOK_EVERY_S = 0.2  # time alone changes shares as well: a pool may be tried again
 AGAIN_AFTER_S = 1.0
@@ -90,4 +91,10 @@ class EnvoyFollower:
             tuple(lanes),
             {name: proxied.generation for name, proxied in self._proxied.items()},
             {name: proxied.settings for name, proxied in self._proxied.items()},
+            listed={name: self._listed(name) for name in self._proxied},
         )
+
+    def _listed(self, workload: str) -> tuple[PoolInfo, ...]:
+        origins = (route.origin for route in self._routes if route.workload == workload)
+        infos = {info.pool: info for origin in origins for info in self._proxied[workload].pools(origin)}
+        return tuple(infos.values())

@@ -35,20 +35,22 @@ class Lane(Struct, frozen=True):
 
 
 class EnvoyPlan(Struct, frozen=True):
-    """``generations``: of each workload's table. ``settings``: of each workload. The lanes of a route are
-    together, and all routes that are followed have at least one; of one without a table it sheds
-    everything."""
+    """``generations``: of each workload's table. ``settings``: of each workload. ``listed``: the pools that
+    each workload's routes may use. One that is out for a moment is still there, so that it need not be set up
+    anew. The lanes of a route are together, and all routes that are followed have at least one; of one
+    without a table it sheds everything."""
 
     lanes: tuple[Lane, ...]
     generations: Mapping[str, str]
     settings: Mapping[str, ClientSettings]
+    listed: Mapping[str, tuple[PoolInfo, ...]]
 
     def pools(self) -> dict[str, tuple[PoolInfo, ClientSettings]]:
-        """Every pool that a lane may use, with the settings of the first workload that does, sorted."""
+        """Every pool that a route may use, with the settings of the first workload that may, sorted."""
         pools: dict[str, tuple[PoolInfo, ClientSettings]] = {}
-        for lane in self.lanes:
-            for share in (*lane.shares.pools, *lane.shares.fallbacks):
-                pools.setdefault(share.info.pool, (share.info, self.settings[lane.route.workload]))
+        for workload, infos in self.listed.items():
+            for info in infos:
+                pools.setdefault(info.pool, (info, self.settings[workload]))
         return dict(sorted(pools.items()))
 
     def routes(self) -> dict[RouteName, Sequence[Lane]]:

@@ -103,6 +103,14 @@ def test_the_weights_for_a_loss_apply_when_most_of_a_provider_is_out() -> None:
     assert weights(routing.shares(MODEL, "eu")) == {B: 200_000, C: 800_000}
 
 
+def test_a_fallback_that_is_out_is_none() -> None:
+    """Nor does it come back as one before its time."""
+    routing = router(part({A: MILLION}, on_loss={"azure": {C: MILLION}}), Time())
+    assert [share.info.pool for share in routing.shares(MODEL, "eu").fallbacks] == [C]
+    assert routing.hear(C, Outcome(ResultClass.AUTH), model=MODEL, origin="eu")
+    assert routing.shares(MODEL, "eu").fallbacks == ()
+
+
 def test_what_is_allowed_is_used_when_every_pool_is_out() -> None:
     """And nothing is shed that the table does not shed."""
     in_force = part({A: MILLION}, last_resort=[C])
@@ -143,6 +151,8 @@ def test_what_the_proxy_saw_is_in_the_clients_report() -> None:
     (row,) = demand.pools
     assert (row.pool, row.outcomes.ok, row.units, row.first_token_p50_ms) == (A, 1, 40.0, 12.0)
     assert proxied.models("eu") == (MODEL,)
+    assert [info.pool for info in proxied.pools("eu")] == [A]
+    assert proxied.pools("jp") == ()
     assert proxied.generation == "test:1:1"
     assert weights(proxied.shares(MODEL, origin="eu")) == {A: MILLION}
     assert proxied.settings.attempts_max == 3

@@ -75,15 +75,18 @@ def plan_of(table: RouteTable) -> EnvoyPlan:
     parts = slices(table)
     sums = read_manifest(manifest(table, parts, urgent_seq=0)).slices
     lanes: list[Lane] = []
+    listed: dict[str, dict[str, PoolInfo]] = {}
     for route in table.routes:
         part = decode_slice(parts[route.name], sums[route.name])
         router = router_of(part, generation=table.generation)
         lanes += lanes_of(router, RouteName(route.workload, route.origin))
+        listed.setdefault(route.workload, {}).update({info.pool: info for info in part.pools})
     workloads = {route.workload for route in table.routes}
     return EnvoyPlan(
         tuple(lanes),
         dict.fromkeys(workloads, str(table.generation)),
         dict.fromkeys(workloads, table.settings),
+        listed={workload: tuple(infos.values()) for workload, infos in listed.items()},
     )
 
 

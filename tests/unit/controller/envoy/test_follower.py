@@ -11,7 +11,7 @@ from controller.envoy.bootstrap import Listening
 from controller.envoy.directory import ResourceDirectory
 from controller.envoy.follower import EnvoyFollower
 from controller.envoy.plan import RouteName
-from controller.envoy.resources import ENDPOINTS, ROUTES
+from controller.envoy.resources import ENDPOINTS, LISTENERS, ROUTES
 from controller.process.errors import SettingError
 from tests.unit.client.made_tables import MODEL, generation, part
 from tests.unit.controller.envoy.made_plans import places
@@ -83,6 +83,7 @@ def test_a_pool_that_fails_leaves_the_files_and_nothing_else_is_renamed(tmp_path
     followed.look()
     assert A not in followed.text()
     assert B in followed.text()
+    assert f"pool/{A}" in (tmp_path / LISTENERS).read_text(), "it will be back in a moment"
 
 
 def test_files_that_can_not_be_written_are_told_and_tried_again(tmp_path: Path) -> None:
