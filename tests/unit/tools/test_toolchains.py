@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.toolchains import NoToolchainError, go, node_packages
+from tools.toolchains import NoToolchainError, envoy, go, node_packages
 
 
 def program(directory: Path, name: str, answer: str) -> Path:
@@ -31,6 +31,15 @@ def test_a_program_on_the_path_is_taken_if_it_is_new_enough(place: Path) -> None
     """Nothing is fetched then."""
     expected = program(place, "go", "go version go1.30.1 linux/amd64")
     assert go() == expected
+
+
+def test_the_version_of_envoy_stands_behind_its_path(place: Path) -> None:
+    """Numbers in the path are none of it."""
+    expected = program(place, "envoy", "/opt/python3.11/envoy  version: 9e55/1.41.0/Clean/RELEASE/BoringSSL")
+    assert envoy() == expected
+    program(place, "envoy", "/opt/python3.11/envoy  version: 9e55/1.39.2/Clean/RELEASE/BoringSSL")
+    with pytest.raises(NoToolchainError, match=r"envoy is not on the path in version 1\.40"):
+        envoy()
 
 
 @pytest.mark.parametrize("answer", ["go version go1.19.8 linux/amd64", "no version"])
