@@ -46,6 +46,23 @@ def python() -> str | None:
     return str(program)
 
 
+def litellm_proxy(folder: Path, url: str, model: str, token: str) -> list[str] | None:
+    """The command of LiteLLM's proxy for one model at this URL; None when it can't be had. Its file is put
+    into the folder."""
+    program = python()
+    if program is None:
+        return None
+    deployment = {"model": "openai/big", "api_base": url, "api_key": "none"}
+    settings = {
+        "model_list": [{"model_name": model, "litellm_params": deployment}],
+        "general_settings": {"master_key": token},
+        "litellm_settings": {"telemetry": False, "num_retries": 0},
+    }
+    path = folder / "litellm.yaml"
+    path.write_text(json.dumps(settings))
+    return [str(Path(program).with_name("litellm")), "--config", str(path), "--host", "127.0.0.1"]
+
+
 def litellm(what: str, **settings: Any) -> Iterator[Case]:
     """Cases that `_litellm.py` measures under that name; none when it can't be had."""
     program = python()

@@ -68,7 +68,8 @@ class GatewayFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     Redis of ``TIELINE_REDIS``; ``tables_token``: the token for that address. ``last_good``: a directory for
     the last good tables. ``workers``: processes, of which each takes up to ``connections_max`` connections.
     ``access_log``: a file, "-" for standard output, "" for none. ``share_holders``: through that Redis, which
-    pool holds what. ``pool_hosts``, ``overlay_keys``, ``stream_recovery``: as for the client library."""
+    pool holds what. ``tracing``: spans of each request and attempt go to OpenTelemetry's global provider.
+    ``pool_hosts``, ``overlay_keys``, ``stream_recovery``: as for the client library."""
 
     listen: str = "127.0.0.1:8080"
     workloads: Annotated[tuple[ServedWorkload, ...], Meta(min_length=1, max_length=100)]
@@ -85,6 +86,7 @@ class GatewayFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     connections_max: Annotated[int, Meta(ge=1, le=100_000)] = 4_000
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     access_log: str = "-"
+    tracing: bool = False
     draining: Draining = Draining()
 
     def origins(self, workload: str) -> tuple[str, ...]:

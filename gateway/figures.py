@@ -29,6 +29,11 @@ class Figures:
         self._drain = drain
         self._clients = _Clients(clients)
 
+    @property
+    def requests(self) -> int:
+        """How many have ended."""
+        return sum(self._requests.values())
+
     def note(self, visit: Visit) -> None:
         """One request has ended."""
         self._requests[visit.workload, visit.caller, visit.outcome] += 1

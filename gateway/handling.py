@@ -162,6 +162,7 @@ class Handling:
         upload, size = Upload(headers), 0
         if (request.content_length or 0) > self._body_max_bytes:
             raise BodyTooLargeError
+        _let_continue(request, headers)
         async for piece in request.content.iter_any():
             size += len(piece)
             if size > self._body_max_bytes:
@@ -185,6 +186,12 @@ def _abort_of(request: web.BaseRequest) -> Callable[[], None]:
             request.transport.abort()
 
     return abort
+
+
+def _let_continue(request: web.BaseRequest, headers: Headers) -> None:
+    """A caller who waits before it sends a large body, as curl does, may send it now."""
+    if _value(headers, b"expect").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def _value(headers: Headers, name: bytes) -> str:

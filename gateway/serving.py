@@ -28,6 +28,7 @@ def client_of(
         overlay_keys=file.overlay_keys,
         controller_keys=(settings.controller_keys,) if settings.controller_keys is not None else (),
         stream_recovery=file.stream_recovery,
+        tracing=file.tracing,
         holders=settings.redis if settings.redis and file.share_holders else None,
     )
 

@@ -3,10 +3,10 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from controller.process.clock import monotonic_ms
 from controller.process.errors import SettingError
@@ -29,6 +29,7 @@ from gateway.serving import client_of, without_table
 from gateway.sheets import WRITE_EVERY_S, read_sheets, sheet_of, vitals_of, write_sheet
 from gateway.visit import Visit
 from gateway.workers import drain_on_signals, end_without
+from tieline import AsyncClient
 from tieline.cancelling import end_all
 from tieline.forwarding import Forwarder
 
@@ -63,10 +64,33 @@ class Post(NamedTuple):
     parent: int = 0
 
 
+class Worker(NamedTuple):
+    """The parts of a worker that serves: whatever else it has works for these."""
+
+    drain: Drain
+    listener: Listener
+    figures: Figures
+    clients: Mapping[str, AsyncClient]
+    jobs: Mapping[str, Coroutine[Any, Any, None]]
+
+
 async def run_worker(file: GatewayFile, settings: Settings, sock: socket.socket, post: Post) -> int:
     """Serves until SIGTERM or SIGINT; returns 0 after a clean end. Raises ``SettingError``."""
-    log = logger("gateway")
     asked_to_end = drain_on_signals() if post.parent else end_on_signals()
+    async with serving(file, settings, sock, post) as worker:
+        running = asyncio.create_task(together(dict(worker.jobs)))
+        await until_asked(asked_to_end, running)
+        await _drained(file, worker.drain, worker.listener)
+        await end_all([running])
+    logger("gateway").info("stopped")
+    return 0
+
+
+@asynccontextmanager
+async def serving(
+    file: GatewayFile, settings: Settings, sock: socket.socket, post: Post
+) -> AsyncIterator[Worker]:
+    """Serves as long as the context lasts. Whoever enters it runs the worker's ``jobs``."""
     listen, callers, drain = listen_of(file), Callers(file, os.environ), Drain()
     clients = {each.workload: client_of(file, each, settings, os.environ) for each in file.workloads}
     figures = Figures(clients, drain)
@@ -105,16 +129,11 @@ async def run_worker(file: GatewayFile, settings: Settings, sock: socket.socket,
         if not post.parent:
             await closing.enter_async_context(monitored(settings.monitor, lambda: figures.vitals(unready)))
         await closing.enter_async_context(listener.listening(listen))
-        log.info("listening", url=_url(listen, sock), worker=post.number, callers=len(callers))
+        logger("gateway").info("listening", url=_url(listen, sock), worker=post.number, callers=len(callers))
         jobs = {"sweep": _sweep(drain, post), "access log": _flush(access_log)}
         if post.parent:
             jobs["sheet"] = _write_sheets(lambda: figures.vitals(unready), post)
-        running = asyncio.create_task(together(jobs))
-        await until_asked(asked_to_end, running)
-        await _drained(file, drain, listener)
-        await end_all([running])
-    log.info("stopped")
-    return 0
+        yield Worker(drain, listener, figures, clients=clients, jobs=jobs)
 
 
 async def run_watch(settings: Settings, post: Post) -> int:

@@ -30,7 +30,9 @@ _T = TypeVar("_T")
 Share = Annotated[int, Meta(ge=0, le=MILLION, description="parts per million")]
 Criticality: TypeAlias = Literal["critical_plus", "critical", "sheddable_plus", "sheddable"]
 CRITICALITIES: tuple[Criticality, ...] = ("critical_plus", "critical", "sheddable_plus", "sheddable")
-Adapter: TypeAlias = Literal["openai", "azure", "azure_classic", "vertex", "oci"]
+Adapter: TypeAlias = Literal["openai", "azure", "azure_classic", "vertex", "oci", "anthropic"]
+# The feature of a model that is offered by Anthropic's Messages API as well, or by that alone.
+MESSAGES = "messages"
 
 
 class TableError(ValueError):

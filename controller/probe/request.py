@@ -28,6 +28,8 @@ from tieline.providers.whole import comes_as_stream, judge, must_be_json
 from tieline.table import Adapter
 
 PATH: Final = "/chat/completions"
+MESSAGES_PATH: Final = "/messages"
+_MESSAGES_HEADERS: Final[list[Header]] = [(b"anthropic-version", b"2023-06-01")]
 BODY_MAX_BYTES: Final = 64 * 1024
 TOKEN_MAX_S: Final = 0.1  # a pool that needs longer for each token of a probe is too slow to be waited for
 PROBE_ID_PREFIX: Final = "probe-"
@@ -85,11 +87,17 @@ class ProbeTarget:
     price_per_million_units: float = 0.0
     limit_field: str = "max_tokens"
 
+    @property
+    def path(self) -> str:
+        """What is asked, in the API that the pool speaks. One prompt and the limit of the answer read alike
+        in both."""
+        return MESSAGES_PATH if self.adapter == "anthropic" else PATH
+
     def request(
         self, probe_id: str, auth: Header | None, kind: ProbeKind = ProbeKind.TINY_STREAM
     ) -> tuple[str, list[Header], bytes]:
         """(URL, headers, body) of a probe; ``probe_id`` tells it from applications' requests."""
-        url = url_for(self.adapter, self.url, path=PATH, model=self.model)
+        url = url_for(self.adapter, self.url, path=self.path, model=self.model)
         headers = [
             (b"content-type", b"application/json"),
             (b"accept-encoding", b"identity"),
@@ -102,6 +110,7 @@ class ProbeTarget:
             self.limit_field: self.tokens_max(kind),
             "stream": kind.is_stream,
         }
+        headers += _MESSAGES_HEADERS if self.path == MESSAGES_PATH else []
         return url, headers if auth is None else [*headers, auth], msgspec.json.encode(body)
 
     def tokens_max(self, kind: ProbeKind) -> int:
@@ -146,7 +155,12 @@ async def probe(
     ``timeout_s``: how long the first token of a stream may take, and each piece after it;
     ``whole_within_s`` bounds the rest.
     """
-    reading = _Reading(kind, names_deployment=target.adapter == "azure_classic", monotonic_ms=monotonic_ms)
+    reading = _Reading(
+        kind,
+        target.path,
+        names_deployment=target.adapter == "azure_classic",
+        monotonic_ms=monotonic_ms,
+    )
     url, headers, body = target.request(f"{PROBE_ID_PREFIX}{secrets.token_hex(8)}", auth, kind)
     first_within_s = timeout_s if kind.is_stream else whole_within_s(kind, timeout_s)
     try:
@@ -171,13 +185,16 @@ async def probe(
 class _Reading:
     """The answer to one probe. ``is_answered``: its head has come."""
 
-    def __init__(self, kind: ProbeKind, *, names_deployment: bool, monotonic_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, kind: ProbeKind, path: str, *, names_deployment: bool, monotonic_ms: Callable[[], int]
+    ) -> None:
         self.is_answered = False
         self.first_token_ms: float | None = None
         self.per_token_ms: float | None = None
         self.usage: TokenCounts | None = None
         self.refuses_limit = False
         self._kind = kind
+        self._path = path
         self._names_deployment = names_deployment
         self._monotonic_ms = monotonic_ms
         self._began_ms = monotonic_ms()
@@ -188,7 +205,7 @@ class _Reading:
         if response.status_code // 100 != 2:
             return await self._of_refusal(response)
         kind = media_type(response.headers.get("content-type"))
-        is_json = must_be_json("POST", PATH, response.status_code, kind)
+        is_json = must_be_json("POST", self._path, response.status_code, kind)
         if comes_as_stream(kind, asks_stream=self._kind.is_stream, is_json=is_json):
             return await self._of_stream(response, limit, timeout_s, is_event_stream=kind == EVENT_STREAM)
         body = await _body(response)
@@ -209,7 +226,7 @@ class _Reading:
         self, response: httpx2.Response, limit: asyncio.Timeout, timeout_s: float, *, is_event_stream: bool
     ) -> ResultClass:
         loop = asyncio.get_running_loop()
-        reader, parts, size, end_s = StreamReader(PATH), [], 0, float("inf")
+        reader, parts, size, end_s = StreamReader(self._path), [], 0, float("inf")
         async for data in response.aiter_bytes():
             parts.append(data)
             size += len(data)

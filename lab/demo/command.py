@@ -77,8 +77,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--through",
-        choices=("envoy",),
-        help="let applications without the client library send through Envoy, which `tieline envoy` directs",
+        choices=("envoy", "gateway"),
+        help="let applications without the client library send through Envoy, which `tieline envoy` directs, "
+        "or through `tieline gateway`",
     )
     parser.add_argument(
         "--lose",

@@ -17,6 +17,7 @@ from lab.children import Child
 from lab.demo import plan as plans
 from lab.demo.plan import Plan
 from lab.demo.through_envoy import READY_WITHIN_S, EnvoyPlace
+from lab.demo.through_gateway import GatewayPlace
 from lab.errors import ChildError
 from lab.stack.stack import BROKERS, ClusterStack, Stack
 from lab.standins.process import StandinProcess
@@ -24,14 +25,15 @@ from lab.standins.process import StandinProcess
 NAMESPACE = "demo"
 CALLER_STOP_WITHIN_S = 45.0
 STATUS_WITHIN_S = 15.0
-PROXIES = ("envoy-files", "envoy")
+PROXIES = ("envoy-files", "envoy", "gateway")
 STATUS_COLUMNS = 1_000  # one sentence a line, however long it is
 
 
 class Fleet:
     """The processes of a run. ``standins``: by provider/region. ``children``: our own processes by their
     names, also those that have ended. ``cluster``: ``sentinel`` or ``cluster`` for servers that outlive the
-    loss of one, see ``ClusterStack``. ``through``: ``envoy`` for applications that send through Envoy."""
+    loss of one, see ``ClusterStack``. ``through``: ``envoy`` or ``gateway`` for
+    applications that send through Envoy or a gateway."""
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class Fleet:
         self._undo = AsyncExitStack()
         self._cluster = cluster
         self._through = through
-        self._envoy: EnvoyPlace | None = None
+        self._proxy: EnvoyPlace | GatewayPlace | None = None
         self._servers: Stack | ClusterStack | None = None
         self.controllers: list[Child] = []
         self.children: dict[str, Child] = {}
@@ -121,7 +123,9 @@ class Fleet:
             await self.start_controller()
         # An address in TIELINE_MONITOR is the controller's: two processes can't listen at it.
         await self.start_command("prober", "probe", "--source", plans.PROBER_SOURCE, "--monitor", "")
-        if self._through:
+        if self._through == "gateway":
+            await self._start_gateway()
+        elif self._through:
             await self._start_envoy()
         self._say(f"starting {self.plan.pace.callers} calling applications")
         await self._start_callers(trace_rows)
@@ -169,13 +173,20 @@ class Fleet:
     async def _start_envoy(self) -> None:
         self._say("starting Envoy, and what writes its files")
         routes = [f"{share.workload}/{share.origin}" for share in plans.shares(self.plan.policy)]
-        place = self._envoy = EnvoyPlace(self.directory / "envoy", routes)
+        place = self._proxy = EnvoyPlace(self.directory / "envoy", routes)
         writer = await self.start_command("envoy-files", *place.arguments)
         await writer.until_ready(place.is_written, READY_WITHIN_S)
         child = await Child.start("envoy", place.command, log=self.directory / "envoy.log")
         self._undo.push_async_callback(child.stop)
         self.children["envoy"] = child
         await child.until_ready(place.is_live, READY_WITHIN_S)
+
+    async def _start_gateway(self) -> None:
+        self._say("starting the gateway")
+        routes = [(share.workload, share.origin) for share in plans.shares(self.plan.policy)]
+        place = self._proxy = GatewayPlace(self.directory / "gateway.yaml", routes)
+        child = await self.start_command("gateway", *place.arguments)
+        await child.until_ready(place.is_ready, READY_WITHIN_S)
 
     async def _start_callers(self, trace_rows: int) -> None:
         configs = plans.callers(
@@ -185,7 +196,7 @@ class Fleet:
             kafka=self.servers.kafka_bootstrap,
             namespace=NAMESPACE,
             directory=str(self.directory),
-            through=self._envoy.url if self._envoy is not None else "",
+            through=self._proxy.url if self._proxy is not None else "",
         )
         for config in configs:
             path = self.directory / f"{config.name}.json"

@@ -29,7 +29,7 @@ SETTLE_S = 0.5
 TABLE_WITHIN_S = 120.0
 PROBE_IDS = (PROBE_ID_PREFIX,)
 NOT_MEASURED = (
-    "through Envoy: nobody notes when an attempt begins and when a table is in use, so neither is shown"
+    "through a proxy: nobody notes when an attempt begins and when a table is in use, so neither is shown"
 )
 _TAKES_BACK = {"thaw": "freeze", "revive": "kill", "restore": "halve"}
 _FAULT_WORDS = {"freeze": "hangs", "kill": "is dead", "halve": "has half its capacity"}

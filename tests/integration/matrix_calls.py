@@ -222,8 +222,8 @@ async def raw_async(http: Any, call: Call) -> str:
     except _FAILURES as failure:
         if type(failure).__name__ == "ReadTimeout" and (answer is None or not call.streamed):
             return TIMED_OUT
-        return _judged(call, answer, text, broken=_is_broken(failure))
-    return _judged(call, answer, text)
+        return judged(call, answer, text, broken=_is_broken(failure))
+    return judged(call, answer, text)
 
 
 def raw_sync(http: Any, call: Call) -> str:
@@ -237,8 +237,8 @@ def raw_sync(http: Any, call: Call) -> str:
     except _FAILURES as failure:
         if type(failure).__name__ == "ReadTimeout" and (answer is None or not call.streamed):
             return TIMED_OUT
-        return _judged(call, answer, text, broken=_is_broken(failure))
-    return _judged(call, answer, text)
+        return judged(call, answer, text, broken=_is_broken(failure))
+    return judged(call, answer, text)
 
 
 def _content(call: Call) -> dict[str, Any]:
@@ -250,7 +250,7 @@ def _content(call: Call) -> dict[str, Any]:
     return {"data": fields, "files": {call.file[0]: call.file[1]}, "headers": call.headers}
 
 
-def _judged(call: Call, answer: Any, body: bytes, *, broken: bool = False) -> str:
+def judged(call: Call, answer: Any, body: bytes, *, broken: bool = False) -> str:
     """What a plain client was given. What follows an error in a stream is not looked at."""
     if answer.status_code != 200:
         return outcome(str(answer.status_code), answer.headers)

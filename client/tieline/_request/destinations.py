@@ -28,6 +28,7 @@ PROVIDER_HOSTS: dict[Adapter, tuple[str, ...]] = {
     "azure_classic": ("*.openai.azure.com", "*.cognitiveservices.azure.com", "*.services.ai.azure.com"),
     "vertex": ("*.googleapis.com",),
     "oci": ("inference.generativeai.*.oci.oraclecloud.com",),
+    "anthropic": ("api.anthropic.com", "*.services.ai.azure.com"),
 }
 FAMILIES: dict[Adapter, str] = {"azure_classic": "azure"}
 CHECKED_MAX = 10_000

@@ -32,6 +32,7 @@ from tieline._request.ties import FREE, route_of, ties_of
 from tieline._request.timed_attempt import TimedAttempts, Tools
 from tieline._routing.room import NO_TICKET
 from tieline._routing.route import Needs, Reason, Route, Shed
+from tieline._routing.slices import needs_of
 from tieline.backoff import Backoff
 from tieline.events import ResultClass
 
@@ -87,7 +88,7 @@ class Exchange:
             model=body.model,
             deadline_ms=self._began_ms + (int(allowed_s * 1_000) if allowed_s else DEADLINE_DEFAULT_MS),
             session=options.session,
-            needs=options.needs,
+            needs=needs_of(request.path, options.needs),
             origin=options.origin,
             attempts_max=settings.attempts_max,
         )

@@ -44,6 +44,7 @@ _PROVIDERS: dict[Adapter, str] = {
     "vertex": "gcp.vertex_ai",
     "oci": "oci.generative_ai",  # the conventions have no name for it
     "openai": "openai",
+    "anthropic": "anthropic",
 }
 
 
@@ -58,6 +59,7 @@ class Operation(Struct, frozen=True):
 _OPERATIONS = {
     "/chat/completions": Operation("chat", api="chat_completions"),
     "/responses": Operation("chat", api="responses"),
+    "/messages": Operation("chat"),
     "/completions": Operation("text_completion"),
     "/embeddings": Operation("embeddings"),
     "/images/generations": Operation("generate_content", output="image"),

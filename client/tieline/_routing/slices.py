@@ -10,9 +10,10 @@ from tieline._health.ejection import Out, PoolHealth
 from tieline._health.verdicts import Address
 from tieline._routing.route import Needs, Reason
 from tieline.events import ResultClass
-from tieline.table import Generation, ModelOffer, PoolInfo, Slice, Split
+from tieline.table import MESSAGES, Generation, ModelOffer, PoolInfo, Slice, Split
 
 PARTIAL_SHARE_MAX = 0.5
+_MESSAGES_PATHS = frozenset({"/messages", "/messages/count_tokens"})
 OutOf = Callable[[str, str], Out | None]  # (pool, model) -> why this process keeps away from it, if it does
 _RETURNING = Out(ResultClass.SERVER_ERROR, 0, 0)
 
@@ -52,6 +53,15 @@ class Candidate(Struct, frozen=True):
         """The pool and why it is out, in words. One that is not out was passed over, for instance as tried
         before."""
         return f"{self.info.pool}: {self.out.result if self.out is not None else 'passed over'}"
+
+
+def needs_of(path: str, needs: Needs | None) -> Needs | None:
+    """The needs with what the path of a request asks for: Anthropic's Messages API is offered only by models
+    with that feature."""
+    if path.partition("?")[0] not in _MESSAGES_PATHS:
+        return needs
+    needs = needs or Needs()
+    return Needs(needs.context_tokens, needs.features | {MESSAGES})
 
 
 def offer_for(info: PoolInfo, model: str, needs: Needs | None) -> ModelOffer | None:

@@ -13,6 +13,9 @@ vertex
     models ``google/...``; for a model of your own its endpoint's id in place of ``openapi``. Token as Bearer.
 oci
     ``https://inference.generativeai.REGION.oci.oraclecloud.com/openai/v1``. Key as Bearer.
+anthropic
+    Anthropic's Messages API: ``https://api.anthropic.com/v1``, or
+    ``https://NAME.services.ai.azure.com/anthropic/v1``. Key in ``x-api-key``, token as Bearer.
 
 The body names the model for all of them.
 """
@@ -61,12 +64,17 @@ def _azure_auth(secret: str, is_token: bool) -> Header:
     return _bearer(secret, is_token) if is_token else (b"api-key", secret.encode("latin-1"))
 
 
+def _anthropic_auth(secret: str, is_token: bool) -> Header:
+    return (b"x-api-key", secret.encode("latin-1")) if not is_token else _bearer(secret, is_token)
+
+
 SHAPES: dict[Adapter, Shape] = {
     "openai": Shape(_joined_url, _bearer),
     "vertex": Shape(_joined_url, _bearer),
     "oci": Shape(_joined_url, _bearer),
     "azure": Shape(_joined_url, _azure_auth),
     "azure_classic": Shape(_azure_classic_url, _azure_auth),
+    "anthropic": Shape(_joined_url, _anthropic_auth),
 }
 
 

@@ -44,6 +44,7 @@ JSON_APIS = frozenset(
         "embeddings",
         "fine_tuning",
         "images",
+        "messages",
         "models",
         "moderations",
         "responses",

@@ -17,6 +17,7 @@ export function urlFor(adapter: Adapter, baseUrl: string, path: string, model: s
 
 /** The header that carries the secret. `isToken`: it came from a function and expires. */
 export function authFor(adapter: Adapter, secret: string, isToken: boolean): [name: string, value: string] {
+  if (adapter === "anthropic" && !isToken) return ["x-api-key", secret];
   const isKeyOfAzure = !isToken && (adapter === "azure" || adapter === "azure_classic");
   return isKeyOfAzure ? ["api-key", secret] : ["authorization", `Bearer ${secret}`];
 }
@@ -27,6 +28,7 @@ const PROVIDER_HOSTS: Partial<Record<Adapter, readonly string[]>> = {
   azure_classic: AZURE,
   vertex: ["*.googleapis.com"],
   oci: ["inference.generativeai.*.oci.oraclecloud.com"],
+  anthropic: ["api.anthropic.com", "*.services.ai.azure.com"],
 };
 
 /** There is no secret of that name that may be sent there. */

@@ -5,9 +5,9 @@
 
 export const MILLION = 1_000_000;
 const POOL = /^[a-z0-9][a-z0-9._-]{0,63}\/[a-z0-9][a-z0-9._-]{0,63}\/[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
-const ADAPTERS = new Set(["openai", "azure", "azure_classic", "vertex", "oci"]);
+const ADAPTERS = new Set(["openai", "azure", "azure_classic", "vertex", "oci", "anthropic"]);
 
-export type Adapter = "openai" | "azure" | "azure_classic" | "vertex" | "oci";
+export type Adapter = "openai" | "azure" | "azure_classic" | "vertex" | "oci" | "anthropic";
 
 /** Which table this is: one history of Kafka, one leadership in it, one publication in that. */
 export interface Generation {

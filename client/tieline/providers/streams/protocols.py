@@ -23,7 +23,9 @@ from tieline.providers.streams.events import ServerSentEvent
 DONE: Final = b"[DONE]"
 _FINISH_REASON = b'finish_reason"'
 _NULLS = (b":null", b": null")
-_EARLY_NAMES = frozenset({"keepalive", "keep-alive", "keep_alive", "heartbeat", "ping"})
+_EARLY_NAMES = frozenset(
+    {"keepalive", "keep-alive", "keep_alive", "heartbeat", "ping", "message_start", "content_block_start"}
+)
 _EARLY_SUFFIXES = (".created", ".queued", ".in_progress", ".added")
 _EXPECTED_ENDS = frozenset({"content_filter", "max_output_tokens", "max_tokens"})
 _NO_JSON = {"code": "server_error", "message": "the stream has an event that is no JSON"}
@@ -108,7 +110,7 @@ class Protocol(Struct, frozen=True):
 
     def _judge_chunk(self, chunk: "_Chunk", name: str, text: bytes) -> Judgement:
         kind = chunk.type if isinstance(chunk.type, str) else name
-        response = _read_response(chunk.response)
+        response = _read_response(chunk.response or chunk.message)
         usage = chunk.usage or response.usage
         answer_id = next((each for each in (response.id, chunk.id) if isinstance(each, str)), "")
         finished, error = _finished(chunk.choices), _error_of(chunk, kind, response, text)
@@ -144,6 +146,7 @@ _IMAGES = Protocol(
 )
 _TRANSCRIPTION = Protocol((b"error", b".done"), frozenset({"transcript.text.done"}))
 _SPEECH = Protocol((b"error", b".done"), frozenset({"speech.audio.done"}))
+_MESSAGES = Protocol((b"error", b"message_stop", b'_tokens"'), frozenset({"message_stop"}))
 UNKNOWN: Final = Protocol((b"error", DONE, b'_tokens"'), ends_with_body=True, needs_json=False)
 
 _PROTOCOLS: Final[tuple[tuple[str, Protocol], ...]] = (
@@ -154,6 +157,7 @@ _PROTOCOLS: Final[tuple[tuple[str, Protocol], ...]] = (
     ("/audio/transcriptions", _TRANSCRIPTION),
     ("/audio/translations", _TRANSCRIPTION),
     ("/audio/speech", _SPEECH),
+    ("/messages", _MESSAGES),
 )
 
 
@@ -174,11 +178,12 @@ class _Chunk(Struct):
     usage: Any = None
     id: Any = None
     response: msgspec.Raw = msgspec.Raw(b"")
+    message: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Response(Struct):
-    """The fields of the object in an event of the responses API. It holds the whole answer, which is not
-    read."""
+    """The fields of the object in an event of the responses API, and of Anthropic's ``message_start``. It
+    holds the whole answer, which is not read."""
 
     id: Any = None
     error: Any = None

@@ -141,7 +141,7 @@ class StreamReader:
 
     def _note(self, judgement: Judgement) -> None:
         if judgement.usage is not None:
-            self.usage = token_counts(judgement.usage) or self.usage
+            self.usage = token_counts(judgement.usage, self.usage) or self.usage
         if judgement.mark is Mark.ERROR or judgement.error is not None:
             self.error = self.error or judgement.error or {}
         self._finished.update(judgement.finished)

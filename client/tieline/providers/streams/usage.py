@@ -35,12 +35,16 @@ def read_whole(body: bytes) -> tuple[TokenCounts | None, str]:
     return token_counts(answer.usage), answer.id if isinstance(answer.id, str) else ""
 
 
-def token_counts(usage: Any) -> TokenCounts | None:
-    """The counts in the value of a ``usage`` field; None where it names none for the prompt."""
+def token_counts(usage: Any, before: TokenCounts | None = None) -> TokenCounts | None:
+    """The counts in the value of a ``usage`` field; None where it names none for the prompt. ``before``: what
+    an earlier event of the stream has named, as Anthropic's streams name the prompt first and the answer
+    last."""
     if not isinstance(usage, dict):
         return None
     prompt, answer = _count(usage, _PROMPT_FIELDS), _count(usage, _ANSWER_FIELDS)
-    return None if prompt is None else (prompt, answer or 0)
+    if prompt is None:
+        return None if before is None or answer is None else (before[0], answer)
+    return prompt, answer or 0
 
 
 def _count(usage: dict[str, Any], names: tuple[str, str]) -> int | None:

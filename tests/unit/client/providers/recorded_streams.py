@@ -8,7 +8,7 @@ from tieline.events import ResultClass
 from tieline.providers.streams import Phase
 
 CHAT, RESPONSES, IMAGES = "/chat/completions", "/responses", "/images/generations"
-TRANSCRIPTION, SPEECH, UNKNOWN = "/audio/transcriptions", "/audio/speech", "/messages"
+TRANSCRIPTION, SPEECH, UNKNOWN = "/audio/transcriptions", "/audio/speech", "/unknown"
 COMPLETIONS, EDITS = "/completions", "/images/edits"
 DONE = b"data: [DONE]\n\n"
 OK, CUT, THROTTLED = ResultClass.OK, ResultClass.CUT, ResultClass.THROTTLED
