@@ -23,7 +23,7 @@ def graphs(values: Values) -> list[Graph]:
             "The whole table solved, ms of a processor",
             BELOW,
             [
-                Line("p50", by_pools("dispatch {} pools, processor", "ms")),
+                Line("an hour later", by_pools("dispatch {} pools, processor", "ms")),
                 Line("from merit order", by_pools("dispatch {} pools, from merit order, processor", "ms")),
             ],
         ),
