@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = {
     "index.md": "README.md",
     "client.md": "client/README.md",
+    "typescript.md": "clients/typescript/README.md",
     "contributing.md": "CONTRIBUTING.md",
     "security.md": "SECURITY.md",
     "changelog.md": "CHANGELOG.md",

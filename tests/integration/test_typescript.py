@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import aiokafka
 import msgspec
 import pytest
 from aiohttp import web
@@ -17,9 +18,15 @@ from aiohttp import web
 from controller.web.plain import plain_table
 from tests.integration.http_server import listening_on
 from tests.integration.matrix_table import FILE, Row, rows
+from tests.integration.replicated import create_topics
 from tests.integration.routed import MODEL, SETTINGS, infos, standins, table
+from tests.integration.test_web import TOKEN
+from tests.integration.test_web import web as serving_web
 from tests.places import ROOT
+from tieline.cloudevents import decode
+from tieline.events import Demand
 from tieline.table import Manifest, ModelOffer, RouteTable, Split, checksum, decode_slice, slices
+from tieline.topics import Topics
 from tools.toolchains import INSTALL_MAX_S, NODE_FOR_TYPESCRIPT, node, node_packages
 
 PACKAGE = ROOT / "clients" / "typescript"
@@ -115,16 +122,75 @@ async def test_the_openai_sdk_meets_every_fault_with_its_outcome(built: Path, tm
                 "other": running[OTHER].admin_url,
                 "rows": sample(rows(FILE.read_text())),
             }
-            lines = await talked_to(built / "dist" / "test" / "matrix.js", json.dumps(task))
-    assert not lines[:-1], "\n".join(map(json.dumps, lines))
-    assert lines[-1]["cases"] >= len(task["rows"]) - 5
+            printed = await printed_by(built / "dist" / "test" / "matrix.js", json.dumps(task))
+    assert not printed[:-1], "\n".join(printed)
+    assert json.loads(printed[-1])["cases"] >= len(task["rows"]) - 5
 
 
-async def talked_to(program: Path, text: str) -> list[dict[str, Any]]:
-    """The JSON lines that a program prints which reads this text."""
+def example() -> str:
+    """The program in the package's README."""
+    text = (PACKAGE / "README.md").read_text()
+    return text.partition("```js\n")[2].partition("```")[0]
+
+
+@pytest.mark.timeout(INSTALL_MAX_S + 3 * RUN_MAX_S)
+async def test_the_program_of_the_readme_runs_by_what_tieline_web_serves(
+    built: Path, tmp_path: Path, redis_url: str, kafka_bootstrap: str, prefix: str
+) -> None:
+    """Its table comes from `tieline web`, which takes its reports to Kafka.
+
+    A pool that fails costs an attempt. Without the endpoint the program runs by its last good file.
+    """
+    topics = Topics(prefix.rstrip("."))
+    await create_topics(kafka_bootstrap, topics)
+    program, last_good = built / "example.mjs", tmp_path / "last-good"
+    program.write_text(example())
+    names = [pool.rsplit("/", 1)[0] for pool in (FAULTY, OTHER)]
+    async with (
+        standins(tmp_path, *names) as running,
+        serving_web(redis_url, kafka_bootstrap, prefix, tmp_path) as rig,
+    ):
+        made = table(infos(running), (1_000_000, 0), on_loss={"azure": Split((1,), (1_000_000,))})
+        await rig.tables.publish(made)
+        settings = {"TIELINE_URL": rig.url, "TIELINE_TOKEN": TOKEN, "TIELINE_LAST_GOOD": str(last_good)}
+        lines = await printed_by(program, **settings)
+        assert lines[-2:] == [f"served by {FAULTY} after 1", "live l1:1:1"]
+        await running[FAULTY].fault("503")
+        assert (await printed_by(program, **settings))[-2] == f"served by {OTHER} after 2"
+        away = {**settings, "TIELINE_URL": "http://127.0.0.1:1"}
+        assert (await printed_by(program, **away))[-2:] == [f"served by {OTHER} after 2", "last_good l1:1:1"]
+        counted = await outcomes_of(kafka_bootstrap, topics.demand.name)
+    assert counted == {FAULTY: {"ok": 1, "server_error": 1}, OTHER: {"ok": 1}}
+
+
+async def outcomes_of(bootstrap: str, topic: str) -> dict[str, dict[str, int]]:
+    """Pool -> outcomes, of all reports up to the last ones of two clients that closed."""
+    consumer = aiokafka.AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    counted: dict[str, dict[str, int]] = {}
+    closed = 0
+    await consumer.start()
+    try:
+        while closed < 2:
+            record = await consumer.getone()
+            event = decode(record.headers, record.value, record.key)
+            assert isinstance(event, Demand)
+            closed += event.state == "off"
+            for row in event.pools:
+                counts = counted.setdefault(row.pool, {})
+                for name, count in msgspec.structs.asdict(row.outcomes).items():
+                    if count:
+                        counts[name] = counts.get(name, 0) + count
+    finally:
+        await consumer.stop()
+    return counted
+
+
+async def printed_by(program: Path, text: str = "", **settings: str) -> list[str]:
+    """The lines that a program prints which reads this text and ends well."""
     child = await asyncio.create_subprocess_exec(
         str(node(NODE_FOR_TYPESCRIPT)),
         str(program),
+        env={**os.environ, **settings},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -136,4 +202,4 @@ async def talked_to(program: Path, text: str) -> list[dict[str, Any]]:
             child.kill()
             await child.wait()
     assert child.returncode == 0, errors.decode()
-    return [json.loads(line) for line in out.splitlines()]
+    return out.decode().splitlines()

@@ -30,6 +30,8 @@ export interface ClientOptions {
   readonly token?: string | (() => string);
   readonly workload: string;
   readonly origin: string;
+  /** More origins that requests may name by the header `x-tieline-origin`. */
+  readonly origins?: readonly string[];
   /** Secrets by the names in the table; others come from `TIELINE_CREDENTIAL_<NAME>`. */
   readonly credentials?: Readonly<Record<string, Credential>>;
   /** A file for the last good table. Needs Node. */
@@ -177,16 +179,17 @@ export class Client implements Subscriber {
     } catch (error) {
       throw new TypeError(`overlayKeys: expected Ed25519 public keys in PEM: ${String(error)}`);
     }
-    const { lastGood, workload, origin } = this.#options;
+    const { lastGood, workload, origin, origins = [] } = this.#options;
+    const followed = [...new Set([origin, ...origins])];
     if (lastGood !== undefined) {
       try {
-        const table = await readLastGood(lastGood, workload, origin);
+        const table = await readLastGood(lastGood, workload, followed);
         if (table !== undefined) await this.#putInForce(table);
       } catch (error) {
         this.#fileError = messageOf(error);
       }
     }
-    const source = new TableSource(this.#endpoint, workload, origin, this);
+    const source = new TableSource(this.#endpoint, workload, followed, this);
     this.#running = Promise.all([source.run(this.#life.signal), this.#reporter.run(this.#life.signal)]);
   }
 

@@ -8,8 +8,10 @@ const MAGIC = "tieline-table-json-1";
 const FILE_MAX_BYTES = 16 * 1024 * 1024;
 
 /** The table in the file; undefined if there is no file. Throws `TableError` for one that can't be used, also
- * when it lacks the route: what one workload or origin may use can be forbidden to another. */
-export async function readLastGood(path: string, workload: string, origin: string): Promise<Table | undefined> {
+ * when it lacks one of the routes: what one workload or origin may use can be forbidden to another. */
+export async function readLastGood(
+  path: string, workload: string, origins: readonly string[],
+): Promise<Table | undefined> {
   const text = await contentOf(path);
   if (text === undefined) return undefined;
   const [magic, digest, ...rest] = text.split("\n");
@@ -18,9 +20,8 @@ export async function readLastGood(path: string, workload: string, origin: strin
     throw new TableError(`${path}: damaged, or not a last good table`);
   }
   const table = decodeTable(parsed(body));
-  if (table.routes.get(origin)?.workload !== workload) {
-    throw new TableError(`${path}: has no route ${workload}/${origin}`);
-  }
+  const missing = origins.find((origin) => table.routes.get(origin)?.workload !== workload);
+  if (missing !== undefined) throw new TableError(`${path}: has no route ${workload}/${missing}`);
   return table;
 }
 

@@ -45,9 +45,10 @@ export class TableSource {
   #dueMs = 0;
   readonly #bell = new Bell();
 
-  constructor(endpoint: Endpoint, workload: string, origin: string, subscriber: Subscriber) {
+  constructor(endpoint: Endpoint, workload: string, origins: readonly string[], subscriber: Subscriber) {
     this.#endpoint = endpoint;
-    this.#path = `/v1/table/${encodeURIComponent(workload)}?origin=${encodeURIComponent(origin)}`;
+    const query = new URLSearchParams(origins.map((origin) => ["origin", origin]));
+    this.#path = `/v1/table/${encodeURIComponent(workload)}?${query.toString()}`;
     this.#subscriber = subscriber;
   }
 

@@ -90,7 +90,8 @@ test("an older table, one of another lineage and a damaged one leave the table i
   for (const [next, error] of news) {
     const before = server.asked.length;
     Object.assign(served, { isDamaged: false }, next);
-    await until(() => server.asked.length > before + 2 && error.test(client.status.error), String(error));
+    const isSettled = () => error.test(client.status.error) || client.status.generation !== "test:1:5";
+    await until(() => server.asked.length > before + 2 && isSettled(), String(error));
     assert.equal(client.status.generation, "test:1:5");
   }
   Object.assign(served, { isDamaged: false, table: { ...served.table, ...tableOver({ [B]: "http://x" }, 1), generation: "next:1:1", parents: ["test"] } });
@@ -160,6 +161,24 @@ test("reports say what was asked for and how it ended, and a closing client says
   assert.equal(of(B, "ok"), 12);
   assert.equal(of(A, "server_error"), broken.asked.length);
   assert.equal(sum(({ pools }) => pools.map(({ units }: Json) => units)), 12 * 7);
+});
+
+test("a request that names another origin goes by that origin's route, if the client follows it", async (context) => {
+  const [here, there] = [await pool(context, 200, CHAT), await pool(context, 200, CHAT)];
+  const table = tableOver({ [A]: `${here.url}/v1` });
+  const [route] = tableOver({ [B]: `${there.url}/v1` }).routes;
+  table.routes.push({ ...route, origin: "us" });
+  const [client, server] = await started(context, { table }, { origins: ["us"] });
+  await client.ready(60_000);
+  const send = (origin: string) => {
+    const headers = { ...ASKED.headers, "x-tieline-origin": origin };
+    const body = JSON.stringify({ model: "chat-large" });
+    return client.fetch(`${client.baseURL}/chat/completions`, { method: "POST", headers, body });
+  };
+  assert.equal((await send("us")).headers.get("x-tieline-pool"), B);
+  assert.equal((await send("eu")).headers.get("x-tieline-pool"), A);
+  assert.match(await (await send("mars")).text(), /tieline_no_route/);
+  assert.ok(server.asked.some(({ path }) => path === "/v1/table/chat?origin=eu&origin=us"));
 });
 
 test("a caller that goes away ends its request", async (context) => {
