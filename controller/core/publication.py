@@ -53,7 +53,7 @@ def publish(
         wake_ms = min(renew_ms, wake_ms or renew_ms)
     return Ready(
         memory,
-        _table(snapshot, proposal, now_ms),
+        _table(snapshot, proposal, before, now_ms),
         tuple(verdicts),
         urgent=change.urgent,
         memory_changed=memory != snapshot.memory,
@@ -144,7 +144,7 @@ def _memory_after(assessment: Assessment, change: Change, before: HeldTable | No
     return replace(memory, shifts=shifts)
 
 
-def _table(snapshot: Snapshot, proposal: Proposal, now_ms: int) -> RouteTable:
+def _table(snapshot: Snapshot, proposal: Proposal, before: HeldTable | None, now_ms: int) -> RouteTable:
     office = snapshot.office
     return table_of(
         proposal.compiled,
@@ -154,4 +154,5 @@ def _table(snapshot: Snapshot, proposal: Proposal, now_ms: int) -> RouteTable:
         [Reason.SHED_NO_ROOM.value if split.shed else "" for split in proposal.splits],
         Generation(office.lineage, office.epoch, office.next_seq),
         now_ms,
+        before,
     )

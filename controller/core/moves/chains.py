@@ -20,7 +20,7 @@ Tested in tests/unit/controller/core/moves/test_chains.py, and in tests/property
 against the optimum of the linear programme.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from heapq import heappush
 from itertools import pairwise
@@ -146,16 +146,19 @@ class Chains:
         queue = deque([start])
         while queue and left > 0 and self._edges < EDGES_MAX:
             node = queue.popleft()
+            way: list[int] = []
             for following in self._following(node, search):
                 if following in search.came_from or barren.get(following, UNBOUNDED) <= least:
                     continue
-                if self._ends(following, search):
-                    left -= self._make([*_way_to(node, search.came_from), following], left, search)
-                    if left <= 0:
-                        break
-                else:
+                if not self._ends(following, search):
                     self._meet(following, node, search)
                     queue.append(following)
+                    continue
+                way = way or _way_to(node, search.came_from)
+                if self._is_open(way, least):
+                    left -= self._make([*way, following], left, search)
+                    if left <= 0:
+                        break
         if left == parts:
             barren.update(dict.fromkeys(search.came_from, least))
         return parts - left
@@ -281,24 +284,40 @@ class Chains:
             heappush(self._unplaced, homeless)
         return placed
 
+    def _is_open(self, way: list[int], least: float) -> bool:
+        """Whether each step of the way still lets more than ``least`` through, quota groups aside.
+
+        Chains of the same search may have used it up. Most ends of a search lie behind such a step.
+        """
+        return all(self._step_units(before, node) > least for before, node in pairwise(way))
+
+    def _step_units(self, before: int, node: int) -> float:
+        """The units/s that can go from one node of a chain to the next, quota groups aside."""
+        nodes, draft = self._nodes, self._draft
+        if before < nodes.groups <= node < nodes.routes:
+            return self._pool_room(before)
+        if before < nodes.groups:
+            mover = nodes.route_of(node)
+            return draft.weights[mover].get(before, 0) * draft.demand[mover] / MILLION
+        if nodes.routes <= before < nodes.shares <= node:
+            return self._share_room(node)
+        return UNBOUNDED
+
     def _narrowest(self, chain: list[int], goal: int) -> float:
         """The units/s that can move along the chain.
 
         Each quota group bounds it by what the moves together bring into the group.
         """
-        nodes, draft, units = self._nodes, self._draft, UNBOUNDED
-        gains: Counter[int] = Counter()
+        nodes, groups_of = self._nodes, self._draft.compiled.groups_of
+        units = min(self._step_units(before, node) for before, node in pairwise(chain))
+        gains: dict[int, int] = {}
         for before, node in pairwise(chain):
             if node < nodes.groups and before >= nodes.routes:
-                gains.update(draft.compiled.groups_of[node])
-            if before < nodes.groups <= node < nodes.routes:
-                units = min(units, self._pool_room(before))
-            elif before < nodes.groups:
-                mover = nodes.route_of(node)
-                gains.subtract(draft.compiled.groups_of[before])
-                units = min(units, draft.weights[mover].get(before, 0) * draft.demand[mover] / MILLION)
-            elif nodes.routes <= before < nodes.shares <= node:
-                units = min(units, self._share_room(node))
+                for group in groups_of[node]:
+                    gains[group] = gains.get(group, 0) + 1
+            elif before < nodes.groups and node >= nodes.routes:
+                for group in groups_of[before]:
+                    gains[group] = gains.get(group, 0) - 1
         if goal == FREE_ROOM and chain[-1] < nodes.groups:
             units = min(units, self._pool_room(chain[-1]))
         return min([units, *(self._group_room(group) / times for group, times in gains.items() if times > 0)])

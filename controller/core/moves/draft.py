@@ -8,7 +8,8 @@ each pool may carry, how much of that is paid for and which pools may gain, and 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from controller.core.policy.compiled import CompiledPolicy, RouteRules
+from controller.core.moves.room_order import Room, RoomOrder
+from controller.core.policy.compiled import CompiledPolicy, Tier
 from controller.core.policy.shares import parts_left, provider_parts
 from tieline.table import MILLION
 
@@ -52,6 +53,7 @@ class Draft:
         self.touched: set[int] = set()
         self.few_receivers = False
         self.lawful = False
+        self._orders: dict[tuple[int, int, bool, int], tuple[Tier, DraftLimits, RoomOrder]] = {}
         self.load = [0.0] * len(compiled.pools)
         self.group_load = [0.0] * len(compiled.groups)
         load, group_load, groups_of = self.load, self.group_load, compiled.groups_of
@@ -69,6 +71,7 @@ class Draft:
         twin.weights, twin.shed = list(self.weights), list(self.shed)
         twin.touched = set()
         twin.few_receivers, twin.lawful = self.few_receivers, self.lawful
+        twin._orders = {}
         twin.load, twin.group_load = list(self.load), list(self.group_load)
         return twin
 
@@ -86,6 +89,7 @@ class Draft:
             weights[pool] = left
         else:
             del weights[pool]
+        self._orders.clear()
         self._count(pool, -parts * self.demand[route] / MILLION)
 
     def give(self, route: int, pool: int, parts: int) -> None:
@@ -126,34 +130,76 @@ class Draft:
 
         ``barred`` is a pool that gets nothing.
         """
-        rules = self.compiled.routes[route]
-        load = self.load if self.demand[route] > 0 else [0.0] * len(self.load)
         for grade in grades:
-            for burst, pools in rules.tiers:
+            for tier in self.compiled.routes[route].tiers:
                 if parts <= 0:
                     return 0
-                caps = limits.usable if burst else limits.committed
-                graded = limits.grade
-                ready = [p for p in pools if graded[p] == grade and caps[p] > load[p] and p != barred]
-                if ready:
-                    parts = self._share(route, rules, parts, ready, caps, limits)
+                parts = self._place_in_tier(route, parts, tier, limits, grade, barred=barred)
         return parts
+
+    def _place_in_tier(
+        self, route: int, parts: int, tier: Tier, limits: DraftLimits, grade: int, *, barred: int
+    ) -> int:
+        """Gives parts to the pools of one tier and grade. Returns the parts left over."""
+        caps = limits.usable if tier.burst else limits.committed
+        rooms = self._largest_rooms(route, tier, limits, grade, barred)
+        if rooms is not None:
+            if (total := sum(room for room, _ in rooms)) <= 0:
+                return parts
+            parts = self._deal(route, parts, rooms, total, caps, limits)
+            if parts <= 0:
+                return 0
+        load = self.load if self.demand[route] > 0 else [0.0] * len(self.load)
+        receivers = {-number for _, number in rooms or ()}  # they had room, and may be full now
+        graded = limits.grade
+        ready = [
+            pool
+            for pool in tier.pools
+            if graded[pool] == grade and (caps[pool] > load[pool] or pool in receivers) and pool != barred
+        ]
+        if not ready:
+            return parts
+        return self._share(route, parts, ready, caps, limits, first_sweep=0 if rooms is None else 1)
+
+    def _largest_rooms(
+        self, route: int, tier: Tier, limits: DraftLimits, grade: int, barred: int
+    ) -> list[Room] | None:
+        """The rooms of the few pools that a forced move gives something at first; None if all get something,
+        as there are no more."""
+        demand = self.demand[route]
+        if not self.few_receivers or demand <= 0 or len(tier.pools) <= RECEIVERS_MAX:
+            return None
+        caps = limits.usable if tier.burst else limits.committed
+        key = (id(tier.pools), id(limits), tier.burst, grade)
+        if key not in self._orders:
+            load, graded = self.load, limits.grade
+            pools = [pool for pool in tier.pools if graded[pool] == grade and caps[pool] > load[pool]]
+            order = RoomOrder(pools, self._units_left(pools, caps, limits))
+            self._orders[key] = (tier, limits, order)  # with the objects whose ids are the key
+        _, _, order = self._orders[key]
+        return order.largest(
+            RECEIVERS_MAX,
+            lambda pool: self.room(pool, caps[pool], limits),
+            lambda units: _in_parts([units], demand)[0],
+            barred,
+        )
 
     def _share(
         self,
         route: int,
-        rules: RouteRules,
         parts: int,
         ready: list[int],
         caps: list[float],
         limits: DraftLimits,
+        *,
+        first_sweep: int,
     ) -> int:
         """Gives parts to pools of one tier in proportion to their room. Returns the parts left over."""
         # Pools of a quota group, or of a provider with a largest share, take each other's room: so the room
         # is asked again at each gift, and what is left over then goes round again.
-        if self.demand[route] <= 0 and not rules.share_max:
+        if self.demand[route] <= 0 and not self.compiled.routes[route].share_max:
             return self._spread(route, parts, ready, caps)
-        for sweep in range(SWEEPS_MAX + len(ready) // RECEIVERS_MAX):
+        for sweep in range(first_sweep, SWEEPS_MAX + len(ready) // RECEIVERS_MAX):
             if parts <= 0:
                 break
             if sweep:
@@ -166,25 +212,24 @@ class Draft:
             total = sum(room for room, _ in rooms)
             if total <= 0:
                 break
-            parts = self._deal(route, rules, parts, rooms, total, caps, limits)
+            parts = self._deal(route, parts, rooms, total, caps, limits)
         return parts
 
     def _deal(
         self,
         route: int,
-        rules: RouteRules,
         parts: int,
-        rooms: list[tuple[int, int]],
+        rooms: list[Room],
         total: int,
         caps: list[float],
         limits: DraftLimits,
     ) -> int:
         """One round: to each (room, -pool) in proportion to its room. Returns the parts left over."""
-        offer = min(parts, total)
+        offer, share_max = min(parts, total), self.compiled.routes[route].share_max
         for room, number in rooms:
             pool = -number
             gift = min(-(-offer * room // total), parts)
-            if gift > 0 and (rules.share_max or self.compiled.groups_of[pool]):
+            if gift > 0 and (share_max or self.compiled.groups_of[pool]):
                 gift = min(gift, self.room_parts(route, pool, caps[pool], limits))
             if gift > 0:
                 self.give(route, pool, gift)
@@ -194,20 +239,22 @@ class Draft:
     def _free_parts(
         self, route: int, pools: Sequence[int], caps: Sequence[float] | dict[int, float], limits: DraftLimits
     ) -> list[int]:
-        """Each pool's own room in parts per million of the route's demand, which may be more than a million.
-
-        For all pools at once, as this is the hottest loop of a forced move.
-        """
+        """Each pool's own room in parts per million of the demand, which may be more than a million."""
         if (demand := self.demand[route]) <= 0:
             return [MILLION] * len(pools)
-        load, groups_of, most = self.load, self.compiled.groups_of, demand * ROOM_MAX_FACTOR
+        return _in_parts(self._units_left(pools, caps, limits), demand)
+
+    def _units_left(
+        self, pools: Sequence[int], caps: Sequence[float] | dict[int, float], limits: DraftLimits
+    ) -> list[float]:
+        """``room`` of many pools at once, as this is the hottest loop of a forced move."""
+        load, groups_of = self.load, self.compiled.groups_of
         rooms = []
         for pool in pools:
             left = caps[pool] - load[pool]
             for group in groups_of[pool]:
                 left = min(left, limits.group_usable[group] - self.group_load[group])
-            room = int(left * MILLION / demand) if left < most else ROOM_MAX_FACTOR * MILLION
-            rooms.append(room if room > ROOM_MIN_PARTS else 0)
+            rooms.append(left)
         return rooms
 
     def _spread(self, route: int, parts: int, ready: list[int], caps: list[float]) -> int:
@@ -231,6 +278,13 @@ class Draft:
         self.load[pool] += units
         for group in self.compiled.groups_of[pool]:
             self.group_load[group] += units
+
+
+def _in_parts(rooms: list[float], demand: float) -> list[int]:
+    """Rooms in units/s as parts per million of a demand; 0 for one that is too little to count."""
+    most = demand * ROOM_MAX_FACTOR
+    parts = [int(left * MILLION / demand) if left < most else ROOM_MAX_FACTOR * MILLION for left in rooms]
+    return [room if room > ROOM_MIN_PARTS else 0 for room in parts]
 
 
 def whole(amounts: list[float], total: int) -> list[int]:

@@ -55,19 +55,19 @@ class HeldTable:
         return whole and self.same_pools and self._same_settings and not self.orphans
 
     @cached_property
-    def counted_on(self) -> frozenset[int]:
-        """The pools that ``on_loss`` of some route names although the route carries nothing there now.
+    def named_on_loss(self) -> list[frozenset[int]]:
+        """By route the pools that its ``on_loss`` names. None if the table is of other pools."""
+        routes = self.routes if self.same_pools else [None] * len(self.routes)
+        return [
+            frozenset().union(*(split.pools for split in route.on_loss.values())) if route else frozenset()
+            for route in routes
+        ]
 
-        None if the table is of other pools.
-        """
-        routes = [route for route in self.routes if route is not None] if self.same_pools else []
-        return frozenset().union(
-            *(
-                set(split.pools).difference(route.split.pools)
-                for route in routes
-                for split in route.on_loss.values()
-            )
-        )
+    @cached_property
+    def counted_on(self) -> frozenset[int]:
+        """The pools that ``on_loss`` of some route names although the route carries nothing there now."""
+        pairs = zip(self.named_on_loss, self.routes, strict=True)
+        return frozenset().union(*(pools.difference(route.split.pools) for pools, route in pairs if route))
 
     @cached_property
     def on_loss_beyond_shares(self) -> frozenset[int]:
@@ -111,10 +111,17 @@ def table_of(
     why_shed: list[str],
     generation: Generation,
     made_ms: int,
+    before: HeldTable | None,
 ) -> RouteTable:
-    """The whole table; the lists are by route."""
+    """The whole table; the lists are by route. A route that is as in ``before`` is the same object."""
+    old_routes = before.routes if before is not None and before.same_pools else [None] * len(splits)
     routes = tuple(
-        Route(
+        old
+        if old is not None
+        and old.split is split
+        and old.on_loss is losses
+        and (old.criticality, old.shed_reason, old.last_resort) == (rules.criticality, reason, resort)
+        else Route(
             rules.workload,
             rules.origin,
             rules.criticality,
@@ -123,8 +130,8 @@ def table_of(
             on_loss=losses,
             last_resort=resort,
         )
-        for rules, split, losses, resort, reason in zip(
-            compiled.routes, splits, on_loss, last_resort, why_shed, strict=True
+        for rules, split, losses, resort, reason, old in zip(
+            compiled.routes, splits, on_loss, last_resort, why_shed, old_routes, strict=True
         )
     )
     return RouteTable(generation, made_ms, compiled.infos, routes=routes, settings=compiled.policy.clients)

@@ -81,11 +81,10 @@ def patch_on_loss(before: HeldTable, use: Use) -> list[dict[str, Split]]:
     owner = before.compiled.provider_of
     for number, (route, rules) in enumerate(zip(before.routes, before.compiled.routes, strict=True)):
         losses = route.on_loss if route is not None and before.same_pools else {}
-        gone = out & rules.lawful_set
-        has_gone = bool(gone) and any(not gone.isdisjoint(split.pools) for split in losses.values())
-        if has_gone:
+        gone = out & before.named_on_loss[number] & rules.lawful_set
+        if gone:
             losses = {provider: _without_pools(split, gone) for provider, split in losses.items()}
-        if rules.share_max and (has_gone or number in before.on_loss_beyond_shares):
+        if rules.share_max and (gone or number in before.on_loss_beyond_shares):
             losses = {lost: within_shares(split, rules.share_max, owner) for lost, split in losses.items()}
         by_route.append(losses)
     return by_route
@@ -99,11 +98,11 @@ def _moved_parts(was: Split, now: Split) -> int:
 
 
 def _without_pools(split: Split, out: set[int]) -> Split:
-    gone = out.intersection(split.pools)
+    gone = [pool for pool in out if pool in split.pools]
     if not gone:
         return split
     if len(gone) == 1 and len(split.pools) > 1:
-        place = split.pools.index(*gone)
+        place = split.pools.index(gone[0])
         if split.weights[place] <= PATCH_SMALL_PARTS:
             return _without_place(split, place)
     left = {pool: parts for pool, parts in zip(split.pools, split.weights, strict=True) if pool not in out}

@@ -50,9 +50,10 @@ def take_from_lost(draft: Draft, use: Use, moves: list[Move]) -> list[UnplacedLo
     unplaced = []
     for route, weights in enumerate(draft.weights):
         rules = draft.compiled.routes[route]
-        if weights.keys().isdisjoint(out) and (draft.lawful or rules.lawful_set.issuperset(weights)):
-            continue
-        for pool in sorted(p for p in weights if p in out or p not in rules.lawful_set):
+        leaving = weights.keys() & out
+        if not draft.lawful:
+            leaving |= weights.keys() - rules.lawful_set
+        for pool in sorted(leaving):
             parts = draft.weights[route][pool]
             lawful = pool in rules.lawful_set
             if use.panic and lawful and pool in use.lost:

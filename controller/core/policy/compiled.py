@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import NamedTuple
 
+from msgspec.msgpack import Encoder
+from msgspec.structs import replace
+
 from controller.core.model.memo import Memo
 from controller.core.policy.lawful import lawful_pools, origins_of
 from controller.core.policy.policy import Origin, Policy, Pool, Workload, version_of
@@ -17,6 +20,7 @@ from tieline.table import CRITICALITIES, Criticality, PoolInfo
 
 CRITICAL_RANK = CRITICALITIES.index("critical")  # up to it load is secured against losses
 LOWEST_RANK = len(CRITICALITIES) - 1
+_encode = Encoder(order="deterministic").encode
 UNKNOWN_LATENCY_MS = 1_000.0  # of a pool for an origin for which the policy states none
 
 
@@ -72,11 +76,96 @@ class CompiledPolicy(NamedTuple):
     infos: tuple[PoolInfo, ...]
 
 
+class _Tiers:
+    """The tiers of routes. Routes with the same pools from the same origin share them, as one object."""
+
+    def __init__(
+        self, policy: Policy, declined: frozenset[int] = frozenset(), used_up: frozenset[str] = frozenset()
+    ) -> None:
+        self._policy = policy
+        self._first_refusal = {
+            index
+            for index, pool in enumerate(policy.pools)
+            if pool.provider == policy.first_refusal and index not in declined
+        }
+        self._prepaid = prepaid_providers(policy, used_up)
+        self._made: dict[tuple[tuple[int, ...], str], tuple[Tier, ...]] = {}
+
+    def of(self, lawful: tuple[int, ...], origin: str) -> tuple[Tier, ...]:
+        """Those of a route that may use the pools ``lawful`` from this origin."""
+        key = (lawful, origin)
+        if key not in self._made:
+            self._made[key] = self._make(lawful, origin)
+        return self._made[key]
+
+    def _make(self, lawful: tuple[int, ...], origin: str) -> tuple[Tier, ...]:
+        band_ms = self._policy.thresholds.latency_band_ms
+        tiers: dict[tuple[int, int, float, int], list[int]] = {}
+        for index in lawful:
+            pool = self._policy.pools[index]
+            band = int(pool.latency_ms.get(origin, UNKNOWN_LATENCY_MS) // band_ms)
+            later = int(bool(self._first_refusal) and index not in self._first_refusal)
+            price = 0.0 if pool.provider in self._prepaid else pool.price_per_million_units
+            tiers.setdefault((0, 0, 0.0, band), []).append(index)
+            tiers.setdefault((1, later, price, band), []).append(index)
+        return tuple(Tier(bool(key[0]), tuple(members)) for key, members in sorted(tiers.items()))
+
+
+class _Routes:
+    """Makes the rules of routes. What routes have in common is one object: at many pools it is large."""
+
+    def __init__(self, policy: Policy, provider_index: dict[str, int], pool_index: dict[str, int]) -> None:
+        self._policy = policy
+        self._provider_index = provider_index
+        self._pool_index = pool_index
+        self._tiers = _Tiers(policy)
+        self._lawful: dict[bytes, tuple[int, ...]] = {}
+        self._sets: dict[tuple[int, ...], frozenset[int]] = {}
+
+    def of(self, workload: Workload, origin: Origin) -> RouteRules:
+        """The rules of one route."""
+        lawful = self._lawful_pools(workload, origin)
+        lawful_set = self._sets.setdefault(lawful, frozenset(lawful))
+        share_max = sorted(workload.provider_share_max.items())
+        index_of = self._pool_index
+        return RouteRules(
+            name=f"{workload.id}/{origin.id}",
+            workload=workload.id,
+            origin=origin.id,
+            criticality=workload.criticality,
+            rank=CRITICALITIES.index(workload.criticality),
+            lawful=lawful,
+            lawful_set=lawful_set,
+            tiers=self._tiers.of(lawful, origin.id),
+            share_max={self._provider_index[name]: most for name, most in share_max},
+            expected_units_per_s=workload.expected_units_per_s.get(origin.id, 0.0),
+            last_resort=tuple(
+                index_of[name] for name in workload.last_resort if index_of.get(name) in lawful_set
+            ),
+        )
+
+    def _lawful_pools(self, workload: Workload, origin: Origin) -> tuple[int, ...]:
+        """The same for all workloads that differ in nothing but what is no matter of law."""
+        plain = replace(
+            workload,
+            id="",
+            criticality=CRITICALITIES[0],
+            provider_share_max={},
+            expected_units_per_s={},
+            last_resort=(),
+        )
+        key = _encode((plain, origin))
+        if key not in self._lawful:
+            self._lawful[key] = lawful_pools(self._policy, workload, origin)
+        return self._lawful[key]
+
+
 def compile_policy(policy: Policy) -> CompiledPolicy:
     """The policy by index. Takes longer than a decision, so callers that decide often keep the result."""
     pools = tuple(pool.id for pool in policy.pools)
     providers = tuple(provider.id for provider in policy.providers)
     groups = tuple(group.id for group in policy.quota_groups)
+    pool_index = {name: index for index, name in enumerate(pools)}
     provider_index = {name: index for index, name in enumerate(providers)}
     group_index = {name: index for index, name in enumerate(groups)}
     provider_of = tuple(provider_index[pool.provider] for pool in policy.pools)
@@ -84,8 +173,9 @@ def compile_policy(policy: Policy) -> CompiledPolicy:
         tuple(sorted({group_index[name] for name in pool.quota_groups if name in group_index}))
         for pool in policy.pools
     )
+    making = _Routes(policy, provider_index, pool_index)
     routes = tuple(
-        _route(policy, workload, origin, provider_index)
+        making.of(workload, origin)
         for workload in policy.workloads
         for origin in origins_of(policy, workload)
     )
@@ -93,7 +183,7 @@ def compile_policy(policy: Policy) -> CompiledPolicy:
         policy=policy,
         version=version_of(policy),
         pools=pools,
-        pool_index={name: index for index, name in enumerate(pools)},
+        pool_index=pool_index,
         providers=providers,
         provider_of=provider_of,
         pools_of=tuple(
@@ -139,10 +229,8 @@ def with_burst(
     what was committed to the providers ``used_up`` is used up; the same object without any."""
     if not declined and not used_up:
         return compiled
-    routes = tuple(
-        route._replace(tiers=_tiers(compiled.policy, route.lawful, route.origin, declined, used_up))
-        for route in compiled.routes
-    )
+    tiers = _Tiers(compiled.policy, declined, used_up)
+    routes = tuple(route._replace(tiers=tiers.of(route.lawful, route.origin)) for route in compiled.routes)
     return compiled._replace(routes=routes)
 
 
@@ -154,19 +242,20 @@ def with_pins(compiled: CompiledPolicy, pins: Mapping[str, frozenset[int]]) -> C
     """
     if not pins:
         return compiled
+    tiers = _Tiers(compiled.policy)
     return compiled._replace(
-        routes=tuple(_pinned(compiled.policy, route, pins.get(route.workload)) for route in compiled.routes)
+        routes=tuple(_pinned(tiers, route, pins.get(route.workload)) for route in compiled.routes)
     )
 
 
-def _pinned(policy: Policy, route: RouteRules, pools: frozenset[int] | None) -> RouteRules:
+def _pinned(tiers: _Tiers, route: RouteRules, pools: frozenset[int] | None) -> RouteRules:
     lawful = tuple(pool for pool in route.lawful if pools is None or pool in pools)
     if lawful == route.lawful or not lawful:
         return route
     return route._replace(
         lawful=lawful,
         lawful_set=frozenset(lawful),
-        tiers=_tiers(policy, lawful, route.origin),
+        tiers=tiers.of(lawful, route.origin),
         last_resort=tuple(pool for pool in route.last_resort if pool in lawful),
     )
 
@@ -220,46 +309,3 @@ def _info(pool: Pool) -> PoolInfo:
         credential=pool.credential,
         models=pool.models,
     )
-
-
-def _route(policy: Policy, workload: Workload, origin: Origin, provider_index: dict[str, int]) -> RouteRules:
-    lawful = lawful_pools(policy, workload, origin)
-    lawful_index = {policy.pools[index].id: index for index in lawful}
-    return RouteRules(
-        name=f"{workload.id}/{origin.id}",
-        workload=workload.id,
-        origin=origin.id,
-        criticality=workload.criticality,
-        rank=CRITICALITIES.index(workload.criticality),
-        lawful=lawful,
-        lawful_set=frozenset(lawful),
-        tiers=_tiers(policy, lawful, origin.id),
-        share_max={provider_index[name]: most for name, most in sorted(workload.provider_share_max.items())},
-        expected_units_per_s=workload.expected_units_per_s.get(origin.id, 0.0),
-        last_resort=tuple(lawful_index[name] for name in workload.last_resort if name in lawful_index),
-    )
-
-
-def _tiers(
-    policy: Policy,
-    lawful: tuple[int, ...],
-    origin: str,
-    declined: frozenset[int] = frozenset(),
-    used_up: frozenset[str] = frozenset(),
-) -> tuple[Tier, ...]:
-    band_ms = policy.thresholds.latency_band_ms
-    first_refusal = {
-        index
-        for index, pool in enumerate(policy.pools)
-        if pool.provider == policy.first_refusal and index not in declined
-    }
-    prepaid = prepaid_providers(policy, used_up)
-    tiers: dict[tuple[int, int, float, int], list[int]] = {}
-    for index in lawful:
-        pool = policy.pools[index]
-        band = int(pool.latency_ms.get(origin, UNKNOWN_LATENCY_MS) // band_ms)
-        later = int(bool(first_refusal) and index not in first_refusal)
-        price = 0.0 if pool.provider in prepaid else pool.price_per_million_units
-        tiers.setdefault((0, 0, 0.0, band), []).append(index)
-        tiers.setdefault((1, later, price, band), []).append(index)
-    return tuple(Tier(bool(key[0]), tuple(members)) for key, members in sorted(tiers.items()))
