@@ -33,7 +33,7 @@ def _work(work: str, size: Size) -> None:
         return
     from bench._plan_reflex import reflex_cases
 
-    list(reflex_cases("", size, 1, {}))
+    list(reflex_cases("", size, 1, {}, {}))
 
 
 def _peak_mb() -> float:

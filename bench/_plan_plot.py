@@ -1,6 +1,6 @@
-"""Draws how the dispatch grows: script/bench plan --json | python -m bench._plan_plot FILE.svg
+"""Draws how decisions grow: script/bench plan --json | python -m bench._plan_plot FILE.svg
 
-In: the lines of a benchmark, of which the last is its JSON. Out: one SVG of two graphs.
+In: the lines of a benchmark, of which the last is its JSON. Out: one SVG of four graphs.
 """
 
 import sys
@@ -13,12 +13,26 @@ BELOW = "pools"
 
 
 def graphs(values: Values) -> list[Graph]:
-    """Time and memory of a solve by pools. Raises KeyError for a case that was not measured."""
+    """The reflex, the first table, and time and memory of a solve, by pools. Raises KeyError for a case that
+    was not measured."""
 
-    def by_pools(name: str, unit: str) -> list[Point]:
-        return [(pools, values[name.format(pools), unit]["p50"]) for pools in POOLS]
+    def by_pools(name: str, unit: str, quantile: str = "p50") -> list[Point]:
+        return [(pools, values[name.format(pools), unit][quantile]) for pools in POOLS]
 
     return [
+        Graph(
+            "A pool is lost, ms of a processor",
+            BELOW,
+            [
+                Line("p99", by_pools("reflex {} pools, processor", "ms", "p99")),
+                Line("p50", by_pools("reflex {} pools, processor", "ms")),
+            ],
+        ),
+        Graph(
+            "The first table, ms of a processor",
+            BELOW,
+            [Line("measured", by_pools("first table {} pools, processor", "ms"))],
+        ),
         Graph(
             "The whole table solved, ms of a processor",
             BELOW,

@@ -2,12 +2,13 @@
 
 `reflex`: one whole ``step`` that ends with a table, for another lost pool each time. All rows are there: two
 probers and a fleet source in every region, and clients' outcomes at every pool. The rows of the lost pool's
-region are new, as after an event. `quiet`: the same with news that changes nothing. `processor`: only the
-time that this process worked.
+region are new, as after an event, and so is every second of the clients' reports. `quiet`: the same with news
+that changes nothing. `first table`: the step that begins the lineage, the policy's preparation included.
+`processor`: only the time that this process worked.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from bench._plan_world import NOW_MS, Size, policy_of
 from controller.core.planner import Planner
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Office, Snapshot
+from controller.process.supervise import collect_seldom
 from streams.rows import DemandRow, DemandSecond, FlowSum, PoolSum, Position, Progress, Row
 from tieline.events import Capacity, Outcomes, PoolCapacity, PoolObservation, Report
 
@@ -34,8 +36,11 @@ class Installation:
             self.regions.setdefault((pool.provider, pool.region), []).append(pool.id)
         self.snapshot = self._first_snapshot()
         self.planner = Planner()
+        self.step_ms: list[float] = []  # of a processor; the first of them makes the first table
         for _ in range(3):
+            worked = time.process_time_ns()
             ready = self.planner.step(self.snapshot, NOW_MS)
+            self.step_ms.append((time.process_time_ns() - worked) / 1e6)
             table = ready.table or self.snapshot.table
             self.snapshot = replace(self.snapshot, memory=ready.memory, table=table)
         self.snapshot = replace(
@@ -139,7 +144,7 @@ class StepTimes(NamedTuple):
     processor_ms: list[float]
 
 
-def _timed(planner: Planner, snapshots: Sequence[Snapshot], *, moves: bool) -> StepTimes:
+def _timed(planner: Planner, snapshots: Iterable[Snapshot], *, moves: bool) -> StepTimes:
     """Steps through the snapshots. Raises RuntimeError unless all give a table (``moves``), or none does."""
     times = StepTimes([], [])
     for snapshot in snapshots:
@@ -152,14 +157,18 @@ def _timed(planner: Planner, snapshots: Sequence[Snapshot], *, moves: bool) -> S
     return times
 
 
-def reflex_cases(name: str, size: Size, samples: int, target: dict[str, float]) -> Iterator[Case]:
-    """``name`` says the size, e.g. `400 pools`."""
+def reflex_cases(
+    name: str, size: Size, samples: int, target: dict[str, float], first: dict[str, float]
+) -> Iterator[Case]:
+    """``name`` says the size, e.g. `400 pools`. ``target`` is of the reflex, ``first`` of the first table."""
     installation = Installation(policy_of(size))
     pools = installation.loaded()
     chosen = [pools[number * 7 % len(pools)] for number in range(samples)]
     planner = installation.planner
-    lost = _timed(planner, [installation.after(pool, lost=True) for pool in chosen], moves=True)
-    quiet = _timed(planner, [installation.after(pool, lost=False) for pool in chosen], moves=False)
+    collect_seldom()  # as every controller does
+    lost = _timed(planner, (installation.after(pool, lost=True) for pool in chosen), moves=True)
+    quiet = _timed(planner, (installation.after(pool, lost=False) for pool in chosen), moves=False)
+    yield Case(f"first table {name}, processor", "ms", installation.step_ms[:1], first)
     yield Case(f"reflex {name}", "ms", lost.clock_ms, target)
     yield Case(f"reflex {name}, processor", "ms", lost.processor_ms)
     yield Case(f"quiet {name}", "ms", quiet.clock_ms)

@@ -1,11 +1,11 @@
 """What a decision costs: `script/bench plan`.
 
 `reflex N pools`: one step in which a loaded pool is lost. `dispatch N pools`: the linear programme of the
-whole table with N-1. Both are promised for 400 pools x 20 workloads x 8 origins, the dispatch also for
-4,000 x 50 x 8, and both are reported for other sizes. `memory of ...`: the peak memory of a process that does
-only that.
+whole table with N-1. Both are promised for 400 pools x 20 workloads x 8 origins and for 4,000 x 50 x 8, and
+reported for other sizes. `first table N pools`: the step that begins a lineage. `memory of ...`: the peak
+memory of a process that does only that.
 
-How the dispatch grows is drawn from the JSON: `script/bench plan --json | .venv/bin/python -m
+How both grow is drawn from the JSON: `script/bench plan --json | .venv/bin/python -m
 bench._plan_plot docs/pictures/dispatch.svg`.
 """
 
@@ -25,15 +25,17 @@ SIZES = {
     "2000 pools": Size(2_000, 40, 8),
     "4000 pools": Size(4_000, 50, 8),
 }
-SAMPLES = {"40 pools": 200, "400 pools": 100, "4000 pools": 8}  # of the reflex
-REFLEX = {"400 pools": {"p50": 5.0}}
+SAMPLES = {"40 pools": 200, "400 pools": 200, "1000 pools": 50, "2000 pools": 50, "4000 pools": 200}
+REFLEX = {"400 pools": {"p50": 5.0}, "4000 pools": {"p50": 20.0, "p99": 60.0}}
+FIRST_TABLE = {"4000 pools": {"p50": 1_000.0}}
 DISPATCH = {"400 pools": {"p50": 100.0}, "4000 pools": {"p50": 5_000.0}}
 
 
 def measure() -> Iterator[Case]:
     """Every case that is promised, and those that are only reported."""
     for name, samples in SAMPLES.items():
-        yield from reflex_cases(name, SIZES[name], samples, REFLEX.get(name, {}))
+        targets = REFLEX.get(name, {}), FIRST_TABLE.get(name, {})
+        yield from reflex_cases(name, SIZES[name], samples, *targets)
     for name, size in SIZES.items():
         yield from dispatch_cases(name, size, DISPATCH.get(name, {}))
     for name in ("400 pools", "4000 pools"):

@@ -146,7 +146,7 @@ class Chains:
         queue = deque([start])
         while queue and left > 0 and self._edges < EDGES_MAX:
             node = queue.popleft()
-            way: list[int] = []
+            way, is_closed = list[int](), False
             for following in self._following(node, search):
                 if following in search.came_from or barren.get(following, UNBOUNDED) <= least:
                     continue
@@ -155,7 +155,8 @@ class Chains:
                     queue.append(following)
                     continue
                 way = way or _way_to(node, search.came_from)
-                if self._is_open(way, least):
+                is_closed = is_closed or not self._is_open(way, least)
+                if not is_closed:
                     left -= self._make([*way, following], left, search)
                     if left <= 0:
                         break

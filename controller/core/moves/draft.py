@@ -202,10 +202,12 @@ class Draft:
         for sweep in range(first_sweep, SWEEPS_MAX + len(ready) // RECEIVERS_MAX):
             if parts <= 0:
                 break
-            if sweep:
+            if sweep and self.compiled.routes[route].share_max:
                 free = [self.room_parts(route, pool, caps[pool], limits) for pool in ready]
             else:
                 free = self._free_parts(route, ready, caps, limits)
+            if sweep:
+                free = [min(room, MILLION) for room in free]
             rooms = [(room, -pool) for room, pool in zip(free, ready, strict=True)]
             if self.few_receivers and len(rooms) > RECEIVERS_MAX:
                 rooms = sorted(rooms, reverse=True)[:RECEIVERS_MAX]

@@ -111,7 +111,7 @@ def table_of(
     why_shed: list[str],
     generation: Generation,
     made_ms: int,
-    before: HeldTable | None,
+    before: HeldTable | None = None,
 ) -> RouteTable:
     """The whole table; the lists are by route. A route that is as in ``before`` is the same object."""
     old_routes = before.routes if before is not None and before.same_pools else [None] * len(splits)

@@ -22,17 +22,23 @@ def lines() -> str:
         for pools in POOLS
         for words in ("", ", from merit order")
     ]
+    cases += [
+        Case(f"{kind} {pools} pools, processor", "ms", [pools / 200])
+        for pools in POOLS
+        for kind in ("reflex", "first table")
+    ]
     cases += [Case(f"memory of dispatch {pools} pools", "MB", [pools / 100]) for pools in POOLS]
     return "a table\n" + json.dumps({"bench": "plan", "cases": [case.as_json() for case in cases]}) + "\n"
 
 
 def test_the_plot_shows_what_was_measured() -> None:
     """Each graph has a point for each size, and the whole is an image that browsers read."""
-    time, memory = graphs(values_of(lines()))
+    reflex, first, time, memory = graphs(values_of(lines()))
+    assert reflex.lines[0].points[-1] == first.lines[0].points[-1] == pytest.approx((4_000, 20))
     assert time.lines[0].points[-1] == pytest.approx((4_000, 2_000))
     assert memory.lines[0].points[-1] == pytest.approx((4_000, 40))
-    image = ElementTree.fromstring(picture([time, memory]))
-    assert len(image.findall(".//{*}circle")) == 3 * len(POOLS)
+    image = ElementTree.fromstring(picture([reflex, first, time, memory]))
+    assert len(image.findall(".//{*}circle")) == 6 * len(POOLS)
 
 
 def test_a_case_that_is_missing_is_an_error() -> None:
