@@ -11,6 +11,7 @@ time, the outcome, which the client library reports to the controllers as it rep
     endpoints   addresses of pools
     choosing    a pool for a request, by the client library, and the outcome back to it
     exchange    one request's messages in their order, without I/O
+    http2       gRPC over HTTP/2, as far as a server of small messages needs it
     server      the gRPC service, health checks, the end
     run         one process; command: `tieline picker`
 

@@ -10,7 +10,7 @@ from controller.process.settings import REDIS, add_monitor_argument, add_stack_a
 from controller.process.telemetry import configure
 from picker.settings import load_picker_file
 
-NO_GRPC = "grpcio and protobuf are not installed: pip install 'tieline-controller[picker]'"
+NO_EXTRA = "hpack and protobuf are not installed: pip install 'tieline-controller[picker]'"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
         from picker.run import run_picker
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in ("grpc", "google"):
+        if (error.name or "").split(".")[0] not in ("hpack", "google"):
             raise
-        raise SettingError(NO_GRPC) from None
+        raise SettingError(NO_EXTRA) from None
     return uvloop.run(run_picker(settings, file))
