@@ -64,7 +64,7 @@ class Wire:
 
     def head(self, path: str = PATH) -> bytes:
         rows = [(":method", "POST"), (":scheme", "http"), (":path", path), ("te", "trailers")]
-        return cast(bytes, self._encoder.encode(rows))
+        return self._encoder.encode(rows)
 
     def frames(self) -> list[tuple[int, int, int, bytes]]:
         """What was sent since the last look: (kind, flags, stream, payload)."""
