@@ -26,7 +26,7 @@ from controller.core.moves.on_loss import (
     decide_on_loss,
     must_be_patched,
     on_loss_differs,
-    unusable_pools,
+    uncounted_pools,
 )
 from controller.core.moves.unplaced import Move
 from controller.core.moves.voluntary import approach, keep_warm, target_of
@@ -131,14 +131,17 @@ def on_loss_is_due(situation: Situation) -> bool:
         return False
     # Tables without a row of progress, as after a loss of Redis, prove nothing about what was read.
     is_read = bool(snapshot.progress) and all(partition.caught_up for partition in snapshot.progress)
-    return is_read and _may_choose(situation)
+    if not is_read or too_little_heard(assessment):
+        return False
+    # No load moves by it, so a pool that has returned needn't wait until load may move by choice: until then
+    # the loss of a provider could find clients without any other pool.
+    return has_returned or (is_old and _may_choose(situation))
 
 
 def returned_pools(memory: Memory, assessment: Assessment) -> list[str]:
-    """The pools that ``on_loss`` was decided without, as they could carry nothing, and that can carry load
-    again."""
-    index_of, unusable = assessment.compiled.pool_index, unusable_pools(assessment.use)
-    return [name for name in memory.on_loss_without if index_of.get(name) not in unusable]
+    """The pools that could gain nothing when ``on_loss`` was decided, and that can gain load now."""
+    index_of, uncounted = assessment.compiled.pool_index, uncounted_pools(assessment.use)
+    return [name for name in memory.on_loss_without if index_of.get(name) not in uncounted]
 
 
 def _forced(situation: Situation) -> Change | None:

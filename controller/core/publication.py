@@ -15,7 +15,7 @@ from controller.core.model.reasons import Reason, Verdict
 from controller.core.moves.draft import Draft
 from controller.core.moves.held_table import HeldTable, split_of, table_of
 from controller.core.moves.last_resort import last_resorts
-from controller.core.moves.on_loss import decide_on_loss, patch_on_loss, unusable_pools
+from controller.core.moves.on_loss import decide_on_loss, patch_on_loss, uncounted_pools
 from controller.core.snapshot import Ready, Snapshot
 from controller.core.verdicts import holding_verdicts
 from tieline.table import Generation, RouteTable, Split
@@ -84,7 +84,7 @@ def _kept(
 
 def _on_loss_decided(memory: Memory, assessment: Assessment, now_ms: int) -> Memory:
     """The memory after ``on_loss`` was decided, with the pools that it could not count on."""
-    without = tuple(assessment.compiled.pools[pool] for pool in sorted(unusable_pools(assessment.use)))
+    without = tuple(assessment.compiled.pools[pool] for pool in sorted(uncounted_pools(assessment.use)))
     return replace(memory, on_loss_due=False, on_loss_ms=now_ms, on_loss_without=without)
 
 

@@ -111,7 +111,7 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     ``voluntary_ms``: when load last moved by choice. ``restored_ms``: when load that was shed was last served
     again. ``reported``: names of the routes whose demand clients
     have ever reported, sorted. ``on_loss_due``: the ``on_loss`` of the table were only patched, and are to be
-    decided anew; ``on_loss_ms``: when they last were, and ``on_loss_without``: the pools that could carry
+    decided anew; ``on_loss_ms``: when they last were, and ``on_loss_without``: the pools that could gain
     nothing then. ``shifts``: the newest shift of each route and pool,
     which must not be taken back by choice yet. ``unheard``: of routes with silent clients, what to count on.
     ``offers``: requests for capacity, the oldest first; ``short``: what they are for, while it is short.

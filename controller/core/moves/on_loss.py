@@ -9,7 +9,7 @@ or lost leaves it at once, also if it carries nothing now and nothing else chang
 where the route itself keeps load on a lost pool, for want of an alternative, does its ``on_loss`` as well.
 """
 
-from controller.core.moves.draft import OUT, Draft, whole
+from controller.core.moves.draft import GAINS, GAINS_LATE, OUT, Draft, whole
 from controller.core.moves.eligible import Use
 from controller.core.moves.forced import find_places
 from controller.core.moves.held_table import HeldTable, split_of
@@ -20,6 +20,7 @@ from tieline.table import MILLION, Split
 # A patch holds for a moment only, so its rules are the quickest that are safe.
 PATCH_RECEIVERS_MAX = 4
 PATCH_SMALL_PARTS = 50_000  # of a million: no more than this goes to a single pool
+COUNTED = (GAINS, GAINS_LATE)
 
 
 def decide_on_loss(draft: Draft, use: Use) -> list[dict[str, Split]]:
@@ -68,6 +69,12 @@ def unusable_pools(use: Use) -> set[int]:
     """The pools that must carry nothing: those that are out, and those without any capacity."""
     grades = zip(use.limits.grade, use.limits.usable, strict=True)
     return {pool for pool, (grade, usable) in enumerate(grades) if grade == OUT or usable <= 0}
+
+
+def uncounted_pools(use: Use) -> set[int]:
+    """The pools that ``on_loss`` gives nothing, as they may gain nothing now, also for unknown health."""
+    grades = zip(use.limits.grade, use.limits.usable, strict=True)
+    return {pool for pool, (grade, usable) in enumerate(grades) if grade not in COUNTED or usable <= 0}
 
 
 def patch_on_loss(before: HeldTable, use: Use) -> list[dict[str, Split]]:

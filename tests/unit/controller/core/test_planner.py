@@ -121,6 +121,22 @@ def test_a_forced_move_is_urgent_and_its_on_loss_follows() -> None:
     assert not after.memory.on_loss_due
 
 
+def test_on_loss_counts_on_pools_as_soon_as_they_serve() -> None:
+    """Also while load may not move by choice, as in the first seconds of a leader: no load moves by it, and a
+    provider that is lost then would find clients without another pool."""
+    made = World(load_policy(SMALL))
+    made.voluntary_after_ms = made.now_ms + 3_600_000
+    made.decide()
+    assert made.table is not None
+    chat = made.table.routes[0]
+    assert all(split.shed for split in chat.on_loss.values())  # nobody has seen the pools yet
+    for _ in made.run(4_000):
+        pass
+    assert made.publications == 2
+    assert made.table.routes[0].split == chat.split
+    assert not any(split.shed for split in made.table.routes[0].on_loss.values())
+
+
 def test_untouched_routes_keep_the_very_split_they_had() -> None:
     """What a loss in Europe does not concern stays the same object, and so the same bytes."""
     made = world(60)
