@@ -5,8 +5,8 @@ whole table with N-1. Both are promised for 400 pools x 20 workloads x 8 origins
 reported for other sizes. `first table N pools`: the step that begins a lineage. `memory of ...`: the peak
 memory of a process that does only that.
 
-How both grow is drawn from the JSON: `script/bench plan --json | .venv/bin/python -m
-bench._plan_plot docs/pictures/dispatch.svg`.
+How both grow is drawn from the JSON: `script/bench plan --json | .venv/bin/python -m bench._plan_plot
+dispatch docs/pictures/dispatch.svg`, and with `reflex` docs/pictures/reflex.svg.
 """
 
 import sys

@@ -10,7 +10,7 @@ import pytest
 from bench import plan
 from bench._frame import Case
 from bench._plan_dispatch import COLD_SOLVES, HOURS, dispatch_cases
-from bench._plan_plot import POOLS, graphs
+from bench._plan_plot import GRAPHS, POOLS, dispatch_graphs, reflex_graphs
 from bench._plan_world import Size
 from bench._plot import picture, values_of
 
@@ -33,7 +33,9 @@ def lines() -> str:
 
 def test_the_plot_shows_what_was_measured() -> None:
     """Each graph has a point for each size, and the whole is an image that browsers read."""
-    reflex, first, time, memory = graphs(values_of(lines()))
+    values = values_of(lines())
+    reflex, first = reflex_graphs(values)
+    time, memory = dispatch_graphs(values)
     assert reflex.lines[0].points[-1] == first.lines[0].points[-1] == pytest.approx((4_000, 20))
     assert time.lines[0].points[-1] == pytest.approx((4_000, 2_000))
     assert memory.lines[0].points[-1] == pytest.approx((4_000, 40))
@@ -43,8 +45,9 @@ def test_the_plot_shows_what_was_measured() -> None:
 
 def test_a_case_that_is_missing_is_an_error() -> None:
     """No graph is drawn of half a measurement."""
-    with pytest.raises(KeyError):
-        graphs(values_of('{"bench": "plan", "cases": []}'))
+    for graphs in GRAPHS.values():
+        with pytest.raises(KeyError):
+            graphs(values_of('{"bench": "plan", "cases": []}'))
 
 
 def test_the_plot_has_a_point_for_each_size_that_is_measured() -> None:
