@@ -37,7 +37,17 @@ def python() -> str | None:
     say("fetching LiteLLM into an environment of its own, for comparison only")
     try:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
-        pip = [str(program), "-m", "pip", "--disable-pip-version-check", "--retries", "2", "install", "-q"]
+        pip = [
+            str(program),
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "--retries",
+            "2",
+            "install",
+            "-q",
+            "--no-deps",
+        ]
         subprocess.run([*pip, "--require-hashes", "-r", str(LOCK)], check=True, timeout=INSTALL_MAX_S)
     except (OSError, subprocess.SubprocessError) as error:
         say(f"LiteLLM can't be had, the run goes on without it: {error}")
