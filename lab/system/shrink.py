@@ -11,6 +11,7 @@ from lab.system.spec import SystemWorld
 from lab.system.world import run
 
 RUNS_MAX = 80
+SHORT_QUIET_S = 30
 
 
 def shrink_system(world: SystemWorld, invariant: str, *, runs_max: int = RUNS_MAX) -> SystemWorld:
@@ -20,7 +21,7 @@ def shrink_system(world: SystemWorld, invariant: str, *, runs_max: int = RUNS_MA
         is_broken = any(breach.invariant == invariant for breach in run(candidate).breaches)
         return candidate if is_broken else None
 
-    return smallest(world, _smaller, failing, runs_max=runs_max)
+    return smallest(world, smaller, failing, runs_max=runs_max)
 
 
 def story(world: SystemWorld) -> list[str]:
@@ -35,16 +36,22 @@ def story(world: SystemWorld) -> list[str]:
         for fault in world.faults
     ]
     lines = [
-        f"{len(policy.providers)} providers, {len(policy.pools)} pools, {len(policy.workloads)} workloads, "
-        f"{len(policy.origins)} origins, {len(fuzz.shares)} clients, {world.seconds} s"
+        f"providers {len(policy.providers)}, pools {len(policy.pools)}, workloads {len(policy.workloads)}, "
+        f"origins {len(policy.origins)}, clients {len(fuzz.shares)}, seconds {world.seconds}"
     ]
     for at_s, text, for_s in sorted(events):
         lines.append(f"  at {at_s:g} s, for {for_s:g} s: {' '.join(text.split())}")
     return lines
 
 
-def _smaller(world: SystemWorld) -> Iterator[SystemWorld]:
+def smaller(world: SystemWorld) -> Iterator[SystemWorld]:
+    """The same world without one thing each; what matters least comes first."""
     for place in range(len(world.faults)):
         yield replace(world, faults=world.faults[:place] + world.faults[place + 1 :])
+    if world.quiet_s > SHORT_QUIET_S:
+        seconds = world.seconds - world.quiet_s + SHORT_QUIET_S
+        yield replace(world, fuzz=replace(world.fuzz, seconds=seconds), quiet_s=SHORT_QUIET_S)
+    if len(world.fuzz.shares) > 1:
+        yield replace(world, fuzz=replace(world.fuzz, shares=(1.0,)))
     for fuzz in smaller_worlds(world.fuzz):
         yield replace(world, fuzz=fuzz)

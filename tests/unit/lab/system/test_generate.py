@@ -6,7 +6,7 @@ from controller.core.policy.check import faults
 from controller.core.policy.policy import Policy, Pool, Workload
 from lab.system.generate import KINDS, generate_system
 from lab.system.machine_faults import BREAKS, MOMENTS
-from lab.system.shrink import story
+from lab.system.shrink import SHORT_QUIET_S, smaller, story
 
 WORLDS = [generate_system(str(seed)) for seed in range(120)]
 LEFT_OUT = {"operators", "approvals"}  # orders of these worlds are not signed
@@ -61,6 +61,20 @@ def test_a_world_is_told_in_a_few_lines() -> None:
     """How large it is, and then what happens when."""
     world = next(world for world in WORLDS if world.faults)
     lines = story(world)
-    assert lines[0].startswith(f"{len(world.fuzz.policy.providers)} providers, ")
+    assert lines[0].startswith(f"providers {len(world.fuzz.policy.providers)}, ")
     assert len(lines) == 1 + len(world.faults) + len(world.fuzz.occurrences)
     assert any(world.faults[0].kind in line for line in lines)
+
+
+def test_a_world_is_made_smaller_in_every_way() -> None:
+    """Without a fault, a client or a happening, and with a shorter quiet time."""
+    candidates = [(world, candidate) for world in WORLDS[:60] for candidate in smaller(world)]
+    for size in (
+        lambda world: len(world.faults),
+        lambda world: len(world.fuzz.occurrences),
+        lambda world: len(world.fuzz.shares),
+        lambda world: len(world.fuzz.policy.pools),
+        lambda world: world.seconds,
+    ):
+        assert any(size(candidate) < size(world) for world, candidate in candidates)
+    assert all(candidate.quiet_s >= SHORT_QUIET_S for _, candidate in candidates)
