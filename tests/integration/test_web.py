@@ -173,7 +173,7 @@ async def test_the_table_is_json_for_everybody_else(rig: Rig) -> None:
     await rig.tables.publish(table(POOLS, (250_000, 700_000), shed=50_000))
     answer = await until(lambda: _found(rig, "/v1/table/chat?origin=eu"), what="the table")
     body = await answer.json()
-    digest = base64.b64encode(hashlib.sha256(await answer.read()).digest()).decode()
+    digest = base64.b64encode(hashlib.sha256((await answer.text()).encode()).digest()).decode()
     assert answer.headers["content-digest"] == f"sha-256=:{digest}:"
     assert body["generation"] == "l1:1:1"
     (route,) = body["routes"]
