@@ -10,6 +10,7 @@ read. Out: a ``Finding`` for every pool that anything is known of, and from it t
 2. ``client_sums.py`` with ``reporter_cap.py``: clients' outcomes at a pool, added up over the shortest time
    that says something, no client counting for more than its cap, and newcomers only where nobody else is
    heard.
+   ``telling_seconds.py``: which seconds count for each pool, read again only where one is new.
 3. ``gather.py``: both together, as one ``Evidence`` a pool.
 4. ``finding.py`` and ``judge.py`` with ``siblings.py`` and ``baseline.py``: what the evidence amounts to.
    Only server errors, time-outs, failed connections and broken streams speak about health. 429 speaks about

@@ -7,7 +7,8 @@ In: an ``Assessment`` of all pools and routes, and the table in force. Out: a ``
 - ``draft.py`` is the table while it is worked on. Each operation conserves shares and load.
 - Forced moves (``unplaced.py``, ``forced.py``): what a pool loses goes in order of merit to lawful pools with
   room, at once. Where there is none, other load makes way (``chains.py``): it moves on to free room in as few
-  moves as possible, or is shed if it is less critical. Nothing else is touched. Do no harm: a pool is left
+  moves as possible, or is shed if it is less critical. Nothing else is touched. ``room_order.py`` keeps the
+  pools of a tier in the order of their room meanwhile. Do no harm: a pool is left
   only if the load it serves can be served elsewhere, else it keeps it, at a trickle if nothing succeeds
   there.
 - Moves by choice (``voluntary.py``): one small step at a time towards a target, which is the table filled
