@@ -54,10 +54,12 @@ class _Pool:
 
 @dataclass
 class _Course:
-    """One request on its way. ``costs``: whether the next attempt costs a token."""
+    """One request on its way. ``is_stream``: it asks for an answer in pieces. ``costs``: whether the next
+    attempt costs a token."""
 
     route: str
     holder: int | None
+    is_stream: bool
     costs: bool = False
     attempts: list[str] = field(default_factory=list)
 
@@ -93,7 +95,9 @@ class RequestWatch:
 
     def begins(self, request: str, origin: str, body: Mapping[str, Any]) -> None:
         """See ``RequestLog``."""
-        self._under_way[request] = _Course(f"{self._workload}/{origin}", holder_of(body))
+        self._under_way[request] = _Course(
+            f"{self._workload}/{origin}", holder_of(body), is_stream=bool(body.get("stream"))
+        )
         self._begun_s.append(self._clock_s())
 
     def leaves(self, request: str, pool: str) -> None:
@@ -127,9 +131,12 @@ class RequestWatch:
             return
         if ending.gave_up == "retry_budget" and self._tokens_spent() > BUDGET_SPENT:
             return
+        is_ill = bool(course.attempts) and all(pool in self._ill for pool in course.attempts)
+        if ending.gave_up == "deadline" and is_ill and not course.is_stream:
+            return  # nothing tells a whole answer that takes long from one that never comes
         if (witness := self._witness(course, ending)) is not None:
             tried = ", ".join(course.attempts) or "nothing"
-            why = f"{ending.status} {ending.reason} {ending.gave_up}: {ending.story}"
+            why = f"{ending.status} {ending.reason} {ending.gave_up} after {ending.ended_s - ending.began_s:.1f} s: {ending.story}"
             self._break(
                 NONE_LOST, f"{ending.request} of {course.route} tried {tried}; {witness} serves; {why}"
             )

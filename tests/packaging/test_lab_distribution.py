@@ -124,6 +124,15 @@ def test_the_production_image_copies_nothing_of_the_lab() -> None:
     assert "FROM ${IMAGE}\n" in (ROOT / "docker/lab/Dockerfile").read_text()
 
 
+def test_every_package_of_the_controllers_wheel_is_in_its_image() -> None:
+    """The Dockerfile copies it, and the files that images are built from hold it."""
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {name.rstrip("*") for name in pyproject["tool"]["setuptools"]["packages"]["find"]["include"]}
+    assert packages <= copied_paths("docker/Dockerfile")
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert packages <= kept
+
+
 def copied_paths(dockerfile: str) -> set[str]:
     """What a Dockerfile copies from the project."""
     lines = (ROOT / dockerfile).read_text().splitlines()
