@@ -5,7 +5,8 @@
 - *Retries stay within their budget.* An attempt that leaves a pool which still succeeds costs a token: there
   are 3 in a second, and one for ten requests, over 10 s. What leaves a pool without success is free.
 - *No request is lost beside a pool that serves.* It is judged only if no more pools of its route than it has
-  attempts to spare were ever ill, and the table gave it one that never was.
+  attempts to spare were ever ill, and the table gave it one that never was; nor if ill pools took all of the
+  caller's time.
 """
 
 from __future__ import annotations
@@ -54,12 +55,10 @@ class _Pool:
 
 @dataclass
 class _Course:
-    """One request on its way. ``is_stream``: it asks for an answer in pieces. ``costs``: whether the next
-    attempt costs a token."""
+    """One request on its way. ``costs``: whether the next attempt costs a token."""
 
     route: str
     holder: int | None
-    is_stream: bool
     costs: bool = False
     attempts: list[str] = field(default_factory=list)
 
@@ -95,9 +94,7 @@ class RequestWatch:
 
     def begins(self, request: str, origin: str, body: Mapping[str, Any]) -> None:
         """See ``RequestLog``."""
-        self._under_way[request] = _Course(
-            f"{self._workload}/{origin}", holder_of(body), is_stream=bool(body.get("stream"))
-        )
+        self._under_way[request] = _Course(f"{self._workload}/{origin}", holder_of(body))
         self._begun_s.append(self._clock_s())
 
     def leaves(self, request: str, pool: str) -> None:
@@ -131,15 +128,18 @@ class RequestWatch:
             return
         if ending.gave_up == "retry_budget" and self._tokens_spent() > BUDGET_SPENT:
             return
-        is_ill = bool(course.attempts) and all(pool in self._ill for pool in course.attempts)
-        if ending.gave_up == "deadline" and is_ill and not course.is_stream:
-            return  # nothing tells a whole answer that takes long from one that never comes
+        if ending.gave_up == "deadline" and course.attempts and self._ill_alone(course.attempts):
+            return  # ill pools may take all of the time that the caller gives
         if (witness := self._witness(course, ending)) is not None:
             tried = ", ".join(course.attempts) or "nothing"
-            why = f"{ending.status} {ending.reason} {ending.gave_up} after {ending.ended_s - ending.began_s:.1f} s: {ending.story}"
+            lasted_s = ending.ended_s - ending.began_s
+            why = f"{ending.status} {ending.reason} {ending.gave_up} after {lasted_s:.1f} s: {ending.story}"
             self._break(
                 NONE_LOST, f"{ending.request} of {course.route} tried {tried}; {witness} serves; {why}"
             )
+
+    def _ill_alone(self, pools: list[str]) -> bool:
+        return all(pool in self._ill for pool in pools)
 
     def _witness(self, course: _Course, ending: Ending) -> str | None:
         """A pool that should have served the request; None where none must have."""

@@ -141,3 +141,12 @@ def test_a_request_may_end_for_want_of_a_token_only_once_many_are_spent() -> Non
     scene.now_s = 60.0
     scene.ask((A, "failed"), status=503, gave_up="retry_budget")
     assert scene.broken() == [NONE_LOST]
+
+
+def test_an_ill_pool_may_take_all_of_the_callers_time() -> None:
+    """A pool that answers slowly, and then with an error, leaves no time for another one."""
+    scene = Scene(A)
+    scene.ask((A, "failed"), status=401, gave_up="deadline")
+    assert scene.broken() == []
+    scene.ask((B, "failed"), status=401, gave_up="deadline")
+    assert scene.broken() == [NONE_LOST]
