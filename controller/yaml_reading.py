@@ -6,24 +6,25 @@ tag's field says which of them is meant.
 """
 
 import types
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import cache
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
 
 from controller.core.policy.check import Path, near_miss
+from controller.process.errors import UserError
 from controller.process.telemetry import without_password
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
 ERRORS_MAX = 50
-DEPTH_MAX = 100
 DEPTH_MAX = 12
 
 _EXAMPLES = {"geography": "eu", "url": "https://host/openai/v1", "criticality": "critical", "id": "azure"}
 _SECRETIVE = {"credential", "authorization", "headers"}  # where people by mistake put the secret itself
+_Document = TypeVar("_Document", bound=msgspec.Struct)
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -197,6 +198,35 @@ class YamlReading:
             if meta.max_length is not None and len(items) > meta.max_length:
                 self.mistake(path, f"has {len(items)} entries; at most {meta.max_length} are allowed")
         return items
+
+
+def checked_document(
+    data: bytes | str,
+    document: type[_Document],
+    *,
+    name: str,
+    example: str,
+    faults: Callable[[_Document], Iterable[tuple[Path, str]]],
+) -> _Document:
+    """YAML text as the struct that it should be. ``faults`` finds what no type can say, each with its place.
+
+    ``name`` and ``example`` as in ``compose``. Raises ``UserError`` with a line for each mistake.
+    """
+    try:
+        root = compose(data, name=name, example=example)
+    except UnreadableFileError as error:
+        raise UserError(str(error)) from None
+    reading = YamlReading(name)
+    value = reading.value(root, document, ())
+    try:
+        checked = msgspec.convert(value, document)
+    except msgspec.ValidationError as error:
+        raise UserError(shortened(reading.in_order()) or f"{name}: {error}") from None
+    for path, text in faults(checked):
+        reading.mistake(path, text)
+    if reading.mistakes:
+        raise UserError(shortened(reading.in_order()))
+    return checked
 
 
 @cache

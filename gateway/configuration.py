@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from controller.process.errors import UserError
 from controller.process.secret_places import SecretPlace
-from controller.yaml_reading import UnreadableFileError, YamlReading, compose, read_file, shortened
+from controller.yaml_reading import UnreadableFileError, checked_document, read_file
 from tieline.event_fields import Name
 
 EXAMPLE = "examples/gateway.yaml"
@@ -104,21 +103,13 @@ def load_gateway(path: Path) -> GatewayFile:
 
 def parse_gateway(data: bytes | str, *, name: str = "gateway.yaml") -> GatewayFile:
     """The checked contents of YAML text; ``name`` stands for the file. Raises ``UserError``."""
-    try:
-        root = compose(data, name=name, example=EXAMPLE)
-    except UnreadableFileError as error:
-        raise UserError(str(error)) from None
-    reading = YamlReading(name)
-    value = reading.value(root, GatewayFile, ())
-    try:
-        file = msgspec.convert(value, GatewayFile)
-    except msgspec.ValidationError as error:
-        raise UserError(shortened(reading.in_order()) or f"{name}: {error}") from None
-    for path, text in _faults(file):
-        reading.mistake(path, text)
-    if reading.mistakes:
-        raise UserError(shortened(reading.in_order()))
-    return file
+    return checked_document(
+        data,
+        GatewayFile,
+        name=name,
+        example=EXAMPLE,
+        faults=_faults,
+    )
 
 
 def _faults(file: GatewayFile) -> Iterator[tuple[FieldPath, str]]:

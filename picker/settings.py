@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from controller.process.errors import UserError
-from controller.yaml_reading import UnreadableFileError, YamlReading, compose, read_file, shortened
+from controller.yaml_reading import UnreadableFileError, checked_document, read_file
 from tieline.event_fields import Name, PoolId
 
 EXAMPLE = "examples/picker.yaml"
@@ -88,21 +88,13 @@ def load_picker_file(path: Path, *, listen: str = "") -> PickerFile:
 
 def parse_picker_file(data: bytes | str, *, name: str = "picker.yaml") -> PickerFile:
     """The checked contents of YAML text; ``name`` stands for the file. Raises ``UserError``."""
-    try:
-        root = compose(data, name=name, example=EXAMPLE)
-    except UnreadableFileError as error:
-        raise UserError(str(error)) from None
-    reading = YamlReading(name)
-    value = reading.value(root, PickerFile, ())
-    try:
-        file = msgspec.convert(value, PickerFile)
-    except msgspec.ValidationError as error:
-        raise UserError(shortened(reading.in_order()) or f"{name}: {error}") from None
-    for path, text in _faults(file):
-        reading.mistake(path, text)
-    if reading.mistakes:
-        raise UserError(shortened(reading.in_order()))
-    return file
+    return checked_document(
+        data,
+        PickerFile,
+        name=name,
+        example=EXAMPLE,
+        faults=_faults,
+    )
 
 
 def is_address(text: str) -> bool:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Meta, Struct
 
 from controller.collect.addresses import literal, networks
@@ -19,7 +18,7 @@ from controller.collect.webhook.hooks import WebhookSettings, webhook_faults
 from controller.core.policy.check import Fault, near_miss
 from controller.core.policy.policy import Policy
 from controller.process.errors import UserError
-from controller.yaml_reading import UnreadableFileError, YamlReading, compose, read_file, shortened
+from controller.yaml_reading import UnreadableFileError, checked_document, read_file
 from tieline.registration import SENDERS
 
 EXAMPLE = "examples/collectors.yaml"
@@ -44,21 +43,13 @@ def parse_collectors(
     data: bytes | str, *, name: str = "collectors.yaml", policy: Policy | None = None
 ) -> CollectorFile:
     """The checked contents of YAML text; ``name`` stands for the file. Raises ``UserError``."""
-    try:
-        root = compose(data, name=name, example=EXAMPLE)
-    except UnreadableFileError as error:
-        raise UserError(str(error)) from None
-    reading = YamlReading(name)
-    value = reading.value(root, CollectorFile, ())
-    try:
-        file = msgspec.convert(value, CollectorFile)
-    except msgspec.ValidationError as error:
-        raise UserError(shortened(reading.in_order()) or f"{name}: {error}") from None
-    for fault in _faults(file, policy):
-        reading.mistake(fault.path, fault.text)
-    if reading.mistakes:
-        raise UserError(shortened(reading.in_order()))
-    return file
+    return checked_document(
+        data,
+        CollectorFile,
+        name=name,
+        example=EXAMPLE,
+        faults=lambda file: ((fault.path, fault.text) for fault in _faults(file, policy)),
+    )
 
 
 def _faults(file: CollectorFile, policy: Policy | None) -> Iterator[Fault]:
