@@ -81,7 +81,8 @@ async def test_three_left_are_not_run_over_by_fifty(tmp_path: Path, shape: Any) 
 
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_nor_by_the_threads_of_a_synchronous_client(tmp_path: Path, shape: Any) -> None:
-    """The same with the synchronous client and SDK."""
+    """The same with the synchronous client and SDK. Where one thread's answer overtakes another's, what is
+    left counts as less than it is for a moment, so that fewer than three may go there, but never more."""
     window = Window(shape)
 
     def ask(path: Path) -> None:
@@ -101,7 +102,8 @@ async def test_nor_by_the_threads_of_a_synchronous_client(tmp_path: Path, shape:
 
     async with scripted(window, lambda _number, _body: good()) as pools:
         await asyncio.to_thread(ask, _table(tmp_path, pools))
-        assert (pools[1].count, window.refused) == (47, 0)
+        assert window.refused == 0
+        assert 47 <= pools[1].count < 50
 
 
 async def test_alone_the_rest_wait_their_turn(tmp_path: Path) -> None:
