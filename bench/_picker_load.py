@@ -3,12 +3,12 @@
 import asyncio
 import json
 import os
-import re
 import time
 from collections.abc import Sequence
 from typing import cast
 
 from bench._pools import MODEL
+from bench._server import head_bytes_of_whole
 
 BODY = json.dumps(
     {"model": MODEL, "messages": [{"role": "user", "content": "Where does it flow? " * 20}]}
@@ -21,7 +21,6 @@ HEAD = (
 # The picker reads the body only where no header names the model.
 BY_BODY = HEAD.replace(b"x-gateway-model-name", b"x-request-name")
 WARM_UP = 5
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Caller(asyncio.Protocol):
@@ -38,9 +37,7 @@ class Caller(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """An answer is whole once it has as many bytes as it says."""
         self._read += data
-        head_bytes = self._read.find(b"\r\n\r\n") + 4
-        length = _LENGTH.search(self._read, 0, head_bytes)
-        if head_bytes < 4 or length is None or len(self._read) < head_bytes + int(length[1]):
+        if not head_bytes_of_whole(self._read):
             return
         status, self._read = self._read[9:12], b""
         self._answer.set_result(status)

@@ -24,6 +24,15 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _STREAMS = re.compile(rb'"stream": ?true')
 
 
+def head_bytes_of_whole(data: bytes) -> int:
+    """The bytes of the head of a message that is all there, as far as its head states a length; else 0."""
+    head_bytes = data.find(b"\r\n\r\n") + 4
+    length = _LENGTH.search(data, 0, head_bytes)
+    if head_bytes < 4 or length is None or len(data) < head_bytes + int(length[1]):
+        return 0
+    return head_bytes
+
+
 def _whole() -> bytes:
     message = {"role": "assistant", "content": "It flows to the sea."}
     body = json.dumps(
@@ -95,9 +104,7 @@ class Server(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answers as soon as a request is whole."""
         self._read += data
-        head_bytes = self._read.find(b"\r\n\r\n") + 4
-        length = _LENGTH.search(self._read, 0, head_bytes)
-        if head_bytes < 4 or length is None or len(self._read) < head_bytes + int(length[1]):
+        if not (head_bytes := head_bytes_of_whole(self._read)):
             return
         streams, self._read = _STREAMS.search(self._read, head_bytes), b""
         answer, wait_s = self._pool.answer(streams=streams is not None)

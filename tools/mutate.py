@@ -17,12 +17,13 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tools" / "mutations"
@@ -85,21 +86,28 @@ class Outcome:
     took_s: float = 0.0
 
 
+def entries_of(file: Path, fields: Mapping[str, type]) -> Iterator[dict[str, Any]]:
+    """The entries of one file, each with exactly these fields. Raises ``ListError``."""
+    try:
+        entries = tomllib.loads(file.read_text())["mutation"]
+    except (tomllib.TOMLDecodeError, KeyError) as error:
+        raise ListError(f"{file.name}: {error}") from None
+    for number, entry in enumerate(entries, 1):
+        place = f"{file.name}: mutation {number} ({entry.get('name', 'unnamed')})"
+        if wrong := [name for name, kind in fields.items() if not isinstance(entry.get(name), kind)]:
+            raise ListError(f"{place}: {', '.join(wrong)} missing or of the wrong type")
+        if unknown := sorted(set(entry) - set(fields)):
+            raise ListError(f"{place}: unknown field {unknown[0]}")
+        yield entry
+
+
 def read(folder: Path = FOLDER) -> list[Mutation]:
     """The whole list, by file and place. Raises ``ListError``."""
-    found: list[Mutation] = []
-    for file in sorted(folder.glob("*.toml")):
-        try:
-            entries = tomllib.loads(file.read_text())["mutation"]
-        except (tomllib.TOMLDecodeError, KeyError) as error:
-            raise ListError(f"{file.name}: {error}") from None
-        for number, entry in enumerate(entries, 1):
-            place = f"{file.name}: mutation {number} ({entry.get('name', 'unnamed')})"
-            if wrong := [name for name, kind in FIELDS.items() if not isinstance(entry.get(name), kind)]:
-                raise ListError(f"{place}: {', '.join(wrong)} missing or of the wrong type")
-            if unknown := sorted(set(entry) - set(FIELDS)):
-                raise ListError(f"{place}: unknown field {unknown[0]}")
-            found.append(Mutation(**{**entry, "tests": tuple(entry["tests"])}))
+    found = [
+        Mutation(**{**entry, "tests": tuple(entry["tests"])})
+        for file in sorted(folder.glob("*.toml"))
+        for entry in entries_of(file, FIELDS)
+    ]
     names = [mutation.name for mutation in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ListError(f"two mutations are called {twice[0]}")

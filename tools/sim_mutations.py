@@ -19,7 +19,6 @@ import os
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from tools.mutate import ROOT, ListError
+from tools.mutate import ROOT, ListError, entries_of
 
 LIST = ROOT / "tools" / "sim_mutations.toml"
 LIMIT_S = 600.0
@@ -70,19 +69,8 @@ class SimOutcome:
 
 def read_list(file: Path = LIST) -> list[SimMutation]:
     """The whole list. Raises ``ListError``."""
-    try:
-        entries = tomllib.loads(file.read_text())["mutation"]
-    except (tomllib.TOMLDecodeError, KeyError) as error:
-        raise ListError(f"{file.name}: {error}") from None
-    mutations = []
-    for number, entry in enumerate(entries, 1):
-        place = f"{file.name}: mutation {number} ({entry.get('name', 'unnamed')})"
-        if wrong := [name for name, kind in FIELDS.items() if not isinstance(entry.get(name), kind)]:
-            raise ListError(f"{place}: {', '.join(wrong)} missing or of the wrong type")
-        if unknown := sorted(set(entry) - set(FIELDS)):
-            raise ListError(f"{place}: unknown field {unknown[0]}")
-        mutations.append(SimMutation(**{**entry, "seeds": tuple(entry["seeds"])}))
-    return mutations
+    entries = entries_of(file, FIELDS)
+    return [SimMutation(**{**entry, "seeds": tuple(entry["seeds"])}) for entry in entries]
 
 
 def write_seed(mutation: SimMutation, seed: int, file: Path = LIST) -> None:
