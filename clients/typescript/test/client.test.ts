@@ -201,8 +201,11 @@ test("a secret is sent to its own hosts only", async (context) => {
   const credentials = { key: { secret: "s3cret", hosts: ["llm.example.com"] } };
   const [client] = await started(context, { table }, { credentials });
   await client.ready(60_000);
-  const answers = await Promise.all([ask(client), ask(client)]);
-  assert.deepEqual(answers.map(({ headers }) => headers.get("x-tieline-pool")), [A, A]);
+  // The client starts at a random place of its sequence of pools, so B may be chosen only by a later request.
+  const isOut = () => client.explain().find((row) => row.pool === B)?.out === "auth";
+  for (let turn = 0; turn < 20 && !isOut(); turn++) {
+    assert.equal((await ask(client)).headers.get("x-tieline-pool"), A);
+  }
+  assert.ok(isOut());
   assert.ok(good.asked.every(({ headers }) => headers.authorization === "Bearer s3cret"));
-  assert.equal(client.explain().find((row) => row.pool === B)?.out, "auth");
 });
