@@ -11,11 +11,14 @@ from tieline.topics import Topics
 
 
 async def publish(bootstrap: str, topics: Topics, seq: int, *sources: Source) -> None:
-    """A publication with a policy that has one pool of azure/r0 and these sources; then a fence."""
+    """A publication with a policy that has one pool of azure/r0 and these sources; then a fence.
+
+    Every replica has both when this returns, as with a controller's: until then readers do not get them.
+    """
     whole = policy((pool("azure/r0"),), sources=sources)
     record = RoutesRecord(Generation("test", 1, seq), now_ms(), policy=encode_policy(whole))
     fence = RoutesRecord(Generation("test", 2, 0), now_ms())
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
         for publication in (record, fence):
             body = encode_record(publication)
             await producer.send_and_wait(topics.routes.name, body, key=publication.key())
