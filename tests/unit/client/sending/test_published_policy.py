@@ -103,7 +103,7 @@ def test_looks_that_find_nothing_become_rare() -> None:
 
 
 def test_a_policy_that_was_found_is_looked_at_once_a_minute() -> None:
-    """Events do not wait for that look. One that would be refused asks for a look of the last five seconds."""
+    """Events do not wait for that look. One that would be refused asks for a fresh look."""
 
     async def story(world: World) -> None:
         world.kafka.create(LOG.topic, 1)
