@@ -53,6 +53,13 @@ def add_parser(subparsers: Any) -> None:
         "--authorities", metavar="FILE", help="certificates that TLS to pools trusts (the system's)"
     )
     parser.add_argument(
+        "--access-log",
+        default="",
+        metavar="FILE",
+        help="a file, or /dev/stdout, into which Envoy writes a line of JSON about each request and each "
+        "attempt (none)",
+    )
+    parser.add_argument(
         "--overlay-key",
         action="append",
         default=[],
@@ -83,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         read_place("--admin", args.admin),
         read_place("--outcomes", args.outcomes),
         default=routes[0],
+        access_log=args.access_log,
     )
     choices = EnvoyChoices(
         args.directory,

@@ -9,6 +9,7 @@ from controller.envoy.resources import CLUSTERS, LISTENERS, ROUTES
 from controller.envoy.routes import ROUTES as ROUTE_TABLE
 from controller.envoy.shapes import (
     BODY_BYTES_MAX,
+    LOG_FIELDS,
     MODEL,
     ORIGIN,
     OUTCOMES_CLUSTER,
@@ -17,6 +18,7 @@ from controller.envoy.shapes import (
     Resource,
     encoded,
     extension,
+    file_log,
     http_manager,
     lua,
     outcome_log,
@@ -41,6 +43,18 @@ REQUEST_FIELDS = (
 )
 
 
+# What a line about a request has besides in the operator's access log.
+REQUEST_LOG_FIELDS = {
+    **LOG_FIELDS,
+    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "route": "%ROUTE_NAME%",
+    "cluster": "%UPSTREAM_CLUSTER%",
+    "workload": f"%REQ({WORKLOAD})%",
+    "origin": f"%REQ({ORIGIN})%",
+    "model": f"%REQ({MODEL})%",
+}
+
+
 class Listening(Struct, frozen=True):
     """An address and a port."""
 
@@ -55,12 +69,14 @@ class Listening(Struct, frozen=True):
 
 class Front(Struct, frozen=True):
     """Where Envoy takes requests, where its admin page is, and where outcomes are sent. ``default``: the
-    route of requests that name none."""
+    route of requests that name none. ``access_log``: the file for a line about each request and attempt;
+    empty for none."""
 
     listen: Listening
     admin: Listening
     outcomes: Listening
     default: RouteName
+    access_log: str = ""
 
 
 def outcomes_url(outcomes: Listening) -> str:
@@ -78,7 +94,10 @@ def bootstrap(front: Front, directory: Path) -> bytes:
         [lua(script)],
         preserve_external_request_id=True,
         use_remote_address=False,
-        access_log=[outcome_log(REQUEST, REQUEST_FIELDS, outcomes_url(front.outcomes))],
+        access_log=[
+            outcome_log(REQUEST, REQUEST_FIELDS, outcomes_url(front.outcomes)),
+            *file_log(front.access_log, REQUEST, REQUEST_LOG_FIELDS),
+        ],
         rds={"route_config_name": ROUTE_TABLE, "config_source": watched(f"{directory}/{ROUTES}")},
     )
     listener = {

@@ -16,6 +16,7 @@ from controller.envoy.shapes import (
     BODY_BYTES_MAX,
     CONNECT_TIMEOUT_S,
     COSTLY,
+    LOG_FIELDS,
     LUA,
     MODEL,
     ORIGIN,
@@ -24,6 +25,7 @@ from controller.envoy.shapes import (
     Resource,
     answer_header,
     extension,
+    file_log,
     file_name,
     http_manager,
     literal,
@@ -69,12 +71,14 @@ _TLS = "extensions.transport_sockets.tls.v3."
 class Places(Struct, frozen=True):
     """Where Envoy finds what is not in a resource. ``directory``: of the generated files. ``credentials``:
     the operator's directory with a file for each credential, None for none. ``authorities``: a file with the
-    certificates of those that TLS trusts. ``outcomes_url``: where outcomes are sent."""
+    certificates of those that TLS trusts. ``outcomes_url``: where outcomes are sent. ``access_log``: as in
+    ``Front``."""
 
     directory: Path
     credentials: Path | None
     authorities: str
     outcomes_url: str
+    access_log: str = ""
 
     def path(self, folder: str, name: str) -> str:
         """Where the generated file of one resource lies."""
@@ -96,7 +100,10 @@ def listener(info: PoolInfo, places: Places) -> Resource:
         filters,
         codec_type="HTTP2",
         generate_request_id=False,
-        access_log=[outcome_log(ATTEMPT, (literal(info.pool), *ATTEMPT_FIELDS), places.outcomes_url)],
+        access_log=[
+            outcome_log(ATTEMPT, (literal(info.pool), *ATTEMPT_FIELDS), places.outcomes_url),
+            *file_log(places.access_log, ATTEMPT, {**LOG_FIELDS, "pool": literal(info.pool)}),
+        ],
         rds={
             "route_config_name": info.pool,
             "config_source": watched(places.path(POOLS, info.pool)),

@@ -51,6 +51,7 @@ async def run_envoy(settings: Settings, choices: EnvoyChoices) -> int:
         choices.credentials.absolute() if choices.credentials is not None else None,
         authorities=choices.authorities,
         outcomes_url=outcomes_url(choices.front.outcomes),
+        access_log=choices.front.access_log,
     )
     try:
         (path / "last-good").mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,20 @@ LUA = "envoy.filters.http.lua"
 ROUTER = "envoy.filters.http.router"
 OUTCOMES_CLUSTER = "tieline-outcomes"
 LOG_EVERY = "0.2s"
+# What both kinds of line in the access log have. A request and its attempts have the same id.
+LOG_FIELDS = {
+    "began": "%START_TIME%",
+    "id": "%REQ(X-REQUEST-ID)%",
+    "status": "%RESPONSE_CODE%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "flags": "%RESPONSE_FLAGS%",
+    "first_byte_ms": "%RESPONSE_DURATION%",
+    "took_ms": "%DURATION%",
+    "bytes_in": "%BYTES_RECEIVED%",
+    "bytes_out": "%BYTES_SENT%",
+    "upstream": "%UPSTREAM_HOST%",
+    "failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+}
 NAME_MAX = 100
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -102,6 +116,20 @@ def http_manager(stat_prefix: str, filters: Sequence[Resource], **fields: Any) -
 def lua(script: str) -> Resource:
     """A filter that runs a script."""
     return extension(LUA, "extensions.filters.http.lua.v3.Lua", default_source_code={"inline_string": script})
+
+
+def file_log(path: str, kind: str, fields: Mapping[str, str]) -> list[Resource]:
+    """Writes one line of JSON for each request that has ended into a file of this machine; ``path`` empty:
+    none. ``fields``: Envoy's commands by the name in the line. ``kind`` is the first field."""
+    if not path:
+        return []
+    log = extension(
+        "envoy.access_loggers.file",
+        "extensions.access_loggers.file.v3.FileAccessLog",
+        path=path,
+        log_format={"json_format": {"line": kind, **fields}},
+    )
+    return [log]
 
 
 def outcome_log(name: str, fields: Sequence[str], url: str) -> Resource:

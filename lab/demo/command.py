@@ -33,6 +33,7 @@ from lab.demo.rolling import ReplaceControllers
 from lab.demo.run import Run
 from lab.demo.scenario import DEMO_POOLS, DEMO_ROLES, phases
 from lab.demo.show import screen_for
+from lab.demo.through_envoy import envoy_program
 from tieline.redis_address import CLUSTER, SENTINEL
 
 POLICY = "multicloud.yaml"
@@ -163,6 +164,8 @@ async def _demo(args: argparse.Namespace, console: Console, directory: Path) -> 
 
 def choose(args: argparse.Namespace) -> tuple[Plan, Play]:
     """What to run: the demo, one of its drills, or an incident. Raises UserError."""
+    if args.through == "envoy":
+        envoy_program()  # that it is missing is said before anything starts
     if args.incident:
         return incident_plan(args.incident)
     pace = FAST if args.fast else DEMO

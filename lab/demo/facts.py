@@ -55,7 +55,8 @@ class Latencies(Struct, frozen=True):
 
 
 class Facts(Struct, frozen=True):
-    """Everything that a run ends with. ``shed``: requests by workload. ``ordered``: failures on order, see
+    """Everything that a run ends with. ``shed``: requests by workload. ``stories``: what became of each
+    request that was lost, in the order of ``lost``. ``ordered``: failures on order, see
     ``ledger.Reconciliation``. ``resent``: requests that their application sent more than once."""
 
     sent: int
@@ -63,6 +64,7 @@ class Facts(Struct, frozen=True):
     shed: dict[str, int]
     ordered: int
     lost: tuple[str, ...]
+    stories: tuple[str, ...]
     resent: int
     departures: tuple[Departure, ...]
     reaction: Latencies | None
@@ -97,13 +99,15 @@ def facts(
     results = {request_id: _result(calls, request_id) for request_id in calls.starts}
     reconciliation = ledger.reconcile(results, attempts)
     shed = Counter(calls.starts[request_id].workload for request_id in reconciliation.shed)
+    lost = tuple(sorted((*reconciliation.lost, *reconciliation.unproven)))
     timed_events = {generation: at_ms for generation, at_ms in events_ms.items() if at_ms >= since_ms}
     return Facts(
         sent=len(calls.starts),
         succeeded=len(reconciliation.succeeded),
         shed={workload.id: shed[workload.id] for workload in policy.workloads},
         ordered=len(reconciliation.ordered),
-        lost=tuple(sorted((*reconciliation.lost, *reconciliation.unproven))),
+        lost=lost,
+        stories=tuple(story(calls, request_id) for request_id in lost),
         resent=sum(end.sendings > 1 for end in calls.ends.values()),
         departures=tuple(departure(fault, calls) for fault in faults if fault.empties),
         reaction=latencies(reactions_ms(calls, timed_events)),
@@ -117,6 +121,22 @@ def facts(
 def _result(calls: Calls, request_id: str) -> ledger.CallerResult:
     end = calls.ends.get(request_id)
     return ledger.CallerResult("failed") if end is None else ledger.CallerResult(end.outcome, end.status)
+
+
+def story(calls: Calls, request_id: str) -> str:
+    """What its application knows of a request that was lost."""
+    start, end = calls.starts[request_id], calls.ends.get(request_id)
+    kind = "stream" if start.stream else "whole answer"
+    head = f"{request_id} ({start.workload}/{start.origin}, {kind}) "
+    if end is None:
+        return head + "never ended"
+    attempts = f"{end.took_ms} ms, {end.attempts} attempts, sent {end.sendings} times"
+    if end.outcome == "ok":
+        return (
+            head
+            + f"succeeded at {end.pool or 'a pool'} ({attempts}), but no stand-in logged that it answered"
+        )
+    return head + f"got {end.status or 'no answer'} of {end.pool or 'no pool'} ({attempts}): {end.why}"
 
 
 def departure(fault: Fault, calls: Calls) -> Departure:

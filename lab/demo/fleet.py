@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from itertools import takewhile
 from pathlib import Path
@@ -239,6 +239,10 @@ class Fleet:
             return [f"tieline status took more than {STATUS_WITHIN_S:g} s"]
         lines = (line.rstrip() for line in text.decode("utf-8", "replace").splitlines())
         return list(takewhile(lambda line: line not in ("orders in force", "providers"), lines))
+
+    def proxy_lines(self, request_ids: Collection[str]) -> list[str]:
+        """What Envoy wrote about these requests and their attempts; nothing without Envoy."""
+        return self._proxy.log_lines(request_ids) if isinstance(self._proxy, EnvoyPlace) else []
 
     def require_running(self) -> None:
         """Raises ChildError when a part has ended by itself."""

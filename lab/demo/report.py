@@ -25,7 +25,7 @@ def report(
         *_requests(facts),
         *_reactions(facts),
         *_promises(facts),
-        *(f"lost: {request_id}" for request_id in facts.lost[:LOST_SHOWN_MAX]),
+        *(f"lost: {story}" for story in facts.stories[:LOST_SHOWN_MAX]),
         *notes,
         *(f"not as promised: {failure}" for failure in failures),
         "",

@@ -83,10 +83,12 @@ async def _send(http: httpx2.AsyncClient, request: OutgoingRequest, sending: int
 
 
 def _why(reasons: str, error_body: bytes) -> str:
-    """The client library's reasons, and the message of the error that it returned."""
+    """The client library's reasons, and the message of the error that it returned, or the beginning of what
+    is no error of the API."""
     try:
         error: Any = msgspec.json.decode(error_body)
         message = error["error"]["message"]
     except (msgspec.DecodeError, KeyError, TypeError):
-        return reasons
+        text = " ".join(error_body.decode("utf-8", "replace").split())
+        return f"{reasons} {text}".strip()[:WHY_CHARACTERS_MAX]
     return reasons if reasons == "no_table" else f"{reasons}: {message}"[:WHY_CHARACTERS_MAX]

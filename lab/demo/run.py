@@ -19,6 +19,7 @@ from lab.demo.fleet import NAMESPACE, Fleet
 from lab.demo.observer import Observer
 from lab.demo.picture import Picture
 from lab.demo.plan import Plan
+from lab.demo.report import LOST_SHOWN_MAX
 from lab.demo.scenario import Act, Phase, pools_of
 from lab.demo.show import Screen, keep_refreshing
 from lab.errors import ChildError
@@ -199,6 +200,11 @@ class Run:
         await self._stop_showing()
         if self._through:
             self.notes.append(NOT_MEASURED)
+        result = self._facts()
+        self.notes += await asyncio.to_thread(self.fleet.proxy_lines, result.lost[:LOST_SHOWN_MAX])
+        return result
+
+    def _facts(self) -> Facts:
         return facts(
             self.picture.policy,
             self.observer.calls,

@@ -7,7 +7,7 @@ client tells of itself (its table, its attempts) is not there to be measured.
 import asyncio
 import shutil
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -54,7 +54,20 @@ class EnvoyPlace:
         """Of `tieline`."""
         places = ("--listen", self._listen, "--admin", self._admin, "--outcomes", self._outcomes)
         routes = (word for route in self._routes for word in ("--route", route))
-        return ["envoy", str(self.directory), *routes, *places, "--monitor", ""]
+        log = ("--access-log", str(self.access_log))
+        return ["envoy", str(self.directory), *routes, *places, *log, "--monitor", ""]
+
+    @property
+    def access_log(self) -> Path:
+        """Envoy's lines about requests and attempts."""
+        return self.directory / "access.jsonl"
+
+    def log_lines(self, request_ids: Collection[str]) -> list[str]:
+        """Those about these requests, in the order in which they ended."""
+        if not request_ids or not self.access_log.exists():
+            return []
+        lines = self.access_log.read_text("utf-8", "replace").splitlines()
+        return [f"Envoy: {line}" for line in lines if any(f'"{name}"' in line for name in request_ids)]
 
     @property
     def command(self) -> list[str]:

@@ -34,7 +34,8 @@ _BROKEN_NAMES = ("RemoteProtocolError", "ReadTimeout", "ReadError")
 class Call(NamedTuple):
     """One request. ``column``: where its outcomes stand in outcomes.md. ``json`` is its body, or with
     ``file`` the other fields of its form. ``ends``: what the text of a complete answer contains, one of them.
-    ``sdk``: how the SDK is asked for the same; None where it hides how a stream ended."""
+    ``sdk``: how the SDK is asked for the same; None where it hides how a stream ended. ``marks``: further
+    headers."""
 
     column: str
     path: str
@@ -43,6 +44,7 @@ class Call(NamedTuple):
     sdk: str | None = None
     file: tuple[str, tuple[str, bytes, str]] | None = None
     method: str = "POST"
+    marks: tuple[tuple[str, str], ...] = ()
 
     @property
     def streamed(self) -> bool:
@@ -52,7 +54,8 @@ class Call(NamedTuple):
     @property
     def headers(self) -> dict[str, str]:
         """What the caller asks of the client library."""
-        return {} if self.column in ("text", "chat stream", "responses stream") else DEADLINE
+        is_quick = self.column in ("text", "chat stream", "responses stream")
+        return {**({} if is_quick else DEADLINE), **dict(self.marks)}
 
     def sdk_call(self, llm: Any) -> Any:
         """What the SDK returns for it: an answer with its headers, or what can be awaited for one."""

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from controller.envoy.bootstrap import bootstrap
 from controller.envoy.plan import ANY_MODEL, EnvoyPlan
 from controller.envoy.resources import Resources, resources
 from controller.envoy.routes import RETRIED_IF_COSTLY, RETRIED_STATUSES, SHED
-from tests.unit.controller.envoy.made_plans import places, plan_of, random_table
+from tests.unit.controller.envoy.made_plans import FRONT, places, plan_of, random_table
 from tieline.table import MILLION, Route, RouteTable, Split
 
 SEEDS = range(40)
@@ -154,3 +156,22 @@ def test_attempts_are_the_tables() -> None:
             if "route" in entry:
                 policy = entry["route"].get("retry_policy", {"num_retries": 0})
                 assert policy["num_retries"] == table.settings.attempts_max - 1
+
+
+def test_the_access_log_is_one_file_for_requests_and_attempts() -> None:
+    """Both have the request's id, so that one finds the attempts of a request. Without it there is none."""
+    _, plan, files = made(3)
+    front = replace(FRONT, access_log="/var/log/envoy.jsonl")
+    logged = resources(plan, replace(places(DIRECTORY), access_log=front.access_log))
+    started = msgspec.json.decode(bootstrap(front, DIRECTORY))
+    for listener in (*logged.listeners.values(), *started["static_resources"]["listeners"]):
+        (line,) = file_logs(listener)
+        assert line["path"] == front.access_log
+        assert line["log_format"]["json_format"]["id"] == "%REQ(X-REQUEST-ID)%"
+    assert [row for listener in files.listeners.values() for row in file_logs(listener)] == []
+
+
+def file_logs(listener: dict[str, Any]) -> list[dict[str, Any]]:
+    """The configurations of a listener's logs that are files."""
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    return [log["typed_config"] for log in manager["access_log"] if log["name"].endswith("file")]

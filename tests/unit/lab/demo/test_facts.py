@@ -49,14 +49,15 @@ def counted(policy: Policy, calls: Calls, logs: list[LogLine], **more: Any) -> F
 
 
 def test_every_request_is_counted_once_and_what_has_no_answer_is_lost(policy: Policy) -> None:
-    """Successes, sheds and errors on order aren't lost; failures, missing ends and unproven successes are."""
+    """Successes, sheds and errors on order aren't lost; failures, missing ends and unproven successes are,
+    and what became of each is told."""
     calls = collect(
         [
             *(start(id_) for id_ in ("ok", "shed", "ordered", "failed", "vanished", "unproven")),
             RequestEnd("ok", 1_100, "ok", status=200),
             RequestEnd("shed", 1_100, "shed", status=429),
             RequestEnd("ordered", 1_100, "failed", status=400),
-            RequestEnd("failed", 1_100, "failed", status=503),
+            RequestEnd("failed", 1_100, "failed", status=503, why="upstream connect error"),
             RequestEnd("unproven", 1_100, "ok", status=200),
         ]
     )
@@ -64,6 +65,11 @@ def test_every_request_is_counted_once_and_what_has_no_answer_is_lost(policy: Po
     assert (result.sent, result.succeeded, result.ordered) == (6, 1, 1)
     assert result.shed == {"chat": 1, "api": 0, "batch": 0}
     assert result.lost == ("failed", "unproven", "vanished")
+    assert [line.partition(") ")[2] for line in result.stories] == [
+        "got 503 of no pool (0 ms, 0 attempts, sent 1 times): upstream connect error",
+        "succeeded at a pool (0 ms, 0 attempts, sent 1 times), but no stand-in logged that it answered",
+        "never ended",
+    ]
     assert not result.passed
 
 
@@ -161,4 +167,4 @@ def test_the_report_ends_with_the_verdict(policy: Policy) -> None:
     assert drilled[-3:] == ["not as promised: the take-over changed weights", "", "FAILED"]
     failed = report(counted(policy, collect([start("c")]), []), [])
     assert failed[-1] == "FAILED"
-    assert "lost: c" in failed
+    assert "lost: c (chat/eu, whole answer) never ended" in failed
