@@ -37,13 +37,14 @@ class OutcomeCollector:
                 self._refuse(error)
                 continue
             if end is not None:
-                self._take_end(end)
+                self.take_end(end)
 
     def _refuse(self, error: OutcomeLineError) -> None:
         self.refused += 1
         self._log.warning("an outcome can't be read", error=str(error))
 
-    def _take_end(self, end: AttemptEnd | RequestEnd) -> None:
+    def take_end(self, end: AttemptEnd | RequestEnd) -> None:
+        """What one line says; the client of its workload hears it."""
         workload, origin = end.route.workload, end.route.origin
         proxied = self._proxied.get(workload)
         if proxied is None:

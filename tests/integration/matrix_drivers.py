@@ -43,7 +43,9 @@ async def by_curl(url: str, call: Call) -> str:
     words = [str(programs("curl", "curl") / "curl"), "-sS", "-i", "--no-buffer", f"{url}{call.path}"]
     for name, value in headers.items():
         words += ["-H", f"{name}: {value}"]
-    if call.file is None:
+    if call.method == "GET":
+        words += ["-G"]
+    elif call.file is None:
         words += ["-H", "content-type: application/json", "-d", json.dumps(call.json)]
     else:
         field, (name, _, kind) = call.file
@@ -134,8 +136,11 @@ async def all_drivers() -> AsyncIterator[Mapping[str, Ask]]:
 
 
 def can_ask(driver: str, call: Call) -> bool:
-    """Whether this driver can make the call: the SDKs hide how some streams end."""
-    return call.sdk is not None or driver in ("httpx", "curl")
+    """Whether this driver can make the call: the SDKs hide how some streams end, and the script of Node's has
+    no calls without a body."""
+    return driver in ("httpx", "curl") or (
+        call.sdk is not None and (driver, call.method) != ("npm sdk", "GET")
+    )
 
 
 async def set_faults(row: Row, running: dict[str, StandinProcess]) -> None:

@@ -161,17 +161,17 @@ def _split(chance: random.Random, indices: list[int], shed: int) -> Split:
     return Split(tuple(indices), (*weights, left), shed)
 
 
-def static(resources: Resources, directory: Path) -> bytes:
+def static(resources: Resources, directory: Path, front: Front = FRONT) -> bytes:
     """All resources in one file that refers to no other, as far as Envoy lets it: what is read from a file
     while Envoy runs stands where it is used."""
-    text: Any = _inlined(resources, directory)
+    text: Any = _inlined(resources, directory, front)
     return encoded(text)
 
 
-def _inlined(resources: Resources, directory: Path) -> Mapping[str, Any]:
+def _inlined(resources: Resources, directory: Path, front_place: Front) -> Mapping[str, Any]:
     import msgspec
 
-    message: dict[str, Any] = msgspec.json.decode(bootstrap(FRONT, directory))
+    message: dict[str, Any] = msgspec.json.decode(bootstrap(front_place, directory))
     del message["dynamic_resources"]
     front = message["static_resources"]["listeners"]
     listeners = msgspec.json.decode(msgspec.json.encode(list(resources.listeners.values())))
