@@ -1,7 +1,8 @@
 """Prints what the image needs from the package index, one requirement a line.
 
-The requirements are those of the two pyproject.toml files, so none is named twice. The client library comes
-from this project, never from an index; its extras are those that the controller requires.
+The requirements are those of the two pyproject.toml files, so none is named twice. Of the controller they
+include every extra, because the image runs every command. The client library comes from this project, never
+from an index; its extras are those that the controller requires.
 """
 
 import tomllib
@@ -13,7 +14,9 @@ CLIENT = "tieline["
 
 def main() -> None:
     controller, client = (_project(name) for name in ("pyproject.toml", "client/pyproject.toml"))
-    needed = controller["dependencies"]
+    needed = controller["dependencies"] + [
+        line for extra in controller["optional-dependencies"].values() for line in extra
+    ]
     extras = next(line for line in needed if line.startswith(CLIENT))[len(CLIENT) : -1].split(",")
     lines = [line for line in needed if not line.startswith(CLIENT)] + client["dependencies"]
     for extra in extras:

@@ -1,4 +1,5 @@
-"""Secrets by the name that the table gives: from the application's mapping, else from the environment.
+"""Secrets by the name that the table gives: from the application's mapping, else from the environment or a
+file that it names.
 
 A secret is asked for when a request needs it and sent to that pool's URL only. It is never logged and shows
 in no repr. Tokens that expire are fetched anew before they do, beside the requests, by one call at a time:
@@ -20,6 +21,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -103,6 +105,10 @@ class MissingCredentialError(ConfigurationError):
     """No secret of that name, or its function failed: the message says which, and never the secret."""
 
 
+class SecretFileError(MissingCredentialError):
+    """The file with a secret can't be read: the message names its variable, and says why."""
+
+
 class _TokenInUse(Struct, frozen=True):
     """A token, when it was fetched, when to fetch the next, and until when it may be sent. Monotonic
     milliseconds."""
@@ -129,12 +135,32 @@ def variable_of(name: str) -> str:
     return PREFIX + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
+def secret_file(name: str, environment: Mapping[str, str]) -> Callable[[], str] | None:
+    """A function that reads the secret in the file that ``TIELINE_CREDENTIAL_<NAME>_FILE`` names, without
+    spaces and line ends around it. None without that variable, and where ``TIELINE_CREDENTIAL_<NAME>`` itself
+    is set. The function raises ``SecretFileError``."""
+    variable = variable_of(name)
+    path = environment.get(f"{variable}_FILE", "").strip()
+    if not path or environment.get(variable):
+        return None
+
+    def read() -> str:
+        try:
+            return Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not text in UTF-8"
+            raise SecretFileError(f"{variable}_FILE: {path} can't be read: {why}") from None
+
+    return read
+
+
 class Credentials:
     """Every secret of one process, for one event loop.
 
     ``sources``: by the name in the table, a string, a function (plain or async) that gives a string or a
     ``Token``, or a ``RequestSigner``; a plain string from a function is kept for a minute. Names that are not
-    there are looked up in ``environment``. ``clock`` gives monotonic milliseconds. ``on_back(name)`` is
+    there are looked up in ``environment``, where a secret stands itself or in a file that ``secret_file``
+    reads like a function. ``clock`` gives monotonic milliseconds. ``on_back(name)`` is
     called when a function that had failed gives a token again.
     """
 
@@ -192,8 +218,10 @@ class Credentials:
         """What ``get`` gives, if no function has to be called for it, else None; also outside the event loop.
         Raises ``MissingCredentialError`` when there is no such secret."""
         source = self._sources.get(name)
+        if source is None and (value := self._environment.get(variable_of(name), "")):
+            return _usable(name, value), False
         if source is None:
-            return _usable(name, self._from_environment(name)), False
+            source = self._sources[name] = self._from_file(name)
         if isinstance(source, str):
             return _usable(name, source), False
         if isinstance(source, RequestSigner):
@@ -249,6 +277,8 @@ class Credentials:
                 secret = function() if _is_async(function) else await asyncio.to_thread(function)
                 if inspect.isawaitable(secret):
                     secret = await secret
+        except SecretFileError as error:
+            raise MissingCredentialError(f"credential {name!r}: {error}") from None
         except Exception as error:  # noqa: BLE001  a user's function: whatever it raises is a missing secret
             # The text of an unknown error may repeat a secret, its type can't.
             reason = str(error) if isinstance(error, MissingCredentialError) else type(error).__name__
@@ -302,12 +332,12 @@ class Credentials:
         assert not isinstance(source, str | RequestSigner)
         return source
 
-    def _from_environment(self, name: str) -> str:
-        variable = variable_of(name)
-        value = self._environment.get(variable, "")
-        if not value:
-            raise MissingCredentialError(f"credential {name!r} is missing: pass it or set {variable}")
-        return value
+    def _from_file(self, name: str) -> SecretFunction:
+        if (read := secret_file(name, self._environment)) is None:
+            raise MissingCredentialError(
+                f"credential {name!r} is missing: pass it or set {variable_of(name)}"
+            )
+        return read
 
 
 def _is_async(function: object) -> bool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from controller.core.policy.policy import Policy, Pool
 from controller.probe.request import ProbeTarget
-from tieline.credentials import Credentials, MissingCredentialError, variable_of
+from tieline.credentials import (
+    Credentials,
+    MissingCredentialError,
+    SecretFileError,
+    secret_file,
+    variable_of,
+)
 
 
 class ProbeError(ValueError):
@@ -32,18 +36,13 @@ def secret_files(policy: Policy, environment: Mapping[str, str]) -> dict[str, Ca
     """
     sources: dict[str, Callable[[], str]] = {}
     for name in sorted({pool.credential for pool in policy.pools if pool.credential}):
-        if path := environment.get(f"{variable_of(name)}_FILE", ""):
-            sources[name] = partial(_read, f"{variable_of(name)}_FILE", Path(path))
-            sources[name]()
+        if (read := secret_file(name, environment)) is not None:
+            sources[name] = read
+            try:
+                read()
+            except SecretFileError as error:
+                raise ProbeError(str(error)) from None
     return sources
-
-
-def _read(variable: str, path: Path) -> str:
-    try:
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not text in UTF-8"
-        raise ProbeError(f"{variable}: {path} can't be read: {why}") from None
 
 
 def plan(policy: Policy, credentials: Credentials, only: Iterable[str] = ()) -> ProbePlan:

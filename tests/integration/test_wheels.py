@@ -16,7 +16,7 @@ from tests.waiting import until
 
 HOMES = {  # what each wheel must hold: folders of the repository, and what is cut off their paths
     "tieline": (("client/tieline",), "client/"),
-    "tieline_controller": (("controller", "streams"), ""),
+    "tieline_controller": (("controller", "gateway", "picker", "streams"), ""),
     "tieline_lab": (("lab",), ""),
 }
 NOT_SHIPPED = {"lab/pyproject.toml"}
@@ -34,7 +34,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def program(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tieline` of a new environment into which one command installed tieline-controller.
+    """`tieline` of a new environment into which the command of docs/installing.md installed it.
 
     Its packages are those of the lock, out of the cache that filled .venv, so nothing is fetched.
     """
@@ -44,7 +44,8 @@ def program(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         [uv, "venv", "--quiet", "--python", sys.executable, place],
         [
             *(uv, "pip", "install", "--quiet", "--offline", "--python", place / "bin" / "python"),
-            *("--find-links", wheels, "--constraint", ROOT / "requirements.lock", "tieline-controller"),
+            *("--find-links", wheels, "--constraint", ROOT / "requirements.lock"),
+            "tieline-controller[picker]",
         ],
     )
     for step in steps:
@@ -66,6 +67,33 @@ def test_wheels_hold_every_file(wheels: Path, name: str) -> None:
         files = {path for path in archive.namelist() if ".dist-info/" not in path}
     assert tracked - files == set()
     assert all(path.split("/")[0] in {folder.removeprefix(prefix) for folder in folders} for path in files)
+
+
+GATEWAY = """
+workloads: [{workload: chat, origins: [eu]}]
+tokens: [{name: search, secret: {env: SEARCH_TOKEN}}]
+"""
+
+
+def test_gateway_envoy_and_picker_run_from_the_wheels(program: Path, tmp_path: Path) -> None:
+    """Each checks its file or shows its help, and the picker's gRPC server has the packages of its extra."""
+    gateway = tmp_path / "gateway.yaml"
+    gateway.write_text(GATEWAY)
+    for command in (
+        (program, "gateway", "--config", gateway, "--check"),
+        (program, "picker", "--config", ROOT / "examples" / "picker.yaml", "--check"),
+        (program, "envoy", "--help"),
+        (program.parent / "python", "-c", "import gateway.worker, picker.run"),
+    ):
+        done = subprocess.run(
+            list(map(str, command)),
+            cwd=tmp_path,
+            env={"SEARCH_TOKEN": "of-at-least-16-characters"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def commands(settings: object) -> dict[str, str]:

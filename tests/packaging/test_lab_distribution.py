@@ -133,6 +133,17 @@ def test_every_package_of_the_controllers_wheel_is_in_its_image() -> None:
     assert packages <= kept
 
 
+def test_the_image_has_the_packages_of_every_command() -> None:
+    """Also those of extras, such as the picker's: an image has every command."""
+    printed = subprocess.run(
+        [sys.executable, ROOT / "docker" / "dependencies.py"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {line for extra in project["optional-dependencies"].values() for line in extra}
+    named = {line for line in project["dependencies"] if not line.startswith("tieline[")}
+    assert extras | named <= set(printed)
+
+
 def copied_paths(dockerfile: str) -> set[str]:
     """What a Dockerfile copies from the project."""
     lines = (ROOT / dockerfile).read_text().splitlines()

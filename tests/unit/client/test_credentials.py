@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+from pathlib import Path
 
 import pytest
 
 from tests.unit.client.made_tables import Time
 from tests.waiting import until
-from tieline.credentials import Credentials, MissingCredentialError, Token, variable_of
+from tieline.credentials import Credentials, MissingCredentialError, Token, secret_file, variable_of
 
 SECRET = "s3cret-value"
 
@@ -51,6 +52,37 @@ async def test_the_environment_may_be_another() -> None:
     """A mapping in place of the process's own."""
     credentials = Credentials(None, Time(), {"TIELINE_CREDENTIAL_A": "elsewhere"})
     assert await credentials.get("a") == ("elsewhere", False)
+
+
+async def test_a_secret_may_lie_in_a_file_that_is_read_again(tmp_path: Path) -> None:
+    """As Kubernetes and systemd hand secrets over. A file that is replaced counts within a minute, and at
+    once where a provider refuses the former secret. The variable with the secret itself counts before it."""
+    file, time = tmp_path / "secret", Time()
+    file.write_text("first\n")
+    credentials = Credentials(None, time, {"TIELINE_CREDENTIAL_A_FILE": str(file)})
+    assert await credentials.get("a") == ("first", True)
+    file.write_text("second\n")
+    assert await credentials.get("a") == ("first", True)
+    credentials.forget("a", "first")
+    assert await credentials.get("a") == ("second", True)
+    both = {"TIELINE_CREDENTIAL_A_FILE": str(file), "TIELINE_CREDENTIAL_A": "itself"}
+    assert await Credentials(None, time, both).get("a") == ("itself", False)
+    assert secret_file("a", both) is None
+
+
+async def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """With its variable, and nothing of what is in it."""
+    file = tmp_path / "secret"
+    credentials = Credentials(None, Time(), {"TIELINE_CREDENTIAL_A_FILE": str(file)})
+    with pytest.raises(
+        MissingCredentialError, match=r"'a': TIELINE_CREDENTIAL_A_FILE: .*can't be read: No such"
+    ):
+        await credentials.get("a")
+    file.write_bytes(SECRET.encode() + b"\xff")
+    with pytest.raises(MissingCredentialError, match="it is not text in UTF-8") as caught:
+        await Credentials(None, Time(), {"TIELINE_CREDENTIAL_A_FILE": str(file)}).get("a")
+    assert SECRET not in str(caught.value)
+    credentials.close()
 
 
 def test_a_secret_has_one_variable() -> None:
