@@ -24,10 +24,10 @@ from collections import deque
 from collections.abc import Iterator
 from heapq import heappush
 from itertools import pairwise
-from typing import NamedTuple
 
 from controller.core.capacity.usable import UNBOUNDED
 from controller.core.model.reasons import Reason
+from controller.core.moves.chain_search import FREE_ROOM, Nodes, Search
 from controller.core.moves.draft import (
     GAINS,
     GAINS_LAST,
@@ -42,44 +42,7 @@ from controller.core.policy.compiled import CRITICAL_RANK, LOWEST_RANK
 from controller.core.policy.shares import parts_left, provider_parts
 from tieline.table import MILLION
 
-FREE_ROOM = -1  # a goal of a search; the others are ranks
 EDGES_MAX = 4_000_000  # looked at for all load of one draft: about half a second
-
-
-class _Nodes(NamedTuple):
-    """The numbers of the nodes of the flow: pools from 0, sets of quota groups from ``groups``, routes from
-    ``routes``, and the shares of routes at providers from ``shares``."""
-
-    groups: int
-    routes: int
-    shares: int
-    providers: int
-
-    def share(self, route: int, provider: int) -> int:
-        """The node of what a provider may carry of a route."""
-        return self.shares + route * self.providers + provider
-
-    def route_of(self, node: int) -> int:
-        """The route of a route's node or of a share's."""
-        return node - self.routes if node < self.shares else (node - self.shares) // self.providers
-
-    def provider_of(self, node: int) -> int:
-        """The provider of a share's node."""
-        return (node - self.shares) % self.providers
-
-
-class _Search(NamedTuple):
-    """What one search looks for. ``least``: units/s; smaller room or load is left out.
-
-    ``came_from``: each node that was met, with the one before it. ``unmet``: the routes of which a node may
-    still be met, the least critical first.
-    """
-
-    claimant: int
-    goal: int
-    least: float
-    came_from: dict[int, int]
-    unmet: list[int]
 
 
 class Chains:
@@ -105,7 +68,7 @@ class Chains:
         self._moves = moves
         self._unplaced = unplaced
         self._with_unknown = with_unknown
-        self._nodes = _Nodes(
+        self._nodes = Nodes(
             len(compiled.pools),
             routes,
             shares=routes + len(compiled.routes),
@@ -113,7 +76,7 @@ class Chains:
         )
         self._barren: dict[int, dict[int, float]] = {}  # by goal: nodes without a chain, by the least units
         self._set_number = {groups: number for number, groups in enumerate(compiled.group_sets)}
-        self._receivers: dict[tuple[int, bool], list[int]] = {}
+        self._receivers: dict[tuple[int, tuple[int, ...]], list[int]] = {}
         self._edges = 0
 
     def into_room(self, route: int, parts: int) -> int:
@@ -141,37 +104,107 @@ class Chains:
         barren, least = self._barren.setdefault(goal, {}), self._least(claimant)
         if barren.get(start, UNBOUNDED) <= least:
             return 0
-        unmet = list(reversed(self._draft.compiled.by_rank))
-        search = _Search(claimant, goal, least, came_from={start: start}, unmet=unmet)
-        queue = deque([start])
-        while queue and left > 0 and self._edges < EDGES_MAX:
-            node = queue.popleft()
-            way, is_closed = list[int](), False
-            for following in self._following(node, search):
-                if following in search.came_from or barren.get(following, UNBOUNDED) <= least:
-                    continue
-                if not self._ends(following, search):
-                    self._meet(following, node, search)
-                    queue.append(following)
-                    continue
-                way = way or _way_to(node, search.came_from)
-                is_closed = is_closed or not self._is_open(way, least)
-                if not is_closed:
-                    left -= self._make([*way, following], left, search)
-                    if left <= 0:
-                        break
+        search = Search(
+            claimant,
+            goal,
+            least,
+            came_from={start: start},
+            queue=deque([start]),
+            unmet=list(reversed(self._draft.compiled.by_rank)),
+            free={},
+            filled=[],
+        )
+        while search.queue and left > 0 and self._edges < EDGES_MAX:
+            node = search.queue.popleft()
+            if goal == FREE_ROOM and self._is_plain_route(node):
+                left -= self._through_route(node, left, search)
+            else:
+                left -= self._through(node, left, search)
         if left == parts:
             barren.update(dict.fromkeys(search.came_from, least))
         return parts - left
 
-    def _meet(self, node: int, before: int, search: _Search) -> None:
+    def _through(self, node: int, parts: int, search: Search) -> int:
+        """Meets what follows the node, and makes the chains that end there. Returns the parts placed."""
+        way, is_closed, left = list[int](), False, parts
+        for following in self._following(node, search):
+            if self._is_passed(following, search):
+                continue
+            if not self._ends(following, search):
+                self._meet(following, node, search)
+                continue
+            way = way or _way_to(node, search.came_from)
+            is_closed = is_closed or not self._is_open(way, search.least)
+            if not is_closed:
+                left -= self._make([*way, following], left, search)
+                if left <= 0:
+                    break
+        return parts - left
+
+    def _through_route(self, node: int, parts: int, search: Search) -> int:
+        """The same as ``_through`` for a route without largest shares, in a search for free room.
+
+        Of many receivers most have free room, and few chains can use it, as the way to a route is soon
+        closed. So the receivers that had room are kept, and only those of them that were given load since
+        are looked at again.
+        """
+        receivers, left = self._receivers_of(node - self._nodes.routes, search), parts
+        self._edges += len(receivers)
+        way = _way_to(node, search.came_from)
+        free = search.free_of(receivers)
+        full = self._not_free(free.to_look_at(search.filled), search)
+        free.remove(full)
+        if self._is_open(way, search.least):
+            began, rest = len(search.filled), iter(list(free))
+            for pool in rest:
+                if self._not_free([pool], search):
+                    full.append(pool)  # a chain of this very node has filled it
+                    continue
+                left -= self._make([*way, pool], left, search)
+                if left <= 0:
+                    return parts
+                if not self._is_open(way, search.least):
+                    break
+            newly_filled = set(search.filled[began:])
+            full += self._not_free([pool for pool in rest if pool in newly_filled], search)
+            free.remove(full)
+        for pool in free.in_order([pool for pool in full if not self._is_passed(pool, search)]):
+            self._meet(pool, node, search)
+        return parts - left
+
+    def _not_free(self, pools: list[int], search: Search) -> list[int]:
+        """Those of the pools in which no chain may end: ``_is_passed`` or not ``_ends``, of many at once."""
+        came_from, barren, least = search.came_from, self._barren[search.goal], search.least
+        usable, load, groups_of = self._limits.usable, self._draft.load, self._draft.compiled.groups_of
+        return [
+            pool
+            for pool in pools
+            if pool in came_from
+            or groups_of[pool]
+            or usable[pool] - load[pool] <= least
+            or barren.get(pool, UNBOUNDED) <= least
+        ]
+
+    def _is_plain_route(self, node: int) -> bool:
+        route = node - self._nodes.routes
+        is_route = self._nodes.routes <= node < self._nodes.shares
+        return is_route and not self._draft.compiled.routes[route].share_max
+
+    def _is_passed(self, node: int, search: Search) -> bool:
+        """Whether the search met the node before, or an earlier one found that no chain leads on from it."""
+        if node in search.came_from:
+            return True
+        return self._barren[search.goal].get(node, UNBOUNDED) <= search.least
+
+    def _meet(self, node: int, before: int, search: Search) -> None:
         search.came_from[node] = before
+        search.queue.append(node)
         route = node - self._nodes.routes
         is_route = self._nodes.routes <= node < self._nodes.shares
         if is_route and route in search.unmet and not self._draft.compiled.routes[route].share_max:
             search.unmet.remove(route)
 
-    def _ends(self, node: int, search: _Search) -> bool:
+    def _ends(self, node: int, search: Search) -> bool:
         """Whether a chain may end here: in free room, or with load that gives up its place."""
         nodes = self._nodes
         if search.goal != FREE_ROOM:
@@ -180,7 +213,7 @@ class Chains:
             return not self._draft.compiled.groups_of[node] and self._pool_room(node) > search.least
         return node < nodes.routes and min(map(self._group_room, self._groups_at(node))) > search.least
 
-    def _following(self, node: int, search: _Search) -> Iterator[int]:
+    def _following(self, node: int, search: Search) -> Iterator[int]:
         """The nodes that a unit at this node can go on to, with what it pushes out."""
         if node < self._nodes.groups:
             return self._from_pool(node, search)
@@ -190,7 +223,7 @@ class Chains:
             return self._from_route(node - self._nodes.routes, search)
         return self._from_share(node, search)
 
-    def _from_route(self, route: int, search: _Search) -> Iterator[int]:
+    def _from_route(self, route: int, search: Search) -> Iterator[int]:
         """The route's pools in order of merit, each behind its provider's largest share if there is one."""
         receivers, share_max = self._receivers_of(route, search), self._draft.compiled.routes[route].share_max
         self._edges += len(receivers)
@@ -204,7 +237,7 @@ class Chains:
             elif self._share_room(share := self._nodes.share(route, owner)) > search.least:
                 yield share
 
-    def _from_share(self, node: int, search: _Search) -> Iterator[int]:
+    def _from_share(self, node: int, search: Search) -> Iterator[int]:
         """All pools of the provider, as its share stays what it is. The route may leave the provider, too."""
         route, provider = self._nodes.route_of(node), self._nodes.provider_of(node)
         for pool in self._receivers_of(route, search):
@@ -212,7 +245,7 @@ class Chains:
                 yield pool
         yield self._nodes.routes + route
 
-    def _from_pool(self, pool: int, search: _Search) -> Iterator[int]:
+    def _from_pool(self, pool: int, search: Search) -> Iterator[int]:
         """What is full of the pool's quota groups if the pool itself has room, or all of them if none is;
         then the load on it, least critical first."""
         draft, compiled, nodes = self._draft, self._draft.compiled, self._nodes
@@ -228,12 +261,15 @@ class Chains:
             draft.demand,
         )
         self._edges += len(search.unmet)
-        for route in tuple(search.unmet):
+        routes = tuple(search.unmet)
+        if search.goal == FREE_ROOM:  # no chain ends in a route, so nothing moves while these are met
+            routes = tuple([route for route in routes if pool in weights[route]])
+        for route in routes:
             if (parts := weights[route].get(pool, 0)) and parts * demand[route] > least:
                 is_shared = owner in compiled.routes[route].share_max
                 yield nodes.share(route, owner) if is_shared else nodes.routes + route
 
-    def _from_groups(self, node: int, search: _Search) -> Iterator[int]:
+    def _from_groups(self, node: int, search: Search) -> Iterator[int]:
         """The pools whose load leaves room in each of these quota groups at once."""
         wanted = self._groups_at(node)
         for pool, groups in enumerate(self._draft.compiled.groups_of):
@@ -241,25 +277,25 @@ class Chains:
             if relieves and self._limits.grade[pool] != OUT and self._draft.load[pool] > search.least:
                 yield pool
 
-    def _receivers_of(self, route: int, search: _Search) -> list[int]:
-        """The pools that may gain load of the route, in order of merit."""
-        key = (route, self._rank(route) < self._rank(search.claimant))
+    def _receivers_of(self, route: int, search: Search) -> list[int]:
+        """The pools that may gain load of the route, in order of merit: one object for routes that have the
+        same tiers."""
+        tiers, grades = self._draft.compiled.routes[route].tiers, self._grades_of(route, search)
+        key = (id(tiers), grades)
         if key not in self._receivers:
             grade, usable = self._limits.grade, self._limits.usable
-            tiers = self._draft.compiled.routes[route].tiers
             ranked = dict.fromkeys(pool for _, pools in tiers for pool in pools if usable[pool] > 0)
-            grades = self._grades_of(route, search)
             self._receivers[key] = [pool for wanted in grades for pool in ranked if grade[pool] == wanted]
         return self._receivers[key]
 
-    def _grades_of(self, route: int, search: _Search) -> tuple[int, ...]:
+    def _grades_of(self, route: int, search: Search) -> tuple[int, ...]:
         if self._rank(route) < self._rank(search.claimant):
             return (GAINS,)
         if self._with_unknown and self._rank(route) <= CRITICAL_RANK:
             return (GAINS, GAINS_LATE, GAINS_LAST)
         return (GAINS, GAINS_LATE)
 
-    def _make(self, chain: list[int], parts: int, search: _Search) -> int:
+    def _make(self, chain: list[int], parts: int, search: Search) -> int:
         """Makes the moves of a chain. Returns how many of the claimant's ``parts`` have a place now."""
         draft, nodes, mover = self._draft, self._nodes, search.claimant
         units = self._narrowest(chain, search.goal)
@@ -271,9 +307,13 @@ class Chains:
             if node < nodes.groups and before >= nodes.routes:
                 if node == last_pool and left_pool != NOWHERE:
                     grades = self._grades_of(mover, search)
+                    before_it = dict(draft.weights[mover])
                     moving = draft.place(mover, moving, self._limits, grades, barred=left_pool)
+                    weights = draft.weights[mover].items()
+                    search.filled.extend(pool for pool, part in weights if part != before_it.get(pool))
                 if moving:
                     draft.give(mover, node, moving)
+                    search.filled.append(node)
             elif before < nodes.groups and node >= nodes.routes:
                 units = moving * draft.demand[mover] / MILLION
                 mover, left_pool = nodes.route_of(node), before
@@ -356,5 +396,5 @@ def _way_to(node: int, came_from: dict[int, int]) -> list[int]:
     return way[::-1]
 
 
-def _last_pool(chain: list[int], nodes: _Nodes) -> int:
+def _last_pool(chain: list[int], nodes: Nodes) -> int:
     return next(node for node in reversed(chain) if node < nodes.groups)

@@ -54,6 +54,7 @@ class Draft:
         self.few_receivers = False
         self.lawful = False
         self._orders: dict[tuple[int, int, bool, int], tuple[Tier, DraftLimits, RoomOrder]] = {}
+        self._graded: tuple[list[int], frozenset[int]] | None = None  # the last grades, and which there are
         self.load = [0.0] * len(compiled.pools)
         self.group_load = [0.0] * len(compiled.groups)
         load, group_load, groups_of = self.load, self.group_load, compiled.groups_of
@@ -72,6 +73,7 @@ class Draft:
         twin.touched = set()
         twin.few_receivers, twin.lawful = self.few_receivers, self.lawful
         twin._orders = {}
+        twin._graded = self._graded
         twin.load, twin.group_load = list(self.load), list(self.group_load)
         return twin
 
@@ -92,11 +94,26 @@ class Draft:
         self._orders.clear()
         self._count(pool, -parts * self.demand[route] / MILLION)
 
+    def take_all(self, route: int, pools: Sequence[int]) -> None:
+        """All parts of the route leave these pools. The caller must give them away or shed them."""
+        if not pools:
+            return
+        weights, demand = self.own(route), self.demand[route]
+        for pool in pools:
+            units = weights.pop(pool) * demand / MILLION
+            self.load[pool] -= units
+            for group in self.compiled.groups_of[pool]:
+                self.group_load[group] -= units
+        self._orders.clear()
+
     def give(self, route: int, pool: int, parts: int) -> None:
         """Parts per million, taken before, come to the pool."""
-        weights = self.own(route)
+        weights = self.weights[route] if route in self.touched else self.own(route)
         weights[pool] = weights.get(pool, 0) + parts
-        self._count(pool, parts * self.demand[route] / MILLION)
+        units = parts * self.demand[route] / MILLION
+        self.load[pool] += units
+        for group in self.compiled.groups_of[pool]:
+            self.group_load[group] += units
 
     def set(self, route: int, weights: dict[int, int], shed: int) -> None:
         """Replaces the whole route: weights and shed must sum to one million."""
@@ -131,11 +148,19 @@ class Draft:
         ``barred`` is a pool that gets nothing.
         """
         for grade in grades:
+            if not self._any_of(grade, limits):
+                continue
             for tier in self.compiled.routes[route].tiers:
                 if parts <= 0:
                     return 0
                 parts = self._place_in_tier(route, parts, tier, limits, grade, barred=barred)
         return parts
+
+    def _any_of(self, grade: int, limits: DraftLimits) -> bool:
+        """Whether any pool has this grade."""
+        if self._graded is None or self._graded[0] is not limits.grade:
+            self._graded = limits.grade, frozenset(limits.grade)
+        return grade in self._graded[1]
 
     def _place_in_tier(
         self, route: int, parts: int, tier: Tier, limits: DraftLimits, grade: int, *, barred: int
@@ -180,7 +205,7 @@ class Draft:
         return order.largest(
             RECEIVERS_MAX,
             lambda pool: self.room(pool, caps[pool], limits),
-            lambda units: _in_parts([units], demand)[0],
+            lambda units: _room_in_parts(units, demand),
             barred,
         )
 
@@ -228,14 +253,24 @@ class Draft:
     ) -> int:
         """One round: to each (room, -pool) in proportion to its room. Returns the parts left over."""
         offer, share_max = min(parts, total), self.compiled.routes[route].share_max
+        load, demand, groups_of = self.load, self.demand[route], self.compiled.groups_of
+        weights: dict[int, int] | None = None
         for room, number in rooms:
             pool = -number
-            gift = min(-(-offer * room // total), parts)
-            if gift > 0 and (share_max or self.compiled.groups_of[pool]):
+            gift = -(-offer * room // total)
+            if gift > parts:
+                gift = parts
+            if gift <= 0:
+                continue
+            if share_max or groups_of[pool]:
                 gift = min(gift, self.room_parts(route, pool, caps[pool], limits))
-            if gift > 0:
-                self.give(route, pool, gift)
-                parts -= gift
+                if gift > 0:
+                    self.give(route, pool, gift)
+            else:  # the same as ``give``, in the hottest loop of a first table
+                weights = self.own(route) if weights is None else weights
+                weights[pool] = weights.get(pool, 0) + gift
+                load[pool] += gift * demand / MILLION
+            parts -= gift
         return parts
 
     def _free_parts(
@@ -244,7 +279,7 @@ class Draft:
         """Each pool's own room in parts per million of the demand, which may be more than a million."""
         if (demand := self.demand[route]) <= 0:
             return [MILLION] * len(pools)
-        return _in_parts(self._units_left(pools, caps, limits), demand)
+        return [_room_in_parts(left, demand) for left in self._units_left(pools, caps, limits)]
 
     def _units_left(
         self, pools: Sequence[int], caps: Sequence[float] | dict[int, float], limits: DraftLimits
@@ -282,11 +317,12 @@ class Draft:
             self.group_load[group] += units
 
 
-def _in_parts(rooms: list[float], demand: float) -> list[int]:
-    """Rooms in units/s as parts per million of a demand; 0 for one that is too little to count."""
-    most = demand * ROOM_MAX_FACTOR
-    parts = [int(left * MILLION / demand) if left < most else ROOM_MAX_FACTOR * MILLION for left in rooms]
-    return [room if room > ROOM_MIN_PARTS else 0 for room in parts]
+def _room_in_parts(left: float, demand: float) -> int:
+    """Room in units/s as parts per million of a demand; 0 if it is too little to count."""
+    if left >= demand * ROOM_MAX_FACTOR:
+        return ROOM_MAX_FACTOR * MILLION
+    parts = int(left * MILLION / demand)
+    return parts if parts > ROOM_MIN_PARTS else 0
 
 
 def whole(amounts: list[float], total: int) -> list[int]:

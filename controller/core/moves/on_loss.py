@@ -33,8 +33,7 @@ def decide_on_loss(draft: Draft, use: Use) -> list[dict[str, Split]]:
             continue
         twin = draft.copy()
         for load in unplaced:
-            for pool in [p for p in twin.weights[load.route] if p in members]:
-                twin.take(load.route, pool, twin.weights[load.route][pool])
+            twin.take_all(load.route, [pool for pool in twin.weights[load.route] if pool in members])
         affected = [load.route for load in unplaced]
         find_places(twin, _without(use, members), unplaced, [])
         for route in affected:
@@ -134,7 +133,7 @@ def _load_on(draft: Draft, members: frozenset[int]) -> list[UnplacedLoad]:
     """What each route has on these pools. It stays on the draft."""
     loads = []
     for route, weights in enumerate(draft.weights):
-        parts = sum(weights[pool] for pool in weights if pool in members)
+        parts = sum([weight for pool, weight in weights.items() if pool in members])
         if parts:
             rank = draft.compiled.routes[route].rank
             loads.append(UnplacedLoad(rank, route, NOWHERE, parts=parts, may_return=False))

@@ -14,7 +14,7 @@ from msgspec.msgpack import Encoder
 from msgspec.structs import replace
 
 from controller.core.model.memo import Memo
-from controller.core.policy.lawful import lawful_pools, origins_of
+from controller.core.policy.lawful import PoolKinds, origins_of
 from controller.core.policy.policy import Origin, Policy, Pool, Workload, version_of
 from tieline.table import CRITICALITIES, Criticality, PoolInfo
 
@@ -83,12 +83,17 @@ class _Tiers:
         self, policy: Policy, declined: frozenset[int] = frozenset(), used_up: frozenset[str] = frozenset()
     ) -> None:
         self._policy = policy
+        providers = [pool.provider for pool in policy.pools]
         self._first_refusal = {
             index
-            for index, pool in enumerate(policy.pools)
-            if pool.provider == policy.first_refusal and index not in declined
+            for index, provider in enumerate(providers)
+            if provider == policy.first_refusal and index not in declined
         }
-        self._prepaid = prepaid_providers(policy, used_up)
+        prepaid = prepaid_providers(policy, used_up)
+        self._price = [
+            0.0 if provider in prepaid else pool.price_per_million_units
+            for provider, pool in zip(providers, policy.pools, strict=True)
+        ]
         self._made: dict[tuple[tuple[int, ...], str], tuple[Tier, ...]] = {}
 
     def of(self, lawful: tuple[int, ...], origin: str) -> tuple[Tier, ...]:
@@ -105,9 +110,8 @@ class _Tiers:
             pool = self._policy.pools[index]
             band = int(pool.latency_ms.get(origin, UNKNOWN_LATENCY_MS) // band_ms)
             later = int(bool(self._first_refusal) and index not in self._first_refusal)
-            price = 0.0 if pool.provider in self._prepaid else pool.price_per_million_units
             tiers.setdefault((0, 0, 0.0, band), []).append(index)
-            tiers.setdefault((1, later, price, band), []).append(index)
+            tiers.setdefault((1, later, self._price[index], band), []).append(index)
         return tuple(Tier(bool(key[0]), tuple(members)) for key, members in sorted(tiers.items()))
 
 
@@ -115,10 +119,10 @@ class _Routes:
     """Makes the rules of routes. What routes have in common is one object: at many pools it is large."""
 
     def __init__(self, policy: Policy, provider_index: dict[str, int], pool_index: dict[str, int]) -> None:
-        self._policy = policy
         self._provider_index = provider_index
         self._pool_index = pool_index
         self._tiers = _Tiers(policy)
+        self._kinds = PoolKinds(policy)
         self._lawful: dict[bytes, tuple[int, ...]] = {}
         self._sets: dict[tuple[int, ...], frozenset[int]] = {}
 
@@ -156,7 +160,7 @@ class _Routes:
         )
         key = _encode((plain, origin))
         if key not in self._lawful:
-            self._lawful[key] = lawful_pools(self._policy, workload, origin)
+            self._lawful[key] = self._kinds.lawful(workload, origin)
         return self._lawful[key]
 
 

@@ -4,6 +4,8 @@ Every later rule chooses among the pools that are lawful by this file, in shares
 alike. Residency is the origin's and the workload's; both hold.
 """
 
+from msgspec.structs import replace
+
 from controller.core.model.reasons import Reason
 from controller.core.policy.policy import Origin, Policy, Pool, Workload
 
@@ -15,9 +17,32 @@ def origins_of(policy: Policy, workload: Workload) -> tuple[Origin, ...]:
     return tuple(origin for origin in policy.origins if origin.id in workload.origins)
 
 
+class PoolKinds:
+    """The pools of a policy by all that law and contracts look at, so that each kind is judged once."""
+
+    def __init__(self, policy: Policy) -> None:
+        kinds: dict[tuple[object, ...], list[int]] = {}
+        for index, pool in enumerate(policy.pools):
+            kinds.setdefault((pool.provider, pool.geography, pool.models), []).append(index)
+        self._pools = policy.pools
+        self._kinds = list(kinds.values())
+
+    def lawful(self, workload: Workload, origin: Origin) -> tuple[int, ...]:
+        """Indices into ``policy.pools`` of the pools that may serve (workload, origin)."""
+        anywhere = replace(workload, pinned_pools=()) if workload.pinned_pools else workload
+        lawful = [
+            index
+            for members in self._kinds
+            if may_serve(self._pools[members[0]], anywhere, origin)
+            for index in members
+            if not workload.pinned_pools or self._pools[index].id in workload.pinned_pools
+        ]
+        return tuple(sorted(lawful))
+
+
 def lawful_pools(policy: Policy, workload: Workload, origin: Origin) -> tuple[int, ...]:
     """Indices into ``policy.pools`` of the pools that may serve (workload, origin)."""
-    return tuple(i for i, pool in enumerate(policy.pools) if may_serve(pool, workload, origin))
+    return PoolKinds(policy).lawful(workload, origin)
 
 
 def may_serve(pool: Pool, workload: Workload, origin: Origin) -> bool:
