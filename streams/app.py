@@ -73,10 +73,10 @@ class Ingest:
         self._judge.registry = value
 
     @property
-    def counts(self) -> dict[str, int]:
-        """Records, refusals, skips, dead letters and retries since the start, by name."""
+    def counts(self) -> Counter[str]:
+        """Records, refusals, skips, dead letters and retries since the start, by name; 0 for any other."""
         live = self._session.counts() if self._session else Counter[str]()
-        return dict(sorted((self._counts_before + live).items()))
+        return Counter(dict(sorted((self._counts_before + live).items())))
 
     @property
     def progress(self) -> list[Progress]:

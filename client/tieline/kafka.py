@@ -12,12 +12,14 @@ from typing import Any
 
 from tieline.cancelling import whole
 from tieline.errors import ConfigurationError
+from tieline.tls_faults import advice_on, tls_fault
 
 PLAIN, SCRAM_256, SCRAM_512 = "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"
 OAUTH = "OAUTHBEARER"
 MECHANISMS = (PLAIN, SCRAM_256, SCRAM_512, OAUTH)
 REQUEST_TIMEOUT_MS = 5_000  # of one request of a consumer or admin client, until Kafka counts as away
 CONNECT_GRACE_S = 1.0  # to a connection that is being made when its task is cancelled
+REFUSAL_WITHIN_S = 1.0  # a handshake, and the alert of a broker that wants another client certificate
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?\Z")
 
 
@@ -114,12 +116,44 @@ def brokers_of(kafka: str | Brokers) -> Brokers:
 
 
 async def connect(client: Any) -> None:
-    """Start an aiokafka producer, consumer or admin client. Raises what its ``start`` raises.
+    """Start an aiokafka producer, consumer or admin client. Raises what its ``start`` raises; where TLS is
+    the reason, the error says what is wrong with it, and its cause is the error of OpenSSL.
 
     aiokafka loses sight of its first connection when it is cancelled while it asks for the brokers. So a
     start that is cancelled gets a second to end; with a Kafka that answers it needs milliseconds.
     """
-    await whole(client.start(), grace_s=CONNECT_GRACE_S)
+    from aiokafka.errors import KafkaConnectionError
+
+    try:
+        await whole(client.start(), grace_s=CONNECT_GRACE_S)
+    except KafkaConnectionError:
+        if (refusal := await _tls_refusal(client)) is not None:
+            server, error = refusal
+            raise KafkaConnectionError(f"TLS with {server} fails: {advice_on(error)}") from error
+        raise
+
+
+async def _tls_refusal(client: Any) -> tuple[str, BaseException] | None:
+    """(server, why TLS with it fails) for the first server with which it does; None if that is not the
+    reason. aiokafka only logs the reason, so one more handshake asks for it.
+
+    A broker that wants another client certificate says so after the handshake, in TLS 1.3.
+    """
+    inner = getattr(client, "client", None) or client._client
+    if (context := getattr(inner, "_ssl_context", None)) is None:
+        return None
+    for host, port, _ in inner.hosts:
+        try:
+            async with asyncio.timeout(REFUSAL_WITHIN_S):
+                reader, writer = await asyncio.open_connection(host, port, ssl=context)
+                try:
+                    await reader.read(1)
+                finally:
+                    writer.transport.abort()
+        except OSError as error:  # also TimeoutError, of a broker that waits for our request as it should
+            if tls_fault(error) is not None:
+                return f"{host}:{port}", error
+    return None
 
 
 async def close_consumer(consumer: Any) -> None:

@@ -17,6 +17,7 @@ from controller.kafka.topic_checks import ClusterFinding, check_cluster
 from controller.kafka.topics import TopicError
 from controller.leading.redis_check import redis_fault
 from controller.leading.routes_reader import RoutesReader
+from controller.process.certificates import certificate_fault
 from controller.process.clock import now_ms
 from controller.process.connections import KEEPS_ALL, connect_redis
 from controller.process.errors import UserError
@@ -147,6 +148,8 @@ def _failure(error: Exception, settings: Settings, remedy: str) -> tuple[str, st
     if isinstance(error, RedisError):
         words, _, advice = redis_fault(error, without_password(settings.redis)).words.rpartition(": ")
         return words, advice
+    if (fault := certificate_fault(error, KAFKA)) is not None:
+        return f"TLS with Kafka fails, as {fault.why}", fault.remedy
     if isinstance(error, TimeoutError):
         return f"there was no answer within {LOOK_WITHIN_S:g} s", remedy
     text = without_password(" ".join(str(error).split()))

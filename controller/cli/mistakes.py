@@ -16,12 +16,14 @@ def sentence_of(error: BaseException) -> str | None:
         # The library of an error that was raised is there; to import the others would only take time.
         library = sys.modules.get(module)
         if library is not None and isinstance(error, getattr(library, name)):
-            if module == "redis.exceptions" and (fault := certificate_fault(error, REDIS)) is not None:
-                return f"Redis is not trusted ({fault.why}): {fault.remedy}"
+            server, setting = _SERVERS.get(module, ("", ""))
+            if server and (fault := certificate_fault(error, setting)) is not None:
+                return f"TLS with {server} fails ({fault.why}): {fault.remedy}"
             return sentence.format(_first_line(error)) if sentence else without_controls(str(error))
     return None
 
 
+_SERVERS = {"aiokafka.errors": ("Kafka", KAFKA), "redis.exceptions": ("Redis", REDIS)}
 _SENTENCES = (
     ("controller.policy_file", "PolicyError", ""),
     ("controller.kafka.topics", "TopicError", ""),

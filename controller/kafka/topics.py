@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
+from controller.process.certificates import certificate_fault
+from controller.process.settings import KAFKA
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, brokers_of, connect
 from tieline.topics import Topic, Topics
 
@@ -94,7 +96,9 @@ async def ensure_topics(
             return created
     except TimeoutError:
         raise TopicError(f"Kafka at {bootstrap} did not answer within {ADMIN_TIMEOUT_S:g} s.") from None
-    except KafkaConnectionError:
+    except KafkaConnectionError as error:
+        if (fault := certificate_fault(error, KAFKA)) is not None:
+            raise TopicError(f"TLS with Kafka at {bootstrap} fails ({fault.why}): {fault.remedy}.") from None
         raise TopicError(
             f"Kafka can't be reached at {bootstrap}: start it, or correct --kafka or TIELINE_KAFKA, or "
             "correct the variables TIELINE_KAFKA_* for TLS and password."

@@ -78,7 +78,7 @@ def redis_fault(failure: Exception, place: str) -> Fault:
     if isinstance(error, ResponseError):
         return Fault(FaultKind.REDIS_FULL, f"Redis at {place} refuses to write: {text}")
     if (fault := certificate_fault(failure, REDIS)) is not None:
-        return Fault(FaultKind.REDIS_AWAY, f"Redis at {place} is not trusted ({fault.why}): {fault.remedy}")
+        return Fault(FaultKind.REDIS_AWAY, f"TLS with Redis at {place} fails ({fault.why}): {fault.remedy}")
     return Fault(
         FaultKind.REDIS_AWAY,
         f"Redis at {place} can't be reached ({text}): start it, or correct TIELINE_REDIS",

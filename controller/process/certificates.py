@@ -1,22 +1,10 @@
-"""Why a server's certificate is refused, in words, and what a person can do about it.
-
-The library OpenSSL names the reason by a number (``X509_V_ERR_*`` of its manual page
-X509_STORE_CTX_get_error). redis-py and asyncio hide the error of OpenSSL behind errors of their own, so it is
-looked for among the causes. Tests: tests/integration/test_secured_redis.py.
+"""Why TLS with a server fails, in words, and which setting a person corrects. ``tieline.tls_faults`` tells
+the reasons apart. Tests: tests/integration/test_secured.py and test_secured_redis.py.
 """
 
-import ssl
-from enum import IntEnum
 from typing import NamedTuple
 
-
-class Code(IntEnum):
-    """The numbers of OpenSSL that have a remedy of their own."""
-
-    NOT_YET_VALID = 9
-    EXPIRED = 10
-    OTHER_HOST = 62
-    OTHER_ADDRESS = 64
+from tieline.tls_faults import TlsFault, tls_error_behind, tls_fault
 
 
 class CertificateFault(NamedTuple):
@@ -27,35 +15,26 @@ class CertificateFault(NamedTuple):
 
 
 def certificate_fault(error: BaseException, setting: str) -> CertificateFault | None:
-    """What is wrong with the certificate because of which this error was raised; None for another error.
+    """What is wrong with TLS or a certificate because of which this error was raised; None for another error.
     ``setting``: the variable with the server's address, such as TIELINE_REDIS."""
-    if (refusal := _refusal_behind(error)) is None:
+    if (fault := tls_fault(error)) is None:
         return None
-    match refusal.verify_code:
-        case Code.NOT_YET_VALID:
-            return CertificateFault("its certificate is not valid yet", "compare the clocks of both machines")
-        case Code.EXPIRED:
-            return CertificateFault("its certificate has expired", "renew it at the server")
-        case Code.OTHER_HOST | Code.OTHER_ADDRESS:
-            return CertificateFault(
-                "its certificate is for another host", f"name the server in {setting} as the certificate does"
+    why = fault.value
+    match fault:
+        case TlsFault.NOT_YET_VALID:
+            remedy = "compare the clocks of both machines"
+        case TlsFault.EXPIRED:
+            remedy = "renew it at the server"
+        case TlsFault.OTHER_HOST:
+            remedy = f"name the server in {setting} as the certificate does"
+        case TlsFault.OWN_CERTIFICATE:
+            remedy = (
+                f"name one that its authority has signed in {setting}_CERT_FILE, and its key in "
+                f"{setting}_KEY_FILE"
             )
-        case _:
-            return CertificateFault(
-                f"no authority that is trusted here has signed its certificate: {refusal.verify_message}",
-                f"name the file with the certificate of its authority in {setting}_CA_FILE",
-            )
-
-
-def _refusal_behind(error: BaseException) -> ssl.SSLCertVerificationError | None:
-    open_errors: list[BaseException | None] = [error]
-    looked_at: set[int] = set()
-    while open_errors:
-        cause = open_errors.pop()
-        if cause is None or id(cause) in looked_at:
-            continue
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return cause
-        looked_at.add(id(cause))
-        open_errors += [cause.__cause__, cause.__context__, *getattr(cause, "errors", ())]
-    return None
+        case TlsFault.NO_TLS:
+            remedy = f"name the port at which it speaks TLS in {setting}"
+        case TlsFault.UNKNOWN_AUTHORITY:
+            why += f": {getattr(tls_error_behind(error), 'verify_message', '')}"
+            remedy = f"name the file with the certificate of its authority in {setting}_CA_FILE"
+    return CertificateFault(why, remedy)

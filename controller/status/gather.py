@@ -21,6 +21,7 @@ from controller.core.planner import step
 from controller.core.policy.policy import Policy
 from controller.core.snapshot import Snapshot
 from controller.leading.routes_reader import READ_WITHIN_S, RoutesReader
+from controller.process.certificates import certificate_fault
 from controller.process.clock import now_ms
 from controller.process.errors import UserError
 from controller.process.redis_reader import RedisUnreadError
@@ -248,6 +249,8 @@ def kafka_trouble(error: Exception, address: str) -> str:
     match error:
         case UserError():
             return str(error)
+        case KafkaConnectionError() if (fault := certificate_fault(error, KAFKA)) is not None:
+            return f"TLS with {address} fails, as {fault.why}: {fault.remedy}"
         case KafkaConnectionError():
             return f"no broker answers at {address}: start it, or correct --kafka or TIELINE_KAFKA"
         case KafkaTimeoutError() | TimeoutError():

@@ -16,6 +16,7 @@ from typing import Any, get_args
 from msgspec.structs import replace
 from rich.console import Console
 
+from controller.core.policy.policy import Policy
 from controller.kafka.topics import TopicError
 from controller.policy_file import PolicyError, load_policy
 from controller.process import telemetry
@@ -180,16 +181,24 @@ def choose(args: argparse.Namespace) -> tuple[Plan, Play]:
     if args.lose:
         if not args.cluster:
             raise UserError("--lose needs --cluster: without it there is nothing that outlives the loss")
-        loss = LoseServer(args.lose, DEMO_ROLES)
-        return run_plan, lambda run: run.play(
-            kill_phases(run_plan.policy, DEMO_ROLES, patience=PATIENCE), loss
-        )
+        return run_plan, losing_play(run_plan.policy, args.lose)
     if args.restart_controllers or args.upgrade_from:
         return run_plan, rolling_play(args.upgrade_from)
     if args.stop_stack:
         return run_plan, lambda run: run.play(stop_phases(run_plan.policy, DEMO_ROLES), StopStack())
     demo_phases = phases(run_plan.policy, DEMO_ROLES, fast=args.fast)
     return run_plan, lambda run: run.play(demo_phases)
+
+
+def losing_play(policy: Policy, lost: Loss) -> Play:
+    """A server is lost together with a provider, once both controllers share the partitions."""
+    loss = LoseServer(lost, DEMO_ROLES)
+
+    async def play(run: Run) -> None:
+        await loss.until_settled(run)
+        await run.play(kill_phases(policy, DEMO_ROLES, patience=PATIENCE), loss)
+
+    return play
 
 
 def rolling_play(older: str | None) -> Play:

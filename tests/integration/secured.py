@@ -9,9 +9,10 @@ import json
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
@@ -24,6 +25,7 @@ from lab.stack.kafka import Kafka
 from lab.stack.server import LOOPBACK
 from lab.stack.stack import silent
 from lab.stack.valkey import Valkey
+from tests.integration.certificates import certificate
 
 USER, PASSWORD = "tieline", "p@ss:w/rd %1"
 AUDIENCE = "kafka"
@@ -34,11 +36,14 @@ BLOCK_BYTES = 64 * 1024
 class SecuredKafka(Kafka):
     """Clients come in by the third port: TLS, then SASL, PLAIN, SCRAM-SHA-512 or OAUTHBEARER; by the fourth:
     TLS with a certificate of their own; or by the fifth, which is for users that have the rights of one role.
+    The two behind it, ``EXPIRED`` and ``ELSEWHERE``, show certificates that have to be refused: one that has
+    expired, and one for another address.
     """
 
-    ports_needed = 5
+    ports_needed = 7
     format_options = (f"--add-scram=SCRAM-SHA-512=[name={USER},password={PASSWORD}]",)
     certificate: Path
+    refused: Mapping[str, Path]
     client_certificate: Path
     token_keys: Path
 
@@ -52,17 +57,18 @@ class SecuredKafka(Kafka):
 
     def command(self) -> list[str]:
         """Later settings win over earlier ones; the plain listener stays for the question if it answers."""
-        plain, controller, secure, mutual, users = self.ports
+        plain, controller, secure, mutual, users, expired, elsewhere = self.ports
         jaas = "org.apache.kafka.common.security"
         plain_module = f"{jaas}.plain.PlainLoginModule required"
         passwords = " ".join(f'user_{name}="{PASSWORD}"' for name in (USER, *ROLE_USERS.values()))
-        listeners = {"PLAINTEXT": plain, "SECURE": secure, "MUTUAL": mutual, "USERS": users}
+        refused = dict(zip(self.refused, (expired, elsewhere), strict=True))
+        listeners = {"PLAINTEXT": plain, "SECURE": secure, "MUTUAL": mutual, "USERS": users, **refused}
         advertised = ",".join(f"{name}://{LOOPBACK}:{port}" for name, port in listeners.items())
         settings = {
             "listeners": f"{advertised},CONTROLLER://{LOOPBACK}:{controller}",
             "advertised.listeners": advertised,
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,MUTUAL:SSL,"
-            "USERS:SASL_SSL,CONTROLLER:PLAINTEXT",
+            "USERS:SASL_SSL,EXPIRED:SSL,ELSEWHERE:SSL,CONTROLLER:PLAINTEXT",
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": f"User:ANONYMOUS;User:{USER};User:CN=app",
             "listener.name.mutual.ssl.client.auth": "required",
@@ -83,6 +89,9 @@ class SecuredKafka(Kafka):
             f'user_{USER}="{PASSWORD}";',
             "listener.name.secure.scram-sha-512.sasl.jaas.config": f"{jaas}.scram.ScramLoginModule required;",
         }
+        for name, shown in self.refused.items():
+            settings[f"listener.name.{name.lower()}.ssl.keystore.type"] = "PEM"
+            settings[f"listener.name.{name.lower()}.ssl.keystore.location"] = shown
         with (self.place / "server.properties").open("a") as file:
             file.writelines(f"{name}={value}\n" for name, value in settings.items())
         return super().command()
@@ -123,11 +132,15 @@ class Secured:
 @asynccontextmanager
 async def secured(place: Path) -> AsyncIterator[Secured]:
     """Both, running."""
-    certificate, key_and_certificate = certificates(place)
+    authority, key_and_certificate = certificates(place)
     password = place / "password"
     password.write_text(PASSWORD + "\n")
     kafka = SecuredKafka(place / "kafka", await asyncio.to_thread(ensure_jars, cache_directory(), silent))
     kafka.certificate = key_and_certificate
+    kafka.refused = {
+        "EXPIRED": certificate(place, "expired-server", ends_in=-timedelta(days=1)),
+        "ELSEWHERE": certificate(place, "elsewhere", address="127.0.0.9"),
+    }
     kafka.client_certificate, _ = certificates(place / "app", "app")
     certificates(place / "stranger", "app")
     kafka.token_keys = place / "token-keys.json"
@@ -143,16 +156,16 @@ async def secured(place: Path) -> AsyncIterator[Secured]:
         port = await undo.enter_async_context(tls_in_front(valkey.port, key_and_certificate))
         settings = {
             "TIELINE_KAFKA": f"{LOOPBACK}:{kafka.ports[2]}",
-            "TIELINE_KAFKA_CA_FILE": str(certificate),
+            "TIELINE_KAFKA_CA_FILE": str(authority),
             "TIELINE_KAFKA_SASL": "SCRAM-SHA-512",
             "TIELINE_KAFKA_USER": USER,
             "TIELINE_KAFKA_PASSWORD_FILE": str(password),
             "TIELINE_REDIS": f"rediss://{LOOPBACK}:{port}/0",
-            "TIELINE_REDIS_CA_FILE": str(certificate),
+            "TIELINE_REDIS_CA_FILE": str(authority),
             "TIELINE_REDIS_PASSWORD_FILE": str(password),
         }
         servers = settings["TIELINE_KAFKA"], settings["TIELINE_REDIS"]
-        yield Secured(*servers, certificate, settings=settings, stack=(kafka, valkey), place=place)
+        yield Secured(*servers, authority, settings=settings, stack=(kafka, valkey), place=place)
 
 
 def key_set(key: rsa.RSAPrivateKey) -> bytes:

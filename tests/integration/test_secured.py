@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
@@ -13,6 +14,7 @@ from redis.asyncio import Redis
 
 import tieline
 from controller.kafka.topics import ensure_topics
+from controller.process.connections import brokers as kafka_brokers
 from controller.process.connections import redis_address
 from controller.process.settings import Settings
 from tests.integration.controllers import FORCED, ControllerProcess
@@ -146,6 +148,73 @@ async def test_certificates_and_tokens_let_in_who_has_the_right_one(
     assert "Kafka can't be read" in ended.out + ended.err
     assert "Traceback" not in ended.err
     assert (doors.place / "expired").read_text() not in ended.out + ended.err
+
+
+class Door(NamedTuple):
+    """A port of Kafka, the files that are shown and trusted there, and what is wrong with that."""
+
+    number: int
+    files: dict[str, str]
+    why: str
+    remedy: str
+
+
+DOORS = {
+    "another authority": Door(
+        2,
+        {"CA": "app/certificate.pem"},
+        why="no authority that is trusted here has signed its certificate",
+        remedy="with the certificate of its authority in TIELINE_KAFKA_CA_FILE",
+    ),
+    "expired": Door(
+        5,
+        {"CA": "expired-server.pem"},
+        why="its certificate has expired",
+        remedy="renew it at the server",
+    ),
+    "another host": Door(
+        6,
+        {"CA": "elsewhere.pem"},
+        why="its certificate is for another host",
+        remedy="name the server in TIELINE_KAFKA as the certificate does",
+    ),
+    "no client certificate": Door(
+        3,
+        {"CA": "certificate.pem"},
+        why="it asks for a client certificate",
+        remedy="in TIELINE_KAFKA_CERT_FILE",
+    ),
+    "another client's certificate": Door(
+        3,
+        {"CA": "certificate.pem", "CERT": "stranger/certificate.pem", "KEY": "stranger/key.pem"},
+        why="it asks for a client certificate",
+        remedy="in TIELINE_KAFKA_CERT_FILE",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DOORS)
+async def test_a_certificate_that_is_refused_is_named_with_the_remedy(
+    doors: Secured, prefix: str, name: str
+) -> None:
+    """By commands that read and that order, by a controller at its start, and by a producer."""
+    door = DOORS[name]
+    kafka = f"127.0.0.1:{doors.stack[0].ports[door.number]}"
+    files = {f"TIELINE_KAFKA_{kind}_FILE": str(doors.place / file) for kind, file in door.files.items()}
+    without = dict.fromkeys(("TIELINE_KAFKA_SASL", "TIELINE_KAFKA_USER", "TIELINE_KAFKA_PASSWORD_FILE"), "")
+    environment = {**doors.settings, **without, **files, "TIELINE_KAFKA": kafka}
+    reached = replace(settings(doors, prefix), kafka=kafka)
+    commands = (("status",), ("drain", "gcp", *FORCED, "--reason", "test", "--for", "1h"), ("controller",))
+    for command in commands:
+        ended = await run(reached, *command, **environment)
+        text = " ".join((ended.out + ended.err).split())
+        assert ended.status != 0, text
+        assert door.why in text, text
+        assert door.remedy in text, text
+        assert "Traceback" not in text
+    brokers = kafka_brokers(kafka, environment, "TIELINE_KAFKA")
+    async with tieline.Producer(brokers, source="prober", prefix=prefix) as producer:
+        await until(lambda: door.why in producer.status.error, what=f"the reason {door.why!r}")
 
 
 READS: dict[str, set[str]] = {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"log"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -36,7 +37,7 @@ func main() {
 	} {
 		record.Headers = append(record.Headers, kgo.RecordHeader{Key: name, Value: []byte(text)})
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(setting("TIELINE_KAFKA", "localhost:9092")))
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(setting("TIELINE_KAFKA", "localhost:9092"), ",")...))
 	if err == nil {
 		err = client.ProduceSync(context.Background(), record).FirstErr()
 	}
