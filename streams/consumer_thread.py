@@ -1,6 +1,6 @@
-"""Changes to the thread in which Faust's consumer lives: it can be ended, and it fetches without long waits.
+"""Changes to Faust's consumer and its thread: it can be ended, fetches quickly, and waits for Kafka.
 
-Faust runs its consumer in a thread with an event loop of its own. Two traps come with that:
+Faust runs its consumer in a thread with an event loop of its own. Three traps come with that:
 
 - Stopping an app while Kafka is away waits for a commit without end. The thread then keeps the whole process
   alive, and keeps its partitions once Kafka is back. So the thread becomes a daemon (``prepare``) and can be
@@ -103,6 +103,7 @@ def prepare(app: Any, fetched: FetchedOffsets) -> None:
     """Changes the app's consumer and its thread. Call before the app starts."""
     install()
     app.consumer.wait_first = quick_first(app.consumer.wait_first)
+    app.tables.recovery._wait = patient(app.tables.recovery._wait)
     thread = app.consumer._thread
     thread.Worker = _DaemonThread
     create = thread._create_consumer
@@ -113,6 +114,16 @@ def prepare(app: Any, fetched: FetchedOffsets) -> None:
         return consumer
 
     thread._create_consumer = create_consumer
+
+
+def patient(wait: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """``_wait`` of Faust's recovery without its time-out, which it takes for the end of the app. It ends with
+    the next rebalance and with the app all the same."""
+
+    async def wait_patiently(awaited: Any, **_timeout: Any) -> None:
+        await wait(awaited)
+
+    return wait_patiently
 
 
 def quick_start(

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from faust.tables.recovery import RebalanceAgain, ServiceStopped
 from mode import Service
 
 from controller.kafka.ordered_log import start_producer
-from streams.consumer_thread import quick_first, quick_start
+from streams.agents import build_app
+from streams.consumer_thread import patient, quick_first, quick_start
 from streams.producers import stop_producer
+from streams.settings import IngestSettings
 from tests.integration.replicated import create_topics
 from tests.waiting import until
 from tieline.topics import Topics
@@ -75,6 +78,22 @@ async def test_a_suspension_interrupts_what_waits(log: list[str]) -> None:
     await task
     await asyncio.sleep(0)
     assert log == ["cancelled"]
+
+
+async def test_a_member_waits_for_kafka_until_it_answers_or_partitions_change_hands() -> None:
+    """Faust's own wait takes its time-out for the end of the app, and the member would read nothing more."""
+    recovery = build_app(IngestSettings("127.0.0.1:9", "patient")).tables.recovery
+    with pytest.raises(ServiceStopped):
+        await recovery._wait(asyncio.Event().wait(), timeout=0.01)
+    answered, wait = asyncio.Event(), patient(recovery._wait)
+    waiting = asyncio.create_task(wait(answered.wait(), timeout=0.01))
+    await asyncio.wait({waiting}, timeout=0.1)
+    assert not waiting.done()
+    answered.set()
+    await waiting
+    recovery.signal_recovery_start.set()
+    with pytest.raises(RebalanceAgain):
+        await wait(asyncio.Event().wait(), timeout=60)
 
 
 @pytest.mark.parametrize("pause", [False, True])
