@@ -116,7 +116,7 @@ def prepare(app: Any, fetched: FetchedOffsets) -> None:
     thread._create_consumer = create_consumer
 
 
-def patient(wait: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def patient(wait: Callable[..., Awaitable[None]]) -> Callable[..., Coroutine[Any, Any, None]]:
     """``_wait`` of Faust's recovery without its time-out, which it takes for the end of the app. It ends with
     the next rebalance and with the app all the same."""
 
