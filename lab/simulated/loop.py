@@ -8,7 +8,9 @@ Tasks and futures get a serial number as their hash. Otherwise asyncio's sets of
 addresses in memory, and two runs of one seed would differ.
 
 This uses parts of ``asyncio.BaseEventLoop`` that its subclasses use (``_ready``, ``_scheduled``,
-``_selector``); tests/unit/lab/simulated/test_loop.py fails if they change.
+``_run_once``); tests/unit/lab/simulated/test_loop.py fails if they change. Nothing comes from outside, so
+there is no selector. A world has tens of thousands of callbacks that take microseconds each, so the loop does
+as little as possible for each of them.
 """
 
 import asyncio
@@ -24,8 +26,8 @@ from enum import Enum
 from typing import Any
 
 CURRENT: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("process", default=None)
-RESOLUTION_S = 1e-6
 TASKS_KEPT = 500
+TIMERS_KEPT = 200
 _BaseLoop: Any = asyncio.BaseEventLoop  # the parts that are used here are private, and not in its types
 
 
@@ -102,13 +104,10 @@ class Process:
         self.over.set()
         self._waiting.clear()
 
-    def take(self, handle: "asyncio.Handle") -> bool:
-        """Whether a callback of it may run now; otherwise it waits, or is dropped."""
-        if self.life is Life.RUNS:
-            return True
+    def hold(self, handle: "asyncio.Handle") -> None:
+        """A callback is due that may not run now: it waits until ``resume``, or is dropped."""
         if self.life is Life.STOPPED:
             self._waiting.append(handle)
-        return False
 
     def _begin(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._loop.create_task(self._live(main), name=self.name)
@@ -125,61 +124,70 @@ class Process:
         self.over.set()
 
 
+def _fill(
+    handle: Any,
+    callback: Callable[..., object],
+    arguments: tuple[Any, ...],
+    loop: "VirtualLoop",
+    context: contextvars.Context | None,
+) -> None:
+    """Sets what asyncio's own ``__init__`` sets, which asks about debugging each time."""
+    handle._context = context = contextvars.copy_context() if context is None else context
+    handle._loop = loop
+    handle._callback = callback
+    handle._args = arguments
+    handle._cancelled = False
+    handle._repr = handle._source_traceback = None
+    handle.process = context.get(CURRENT)
+
+
 class _Handle(asyncio.Handle):
-    """A callback that asks its process before it runs."""
+    """A callback of a process, or of nobody. It is run by ``VirtualLoop`` alone."""
 
-    process: Process | None = None
-
-    def _run(self) -> None:
-        if self.process is None or self.process.take(self):
-            super()._run()
+    __slots__ = ("process",)
+    __init__ = _fill
 
 
 class _Timer(asyncio.TimerHandle):
-    process: Process | None = None
+    """The same at a time."""
 
-    def _run(self) -> None:
-        if self.process is None or self.process.take(self):
-            super()._run()
+    __slots__ = ("process",)
+    __init__ = _fill
+    _loop: "VirtualLoop"
+
+    def cancel(self) -> None:
+        """As asyncio's."""
+        if not self._cancelled:
+            self._cancelled = True
+            self._callback, self._args = _nothing, ()
+            self._loop.note_cancelled()
+
+
+def _nothing() -> None:
+    """In the place of a callback that was cancelled, so that it can be collected."""
+
+
+def _serial(future: Any) -> int:
+    """The hash of a future or task: its number, which it gets when a set first asks, as most are in none."""
+    try:
+        number: int = future.serial
+    except AttributeError:
+        number = future.serial = next(future.get_loop().serials)
+    return number
 
 
 class _Future(asyncio.Future[Any]):
-    def __init__(self, *, loop: "VirtualLoop") -> None:
-        super().__init__(loop=loop)
-        self.serial = next(loop.serials)
-
-    def __hash__(self) -> int:
-        return self.serial
+    __hash__ = _serial
 
 
 class _Task(asyncio.Task[Any]):
-    def __init__(self, coroutine: Any, *, loop: "VirtualLoop", **more: Any) -> None:
-        # The base class puts itself into a set before it returns, so the number must be there before.
-        self.serial = next(loop.serials)
-        super().__init__(coroutine, loop=loop, **more)
-
-    def __hash__(self) -> int:
-        return self.serial
+    __hash__ = _serial
 
 
 def _new_task(loop: Any, coroutine: Any, **more: Any) -> "_Task":
     task = _Task(coroutine, loop=loop, **more)
     loop.keep(task)
     return task
-
-
-class _Jump:
-    """In the place of a selector: nothing comes from outside, so to wait is to move the clock."""
-
-    def __init__(self, loop: "VirtualLoop") -> None:
-        self._loop = loop
-
-    def select(self, timeout_s: float | None) -> list[Any]:
-        if timeout_s is None:
-            raise DeadlockError(f"at {self._loop.time():.3f} s everything waits and no timer is set")
-        if timeout_s > 0:
-            self._loop.advance(timeout_s)
-        return []
 
 
 class VirtualLoop(_BaseLoop):  # type: ignore[misc]
@@ -190,8 +198,9 @@ class VirtualLoop(_BaseLoop):  # type: ignore[misc]
         self.serials = itertools.count(1)
         self._now_s = 0.0
         self._tidy_at = TASKS_KEPT
-        self._clock_resolution = RESOLUTION_S
-        self._selector = _Jump(self)
+        self._scheduled: list[tuple[float, int, Any]] = []  # a heap
+        self._timers = itertools.count()  # those of one moment run in the order in which they were set
+        self._cancelled = 0
         self.errors: list[dict[str, Any]] = []  # of callbacks and tasks that nobody awaits
         self.all_tasks: list[Any] = []  # keeps what dead processes left behind from being collected
         self.set_task_factory(_new_task)
@@ -201,10 +210,6 @@ class VirtualLoop(_BaseLoop):  # type: ignore[misc]
         """Virtual seconds since the beginning."""
         return self._now_s
 
-    def advance(self, seconds: float) -> None:
-        """Moves the clock."""
-        self._now_s += seconds
-
     def create_future(self) -> "asyncio.Future[Any]":
         """A future with a serial number."""
         return _Future(loop=self)
@@ -213,10 +218,7 @@ class VirtualLoop(_BaseLoop):  # type: ignore[misc]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """As asyncio's, for the process that calls."""
-        if context is None:
-            context = contextvars.copy_context()
-        handle = _Handle(callback, args, loop=self, context=context)
-        handle.process = context.get(CURRENT)
+        handle: asyncio.Handle = _Handle(callback, args, self, context=context)
         self._ready.append(handle)
         return handle
 
@@ -230,12 +232,9 @@ class VirtualLoop(_BaseLoop):  # type: ignore[misc]
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         """As asyncio's, for the process that calls."""
-        if context is None:
-            context = contextvars.copy_context()
-        timer = _Timer(when, callback, args, loop=self, context=context)
-        timer.process = context.get(CURRENT)
-        heapq.heappush(self._scheduled, timer)
-        timer._scheduled = True  # type: ignore[attr-defined]
+        timer: asyncio.TimerHandle = _Timer(callback, args, self, context=context)
+        timer._when = when  # type: ignore[attr-defined]
+        heapq.heappush(self._scheduled, (when, next(self._timers), timer))
         return timer
 
     def call_later(
@@ -284,8 +283,44 @@ class VirtualLoop(_BaseLoop):  # type: ignore[misc]
             self._scheduled.clear()
             self.close()
 
-    def _process_events(self, event_list: Any) -> None:
-        """Nothing comes from outside."""
+    def note_cancelled(self) -> None:
+        """Drops cancelled timers once there are more of them than of others."""
+        self._cancelled += 1
+        if self._cancelled > TIMERS_KEPT and 2 * self._cancelled > len(self._scheduled):
+            self._scheduled = [entry for entry in self._scheduled if not entry[2]._cancelled]
+            heapq.heapify(self._scheduled)
+            self._cancelled = 0
+
+    def _run_once(self) -> None:
+        """Runs what is ready; if nothing is, the clock moves to the next timer first."""
+        if not self._ready:
+            self._jump()
+        ready = self._ready
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            process = handle.process
+            if handle._cancelled:
+                continue
+            if process is not None and process.life is not Life.RUNS:
+                process.hold(handle)
+                continue
+            try:
+                handle._context.run(handle._callback, *handle._args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001 (as asyncio does: it belongs to nobody)
+                self.call_exception_handler({"message": f"in {handle!r}", "exception": error})
+
+    def _jump(self) -> None:
+        """Moves the clock to the next timer, and makes ready all timers of that moment."""
+        timers = self._scheduled
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
+        if not timers:
+            raise DeadlockError(f"at {self._now_s:.3f} s everything waits and no timer is set")
+        self._now_s = max(self._now_s, timers[0][0])
+        while timers and timers[0][0] <= self._now_s:
+            self._ready.append(heapq.heappop(timers)[2])
 
     def _write_to_self(self) -> None:
         """Nobody calls from another thread."""

@@ -21,12 +21,12 @@ from lab.system.troubles import troubles
 
 LENGTHS_S = (0.5, 2.0, 5.0, 12.0)
 FIRST_S = 10
-TROUBLE_S = (10, 15, 20, 20, 30, 60)
-QUIET_S = (30,) * 11 + (180,)  # only after the long one the planner must have come to rest, too
-STILL_SHARE, STILL_S, STIR_S = 0.1, 70, 25
+TROUBLE_S = (5, 8, 10, 10, 12, 15, 20, 30, 60)
+QUIET_S = (30,) * 23 + (180,)  # only after the long one the planner must have come to rest, too
+STILL_SHARE, STILL_S, STIR_S = 0.06, 70, 25
 LOSSES: tuple[FaultKind, ...] = ("killed", "stopped", "killed_at_append", "killed_at_projection")
-CLIENTS_MAX = 3
-REQUESTS_PER_S = (0.5, 1.0, 1.0, 2.0, 2.0, 10.0)
+CLIENTS = (2, 2, 3)
+REQUESTS_PER_S = (0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 10.0)
 EVENT_TOPICS = ("reports", "statements", "capacity", "demand")
 UNFIT: frozenset[str] = frozenset({"take_over", "lag"})
 """Kinds of occurrences that belong to the planner's own simulation alone: here real processes do that."""
@@ -101,7 +101,7 @@ def _load(random: Random, seed: str, seconds: int, last_s: int) -> FuzzWorld:
 
 def _shares(random: Random, shares: tuple[float, ...]) -> tuple[float, ...]:
     """Those of a few clients: each is a process, and what few of them see many see too."""
-    few = shares[: random.randint(2, CLIENTS_MAX)]
+    few = shares[: random.choice(CLIENTS)]
     return tuple(share / sum(few) for share in few)
 
 

@@ -1,7 +1,8 @@
-"""Policies that use every field: two to six providers, three to forty pools, one to eight workloads.
+"""Policies that use every field: two to six providers, two to forty pools, one to eight workloads.
 
-Most are small, as small worlds run sooner and are read more easily. Numbers of the policy vary only where
-the invariants do not count on their usual value.
+Most faults show in a small world already, and many small worlds run in the time of a large one: more than
+half of the policies have at most four pools and two workloads, and only one in fifty is large. Numbers of the
+policy vary only where the invariants do not count on their usual value.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ FEATURES = ("tools", "vision", "json")
 ADAPTERS: tuple[Adapter, ...] = ("openai", "openai", "azure", "vertex", "oci")
 MODES: tuple[Mode, ...] = ("act",) * 14 + ("observe", "recommend")
 FAILBACKS: tuple[Failback, ...] = ("auto",) * 7 + ("manual",)
+TINY = Sizes(pools=(2, 3, 3, 4), workloads=(1, 1, 2), origins=(1, 1, 2))
 SMALL = Sizes(pools=(3, 4, 5, 6, 8), workloads=(1, 1, 2, 3), origins=(1, 1, 2, 3))
 LARGE = Sizes(pools=(12, 20, 40), workloads=(4, 6, 8), origins=(2, 4, 6))
-LARGE_SHARE = 0.04  # of all worlds: they take many times as long
+TINY_SHARE, LARGE_SHARE = 0.55, 0.02  # of all worlds; the others are small
 SAME_MODELS: tuple[dict[str, tuple[str, ...]], ...] = ({}, {"embed": ("embed", "embed-2")})
 LIMITS = (200.0, 500.0, 1_000.0, 2_000.0)
 REQUEST_UNITS = 10.0  # as ``lab.sim.reports`` counts them
@@ -54,14 +56,21 @@ ATTEMPTS_MAX = 1_000
 
 
 def wide_policy(random: Random, sizes: Sizes | None = None) -> Policy:
-    """A policy without faults, of these sizes or mostly of small ones."""
-    sizes = sizes or (LARGE if random.random() < LARGE_SHARE else SMALL)
+    """A policy without faults, of these sizes or mostly of the smallest ones."""
+    sizes = sizes or _sizes(random.random())
     pools = random.choice(sizes.pools)
     for _ in range(ATTEMPTS_MAX):
         policy = _policy(random, sizes, pools)
         if not faults(policy):
             return policy
     raise ValueError(f"no lawful policy in {ATTEMPTS_MAX} attempts")
+
+
+def _sizes(chance: float) -> Sizes:
+    """The sizes of a world, by a number between 0 and 1."""
+    if chance < LARGE_SHARE:
+        return LARGE
+    return TINY if chance < LARGE_SHARE + TINY_SHARE else SMALL
 
 
 def _policy(random: Random, sizes: Sizes, pool_count: int) -> Policy:

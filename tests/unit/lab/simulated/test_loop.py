@@ -19,6 +19,33 @@ def test_an_hour_of_waiting_takes_no_time() -> None:
     loop.bury()
 
 
+def test_timers_of_one_moment_run_in_the_order_in_which_they_were_set() -> None:
+    """Also after many others were cancelled, which then take no more room."""
+    loop = VirtualLoop()
+    ran: list[int] = []
+    others = [loop.call_at(1, ran.append, -1) for _ in range(1_000)]
+    for number in range(100):
+        loop.call_at(2, ran.append, number)
+    for timer in others:
+        timer.cancel()
+    assert len(loop._scheduled) < 500
+    loop.run_until_complete(passes(3))
+    assert ran == list(range(100))
+    loop.bury()
+
+
+def test_a_callback_that_fails_is_noted_and_the_others_run() -> None:
+    """As asyncio does with errors that nobody awaits."""
+    loop = VirtualLoop()
+    ran: list[int] = []
+    loop.call_soon(divmod, 1, 0)
+    loop.call_soon(ran.append, 1)
+    loop.run_until_complete(passes(1))
+    assert ran == [1]
+    assert [repr(error["exception"])[:17] for error in loop.errors] == ["ZeroDivisionError"]
+    loop.bury()
+
+
 def test_waiting_for_nothing_is_an_error() -> None:
     """Where no timer is set nothing can ever happen."""
     loop = VirtualLoop()

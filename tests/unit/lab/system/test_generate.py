@@ -18,13 +18,20 @@ def test_a_seed_gives_one_world() -> None:
 
 
 def test_policies_are_lawful_and_of_every_size() -> None:
-    """Two to six providers, three to forty pools, one to eight workloads, one to six origins."""
+    """Two to six providers, two to forty pools, one to eight workloads, one to six origins."""
     policies = [world.fuzz.policy for world in WORLDS]
     assert [fault for policy in policies for fault in faults(policy)] == []
     assert {len(policy.providers) for policy in policies} == {2, 3, 4, 5, 6}
-    assert min(len(policy.pools) for policy in policies) == 3
+    assert min(len(policy.pools) for policy in policies) == 2
     assert max(len(policy.pools) for policy in policies) >= 12
     assert max(len(policy.origins) for policy in policies) >= 4
+
+
+def test_small_worlds_are_common_and_large_ones_rare() -> None:
+    """More than half of the policies have at most four pools, and fewer than one in twenty has twelve."""
+    pools = [len(world.fuzz.policy.pools) for world in WORLDS]
+    assert sum(count <= 4 for count in pools) > len(pools) / 2
+    assert sum(count >= 12 for count in pools) < len(pools) / 20
 
 
 def test_every_field_of_a_policy_is_used() -> None:
