@@ -8,31 +8,45 @@ changed; then the route table. Only then are clusters and listeners removed that
 last their files. Files whose bytes stay the same are left alone.
 """
 
+import asyncio
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from controller.envoy.pools import POOLS, SECRETS
-from controller.envoy.resources import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, Resources
+from controller.envoy.resources import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, Resources, with_former
+from controller.process.telemetry import logger
 
+WATCHERS_MAX = Path("/proc/sys/fs/inotify/max_user_instances")
 _FOLDERS = (SECRETS, POOLS, ENDPOINTS)
 
 
 class ResourceDirectory:
     """The directory of one Envoy. Nothing else may write into it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, watchers_max: int | None = None) -> None:
+        """``watchers_max``: the inotify instances that one user may have, by default as this machine says."""
+        self._watchers_max = watchers_max if watchers_max is not None else _allowed_watchers()
+        self._watchers_warned = 0
+        self._log = logger("envoy")
         self.path = path
         self._resources: Resources | None = None
         self._bytes: dict[str, bytes] = {}
+
+    async def put(self, resources: Resources, *, has_table: bool) -> tuple[str, ...]:
+        """``write`` beside the event loop. Without a table nothing takes the place of files of a process
+        before this one: they are better than an answer that there is no table."""
+        if not has_table and self._resources is None and await asyncio.to_thread(self.is_complete):
+            return ()
+        self._warn_of_watchers(resources.watchers())
+        return await asyncio.to_thread(self.write, resources)
 
     def write(self, resources: Resources) -> tuple[str, ...]:
         """Bring the files up to date; gives the names of those that were renamed, in this order. Raises
         OSError."""
         before, self._resources = self._resources, resources
-        files, both = resources.files(), _with_former(resources, before).files()
+        files, both = resources.files(), with_former(resources, before).files()
         single = [name for folder in _FOLDERS for name in files if name.startswith(f"{folder}/")]
         unread = [name for name in single if not name.startswith(ENDPOINTS) or name not in self._bytes]
         names = self._rename(files, unread)
@@ -48,6 +62,18 @@ class ResourceDirectory:
     def is_complete(self) -> bool:
         """Whether Envoy could start, by files of this process or of one before it."""
         return all((self.path / name).exists() for name in (CLUSTERS, LISTENERS, ROUTES))
+
+    def _warn_of_watchers(self, needed: int) -> None:
+        """Envoy ends itself when the kernel refuses it an inotify instance."""
+        if needed <= self._watchers_warned or needed <= self._watchers_max:
+            return
+        self._watchers_warned = needed
+        self._log.warning(
+            "Envoy needs more inotify instances than this machine allows a user, and ends without them: "
+            "raise fs.inotify.max_user_instances, or let it ask (--listen)",
+            needed=needed,
+            allowed=self._watchers_max,
+        )
 
     def _rename(self, files: dict[str, bytes], names: Iterable[str]) -> list[str]:
         changed = [name for name in names if self._bytes.get(name) != files[name]]
@@ -72,12 +98,9 @@ class ResourceDirectory:
             del self._bytes[name]
 
 
-def _with_former(resources: Resources, before: Resources | None) -> Resources:
-    """The new clusters and listeners beside those of the former plan that are no longer there."""
-    if before is None:
-        return resources
-    return replace(
-        resources,
-        clusters=dict(sorted({**before.clusters, **resources.clusters}.items())),
-        listeners=dict(sorted({**before.listeners, **resources.listeners}.items())),
-    )
+def _allowed_watchers() -> int:
+    """What this machine allows; without a word of it, as many as are needed."""
+    try:
+        return int(WATCHERS_MAX.read_text("ascii"))
+    except (OSError, ValueError):
+        return sys.maxsize

@@ -1,23 +1,32 @@
-"""Keeps the files of one Envoy as the tables want them: whatever changes, the plan is made anew and
-compared."""
+"""Keeps Envoy's resources as the tables want them: whatever changes, the plan is made anew and compared."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from controller.envoy.directory import ResourceDirectory
 from controller.envoy.plan import ANY_MODEL, EnvoyPlan, Lane, RouteName
 from controller.envoy.pools import Places
-from controller.envoy.resources import resources
+from controller.envoy.resources import Resources, resources
 from controller.process.telemetry import logger
 from tieline.proxying import Proxied
 from tieline.table import PoolInfo
 
 LOOK_EVERY_S = 0.2  # time alone changes shares as well: a pool may be tried again
 AGAIN_AFTER_S = 1.0
+NAMES_LOGGED_MAX = 10
+
+
+class Shelf(Protocol):
+    """Where Envoy finds its resources: a directory of files, or what is served over HTTP."""
+
+    async def put(self, resources: Resources, /, *, has_table: bool) -> tuple[str, ...]:
+        """Bring it up to date, in an order in which each step is safe; gives the names of what has changed.
+        Raises OSError. Without a table (``has_table``) it takes nothing from an Envoy that has one."""
+        ...
 
 
 class EnvoyFollower:
-    """``routes``: what is followed, in the order of the files. ``wake`` after anything that may change a
+    """``routes``: what is followed, in the order of the resources. ``wake`` after anything that may change a
     plan; a change that is missed is found by the next look."""
 
     def __init__(
@@ -25,16 +34,16 @@ class EnvoyFollower:
         routes: Sequence[RouteName],
         proxied: Mapping[str, Proxied],
         places: Places,
-        directory: ResourceDirectory,
+        shelf: Shelf,
     ) -> None:
         self._routes = tuple(routes)
         self._proxied = proxied
         self._places = places
-        self._directory = directory
+        self._shelf = shelf
         self._plan: EnvoyPlan | None = None
         self._woken = asyncio.Event()
         self._log = logger("envoy")
-        self.renamed = 0
+        self.changed = 0
         self.error = ""
 
     @property
@@ -60,14 +69,12 @@ class EnvoyFollower:
     async def look(self) -> bool:
         """Write what has changed. False: a file could not be written, and Envoy goes on with the former
         ones."""
-        if self._plan is None and self.without_table and await asyncio.to_thread(self._directory.is_complete):
-            return True  # files of an earlier process are better than an answer that there is no table
         plan = self._make_plan()
         if plan == self._plan:
             return True
         try:
-            files = resources(plan, self._places)
-            names = await asyncio.to_thread(self._directory.write, files)
+            wanted = resources(plan, self._places)
+            names = await self._shelf.put(wanted, has_table=not self.without_table)
         except OSError as error:
             if not self.error:
                 self._log.error(
@@ -77,8 +84,13 @@ class EnvoyFollower:
             return False
         self._plan, self.error = plan, ""
         if names:
-            self.renamed += len(names)
-            self._log.info("files renamed", files=list(names), generations=dict(plan.generations))
+            self.changed += len(names)
+            self._log.info(
+                "Envoy's resources changed",
+                count=len(names),
+                first=list(names[:NAMES_LOGGED_MAX]),
+                generations=dict(plan.generations),
+            )
         return True
 
     def _make_plan(self) -> EnvoyPlan:

@@ -32,6 +32,7 @@ from controller.envoy.shapes import (
     lua,
     named,
     outcome_log,
+    polled,
     present,
     seconds,
     typed,
@@ -72,17 +73,26 @@ class Places(Struct, frozen=True):
     """Where Envoy finds what is not in a resource. ``directory``: of the generated files. ``credentials``:
     the operator's directory with a file for each credential, None for none. ``authorities``: a file with the
     certificates of those that TLS trusts. ``outcomes_url``: where outcomes are sent. ``access_log``: as in
-    ``Front``."""
+    ``Front``. ``is_served``: Envoy asks for resources over HTTP instead of reading files."""
 
     directory: Path
     credentials: Path | None
     authorities: str
     outcomes_url: str
     access_log: str = ""
+    is_served: bool = False
 
     def path(self, folder: str, name: str) -> str:
         """Where the generated file of one resource lies."""
         return str(self.directory / file_name(folder, name))
+
+    def source(self, folder: str, name: str) -> Resource:
+        """Where Envoy gets one resource that has a file for itself."""
+        return polled() if self.is_served else watched(self.path(folder, name))
+
+    def whole_source(self, name: str) -> Resource:
+        """Where Envoy gets all resources that are in the file ``name`` of the directory."""
+        return polled() if self.is_served else watched(f"{self.directory}/{name}")
 
 
 def listener_name(pool: str) -> str:
@@ -94,7 +104,7 @@ def listener(info: PoolInfo, places: Places) -> Resource:
     """The pool's listener, which other listeners of the same Envoy reach."""
     filters = [lua(SCRIPT)]
     if info.credential:
-        filters.insert(0, _credential_filter(info, places))
+        filters.insert(0, _pool_credential(info, places))
     manager = http_manager(
         "pool",
         filters,
@@ -106,7 +116,7 @@ def listener(info: PoolInfo, places: Places) -> Resource:
         ],
         rds={
             "route_config_name": info.pool,
-            "config_source": watched(places.path(POOLS, info.pool)),
+            "config_source": places.source(POOLS, info.pool),
         },
     )
     return typed(
@@ -118,17 +128,22 @@ def listener(info: PoolInfo, places: Places) -> Resource:
     )
 
 
-def _credential_filter(info: PoolInfo, places: Places) -> Resource:
+def _pool_credential(info: PoolInfo, places: Places) -> Resource:
     """Puts the secret of the operator's file into the header that the pool's provider reads, in the place of
     what the caller sent. Without a file the attempt ends with 401."""
     name, value = auth_for(info.adapter, "~", is_token=False)
     header, prefix = name.decode(), value.decode().removesuffix("~")
-    secret = {"name": info.credential, "sds_config": watched(places.path(SECRETS, info.credential))}
+    source = {"name": info.credential, "sds_config": places.source(SECRETS, info.credential)}
+    return credential_filter(header, source, prefix=prefix)
+
+
+def credential_filter(header: str, secret_source: Resource, *, prefix: str) -> Resource:
+    """Puts a secret into a header of each request, behind ``prefix``."""
     generic = extension(
         "envoy.http.injected_credentials.generic",
         "extensions.http.injected_credentials.generic.v3.Generic",
         header=header,
-        credential=secret,
+        credential=secret_source,
         **({"header_value_prefix": prefix} if prefix else {}),
     )
     return extension(
@@ -218,12 +233,12 @@ def cluster(info: PoolInfo, places: Places) -> Resource:
     return typed(
         _CLUSTER_KIND,
         name=info.pool,
-        type="STATIC" if _is_address(host) else "LOGICAL_DNS",
+        type="STATIC" if is_address(host) else "LOGICAL_DNS",
         connect_timeout=f"{CONNECT_TIMEOUT_S}s",
         per_connection_buffer_limit_bytes=BODY_BYTES_MAX,
         circuit_breakers={"thresholds": [unlimited()]},
         load_assignment={"cluster_name": info.pool, "endpoints": [{"lb_endpoints": [endpoint]}]},
-        **({"transport_socket": _tls(host, places.authorities)} if is_tls else {}),
+        **({"transport_socket": tls_to(host, places.authorities)} if is_tls else {}),
     )
 
 
@@ -232,9 +247,9 @@ def unlimited() -> Resource:
     return dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), 1_000_000)
 
 
-def _tls(host: str, authorities: str) -> Resource:
+def tls_to(host: str, authorities: str) -> Resource:
     """TLS to ``host``, whose certificate must be for it."""
-    kind = "DNS" if not _is_address(host) else "IP_ADDRESS"
+    kind = "DNS" if not is_address(host) else "IP_ADDRESS"
     validation = {
         "trusted_ca": {"filename": authorities},
         "match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": host}}],
@@ -247,5 +262,6 @@ def _tls(host: str, authorities: str) -> Resource:
     )
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether this is no name that must be looked up."""
     return ":" in host or host.replace(".", "").isdigit()

@@ -7,6 +7,7 @@ file for each, as whoever uses one watches its file alone.
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from controller.envoy import pools, routes
 from controller.envoy.plan import EnvoyPlan
@@ -26,6 +27,12 @@ class Resources(Struct, frozen=True):
     secrets: dict[str, Resource]
     endpoints: dict[str, Resource]
     routes: dict[str, Resource]
+
+    def watchers(self) -> int:
+        """How many of the kernel's inotify instances an Envoy needs that reads all of this from files: one
+        for each file, and one for the directory of each secret."""
+        singles = (self.pool_routes, self.secrets, self.secrets, self.endpoints)
+        return 3 + sum(map(len, singles))
 
     def files(self) -> dict[str, bytes]:
         """The bytes of every file, by its name."""
@@ -49,13 +56,24 @@ def resources(plan: EnvoyPlan, places: Places) -> Resources:
     return Resources(
         clusters=_by_name(
             [pools.cluster(info, places) for info, _ in infos.values()]
-            + [routes.lane_cluster(lane, places.path(ENDPOINTS, lane.name)) for lane in lanes]
+            + [routes.lane_cluster(lane, places.source(ENDPOINTS, lane.name)) for lane in lanes]
         ),
         listeners=_by_name(pools.listener(info, places) for info, _ in infos.values()),
         pool_routes=_by_name(pools.routes(info, settings) for info, settings in infos.values()),
         secrets=_by_name(credentials),
         endpoints={lane.name: routes.endpoints(lane) for lane in sorted(lanes, key=lambda lane: lane.name)},
         routes=_by_name([routes.route_table(plan)]),
+    )
+
+
+def with_former(resources: Resources, before: Resources | None) -> Resources:
+    """The new clusters and listeners beside those of the former plan that are no longer there."""
+    if before is None:
+        return resources
+    return replace(
+        resources,
+        clusters=dict(sorted({**before.clusters, **resources.clusters}.items())),
+        listeners=dict(sorted({**before.listeners, **resources.listeners}.items())),
     )
 
 

@@ -21,11 +21,11 @@ from controller.envoy.shapes import (
     Resource,
     answer_header,
     extension,
+    http_protocol,
     literal,
     named,
     present,
     typed,
-    watched,
 )
 from tieline import Reason, Shed
 from tieline.providers.answers import reading_of_status
@@ -181,14 +181,10 @@ def _absent(header: str) -> Resource:
     return {"name": header, "present_match": True, "invert_match": True}
 
 
-def lane_cluster(lane: Lane, endpoints_file: str) -> Resource:
+def lane_cluster(lane: Lane, endpoints_source: Resource) -> Resource:
     """The cluster of a lane: its hosts are the listeners of its pools. Envoy leaves a pool by the client's
     own rules as far as it can: five failures in a row, or more than half of at least ten within a second.
     When it has left every pool it uses all of them again."""
-    protocol = typed(
-        "extensions.upstreams.http.v3.HttpProtocolOptions",
-        explicit_http_config={"http2_protocol_options": {}},
-    )
     budget = {"budget_percent": {"value": BUDGET_PERCENT}, "min_retry_concurrency": BUDGET_REQUESTS_MIN}
     return typed(
         "config.cluster.v3.Cluster",
@@ -197,9 +193,9 @@ def lane_cluster(lane: Lane, endpoints_file: str) -> Resource:
         lb_policy="ROUND_ROBIN",
         connect_timeout=f"{CONNECT_TIMEOUT_S}s",
         per_connection_buffer_limit_bytes=BODY_BYTES_MAX,
-        eds_cluster_config={"eds_config": watched(endpoints_file)},
+        eds_cluster_config={"eds_config": endpoints_source},
         common_lb_config={"healthy_panic_threshold": {"value": 1}},
-        typed_extension_protocol_options={"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol},
+        **http_protocol(explicit_http_config={"http2_protocol_options": {}}),
         circuit_breakers={"thresholds": [{**unlimited(), "retry_budget": budget}]},
         outlier_detection={
             "consecutive_5xx": STRAIGHT_FAILURES,

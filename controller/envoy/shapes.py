@@ -20,7 +20,8 @@ STREAM, COSTLY, MODEL_AT = "x-tieline-stream", "x-tieline-costly", "x-tieline-mo
 OUTPUT_MAX, DEADLINE = "x-tieline-output-max", "x-tieline-deadline"
 LUA = "envoy.filters.http.lua"
 ROUTER = "envoy.filters.http.router"
-OUTCOMES_CLUSTER = "tieline-outcomes"
+OUTCOMES_CLUSTER, DISCOVERY_CLUSTER = "tieline-outcomes", "tieline-discovery"
+POLL_AGAIN_S, POLL_HELD_S = 0.1, 30
 LOG_EVERY = "0.2s"
 # What both kinds of line in the access log have. A request and its attempts have the same id.
 LOG_FIELDS = {
@@ -77,6 +78,19 @@ def watched(path: str) -> Resource:
     return {"path_config_source": {"path": path}, "initial_fetch_timeout": "1s", "resource_api_version": "V3"}
 
 
+def polled() -> Resource:
+    """A source of resources: `tieline envoy`, which answers a poll when there is something new, and otherwise
+    after ``POLL_HELD_S``."""
+    polls = {
+        "api_type": "REST",
+        "transport_api_version": "V3",
+        "cluster_names": [DISCOVERY_CLUSTER],
+        "refresh_delay": f"{POLL_AGAIN_S}s",
+        "request_timeout": f"{POLL_HELD_S + 10}s",
+    }
+    return {"api_config_source": polls, "initial_fetch_timeout": "1s", "resource_api_version": "V3"}
+
+
 def named(header: str, value: str) -> Resource:
     """A request whose header has exactly this value."""
     return {"name": header, "string_match": {"exact": value}}
@@ -111,6 +125,16 @@ def http_manager(stat_prefix: str, filters: Sequence[Resource], **fields: Any) -
         http_filters=[*filters, router],
         **fields,
     )
+
+
+def http_protocol(**options: Any) -> Resource:
+    """The field of a cluster that says how HTTP is spoken to its hosts."""
+    name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {
+        "typed_extension_protocol_options": {
+            name: typed("extensions.upstreams.http.v3.HttpProtocolOptions", **options)
+        }
+    }
 
 
 def lua(script: str) -> Resource:

@@ -5,6 +5,7 @@ error or a log. A file is read anew when it changes, so tokens are changed witho
 let the clients move over, remove the old one.
 """
 
+import asyncio
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from controller.process.errors import SettingError
+from controller.process.telemetry import logger
 
 TOKENS = "TIELINE_HTTP_TOKENS"
 TOKEN_MIN_CHARACTERS = 16
 TOKENS_MAX = 1_000
 FILE_MAX_BYTES = 256 * 1024
+REREAD_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,18 @@ class Tokens:
             )
         self._from_file, self._stamp = digests, stamp
         return True
+
+    async def follow_file(self) -> None:
+        """Reads the file anew when it changes, until cancelled. A bad file leaves the former tokens in
+        force."""
+        log = logger("web")
+        while True:
+            await asyncio.sleep(REREAD_EVERY_S)
+            try:
+                if self.reread():
+                    log.info("the tokens were read anew", keys=len(self))
+            except SettingError as error:
+                log.warning("the new tokens can't be used; the former ones stay", error=str(error))
 
     def allowed(self, authorization: str) -> bool:
         """Whether the header carries one of the tokens. All of them are compared, however early one fits."""

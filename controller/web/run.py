@@ -8,7 +8,6 @@ from pathlib import Path
 import structlog
 
 from controller.process.connections import connect_redis
-from controller.process.errors import SettingError
 from controller.process.listening import Listen
 from controller.process.monitor import monitored
 from controller.process.seal import read_accepted
@@ -27,8 +26,6 @@ from controller.web.vitals import web_vitals
 from controller.web.watch import Watch
 from tieline.cancelling import end_all
 from tieline.producer import Producer
-
-REREAD_EVERY_S = 2.0
 
 
 async def run_web(
@@ -78,7 +75,7 @@ async def run_web(
             together(
                 {
                     "tables": Follower(redis, settings.keys, board, accepted=accepted).run(),
-                    "keys": _reread(tokens),
+                    "keys": tokens.follow_file(),
                     "page": Watch(settings, picture).run(),
                 }
             )
@@ -88,15 +85,3 @@ async def run_web(
         await end_all([running])
     log.info("stopped")
     return 0
-
-
-async def _reread(tokens: Tokens) -> None:
-    """Reads the file of tokens anew when it changes, until cancelled."""
-    log = structlog.get_logger("web")
-    while True:
-        await asyncio.sleep(REREAD_EVERY_S)
-        try:
-            if tokens.reread():
-                log.info("the tokens were read anew", keys=len(tokens))
-        except SettingError as error:
-            log.warning("the new tokens can't be used; the former ones stay", error=str(error))

@@ -52,7 +52,7 @@ class EnvoyPlace:
     @property
     def arguments(self) -> list[str]:
         """Of `tieline`."""
-        places = ("--listen", self._listen, "--admin", self._admin, "--outcomes", self._outcomes)
+        places = ("--front", self._listen, "--admin", self._admin, "--outcomes", self._outcomes)
         routes = (word for route in self._routes for word in ("--route", route))
         log = ("--access-log", str(self.access_log))
         return ["envoy", str(self.directory), *routes, *places, *log, "--monitor", ""]

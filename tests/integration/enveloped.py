@@ -12,15 +12,19 @@ from typing import Any
 import httpx2
 
 import tieline
-from controller.envoy.bootstrap import BOOTSTRAP, Front, Listening, bootstrap, outcomes_url
+from controller.envoy.bootstrap import BOOTSTRAP, Front, Listening, PollPlace, bootstrap, outcomes_url
 from controller.envoy.collector import OutcomeCollector
 from controller.envoy.directory import ResourceDirectory
-from controller.envoy.follower import EnvoyFollower
+from controller.envoy.follower import EnvoyFollower, Shelf
 from controller.envoy.plan import RouteName
 from controller.envoy.pools import Places
 from controller.envoy.receiver import receiving
+from controller.envoy.serving import Serving, served
+from controller.process.listening import Listen
+from controller.web.admission import TOKENS, Tokens
 from lab.children import Child
 from lab.stack.server import LOOPBACK, free_ports
+from tests.integration.certificates import certificate
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, Reports
 from tests.waiting import until
 from tieline._tables.last_good import write_last_good
@@ -31,15 +35,19 @@ from tools.toolchains import envoy
 
 ROUTE = RouteName(WORKLOAD, ORIGIN)
 WORKERS = 1
+TOKEN = "a-token-of-this-envoy"
 READY_WITHIN_S = 120.0
 
 
 @dataclass
 class EnvoyRun:
-    """One Envoy. ``directory``: of its files. ``front``: where it listens."""
+    """One Envoy. ``directory``: of its files. ``front``: where it listens. ``serving``: where it asks for its
+    resources; None for files."""
 
     front: Front
     directory: Path
+    serving: Serving | None = None
+    authorities: str = "/etc/ssl/certs/ca-certificates.crt"
     child: Child | None = None
     reports: Reports = field(default_factory=Reports)
 
@@ -68,8 +76,9 @@ class EnvoyRun:
         return Places(
             self.directory,
             self.directory / "credentials",
-            authorities="/etc/ssl/certs/ca-certificates.crt",
+            authorities=self.authorities,
             outcomes_url=outcomes_url(self.front.outcomes),
+            is_served=self.serving is not None,
         )
 
     async def start(self) -> None:
@@ -102,20 +111,45 @@ class EnvoyRun:
 def new_run(directory: Path) -> EnvoyRun:
     """An Envoy that has not started, on ports that are free now."""
     listen, admin, outcomes = (Listening(LOOPBACK, port) for port in free_ports(3))
-    run = EnvoyRun(Front(listen, admin, outcomes, default=ROUTE), directory)
+    return _prepared(EnvoyRun(Front(listen, admin, outcomes, default=ROUTE), directory))
+
+
+def new_served_run(directory: Path, token: str = TOKEN) -> EnvoyRun:
+    """One that asks for its resources over TLS, with this token."""
+    listen, admin, outcomes, polls = (Listening(LOOPBACK, port) for port in free_ports(4))
+    directory.mkdir(parents=True)
+    file = certificate(directory, "tieline")
+    shown = directory / "token"
+    shown.write_text(token)
+    discovery = PollPlace(polls, is_tls=True, token_file=str(shown))
+    front = Front(listen, admin, outcomes, default=ROUTE, discovery=discovery)
+    serving = Serving(Listen(polls.host, polls.port, file, key=file), Tokens(None, {TOKENS: TOKEN}))
+    return _prepared(EnvoyRun(front, directory, serving=serving, authorities=str(file)))
+
+
+def _prepared(run: EnvoyRun) -> EnvoyRun:
+    directory = run.directory
     (directory / "credentials").mkdir(parents=True, exist_ok=True)
-    (directory / BOOTSTRAP).write_bytes(bootstrap(run.front, directory))
+    (directory / BOOTSTRAP).write_bytes(bootstrap(run.front, run.places()))
     return run
+
+
+@asynccontextmanager
+async def _shelf(run: EnvoyRun) -> AsyncIterator[Shelf]:
+    if run.serving is None:
+        yield ResourceDirectory(run.directory)
+        return
+    async with served(run.serving) as polled:
+        yield polled
 
 
 @asynccontextmanager
 async def following(run: EnvoyRun) -> AsyncIterator[EnvoyFollower]:
     """`tieline envoy` in this process, with a file in Redis's place, until the context ends."""
     client = tieline.AsyncClient(run.table_file, workload=WORKLOAD, origin=ORIGIN, kafka=run.reports)
-    async with client:
+    async with client, _shelf(run) as shelf:
         proxied = {WORKLOAD: Proxied(client)}
-        directory = ResourceDirectory(run.directory)
-        follower = EnvoyFollower((ROUTE,), proxied, run.places(), directory=directory)
+        follower = EnvoyFollower((ROUTE,), proxied, run.places(), shelf=shelf)
         collector = OutcomeCollector(proxied)
 
         def take(message: bytes) -> None:

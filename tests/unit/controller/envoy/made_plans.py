@@ -171,7 +171,7 @@ def static(resources: Resources, directory: Path, front: Front = FRONT) -> bytes
 def _inlined(resources: Resources, directory: Path, front_place: Front) -> Mapping[str, Any]:
     import msgspec
 
-    message: dict[str, Any] = msgspec.json.decode(bootstrap(front_place, directory))
+    message: dict[str, Any] = msgspec.json.decode(bootstrap(front_place, places(directory)))
     del message["dynamic_resources"]
     front = message["static_resources"]["listeners"]
     listeners = msgspec.json.decode(msgspec.json.encode(list(resources.listeners.values())))

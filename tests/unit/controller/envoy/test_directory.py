@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from controller.envoy.directory import ResourceDirectory
 from controller.envoy.resources import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, resources
@@ -89,6 +90,19 @@ def test_files_that_nothing_names_are_removed(tmp_path: Path) -> None:
         made = resources(plan_of(random_table(seed)), places(tmp_path))
         directory.write(made)
         assert files_in(tmp_path) == made.files().keys()
+
+
+async def test_more_files_than_envoy_may_watch_are_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the remedy: an Envoy that is refused an inotify instance ends itself."""
+    few = resources(plan_of(random_table(3)), places(tmp_path))
+    directory = ResourceDirectory(tmp_path, watchers_max=few.watchers() - 1)
+    for _ in range(2):
+        await directory.put(few, has_table=True)
+    assert capsys.readouterr().out.count("fs.inotify.max_user_instances") == 1
+    await ResourceDirectory(tmp_path, watchers_max=few.watchers()).put(few, has_table=True)
+    assert "fs.inotify" not in capsys.readouterr().out
 
 
 def files_in(path: Path) -> set[str]:

@@ -31,7 +31,7 @@ class Followed:
         self.proxied = Proxied(self.client)
         self.path = path
         directory = ResourceDirectory(path)
-        self.follower = EnvoyFollower((ROUTE,), {"chat": self.proxied}, places(path), directory=directory)
+        self.follower = EnvoyFollower((ROUTE,), {"chat": self.proxied}, places(path), shelf=directory)
 
     def publish(self, seq: int, **weights: int) -> None:
         """A table with these weights, by the provider's name."""
@@ -75,9 +75,9 @@ def test_a_pool_that_fails_leaves_the_files_and_nothing_else_is_renamed(tmp_path
     followed = Followed(tmp_path)
     followed.publish(1, azure=600_000, gcp=400_000)
     followed.look()
-    renamed = followed.follower.renamed
+    renamed = followed.follower.changed
     followed.look()
-    assert followed.follower.renamed == renamed
+    assert followed.follower.changed == renamed
     for _ in range(STRAIGHT_FAILURES):
         followed.proxied.report(A, Outcome(ResultClass.CONNECT), model=MODEL, origin="eu")
     followed.look()

@@ -163,7 +163,7 @@ def test_the_access_log_is_one_file_for_requests_and_attempts() -> None:
     _, plan, files = made(3)
     front = replace(FRONT, access_log="/var/log/envoy.jsonl")
     logged = resources(plan, replace(places(DIRECTORY), access_log=front.access_log))
-    started = msgspec.json.decode(bootstrap(front, DIRECTORY))
+    started = msgspec.json.decode(bootstrap(front, places(DIRECTORY)))
     for listener in (*logged.listeners.values(), *started["static_resources"]["listeners"]):
         (line,) = file_logs(listener)
         assert line["path"] == front.access_log

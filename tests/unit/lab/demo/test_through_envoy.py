@@ -21,8 +21,8 @@ def test_the_command_is_one_that_tieline_takes(tmp_path: Path) -> None:
     args = _parser(COMMANDS, "envoy").parse_args(place.arguments)
     assert args.route == ["chat/eu", "batch/us"]
     assert args.directory == tmp_path
-    assert place.url == f"http://{args.listen}/v1"
-    assert len({args.listen, args.admin, args.outcomes}) == 3
+    assert place.url == f"http://{args.front}/v1"
+    assert len({args.front, args.admin, args.outcomes}) == 3
 
 
 def test_applications_send_to_envoy() -> None:
