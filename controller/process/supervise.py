@@ -1,19 +1,23 @@
 """Running the tasks of a process, which all end when one ends; the clean end that a signal asks for; and how
-often garbage is collected."""
+often garbage is collected and free memory is given back."""
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+from controller.process.clock import monotonic_ms
 from controller.process.telemetry import logger
 from tieline.cancelling import end_all
 
 EXIT_AT_ONCE = 130
 COLLECT_AFTER = (25_000, 20, 50)  # allocations, then rounds of the generation below
 COLLECT_OFTEN_AFTER = (200, 2, 2)
+OLDEST_GENERATION = 2
+GIVE_BACK_EVERY_MS = 60_000
 
 
 class TaskEndedError(RuntimeError):
@@ -87,9 +91,29 @@ def collect_often() -> None:
     Each connection that asyncio closes leaves a cycle of objects. Python looks for such cycles among old
     objects only after 70,000 allocations, and when a quarter as many objects are new as are old. A process
     that asks for one page every ten seconds would come to that after hours, with 40 MiB of garbage. What
-    exists at the start is left out, so that a full collection takes less than a millisecond.
+    exists at the start is left out, so that a full collection takes less than a millisecond. After one, but
+    not more than once a minute, free memory goes back to the system.
     """
     gc.collect()
     gc.freeze()
     gc.collect()  # Python remembers how many objects were old, and must forget those that are frozen now
     gc.set_threshold(*COLLECT_OFTEN_AFTER)
+    # Only glibc has this function. It keeps pages between what is in use, a little more after each burst.
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        gc.callbacks.append(giving_back(trim))
+
+
+def giving_back(
+    trim: Callable[[int], object], now_ms: Callable[[], int] = monotonic_ms
+) -> Callable[[str, dict[str, int]], None]:
+    """A callback for ``gc.callbacks``: calls ``trim(0)`` after full collections, once a minute at most."""
+    due_ms = now_ms()
+
+    def on_collection(phase: str, collection: dict[str, int]) -> None:
+        nonlocal due_ms
+        at_ms = now_ms()
+        if phase == "stop" and collection["generation"] == OLDEST_GENERATION and at_ms >= due_ms:
+            due_ms = at_ms + GIVE_BACK_EVERY_MS
+            trim(0)
+
+    return on_collection
