@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_FAILED
     if summary.first is not None and args.shrink is not None:
         world = shrink_system(summary.first.world, summary.first.breaches[0].invariant)
-        args.shrink.write_bytes(msgspec.json.format(msgspec.json.encode(world)))
+        args.shrink.write_text(world_text(world))
         for line in story(world):
             console.print(line)
         console.print(f"The smallest world that breaks it: tieline sim --world {args.shrink}")
@@ -96,6 +96,11 @@ def read_world(path: Path) -> SystemWorld:
         raise UserError(f"--world: {path} can't be read: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UserError(f"--world: {path} holds no world of `tieline sim --shrink`: {error}") from None
+
+
+def world_text(world: SystemWorld) -> str:
+    """A world as ``read_world`` reads it."""
+    return msgspec.json.format(msgspec.json.encode(world)).decode() + "\n"
 
 
 class Summary:
