@@ -18,7 +18,7 @@ FACTOR = 1.5
 def measure() -> Iterator[Case]:
     """The six incidents under more demand."""
     incidents = (with_more_demand(incident_world(name), FACTOR) for name in NAMES)
-    yield from compare(incidents, shows_unstated=False)
+    yield from compare(incidents)
 
 
 if __name__ == "__main__":

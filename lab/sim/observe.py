@@ -142,7 +142,7 @@ class Outlook:
                 self._stirred_s = weather.second
 
     def _pool(self, pool: Pool, memory: PoolMemory, weather: Weather, load: float) -> PoolFacts:
-        limit = weather.stated[pool.id] if self._has_fleet else pool.assumed_units_per_s
+        limit = weather.stated[pool.id] if self._has_fleet else pool.limit_units_per_s
         is_well = weather.second - self._touched_s.get(pool.id, -WELL_S) >= WELL_S
         unbound = not memory.throttled_ms and not memory.lump_since_ms
         is_free = is_well and unbound and self._modes[pool.provider] == "act"

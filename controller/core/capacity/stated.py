@@ -272,7 +272,7 @@ class _Statements:
             return self._pools[index] if index in self._fresh else None
         if index in self._expired or could_be_stated(self._compiled.policy)[index]:
             return None
-        return StatedPool(LoadLimits(self._compiled.policy.pools[index].assumed_units_per_s), None, until_ms)
+        return StatedPool(LoadLimits(self._compiled.policy.pools[index].limit_units_per_s), None, until_ms)
 
 
 def _last_stated_ms(rows: tuple[Row, ...]) -> tuple[dict[str, int], dict[str, int]]:

@@ -171,11 +171,14 @@ def _stated_caps(
 
 
 def _unstated(pool: Pool, last: LoadLimits | None, *, could_be_stated: bool) -> PoolCap:
-    """What counts while nobody states a pool's capacity: if a source could, the ``last`` stated limit or the
-    policy's bounds what the pool carries, and it gains nothing."""
+    """What counts while nobody states a pool's capacity.
+
+    That is the policy's limit, if no source could state another. If one could, the ``last`` stated limit or
+    the policy's bounds what the pool carries, and it gains nothing.
+    """
     committed = pool.committed_units_per_s
     if not could_be_stated:
-        return PoolCap(pool.assumed_units_per_s, committed, True, reason=Reason.CAPACITY_COMMITTED)
+        return PoolCap(pool.limit_units_per_s, committed, True, reason=Reason.CAPACITY_BY_POLICY)
     limit = pool.limit_units_per_s if last is None else last.units
     return PoolCap(limit, min(committed, limit), False, reason=Reason.CAPACITY_EXPIRED)
 

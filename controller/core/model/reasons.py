@@ -54,7 +54,7 @@ class Reason(StrEnum):
     # capacity
     CAPACITY_STATED = "capacity_stated"
     CAPACITY_ACCEPTED = "capacity_accepted"
-    CAPACITY_COMMITTED = "capacity_committed"
+    CAPACITY_BY_POLICY = "capacity_by_policy"
     CAPACITY_EXPIRED = "capacity_expired"
     CAPACITY_CONTRADICTED = "capacity_contradicted"
     QUOTA_GROUP = "quota_group"

@@ -47,7 +47,7 @@ WORDS: Mapping[str, str] = {
     "clock of a controller or of a broker was set",
     Reason.CAPACITY_STATED: "a source states its capacity",
     Reason.CAPACITY_ACCEPTED: "its provider has promised more capacity, which counts from its start",
-    Reason.CAPACITY_COMMITTED: "no source states its capacity, so the policy's committed capacity counts",
+    Reason.CAPACITY_BY_POLICY: "no source could state its capacity, so the limit in the policy counts",
     Reason.CAPACITY_EXPIRED: "no source states its capacity now: it keeps what it carries and gains nothing",
     Reason.CAPACITY_CONTRADICTED: "sources state that it can give nothing, but clients are served there",
     Reason.QUOTA_GROUP: "its quota group's limit binds it",

@@ -68,8 +68,9 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     """One endpoint that can be routed to: ``provider/region/deployment``.
 
     ``committed_units_per_s`` is paid for whether used or not; ``limit_units_per_s`` is all that the pool can
-    give, burst included. ``requests_per_s`` and ``concurrency`` (requests in flight) limit it as well where
-    they are stated; the tightest limit counts. ``price_per_million_units`` is the price of burst.
+    give, burst included, and counts where no source could state another limit. ``requests_per_s`` and
+    ``concurrency`` (requests in flight) limit it as well where they are stated; the tightest limit counts.
+    ``price_per_million_units`` is the price of burst.
     ``credential`` is the name of a credential, never the secret. ``domains`` are what the pool fails with.
     ``quota_group``: the quota group that limits the pool, or several of them; all of them bind.
     """
@@ -91,7 +92,7 @@ class Pool(Struct, frozen=True, omit_defaults=True):
 
     @property
     def assumed_units_per_s(self) -> float:
-        """The capacity to count on while nobody states it: what is committed, or the limit if nothing is."""
+        """What a first table counts on in part: what is committed, or the limit if nothing is."""
         return self.committed_units_per_s or self.limit_units_per_s
 
     @property

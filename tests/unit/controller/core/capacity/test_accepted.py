@@ -76,8 +76,8 @@ def test_it_adds_nothing_to_what_nobody_knows() -> None:
 
 
 def test_it_is_added_to_the_policys_figure_where_nobody_could_state_another() -> None:
-    """That is what is committed."""
-    assert stated(sources=()).pools[0].limits.units == 160
+    """That is the pool's limit, burst included."""
+    assert stated(sources=()).pools[0].limits.units == 260
 
 
 def test_its_end_is_made_room_for() -> None:
@@ -125,7 +125,7 @@ def test_every_quota_group_of_its_pool_grows() -> None:
     assert [limits.units for limits in after.groups] == [160, 360, 300]
 
 
-@pytest.mark.parametrize(("sources", "known", "first"), [(FLEET, 150.0, 150.6), ((), 100.0, 100.6)])
+@pytest.mark.parametrize(("sources", "known", "first"), [(FLEET, 150.0, 150.6), ((), 200.0, 200.6)])
 def test_it_comes_into_use_by_the_ramp(sources: tuple[Source, ...], known: float, first: float) -> None:
     """Whether sources state the rest or the policy does: what was there is known, and the promise is new."""
     compiled = compile_policy(policy((pool("azure/a", limit=200),), sources=sources))

@@ -122,8 +122,9 @@ def test_the_tightest_of_several_sources_counts() -> None:
 
 
 def test_without_a_source_that_could_state_it_the_policy_stands() -> None:
-    """Capacity is fresh where nobody is registered to say otherwise, and not where one is silent."""
-    assert cap(sources=()).fresh
+    """The policy's limit is fresh, burst included, where nobody is registered to say otherwise, and not where
+    one is silent."""
+    assert cap(sources=()) == PoolCap(200, 100, True, Reason.CAPACITY_BY_POLICY)
     assert not cap().fresh
     assert cap(sources=(Source("fleet", "fleet", scope="gcp"),)).fresh
 
