@@ -81,10 +81,21 @@ capabilities: {drop: [ALL]}
 {{- join "," $keys -}}
 {{- end -}}
 
-{{/* The ports of a part and how it is asked whether it lives: a dict, with webhookPort if it listens there. */}}
+{{/* Secrets of pools as files, by the names of the policy: a list. */}}
+{{- define "tieline.poolSecretsEnv" -}}
+{{- range . }}
+- {name: TIELINE_CREDENTIAL_{{ regexReplaceAll "[^A-Z0-9]" (upper .) "_" }}_FILE, value: /run/secrets/tieline/pool_{{ . }}}
+{{- end }}
+{{- end -}}
+
+{{/* The ports of a part and how it is asked whether it lives: a dict, with webhookPort if it listens there, and with
+     port and portName for what else it serves. */}}
 {{- define "tieline.monitor" -}}
 ports:
   - {name: monitor, containerPort: 9464}
+  {{- with .port }}
+  - {name: {{ $.portName }}, containerPort: {{ . }}}
+  {{- end }}
   {{- with .webhookPort }}
   - {name: webhook, containerPort: {{ . }}}
   {{- end }}
@@ -108,10 +119,10 @@ startupProbe:
 - {name: secrets, mountPath: /run/secrets/tieline, readOnly: true}
 {{- end -}}
 
-{{/* Only the keys that a part needs: a dict with root and keys. */}}
+{{/* Only the keys that a part needs: a dict with root and keys, and with temporary if it needs more room than 64Mi. */}}
 {{- define "tieline.volumes" -}}
 - name: tmp
-  emptyDir: {sizeLimit: 64Mi}
+  emptyDir: {sizeLimit: {{ .temporary | default "64Mi" }}}
 - name: secrets
   secret:
     secretName: {{ .root.Values.secret.name }}
@@ -154,4 +165,67 @@ spec:
   selector:
     matchLabels:
       {{- include "tieline.selector" . | nindent 6 }}
+{{- end -}}
+
+{{/* The first lines of what a part runs in: a dict with root, part, settings and grace, its seconds to end in. */}}
+{{- define "tieline.pod" -}}
+serviceAccountName: {{ .root.Release.Name }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+terminationGracePeriodSeconds: {{ .grace }}
+securityContext:
+  {{- include "tieline.podSecurity" .root | nindent 2 }}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .settings.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .settings.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{ include "tieline.spread" . }}
+{{- end -}}
+
+{{/* How many pods of a part that takes requests, which none may lack: a dict with root, part and settings. */}}
+{{- define "tieline.replicas" -}}
+{{- if not .settings.autoscaling.enabled }}
+replicas: {{ .settings.replicas }}
+{{- end }}
+# A new pod is ready before an old one ends, so that as many as before take requests.
+strategy:
+  type: RollingUpdate
+  rollingUpdate: {maxSurge: 1, maxUnavailable: 0}
+selector:
+  matchLabels:
+    {{- include "tieline.selector" . | nindent 4 }}
+{{- end -}}
+
+{{/* What stands beside the pods of such a part: the Service is of its own. A dict with root, part and settings. */}}
+{{- define "tieline.beside" -}}
+{{- if .settings.autoscaling.enabled }}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: {{ .root.Release.Name }}-{{ .part }}
+  labels:
+    {{- include "tieline.labels" .root | nindent 4 }}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ .root.Release.Name }}-{{ .part }}}
+  minReplicas: {{ .settings.autoscaling.minReplicas }}
+  maxReplicas: {{ .settings.autoscaling.maxReplicas }}
+  metrics:
+    - type: Resource
+      resource:
+        name: cpu
+        target: {type: Utilization, averageUtilization: {{ .settings.autoscaling.cpuPercent }}}
+{{- end }}
+{{- if .root.Values.podDisruptionBudget.enabled }}
+---
+{{ include "tieline.disruption" . }}
+{{- end }}
 {{- end -}}
