@@ -1,18 +1,23 @@
 """The units of deploy/systemd are valid, and leave a service little that it could do harm with."""
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from controller.cli import COMMANDS, _parser
+from gateway.configuration import Draining
+from gateway.worker import TELL_WITHIN_S
+from picker.settings import PickerFile, Rule
 from tests.places import ROOT
 from tools.debian import programs
 
 PLACE = ROOT / "deploy" / "systemd"
 UNITS = sorted(path.name for path in PLACE.glob("*.service"))
 EXPOSURE_MAX = 20  # of 100: systemd calls 14 "OK" and a service without any limit 96
-PROGRAM = "/opt/tieline/bin/tieline"
+PROGRAMS = ("/opt/tieline/bin/tieline", "/usr/bin/envoy")
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -26,11 +31,14 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A unit whose program exists on this machine."""
+    """A unit whose program exists on this machine, and those that it names beside it."""
     name: str = request.param
-    copy = tmp_path / name
-    copy.write_text((PLACE / name).read_text().replace(PROGRAM, "/bin/true"))
-    return copy
+    for unit_name in UNITS:
+        text = (PLACE / unit_name).read_text()
+        for program in PROGRAMS:
+            text = text.replace(program, "/bin/true")
+        (tmp_path / unit_name).write_text(text)
+    return tmp_path / name
 
 
 @pytest.mark.parametrize("unit", UNITS, indirect=True)
@@ -61,3 +69,38 @@ def test_secrets_come_from_files(name: str) -> None:
         assert f"%d/{secret}" in uses or f"${{CREDENTIALS_DIRECTORY}}/{secret}" in uses
     assert uses.count("%d/") + uses.count("${CREDENTIALS_DIRECTORY}/") == len(loaded)
     assert "PASSWORD=" not in text
+
+
+def values_of(name: str, setting: str) -> list[str]:
+    """What a unit says under this name, line by line."""
+    lines = (PLACE / name).read_text().splitlines()
+    return [line.partition("=")[2] for line in lines if line.startswith(f"{setting}=")]
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_commands_exist(name: str) -> None:
+    """Tieline's own parser takes the words of each unit that runs it."""
+    [command] = values_of(name, "ExecStart")
+    program, *words = shlex.split(command)
+    if program == PROGRAMS[0]:
+        assert _parser(COMMANDS, words[0]).parse_args(words).command == words[0]
+
+
+def test_services_get_the_time_that_their_end_may_take() -> None:
+    """systemd kills the gateway and the picker only after what their files allow by default."""
+    draining, routes = Draining(), (Rule(workload="chat", origin="eu"),)
+    gateway_s = draining.notice_s + draining.within_s + TELL_WITHIN_S
+    picker_s = PickerFile(listen="127.0.0.1:9002", routes=routes).drain_s
+    for name, end_s in (("tieline-gateway.service", gateway_s), ("tieline-picker.service", picker_s)):
+        [limit] = values_of(name, "TimeoutStopSec")
+        assert float(limit.removesuffix("s")) >= end_s + 5
+
+
+def test_envoy_reads_what_tieline_writes() -> None:
+    """Both services have one user and one directory, and Envoy starts with the file in it."""
+    units = ("tieline-envoy.service", "tieline-envoy-proxy.service")
+    for setting in ("User", "StateDirectory"):
+        assert values_of(units[0], setting) == values_of(units[1], setting) == ["tieline-envoy"]
+    words, started = (shlex.split(values_of(name, "ExecStart")[0]) for name in units)
+    assert f"{words[2]}/bootstrap.json" in started
+    assert words[2].startswith("/var/lib/tieline-envoy/")
