@@ -38,7 +38,8 @@ each_deployment = pytest.mark.parametrize(
 
 def named(name: str) -> dict[str, Any]:
     """A deployment."""
-    [deployment] = [entry for entry in DEPLOYMENTS if entry["metadata"]["name"] == name]
+    [only] = [entry for entry in DEPLOYMENTS if entry["metadata"]["name"] == name]
+    deployment: dict[str, Any] = only
     return deployment
 
 
@@ -168,7 +169,7 @@ def test_envoy_and_tieline_share_their_files_and_end_in_time() -> None:
     ]
     assert waits_s[0] < waits_s[1] < pod_of(deployment)["terminationGracePeriodSeconds"] - 10
     words = dict(word.split("=", 1) for word in tieline["args"] if "=" in word and "route" not in word)
-    assert words["--listen"] == f"0.0.0.0:{envoy['ports'][0]['containerPort']}"
+    assert words["--front"] == f"0.0.0.0:{envoy['ports'][0]['containerPort']}"
 
 
 def test_every_selector_finds_pods() -> None:
