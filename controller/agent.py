@@ -272,6 +272,8 @@ class RoutingAgent:
         next_ms = min((due for due in dues if due is not None), default=decided_ms + TICK_MS)
         self._step_by_ms = max(min(next_ms, decided_ms + TICK_MS), decided_ms + 1)
         self._decided_on = grounds
+        # What was adopted has to be in the log, because the next leader reads it there.
+        term.memory_due |= not set(self._around.projector.parents) <= set(term.record.parents)
         if not term.owes(ready, taken, monotonic_ms()):
             term.remember(ready)
             self._teller.unpublished(snapshot, ready, decided_ms)

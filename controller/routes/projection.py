@@ -219,6 +219,7 @@ class Projector:
         if self._wanted is None:  # withdrawn while Redis was asked
             return False
         self._wanted = replace_parents(self._wanted, adoption.parents)  # it may be a newer one by now
+        self._prepared = None  # it does not name these parents, and would be projected as it is
         self._stored = None
         return True
 

@@ -57,6 +57,11 @@ async def projected(fleet: Fleet, redis: Any) -> dict[str, bytes] | None:
     return parts
 
 
+async def names_its_parent(fleet: Fleet) -> bool:
+    """Whether the newest record says which lineage its own follows."""
+    return (await newest(fleet)).parents == ("multicloud-1",)
+
+
 async def drain(fleet: Fleet, scope: str, *, has_redis: bool = True) -> None:
     """Drains. Where Redis doesn't get the table, the command says so of an order that is published."""
     words = (*FORCED, "--reason", "test", "--for", "1h", *(() if has_redis else ("--within", "10s")))
@@ -173,5 +178,6 @@ async def test_a_lost_kafka_is_followed_by_a_new_lineage(
             assert adopted.status == 0, adopted.err + adopted.out
             assert "multicloud-2 follows multicloud-1" in adopted.out
             await has(client, "multicloud-2:")
+        await until(lambda: names_its_parent(fleet), what="a record that the next leader learns it from")
         again = await tieline_command(settings, "adopt-lineage", "--reason", "twice")
         assert "nothing to adopt" in again.out

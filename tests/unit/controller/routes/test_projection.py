@@ -91,3 +91,17 @@ async def test_a_publication_that_comes_while_a_lineage_is_adopted_is_not_lost(
     assert await projector._is_behind()
     assert projector.table is second
     assert projector.parents == ("old",)
+
+
+async def test_a_publication_that_was_encoded_before_an_adoption_names_the_lineages_that_it_follows(
+    adopting: tuple[RedisOfAnotherLineage, Projector],
+) -> None:
+    """It was on its way to Kafka meanwhile. Without their names no client of theirs would ever apply it."""
+    redis, projector = adopting
+    first, second = (projection(seq, Split((0,), (1_000_000,))).table for seq in (1, 2))
+    projector.project(first, 0)
+    redis.when_asked = lambda: projector.prepare(second, 0)
+    assert await projector._is_behind()
+    projector.project(second, 0)
+    assert projector.table is second
+    assert projector.parents == ("old",)
