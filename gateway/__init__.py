@@ -13,6 +13,8 @@ program that has it; the gateway only lets requests in and hands on what comes b
 - **A reply is what the client library would give**: the provider's own words, or an error in OpenAI's shape,
   with ``x-tieline-*`` headers that say which pool, how many attempts and why. A stream that breaks after its
   first output breaks here too; it never ends as if it were whole.
+- **Tokens follow their file** while the gateway runs (``rereading``). Those of pools are renewed as the
+  client library does it (``credentials``).
 - **Each token has its own limits** of requests and units, told with 429 and ``Retry-After`` (``limits``).
   When the table sheds a part of a workload, those who ask for more than their share bear it (``fairness``).
 - **Several workers share one listening socket** (``workers``). Each has clients of its own; what must hold

@@ -20,6 +20,7 @@ from controller.process.supervise import collect_seldom
 from controller.process.telemetry import configure, logger
 from gateway.callers import Callers
 from gateway.configuration import GatewayFile, load_gateway
+from gateway.credentials import credentials_of
 from gateway.server import bind
 from gateway.worker import Post, listen_of, run_watch, run_worker
 from gateway.workers import Crew
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     needs = () if args.check or file.tables else (REDIS,)
     settings, callers = read_settings(args, os.environ, needs=needs), Callers(file, os.environ)
     if args.check:
+        credentials_of(file)
         workloads = ", ".join(each.workload for each in file.workloads)
         print(f"{args.config}: {len(callers)} tokens, workloads {workloads}, listens at {file.listen}")
         return 0
@@ -56,13 +58,13 @@ def run(args: argparse.Namespace) -> int:
     if not listen.is_loopback and listen.certificate is None:
         log.warning("callers' tokens travel unencrypted: give tls, or put TLS in front")
     with bind(listen) as sock, tempfile.TemporaryDirectory(prefix="tieline-gateway-") as folder:
-        return _serve(file, settings, sock, Path(folder))
+        return _serve(args.config, file, settings, sock=sock, folder=Path(folder))
 
 
-def _serve(file: GatewayFile, settings: Settings, sock: socket.socket, folder: Path) -> int:
+def _serve(config: Path, file: GatewayFile, settings: Settings, *, sock: socket.socket, folder: Path) -> int:
     """In this process, or in several that it keeps running."""
     collect_seldom()
-    post = Post(0, file.workers, folder)
+    post = Post(0, file.workers, folder, config=config)
     if file.workers == 1:
         return uvloop.run(run_worker(file, settings, sock, post))
     post = post._replace(parent=os.getpid())

@@ -54,6 +54,24 @@ class CallerToken(Struct, frozen=True, forbid_unknown_fields=True):
     weight: Annotated[float, Meta(gt=0)] = 1.0
 
 
+class CredentialIdentity(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who the gateway is to a provider, as the provider's own library finds it on this machine. ``scope``:
+    what a token of ``entra`` or ``google`` is for, "" for its models. ``file`` and ``profile``: Oracle's
+    configuration file."""
+
+    kind: Literal["entra", "google", "oci"]
+    scope: Annotated[str, Meta(max_length=500)] = ""
+    file: Annotated[str, Meta(max_length=1_000)] = "~/.oci/config"
+    profile: Annotated[str, Meta(min_length=1, max_length=100)] = "DEFAULT"
+
+
+class PoolCredential(Struct, frozen=True, forbid_unknown_fields=True):
+    """A credential that is an identity. ``name``: as the policy names it."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,96}\Z")]
+    identity: CredentialIdentity
+
+
 class Draining(Struct, frozen=True, forbid_unknown_fields=True):
     """The end, in seconds. ``notice_s``: `/readyz` fails and requests are still taken. ``within_s``: what is
     under way may still end, before it is told."""
@@ -63,16 +81,18 @@ class Draining(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GatewayFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a file says. ``tables``: a controller's ``https://`` or the path of a last good file, "" for the
-    Redis of ``TIELINE_REDIS``; ``tables_token``: the token for that address. ``last_good``: a directory for
-    the last good tables. ``workers``: processes, of which each takes up to ``connections_max`` connections.
-    ``access_log``: a file, "-" for standard output, "" for none. ``share_holders``: through that Redis, which
-    pool holds what. ``tracing``: spans of each request and attempt go to OpenTelemetry's global provider.
-    ``pool_hosts``, ``overlay_keys``, ``stream_recovery``: as for the client library."""
+    """What a file says. ``credentials``: those of pools that the environment can't hold. ``tables``: a
+    controller's ``https://`` or the path of a last good file, "" for the Redis of ``TIELINE_REDIS``;
+    ``tables_token``: the token for that address. ``last_good``: a directory for the last good tables.
+    ``workers``: processes, of which each takes up to ``connections_max`` connections. ``access_log``: a file,
+    "-" for standard output, "" for none. ``share_holders``: through that Redis, which pool holds what.
+    ``tracing``: spans of each request and attempt go to OpenTelemetry's global provider. ``pool_hosts``,
+    ``overlay_keys``, ``stream_recovery``: as for the client library."""
 
     listen: str = "127.0.0.1:8080"
     workloads: Annotated[tuple[ServedWorkload, ...], Meta(min_length=1, max_length=100)]
     tokens: Annotated[tuple[CallerToken, ...], Meta(max_length=10_000)] = ()
+    credentials: Annotated[tuple[PoolCredential, ...], Meta(max_length=1_000)] = ()
     tls: TlsFiles | None = None
     tables: str = ""
     tables_token: SecretPlace | None = None
@@ -128,6 +148,17 @@ def _faults(file: GatewayFile) -> Iterator[tuple[FieldPath, str]]:
     for number, token in enumerate(file.tokens):
         for path, text in _token_faults(file, token, number):
             yield ("tokens", number, *path), text
+    yield from _credential_faults(file)
+
+
+def _credential_faults(file: GatewayFile) -> Iterator[tuple[FieldPath, str]]:
+    names: dict[str, int] = {}
+    for number, entry in enumerate(file.credentials):
+        if (first := names.setdefault(entry.name, number)) < number:
+            yield (
+                ("credentials", number, "name"),
+                f"{entry.name} is already credentials[{first}]: name it once",
+            )
 
 
 def _token_faults(file: GatewayFile, token: CallerToken, number: int) -> Iterator[tuple[FieldPath, str]]:

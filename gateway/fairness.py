@@ -47,6 +47,7 @@ class FairShares:
     ) -> bool | None:
         """Whether this request is shed; None while nothing is short. ``shed_share``: of the route, 0 to 1."""
         demand = self._demands.setdefault(caller, _Demand(weight))
+        demand.weight = weight
         demand.decay(now_ms)
         demand.units += units
         if shed_share <= 0.0:

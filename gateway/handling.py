@@ -33,9 +33,9 @@ class BodyTooLargeError(Exception):
 
 
 class Handling:
-    """Answers requests. ``callers`` may be replaced while it runs. ``unready``: why no request should come
-    here now, "" while they may. ``limits``: of the callers. ``note``: told of every request once it has
-    ended."""
+    """Answers requests. ``callers`` and ``limits``, which are of these callers, may be replaced while it
+    runs. ``unready``: why no request should come here now, "" while they may. ``note``: told of every request
+    once it has ended."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Handling:
         self._drain = drain
         self._body_max_bytes = body_max_bytes
         self._unready = unready
-        self._limits = limits
+        self.limits = limits
         self._note = note
         self._shares: dict[tuple[str, str], FairShares] = {}
         self._wrong_tokens = WrongSecrets()
@@ -79,7 +79,7 @@ class Handling:
         finally:
             if visit.let_in is not None and reply is not None:
                 caller, expected = visit.let_in
-                self._limits.settle(caller, reply.units - expected)
+                self.limits.settle(caller, reply.units - expected)
             self._note(visit)
 
     async def _reply(self, request: web.BaseRequest, visit: Visit) -> Reply:
@@ -102,7 +102,7 @@ class Handling:
         if request.method == "GET" and place.path.partition("?")[0] == MODELS:
             return model_list(sorted(self._forwarders[place.workload].models(place.origin)))
         now_ms, units = monotonic_ms(), _expected(request)
-        if wait_ms := self._limits.take(caller, units, now_ms):
+        if wait_ms := self.limits.take(caller, units, now_ms):
             text = f"{caller.name} has reached its limit of requests or units"
             return refused(429, "limit", text, retry_after_ms=wait_ms)
         visit.let_in = caller, units

@@ -27,8 +27,8 @@ class Limits:
     def __init__(self, callers: Sequence[Caller], levels: Levels) -> None:
         self._levels = levels
         self._rows = {
-            caller.name: row
-            for row, caller in enumerate(callers)
+            caller.name: levels.row_of(caller.name)
+            for caller in callers
             if caller.requests_per_s or caller.units_per_s
         }
 

@@ -70,6 +70,7 @@ class Listener:
             yield
         finally:
             self.close()
+            await asyncio.sleep(0)  # a connection that has its protocol becomes known to the server
             await self._server.shutdown(CLOSE_WITHIN_S)
 
     def close(self) -> None:
@@ -77,6 +78,7 @@ class Listener:
         connection with its response."""
         if self._sockets is not None:
             self._sockets.close()
+        self._gate.close()
         self._server.pre_shutdown()
 
     @property

@@ -7,13 +7,14 @@ import tieline
 from controller.process.secret_places import read_secret
 from controller.process.settings import Settings
 from gateway.configuration import GatewayFile, ServedWorkload
+from gateway.credentials import credentials_of
 
 
 def client_of(
     file: GatewayFile, served: ServedWorkload, settings: Settings, environment: Mapping[str, str]
 ) -> tieline.AsyncClient:
     """The client of one workload, not started yet. Raises ``ConfigurationError`` for settings that can't
-    work, ``UserError`` for a token that can't be read."""
+    work, ``UserError`` for a token that can't be read or an identity that can't be had."""
     token = file.tables_token
     return tieline.AsyncClient(
         file.tables or settings.redis,
@@ -23,6 +24,7 @@ def client_of(
         namespace=settings.namespace,
         token=read_secret(token, environment, "tables_token") if token is not None else None,
         kafka=settings.kafka or None,
+        credentials=credentials_of(file),
         last_good=Path(file.last_good) / f"{served.workload}.bin" if file.last_good else None,
         pool_hosts=file.pool_hosts,
         overlay_keys=file.overlay_keys,

@@ -24,6 +24,7 @@ from gateway.handling import Handling
 from gateway.levels import Levels
 from gateway.limits import Limits
 from gateway.placing import Placing
+from gateway.rereading import Rereading
 from gateway.server import Listener
 from gateway.serving import client_of, without_table
 from gateway.sheets import WRITE_EVERY_S, read_sheets, sheet_of, vitals_of, write_sheet
@@ -56,12 +57,14 @@ def listen_of(file: GatewayFile) -> Listen:
 
 class Post(NamedTuple):
     """What a worker shares with the others. ``folder``: their files. ``parent``: the process that keeps them
-    running, 0 for a worker that is alone."""
+    running, 0 for a worker that is alone. ``config``: the file, whose tokens are read anew when it changes;
+    None for one that nobody changes."""
 
     number: int
     workers: int
     folder: Path
     parent: int = 0
+    config: Path | None = None
 
 
 class Worker(NamedTuple):
@@ -91,7 +94,7 @@ async def serving(
     file: GatewayFile, settings: Settings, sock: socket.socket, post: Post
 ) -> AsyncIterator[Worker]:
     """Serves as long as the context lasts. Whoever enters it runs the worker's ``jobs``."""
-    listen, callers, drain = listen_of(file), Callers(file, os.environ), Drain()
+    listen, drain = listen_of(file), Drain()
     clients = {each.workload: client_of(file, each, settings, os.environ) for each in file.workloads}
     figures = Figures(clients, drain)
 
@@ -101,8 +104,10 @@ async def serving(
     async with AsyncExitStack() as closing:
         access_log = AccessLog(file.access_log)
         closing.callback(access_log.close)
-        levels = Levels(post.folder / "levels", len(callers.everybody))
+        levels = Levels(post.folder / "levels")
         closing.callback(levels.close)
+        rereading = Rereading(post.config, file, os.environ)
+        callers = rereading.first()
         for client in clients.values():
             await closing.enter_async_context(client)
 
@@ -120,6 +125,11 @@ async def serving(
             limits=Limits(callers.everybody, levels),
             note=note,
         )
+
+        def take(callers: Callers) -> None:
+            handling.limits = Limits(callers.everybody, levels)
+            handling.callers = callers
+
         listener = Listener(
             sock,
             handling.answer,
@@ -131,6 +141,8 @@ async def serving(
         await closing.enter_async_context(listener.listening(listen))
         logger("gateway").info("listening", url=_url(listen, sock), worker=post.number, callers=len(callers))
         jobs = {"sweep": _sweep(drain, post), "access log": _flush(access_log)}
+        if post.config is not None:
+            jobs["tokens"] = rereading.run(take)
         if post.parent:
             jobs["sheet"] = _write_sheets(lambda: figures.vitals(unready), post)
         yield Worker(drain, listener, figures, clients=clients, jobs=jobs)

@@ -96,10 +96,13 @@ class ConnectionGate:
         self._connections_max = connections_max
         self._first_request_within_s = first_request_within_s
         self._count = count
+        self._is_closed = False
         self._mute: dict[int, asyncio.TimerHandle] = {}  # connections that have made no request yet
 
     def connect(self) -> asyncio.BaseProtocol:
         """The protocol of a new connection."""
+        if self._is_closed:
+            return _Refusal()
         # A connection in its TLS handshake is mute, and not yet among those of the server.
         open_now = {*self._mute, *map(id, self._server.connections)}
         if len(open_now) >= self._connections_max:
@@ -110,6 +113,11 @@ class ConnectionGate:
         loop = asyncio.get_running_loop()
         self._mute[id(handler)] = loop.call_later(self._first_request_within_s, self._end_mute, handler)
         return handler
+
+    def close(self) -> None:
+        """A connection that was taken before the socket was closed, and gets its protocol only now, is closed
+        at once: the server would not know it at its end."""
+        self._is_closed = True
 
     def note_request(self, request: web.BaseRequest) -> None:
         """A connection has made a request. Middleware calls it for each."""
@@ -124,7 +132,7 @@ class ConnectionGate:
 
 
 class _Refusal(asyncio.Protocol):
-    """Closes a connection at once, because there are too many."""
+    """Closes a connection at once, because there are too many, or the server has ended."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

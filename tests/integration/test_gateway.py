@@ -165,6 +165,34 @@ async def test_workers_share_what_must_hold_for_all(tmp_path: Path, tables: str)
         assert second in children_of(gateway.child.pid)
 
 
+async def test_every_worker_follows_the_tokens_of_the_file(tmp_path: Path, tables: str) -> None:
+    """A token that is added to the file is taken on every connection soon, and one that is taken away on
+    none, while the gateway goes on; a broken file changes nothing."""
+    second, config = "another-token-of-some-length", tmp_path / "gateway.yaml"
+    settings = settings_of(tables, workers=2)
+    tokens = [{"name": "search", "secret": {"file": str(tmp_path / "search")}}]
+    (tmp_path / "search").write_text(TOKEN)
+    async with running_gateway(tmp_path, {**settings, "tokens": tokens}) as gateway:
+
+        async def all_answer(shown: str, status: int) -> bool:
+            """On each of several connections, which lead to both workers."""
+            for _ in range(8):
+                async with httpx2.AsyncClient(base_url=gateway.url, timeout=60) as http:
+                    answer = await http.get("/models", headers={"x-api-key": shown})
+                if answer.status_code != status:
+                    return False
+            return True
+
+        assert await all_answer(TOKEN, 200)
+        (tmp_path / "search").write_text(second)
+        await until(lambda: all_answer(second, 200), what="the new token")
+        await until(lambda: all_answer(TOKEN, 401), what="the old token is refused")
+        config.write_text("{")
+        failed = "those before stay in force"
+        await until(lambda: gateway.child.output().count(failed) >= 2, what="both looked at a broken file")
+        assert await all_answer(second, 200)
+
+
 def children_of(pid: int) -> list[int]:
     """The processes that this one has started."""
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

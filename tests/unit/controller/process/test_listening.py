@@ -81,6 +81,15 @@ async def test_beyond_the_most_nobody_is_let_in() -> None:
     assert counts == [REFUSED]
 
 
+async def test_after_the_end_nobody_is_let_in() -> None:
+    """A connection may have been taken just before, and the server would not know it when it ends."""
+    server = Server()
+    gate = gate_of(server, [])
+    gate.close()
+    assert not isinstance(gate.connect(), Handler)
+    assert server.connections == []
+
+
 @pytest.mark.parametrize(
     ("text", "loopback"),
     [("127.0.0.1:8440", True), ("localhost:0", True), ("[::1]:1", True), ("0.0.0.0:80", False)],
