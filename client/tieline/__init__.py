@@ -9,8 +9,8 @@ What is public:
   ``credentials``, ``identity_tokens`` and ``request_signing``; for gateways ``forwarding``, for other
   proxies ``proxying``. For event producers, and for programs that read Tieline's topics and tables:
   ``events``, ``offers``, ``cloudevents``, ``registration``, ``topics``, ``table``, ``kafka``, ``keys``,
-  ``providers``. Small tools are public because the rest of Tieline uses them: ``backoff``, ``cancelling``
-  and ``quantiles``.
+  ``providers``, ``model_paths``. Small tools are public because the rest of Tieline uses them: ``backoff``,
+  ``cancelling`` and ``quantiles``.
 
 Everything whose name begins with an underscore is private and may change. The private wings, from the call of
 the application down to the wire: ``_setup`` (how a client is put together), ``_tables`` (where tables come
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tieline import keys as keys
     from tieline import leader_events as leader_events
     from tieline import metrics as metrics
+    from tieline import model_paths as model_paths
     from tieline import offers as offers
     from tieline import order_signing as order_signing
     from tieline import overlay as overlay
@@ -126,6 +127,7 @@ _MODULES = frozenset(
         "leader_events",
         "metrics",
         "misfits",
+        "model_paths",
         "offers",
         "order_signing",
         "overlay",
@@ -143,6 +145,7 @@ _MODULES = frozenset(
         "table",
         "table_hints",
         "testing",
+        "tls_faults",
         "unknown_values",
         "identity_tokens",
         "topics",

@@ -33,6 +33,8 @@ CRITICALITIES: tuple[Criticality, ...] = ("critical_plus", "critical", "sheddabl
 Adapter: TypeAlias = Literal["openai", "azure", "azure_classic", "vertex", "oci", "anthropic"]
 # The feature of a model that is offered by Anthropic's Messages API as well, or by that alone.
 MESSAGES = "messages"
+# The feature of a model that is offered by Gemini's own API as well, or by that alone.
+GEMINI = "gemini"
 
 
 class TableError(ValueError):

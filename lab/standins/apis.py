@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from lab.standins import streams, wholes
+from lab.standins import own_shapes, streams, wholes, wire
 from lab.standins.streams import StreamWriter
 from lab.standins.wire import ModelRequest
 
@@ -42,6 +42,9 @@ APIS: Final = (
     Api("/audio/transcriptions", "file", wholes.transcription, stream=streams.TranscriptionStream),
     Api("/audio/translations", "file", wholes.transcription),
     Api("/audio/speech", "input", wholes.speech, stream=streams.SpeechStream, media_type="audio/mpeg"),
+    Api("/messages", "messages", own_shapes.message, stream=own_shapes.MessageStream, id_prefix="msg_"),
+    Api(":generateContent", "contents", own_shapes.generated),
+    Api(wire.GEMINI_STREAM, "contents", own_shapes.generated, stream=own_shapes.GeneratedStream),
     Api("/moderations", "input", wholes.moderation, id_prefix="modr-", needs_model=False),
     Api("/files", "file", wholes.file_object, id_prefix="file-", needs_model=False, keeps=True),
     Api("/batches", "input_file_id", wholes.batch, id_prefix="batch_", needs_model=False, keeps=True),

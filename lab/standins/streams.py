@@ -13,7 +13,9 @@ from lab.standins.wire import ModelRequest, encode
 
 DONE = b"data: [DONE]\n\n"
 Dialect: TypeAlias = Literal["no_done", "no_event_lines", "cr", "crlf"]
-ErrorShape: TypeAlias = Literal["nested", "flat", "finish_reason", "response.failed", "response.incomplete"]
+ErrorShape: TypeAlias = Literal[
+    "nested", "flat", "finish_reason", "response.failed", "response.incomplete", "anthropic", "google"
+]
 DIALECTS: tuple[str, ...] = get_args(Dialect)
 _FAILURE = "The server had an error while processing your request."
 
@@ -52,7 +54,7 @@ class ChatStream:
 
     def contents(self, chunk_tokens: int) -> Iterator[tuple[int, bytes]]:
         """See ``StreamWriter``."""
-        for tokens, words in _pieces(self._request, chunk_tokens):
+        for tokens, words in pieces(self._request, chunk_tokens):
             yield tokens, self._chunk({"content": words}, None)
 
     def ending(self) -> bytes:
@@ -91,7 +93,7 @@ class CompletionStream:
 
     def contents(self, chunk_tokens: int) -> Iterator[tuple[int, bytes]]:
         """See ``StreamWriter``."""
-        for tokens, words in _pieces(self._request, chunk_tokens):
+        for tokens, words in pieces(self._request, chunk_tokens):
             yield tokens, self._chunk(words, None)
 
     def ending(self) -> bytes:
@@ -129,7 +131,7 @@ class ResponseStream:
 
     def contents(self, chunk_tokens: int) -> Iterator[tuple[int, bytes]]:
         """See ``StreamWriter``."""
-        for tokens, words in _pieces(self._request, chunk_tokens):
+        for tokens, words in pieces(self._request, chunk_tokens):
             yield (
                 tokens,
                 self._event("response.output_text.delta", **self._place, delta=words, logprobs=[]),
@@ -207,7 +209,7 @@ class TranscriptionStream:
 
     def contents(self, chunk_tokens: int) -> Iterator[tuple[int, bytes]]:
         """See ``StreamWriter``."""
-        for tokens, words in _pieces(self._request, chunk_tokens):
+        for tokens, words in pieces(self._request, chunk_tokens):
             yield tokens, event({"type": "transcript.text.delta", "delta": words})
 
     def ending(self) -> bytes:
@@ -229,7 +231,7 @@ class SpeechStream:
 
     def contents(self, chunk_tokens: int) -> Iterator[tuple[int, bytes]]:
         """See ``StreamWriter``."""
-        for tokens, words in _pieces(self._request, chunk_tokens):
+        for tokens, words in pieces(self._request, chunk_tokens):
             yield tokens, event({"type": "speech.audio.delta", "audio": b64encode(words.encode()).decode()})
 
     def ending(self) -> bytes:
@@ -269,6 +271,10 @@ def error_event(code: str, shape: ErrorShape = "nested") -> bytes:
         case "flat":
             flat = {"type": "error", "code": code, "message": _FAILURE, "param": None, "sequence_number": 9}
             return event(flat, name="error")
+        case "anthropic":
+            return event({"type": "error", "error": {"type": code, "message": _FAILURE}}, name="error")
+        case "google":
+            return event({"error": {"code": 503, "message": _FAILURE, "status": code}})
         case "finish_reason":
             choice = {"index": 0, "delta": {}, "finish_reason": "error"}
             chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
@@ -281,7 +287,8 @@ def error_event(code: str, shape: ErrorShape = "nested") -> bytes:
             return event({"type": shape, "sequence_number": 9, "response": details}, name=shape)
 
 
-def _pieces(request: ModelRequest, chunk_tokens: int) -> Iterator[tuple[int, str]]:
+def pieces(request: ModelRequest, chunk_tokens: int) -> Iterator[tuple[int, str]]:
+    """The text of an answer in pieces, as pairs of the tokens in a piece and its words."""
     for start in range(0, request.completion_tokens, chunk_tokens):
         end = min(start + chunk_tokens, request.completion_tokens)
         yield end - start, wire.text(start, end)

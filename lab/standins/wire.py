@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 CHARACTERS_PER_TOKEN = 4
+GEMINI_STREAM = ":streamGenerateContent"
 _WORDS = (
     " power",
     " flows",
@@ -41,6 +42,11 @@ class _StreamOptions(Struct):
     include_usage: bool | None = None
 
 
+class _GenerationConfig(Struct, rename="camel"):
+    max_output_tokens: Limit = None
+    candidate_count: Limit = None
+
+
 class _Body(Struct):
     messages: Annotated[list[_Message], Meta(min_length=1, max_length=10_000)] | None = None
     prompt: Any = None
@@ -55,6 +61,8 @@ class _Body(Struct):
     stream: bool | None = None
     stream_format: str | None = None
     stream_options: _StreamOptions | None = None
+    contents: Annotated[list[Any], Meta(min_length=1, max_length=10_000)] | None = None
+    generation_config: _GenerationConfig | None = msgspec.field(default=None, name="generationConfig")
 
 
 _decoder = msgspec.json.Decoder(_Body)
@@ -88,7 +96,8 @@ class ModelRequest:
 def parse_request(
     body: bytes, path: str, *, required: str, needs_model: bool, tokens_default: int, tokens_max: int
 ) -> ModelRequest:
-    """Reads a request. A model in a path with ``/deployments/NAME/`` takes precedence over the body's.
+    """Reads a request. A model in a path with ``/deployments/NAME/`` or ``/models/NAME:verb`` takes
+    precedence over the body's.
 
     ``required``: the field that a request of this API must have; "file" is that of a multipart form.
     ``tokens_default`` is the length of an answer whose length the caller doesn't limit, ``tokens_max`` that
@@ -100,7 +109,9 @@ def parse_request(
     model = _model_in_path(path) or content.model or ""
     if needs_model and not model:
         raise BadRequestError("you must provide a model parameter")
-    limit = content.max_completion_tokens or content.max_output_tokens or content.max_tokens
+    config = content.generation_config or _GenerationConfig()
+    limits = (content.max_completion_tokens, content.max_output_tokens, content.max_tokens)
+    limit = next((limit for limit in (*limits, config.max_output_tokens) if limit), None)
     completion_tokens = min(limit or tokens_default, tokens_max)
     vectors = len(content.input) if isinstance(content.input, list) else 1
     return ModelRequest(
@@ -108,9 +119,9 @@ def parse_request(
         prompt_tokens=_prompt_tokens(content),
         completion_tokens=completion_tokens,
         finish_reason="length" if completion_tokens == limit else "stop",
-        stream=bool(content.stream) or content.stream_format == "sse",
+        stream=bool(content.stream) or content.stream_format == "sse" or path.endswith(GEMINI_STREAM),
         include_usage=bool(content.stream_options and content.stream_options.include_usage),
-        count=content.n or max(1, vectors),
+        count=content.n or config.candidate_count or max(1, vectors),
     )
 
 
@@ -129,8 +140,11 @@ def _read_form(body: bytes) -> _Body:
 
 
 def _model_in_path(path: str) -> str | None:
-    """``/openai/deployments/gpt-4o/chat/completions`` -> ``gpt-4o``; None for paths without a deployment."""
+    """``/openai/deployments/gpt-4o/chat/completions`` -> ``gpt-4o``, ``/v1/models/flash:generateContent`` ->
+    ``flash``; None for paths without any."""
     parts = path.split("/")
+    if parts[-2:-1] == ["models"] and ":" in parts[-1]:
+        return parts[-1].rpartition(":")[0]
     if "deployments" in parts[:-1]:
         return parts[parts.index("deployments") + 1] or None
     return None
@@ -138,7 +152,8 @@ def _model_in_path(path: str) -> str | None:
 
 def _prompt_tokens(content: _Body) -> int:
     messages = [message.content for message in content.messages or ()]
-    characters = sum(_characters(part) for part in (messages, content.prompt, content.input))
+    texts = (messages, content.prompt, content.input, content.contents)
+    characters = sum(map(_characters, texts))
     return max(1, -(-characters // CHARACTERS_PER_TOKEN))
 
 
@@ -149,7 +164,7 @@ def _characters(value: Any) -> int:
     if isinstance(value, list):
         return sum(_characters(item) for item in value)
     if isinstance(value, dict):
-        return _characters(value.get("text")) + _characters(value.get("content"))
+        return sum(_characters(value.get(name)) for name in ("text", "content", "parts"))
     return 0
 
 

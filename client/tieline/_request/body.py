@@ -7,15 +7,17 @@ of the part ``model`` is replaced in the same way.
 """
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from tieline._http.content import Content, Spliced, Spool, replaced
 from tieline._http.messages import Headers, find
 from tieline._request.form import Field, FormReader, boundary_of
 from tieline._request.references import PathReferences, ids_in_body, read_path, value_in
 from tieline.errors import UNDECODABLE
+from tieline.model_paths import ModelPath, model_path
 
 _LIMIT_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
@@ -25,15 +27,30 @@ _SPACE_MAX = 64  # before a JSON object
 _PIECE_BYTES = 256 * 1024  # of a form that is read, so that a large one is not copied whole
 
 _splitter = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_Count = Annotated[int, Meta(ge=1)] | None
+
+
+class _Limits(Struct, rename="camel"):
+    """As Gemini's API names them."""
+
+    max_output_tokens: _Count = None
+    candidate_count: _Count = None
+
+
+class _Configured(Struct, rename="camel"):
+    generation_config: _Limits | None = None
+
+
+_limits_decoder = msgspec.json.Decoder(_Configured)
 _joiner = msgspec.json.Encoder()
 
 
 class Body(Struct, frozen=True):
     """A request's body. ``fields`` is None for one that is not a JSON object, and ``model_field`` for one
-    that is no form which names a model: one that is neither travels as it is. ``text_bytes``: its size
-    without the files of a form. ``answers``: how many choices or images it asks for. ``refers``: ids of what
-    a provider holds (a response, a file, a thread), from the path and the body; such a request can't be
-    served elsewhere. ``keeps``: the provider will hold what it answers."""
+    that is no form which names a model: one that is neither travels as it is, such as one whose path names
+    the model. ``text_bytes``: its size without the files of a form. ``answers``: how many choices or images
+    it asks for. ``refers``: ids of what a provider holds (a response, a file, a thread), from the path and
+    the body; such a request can't be served elsewhere. ``keeps``: the provider will hold what it answers."""
 
     raw: bytes | Spool
     fields: dict[str, msgspec.Raw] | None = None
@@ -66,6 +83,8 @@ def read_body(
 ) -> Body:
     """What routing needs of a request. Never raises: what can't be read here, the provider judges.
     ``form_fields``: the text fields of a form, where it was read before."""
+    if (named := model_path(path)) is not None:
+        return _read_of_model(raw, named)
     place = read_path(path)
     if isinstance(raw, Spool) or form_fields is not None:
         return _read_other(raw, place, form_fields)
@@ -87,6 +106,24 @@ def read_body(
         answers=_answers(fields),
         refers=place.ids + ids_in_body(place.words, raw, fields),
         keeps=place.stateful or value_in(fields, "store") is True,
+    )
+
+
+def _read_of_model(raw: bytes | Spool, named: ModelPath) -> Body:
+    """A request of Gemini's API."""
+    limits = _Limits()
+    if not isinstance(raw, Spool):
+        try:
+            limits = _limits_decoder.decode(raw).generation_config or limits
+        except UNDECODABLE:  # the provider judges it
+            pass
+    return Body(
+        raw,
+        text_bytes=0 if isinstance(raw, Spool) else len(raw),
+        model=named.model,
+        stream=named.streams,
+        output_tokens_max=limits.max_output_tokens,
+        answers=limits.candidate_count or 1,
     )
 
 

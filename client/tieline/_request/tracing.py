@@ -26,6 +26,7 @@ from tieline._request.reply import Opening, Reply
 from tieline._routing.route import Route, Target
 from tieline.errors import ConfigurationError, MissingExtraError
 from tieline.events import ResultClass
+from tieline.model_paths import model_path
 from tieline.providers.answers import NO_ERROR
 from tieline.providers.streams import TokenCounts
 from tieline.providers.whole import JSON_APIS, OFTEN_JSON_APIS
@@ -68,6 +69,12 @@ _OPERATIONS = {
     "/audio/speech": Operation("generate_content", output="speech"),
     "/audio/transcriptions": Operation("generate_content", output="text"),
     "/audio/translations": Operation("generate_content", output="text"),
+}
+
+_OF_VERBS = {
+    "generateContent": Operation("generate_content"),
+    "streamGenerateContent": Operation("generate_content"),
+    "embedContent": Operation("embeddings"),
 }
 
 
@@ -118,7 +125,7 @@ class RequestSpan:
         self.tracing = tracing
         self.call = call
         self.place = f"{call.request.method} {_place(call.request.path)}".rstrip()
-        operation = _OPERATIONS.get(_path(call.request.path)) if call.request.method == "POST" else None
+        operation = _operation(call.request.path) if call.request.method == "POST" else None
         name = f"{operation.name} {call.body.model}".rstrip() if operation is not None else self.place
         self.span: Span = tracing.tracer.start_span(
             name, parent, tracing.trace.SpanKind.CLIENT, _asked(call, operation)
@@ -256,6 +263,12 @@ def _target(target: Target) -> dict[str, Any]:
     except WireError:  # the attempt will say that the table's URL can't be used
         return attributes
     return attributes | {"server.address": host, "server.port": port}
+
+
+def _operation(path: str) -> Operation | None:
+    if (named := model_path(path)) is not None:
+        return _OF_VERBS.get(named.verb)
+    return _OPERATIONS.get(_path(path))
 
 
 def _path(path: str) -> str:

@@ -10,7 +10,8 @@ from tieline._health.ejection import Out, PoolHealth
 from tieline._health.verdicts import Address
 from tieline._routing.route import Needs, Reason
 from tieline.events import ResultClass
-from tieline.table import MESSAGES, Generation, ModelOffer, PoolInfo, Slice, Split
+from tieline.model_paths import model_path
+from tieline.table import GEMINI, MESSAGES, Generation, ModelOffer, PoolInfo, Slice, Split
 
 PARTIAL_SHARE_MAX = 0.5
 _MESSAGES_PATHS = frozenset({"/messages", "/messages/count_tokens"})
@@ -56,12 +57,16 @@ class Candidate(Struct, frozen=True):
 
 
 def needs_of(path: str, needs: Needs | None) -> Needs | None:
-    """The needs with what the path of a request asks for: Anthropic's Messages API is offered only by models
-    with that feature."""
-    if path.partition("?")[0] not in _MESSAGES_PATHS:
+    """The needs with what the path of a request asks for: Anthropic's Messages API and Gemini's own are
+    offered only by models with that feature."""
+    if path.partition("?")[0] in _MESSAGES_PATHS:
+        feature = MESSAGES
+    elif model_path(path) is not None:
+        feature = GEMINI
+    else:
         return needs
     needs = needs or Needs()
-    return Needs(needs.context_tokens, needs.features | {MESSAGES})
+    return Needs(needs.context_tokens, needs.features | {feature})
 
 
 def offer_for(info: PoolInfo, model: str, needs: Needs | None) -> ModelOffer | None:

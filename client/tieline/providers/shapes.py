@@ -11,13 +11,15 @@ azure_classic
 vertex
     ``https://LOCATION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/LOCATION/endpoints/openapi``,
     models ``google/...``; for a model of your own its endpoint's id in place of ``openapi``. Token as Bearer.
+    Gemini's own API is asked beside it, at ``.../locations/LOCATION/publishers/google/models/NAME:verb``.
 oci
     ``https://inference.generativeai.REGION.oci.oraclecloud.com/openai/v1``. Key as Bearer.
 anthropic
     Anthropic's Messages API: ``https://api.anthropic.com/v1``, or
     ``https://NAME.services.ai.azure.com/anthropic/v1``. Key in ``x-api-key``, token as Bearer.
 
-The body names the model for all of them.
+The body names the model for all of them, but for Gemini's own API, whose paths do (``model_paths``): under
+every other adapter it is asked at ``URL/models/NAME:verb``.
 """
 
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from tieline.model_paths import model_path
 from tieline.table import Adapter
 
 AZURE_API_VERSION = "2024-10-21"  # of the classic API; its v1 has no versions
@@ -39,7 +42,15 @@ class Shape(Struct, frozen=True):
     auth: Callable[[str, bool], Header]
 
 
-def _joined_url(base_url: str, path: str, model: str) -> str:  # noqa: ARG001  one call shape for all adapters
+def _joined_url(base_url: str, path: str, model: str) -> str:
+    if (named := model_path(path)) is not None:
+        return named.under(base_url, model or named.model)
+    return base_url.rstrip("/") + path
+
+
+def _vertex_url(base_url: str, path: str, model: str) -> str:
+    if (named := model_path(path)) is not None:
+        return named.on_vertex(base_url, model)
     return base_url.rstrip("/") + path
 
 
@@ -70,7 +81,7 @@ def _anthropic_auth(secret: str, is_token: bool) -> Header:
 
 SHAPES: dict[Adapter, Shape] = {
     "openai": Shape(_joined_url, _bearer),
-    "vertex": Shape(_joined_url, _bearer),
+    "vertex": Shape(_vertex_url, _bearer),
     "oci": Shape(_joined_url, _bearer),
     "azure": Shape(_joined_url, _azure_auth),
     "azure_classic": Shape(_azure_classic_url, _azure_auth),

@@ -70,6 +70,7 @@ class BrokenBodyError(Exception):
 
 class _Body(Struct):
     usage: Any = None
+    usage_metadata: Any = msgspec.field(default=None, name="usageMetadata")
     id: Any = None
     error: Any = None
     object: Any = None
@@ -165,7 +166,8 @@ def judge(body: bytes, *, is_creation: bool, retry_empty: bool) -> Judged:
     if retry_empty and _is_empty(answer):
         return Judged(EMPTY_ANSWER, "the answer has no content", is_own_status=True)
     answer_id = answer.id if isinstance(answer.id, str) else ""
-    return Judged(GOOD, usage=token_counts(answer.usage), answer_id=answer_id)
+    usage = token_counts(answer.usage or answer.usage_metadata)
+    return Judged(GOOD, usage=usage, answer_id=answer_id)
 
 
 def _judge_other(body: bytes) -> Judged:

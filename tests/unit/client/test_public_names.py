@@ -14,6 +14,7 @@ MODULES = (
     *("event_fields", "forwarding", "leader_events", "metrics", "offers"),
     *(
         "misfits",
+        "model_paths",
         "order_signing",
         "overlay",
         "private_files",
@@ -29,6 +30,7 @@ MODULES = (
         "table",
         "table_hints",
         "testing",
+        "tls_faults",
         "identity_tokens",
         "topics",
         "unknown_values",

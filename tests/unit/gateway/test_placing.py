@@ -29,6 +29,20 @@ CALLER = Caller("a", "chat", "us", may_use=frozenset({"chat", "batch"}))
         ("/batch/v1/embeddings", "", "", Place("batch", "eu", "/embeddings")),
         ("/batch/v1/embeddings", "chat", "", Place("batch", "eu", "/embeddings")),
         ("/v1/files?q=/v1/", "", "", Place("chat", "us", "/files?q=/v1/")),
+        ("/v1beta/models/m:generateContent", "", "", Place("chat", "us", "/models/m:generateContent")),
+        ("/v1/models/m:countTokens", "", "", Place("chat", "us", "/models/m:countTokens")),
+        (
+            "/batch/v1beta1/publishers/google/models/m:streamGenerateContent?alt=sse",
+            "",
+            "",
+            Place("batch", "eu", "/models/m:streamGenerateContent?alt=sse"),
+        ),
+        (
+            "/v1/projects/p/locations/l/publishers/google/models/m:generateContent",
+            "",
+            "",
+            Place("chat", "us", "/models/m:generateContent"),
+        ),
     ],
 )
 def test_path_goes_before_header_and_header_before_token(
@@ -43,6 +57,9 @@ def test_path_goes_before_header_and_header_before_token(
     [
         ("/chat/completions", "", "", 404, "/v1/..., /batch/v1/..."),
         ("/other/v1/chat/completions", "", "", 404, "nothing at this path"),
+        ("/v1beta/models/m:tune", "", "", 404, "nothing at this path"),
+        ("/other/v1beta/models/m:generateContent", "", "", 404, "nothing at this path"),
+        ("/v1beta/files", "", "", 404, "nothing at this path"),
         ("http://elsewhere/v1/chat/completions", "", "", 404, "nothing at this path"),
         ("/v1/chat/completions", "secret", "", 403, "may use batch, chat, not secret"),
         ("/v1/chat/completions", "none", "", 403, "not none"),

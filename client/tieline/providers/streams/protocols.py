@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from tieline.errors import UNDECODABLE
+from tieline.providers.streams.candidates import finished_candidates, is_blocked, says_something
 from tieline.providers.streams.events import ServerSentEvent
 
 DONE: Final = b"[DONE]"
@@ -68,19 +69,21 @@ class Judgement(Struct, frozen=True):
 class Protocol(Struct, frozen=True):
     """How the events of one API are read. ``words``: each event after the first output that says more than
     output contains one of them. ``last_types``: the types of the events that end an answer. ``by_choices``:
-    its answers have choices that finish one by one instead. ``ends_with_body``: a clean end of the body is an
+    its answers have choices that finish one by one instead; ``by_candidates``: as Gemini's API writes them.
+    ``ends_with_body``: a clean end of the body is an
     end. ``needs_json``: an event that is no JSON is a fault."""
 
     words: tuple[bytes, ...]
     last_types: frozenset[str] = frozenset()
     by_choices: bool = False
+    by_candidates: bool = False
     ends_with_body: bool = False
     needs_json: bool = True
 
     def matters(self, block: bytes) -> bool:
         """Whether this event may be more than output. That costs a tenth of judging it, and nearly every
         event of a stream is output alone."""
-        if self.by_choices:
+        if self.by_choices and not self.by_candidates:
             # Nearly every chunk has this field once, with null in it; then it is neither [DONE] nor the
             # chunk with the usage, which has no choices.
             start = block.find(_FINISH_REASON)
@@ -109,6 +112,8 @@ class Protocol(Struct, frozen=True):
         return self._judge_chunk(chunk, name, text)
 
     def _judge_chunk(self, chunk: "_Chunk", name: str, text: bytes) -> Judgement:
+        if self.by_candidates:
+            return _judge_candidates(chunk)
         kind = chunk.type if isinstance(chunk.type, str) else name
         response = _read_response(chunk.response or chunk.message)
         usage = chunk.usage or response.usage
@@ -136,6 +141,17 @@ class Protocol(Struct, frozen=True):
         )
 
 
+def _judge_candidates(chunk: "_Chunk") -> Judgement:
+    finished = finished_candidates(chunk.candidates)
+    if chunk.error:
+        mark = Mark.ERROR
+    elif is_blocked(chunk.prompt_feedback):
+        mark = Mark.LAST
+    else:
+        mark = Mark.OUTPUT if finished or says_something(chunk.candidates) else Mark.EARLY
+    return Judgement(mark, chunk.error or None, finished=finished, usage=chunk.usage_metadata)
+
+
 _CHAT = Protocol((b"error", DONE, b'_tokens"'), by_choices=True)
 _RESPONSES = Protocol(
     (b"error", b"complete", b"failed", b"cancelled"),
@@ -147,6 +163,7 @@ _IMAGES = Protocol(
 _TRANSCRIPTION = Protocol((b"error", b".done"), frozenset({"transcript.text.done"}))
 _SPEECH = Protocol((b"error", b".done"), frozenset({"speech.audio.done"}))
 _MESSAGES = Protocol((b"error", b"message_stop", b'_tokens"'), frozenset({"message_stop"}))
+_GEMINI = Protocol((b"error", b"finishReason", b"blockReason"), by_choices=True, by_candidates=True)
 UNKNOWN: Final = Protocol((b"error", DONE, b'_tokens"'), ends_with_body=True, needs_json=False)
 
 _PROTOCOLS: Final[tuple[tuple[str, Protocol], ...]] = (
@@ -158,6 +175,7 @@ _PROTOCOLS: Final[tuple[tuple[str, Protocol], ...]] = (
     ("/audio/translations", _TRANSCRIPTION),
     ("/audio/speech", _SPEECH),
     ("/messages", _MESSAGES),
+    (":streamGenerateContent", _GEMINI),
 )
 
 
@@ -179,6 +197,9 @@ class _Chunk(Struct):
     id: Any = None
     response: msgspec.Raw = msgspec.Raw(b"")
     message: msgspec.Raw = msgspec.Raw(b"")
+    candidates: Any = None
+    prompt_feedback: Any = msgspec.field(default=None, name="promptFeedback")
+    usage_metadata: Any = msgspec.field(default=None, name="usageMetadata")
 
 
 class _Response(Struct):

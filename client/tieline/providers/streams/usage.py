@@ -1,7 +1,8 @@
 """PURE. What an answer cost: the token counts that a stream's event or a whole answer names.
 
 Chat completions call the two counts ``prompt_tokens`` and ``completion_tokens``; the responses, images and
-audio APIs call them ``input_tokens`` and ``output_tokens``. A count that is no whole number counts as absent:
+audio APIs call them ``input_tokens`` and ``output_tokens``. Gemini's API names them in ``usageMetadata``, the
+tokens of its thoughts beside those of its answer. A count that is no whole number counts as absent:
 transcriptions may be paid by their seconds.
 """
 
@@ -13,12 +14,14 @@ from msgspec import Struct
 from tieline.errors import UNDECODABLE
 
 TokenCounts = tuple[int, int]  # of the prompt, of the answer
-_PROMPT_FIELDS = ("prompt_tokens", "input_tokens")
-_ANSWER_FIELDS = ("completion_tokens", "output_tokens")
+_PROMPT_FIELDS = ("prompt_tokens", "input_tokens", "promptTokenCount")
+_ANSWER_FIELDS = ("completion_tokens", "output_tokens", "candidatesTokenCount")
+_THOUGHTS_FIELDS = ("thoughtsTokenCount",)
 
 
 class _WholeAnswer(Struct):
     usage: Any = None
+    usage_metadata: Any = msgspec.field(default=None, name="usageMetadata")
     id: Any = None
 
 
@@ -32,7 +35,8 @@ def read_whole(body: bytes) -> tuple[TokenCounts | None, str]:
         answer = _whole_decoder.decode(body)
     except UNDECODABLE:
         return None, ""
-    return token_counts(answer.usage), answer.id if isinstance(answer.id, str) else ""
+    usage = token_counts(answer.usage or answer.usage_metadata)
+    return usage, answer.id if isinstance(answer.id, str) else ""
 
 
 def token_counts(usage: Any, before: TokenCounts | None = None) -> TokenCounts | None:
@@ -44,10 +48,10 @@ def token_counts(usage: Any, before: TokenCounts | None = None) -> TokenCounts |
     prompt, answer = _count(usage, _PROMPT_FIELDS), _count(usage, _ANSWER_FIELDS)
     if prompt is None:
         return None if before is None or answer is None else (before[0], answer)
-    return prompt, answer or 0
+    return prompt, (answer or 0) + (_count(usage, _THOUGHTS_FIELDS) or 0)
 
 
-def _count(usage: dict[str, Any], names: tuple[str, str]) -> int | None:
+def _count(usage: dict[str, Any], names: tuple[str, ...]) -> int | None:
     for name in names:
         value = usage.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
