@@ -103,7 +103,7 @@ class CommandReader:
         await self._tail.run()
 
     async def read_all(self, within_s: float) -> None:
-        """Returns once every order given so far was read. Raises TimeoutError or KafkaError."""
+        """Returns once every order given so far was read. Raises TimeoutError."""
         await self._tail.read_all(within_s)
 
     async def read_older(self, within_s: float) -> None:

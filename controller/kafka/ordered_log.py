@@ -133,9 +133,20 @@ class Tail:
         async with asyncio.timeout(within_s), self._moved:
             await self._moved.wait_for(lambda: self.next_offset > offset)
 
-    async def read_all(self, within_s: float | None = None) -> None:
-        """Returns once everything was taken that the log holds now. Raises TimeoutError or KafkaError."""
-        await self.read_to(await self.end_offset() - 1, within_s)
+    async def read_all(self, within_s: float) -> None:
+        """Returns once everything was taken that the log holds now. Raises TimeoutError, also when no broker
+        said within that time where the log ends."""
+        async with asyncio.timeout(within_s):
+            await self.read_to(await self._end_once_known() - 1)
+
+    async def _end_once_known(self) -> int:
+        """Asks again while the brokers are away or slow, which is no reason for a process to end."""
+        backoff = Backoff(RETRY_FIRST_S, RETRY_LONGEST_S)
+        while True:
+            try:
+                return await self.end_offset()
+            except KafkaError:
+                await asyncio.sleep(backoff.next_s())
 
     async def read_older(self, within_s: float | None = None) -> None:
         """Returns once everything was taken that the log held at ``start``. Raises TimeoutError.

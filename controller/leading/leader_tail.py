@@ -63,8 +63,8 @@ class LeaderTail:
         """Returns once the record at ``offset`` was read. Raises TimeoutError after ``within_s``."""
         await self._tail.read_to(offset, within_s)
 
-    async def read_all(self, within_s: float | None = None) -> None:
-        """Returns once everything was read that the log holds now. Raises TimeoutError or KafkaError."""
+    async def read_all(self, within_s: float) -> None:
+        """Returns once everything was read that the log holds now. Raises TimeoutError."""
         await self._tail.read_all(within_s)
 
     async def read_older(self, within_s: float | None = None) -> None:

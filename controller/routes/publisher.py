@@ -95,7 +95,7 @@ class Publisher:
         await self._tail.run()
 
     async def read_all(self, within_s: float) -> None:
-        """Returns once everything is read that the log holds now. Raises TimeoutError or KafkaError."""
+        """Returns once everything is read that the log holds now. Raises TimeoutError."""
         await self._tail.read_all(within_s)
 
     def newest(self) -> RoutesRecord | None:

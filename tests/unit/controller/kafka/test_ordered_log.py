@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
 from controller.kafka.ordered_log import TAKE_FOR_MAX_S, Tail, watch_logs
 from controller.process.errors import LogRecreatedError
@@ -66,6 +67,35 @@ def test_a_broker_that_is_slow_when_the_watch_of_the_logs_begins_is_asked_again(
         kafka.recreate("log")
         with pytest.raises(LogRecreatedError):
             await watching
+
+    loop.run_until_complete(asyncio.wait_for(world(), 1e6))
+    loop.bury()
+
+
+def test_brokers_that_are_slow_when_a_log_is_read_to_its_end_are_asked_again() -> None:
+    """As long as there is time. A controller that starts while brokers are busy does not end by it."""
+    loop = VirtualLoop()
+    network = Network(loop, "seed")
+    kafka = SimKafka(network, "seed")
+    kafka.create("log", 1)
+    link = network.link("nobody", SERVER)
+    values: list[bytes | None] = []
+
+    async def world() -> None:
+        tail = Tail(SimBrokers("simulated:1", kafka=kafka), "log", lambda record: values.append(record.value))
+        await tail.start()
+        kafka.append(TopicPartition("log", 0), None, b"one", ())
+        link.delay_ms = (20_000.0, 20_000.0)
+        with pytest.raises(TimeoutError):
+            await tail.read_all(8)
+        reading = asyncio.create_task(tail.read_all(60))
+        await passes(12)
+        assert not reading.done()
+        link.delay_ms = (1.0, 1.0)
+        running = asyncio.create_task(tail.run())
+        await reading
+        assert values == [b"one"]
+        running.cancel()
 
     loop.run_until_complete(asyncio.wait_for(world(), 1e6))
     loop.bury()
