@@ -54,9 +54,9 @@ end
 
 -- Reads the fields of a form, as uploads of sound and pictures are sent.
 local function read_form(text)
-  local first, model, last = string.match(text, 'name="?model"?\r?\n\r?\n()([^\r\n]+)()')
+  local first, model, last = string.match(text, 'form%-data;%s*name="?model"?\r?\n\r?\n()([^\r\n]+)()')
   local fields = { model = model, first = first, last = last and last - 1 }
-  fields.stream = string.find(text, 'name="?stream"?\r?\n\r?\ntrue') ~= nil
+  fields.stream = string.find(text, 'form%-data;%s*name="?stream"?\r?\n\r?\ntrue') ~= nil
   return fields
 end
 

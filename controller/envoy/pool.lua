@@ -1,7 +1,10 @@
 -- Puts a request into the form that its pool expects, by the metadata of the pool's route: the pool's own name
--- for the model, the path before and behind what the caller's path has after /v1, and the time that it has. On the way back it looks at
--- the end of the answer for the tokens that it counts, for the mark that ends a stream, and for what an error says.
+-- for the model, the path before and behind what the caller's path has after /v1, and the time that it has. On the
+-- way back it looks at the end of the answer for the tokens that it counts, for the mark that ends a stream, and
+-- for what an error says. A whole answer in JSON is held until it is complete: one that breaks, or is no answer,
+-- can still be had from another pool.
 local TAIL = 4096
+local ELSEWHERE = {} -- the names of errors under which another pool may answer differently
 
 local function note(handle, name, value)
   handle:streamInfo():dynamicMetadata():set("tieline", name, value)
@@ -38,7 +41,9 @@ function envoy_on_request(handle)
   end
   local limit = limit_ms(headers, metadata)
   if limit ~= nil then
-    headers:replace("x-envoy-upstream-rq-per-try-timeout-ms", string.format("%d", limit))
+    -- Of a stream the limit is for its beginning, of a whole answer for its end.
+    local timer = headers:get("x-tieline-stream") ~= nil and "per-try-timeout" or "timeout"
+    headers:replace("x-envoy-upstream-rq-" .. timer .. "-ms", string.format("%d", limit))
   end
   local name, first, last = metadata:get("name"), string.match(headers:get("x-tieline-model-at") or "", "^(%d+)-(%d+)$")
   if name ~= nil and first ~= nil and name ~= headers:get("x-tieline-model") then
@@ -59,21 +64,61 @@ function envoy_on_request(handle)
   end
 end
 
-function envoy_on_response(handle)
-  local status = tonumber(handle:headers():get(":status") or "0")
-  local is_stream = string.find(handle:headers():get("content-type") or "", "text/event-stream", 1, true) ~= nil
+-- Whether a body is what an API answers with: a JSON value that is complete as far as its ends show, and no error.
+local function is_answer(head, tail)
+  return string.find(head, "^%s*[{%[]") and string.find(tail, "[}%]]%s*$") and not string.find(head, '^%s*{%s*"error"%s*:%s*{')
+end
+
+-- Reads a whole answer. Under a good status what is no answer becomes an error of the pool's.
+local function read_whole(handle, status, names_model)
+  local body = handle:body()
+  local size = body and body:length() or 0
+  local head = size > 0 and tostring(body:getBytes(0, math.min(size, TAIL))) or ""
+  local tail = size > 0 and tostring(body:getBytes(math.max(0, size - TAIL), math.min(size, TAIL))) or ""
+  local headers = handle:headers() -- those from before the wait for the body are gone
+  if status < 300 and names_model and not is_answer(head, tail) then
+    headers:replace(":status", "502")
+  elseif status >= 400 then
+    for name in string.gmatch(head, '"([%w_]+)"') do
+      if ELSEWHERE[string.lower(name)] then
+        headers:replace("x-tieline-elsewhere", "1")
+      end
+    end
+  end
+  return tail
+end
+
+-- Reads a stream as it passes: its end, and how many events it had.
+local function read_stream(handle, is_events)
   local tail, events = "", 0
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
-    local size = is_stream and length or math.min(length, TAIL)
+    local size = is_events and length or math.min(length, TAIL)
     if size > 0 then
       local text = tostring(chunk:getBytes(length - size, size))
       tail = string.sub(tail .. text, -TAIL)
-      local at = is_stream and string.find(text, "data:", 1, true)
+      local at = is_events and string.find(text, "data:", 1, true)
       while at do
         events, at = events + 1, string.find(text, "data:", at + 5, true)
       end
     end
+  end
+  return tail, events
+end
+
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  local status, kind = tonumber(headers:get(":status") or "0"), headers:get("content-type") or ""
+  local asked = handle:streamInfo():dynamicMetadata():get("tieline") or {}
+  local names_model = (asked["model"] or "") ~= ""
+  local tail, events = "", 0
+  if string.find(kind, "application/json", 1, true) then
+    tail = read_whole(handle, status, names_model)
+  else
+    if status < 300 and names_model and string.find(kind, "text/html", 1, true) then
+      headers:replace(":status", "502")
+    end
+    tail, events = read_stream(handle, string.find(kind, "text/event-stream", 1, true) ~= nil)
   end
   local prompt, answer = nil, nil
   for name, number in string.gmatch(tail, '"([a-z]+_tokens)"%s*:%s*(%d+)') do

@@ -39,10 +39,24 @@ from controller.envoy.shapes import (
     watched,
 )
 from tieline.providers import auth_for, url_for
+from tieline.providers.answers import ERRORS, Topic
 from tieline.proxying import WHOLE_ANSWER_MS_PER_TOKEN, WHOLE_ANSWER_TOKENS_DEFAULT
 from tieline.table import ClientSettings, ModelOffer, PoolInfo
 
-SCRIPT = Path(__file__).with_name("pool.lua").read_text("utf-8")
+# Errors in a refusal of the caller's request that speak of this pool alone. Whether a prompt is too long for
+# other pools as well is not known here.
+ELSEWHERE = sorted(
+    name
+    for row in ERRORS
+    if row.reading.elsewhere and row.reading.topic is not Topic.CONTEXT and 400 in row.statuses
+    for name in row.names
+)
+SCRIPT = (
+    Path(__file__)
+    .with_name("pool.lua")
+    .read_text("utf-8")
+    .replace("ELSEWHERE = {}", f"ELSEWHERE = {{ {', '.join(f'{name} = true' for name in ELSEWHERE)} }}")
+)
 POOLS, SECRETS = "pools", "secrets"  # folders of the generated files
 ATTEMPT = "attempt"
 # What a line about an attempt says, in this order; ``outcomes`` reads it.

@@ -15,6 +15,7 @@ from controller.envoy.shapes import (
     BODY_BYTES_MAX,
     CONNECT_TIMEOUT_S,
     COSTLY,
+    ELSEWHERE,
     MODEL,
     ORIGIN,
     WORKLOAD,
@@ -45,8 +46,9 @@ SHED, NOWHERE = "shed", "nowhere"  # the first word of the name of a route that 
 RETRIED_STATUSES = [
     status for status in range(400, 500) if reading_of_status(status, names_model=True).elsewhere
 ]
-# A costly request may be under way, and billed, where nothing was heard of it: it is not sent again then.
-RETRIED_IF_COSTLY = [*(status for status in RETRIED_STATUSES if status != 408), 500, 501, 502, 503]
+# A costly request may be under way, and billed, where nothing was heard of it: it is not sent again then, but
+# it is after any failure that its pool answered.
+RETRIED_IF_COSTLY = [*RETRIED_STATUSES, *range(500, 600)]
 # Passing over the pools that were tried takes as many draws as a small weight needs.
 DRAWS_MAX = 300
 BUDGET_PERCENT, BUDGET_REQUESTS_MIN = 25.0, 50
@@ -69,6 +71,7 @@ def route_table(plan: EnvoyPlan) -> Resource:
         "domains": ["*"],
         "routes": [*routes, _answer(NOWHERE, [], unknown)],
         "response_headers_to_add": [answer_header("x-should-retry", "false")],
+        "response_headers_to_remove": [ELSEWHERE],
         "request_body_buffer_limit": BODY_BYTES_MAX,
     }
     return typed(
@@ -108,8 +111,8 @@ def _of_lane(
         answer_header("x-tieline-generation", literal(generation)),
     ]
     for more, statuses, conditions in (
-        ([present(COSTLY)], RETRIED_IF_COSTLY, "connect-failure,refused-stream,retriable-status-codes"),
-        ([], RETRIED_STATUSES, "5xx,retriable-status-codes"),
+        ([present(COSTLY)], RETRIED_IF_COSTLY, "connect-failure,refused-stream"),
+        ([], RETRIED_STATUSES, "5xx"),
     ):
         entries.append(
             {
@@ -132,9 +135,10 @@ def _retries(lane: Lane, settings: ClientSettings, statuses: list[int], *, condi
     if count < 1 or len(lane.shares.pools) + len(lane.shares.fallbacks) < 1:
         return {}
     policy: Resource = {
-        "retry_on": conditions,
+        "retry_on": f"{conditions},retriable-status-codes,retriable-headers",
         "num_retries": count,
         "retriable_status_codes": statuses,
+        "retriable_headers": [present(ELSEWHERE), named("x-should-retry", "true")],
         "host_selection_retry_max_attempts": DRAWS_MAX,
         "retry_host_predicate": [
             extension(

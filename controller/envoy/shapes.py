@@ -17,6 +17,7 @@ BODY_BYTES_MAX = 64 * 1024 * 1024  # of a request, which Envoy holds for further
 CONNECT_TIMEOUT_S = 3
 WORKLOAD, ORIGIN, MODEL = "x-tieline-workload", "x-tieline-origin", "x-tieline-model"
 STREAM, COSTLY, MODEL_AT = "x-tieline-stream", "x-tieline-costly", "x-tieline-model-at"
+ELSEWHERE = "x-tieline-elsewhere"  # a pool's listener to the front: another pool may answer differently
 OUTPUT_MAX, DEADLINE = "x-tieline-output-max", "x-tieline-deadline"
 LUA = "envoy.filters.http.lua"
 ROUTER = "envoy.filters.http.router"

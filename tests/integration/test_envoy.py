@@ -6,6 +6,7 @@ The 20,000 requests of docs/envoy.md by hand: ENVOY_REQUESTS=20000 script/test t
 
 import asyncio
 import os
+import random
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -35,6 +36,7 @@ from tieline.table import MILLION, Split
 REQUESTS = int(os.environ.get("ENVOY_REQUESTS", "1000"))
 A, B, C = "azure/uksouth/gpt", "gcp/europe-west4/gpt", "oci/london/gpt"
 KEY = "a secret of the pool"
+RECORDING_BYTES = 4 * 1024 * 1024
 
 
 @pytest.fixture
@@ -192,6 +194,29 @@ async def test_faults_end_as_in_the_clients_matrix(run: EnvoyRun, running: dict[
                 answer = await _by_sdk(llm, stream=kind == "hang")
                 assert answer in ((status, pool), (200, B)), kind
             await running[A].clear()
+
+
+async def test_an_upload_is_sent_again_with_the_other_pools_own_name(
+    run: EnvoyRun, running: dict[str, StandinProcess]
+) -> None:
+    """A recording of some megabytes, as the openai SDK sends it, whole and as a stream: the first pool fails,
+    and the form reaches the second one with that pool's name for the model."""
+    pools = tuple(info for info in infos(running) if info.pool in (A, B))
+    run.publish(table(pools, (MILLION, 0), on_loss={"azure": Split((1,), (MILLION,))}))
+    sound = random.Random(1).randbytes(RECORDING_BYTES)
+    async with following(run):
+        await written(run, A)
+        await run.start()
+        await running[A].fault("503")
+        async with AsyncOpenAI(api_key="unused", base_url=run.url, max_retries=0) as llm:
+            ask_for: Any = llm.audio.transcriptions.with_raw_response.create
+            whole = await ask_for(model=MODEL, file=("a.wav", sound, "audio/wav"))
+            assert whole.headers["x-tieline-pool"] == B
+            assert whole.parse().text
+            streamed = await ask_for(model=MODEL, file=("a.wav", sound, "audio/wav"), stream=True)
+            kinds = [event.type async for event in streamed.parse()]
+            assert kinds[-1] == "transcript.text.done"
+        await until(lambda: run.reported("ok")[B] >= 2, what="both in reports")
 
 
 async def _by_sdk(llm: AsyncOpenAI, *, stream: bool) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from controller.envoy.bootstrap import bootstrap
 from controller.envoy.plan import ANY_MODEL, EnvoyPlan
 from controller.envoy.resources import Resources, resources
 from controller.envoy.routes import RETRIED_IF_COSTLY, RETRIED_STATUSES, SHED
+from controller.envoy.shapes import COSTLY, LUA
 from tests.unit.controller.envoy.made_plans import FRONT, places, plan_of, random_table
 from tieline.table import MILLION, Route, RouteTable, Split
 
@@ -142,10 +143,44 @@ def test_a_part_is_shed_before_anything_is_routed() -> None:
 
 
 def test_statuses_are_retried_as_the_client_does() -> None:
-    """A mistake of the caller is not, and a costly request is not after a silence."""
+    """A mistake of the caller is not. A costly request is after any failure that its pool answered; it is not
+    after a connection that broke before the answer."""
     assert {401, 403, 404, 429} <= set(RETRIED_STATUSES)
     assert not {400, 406, 413, 422} & set(RETRIED_STATUSES)
-    assert not {400, 408, 504} & set(RETRIED_IF_COSTLY)
+    assert {408, 504, 529} <= set(RETRIED_IF_COSTLY)
+    assert not {400, 406, 413, 422} & set(RETRIED_IF_COSTLY)
+    for seed in SEEDS:
+        for entry in made(seed)[2].routes["tieline"]["virtual_hosts"][0]["routes"]:
+            words = entry.get("route", {}).get("retry_policy", {}).get("retry_on", "").split(",")
+            is_costly = any(match["name"] == COSTLY for match in entry["match"].get("headers", ()))
+            assert ("5xx" in words) is (words != [""] and not is_costly)
+
+
+def test_errors_of_one_pool_alone_are_known_by_their_codes() -> None:
+    """The pool's script marks an answer with one of them, and the front sends the request again for the mark.
+    A prompt that is too long and a refused content are the caller's own."""
+    _, _, files = made(3)
+    (first, *_) = files.listeners.values()
+    filters = first["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+    (script,) = (
+        row["typed_config"]["default_source_code"]["inline_string"] for row in filters if row["name"] == LUA
+    )
+    line = next(line for line in script.splitlines() if line.startswith("local ELSEWHERE"))
+    assert "unsupported_parameter = true" in line
+    assert "model_not_found = true" in line
+    assert "content_filter" not in line
+    assert "context_length_exceeded" not in line
+    hosts_of_all = [made(seed)[2].routes["tieline"]["virtual_hosts"][0] for seed in SEEDS]
+    entries = [row.get("route", {}) for host in hosts_of_all for row in host["routes"]]
+    policies = [route["retry_policy"] for route in entries if "retry_policy" in route]
+    assert policies
+    for policy in policies:
+        assert policy["retry_on"].endswith("retriable-headers")
+        assert {row["name"] for row in policy["retriable_headers"]} == {
+            "x-tieline-elsewhere",
+            "x-should-retry",
+        }
+    assert all(host["response_headers_to_remove"] == ["x-tieline-elsewhere"] for host in hosts_of_all)
 
 
 def test_attempts_are_the_tables() -> None:
