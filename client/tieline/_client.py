@@ -171,6 +171,7 @@ class AsyncClient:
         self._on_status: list[Callable[[Status], None]] = []
         self._announced: tuple[object, ...] = ()
         self._core.router.on_ejection.append(self._ejected)
+        self._core.router.on_hang.append(self._call_back)
         _fork.watch(self)
 
     def _connect(self) -> tuple[TableSource, Reporter]:
@@ -343,6 +344,11 @@ class AsyncClient:
             _log.warning("pool %s is avoided from now on: %s", pool, out.result)
         if self._urgent.passes(pool, _clock.monotonic_ms()):
             loop.call_soon_threadsafe(self._reporter.hurry)
+
+    def _call_back(self, pool: str) -> None:
+        """The table has left a pool that hangs: requests that wait for its first byte go elsewhere."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._core.flights.stalled, pool, ResultClass.TIMEOUT)
 
     async def _watch(self) -> None:
         """Do what depends on time alone."""

@@ -14,8 +14,9 @@ from openai import AsyncOpenAI, OpenAI
 import tieline
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD
 from tests.integration.scripted_pools import SILENCE, ScriptedPool, error, good, scripted, written_table
-from tests.waiting import until
+from tests.waiting import SAFETY_NET_S, until
 from tieline.table import ClientSettings
+from tieline.testing import FakePools
 
 A, B = "a/r/d", "b/r/d"
 MESSAGES: Any = [{"role": "user", "content": "Where does it flow?"}]
@@ -98,3 +99,27 @@ async def test_a_pool_that_is_well_again_is_back_within_seconds(tmp_path: Path, 
 
         await until(whole, what="all of its share")
         assert time.monotonic() - began >= 3.0
+
+
+async def test_what_waits_at_a_pool_that_hangs_goes_on_once_the_table_leaves_it() -> None:
+    """Too few requests have failed there for the process to leave the pool by itself, and no more will come.
+    A whole answer may take minutes, so that its own limit would keep the caller waiting."""
+    settings = ClientSettings(first_token_timeout_ms=200)
+    fake = FakePools({A: 1, B: 1}, model=MODEL, settings=settings)
+    async with tieline.AsyncClient(fake, workload=WORKLOAD, origin=ORIGIN) as client:
+        assert await client.ready(SAFETY_NET_S)
+        http = client.http_client()
+        llm = AsyncOpenAI(api_key="x", base_url=client.base_url, http_client=http, max_retries=0)
+        fake.fault(A, kind="hang")
+        asked: Any = {"model": MODEL, "messages": MESSAGES}
+        answers = [asyncio.create_task(llm.chat.completions.create(**asked)) for _ in range(4)]
+        await until(lambda: len(fake.requests) == len(answers), what="each is at a pool")
+        assert A in {request.pool for request in fake.requests}
+        while not client.core.router.health(A).straight:  # the first stream there runs out of its time
+            stream = await llm.chat.completions.create(**asked, stream=True)
+            assert [chunk async for chunk in stream]
+        assert not out(client)
+        fake.publish({B: 1})
+        async with asyncio.timeout(SAFETY_NET_S / 4):
+            texts = {(await answer).choices[0].message.content for answer in answers}
+    assert texts == {f"from {B}"}

@@ -23,6 +23,9 @@ when the planner is gone.
 - *Hanging*: a time-out counts when the pool's own limit ran out, when the pool served nobody meanwhile, or
   when the caller waited three times as long as the pool's slow answers take. A caller who gave up sooner says
   nothing. A pool of which more than half of the requests hang is left whatever its weight.
+- *Left by the table*: the planner may take a pool's weight away before enough requests of this process have
+  failed there. If the pool hangs, what waits for its first byte is called back all the same: nothing would
+  eject the pool any more, and those requests would wait until their callers give up.
 - *Slowing down*: before that a pool that answers far more slowly than usual for it is sent fewer requests, as
   many as keep the number that waits there the same, and gets its share back as it is quicker.
 - *Not everything at once*: leaving a pool that still succeeds now and then (partial failure) must leave at

@@ -158,6 +158,13 @@ class PoolHealth:
         good, bad, hung, _ = self._counts.sums(self._recorded_ms)
         return good + bad >= WINDOW_REQUESTS_MIN and 2 * hung > good + bad
 
+    def hangs(self, now_ms: int) -> bool:
+        """Whether a request has timed out there within 10 s, and none has succeeded since or within 2 s."""
+        if not self.straight or self.serves(now_ms):
+            return False
+        _, _, hung, _ = self._counts.sums(now_ms)
+        return hung > 0
+
     def fruitless(self, now_ms: int) -> bool:
         """Whether it had no success for 10 s, or in its last 5 requests, or answered less than half of at
         least 10 in 10 s in the time that their callers had. Leaving it for one that succeeds then costs no

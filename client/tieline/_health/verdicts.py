@@ -50,6 +50,10 @@ class Verdicts:
         for_models = {pool: health.out for (pool, _), health in self._models.items() if health.out}
         return for_models | {pool: health.out for pool, health in self._health.items() if health.out}
 
+    def hanging(self, now_ms: int) -> set[str]:
+        """The pools that hang; see ``PoolHealth.hangs``."""
+        return {pool for pool, health in list(self._health.items()) if health.hangs(now_ms)}
+
     def model_outs(self) -> dict[tuple[str, str], Out]:
         """(pool, model) -> why this process keeps away from one model on a pool whose others it uses."""
         return {key: health.out for key, health in self._models.items() if health.out}

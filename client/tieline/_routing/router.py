@@ -31,10 +31,11 @@ EjectionListener = Callable[[str, Out], None]
 
 
 class Router:
-    """Thread-safe; ``pick`` takes no lock. ``phase`` in [0, 1) differs between processes. ``usual``: how
-    long answers take. ``chance`` gives numbers from 0 to 1, so that many processes that left a pool together
-    don't try it together. Listeners are called in the thread of whoever reports, ``on_ejection`` with the
-    lock held."""
+    """Thread-safe; ``pick`` takes no lock. ``phase`` in [0, 1) differs between processes. ``usual``: how long
+    answers take. ``chance`` gives numbers from 0 to 1, so that many processes that left a pool together don't
+    try it together. Listeners are called in the thread of whoever reports, ``on_ejection`` and ``on_hang``
+    with the lock held. ``on_hang`` is told of a pool that hangs and that the table gives no weight any more:
+    it gets no further requests that could eject it."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Router:
         self.workload = workload
         self.origin = origin
         self.on_ejection: list[EjectionListener] = []
+        self.on_hang: list[Callable[[str], None]] = []
         self.on_outcome: list[Callable[[Target, Outcome], None]] = []
         self._clock = clock
         self._lock = RLock()
@@ -275,6 +277,8 @@ class Router:
             )
             if changed:
                 self._changed(pool, out, now_ms)
+            if result is ResultClass.TIMEOUT and self.table is not None:
+                self._tell_hangs({pool} & self._verdicts.hanging(now_ms) - self.table.carried())
 
     def timed(self, target: Target, took_ms: float, *, is_stream: bool) -> None:
         """The first output of a stream, or a whole answer, took so long, or was given up after so long. A
@@ -324,8 +328,16 @@ class Router:
 
     def apply(self, table: ClientTable) -> None:
         """Swap the table. Ejections stay, except those of pools whose address or credential has changed."""
+        now_ms = self._clock()
         with self._lock:
-            self._chooser.apply(table, self._clock())
+            hanging = self._verdicts.hanging(now_ms)
+            self._chooser.apply(table, now_ms)
+            self._tell_hangs(hanging - table.carried() if hanging else ())
+
+    def _tell_hangs(self, pools: Collection[str]) -> None:
+        for pool in pools:
+            for listener in self.on_hang:
+                listener(pool)
 
     def secret_is_back(self, credential: str) -> None:
         """A secret that could not be had is there again: pools that are out for it may be tried at once."""

@@ -260,6 +260,44 @@ def test_ejections_are_told_once() -> None:
     assert [(pool, out.result) for pool, out in heard] == [(A, ResultClass.TIMEOUT)]
 
 
+def test_a_pool_that_hangs_is_told_when_the_table_leaves_it() -> None:
+    """Too few requests have failed there to eject it, and no more will come. One that only drains, that
+    still answers, or that fails in another way keeps its requests."""
+    time, calls = Time(), list[str]()
+    routing = router(part(THREE), time)
+    routing.on_hang.append(calls.append)
+    routing.record(A, MODEL, ResultClass.OK)
+    routing.record(B, MODEL, ResultClass.OK)
+    time.pass_ms(3_000)
+    fail(routing, A, 1, ResultClass.TIMEOUT)
+    fail(routing, B, 1, ResultClass.CONNECT)
+    assert calls == []
+    routing.apply(generation(part({C: 1_000_000}), 2))
+    assert calls == [A]
+    fail(routing, A, 1, ResultClass.TIMEOUT)
+    assert calls == [A, A]
+    fail(routing, C, 1, ResultClass.TIMEOUT)
+    assert calls == [A, A]
+
+
+def test_a_pool_that_answers_is_not_told_when_the_table_leaves_it() -> None:
+    """One time-out among answers is no hang, and neither is one of long ago."""
+    time, calls = Time(), list[str]()
+    routing = router(part(THREE), time)
+    routing.on_hang.append(calls.append)
+    fail(routing, A, 1, ResultClass.TIMEOUT)
+    routing.record(A, MODEL, ResultClass.OK)
+    routing.record(B, MODEL, ResultClass.OK)
+    fail(routing, B, 1, ResultClass.TIMEOUT)
+    time.pass_ms(1_000)
+    routing.apply(generation(part({C: 1_000_000}), 2))
+    assert calls == []
+    routing.apply(generation(part(THREE), 3))
+    time.pass_ms(20_000)
+    routing.apply(generation(part({C: 1_000_000}), 4))
+    assert calls == []
+
+
 def test_a_pool_that_the_table_has_left_is_forgotten() -> None:
     """Its ejection ends with its time, without a request to find out: its return is up to the planner."""
     time = Time()
