@@ -32,10 +32,13 @@ OK, UNIMPLEMENTED, RESOURCE_EXHAUSTED, INTERNAL = b"0", b"12", b"8", b"13"
 
 
 class Call(Protocol):
-    """One stream. ``is_done``: no more is answered."""
+    """One stream. ``is_done``: no more is answered. ``goes_on``: it stays open once the caller has sent all,
+    as calls do whose answers come by themselves."""
 
     @property
     def is_done(self) -> bool: ...
+    @property
+    def goes_on(self) -> bool: ...
     def take(self, message: bytes, /) -> Iterator[bytes]: ...
     def end(self, *, drained: bool = False) -> None: ...
 
@@ -107,6 +110,14 @@ class Connection(asyncio.Protocol):
             self._take_frames()
         except (ProtocolError, HPACKError):
             self._close(PROTOCOL_ERROR)
+        self._flush()
+
+    def push(self, call: Call, message: bytes) -> None:
+        """Sends a message that answers none. Nothing happens for a call that is not open here."""
+        for number, stream in list(self._streams.items()):
+            if stream.call is call and not stream.status:
+                stream.pending += b"\0" + len(message).to_bytes(4) + message
+                self._pump(number, stream)
         self._flush()
 
     def drain(self) -> None:
@@ -236,7 +247,7 @@ class Connection(asyncio.Protocol):
 
     def _half_closed(self, number: int) -> None:
         stream = self._streams.get(number)
-        if stream is not None and not stream.status:
+        if stream is not None and not stream.status and not stream.call.goes_on:
             stream.call.end()
             stream.status = OK
             self._pump(number, stream)

@@ -15,7 +15,7 @@ from controller.process.supervise import collect_seldom, end_on_signals, until_a
 from picker.choosing import Desk
 from picker.endpoints import Endpoints
 from picker.server import PickerServer
-from picker.settings import PickerFile, is_loopback
+from picker.settings import PickerFile, listen_of
 from tieline.cancelling import end_all
 
 READY_WITHIN_S = 2.0
@@ -45,7 +45,7 @@ async def run_picker(settings: Settings, file: PickerFile) -> int:
         closing.push_async_callback(end_all, [lookups])
         address = await closing.enter_async_context(server.listening())
         log.info("listening", address=address, workloads=sorted(clients), destination=file.destination)
-        if not file.client_ca and not is_loopback(file.listen):
+        if not file.client_ca and not listen_of(file).is_loopback:
             log.warning(
                 "whoever reaches this address can say that pools fail: give client_ca, or keep it private"
             )

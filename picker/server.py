@@ -7,31 +7,33 @@ is asked to stop.
 """
 
 import asyncio
-import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, MutableSet
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
 
 from controller.process.errors import SettingError
+from controller.process.listening import tls_context
 from picker.answers import Answers
 from picker.choosing import Desk
 from picker.exchange import Exchange
 from picker.http2 import Call, Connection
 from picker.messages import HealthCheckResponse, ProcessingRequest
-from picker.settings import PickerFile
-from tieline.errors import ConfigurationError
-from tieline.private_files import read_private_file
+from picker.settings import PickerFile, listen_of
+from tieline.cancelling import end_all
 
 SERVICE, HEALTH = "envoy.service.ext_proc.v3.ExternalProcessor", "grpc.health.v1.Health"
 SERVING, NOT_SERVING = 1, 2
+LOOK_EVERY_S = 0.5  # how soon those who watch the health hear of a table that came
 _MESSAGE_MARGIN_BYTES = 1024 * 1024  # for what a message has beside a body
 
 
 class _Processing:
     """One request of a caller."""
+
+    goes_on = False
 
     def __init__(self, exchange: Exchange, failed: Callable[[], None]) -> None:
         self._exchange, self._failed = exchange, failed
@@ -57,6 +59,8 @@ class _Processing:
 class _Check:
     """One health check."""
 
+    goes_on = False
+
     def __init__(self, is_serving: bool) -> None:
         self._is_serving = is_serving
         self.is_done = False
@@ -64,10 +68,30 @@ class _Check:
     def take(self, _message: bytes) -> Iterator[bytes]:
         """One answer, and no more."""
         self.is_done = True
-        yield HealthCheckResponse(status=SERVING if self._is_serving else NOT_SERVING).SerializeToString()
+        yield _health(self._is_serving)
 
     def end(self, *, drained: bool = False) -> None:
         """Nothing has to be ended."""
+
+
+class _Watch:
+    """Somebody who is told the health now, and again whenever it changes, until he leaves. ``all_watches``:
+    those of the server, of which this is one while it is open."""
+
+    goes_on = True
+    is_done = False
+
+    def __init__(self, is_serving: bool, all_watches: "MutableSet[_Watch]") -> None:
+        self.is_serving, self._all_watches = is_serving, all_watches
+
+    def take(self, _message: bytes) -> Iterator[bytes]:
+        """The health now."""
+        self._all_watches.add(self)
+        yield _health(self.is_serving)
+
+    def end(self, *, drained: bool = False) -> None:  # noqa: ARG002
+        """Nobody is told any more."""
+        self._all_watches.discard(self)
 
 
 class PickerServer:
@@ -79,6 +103,7 @@ class PickerServer:
         self._file, self._desk, self._clock, self._is_ready = file, desk, clock, is_ready
         self._answers = Answers()
         self._connections: set[Connection] = set()
+        self._watches: set[_Watch] = set()
         self._is_stopping = False
         self.counts: Counter[str] = Counter()
         self.errors = 0
@@ -97,27 +122,43 @@ class PickerServer:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str]:
         """Serves as long as the context lasts, and gives the address. Raises SettingError when it can't."""
-        host, _, port = self._file.listen.rpartition(":")
-        tls = _tls(self._file) if self._file.certificate else None
-        bare = host.removeprefix("[").removesuffix("]")
+        listen = listen_of(self._file)
+        callers = Path(self._file.client_ca) if self._file.client_ca else None
+        tls = tls_context(listen, callers=callers, protocols=("h2",))
         try:
             server = await asyncio.get_running_loop().create_server(
-                self._connection, bare, int(port), ssl=tls, reuse_port=True
+                self._connection, listen.host, listen.port, ssl=tls, reuse_port=True
             )
         except OSError as error:
             text = f"listen: it can't listen on {self._file.listen}: {error.strerror}"
             raise SettingError(text) from None
+        looks = asyncio.create_task(self._look())
         try:
-            yield f"{host}:{server.sockets[0].getsockname()[1]}"
+            yield listen._replace(port=server.sockets[0].getsockname()[1]).address
         finally:
-            self._is_stopping = True
+            self.stop()
+            await end_all([looks])
             server.close()
             for connection in list(self._connections):
                 connection.drain()
 
     def stop(self) -> None:
-        """Health checks fail from now on. Requests are picked for as before."""
+        """Health checks fail from now on, and those who watch are told. Requests are picked for as before."""
         self._is_stopping = True
+        self._tell_watches()
+
+    def _tell_watches(self) -> None:
+        is_serving = self.is_serving
+        for watch in [watch for watch in self._watches if watch.is_serving != is_serving]:
+            watch.is_serving = is_serving
+            for connection in self._connections:
+                connection.push(watch, _health(is_serving))
+
+    async def _look(self) -> None:
+        """Tells those who watch, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self._tell_watches()
 
     def _connection(self) -> Connection:
         return Connection(
@@ -130,6 +171,8 @@ class PickerServer:
     def _call(self, path: str) -> Call | None:
         if path == f"/{SERVICE}/Process":
             return _Processing(self._exchange(), self._note_error)
+        if path == f"/{HEALTH}/Watch":
+            return _Watch(self.is_serving, self._watches)
         return _Check(self.is_serving) if path == f"/{HEALTH}/Check" else None
 
     def _exchange(self) -> Exchange:
@@ -150,26 +193,5 @@ class PickerServer:
         self.counts[what] += 1
 
 
-def _tls(file: PickerFile) -> ssl.SSLContext:
-    """Raises SettingError, also for a key that others than its owner may read."""
-    try:
-        read_private_file(Path(file.key))
-    except ConfigurationError as error:
-        raise SettingError(f"key: {error}") from None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["h2"])
-    try:
-        context.load_cert_chain(file.certificate, file.key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingError(
-            f"certificate: {file.certificate} can't be read: {error.strerror or error}"
-        ) from None
-    if file.client_ca:
-        try:
-            context.load_verify_locations(file.client_ca)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingError(
-                f"client_ca: {file.client_ca} can't be read: {error.strerror or error}"
-            ) from None
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
+def _health(is_serving: bool) -> bytes:
+    return bytes(HealthCheckResponse(status=SERVING if is_serving else NOT_SERVING).SerializeToString())

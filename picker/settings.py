@@ -3,7 +3,6 @@
 All mistakes are told at once, each with its line, its field and the remedy.
 """
 
-import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -11,7 +10,8 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from controller.process.errors import UserError
+from controller.process.errors import SettingError, UserError
+from controller.process.listening import Listen, read_listen
 from controller.yaml_reading import UnreadableFileError, checked_document, read_file
 from tieline.event_fields import Name, PoolId
 
@@ -77,8 +77,8 @@ class PickerFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def load_picker_file(path: Path, *, listen: str = "") -> PickerFile:
     """The checked contents of a file. ``listen`` takes the place of the file's address. Raises ``UserError``
     with a line for each mistake."""
-    if listen and not is_address(listen):
-        raise UserError(f"--listen {listen!r}: {LISTEN_EXPECTED}")
+    if listen:
+        read_listen(listen)
     try:
         file = parse_picker_file(read_file(path), name=str(path))
         return msgspec.structs.replace(file, listen=listen) if listen else file
@@ -97,27 +97,31 @@ def parse_picker_file(data: bytes | str, *, name: str = "picker.yaml") -> Picker
     )
 
 
-def is_address(text: str) -> bool:
-    """Whether it is ``ip:port``, as Envoy wants it."""
-    host, _, port = text.rpartition(":")
+def listen_of(file: PickerFile) -> Listen:
+    """Where a checked file says that the picker listens, and by which certificate."""
+    certificate, key = (Path(name) if name else None for name in (file.certificate, file.key))
+    return read_listen(file.listen, certificate, key, setting="listen")
+
+
+def is_endpoint(text: str) -> bool:
+    """Whether it is ``ip:port``, as Envoy wants it: no name, and IPv6 in brackets."""
     try:
-        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
+        place = read_listen(text)
+    except SettingError:
         return False
-    bracketed = host.startswith("[") and host.endswith("]")
-    return (
-        port.isascii() and port.isdigit() and 0 < int(port) < 65_536 and bracketed == (address.version == 6)
-    )
+    return place.host != "localhost" and place.port > 0 and text == place.address
 
 
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches ``ip:port``."""
-    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    return ipaddress.ip_address(host).is_loopback
+def _is_place(text: str) -> bool:
+    try:
+        read_listen(text)
+    except SettingError:
+        return False
+    return True
 
 
 def _faults(file: PickerFile) -> Iterator[tuple[FieldPath, str]]:
-    if not is_address(file.listen):
+    if not _is_place(file.listen):
         yield ("listen",), LISTEN_EXPECTED
     if bool(file.certificate) != bool(file.key):
         yield ("key" if file.certificate else "certificate",), "give both certificate and key, or neither"
@@ -125,7 +129,7 @@ def _faults(file: PickerFile) -> Iterator[tuple[FieldPath, str]]:
         yield ("client_ca",), "certificates are shown over TLS: give certificate and key as well"
     for pool, endpoints in file.endpoints.items():
         for place, endpoint in enumerate(endpoints):
-            if not is_address(endpoint):
+            if not is_endpoint(endpoint):
                 yield (
                     ("endpoints", pool, place),
                     f"expected ip:port, got {endpoint!r}; names go into the policy",

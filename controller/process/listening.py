@@ -5,13 +5,14 @@ Whoever opens connections and says nothing, or dictates a request a byte a minut
 until none is left for Kafka and Redis. So a connection that makes no whole request within some seconds is
 ended, and beyond the most that may be open at once the next one is closed as soon as it is there. A
 connection that has made a request is the HTTP server's own affair: it ends one that is idle. Used by
-`controller.web.server`, for callers and hooks, by `gateway.server`, and by `monitor`. Tested in
-tests/unit/controller/process/test_listening.py, and over sockets in tests/integration/test_web_bounds.py.
+`controller.web.server`, for callers and hooks, by `gateway.server` and by `monitor`; `picker.server` uses the
+address and the certificate alone. Tested in tests/unit/controller/process/test_listening.py, and over sockets
+in tests/integration/test_web_bounds.py.
 """
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +40,11 @@ class Listen(NamedTuple):
         """Whether only this machine can reach the address."""
         return self.host == "localhost" or ip_address(self.host).is_loopback
 
+    @property
+    def address(self) -> str:
+        """Host and port in one text, with brackets around the host where IPv6 needs them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 def read_listen(
     text: str, certificate: Path | None = None, key: Path | None = None, *, setting: str = "--listen"
@@ -61,9 +67,12 @@ def read_listen(
     return Listen(host, number, certificate, key=key)
 
 
-def tls_context(listen: Listen) -> ssl.SSLContext | None:
-    """What a server of TLS shows its callers; None without a certificate. Raises ``SettingError`` for files
-    that can't be used, and for a key that others can read."""
+def tls_context(
+    listen: Listen, *, callers: Path | None = None, protocols: Sequence[str] = ()
+) -> ssl.SSLContext | None:
+    """What a server of TLS shows its callers; None without a certificate. ``callers``: a file with the
+    authority whose certificate each of them must show. ``protocols``: what is spoken over it, for ALPN.
+    Raises ``SettingError`` for files that can't be used, and for a key that others can read."""
     if listen.certificate is None or listen.key is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -77,6 +86,16 @@ def tls_context(listen: Listen) -> ssl.SSLContext | None:
         read_private_file(listen.key)
     except ConfigurationError as error:
         raise SettingError(f"the key for TLS: {error}") from None
+    if callers is not None:
+        try:
+            context.load_verify_locations(callers)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingError(
+                f"the authority of callers {callers} can't be read: {error.strerror or error}"
+            ) from None
+        context.verify_mode = ssl.CERT_REQUIRED
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
     return context
 
 

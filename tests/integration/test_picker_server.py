@@ -71,6 +71,28 @@ async def test_health_fails_as_soon_as_it_stops_and_requests_are_picked_for() ->
         await stream.done_writing()
 
 
+async def test_who_watches_the_health_is_told_of_every_change() -> None:
+    """At once when the picker is asked to stop, and soon after a table has come. A watch that is left is
+    forgotten."""
+    file, tables = picker_file(listen=LISTEN), list[str]()
+    async with bench(file, ONLY_A) as at:
+        server = PickerServer(file, at.desk, clock=lambda: 0, is_ready=lambda: bool(tables))
+        async with server.listening() as address, grpc.aio.insecure_channel(address) as channel:
+            watch = channel.unary_stream(
+                f"/{HEALTH}/Watch",
+                request_serializer=serialized,
+                response_deserializer=HealthCheckResponse.FromString,
+            )
+            first, second = watch(HealthCheckRequest()), watch(HealthCheckRequest())
+            assert [(await call.read()).status for call in (first, second)] == [NOT_SERVING] * 2
+            second.cancel()
+            tables.append("one")
+            assert (await first.read()).status == SERVING
+            await until(lambda: server.open == 1)
+            server.stop()
+            assert (await first.read()).status == NOT_SERVING
+
+
 async def test_open_streams_end_well_when_the_picker_ends() -> None:
     """A stream that is cut off would make Envoy fail its request. No outcome is made up for it."""
     async with bench(picker_file(listen=LISTEN), ONLY_A) as at:
@@ -132,14 +154,17 @@ async def test_what_cannot_work_is_said(tmp_path: Path) -> None:
         async with serving(picker_file(listen="192.0.2.1:9002")):
             pass
     key = tmp_path / "key.pem"
-    key.write_text("x")
-    key.chmod(0o644)
-    with pytest.raises(SettingError, match="key: other users of this machine"):
+    with pytest.raises(SettingError, match=r"the certificate nowhere.pem and its key can't be used: No such"):
         async with serving(picker_file(listen=LISTEN, certificate="nowhere.pem", key=str(key))):
             pass
-    key.chmod(0o600)
-    with pytest.raises(SettingError, match=r"certificate: nowhere.pem can't be read"):
-        async with serving(picker_file(listen=LISTEN, certificate="nowhere.pem", key=str(key))):
+    own = certificate(tmp_path, "picker")
+    nowhere = picker_file(listen=LISTEN, certificate=str(own), key=str(own), client_ca="nowhere.pem")
+    with pytest.raises(SettingError, match=r"the authority of callers nowhere.pem can't be read: No such"):
+        async with serving(nowhere):
+            pass
+    own.chmod(0o644)
+    with pytest.raises(SettingError, match="the key for TLS: other users of this machine"):
+        async with serving(picker_file(listen=LISTEN, certificate=str(own), key=str(own))):
             pass
 
 

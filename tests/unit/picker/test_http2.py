@@ -18,7 +18,7 @@ class Echo:
     """Answers each message by itself, and is done after `last`."""
 
     def __init__(self) -> None:
-        self.is_done = False
+        self.is_done = self.goes_on = False
         self.ends: list[bool] = []
 
     def take(self, message: bytes) -> Iterator[bytes]:

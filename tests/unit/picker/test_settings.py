@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller.process.errors import UserError
-from picker.settings import is_address, load_picker_file, parse_picker_file
+from picker.settings import is_endpoint, load_picker_file, parse_picker_file
 from tests.places import ROOT
 
 GOOD = """
@@ -35,7 +35,7 @@ def test_a_small_file_is_enough() -> None:
 def test_all_mistakes_are_told_at_once() -> None:
     """Each with its line and field."""
     text = """
-listen: localhost
+listen: somewhere:9002
 certificate: a.pem
 destination: pools
 endpoints: {a/r/d: [host:80]}
@@ -79,16 +79,16 @@ def test_endpoints_belong_to_the_mode_that_uses_them() -> None:
         ("10.0.0.1", False),
     ],
 )
-def test_an_address_is_what_envoy_takes(text: str, good: bool) -> None:
+def test_an_endpoint_is_what_envoy_takes(text: str, good: bool) -> None:
     """An IP and a port, IPv6 in brackets."""
-    assert is_address(text) is good
+    assert is_endpoint(text) is good
 
 
 def test_the_example_is_a_good_file() -> None:
     """And --listen takes the place of its address, if it is one."""
     example = ROOT / "examples" / "picker.yaml"
     assert load_picker_file(example, listen="127.0.0.1:1").listen == "127.0.0.1:1"
-    with pytest.raises(UserError, match="--listen 'x': expected ADDRESS:PORT"):
+    with pytest.raises(UserError, match="--listen 'x': give an address and a port"):
         load_picker_file(example, listen="x")
     with pytest.raises(UserError, match="can't be read"):
         load_picker_file(Path("/nowhere"))
