@@ -27,7 +27,7 @@ from tieline.cloudevents import decode
 from tieline.events import Demand
 from tieline.table import Manifest, ModelOffer, RouteTable, Split, checksum, decode_slice, slices
 from tieline.topics import Topics
-from tools.toolchains import INSTALL_MAX_S, NODE_FOR_TYPESCRIPT, node, node_packages
+from tools.toolchains import INSTALL_MAX_S, NODE_FOR_TYPESCRIPT, node, node_packages, npm
 
 PACKAGE = ROOT / "clients" / "typescript"
 RUN_MAX_S = 300.0
@@ -62,7 +62,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("typescript")
     for name in ("src", "test"):
         shutil.copytree(PACKAGE / name, place / name)
-    for name in ("package.json", "tsconfig.json"):
+    for name in ("package.json", "tsconfig.json", "README.md"):
         shutil.copy(PACKAGE / name, place)
     (place / "node_modules").symlink_to(node_packages(PACKAGE) / "node_modules")
     compiler = place / "node_modules" / "typescript" / "bin" / "tsc"
@@ -70,10 +70,70 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.timeout(INSTALL_MAX_S + 2 * RUN_MAX_S)
-def test_its_types_hold_and_it_can_be_packed(built: Path) -> None:
-    """The strict compiler finds nothing, and what it writes can be imported as users of the package do."""
-    run(node(NODE_FOR_TYPESCRIPT), "-e", "import('tieline').then(Object.keys)", cwd=built)
+@pytest.fixture(scope="module")
+def project(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of its own, into which npm installed the archive that `npm pack` made. Beside it are the SDK
+    and the compiler that were fetched before."""
+    place = tmp_path_factory.mktemp("project")
+    run(*npm(), "pack", "--ignore-scripts", "--pack-destination", place, cwd=built)
+    [archive] = place.glob("tieline-*.tgz")
+    (place / "package.json").write_text('{"name": "project", "private": true, "type": "module"}')
+    quiet = ("--offline", "--ignore-scripts", "--no-audit", "--no-fund")
+    run(*npm(), "install", *quiet, archive.name, cwd=place)
+    for name in ("openai", "typescript", "@types", "undici-types"):
+        (place / "node_modules" / name).symlink_to(built / "node_modules" / name)
+    return place
+
+
+def test_the_archive_holds_what_its_users_need(project: Path) -> None:
+    """The compiled sources with their types and the README, and neither tests nor TypeScript."""
+    package = project / "node_modules" / "tieline"
+    names = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
+    sources = {path.stem for path in (PACKAGE / "src").glob("*.ts")}
+    compiled = {f"dist/src/{stem}{suffix}" for stem in sources for suffix in (".js", ".d.ts")}
+    assert names == {"package.json", "README.md", *compiled}
+
+
+USER_OF_TYPES = """
+import { Client, StreamBrokenError, type Route } from "tieline";
+
+export async function first(client: Client): Promise<string> {
+  const choice = client.pick("chat-large", { session: "one" });
+  const route: Route | undefined = choice.kind === "route" ? choice : undefined;
+  return route === undefined ? client.status.state : route.target.url;
+}
+export const isBroken = (error: unknown): boolean => error instanceof StreamBrokenError;
+"""
+USER_OF_THE_SDK = """
+import OpenAI from "openai";
+import { Client } from "tieline";
+
+export const sdk = (client: Client): OpenAI =>
+  new OpenAI({ baseURL: client.baseURL, fetch: client.fetch, apiKey: "unused", maxRetries: 0 });
+"""
+WRONG_USER = """
+import { Client } from "tieline";
+
+export const client = await Client.start({ url: 1, workload: "chat", origin: "eu" });
+"""
+
+
+@pytest.mark.timeout(INSTALL_MAX_S + 3 * RUN_MAX_S)
+@pytest.mark.parametrize(("module", "resolution"), [("node16", "node16"), ("esnext", "bundler")])
+def test_types_resolve_in_a_project(project: Path, module: str, resolution: str) -> None:
+    """Under the strict compiler, both ways in which projects find packages. The types of the package itself
+    are checked as well, what fits the SDK fits, and a wrong option is found."""
+    compiler = (node(NODE_FOR_TYPESCRIPT), project / "node_modules" / "typescript" / "bin" / "tsc")
+    options = ["--strict", "--noEmit", "--target", "es2022", "--types", "node"]
+    options += ["--module", module, "--moduleResolution", resolution]
+    for name, text in (("types", USER_OF_TYPES), ("sdk", USER_OF_THE_SDK), ("wrong", WRONG_USER)):
+        (project / f"{name}.mts").write_text(text)
+    run(*compiler, *options, "types.mts", cwd=project)
+    with pytest.raises(AssertionError) as caught:
+        run(*compiler, *options, "--skipLibCheck", "sdk.mts", "wrong.mts", cwd=project)
+    [line] = [line for line in str(caught.value).splitlines() if "error TS" in line]
+    assert "wrong.mts" in line
+    assert "Type 'number' is not assignable to type 'string'" in line
 
 
 def plain_text(made: RouteTable) -> str:
@@ -135,15 +195,16 @@ def example() -> str:
 
 @pytest.mark.timeout(INSTALL_MAX_S + 3 * RUN_MAX_S)
 async def test_the_program_of_the_readme_runs_by_what_tieline_web_serves(
-    built: Path, tmp_path: Path, redis_url: str, kafka_bootstrap: str, prefix: str
+    project: Path, tmp_path: Path, redis_url: str, kafka_bootstrap: str, prefix: str
 ) -> None:
-    """Its table comes from `tieline web`, which takes its reports to Kafka.
+    """It runs in a project that installed the package. Its table comes from `tieline web`, which takes its
+    reports to Kafka.
 
     A pool that fails costs an attempt. Without the endpoint the program runs by its last good file.
     """
     topics = Topics(prefix.rstrip("."))
     await create_topics(kafka_bootstrap, topics)
-    program, last_good = built / "example.mjs", tmp_path / "last-good"
+    program, last_good = project / "example.mjs", tmp_path / "last-good"
     program.write_text(example())
     names = [pool.rsplit("/", 1)[0] for pool in (FAULTY, OTHER)]
     async with (
