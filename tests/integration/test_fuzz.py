@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 from streams.app import Ingest, IngestSettings
 from streams.tables import RedisTables
@@ -15,6 +16,7 @@ from tieline.registration import Registry, SourceRule
 RECORDS = 10_000
 SEED = 20_260_731
 CHUNK = 250
+BEHIND_MAX = 1_000  # half of these are bad, and 1,000 letters may wait for a busy broker (docs/bounds.md)
 
 
 def registry() -> Registry:
@@ -38,11 +40,10 @@ async def test_every_fuzzed_record_ends_where_it_belongs(
             assert await ingest.ready(60)
             for start in range(0, RECORDS, CHUNK):
                 await it.deliver(as_sent(it.settings, made) for made in records[start : start + CHUNK])
-            await until(
-                lambda: ingest.counts["records"] >= RECORDS, 400, "as many records handled as were sent"
-            )
+                await until(partial(handled, ingest, start + CHUNK - BEHIND_MAX), 400, "records handled")
+            await until(partial(handled, ingest, RECORDS), 400, "as many records handled as were sent")
             # A session that ended on a busy machine reads some of them twice, so the last may still come.
-            await until(lambda: all_have_ended(it), 100, "an end of each record")
+            await until(lambda: all_have_ended(it), 400, "an end of each record")
             await check(it, records)
             at_ms = now_ms()
             last = Report(SOURCES[0], PROVIDER, "last", "one", 1, at_ms - 1_000, at_ms, 900_000, ())
@@ -50,6 +51,11 @@ async def test_every_fuzzed_record_ends_where_it_belongs(
             await until(lambda: taken(it, "last"), what="the last record")
         finally:
             await ingest.stop()
+
+
+def handled(ingest: Ingest, records: int) -> bool:
+    """Whether at least so many records were handled."""
+    return ingest.counts["records"] >= records
 
 
 def as_sent(
