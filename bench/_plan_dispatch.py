@@ -87,18 +87,18 @@ def _sample(compiled: CompiledPolicy, problem: Problem) -> Sample:
     return Sample((time.perf_counter() - began) * 1_000, (time.process_time() - worked) * 1_000, plan)
 
 
-def solved_from_merit_order(size: Size) -> ColdSolves:
+def solved_from_merit_order(size: Size, contexts: int = 0) -> ColdSolves:
     """A few solves of the installation's first problem; one before them, uncounted, loads the solver."""
-    policy = policy_of(size, filled=FILLED)
+    policy = policy_of(size, filled=FILLED, contexts=contexts)
     compiled = compile_policy(policy)
     problem = problem_under(policy, _merit_order(compiled))
     _plan(compiled, problem)
     return ColdSolves(compiled, problem, [_sample(compiled, problem) for _ in range(COLD_SOLVES)])
 
 
-def dispatch_cases(name: str, size: Size, target: dict[str, float]) -> Iterator[Case]:
-    """``name`` says the size, e.g. `400 pools`."""
-    compiled, problem, cold = solved_from_merit_order(size)
+def dispatch_cases(name: str, size: Size, target: dict[str, float], contexts: int = 0) -> Iterator[Case]:
+    """``name`` says the size, e.g. `400 pools`. With ``contexts`` hardly any two routes are alike."""
+    compiled, problem, cold = solved_from_merit_order(size, contexts)
     name = f"dispatch {name}"
     samples = [cold[-1]]
     for hour in range(HOURS):

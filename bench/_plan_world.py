@@ -11,7 +11,7 @@ from tieline.table import CRITICALITIES, MILLION, ModelOffer, Split
 PROVIDERS = ("azure", "coreweave", "gcp", "oci")
 PLACES = ("us", "eu", "uk", "jp", "in", "br", "au", "ca")
 MODELS = ("chat-large", "chat-small", "embed")
-OFFERS = {name: ModelOffer(name, name) for name in MODELS}
+CONTEXT_STEP = 4_096
 COMMITTED = 1_000.0
 LIMIT = 1_600.0
 FILLED = 0.55  # demand as a share of what is committed
@@ -27,14 +27,15 @@ class Size(NamedTuple):
     origins: int
 
 
-def policy_of(size: Size, filled: float = FILLED) -> Policy:
+def policy_of(size: Size, filled: float = FILLED, contexts: int = 0) -> Policy:
     """A policy of this size, with demand of ``filled`` times what is committed.
 
     Pools are spread evenly, and every fifth pool shares a quota. Half of the origins are bound to their own
-    country and the next, and one workload in ten to one provider.
+    country and the next, and one workload in ten to one provider. With ``contexts`` pools offer, and
+    workloads need, so many different contexts; in each place there are pools of all of them.
     """
     places = PLACES[: size.origins]
-    pools = tuple(_pool(number, places) for number in range(size.pools))
+    pools = tuple(_pool(number, places, contexts) for number in range(size.pools))
     return Policy(
         lineage="bench",
         geographies=places,
@@ -44,12 +45,18 @@ def policy_of(size: Size, filled: float = FILLED) -> Policy:
         ),
         providers=tuple(Provider(name) for name in PROVIDERS),
         pools=pools,
-        workloads=_workloads(size, places, filled),
+        workloads=_workloads(size, places, filled, contexts),
         quota_groups=_quota_groups(pools),
     )
 
 
-def _pool(number: int, places: tuple[str, ...]) -> Pool:
+def _context_tokens(number: int, contexts: int) -> int:
+    """0 states none: a pool takes any, a workload needs none."""
+    return CONTEXT_STEP * (1 + number % contexts) if contexts else 0
+
+
+def _pool(number: int, places: tuple[str, ...], contexts: int) -> Pool:
+    context_tokens = _context_tokens(number // (len(PROVIDERS) * len(places)) * 5, contexts)
     provider = PROVIDERS[number % len(PROVIDERS)]
     home = number // len(PROVIDERS) % len(places)
     models = MODELS if number % 3 else MODELS[:2]
@@ -57,7 +64,7 @@ def _pool(number: int, places: tuple[str, ...]) -> Pool:
         id=f"{provider}/{places[home]}-{number // 256}/d{number}",
         geography=places[home],
         url="https://example.invalid/v1",
-        models=tuple(OFFERS[name] for name in models),
+        models=tuple(ModelOffer(name, name, context_tokens=context_tokens) for name in models),
         limit_units_per_s=LIMIT,
         committed_units_per_s=COMMITTED,
         price_per_million_units=2.0 + (number * 7 % 50) / 10,
@@ -75,13 +82,14 @@ def _groups_of(number: int, home: int) -> str | tuple[str, ...]:
     return (name, f"wider-{home}") if number % 20 == 0 else name
 
 
-def _workloads(size: Size, places: tuple[str, ...], filled: float) -> tuple[Workload, ...]:
+def _workloads(size: Size, places: tuple[str, ...], filled: float, contexts: int) -> tuple[Workload, ...]:
     units = filled * COMMITTED * size.pools / (size.workloads * len(places))
     return tuple(
         Workload(
             id=f"w{number}",
             criticality=CRITICALITIES[number % 4],
             models=(MODELS[number % len(MODELS)],),
+            context_tokens=_context_tokens(number, contexts),
             exclusive_provider=PROVIDERS[number % 4] if number % 10 == 9 else None,
             expected_units_per_s={
                 place: units * (0.5 + (number + i) % 3 / 2) for i, place in enumerate(places)

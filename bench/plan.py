@@ -2,7 +2,8 @@
 
 `reflex N pools`: one step in which a loaded pool is lost. `dispatch N pools`: the linear programme of the
 whole table with N-1. Both are promised for 400 pools x 20 workloads x 8 origins and for 4,000 x 50 x 8, and
-reported for other sizes. `first table N pools`: the step that begins a lineage. `memory of ...`: the peak
+reported for other sizes. `32 contexts`: so many that hardly any two routes are alike, so that a large
+programme merges pools. `first table N pools`: the step that begins a lineage. `memory of ...`: the peak
 memory of a process that does only that.
 
 How both grow is drawn from the JSON: `script/bench plan --json | .venv/bin/python -m bench._plan_plot
@@ -28,6 +29,7 @@ SIZES = {
 SAMPLES = {"40 pools": 200, "400 pools": 200, "1000 pools": 50, "2000 pools": 50, "4000 pools": 200}
 REFLEX = {"400 pools": {"p50": 5.0}, "4000 pools": {"p50": 20.0, "p99": 60.0}}
 FIRST_TABLE = {"4000 pools": {"p50": 1_000.0}}
+CONTEXTS = 32  # that workloads need and pools offer, so that hardly any two routes are alike
 DISPATCH = {"400 pools": {"p50": 100.0}, "4000 pools": {"p50": 5_000.0}}
 
 
@@ -38,6 +40,8 @@ def measure() -> Iterator[Case]:
         yield from reflex_cases(name, SIZES[name], samples, *targets)
     for name, size in SIZES.items():
         yield from dispatch_cases(name, size, DISPATCH.get(name, {}))
+    for name in ("400 pools", "4000 pools"):
+        yield from dispatch_cases(f"{name}, {CONTEXTS} contexts", SIZES[name], {}, CONTEXTS)
     for name in ("400 pools", "4000 pools"):
         yield from memory_cases("steps", name, SIZES[name])
     for name, size in SIZES.items():

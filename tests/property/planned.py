@@ -23,6 +23,7 @@ from tieline.table import CRITICALITIES, MILLION, ModelOffer, Split
 PROVIDERS = ("a", "b", "c")
 PLACES = ("eu", "us")
 INFINITE = float("inf")
+World = tuple[Policy, Problem]
 
 
 Groups = tuple[str | tuple[str, ...], ...]
@@ -98,6 +99,40 @@ def with_twins(policy: Policy) -> Policy:
     """The policy with a second workload of the same rules for each, so that every route has an alike one."""
     twins = tuple(replace(workload, id=f"{workload.id}-twin") for workload in policy.workloads)
     return replace(policy, workloads=(*policy.workloads, *twins))
+
+
+def with_twin_pools(policy: Policy) -> Policy:
+    """The policy with a second pool beside each, of half its size, dearer and a little farther away."""
+    pools = []
+    for pool in policy.pools:
+        twin = replace(
+            pool,
+            id=f"{pool.id}-twin",
+            limit_units_per_s=pool.limit_units_per_s / 2,
+            committed_units_per_s=pool.committed_units_per_s / 2,
+            price_per_million_units=pool.price_per_million_units + 1.0,
+            latency_ms={origin: ms + 7.0 for origin, ms in pool.latency_ms.items()},
+        )
+        pools += [pool, twin]
+    return replace(policy, pools=tuple(pools))
+
+
+@st.composite
+def worlds(
+    draw: st.DrawFn,
+    *,
+    shares: bool = True,
+    grades: tuple[int, ...] = (GAINS, GAINS, GAINS, GAINS_LATE, OUT),
+    groups: Groups = AT_MOST_ONE,
+    twin_pools: bool = False,
+) -> World:
+    """A policy and a problem under it; half of the policies have alike routes, on demand all alike pools."""
+    policy = draw(policies(shares=shares, groups=groups))
+    if draw(st.booleans()):
+        policy = with_twins(policy)
+    if twin_pools:
+        policy = with_twin_pools(policy)
+    return policy, draw(problems(policy, grades))
 
 
 @st.composite

@@ -5,50 +5,31 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from controller.core.lp.pool_classes import PAIRS_MAX
 from controller.core.lp.problem import grown
 from controller.core.lp.programme import SECURITY, SECURITY_ALL, SHED
 from controller.core.lp.solve import DOMAINS_MAX, solve
-from controller.core.model.dispatch_plan import Problem
 from controller.core.moves.draft import GAINS_LAST, GAINS_LATE, OUT
 from controller.core.policy.compiled import compile_policy
-from controller.core.policy.policy import Policy
 from tests.property.planned import (
     ALL_GRADES,
-    AT_MOST_ONE,
     OVERLAPPING,
-    Groups,
+    World,
     flows_of,
     least_cost,
     left_without_room,
     most_served,
-    policies,
-    problems,
-    with_twins,
+    worlds,
 )
 from tieline.table import CRITICALITIES, MILLION, Split
 
 ROUNDING = 0.02  # units/s: whole parts per million of a few thousand units/s
-World = tuple[Policy, Problem]
+MERGED = st.sampled_from((PAIRS_MAX, 0))  # 0: pools are merged, as in a large programme
 
 
 def _penalty(providers: int) -> dict[int, float]:
     base = min(SECURITY, SECURITY_ALL / (providers + DOMAINS_MAX) * 1.5)
     return {0: base * 1.5, 1: base}
-
-
-@st.composite
-def worlds(
-    draw: st.DrawFn,
-    *,
-    shares: bool = True,
-    grades: tuple[int, ...] = (0, 0, 0, 1, OUT),
-    groups: Groups = AT_MOST_ONE,
-) -> World:
-    """A policy and a problem under it; half of the policies have alike routes."""
-    policy = draw(policies(shares=shares, groups=groups))
-    if draw(st.booleans()):
-        policy = with_twins(policy)
-    return policy, draw(problems(policy, grades))
 
 
 @settings(max_examples=150, deadline=None)
@@ -77,12 +58,12 @@ def costs_the_same(world: World, candidates: int) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(worlds(shares=False))
-def test_serves_as_much_of_each_rank_as_any_cut_allows(world: World) -> None:
+@given(st.one_of(worlds(shares=False), worlds(shares=False, twin_pools=True)), MERGED)
+def test_serves_as_much_of_each_rank_as_any_cut_allows(world: World, pairs_max: int) -> None:
     """Demand comes before all else, the most critical first: compared with every cut, without a solver."""
     policy, problem = world
     compiled = compile_policy(policy)
-    plan = solve(compiled, problem).plan
+    plan = solve(compiled, problem, pairs_max=pairs_max).plan
     for rank in range(4):
         served = sum(
             problem.demand[target.route] * (1 - target.shed / MILLION)
@@ -93,13 +74,20 @@ def test_serves_as_much_of_each_rank_as_any_cut_allows(world: World) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.one_of(worlds(grades=ALL_GRADES), worlds(grades=ALL_GRADES, groups=OVERLAPPING)))
-def test_a_plan_is_lawful_and_within_every_limit(world: World) -> None:
+@given(
+    st.one_of(
+        worlds(grades=ALL_GRADES),
+        worlds(grades=ALL_GRADES, groups=OVERLAPPING),
+        worlds(grades=ALL_GRADES, groups=OVERLAPPING, twin_pools=True),
+    ),
+    MERGED,
+)
+def test_a_plan_is_lawful_and_within_every_limit(world: World, pairs_max: int) -> None:
     """Only lawful pools, whole shares, no pool, quota group or provider share beyond its limit; what is
     silent keeps its own, only critical load comes to a pool of unknown health, and nothing to a lost one."""
     policy, problem = world
     compiled = compile_policy(policy)
-    plan = solve(compiled, problem).plan
+    plan = solve(compiled, problem, pairs_max=pairs_max).plan
     flows = flows_of(problem, plan)
     load = [0.0] * len(compiled.pools)
     held_load = [0.0] * len(compiled.pools)
@@ -145,13 +133,13 @@ def test_a_plan_is_lawful_and_within_every_limit(world: World) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(worlds())
-def test_a_loss_said_to_be_survived_is_survived(world: World) -> None:
+@given(st.one_of(worlds(), worlds(twin_pools=True)), MERGED)
+def test_a_loss_said_to_be_survived_is_survived(world: World, pairs_max: int) -> None:
     """With the plan's own flows held fast, an independent programme finds room for all critical load after
     every loss that the plan calls met, and says of the others how much has none."""
     policy, problem = world
     compiled = compile_policy(policy)
-    plan = solve(compiled, problem).plan
+    plan = solve(compiled, problem, pairs_max=pairs_max).plan
     flows = flows_of(problem, plan)
     for loss in plan.met:
         short = left_without_room(compiled, problem, flows, loss)
@@ -181,11 +169,11 @@ def test_a_plan_that_is_in_force_stays(world: World) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(worlds())
-def test_the_same_problem_gives_the_same_plan(world: World) -> None:
+@given(st.one_of(worlds(), worlds(twin_pools=True)), MERGED)
+def test_the_same_problem_gives_the_same_plan(world: World, pairs_max: int) -> None:
     """Byte for byte, whatever was solved before."""
     policy, problem = world
     compiled = compile_policy(policy)
-    first = solve(compiled, problem).plan
-    solve(compiled, grown(problem, 0.3))
-    assert solve(compiled, problem).plan == first
+    first = solve(compiled, problem, pairs_max=pairs_max).plan
+    solve(compiled, grown(problem, 0.3), pairs_max=pairs_max)
+    assert solve(compiled, problem, pairs_max=pairs_max).plan == first

@@ -22,11 +22,13 @@ in ``programme.py``. docs/dispatch.md explains all of it for operators.
 
 The controller imports only ``problem.py``, as it never loads a solver. The other files run in the solver
 process: ``programme.py`` (costs and room as arrays), ``commodities.py`` (routes that the programme can't tell
-apart are solved as one, and get their load back afterwards), ``losses.py`` (one loss as rows and columns),
+apart are solved as one, and get their load back afterwards), ``pool_classes.py`` (the same of pools, in large
+programmes only), ``losses.py`` (one loss as rows and columns), ``hubs.py`` (the same with fewer columns),
 ``screen_losses.py`` (which losses need rows at all), ``entries.py`` and ``tableau.py`` (the matrix in HiGHS,
 which grows by columns and by losses) and ``solve.py`` (the rounds, and the answer as a plan).
 
 It is tested rule by rule in tests/unit/controller/core/lp. tests/property/test_solve_property.py compares it
 with the same programme without any aggregation, and with the tightest cut, which needs no solver.
-tests/property/test_commodities_property.py proves the way back from commodities to routes.
+tests/property/test_commodities_property.py proves the way back from commodities to routes, and
+tests/property/test_pool_classes_property.py that from classes to pools.
 """

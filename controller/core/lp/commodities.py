@@ -90,13 +90,13 @@ def _divided(demand: Floats, in_place: Floats, flow: Floats, shed: float) -> tup
 
     ``demand`` is [M], ``in_place`` is [M, P], ``flow`` is [P].
     """
-    keeps = _kept(in_place, flow)
+    keeps = kept(in_place, flow)
     lacks = np.maximum(demand - keeps.sum(axis=1), 0.0)
     dropped = lacks * min(shed / max(float(lacks.sum()), 1e-9), 1.0)
-    return keeps + _overlaps(lacks - dropped, flow - keeps.sum(axis=0)), dropped
+    return keeps + overlaps(lacks - dropped, flow - keeps.sum(axis=0)), dropped
 
 
-def _kept(in_place: Floats, flow: Floats) -> Floats:
+def kept(in_place: Floats, flow: Floats) -> Floats:
     """[M, P] what each route keeps where it is. On a pool that loses load, the smallest shares leave first,
     so that routes come to lie on fewer pools and not on ever more."""
     order = np.argsort(in_place, axis=0, kind="stable")
@@ -108,7 +108,7 @@ def _kept(in_place: Floats, flow: Floats) -> Floats:
     return keeps
 
 
-def _overlaps(lacks: Floats, gains: Floats) -> Floats:
+def overlaps(lacks: Floats, gains: Floats) -> Floats:
     """[M, P] what each route gains on each pool: both are laid end to end, and what lies side by side belongs
     together. So all but the first and last pool of a route are its alone."""
     upto_route, upto_pool = np.cumsum(lacks)[:, None], np.cumsum(np.maximum(gains, 0.0))[None, :]

@@ -91,9 +91,11 @@ def loss_entries(instance: Instance, block: LossBlock, pairs: Pairs) -> Entries:
 
 
 def flow_entries(instance: Instance, block: LossBlock, first_column: int) -> Entries:
-    """The block's own columns: for each struck class what finds no room, then what each flow takes over.
+    """The block's own columns: for each struck class what finds no room, then what each flow takes over, then
+    what each link brings into its hub.
 
-    Both serve the class. A flow also takes room of its kind, quota groups and share limit.
+    All of them serve the class, or come out of the hub. A flow also takes room of its kind, quota groups and
+    share limit.
     """
     short = first_column + np.arange(len(block.struck))
     flow = first_column + len(block.struck) + np.arange(len(block.flows))
@@ -103,6 +105,10 @@ def flow_entries(instance: Instance, block: LossBlock, first_column: int) -> Ent
         _ones(class_row, flow),
         _ones(block.kind_row[kind], flow),
     ]
+    if len(block.links):
+        link = first_column + len(block.struck) + len(block.flows) + np.arange(len(block.links))
+        parts.append(_ones(block.links[:, 0], link))
+        parts.append(Entries(block.links[:, 1], link, np.full(len(link), -1.0)))
     for group in block.flow_groups.T:
         grouped = group >= 0
         parts.append(_ones(block.group_row[group[grouped]], flow[grouped]))
@@ -115,7 +121,7 @@ def flow_entries(instance: Instance, block: LossBlock, first_column: int) -> Ent
 
 def cheapest(instance: Instance, count: int) -> Bools:
     """[R, P] for each route the ``count`` cheapest pools, and all pools that it uses already."""
-    total = instance.cost + np.where(instance.committed_room > 0, 0.0, instance.burst_cost)[None, :]
+    total = instance.cost + np.where(instance.committed_room > 0, 0.0, instance.least_burst_cost())[None, :]
     best = np.argsort(total, axis=1, kind="stable")[:, :count]
     chosen = instance.in_place > 0
     np.put_along_axis(chosen, best, True, axis=1)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.core.lp.hubs import NO_LINKS, through_hubs
 from controller.core.lp.programme import Bools, Floats, Instance, Ints
 
 Positions = NDArray[np.signedinteger]
@@ -19,7 +20,8 @@ class LossBlock(NamedTuple):
     """The rows and columns that one loss adds, with S struck classes, T kinds of pools and F flows.
 
     Rows are numbered from 0 within the block: first one for each struck class, then one for each kind, quota
-    group and share limit. A flow says how much load of a class a kind takes over.
+    group and share limit, and last one for each hub. A flow says how much load of a class, or out of a hub, a
+    kind takes over. A link says how much goes on into a hub.
     """
 
     name: str
@@ -32,9 +34,10 @@ class LossBlock(NamedTuple):
     share_row: dict[tuple[int, int], int]  # (route's place, provider) to the row of its share limit
     lower: Floats  # lower bound of each row
     upper: Floats  # upper bound of each row
-    flows: NDArray[np.int32]  # [F, 2] row of the class, number of the kind
+    flows: NDArray[np.int32]  # [F, 2] row of the class or hub, number of the kind
     flow_groups: Ints  # [F, M] quota groups of the kind
     flow_provider: Ints  # [F] provider of the kind
+    links: NDArray[np.int32]  # [L, 2] row of the class or hub that gives, row of the hub that takes
 
 
 class _Kinds(NamedTuple):
@@ -47,8 +50,12 @@ class _Kinds(NamedTuple):
     provider: Ints
 
 
-def block_of(instance: Instance, name: str, lost: Bools) -> LossBlock | None:
-    """The block of one loss, ``lost`` by pool. None if the loss can't strike critical load."""
+def block_of(instance: Instance, name: str, lost: Bools, *, with_hubs: bool = False) -> LossBlock | None:
+    """The block of one loss, ``lost`` by pool. None if the loss can't strike critical load.
+
+    ``with_hubs``: classes without share limits reach their kinds through hubs (hubs.py), which takes far
+    fewer columns where there are many classes and kinds, and has the same optimum.
+    """
     struck = _struck(instance, lost)
     if not len(struck):
         return None
@@ -65,6 +72,13 @@ def block_of(instance: Instance, name: str, lost: Bools) -> LossBlock | None:
     group_row = np.full(len(instance.group_usable) + 1, -1, dtype=np.int32)
     group_row[groups] = first_group + np.arange(len(groups))
     flows = _flows(kinds, struck)
+    links, hubs = NO_LINKS, 0
+    if with_hubs:
+        limited = np.isin(struck, instance.class_of[[place for place, _ in shares]])
+        first_hub = len(struck) + len(room)
+        hub_flows, links, hubs = through_hubs(kinds.may_use[:, struck], limited, first_hub)
+        flows = np.concatenate([flows[limited[flows[:, 0]]], hub_flows]).astype(np.int32)
+    nothing = np.zeros(hubs)
     return LossBlock(
         name=name,
         lost=lost,
@@ -74,11 +88,12 @@ def block_of(instance: Instance, name: str, lost: Bools) -> LossBlock | None:
         kind_row=(first_kind + np.arange(len(kinds.may_use))).astype(np.int32),
         group_row=group_row,
         share_row={key: first_group + len(groups) + i for i, key in enumerate(shares)},
-        lower=np.concatenate([from_fixed, np.full(len(room), -np.inf)]),
-        upper=np.concatenate([from_fixed, room]),
+        lower=np.concatenate([from_fixed, np.full(len(room), -np.inf), nothing]),
+        upper=np.concatenate([from_fixed, room, nothing]),
         flows=flows,
         flow_groups=kinds.groups[flows[:, 1]],
         flow_provider=kinds.provider[flows[:, 1]],
+        links=links,
     )
 
 

@@ -53,7 +53,8 @@ class Instance(NamedTuple):
     them alike.
 
     In a merged instance (``commodities.py``) each row stands for a set of alike routes, and ``routes`` names
-    the first of them.
+    the first of them. Where pools are merged too (``pool_classes.py``) the axis of pools is one of classes,
+    but for burst, which each pool keeps.
     """
 
     compiled: CompiledPolicy
@@ -69,6 +70,7 @@ class Instance(NamedTuple):
     committed_room: Floats  # [P] committed capacity beside the fixed load
     burst_room: Floats  # [P] what the pool may carry beyond that
     burst_cost: Floats  # [P]
+    burst_of: Ints  # [P] the room that the pool's burst adds to: its own, or that of its class
     usable: Floats  # [P] what the pool may carry in all
     groups_of: Ints  # [P, M] the quota groups of each pool, filled up with -1
     group_room: Floats  # [G] beside the fixed load
@@ -77,6 +79,12 @@ class Instance(NamedTuple):
     share_room: ShareLimits  # (route's place, provider) to what it may carry there beside the fixed load
     class_of: Ints  # [R] class, -1 for a route that is not critical
     reserve: Bools  # [C, P] whether the pool may take load of the class after a loss
+
+    def least_burst_cost(self) -> Floats:
+        """[P] what the cheapest burst of each pool, or class of pools, costs."""
+        least = np.full(len(self.usable), np.inf)
+        np.minimum.at(least, self.burst_of, self.burst_cost)
+        return least
 
     def in_group(self, group: int) -> Bools:
         """[P] whether each pool is in the quota group."""
@@ -117,6 +125,7 @@ def instance_of(compiled: CompiledPolicy, problem: Problem) -> Instance:
         committed_room=np.maximum(committed - fixed_load, 0.0),
         burst_room=np.maximum(usable - np.maximum(committed, fixed_load), 0.0),
         burst_cost=_burst_cost(compiled, problem),
+        burst_of=np.arange(len(compiled.pools), dtype=np.int32),
         usable=usable,
         groups_of=groups_of,
         group_room=np.maximum(group_usable - _by_group(groups_of, fixed_load, len(group_usable)), 0.0),

@@ -12,6 +12,12 @@ import numpy as np
 
 from controller.core.lp.commodities import Commodities, commodities_of, given_back
 from controller.core.lp.losses import LossBlock, block_of
+from controller.core.lp.pool_classes import (
+    PAIRS_MAX,
+    PoolClasses,
+    given_to_pools,
+    pool_classes_of,
+)
 from controller.core.lp.programme import (
     FIRST_REFUSAL,
     SECURITY,
@@ -23,7 +29,7 @@ from controller.core.lp.programme import (
     instance_of,
 )
 from controller.core.lp.screen_losses import failure_domains, unsurvived
-from controller.core.lp.tableau import NoAnswerError, Tableau
+from controller.core.lp.tableau import REDUCED_COST_TOLERANCE, NoAnswerError, Tableau
 from controller.core.model.dispatch_plan import Marginal, Plan, Problem, Relief, Shortfall, Target
 from controller.core.moves.draft import whole
 from controller.core.policy.compiled import CompiledPolicy, without_share_limits
@@ -45,7 +51,10 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class Solution(NamedTuple):
-    """A plan, its cost in points x units/s, and how large the programme became."""
+    """A plan, its cost in points x units/s, and how large the programme became.
+
+    Where pools are merged it is the cost of the merged programme.
+    """
 
     plan: Plan
     cost: float
@@ -62,20 +71,45 @@ class _Losses(NamedTuple):
     penalty: Floats  # by class
 
 
+class _Programme(NamedTuple):
+    """A tableau, and the way back from its rows and columns. ``classes`` is None unless pools are merged."""
+
+    tableau: Tableau
+    commodities: Commodities
+    classes: PoolClasses | None
+    losses: _Losses
+
+    def flows(self) -> Floats:
+        """[K, P] the load of each commodity on each pool, in scaled units/s."""
+        flows = self.tableau.flows()
+        return flows if self.classes is None else given_to_pools(self.classes, flows)
+
+    def survived(self) -> list[Bools]:
+        """The losses in the programme that the last optimum survives, each by pool."""
+        least = _least(self.tableau.instance)
+        lost = [block.lost for block in self.losses.blocks if self.tableau.short(block).sum() <= least]
+        return lost if self.classes is None else [by_class[self.classes.of_pool] for by_class in lost]
+
+
 def digest_of(problem: Problem) -> str:
     """The name of the inputs of a plan: 32 hexadecimal digits."""
     return checksum(_encoder.encode(problem))
 
 
 def solve(
-    compiled: CompiledPolicy, problem: Problem, *, limit_s: float = LIMIT_S, candidates: int | None = None
+    compiled: CompiledPolicy,
+    problem: Problem,
+    *,
+    limit_s: float = LIMIT_S,
+    candidates: int | None = None,
+    pairs_max: int = PAIRS_MAX,
 ) -> Solution:
     """The best plan for the problem.
 
     ``limit_s`` bounds each run of the solver, in seconds. ``candidates`` is the number of pools per
     commodity that the solver begins with, by default a tenth of all pools and at least 24; it adds all others
-    that would improve the answer. Raises ``ValueError`` for a
-    problem of another policy, and ``NoAnswerError`` if the solver gives no optimum.
+    that would improve the answer. With more than ``pairs_max`` of them together pools are merged. Raises
+    ``ValueError`` for a problem of another policy, and ``NoAnswerError`` if the solver gives no optimum.
     """
     if problem.policy_version != compiled.version:
         raise ValueError(f"the problem is of policy {problem.policy_version}, not {compiled.version}")
@@ -84,15 +118,29 @@ def solve(
         plan = Plan(compiled.version, digest_of(problem), problem.at_ms, targets=())
         return Solution(plan, 0.0, 0, columns=0, pricing_rounds=0)
     commodities = commodities_of(instance_of(compiled, problem))
-    instance = commodities.merged
-    tableau = Tableau(instance, limit_s, candidates or candidates_of(len(compiled.pools)))
-    losses = _Losses([], failure_domains(compiled), _penalty(instance, len(compiled.providers)))
-    for number, provider in enumerate(compiled.providers):
-        _add(tableau, losses, provider, instance.provider_of == number)
+    pairs = len(commodities.merged.routes) * candidates_of(len(compiled.pools))
+    programme = _programme(commodities, limit_s, candidates, merges=pairs > pairs_max)
+    tableau = programme.tableau
     tableau.solve()
-    plan = _secured_plan(tableau, commodities, losses, problem)
-    cost = tableau.objective / instance.scale
+    plan = _secured_plan(programme, problem)
+    cost = tableau.objective / tableau.instance.scale
     return Solution(plan, cost, tableau.rows, columns=tableau.columns, pricing_rounds=tableau.pricing_rounds)
+
+
+def _programme(
+    commodities: Commodities, limit_s: float, candidates: int | None, *, merges: bool
+) -> _Programme:
+    """The programme with the losses of all providers, not solved yet. ``merges``: pools are merged."""
+    instance, compiled = commodities.merged, commodities.merged.compiled
+    classes = pool_classes_of(instance) if merges else None
+    instance = instance if classes is None else classes.merged
+    gain_min = REDUCED_COST_TOLERANCE if classes is None else instance.move_cost
+    tableau = Tableau(instance, limit_s, candidates or candidates_of(len(instance.usable)), gain_min=gain_min)
+    losses = _Losses([], failure_domains(compiled), _penalty(instance, len(compiled.providers)))
+    programme = _Programme(tableau, commodities, classes, losses=losses)
+    for number, provider in enumerate(compiled.providers):
+        _add(programme, provider, instance.provider_of == number)
+    return programme
 
 
 def candidates_of(pools: int) -> int:
@@ -101,13 +149,14 @@ def candidates_of(pools: int) -> int:
     return max(CANDIDATES_MIN, round(pools * CANDIDATES_SHARE))
 
 
-def _add(tableau: Tableau, losses: _Losses, name: str, lost: Bools) -> bool:
-    """Adds one loss to the programme; False if it can't strike critical load and needs no rows."""
-    block = block_of(tableau.instance, name, lost)
+def _add(programme: _Programme, name: str, lost: Bools) -> bool:
+    """Adds one loss, by column; False if it can't strike critical load and needs no rows."""
+    tableau, is_merged = programme.tableau, programme.classes is not None
+    block = block_of(tableau.instance, name, lost, with_hubs=is_merged)
     if block is None:
         return False
-    losses.blocks.append(block)
-    tableau.add_block(block, losses.penalty[block.struck])
+    programme.losses.blocks.append(block)
+    tableau.add_block(block, programme.losses.penalty[block.struck])
     return True
 
 
@@ -130,21 +179,21 @@ def _penalty(instance: Instance, providers: int) -> Floats:
     return penalty
 
 
-def _secured_plan(tableau: Tableau, commodities: Commodities, losses: _Losses, problem: Problem) -> Plan:
+def _secured_plan(programme: _Programme, problem: Problem) -> Plan:
     """The plan after the rounds in which losses that are not survived join the programme."""
-    compiled = tableau.instance.compiled
-    added, rounds, left = _secure(tableau, losses)
-    least = _least(tableau.instance)
+    tableau, losses = programme.tableau, programme.losses
+    added, rounds, left = _secure(programme)
+    compiled, least = tableau.instance.compiled, _least(tableau.instance)
     unmet = [block.name for block in losses.blocks if tableau.short(block).sum() > least]
     unmet += [name for name in left if name not in unmet]
     return Plan(
         policy_version=compiled.version,
         inputs=digest_of(problem),
         made_ms=problem.at_ms,
-        targets=tuple(_targets(tableau, commodities)),
+        targets=tuple(_targets(programme)),
         met=tuple(name for name in (*compiled.providers, *losses.domains) if name not in unmet),
         unmet=tuple(unmet),
-        shortfalls=tuple(_shortfalls(tableau, commodities.routes, losses.blocks)),
+        shortfalls=tuple(_shortfalls(tableau, programme.commodities.routes, losses.blocks)),
         marginals=tuple(_marginals(tableau)),
         screened=len(losses.domains),
         added=tuple(added),
@@ -152,33 +201,37 @@ def _secured_plan(tableau: Tableau, commodities: Commodities, losses: _Losses, p
     )
 
 
-def _secure(tableau: Tableau, losses: _Losses) -> tuple[list[str], int, list[str]]:
-    """Screens, adds what is not survived, solves again: (names added, solves, names still not survived)."""
+def _secure(programme: _Programme) -> tuple[list[str], int, list[str]]:
+    """Screens, adds what is not survived, solves again: (names added, solves, names still not survived).
+
+    Where pools are merged nothing is added, as such a loss may strike a part of a class.
+    """
     added: list[str] = []
+    if programme.classes is not None:
+        return added, 1, _unsurvived(programme)
     for number in range(1, ROUNDS_MAX):
-        left = _unsurvived(tableau, losses)
+        left = _unsurvived(programme)
         names = left[: min(JOIN_PER_ROUND, DOMAINS_MAX - len(added))]
         if not names:
             return added, number, left
-        added += [name for name in names if _add(tableau, losses, name, losses.domains[name])]
-        tableau.solve()
-    return added, ROUNDS_MAX, _unsurvived(tableau, losses)
+        added += [name for name in names if _add(programme, name, programme.losses.domains[name])]
+        programme.tableau.solve()
+    return added, ROUNDS_MAX, _unsurvived(programme)
 
 
-def _unsurvived(tableau: Tableau, losses: _Losses) -> list[str]:
+def _unsurvived(programme: _Programme) -> list[str]:
     """Domains outside the programme whose loss is not survived by the last optimum, the worst first."""
-    instance = tableau.instance
-    least = _least(instance)
+    losses, instance = programme.losses, programme.commodities.merged
     inside = {block.name for block in losses.blocks}
     outside = {name: lost for name, lost in losses.domains.items() if name not in inside}
-    survived = [block.lost for block in losses.blocks if tableau.short(block).sum() <= least]
-    return unsurvived(instance, tableau.flows() + instance.fixed, outside, survived, least)
+    flows = programme.flows() + instance.fixed
+    return unsurvived(instance, flows, outside, programme.survived(), _least(instance))
 
 
-def _targets(tableau: Tableau, commodities: Commodities) -> list[Target]:
+def _targets(programme: _Programme) -> list[Target]:
     """The shares of each route with load, in whole parts per million."""
-    instance, targets = commodities.routes, []
-    flows, shed = given_back(commodities, tableau.flows(), tableau.shed())
+    instance, targets = programme.commodities.routes, []
+    flows, shed = given_back(programme.commodities, programme.flows(), programme.tableau.shed())
     flows += instance.fixed
     for place, route in enumerate(instance.routes):
         load = instance.load[place]

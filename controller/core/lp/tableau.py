@@ -50,20 +50,28 @@ class Tableau:
 
     Load that a route has on a pool already and load that moves there are two columns of one pair: the first
     is bounded by what is there and costs no move. ``rows``, ``columns`` and ``pricing_rounds`` say how large
-    the programme became. ``objective`` is the cost of the last optimum, in points x scaled units/s.
+    the programme became. ``objective`` is the cost of the last optimum, in points x scaled units/s. Pairs
+    that would improve it by no more than ``gain_min`` points per unit stay out.
 
     Every method that calls HiGHS raises ``NoAnswerError`` if it fails.
     """
 
-    def __init__(self, instance: Instance, limit_s: float, candidates: int) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        limit_s: float,
+        candidates: int,
+        gain_min: float = REDUCED_COST_TOLERANCE,
+    ) -> None:
         self.instance = instance
+        self._gain_min = gain_min
         self.pricing_rounds = 0
         self.objective = 0.0
         self._blocks: list[_PlacedBlock] = []
-        routes, pools = instance.cost.shape
+        routes = len(instance.cost)
         self._base = base_rows(instance)
         self.rows = self._base.total
-        self.columns = routes + pools  # shed load by route, burst by pool
+        self.columns = routes + len(instance.burst_of)  # shed load by route, burst by pool
         self._is_column: Bools = np.zeros(instance.cost.shape, dtype=np.bool_)
         self._pairs = Pairs(NO_COLUMNS, NO_COLUMNS, NO_COLUMNS)
         self._highs = _solver(limit_s)
@@ -75,23 +83,24 @@ class Tableau:
     def _add_base(self) -> None:
         """The rows without losses, and the columns for shed load and burst."""
         instance = self.instance
-        routes, pools = instance.cost.shape
+        routes = len(instance.cost)
         shares = np.array(list(instance.share_room.values()))
         upper = np.concatenate([instance.to_place, instance.committed_room, instance.group_room, shares])
         lower = np.concatenate([instance.to_place, np.full(len(upper) - routes, -np.inf)])
         starts = np.zeros(len(upper), np.int32)
         _check(self._highs.addRows(len(upper), lower, upper, 0, starts, NO_COLUMNS, []))
-        # Column i stands in row i: shed load serves its route (1), burst widens the committed room (-1).
-        row = np.arange(routes + pools, dtype=np.int32)
-        sign = np.concatenate([np.ones(routes), np.full(pools, -1.0)])
+        # Each column stands in one row: shed load serves its route (1), burst widens committed room (-1).
+        row = np.concatenate([np.arange(routes, dtype=np.int32), routes + instance.burst_of])
+        column = np.arange(len(row), dtype=np.int32)
+        sign = np.concatenate([np.ones(routes), np.full(len(instance.burst_of), -1.0)])
         cost = np.concatenate([instance.shed_cost, instance.burst_cost])
         most = np.concatenate([instance.to_place, instance.burst_room])
-        _check(self._highs.addCols(len(row), cost, np.zeros(len(row)), most, len(row), row, row, sign))
+        _check(self._highs.addCols(len(row), cost, np.zeros(len(row)), most, len(row), column, row, sign))
 
     def add_block(self, block: LossBlock, penalty: Floats) -> None:
         """One more loss to survive; ``penalty`` is what a unit without room costs, by struck class."""
-        count = len(block.struck) + len(block.flows)
-        cost = np.concatenate([penalty, np.zeros(len(block.flows))])
+        count = len(block.struck) + len(block.flows) + len(block.links)
+        cost = np.concatenate([penalty, np.zeros(count - len(block.struck))])
         zeros, unbounded = np.zeros(count), np.full(count, np.inf)
         starts = np.zeros(count, np.int32)
         _check(self._highs.addCols(count, cost, zeros, unbounded, 0, starts, NO_COLUMNS, []))
@@ -181,7 +190,7 @@ class Tableau:
         best = np.argsort(cost, axis=1, kind="stable")[:, :JOIN_PER_ROUTE]
         chosen = np.zeros(cost.shape, dtype=np.bool_)
         np.put_along_axis(chosen, best, True, axis=1)
-        return chosen & (cost < -REDUCED_COST_TOLERANCE)
+        return chosen & (cost < -self._gain_min)
 
     def _join(self, chosen: Bools) -> None:
         """Makes columns of these pairs for load that moves there, which costs a move for each unit."""
@@ -227,7 +236,7 @@ class Tableau:
     def shadow_prices(self) -> tuple[Floats, Floats]:
         """([P], [G]) the points that one more unit/s of each pool's or quota group's limit would save."""
         instance, base = self.instance, self._base
-        of_pool = -self._dual[base.first_pool : base.first_group] - instance.burst_cost
+        of_pool = -self._dual[base.first_pool : base.first_group][instance.burst_of] - instance.burst_cost
         of_group = -self._dual[base.first_group : base.first_group + len(instance.group_room)]
         return np.maximum(of_pool, 0.0), np.maximum(of_group, 0.0)
 
