@@ -16,6 +16,7 @@ from pathlib import Path
 
 from controller.envoy.pools import POOLS, SECRETS
 from controller.envoy.resources import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, Resources, with_former
+from controller.envoy.shapes import Resource, file_of
 from controller.process.telemetry import logger
 
 WATCHERS_MAX = Path("/proc/sys/fs/inotify/max_user_instances")
@@ -33,6 +34,7 @@ class ResourceDirectory:
         self.path = path
         self._resources: Resources | None = None
         self._bytes: dict[str, bytes] = {}
+        self._encoded: dict[str, tuple[list[Resource], bytes]] = {}
 
     async def put(self, resources: Resources, *, has_table: bool) -> tuple[str, ...]:
         """``write`` beside the event loop. Without a table nothing takes the place of files of a process
@@ -46,7 +48,8 @@ class ResourceDirectory:
         """Bring the files up to date; gives the names of those that were renamed, in this order. Raises
         OSError."""
         before, self._resources = self._resources, resources
-        files, both = resources.files(), with_former(resources, before).files()
+        files = resources.files(self._encode)
+        both = with_former(resources, before).files(self._encode)
         single = [name for folder in _FOLDERS for name in files if name.startswith(f"{folder}/")]
         unread = [name for name in single if not name.startswith(ENDPOINTS) or name not in self._bytes]
         names = self._rename(files, unread)
@@ -75,6 +78,14 @@ class ResourceDirectory:
             allowed=self._watchers_max,
         )
 
+    def _encode(self, name: str, rows: list[Resource]) -> bytes:
+        """The bytes of a file, made anew only where a resource is another object than before."""
+        former, data = self._encoded.get(name, ([], b""))
+        if not data or len(former) != len(rows) or any(a is not b for a, b in zip(former, rows, strict=True)):
+            data = file_of(rows)
+            self._encoded[name] = rows, data
+        return data
+
     def _rename(self, files: dict[str, bytes], names: Iterable[str]) -> list[str]:
         changed = [name for name in names if self._bytes.get(name) != files[name]]
         for name in changed:
@@ -95,6 +106,7 @@ class ResourceDirectory:
     def _remove(self, names: Iterable[str]) -> None:
         for name in sorted(names):
             (self.path / name).unlink(missing_ok=True)
+            self._encoded.pop(name, None)
             del self._bytes[name]
 
 

@@ -73,6 +73,7 @@ class Discovery:
     def __init__(self, waits: Waits | None = None) -> None:
         self._waits = waits or Waits()
         self._offers: dict[Key, Offer] = {}
+        self._encoded: dict[Key, tuple[list[Resource], Offer | None]] = {}
         self._waiting: dict[Key, set[asyncio.Event]] = {}
         self._answers: dict[tuple[str, Key], str] = {}  # what each Envoy was answered last, by node
         self._versions: dict[str, dict[Key, str]] = {}  # what each Envoy has of the kinds in WHOLE, by node
@@ -92,12 +93,12 @@ class Discovery:
         changed. Those of a plan without a table are only for Envoys that have nothing."""
         before, self._resources = self._resources, resources
         is_first_table, self._has_table = has_table and not self._has_table, self._has_table or has_table
-        single = _offers(resources, SINGLE)
+        single = self._made(resources, SINGLE)
         changed = self._publish({key: offer for key, offer in single.items() if key not in self._offers})
-        if whole := self._publish(_offers(with_former(resources, before), WHOLE)):
+        if whole := self._publish(self._made(with_former(resources, before), WHOLE)):
             await self._taken_over()
         changed += whole + self._publish(single)
-        whole_offers = _offers(resources, WHOLE)
+        whole_offers = self._made(resources, WHOLE)
         if any(self._offers[key] != offer for key, offer in whole_offers.items()):
             await self._taken_over()
             changed += self._publish(whole_offers)
@@ -105,6 +106,7 @@ class Discovery:
             self._wake(self._waiting)
         for key in self._offers.keys() - single.keys() - whole_offers.keys():
             del self._offers[key]
+            self._encoded.pop(key, None)
         return tuple(dict.fromkeys(changed))
 
     def _publish(self, offers: Mapping[Key, Offer]) -> list[str]:
@@ -181,26 +183,37 @@ class Discovery:
             return None
         return offer
 
+    def _made(self, resources: Resources, kinds: Collection[str]) -> dict[Key, Offer]:
+        """What there is to answer for some kinds of resources, made anew only where a resource is another
+        object than before."""
+        by_kind: dict[str, Mapping[str, Resource]] = {
+            CLUSTERS: resources.clusters,
+            LISTENERS: resources.listeners,
+            ROUTES: {**resources.routes, **resources.pool_routes},
+            ENDPOINTS: resources.endpoints,
+            SECRETS: resources.secrets,
+        }
+        rows: dict[Key, list[Resource]] = {}
+        for kind in kinds:
+            if kind in WHOLE:
+                rows[kind, ""] = list(by_kind[kind].values())
+            else:
+                rows.update({(kind, name): [row] for name, row in by_kind[kind].items()})
+        return {key: self._offer(key, of_key) for key, of_key in rows.items()}
 
-def _offers(resources: Resources, kinds: Collection[str]) -> dict[Key, Offer]:
-    """What there is to answer, for some kinds of resources."""
-    by_kind: dict[str, Mapping[str, Resource]] = {
-        CLUSTERS: resources.clusters,
-        LISTENERS: resources.listeners,
-        ROUTES: {**resources.routes, **resources.pool_routes},
-        ENDPOINTS: resources.endpoints,
-        SECRETS: resources.secrets,
-    }
-    offers: dict[Key, Offer] = {}
-    for kind in kinds:
-        if kind in WHOLE:
-            offers[kind, ""] = _offer(list(by_kind[kind].values()))
-        else:
-            offers.update({(kind, name): _offer([row]) for name, row in by_kind[kind].items()})
-    return offers
+    def _offer(self, key: Key, rows: list[Resource]) -> Offer:
+        former, offer = self._encoded.get(key, ([], None))
+        if (
+            offer is None
+            or len(former) != len(rows)
+            or any(a is not b for a, b in zip(former, rows, strict=True))
+        ):
+            offer = _encoded(rows)
+            self._encoded[key] = rows, offer
+        return offer
 
 
-def _offer(rows: list[Resource]) -> Offer:
+def _encoded(rows: list[Resource]) -> Offer:
     """The answer with these resources, as Envoy's DiscoveryResponse is in JSON."""
     encoded = _encoder.encode(rows)
     version = blake2b(encoded, digest_size=12).hexdigest()

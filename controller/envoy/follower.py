@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from controller.envoy.plan import ANY_MODEL, EnvoyPlan, Lane, RouteName
 from controller.envoy.pools import Places
-from controller.envoy.resources import Resources, resources
+from controller.envoy.resources import ResourceMaker, Resources
 from controller.process.telemetry import logger
 from tieline.proxying import Proxied
 from tieline.table import PoolInfo
@@ -14,6 +14,13 @@ from tieline.table import PoolInfo
 LOOK_EVERY_S = 0.2  # time alone changes shares as well: a pool may be tried again
 AGAIN_AFTER_S = 1.0
 NAMES_LOGGED_MAX = 10
+
+
+class Listing(NamedTuple):
+    """The models by origin and the pools that the table of one workload lists."""
+
+    models: Mapping[str, tuple[str, ...]]
+    pools: tuple[PoolInfo, ...]
 
 
 class Shelf(Protocol):
@@ -38,7 +45,10 @@ class EnvoyFollower:
     ) -> None:
         self._routes = tuple(routes)
         self._proxied = proxied
-        self._places = places
+        self._maker = ResourceMaker(places)
+        self._listings: dict[
+            str, tuple[str, Listing]
+        ] = {}  # by workload -> the table's generation and its pools
         self._shelf = shelf
         self._plan: EnvoyPlan | None = None
         self._woken = asyncio.Event()
@@ -73,7 +83,7 @@ class EnvoyFollower:
         if plan == self._plan:
             return True
         try:
-            wanted = resources(plan, self._places)
+            wanted = self._maker.make(plan)
             names = await self._shelf.put(wanted, has_table=not self.without_table)
         except OSError as error:
             if not self.error:
@@ -94,19 +104,29 @@ class EnvoyFollower:
         return True
 
     def _make_plan(self) -> EnvoyPlan:
+        listings = {name: self._listing(name) for name in self._proxied}
         lanes = [
             Lane(route, model, shares=self._proxied[route.workload].shares(model, origin=route.origin))
             for route in self._routes
-            for model in (*self._proxied[route.workload].models(route.origin), ANY_MODEL)
+            for model in (*listings[route.workload].models[route.origin], ANY_MODEL)
         ]
         return EnvoyPlan(
             tuple(lanes),
             {name: proxied.generation for name, proxied in self._proxied.items()},
             {name: proxied.settings for name, proxied in self._proxied.items()},
-            listed={name: self._listed(name) for name in self._proxied},
+            listed={name: listing.pools for name, listing in listings.items()},
         )
 
-    def _listed(self, workload: str) -> tuple[PoolInfo, ...]:
-        origins = (route.origin for route in self._routes if route.workload == workload)
-        infos = {info.pool: info for origin in origins for info in self._proxied[workload].pools(origin)}
-        return tuple(infos.values())
+    def _listing(self, workload: str) -> Listing:
+        """What the workload's table lists, looked up once for each table: a look is made five times a
+        second."""
+        proxied = self._proxied[workload]
+        generation = proxied.generation
+        former = self._listings.get(workload)
+        if former is not None and former[0] == generation:
+            return former[1]
+        origins = [route.origin for route in self._routes if route.workload == workload]
+        infos = {info.pool: info for origin in origins for info in proxied.pools(origin)}
+        listing = Listing({origin: proxied.models(origin) for origin in origins}, tuple(infos.values()))
+        self._listings[workload] = generation, listing
+        return listing

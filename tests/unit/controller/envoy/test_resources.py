@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from controller.envoy.bootstrap import bootstrap
 from controller.envoy.plan import ANY_MODEL, EnvoyPlan
-from controller.envoy.resources import Resources, resources
+from controller.envoy.resources import ResourceMaker, Resources, resources
 from controller.envoy.routes import RETRIED_IF_COSTLY, RETRIED_STATUSES, SHED
 from controller.envoy.shapes import COSTLY, LUA
 from tests.unit.controller.envoy.made_plans import FRONT, places, plan_of, random_table
@@ -119,6 +119,26 @@ def test_the_same_plan_gives_the_same_bytes() -> None:
     for seed in SEEDS:
         _, plan, files = made(seed)
         assert resources(plan, places(DIRECTORY)).files() == files.files()
+
+
+def test_what_has_not_changed_is_not_made_again() -> None:
+    """Pools and lanes of the former plan stay the same objects, and a plan through many others is made as
+    from nothing."""
+    for seed in SEEDS:
+        _, plan, files = made(seed)
+        maker = ResourceMaker(places(DIRECTORY))
+        first = maker.make(plan)
+        other = maker.make(made((seed + 1) % len(SEEDS))[1])
+        assert other == made((seed + 1) % len(SEEDS))[2]
+        assert maker.make(plan) == files == first
+        lanes = (replace(plan.lanes[0], model="another"), *plan.lanes[1:])
+        again = maker.make(replace(plan, lanes=lanes))
+        assert all(again.listeners[name] is row for name, row in maker.make(plan).listeners.items())
+        assert all(
+            again.endpoints[lane.name] is maker.make(plan).endpoints[lane.name]
+            for lane in lanes[1:]
+            if lane.shares.pools
+        )
 
 
 def test_a_part_is_shed_before_anything_is_routed() -> None:
