@@ -2,7 +2,7 @@
 
 `python -m tools.sim_mutations [--search N] [--jobs J] [NAME...]`; the list is `tools/sim_mutations.toml`. An
 entry is a mutation as `tools.mutate` has them, with the invariant of the simulator that must notice it and a
-world in which it does, in place of tests. Every invariant of `lab.system.rules.INVARIANTS` has one.
+world in which it does, in place of tests.
 
 A world is a file in `tools/sim_worlds`, which changes of the generator leave alone. Several mutations may
 share one. The unbroken product must keep every promise in it, which is tried as well.

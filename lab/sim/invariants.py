@@ -22,6 +22,7 @@ OVERLOAD = 1.08  # x what a pool may carry: the tolerance of 5 %, and noise
 STEP_PARTS = 101_000  # of a route: 10 % moves by choice, and what rounding adds
 STEP_EVERY_S = 10
 REVERSAL_S = 290
+TURN_S = 50  # a pool that is clean has been left alone for longer
 REST_S = 60
 REST_PUBLICATIONS_MAX = 2
 UNTRIED_S = 60
@@ -249,7 +250,27 @@ def _by_choice(watch: Watch, facts: TickFacts) -> str | None:
     for route, changes in move.changes.items():
         if barred := sorted(facts.frozen.intersection(changes)):
             return f"{route} moved by choice at {barred[0]}, which is frozen"
-    return None
+    return next(_turns(watch, facts), None)
+
+
+def _turns(watch: Watch, facts: TickFacts) -> Iterator[str]:
+    """Shares that now move by choice the other way than shortly before, whatever demand did meanwhile.
+
+    A share that fell by force counts as well, as for want of room. One that rose by force may be put right.
+    """
+    move, earlier = watch.moves[-1], watch.latest_moves(facts, TURN_S)[:-1]
+    for route, pool, parts in _changes(move):
+        lawful = watch.contracts.routes[route].lawful
+        if pool not in lawful or not all(facts.pools[name].clean for name in lawful):
+            continue
+        for number, old in enumerate(earlier):
+            changes, later = old.changes.get(route, {}), earlier[number + 1 :]
+            before = changes.get(pool, 0)
+            is_bound = before < 0 or not old.urgent
+            mended = any(other.urgent and route in other.changes for other in later)
+            turned = before * parts < 0 and min(abs(before), abs(parts)) > SMALL_PARTS
+            if turned and is_bound and not mended and "shed" not in changes:
+                yield f"{route} at {pool}: {before} parts at {old.second} s, {parts} by choice now"
 
 
 def _silence(watch: Watch, facts: TickFacts) -> str | None:

@@ -62,16 +62,13 @@ class Breaker:
         """A record has just been appended, and its sender does not know it yet."""
         if record.topic == self.installation.topics.routes.name:
             self._strike("append", sender)
-        elif record.topic == self.installation.topics.leader.name and self._is_claim(record):
+        elif record.topic == self.installation.topics.leader.name and is_claim(record):
             self._strike("claim", sender)
 
     def _projected(self, sender: str, script: bytes) -> None:
         if b"projection of one publication" in script:
             self._trace.note("project", sender)
             self._strike("projection", sender)
-
-    def _is_claim(self, record: SimRecord) -> bool:
-        return any(name == "ce_type" and b"claim" in value.lower() for name, value in record.headers)
 
     def _strike(self, moment: str, sender: str) -> None:
         for fault, name in list(self._armed):
@@ -90,6 +87,11 @@ class Breaker:
     def _disarm(self, fault: MachineFault, name: str) -> None:
         if (fault, name) in self._armed:
             self._armed.remove((fault, name))
+
+
+def is_claim(record: SimRecord) -> bool:
+    """Whether a record of the leader log is a claim."""
+    return any(name == "ce_type" and b"claim" in value.lower() for name, value in record.headers)
 
 
 def _killed(breaker: Breaker, _fault: MachineFault, name: str) -> Mend:

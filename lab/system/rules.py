@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from controller.core.policy.thresholds import Thresholds
+from controller.decisions.record import RecordedDecision
+from controller.routes.counting_rule import KeyedRecord, RoutesLog
 from controller.routes.record import RoutesRecord
-from lab.demo.continuity import take_over_faults
+from lab.demo.continuity import course_faults, take_over_faults
 from lab.sim.invariants import CHECKS
 from lab.system.request_rules import REQUEST_RULES
 from streams.rows import Row
@@ -23,6 +26,9 @@ REACHES_ALL_MS = 3_000  # a client polls every one to two seconds
 NO_EXCEPTION = "nothing ends with an exception"
 READABLE = "a table can be read"
 TAKE_OVER = "a take-over changes nothing"
+HAS_READ = "a new leader has read what was there"
+COURSE = "ramps and hold-downs take their course"
+REBUILT = "the table that is rebuilt is the newest that counts"
 IN_ORDER = "generations follow one another"
 NEVER_BACK = "no client goes back"
 ONLY_COUNTING = "clients apply what counts"
@@ -31,8 +37,8 @@ AT_REST = "all comes to rest"
 LETTERS = "what can't be read is among the dead letters"
 TABLES = "the tables hold what Kafka holds"
 INVARIANTS: tuple[str, ...] = (
-    *CHECKS, NO_EXCEPTION, READABLE, TAKE_OVER, IN_ORDER, NEVER_BACK, ONLY_COUNTING, PUBLISHED, AT_REST,
-    LETTERS, TABLES,
+    *CHECKS, NO_EXCEPTION, READABLE, TAKE_OVER, HAS_READ, COURSE, REBUILT, IN_ORDER,
+    NEVER_BACK, ONLY_COUNTING, PUBLISHED, AT_REST, LETTERS, TABLES,
     *REQUEST_RULES,
 )  # fmt: skip
 """Everything that is checked."""
@@ -73,6 +79,61 @@ class RoutesHistory:
 
     def _break(self, rule: str, story: str) -> None:
         self.breaches.append((rule, story))
+
+
+class RebuiltTable:
+    """What whoever reads the routes log from its beginning takes for the table in force, by the product's own
+    counting rule, after each record."""
+
+    def __init__(self, history: RoutesHistory) -> None:
+        self._history = history
+        self._log = RoutesLog()
+        self.breaches: list[tuple[str, str]] = []
+
+    def append(self, offset: int, key: bytes | None, body: bytes, record: RoutesRecord) -> None:
+        """One more record, which the history knows already."""
+        keyed = KeyedRecord(key, record.generation.seq, body, writer="")
+        self._log = self._log.apply(offset, 0, keyed, lambda *_: True)
+        rebuilt, newest = self._log.newest, self._history.newest
+        place = f"{rebuilt.epoch}:{rebuilt.seq}" if rebuilt else "none"
+        counts = f"{newest.generation.epoch}:{newest.generation.seq}" if newest else "none"
+        if place != counts and not self.breaches:
+            self.breaches.append((REBUILT, f"after {record.generation} it is {place}, and {counts} counts"))
+
+
+Offsets = Mapping[tuple[str, int, str], int]
+"""(topic, partition, id of the topic) -> the offset that comes next."""
+
+
+class NewLeaders:
+    """Whether each leader had read what Kafka held at its claim before it decided anything."""
+
+    def __init__(self) -> None:
+        self._ends: dict[int, Offsets] = {}
+        self.breaches: list[tuple[str, str]] = []
+
+    def claimed(self, epoch: int, ends: Offsets) -> None:
+        """A claim was appended. ``ends``: of the topics of events then."""
+        self._ends[epoch] = ends
+
+    def decided(self, decision: RecordedDecision, now: Offsets) -> None:
+        """A decision was recorded. ``now``: the ends now; what a topic held that was created anew since the
+        claim can't be read any more."""
+        basis = decision.whole or decision.changed
+        if basis is None or not basis.office.settled or decision.generation.seq == 1:
+            return  # the first table of a lineage rests on the policy alone
+        ends = self._ends.pop(decision.generation.epoch, {})
+        read = {(row.topic, row.partition, row.topic_id): row.next_offset for row in basis.progress}
+        for place, end in ends.items():
+            if place in now and read.get(place, 0) < end:
+                story = f"{decision.generation} rests on {read.get(place, 0)} of {end} records of {place[:2]}"
+                self.breaches.append((HAS_READ, story))
+
+
+def courses(history: RoutesHistory, pools: Iterable[str], thresholds: Thresholds) -> list[tuple[str, str]]:
+    """Where a hold-down or a ramp did not take its course, over all publications that count."""
+    records = list(history.counting.values())
+    return [(COURSE, fault) for pool in pools for fault in course_faults(pool, records, thresholds)[:1]]
 
 
 class AppliedTables:

@@ -15,6 +15,7 @@ import structlog
 from controller.core.model.memory import Memory
 from controller.core.policy.policy import Workload
 from controller.core.snapshot import Ready
+from controller.decisions.record import decode_decision
 from controller.routes.record import RoutesRecord, decode_record
 from lab.sim.contracts import contracts_of
 from lab.sim.fleet import Clients, Outcome
@@ -28,7 +29,7 @@ from lab.simulated.loop import VirtualLoop
 from lab.system.callers import Caller
 from lab.system.events import Events
 from lab.system.installation import Installation
-from lab.system.machine_faults import MOMENTS, Breaker, Mend
+from lab.system.machine_faults import MOMENTS, Breaker, Mend, is_claim
 from lab.system.pools import PoolTruth
 from lab.system.record_faults import POISON_KEY, event_topics
 from lab.system.request_rules import RequestWatch
@@ -38,7 +39,10 @@ from lab.system.rules import (
     READABLE,
     TABLES,
     AppliedTables,
+    NewLeaders,
+    RebuiltTable,
     RoutesHistory,
+    courses,
     letter_faults,
     rest_faults,
     table_faults,
@@ -114,6 +118,8 @@ class System:
             for name, workload in zip(self._clients.shares, cycle(policy.workloads), strict=False)
         ]
         self._applied = AppliedTables(self._history)
+        self._rebuilt = RebuiltTable(self._history)
+        self._leaders = NewLeaders()
         self._outlook = Outlook(world.fuzz)
         self._watch = Watch(self._contracts)
         self._seen: RouteTable | None = None
@@ -146,7 +152,10 @@ class System:
     def result(self) -> SystemRun:
         """The whole run."""
         breaches = [*self._watch.breaches, *self._breaches]
-        for rule, story in (*self._history.breaches, *self._applied.breaches):
+        policy = self._world.fuzz.policy
+        courses_broken = courses(self._history, [pool.id for pool in policy.pools], policy.thresholds)
+        broken = (self._history, self._applied, self._rebuilt, self._leaders)
+        for rule, story in (*(pair for part in broken for pair in part.breaches), *courses_broken):
             breaches.append(Breach(rule, -1, story=story))
         breaches += [Breach(NO_EXCEPTION, -1, story=ending) for ending in self.installation.endings]
         for caller in self._callers:
@@ -243,6 +252,11 @@ class System:
         self._digest.update(repr(record[:5]).encode())
         self._digest.update(record.value or b"")
         topics = self.installation.topics
+        if record.topic == topics.leader.name and is_claim(record):
+            self.trace.note("claim", sender)
+            self._leaders.claimed(record.offset, self._ends())
+        elif record.topic == topics.decisions.name and record.value is not None:
+            self._leaders.decided(decode_decision(record.value), self._ends())
         if record.topic != topics.routes.name or record.value is None:
             return
         try:
@@ -252,10 +266,20 @@ class System:
             return
         epoch_before = self._history.newest.generation.epoch if self._history.newest else -1
         counts = self._history.append(routes)
+        self._rebuilt.append(record.offset, record.key, record.value, routes)
         self._urgent |= counts and routes.urgent_seq == routes.generation.seq
         self.trace.note("fence" if routes.table is None else "append" if counts else "late append", sender)
         if counts and routes.generation.epoch > epoch_before:
             self._took_office_s = round(self._loop.time())
+
+    def _ends(self) -> dict[tuple[str, int, str], int]:
+        """Where the topics of events end now."""
+        topics = self.installation.kafka.topics
+        return {
+            (name, number, topics[name].id): partition.end_offset
+            for name in event_topics(self.installation)
+            for number, partition in enumerate(topics[name].partitions)
+        }
 
     def _look(self) -> None:
         """The invariants of this second, on the newest publication that counts."""

@@ -164,10 +164,18 @@ def test_the_table_rests_only_once_demand_and_pools_do() -> None:
 
 
 def test_a_share_that_goes_back_and_forth_by_choice_is_a_breach() -> None:
-    """Half a minute later the same load returns, and nothing has happened meanwhile."""
+    """A minute later the same load returns, and nothing has happened meanwhile."""
     other = table({A: 950_000, B: 50_000}, {B: MILLION})
-    moves = (second(other, 200, before=GOOD), second(GOOD, 230, before=other))
+    moves = (second(other, 200, before=GOOD), second(GOOD, 260, before=other))
     assert breaches(*moves) == ["the table comes to rest"]
+
+
+def test_load_does_not_move_back_by_choice_soon_after_it_moved() -> None:
+    """Whatever demand did meanwhile. It may move back by force."""
+    other = table({A: 950_000, B: 50_000}, {B: MILLION})
+    there, back = second(other, 200, before=GOOD, calm_s=3), second(GOOD, 230, before=other, calm_s=3)
+    assert breaches(there, back) == ["moves by choice are bounded"]
+    assert breaches(there, back._replace(urgent=True)) == []
 
 
 def test_a_table_with_a_route_missing_or_shedding_without_a_reason_is_a_breach() -> None:

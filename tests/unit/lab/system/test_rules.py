@@ -1,10 +1,24 @@
 """What is checked of a whole run: which publications count, what clients may apply, and what rest means."""
 
+from msgspec import Raw
+
 from controller.core.model.memory import Memory
+from controller.core.snapshot import Office
+from controller.decisions.record import RecordedDecision, SnapshotChanges
+from controller.routes.counting_rule import fence_key, table_key
 from controller.routes.record import RoutesRecord
-from lab.system.rules import AppliedTables, RoutesHistory, letter_faults, rest_faults, table_faults
+from lab.system.rules import (
+    REBUILT,
+    AppliedTables,
+    NewLeaders,
+    RebuiltTable,
+    RoutesHistory,
+    letter_faults,
+    rest_faults,
+    table_faults,
+)
 from lab.system.trace import WINDOW, Trace
-from streams.rows import Position, Row
+from streams.rows import Position, Progress, Row
 from streams.store import Contents
 from tests.unit.lab.sim.facts import A, B, table
 from tieline.events import Statement
@@ -35,6 +49,45 @@ def test_a_deposed_leaders_record_does_not_count() -> None:
     assert log.newest is not None
     assert str(log.newest.generation) == "main:1:1"
     assert (log.deposed, log.take_overs, log.breaches) == (1, 0, [])
+
+
+def test_the_table_that_is_rebuilt_is_the_newest_that_counts() -> None:
+    """By the product's own counting rule, also while a new leader has published nothing yet."""
+    log = RoutesHistory()
+    rebuilt = RebuiltTable(log)
+    for offset, item in enumerate((record(1, 0), record(1, 1), record(5, 0), record(1, 2), record(5, 1))):
+        log.append(item)
+        epoch = item.generation.epoch
+        rebuilt.append(offset, table_key(epoch) if item.table else fence_key(epoch), b"", item)
+    assert rebuilt.breaches == []
+    log.newest = record(1, 1)
+    rebuilt.append(5, table_key(5), b"", record(5, 2))
+    assert rebuilt.breaches == [(REBUILT, "after main:5:2 it is 5:2, and 1:1 counts")]
+
+
+def decision(read: int, *, settled: bool = True) -> RecordedDecision:
+    """What a leader of epoch 5 decided when it had read so many reports."""
+    basis = SnapshotChanges(
+        follows=Generation("main", 5, 1),
+        office=Office("main", 5, 2, took_office_ms=0, voluntary_after_ms=0, settled=settled),
+        progress=(Progress("reports", 0, read, end_offset=9, at_ms=0, topic_id="one"),),
+    )
+    return RecordedDecision(Generation("main", 5, 2), 0, Raw(b""), changed=basis)
+
+
+def test_a_new_leader_has_read_what_was_there() -> None:
+    """Before it decides anything; what was in a topic that was created anew nobody can read."""
+    ends = {("reports", 0, "one"): 7}
+    for read, settled, now, count in (
+        (7, True, ends, 0),
+        (6, True, ends, 1),
+        (6, False, ends, 0),
+        (6, True, {}, 0),
+    ):
+        leaders = NewLeaders()
+        leaders.claimed(5, ends)
+        leaders.decided(decision(read, settled=settled), now)
+        assert len(leaders.breaches) == count
 
 
 def test_a_take_over_may_change_nothing() -> None:
