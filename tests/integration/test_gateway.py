@@ -15,7 +15,7 @@ from lab.stack.server import free_ports
 from lab.standins.process import StandinProcess
 from tests.integration.gateways import AUTHORIZED, DIGEST, TOKEN, GatewayProcess, running_gateway, settings_of
 from tests.integration.routed import MODEL, ORIGIN, WORKLOAD, infos, standins, table
-from tests.waiting import until
+from tests.waiting import SAFETY_NET_S, until
 from tieline._tables.last_good import write_last_good
 from tieline.table import slices
 
@@ -94,15 +94,16 @@ async def _is_ready(http: httpx2.AsyncClient, gateway: GatewayProcess) -> bool:
 async def test_streams_end_before_the_gateway_does(tmp_path: Path, tables: str) -> None:
     """After SIGTERM a stream goes on to its end, while new requests are refused; the process then ends
     well."""
+    settings = settings_of(tables, draining={"notice_s": 0, "within_s": SAFETY_NET_S})
     async with (
-        running_gateway(tmp_path, settings_of(tables)) as gateway,
-        httpx2.AsyncClient(base_url=gateway.url, headers=AUTHORIZED, timeout=60) as http,
+        running_gateway(tmp_path, settings) as gateway,
+        httpx2.AsyncClient(base_url=gateway.url, headers=AUTHORIZED, timeout=SAFETY_NET_S) as http,
     ):
         asked = {**ASK, "max_tokens": 3_000, "stream": True}
         async with http.stream("POST", "/chat/completions", json=asked) as answer:
             pieces = answer.aiter_bytes()
             text = await anext(pieces)
-            stopping = asyncio.create_task(gateway.child.stop(60))
+            stopping = asyncio.create_task(gateway.child.stop(SAFETY_NET_S))
             await until(lambda: "not ready from now on" in gateway.child.output(), what="it is stopping")
             async for piece in pieces:
                 text += piece
