@@ -67,6 +67,14 @@ def with_more_demand(incident: IncidentWorld, factor: float) -> IncidentWorld:
     return incident._replace(world=msgspec.structs.replace(world, demand=demand, occurrences=changed))
 
 
+def with_burst_refused(incident: IncidentWorld) -> IncidentWorld:
+    """The same incident where pools give only what is committed, as far as anything is."""
+    real = {
+        pool.id: pool.assumed_units_per_s / pool.limit_units_per_s for pool in incident.world.policy.pools
+    }
+    return incident._replace(world=msgspec.structs.replace(incident.world, real=real))
+
+
 class Chapter(NamedTuple):
     """One happening, the second in which it begins, and the second in which the next one begins."""
 

@@ -25,7 +25,13 @@ from bench._quality_figures import (
 )
 from bench._quality_plot import PRODUCTS, figures_of, picture, table
 from bench._quality_routers import CoolDown, StaticWeights
-from bench._quality_worlds import IncidentWorld, incident_world, with_capacity_source, with_more_demand
+from bench._quality_worlds import (
+    IncidentWorld,
+    incident_world,
+    with_burst_refused,
+    with_capacity_source,
+    with_more_demand,
+)
 from bench.quality import OPTIMUM, ROUTERS, TIELINE, UNSTATED, compare, incident_cases, mean_cases
 from lab.sim.contracts import RouteContract, contracts_of
 from lab.sim.fleet import Outcome, PoolNature, Traffic
@@ -185,6 +191,17 @@ def test_more_demand_is_more_in_every_moment_and_nothing_else() -> None:
     for before, after in zip(incident.world.occurrences, more.occurrences, strict=True):
         factor = 1.5 if before.kind == "demand" else 1.0
         assert after == msgspec.structs.replace(before, value=before.value * factor)
+
+
+def test_refused_burst_leaves_what_is_committed() -> None:
+    """And the whole limit where nothing is. Everything else of the incident stays as it was."""
+    incident = incident_world("azure-openai-sweden-2026-01-27")
+    refused = with_burst_refused(incident)
+    pools = incident.world.policy.pools
+    assert any(pool.committed_units_per_s < pool.limit_units_per_s for pool in pools)
+    serves = {pool.id: refused.world.real[pool.id] * pool.limit_units_per_s for pool in pools}
+    assert serves == pytest.approx({p.id: p.committed_units_per_s or p.limit_units_per_s for p in pools})
+    assert msgspec.structs.replace(refused.world, real=incident.world.real) == incident.world
 
 
 def test_a_comparison_names_every_product_of_an_incident() -> None:
