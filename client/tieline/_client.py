@@ -356,7 +356,8 @@ class AsyncClient:
             self._core.router.tick(_clock.monotonic_ms())
             self._follower.tick()
             self._core.tidy()
-            self._status_may_have_changed()
+            if self._announcement() != self._announced:
+                self._status_may_have_changed()
             await asyncio.sleep(WATCH_S)
 
     async def _save(self) -> None:
@@ -381,12 +382,13 @@ class AsyncClient:
     def _status_may_have_changed(self) -> None:
         """Wake whoever waits, and tell listeners if the status differs from the last one they were told."""
         self._changed.notify_all()
-        status = self.status
-        errors = (status.error, status.overlay_error, status.credential_error, status.pool_error)
-        announced = (status.state, status.overlay, *errors)
-        if announced != self._announced:
-            self._announced = announced
-            notify(self._on_status, status)
+        if (announcement := self._announcement()) != self._announced:
+            self._announced = announcement
+            notify(self._on_status, self.status)
+
+    def _announcement(self) -> tuple[object, ...]:
+        """Those parts of the status whose change listeners are told."""
+        return self._core.credential_alarm, *self._follower.announcement(self._core.settings().stale_after_ms)
 
 
 def offline(file: str | Path, *, workload: str, origin: str, **settings: Any) -> AsyncClient:

@@ -159,11 +159,17 @@ def _room_shares(
         room = max(natures[pool].serves - carried.get(pool, 0.0), 0.0)
         for most, members in groups.values():
             if pool in members:
-                everybody = sum(sent.get(member, 0.0) for member in members)
-                left = max(most - sum(carried.get(member, 0.0) for member in members), 0.0)
+                everybody = _sum_of(sent, members)
+                left = max(most - _sum_of(carried, members), 0.0)
                 room = min(room, left * units / everybody if everybody else left)
         shares[pool] = min(1 - natures[pool].throttles, room / units) if units > 0 else 1.0
     return shares
+
+
+def _sum_of(units: Mapping[str, float], members: frozenset[str]) -> float:
+    """The sum for these pools, in the order of ``units``: in that of a set it would be rounded otherwise in
+    another process."""
+    return sum(amount for pool, amount in units.items() if pool in members)
 
 
 def _take_elsewhere(sent: dict[str, float], again: dict[str, float], pool: str, units: float) -> None:

@@ -29,7 +29,7 @@ def simulated(loop: VirtualLoop, seed: str) -> Iterator[None]:
     def wall_ns() -> int:
         process = CURRENT.get()
         ahead_ms = process.clock_ahead_ms if process is not None else 0
-        return (START_MS + ahead_ms) * 1_000_000 + steady_ns()
+        return (START_MS + ahead_ms) * 1_000_000 + round(loop.time() * 1_000_000_000)
 
     replaced: dict[tuple[Any, str], Callable[..., Any]] = {
         (time, "time_ns"): wall_ns,

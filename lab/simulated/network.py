@@ -48,13 +48,16 @@ class Network:
     def __init__(self, loop: VirtualLoop, seed: str) -> None:
         self._loop = loop
         self._chance = random.Random(f"network {seed}")
-        self._links: dict[LinkName, Link] = {}
+        self._links: dict[tuple[str, str], Link] = {}
         self.down: set[str] = set()
         self.requests = 0
 
     def link(self, process: str, server: str) -> Link:
         """The link between these two."""
-        return self._links.setdefault(LinkName(process, server), Link())
+        try:
+            return self._links[process, server]
+        except KeyError:
+            return self._links.setdefault(LinkName(process, server), Link())
 
     def cut(self, process: str, server: str) -> None:
         """Nothing passes until ``heal``."""
@@ -82,7 +85,8 @@ class Network:
         self.requests += 1
         name = process if process is not None else caller()
         link = self.link(name, server)
-        answer = Answer(self, link, self._loop.create_future(), due_s=self._loop.time() + within_s)
+        now_s = self._loop.time()
+        answer = Answer(self, link, self._loop.create_future(), due_s=now_s + within_s)
 
         def arrive() -> None:
             if link.cut:
@@ -92,8 +96,8 @@ class Network:
             else:
                 work(answer)
 
-        link.there_s = max(link.there_s + APART_S, self._loop.time() + self._delay_s(link))
-        self._loop.call_at(link.there_s, arrive, context=NOBODY)
+        link.there_s = max(link.there_s + APART_S, now_s + self._delay_s(link))
+        self._loop.at(link.there_s, arrive)
         if link.there_s > answer.due_s:
             answer.expire()
         return answer.future
@@ -127,14 +131,15 @@ class Network:
     def back(self, link: Link, arrive: Callable[[], None]) -> None:
         """Brings an answer to its asker."""
         link.back_s = max(link.back_s + APART_S, self._loop.time() + self._delay_s(link))
-        self._loop.call_at(link.back_s, arrive, context=NOBODY)
+        self._loop.at(link.back_s, arrive)
 
     def at(self, when_s: float, work: Callable[[], None]) -> None:
         """Does something at that time."""
-        self._loop.call_at(when_s, work, context=NOBODY)
+        self._loop.at(when_s, work)
 
     def _delay_s(self, link: Link) -> float:
-        return self._chance.uniform(*link.delay_ms) / 1_000
+        shortest, longest = link.delay_ms
+        return (shortest + (longest - shortest) * self._chance.random()) / 1_000
 
 
 class Answer:
@@ -148,22 +153,22 @@ class Answer:
 
     def give(self, value: Any) -> None:
         """Answers. Only the first answer counts."""
-        self._send(lambda: self.future.set_result(value))
+        if not self.given:
+            self._send(self.future.set_result, value)
 
     def fail(self, error: Exception) -> None:
         """Answers with an error."""
-        self._send(lambda: self.future.set_exception(error))
+        if not self.given:
+            self._send(self.future.set_exception, error)
 
-    def _send(self, settle: Callable[[], None]) -> None:
-        if self.given:
-            return
+    def _send(self, settle: Callable[[Any], None], content: Any) -> None:
         self.given = True
 
         def arrive() -> None:
             if self._link.cut:
                 self.hold(arrive)
             elif not self.future.done():
-                settle()
+                settle(content)
 
         self._network.back(self._link, arrive)
         if self._link.back_s > self.due_s:

@@ -82,10 +82,10 @@ class SimRedis:
         if name in WRITES:
             self.refuse_writes()
         key = as_bytes(arguments[1])
-        if self.expires_ms.get(key, float("inf")) <= self.network.now_ms():
+        if key in self.expires_ms and self.expires_ms[key] <= self.network.now_ms():
             self.data.pop(key, None)
             del self.expires_ms[key]
-        return getattr(self, f"_{name.lower()}")(*arguments[1:])
+        return getattr(self, _method(name))(*arguments[1:])
 
     # Strings and keys.
 
@@ -177,6 +177,18 @@ class SimRedis:
         return answer
 
 
+@cache
+def _method(name: str) -> str:
+    """What the command of this name is called in ``SimRedis``."""
+    return f"_{name.lower()}"
+
+
+@cache
+def _name(name: bytes) -> str:
+    """A command's name as a script writes it -> as ``SimRedis.execute`` takes it."""
+    return name.decode().upper()
+
+
 def _copied(data: dict[bytes, Value]) -> dict[bytes, Value]:
     return {key: dict(value) if isinstance(value, dict) else value for key, value in data.items()}
 
@@ -209,7 +221,7 @@ class _Lua:
         return _answer(answer)
 
     def _call(self, name: bytes, *arguments: bytes) -> Any:
-        value = self._server.execute(name.decode().upper(), *arguments)
+        value = self._server.execute(_name(name), *arguments)
         if isinstance(value, list):
             return _interpreter().table_from([False if item is None else item for item in value])
         return False if value is None else value

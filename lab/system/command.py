@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import subprocess
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from hashlib import blake2b
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,7 +27,7 @@ from lab.system.world import run as run_world
 
 EXIT_FAILED = 1
 SEEDS_SHOWN_MAX = 8
-CHUNK = 4
+AHEAD = 8  # worlds for each process that are handed out before the first of them is over
 
 
 def add_parser(subparsers: Any) -> None:
@@ -184,11 +184,17 @@ def _runs(seeds: range, jobs: int, within_s: int | None) -> Iterator[SystemRun]:
             if stopwatch_s() < ends_s:
                 yield run_seed(seed)
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        for first in range(0, len(seeds), CHUNK * jobs):
-            if stopwatch_s() < ends_s:
-                yield from pool.map(run_seed, seeds[first : first + CHUNK * jobs])
+    waiting = iter(seeds)
+    under_way: deque[Future[SystemRun]] = deque()
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        while True:
+            while len(under_way) < AHEAD * jobs and stopwatch_s() < ends_s:
+                if (next_seed := next(waiting, None)) is None:
+                    break
+                under_way.append(pool.submit(run_seed, next_seed))
+            if not under_way:
+                return
+            yield under_way.popleft().result()
 
 
 def _with_bar(results: Iterable[SystemRun], count: int) -> Iterator[SystemRun]:

@@ -19,6 +19,7 @@ from tieline import AsyncClient
 IN_FLIGHT_MAX = 100
 BURST_EVERY_S = 15.0
 SESSIONS = 8
+RESPONSES, COMPLETIONS = "/responses", "/chat/completions"
 BROKEN = 0  # in the place of a status: the answer broke
 
 
@@ -67,6 +68,7 @@ class Application:
         self._log = log
         self._chance = Random(f"{seed} {name} asks")
         self._http: httpx2.AsyncClient = client.http_client(library="httpx2", trust_env=False)
+        self._urls = {path: httpx2.URL(f"{client.base_url}{path}") for path in (RESPONSES, COMPLETIONS)}
         self._tasks: set[asyncio.Task[None]] = set()
         self._number = 0
         self._stored: dict[str, list[str]] = {}  # by origin: ids of answers that pools keep
@@ -116,21 +118,20 @@ class Application:
         if kind < 0.15:
             stored = self._stored.get(origin)
             refers = {"previous_response_id": chance.choice(stored)} if stored else {}
-            return "/responses", {"model": model, "input": "some words", **refers}
+            return RESPONSES, {"model": model, "input": "some words", **refers}
         messages = [{"role": "user", "content": "some words"}]
-        return "/chat/completions", {"model": model, "messages": messages, "stream": kind < 0.85}
+        return COMPLETIONS, {"model": model, "messages": messages, "stream": kind < 0.85}
 
     async def _exchange(
         self, path: str, headers: dict[str, str], body: dict[str, Any]
     ) -> tuple[int, httpx2.Headers, str]:
         """Status, headers, and what an error says."""
-        url = f"{self._client.base_url}{path}"
         try:
-            async with self._http.stream("POST", url, headers=headers, json=body) as response:
+            async with self._http.stream("POST", self._urls[path], headers=headers, json=body) as response:
                 await response.aread()
         except httpx2.TransportError as error:
             return BROKEN, httpx2.Headers(), repr(error)
-        if response.status_code == httpx2.codes.OK and path == "/responses":
+        if response.status_code == httpx2.codes.OK and path == RESPONSES:
             origin = headers["x-tieline-origin"]
             self._stored[origin] = [*self._stored.get(origin, ())[-3:], response.json()["id"]]
         return response.status_code, response.headers, response.text[:300]

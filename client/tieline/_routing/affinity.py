@@ -14,6 +14,7 @@ rendezvous hashing would do the same for 17 us a session at 40 pools.)
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate
 from typing import TypeVar
@@ -22,6 +23,7 @@ from msgspec import Struct
 
 SLOTS = 8_191  # prime, so that every skip walks all slots
 HOPS_MAX = 24
+COMPILED_MAX = 8  # sets of slots of some 70 kB each
 _POINTS = 2**61 - 1  # prime: the chain does not fall into a short circle of slots
 _MIX = 0x9E3779B97F4A7C15
 _WORD = 2**64
@@ -65,7 +67,7 @@ class Affinity:
     def compile(self) -> Slots:
         """The slots; no owners when there are no pools."""
         if self._slots is None:
-            self._slots = compile_slots(self._weights)
+            self._slots = _slots_of(tuple(sorted(self._weights)))
         return self._slots
 
     def follow(self, point: int, pools_in: Mapping[str | int, _T]) -> _T | None:
@@ -82,11 +84,20 @@ class Affinity:
         return None
 
 
+@lru_cache(maxsize=COMPILED_MAX)
+def _slots_of(weights: tuple[tuple[str, int], ...]) -> Slots:
+    """``compile_slots``, which takes milliseconds, once for origins and clients of a process whose pools have
+    the same weights."""
+    return compile_slots(weights)
+
+
 def compile_slots(weights: Sequence[tuple[str, int]]) -> Slots:
     """The table of these pools, whatever their order."""
     ordered = sorted(weights)
     if not ordered:
         return Slots([])
+    if len(ordered) == 1:
+        return Slots([ordered[0][0]] * SLOTS, ordered[0][1])
     total = sum(weight for _, weight in ordered)
     quotas = [weight * SLOTS // total for _, weight in ordered]
     turns = sorted(

@@ -76,6 +76,13 @@ class TableFollower:
         has_table = self._router.table is not None
         return self._tracker.state(_clock.monotonic_ms(), has_table=has_table, stale_after_ms=stale_after_ms)
 
+    def announcement(self, stale_after_ms: int) -> tuple[State, str, str, str, str]:
+        """What listeners of the client's status are told of: the state, the overlay's id, and all errors."""
+        state, _ = self.state(stale_after_ms)
+        overlay = self.overlays.in_force
+        name = overlay.id if overlay is not None else ""
+        return state, name, self.error, self.overlays.error, self.pool_error
+
     @property
     def unsaved(self) -> bool:
         """Whether the last good file is older than the table in force."""

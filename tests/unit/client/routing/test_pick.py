@@ -101,3 +101,15 @@ def test_sessions_divide_by_weight() -> None:
     seen = Counter(route.pool for route in found if isinstance(route, Route))
     for pool, weight in weights:
         assert seen[pool] == pytest.approx(weight / 50, rel=0.12)
+
+
+def test_origins_of_the_same_weights_share_their_slots() -> None:
+    """Slots take milliseconds to compile, and a process may have many origins, and clients."""
+    slots = Affinity([("a", 1), ("b", 3)]).compile()
+    assert Affinity([("b", 3), ("a", 1)]).compile() is slots
+    assert Affinity([("a", 1), ("b", 2)]).compile() is not slots
+
+
+def test_one_pool_alone_owns_all_slots() -> None:
+    """Whatever its weight is."""
+    assert set(Affinity([("a", 7), ("b", 0)]).compile().owners) == {"a"}

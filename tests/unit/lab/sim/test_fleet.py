@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.sim.fleet import Clients, Outcome, PoolNature
+from lab.sim.fleet import Clients, Outcome, PoolNature, _sum_of
 from tests.unit.lab.sim.facts import A, B, table
 from tieline.table import MILLION
 
@@ -56,3 +56,11 @@ def test_a_quota_group_is_shared_by_load() -> None:
     outcome = clients.serve(tables, DEMAND, natures, group, 1)
     assert outcome.traffic["client", A].served == pytest.approx(25.0)
     assert outcome.served["chat/eu"] == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize("group", range(8))
+def test_sums_of_a_group_are_rounded_alike_in_every_process(group: int) -> None:
+    """They add up in the order of the load, whatever the order of the set of pools is."""
+    units = {f"{group}/{number}": 1.0 if number else 1e16 for number in range(12)}
+    assert _sum_of(units, frozenset(units)) == 1e16
+    assert _sum_of(units, frozenset(list(units)[1:4])) == 3.0

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lab.simulated.clocks import START_MS, simulated
-from lab.simulated.loop import DeadlockError, Life, Process, VirtualLoop, passes
+from lab.simulated.loop import CURRENT, DeadlockError, Life, Process, VirtualLoop, passes
 
 HOUR_S = 3_600.0
 
@@ -31,6 +31,33 @@ def test_timers_of_one_moment_run_in_the_order_in_which_they_were_set() -> None:
     assert len(loop._scheduled) < 500
     loop.run_until_complete(passes(3))
     assert ran == list(range(100))
+    loop.bury()
+
+
+def test_what_happens_at_a_time_belongs_to_no_process() -> None:
+    """It takes its turn among timers, also where a process sets it that is dead by then."""
+    loop = VirtualLoop()
+    ran: list[tuple[str, str]] = []
+
+    def note(name: str) -> None:
+        process = CURRENT.get()
+        ran.append((name, process.name if process is not None else "nobody"))
+
+    async def main() -> None:
+        loop.call_at(2, note, "timer of the process")
+        loop.at(2, lambda: note("message"))
+
+    async def world() -> None:
+        process = Process(loop, "a")
+        loop.call_at(2, note, "timer before")
+        process.start(main)
+        await passes(1)
+        process.kill()
+        loop.call_at(2, note, "timer after")
+        await passes(2)
+
+    loop.run_until_complete(world())
+    assert ran == [(name, "nobody") for name in ("timer before", "message", "timer after")]
     loop.bury()
 
 
