@@ -256,7 +256,8 @@ def _by_choice(watch: Watch, facts: TickFacts) -> str | None:
 def _turns(watch: Watch, facts: TickFacts) -> Iterator[str]:
     """Shares that now move by choice the other way than shortly before, whatever demand did meanwhile.
 
-    A share that fell by force counts as well, as for want of room. One that rose by force may be put right.
+    A share that fell a little by force counts as well, as for want of room. Whatever else was done by force
+    may be put right.
     """
     move, earlier = watch.moves[-1], watch.latest_moves(facts, TURN_S)[:-1]
     for route, pool, parts in _changes(move):
@@ -266,7 +267,7 @@ def _turns(watch: Watch, facts: TickFacts) -> Iterator[str]:
         for number, old in enumerate(earlier):
             changes, later = old.changes.get(route, {}), earlier[number + 1 :]
             before = changes.get(pool, 0)
-            is_bound = before < 0 or not old.urgent
+            is_bound = before < 0 < MILLION // 2 + before or not old.urgent
             mended = any(other.urgent and route in other.changes for other in later)
             turned = before * parts < 0 and min(abs(before), abs(parts)) > SMALL_PARTS
             if turned and is_bound and not mended and "shed" not in changes:

@@ -131,9 +131,17 @@ class NewLeaders:
 
 
 def courses(history: RoutesHistory, pools: Iterable[str], thresholds: Thresholds) -> list[tuple[str, str]]:
-    """Where a hold-down or a ramp did not take its course, over all publications that count."""
+    """Where a hold-down or a ramp did not take its course, over all publications that count.
+
+    A hold-down may end early: while critical load is shed, or because an operator vouches for the pool.
+    """
     records = list(history.counting.values())
-    return [(COURSE, fault) for pool in pools for fault in course_faults(pool, records, thresholds)[:1]]
+    return [
+        (COURSE, fault)
+        for pool in pools
+        for fault in course_faults(pool, records, thresholds)
+        if not fault.endswith("its hold-down was skipped")
+    ]
 
 
 class AppliedTables:
