@@ -22,7 +22,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -77,6 +77,39 @@ class RequestSigner(ABC):
 
 
 Secret: TypeAlias = str | Token
+
+
+class SecretInUse(NamedTuple):
+    """What a request shows a pool. ``is_token``: it goes out as a bearer token, also where the adapter sends
+    keys in a header of their own. ``may_change``: it can be asked for anew once a provider refuses it."""
+
+    value: str | RequestSigner
+    is_token: bool = False
+    may_change: bool = False
+
+    def __repr__(self) -> str:
+        return "SecretInUse(...)"
+
+
+class SecretFile:
+    """The file that ``TIELINE_CREDENTIAL_<NAME>_FILE`` names. It holds a key, as the variable itself would.
+
+    Called, it reads the file anew, without spaces and line ends around the secret; raises
+    ``SecretFileError``.
+    """
+
+    def __init__(self, variable: str, path: str) -> None:
+        self._variable = variable
+        self._path = path
+
+    def __call__(self) -> str:
+        try:
+            return Path(self._path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not text in UTF-8"
+            raise SecretFileError(f"{self._variable}: {self._path} can't be read: {why}") from None
+
+
 SecretFunction: TypeAlias = Callable[[], Secret | Awaitable[Secret]]
 SecretSource: TypeAlias = str | SecretFunction
 
@@ -135,23 +168,14 @@ def variable_of(name: str) -> str:
     return PREFIX + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
-def secret_file(name: str, environment: Mapping[str, str]) -> Callable[[], str] | None:
-    """A function that reads the secret in the file that ``TIELINE_CREDENTIAL_<NAME>_FILE`` names, without
-    spaces and line ends around it. None without that variable, and where ``TIELINE_CREDENTIAL_<NAME>`` itself
-    is set. The function raises ``SecretFileError``."""
+def secret_file(name: str, environment: Mapping[str, str]) -> SecretFile | None:
+    """The file that ``TIELINE_CREDENTIAL_<NAME>_FILE`` names. None without that variable, and where
+    ``TIELINE_CREDENTIAL_<NAME>`` itself is set."""
     variable = variable_of(name)
     path = environment.get(f"{variable}_FILE", "").strip()
     if not path or environment.get(variable):
         return None
-
-    def read() -> str:
-        try:
-            return Path(path).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is not text in UTF-8"
-            raise SecretFileError(f"{variable}_FILE: {path} can't be read: {why}") from None
-
-    return read
+    return SecretFile(f"{variable}_FILE", path)
 
 
 class Credentials:
@@ -202,9 +226,9 @@ class Credentials:
         """Which functions give no token, and why; "" while all do."""
         return "; ".join(sorted(failure.text for failure in list(self._failures.values())))
 
-    async def get(self, name: str) -> tuple[str | RequestSigner, bool]:
-        """(secret or signer, whether it is a token, that is from a function). Raises
-        ``MissingCredentialError`` when there is none, or its function fails."""
+    async def get(self, name: str) -> SecretInUse:
+        """The secret or signer of this name. Raises ``MissingCredentialError`` when there is none, or its
+        function fails."""
         if (secret := self.at_hand(name)) is not None:
             return secret
         source, token = self._function(name), self._tokens.get(name)
@@ -212,20 +236,20 @@ class Credentials:
             token = await asyncio.shield(self._fetch(name, source))
         else:
             self._fetch(name, source)
-        return token.value, True
+        return _in_use(source, token)
 
-    def at_hand(self, name: str) -> tuple[str | RequestSigner, bool] | None:
+    def at_hand(self, name: str) -> SecretInUse | None:
         """What ``get`` gives, if no function has to be called for it, else None; also outside the event loop.
         Raises ``MissingCredentialError`` when there is no such secret."""
         source = self._sources.get(name)
         if source is None and (value := self._environment.get(variable_of(name), "")):
-            return _usable(name, value), False
+            return SecretInUse(_usable(name, value))
         if source is None:
             source = self._sources[name] = self._from_file(name)
         if isinstance(source, str):
-            return _usable(name, source), False
+            return SecretInUse(_usable(name, source))
         if isinstance(source, RequestSigner):
-            return source, False
+            return SecretInUse(source)
         token, now_ms = self._tokens.get(name), self._clock()
         failure = self._failures.get(name)
         by_timer = failure is not None and now_ms < failure.until_ms
@@ -234,7 +258,7 @@ class Credentials:
                 raise MissingCredentialError(failure.text)
             return None
         renew = now_ms >= token.renew_ms and not by_timer
-        return None if renew else (token.value, True)
+        return None if renew else _in_use(source, token)
 
     def forget(self, name: str, value: str) -> None:
         """A provider refused this token: its function is called anew the next time.
@@ -338,6 +362,11 @@ class Credentials:
                 f"credential {name!r} is missing: pass it or set {variable_of(name)}"
             )
         return read
+
+
+def _in_use(source: SecretFunction, token: _TokenInUse) -> SecretInUse:
+    """A key from a file goes out as a key, and what any other function gave as a token."""
+    return SecretInUse(token.value, is_token=not isinstance(source, SecretFile), may_change=True)
 
 
 def _is_async(function: object) -> bool:

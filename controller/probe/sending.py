@@ -65,7 +65,7 @@ class Sender(NamedTuple):
             return None, ""
         pool.is_awaiting_secret = True
         try:
-            secret, is_token = await self.credentials.get(target.credential)
+            secret, is_token, _ = await self.credentials.get(target.credential)
         finally:
             pool.is_awaiting_secret = False
         assert isinstance(secret, str), "a prober has strings only"

@@ -172,7 +172,7 @@ async def probed(
     target = ProbeTarget("azure/eastus/a", url, adapter, model="gpt-4o")
     auth = None
     if credential is not None:
-        secret, is_token = await Credentials({"a": credential}, monotonic_ms).get("a")
+        secret, is_token, _ = await Credentials({"a": credential}, monotonic_ms).get("a")
         assert isinstance(secret, str)
         auth = target.auth(secret, is_token=is_token)
     async with httpx2.AsyncClient(trust_env=False) as http:

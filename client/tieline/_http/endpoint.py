@@ -185,7 +185,7 @@ class Endpoint:
 
     async def _token(self) -> str:
         try:
-            token, _ = await self._credentials.get(CREDENTIAL)
+            token = (await self._credentials.get(CREDENTIAL)).value
         except MissingCredentialError as error:
             if self._has_token:
                 raise EndpointError(f"{self.url}: {error}") from None

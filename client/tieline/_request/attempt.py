@@ -4,7 +4,7 @@ good, and how it ended.
 Attempts are generators of *effects*. They yield what is to be done (an ``Effect``) and are sent what came of
 it; a connection that fails is thrown into them as a ``WireError``. Whoever runs one may block or await.
 
-    GetSecret -> (secret or signer, whether it is a token)   if the pool has a credential
+    GetSecret -> SecretInUse                                 if the pool has a credential
     Sign      -> the headers that the signer adds            if it is a signer
     Open      -> the answer, its head read
     Read ...  -> bytes of its body: to its end for JSON and errors, to the first output for a stream
@@ -34,7 +34,13 @@ from tieline._request.body import Body
 from tieline._request.destinations import Destinations
 from tieline._request.reply import Opening, Reply, error_event
 from tieline._routing.route import Target
-from tieline.credentials import MissingCredentialError, RequestSigner, RequestToSign, Token
+from tieline.credentials import (
+    MissingCredentialError,
+    RequestSigner,
+    RequestToSign,
+    SecretInUse,
+    Token,
+)
 from tieline.events import ResultClass
 from tieline.providers import answers as _answers
 from tieline.providers.answers import NO_ERROR, Reading, reading_of_result
@@ -144,14 +150,14 @@ def attempt(
     has come of a stream that is held back, with what it has shown so far. ``trace``: headers that tell the
     provider of the attempt's span; they replace the caller's own. ``destinations``: where secrets may go."""
     answer: Answer | None = None
-    secret: tuple[str | RequestSigner, bool] | None = None
+    secret: SecretInUse | None = None
     try:
         if target.credential:
             destinations.check(target.credential, target.adapter, target.url)
             secret = yield GetSecret(target.credential, flight.due_ms)
         sending = _sending(call, target, flight, secret, trace=trace)
-        if secret is not None and isinstance(secret[0], RequestSigner):
-            sending = yield from _signed(sending, secret[0], target.credential)
+        if secret is not None and isinstance(secret.value, RequestSigner):
+            sending = yield from _signed(sending, secret.value, target.credential)
         answer = yield sending
         opening = yield from _read(call, target, answer, now_epoch_ms, lives=lives)
     except MissingCredentialError as error:
@@ -160,8 +166,8 @@ def attempt(
         # What a connection says when it is closed under a request that is called back depends on its moment.
         result = ResultClass.TIMEOUT if flight.abandoned else error.result
         opening = Opening(reading_of_result(result), str(error))
-    if secret is not None and secret[1] and isinstance(secret[0], str):
-        opening.token = Token(secret[0])
+    if secret is not None and secret.may_change and isinstance(secret.value, str):
+        opening.token = Token(secret.value)
     if answer is not None:
         opening.status = answer.status
         opening.rate_limits = rate_limits(answer.headers, now_epoch_ms)
@@ -174,13 +180,13 @@ def _sending(
     call: Call,
     target: Target,
     flight: Flight,
-    secret: tuple[str | RequestSigner, bool] | None,
+    secret: SecretInUse | None,
     *,
     trace: Headers,
 ) -> Open:
     request, auth = call.request, None
-    if secret is not None and isinstance(secret[0], str):
-        auth = _providers.auth_for(target.adapter, secret[0], is_token=secret[1])
+    if secret is not None and isinstance(secret.value, str):
+        auth = _providers.auth_for(target.adapter, secret.value, is_token=secret.is_token)
     headers = request_headers(request, call.request_id, auth, stream=call.body.stream)
     if trace:
         headers = [*(line for line in headers if line[0].lower() not in TRACE_HEADERS), *trace]

@@ -24,7 +24,7 @@ from tieline._routing.budget import RetryBudget
 from tieline._routing.router import Router
 from tieline._setup.addresses import shared_holders_at
 from tieline._transports.runners import AsyncRunner, SyncRunner, secret_of
-from tieline.credentials import Credential, Credentials, RequestSigner
+from tieline.credentials import Credential, Credentials, SecretInUse
 from tieline.errors import ClosedError
 from tieline.table import ClientSettings
 
@@ -216,7 +216,7 @@ class Core:
                 )
                 self._wires.append(wire)
 
-                def secret(name: str, due_ms: int) -> tuple[str | RequestSigner, bool]:
+                def secret(name: str, due_ms: int) -> SecretInUse:
                     at_hand = self._credentials.at_hand(name)
                     return at_hand or run(secret_of(self._credentials, name, due_ms))
 

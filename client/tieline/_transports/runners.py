@@ -16,7 +16,7 @@ from tieline._request.attempt import Effect, FindHolders, GetSecret, Open, Pause
 from tieline._request.exchange import Exchange
 from tieline._request.reply import Reply
 from tieline._request.timed_attempt import Tools
-from tieline.credentials import Credentials, MissingCredentialError, RequestSigner
+from tieline.credentials import Credentials, MissingCredentialError, SecretInUse
 
 if TYPE_CHECKING:
     from tieline._http.wire_async import AsyncWire
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5.0
 FindIn = Callable[[tuple[str, ...]], dict[str, str]]  # ids -> those that other processes know
-SecretOf = Callable[[str, int], tuple[str | RequestSigner, bool]]  # name, and by when (monotonic ms)
+SecretOf = Callable[[str, int], SecretInUse]  # name, and by when (monotonic ms)
 
 
 class AsyncRunner:
@@ -83,7 +83,7 @@ class AsyncRunner:
                 return await asyncio.sleep(wait_ms / 1_000)
 
 
-async def secret_of(credentials: Credentials, name: str, due_ms: int) -> tuple[str | RequestSigner, bool]:
+async def secret_of(credentials: Credentials, name: str, due_ms: int) -> SecretInUse:
     """(secret or signer, whether it is a token). Raises ``MissingCredentialError`` when there is none by
     then."""
     if (secret := credentials.at_hand(name)) is not None:

@@ -40,10 +40,10 @@ async def until_idle(credentials: Credentials) -> None:
 async def test_secrets_come_from_mapping_function_or_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing secret names the variable to set."""
     credentials = Credentials({"a": "plain", "b": lambda: "called"}, Time())
-    assert await credentials.get("a") == ("plain", False)
-    assert await credentials.get("b") == ("called", True)
+    assert await credentials.get("a") == ("plain", False, False)
+    assert await credentials.get("b") == ("called", True, True)
     monkeypatch.setenv("TIELINE_CREDENTIAL_OCI_UK", "outside")
-    assert await credentials.get("oci-uk") == ("outside", False)
+    assert await credentials.get("oci-uk") == ("outside", False, False)
     with pytest.raises(MissingCredentialError, match="set TIELINE_CREDENTIAL_GCP"):
         await credentials.get("gcp")
 
@@ -51,22 +51,23 @@ async def test_secrets_come_from_mapping_function_or_environment(monkeypatch: py
 async def test_the_environment_may_be_another() -> None:
     """A mapping in place of the process's own."""
     credentials = Credentials(None, Time(), {"TIELINE_CREDENTIAL_A": "elsewhere"})
-    assert await credentials.get("a") == ("elsewhere", False)
+    assert await credentials.get("a") == ("elsewhere", False, False)
 
 
 async def test_a_secret_may_lie_in_a_file_that_is_read_again(tmp_path: Path) -> None:
     """As Kubernetes and systemd hand secrets over. A file that is replaced counts within a minute, and at
-    once where a provider refuses the former secret. The variable with the secret itself counts before it."""
+    once where a provider refuses the former secret. The variable with the secret itself counts before it.
+    Either way it is a key, and goes out in the header in which the provider takes keys."""
     file, time = tmp_path / "secret", Time()
     file.write_text("first\n")
     credentials = Credentials(None, time, {"TIELINE_CREDENTIAL_A_FILE": str(file)})
-    assert await credentials.get("a") == ("first", True)
+    assert await credentials.get("a") == ("first", False, True)
     file.write_text("second\n")
-    assert await credentials.get("a") == ("first", True)
+    assert await credentials.get("a") == ("first", False, True)
     credentials.forget("a", "first")
-    assert await credentials.get("a") == ("second", True)
+    assert await credentials.get("a") == ("second", False, True)
     both = {"TIELINE_CREDENTIAL_A_FILE": str(file), "TIELINE_CREDENTIAL_A": "itself"}
-    assert await Credentials(None, time, both).get("a") == ("itself", False)
+    assert await Credentials(None, time, both).get("a") == ("itself", False, False)
     assert secret_file("a", both) is None
 
 
@@ -94,16 +95,16 @@ async def test_a_token_is_fetched_anew_before_it_expires_beside_the_requests() -
     """The old one serves meanwhile; nobody waits."""
     time, source = Time(), Counting()
     credentials = Credentials({"a": source}, time)
-    assert await credentials.get("a") == (f"{SECRET}-1", True)
+    assert await credentials.get("a") == (f"{SECRET}-1", True, True)
     time.pass_ms(299_999)
     await credentials.get("a")
     assert source.calls == 1
     source.gate.clear()
     time.pass_ms(1)
-    assert await credentials.get("a") == (f"{SECRET}-1", True)
+    assert await credentials.get("a") == (f"{SECRET}-1", True, True)
     source.gate.set()
     await until_idle(credentials)
-    assert await credentials.get("a") == (f"{SECRET}-2", True)
+    assert await credentials.get("a") == (f"{SECRET}-2", True, True)
     assert source.calls == 2
 
 
@@ -117,7 +118,7 @@ async def test_many_requests_make_one_call() -> None:
     waiting[0].cancel()
     await asyncio.sleep(0)
     source.gate.set()
-    assert {await task for task in waiting[1:]} == {(f"{SECRET}-1", True)}
+    assert {await task for task in waiting[1:]} == {(f"{SECRET}-1", True, True)}
     assert source.calls == 1
 
 
@@ -130,7 +131,7 @@ async def test_a_failed_renewal_leaves_the_token_in_use(caplog: pytest.LogCaptur
     time.pass_ms(300_000)
     with caplog.at_level(logging.DEBUG):
         for _ in range(10):
-            assert await credentials.get("a") == (f"{SECRET}-1", True)
+            assert await credentials.get("a") == (f"{SECRET}-1", True, True)
             await until_idle(credentials)
     assert source.calls == 2
     assert "RuntimeError" in caplog.text
@@ -148,7 +149,7 @@ async def test_a_refused_token_is_not_sent_again() -> None:
     await credentials.get("a")
     await until_idle(credentials)
     credentials.forget("a", f"{SECRET}-1")
-    assert await credentials.get("a") == (f"{SECRET}-2", True)
+    assert await credentials.get("a") == (f"{SECRET}-2", True, True)
 
 
 async def test_a_burst_of_refusals_calls_the_function_once() -> None:
@@ -159,10 +160,10 @@ async def test_a_burst_of_refusals_calls_the_function_once() -> None:
     for _ in range(100):
         credentials.forget("a", f"{SECRET}-1")
         time.pass_ms(1_000)
-        assert await credentials.get("a") == (f"{SECRET}-2", True)
+        assert await credentials.get("a") == (f"{SECRET}-2", True, True)
     assert source.calls == 2
     credentials.forget("a", f"{SECRET}-2")
-    assert await credentials.get("a") == (f"{SECRET}-3", True)
+    assert await credentials.get("a") == (f"{SECRET}-3", True, True)
 
 
 async def test_a_function_that_gives_a_refused_token_again_is_called_once_a_second() -> None:
@@ -194,7 +195,7 @@ async def test_a_blocking_function_holds_nobody_up() -> None:
         return SECRET
 
     assert loop_thread.is_running()
-    assert await Credentials({"a": blocking}, Time()).get("a") == (SECRET, True)
+    assert await Credentials({"a": blocking}, Time()).get("a") == (SECRET, True, True)
 
 
 @pytest.mark.parametrize("wrong", ["", "  ", "two words", "line\nbreak", "ümlaut"])
@@ -208,7 +209,7 @@ async def test_what_no_header_can_carry_is_said_without_repeating_it(wrong: str)
 
 async def test_a_secrets_own_line_end_does_no_harm() -> None:
     """As files have it."""
-    assert await Credentials({"a": f"{SECRET}\n"}, Time()).get("a") == (SECRET, False)
+    assert await Credentials({"a": f"{SECRET}\n"}, Time()).get("a") == (SECRET, False, False)
     assert SECRET not in repr(Token(SECRET)) + repr(Credentials({"a": SECRET}, Time()))
 
 
@@ -226,7 +227,7 @@ async def test_a_failing_function_is_an_alarm_until_it_gives_tokens_again() -> N
     source.fails = False
     await until(lambda: bool(back), 5, "the function is asked again")
     assert (back, credentials.alarm, source.calls) == (["a"], "", 2)
-    assert credentials.at_hand("a") == (f"{SECRET}-2", True)
+    assert credentials.at_hand("a") == (f"{SECRET}-2", True, True)
 
 
 async def test_closing_ends_the_calls_to_come() -> None:
