@@ -103,8 +103,11 @@ class SimKafka:
         self.topics[name] = SimTopic(topic_id, [SimPartition() for _ in range(partitions)])
 
     def recreate(self, name: str) -> None:
-        """Deletes a topic and creates it again: offsets begin at 0, under another id."""
+        """Deletes a topic and creates it again: offsets begin at 0, under another id. What groups have
+        committed of it goes with it, as brokers do it."""
         self.create(name, len(self.topics[name].partitions))
+        for group in self.groups.values():
+            group.committed = {tp: offset for tp, offset in group.committed.items() if tp.topic != name}
 
     def partition(self, tp: TopicPartition) -> SimPartition | None:
         """The partition, or None if there is none."""

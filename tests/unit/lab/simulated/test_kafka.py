@@ -57,7 +57,8 @@ def test_records_come_in_their_order_with_the_brokers_time() -> None:
 
 
 def test_a_log_that_no_longer_holds_the_position_is_an_error() -> None:
-    """After retention, and after the topic was created anew; a reader may also ask to begin anew."""
+    """After retention, and after the topic was created anew, when groups have committed nothing of it;
+    a reader may also ask to begin anew."""
 
     async def world(kafka: SimKafka, brokers: SimBrokers) -> None:
         for number in range(5):
@@ -66,7 +67,10 @@ def test_a_log_that_no_longer_holds_the_position_is_an_error() -> None:
         strict.seek(LOG, 5)
         lenient.seek(LOG, 5)
         before = (await topic_facts(brokers, ["log"]))["log"].id
+        group = kafka.group("readers")
+        group.committed = {LOG: 4, TopicPartition("other", 0): 7}
         kafka.recreate("log")
+        assert group.committed == {TopicPartition("other", 0): 7}
         assert (await topic_facts(brokers, ["log"]))["log"].id != before
         with pytest.raises(OffsetOutOfRangeError):
             await strict.getmany(timeout_ms=1_000)
