@@ -25,6 +25,7 @@ PROTOCOL_ERROR, REFUSED_STREAM, ENHANCE_YOUR_CALM = 0x1, 0x7, 0xB
 HEADER_TABLE_SIZE, MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME = 0x1, 0x3, 0x4, 0x5
 WINDOW_BYTES, FRAME_BYTES = 1024 * 1024, 16_384
 BLOCK_BYTES_MAX, BLOCKS_KEPT_MAX = 64 * 1024, 1_024
+CLOSE_WITHIN_S = 1.0  # for the caller to close a connection of which it was told that it ends
 _WINDOW_AT_FIRST = 65_535
 # Without a table of headers: ":status: 200", then literals whose names stand in the static table or in full.
 _RESPONSE = b"\x88" + b"\x0f\x10\x10application/grpc"
@@ -74,6 +75,8 @@ class Connection(asyncio.Protocol):
         self._read, self._out = b"", bytearray()
         self._begun = self._is_closing = False
         self._streams: dict[int, _Stream] = {}
+        self.lost = asyncio.Event()
+        self._closing: asyncio.TimerHandle | None = None
         self._last = 0
         self._window, self._stream_window, self._frame_bytes = _WINDOW_AT_FIRST, _WINDOW_AT_FIRST, FRAME_BYTES
         self._unread_bytes = 0
@@ -97,6 +100,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """Every call is over."""
         self._all_open.discard(self)
+        self.lost.set()
+        if self._closing is not None:
+            self._closing.cancel()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.call.end()
@@ -305,8 +311,12 @@ class Connection(asyncio.Protocol):
         if self._out:
             self._transport.write(bytes(self._out))
             self._out.clear()
-        if self._is_closing:
-            self._transport.close()
+        if self._is_closing and self._closing is None:
+            # To close while something has come that was not read makes the kernel take back what the caller
+            # has not read yet, the ends of its streams. So the caller closes first, as it does after GOAWAY.
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._closing = asyncio.get_running_loop().call_later(CLOSE_WITHIN_S, self._transport.abort)
 
 
 def _unpadded(payload: bytes, flags: int) -> bytes:

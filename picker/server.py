@@ -139,8 +139,9 @@ class PickerServer:
             self.stop()
             await end_all([looks])
             server.close()
-            for connection in list(self._connections):
+            for connection in (connections := list(self._connections)):
                 connection.drain()
+            await asyncio.gather(*(connection.lost.wait() for connection in connections))
 
     def stop(self) -> None:
         """Health checks fail from now on, and those who watch are told. Requests are picked for as before."""

@@ -3,6 +3,7 @@ often garbage is collected and free memory is given back."""
 
 import asyncio
 import ctypes
+import faulthandler
 import gc
 import os
 import signal
@@ -60,7 +61,11 @@ async def until_asked(end: asyncio.Event, task: "asyncio.Task[None]") -> None:
 
 
 def end_on_signals() -> asyncio.Event:
-    """An event that the first SIGTERM or SIGINT sets. The second signal ends the process at once."""
+    """An event that the first SIGTERM or SIGINT sets. The second signal ends the process at once.
+
+    A crash in a library that is not Python says from now on where each thread was.
+    """
+    faulthandler.enable()
     end = asyncio.Event()
 
     def on_signal() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from copy import deepcopy
 from typing import Any, cast
 
@@ -212,13 +212,27 @@ class TestMemoryTables(TablesContract):
         vars(self.state).update(self.saved)
 
 
+class InRealTime:
+    """The running loop, with what the simulated network asks of its own beside."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def at(self, when: float, work: Callable[[], None]) -> None:
+        """See ``VirtualLoop``."""
+        self._loop.call_at(when, work)
+
+
 class TestSimulatedRedisTables(TablesContract):
     """The product's own tables keep the contract on the Redis of the simulator, so it does what they need."""
 
     @pytest.fixture(autouse=True)
     async def both(self) -> AsyncIterator[None]:
         """Two processes over one server, on a loop in real time."""
-        loop: Any = asyncio.get_running_loop()
+        loop: Any = InRealTime(asyncio.get_running_loop())
         self.server = SimRedis(Network(loop, "seed"))
         self.keys = Keys()
         self.tables = RedisTables(cast(Any, SimRedisClient(self.server)), self.keys)

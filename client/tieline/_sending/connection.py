@@ -222,11 +222,20 @@ async def _end(producer: Any) -> None:
             _log.debug("a connection to Kafka could not be closed in order: %s", _words(error))
 
 
+class _Pending(set[Any]):
+    """Batches on their way. A batch that waits to be sent again is not among them, and aiokafka removes it
+    all the same when it fails then."""
+
+    def remove(self, batch: Any) -> None:
+        self.discard(batch)
+
+
 def give_up(accumulator: Any) -> None:
     """Fail all batches of aiokafka's accumulator, of whose own futures asyncio then logs no error. Those of
     their records are looked at where they were handed over."""
     from aiokafka.errors import KafkaConnectionError
 
+    accumulator._pending_batches = _Pending(accumulator._pending_batches)
     for batch in (*chain.from_iterable(accumulator._batches.values()), *accumulator._pending_batches):
         for future in (batch.future, batch._drain_waiter):
             future.add_done_callback(retrieve)

@@ -56,8 +56,14 @@ class Wire:
     def write(self, data: bytes) -> None:
         self.written += data
 
-    def close(self) -> None:
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
         self.is_closed = True
+
+    def abort(self) -> None:
+        """Later, if the caller does not close."""
 
     def send(self, *frames: bytes) -> None:
         self.connection.data_received(b"".join(frames))
@@ -99,7 +105,7 @@ def begun(**limits: int) -> Wire:
     return wire
 
 
-def test_messages_are_answered_as_they_come() -> None:
+async def test_messages_are_answered_as_they_come() -> None:
     """Also in pieces of any size, and two at once; the caller's end ends the stream well."""
     wire = begun()
     data = frame(http2.DATA, 0, 1, message(b"one")[:3]) + frame(
@@ -115,7 +121,7 @@ def test_messages_are_answered_as_they_come() -> None:
     assert wire.calls[0].ends == [False]
 
 
-def test_a_large_block_of_headers_comes_in_parts() -> None:
+async def test_a_large_block_of_headers_comes_in_parts() -> None:
     """As CONTINUATION frames, with padding and a priority; nothing may come between them."""
     wire = Wire()
     block = wire.head()
@@ -127,7 +133,7 @@ def test_a_large_block_of_headers_comes_in_parts() -> None:
     assert wire.is_closed
 
 
-def test_no_more_is_sent_than_the_caller_allows() -> None:
+async def test_no_more_is_sent_than_the_caller_allows() -> None:
     """Of a stream, and of the connection; the rest follows when it allows more."""
     wire = begun()
     small = (4).to_bytes(2, "big") + (10).to_bytes(4, "big")
@@ -137,7 +143,7 @@ def test_no_more_is_sent_than_the_caller_allows() -> None:
     assert wire.body() == message(b"x" * 20)[10:]
 
 
-def test_what_is_not_served_is_said() -> None:
+async def test_what_is_not_served_is_said() -> None:
     """An unknown call, a compressed message, one that is too large, a mistake of ours: by gRPC's codes."""
     wire = begun(message_bytes_max=10)
     wire.send(frame(http2.HEADERS, http2.END_HEADERS, 3, wire.head("/other")))
@@ -155,7 +161,7 @@ def test_what_is_not_served_is_said() -> None:
     assert wire.connection.open == 1
 
 
-def test_one_stream_too_many_is_refused() -> None:
+async def test_one_stream_too_many_is_refused() -> None:
     """Those that are open go on."""
     wire = begun(streams_max=1)
     wire.send(frame(http2.HEADERS, http2.END_HEADERS, 3, wire.head()))
@@ -164,7 +170,7 @@ def test_one_stream_too_many_is_refused() -> None:
     assert wire.body() == message(b"on")
 
 
-def test_who_does_not_speak_http2_is_sent_away() -> None:
+async def test_who_does_not_speak_http2_is_sent_away() -> None:
     """A wrong preface, a frame beyond the limit, a number that was used."""
     for data in (
         b"GET / HTTP/1.1\r\n\r\n",
@@ -177,7 +183,7 @@ def test_who_does_not_speak_http2_is_sent_away() -> None:
         assert wire.frames()[-1][0] == http2.GOAWAY
 
 
-def test_a_drain_ends_streams_well() -> None:
+async def test_a_drain_ends_streams_well() -> None:
     """And a connection that is lost ends them as well, which is not the picker's doing."""
     wire = begun()
     wire.connection.drain()
@@ -188,7 +194,7 @@ def test_a_drain_ends_streams_well() -> None:
     assert (lost.calls[0].ends, lost.open) == ([False], set())
 
 
-def test_windows_are_opened_again() -> None:
+async def test_windows_are_opened_again() -> None:
     """A caller may send more than the first window without an end."""
     wire = begun(message_bytes_max=10_000_000)
     piece: Any = b"x" * 16_000
