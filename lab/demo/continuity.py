@@ -75,6 +75,8 @@ def _hold_down_faults(before: PoolMemory, after: PoolMemory, at_ms: int) -> list
 def _ramp_faults(before: PoolMemory, after: PoolMemory, thresholds: Thresholds) -> list[str]:
     if before.state is not State.RECOVERING or after.state is not State.RECOVERING:
         return []
+    if after.relapses_ms != before.relapses_ms:  # between the two it was down again, for less than a second
+        return []
     faults = []
     if after.ramp_step < before.ramp_step:
         faults.append("its ramp was restarted")

@@ -66,11 +66,13 @@ def test_each_take_over_is_a_pair_of_tables() -> None:
         ([(0, ramp(2, 0)), (100, ramp(0, 100))], "ramp was restarted"),
         ([(0, ramp(1, 0)), (6_000, ramp(3, 6_000))], "was skipped"),
         ([(0, ramp(1, 0)), (1_000, ramp(1, 1_000))], "began again"),
+        ([(0, ramp(1, 0)), (1_000, replace(ramp(0, 1_000), relapses_ms=(500,)))], None),
         ([(0, ramp(1, 0)), (1_000, ramp(2, 1_000))], "lasted only 1000 ms"),
     ],
 )
 def test_hold_downs_and_ramps_keep_on(steps: list[tuple[int, PoolMemory]], said: str | None) -> None:
-    """Each way to restart, cut or skip them is reported, and the two lawful courses are not."""
+    """Each way to restart, cut or skip them is reported, and the lawful courses are not: one with a
+    relapse between two publications among them."""
     records = [record(n, memory, published_ms=at_ms) for n, (at_ms, memory) in enumerate(steps)]
     found = course_faults(POOL, records, THRESHOLDS)
     assert (found == []) if said is None else (said in found[0])
