@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -12,8 +12,9 @@ import openai
 
 from lab.standins.process import StandinProcess
 from tests.integration.gateways import AUTHORIZED, TOKEN
-from tests.integration.matrix_calls import Call, judged, raw_async, sdk_async
+from tests.integration.matrix_calls import CALLS, Call, judged, raw_async, sdk_async
 from tests.integration.matrix_table import Row
+from tests.integration.sdk_matrix import STEP
 from tests.places import ROOT
 from tools.debian import programs
 from tools.toolchains import node, node_packages
@@ -141,6 +142,18 @@ def can_ask(driver: str, call: Call) -> bool:
     return driver in ("httpx", "curl") or (
         call.sdk is not None and (driver, call.method) != ("npm sdk", "GET")
     )
+
+
+def askings(column: str, turn: Iterator[int], *, whole: bool) -> list[tuple[Call, str]]:
+    """Each call of this column with each driver that can make it; not ``whole``: one of these pairs, another
+    one for each number of ``turn``."""
+    pairs = [
+        (call, driver)
+        for call in CALLS
+        for driver in DRIVERS
+        if call.column == column and can_ask(driver, call)
+    ]
+    return pairs if whole else [pairs[next(turn) * STEP % len(pairs)]]
 
 
 async def set_faults(row: Row, running: dict[str, StandinProcess]) -> None:

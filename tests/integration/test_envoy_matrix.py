@@ -15,11 +15,9 @@ import pytest
 
 from lab.standins.process import StandinProcess
 from tests.integration.envoy_matrix import EnvoyCase, MatrixEnvoy, matrix_envoy
-from tests.integration.matrix_calls import CALLS
-from tests.integration.matrix_drivers import DRIVERS, FAULTY, OTHER, Ask, all_drivers, can_ask, set_faults
+from tests.integration.matrix_drivers import FAULTY, OTHER, Ask, all_drivers, askings, set_faults
 from tests.integration.matrix_table import FILE, Row, rows
 from tests.integration.routed import standins
-from tests.integration.sdk_matrix import STEP
 from tests.places import ROOT
 
 PAGE = ROOT / "docs" / "envoy.md"
@@ -38,13 +36,7 @@ def cases(table: list[Row], *, whole: bool) -> Iterator[EnvoyCase]:
         for column, outcome in row.outcomes.items():
             if outcome == "-" or column == REASON:
                 continue
-            pairs = [
-                (call, driver)
-                for call in CALLS
-                for driver in DRIVERS
-                if call.column == column and can_ask(driver, call)
-            ]
-            for call, driver in pairs if whole else [pairs[next(turn) * STEP % len(pairs)]]:
+            for call, driver in askings(column, turn, whole=whole):
                 yield EnvoyCase(row, call, driver, origin=f"case-{next(numbers)}")
 
 

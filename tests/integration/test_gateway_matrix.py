@@ -27,11 +27,11 @@ from gateway.worker import Post, Worker, serving
 from lab.standins.process import StandinProcess
 from tests.integration.gateway_page import COLUMNS, PAGE, Cell, allowed, page
 from tests.integration.gateways import settings_of
-from tests.integration.matrix_calls import CALLS, Call
-from tests.integration.matrix_drivers import DRIVERS, FAULTY, OTHER, Ask, all_drivers, can_ask, set_faults
+from tests.integration.matrix_calls import Call
+from tests.integration.matrix_drivers import FAULTY, OTHER, Ask, all_drivers, askings, set_faults
 from tests.integration.matrix_table import FILE, Row, rows
 from tests.integration.routed import MODEL, ORIGIN, SETTINGS, WORKLOAD, infos, standins, table
-from tests.integration.sdk_matrix import SECOND, STEP
+from tests.integration.sdk_matrix import SECOND
 from tests.waiting import SAFETY_NET_S
 from tieline._tables.last_good import write_last_good
 from tieline.table import ModelOffer, Split, slices
@@ -84,13 +84,7 @@ def cases() -> Iterator[GatewayCase]:
         for column in COLUMNS[:2] if is_revoked and not IS_WHOLE else COLUMNS:
             if row.outcomes[column] == "-":
                 continue
-            pairs = [
-                (call, driver)
-                for call in CALLS
-                for driver in DRIVERS
-                if call.column == column and can_ask(driver, call)
-            ]
-            for call, driver in pairs if IS_WHOLE else [pairs[next(turn) * STEP % len(pairs)]]:
+            for call, driver in askings(column, turn, whole=IS_WHOLE):
                 yield GatewayCase(row, call, driver)
 
 
