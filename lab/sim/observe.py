@@ -12,12 +12,12 @@ from lab.sim.spec import LIES, SILENCES, FuzzWorld, Kind, Occurrence
 from lab.sim.splits import loads
 from lab.sim.weather import Weather
 from lab.simulated.clocks import START_MS
-from tieline.events import in_scope
 from tieline.table import RouteTable
 
 WELL_S = 60  # nothing was wrong with a pool for so long
 STATED_AGAIN_S = 15  # after a silence the fleet has stated everything again
 LIFTED_S = 5
+ORDER_ARRIVES_S = 2  # after it was given, and after whatever may have kept it from its reader
 BELIEVED_FACTOR = 4  # x what clients are served: more is not believed (docs/failure-modes.md)
 PLANNED_IN_S = 30
 TOUCHING_ALL: tuple[Kind, ...] = (
@@ -51,6 +51,7 @@ class Outlook:
         }
         self._touched_s: dict[str, int] = {}
         self._withdrawn_from_s: dict[str, int] = {}
+        self._freezes_read: set[Occurrence] = set()
 
     def facts(
         self,
@@ -61,11 +62,13 @@ class Outlook:
         before: RouteTable | None,
         took_office_s: int,
         outcome: Outcome,
+        undisturbed_s: int = NEVER_S,
     ) -> TickFacts:
         """What is seen after a step. ``table`` is in force now, ``before`` was until this second, and
-        ``outcome`` came of that."""
+        ``outcome`` came of that. ``undisturbed_s``: for how long nothing has kept orders from the leader."""
         second, memory, policy = weather.second, ready.memory, self._world.policy
         self._note(weather)
+        self._note_freezes(weather, undisturbed_s)
         self._note_chance(weather, memory)
         self._asked.update(route for route, units in weather.demand.items() if units)
         # What no client ever asked for counts as the policy expects it.
@@ -86,9 +89,7 @@ class Outlook:
             pools=pools,
             group_usable=self._groups(weather),
             frozen=frozenset(
-                pool.id
-                for pool in policy.pools
-                if any(in_scope(pool.id, s) for s in weather.targets("freeze"))
+                pool for freeze in self._freezes_read for pool in weather.pools_of(freeze.target)
             ),
             shares_lifted=self._shares_lifted(second),
             calm_s=second - self._stirred_s,
@@ -129,6 +130,12 @@ class Outlook:
             self._touched_s.update(dict.fromkeys(weather.natures, second - WELL_S + STATED_AGAIN_S))
         withdrawn = sorted(weather.withdrawn())
         self._withdrawn_from_s = {pool: self._withdrawn_from_s.get(pool, second) for pool in withdrawn}
+
+    def _note_freezes(self, weather: Weather, undisturbed_s: int) -> None:
+        """A freeze binds once it must have been read, and then until it ends, whoever leads."""
+        in_force = weather.of("freeze")
+        arrived = {o for o in in_force if min(weather.second - o.at_s, undisturbed_s) >= ORDER_ARRIVES_S}
+        self._freezes_read = arrived | self._freezes_read.intersection(in_force)
 
     def _note_chance(self, weather: Weather, memory: Memory) -> None:
         """A pool that fails in part may cross a threshold by chance long after the failing began. Its new

@@ -289,6 +289,7 @@ class System:
         before, self._seen = self._seen, newest.table
         ready = self._ready(newest, newest.memory, is_new=before is not newest.table)
         self._outlook.stir(self._stirred_s)
+        since_s = self._weather.second - max(self._shaken_s, self._took_office_s)
         facts = self._outlook.facts(
             self._weather,
             ready,
@@ -296,8 +297,8 @@ class System:
             before=before,
             took_office_s=self._took_office_s,
             outcome=self._outcome,
+            undisturbed_s=0 if self._faults_in_force else since_s,
         )
-        since_s = self._weather.second - max(self._shaken_s, self._took_office_s)
         decides = since_s >= SETTLES_S and not self._faults_in_force
         self._watch.look(facts, ALL if decides else ALWAYS)
 

@@ -39,9 +39,9 @@ class Flow(NamedTuple):
         return Flow(*map(float.__add__, self, other))
 
     def as_unheard(self) -> "Flow":
-        """The same after its clients have fallen silent."""
+        """The same after its clients have fallen silent. Nothing of what was not credible is counted on."""
         units, requests = self.units + self.unheard_units, self.requests + self.unheard_requests
-        return self._replace(units=0.0, requests=0.0, unheard_units=units, unheard_requests=requests)
+        return Flow(unheard_units=units, unheard_requests=requests, earlier=self.earlier)
 
 
 CHANCE_DEVIATIONS = 3.0  # of a Poisson count: more requests than that are no chance

@@ -82,6 +82,12 @@ def test_a_silent_partition_whose_clients_said_goodbye_asks_for_nothing() -> Non
     assert answer(flows(15, 100), flows(14, 100), clients=0).units == [100.0]
 
 
+def test_what_was_not_credible_is_not_counted_on_once_its_partition_is_silent() -> None:
+    """A liar that has gone would otherwise have load shed for an hour."""
+    said = [flows(age_s, 1200, doubtful=900) for age_s in (18, 17)]
+    assert answer(*said, before=Memory(reported=("chat/eu",))).units == [300.0]
+
+
 def test_what_silent_clients_asked_for_is_counted_on_beside_what_is_heard() -> None:
     """Up to what there was before they fell silent; it is remembered, and forgotten with their return."""
     early = [flows(age_s, 400) for age_s in range(19, 11, -1)]
