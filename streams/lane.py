@@ -47,6 +47,8 @@ class Lane:
         self._waiting: asyncio.Queue[Delivery] = asyncio.Queue(maxsize=waiting_max)
         self._end = asyncio.Event()
         self._generation_handed_back = -1  # the newest of which a record was handed back
+        self._generation_taken = -1  # the newest of which a record was taken over
+        self._generation_forgotten: dict[Partition, int] = {}  # up to which its records are of the past
         self.next_offsets: dict[Partition, int] = {}  # by partition, the first offset that is not yet safe
 
     async def put(self, delivery: Delivery) -> None:
@@ -55,6 +57,7 @@ class Lane:
         if self._end.is_set():
             delivery.release()
             raise LaneError("the lane has ended")
+        self._generation_taken = max(self._generation_taken, delivery.generation)
         try:
             await self._waiting.put(delivery)
         except BaseException:
@@ -90,8 +93,10 @@ class Lane:
             self._release(self._drain())
 
     def forget(self, partition: Partition) -> None:
-        """The partition belongs to another process now."""
+        """The partition belongs to another process now. If it comes back it goes on elsewhere, at what is
+        committed by then: what was taken over before, and is safe only later, does not say where."""
         self.next_offsets.pop(partition, None)
+        self._generation_forgotten[partition] = self._generation_taken
 
     async def _next_group(self) -> list[Delivery]:
         delivery = await self._waiting.get()
@@ -112,7 +117,9 @@ class Lane:
         for delivery in group:
             delivery.acknowledge()
             record = delivery.record
-            self.next_offsets[Partition(record.topic, record.partition)] = record.offset + 1
+            partition = Partition(record.topic, record.partition)
+            if delivery.generation > self._generation_forgotten.get(partition, -1):
+                self.next_offsets[partition] = record.offset + 1
 
     def _release(self, group: Sequence[Delivery]) -> None:
         for delivery in group:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from streams.clock_offsets import ClockOffsets
 from streams.consumer_thread import FetchedOffsets
 from streams.contract_check import Record
-from streams.lane import Lane
+from streams.lane import Delivery, Lane
 from streams.letters import DeadLetters, LetterNotes
 from streams.memory import MemoryTables
 from streams.positions import Offsets, Partition
 from streams.progress import ProgressReporter
 from tests.unit.streams.made import T0_MS
+from tests.waiting import until
+from tieline.cancelling import end_all
 
 PLACE = Partition("demand", 3)
 
@@ -42,11 +45,28 @@ async def handled(_records: Sequence[Record]) -> None:
     """Every record is safe at once."""
 
 
-async def reporting(offsets: KnownOffsets) -> tuple[ProgressReporter, Lane]:
+def delivery(offset: int, generation: int, safe: list[int]) -> Delivery:
+    """A record of the partition, read under this assignment; ``safe`` takes its offset once it is."""
+    record = Record(
+        PLACE.topic,
+        topic_id="id",
+        partition=PLACE.number,
+        offset=offset,
+        append_ms=T0_MS,
+        key=None,
+        value=None,
+        headers=(),
+    )
+    return Delivery(record, generation, acknowledge=lambda: safe.append(offset), release=lambda: None)
+
+
+async def reporting(
+    offsets: KnownOffsets, handle: Callable[[Sequence[Record]], Awaitable[None]] = handled
+) -> tuple[ProgressReporter, Lane]:
     """A reporter of one partition, and the lane that reads it."""
     tables = MemoryTables()
     await tables.establish("run-1")
-    lane = Lane(handled, group_max=1, waiting_max=1)
+    lane = Lane(handle, group_max=1, waiting_max=1)
     reporter = ProgressReporter(
         tables=tables,
         offsets=offsets,
@@ -88,3 +108,33 @@ async def test_a_change_during_a_report_ends_it() -> None:
     offsets.when_asked = lambda: None
     await reporter.report()
     assert [(row.next_offset, row.caught_up) for row in reporter.rows] == [(8, True)]
+
+
+async def test_a_record_that_is_safe_only_after_its_partition_went_says_nothing_of_the_next_time() -> None:
+    """Another process reads on meanwhile; the partition comes back at what the group committed, and may get
+    no new record for long."""
+    proceed = asyncio.Event()
+    taken: list[Record] = []
+    safe: list[int] = []
+
+    async def handle(records: Sequence[Record]) -> None:
+        taken.extend(records)
+        await proceed.wait()
+
+    offsets = KnownOffsets()
+    reporter, lane = await reporting(offsets, handle)
+    running = asyncio.create_task(lane.run())
+    await lane.put(delivery(2, 1, safe))
+    await until(lambda: taken)
+    reporter.forget(PLACE)
+    proceed.set()
+    await until(lambda: safe)
+    offsets.end = offsets.committed = 8
+    await reporter.report()
+    assert [(row.next_offset, row.caught_up) for row in reporter.rows] == [(8, True)]
+    offsets.end = 9
+    await lane.put(delivery(8, 2, safe))
+    await until(lambda: len(safe) == 2)
+    await reporter.report()
+    assert [(row.next_offset, row.caught_up) for row in reporter.rows] == [(9, True)]
+    await end_all([running])
