@@ -62,7 +62,8 @@ class FaustReader:
     async def start(self) -> None:
         """See ``Reader``."""
         self._begun = True
-        prepare(self._app, self._feed.fetched)
+        topic_ids = {topic: fact.id for topic, fact in self._feed.facts.items()}
+        prepare(self._app, self._feed.fetched, topic_ids)
         self._app.on_partitions_revoked.connect(self._revoked)
         self._app.on_partitions_assigned.connect(self._assigned)
         await self._app.start()

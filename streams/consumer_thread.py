@@ -1,6 +1,6 @@
 """Changes to Faust's consumer and its thread: it can be ended, fetches quickly, and waits for Kafka.
 
-Faust runs its consumer in a thread with an event loop of its own. Three traps come with that:
+Faust runs its consumer in a thread with an event loop of its own. Four traps come with that:
 
 - Stopping an app while Kafka is away waits for a commit without end. The thread then keeps the whole process
   alive, and keeps its partitions once Kafka is back. So the thread becomes a daemon (``prepare``) and can be
@@ -8,6 +8,7 @@ Faust runs its consumer in a thread with an event loop of its own. Three traps c
 - A fetch that no partition has news for is held by the broker for 1.5 s, a constant of Faust's, handing over
   a record takes four tasks, and records wait until the next fetch is made. ``quick_start``, ``quick_first``
   and ``waking`` shorten all three, and change neither order nor promises.
+- Offsets are committed by the name of a topic alone. ``name_topics`` lets each say of which topic it is.
 
 All of it reaches into private parts of pinned versions (requirements.lock);
 tests/integration/test_streams_consumer.py fails if those parts change.
@@ -15,13 +16,15 @@ tests/integration/test_streams_consumer.py fails if those parts change.
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 from mode.threads import WorkerThread
 
 from streams.every_record import install
-from streams.positions import Partition
+from streams.positions import Partition, goes_on_at, to_commit
 
 FETCH_LONG_WAIT_MS = 250
 FETCH_SHORT_WAIT_MS = 25
@@ -99,8 +102,8 @@ class FetchedOffsets:
         return max(next_offset, fetched.position)
 
 
-def prepare(app: Any, fetched: FetchedOffsets) -> None:
-    """Changes the app's consumer and its thread. Call before the app starts."""
+def prepare(app: Any, fetched: FetchedOffsets, topic_ids: Mapping[str, str]) -> None:
+    """Changes the app's consumer and its thread. Call before the app starts. ``topic_ids`` by name."""
     install()
     app.consumer.wait_first = quick_first(app.consumer.wait_first)
     app.tables.recovery._wait = patient(app.tables.recovery._wait)
@@ -111,6 +114,7 @@ def prepare(app: Any, fetched: FetchedOffsets) -> None:
     def create_consumer(loop: asyncio.AbstractEventLoop) -> Any:
         consumer = create(loop)
         consumer.start = quick_start(consumer, fetched=fetched)
+        name_topics(consumer, topic_ids)
         return consumer
 
     thread._create_consumer = create_consumer
@@ -157,6 +161,31 @@ def quick_start(
     return start_quick
 
 
+def name_topics(consumer: Any, topic_ids: Mapping[str, str]) -> None:
+    """Lets an aiokafka consumer commit each offset together with the id of its topic, and go on only at
+    offsets of these very topics (``streams.positions``). Call before it starts."""
+    start, commit = consumer.start, consumer.commit
+
+    async def commit_named(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        await commit({tp: to_commit(place.offset, topic_ids[tp.topic]) for tp, place in offsets.items()})
+
+    async def start_named() -> None:
+        await start()
+        coordinator = consumer._coordinator
+        fetch = coordinator._do_fetch_commit_offsets
+
+        async def fetch_own(partitions: Iterable[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
+            return {
+                tp: place
+                for tp, place in (await fetch(partitions)).items()
+                if goes_on_at(place, topic_ids[tp.topic]) is not None
+            }
+
+        coordinator._do_fetch_commit_offsets = fetch_own
+
+    consumer.start, consumer.commit = start_named, commit_named
+
+
 def waking(fetcher: Any) -> Callable[..., Awaitable[bool]]:
     """``_proc_fetch_request`` of an aiokafka fetcher, which wakes those that wait for records at once.
 
@@ -194,8 +223,8 @@ def noting(consumer: Any, fetched: FetchedOffsets) -> Callable[..., Awaitable[An
 
 
 def commit_nothing_more(app: Any) -> None:
-    """From now on the app commits no offsets: they are of a topic that is no more, and on the topic that took
-    its name they would skip records."""
+    """From now on the app commits no offsets: they are of a topic that is no more, and say nothing about the
+    topic that took its name."""
 
     async def commit_nothing(*_arguments: Any, **_options: Any) -> bool:
         return False

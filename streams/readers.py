@@ -65,7 +65,7 @@ class Reader(Protocol):
         ...
 
     def commit_nothing_more(self) -> None:
-        """From now on no offset is committed: the topic was recreated, and they would skip records there."""
+        """From now on no offset is committed: the topic was recreated, and of that one they say nothing."""
         ...
 
 

@@ -63,9 +63,9 @@ class Recovery:
     async def ensure(self, facts: dict[str, TopicFacts]) -> None:
         """Joins the tables' run; rebuilds them first if they have none. Raises what Kafka and Redis raise.
 
-        If a topic was deleted and created again, its new records are added to the tables first: the group may
-        have committed offsets of the old topic on the new one, and then nobody would read what lies before
-        them.
+        If a topic was deleted and created again, its new records are added to the tables first. The group
+        reads them from the first on as well, except where a controller of an earlier version has committed
+        offsets of the old topic, which name no topic.
         """
         async with self._lock:
             run = await self._tables.run()

@@ -60,7 +60,7 @@ class Session:
             notes=LetterNotes(tables),
             now_ms=clock.now_ms,
         )
-        self._offsets = Offsets(settings.bootstrap, settings.group)
+        self._offsets = Offsets(settings.bootstrap, settings.group, self._topic_ids)
         self._handlers = {topic: self._handler(topic) for topic in settings.consumed}
         self.lanes = {topic: self._lane(handler) for topic, handler in self._handlers.items()}
         self.fetched = FetchedOffsets()

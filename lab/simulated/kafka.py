@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 
 from lab.simulated.clocks import START_MS
 from lab.simulated.network import Answer, Network
@@ -201,7 +202,7 @@ class Group:
     def __init__(self, kafka: SimKafka) -> None:
         self._kafka = kafka
         self.generation = 0
-        self.committed: dict[TopicPartition, int] = {}
+        self.committed: dict[TopicPartition, OffsetAndMetadata] = {}
         self.members: dict[str, Member] = {}
         self._topics: tuple[str, ...] = ()
         self._session_s = 6.0
@@ -231,8 +232,12 @@ class Group:
         if self.members.pop(member, None) is not None:
             self._begin_anew()
 
-    def commit(self, member: str, generation: int, offsets: dict[TopicPartition, int]) -> bool:
-        """Stores offsets of a member that is of the group as it is. Returns whether they were stored."""
+    def commit(self, member: str, generation: int, offsets: dict[TopicPartition, OffsetAndMetadata]) -> bool:
+        """Stores offsets of a member that is of the group as it is. Returns whether they were stored.
+
+        Topics have nothing but their names here, as at brokers: offsets of one that was created anew since
+        the member read it are stored as well.
+        """
         if member not in self.members or generation != self.generation:
             return False
         self.committed |= offsets

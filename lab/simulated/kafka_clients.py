@@ -315,7 +315,7 @@ class SimAdmin(_Client):
 
         def work() -> dict[TopicPartition, Any]:
             committed = self._kafka.group(group).committed
-            return {tp: SimpleNamespace(offset=committed[tp]) for tp in partitions if tp in committed}
+            return {tp: committed[tp] for tp in partitions if tp in committed}
 
         offsets: dict[TopicPartition, Any] = await self._ask(work)
         return offsets

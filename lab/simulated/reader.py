@@ -19,7 +19,7 @@ from lab.simulated.kafka_clients import SimConsumer
 from lab.simulated.network import ServerDownError, caller
 from streams.contract_check import Record
 from streams.lane import Delivery, LaneError
-from streams.positions import Partition
+from streams.positions import Partition, goes_on_at, to_commit
 from streams.readers import Feed, OpenReader
 from tieline.cancelling import end_all
 
@@ -127,7 +127,8 @@ class SimReader:
     async def _commit(self) -> None:
         if not self._commits or not self._safe:
             return
-        offsets, generation = dict(self._safe), self._generation
+        facts, generation = self._feed.facts, self._generation
+        offsets = {tp: to_commit(offset, facts[tp.topic].id) for tp, offset in self._safe.items()}
         try:
             await self._ask(lambda: self._group.commit(self._member, generation, offsets))
         except (TimeoutError, ServerDownError):
@@ -137,9 +138,9 @@ class SimReader:
         """Fetches one partition and hands its records on."""
         consumer = SimConsumer(self._kafka, {"auto_offset_reset": "earliest"})
         consumer.assign([tp])
-        committed = self._group.committed.get(tp)
+        own = goes_on_at(self._group.committed.get(tp), self._feed.facts[tp.topic].id)
         first = (await self._patiently(lambda: consumer.beginning_offsets([tp])))[tp]
-        consumer.seek(tp, max(first, committed or 0))
+        consumer.seek(tp, max(first, own or 0))
         partition = Partition(*tp)
         while True:
             batches = await consumer.getmany(timeout_ms=1_000)

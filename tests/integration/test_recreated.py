@@ -6,8 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 
 from controller.status.live import present
+from streams.positions import Offsets, Partition, to_commit
+from streams.topic_ids import topic_facts
 from tests.integration.controllers import FORCED, Fleet, settings_of, tieline
 from tests.integration.ingesting import Lab, demand, lab, report
 from tests.integration.replicated import create_topic, delete_topics
@@ -52,6 +56,56 @@ async def test_reports_on_a_recreated_topic_are_taken_within_seconds(
         assert (await it.sequences())["probe-0", "r1"] == 1
         await it.send(report(before + after + 1))
         await until(lambda: caught_up(it, before + after + 1), what="the next report")
+
+
+async def test_what_was_committed_of_an_earlier_topic_skips_nothing(
+    kafka_bootstrap: str, redis_url: str, prefix: str
+) -> None:
+    """A member that has not heard yet that its topic was created anew commits offsets of the old one. On the
+    new one what lies before them is read all the same, and what can't be is a dead letter; from then on the
+    group's offsets name the new topic, and count."""
+    async with lab(kafka_bootstrap, redis_url, prefix) as it:
+        name = it.settings.topics.reports.name
+        partitions = [TopicPartition(name, number) for number in range(4)]
+        await it.send(*(report(sequence) for sequence in range(1, 31)))
+        await it.deliver((name, key, b"rubbish", []) for key in (b"p0", b"p1", b"p2"))
+        ends = await ends_of(it, partitions)
+        await commit(it, {tp: to_commit(end, "an earlier topic") for tp, end in ends.items()})
+        async with it.ingest():
+
+            async def all_dealt_with() -> bool:
+                letters = {letter.key for letter in await it.dead_letters()}
+                return letters == {b"p0", b"p1", b"p2"} and await caught_up(it, 30)
+
+            await until(all_dealt_with, what="the letters and the newest report")
+        topic_id = (await topic_facts(it.settings.bootstrap, [name]))[name].id
+        asking = Offsets(it.settings.bootstrap, it.settings.group, {name: topic_id})
+        await asking.start()
+        try:
+            places = await asking.starts(Partition(*tp) for tp in partitions)
+        finally:
+            await asking.stop()
+        assert places == {Partition(*tp): end for tp, end in ends.items()}
+
+
+async def ends_of(it: Lab, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+    """Where these partitions end."""
+    async with AIOKafkaConsumer(bootstrap_servers=str(it.settings.bootstrap)) as consumer:
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+    return ends
+
+
+async def commit(it: Lab, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+    """Commits for the group, in which nobody is."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=str(it.settings.bootstrap), group_id=it.settings.group, enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        consumer.assign(list(offsets))
+        await consumer.commit(offsets)
+    finally:
+        await consumer.stop()
 
 
 async def test_a_deleted_topic_is_waited_for(kafka_bootstrap: str, redis_url: str, prefix: str) -> None:

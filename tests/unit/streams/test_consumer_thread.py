@@ -1,5 +1,5 @@
 """How far a partition is consumed, where markers of transactions take offsets that no record has; and when
-those that wait for records are woken."""
+those that wait for records are woken; and of which topic an offset is committed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 
-from streams.consumer_thread import FetchedOffsets, waking
-from streams.positions import Partition
+from streams.consumer_thread import FetchedOffsets, name_topics, waking
+from streams.positions import Partition, to_commit
 
 PARTITION = Partition("t.reports", 0)
 
@@ -64,3 +66,36 @@ async def test_records_are_handed_over_before_the_next_fetch_is_made(has_records
     fetcher = Fetcher(has_records=has_records)
     assert await waking(fetcher)("assignment", 1, "request") is has_records
     assert [waiter.done() for waiter in fetcher._fetch_waiters] == [has_records]
+
+
+class Member:
+    """The parts of aiokafka's consumer, and of its coordinator, that commit offsets and ask for them."""
+
+    def __init__(self) -> None:
+        self.committed: dict[TopicPartition, OffsetAndMetadata] = {}
+        self._coordinator: Member | None = None
+
+    async def start(self) -> None:
+        self._coordinator = self
+
+    async def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        self.committed |= offsets
+
+    async def _do_fetch_commit_offsets(
+        self, partitions: list[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        return {tp: self.committed[tp] for tp in partitions if tp in self.committed}
+
+
+async def test_offsets_are_committed_and_believed_for_one_topic_only() -> None:
+    """A topic that was created anew is read from its first record on, whatever was committed before."""
+    member: Any = Member()
+    name_topics(member, {"reports": "new", "demand": "same"})
+    await member.start()
+    reports, demand = (TopicPartition(topic, 0) for topic in ("reports", "demand"))
+    member.committed = {reports: to_commit(18, "old"), demand: to_commit(7, "same")}
+    fetch = member._coordinator._do_fetch_commit_offsets
+    assert await fetch([reports, demand]) == {demand: to_commit(7, "same")}
+    await member.commit({reports: OffsetAndMetadata(3, "")})
+    assert member.committed[reports] == to_commit(3, "new")
+    assert await fetch([reports, demand]) == {reports: to_commit(3, "new"), demand: to_commit(7, "same")}

@@ -13,6 +13,7 @@ from lab.simulated.kafka import SERVER, SimKafka
 from lab.simulated.kafka_clients import SimBrokers
 from lab.simulated.loop import VirtualLoop, passes
 from lab.simulated.network import Network
+from streams.positions import to_commit
 from streams.topic_ids import topic_facts
 
 LOG = TopicPartition("log", 0)
@@ -68,9 +69,9 @@ def test_a_log_that_no_longer_holds_the_position_is_an_error() -> None:
         lenient.seek(LOG, 5)
         before = (await topic_facts(brokers, ["log"]))["log"].id
         group = kafka.group("readers")
-        group.committed = {LOG: 4, TopicPartition("other", 0): 7}
+        group.committed = {LOG: to_commit(4, before), TopicPartition("other", 0): to_commit(7, "other")}
         kafka.recreate("log")
-        assert group.committed == {TopicPartition("other", 0): 7}
+        assert group.committed == {TopicPartition("other", 0): to_commit(7, "other")}
         assert (await topic_facts(brokers, ["log"]))["log"].id != before
         with pytest.raises(OffsetOutOfRangeError):
             await strict.getmany(timeout_ms=1_000)
