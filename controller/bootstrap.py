@@ -77,8 +77,7 @@ class Controller:
         topics, kafka = settings.topics, settings.kafka
         self.seal = seal
         self._topics, self._kafka = topics, kafka
-        self._unsigned_asked = settings.unsigned
-        self._role = settings.role
+        self._unsigned_asked, self._role = settings.unsigned, settings.role
         self.redis = ports.redis(settings.redis, settings.keys)
         self._keys = settings.keys
         tables = RedisTables(self.redis, settings.keys)
@@ -128,6 +127,7 @@ class Controller:
             keys=settings.keys,
             projector=self.projector,
             standing=self,
+            shortages=ports.shortages,
             on_change=self._follow_policy,
         )
         self.agent = RoutingAgent(own, self._surroundings())

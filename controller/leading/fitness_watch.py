@@ -37,7 +37,7 @@ from controller.leading.presence import (
 )
 from controller.leading.redis_check import check_redis
 from controller.process.clock import ClockWatch, apart_ms, monotonic_ms, now_ms
-from controller.process.resources import descriptors_short, disk_short
+from controller.process.resources import Shortages
 from controller.process.roles import Role
 from controller.routes.counting_rule import NO_EPOCH
 from controller.routes.projection import Projector
@@ -95,6 +95,7 @@ class FitnessWatch:
         keys: Keys,
         projector: Projector,
         standing: Standing,
+        shortages: Callable[[], Shortages],
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.fitness = Fitness()
@@ -107,6 +108,7 @@ class FitnessWatch:
         self._keys = keys
         self._projector = projector
         self._standing = standing
+        self._shortages = shortages
         self._on_change = on_change
         self._tail = Tail(bootstrap, topics.controllers.name, self._take)
         self._producer: AIOKafkaProducer | None = None
@@ -194,9 +196,8 @@ class FitnessWatch:
             tables = self._tables_fault(redis.tables_run, stand.epoch_in_force, broker_now_ms)
         elif redis.tables_run:
             self._agreed = True  # it is the leader's Redis, because this controller leads with it
-        shortages = await asyncio.to_thread(
-            lambda: ((FaultKind.DESCRIPTORS, descriptors_short()), (FaultKind.DISK, disk_short()))
-        )
+        short = await asyncio.to_thread(self._shortages)
+        shortages = ((FaultKind.DESCRIPTORS, short.descriptors), (FaultKind.DISK, short.disk))
         findings = (
             redis.fault,
             tables,

@@ -3,11 +3,24 @@
 import resource
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from controller.process.telemetry import log_failure
 
 DESCRIPTORS_SPARE_MIN = 48  # connections to Kafka and Redis, and the solver's pipes, need about so many
 PROBE_BYTES = 64 * 1024
+
+
+class Shortages(NamedTuple):
+    """What this process is short of, each in words with the remedy; empty where there is enough."""
+
+    descriptors: str = ""
+    disk: str = ""
+
+
+def shortages() -> Shortages:
+    """What this process is short of now. It reads and writes files, so it takes milliseconds."""
+    return Shortages(descriptors_short(), disk_short())
 
 
 def descriptors_short() -> str:

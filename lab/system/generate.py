@@ -20,13 +20,13 @@ from lab.system.spec import CONTROLLERS, FaultKind, MachineFault, SystemWorld
 from lab.system.troubles import troubles
 
 LENGTHS_S = (0.5, 2.0, 5.0, 12.0)
-FIRST_S = 10
-TROUBLE_S = (5, 8, 10, 10, 12, 15, 20, 30, 60)
-QUIET_S = (30,) * 23 + (180,)  # only after the long one the planner must have come to rest, too
+FIRST_S = 6  # both controllers have started and clients have a table
+TROUBLE_S = (4, 4, 5, 6, 6, 8, 8, 10, 10, 12, 12, 15, 20, 30, 60)
+QUIET_S = (30,) * 31 + (180,)  # only after the long one the planner must have come to rest, too
 STILL_SHARE, STILL_S, STIR_S = 0.06, 70, 25
 LOSSES: tuple[FaultKind, ...] = ("killed", "stopped", "killed_at_append", "killed_at_projection")
 CLIENTS = (2, 2, 3)
-REQUESTS_PER_S = (0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 10.0)
+REQUESTS_PER_S = (0.5,) * 12 + (1.0,) * 8 + (2.0,) * 3 + (10.0,)
 EVENT_TOPICS = ("reports", "statements", "capacity", "demand")
 UNFIT: frozenset[str] = frozenset({"take_over", "lag"})
 """Kinds of occurrences that belong to the planner's own simulation alone: here real processes do that."""

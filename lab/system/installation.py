@@ -13,6 +13,7 @@ from controller.core.policy.policy import Policy
 from controller.core.policy.registry import registry_of
 from controller.ports import Ports
 from controller.process.errors import UserError
+from controller.process.resources import Shortages
 from controller.process.seal import NO_SEAL
 from controller.process.settings import Settings
 from lab.simulated.kafka import SimKafka
@@ -112,6 +113,7 @@ class Installation:
             redis=lambda _url, _keys: SimRedisClient(self.redis),
             open_reader=open_reader(self.kafka),
             spawn_solver=spawn_solver,
+            shortages=Shortages,
         )
         async with Controller(settings, self._policy, NO_SEAL, ports=ports).connected() as controller:
             self.controllers[name] = controller
