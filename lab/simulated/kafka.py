@@ -215,9 +215,9 @@ class Group:
         self.members[member] = Member(now_s, answer)
         if not self._forming:
             self._forming = True
-            self._kafka.network.later(session_s, self._form)
+            self._form_in(session_s)
         if all(other.join is not None for other in self.members.values()):
-            self._kafka.network.later(REBALANCE_S, self._form)
+            self._form_in(REBALANCE_S)
 
     def beat(self, member: str, generation: int) -> bool:
         """Whether the member is still of the group as it is; otherwise it has to join again."""
@@ -258,15 +258,19 @@ class Group:
     def _begin_anew(self) -> None:
         if self.members and not self._forming:
             self._forming = True
-            self._kafka.network.later(self._session_s, self._form)
+            self._form_in(self._session_s)
         if self._forming and all(member.join is not None for member in self.members.values()):
-            self._kafka.network.later(REBALANCE_S, self._form)
+            self._form_in(REBALANCE_S)
+
+    def _form_in(self, seconds: float) -> None:
+        """Ends this forming then at the latest, and none that begins after it."""
+        generation = self.generation
+        self._kafka.network.later(seconds, lambda: self._form() if generation == self.generation else None)
 
     def _form(self) -> None:
-        """Gives the partitions out to the members that have joined, and forgets the others."""
+        """Gives the partitions out to the members that have joined, and forgets the others. If nobody is left
+        whoever comes next begins anew, and does not wait for members that were killed."""
         joined = {name: member for name, member in sorted(self.members.items()) if member.join is not None}
-        if not self._forming or not joined:
-            return
         self._forming = False
         self.generation += 1
         self.members = joined

@@ -1,9 +1,10 @@
 """A member of the consumer group over simulated Kafka: ``streams.readers.Reader`` without Faust.
 
 It keeps what the real one promises: records of a partition reach their lane in order, offsets are committed
-once their lane has acknowledged all before them, and while partitions change hands nothing is assigned. A
-member that was stopped for longer than a session finds out at its next heartbeat, and may have handed
-records on meanwhile that another member reads as well.
+once their lane has acknowledged all before them, and while partitions change hands nothing is assigned.
+Before partitions go, it waits until their lanes are done with what it has handed on, and commits that, as
+Faust does with ``stream_wait_empty``. A member that was stopped for longer than a session finds out at its
+next heartbeat, and may have handed records on meanwhile that another member reads as well.
 """
 
 import asyncio
@@ -44,6 +45,9 @@ class SimReader:
         self._partitions: tuple[TopicPartition, ...] = ()
         self._safe: dict[TopicPartition, int] = {}  # by partition, what may be committed
         self._commits = True
+        self._under_way = 0  # records that their lane has neither acknowledged nor released
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
         self._task: asyncio.Task[None] | None = None
         self.rebalancing = False
 
@@ -65,7 +69,7 @@ class SimReader:
         """See ``Reader``."""
         if self._task is not None:
             await end_all([self._task])
-            await self._commit()
+            await self._finish()
             await self._ask(lambda: self._group.leave(self._member))
 
     async def abandon(self) -> None:
@@ -93,6 +97,7 @@ class SimReader:
             finally:
                 self.rebalancing = True
                 await end_all(reading)
+            await self._finish()
             self._feed.on_revoked({Partition(*tp) for tp in self._partitions})
             self._partitions = ()
 
@@ -123,6 +128,11 @@ class SimReader:
                     return
             except (TimeoutError, ServerDownError):
                 continue
+
+    async def _finish(self) -> None:
+        """Waits until nothing that was handed on is under way any more, and commits that."""
+        await self._at_rest.wait()
+        await self._commit()
 
     async def _commit(self) -> None:
         if not self._commits or not self._safe:
@@ -155,11 +165,18 @@ class SimReader:
     async def _hand_on(self, tp: TopicPartition, record: Record) -> None:
         def acknowledge() -> None:
             self._safe[tp] = record.offset + 1
+            release()
 
+        def release() -> None:
+            self._under_way -= 1
+            if not self._under_way:
+                self._at_rest.set()
+
+        self._under_way += 1
+        self._at_rest.clear()
         try:
-            await self._feed.lanes[tp.topic].put(
-                Delivery(record, self._generation, acknowledge, release=lambda: None)
-            )
+            delivery = Delivery(record, self._generation, acknowledge, release=release)
+            await self._feed.lanes[tp.topic].put(delivery)
         except LaneError as error:
             self._feed.on_error(error)
 

@@ -130,3 +130,28 @@ def test_a_group_shares_partitions_and_gives_those_of_a_silent_member_to_others(
         assert len(everything) == 2
 
     run(world)
+
+
+def test_a_group_waits_a_session_in_each_rebalance_and_for_no_dead_member_for_ever() -> None:
+    """The latest moment of one rebalance is none of the next. Whoever comes when all have died gets all."""
+
+    async def world(kafka: SimKafka, _brokers: SimBrokers) -> None:
+        group = kafka.group("g")
+
+        def join(member: str) -> "asyncio.Future[tuple[int, list[TopicPartition]]]":
+            return kafka.network.send(
+                SERVER, lambda answer: group.join(member, ("log",), 6.0, answer), member, within_s=20.0
+            )
+
+        await join("a")
+        await passes(3)
+        second = join("b")
+        await passes(4)
+        assert not second.done()  # 7 s after the first rebalance began, and 4 s after this one
+        await join("a")
+        await second
+        group.leave("a")
+        await passes(7)
+        assert len((await join("c"))[1]) == 2  # b was killed
+
+    run(world)
