@@ -105,23 +105,19 @@ def listen_of(file: PickerFile) -> Listen:
 
 def is_endpoint(text: str) -> bool:
     """Whether it is ``ip:port``, as Envoy wants it: no name, and IPv6 in brackets."""
-    try:
-        place = read_listen(text)
-    except SettingError:
-        return False
-    return place.host != "localhost" and place.port > 0 and text == place.address
+    place = _place_of(text)
+    return place is not None and place.host != "localhost" and place.port > 0 and text == place.address
 
 
-def _is_place(text: str) -> bool:
+def _place_of(text: str) -> Listen | None:
     try:
-        read_listen(text)
+        return read_listen(text)
     except SettingError:
-        return False
-    return True
+        return None
 
 
 def _faults(file: PickerFile) -> Iterator[tuple[FieldPath, str]]:
-    if not _is_place(file.listen):
+    if _place_of(file.listen) is None:
         yield ("listen",), LISTEN_EXPECTED
     if bool(file.certificate) != bool(file.key):
         yield ("key" if file.certificate else "certificate",), "give both certificate and key, or neither"
