@@ -10,6 +10,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from lab.simulated import kafka, redis
 from lab.simulated.kafka import SimRecord
 from lab.simulated.loop import Life
+from lab.simulated.network import USUAL_MS
 from lab.system import record_faults
 from lab.system.installation import Installation
 from lab.system.spec import FaultKind, MachineFault
@@ -114,13 +115,13 @@ def _cut(server: str) -> Break:
 
 def _slow(breaker: Breaker, fault: MachineFault, name: str) -> Mend:
     links = [breaker.installation.network.link(name, server) for server in (kafka.SERVER, redis.SERVER)]
-    usual = [link.delay_ms for link in links]
     for link in links:
         link.delay_ms = (0.5, fault.value)
 
     def mend() -> None:
-        for link, delay_ms in zip(links, usual, strict=True):
-            link.delay_ms = delay_ms
+        """As usual again, and not as before: that may be another such fault, which is over by then."""
+        for link in links:
+            link.delay_ms = USUAL_MS
 
     return mend
 
