@@ -85,12 +85,14 @@ class ProgressReporter:
         self._behind_since_ms = {ours: at for ours, at in self._behind_since_ms.items() if ours in partitions}
         unknown = [partition for partition in partitions if partition not in self._starts]
         starts = await self._offsets.starts(unknown) if unknown else {}
-        # The end is asked first and our own place read after it: so the two never make us look ahead.
+        # The end is asked first and our own place read after it: so the two never make us look ahead. The row
+        # is of when the end was asked: an answer may be slow, and a process may be stopped while it has it.
+        asked_ms = self._clock.now_ms()
         ends = await self._offsets.ends(partitions) if partitions else {}
         if self._changes != changes:
             return
         self._starts |= starts
-        rows = [self._row(partition, ends[partition]) for partition in partitions]
+        rows = [self._row(partition, ends[partition], asked_ms) for partition in partitions]
         self._note_standing(rows)
         self.rows = rows
         await self._tables.put_progress(rows)
@@ -103,11 +105,10 @@ class ProgressReporter:
                 return partition
         return None
 
-    def _row(self, partition: Partition, end_offset: int) -> Progress:
+    def _row(self, partition: Partition, end_offset: int, at_ms: int) -> Progress:
         lane = self._lanes[partition.topic]
         safe_offset = lane.next_offsets.get(partition, self._starts[partition])
         next_offset = self._fetched.past(partition, safe_offset)
-        at_ms = self._clock.now_ms()
         if next_offset >= end_offset:
             self._behind_since_ms.pop(partition, None)
         else:

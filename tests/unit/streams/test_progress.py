@@ -61,7 +61,9 @@ def delivery(offset: int, generation: int, safe: list[int]) -> Delivery:
 
 
 async def reporting(
-    offsets: KnownOffsets, handle: Callable[[Sequence[Record]], Awaitable[None]] = handled
+    offsets: KnownOffsets,
+    handle: Callable[[Sequence[Record]], Awaitable[None]] = handled,
+    now_ms: Callable[[], int] = lambda: T0_MS,
 ) -> tuple[ProgressReporter, Lane]:
     """A reporter of one partition, and the lane that reads it."""
     tables = MemoryTables()
@@ -75,7 +77,7 @@ async def reporting(
         letters=DeadLetters("127.0.0.1:1", "letters", notes=LetterNotes(tables), now_ms=lambda: T0_MS),
         stale_share=lambda _topic: 0.0,
         topic_ids={PLACE.topic: "id"},
-        clock=ClockOffsets(lambda: T0_MS, lambda: T0_MS),
+        clock=ClockOffsets(now_ms, now_ms),
         assigned=lambda: {PLACE},
         recover=nothing,
     )
@@ -138,3 +140,18 @@ async def test_a_record_that_is_safe_only_after_its_partition_went_says_nothing_
     await reporter.report()
     assert [(row.next_offset, row.caught_up) for row in reporter.rows] == [(9, True)]
     await end_all([running])
+
+
+async def test_a_row_is_as_old_as_the_question_where_the_log_ends() -> None:
+    """A process that was stopped while it had the answer does not know what has come since."""
+    now_ms = T0_MS
+    offsets = KnownOffsets()
+
+    def is_stopped() -> None:
+        nonlocal now_ms
+        now_ms += 30_000
+
+    offsets.when_asked = is_stopped
+    reporter, _ = await reporting(offsets, now_ms=lambda: now_ms)
+    await reporter.report()
+    assert [(row.at_ms, row.caught_up) for row in reporter.rows] == [(T0_MS, True)]
