@@ -1,7 +1,9 @@
 """One target: its part of the history is read, sent, and committed behind what the target took.
 
 The consumer group on the history topic is the target's own. Of several processes with the same file one has
-the topic's only partition and sends; when it ends, another goes on at the committed position.
+the topic's only partition and sends; when it ends, another goes on at the committed position. With a topic
+that is deleted Kafka deletes what was committed of it: of the one that takes its name a process that followed
+the old one tells everything.
 """
 
 import asyncio
@@ -25,6 +27,7 @@ from controller.notify.targets import Access
 from controller.process.clock import monotonic_ms, now_ms
 from controller.process.errors import TopicMissingError
 from streams.every_record import install
+from streams.topic_ids import topic_facts
 from tieline.backoff import Backoff
 from tieline.cancelling import end_all, whole
 from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, brokers_of, close_consumer, connect
@@ -32,6 +35,7 @@ from tieline.kafka import REQUEST_TIMEOUT_MS, Brokers, brokers_of, close_consume
 POLL_MS = 250
 RECORDS_PER_POLL_MAX = 100
 SESSION_MS = 10_000
+TOPIC_LOOK_EVERY_MS = 5_000  # a topic that was missing is found so soon; aiokafka would take five minutes
 LOOK_EVERY_S = 0.25
 COMMIT_EVERY_MS = 1_000
 RETRY_FIRST_S = 1.0
@@ -66,6 +70,7 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
         self._has_partition = False
         self._must_begin = False
         self._committed = -1
+        self._topic_id = ""
         self._commit_by_ms = 0
         self._standing_every_ms = standing_every_ms
         self._standing_by_ms = 0
@@ -118,6 +123,7 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
             session_timeout_ms=SESSION_MS,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             fetch_max_wait_ms=POLL_MS,
+            metadata_max_age_ms=TOPIC_LOOK_EVERY_MS,
         )
         consumer.subscribe([self._partition.topic], listener=self)
         sending = asyncio.create_task(self._send_all())
@@ -152,13 +158,18 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
         self._kafka_backoff.reset()
 
     async def _begin(self, consumer: AIOKafkaConsumer) -> None:
-        """Goes on at the committed position; the first time at the end, as old news is none."""
+        """Goes on at the committed position; the first time at the end, as old news is none. In a topic that
+        has taken the place of the one that was followed everything is new."""
         self._must_begin = False
-        committed = await consumer.committed(self._partition)
-        position = committed
+        topic = self._partition.topic
+        topic_id = (await topic_facts(self._bootstrap, [topic]))[topic].id
+        position = await consumer.committed(self._partition)
         if position is None:
-            position = (await consumer.end_offsets([self._partition]))[self._partition]
+            is_new = self._topic_id not in ("", topic_id)
+            edges = consumer.beginning_offsets if is_new else consumer.end_offsets
+            position = (await edges([self._partition]))[self._partition]
             await consumer.commit({self._partition: position})
+        self._topic_id = topic_id
         consumer.seek(self._partition, position)
         before = await last_record(self._bootstrap, self._partition.topic, position)
         self._committed = position
@@ -178,7 +189,7 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         self._commit_by_ms = monotonic_ms() + COMMIT_EVERY_MS
         finished = self._outbox.finished_offset
-        if self.follows and finished > self._committed:
+        if self.follows and finished != self._committed:  # lower where the topic began anew in between
             await consumer.commit({self._partition: finished})
             self._committed = finished
 

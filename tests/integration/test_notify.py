@@ -17,7 +17,7 @@ from controller.notify.follow import Follower
 from controller.notify.targets import Access
 from tests.integration.controllers import ControllerProcess, settings_of, tieline
 from tests.integration.notified import Sink
-from tests.integration.replicated import create_topics
+from tests.integration.replicated import create_topic, create_topics, delete_topics
 from tests.unit.controller.notify.wanted import alarm, move, target
 from tests.waiting import until
 from tieline.topics import Topics
@@ -120,6 +120,26 @@ async def test_a_restart_goes_on_where_it_stopped(history: History, sink: Sink) 
         "moved 2",
         "moved 3",
     ]
+
+
+async def test_a_history_that_begins_anew_is_told_from_its_first_record_on(
+    history: History, sink: Sink
+) -> None:
+    """Its topic was deleted and created again under a process, and the next one goes on where that ended."""
+    async with history.followed(sink.url) as follower:
+        await history.write(*(move(number) for number in range(1, 4)))
+        await history.write(move(4))
+        await sink.until_told(4)
+        await delete_topics(history.kafka, history.topics.history.name)
+        await create_topic(history.kafka, history.topics.history)
+        await history.write(move(5))
+        async with asyncio.timeout(50):  # aiokafka alone would look for the topic after five minutes
+            await sink.until_told(5)
+        await until(lambda: follower.follows, what="the follower has the partition of the new topic")
+    await history.write(move(6))
+    async with history.followed(sink.url):
+        await sink.until_told(6)
+    assert sink.texts() == [f"moved {number}" for number in range(1, 7)]
 
 
 async def test_of_two_processes_one_tells(history: History, sink: Sink) -> None:
