@@ -270,7 +270,7 @@ class System:
         self._urgent |= counts and routes.urgent_seq == routes.generation.seq
         self.trace.note("fence" if routes.table is None else "append" if counts else "late append", sender)
         if counts and routes.generation.epoch > epoch_before:
-            self._took_office_s = round(self._loop.time())
+            self._took_office_s = max(self._weather.second, 0)  # the second in which the table is looked at
 
     def _ends(self) -> dict[tuple[str, int, str], int]:
         """Where the topics of events end now."""

@@ -5,13 +5,20 @@ fault of the product was found is kept as a file in system_worlds, under its see
 later does not change it.
 """
 
+from collections.abc import Container
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from lab.sim.facts import TickFacts
+from lab.sim.invariants import ALL, Watch
+from lab.system import world as system_world
 from lab.system.command import read_world, run_seed
+from lab.system.spec import MachineFault
 from lab.system.world import run
 from tests.property.hash_seeds import last_lines
+from tools.sim_mutations import WORLDS
 
 SEEDS = (40, 41, 42, 43, 45, 47, 49, 55)  # 49: nothing happens until all has come to rest
 MENDED = sorted((Path(__file__).parent / "system_worlds").glob("*.json"))
@@ -36,3 +43,24 @@ def test_what_was_mended_stays_so(file: Path) -> None:
 def test_a_seed_gives_the_same_bytes_in_every_process() -> None:
     """Two processes that order their sets differently append the same records."""
     assert len(last_lines(PROGRAM)) == 1
+
+
+@pytest.mark.parametrize("killed_s", [6.3, 6.8, 7.4])
+def test_a_take_over_is_judged_from_its_own_second_on(
+    killed_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whatever part of a second a leader takes office: in the second in which its first table is looked at
+    the take-over is no second old, so that it is noted there whether all was quiet before."""
+    ages: dict[int, int] = {}
+
+    class NotedWatch(Watch):
+        def look(self, facts: TickFacts, only: Container[str] = ALL) -> None:
+            ages.setdefault(facts.table.generation.epoch, facts.took_office_s)
+            super().look(facts, only)
+
+    monkeypatch.setattr(system_world, "Watch", NotedWatch)
+    world = read_world(WORLDS / "leader-killed.json")
+    calm = replace(world.fuzz, occurrences=(), seconds=12)
+    killed = MachineFault("killed", killed_s, "leader")
+    result = run(replace(world, fuzz=calm, faults=(killed,), quiet_s=0))
+    assert (result.take_overs, list(ages.values())) == (1, [0, 0])
