@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import State
 from controller.core.policy.policy import Policy, Pool
@@ -122,14 +124,18 @@ class Outlook:
         if weather.of(*LIES):
             self._lied_s = second
         for occurrence in weather.of(*TOUCHING):
-            for pool in weather.pools_of(occurrence.target):
-                self._touched_s[pool] = second
+            self._touch(weather.pools_of(occurrence.target), second)
         if weather.of(*TOUCHING_ALL):
-            self._touched_s.update(dict.fromkeys(weather.natures, second))
+            self._touch(weather.natures, second)
         if "fleet" in weather.targets("silence"):
-            self._touched_s.update(dict.fromkeys(weather.natures, second - WELL_S + STATED_AGAIN_S))
+            self._touch(weather.natures, second - WELL_S + STATED_AGAIN_S)
         withdrawn = sorted(weather.withdrawn())
         self._withdrawn_from_s = {pool: self._withdrawn_from_s.get(pool, second) for pool in withdrawn}
+
+    def _touch(self, pools: Iterable[str], second: int) -> None:
+        """Something was wrong with these pools in that second; what was wrong later still counts."""
+        for pool in pools:
+            self._touched_s[pool] = max(second, self._touched_s.get(pool, second))
 
     def _note_freezes(self, weather: Weather, undisturbed_s: int) -> None:
         """A freeze binds once it must have been read, and then until it ends, whoever leads."""
