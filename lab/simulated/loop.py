@@ -42,21 +42,27 @@ async def passes(seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def quietly_collected() -> Iterator[None]:
-    """Collects here what is left behind by what is done within, without a word.
-
-    Coroutines that are closed in the middle complain when they are collected, and that would be at any time.
-    """
+def without_complaints() -> Iterator[None]:
+    """Coroutines that are closed in the middle complain when they are collected: within this nobody hears."""
     hook = sys.unraisablehook
     sys.unraisablehook = lambda _error: None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-            gc.collect()
-            gc.freeze()  # what is left is of the interpreter, and need not be looked through again
     finally:
         sys.unraisablehook = hook
+
+
+def collect() -> None:
+    """Collects what a world has left behind, once nothing refers to it any more.
+
+    What is left then is of the interpreter, and need not be looked through again. Doing so any sooner would
+    keep the world for ever.
+    """
+    with without_complaints():
+        gc.collect()
+        gc.freeze()
 
 
 class Life(Enum):
@@ -286,7 +292,9 @@ class VirtualLoop(_BaseLoop):  # type: ignore[misc]
 
         Their ``finally`` blocks run here, on no loop, and fail as soon as they wait for anything.
         """
-        with quietly_collected():
+        # Otherwise what a ``finally`` begins would be kept for ever by a loop that asyncio makes for it.
+        asyncio.set_event_loop(None)
+        with without_complaints():
             for task in self.all_tasks:
                 if not task.done():
                     task._log_destroy_pending = False
@@ -339,3 +347,6 @@ class VirtualLoop(_BaseLoop):  # type: ignore[misc]
 
     def _write_to_self(self) -> None:
         """Nobody calls from another thread."""
+
+    def __del__(self) -> None:
+        """Nothing is open, so nobody is warned that it was not closed."""

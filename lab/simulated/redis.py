@@ -5,6 +5,7 @@ read-only or out of memory, and lose the last writes as a failover to a lagging 
 keeps a copy for each second.
 """
 
+import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import sha1
@@ -208,7 +209,9 @@ class _Lua:
 
     def __init__(self, server: SimRedis) -> None:
         self._server = server
-        self._redis = _interpreter().table_from({b"call": self._call})
+        # The interpreter outlives this world, and must not keep it.
+        call = weakref.WeakMethod(self._call)
+        self._redis = _interpreter().table_from({b"call": lambda *words: call()(*words)})  # type: ignore[misc]
 
     def run(self, script: bytes, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         """The answer of a script."""

@@ -25,7 +25,7 @@ from lab.sim.splits import table_shares
 from lab.sim.weather import Weather
 from lab.simulated.clocks import START_MS, simulated
 from lab.simulated.kafka import SimRecord
-from lab.simulated.loop import VirtualLoop
+from lab.simulated.loop import VirtualLoop, collect
 from lab.system.callers import Caller
 from lab.system.events import Events
 from lab.system.installation import Installation
@@ -79,6 +79,12 @@ class SystemRun(NamedTuple):
 
 def run(world: SystemWorld) -> SystemRun:
     """Runs a world from its beginning to its end, in virtual time."""
+    result = _run(world)
+    collect()
+    return result
+
+
+def _run(world: SystemWorld) -> SystemRun:
     structlog.configure(processors=[_drop])
     logging.getLogger("tieline").setLevel(logging.CRITICAL)
     loop = VirtualLoop()
