@@ -25,14 +25,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from multiprocessing import get_context
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from lab.workers import workers
 from tools.mutate import ROOT, ListError, entries_of
 
 LIST = ROOT / "tools" / "sim_mutations.toml"
@@ -195,7 +195,7 @@ def unbroken_faults(path: Path) -> list[str]:
 def broken_worlds(mutations: Sequence[SimMutation], jobs: int) -> Iterator[str]:
     """A line for each world of these mutations in which the unbroken product breaks a promise."""
     paths = sorted({mutation.path for mutation in mutations if mutation.path.is_file()})
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with workers(jobs) as pool:
         for path, faults in zip(paths, pool.map(unbroken_faults, paths), strict=True):
             if faults:
                 yield f"{path.name}: the unbroken product breaks {faults[0]}"

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from hashlib import blake2b
-from multiprocessing import get_context
 from typing import Any
 
 from rich.console import Console
@@ -19,6 +17,7 @@ from lab.sim.run import FuzzRun
 from lab.sim.scarcity import measure, worlds
 from lab.sim.scenario import policy_text, scenario_text
 from lab.sim.shrink import shrink
+from lab.workers import workers
 
 EXIT_FAILED = 1
 SEEDS_SHOWN_MAX = 8
@@ -108,7 +107,7 @@ def _runs(args: argparse.Namespace) -> Iterator[FuzzRun]:
     if args.jobs == 1:
         yield from map(run_one, numbers)
         return
-    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+    with workers(args.jobs) as pool:
         yield from pool.map(run_one, numbers)
 
 

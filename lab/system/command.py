@@ -7,9 +7,8 @@ import contextlib
 import subprocess
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from hashlib import blake2b
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from lab.system.shrink import shrink_system, story
 from lab.system.spec import SystemWorld
 from lab.system.world import SystemRun
 from lab.system.world import run as run_world
+from lab.workers import workers
 
 EXIT_FAILED = 1
 SEEDS_SHOWN_MAX = 8
@@ -186,7 +186,7 @@ def _runs(seeds: range, jobs: int, within_s: int | None) -> Iterator[SystemRun]:
         return
     waiting = iter(seeds)
     under_way: deque[Future[SystemRun]] = deque()
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with workers(jobs) as pool:
         while True:
             while len(under_way) < AHEAD * jobs and stopwatch_s() < ends_s:
                 if (next_seed := next(waiting, None)) is None:
