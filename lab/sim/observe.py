@@ -102,11 +102,7 @@ class Outlook:
             steady=all(_is_steady(pool) for pool in memory.pools.values()),
             noisy=bool(self._noise),
             panic=_is_panic(policy, memory),
-            doubted=frozenset(
-                route
-                for route, units in outcome.wanted.items()
-                if units > BELIEVED_FACTOR * outcome.served.get(route, 0.0)
-            ),
+            doubted=doubted_routes(outcome),
         )
 
     def stir(self, second: int) -> None:
@@ -184,6 +180,12 @@ class Outlook:
             if o.word == "provider_share" and o.at_s <= second < o.at_s + o.for_s + LIFTED_S
         )  # fmt: skip
         return frozenset(occurrence.target for occurrence in recent)
+
+
+def doubted_routes(outcome: Outcome) -> frozenset[str]:
+    """Routes of which clients are served so little that not all that they ask for is to be believed."""
+    wanted, served = outcome.wanted, outcome.served
+    return frozenset(r for r, units in wanted.items() if units > BELIEVED_FACTOR * served.get(r, 0.0))
 
 
 def _edges(world: FuzzWorld) -> dict[int, frozenset[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from controller.core.policy.thresholds import Thresholds
 from controller.decisions.record import RecordedDecision
@@ -16,6 +17,8 @@ from controller.routes.counting_rule import KeyedRecord, RoutesLog
 from controller.routes.record import RoutesRecord
 from lab.demo.continuity import course_faults, take_over_faults
 from lab.sim.invariants import CHECKS
+from lab.sim.splits import movement
+from lab.system.convergence import CONVERGES
 from lab.system.request_rules import REQUEST_RULES
 from streams.rows import Row
 from streams.store import Contents
@@ -38,7 +41,7 @@ LETTERS = "what can't be read is among the dead letters"
 TABLES = "the tables hold what Kafka holds"
 INVARIANTS: tuple[str, ...] = (
     *CHECKS, NO_EXCEPTION, READABLE, TAKE_OVER, HAS_READ, COURSE, REBUILT, IN_ORDER,
-    NEVER_BACK, ONLY_COUNTING, PUBLISHED, AT_REST, LETTERS, TABLES,
+    NEVER_BACK, ONLY_COUNTING, PUBLISHED, AT_REST, CONVERGES, LETTERS, TABLES,
     *REQUEST_RULES,
 )  # fmt: skip
 """Everything that is checked."""
@@ -76,6 +79,13 @@ class RoutesHistory:
         elif record.generation.seq != before.generation.seq + 1:
             self._break(IN_ORDER, f"{record.generation} after {before.generation}")
         return True
+
+    def moved_ms(self) -> int:
+        """When the newest publication that moved load was made; 0 if only the first table placed some."""
+        for before, after in reversed(list(pairwise(self.counting.values()))):
+            if before.table is not None and after.table is not None and movement(before.table, after.table):
+                return after.published_ms
+        return 0
 
     def _break(self, rule: str, story: str) -> None:
         self.breaches.append((rule, story))

@@ -20,13 +20,14 @@ from controller.routes.record import RoutesRecord, decode_record
 from lab.sim.contracts import contracts_of
 from lab.sim.fleet import Clients, Outcome
 from lab.sim.invariants import ALL, Breach, Watch
-from lab.sim.observe import Outlook
+from lab.sim.observe import Outlook, doubted_routes
 from lab.sim.splits import table_shares
 from lab.sim.weather import Weather
 from lab.simulated.clocks import START_MS, simulated
 from lab.simulated.kafka import SimRecord
 from lab.simulated.loop import VirtualLoop, collect
 from lab.system.callers import Caller
+from lab.system.convergence import CONVERGES, EndState, convergence, must_converge, twin_of
 from lab.system.events import Events
 from lab.system.installation import Installation
 from lab.system.machine_faults import MOMENTS, Breaker, Mend, is_claim
@@ -78,13 +79,21 @@ class SystemRun(NamedTuple):
 
 
 def run(world: SystemWorld) -> SystemRun:
-    """Runs a world from its beginning to its end, in virtual time."""
-    result = _run(world)
+    """Runs a world from its beginning to its end, in virtual time. After a long quiet time its twin is run as
+    well, the same world in which nothing happens, and the two are compared."""
+    result, ending = _lived(world)
     collect()
-    return result
+    if ending is None or not must_converge(world):
+        return result
+    _, twin = _lived(twin_of(world, ending))
+    collect()
+    faults = convergence(world.fuzz.policy, ending, twin).faults if twin is not None else ()
+    apart = tuple(Breach(CONVERGES, world.seconds, story=fault) for fault in faults)
+    return result._replace(breaches=(*result.breaches, *apart))
 
 
-def _run(world: SystemWorld) -> SystemRun:
+def _lived(world: SystemWorld) -> tuple[SystemRun, EndState | None]:
+    """What came of a world, and how it ended."""
     structlog.configure(processors=[_drop])
     logging.getLogger("tieline").setLevel(logging.CRITICAL)
     loop = VirtualLoop()
@@ -96,7 +105,7 @@ def _run(world: SystemWorld) -> SystemRun:
             system.installation.end()
             loop.bury()
             structlog.reset_defaults()
-    return system.result()
+    return system.result(), system.ending()
 
 
 def _drop(*_arguments: Any) -> Any:
@@ -154,6 +163,22 @@ class System:
                 self._look()  # what the second before has led to
             self._happen(second)
         await self._at_rest()
+
+    def ending(self) -> EndState | None:
+        """How it has ended; None if no table was ever published."""
+        newest = self._history.newest
+        if newest is None or newest.table is None or newest.memory is None:
+            return None
+        now_ms = START_MS + self._world.seconds * 1_000
+        demand, doubted = self._weather.demand, doubted_routes(self._outcome)
+        return EndState(
+            now_ms,
+            newest.table,
+            newest.memory,
+            demand=demand,
+            moved_ms=self._history.moved_ms(),
+            doubted=doubted,
+        )
 
     def result(self) -> SystemRun:
         """The whole run."""
