@@ -33,7 +33,10 @@ def test_a_world_keeps_every_promise(seed: int) -> None:
 
 @pytest.mark.parametrize("file", MENDED, ids=lambda file: file.stem)
 def test_what_was_mended_stays_so(file: Path) -> None:
-    """5208: nobody led for a minute, as the last leader died together with what Redis held. 6001017: a
+    """555, 795: a client had left most of a provider, and the table would shed everything without it; a
+    request that was sent before, or found out whether the pool was back, ended beside a pool of the route's
+    own split that served. 5208: nobody led for a minute, as the last leader died together with what Redis
+    held. 6001017: a
     partition that came back looked as if it were read to a record that was under way when it had gone.
     6001087: a member committed offsets of a topic that was created anew, and what lay before them was never
     read."""

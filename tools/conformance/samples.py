@@ -298,12 +298,35 @@ def scenarios() -> Iterator[Json]:
             for tokens, features in ((9_000, []), (0, ["vision"]), (0, ["tools"]), (200_000, []), (0, ["x"]))
         ],
     }
+    yield _left_of_a_lost_provider(base)
     refused = {"do": "ended", "pool": A, "model": MODEL, "result": "auth", "blame": "request"}
     yield {
         "name": "five different requests that are refused are a fault of the pool",
         **base,
         "table": plain_of(table(three)),
         "steps": [{**refused, "subject": number, "at_ms": START_MS} for number in (1, 1, 2, 3, 4, 5)],
+    }
+
+
+def _left_of_a_lost_provider(base: Json) -> Json:
+    """Most of a provider is out. Without it the table sheds all, or has no pool with so long a context."""
+    still_in, last = "azure/northeurope/gpt-4o", [C]
+    split = {A: 600_000, still_in: 400_000}
+    long = {pool: info(pool, [ModelOffer(MODEL, "long", 128_000)]) for pool in split}
+    pick = {"do": "pick", "model": MODEL, "at_ms": START_MS}
+    lost = {"do": "ended", "pool": A, "model": MODEL, "result": "auth", "at_ms": START_MS}
+    short = table(split, on_loss={"azure": {B: MILLION}}, infos=long, last_resort=last)
+    return {
+        "name": "what is left of a lost provider",
+        **base,
+        "table": plain_of(table(split, on_loss={"azure": {}}, last_resort=last)),
+        "steps": [
+            lost,
+            pick,
+            *({**pick, "exclude": tried} for tried in ([""], [A], [A, still_in])),
+            {"do": "table", "table": plain_of(short), "at_ms": START_MS},
+            *({**pick, "needs": {"context_tokens": most, "features": []}} for most in (0, 50_000, 200_000)),
+        ],
     }
 
 

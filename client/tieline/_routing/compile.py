@@ -97,9 +97,10 @@ def target_of(row: Candidate, model: str, origin: str, *, generation: str, repor
     )
 
 
-def nothing_in(part: Slice, model: str, needs: Needs | None, *, out_of: OutOf, now_ms: int) -> Shed:
-    """Why no pool of the split in force is left, pool by pool; those that are not out were passed over."""
-    split, _ = split_in_force(part, out_of)
+def nothing_in(
+    part: Slice, split: Split, *, model: str, needs: Needs | None, out_of: OutOf, now_ms: int
+) -> Shed:
+    """Why no pool of the split is left, pool by pool; those that are not out were passed over."""
     rows = candidates(weighted(part, split), model, needs, out_of=out_of)
     return _shed(part, split, rows, model=model, some_in=False, now_ms=now_ms)
 

@@ -1,6 +1,7 @@
 """PURE. Where a request may go when the split in force has no pool for it: first by the table's weights for
 the loss of a provider, then by its last resort. What the table sheds stays shed: how much may be carried is
-the planner's decision.
+the planner's decision. What it sheds only for the loss of a provider turns new requests away; one that was
+sent before may still go to what the route's own split has.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from tieline._routing.compile import nothing_in
 from tieline._routing.pick import Choice
 from tieline._routing.route import Needs, Reason, Route, Shed, Target
-from tieline._routing.slices import Candidate, OutOf, candidates, weighted
+from tieline._routing.slices import Candidate, OutOf, candidates, split_in_force, weighted
 from tieline.events import HEALTH_FAILURES
 from tieline.table import PoolInfo, Slice, Split
 
@@ -33,6 +34,12 @@ class PoolQuery(Struct, frozen=True):
         """Those of the pools that offer what is asked for, in or out."""
         return candidates(pools, self.model, self.needs, out_of=self.out_of)
 
+    def nothing_in(self, split: Split, now_ms: int) -> Shed:
+        """Why the split has no pool for it, if none is left."""
+        return nothing_in(
+            self.part, split, model=self.model, needs=self.needs, out_of=self.out_of, now_ms=now_ms
+        )
+
 
 def after_losses(query: PoolQuery, tried: Collection[str]) -> Route | None:
     """All that the split in force allows was tried: by the table's split without the providers of what was
@@ -47,7 +54,11 @@ def with_fallbacks(query: PoolQuery, choice: Choice, tried: Collection[str], *, 
     lost, the first that has a pool; then the last resort."""
     part, shed = query.part, choice.shed
     if not choice.empty:
-        shed = nothing_in(part, query.model, query.needs, out_of=query.out_of, now_ms=now_ms)
+        shed = query.nothing_in(split_in_force(part, query.out_of)[0], now_ms)
+    # A provider counts as lost with more than half of its weight, so that the split without it may shed all,
+    # or have no pool for what this request needs, beside pools of the own split that serve.
+    if shed.reason is Reason.NO_MODEL or (shed.reason is Reason.SHED and any(tried)):
+        shed = query.nothing_in(part.route.split, now_ms)
     if shed.reason not in (Reason.NO_POOL, Reason.THROTTLED):
         return shed
     route = _untried(query, (part.route.split, *part.route.on_loss.values()), tried)

@@ -254,12 +254,15 @@ export class Chooser {
   /** Why `choice` has no pool for the request, with what may be tried all the same. */
   #withFallbacks(key: Key, route: TableRoute, choice: Choice, tried: ReadonlySet<string>, nowMs: number): Shed {
     const { outOf } = this.#bound;
-    let shed = choice.shed;
-    if (!choice.isEmpty) {
-      const { split } = splitInForce(route, outOf);
+    const nothingIn = (split: Split): Shed => {
       const rows = candidates(weighted(split), key.model, key.needs, outOf);
-      shed = shedOf(route, split, rows, key.model, false, nowMs);
-    }
+      return shedOf(route, split, rows, key.model, false, nowMs);
+    };
+    let shed = choice.isEmpty ? choice.shed : nothingIn(splitInForce(route, outOf).split);
+    // A provider counts as lost with more than half of its weight, so that the split without it may shed all, or
+    // have no pool for what this request needs, beside pools of the own split that serve.
+    const wasSent = [...tried].some((pool) => pool !== "");
+    if (shed.reason === "no_model" || (shed.reason === "shed" && wasSent)) shed = nothingIn(route.split);
     if (shed.reason !== "no_pool" && shed.reason !== "throttled") return shed;
     const bySplit = this.#untried(key, [route.split, ...route.onLoss.values()], tried);
     const rows = route.lastResort.map((info) => ({ info, weight: 0 }));

@@ -6,7 +6,7 @@ from typing import Any
 from tieline._routing.route import Outcome, Target
 from tieline._routing.router import Router
 from tieline._routing.slices import ClientTable
-from tieline.table import Generation, ModelOffer, PoolInfo, Route, Slice, Split
+from tieline.table import MILLION, Generation, ModelOffer, PoolInfo, Route, Slice, Split
 
 MODEL = "chat-large"
 
@@ -40,14 +40,15 @@ def part(
     infos: Mapping[str, PoolInfo] | None = None,
     last_resort: Sequence[str] = (),
 ) -> Slice:
-    """A slice of one route; pools named in ``on_loss`` or ``last_resort`` alone have no weight themselves."""
+    """A slice of one route; pools named in ``on_loss`` or ``last_resort`` alone have no weight themselves. An
+    ``on_loss`` split without pools sheds everything."""
     names = sorted({*weights, *last_resort, *(pool for split in (on_loss or {}).values() for pool in split)})
     pools = tuple((infos or {}).get(name) or info(name) for name in names)
 
     def split(row: Mapping[str, int], share: int) -> Split:
         return Split(tuple(map(names.index, row)), tuple(row.values()), share)
 
-    lost = {provider: split(row, 0) for provider, row in (on_loss or {}).items()}
+    lost = {provider: split(row, 0 if row else MILLION) for provider, row in (on_loss or {}).items()}
     last = tuple(map(names.index, last_resort))
     return Slice(pools, Route("chat", "eu", "critical", split(weights, shed), "no capacity", lost, last))
 

@@ -102,6 +102,37 @@ def test_what_the_table_sheds_and_what_nobody_offers_stays_so() -> None:
     assert (unknown.reason, unknown.fallbacks) == (Reason.NO_MODEL, ())
 
 
+def test_a_request_that_was_sent_goes_on_beside_what_a_loss_sheds() -> None:
+    """Most of a provider is out, and the table would shed everything without that provider. New requests are
+    shed; one that was sent before, a trial included, goes on to the pool of the own split that is in."""
+    time = Time()
+    split = {A: 600_000, "a/r/y": 400_000}
+    routing = router(part(split, on_loss={"a": {}}, last_resort=(L,)), time)
+    out(routing, A, ResultClass.AUTH)
+    assert (nothing(routing).reason, nothing(routing).fallbacks) == (Reason.SHED, ())
+    assert nothing(routing, exclude=("",)).fallbacks == ()
+    assert left(routing, exclude=(A,)) == [("a/r/y", "failover"), (L, "last_resort")]
+    assert nothing(routing, exclude=(A,)).why == (f"{A}: auth", "a/r/y: passed over")
+    time.pass_ms(LATER_MS)
+    trial = routing.choose(MODEL)
+    assert isinstance(trial, Route)
+    assert (trial.pool, trial.reason) == (A, Reason.HALF_OPEN)
+    assert left(routing, exclude=(A,)) == [("a/r/y", "failover"), (L, "last_resort")]
+
+
+def test_what_a_loss_has_no_pool_for_goes_where_the_own_split_has_one() -> None:
+    """Most of a provider is out, and the split without that provider has no pool with so long a context."""
+    long = (ModelOffer(MODEL, "big", 128_000),)
+    split, infos = {A: 600_000, "a/r/y": 400_000}, {pool: info(pool, models=long) for pool in (A, "a/r/y")}
+    routing = router(part(split, on_loss={"a": {M: MILLION}}, infos=infos), Time())
+    out(routing, A, ResultClass.AUTH)
+    assert left(routing, needs=Needs(context_tokens=50_000)) == [("a/r/y", "failover")]
+    assert nothing(routing, needs=Needs(context_tokens=200_000)).reason is Reason.NO_MODEL
+    plain = routing.choose(MODEL)
+    assert isinstance(plain, Route)
+    assert plain.pool == M
+
+
 def test_it_must_offer_what_the_request_needs() -> None:
     """A pool whose context is too short is no fallback."""
     long = (ModelOffer(MODEL, "big", 128_000),)
