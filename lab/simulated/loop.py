@@ -77,6 +77,7 @@ class Process:
     """One simulated process. ``clock_ahead_ms``: its wall clock, against the true time.
 
     ``ended``: what its main coroutine ended with, once it has: an exception, or None for a clean end.
+    ``began_s``: when it started, in virtual seconds.
     """
 
     def __init__(self, loop: "VirtualLoop", name: str) -> None:
@@ -84,6 +85,7 @@ class Process:
         self.life = Life.RUNS
         self.clock_ahead_ms = 0
         self.ended: list[BaseException | None] = []
+        self.began_s = loop.time()
         self.over = asyncio.Event()  # set once it has ended or was killed
         self._loop = loop
         self._waiting: list[asyncio.Handle] = []  # callbacks that were due while it was stopped

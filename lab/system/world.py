@@ -52,6 +52,9 @@ from lab.system.spec import CONTROLLERS, MachineFault, SystemWorld
 from lab.system.trace import Trace
 from tieline.table import RouteTable, TableError
 
+REDIS_LOSSES = frozenset({"redis_emptied", "redis_taken_back"})
+COMPARES_WITHIN_S = 5  # a new controller has found a leader, and compared its Redis with the leader's
+GRACE_S = 75  # the minute, and the time to take over
 OF_CONTROLLERS = MOMENTS | {"killed", "stopped"}
 INGESTED_MS = 5_000  # by then a record is stored
 SETTLES_S = 20  # a new leader, and who reads which partition; only then is everything decided at once
@@ -156,13 +159,31 @@ class System:
             self.installation.start(caller.name, lambda caller=caller: caller.run(self._applied.note))  # type: ignore[misc]
         await self._events.start([*self._clients.shares, *(s.id for s in self._world.fuzz.policy.sources)])
         self._loop.create_task(self._break_things(), name="faults")
-        for second in range(self._world.seconds):
+        await self._pass_by(range(self._world.seconds))
+        if not self._leading() and self._knows_no_redis():
+            await self._pass_by(range(self._world.seconds, self._world.seconds + GRACE_S))
+        await self._at_rest()
+
+    async def _pass_by(self, seconds: range) -> None:
+        for second in seconds:
             await asyncio.sleep(max(second - self._loop.time(), 0))
             self.installation.redis.keep_copy()
             if second:
                 self._look()  # what the second before has led to
             self._happen(second)
-        await self._at_rest()
+
+    def _leading(self) -> list[str]:
+        """Who leads in its own eyes."""
+        controllers = self.installation.controllers
+        return [name for name, controller in controllers.items() if controller.leader.may_publish()]
+
+    def _knows_no_redis(self) -> bool:
+        """Whether no controller can know that this is the Redis of the last leader, as Redis lost its data
+        and no controller is older than that. Then nobody leads for a minute (leading/fitness.py).
+        """
+        lost_s = max((f.at_s for f in self._world.faults if f.kind in REDIS_LOSSES), default=float("inf"))
+        processes = [self.installation.processes[name] for name in CONTROLLERS]
+        return all(process.began_s > lost_s - COMPARES_WITHIN_S for process in processes)
 
     def ending(self) -> EndState | None:
         """How it has ended; None if no table was ever published."""
@@ -338,18 +359,13 @@ class System:
         return Ready(memory, record.table if is_new else None, (), urgent=is_urgent)
 
     async def _at_rest(self) -> None:
-        leaders = [
-            name
-            for name, controller in self.installation.controllers.items()
-            if controller.leader.may_publish()
-        ]
         stored = self.installation.redis.data.get(self.installation.keys.routes.encode(), {})
         faults = rest_faults(
             self._history,
             self._applied,
             states={caller.name: caller.state for caller in self._callers},
             stored=stored if isinstance(stored, dict) else {},
-            leaders=leaders,
+            leaders=self._leading(),
             now_ms=START_MS + round(self._loop.time() * 1_000),
         )
         faults += await self._records_at_rest(START_MS + round(self._loop.time() * 1_000) - INGESTED_MS)
