@@ -73,8 +73,7 @@ class Outlook:
         self._note_freezes(weather, undisturbed_s)
         self._note_chance(weather, memory)
         self._asked.update(route for route, units in weather.demand.items() if units)
-        # What no client ever asked for counts as the policy expects it.
-        demand = {r: u if r in self._asked else self._expected.get(r, 0.0) for r, u in weather.demand.items()}
+        demand = {r: self._counted(r, u, memory) for r, u in weather.demand.items()}
         carried = loads(table, demand)
         pools = {
             pool.id: self._pool(
@@ -104,6 +103,12 @@ class Outlook:
             panic=_is_panic(policy, memory),
             doubted=doubted_routes(outcome),
         )
+
+    def _counted(self, route: str, units: float, memory: Memory) -> float:
+        """What no client ever asked for counts as the policy expects it. So does what clients asked for only
+        while nobody could read it: reports that are too old are skipped, and nobody learns of them."""
+        is_known = route in self._asked and (units or route in memory.reported)
+        return units if is_known else self._expected.get(route, 0.0)
 
     def stir(self, second: int) -> None:
         """Something happened in that second that no occurrence tells of."""

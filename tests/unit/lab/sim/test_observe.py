@@ -44,3 +44,21 @@ def test_a_pool_is_clean_a_minute_after_what_was_wrong_with_it() -> None:
     assert clean_from(maintenance) == {ILL: ill_until_s, OTHER: ENDS_S}
     assert clean_from(silence) == {ILL: heard_s, OTHER: heard_s}
     assert clean_from(maintenance, silence) == {ILL: ill_until_s, OTHER: heard_s}
+
+
+def test_what_was_asked_for_while_nobody_could_read_it_counts_as_it_is_expected() -> None:
+    """Reports that are too old are skipped, so the planner never learns of it."""
+    ends = Occurrence("demand", 1, "chat/eu", value=0.0, for_s=60)
+    world = replace(read_world(WORLDS / "drain.json").fuzz, occurrences=(ends,))
+    pools = {pool.id: PoolMemory(state=State.HEALTHY) for pool in world.policy.pools}
+    counted = {}
+    for reported in ((), ("chat/eu",)):
+        weather, outlook = Weather(world), Outlook(world)
+        ready = Ready(Memory(pools=pools, reported=reported), None, ())
+        for second in range(3):
+            weather.turn(second)
+            routes = table({A: MILLION}, {B: MILLION})
+            facts = outlook.facts(weather, ready, routes, before=None, took_office_s=0, outcome=Outcome())
+        counted[reported] = facts.demand["chat/eu"]
+    expected = world.policy.workloads[0].expected_units_per_s["eu"]
+    assert counted == {(): expected, ("chat/eu",): 0.0}
