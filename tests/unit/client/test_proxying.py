@@ -156,3 +156,33 @@ def test_what_the_proxy_saw_is_in_the_clients_report() -> None:
     assert proxied.generation == "test:1:1"
     assert weights(proxied.shares(MODEL, origin="eu")) == {A: MILLION}
     assert proxied.settings.attempts_max == 3
+
+
+def test_what_a_loss_sheds_is_shed_but_for_a_trial() -> None:
+    """A table that would shed everything without a provider is not got around by a last resort, nor by the
+    pool that is tried again. What fails there goes on to the pool of the own split that is in."""
+    time, still_in = Time(), "azure/northeurope/gpt"
+    split = {A: 600_000, still_in: 400_000}
+    routing = router(part(split, on_loss={"azure": {}}, last_resort=[B]), time)
+    fail(routing, A, ResultClass.AUTH)
+    shares = routing.shares(MODEL, "eu")
+    assert (shares.pools, shares.fallbacks, shares.shed_ppm) == ((), (), MILLION)
+    time.pass_ms(1_000)
+    shares = routing.shares(MODEL, "eu")
+    assert (list(weights(shares)), shares.shed_ppm) == ([A], 990_000)
+    assert shares.shed is not None
+    assert shares.shed.reason is Reason.SHED
+    assert [share.info.pool for share in shares.fallbacks] == [still_in, B]
+
+
+def test_what_a_loss_leaves_out_of_the_own_split_is_a_fallback() -> None:
+    """It also serves when the pools for that loss are out."""
+    still_in = "azure/northeurope/gpt"
+    routing = router(part({A: 600_000, still_in: 400_000}, on_loss={"azure": {B: MILLION}}), Time())
+    fail(routing, A, ResultClass.AUTH)
+    shares = routing.shares(MODEL, "eu")
+    assert weights(shares) == {B: MILLION}
+    assert [share.info.pool for share in shares.fallbacks] == [still_in]
+    fail(routing, B, ResultClass.AUTH)
+    shares = routing.shares(MODEL, "eu")
+    assert (weights(shares), shares.shed_ppm) == ({still_in: 400_000}, 0)
