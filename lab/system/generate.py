@@ -22,7 +22,7 @@ from lab.system.troubles import troubles
 LENGTHS_S = (0.5, 2.0, 5.0, 12.0)
 FIRST_S = 6  # both controllers have started and clients have a table
 TROUBLE_S = (4, 4, 5, 6, 6, 8, 8, 10, 10, 12, 12, 15, 20, 30, 60)
-QUIET_S = (30,) * 31 + (480,)  # only after the long one the planner must have come to rest, too
+QUIET_S = (30,) * 155 + (180,) * 4 + (480,)  # only after long ones the planner must have come to rest, too
 STILL_SHARE, STILL_S, STIR_S = 0.06, 70, 25
 LOSSES: tuple[FaultKind, ...] = ("killed", "stopped", "killed_at_append", "killed_at_projection")
 CLIENTS = (2, 2, 3)

@@ -87,7 +87,7 @@ def patch_on_loss(before: HeldTable, use: Use) -> list[dict[str, Split]]:
     owner = before.compiled.provider_of
     for number, (route, rules) in enumerate(zip(before.routes, before.compiled.routes, strict=True)):
         losses = route.on_loss if route is not None and before.same_pools else {}
-        gone = out & before.named_on_loss[number] & rules.lawful_set
+        gone = out & before.named_on_loss[number]
         if gone:
             losses = {provider: _without_pools(split, gone) for provider, split in losses.items()}
         if rules.share_max and (gone or number in before.on_loss_beyond_shares):

@@ -218,8 +218,8 @@ def test_only_worlds_that_end_in_a_long_quiet_time_must_converge() -> None:
 
 def test_generated_worlds_with_the_long_quiet_time_must_converge() -> None:
     """All that befalls them is over before. It is long enough for shares to be moved back by choice."""
-    worlds = [generate_system(str(number)) for number in range(100, 300)]
-    long = [world for world in worlds if world.quiet_s > min(QUIET_S)]
+    worlds = [generate_system(str(number)) for number in range(100, 400)]
+    long = [world for world in worlds if world.quiet_s == max(QUIET_S)]
     assert long
     assert all(must_converge(world) for world in long)
     thresholds = Thresholds()
