@@ -27,6 +27,7 @@ class PoolFacts(NamedTuple):
     clean: bool
     untried: bool
     withdrawn_s: int
+    acted_on: bool = True
 
 
 class TickFacts(NamedTuple):

@@ -131,13 +131,14 @@ def _withdrawn(_: Watch, facts: TickFacts) -> str | None:
 
 
 def _on_loss_down(_: Watch, facts: TickFacts) -> str | None:
-    """A pool that is down is in an ``on_loss`` only while the route itself uses it (do no harm)."""
+    """A pool that is down is in an ``on_loss`` only while the route itself uses it (do no harm), or while its
+    provider's mode lets nothing be moved onto it or off."""
     if facts.panic:
         return None
     used = table_shares(facts.table)
     for route, place, pool in named_pools(facts.table):
         ill = facts.pools[pool]
-        is_down = ill.state == "down" and ill.state_s >= 1
+        is_down = ill.state == "down" and ill.state_s >= 1 and ill.acted_on
         if place.startswith("on_loss") and is_down and pool not in used[route.name]:
             return f"{route.name} {place} names {pool}, down for {ill.state_s} s"
     return None

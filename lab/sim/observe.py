@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from controller.core.model.memory import Memory, PoolMemory
 from controller.core.model.reasons import State
@@ -54,6 +54,7 @@ class Outlook:
         self._touched_s: dict[str, int] = {}
         self._withdrawn_from_s: dict[str, int] = {}
         self._freezes_read: set[Occurrence] = set()
+        self._in_other_modes: frozenset[str] = frozenset()
 
     def facts(
         self,
@@ -71,6 +72,7 @@ class Outlook:
         second, memory, policy = weather.second, ready.memory, self._world.policy
         self._note(weather)
         self._note_freezes(weather, undisturbed_s)
+        self._in_other_modes = self._ordered(lambda o: o.kind == "mode", second)
         self._note_chance(weather, memory)
         self._asked.update(route for route, units in weather.demand.items() if units)
         demand = {r: self._counted(r, u, memory) for r, u in weather.demand.items()}
@@ -92,7 +94,7 @@ class Outlook:
             frozen=frozenset(
                 pool for freeze in self._freezes_read for pool in weather.pools_of(freeze.target)
             ),
-            shares_lifted=self._shares_lifted(second),
+            shares_lifted=self._ordered(lambda o: o.word == "provider_share", second),
             calm_s=second - self._stirred_s,
             silent_s=second - self._silent_from_s if self._silent_from_s >= 0 else -1,
             took_office_s=second - took_office_s,
@@ -171,6 +173,7 @@ class Outlook:
             clean=is_free and memory.state is State.HEALTHY,
             untried=is_free and memory.state is State.UNKNOWN,
             withdrawn_s=-1 if withdrawn_from_s is None else weather.second - withdrawn_from_s,
+            acted_on=self._modes[pool.provider] == "act" and pool.provider not in self._in_other_modes,
         )
 
     def _groups(self, weather: Weather) -> dict[str, float]:
@@ -178,11 +181,11 @@ class Outlook:
         stated = weather.group_stated if self._has_fleet else {}
         return {g.id: stated.get(g.id, g.limit_units_per_s) * policy.headroom for g in policy.quota_groups}
 
-    def _shares_lifted(self, second: int) -> frozenset[str]:
-        """Providers whose largest shares are overridden, or were until moments ago."""
+    def _ordered(self, is_meant: Callable[[Occurrence], bool], second: int) -> frozenset[str]:
+        """What such orders are given for, or were until moments ago."""
         recent = (
             o for o in self._world.occurrences
-            if o.word == "provider_share" and o.at_s <= second < o.at_s + o.for_s + LIFTED_S
+            if is_meant(o) and o.at_s <= second < o.at_s + (o.for_s or NEVER_S) + LIFTED_S
         )  # fmt: skip
         return frozenset(occurrence.target for occurrence in recent)
 

@@ -61,6 +61,8 @@ def test_on_loss_names_no_pool_that_is_down() -> None:
     used = table({B: MILLION}, {A: MILLION}, {"azure": {B: MILLION}})
     assert "on_loss names no pool that is down" in breaches(*lasting(second(named, pools=down), 2))
     assert breaches(*lasting(second(used, pools=down), 2)) == []
+    left_alone = {name: facts._replace(acted_on=False) for name, facts in down.items()}
+    assert breaches(*lasting(second(named, pools=left_alone), 2)) == []
 
 
 def test_overload_is_a_breach_only_beside_room() -> None:
