@@ -125,6 +125,9 @@ class Leader:
                 continue
             if self.log.epoch != epoch:
                 self._log.info("another claim came first", offset=epoch, epoch_in_force=self.log.epoch)
+                # Its heartbeat comes by then. If none does, the log's broker has set its clock back, no claim
+                # counts until that has caught up, and one at once after the other would flood the log.
+                await asyncio.sleep(HEARTBEAT_EVERY_MS / 1_000)
                 continue
             self._epoch = epoch
             self._confirmed_ms = sent_ms  # a claim counts as its epoch's first heartbeat

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import structlog
+from aiokafka import TopicPartition
 
 from controller.core.model.memory import Memory
 from controller.core.policy.policy import Workload
@@ -52,6 +53,7 @@ from lab.system.spec import CONTROLLERS, MachineFault, SystemWorld
 from lab.system.trace import Trace
 from tieline.table import RouteTable, TableError
 
+BROKER_CLOCKS = frozenset({"broker_clock_ahead", "clocks_apart"})
 REDIS_LOSSES = frozenset({"redis_emptied", "redis_taken_back"})
 COMPARES_WITHIN_S = 5  # a new controller has found a leader, and compared its Redis with the leader's
 GRACE_S = 75  # the minute, and the time to take over
@@ -160,7 +162,7 @@ class System:
         await self._events.start([*self._clients.shares, *(s.id for s in self._world.fuzz.policy.sources)])
         self._loop.create_task(self._break_things(), name="faults")
         await self._pass_by(range(self._world.seconds))
-        if not self._leading() and self._knows_no_redis():
+        if not self._leading() and (self._knows_no_redis() or self._log_is_ahead()):
             await self._pass_by(range(self._world.seconds, self._world.seconds + GRACE_S))
         await self._at_rest()
 
@@ -176,6 +178,17 @@ class System:
         """Who leads in its own eyes."""
         controllers = self.installation.controllers
         return [name for name, controller in controllers.items() if controller.leader.may_publish()]
+
+    def _log_is_ahead(self) -> bool:
+        """Whether the leader log holds times that have hardly come, as its broker's clock was ahead. No claim
+        counts before those are over: the silence before it is measured by that clock (leading/claim_rule.py).
+        """
+        if not any(fault.kind in BROKER_CLOCKS for fault in self._world.faults):
+            return False
+        place = TopicPartition(self.installation.topics.leader.name, 0)
+        partition = self.installation.kafka.partition(place)
+        times_ms = [record.timestamp for record in partition.records] if partition is not None else []
+        return max(times_ms, default=0) > self.installation.kafka.clock_ms(place) - SETTLES_S * 1_000
 
     def _knows_no_redis(self) -> bool:
         """Whether no controller can know that this is the Redis of the last leader, as Redis lost its data
