@@ -17,6 +17,7 @@ class PoolFacts(NamedTuple):
     what it may carry of its stated ``limit``. ``clean``: healthy for a minute in truth as well, its capacity
     is fresh, and neither a ramp nor throttling nor a mode bounds it. ``untried``: unknown, but nothing is
     wrong with it either. ``withdrawn_s``: for how long it has been drained or under maintenance, -1 if not.
+    ``acted_on``: its provider's mode lets the planner move load onto it and off.
     """
 
     state: str

@@ -46,11 +46,7 @@ class Outlook:
         self._silent_from_s = -1
         self._lied_s = -NEVER_S
         self._asked: set[str] = set()
-        self._expected = {
-            f"{workload.id}/{place}": units
-            for workload in world.policy.workloads
-            for place, units in workload.expected_units_per_s.items()
-        }
+        self._expected = expected_units(world.policy)
         self._touched_s: dict[str, int] = {}
         self._withdrawn_from_s: dict[str, int] = {}
         self._freezes_read: set[Occurrence] = set()
@@ -188,6 +184,15 @@ class Outlook:
             if is_meant(o) and o.at_s <= second < o.at_s + (o.for_s or NEVER_S) + LIFTED_S
         )  # fmt: skip
         return frozenset(occurrence.target for occurrence in recent)
+
+
+def expected_units(policy: Policy) -> dict[str, float]:
+    """By route, the units/s that the policy expects while nobody has reported its demand."""
+    return {
+        f"{workload.id}/{place}": units
+        for workload in policy.workloads
+        for place, units in workload.expected_units_per_s.items()
+    }
 
 
 def doubted_routes(outcome: Outcome) -> frozenset[str]:

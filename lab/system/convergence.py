@@ -22,6 +22,7 @@ from controller.core.model.reasons import State
 from controller.core.policy.policy import Policy, Pool
 from controller.core.policy.thresholds import Thresholds
 from lab.sim.contracts import RANKS
+from lab.sim.observe import expected_units
 from lab.sim.spec import Occurrence
 from lab.sim.splits import loads, table_shares
 from lab.system.spec import SystemWorld
@@ -96,11 +97,7 @@ def convergence(policy: Policy, world: EndState, twin: EndState) -> Convergence:
 
 def _as_known(policy: Policy, state: EndState) -> EndState:
     """With the demand that the planner counts on: for which no client ever asked counts as it is expected."""
-    expected = {
-        f"{workload.id}/{origin}": units
-        for workload in policy.workloads
-        for origin, units in workload.expected_units_per_s.items()
-    }
+    expected = expected_units(policy)
     never = {route.name for route in state.table.routes} - set(state.memory.reported)
     assumed = {route: expected.get(route, 0.0) for route in sorted(never)}
     return state._replace(demand={**state.demand, **assumed})
