@@ -86,19 +86,19 @@ class SystemRun(NamedTuple):
 def run(world: SystemWorld) -> SystemRun:
     """Runs a world from its beginning to its end, in virtual time. After a long quiet time its twin is run as
     well, the same world in which nothing happens, and the two are compared."""
-    result, ending = _lived(world)
+    result, ending = _lived(world, is_compared=must_converge(world))
     collect()
-    if ending is None or not must_converge(world):
+    if ending is None:
         return result
-    _, twin = _lived(twin_of(world, ending))
+    _, twin = _lived(twin_of(world, ending), is_compared=True)
     collect()
     faults = convergence(world.fuzz.policy, ending, twin).faults if twin is not None else ()
     apart = tuple(Breach(CONVERGES, world.seconds, story=fault) for fault in faults)
     return result._replace(breaches=(*result.breaches, *apart))
 
 
-def _lived(world: SystemWorld) -> tuple[SystemRun, EndState | None]:
-    """What came of a world, and how it ended."""
+def _lived(world: SystemWorld, *, is_compared: bool) -> tuple[SystemRun, EndState | None]:
+    """What came of a world, and how it ended if that is compared with another."""
     structlog.configure(processors=[_drop])
     logging.getLogger("tieline").setLevel(logging.CRITICAL)
     loop = VirtualLoop()
@@ -110,7 +110,7 @@ def _lived(world: SystemWorld) -> tuple[SystemRun, EndState | None]:
             system.installation.end()
             loop.bury()
             structlog.reset_defaults()
-    return system.result(), system.ending()
+    return system.result(), system.ending() if is_compared else None
 
 
 def _drop(*_arguments: Any) -> Any:
